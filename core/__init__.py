@@ -1,0 +1,1 @@
+"""Shared and light: domain types, ports, use cases, adapters, settings. No torch, no OpenCV."""

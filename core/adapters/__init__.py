@@ -1,0 +1,1 @@
+"""One SDK each. SDK errors are mapped to core.errors here and nowhere else."""

@@ -1,0 +1,78 @@
+"""How an operator configures a process: environment variables, or an `.env` file beside where it is started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+AZURITE_CONNECTION = "UseDevelopmentStorage=true"
+
+
+def default_data_dir() -> Path:
+    """Return the folder under which this user's programs keep data, such as `~/.local/share/muster`."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "muster"
+
+
+class Config(BaseSettings):
+    """Configuration of an API or worker process. Nothing here can be set over HTTP.
+
+    Names without the prefix `MUSTER_` are those of the systems that Muster replaces.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", env_prefix="MUSTER_", extra="ignore", populate_by_name=True, frozen=True)
+
+    storage_connection: str = Field(
+        AZURITE_CONNECTION,
+        validation_alias=AliasChoices("AZURE_STORAGE_CONNECTION_STRING", "storage_connection"),
+        description="Connection string of Azure Storage or Azurite.",
+    )
+    storage_account_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("AZURE_STORAGE_ACCOUNT_URL", "storage_account_url"),
+        description="https://<account>.blob.core.windows.net: use the managed identity instead of a connection string.",
+    )
+    input_container: str = Field("raw-videos", validation_alias=AliasChoices("BLOB_CONTAINER_INPUT", "input_container"))
+    output_container: str = Field("processed-videos", validation_alias=AliasChoices("BLOB_CONTAINER_OUTPUT", "output_container"))
+    queue_name: str = Field("video-processing-queue", validation_alias=AliasChoices("QUEUE_NAME", "queue_name"))
+    model_name: str | None = Field(
+        None,
+        validation_alias=AliasChoices("MODEL_NAME", "model_name"),
+        description="Hub id, folder or .onnx file of the default detector; default: the bundled checkpoint.",
+    )
+    mongo_uri: str | None = Field(
+        None,
+        validation_alias=AliasChoices("MONGO_URI", "MONGO_DETAILS", "mongo_uri"),
+        description="MongoDB or Azure DocumentDB; default: an SQLite file under the data folder.",
+    )
+    mongo_database: str = "muster"
+    data_dir: Path = Field(default_factory=default_data_dir, description="SQLite file, caches. Absolute, on a local disk.")
+    detectors: dict[str, str] = Field({}, description='JSON: {"name": "hub id, folder or .onnx file"} that a job may ask for by name.')
+    device: Literal["auto", "cuda", "openvino", "torch"] = "auto"
+    serves: Literal["all", "detect", "cpu"] = Field("all", description="Which queues a worker takes messages from.")
+    visibility_s: float = Field(60, gt=0, description="Visibility timeout of a leased message; renewed at a third of it.")
+    max_failures: int = Field(5, ge=1)
+    max_deaths: int = Field(20, ge=1)
+    grace_s: float = Field(8, ge=0, description="What a worker may still finish after SIGTERM.")
+    segment_frames: int = Field(300, ge=1, description="Least number of frames in a segment.")
+    max_upload_bytes: int = Field(64 * 2**30, ge=1)
+    max_files: int = Field(50, ge=1, description="Most video files in one job.")
+    upload_minutes: float = Field(60, gt=0, description="How long a direct-upload link works.")
+    cache_bytes: int = Field(20 * 2**30, ge=0, description="Most bytes of source videos that a worker keeps on disk.")
+    log_level: str = "INFO"
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError(f"MUSTER_DATA_DIR is '{value}'; give an absolute path, so that every process means the same folder")
+        return value
+
+    @property
+    def detect_queue_name(self) -> str:
+        """Queue of the `detect` messages."""
+        return f"{self.queue_name}-detect"

@@ -1,0 +1,139 @@
+"""The settings of an analysis: the same keys in a file, in the API and in results.json. An unknown key is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from core.domain.clock import UtcDatetime
+from core.errors import InvalidSettings
+
+MusterClass = Literal["bison", "cattle", "person"]
+CLASSES: tuple[MusterClass, ...] = ("bison", "cattle", "person")
+SCORE_FLOOR = 0.05
+"""Detections below this score are not in a detection log, so no threshold can be lower."""
+
+Point = tuple[float, float]
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Line(_Record):
+    """A directed line in display pixels. `in` is crossing it from its left-hand side to its right-hand side.
+
+    For the default line, which runs from the left border to the right border at mid-height, with y pointing down, `in` is moving
+    down the picture.
+    """
+
+    name: Name
+    start: Point
+    end: Point
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Line:
+        if self.start == self.end:
+            raise ValueError(f"line '{self.name}' starts where it ends; give two different points")
+        return self
+
+
+class Zone(_Record):
+    """A polygon in display pixels.
+
+    `mode` `count` reports who is in it; `include` counts nothing outside all such zones; `exclude` counts nothing inside it.
+    """
+
+    name: Name
+    polygon: tuple[Point, ...] = Field(min_length=3, max_length=200)
+    mode: Literal["count", "include", "exclude"] = "count"
+
+
+class CalibrationSettings(_Record):
+    """Correspondences between a camera's picture and the ground.
+
+    `image_points` in display pixels, `ground_points` in metres (x, y) or, for `wgs84`, degrees (longitude, latitude).
+    """
+
+    image_points: tuple[Point, ...] = Field(min_length=4, max_length=10_000)
+    ground_points: tuple[Point, ...] = Field(min_length=4, max_length=10_000)
+    unit: Literal["m", "wgs84"] = "m"
+
+    @model_validator(mode="after")
+    def _same_length(self) -> CalibrationSettings:
+        if len(self.image_points) != len(self.ground_points):
+            raise ValueError(f"{len(self.image_points)} image_points but {len(self.ground_points)} ground_points; they are pairs")
+        return self
+
+
+class AnalysisSettings(_Record):
+    """What to count and how. Every key is optional."""
+
+    classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
+    only: Literal["bison", "cattle"] | None = Field(None, description="Read every four-legged animal as this class.")
+    population: Literal["open", "closed"] = Field("open", description="`closed`: one herd, nobody joins or leaves for good.")
+    expected: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] | int | None = Field(
+        None, description="How many there should be: gives «43 of 44 seen»."
+    )
+    detector: Name | None = Field(None, description="Name of a detector that the operator configured; default: the configured default.")
+    thresholds: dict[MusterClass, Annotated[float, Field(ge=SCORE_FLOOR, lt=1)]] | None = Field(
+        None, description="Score from which a detection counts, per class; default: the checkpoint's own."
+    )
+    detect_fps: Annotated[float, Field(gt=0, le=240)] | None = Field(None, description="Detect on this many frames a second; default: all.")
+    tiles: str = Field("off", description="`off`, `auto`, or rows×columns such as `2x3`.")
+    lines: tuple[Line, ...] | None = Field(None, max_length=50, description="Counting lines; default: one at mid-height; `[]`: none.")
+    zones: tuple[Zone, ...] = Field((), max_length=50)
+    calibration: CalibrationSettings | None = None
+    camera: Name | None = Field(None, description="Name of the camera or flight: statistics can be asked for by it.")
+    recorded_at_utc: UtcDatetime | None = Field(None, description="When the recording began; default: when it was uploaded.")
+    render: bool = Field(True, description="Also make the annotated video.")
+
+    @field_validator("tiles")
+    @classmethod
+    def _tiles(cls, value: str) -> str:
+        match = re.fullmatch(r"(\d{1,2})[x×](\d{1,2})", value)
+        if value in ("off", "auto"):
+            return value
+        if match and 1 <= int(match[1]) <= 16 and 1 <= int(match[2]) <= 16:
+            return f"{int(match[1])}x{int(match[2])}"
+        raise ValueError("tiles is 'off', 'auto' or rows x columns up to 16, such as '2x3'")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> AnalysisSettings:
+        for kind, items in (("line", self.lines or ()), ("zone", self.zones)):
+            names = [item.name for item in items]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{kind} name '{twice[0]}' is used twice; results are keyed by it")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes names one class twice")
+        if self.only is not None and self.only not in self.classes:
+            raise ValueError(f"only is '{self.only}', which classes leaves out")
+        return self
+
+    def detection_key_fields(self) -> dict[str, Any]:
+        """Return the settings on which a detection log depends; a recount must leave them as they are."""
+        return {"detector": self.detector, "detect_fps": self.detect_fps, "tiles": self.tiles}
+
+
+def parse_settings(data: Any) -> AnalysisSettings:
+    """Check settings that came from a person.
+
+    Args:
+        data: What JSON gave: a mapping, or None for all defaults.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InvalidSettings: With every fault named, in `details["errors"]` as `{"field", "problem"}`.
+    """
+    try:
+        return AnalysisSettings.model_validate({} if data is None else data)
+    except ValidationError as error:
+        faults = [{"field": ".".join(map(str, e["loc"])) or "settings", "problem": e["msg"].removeprefix("Value error, ")} for e in error.errors()]
+        listed = "; ".join(f"{f['field']}: {f['problem']}" for f in faults[:5])
+        raise InvalidSettings(f"The settings cannot be used: {listed}.", errors=faults) from error

@@ -1,0 +1,45 @@
+"""Names of blobs. All of them are made here, by the server; no part of a user's file name ever enters one."""
+
+from __future__ import annotations
+
+ARTIFACTS: dict[str, str] = {
+    "results.json": "application/json",
+    "tracks.csv": "text/csv; charset=utf-8",
+    "tracks.mot.txt": "text/plain; charset=utf-8",
+    "tracks.geojson": "application/geo+json",
+    "timeline.csv": "text/csv; charset=utf-8",
+    "annotated.mp4": "video/mp4",
+    "preview.jpg": "image/jpeg",
+    "run.json": "application/json",
+}
+"""Files of a revision and their media types."""
+
+
+def job_prefix(job_id: str) -> str:
+    """Prefix of everything a job owns, in either container."""
+    return f"jobs/{job_id}/"
+
+
+def source_blob(job_id: str, index: int) -> str:
+    """Name of the job's source file number `index`, in the input container."""
+    return f"jobs/{job_id}/source/{index:03d}"
+
+
+def upload_blob(upload_id: str) -> str:
+    """Staging name of a direct upload, in the input container."""
+    return f"uploads/{upload_id}"
+
+
+def log_blob(job_id: str, log_key: str, segment: int) -> str:
+    """Name of a segment's detection log, in the output container."""
+    return f"jobs/{job_id}/log/{log_key}/{segment:05d}.parquet"
+
+
+def frame_table_blob(job_id: str) -> str:
+    """Name of the table of frame timestamps that planning made, in the output container."""
+    return f"jobs/{job_id}/plan/frames.parquet"
+
+
+def result_blob(job_id: str, revision: str, name: str) -> str:
+    """Name of one artefact of a revision, in the output container."""
+    return f"jobs/{job_id}/results/{revision}/{name}"

@@ -1,0 +1,32 @@
+"""Aware UTC times, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the present moment, aware, in UTC, cut to milliseconds (what every store can hold)."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def as_utc(value: datetime) -> datetime:
+    """Return an aware time in UTC, cut to milliseconds.
+
+    Raises:
+        ValueError: The time is naive: nobody can tell which moment is meant.
+    """
+    if value.tzinfo is None:
+        raise ValueError("a time needs its offset from UTC, such as 2026-06-01T09:30:00Z")
+    value = value.astimezone(UTC)
+    return value.replace(microsecond=value.microsecond // 1000 * 1000)
+
+
+UtcDatetime = Annotated[datetime, AfterValidator(as_utc)]

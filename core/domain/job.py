@@ -1,0 +1,134 @@
+"""A job: one request to analyse one recording, and everything the store remembers about it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.clock import UtcDatetime
+
+JobState = Literal["queued", "planning", "detecting", "assembling", "rendering", "completed", "failed", "cancelled"]
+ACTIVE: tuple[JobState, ...] = ("queued", "planning", "detecting", "assembling", "rendering")
+TERMINAL: tuple[JobState, ...] = ("completed", "failed", "cancelled")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def new_job_id() -> str:
+    """Return an id that no other job has: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+class SourceFile(_Record):
+    """One video file of the recording, as it lies in blob storage.
+
+    `name` is what the user called it: shown, never used as a path. `etag` pins the content: reads carry `If-Match`.
+    """
+
+    name: str
+    blob: str
+    size_bytes: int = Field(ge=0)
+    etag: str
+
+
+class VideoFacts(_Record):
+    """What planning found out about the recording; sizes are those of the picture as displayed, after rotation."""
+
+    frames: int = Field(ge=1)
+    fps: float
+    width_px: int
+    height_px: int
+    duration_s: float
+
+
+class Segment(_Record):
+    """A contiguous run of frames of one file, from a keyframe on: the unit of detection, checkpoint and parallelism.
+
+    Attributes:
+        index: Position among all segments of the job, from 0.
+        file_index: Which of the job's files.
+        first_frame: Index of the first frame over all files, in presentation order, discard packets left out.
+        frames: How many frames.
+        file_first_frame: Index of the first frame within its file.
+        seek_pts: Timestamp, in the stream's time base, of the keyframe to seek to; null for the file's start.
+    """
+
+    index: int = Field(ge=0)
+    file_index: int = Field(ge=0)
+    first_frame: int = Field(ge=0)
+    frames: int = Field(ge=1)
+    file_first_frame: int = Field(ge=0)
+    seek_pts: int | None = None
+
+
+class Plan(_Record):
+    """How a job's recording is cut, and under which name its detection log lies.
+
+    `log_key` hashes what the log depends on: weights, preprocessing, precision, tiles, floor, bounds, detect_fps.
+    """
+
+    video: VideoFacts
+    segments: tuple[Segment, ...]
+    log_key: str
+    detector: dict[str, Any] = Field(description="Name, checkpoint fingerprint, runtime, precision, thresholds: the detector as used.")
+
+
+class Failure(_Record):
+    """Why a job failed: a code for programs, a sentence for people, the step in which it happened."""
+
+    code: str
+    message: str
+    step: str | None = None
+
+
+class Job(_Record):
+    """One request to analyse one recording. Immutable: stores return a new one after each change.
+
+    Attributes:
+        attempt: Number of the present attempt, from 1; recount and retry start the next one. Writes of older ones are refused.
+        done_segments: Indices of the segments whose log blob exists; progress is read from it.
+        result_revision: The published revision, or null while there is none; survives a failed recount.
+        counts: Counts of the published revision by class, as in results.json; null before.
+        step_failures: Per step key, transient failures of this attempt. step_starts: starts that have not ended (killed workers).
+        request_hash: Fingerprint of the submission, compared when its idempotency key is used again.
+    """
+
+    id: str
+    state: JobState = "queued"
+    attempt: int = 1
+    owner: str = "local"
+    settings: AnalysisSettings = AnalysisSettings()
+    files: tuple[SourceFile, ...] = Field(min_length=1)
+    created_at_utc: UtcDatetime
+    updated_at_utc: UtcDatetime
+    heartbeat_at_utc: UtcDatetime
+    completed_at_utc: UtcDatetime | None = None
+    plan: Plan | None = None
+    done_segments: tuple[int, ...] = ()
+    rendered_frames: int = 0
+    result_revision: str | None = None
+    counts: dict[str, dict[str, Any]] | None = None
+    artifacts: tuple[str, ...] = ()
+    error: Failure | None = None
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    step_failures: dict[str, int] = {}
+    step_starts: dict[str, int] = {}
+
+    @property
+    def frames_done(self) -> int:
+        """Frames whose detections are stored."""
+        if self.plan is None:
+            return 0
+        done = set(self.done_segments)
+        return sum(segment.frames for segment in self.plan.segments if segment.index in done)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the present attempt has ended."""
+        return self.state in TERMINAL

@@ -1,0 +1,66 @@
+"""Statistics of finished jobs, one record per job: what the stats endpoints serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.domain.clock import UtcDatetime
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClassStatistics(_Record):
+    """Figures of one class in one job. `detections`: boxes over the threshold, all frames; `avg_confidence`: their mean score."""
+
+    unique: int
+    low: int
+    high: int
+    peak: int
+    mean: float
+    detections: int
+    avg_confidence: float = Field(ge=0, le=1)
+
+
+class JobStatistics(_Record):
+    """Statistics of one job's published revision. `timestamp_utc`: when the recording began, or when it was submitted if unknown."""
+
+    job_id: str
+    attempt: int = Field(ge=1)
+    revision: str
+    owner: str = "local"
+    camera: str | None = None
+    timestamp_utc: UtcDatetime
+    frames: int
+    fps: float
+    duration_s: float
+    classes: dict[str, ClassStatistics]
+    total_in: int = 0
+    total_out: int = 0
+
+
+class TimeBucket(_Record):
+    """One bucket of a time series of one class: jobs in it, sum and mean of `unique`, highest `peak`."""
+
+    start_utc: UtcDatetime
+    jobs: int
+    unique_sum: int
+    unique_mean: float
+    peak_max: int
+
+
+def bison_stats(record: JobStatistics) -> dict[str, Any]:
+    """Return a record in the shape of the bison tracker's `BisonStats`."""
+    figures = record.classes.get("bison")
+    return {
+        "_id": record.job_id,
+        "total_frames": record.frames,
+        "total_detections": figures.detections if figures else 0,
+        "max_bison_in_frame": figures.peak if figures else 0,
+        "avg_confidence": figures.avg_confidence if figures else 0.0,
+        "fps": record.fps,
+        "timestamp": record.timestamp_utc.isoformat().replace("+00:00", "Z"),
+    }

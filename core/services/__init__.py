@@ -1,0 +1,1 @@
+"""Use cases. They name ports only; bootstrap hands them the adapters."""

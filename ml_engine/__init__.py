@@ -1,0 +1,1 @@
+"""Pixels in, detections out; detections in, counts out. Runs without any service."""

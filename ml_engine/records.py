@@ -1,0 +1,85 @@
+"""The arrays that pass between the engine's stages, with their shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES
+
+SCORE_COLUMNS: tuple[str, ...] = (*CLASSES, "animal")
+"""Columns of every score array. `animal` is the highest score of any four-legged label: what `only` reads."""
+
+FrameStatus = Literal["detected", "skipped", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Boxes of one frame.
+
+    Attributes:
+        xyxy: (n, 4) float32, px of the displayed picture (rotation applied), clipped to it, x1 <= x2 and y1 <= y2.
+        scores: (n, 4) float32 in [0, 1], columns as in `SCORE_COLUMNS`.
+        embeddings: (n, d) float16, or None where the checkpoint gives none.
+    """
+
+    xyxy: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    embeddings: npt.NDArray[np.float16] | None = None
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    @staticmethod
+    def empty() -> Detections:
+        """Return no boxes."""
+        return Detections(np.zeros((0, 4), np.float32), np.zeros((0, len(SCORE_COLUMNS)), np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """What the detection log says of one frame. Nothing found, not looked at and unreadable are three different things.
+
+    Attributes:
+        frame: Index over all files of the job, in presentation order.
+        time_s: Seconds from the start of the recording.
+        status: `detected` (boxes may still be none), `skipped` (by `detect_fps`) or `unreadable`.
+        detections: Boxes; none unless `status` is `detected`.
+        motion: (3, 3) float64 transform from the previous frame's pixels to this one's, or None.
+        motion_reason: Why `motion` is None, such as `not_measured`, `first_frame`, `cut`, `no_texture`; None where it is given.
+    """
+
+    frame: int
+    time_s: float
+    status: FrameStatus
+    detections: Detections
+    motion: npt.NDArray[np.float64] | None = None
+    motion_reason: str | None = "not_measured"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorInfo:
+    """What a detector is, as recorded in plans and results.
+
+    Attributes:
+        name: Name under which it was asked for.
+        fingerprint: SHA-256 (hex) over weights, configuration, label table and preprocessing: part of a log's name.
+        runtime: `torch` or `openvino`.
+        device: Such as `cpu` or `cuda:0`.
+        precision: Such as `f32` or `f16`.
+        input_hw: Height and width of the network's input, px.
+        thresholds: Score from which a detection counts, per Muster class: the checkpoint's own.
+        labels: Checkpoint label to score column, such as `{"cow": "cattle", "horse": "animal"}`.
+    """
+
+    name: str
+    fingerprint: str
+    runtime: str
+    device: str
+    precision: str
+    input_hw: tuple[int, int]
+    thresholds: dict[str, float]
+    labels: dict[str, str]

@@ -1,0 +1,1 @@
+"""The consumer: receive, handle, settle. Imports core and ml_engine."""
