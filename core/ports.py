@@ -20,6 +20,7 @@ from core.domain.job import Job, JobState
 from core.domain.statistics import JobStatistics, TimeBucket
 
 T = TypeVar("T")
+Bucket = Literal["hour", "day", "week", "month"]
 
 
 class Port(ABC):
@@ -216,7 +217,10 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list: all conditions must hold; None and empty mean any. Times compare `created_at_utc`: from inclusive, until exclusive."""
+    """Which jobs to list: all conditions must hold; None and empty mean any.
+
+    Times compare `created_at_utc`: from inclusive, until exclusive.
+    """
 
     states: tuple[JobState, ...] = ()
     camera: str | None = None
@@ -298,15 +302,20 @@ class JobStore(Port):
 
     @abstractmethod
     async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:
-        """Record a heartbeat, and progress of rendering. Returns the job, so that a cancel is seen. Raises as `update` does, for any state."""
+        """Record a heartbeat, and progress of rendering; return the job, so that a cancel is seen.
+
+        Raises:
+            FenceLost: The attempt differs; the state may be any.
+            NotFound: There is no such job.
+        """
 
     @abstractmethod
     async def step_started(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> int:
-        """Count a start of a step that has not ended yet; return how many such starts there are now, this one included. Raises as `touch`."""
+        """Count a start of a step that has not ended yet; return how many such starts there are, this one included. Raises as `touch`."""
 
     @abstractmethod
     async def step_ended(self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime) -> int:
-        """Forget the starts of a step; count a failure if `failed`, forget the failures if not; return the failures now. Raises as `touch`."""
+        """Forget a step's starts; count a failure if `failed`, else forget its failures; return the failures now. Raises as `touch`."""
 
     @abstractmethod
     async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
@@ -367,9 +376,25 @@ class StatsStore(Port):
         """Yield all records, newest first, in batches from the server: memory stays flat whatever their number."""
 
     @abstractmethod
-    async def timeseries(self, where: StatsFilter, *, muster_class: str, bucket: Literal["hour", "day", "week", "month"]) -> list[TimeBucket]:
+    async def timeseries(self, where: StatsFilter, *, muster_class: str, bucket: Bucket) -> list[TimeBucket]:
         """Return non-empty buckets of one class, oldest first; weeks begin on Monday; all in UTC."""
 
     @abstractmethod
     async def delete(self, job_id: str) -> None:
         """Delete a job's record; none being there is success. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All ports of one process. `sources` is the input container, `results` the output container."""
+
+    sources: BlobStore
+    results: BlobStore
+    queue: JobQueue
+    detect_queue: JobQueue
+    jobs: JobStore
+    stats: StatsStore
+
+    def all(self) -> tuple[Port, ...]:
+        """Return every port."""
+        return (self.sources, self.results, self.queue, self.detect_queue, self.jobs, self.stats)

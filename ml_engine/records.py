@@ -83,3 +83,54 @@ class DetectorInfo:
     input_hw: tuple[int, int]
     thresholds: dict[str, float]
     labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionLog:
+    """All frames of one or several segments, as columns: what `assemble` reads. n frames, m detections.
+
+    Attributes:
+        frames: (n,) int32, ascending without gaps.
+        times_s: (n,) float64, seconds from the start of the recording.
+        status: (n,) uint8, index into `("detected", "skipped", "unreadable")`.
+        offsets: (n + 1,) int64; the detections of frame i are rows `offsets[i]:offsets[i + 1]`.
+        xyxy: (m, 4) float32, px.
+        scores: (m, 4) float32, columns as in `SCORE_COLUMNS`.
+        embeddings: (m, d) float16 or None.
+        motion: (n, 3, 3) float64, all NaN where there is none.
+        motion_reasons: n strings, empty where there is a motion.
+    """
+
+    frames: npt.NDArray[np.int32]
+    times_s: npt.NDArray[np.float64]
+    status: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    xyxy: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    embeddings: npt.NDArray[np.float16] | None
+    motion: npt.NDArray[np.float64]
+    motion_reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackTable:
+    """Every box of every confirmed track: rows in order of frame, then track id. n rows.
+
+    Attributes:
+        frame: (n,) int32. track_id: (n,) int32, from 1. class_index: (n,) int8, index into `core.domain.analysis.CLASSES`.
+        xyxy: (n, 4) float32, px.
+        score: (n,) float32; of an interpolated box 0.
+        interpolated: (n,) bool: the box lies in a gap of the track.
+        ground: (n, 2) float64, foot point (bottom centre of the box) on the ground in the calibration's unit; NaN where there is none.
+    """
+
+    frame: npt.NDArray[np.int32]
+    track_id: npt.NDArray[np.int32]
+    class_index: npt.NDArray[np.int8]
+    xyxy: npt.NDArray[np.float32]
+    score: npt.NDArray[np.float32]
+    interpolated: npt.NDArray[np.bool_]
+    ground: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.frame)

@@ -134,6 +134,8 @@ def parse_settings(data: Any) -> AnalysisSettings:
     try:
         return AnalysisSettings.model_validate({} if data is None else data)
     except ValidationError as error:
-        faults = [{"field": ".".join(map(str, e["loc"])) or "settings", "problem": e["msg"].removeprefix("Value error, ")} for e in error.errors()]
+        faults = [
+            {"field": ".".join(map(str, e["loc"])) or "settings", "problem": e["msg"].removeprefix("Value error, ")} for e in error.errors()
+        ]
         listed = "; ".join(f"{f['field']}: {f['problem']}" for f in faults[:5])
         raise InvalidSettings(f"The settings cannot be used: {listed}.", errors=faults) from error

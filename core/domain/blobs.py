@@ -35,11 +35,6 @@ def log_blob(job_id: str, log_key: str, segment: int) -> str:
     return f"jobs/{job_id}/log/{log_key}/{segment:05d}.parquet"
 
 
-def frame_table_blob(job_id: str) -> str:
-    """Name of the table of frame timestamps that planning made, in the output container."""
-    return f"jobs/{job_id}/plan/frames.parquet"
-
-
 def result_blob(job_id: str, revision: str, name: str) -> str:
     """Name of one artefact of a revision, in the output container."""
     return f"jobs/{job_id}/results/{revision}/{name}"

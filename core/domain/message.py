@@ -51,4 +51,5 @@ class JobMessage(BaseModel):
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
-            raise MalformedRequest(f"This queue message is not one of Muster's: {error.errors()[0]['msg']}.", code="undecodable_message") from error
+            problem = error.errors()[0]["msg"]
+            raise MalformedRequest(f"This queue message is not one of Muster's: {problem}.", code="undecodable_message") from error

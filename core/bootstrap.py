@@ -1,0 +1,58 @@
+"""The one composition root: configuration in, ports out. Nothing else imports adapters."""
+
+from __future__ import annotations
+
+from core.adapters.azure_blob import AzureBlobStore
+from core.adapters.azure_queue import AzureJobQueue
+from core.config import Config
+from core.ports import JobStore, Ports, StatsStore
+
+
+def make_ports(config: Config) -> Ports:
+    """Build the adapters that a configuration asks for. Connects to nothing; `open_ports` does.
+
+    Args:
+        config: The process's configuration.
+
+    Returns:
+        Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite where not.
+    """
+    storage = {"connection_string": config.storage_connection, "account_url": config.storage_account_url}
+    jobs, stats = _make_stores(config)
+    return Ports(
+        sources=AzureBlobStore(container=config.input_container, **storage),
+        results=AzureBlobStore(container=config.output_container, **storage),
+        queue=AzureJobQueue(queue=config.queue_name, **storage),
+        detect_queue=AzureJobQueue(queue=config.detect_queue_name, **storage),
+        jobs=jobs,
+        stats=stats,
+    )
+
+
+def _make_stores(config: Config) -> tuple[JobStore, StatsStore]:
+    # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on MongoDB no file.
+    if config.mongo_uri:
+        from core.adapters.mongo import MongoConnection, MongoJobStore, MongoStatsStore
+
+        mongo = MongoConnection(config.mongo_uri, database=config.mongo_database)
+        return MongoJobStore(mongo), MongoStatsStore(mongo)
+    from core.adapters.sqlite import SqliteDatabase, SqliteJobStore, SqliteStatsStore
+
+    database = SqliteDatabase(config.data_dir / "muster.sqlite3")
+    return SqliteJobStore(database), SqliteStatsStore(database)
+
+
+async def open_ports(ports: Ports) -> None:
+    """Create containers, queues, tables and indexes. Idempotent.
+
+    Raises:
+        Unavailable: A service does not answer.
+    """
+    for port in ports.all():
+        await port.open()
+
+
+async def close_ports(ports: Ports) -> None:
+    """Let go of all connections. Idempotent."""
+    for port in ports.all():
+        await port.close()
