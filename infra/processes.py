@@ -1,0 +1,161 @@
+"""Start child processes, know when they are ready, find and stop those that an earlier run left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+class StartError(Exception):
+    """A service did not start; the message tells a person why and what to do."""
+
+
+def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Return whether a TCP server could listen on the port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Return TCP ports on loopback that nobody listens on at the moment."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def accepts_connections(port: int, host: str = "127.0.0.1") -> bool:
+    """Return whether somebody listens on the port."""
+    try:
+        with socket.create_connection((host, port), timeout=0.5):
+            return True
+    except OSError:
+        return False
+
+
+class Child:
+    """One child process with a log file and a pid file.
+
+    Args:
+        name: What a person calls it, such as `worker`.
+        argv: Command and arguments.
+        run_dir: Folder of the pid and log files.
+        env: The child's whole environment.
+        cwd: Working directory.
+    """
+
+    def __init__(self, name: str, argv: Sequence[str], *, run_dir: Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+        self.name = name
+        self.log_path = run_dir / f"{name}.log"
+        self._pid_path = run_dir / f"{name}.pid"
+        self._argv = list(argv)
+        self._env = env
+        self._cwd = cwd
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process in a session of its own, so that a Ctrl-C on the terminal reaches only the parent."""
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                self._argv, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self._env, cwd=self._cwd, start_new_session=True
+            )
+        self._pid_path.write_text(f"{self.process.pid} {_start_ticks(self.process.pid)}\n")
+
+    def wait_ready(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
+        """Return when `ready` says so.
+
+        Raises:
+            StartError: The process ended or was not ready in time; with the end of its log.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            if self.process is None or self.process.poll() is not None:
+                raise StartError(f"The {self.name} ended at once. The end of {self.log_path}:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise StartError(f"The {self.name} was not ready after {timeout_s:.0f} s. The end of {self.log_path}:\n{self.log_tail()}")
+            time.sleep(0.05)
+
+    def log_tail(self, lines: int = 12) -> str:
+        """Return the last lines of the log."""
+        if not self.log_path.exists():
+            return ""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self, *, timeout_s: float = 15) -> None:
+        """End the process with SIGTERM, after `timeout_s` with SIGKILL. Idempotent."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._pid_path.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """End the process with SIGKILL and wait for it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop_leftover(self, *, timeout_s: float = 15) -> bool:
+        """Stop the process that an earlier run left behind, if its pid file names one that still runs; return whether there was one."""
+        recorded = _read_pid_file(self._pid_path)
+        if recorded is None:
+            return False
+        pid, ticks = recorded
+        if _start_ticks(pid) != ticks:
+            self._pid_path.unlink(missing_ok=True)
+            return False
+        _signal(pid, signal.SIGTERM)
+        deadline = time.monotonic() + timeout_s
+        while _start_ticks(pid) == ticks:
+            if time.monotonic() > deadline:
+                _signal(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        self._pid_path.unlink(missing_ok=True)
+        return True
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _read_pid_file(path: Path) -> tuple[int, str] | None:
+    try:
+        pid, ticks = path.read_text().split()
+        return int(pid), ticks
+    except (OSError, ValueError):
+        return None
+
+
+def _start_ticks(pid: int) -> str:
+    # A pid alone may since belong to another program: pid and start time together name one process.
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "gone"
+    return "gone" if fields[0] in ("Z", "X") else fields[19]

@@ -1,0 +1,66 @@
+"""Fixtures that all tests share. A missing service skips with its reason, and fails where `CI` is set."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.azurite_server import AzuriteServer
+from infra.processes import StartError
+from tests.servers import MissingService, MongoServer, start_azurite
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def unavailable(reason: str) -> None:
+    """Skip the test, or fail it where `CI` is set: there, everything must be there."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzuriteServer]:
+    """A real Azurite, for the whole session; `.connection_string` reaches it."""
+    try:
+        server = start_azurite(tmp_path_factory.mktemp("azurite"))
+    except StartError as error:
+        unavailable(str(error))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """A real MongoDB-protocol server over TCP, for the whole session."""
+    try:
+        server = MongoServer(tmp_path_factory.mktemp("mongo"))
+    except (MissingService, StartError) as error:
+        unavailable(str(error))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def unique_name() -> Callable[[str], str]:
+    """Returns names that no other test uses, fit for containers, queues and databases."""
+    return lambda prefix="test": f"{prefix}-{uuid.uuid4().hex[:12]}"
+
+
+def find_shared_dir() -> Path | None:
+    """Return the folder of evaluation data, if this machine has it."""
+    path = Path(os.environ.get("MUSTER_SHARED_DIR", REPOSITORY.parent / "shared"))
+    return path if (path / "data").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of evaluation data. It is not part of the project, so a test that needs it skips where it is absent, in CI too."""
+    path = find_shared_dir()
+    if path is None:
+        pytest.skip("the evaluation data (../shared, or MUSTER_SHARED_DIR) is not here")
+    return path
