@@ -1,0 +1,26 @@
+# People and CI run the same commands. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test bench lint lock
+PY := .venv/bin/python
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup:  ## make the virtual environment .venv (the other commands call it)
+	@bash infra/setup.sh
+
+run: setup  ## start Azurite, the API and a worker on this machine and count the sample video
+	@exec $(PY) -m infra.run
+
+test: setup  ## run all tests, with real Azurite and a MongoDB-protocol server
+	@$(PY) -m ruff check .
+	@$(PY) -m pytest $(ARGS)
+
+bench: setup  ## measure, print the ratios and write tests/bench/RESULTS.md
+	@exec $(PY) -m tests.bench $(ARGS)
+
+lint: setup  ## format and check the code
+	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
+
+lock: setup  ## pin the newest versions that requirements*.txt allow
+	@.venv/bin/uv pip compile --quiet --python-version 3.11 --overrides infra/overrides.txt requirements-dev.txt -o requirements.lock

@@ -1,0 +1,126 @@
+"""Azurite, the API and a worker as child processes of one runner, on loopback, with data that survives a restart."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from infra.azurite_server import AzuriteServer
+from infra.processes import Child, StartError, accepts_connections, free_ports, port_is_free
+
+REPOSITORY = Path(__file__).parents[1]
+AZURITE_PORTS = (10000, 10001, 10002)
+LEAST_FREE_MIB = 500
+
+
+class LocalStack:
+    """The parts that `make run` starts, in order: Azurite, API, worker. Stopped in the order API, worker, Azurite.
+
+    Args:
+        data_dir: Holds Azurite's data, the SQLite file, caches, logs and pid files.
+        port: Where the API listens, on 127.0.0.1.
+    """
+
+    def __init__(self, data_dir: Path, *, port: int) -> None:
+        self.data_dir = data_dir
+        self.run_dir = data_dir / "run"
+        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
+        self.azurite: AzuriteServer | None = None
+        self.api: Child | None = None
+        self.worker: Child | None = None
+        self._lock_file = None
+
+    def prepare(self) -> list[str]:
+        """Check what can be checked beforehand and stop leftovers of a crash; return what was stopped.
+
+        Raises:
+            StartError: Another runner uses this data folder, the port is busy, or the disk is full.
+        """
+        self._make_data_dir()
+        self._lock()
+        stopped = []
+        for name in ("api", "worker", "azurite"):
+            if Child(name, [], run_dir=self.run_dir).stop_leftover():
+                stopped.append(name)
+        if not port_is_free(self.port):
+            raise StartError(
+                f"Port {self.port} is in use by another program. Stop it, or choose another port: MUSTER_PORT={self.port + 1} make run"
+            )
+        return stopped
+
+    def _make_data_dir(self) -> None:
+        try:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"The data folder {self.data_dir} cannot be made ({error.strerror}). Set MUSTER_DATA_DIR to another.") from error
+        free_mib = shutil.disk_usage(self.data_dir).free // 2**20
+        if free_mib < LEAST_FREE_MIB:
+            raise StartError(
+                f"Too little disk: {free_mib} MiB are free under {self.data_dir}, {LEAST_FREE_MIB} MiB are needed. "
+                "Make room, or set MUSTER_DATA_DIR to a folder on another disk."
+            )
+
+    def _lock(self) -> None:
+        self._lock_file = open(self.run_dir / "runner.lock", "w")  # noqa: SIM115  held until the process ends
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartError(f"Muster runs already with the data folder {self.data_dir}. Stop it there with Ctrl-C first.") from error
+
+    def start(self) -> None:
+        """Start everything and return when the API is ready.
+
+        Raises:
+            StartError: A part does not start; with the end of its log.
+        """
+        ports = AZURITE_PORTS if all(map(port_is_free, AZURITE_PORTS)) else tuple(free_ports(3))
+        self.azurite = AzuriteServer(
+            location=self.data_dir / "azurite", run_dir=self.run_dir, blob_port=ports[0], queue_port=ports[1], table_port=ports[2]
+        )
+        self.azurite.start()
+        env = {
+            **os.environ,
+            "AZURE_STORAGE_CONNECTION_STRING": self.azurite.connection_string,
+            "MUSTER_DATA_DIR": str(self.data_dir),
+            "PYTHONUNBUFFERED": "1",
+        }
+        api_argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.api = Child("api", [*api_argv, "--no-access-log", "--timeout-graceful-shutdown", "5"], run_dir=self.run_dir, env=env, cwd=REPOSITORY)
+        self.api.start()
+        self._worker_env = env
+        self.start_worker()
+        self.api.wait_ready(self._api_ready, timeout_s=60)
+
+    def start_worker(self) -> None:
+        """Start the worker, also after it ended by itself."""
+        argv = [sys.executable, "-m", "worker.main"]
+        self.worker = Child("worker", argv, run_dir=self.run_dir, env=self._worker_env, cwd=REPOSITORY)
+        self.worker.start()
+
+    def _api_ready(self) -> bool:
+        if not accepts_connections(self.port):
+            return False
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def ended(self) -> list[Child]:
+        """Return the parts that have ended by themselves."""
+        parts = [self.azurite.child if self.azurite else None, self.api, self.worker]
+        return [part for part in parts if part is not None and not part.alive]
+
+    def stop(self) -> None:
+        """Stop API, worker, then Azurite. Idempotent."""
+        for part in (self.api, self.worker):
+            if part is not None:
+                part.stop()
+        if self.azurite is not None:
+            self.azurite.stop()

@@ -1,0 +1,134 @@
+"""`make run`: the whole of Muster on one machine, with the sample video counted, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from core.config import default_data_dir
+from infra.local_stack import LocalStack
+from infra.processes import StartError
+
+SAMPLE = Path(__file__).parents[1] / "ml_engine" / "samples" / "pasture.mp4"
+TRUTH = SAMPLE.with_suffix(".truth.json")
+
+
+class _Interrupted(Exception):
+    pass
+
+
+def main() -> int:
+    """Run until Ctrl-C or SIGTERM; return the exit status."""
+    console = Console(soft_wrap=True)
+    data_dir = Path(os.environ.get("MUSTER_DATA_DIR") or default_data_dir())
+    stack = LocalStack(data_dir, port=int(os.environ.get("MUSTER_PORT", "8000")))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        for name in stack.prepare():
+            console.print(f"Stopped the {name} that an earlier run left behind.")
+        console.print("Starting Azurite, the API and a worker …")
+        stack.start()
+        with httpx.Client(base_url=stack.url, timeout=30) as client:
+            _show_sample(client, console)
+        console.print(f"\nServing on {stack.url} (documentation: {stack.url}/docs). Data and logs: {data_dir}\nCtrl-C stops everything.")
+        return _serve(stack, console)
+    except StartError as error:
+        console.print(f"Muster cannot run: {error}", style="red", markup=False, highlight=False)
+        return 1
+    except (_Interrupted, KeyboardInterrupt):
+        return 0
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        console.print("Stopping the API, the worker, then Azurite …")
+        stack.stop()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise _Interrupted
+
+
+def _serve(stack: LocalStack, console: Console) -> int:
+    while True:
+        time.sleep(0.5)
+        for part in stack.ended():
+            if part is stack.worker:
+                console.print("The worker ended by itself; starting another one. Its job goes on where it stopped.")
+                stack.start_worker()
+            else:
+                console.print(f"The {part.name} ended by itself. The end of {part.log_path}:\n{part.log_tail()}", style="red", markup=False)
+                return 1
+
+
+def _show_sample(client: httpx.Client, console: Console) -> None:
+    listed = client.get("/api/v1/jobs", params={"limit": 5}).raise_for_status().json()["items"]
+    if listed:
+        console.print("Jobs of before (nothing is submitted again):")
+        for job in listed:
+            console.print(f"  {job['id']}  {job['state']}  {', '.join(f['name'] for f in job['files'])}", highlight=False)
+        return
+    job = _submit(client)
+    console.print(f"Submitted the sample video as job {job['id']}.", highlight=False)
+    job = _follow(client, job["id"])
+    if job["state"] != "completed":
+        error = job.get("error") or {}
+        console.print(f"The job ended as {job['state']}: {error.get('message', 'no reason given')}", style="red", markup=False)
+        return
+    console.print(_table(job["counts"]))
+    base = f"{client.base_url}api/v1/jobs/{job['id']}"
+    console.print(f"Annotated video: {base}/artifacts/annotated.mp4\nAll results:     {base}/artifacts", highlight=False)
+
+
+def _submit(client: httpx.Client) -> dict[str, Any]:
+    with open(SAMPLE, "rb") as video:
+        answer = client.post(
+            "/api/v1/jobs",
+            files={"file": (SAMPLE.name, video, "video/mp4")},
+            data={"settings": json.dumps({"camera": "sample"})},
+            headers={"Idempotency-Key": "muster-sample"},
+        )
+    return answer.raise_for_status().json()
+
+
+def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not sys.stdout.isatty()) as progress:
+        bar = progress.add_task("queued", total=1.0)
+        shown = ""
+        while True:
+            job = client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
+            progress.update(bar, description=job["state"], completed=job["progress"]["fraction"])
+            if progress.disable and job["state"] != shown:
+                print(f"  {job['state']}", flush=True)
+            shown = job["state"]
+            if shown in ("completed", "failed", "cancelled"):
+                return job
+            time.sleep(0.25)
+
+
+def _table(counts: dict[str, dict[str, Any]]) -> Table:
+    truth = json.loads(TRUTH.read_text())["counts"]
+    table = Table(title="Counts of the sample video, beside the truth that it was rendered from")
+    for heading in ("class", "unique", "truth", "low–high", "peak", "truth", "mean per frame"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for name, count in counts.items():
+        true = truth.get(name, {"unique": 0, "peak": 0})
+        interval = f"{count['low']}–{count['high']}"
+        figures = (count["unique"], true["unique"], interval, count["peak"], true["peak"], f"{count['mean']:.1f}")
+        table.add_row(name, *map(str, figures))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
