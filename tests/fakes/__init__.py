@@ -1,0 +1,8 @@
+"""Stand-ins for the ports, in memory, with the real semantics: they pass the contract suites that the adapters pass."""
+
+from __future__ import annotations
+
+from tests.fakes.memory_blob import MemoryBlobStore
+from tests.fakes.memory_queue import MemoryJobQueue, PoisonedMessage
+
+__all__ = ["MemoryBlobStore", "MemoryJobQueue", "PoisonedMessage"]
