@@ -1,0 +1,181 @@
+"""A job store in memory, for unit tests. It keeps JSON, so that nobody shares an object with the store."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.job import ACTIVE, TERMINAL, Job, JobState
+from core.errors import Conflict, FenceLost, InvalidInput, MalformedRequest, MusterError, NotFound
+from core.ports import JobFilter, JobStore, Page, WorkerReport
+
+_FIXED = {"id", "attempt", "owner", "created_at_utc", "updated_at_utc", "heartbeat_at_utc", "idempotency_key"}
+
+
+class MemoryJobStore(JobStore):
+    """Keeps jobs in a dictionary.
+
+    Attributes:
+        fail_with: Raised by every call while it is set: a store that is away.
+    """
+
+    def __init__(self) -> None:
+        self.fail_with: MusterError | None = None
+        self._records: dict[str, str] = {}
+        self._reports: dict[str, WorkerReport] = {}
+
+    async def open(self) -> None:
+        self._answer()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def ping(self) -> None:
+        self._answer()
+
+    async def add(self, job: Job) -> Job:
+        self._answer()
+        if job.idempotency_key is not None:
+            known = self._find(job.owner, job.idempotency_key)
+            if known is not None:
+                return known
+        if job.id in self._records:
+            raise Conflict(f"Job {job.id} exists already.", code="job_exists")
+        return self._write(job)
+
+    async def get(self, job_id: str) -> Job:
+        self._answer()
+        return self._read(job_id)
+
+    async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
+        self._answer()
+        return self._find(owner, idempotency_key)
+
+    async def list(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+        self._answer()
+        jobs = [job for job in map(self._read, self._records) if _matches(job, where)]
+        return page_of([(job.created_at_utc, job.id, job) for job in jobs], limit=limit, cursor=cursor)
+
+    async def update(self, job_id: str, *, attempt: int, expected: Iterable[JobState], at: datetime, changes: dict[str, Any]) -> Job:
+        self._answer()
+        wrong = sorted(name for name in changes if name in _FIXED or name not in Job.model_fields)
+        if wrong:
+            raise InvalidInput(f"'{wrong[0]}' is no field of a job that an update may set.", code="invalid_change")
+        job = self._fenced(job_id, attempt, tuple(expected))
+        return self._write(job, **changes, updated_at_utc=at, heartbeat_at_utc=at)
+
+    async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
+        self._answer()
+        job = self._fenced(job_id, expected_attempt, TERMINAL)
+        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0}
+        times = {"updated_at_utc": at, "heartbeat_at_utc": at}
+        return self._write(job, attempt=job.attempt + 1, settings=settings, state=state, **fresh, **times)
+
+    async def mark_segment_done(self, job_id: str, *, attempt: int, segment: int, at: datetime) -> Job:
+        self._answer()
+        job = self._fenced(job_id, attempt, ACTIVE)
+        done = tuple(sorted({*job.done_segments, segment}))
+        return self._write(job, done_segments=done, updated_at_utc=at, heartbeat_at_utc=at)
+
+    async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:
+        self._answer()
+        job = self._fenced(job_id, attempt, None)
+        frames = job.rendered_frames if rendered_frames is None else rendered_frames
+        return self._write(job, heartbeat_at_utc=at, rendered_frames=frames)
+
+    async def step_started(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> int:
+        self._answer()
+        job = self._fenced(job_id, attempt, None)
+        starts = job.step_starts.get(step_key, 0) + 1
+        self._write(job, heartbeat_at_utc=at, step_starts={**job.step_starts, step_key: starts})
+        return starts
+
+    async def step_ended(self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime) -> int:
+        self._answer()
+        job = self._fenced(job_id, attempt, None)
+        starts = {key: number for key, number in job.step_starts.items() if key != step_key}
+        failures = {key: number for key, number in job.step_failures.items() if failed or key != step_key}
+        if failed:
+            failures[step_key] = failures.get(step_key, 0) + 1
+        self._write(job, heartbeat_at_utc=at, step_starts=starts, step_failures=failures)
+        return failures.get(step_key, 0)
+
+    async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
+        self._answer()
+        jobs = [job for job in map(self._read, self._records) if job.state in ACTIVE and job.heartbeat_at_utc < heartbeat_before]
+        return sorted(jobs, key=lambda job: (job.heartbeat_at_utc, job.id))[:limit]
+
+    async def delete(self, job_id: str) -> bool:
+        self._answer()
+        return self._records.pop(job_id, None) is not None
+
+    async def report_worker(self, report: WorkerReport) -> None:
+        self._answer()
+        self._reports[report.worker_id] = copy.deepcopy(report)
+        oldest = report.at_utc - timedelta(days=7)
+        self._reports = {key: kept for key, kept in self._reports.items() if kept.at_utc >= oldest}
+
+    async def workers(self, *, since: datetime) -> list[WorkerReport]:
+        self._answer()
+        return [copy.deepcopy(report) for _, report in sorted(self._reports.items()) if report.at_utc >= since]
+
+    def _answer(self) -> None:
+        if self.fail_with is not None:
+            raise self.fail_with
+
+    def _read(self, job_id: str) -> Job:
+        if job_id not in self._records:
+            raise NotFound(f"There is no job {job_id}.", code="job_not_found")
+        return Job.model_validate_json(self._records[job_id])
+
+    def _write(self, job: Job, **changes: Any) -> Job:
+        fields = {name: getattr(job, name) for name in Job.model_fields}
+        self._records[job.id] = Job.model_validate({**fields, **changes}).model_dump_json()
+        return self._read(job.id)
+
+    def _find(self, owner: str, idempotency_key: str) -> Job | None:
+        jobs = map(self._read, self._records)
+        return next((job for job in jobs if (job.owner, job.idempotency_key) == (owner, idempotency_key)), None)
+
+    def _fenced(self, job_id: str, attempt: int, states: tuple[JobState, ...] | None) -> Job:
+        job = self._read(job_id)
+        if job.attempt != attempt or (states is not None and job.state not in states):
+            raise FenceLost(f"Job {job_id} is at attempt {job.attempt}, {job.state}.", state=job.state, attempt=job.attempt)
+        return job
+
+
+def page_of(rows: list[tuple[datetime, str, Any]], *, limit: int, cursor: str | None) -> Page[Any]:
+    """Cut one page out of (time, id, item) rows, newest first."""
+    if not 1 <= limit <= 200:
+        raise InvalidInput(f"A page has 1 to 200 items, not {limit}.", code="bad_limit")
+    rows = sorted(rows, key=lambda row: row[:2], reverse=True)
+    if cursor is not None:
+        after = _read_cursor(cursor)
+        rows = [row for row in rows if row[:2] < after]
+    more = len(rows) > limit
+    rows = rows[:limit]
+    token = base64.urlsafe_b64encode(json.dumps([rows[-1][0].timestamp(), rows[-1][1]]).encode()).decode() if more else None
+    return Page([row[2] for row in rows], token)
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        seconds, key = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        return datetime.fromtimestamp(round(seconds, 3), UTC), str(key)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise MalformedRequest("This cursor is not one that a listing returned.", code="bad_cursor") from error
+
+
+def _matches(job: Job, where: JobFilter) -> bool:
+    return (
+        (not where.states or job.state in where.states)
+        and (where.camera is None or job.settings.camera == where.camera)
+        and (where.created_from_utc is None or job.created_at_utc >= where.created_from_utc)
+        and (where.created_until_utc is None or job.created_at_utc < where.created_until_utc)
+        and (where.owner is None or job.owner == where.owner)
+    )
