@@ -1,0 +1,68 @@
+import de.bwaldvogel.mongo.MongoServer;
+import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.wire.message.MongoMessage;
+import io.netty.channel.Channel;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * A MongoDB-protocol server for tests, on loopback, whose data survive "kill -9".
+ *
+ * <p>java -cp 'JARS/*' Server.java PORT DATA_FILE; it prints "ready PORT" when it takes connections.
+ */
+public class Server {
+    private static final Set<String> WRITES =
+            Set.of("insert", "update", "delete", "findAndModify", "findandmodify", "createIndexes", "dropIndexes", "create", "drop", "dropDatabase");
+
+    /** By itself the store writes to its file once a second: an acknowledged write could be lost. */
+    private static final class DurableBackend extends H2Backend {
+        DurableBackend(String file) {
+            super(file);
+            // Space of replaced pages is used again at once: otherwise the file grows by megabytes a second.
+            getMvStore().setRetentionTime(0);
+        }
+
+        @Override
+        public Document handleMessage(MongoMessage message) {
+            Document answer = super.handleMessage(message);
+            if (WRITES.contains(message.getDocument().keySet().iterator().next())) {
+                commit();
+            }
+            return answer;
+        }
+
+        @Override
+        public Document handleCommand(Channel channel, String database, String command, Document query) {
+            Document answer = super.handleCommand(channel, database, command, query);
+            if (WRITES.contains(command)) {
+                commit();
+            }
+            return answer;
+        }
+    }
+
+    /** The server's own idea of its age is too low for current drivers. */
+    private static final class Version implements MongoVersion {
+        @Override
+        public List<Integer> getVersionArray() {
+            return List.of(5, 0, 0);
+        }
+
+        @Override
+        public int getWireVersion() {
+            return 13;
+        }
+    }
+
+    public static void main(String[] args) {
+        int port = Integer.parseInt(args[0]);
+        DurableBackend backend = new DurableBackend(args[1]);
+        backend.version(new Version());
+        MongoServer server = new MongoServer(backend);
+        Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
+        server.bind("127.0.0.1", port);
+        System.out.println("ready " + server.getLocalAddress().getPort());
+    }
+}
