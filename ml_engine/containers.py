@@ -1,0 +1,136 @@
+"""Which container a file is in, told from its bytes and never from its name; and how FFmpeg is allowed to open it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import PermanentError, UnsupportedMedia, VideoError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+CONTAINERS: dict[str, str] = {"mov": "MP4 or MOV", "matroska": "Matroska or WebM", "avi": "AVI", "mpegts": "MPEG-TS", "mpeg": "MPEG-PS"}
+"""Demuxers that Muster uses. None of them follows references to other files with the options given here."""
+
+_HEAD_BYTES = 8192
+_MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"sidx")
+_KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"#EXTM3U", "a playlist that points at other files"),
+    (b"ffconcat", "a list that points at other files"),
+    (b"<?xml", "an XML document"),
+    (b"<MPD", "a playlist that points at other files"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "ASF (WMV)"),
+    (b"FLV\x01", "FLV"),
+    (b"OggS", "Ogg"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"%PDF", "a PDF document"),
+)
+_READS = "Muster reads MP4, MOV, Matroska, WebM, AVI, MPEG-TS and MPEG-PS; convert the video to MP4 and upload it again."
+
+
+def sniff(path: Path) -> str:
+    """Tell a file's container from its first bytes.
+
+    Args:
+        path: A local file; its name and extension are ignored.
+
+    Returns:
+        A key of `CONTAINERS`: the name of FFmpeg's demuxer.
+
+    Raises:
+        VideoError: `empty_file`.
+        UnsupportedMedia: `unsupported_container` for a kind that is known but not read, `not_a_video` for anything else.
+        OSError: The file cannot be read at all.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head:
+        raise VideoError("The file is empty: upload the video again.", code="empty_file")
+    if head[4:8] in _MOV_BOXES:
+        return "mov"
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "matroska"
+    if head.startswith(b"RIFF") and head[8:12] in (b"AVI ", b"AVIX"):
+        return "avi"
+    if head.startswith(b"\x00\x00\x01\xba"):
+        return "mpeg"
+    for magic, kind in _KNOWN_OTHERS:
+        if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(magic):
+            raise UnsupportedMedia(f"The file is {kind}. {_READS}", code="unsupported_container")
+    if _has_ts_rhythm(head):
+        return "mpegts"
+    raise UnsupportedMedia(f"The file is not a video, whatever its name says. {_READS}", code="not_a_video")
+
+
+def open_input(path: Path) -> InputContainer:
+    """Open a video with the demuxer that its bytes ask for, and with no protocol but local files.
+
+    Args:
+        path: A local file.
+
+    Returns:
+        PyAV's input container; the caller closes it.
+
+    Raises:
+        VideoError: `empty_file`; `truncated_video` (an MP4 that ends before its index); `unreadable_video`.
+        UnsupportedMedia: See `sniff`.
+        OSError: The file cannot be read at all.
+    """
+    import av
+
+    container = sniff(path)
+    options = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"}
+    if container == "mov":
+        # A MOV can name other files as its data, even absolute ones.
+        options |= {"enable_drefs": "0", "use_absolute_path": "0"}
+    try:
+        return av.open(f"file:{path.resolve()}", "r", format=container, options=options, metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise _open_error(path, container, error) from error
+
+
+def _open_error(path: Path, container: str, error: Exception) -> PermanentError:
+    if container == "mov" and not _has_moov(path):
+        return VideoError(
+            "The file is cut off: it ends before its index (the 'moov' box), so nothing in it can be found. "
+            "Upload the complete file; if the camera lost power, repair it first.",
+            code="truncated_video",
+        )
+    return VideoError(
+        f"The file looks like {CONTAINERS[container]} but cannot be read ({error}). Check that it plays, then upload it again.",
+        code="unreadable_video",
+    )
+
+
+def _has_moov(path: Path) -> bool:
+    """Walk the top-level boxes of an MP4: 32-bit size and type, size 1 = a 64-bit size follows, 0 = up to the end (ISO 14496-12)."""
+    size_bytes = path.stat().st_size
+    position = 0
+    with path.open("rb") as file:
+        while position + 8 <= size_bytes:
+            file.seek(position)
+            header = file.read(16)
+            size = int.from_bytes(header[:4], "big")
+            if size == 1 and len(header) == 16:
+                size = int.from_bytes(header[8:], "big")
+            elif size == 0:
+                size = size_bytes - position
+            if header[4:8] == b"moov":
+                return position + size <= size_bytes
+            if size < 8:
+                return False
+            position += size
+    return False
+
+
+def _has_ts_rhythm(head: bytes) -> bool:
+    """Whether 0x47 returns every 188, 192 (Blu-ray) or 204 bytes from somewhere in the first packet on, five times."""
+    return any(
+        all(offset + k * step < len(head) and head[offset + k * step] == 0x47 for k in range(5))
+        for step in (188, 192, 204)
+        for offset in range(step)
+    )

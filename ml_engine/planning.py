@@ -1,0 +1,154 @@
+"""How a recording is cut into segments, what time each frame has, and whether settings fit the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import AnalysisSettings, Point
+from core.domain.job import Segment, VideoFacts
+from core.errors import InvalidSettings, VideoError
+from ml_engine.video_index import VideoIndex
+
+RATE_TOLERANCE = 0.02
+"""Files of one recording may differ this much in average frame rate: phones vary it."""
+
+REGULAR_FACTOR = 4
+"""A file is cut only if its keyframes allow every segment to be at most this many times the least length."""
+
+
+def plan_segments(indexes: Sequence[VideoIndex], *, min_frames: int) -> tuple[VideoFacts, tuple[Segment, ...]]:
+    """Cut a recording into segments that are detected independently of one another.
+
+    Segments lie within one file, begin at a safe keyframe and have at least `min_frames` frames, unless the file itself is shorter. A
+    file whose keyframes are too far apart for that (`REGULAR_FACTOR`) is one segment.
+
+    Args:
+        indexes: The recording's files, in order.
+        min_frames: Least number of frames in a segment.
+
+    Returns:
+        Facts about the whole recording, and its segments in order: contiguous, together all frames.
+
+    Raises:
+        VideoError: `files_differ`: the files differ in size or frame rate.
+        ValueError: No files, or `min_frames` below 1.
+    """
+    if not indexes or min_frames < 1:
+        raise ValueError(f"{len(indexes)} files, at least {min_frames} frames: both must be 1 or more")
+    _check_same(indexes)
+    segments: list[Segment] = []
+    first_frame = 0
+    for file_index, index in enumerate(indexes):
+        bounds = [*_starts(index, min_frames), index.frames]
+        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+            segments.append(
+                Segment(
+                    index=len(segments),
+                    file_index=file_index,
+                    first_frame=first_frame + begin,
+                    frames=end - begin,
+                    file_first_frame=begin,
+                    seek_pts=int(index.pts[begin]) if begin else None,
+                )
+            )
+        first_frame += index.frames
+    return _facts(indexes), tuple(segments)
+
+
+def times_s(indexes: Sequence[VideoIndex]) -> npt.NDArray[np.float64]:
+    """Return the time of every frame.
+
+    Args:
+        indexes: The recording's files, in order.
+
+    Returns:
+        (n,) float64, strictly ascending seconds from the start of the recording, over all files; a file begins where the one before
+        it ends.
+    """
+    parts = []
+    offset_s = 0.0
+    for index in indexes:
+        parts.append(offset_s + (index.pts - index.pts[0]) * float(index.time_base))
+        offset_s += index.duration_s
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def check_settings(settings: AnalysisSettings, video: VideoFacts) -> None:
+    """Refuse lines and zones that do not lie in the picture.
+
+    Args:
+        settings: The settings of the analysis.
+        video: The recording that they are for.
+
+    Raises:
+        InvalidSettings: `line_outside_frame`, `zone_outside_frame` or `zone_without_area`.
+    """
+    for line in settings.lines or ():
+        _check_inside("line", line.name, (line.start, line.end), video)
+    for zone in settings.zones:
+        _check_inside("zone", zone.name, zone.polygon, video)
+        if _area_px(zone.polygon) < 1:
+            raise InvalidSettings(
+                f"Zone '{zone.name}' encloses nothing: its corners lie on one line. Give the corners of an area, in order.",
+                code="zone_without_area",
+                zone=zone.name,
+            )
+
+
+def _check_inside(kind: str, name: str, points: Sequence[Point], video: VideoFacts) -> None:
+    for x, y in points:
+        if not (0 <= x <= video.width_px and 0 <= y <= video.height_px):
+            raise InvalidSettings(
+                f"The {kind} '{name}' has a point at ({x:g}, {y:g}), outside the picture of {video.width_px}x{video.height_px} px. "
+                "Give it in pixels of the picture as displayed.",
+                code=f"{kind}_outside_frame",
+                name=name,
+                point=[x, y],
+                width_px=video.width_px,
+                height_px=video.height_px,
+            )
+
+
+def _area_px(polygon: Sequence[Point]) -> float:
+    """Area by the shoelace formula, px²."""
+    x, y = np.asarray(polygon, np.float64).T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+
+
+def _starts(index: VideoIndex, min_frames: int) -> list[int]:
+    starts = [0]
+    for keyframe in index.keyframes.tolist():
+        if keyframe - starts[-1] >= min_frames and index.frames - keyframe >= min_frames:
+            starts.append(keyframe)
+    longest = int(np.diff([*starts, index.frames]).max())
+    return starts if longest <= REGULAR_FACTOR * min_frames else [0]
+
+
+def _check_same(indexes: Sequence[VideoIndex]) -> None:
+    first = indexes[0]
+    for number, other in enumerate(indexes[1:], start=2):
+        if (other.width_px, other.height_px) != (first.width_px, first.height_px):
+            raise VideoError(
+                f"File {number} has pictures of {other.width_px}x{other.height_px} px, the first of {first.width_px}x{first.height_px}: "
+                "they are not parts of one recording. Submit them as separate jobs.",
+                code="files_differ",
+                file=number,
+            )
+        if abs(other.fps - first.fps) > RATE_TOLERANCE * first.fps:
+            raise VideoError(
+                f"File {number} has {float(other.fps):.2f} frames a second, the first {float(first.fps):.2f}: they are not parts of one "
+                "recording. Submit them as separate jobs.",
+                code="files_differ",
+                file=number,
+            )
+
+
+def _facts(indexes: Sequence[VideoIndex]) -> VideoFacts:
+    frames = sum(index.frames for index in indexes)
+    duration_s = sum(index.duration_s for index in indexes)
+    rates = {index.fps for index in indexes}
+    fps = float(rates.pop()) if len(rates) == 1 else frames / duration_s
+    return VideoFacts(frames=frames, fps=fps, width_px=indexes[0].width_px, height_px=indexes[0].height_px, duration_s=duration_s)
