@@ -1,0 +1,86 @@
+"""The application: routes, errors, lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+from fastapi import FastAPI
+
+from api import problems
+from api.middleware import Figures, SecurityHeaders, SmallBodies
+from api.routes import artifacts, compat, events, health, jobs, stats, uploads
+from api.services import Services
+from core.config import Config
+from core.domain.clock import Clock, utc_now
+from core.ports import Ports
+
+FIRST_OPEN_S = 3.0
+"""How long a start waits for storage and database before it serves without them."""
+
+DESCRIPTION = """Counts bison, cattle and persons in uploaded video.
+
+Send a recording to `POST /api/v1/jobs`, follow the job, fetch its results. Errors are problem details (RFC 9457) with a stable `code`."""
+
+
+def create_app(config: Config | None = None, ports: Ports | None = None, clock: Clock = utc_now) -> FastAPI:
+    """Make an application. Nothing is read, opened or connected to before it starts.
+
+    Args:
+        config: Configuration; read from the environment at the start where not given.
+        ports: Open ports, used as they are and not closed; made and opened from the configuration where not given.
+        clock: Tells the time.
+    """
+    app = FastAPI(
+        title="Muster",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lambda app: _lifespan(app, config, ports, clock),
+        responses=problems.documented(500),
+    )
+    app.add_middleware(SmallBodies)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Figures)
+    problems.install(app)
+    for module in (jobs, artifacts, uploads, stats, compat, health, events):
+        app.include_router(module.router)
+    _document_problem(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI, config: Config | None, ports: Ports | None, clock: Clock) -> AsyncGenerator[None]:
+    config = config or Config()
+    given = ports is not None
+    if ports is None:
+        from core.bootstrap import make_ports  # brings the SDKs of every adapter: not for a process that was given its ports
+
+        ports = make_ports(config)
+    services = Services(config, ports, clock, opened=given)
+    app.state.services = services
+    keeper = asyncio.create_task(services.keep_open())
+    try:
+        if not given:
+            await services.wait_open(FIRST_OPEN_S)
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        if not given:
+            from core.bootstrap import close_ports
+
+            await close_ports(ports)
+
+
+def _document_problem(app: FastAPI) -> None:
+    generate = app.openapi
+
+    def openapi() -> dict:
+        if app.openapi_schema is None:
+            schema = generate()
+            schema.setdefault("components", {}).setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi

@@ -1,0 +1,117 @@
+"""Answer a request with a blob: conditional requests and single ranges of RFC 9110, bytes passed on as they come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from email.utils import format_datetime, parsedate_to_datetime
+
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+
+from api.problems import HttpError
+from core.ports import BlobInfo, BlobStore
+
+_RANGE = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.IGNORECASE)
+
+
+def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
+    """Return (offset, length) of the one range that a `Range` header asks for.
+
+    Args:
+        header: The header, if any.
+        size_bytes: Size of the whole.
+
+    Returns:
+        None where all is to be sent: no header, another unit, several ranges, or one that cannot be read, as RFC 9110 allows.
+
+    Raises:
+        HttpError: 416: the range lies outside.
+    """
+    match = _RANGE.fullmatch(header or "")
+    if match is None or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        # A suffix: computed here, because not every storage server answers one rightly.
+        length = min(int(match[2]), size_bytes)
+        offset = size_bytes - length
+    else:
+        offset = int(match[1])
+        end = min(int(match[2]), size_bytes - 1) if match[2] else size_bytes - 1
+        if match[2] and int(match[2]) < offset:
+            return None
+        length = end - offset + 1
+    if length <= 0 or offset >= size_bytes:
+        raise HttpError(
+            416,
+            f"The file has {size_bytes} bytes; ask for a range inside it.",
+            code="range_not_satisfiable",
+            headers={"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"},
+        )
+    return offset, length
+
+
+async def blob_answer(request: Request, blobs: BlobStore, name: str, *, media_type: str, filename: str) -> Response:
+    """Return a blob, or the part of it that is asked for.
+
+    Raises:
+        NotFound, PreconditionFailed, Unavailable: Before the first byte is sent.
+        HttpError: 416.
+    """
+    info = await blobs.info(name)
+    etag = f'"{info.etag}"'
+    headers = {
+        "ETag": etag,
+        "Last-Modified": format_datetime(info.modified_at_utc.replace(microsecond=0), usegmt=True),
+        "Accept-Ranges": "bytes",
+        # A revision's files never change, but the address shows the newest revision: ask each time, and be told 304.
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f'inline; filename="{filename}"',
+    }
+    if _matches(request.headers.get("if-none-match"), info.etag):
+        return Response(status_code=304, headers=headers)
+    wanted = byte_range(request.headers.get("range"), info.size_bytes) if _range_applies(request, info) else None
+    offset, length = wanted or (0, info.size_bytes)
+    headers["Content-Length"] = str(length)
+    if wanted:
+        headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{info.size_bytes}"
+    status = 206 if wanted else 200
+    if request.method == "HEAD" or length == 0:
+        return Response(status_code=status, headers=headers, media_type=media_type)
+    pieces = _pieces(blobs, info, offset, length)
+    # The first piece decides whether this is an answer or an error: read it while the status can still be chosen.
+    first = await anext(pieces)
+    return StreamingResponse(_with_first(first, pieces), status, headers, media_type)
+
+
+async def _pieces(blobs: BlobStore, info: BlobInfo, offset: int, length: int) -> AsyncGenerator[bytes]:
+    async for piece in blobs.stream(info.name, offset=offset, length=length, if_match=info.etag):
+        yield piece
+
+
+async def _with_first(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    try:
+        yield first
+        async for piece in rest:
+            yield piece
+    finally:
+        await rest.aclose()
+
+
+def _matches(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    given = [value.strip().removeprefix("W/").strip('"') for value in header.split(",")]
+    return "*" in given or etag in given
+
+
+def _range_applies(request: Request, info: BlobInfo) -> bool:
+    condition = request.headers.get("if-range")
+    if request.method != "GET" or condition is None:
+        return request.method in ("GET", "HEAD")
+    if condition.startswith('"'):
+        return condition == f'"{info.etag}"'
+    try:
+        return parsedate_to_datetime(condition) == info.modified_at_utc.replace(microsecond=0)
+    except ValueError:
+        return False

@@ -1,0 +1,181 @@
+"""Turn an upload request into a submission, byte by byte as it arrives. `/api/v1/jobs` and `/submit-job` share it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from api.access import Caller
+from api.multipart import MultipartReader, Part
+from api.services import Services
+from api.views import UploadedRecording
+from core.domain.analysis import AnalysisSettings
+from core.errors import InvalidInput, MalformedRequest, PermanentError, TooLarge, UnsupportedMedia
+from core.services.submit import Accepted, Submission, check_requested_settings, check_size
+
+MAX_JSON_BYTES = 4 * 2**20
+FORM_PATHS = ("/api/v1/jobs", "/submit-job")
+"""Where bodies may be large: they are passed on as they come."""
+
+_FORM_OVERHEAD_BYTES = MAX_JSON_BYTES + 2**20
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_DRAIN_BYTES = 8 * 2**20
+_DRAIN_S = 1.0
+
+MULTIPART_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "description": "One video, or several in order: they are one recording.",
+        },
+        "settings": {"type": "string", "description": "Settings of the analysis, as JSON.", "examples": ['{"only": "bison"}']},
+    },
+}
+
+
+async def accept_request(request: Request, services: Services, caller: Caller) -> Accepted:
+    """Accept a recording that is sent as a form, or as the JSON list of its finished uploads.
+
+    Raises:
+        UnsupportedMedia: Neither of these, or no video.
+        MalformedRequest, InvalidInput, TooLarge, NotFound, Conflict, Unavailable: As the use cases say.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        accepted = await accept_form(request, services, caller)
+    elif kind == "application/json":
+        accepted = await _accept_uploads(request, services, caller)
+    else:
+        raise UnsupportedMedia(
+            "Send the video as multipart/form-data with a part 'file', or the ids of finished uploads as application/json.",
+            code="unsupported_content_type",
+        )
+    return accepted
+
+
+async def accept_form(request: Request, services: Services, caller: Caller) -> Accepted:
+    """Accept a recording that is sent as a form. Raises as `accept_request`."""
+    _check_length(request, services.config.max_upload_bytes)
+    async with aclosing(request.stream()) as body:
+        reader = MultipartReader(request.headers.get("content-type", ""), body)
+        try:
+            accepted = await _read_form(request, reader, services, caller)
+        except PermanentError:
+            await _drain(body)
+            raise
+    _count(services, accepted)
+    return accepted
+
+
+async def _read_form(request: Request, reader: MultipartReader, services: Services, caller: Caller) -> Accepted:
+    key = idempotency_key(request)
+    settings: AnalysisSettings | None = None
+    async with services.submissions.begin(owner=caller.owner, idempotency_key=key) as submission, aclosing(reader.parts()) as parts:
+        async for part in parts:
+            if part.name == "file":
+                await _add_file(submission, part)
+            elif part.name == "settings" and settings is None:
+                settings = check_requested_settings(_json(await _read_small(part)), services.config)
+            elif part.name == "settings":
+                raise InvalidInput("The form has two parts named 'settings'; send one.", code="doubled_part")
+            else:
+                raise InvalidInput(
+                    f"The form has a part named '{part.name[:80]}'; the parts are 'file' (one or more) and 'settings'.", code="unknown_part"
+                )
+        settings = settings or check_requested_settings(None, services.config)
+        return await services.submissions.accept(submission, settings, traceparent=_traceparent(request))
+
+
+async def _add_file(submission: Submission, part: Part) -> None:
+    await submission.add_stream(part.filename, part.chunks)
+
+
+async def _accept_uploads(request: Request, services: Services, caller: Caller) -> Accepted:
+    asked = _uploaded_recording(await request.body())
+    accepted = await services.uploads.submit(
+        asked.upload_ids,
+        asked.names,
+        check_requested_settings(asked.settings, services.config),
+        owner=caller.owner,
+        idempotency_key=idempotency_key(request),
+        traceparent=_traceparent(request),
+    )
+    _count(services, accepted)
+    return accepted
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the request's `Idempotency-Key`, if it has one.
+
+    Raises:
+        InvalidInput: It is empty or over 200 characters (code `bad_idempotency_key`).
+    """
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key.strip()) <= 200:
+        raise InvalidInput("The Idempotency-Key has 1 to 200 characters; a UUID is a good one.", code="bad_idempotency_key")
+    return key.strip() if key else None
+
+
+def _check_length(request: Request, limit_bytes: int) -> None:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit_bytes + _FORM_OVERHEAD_BYTES:
+        check_size(int(declared), limit_bytes)
+
+
+def _uploaded_recording(body: bytes) -> UploadedRecording:
+    try:
+        return UploadedRecording.model_validate(_json(body))
+    except ValidationError as error:
+        faults = [{"field": ".".join(map(str, e["loc"])) or "body", "problem": e["msg"]} for e in error.errors()]
+        listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
+        raise InvalidInput(f"The request cannot be used: {listed}.", code="invalid_request", errors=faults) from error
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"This is not JSON: {error}.", code="malformed_json") from error
+
+
+async def _read_small(part: Part) -> bytes:
+    data = bytearray()
+    async for chunk in part.chunks:
+        data += chunk
+        if len(data) > MAX_JSON_BYTES:
+            raise TooLarge(f"The settings are over {MAX_JSON_BYTES} bytes.", code="settings_too_large", limit_bytes=MAX_JSON_BYTES)
+    return bytes(data)
+
+
+async def _drain(body: AsyncIterator[bytes]) -> None:
+    # Many clients read no answer before they have sent everything: a small body is taken in, so that they learn why it was refused.
+    left = _DRAIN_BYTES
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            async for piece in body:
+                left -= len(piece)
+                if left < 0:
+                    return
+    except (TimeoutError, ClientDisconnect):
+        return
+
+
+def _traceparent(request: Request) -> str | None:
+    value = request.headers.get("traceparent", "")
+    return value if _TRACEPARENT.fullmatch(value) else None
+
+
+def _count(services: Services, accepted: Accepted) -> None:
+    if not accepted.replayed:
+        services.metrics.jobs_accepted.inc()
+        services.metrics.upload_bytes.inc(sum(file.size_bytes for file in accepted.job.files))

@@ -1,0 +1,104 @@
+"""What surrounds every request: headers that browsers obey, a limit on small bodies, figures. Plain ASGI, so that bodies stay streams."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import problems
+from api.intake import FORM_PATHS, MAX_JSON_BYTES
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+}
+
+
+class SecurityHeaders:
+    """Adds the headers that keep a browser from guessing types and framing pages."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class SmallBodies:
+    """Refuses large bodies wherever no video is expected: forms are counted where they are read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or _is_form_of_videos(scope):
+            await self._app(scope, receive, send)
+            return
+        # An HTTPException: FastAPI passes no other kind on from where it reads a body.
+        too_large = problems.HttpError(413, f"This body may have at most {MAX_JSON_BYTES} bytes.", code="too_large")
+        declared = Headers(scope=scope).get("content-length", "")
+        refused_at_once = declared.isdigit() and int(declared) > MAX_JSON_BYTES
+        if refused_at_once:
+            await problems.problem(scope["path"], 413, too_large.code, too_large.detail)(scope, receive, send)
+            return
+        seen = 0
+
+        async def receive_counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > MAX_JSON_BYTES:
+                raise too_large
+            return message
+
+        await self._app(scope, receive_counted, send)
+
+
+def _is_form_of_videos(scope: Scope) -> bool:
+    kind = Headers(scope=scope).get("content-type", "").lower()
+    return scope["path"] in FORM_PATHS and kind.startswith("multipart/form-data")
+
+
+class Figures:
+    """Counts requests and their time, by route and not by address: job ids would make a series each."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = "aborted"
+        began_s = time.perf_counter()
+
+        async def send_noting_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting_status)
+        finally:
+            services = getattr(scope["app"].state, "services", None)
+            if services is not None:
+                route = getattr(scope.get("route"), "path", "unknown")
+                services.metrics.requests.labels(scope["method"], route, status).inc()
+                services.metrics.seconds.labels(route).observe(time.perf_counter() - began_s)

@@ -1,0 +1,77 @@
+"""A job's events over a WebSocket: status as it changes, then the tracks frame by frame."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from api.access import CallerDep
+from api.services import Services, services_of
+from api.views import job_view
+from core.domain.job import Job
+from core.errors import NotFound, TransientError
+from core.services.query import track_frames
+from core.services.submit import job_of
+
+router = APIRouter()
+
+UNKNOWN_JOB = 4404
+TRY_AGAIN_LATER = 1013
+NORMAL = 1000
+
+
+@router.websocket("/ws/jobs/{job_id}")
+async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
+    """Sends `{type: "status", payload: job}` now and after each change; when the job has completed, `{type: "tracks", payload: frame}` for
+    each frame with tracks; then closes with 1000. Closes with 4404 for an unknown job and 1013 while storage or database is away.
+    """
+    services = services_of(socket)
+    await socket.accept()
+    # Whoever only listens would never notice that the other side left.
+    tasks = (asyncio.create_task(_tell(socket, services, job_id, caller.owner)), asyncio.create_task(_until_left(socket)))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    told = outcomes[0]
+    if isinstance(told, int):
+        await socket.close(told)
+    elif isinstance(told, Exception) and not isinstance(told, WebSocketDisconnect):
+        raise told
+
+
+async def _tell(socket: WebSocket, services: Services, job_id: str, owner: str) -> int:
+    try:
+        services.require_open()
+        job = await job_of(services.ports, job_id, owner=owner)
+        async with aclosing(services.watchers.changes(job_id)) as changes:
+            async for job in changes:
+                await _send_status(socket, services, job)
+                if job.is_terminal:
+                    break
+        if job.state == "completed":
+            async with aclosing(track_frames(services.ports, job)) as frames:
+                async for frame in frames:
+                    await socket.send_json({"type": "tracks", "payload": frame})
+    except NotFound:
+        return UNKNOWN_JOB
+    except TransientError:
+        return TRY_AGAIN_LATER
+    return NORMAL if job.is_terminal else UNKNOWN_JOB
+
+
+async def _send_status(socket: WebSocket, services: Services, job: Job) -> None:
+    await socket.send_json({"type": "status", "payload": job_view(job, services).model_dump(mode="json")})
+
+
+async def _until_left(socket: WebSocket) -> None:
+    try:
+        while True:
+            await socket.receive()
+    except (WebSocketDisconnect, RuntimeError):
+        # Starlette raises RuntimeError where a receive follows the message that said goodbye.
+        return

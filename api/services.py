@@ -1,0 +1,108 @@
+"""What the routes work with: one bundle per application, made when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from api.metrics import Metrics
+from api.watch import JobWatchers
+from core.config import Config
+from core.domain.clock import Clock
+from core.errors import MusterError, Unavailable
+from core.ports import Ports
+from core.services.dispatch import Dispatcher
+from core.services.query import ProgressMeter
+from core.services.submit import Submissions
+from core.services.uploads import Uploads
+
+logger = logging.getLogger(__name__)
+
+
+class Services:
+    """Use cases on one set of ports.
+
+    Args:
+        config: The process's configuration.
+        ports: Adapters, or what tests put in their place.
+        clock: Tells the time.
+        opened: The ports are open already.
+    """
+
+    def __init__(self, config: Config, ports: Ports, clock: Clock, *, opened: bool) -> None:
+        self.config = config
+        self.ports = ports
+        self.clock = clock
+        self._opened = asyncio.Event()
+        if opened:
+            self._opened.set()
+        self.dispatcher = Dispatcher(ports.queue, ports.detect_queue)
+        self.submissions = Submissions(ports, self.dispatcher, config, clock)
+        self.uploads = Uploads(ports, self.submissions, config, clock)
+        self.meter = ProgressMeter()
+        self.watchers = JobWatchers(ports.jobs)
+        self.metrics = Metrics(ports)
+
+    @property
+    def opened(self) -> bool:
+        """Whether all ports have been opened."""
+        return self._opened.is_set()
+
+    async def wait_open(self, at_most_s: float) -> bool:
+        """Wait until all ports are open, or for so long; return whether they are."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                await self._opened.wait()
+        return self.opened
+
+    def require_open(self) -> Services:
+        """Return self once all ports are open.
+
+        Raises:
+            Unavailable: Storage or database has not answered since the start.
+        """
+        if not self.opened:
+            raise Unavailable("Storage or database has not answered yet; ask again in a few seconds.", code="not_open")
+        return self
+
+    async def keep_open(self, *, first_s: float = 0.25, longest_s: float = 10.0, cleaning_s: float = 10.0) -> None:
+        """Open the ports, trying again as long as it takes; afterwards clear what refused submissions left. Ends by being cancelled."""
+        pause_s = first_s
+        while not self.opened:
+            from core.bootstrap import open_ports  # brings the SDKs of every adapter: not for a process that was given its ports
+
+            try:
+                await open_ports(self.ports)
+            except MusterError as error:
+                logger.warning("storage or database is away: %s", error.message, extra={"action": "open_failed", "code": error.code})
+                await asyncio.sleep(pause_s)
+                pause_s = min(longest_s, pause_s * 2)
+            else:
+                self._opened.set()
+                logger.info("storage and database are open", extra={"action": "ports_opened"})
+        while True:
+            await asyncio.sleep(cleaning_s)
+            await self.submissions.retry_cleaning()
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """Return the application's services, open or not."""
+    return connection.app.state.services
+
+
+def open_services_of(connection: HTTPConnection) -> Services:
+    """Return the application's services.
+
+    Raises:
+        Unavailable: They are not open yet.
+    """
+    return services_of(connection).require_open()
+
+
+AnyServices = Annotated[Services, Depends(services_of)]
+OpenServices = Annotated[Services, Depends(open_services_of)]

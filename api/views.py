@@ -1,0 +1,206 @@
+"""Answers of the API as documented types, and how they are made of domain objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.services import Services
+from core.domain.analysis import AnalysisSettings
+from core.domain.blobs import ARTIFACTS
+from core.domain.clock import UtcDatetime
+from core.domain.job import Failure, Job, JobState, VideoFacts
+from core.domain.statistics import JobStatistics, TimeBucket
+from core.ports import BlobInfo
+
+JOBS = "/api/v1/jobs"
+
+
+class FileView(BaseModel):
+    """A video file of a recording."""
+
+    name: str = Field(examples=["DJI_0042.MP4"])
+    size_bytes: int
+
+
+class ProgressView(BaseModel):
+    """How far the present step is."""
+
+    step: JobState = Field(examples=["detecting"])
+    frames_done: int = Field(examples=[600])
+    frames_total: int | None = Field(description="Null until the video was probed.", examples=[1800])
+    fraction: float = Field(ge=0, le=1, description="Of this step.", examples=[0.3333])
+    seconds_left: float | None = Field(description="Of this step; null until a rate was seen.", examples=[41.5])
+
+
+class JobView(BaseModel):
+    """A job as it is now."""
+
+    id: str = Field(examples=["3f1b6c0e8d5f4a7c9a1e2b3c4d5e6f70"])
+    state: JobState
+    attempt: int
+    created_at_utc: UtcDatetime
+    updated_at_utc: UtcDatetime
+    completed_at_utc: UtcDatetime | None
+    files: list[FileView]
+    settings: AnalysisSettings
+    video: VideoFacts | None = Field(description="Null until the video was probed.")
+    progress: ProgressView
+    counts: dict[str, dict[str, Any]] | None = Field(
+        description="Per class {unique, low, high, peak, mean, …} of the published results; null while there are none.",
+        examples=[{"bison": {"unique": 12, "low": 12, "high": 13, "peak": 9, "mean": 6.4, "reasons": []}}],
+    )
+    artifacts: list[str] = Field(examples=[["results.json", "tracks.csv", "annotated.mp4"]])
+    error: Failure | None = Field(description="Why the job failed.")
+    links: dict[str, str]
+
+
+class JobPage(BaseModel):
+    """A page of jobs, newest first."""
+
+    items: list[JobView]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class ArtifactView(BaseModel):
+    """A published result file."""
+
+    name: str = Field(examples=["annotated.mp4"])
+    media_type: str = Field(examples=["video/mp4"])
+    size_bytes: int
+    etag: str
+    url: str
+
+
+class ArtifactList(BaseModel):
+    """The published result files."""
+
+    revision: str = Field(examples=["r0001"])
+    items: list[ArtifactView]
+
+
+class UploadRequest(BaseModel):
+    """Ask for a link to put one file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(None, max_length=1000, description="The file's name, for your own records.", examples=["DJI_0042.MP4"])
+    size_bytes: int | None = Field(None, ge=0, description="Too large a file is refused at once.", examples=[4_000_000_000])
+
+
+class UploadView(BaseModel):
+    """Where to put one file: send it with `method` and `headers` to `url`."""
+
+    upload_id: str
+    url: str
+    method: str = Field(examples=["PUT"])
+    headers: dict[str, str] = Field(examples=[{"x-ms-blob-type": "BlockBlob"}])
+    expires_at_utc: UtcDatetime
+
+
+class UploadedRecording(BaseModel):
+    """A job of finished uploads."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    upload_ids: list[str] = Field(description="In the recording's order.", examples=[["9d3c7a61e0f84c0b8a7d5e4f3c2b1a09"]])
+    names: list[str] = Field([], description="What to call the files: one for each, or none.", examples=[["DJI_0042.MP4"]])
+    settings: dict[str, Any] | None = Field(None, examples=[{"only": "bison"}])
+
+
+class SubmitJobAnswer(BaseModel):
+    """CattleCounter's answer to an upload."""
+
+    job_id: str
+    blob_name: str
+    status: str = Field(examples=["queued"])
+    message: str
+
+
+class StatsPage(BaseModel):
+    """A page of statistics, newest first."""
+
+    items: list[JobStatistics]
+    next_cursor: str | None
+
+
+class TimeSeries(BaseModel):
+    """Buckets of one class, oldest first; empty ones are left out; weeks begin on Monday; all in UTC."""
+
+    muster_class: str = Field(serialization_alias="class")
+    bucket: str
+    items: list[TimeBucket]
+
+
+class BisonStats(BaseModel):
+    """Statistics in the bison tracker's shape."""
+
+    id: str = Field(serialization_alias="_id")
+    total_frames: int
+    total_detections: int
+    max_bison_in_frame: int
+    avg_confidence: float
+    fps: float
+    timestamp: str
+
+
+class Health(BaseModel):
+    """How the system is. `gpu_available`, `device` and `models_loaded` are what workers reported in the last minutes."""
+
+    status: str = Field(examples=["healthy"], description="`healthy`, or `degraded` while a part is away or no worker reports.")
+    gpu_available: bool
+    device: str = Field(examples=["openvino:cpu"], description="`none` while no worker reports.")
+    models_loaded: list[str]
+    database_connected: bool
+    storage_connected: bool
+    workers: int
+
+
+class Ready(BaseModel):
+    """Whether requests can be served."""
+
+    status: str = Field(examples=["ready"])
+    checks: dict[str, bool]
+
+
+def job_view(job: Job, services: Services) -> JobView:
+    """Return a job as the API shows it."""
+    progress = services.meter.progress(job, services.clock())
+    base = f"{JOBS}/{job.id}"
+    return JobView(
+        id=job.id,
+        state=job.state,
+        attempt=job.attempt,
+        created_at_utc=job.created_at_utc,
+        updated_at_utc=job.updated_at_utc,
+        completed_at_utc=job.completed_at_utc,
+        files=[FileView(name=file.name, size_bytes=file.size_bytes) for file in job.files],
+        settings=job.settings,
+        video=job.plan.video if job.plan else None,
+        progress=ProgressView(
+            step=job.state,
+            frames_done=progress.frames_done,
+            frames_total=progress.frames_total,
+            fraction=progress.fraction,
+            seconds_left=progress.seconds_left,
+        ),
+        counts=job.counts,
+        artifacts=list(job.artifacts),
+        error=job.error,
+        links={
+            "self": base,
+            "results": f"{base}/results",
+            "artifacts": f"{base}/artifacts",
+            "cancel": f"{base}/cancel",
+            "recount": f"{base}/recount",
+            "events": f"/ws/jobs/{job.id}",
+        },
+    )
+
+
+def artifact_view(job_id: str, name: str, info: BlobInfo) -> ArtifactView:
+    """Return one result file as the API lists it."""
+    return ArtifactView(
+        name=name, media_type=ARTIFACTS[name], size_bytes=info.size_bytes, etag=info.etag, url=f"{JOBS}/{job_id}/artifacts/{name}"
+    )

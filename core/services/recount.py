@@ -1,0 +1,93 @@
+"""Count again with other settings: only `assemble` runs, on the detections that are stored."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from core.config import Config
+from core.domain.analysis import AnalysisSettings
+from core.domain.clock import Clock
+from core.domain.job import Job
+from core.domain.message import JobMessage
+from core.errors import Conflict, FenceLost, InvalidSettings, MusterError
+from core.ports import Ports
+from core.services.dispatch import Dispatcher
+from core.services.submit import check_requested_settings, job_of
+
+logger = logging.getLogger(__name__)
+
+
+def merged_settings(job: Job, given: Any, config: Config) -> AnalysisSettings:
+    """Return the settings of a recount: those given replace the job's, key by key; null means the default.
+
+    Raises:
+        InvalidSettings: They make no sense, or change what was detected (code `recount_changes_detection`).
+        InvalidCalibration: The correspondences fix no homography.
+    """
+    if given is not None and not isinstance(given, dict):
+        raise InvalidSettings('settings is a JSON object, such as {"lines": []}.')
+    merged = {**job.settings.model_dump(mode="json"), **(given or {})}
+    settings = check_requested_settings({key: value for key, value in merged.items() if value is not None}, config)
+    before, after = job.settings.detection_key_fields(), settings.detection_key_fields()
+    changed = sorted(key for key in before if before[key] != after[key])
+    if changed:
+        raise InvalidSettings(
+            f"A recount uses the stored detections, which {', '.join(changed)} would change; submit the video again as a new job.",
+            code="recount_changes_detection",
+            changed=changed,
+        )
+    return settings
+
+
+async def recount(ports: Ports, dispatcher: Dispatcher, config: Config, clock: Clock, job_id: str, given: Any, *, owner: str) -> Job:
+    """Start the next attempt of an ended job, from `assemble` on.
+
+    Returns:
+        The job in its new attempt.
+
+    Raises:
+        NotFound: No such job.
+        Conflict: It is still active (code `job_active`), or its detections are not complete (`no_detection_log`).
+        InvalidSettings, InvalidCalibration: As `merged_settings`.
+        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
+    """
+    job = await job_of(ports, job_id, owner=owner)
+    if not job.is_terminal:
+        raise _active(job)
+    if job.plan is None or len(set(job.done_segments)) < len(job.plan.segments):
+        raise Conflict(
+            "The job's detections are not complete, so there is nothing to count again; submit the video as a new job.",
+            code="no_detection_log",
+            state=job.state,
+        )
+    settings = merged_settings(job, given, config)
+    try:
+        begun = await ports.jobs.begin_attempt(job_id, expected_attempt=job.attempt, settings=settings, state="assembling", at=clock())
+    except FenceLost as error:
+        raise _active(job) from error
+    try:
+        await dispatcher.send(JobMessage(job_id=job_id, attempt=begun.attempt, step="assemble"))
+    except MusterError:
+        await _take_back(ports, clock, job, begun)
+        raise
+    logger.info("recount begun", extra={"action": "recount_begun", "job_id": job_id, "attempt": begun.attempt})
+    return begun
+
+
+def _active(job: Job) -> Conflict:
+    return Conflict("The job is still being worked on; wait until it has ended, or cancel it first.", code="job_active", state=job.state)
+
+
+async def _take_back(ports: Ports, clock: Clock, before: Job, begun: Job) -> None:
+    changes = {
+        "state": before.state,
+        "settings": before.settings,
+        "error": before.error,
+        "completed_at_utc": before.completed_at_utc,
+    }
+    try:
+        await ports.jobs.update(begun.id, attempt=begun.attempt, expected=("assembling",), at=clock(), changes=changes)
+    except MusterError as error:
+        # The attempt stands then, and the sweeper sends its message.
+        logger.warning("recount not taken back", extra={"action": "recount_left", "job_id": begun.id, "code": error.code})

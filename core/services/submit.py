@@ -1,0 +1,327 @@
+"""Accept a recording: `202` means that its bytes are committed, the job is recorded and its first message is sent.
+
+A submission is an async context: leaving it without an accepted job, for whatever reason, deletes everything that it wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import unicodedata
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.config import Config
+from core.domain.analysis import AnalysisSettings, parse_settings
+from core.domain.blobs import job_prefix, source_blob
+from core.domain.clock import Clock
+from core.domain.job import Job, SourceFile, new_job_id
+from core.domain.message import JobMessage
+from core.errors import InvalidInput, InvalidSettings, MusterError, NotFound, TooLarge
+from core.ports import Ports
+from core.services.dispatch import Dispatcher
+from core.services.media_sniff import SNIFF_BYTES, sniff
+
+logger = logging.getLogger(__name__)
+
+BUNDLED_DETECTORS = ("default", "pasture")
+MAX_NAME_LENGTH = 200
+
+
+def detector_names(config: Config) -> tuple[str, ...]:
+    """Return the names by which a job may ask for a detector."""
+    return tuple(dict.fromkeys((*BUNDLED_DETECTORS, *config.detectors)))
+
+
+def check_requested_settings(data: Any, config: Config) -> AnalysisSettings:
+    """Check everything about settings that can be seen without the video.
+
+    Args:
+        data: What JSON gave: a mapping, or None for all defaults.
+        config: The process's configuration; it names the detectors.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InvalidSettings: They contradict themselves, or name a detector that is not configured (code `unknown_detector`).
+        InvalidCalibration: The correspondences fix no homography.
+    """
+    # Before the general check: a path or hub id is to be told what it is, not that a pattern does not match.
+    asked = data.get("detector") if isinstance(data, dict) else None
+    known = detector_names(config)
+    if isinstance(asked, str) and asked not in known:
+        raise InvalidSettings(
+            f"No detector is configured under that name. Use one of: {', '.join(known)}. Paths and hub ids are not accepted here.",
+            code="unknown_detector",
+            configured=list(known),
+        )
+    settings = parse_settings(data)
+    if settings.calibration is not None:
+        from core.calibration import check_calibration  # numpy's linear algebra: only where a calibration is given
+
+        check_calibration(settings.calibration)
+    return settings
+
+
+def display_name(name: str | None, index: int) -> str:
+    """Return a file name that is safe to show: its last component, without control or direction-changing characters, capped.
+
+    Args:
+        name: What the client sent; may be a path of any system, or nothing.
+        index: Position of the file in the recording, for one without a usable name.
+    """
+    last = unicodedata.normalize("NFC", name or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
+    shown = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp")).strip()
+    if shown in ("", ".", ".."):
+        return f"video-{index + 1}"
+    return shown[:MAX_NAME_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An accepted submission. `replayed`: its idempotency key was used before, and this is the job of then."""
+
+    job: Job
+    replayed: bool
+
+
+class Submissions:
+    """The use case: begin a submission, add its files, accept it."""
+
+    def __init__(self, ports: Ports, dispatcher: Dispatcher, config: Config, clock: Clock) -> None:
+        self._ports = ports
+        self._dispatcher = dispatcher
+        self._config = config
+        self._clock = clock
+        self._unfinished: set[str] = set()
+
+    @asynccontextmanager
+    async def begin(self, *, owner: str, idempotency_key: str | None = None) -> AsyncGenerator[Submission]:
+        """Begin a submission, once storage and database are known to answer.
+
+        Raises:
+            Unavailable: One of them does not; nothing was written.
+        """
+        await asyncio.gather(self._ports.jobs.ping(), self._ports.queue.ping())
+        submission = Submission(self._ports, self._config, owner=owner, idempotency_key=idempotency_key)
+        try:
+            yield submission
+        finally:
+            if not submission.accepted:
+                # Shielded: a client that goes away cancels the request, not the cleaning up after it.
+                await asyncio.shield(asyncio.ensure_future(self._undo(submission.job_id)))
+
+    async def accept(self, submission: Submission, settings: AnalysisSettings, *, traceparent: str | None = None) -> Accepted:
+        """Record the job and send its first message.
+
+        Args:
+            submission: With at least one file.
+            settings: Checked settings.
+            traceparent: W3C trace context to hand on, if any.
+
+        Raises:
+            InvalidInput: No file (code `missing_file`), or the idempotency key stands for another request (`idempotency_key_reused`).
+            Unavailable: Nothing was accepted.
+        """
+        job = submission.make_job(settings, self._clock())
+        stored = await self._ports.jobs.add(job)
+        if stored.id != job.id:
+            return replay(stored, job.request_hash)
+        await self._dispatcher.send(JobMessage(job_id=job.id, attempt=job.attempt, step="plan", traceparent=traceparent))
+        submission.accepted = True
+        logger.info("job accepted", extra={"action": "job_accepted", "job_id": job.id, "files": len(job.files)})
+        return Accepted(stored, replayed=False)
+
+    async def retry_cleaning(self) -> int:
+        """Try again to delete what could not be deleted; return how many submissions are still left over."""
+        for job_id in sorted(self._unfinished):
+            await self._undo(job_id)
+        return len(self._unfinished)
+
+    async def _undo(self, job_id: str) -> None:
+        try:
+            # The record first: while one may exist, its blobs stay, because a worker may be told to use them.
+            await self._ports.jobs.delete(job_id)
+            await self._ports.sources.delete_prefix(job_prefix(job_id))
+        except MusterError as error:
+            self._unfinished.add(job_id)
+            logger.warning(
+                "a refused submission could not be deleted yet", extra={"action": "undo_postponed", "job_id": job_id, "code": error.code}
+            )
+            return
+        self._unfinished.discard(job_id)
+
+
+class Submission:
+    """One request's files, as they arrive.
+
+    Attributes:
+        job_id: The id that the job will have.
+        accepted: The job is safe: leaving the submission deletes nothing.
+    """
+
+    def __init__(self, ports: Ports, config: Config, *, owner: str, idempotency_key: str | None) -> None:
+        self.job_id = new_job_id()
+        self.accepted = False
+        self.owner = owner
+        self.idempotency_key = idempotency_key
+        self.size_bytes = 0
+        self._ports = ports
+        self._max_bytes = config.max_upload_bytes
+        self._max_files = config.max_files
+        self._files: list[SourceFile] = []
+        self._identities: list[str] = []
+
+    async def add_stream(self, name: str | None, chunks: AsyncIterator[bytes]) -> SourceFile:
+        """Write one file from a stream, as it comes; a file that is refused is not committed.
+
+        Raises:
+            UnsupportedMedia: Not a video by its first bytes.
+            InvalidInput: No bytes (`empty_file`), or too many files (`too_many_files`).
+            TooLarge: The submission passes the operator's limit.
+        """
+        index = self._next_index()
+        # Hashing costs as much as all the rest of an upload, so only where an answer can depend on it.
+        digest = hashlib.sha256() if self.idempotency_key else None
+        checked = self._checked(display_name(name, index), chunks, digest)
+        async with aclosing(checked):
+            info = await self._ports.sources.put_stream(source_blob(self.job_id, index), checked)
+        identity = f"sha256:{digest.hexdigest()}" if digest else ""
+        return self._keep(SourceFile(name=display_name(name, index), blob=info.name, size_bytes=info.size_bytes, etag=info.etag), identity)
+
+    async def add_blob(self, name: str | None, blob: str, *, identity: str) -> SourceFile:
+        """Copy a staged blob, as it is now, to the job.
+
+        Args:
+            name: What to call the file.
+            blob: Name of the staged blob.
+            identity: What tells this file from others when a request is sent again.
+
+        Raises:
+            NotFound: There is no such blob.
+            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`.
+            PreconditionFailed: Somebody wrote the blob between the check and the copy.
+        """
+        index = self._next_index()
+        shown = display_name(name, index)
+        sources = self._ports.sources
+        info = await sources.info(blob)
+        if info.size_bytes == 0:
+            raise _empty(shown)
+        self._count(info.size_bytes)
+        async with aclosing(sources.stream(blob, length=min(SNIFF_BYTES, info.size_bytes), if_match=info.etag)) as pieces:
+            sniff(b"".join([piece async for piece in pieces]))
+        copied = await sources.copy(blob, source_blob(self.job_id, index), if_match=info.etag)
+        return self._keep(SourceFile(name=shown, blob=copied.name, size_bytes=copied.size_bytes, etag=copied.etag), identity)
+
+    def make_job(self, settings: AnalysisSettings, now: datetime) -> Job:
+        """Return the job that this submission asks for.
+
+        Raises:
+            InvalidInput: No file was added (code `missing_file`).
+        """
+        if not self._files:
+            raise InvalidInput("The request has no video; send at least one part named 'file'.", code="missing_file")
+        return Job(
+            id=self.job_id,
+            owner=self.owner,
+            settings=settings,
+            files=tuple(self._files),
+            created_at_utc=now,
+            updated_at_utc=now,
+            heartbeat_at_utc=now,
+            idempotency_key=self.idempotency_key,
+            request_hash=request_hash(settings, self._identities) if self.idempotency_key else None,
+        )
+
+    async def _checked(self, name: str, chunks: AsyncIterator[bytes], digest: Any) -> AsyncGenerator[bytes]:
+        head: bytes | None = b""
+        async for chunk in chunks:
+            self._count(len(chunk))
+            if digest is not None:
+                digest.update(chunk)
+            if head is None:
+                yield chunk
+                continue
+            head += chunk
+            if len(head) >= SNIFF_BYTES:
+                sniff(head)
+                yield head
+                head = None
+        if head == b"":
+            raise _empty(name)
+        if head is not None:
+            sniff(head)
+            yield head
+
+    def _next_index(self) -> int:
+        if len(self._files) >= self._max_files:
+            raise InvalidInput(
+                f"One job takes at most {self._max_files} files; split the recording into several jobs.",
+                code="too_many_files",
+                limit=self._max_files,
+            )
+        return len(self._files)
+
+    def _count(self, size_bytes: int) -> None:
+        self.size_bytes += size_bytes
+        check_size(self.size_bytes, self._max_bytes)
+
+    def _keep(self, file: SourceFile, identity: str) -> SourceFile:
+        self._files.append(file)
+        self._identities.append(f"{file.name}\n{identity or file.size_bytes}")
+        return file
+
+
+def check_size(size_bytes: int, limit_bytes: int) -> None:
+    """Refuse more bytes than the operator allows in one job.
+
+    Raises:
+        TooLarge: More than `limit_bytes`.
+    """
+    if size_bytes > limit_bytes:
+        raise TooLarge(
+            f"The video is larger than the {limit_bytes} bytes that this server takes in one job; split or re-encode it.",
+            limit_bytes=limit_bytes,
+        )
+
+
+def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
+    """Return the fingerprint by which two requests with one idempotency key are compared."""
+    text = json.dumps([settings.model_dump(mode="json"), identities], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def replay(earlier: Job, fingerprint: str | None) -> Accepted:
+    """Answer a request whose idempotency key was used before.
+
+    Raises:
+        InvalidInput: The earlier request was another one (code `idempotency_key_reused`).
+    """
+    if earlier.request_hash != fingerprint:
+        raise InvalidInput(
+            "This Idempotency-Key was used before for another request; use a new key for new content.", code="idempotency_key_reused"
+        )
+    return Accepted(earlier, replayed=True)
+
+
+def _empty(name: str) -> InvalidInput:
+    return InvalidInput(f"The file '{name}' is empty; check that the recording was saved and send it again.", code="empty_file")
+
+
+async def job_of(ports: Ports, job_id: str, *, owner: str) -> Job:
+    """Read a job that this owner may see.
+
+    Raises:
+        NotFound: There is none, or it is another owner's (code `job_not_found`).
+    """
+    job = await ports.jobs.get(job_id)
+    if job.owner != owner:
+        raise NotFound(f"There is no job '{job_id}'.", code="job_not_found")
+    return job

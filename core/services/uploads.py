@@ -1,0 +1,139 @@
+"""Direct uploads: a link with which a client puts one file into blob storage, past the API; a job is made of it afterwards."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core.config import Config
+from core.domain.analysis import AnalysisSettings
+from core.domain.blobs import upload_blob
+from core.domain.clock import Clock
+from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed
+from core.ports import Ports
+from core.services.submit import Accepted, Submission, Submissions, check_size, display_name, replay, request_hash
+
+logger = logging.getLogger(__name__)
+
+_UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLink:
+    """Where to put one file, and until when. `headers` must be sent with it."""
+
+    upload_id: str
+    url: str
+    method: str
+    headers: dict[str, str]
+    expires_at_utc: datetime
+
+
+class Uploads:
+    """The use case: hand out links, make jobs of what was put there."""
+
+    def __init__(self, ports: Ports, submissions: Submissions, config: Config, clock: Clock) -> None:
+        self._ports = ports
+        self._submissions = submissions
+        self._config = config
+        self._clock = clock
+
+    async def create(self, *, size_bytes: int | None) -> UploadLink:
+        """Make a link for one file.
+
+        Args:
+            size_bytes: The file's size, if known: too much is refused now and not after an hour's upload.
+
+        Raises:
+            TooLarge: It is over the operator's limit.
+            Unavailable: Storage does not answer.
+        """
+        if size_bytes is not None:
+            check_size(size_bytes, self._config.max_upload_bytes)
+        upload_id = uuid.uuid4().hex
+        valid_for = timedelta(minutes=self._config.upload_minutes)
+        expires_at_utc = self._clock() + valid_for
+        url = await self._ports.sources.upload_url(upload_blob(upload_id), valid_for=valid_for)
+        return UploadLink(upload_id, url, "PUT", {"x-ms-blob-type": "BlockBlob"}, expires_at_utc)
+
+    async def submit(
+        self,
+        upload_ids: Sequence[str],
+        names: Sequence[str],
+        settings: AnalysisSettings,
+        *,
+        owner: str,
+        idempotency_key: str | None,
+        traceparent: str | None = None,
+    ) -> Accepted:
+        """Make a job of finished uploads.
+
+        Args:
+            upload_ids: In the recording's order.
+            names: What to call the files; empty, or one for each.
+            settings: Checked settings.
+            owner: Who asks.
+            idempotency_key: Of the request, if any.
+            traceparent: W3C trace context to hand on, if any.
+
+        Raises:
+            InvalidInput: No or doubled upload ids, or names that are not one for each.
+            NotFound: Nothing was uploaded under an id, or a job was made of it already (code `upload_not_found`).
+            Conflict: A file was written again while the job was made (code `upload_changed`).
+            UnsupportedMedia, TooLarge, Unavailable: As for a file sent to the API.
+        """
+        _check_request(upload_ids, names)
+        shown = [display_name(name, i) for i, name in enumerate(names or [""] * len(upload_ids))]
+        if idempotency_key:
+            # Looked up first: the uploads of a request that succeeded are gone, and its repetition must not fail for that.
+            earlier = await self._ports.jobs.find_by_key(owner, idempotency_key)
+            if earlier is not None:
+                fingerprint = request_hash(settings, [f"{name}\n{upload}" for name, upload in zip(shown, upload_ids, strict=True)])
+                return replay(earlier, fingerprint)
+        async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key) as submission:
+            for upload_id, name in zip(upload_ids, shown, strict=True):
+                await self._add(submission, upload_id, name)
+            accepted = await self._submissions.accept(submission, settings, traceparent=traceparent)
+        await self._clear(upload_ids)
+        return accepted
+
+    async def _add(self, submission: Submission, upload_id: str, name: str) -> None:
+        try:
+            await submission.add_blob(name, upload_blob(upload_id), identity=upload_id)
+        except NotFound as error:
+            raise _no_upload(upload_id) from error
+        except PreconditionFailed as error:
+            raise Conflict(
+                f"Upload '{upload_id}' was written again while the job was made; wait until it is complete, then ask again.",
+                code="upload_changed",
+            ) from error
+
+    async def _clear(self, upload_ids: Sequence[str]) -> None:
+        try:
+            for upload_id in upload_ids:
+                await self._ports.sources.delete(upload_blob(upload_id))
+        except MusterError as error:
+            # The job has its own copy and is accepted; the sweeper clears what stays behind.
+            logger.warning("a used upload could not be deleted", extra={"action": "upload_left", "code": error.code})
+
+
+def _check_request(upload_ids: Sequence[str], names: Sequence[str]) -> None:
+    if not upload_ids:
+        raise InvalidInput("The request names no upload; give at least one of upload_ids.", code="missing_file")
+    if len(set(upload_ids)) != len(upload_ids):
+        raise InvalidInput("An upload id is named twice; each part of a recording is its own upload.", code="doubled_upload")
+    if names and len(names) != len(upload_ids):
+        raise InvalidInput(f"{len(upload_ids)} upload_ids but {len(names)} names; give one for each, or none.", code="names_differ")
+    for upload_id in upload_ids:
+        if not _UPLOAD_ID.fullmatch(upload_id):
+            raise _no_upload(upload_id)
+
+
+def _no_upload(upload_id: str) -> NotFound:
+    return NotFound(
+        f"Nothing was uploaded under '{upload_id[:64]}', or a job was made of it already; ask for a new upload.", code="upload_not_found"
+    )
