@@ -1,0 +1,41 @@
+"""README names everything that a user can set, ask for or receive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.config import Config
+from core.domain.analysis import AnalysisSettings
+from core.domain.blobs import ARTIFACTS
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def environment_names(field: str) -> list[str]:
+    alias = Config.model_fields[field].validation_alias
+    if alias is None:
+        return [f"MUSTER_{field.upper()}"]
+    return [choice for choice in alias.choices if choice.isupper()]
+
+
+@pytest.mark.parametrize("field", Config.model_fields)
+def test_every_variable_is_in_the_table(field: str) -> None:
+    assert environment_names(field)
+    for name in environment_names(field):
+        assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("key", AnalysisSettings.model_fields)
+def test_every_setting_is_in_the_table(key: str) -> None:
+    assert f"`{key}`" in README
+
+
+@pytest.mark.parametrize("name", ARTIFACTS)
+def test_every_result_file_is_described(name: str) -> None:
+    assert f"`{name}`" in README
+
+
+def test_no_place_was_left_to_fill_in() -> None:
+    assert "<!--" not in README
