@@ -1,0 +1,69 @@
+"""Removal of boxes that show the same animal or person twice, whatever the label."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine.records import SCORE_COLUMNS, Detections
+
+IOU_LIMIT = 0.6
+"""Two boxes that overlap at least this much (intersection over union) show the same one."""
+CONTAINMENT_LIMIT = 0.85
+"""A box that lies at least this much (intersection over its own area) inside a better one of its kind shows a part of it."""
+
+
+def overlaps(xyxy: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return how boxes overlap.
+
+    Args:
+        xyxy: (n, 4), px.
+
+    Returns:
+        (n, n) intersection over union, and (n, n) the share of box j's area that lies in box i. Boxes without area overlap nothing.
+    """
+    boxes = xyxy.astype(np.float64)
+    x1, y1, x2, y2 = boxes.T
+    areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    width = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
+    height = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    union = areas[:, None] + areas - shared
+    iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    inside = np.divide(shared, areas[None], out=np.zeros_like(shared), where=areas[None] > 0)
+    return iou, inside
+
+
+def remove_duplicates(detections: Detections) -> Detections:
+    """Keep the best box of each animal or person.
+
+    Greedy from the highest score (over all columns; ties: the earlier row): a box falls if it overlaps a kept one by `IOU_LIMIT`, or if
+    `CONTAINMENT_LIMIT` of it lies inside a kept one of the same kind. Kinds are person and four-legged: a person in front of a cow is no
+    part of the cow.
+    Boxes without area fall too.
+
+    Args:
+        detections: Boxes of one frame.
+
+    Returns:
+        The kept boxes, highest score first.
+    """
+    if not len(detections):
+        return detections
+    best = detections.scores.max(axis=1)
+    order = np.argsort(-best, kind="stable")
+    boxes = detections.xyxy[order]
+    person = detections.scores[order].argmax(axis=1) == SCORE_COLUMNS.index("person")
+    iou, inside = overlaps(boxes)
+    falls = (iou >= IOU_LIMIT) | ((inside >= CONTAINMENT_LIMIT) & (person[:, None] == person))
+    alive = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    for row in range(len(boxes)):
+        if alive[row]:
+            alive[row + 1 :] &= ~falls[row, row + 1 :]
+    return take(detections, order[alive])
+
+
+def take(detections: Detections, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Detections:
+    """Return some rows, given as indices or as a mask."""
+    embeddings = None if detections.embeddings is None else detections.embeddings[rows]
+    return Detections(detections.xyxy[rows], detections.scores[rows], embeddings)
