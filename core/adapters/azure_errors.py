@@ -1,0 +1,169 @@
+"""The one place where errors of the Azure SDK become Muster's."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import aiohttp
+from azure.core.exceptions import AzureError
+
+from core.errors import Conflict, LeaseLost, MusterError, NotFound, PermanentError, PreconditionFailed, StorageFull, TooLarge, Unavailable
+
+CONCURRENT_WRITE = "concurrent_write"
+"""Code of `Unavailable` when another writer of the same blob committed in between and so discarded our blocks."""
+
+_Make = Callable[[str, int | None], MusterError]
+
+
+def _away(doing: str, status: int | None) -> MusterError:
+    return Unavailable(f"Storage did not answer while {doing}. Try again in a few seconds.")
+
+
+def _setting_up(doing: str, status: int | None) -> MusterError:
+    return Unavailable(
+        f"The container or queue was missing while {doing}. Restart the service, which creates it.", code="storage_not_ready"
+    )
+
+
+def _denied(doing: str, status: int | None) -> MusterError:
+    return Unavailable(
+        f"Storage refused our credentials while {doing}. The operator must check the connection string or the roles of the identity.",
+        code="storage_access_denied",
+    )
+
+
+def _missing(doing: str, status: int | None) -> MusterError:
+    return NotFound(f"There is no such blob (while {doing}).", code="blob_not_found")
+
+
+def _exists(doing: str, status: int | None) -> MusterError:
+    return PreconditionFailed(f"A blob of that name exists already (while {doing}); nothing was written.", code="blob_exists")
+
+
+def _changed(doing: str, status: int | None) -> MusterError:
+    return PreconditionFailed(f"The blob has changed since (while {doing}); read its present state and decide again.")
+
+
+def _outrun(doing: str, status: int | None) -> MusterError:
+    return Unavailable(f"Somebody else wrote the same blob while {doing}. Try again in a few seconds.", code=CONCURRENT_WRITE)
+
+
+def _lost(doing: str, status: int | None) -> MusterError:
+    return LeaseLost("The message was taken by somebody else, or is gone: stop, and publish nothing.")
+
+
+def _by_status(doing: str, status: int | None) -> MusterError:
+    if status is None or status in (408, 429) or status >= 500:
+        return _away(doing, status)
+    if status in (401, 403):
+        return _denied(doing, status)
+    if status == 404:
+        return _missing(doing, status)
+    if status == 409:
+        return Conflict(f"The blob's present state does not allow it (while {doing}).", code="storage_conflict")
+    if status in (304, 412):
+        return _changed(doing, status)
+    if status == 413:
+        return TooLarge(f"Storage takes no request as large as the one sent while {doing}.")
+    return PermanentError(f"Storage refused the request while {doing}.", code="storage_refused")
+
+
+# The service's own code says more than the SDK's class or the status: 409 alone has five meanings.
+_BY_CODE: dict[str, _Make] = {
+    "BlobNotFound": _missing,
+    "CannotVerifyCopySource": _by_status,
+    "ContainerNotFound": _setting_up,
+    "ContainerBeingDeleted": _setting_up,
+    "QueueNotFound": _setting_up,
+    "QueueBeingDeleted": _setting_up,
+    "BlobAlreadyExists": _exists,
+    "ConditionNotMet": _changed,
+    "SourceConditionNotMet": _changed,
+    "TargetConditionNotMet": _changed,
+    "BlobModifiedWhileReading": _changed,
+    "BlobOverwritten": _changed,
+    "InvalidBlockList": _outrun,
+    "InvalidBlobOrBlock": _outrun,
+    "PopReceiptMismatch": _lost,
+    "MessageNotFound": _lost,
+    "PendingCopyOperation": _outrun,
+    "SnapshotsPresent": _by_status,
+}
+
+# By name, because two of these classes exist once in each SDK package, in private modules.
+BY_CLASS: dict[str, _Make] = {
+    "AzureError": _away,
+    "ServiceRequestError": _away,
+    "ServiceRequestTimeoutError": _away,
+    "ServiceResponseError": _away,
+    "ServiceResponseTimeoutError": _away,
+    "IncompleteReadError": _away,
+    "StreamConsumedError": _away,
+    "StreamClosedError": _away,
+    "ResponseNotReadError": _away,
+    "HttpResponseError": _by_status,
+    "DecodeError": _away,
+    "ODataV4Error": _by_status,
+    "TooManyRedirectsError": _away,
+    "PartialBatchErrorException": _by_status,
+    "ResourceExistsError": _exists,
+    "ResourceNotFoundError": _missing,
+    "ResourceModifiedError": _changed,
+    "ResourceNotModifiedError": _changed,
+    "ClientAuthenticationError": _denied,
+    "CredentialUnavailableError": _denied,
+    "AuthenticationRequiredError": _denied,
+    "AzureSigningError": _denied,
+}
+
+
+def error_code(error: AzureError) -> str:
+    """Return the service's code, such as `BlobNotFound`; empty where there is none."""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code) or "")
+
+
+def map_error(error: AzureError, doing: str) -> MusterError:
+    """Return Muster's error for one of the SDK's.
+
+    Args:
+        error: What the SDK raised.
+        doing: What was being done, such as "reading the blob 'x'"; part of the sentence.
+
+    Returns:
+        The error to raise in its place. What is not known is transient: work must not be given up for a reason that nobody foresaw.
+    """
+    status = getattr(error, "status_code", None)
+    make = _BY_CODE.get(error_code(error))
+    if make is None:
+        make = next((BY_CLASS[c.__name__] for c in type(error).__mro__ if c.__name__ in BY_CLASS), _away)
+    return make(doing, status)
+
+
+@contextmanager
+def mapped(doing: str) -> Iterator[None]:
+    """Map what the SDK and its transport raise inside. Nothing that a caller passed in may run inside: its errors are its own.
+
+    Args:
+        doing: As in `map_error`.
+    """
+    try:
+        yield
+    except AzureError as error:
+        raise map_error(error, doing) from error
+    except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        # The transport lets some through while a body is being read.
+        raise _away(doing, None) from error
+
+
+@contextmanager
+def disk_full_mapped(doing: str) -> Iterator[None]:
+    """Map a full disk to `StorageFull`; other errors of the file system pass through."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"The disk is full (while {doing}). Make room; the work goes on by itself.") from error
+        raise

@@ -1,0 +1,234 @@
+"""Messages in Azure Queue Storage, or in Azurite, which speaks the same protocol."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.identity.aio import DefaultAzureCredential
+from azure.storage.queue.aio import QueueClient
+
+from core.adapters.azure_connection import bad_connection_string, client_options, managed_identity, service_url
+from core.adapters.azure_errors import error_code, map_error, mapped
+from core.domain.clock import Clock, utc_now
+from core.errors import InvalidInput
+from core.ports import JobQueue, Lease, QueueDepth
+
+MAX_BODY_BYTES = 48 * 1024
+_MAX_MESSAGE_BYTES = 64 * 1024
+_READ_TIMEOUT_S = 10
+_POISONING = timedelta(seconds=60)
+_NEVER = -1
+# The identity may send but not create or look: then the queue was made by whoever deployed, and the refusal is an answer.
+_NOT_OUR_ROLE = ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions")
+
+
+class AzureJobQueue(JobQueue):
+    """One queue and its poison queue, `<queue>-poison`.
+
+    Bodies are the messages' text as it is, without base64: what cannot be understood can then still be received, and moved away.
+
+    Args:
+        queue: Its name; `open` creates both.
+        connection_string: `UseDevelopmentStorage=true`, or one with an account key. Ignored where `account_url` is given.
+        account_url: `https://<account>.blob.core.windows.net` (or `.queue.`): use the process's managed identity.
+        clock: Tells when a lease ends. The service's clock may differ from ours, a span does not.
+    """
+
+    def __init__(self, *, queue: str, connection_string: str, account_url: str | None = None, clock: Clock = utc_now) -> None:
+        self._name = queue
+        self._connection_string = connection_string
+        self._account_url = account_url
+        self._clock = clock
+        self._queue: QueueClient | None = None
+        self._poison_queue: QueueClient | None = None
+        self._credential: DefaultAzureCredential | None = None
+
+    async def open(self) -> None:
+        """Connect, and create both queues.
+
+        Raises:
+            InvalidInput: The connection string or account address is not one.
+            Unavailable: The service does not answer.
+        """
+        if self._queue is None or self._poison_queue is None:
+            self._queue, self._poison_queue = self._connect(self._name), self._connect(f"{self._name}-poison")
+        for client in (self._queue, self._poison_queue):
+            try:
+                await client.create_queue()
+            except ResourceExistsError as error:
+                if error_code(error) != "QueueAlreadyExists":
+                    raise map_error(error, f"creating the queue '{client.queue_name}'") from error
+            except AzureError as error:
+                if error_code(error) not in _NOT_OUR_ROLE:
+                    raise map_error(error, f"creating the queue '{client.queue_name}'") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        clients, self._queue, self._poison_queue = (self._queue, self._poison_queue), None, None
+        credential, self._credential = self._credential, None
+        for client in clients:
+            if client is not None:
+                await client.close()
+        if credential is not None:
+            await credential.close()
+
+    async def ping(self) -> None:
+        """Ask for the queue's properties."""
+        try:
+            await self._client.get_queue_properties()
+        except AzureError as error:
+            if error_code(error) not in _NOT_OUR_ROLE:
+                raise map_error(error, f"asking for the queue '{self._name}'") from error
+
+    async def send(self, body: bytes, *, delay: timedelta = timedelta(0)) -> None:
+        """Add a message that never expires.
+
+        Raises:
+            InvalidInput: The body is over 48 KiB (code `message_too_long`), or not text (code `message_not_text`).
+            Unavailable: The service does not answer; the message may be in the queue all the same.
+        """
+        text = _checked(body)
+        with mapped(f"sending to the queue '{self._name}'"):
+            await self._client.send_message(text, visibility_timeout=_seconds(delay), time_to_live=_NEVER)
+
+    async def receive(self, *, visibility: timedelta) -> Lease | None:
+        """Lease one message for `visibility`, rounded up to whole seconds, or return None at once."""
+        seconds = max(1, _seconds(visibility))
+        asked_at_utc = self._clock()
+        with mapped(f"receiving from the queue '{self._name}'"):
+            # No span for each of a day's empty polls.
+            message = await self._client.receive_message(visibility_timeout=seconds, tracing_options={"enabled": False})
+        if message is None:
+            return None
+        return Lease(
+            message_id=message.id,
+            receipt=message.pop_receipt,
+            body=(message.content or "").encode(),
+            delivery_count=message.dequeue_count,
+            inserted_at_utc=message.inserted_on.astimezone(UTC),
+            visible_at_utc=asked_at_utc + timedelta(seconds=seconds),
+        )
+
+    async def renew(self, lease: Lease, *, visibility: timedelta) -> Lease:
+        """Stay the owner for `visibility` from now, rounded up to whole seconds."""
+        return await self._update(lease, _seconds(visibility), f"renewing a lease in the queue '{self._name}'")
+
+    async def complete(self, lease: Lease) -> None:
+        """Delete the message. Azure answers 404 both when it is gone and when somebody else has it: there, both are success."""
+        try:
+            await self._client.delete_message(lease.message_id, lease.receipt)
+        except AzureError as error:
+            if error_code(error) != "MessageNotFound":
+                raise map_error(error, f"deleting from the queue '{self._name}'") from error
+
+    async def release(self, lease: Lease, *, delay: timedelta = timedelta(0)) -> None:
+        """Give the message back."""
+        await self._update(lease, _seconds(delay), f"releasing to the queue '{self._name}'")
+
+    async def poison(self, lease: Lease, *, reason: str) -> None:
+        """Copy the message to the poison queue as JSON `{body, reason, message_id, delivery_count, poisoned_at_utc}`, then delete it.
+
+        Raises:
+            LeaseLost: Somebody else has the message, or it is gone; nothing was copied.
+            Unavailable: The service does not answer.
+        """
+        # The renewal is the proof that the message is still ours, and keeps it so until it is deleted.
+        owned = await self.renew(lease, visibility=_POISONING)
+        for text in poison_texts(lease, reason=reason, at=self._clock()):
+            with mapped(f"sending to the queue '{self._name}-poison'"):
+                await self._poison_client.send_message(text, time_to_live=_NEVER)
+        await self.complete(owned)
+
+    async def depth(self) -> QueueDepth:
+        """Return the service's estimate of the messages, leased ones included."""
+        with mapped(f"asking for the queue '{self._name}'"):
+            properties = await self._client.get_queue_properties()
+        return QueueDepth(messages=properties.approximate_message_count or 0)
+
+    async def _update(self, lease: Lease, seconds: int, doing: str) -> Lease:
+        asked_at_utc = self._clock()
+        with mapped(doing):
+            message = await self._client.update_message(lease.message_id, lease.receipt, visibility_timeout=seconds)
+        return Lease(
+            message_id=lease.message_id,
+            receipt=message.pop_receipt,
+            body=lease.body,
+            delivery_count=lease.delivery_count,
+            inserted_at_utc=lease.inserted_at_utc,
+            visible_at_utc=asked_at_utc + timedelta(seconds=seconds),
+        )
+
+    def _connect(self, name: str) -> QueueClient:
+        options = client_options(read_timeout_s=_READ_TIMEOUT_S)
+        if self._account_url is not None:
+            url = service_url(self._account_url, "queue")
+            self._credential = self._credential or managed_identity()
+            return QueueClient(url, name, credential=self._credential, **options)
+        try:
+            return QueueClient.from_connection_string(self._connection_string, name, **options)
+        except ValueError as error:
+            raise bad_connection_string(error) from error
+
+    @property
+    def _client(self) -> QueueClient:
+        if self._queue is None:
+            raise RuntimeError("open() was not awaited, or close() was")
+        return self._queue
+
+    @property
+    def _poison_client(self) -> QueueClient:
+        if self._poison_queue is None:
+            raise RuntimeError("open() was not awaited, or close() was")
+        return self._poison_queue
+
+
+def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
+    """Yield what goes to the poison queue: one JSON object, or several with `part` and `parts` where one would be over 64 KiB.
+
+    Args:
+        lease: The message.
+        reason: Why it is given up; cut to 1,000 characters.
+        at: When.
+    """
+    body = lease.body.decode(errors="replace")
+    facts = {
+        "reason": reason[:1000],
+        "message_id": lease.message_id,
+        "delivery_count": lease.delivery_count,
+        "poisoned_at_utc": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    whole = _json({"body": body, **facts})
+    if len(whole.encode()) <= _MAX_MESSAGE_BYTES:
+        yield whole
+        return
+    # A character takes at most 6 bytes in JSON; 4 KiB are more than the facts can take.
+    step = (_MAX_MESSAGE_BYTES - 4 * 1024 - 6 * len(facts["reason"])) // 6
+    parts = [body[start : start + step] for start in range(0, len(body), step)]
+    for number, part in enumerate(parts, start=1):
+        yield _json({"body": part, **facts, "part": number, "parts": len(parts)})
+
+
+def _json(value: dict[str, object]) -> str:
+    # The wire format is XML, which has no place for two of the code points that JSON can leave as they are.
+    return json.dumps(value, ensure_ascii=False).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+def _checked(body: bytes) -> str:
+    """Return a body as text that the wire format, XML, carries unchanged."""
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidInput(f"A message may have {MAX_BODY_BYTES} bytes, this one has {len(body)}.", code="message_too_long")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("A message must be UTF-8 text.", code="message_not_text") from None
+    if any((ord(c) < 0x20 and c not in "\t\n") or c in "\ufffe\uffff" for c in text):
+        raise InvalidInput("A message must be text without control characters.", code="message_not_text")
+    return text
+
+
+def _seconds(span: timedelta) -> int:
+    return max(0, math.ceil(span.total_seconds()))
