@@ -1,0 +1,182 @@
+"""The second stage: from the detection log to tracks, counts and files. A pure function: the same input gives the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
+from core.domain.job import VideoFacts
+from ml_engine import ground_plane, result_files, track_table, tracking
+from ml_engine.counting import count, counted_classes
+from ml_engine.crossings import crossings, line_counts, lines_of
+from ml_engine.presence import Presence, long_enough
+from ml_engine.records import SCORE_COLUMNS, DetectionLog, TrackTable
+from ml_engine.zones import counted_places, zone_figures
+
+RESULTS_VERSION = "1.0"
+DEFAULT_THRESHOLD = 0.5
+LOWEST_SCORE = 0.1
+"""ByteTrack's: below it a box does not even go on with a track."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """What came out.
+
+    Attributes:
+        files: Name to bytes: `results.json`, `tracks.csv`, `tracks.mot.txt`, `tracks.geojson`, `timeline.csv`.
+        results: What `results.json` holds.
+        counts: `results["counts"]`.
+        tracks: The tracks, exactly as `tracks.csv` gives them back.
+    """
+
+    files: dict[str, bytes]
+    results: dict[str, Any]
+    counts: dict[str, dict[str, Any]]
+    tracks: TrackTable
+
+
+def assemble(log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts, detector: dict[str, Any]) -> Assembled:
+    """Track and count what was detected.
+
+    Args:
+        log: All frames of the recording.
+        settings: What to count and how.
+        video: Size and rate of the recording.
+        detector: The detector as recorded in the plan; its `thresholds` hold where the settings give none.
+
+    Returns:
+        Files, counts and tracks.
+
+    Raises:
+        InvalidCalibration: The calibration fixes no homography.
+    """
+    classes = counted_classes(settings)
+    thresholds = thresholds_of(settings, detector)
+    scores = class_scores(log.scores, settings)
+    ground = ground_plane.projection(settings.calibration)
+
+    tracks = track_table.build(log, scores, _identities(log, scores, thresholds))
+    tracks = track_table.select(tracks, _asked_for(tracks, settings, classes))
+    tracks = ground_plane.with_ground(tracks, ground)
+
+    presence = Presence.of(log.frames, log.status, tracks, video, settings)
+    counted = long_enough(tracks, video, settings)
+    counts = count(tracks, log.times_s, presence, settings, video)
+    detections = _detections(log, scores, thresholds, settings)
+    counts = {name: {**figures, **detections[name]} for name, figures in counts.items()}
+    lines = lines_of(settings, video)
+    passed = crossings(tracks, log.times_s, settings, video)
+    results = {
+        "version": RESULTS_VERSION,
+        "video": _video(video, log),
+        "counts": counts,
+        "lines": line_counts(passed, lines, classes),
+        "zones": zone_figures(track_table.select(tracks, counted), presence, settings, classes),
+        "crossings": [_crossing(item, log.times_s) for item in passed],
+        "calibration": ground_plane.describe(ground),
+        "settings": settings.model_dump(mode="json"),
+        "detector": {**{key: detector[key] for key in sorted(detector)}, "thresholds": thresholds},
+        "warnings": _warnings(log, tracks, ground is not None),
+    }
+    box_times_s = log.times_s[tracks.frame - presence.first_frame]
+    visible = {name: presence.per_frame(tracks, counted & (tracks.class_index == CLASSES.index(name))) for name in classes}
+    files = {
+        "results.json": result_files.results_json(results),
+        "tracks.csv": result_files.tracks_csv(tracks, box_times_s),
+        "tracks.mot.txt": result_files.tracks_mot(tracks),
+        "tracks.geojson": result_files.tracks_geojson(tracks, box_times_s, settings.calibration.unit if settings.calibration else None),
+        "timeline.csv": result_files.timeline_csv(log.frames, log.times_s, log.status, visible),
+    }
+    return Assembled(files, results, counts, tracks)
+
+
+def thresholds_of(settings: AnalysisSettings, detector: dict[str, Any]) -> dict[str, float]:
+    """Return the score from which a detection counts, per class: the settings' or else the detector's."""
+    given = {**detector.get("thresholds", {}), **(settings.thresholds or {})}
+    return {name: float(given.get(name, DEFAULT_THRESHOLD)) for name in CLASSES}
+
+
+def class_scores(scores: npt.NDArray[np.float32], settings: AnalysisSettings) -> npt.NDArray[np.float32]:
+    """Return the scores (m, 3) for `CLASSES` from those of a log (m, 4); with `only`, every four-legged animal is read as that class."""
+    columns = len(CLASSES)
+    if settings.only is None:
+        return scores[:, :columns]
+    four_legged = [SCORE_COLUMNS.index(name) for name in ("bison", "cattle", "animal")]
+    result = scores[:, :columns].copy()
+    result[:, [CLASSES.index("bison"), CLASSES.index("cattle")]] = 0
+    result[:, CLASSES.index(settings.only)] = scores[:, four_legged].max(axis=1)
+    return result
+
+
+def _identities(log: DetectionLog, scores: npt.NDArray[np.float32], thresholds: dict[str, float]) -> npt.NDArray[np.int32]:
+    """Return the track of every box of the log, 0 for none. Whom a box belongs to does not depend on its class."""
+    best = scores.max(axis=1, initial=0)
+    high = (scores >= np.array([thresholds[name] for name in CLASSES], np.float32)).any(axis=1)
+    low = best >= max(LOWEST_SCORE, SCORE_FLOOR)
+    return tracking.track(tracking.Boxes(log.times_s, log.status, log.offsets, log.xyxy, best, high, low, log.motion))
+
+
+def _asked_for(tracks: TrackTable, settings: AnalysisSettings, classes: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Tell which rows are of a class that was asked for, in a place that counts."""
+    wanted = np.isin(tracks.class_index, [CLASSES.index(name) for name in classes])
+    if any(zone.mode != "count" for zone in settings.zones):
+        wanted &= counted_places(track_table.foot_points(tracks.xyxy), settings.zones)
+    return wanted
+
+
+def _detections(
+    log: DetectionLog, scores: npt.NDArray[np.float32], thresholds: dict[str, float], settings: AnalysisSettings
+) -> dict[str, dict[str, Any]]:
+    """Return per class how many boxes are over its threshold, each counted for its best class, and their mean score."""
+    best = scores.argmax(axis=1)
+    score = scores[np.arange(len(scores)), best]
+    over = score >= np.array([thresholds[name] for name in CLASSES], np.float32)[best]
+    if any(zone.mode != "count" for zone in settings.zones):
+        over &= counted_places(track_table.foot_points(log.xyxy), settings.zones)
+    result = {}
+    for index, name in enumerate(CLASSES):
+        mine = score[over & (best == index)].astype(np.float64)
+        result[name] = {"detections": len(mine), "avg_confidence": round(float(mine.mean()), 4) if len(mine) else 0.0}
+    return result
+
+
+def _video(video: VideoFacts, log: DetectionLog) -> dict[str, Any]:
+    return {
+        "frames": video.frames,
+        "fps": round(video.fps, 6),
+        "width": video.width_px,
+        "height": video.height_px,
+        "duration_s": round(video.duration_s, 4),
+        "frames_detected": int((log.status == 0).sum()),
+        "frames_skipped": int((log.status == 1).sum()),
+        "frames_unreadable": int((log.status == 2).sum()),
+    }
+
+
+def _crossing(item: Any, times_s: npt.NDArray[np.float64]) -> dict[str, Any]:
+    return {
+        "frame": item.frame,
+        "time_s": round(float(times_s[item.frame]), 4),
+        "line": item.line,
+        "direction": item.direction,
+        "track_id": item.track_id,
+        "class": item.muster_class,
+    }
+
+
+def _warnings(log: DetectionLog, tracks: TrackTable, calibrated: bool) -> list[dict[str, str]]:
+    found = []
+    unreadable = int((log.status == 2).sum())
+    if unreadable:
+        found.append(("unreadable_frames", f"{unreadable} of {len(log.frames)} frames could not be read; who was in them is guessed."))
+    if not len(tracks):
+        found.append(("nothing_found", "Nothing that was asked for was found; perhaps the thresholds are too high for this footage."))
+    beyond = int(np.isnan(tracks.ground[:, 0]).sum()) if calibrated else 0
+    if beyond:
+        found.append(("beyond_horizon", f"{beyond} of {len(tracks)} boxes stand too far beyond the calibrated ground to be placed on it."))
+    return [{"code": code, "message": message} for code, message in found]

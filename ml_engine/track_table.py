@@ -1,0 +1,88 @@
+"""From numbered boxes to the table of tracks: one class for each track, short gaps closed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES
+from ml_engine.records import DetectionLog, TrackTable
+
+LONGEST_GAP_S = 1.5
+"""A gap of a track up to this long is closed by a straight line: the animal was there, hidden or missed."""
+
+
+def build(log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int32]) -> TrackTable:
+    """Make the table of tracks.
+
+    Args:
+        log: The detection log.
+        scores: (m, 3) score of every box for every class of `CLASSES`.
+        ids: (m,) track of every box; 0 for none.
+
+    Returns:
+        The table, gaps up to `LONGEST_GAP_S` interpolated, without ground positions. A track's class is the one with the greatest sum of
+        scores; a box's score is that for its track's class. Boxes are rounded to 0.01 px, scores to 0.0001, as files give them.
+    """
+    rows = np.flatnonzero(ids)
+    frame_row = np.repeat(np.arange(len(log.frames)), np.diff(log.offsets))[rows]
+    order = np.lexsort((frame_row, ids[rows]))
+    rows, frame_row = rows[order], frame_row[order]
+    track_id = ids[rows]
+    tracks = int(track_id.max(initial=0))
+    votes = np.stack([np.bincount(track_id, scores[rows, c], tracks + 1) for c in range(len(CLASSES))], axis=1)
+    class_of = votes.argmax(axis=1).astype(np.int8)
+    xyxy = log.xyxy[rows]
+    score = scores[rows, class_of[track_id]].astype(np.float64)
+
+    gap_id, gap_frame_row, gap_xyxy = _gaps(track_id, frame_row, xyxy, log.times_s)
+    all_id = np.concatenate([track_id, gap_id])
+    all_frame_row = np.concatenate([frame_row, gap_frame_row])
+    order = np.lexsort((all_id, all_frame_row))
+    all_id = all_id[order]
+    return TrackTable(
+        frame=log.frames[all_frame_row[order]],
+        track_id=all_id,
+        class_index=class_of[all_id],
+        xyxy=np.round(np.concatenate([xyxy, gap_xyxy])[order].astype(np.float64), 2).astype(np.float32),
+        score=np.round(np.concatenate([score, np.zeros(len(gap_id))])[order], 4).astype(np.float32),
+        interpolated=np.concatenate([np.zeros(len(rows), bool), np.ones(len(gap_id), bool)])[order],
+        ground=np.full((len(order), 2), np.nan),
+    )
+
+
+def _gaps(
+    track_id: npt.NDArray[np.int32], frame_row: npt.NDArray[np.intp], xyxy: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Return track, frame row and box (k, 4) for every frame missing in a short gap; input in order of track, then frame."""
+    before, after = frame_row[:-1], frame_row[1:]
+    same = track_id[1:] == track_id[:-1]
+    missing = np.where(same & (times_s[after] - times_s[before] <= LONGEST_GAP_S + 1e-9), after - before - 1, 0)
+    left = np.repeat(np.arange(len(missing)), missing)
+    step = np.arange(len(left)) - np.repeat(np.cumsum(missing) - missing, missing) + 1
+    row = frame_row[left] + step
+    start_s, end_s = times_s[frame_row[left]], times_s[frame_row[left + 1]]
+    share = ((times_s[row] - start_s) / np.maximum(end_s - start_s, 1e-9)).astype(np.float32)[:, None]
+    return track_id[left], row, xyxy[left] * (1 - share) + xyxy[left + 1] * share
+
+
+def select(table: TrackTable, keep: npt.NDArray[np.bool_]) -> TrackTable:
+    """Return the rows of `keep` (n,), tracks numbered anew from 1 in the order of their numbers."""
+    present = np.unique(table.track_id[keep])
+    return replace(
+        table,
+        frame=table.frame[keep],
+        track_id=(np.searchsorted(present, table.track_id[keep]) + 1).astype(np.int32),
+        class_index=table.class_index[keep],
+        xyxy=table.xyxy[keep],
+        score=table.score[keep],
+        interpolated=table.interpolated[keep],
+        ground=table.ground[keep],
+    )
+
+
+def foot_points(xyxy: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return the bottom centres (n, 2) px of boxes (n, 4): where an animal stands."""
+    return np.stack([(xyxy[:, 0].astype(np.float64) + xyxy[:, 2]) / 2, xyxy[:, 3].astype(np.float64)], axis=1)
