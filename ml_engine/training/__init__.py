@@ -1,0 +1,1 @@
+"""Procedural pasture scenes with known truth, and fine-tuning of detectors on them."""

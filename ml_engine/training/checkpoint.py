@@ -1,0 +1,121 @@
+"""The bundled checkpoint: cut a COCO checkpoint down to Muster's classes, write it, and prove that what was written is what was trained."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import DetectorError
+from ml_engine.training.scene import SPECIES
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+ANCESTORS: dict[str, dict[str, float]] = {
+    "bison": {"cow": 0.5, "bear": 0.25, "elephant": 0.25},
+    "cattle": {"cow": 1.0},
+    "person": {"person": 1.0},
+}
+"""COCO classes from whose rows a class starts, with weights: COCO models call bison cow, bear or elephant."""
+
+
+def _rows(tensor: torch.Tensor, label2id: dict[str, int]) -> torch.Tensor:
+    import torch
+
+    return torch.stack([sum(tensor[label2id[name]] * weight for name, weight in ANCESTORS[cls].items()) for cls in SPECIES])  # type: ignore[misc]
+
+
+def start_from(base: str | Path) -> PreTrainedModel:
+    """Load a COCO checkpoint of the D-FINE/DEIM family and reduce its class rows to `SPECIES`.
+
+    Raises:
+        DetectorError: The checkpoint does not name the classes in `ANCESTORS`.
+    """
+    import torch
+    from transformers import AutoModelForObjectDetection
+
+    old = AutoModelForObjectDetection.from_pretrained(base, dtype=torch.float32)
+    label2id = {name: int(number) for number, name in old.config.id2label.items()}
+    missing = {name for parts in ANCESTORS.values() for name in parts} - set(label2id)
+    if missing:
+        raise DetectorError(f"The checkpoint has no classes named {sorted(missing)}; start from one trained on COCO.")
+    config = old.config.__class__.from_dict(old.config.to_dict())
+    config.id2label = dict(enumerate(SPECIES))
+    config.label2id = {name: i for i, name in enumerate(SPECIES)}
+    state = old.state_dict()
+    for key, value in state.items():
+        if "denoising_class_embed" in key:
+            state[key] = torch.cat([_rows(value, label2id), value[-1:]])
+        elif "class_embed" in key or "enc_score_head" in key:
+            state[key] = _rows(value, label2id)
+    model = AutoModelForObjectDetection.from_config(config)
+    model.load_state_dict(state)
+    model.tie_weights()
+    return model
+
+
+def _write_weights(model: PreTrainedModel, out: Path) -> None:
+    """Write the weights under the names that loading expects.
+
+    Where the box head is shared, saving keeps it under the last layer's name and loading looks for the first's: it would come back untrained.
+    """
+    from safetensors.torch import load_file, save_file
+
+    model.save_pretrained(out)
+    path = out / "model.safetensors"
+    tensors = load_file(path)
+    last = f"model.decoder.bbox_embed.{model.config.decoder_layers - 1}."
+    if getattr(model.config, "share_bbox_head", False):
+        tensors = {k.replace(last, "model.decoder.bbox_embed.0."): v for k, v in tensors.items()}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"format": "pt"})
+    path.chmod(0o644)
+
+
+def save(model: PreTrainedModel, processor_config: Path, out: Path) -> PreTrainedModel:
+    """Write a checkpoint folder, load it again and compare.
+
+    Args:
+        model: The trained model; it is put into evaluation mode.
+        processor_config: `preprocessor_config.json` of the checkpoint that it started from.
+        out: Folder to write.
+
+    Returns:
+        The checkpoint as it was loaded from the folder.
+
+    Raises:
+        DetectorError: What was loaded does not answer as the model does.
+    """
+    import torch
+    from transformers import AutoModelForObjectDetection
+
+    out.mkdir(parents=True, exist_ok=True)
+    model = model.float().cpu().eval()
+    model.config._name_or_path = ""
+    _write_weights(model, out)
+    (out / "preprocessor_config.json").write_text(processor_config.read_text())
+    written = AutoModelForObjectDetection.from_pretrained(out).eval()
+    size = json.loads(processor_config.read_text())["size"]
+    probe = torch.rand(1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted, got = model(pixel_values=probe), written(pixel_values=probe)
+    apart = max(float((wanted.logits - got.logits).abs().max()), float((wanted.pred_boxes - got.pred_boxes).abs().max()))
+    if apart > 1e-3:
+        raise DetectorError(f"The checkpoint written to {out.name} differs from the trained model by {apart:.3g}; it must not be shipped.")
+    logger.info("Checkpoint written and read back.", extra={"action": "checkpoint_written", "folder": out.name, "difference": apart})
+    return written
+
+
+def write_muster_json(out: Path, thresholds: dict[str, float], source: str) -> None:
+    """Write `muster.json`: label table, thresholds, origin and licence."""
+    record = {
+        "labels": {name: name for name in SPECIES},
+        "thresholds": {name: round(thresholds[name], 3) for name in SPECIES},
+        "source": source,
+        "licence": "Apache-2.0",
+    }
+    (out / "muster.json").write_text(json.dumps(record, indent=2) + "\n")
