@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -38,6 +39,7 @@ def create_app(config: Config | None = None, ports: Ports | None = None, clock: 
         description=DESCRIPTION,
         lifespan=lambda app: _lifespan(app, config, ports, clock),
         responses=problems.documented(500),
+        redirect_slashes=False,
     )
     app.add_middleware(SmallBodies)
     app.add_middleware(SecurityHeaders)
@@ -45,7 +47,7 @@ def create_app(config: Config | None = None, ports: Ports | None = None, clock: 
     problems.install(app)
     for module in (jobs, artifacts, uploads, stats, compat, health, events):
         app.include_router(module.router)
-    _document_problem(app)
+    _document_problems(app)
     return app
 
 
@@ -73,14 +75,12 @@ async def _lifespan(app: FastAPI, config: Config | None, ports: Ports | None, cl
             await close_ports(ports)
 
 
-def _document_problem(app: FastAPI) -> None:
+def _document_problems(app: FastAPI) -> None:
     generate = app.openapi
 
-    def openapi() -> dict:
+    def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = generate()
-            schema.setdefault("components", {}).setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
-            app.openapi_schema = schema
+            app.openapi_schema = problems.document(generate())
         return app.openapi_schema
 
     app.openapi = openapi

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,10 +14,12 @@ import httpx
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.watch import JobWatchers
 from core.config import Config
 from core.domain.blobs import result_blob
 from core.domain.job import Job, Plan, Segment, SourceFile, VideoFacts
 from core.domain.message import JobMessage
+from core.errors import Unavailable
 from core.ports import Ports
 from tests.fakes import MemoryBlobStore, MemoryJobQueue, MemoryJobStore, MemoryStatsStore
 
@@ -54,13 +58,45 @@ class ApiStand:
         form = None if settings is None else {"settings": settings}
         return await self.client.post("/api/v1/jobs", files=parts, data=form, headers=headers)
 
+    def set_away(self, part: str, away: bool) -> None:
+        """Let a port answer nothing, or answer again."""
+        port = getattr(self.ports, part)
+        if hasattr(port, "fail_with"):
+            port.fail_with = Unavailable("The service does not answer.") if away else None
+        else:
+            port.away = away
+
+    async def follow(self, job_id: str) -> tuple[list[dict[str, Any]], int | None]:
+        """Watch a job over its WebSocket to the end; return what was sent and the close code."""
+        sent: list[dict[str, Any]] = []
+        close_code = None
+        opened = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal opened
+            if not opened:
+                opened = True
+                return {"type": "websocket.connect"}
+            return await asyncio.Future()
+
+        async def send(message: dict[str, Any]) -> None:
+            nonlocal close_code
+            if message["type"] == "websocket.send":
+                sent.append(json.loads(message["text"]))
+            elif message["type"] == "websocket.close":
+                close_code = message["code"]
+
+        scope = {"type": "websocket", "path": f"/ws/jobs/{job_id}", "raw_path": b"", "query_string": b"", "headers": [], "subprotocols": []}
+        await self.app({**scope, "scheme": "ws", "server": ("localhost", 80), "root_path": "", "client": ("127.0.0.1", 1)}, receive, send)
+        return sent, close_code
+
     async def blob_names(self) -> list[str]:
         """Return the names of all blobs in both containers."""
         return [blob.name for store in (self.ports.sources, self.ports.results) async for blob in store.list("")]
 
     def messages(self) -> list[JobMessage]:
         """Return what was sent to the main queue."""
-        return [JobMessage.from_bytes(body) for body in self.ports.queue.bodies]
+        return [JobMessage.from_bytes(body) for body in self.ports.queue.bodies()]
 
     async def add_job(self, job_id: str, **fields: Any) -> Job:
         """Record a job without submitting anything."""
@@ -114,7 +150,12 @@ async def running_api(**config: Any) -> AsyncGenerator[ApiStand]:
     ports = make_ports(clock)
     app = create_app(Config(_env_file=None, **config), ports, clock)
     transport = httpx.ASGITransport(app=app)
+
+    async def one_turn(_: float) -> None:
+        await asyncio.sleep(0)
+
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        app.state.services.watchers = JobWatchers(ports.jobs, sleep=one_turn)
         yield ApiStand(app, client, ports, clock)
 
 

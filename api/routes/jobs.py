@@ -11,7 +11,6 @@ from api.intake import MULTIPART_SCHEMA, accept_request
 from api.problems import documented
 from api.services import OpenServices
 from api.views import JOBS, JobPage, JobView, UploadedRecording, job_view
-from core.domain.analysis import AnalysisSettings
 from core.domain.clock import UtcDatetime
 from core.domain.job import Job, JobState
 from core.ports import JobFilter
@@ -29,7 +28,7 @@ _SUBMIT_BODY: dict[str, Any] = {
         "required": True,
         "content": {
             "multipart/form-data": {"schema": MULTIPART_SCHEMA},
-            "application/json": {"schema": UploadedRecording.model_json_schema(ref_template="#/components/schemas/{model}")},
+            "application/json": {"schema": UploadedRecording.model_json_schema()},
         },
     },
     "parameters": [
@@ -106,7 +105,7 @@ async def cancel_job(job_id: str, response: Response, services: OpenServices, ca
         "requestBody": {
             "content": {
                 "application/json": {
-                    "schema": AnalysisSettings.model_json_schema(ref_template="#/components/schemas/{model}"),
+                    "schema": {"$ref": "#/components/schemas/AnalysisSettings"},
                     "example": {"lines": [{"name": "gate", "start": [0, 300], "end": [1280, 300]}]},
                 }
             }

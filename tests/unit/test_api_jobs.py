@@ -28,7 +28,7 @@ async def test_a_recording_is_accepted_when_it_is_stored_recorded_and_sent(api: 
     stored = await api.ports.jobs.get(job["id"])
     assert stored.files[0].etag == (await api.ports.sources.info(stored.files[0].blob)).etag
     assert [(m.job_id, m.attempt, m.step) for m in api.messages()] == [(job["id"], 1, "plan")]
-    assert api.ports.detect_queue.bodies == []
+    assert api.ports.detect_queue.bodies() == []
 
 
 async def test_files_keep_their_order(api: ApiStand) -> None:

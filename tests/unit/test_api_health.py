@@ -1,0 +1,119 @@
+"""Health, figures, documentation, and a start while everything is away."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from api.app import create_app
+from core.config import Config
+from core.ports import WorkerReport
+from tests.api_stand import ApiStand, SteppedClock, make_ports, running_api
+
+
+@pytest.fixture
+async def api():
+    async with running_api() as stand:
+        yield stand
+
+
+async def test_health_has_the_known_shape_and_what_workers_report(api: ApiStand) -> None:
+    alone = await api.client.get("/health")
+    assert alone.status_code == 200
+    assert alone.json() == {
+        "status": "degraded",
+        "gpu_available": False,
+        "device": "none",
+        "models_loaded": [],
+        "database_connected": True,
+        "storage_connected": True,
+        "workers": 0,
+    }
+    await api.ports.jobs.report_worker(WorkerReport("w1", api.clock(), "cuda:0", True, ("pasture",)))
+    served = (await api.client.get("/health")).json()
+    assert (served["status"], served["gpu_available"], served["device"], served["models_loaded"], served["workers"]) == (
+        "healthy",
+        True,
+        "cuda:0",
+        ["pasture"],
+        1,
+    )
+    api.clock.step(600)
+    assert (await api.client.get("/health")).json()["workers"] == 0
+
+
+@pytest.mark.parametrize("part", ["sources", "results", "queue", "detect_queue", "jobs"])
+async def test_live_ready_and_well_are_different_questions(api: ApiStand, part: str) -> None:
+    assert (await api.client.get("/health/ready")).json()["status"] == "ready"
+    api.set_away(part, True)
+    assert (await api.client.get("/health/live")).json() == {"status": "live"}
+    ready = await api.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["code"], ready.headers["retry-after"]) == (503, "not_ready_to_serve", "5")
+    assert [name for name, well in ready.json()["details"]["checks"].items() if not well] == ["database" if part == "jobs" else part]
+    health = (await api.client.get("/health")).json()
+    assert (health["database_connected"], health["storage_connected"]) == (part != "jobs", part == "jobs")
+
+
+async def test_an_application_that_starts_while_storage_is_away_serves_as_soon_as_it_is_back(monkeypatch) -> None:
+    clock = SteppedClock()
+    ports = make_ports(clock)
+    ports.sources.away = True
+    app = create_app(Config(_env_file=None), None, clock)
+    bootstrap = pytest.importorskip("core.bootstrap")
+    monkeypatch.setattr(bootstrap, "make_ports", lambda config: ports)
+    monkeypatch.setattr("api.app.FIRST_OPEN_S", 0.0)
+    transport = httpx.ASGITransport(app=app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        assert (await client.get("/health/live")).status_code == 200
+        assert (await client.get("/health/ready")).status_code == 503
+        refused = await client.get("/api/v1/jobs")
+        assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "not_open", "5")
+        ports.sources.away = False
+        assert await app.state.services.wait_open(5)
+        assert (await client.get("/health/ready")).status_code == 200
+        assert (await client.get("/api/v1/jobs")).json()["items"] == []
+
+
+async def test_figures_count_by_route_and_each_application_has_its_own(api: ApiStand) -> None:
+    await api.submit()
+    await api.client.get("/api/v1/jobs/" + "a" * 32)
+    text = (await api.client.get("/metrics")).text
+    assert 'muster_http_requests_total{method="POST",route="/api/v1/jobs",status="202"} 1.0' in text
+    assert 'muster_http_requests_total{method="GET",route="/api/v1/jobs/{job_id}",status="404"} 1.0' in text
+    assert "muster_jobs_accepted_total 1.0" in text
+    assert 'muster_queue_messages{queue="main"} 1.0' in text
+    async with running_api() as other:
+        assert "muster_jobs_accepted_total 0.0" in (await other.client.get("/metrics")).text
+    api.set_away("queue", True)
+    answer = await api.client.get("/metrics")
+    assert answer.status_code == 200
+    assert 'queue="main"' not in answer.text
+
+
+async def test_everything_is_documented_with_its_errors(api: ApiStand) -> None:
+    schema = (await api.client.get("/openapi.json")).json()
+    assert {
+        "/api/v1/jobs",
+        "/api/v1/jobs/{job_id}",
+        "/api/v1/jobs/{job_id}/results",
+        "/api/v1/jobs/{job_id}/artifacts/{name}",
+        "/api/v1/jobs/{job_id}/recount",
+        "/api/v1/uploads",
+        "/api/v1/stats/timeseries",
+        "/submit-job",
+        "/latest_stats",
+        "/health",
+    } <= set(schema["paths"])
+    submit = schema["paths"]["/api/v1/jobs"]["post"]
+    assert set(submit["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
+    assert {"202", "400", "413", "415", "422", "503"} <= set(submit["responses"])
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            assert operation.get("summary"), path
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    assert "application/problem+json" in answer["content"], (path, status)
+    names = schema["components"]["schemas"]
+    assert "HTTPValidationError" not in names
+    references = [part.split('"')[0] for part in str(schema).replace("'", '"').split("#/components/schemas/")[1:]]
+    assert set(references) <= set(names)
