@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.e2e.conftest import SAMPLE, TRUTH
+from tests.stack import SAMPLE, TRUTH
 
 PLAY_AND_SEEK = """async (url) => {
     const video = document.createElement('video');

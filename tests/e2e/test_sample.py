@@ -10,7 +10,7 @@ import time
 import httpx_ws
 import pytest
 
-from tests.e2e.conftest import SAMPLE, TRUTH
+from tests.stack import SAMPLE, TRUTH
 
 ARTIFACTS = {"results.json", "tracks.csv", "tracks.mot.txt", "tracks.geojson", "timeline.csv", "annotated.mp4", "preview.jpg", "run.json"}
 

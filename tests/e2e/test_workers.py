@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import SAMPLE, Stack
+from tests.stack import SAMPLE, Stack
 
 SHORT_SEGMENTS = {"MUSTER_SEGMENT_FRAMES": "50", "MUSTER_VISIBILITY_S": "3"}
 SEGMENTS = 6

@@ -1,0 +1,96 @@
+"""A whole Muster of a test's own: the API in uvicorn and worker processes, over a given Azurite, with SQLite."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from infra.azurite_server import AzuriteServer
+from infra.processes import Child, accepts_connections, free_ports
+
+REPOSITORY = Path(__file__).parents[1]
+SAMPLE = REPOSITORY / "ml_engine" / "samples" / "pasture.mp4"
+TRUTH = json.loads(SAMPLE.with_suffix(".truth.json").read_text()) if SAMPLE.exists() else {}
+
+
+class Stack:
+    """The API on a free port, and as many workers as a test starts, over containers and queues of their own."""
+
+    def __init__(self, azurite: AzuriteServer, base: Path, name: Callable[[str], str], settings: dict[str, str]) -> None:
+        self.base = base
+        (self.port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {
+            **os.environ,
+            "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
+            "BLOB_CONTAINER_INPUT": name("raw"),
+            "BLOB_CONTAINER_OUTPUT": name("out"),
+            "QUEUE_NAME": name("jobs"),
+            "MUSTER_DATA_DIR": str(base / "data"),
+            "PYTHONUNBUFFERED": "1",
+            **settings,
+        }
+        argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", str(self.port), "--no-access-log"]
+        self.api = Child("api", argv, run_dir=base, env=self.env, cwd=REPOSITORY)
+        self.workers: list[Child] = []
+        self.client = httpx.Client(base_url=self.url, timeout=60)
+
+    def start_api(self) -> None:
+        self.api.start()
+        self.api.wait_ready(lambda: accepts_connections(self.port) and self.client.get("/health/ready").status_code == 200, timeout_s=60)
+
+    def start_worker(self, **settings: str) -> Child:
+        """Start one more worker; the settings are environment variables of its own. Each worker has its own cache."""
+        name = f"worker{len(self.workers)}"
+        worker = Child(name, [sys.executable, "-m", "worker.main"], run_dir=self.base, env={**self.env, **settings}, cwd=REPOSITORY)
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+    def submit(self, *videos: Path, settings: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> str:
+        """Upload videos as one job; return its id."""
+        files = [("file", (video.name, video.read_bytes(), "video/mp4")) for video in videos]
+        data = {"settings": json.dumps(settings)} if settings is not None else None
+        answer = self.client.post("/api/v1/jobs", files=files, data=data, headers=headers)
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self.client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
+
+    def wait(self, job_id: str, *, until: Callable[[dict[str, Any]], bool] | None = None, timeout_s: float = 240) -> dict[str, Any]:
+        """Poll until the job has ended, or `until` says so."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            job = self.job(job_id)
+            if until(job) if until else job["state"] in ("completed", "failed", "cancelled"):
+                return job
+            assert time.monotonic() < deadline, f"{job}\n{self.logs()}"
+            time.sleep(0.1)
+
+    def artifact(self, job_id: str, name: str) -> bytes:
+        return self.client.get(f"/api/v1/jobs/{job_id}/artifacts/{name}").raise_for_status().content
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {child.name}\n{child.log_tail(30)}" for child in (self.api, *self.workers))
+
+    def actions(self, action: str) -> list[dict[str, Any]]:
+        """Return the workers' log lines with this action."""
+        lines = []
+        for worker in self.workers:
+            for line in worker.log_path.read_text(errors="replace").splitlines():
+                if line.startswith("{") and json.loads(line).get("action") == action:
+                    lines.append(json.loads(line))
+        return lines
+
+    def stop(self) -> None:
+        for child in (self.api, *self.workers):
+            child.stop()
+        self.client.close()
