@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -54,6 +55,11 @@ class Runtime(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what it holds. Closing twice is harmless."""
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe(checkpoint: Checkpoint, *, name: str, runtime: str, device: str, precision: str = "f32") -> DetectorInfo:

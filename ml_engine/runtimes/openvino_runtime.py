@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from pathlib import Path
@@ -13,15 +12,10 @@ import numpy.typing as npt
 
 from core.errors import DetectorError
 from ml_engine.runtimes.checkpoint import Checkpoint, check_signature
-from ml_engine.runtimes.network import Outputs, Runtime
+from ml_engine.runtimes.network import Outputs, Runtime, usable_cores
 
 BATCH_SIZE = 1
 """One picture per call: on a CPU larger batches gain nothing, and every core works on a picture of its own."""
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compile_network(model: Any, cores: int) -> Any:

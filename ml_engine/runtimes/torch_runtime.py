@@ -1,0 +1,146 @@
+"""Runs transformers checkpoints with torch, on CUDA or on the CPU, and loads them for conversion."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DetectorError
+from ml_engine.runtimes.checkpoint import Checkpoint
+from ml_engine.runtimes.network import Outputs, Runtime, usable_cores
+
+CUDA_BATCH_SIZE = 8
+_MOST_CUDA_THREADS = 8
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' advice (no torchvision, loading bars) out of a worker's log while a checkpoint loads; errors still raise."""
+    from transformers.utils import logging as chatter
+
+    level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        chatter.set_verbosity(level)
+        if bars:
+            chatter.enable_progress_bar()
+
+
+def load_network(folder: Path) -> Any:
+    """Load a transformers checkpoint's network, in evaluation mode, float32, on the CPU.
+
+    Only the folder is read: nothing is downloaded, no code of the checkpoint's is run, and weights are read from safetensors alone.
+
+    Raises:
+        DetectorError: It cannot be loaded, or weights that it needs are missing (code `bad_checkpoint`).
+    """
+    import torch
+    from transformers import AutoModelForObjectDetection
+
+    try:
+        with quiet():
+            network, report = AutoModelForObjectDetection.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError) as error:
+        raise _unusable(folder, f"transformers cannot load it ({type(error).__name__}: {str(error)[:300]})") from error
+    # transformers fills up missing weights with random numbers and says so in a log; such a detector would find nonsense.
+    missing = sorted(report["missing_keys"]) + sorted(str(entry) for entry in report.get("mismatched_keys", ()))
+    if missing:
+        raise _unusable(folder, f"its weights lack {len(missing)} tensors, such as {missing[0]}")
+    return network.eval()
+
+
+class TorchRuntime(Runtime):
+    """A transformers checkpoint on torch."""
+
+    name, precision = "torch", "f32"
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str, threads: int | None) -> None:
+        import torch
+
+        cores = threads or usable_cores()
+        self._cuda = device == "cuda"
+        self.device = "cuda:0" if self._cuda else "cpu"
+        # On a GPU several threads prepare pictures while one of them runs the network; on the CPU torch itself uses all cores.
+        self.batch_size = CUDA_BATCH_SIZE if self._cuda else 1
+        self.concurrency = max(2, min(_MOST_CUDA_THREADS, cores)) if self._cuda else 1
+        if not self._cuda:
+            torch.set_num_threads(cores)
+        self._network: Any = load_network(checkpoint.path).to(self.device)
+        self._lock = threading.Lock()
+
+    def run(self, pixels: npt.NDArray[np.float32], mask: npt.NDArray[np.int64] | None, resolution_wh: tuple[int, int]) -> Outputs:
+        """See `Runtime.run`."""
+        import torch
+
+        try:
+            inputs = {"pixel_values": self._on_device(pixels)}
+            if mask is not None:
+                inputs["pixel_mask"] = self._on_device(np.repeat(mask[None], len(pixels), axis=0))
+            with self._lock, torch.inference_mode(), self._full_precision():
+                if self._network is None:
+                    raise DetectorError("The detector was closed while it was in use.", code="detector_closed")
+                result = self._network(**inputs)
+                return result.logits.cpu().numpy(), result.pred_boxes.cpu().numpy()
+        except torch.cuda.OutOfMemoryError as error:
+            raise DetectorError("The GPU has too little memory for this detector; use device openvino.", code="inference_failed") from error
+        except RuntimeError as error:
+            message = "torch could not run the network on this frame."
+            raise DetectorError(message, code="inference_failed", reason=str(error)[:500]) from error
+
+    def close(self) -> None:
+        """See `Runtime.close`."""
+        import torch
+
+        with self._lock:
+            self._network = None
+        if self._cuda:
+            torch.cuda.empty_cache()
+
+    def _on_device(self, array: npt.NDArray[Any]) -> Any:
+        import torch
+
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self._cuda else tensor
+
+    @contextmanager
+    def _full_precision(self) -> Iterator[None]:
+        """TF32, cuDNN's default for convolutions, moves scores by more than OpenVINO's differ."""
+        import torch
+
+        if not self._cuda:
+            yield
+            return
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+
+
+def open_torch(checkpoint: Checkpoint, *, device: str, threads: int | None) -> Runtime:
+    """Open a transformers checkpoint with torch.
+
+    Args:
+        checkpoint: What to run.
+        device: `cuda` or `cpu`.
+        threads: CPU threads to use; default: one per core that this process may use. On the CPU this sets torch's own, process-wide.
+
+    Raises:
+        DetectorError: The checkpoint cannot be loaded.
+    """
+    return TorchRuntime(checkpoint, device=device, threads=threads)
+
+
+def _unusable(folder: Path, problem: str) -> DetectorError:
+    return DetectorError(f"The checkpoint '{folder.name}' cannot be used: {problem}.", code="bad_checkpoint")
