@@ -38,9 +38,7 @@ def lines_of(settings: AnalysisSettings, video: VideoFacts) -> tuple[Line, ...]:
     return (Line(name="middle", start=(0.0, middle), end=(float(video.width_px), middle)),)
 
 
-def crossings(
-    tracks: TrackTable, times_s: npt.NDArray[np.float64], settings: AnalysisSettings, video: VideoFacts
-) -> list[Crossing]:
+def crossings(tracks: TrackTable, times_s: npt.NDArray[np.float64], settings: AnalysisSettings, video: VideoFacts) -> list[Crossing]:
     """Find who passed which line.
 
     A foot point must leave a dead band around the line on the other side, so an animal that dithers on the line passes once or not at

@@ -29,9 +29,9 @@ class TrackerOptions:
         low_overlap: The same for a box below the threshold: such boxes are doubtful, so more is asked of their place.
     """
 
-    lost_s: float = 1.0
+    lost_s: float = 1.5
     high_overlap: float = 0.1
-    low_overlap: float = 0.4
+    low_overlap: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

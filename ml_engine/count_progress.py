@@ -1,0 +1,66 @@
+"""How far a count is: a bar on a terminal, plain lines elsewhere; and the table at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+LINE_EVERY = 0.1
+"""Without a terminal one line for every tenth."""
+
+
+@contextmanager
+def progress(what: str, frames: int) -> Iterator[Callable[[int], None]]:
+    """Show on stderr how far a stage is.
+
+    Args:
+        what: Such as `detecting`.
+        frames: How many there are.
+
+    Yields:
+        A function that takes the number of frames done.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(what, frames)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames,"), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("left"), console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"{what:10}", total=frames)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _lines(what: str, frames: int) -> Callable[[int], None]:
+    said = -1
+
+    def update(done: int) -> None:
+        nonlocal said
+        tenth = int(done / max(frames, 1) / LINE_EVERY + 1e-9)
+        if tenth > said:
+            said = tenth
+            print(f"{what}: {done} of {frames} frames", file=sys.stderr, flush=True)
+
+    return update
+
+
+def print_counts(results: dict[str, Any]) -> None:
+    """Print counts, lines and warnings on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    table = Table("class", "unique", "low", "high", "peak", "mean", "reasons")
+    for name, figures in results["counts"].items():
+        numbers = [f"{figures[key]:g}" for key in ("unique", "low", "high", "peak")]
+        table.add_row(name, *numbers, f"{figures['mean']:.2f}", "; ".join(figures["reasons"]))
+    console.print(table)
+    for line in results["lines"]:
+        passed = {name: counts for name, counts in line["counts"].items() if counts["in"] or counts["out"]}
+        told = ", ".join(f"{name} {counts['in']} in {counts['out']} out" for name, counts in passed.items())
+        console.print(f"line {line['name']}: {told or 'nobody passed'}", markup=False)
+    for warning in results["warnings"]:
+        console.print(f"warning: {warning['message']}", markup=False)
