@@ -1,0 +1,238 @@
+"""Make the annotated video: decode again, draw, encode; the three at the same time."""
+
+from __future__ import annotations
+
+import errno
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.job import VideoFacts
+from core.errors import StorageFull
+from ml_engine.planning import times_s
+from ml_engine.records import Stopped, TrackTable
+from ml_engine.video import VideoIndex, decode
+from ml_engine.video_writer import VideoWriter
+
+ENCODER_THREADS = 4
+"""Fixed, whatever the machine: the number is part of what determines the bytes."""
+
+_QUEUED_FRAMES = 6
+_WAIT_S = 0.1
+_REPORT_S = 0.5
+_JPEG_QUALITY = 88
+
+Image = npt.NDArray[np.uint8]
+
+
+def render(
+    paths: Sequence[Path],
+    indexes: Sequence[VideoIndex],
+    *,
+    tracks: TrackTable,
+    video: VideoFacts,
+    settings: AnalysisSettings,
+    out_dir: Path,
+    progress: Callable[[int], None],
+    should_stop: Callable[[], bool],
+    threads: int | None = None,
+) -> tuple[Path, Path]:
+    """Write `annotated.mp4` and `preview.jpg`, the frame with the most animals. Same input, same bytes.
+
+    Args:
+        paths: The recording's files, in order.
+        indexes: What `probe` returned for each.
+        tracks: What to draw.
+        video: Facts about the recording.
+        settings: With lines, zones and classes.
+        out_dir: Existing folder.
+        progress: Called with the number of frames encoded, twice a second or so, and at the end.
+        should_stop: Asked as often.
+        threads: Encoder threads; default: always the same number.
+
+    Returns:
+        Paths of the video and the preview.
+
+    Raises:
+        Stopped: `should_stop` said yes; no file is left behind.
+        VideoError: A file can no longer be opened.
+        StorageFull: No room for the files.
+    """
+    from ml_engine.drawing import FramePainter
+
+    all_times_s = times_s(indexes)
+    painter = FramePainter(tracks, all_times_s, settings, video)
+    target, preview = out_dir / "annotated.mp4", out_dir / "preview.jpg"
+    best = painter.best_frame()
+    encoded = 0
+    report = _Report(lambda: progress(encoded), should_stop)
+    writer = VideoWriter(target, fps=indexes[0].fps, resolution_wh=(video.width_px, video.height_px), threads=threads or ENCODER_THREADS)
+
+    def encode(item: tuple[int, Image]) -> None:
+        nonlocal encoded
+        frame, image_bgr = item
+        writer.write(image_bgr, float(all_times_s[frame]))
+        encoded += 1
+
+    best_jpeg = b""
+    with writer, _Stage(encode, report) as encoder, _Source(_frames(paths, indexes), report) as source:
+        for frame, image_bgr in source:
+            painted = painter.paint(image_bgr, frame)
+            if frame == best:
+                best_jpeg = _jpeg(painted)
+            encoder.put((frame, painted))
+        encoder.finish()
+    _write(preview, best_jpeg)
+    progress(encoded)
+    return target, preview
+
+
+def _frames(paths: Sequence[Path], indexes: Sequence[VideoIndex]) -> Iterator[tuple[int, Image | None]]:
+    """Yield all frames of the recording with their index over all files."""
+    offset = 0
+    for path, index in zip(paths, indexes, strict=True):
+        for decoded in decode(path, index):
+            yield offset + decoded.file_frame, decoded.image_bgr
+        offset += index.frames
+
+
+def _jpeg(image_bgr: Image) -> bytes:
+    import cv2
+
+    _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return data.tobytes()
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("No room left on the disk for the preview picture: free some and try again.") from error
+        raise
+
+
+class _Report:
+    """Tells how far the work is and asks whether to go on, at most every half second and at least every second."""
+
+    def __init__(self, progress: Callable[[], None], should_stop: Callable[[], bool]) -> None:
+        self._progress, self._should_stop = progress, should_stop
+        self._next_s = 0.0
+
+    def now_and_then(self) -> None:
+        """Report where it is time to. Raises `Stopped` where asked to stop."""
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + _REPORT_S
+        if self._should_stop():
+            raise Stopped
+        self._progress()
+
+
+class _Worker:
+    """A thread with a bounded queue. Leaving the block ends the thread; its error is raised where the queue is used."""
+
+    def __init__(self, report: _Report) -> None:
+        self._report = report
+        self._queue: queue.Queue[Any] = queue.Queue(_QUEUED_FRAMES)
+        self._quit = threading.Event()
+        self._done = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._guarded, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._quit.set()
+        self._thread.join()
+
+    def _guarded(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._done.set()
+
+    def _work(self) -> None:
+        """What the thread does."""
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._report.now_and_then()
+
+
+class _Source(_Worker):
+    """Runs an iterator ahead of its consumer, in a thread of its own."""
+
+    def __init__(self, items: Iterator[tuple[int, Image | None]], report: _Report) -> None:
+        super().__init__(report)
+        self._items = items
+
+    def _work(self) -> None:
+        for item in self._items:
+            while not self._quit.is_set():
+                try:
+                    self._queue.put(item, timeout=_WAIT_S)
+                    break
+                except queue.Full:
+                    continue
+            if self._quit.is_set():
+                return
+
+    def __iter__(self) -> Iterator[tuple[int, Image | None]]:
+        while True:
+            finished = self._done.is_set()
+            try:
+                yield self._queue.get(timeout=0 if finished else _WAIT_S)
+            except queue.Empty:
+                self._check()
+                if finished:
+                    return
+
+
+class _Stage(_Worker):
+    """Consumes items in order, in a thread of its own."""
+
+    def __init__(self, consume: Callable[[tuple[int, Image]], None], report: _Report) -> None:
+        super().__init__(report)
+        self._consume = consume
+        self._last = threading.Event()
+
+    def put(self, item: tuple[int, Image]) -> None:
+        """Hand over an item; waits while the queue is full."""
+        while True:
+            self._check()
+            try:
+                return self._queue.put(item, timeout=_WAIT_S)
+            except queue.Full:
+                continue
+
+    def finish(self) -> None:
+        """Wait until all items are consumed."""
+        self._last.set()
+        while not self._done.wait(_WAIT_S):
+            self._check()
+        self._check()
+
+    def _work(self) -> None:
+        while not self._quit.is_set():
+            last = self._last.is_set()
+            try:
+                item = self._queue.get(timeout=_WAIT_S)
+            except queue.Empty:
+                if last:
+                    return
+                continue
+            self._consume(item)
