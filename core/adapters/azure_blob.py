@@ -6,7 +6,7 @@ import asyncio
 import io
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,21 +14,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.core.exceptions import ResourceExistsError
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob import BlobProperties, BlobSasPermissions, ContentSettings, UserDelegationKey, generate_blob_sas
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
 
+from core.adapters import azure_connection
 from core.adapters.azure_connection import bad_connection_string, client_options, managed_identity, service_url
-from core.adapters.azure_errors import CONCURRENT_WRITE, disk_full_mapped, error_code, map_error, mapped
+from core.adapters.azure_errors import CONCURRENT_WRITE, disk_full_mapped, error_code, mapped
 from core.adapters.azure_transfer import file_chunks, missing, read_pieces, regroup, size_of, stage_blocks, write_file
 from core.errors import InvalidInput, NotFound, PermanentError, PreconditionFailed, Unavailable
 from core.ports import BlobInfo, BlobStore
 
-_READ_TIMEOUT_S = 30
+_READ_TIMEOUT_S = 20
 # One request for small blobs. The transport wants larger bodies as a buffer, which the SDK's single put does not pass on.
 _SINGLE_PUT_BYTES = 2**20
 _DELETES_AT_ONCE = 8
+_WRITE_TRIES = 4
 _COPY_POLL_S = 0.2
 _COPY_PATIENCE_S = 900.0
 # Clocks differ: a link must work on a machine whose clock is behind ours.
@@ -65,13 +67,12 @@ class AzureBlobStore(BlobStore):
         """
         if self._service is None:
             self._service = self._connect()
-        try:
-            await self._client.create_container()
-        except ResourceExistsError as error:
-            if error_code(error) != "ContainerAlreadyExists":
-                raise map_error(error, f"creating the container '{self._name}'") from error
-        except AzureError as error:
-            raise map_error(error, f"creating the container '{self._name}'") from error
+        with mapped(f"creating the container '{self._name}'"):
+            try:
+                await self._client.create_container()
+            except ResourceExistsError as error:
+                if error_code(error) != "ContainerAlreadyExists":
+                    raise
 
     async def close(self) -> None:
         """Close the connections."""
@@ -85,13 +86,13 @@ class AzureBlobStore(BlobStore):
     async def ping(self) -> None:
         """Ask for the container's properties."""
         with mapped(f"asking for the container '{self._name}'"):
-            await self._client.get_container_properties()
+            await self._client.get_container_properties(read_timeout=azure_connection.PING_S)
 
     # ------------------------------------------------------------ writing
 
     async def put(self, name: str, data: bytes, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
         """Write a blob from memory, in one request if it is small."""
-        return await self.put_stream(name, _slices(data), content_type=content_type, only_new=only_new)
+        return await _undisturbed(lambda: self.put_stream(name, _slices(data), content_type=content_type, only_new=only_new))
 
     async def put_stream(
         self, name: str, chunks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream", only_new: bool = False
@@ -129,8 +130,12 @@ class AzureBlobStore(BlobStore):
 
     async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream") -> BlobInfo:
         """Write a blob from a local file."""
-        async with aclosing(file_chunks(path)) as chunks:
-            return await self.put_stream(name, chunks, content_type=content_type)
+
+        async def write() -> BlobInfo:
+            async with aclosing(file_chunks(path)) as chunks:
+                return await self.put_stream(name, chunks, content_type=content_type)
+
+        return await _undisturbed(write)
 
     async def copy(self, source: str, target: str, *, if_match: str | None = None) -> BlobInfo:
         """Copy within the container, on the server's side.
@@ -293,11 +298,11 @@ class AzureBlobStore(BlobStore):
 
     async def _ours(self, name: str, write_id: str, error: PreconditionFailed | Unavailable) -> BlobInfo:
         """Return the blob if this very write made it; raise what the write ran into if not."""
-        with mapped(f"asking for the blob '{name}'"):
-            try:
+        try:
+            with mapped(f"asking for the blob '{name}'"):
                 properties = await self._existing(name).get_blob_properties()
-            except AzureError as missing_error:
-                raise error from missing_error
+        except NotFound:
+            raise error from None
         if (properties.metadata or {}).get(_WRITE_ID) == write_id:
             return _info(properties)
         raise PreconditionFailed(f"A blob named '{name}' exists already; nothing was written.", code="blob_exists") from error
@@ -309,6 +314,17 @@ class AzureBlobStore(BlobStore):
         except NotFound:
             return False
         return True
+
+
+async def _undisturbed(write: Callable[[], Awaitable[BlobInfo]]) -> BlobInfo:
+    """Write again where another writer's commit discarded our blocks: a redelivered message makes two workers write one blob."""
+    for _ in range(_WRITE_TRIES - 1):
+        try:
+            return await write()
+        except Unavailable as error:
+            if error.code != CONCURRENT_WRITE:
+                raise
+    return await write()
 
 
 async def _slices(data: bytes) -> AsyncIterator[memoryview]:

@@ -11,6 +11,9 @@ from core.errors import InvalidInput
 
 # The newest that the emulator knows; Azure keeps old ones for good.
 _API_VERSION = "2025-11-05"
+PING_S = 3
+"""How long a ping waits for the answer: it serves health checks, which do not wait long themselves."""
+
 _CONNECT_S = 3
 _RETRY_PAUSE_S = 0.5
 
@@ -18,8 +21,8 @@ _RETRY_PAUSE_S = 0.5
 def client_options(*, read_timeout_s: float) -> dict[str, Any]:
     """Return options for a client of either SDK package.
 
-    Two quick retries bridge a lost packet or a restart. A service that is away for longer is reported within seconds: callers have
-    their own back-off, and a person waits for the answer.
+    Two quick retries bridge a lost connection or a restart. A service that is away for longer is reported within seconds, and one that
+    takes a request but does not answer after a single time-out: callers have their own back-off, and a person waits for the answer.
 
     Args:
         read_timeout_s: Longest silence of the service within a response.
@@ -28,7 +31,7 @@ def client_options(*, read_timeout_s: float) -> dict[str, Any]:
         "api_version": _API_VERSION,
         "connection_timeout": _CONNECT_S,
         "read_timeout": read_timeout_s,
-        "retry_policy": LinearRetry(backoff=_RETRY_PAUSE_S, random_jitter_range=0.2, retry_total=2, retry_read=1),
+        "retry_policy": LinearRetry(backoff=_RETRY_PAUSE_S, random_jitter_range=0.2, retry_total=2, retry_read=0),
     }
 
 

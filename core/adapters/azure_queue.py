@@ -7,12 +7,13 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.core.exceptions import HttpResponseError
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.queue.aio import QueueClient
 
+from core.adapters import azure_connection
 from core.adapters.azure_connection import bad_connection_string, client_options, managed_identity, service_url
-from core.adapters.azure_errors import error_code, map_error, mapped
+from core.adapters.azure_errors import error_code, mapped
 from core.domain.clock import Clock, utc_now
 from core.errors import InvalidInput
 from core.ports import JobQueue, Lease, QueueDepth
@@ -57,14 +58,12 @@ class AzureJobQueue(JobQueue):
         if self._queue is None or self._poison_queue is None:
             self._queue, self._poison_queue = self._connect(self._name), self._connect(f"{self._name}-poison")
         for client in (self._queue, self._poison_queue):
-            try:
-                await client.create_queue()
-            except ResourceExistsError as error:
-                if error_code(error) != "QueueAlreadyExists":
-                    raise map_error(error, f"creating the queue '{client.queue_name}'") from error
-            except AzureError as error:
-                if error_code(error) not in _NOT_OUR_ROLE:
-                    raise map_error(error, f"creating the queue '{client.queue_name}'") from error
+            with mapped(f"creating the queue '{client.queue_name}'"):
+                try:
+                    await client.create_queue()
+                except HttpResponseError as error:
+                    if error_code(error) not in ("QueueAlreadyExists", *_NOT_OUR_ROLE):
+                        raise
 
     async def close(self) -> None:
         """Close the connections."""
@@ -78,11 +77,12 @@ class AzureJobQueue(JobQueue):
 
     async def ping(self) -> None:
         """Ask for the queue's properties."""
-        try:
-            await self._client.get_queue_properties()
-        except AzureError as error:
-            if error_code(error) not in _NOT_OUR_ROLE:
-                raise map_error(error, f"asking for the queue '{self._name}'") from error
+        with mapped(f"asking for the queue '{self._name}'"):
+            try:
+                await self._client.get_queue_properties(read_timeout=azure_connection.PING_S)
+            except HttpResponseError as error:
+                if error_code(error) not in _NOT_OUR_ROLE:
+                    raise
 
     async def send(self, body: bytes, *, delay: timedelta = timedelta(0)) -> None:
         """Add a message that never expires.
@@ -119,11 +119,12 @@ class AzureJobQueue(JobQueue):
 
     async def complete(self, lease: Lease) -> None:
         """Delete the message. Azure answers 404 both when it is gone and when somebody else has it: there, both are success."""
-        try:
-            await self._client.delete_message(lease.message_id, lease.receipt)
-        except AzureError as error:
-            if error_code(error) != "MessageNotFound":
-                raise map_error(error, f"deleting from the queue '{self._name}'") from error
+        with mapped(f"deleting from the queue '{self._name}'"):
+            try:
+                await self._client.delete_message(lease.message_id, lease.receipt)
+            except HttpResponseError as error:
+                if error_code(error) != "MessageNotFound":
+                    raise
 
     async def release(self, lease: Lease, *, delay: timedelta = timedelta(0)) -> None:
         """Give the message back."""

@@ -125,7 +125,7 @@ async def read_pieces(blob: BlobClient, *, offset: int, length: int | None, if_m
         offset: First byte. At or after the end, nothing is yielded.
         length: Bytes, or None for all that follow.
         if_match: ETag that the blob must have, without quotes.
-        ahead: How many pieces to fetch while the caller is busy with one; memory stays within that many and one more.
+        ahead: How many pieces to fetch while the caller is busy with one, at least 1; memory stays within that many and one more.
 
     Raises:
         NotFound: There is no such blob.
@@ -133,7 +133,7 @@ async def read_pieces(blob: BlobClient, *, offset: int, length: int | None, if_m
         Unavailable: Storage does not answer.
     """
     first = await _first_piece(blob, offset, length, if_match)
-    if first is None:
+    if first is None or not first.data:
         return
     end = first.total_bytes if length is None else min(offset + length, first.total_bytes)
     starts = iter(range(offset + len(first.data), end, BLOCK_BYTES))

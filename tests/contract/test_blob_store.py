@@ -10,8 +10,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from azure.storage.blob import UserDelegationKey
+from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from core.adapters import azure_transfer
+from core.adapters import azure_connection, azure_transfer
 from core.adapters.azure_blob import AzureBlobStore
 from core.errors import InvalidInput, NotFound, PreconditionFailed, StorageFull, Unavailable
 from core.ports import BlobStore
@@ -159,6 +163,16 @@ async def test_only_new_race_has_one_winner(store: BlobStore, size: int) -> None
     assert await store.get("x") == data[winners[0]]
 
 
+@pytest.mark.parametrize("size", [10, 5 * MIB])
+async def test_overwriting_at_once_leaves_one_of_them_whole(store: BlobStore, size: int, tmp_path: Path) -> None:
+    data = [bytes([i]) * size for i in range(3)]
+    (tmp_path / "2").write_bytes(data[2])
+    writes = (store.put("x", data[0]), store.put("x", data[1]), store.put_file("x", tmp_path / "2"))
+    infos = await asyncio.gather(*writes)
+    assert await store.get("x") in data
+    assert (await store.info("x")).etag in {info.etag for info in infos}
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_stream_of_any_chunk_sizes(store: BlobStore, seed: int) -> None:
     rng = random.Random(seed)
@@ -247,8 +261,7 @@ async def test_overwritten_while_reading(store: BlobStore) -> None:
     assert await anext(pieces) == b"a" * 4 * MIB
     await store.put("x", b"b" * 20 * MIB)
     with pytest.raises(PreconditionFailed):
-        seen = b"".join(await collect(pieces))
-        assert b"b" not in seen
+        assert b"b" not in b"".join(await collect(pieces))
 
 
 async def test_reader_that_stops_early_leaves_no_tasks(store: BlobStore) -> None:
@@ -437,6 +450,88 @@ async def test_service_away_is_said_within_seconds() -> None:
     with pytest.raises(Unavailable):
         await store.open()
     assert asyncio.get_running_loop().time() - began < 5
+    await store.close()
+
+
+async def test_retried_block_is_sent_whole_again(unique_name: Callable[[str], str]) -> None:
+    blocks: dict[str, list[int]] = {}
+
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.read()
+        if request.query.get("comp") == "block":
+            tries = blocks.setdefault(request.query["blockid"], [])
+            tries.append(len(body))
+            if len(tries) == 1:
+                return web.Response(status=503)
+        return web.Response(status=201, headers={"ETag": '"0x1"', "Last-Modified": "Mon, 01 Jun 2026 09:30:00 GMT"})
+
+    server = TestServer(web.Application(client_max_size=64 * MIB))
+    server.app.router.add_route("*", "/{tail:.*}", answer)
+    async with server:
+        account = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=AAAA;BlobEndpoint={server.make_url('/a')};"
+        store = AzureBlobStore(container=unique_name("retry"), connection_string=account)
+        await store.open()
+        info = await store.put("x", b"x" * 6 * MIB)
+        await store.close()
+    assert (info.etag, info.modified_at_utc) == ("0x1", datetime(2026, 6, 1, 9, 30, tzinfo=UTC))
+    assert sorted(blocks.values()) == [[2 * MIB, 2 * MIB], [4 * MIB, 4 * MIB]]
+
+
+async def test_silent_service_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            await ended.wait()
+        return web.Response(status=201)
+
+    monkeypatch.setattr(azure_connection, "PING_S", 0.2)
+    server = TestServer(web.Application())
+    server.app.router.add_route("*", "/{tail:.*}", answer)
+    async with server:
+        account = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=AAAA;BlobEndpoint={server.make_url('/a')};"
+        store = AzureBlobStore(container="silent", connection_string=account)
+        await store.open()
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Unavailable):
+            await store.ping()
+        assert asyncio.get_running_loop().time() - began < 2
+        await store.close()
+        ended.set()
+
+
+async def test_local_emulator_by_its_short_name() -> None:
+    store = AzureBlobStore(container="raw", connection_string="UseDevelopmentStorage=true")
+    async with store._connect() as service:
+        assert service.url == "http://127.0.0.1:10000/devstoreaccount1/"
+
+
+async def test_managed_identity_signs_links_with_a_delegation_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[datetime] = []
+
+    async def delegation_key(self, start: datetime, expiry: datetime) -> UserDelegationKey:
+        assert self.url == "https://herd.blob.core.windows.net/"
+        asked.append(expiry)
+        key = UserDelegationKey()
+        key.signed_oid = key.signed_tid = "00000000-0000-0000-0000-000000000001"
+        key.signed_start, key.signed_expiry = "2026-06-01T00:00:00Z", "2026-06-02T00:00:00Z"
+        key.signed_service, key.signed_version, key.value = "b", "2025-11-05", "AAAA"
+        return key
+
+    async def created(self, **options: object) -> None:
+        pass
+
+    monkeypatch.setattr(BlobServiceClient, "get_user_delegation_key", delegation_key)
+    monkeypatch.setattr(ContainerClient, "create_container", created)
+    store = AzureBlobStore(container="raw", connection_string="", account_url="https://herd.blob.core.windows.net")
+    await store.open()
+    for minutes in (10, 20, 100):
+        url = await store.upload_url("uploads/1", valid_for=timedelta(minutes=minutes))
+        assert url.startswith("https://herd.blob.core.windows.net/raw/uploads/1?")
+        for part in ("sp=cw", "sr=b", "spr=https", "sig=", "skoid=00000000-0000-0000-0000-000000000001"):
+            assert part in url
+    # The key is kept while it outlives the links.
+    assert len(asked) == 2
     await store.close()
 
 
