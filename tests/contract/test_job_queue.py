@@ -292,3 +292,14 @@ def test_poison_texts_fit_and_lose_nothing() -> None:
         assert {part["delivery_count"] for part in parts} == {7}
         if len(parts) > 1:
             assert [(part["part"], part["parts"]) for part in parts] == [(i + 1, len(parts)) for i in range(len(parts))]
+
+
+async def test_empty_polls_leave_no_spans(azure: AzureJobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, object]] = []
+
+    async def nothing(self, **options: object) -> None:
+        asked.append(options)
+
+    monkeypatch.setattr(type(azure._client), "receive_message", nothing)
+    assert await azure.receive(visibility=timedelta(milliseconds=100)) is None
+    assert asked == [{"visibility_timeout": 1, "tracing_options": {"enabled": False}}]
