@@ -13,7 +13,7 @@ from ml_engine.presence import Presence, long_enough
 from ml_engine.records import TrackTable
 
 DOUBLE_WITHIN_S = 5.0
-DOUBLE_WITHIN_SIZES = 3.0
+DOUBLE_WITHIN_SIZES = 2.0
 """A track that begins this soon after another ended, this many animal sizes from it, may be the same animal."""
 
 

@@ -1,0 +1,87 @@
+"""Result files: what other tools read, down to the byte."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from core.errors import InvalidInput
+from ml_engine.result_files import read_tracks_csv, timeline_csv, tracks_csv, tracks_geojson, tracks_mot
+from tests.logs import tracks_of
+
+TIMES_S = np.array([0.0, 0.0, 1 / 30])
+
+
+@pytest.fixture
+def tracks():
+    table = tracks_of({1: {0: (100, 200), 1: (101, 200)}, 2: {0: (300.25, 220)}}, muster_class={1: "bison", 2: "person"})
+    ground = np.array([[5.123, 45.5], [np.nan, np.nan], [5.124, 45.6]])
+    interpolated, score = np.array([False, False, True]), np.array([0.9, 0.8765, 0], np.float32)
+    return replace(table, ground=ground, interpolated=interpolated, score=score)
+
+
+def test_tracks_csv(tracks) -> None:
+    assert tracks_csv(tracks, TIMES_S).decode().splitlines() == [
+        "frame,time_s,track_id,class,score,x1,y1,x2,y2,interpolated,ground_x,ground_y",
+        "0,0,1,bison,0.9,80,140,120,200,0,5.123,45.5",
+        "0,0,2,person,0.8765,280.25,160,320.25,220,0,,",
+        "1,0.0333,1,bison,0,81,140,121,200,1,5.124,45.6",
+    ]
+
+
+def test_tracks_csv_read_back(tracks) -> None:
+    for table in (tracks, tracks_of({})):
+        back = read_tracks_csv(tracks_csv(table, np.zeros(len(table))))
+        for field in fields(table):
+            one, other = getattr(table, field.name), getattr(back, field.name)
+            assert (one.dtype, one.shape) == (other.dtype, other.shape), field.name
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("data", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b"frame,time_s\n0"])
+def test_not_a_tracks_csv(data: bytes) -> None:
+    with pytest.raises(InvalidInput) as error:
+        read_tracks_csv(data)
+    assert error.value.code == "bad_tracks_csv"
+
+
+def test_an_unknown_class(tracks) -> None:
+    with pytest.raises(InvalidInput):
+        read_tracks_csv(tracks_csv(tracks, TIMES_S).replace(b"person", b"dragon"))
+
+
+def test_mot(tracks) -> None:
+    assert tracks_mot(tracks).decode().splitlines() == [
+        "1,1,80,140,40,60,0.9,-1,-1,-1",
+        "1,2,280.25,160,40,60,0.8765,-1,-1,-1",
+        "2,1,81,140,40,60,0,-1,-1,-1",
+    ]
+
+
+def test_timeline_tells_nobody_from_unreadable() -> None:
+    visible = {"cattle": np.array([2, 0, 1]), "person": np.array([0, 0, 0])}
+    data = timeline_csv(np.arange(3, dtype=np.int32), np.arange(3) / 10, np.array([0, 0, 2], np.uint8), visible)
+    assert data.decode().splitlines() == [
+        "frame,time_s,status,bison,cattle,person",
+        "0,0,detected,,2,0",
+        "1,0.1,detected,,0,0",
+        "2,0.2,unreadable,,,",
+    ]
+
+
+def test_geojson(tracks) -> None:
+    data = json.loads(tracks_geojson(tracks, TIMES_S, "wgs84"))
+    assert data["type"] == "FeatureCollection"
+    (feature,) = data["features"]
+    assert feature["geometry"] == {"type": "LineString", "coordinates": [[5.123, 45.5], [5.124, 45.6]]}
+    assert feature["properties"] == {"track_id": 1, "class": "bison", "first_time_s": 0.0, "last_time_s": 0.0333}
+
+
+@pytest.mark.parametrize("unit", [None, "m"])
+def test_geojson_without_degrees_is_empty_and_says_why(tracks, unit: str | None) -> None:
+    data = json.loads(tracks_geojson(tracks, TIMES_S, unit))
+    assert data["features"] == []
+    assert "wgs84" in data["note"]
