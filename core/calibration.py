@@ -233,7 +233,7 @@ def _fit(image: Array, ground: Array) -> Array:
         )
     refined = _refine(matrix, a, b)
     result = np.linalg.inv(from_ground) @ refined @ from_image
-    return result / np.abs(result[2] @ np.array([*image.mean(axis=0), 1.0]))
+    return result / np.abs(image @ result[2, :2] + result[2, 2]).mean()
 
 
 def _refine(matrix: Array, image: Array, ground: Array, rounds: int = 20) -> Array:

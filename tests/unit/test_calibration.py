@@ -1,0 +1,191 @@
+"""Calibrations: what fits, how well, and what is refused and why."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.calibration import check_calibration, fit_homography, read_npz
+from core.domain.analysis import CalibrationSettings
+from core.errors import InvalidCalibration
+
+CAMERA = np.array([[1200.0, 0, 960], [0, 1200, 540], [0, 0, 1]])
+
+
+def view(ground: np.ndarray, *, height_m: float = 6, tilt_deg: float = 25) -> np.ndarray:
+    """Return the pixels of ground points (x right, y ahead, metres), by a camera above the origin looking down by `tilt_deg`."""
+    tilt = np.radians(tilt_deg)
+    x, y = ground.T
+    down = np.stack([x, height_m * np.cos(tilt) - y * np.sin(tilt), height_m * np.sin(tilt) + y * np.cos(tilt)], axis=1)
+    pixels = down @ CAMERA.T
+    return pixels[:, :2] / pixels[:, 2:]
+
+
+GRID = np.array([[x, y] for x in (-6.0, -2, 3, 7) for y in (8.0, 12, 18, 30)])
+
+
+def settings(image: np.ndarray, ground: np.ndarray, unit: str = "m") -> CalibrationSettings:
+    return CalibrationSettings(image_points=image.tolist(), ground_points=ground.tolist(), unit=unit)
+
+
+def refused(image: np.ndarray, ground: np.ndarray, unit: str = "m") -> str:
+    with pytest.raises(InvalidCalibration) as error:
+        check_calibration(settings(image, ground, unit))
+    assert error.value.message.endswith((".", "!"))
+    return error.value.code
+
+
+def test_exact_pairs_give_the_exact_map() -> None:
+    for chosen in (GRID, GRID[[0, 3, 12, 15]], GRID[[0, 3, 6, 12, 15]]):
+        fitted = fit_homography(settings(view(chosen), chosen))
+        elsewhere = np.array([[0.0, 10], [4, 25], [-5, 9]])
+        np.testing.assert_allclose(fitted.to_ground(view(elsewhere)), elsewhere, atol=1e-6)
+        assert fitted.residuals_m.shape == (len(chosen),) and fitted.residuals_m.max() < 1e-6
+        assert fitted.inliers.all()
+
+
+def test_noise_of_a_pixel_stays_small() -> None:
+    image = view(GRID) + np.random.default_rng(3).normal(0, 1, (len(GRID), 2))
+    fitted = fit_homography(settings(image, GRID))
+    np.testing.assert_allclose(fitted.to_ground(view(np.array([[0.0, 10]]))), [[0, 10]], atol=0.05)
+    assert 0 < fitted.residuals_m.mean() < 0.2
+
+
+def test_wrong_pairs_are_left_out() -> None:
+    image = view(GRID) + np.random.default_rng(3).normal(0, 0.5, (len(GRID), 2))
+    image[5] += (200, -40)
+    image[11] += (-90, 60)
+    fitted = fit_homography(settings(image, GRID))
+    assert np.flatnonzero(~fitted.inliers).tolist() == [5, 11]
+    np.testing.assert_allclose(fitted.to_ground(view(np.array([[0.0, 10]]))), [[0, 10]], atol=0.05)
+
+
+def test_both_turns_of_a_metric_map_are_allowed() -> None:
+    """The y axis of a ground plan points up or down; nobody can know."""
+    for flipped in (GRID, GRID * (1, -1)):
+        np.testing.assert_allclose(fit_homography(settings(view(GRID), flipped)).to_ground(view(GRID)), flipped, atol=1e-6)
+
+
+def test_degrees() -> None:
+    ground = GRID / (111_320 * np.cos(np.radians(48)), 111_133) + (11.5, 48)
+    fitted = fit_homography(settings(view(GRID), ground, "wgs84"))
+    assert fitted.residuals_m.max() < 1e-5
+    np.testing.assert_allclose(fitted.to_ground(view(GRID)), ground, atol=1e-10)
+    metres = (ground - fitted.origin) @ np.diag([74_619, 111_200])
+    np.testing.assert_allclose(np.ptp(metres, axis=0), np.ptp(GRID, axis=0), rtol=0.01)
+
+
+def test_swapped_degrees_are_mirrored() -> None:
+    ground = GRID / (111_320 * np.cos(np.radians(48)), 111_133) + (11.5, 48)
+    assert refused(view(GRID), ground[:, ::-1], "wgs84") == "calibration_mirrored"
+    assert refused(view(GRID), GRID * 100, "wgs84") == "calibration_not_degrees"
+
+
+def test_beyond_the_horizon_there_is_nothing() -> None:
+    fitted = fit_homography(settings(view(GRID), GRID))
+    horizon_y = 540 - 1200 * np.tan(np.radians(25))
+    ground = fitted.to_ground(np.array([[960.0, horizon_y - 50], [960, horizon_y - 1e-9], [960, horizon_y + 1], [960, 900], [960, -1e6]]))
+    assert np.isnan(ground[[0, 1, 2, 4]]).all()
+    assert np.isfinite(ground[3]).all()
+    sweep = fitted.to_ground(np.stack([np.full(2000, 960.0), np.linspace(-500, 1079, 2000)], axis=1))
+    assert np.nanmax(np.abs(sweep)) < 400
+
+
+def test_degenerate_sets_are_refused_with_the_reason() -> None:
+    image = view(GRID)
+    assert refused(image, image) == "calibration_identity"
+    assert refused(np.repeat(image[:2], 3, axis=0), GRID[:6]) == "calibration_duplicates"
+    assert refused(image[[0, 3, 12, 15, 15]], np.repeat(GRID[:1], 5, axis=0)) == "calibration_duplicates"
+    line = np.array([[0.0, 8], [1, 10], [2, 12], [3, 14], [4, 16]])
+    assert refused(view(line), line) == "calibration_collinear"
+    assert refused(image[:5], line) == "calibration_collinear"
+    three_of_four = np.array([[0.0, 8], [2, 12], [4, 16], [-3, 20]])
+    assert refused(view(three_of_four), three_of_four) == "calibration_collinear"
+    four_of_five = np.array([[0.0, 8], [2, 12], [4, 16], [5, 18], [-3, 20]])
+    assert refused(view(four_of_five), four_of_five) in ("calibration_ill_conditioned", "calibration_collinear")
+
+
+def test_shuffled_pairs_are_refused() -> None:
+    for seed in range(10):
+        order = np.random.default_rng(seed).permutation(len(GRID))
+        assert refused(view(GRID), GRID[order]) in ("calibration_inconsistent", "calibration_ill_conditioned")
+    crossed = [0, 3, 15, 12]
+    assert refused(view(GRID[[0, 3, 12, 15]]), GRID[crossed]) == "calibration_inconsistent"
+
+
+def test_npz() -> None:
+    file = io.BytesIO()
+    np.savez(file, image_points=view(GRID).astype(np.float32), map_points=GRID)
+    data = read_npz(file.getvalue())
+    assert set(data) == {"image_points", "ground_points"}
+    check_calibration(CalibrationSettings(**data))
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not a zip",
+        _npz(other=np.zeros((4, 2))),
+        _npz(image_points=np.zeros(4), map_points=np.zeros((4, 2))),
+        _npz(image_points=np.full((4, 2), np.nan), map_points=np.zeros((4, 2))),
+        _npz(image_points=np.array([{}, {}], dtype=object), map_points=np.zeros((4, 2))),
+        _npz(image_points=np.zeros((10, 2)), map_points=np.zeros((4, 2)))[:300],
+        b"\0" * (4 * 2**20 + 1),
+    ],
+    ids=["empty", "text", "keys", "shape", "nan", "pickle", "truncated", "large"],
+)
+def test_bad_npz(data: bytes) -> None:
+    with pytest.raises(InvalidCalibration) as error:
+        read_npz(data)
+    assert error.value.code == "bad_calibration_file"
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    file = io.BytesIO()
+    np.savez_compressed(file, image_points=np.zeros((400_000, 2)), map_points=np.zeros((4, 2)))
+    with pytest.raises(InvalidCalibration, match="unpacked"):
+        read_npz(file.getvalue())
+
+
+def test_the_shared_npz_are_refused(shared_dir: Path) -> None:
+    files = sorted((shared_dir / "data" / "homography").glob("*.npz"))
+    assert files
+    for path in files:
+        data = read_npz(path.read_bytes())
+        assert refused(np.array(data["image_points"]), np.array(data["ground_points"])) == "calibration_identity"
+
+
+def test_the_shared_cameras(shared_dir: Path) -> None:
+    """Points that people clicked: those of one plane fit, the set with points beyond the horizon loses them or is refused."""
+    for name in ("campus", "factory"):
+        data = json.loads((shared_dir / "data" / "homography" / f"{name}.json").read_text())
+        per_metre = data["ground_plane"]["pixels_per_meter"]
+        for camera in data["cameras"]:
+            ground = np.array(camera["destination_points"]) / per_metre
+            fitted = fit_homography(settings(np.array(camera["source_points"]), ground))
+            assert np.sqrt((fitted.residuals_m[fitted.inliers] ** 2).mean()) < 0.6, camera["id"]
+
+
+@pytest.mark.parametrize("sequence", ["PETS09-S2L1", "TUD-Stadtmitte"])
+def test_world_coordinates_of_real_footage(shared_dir: Path, sequence: str) -> None:
+    """Eight well-spread pairs place the foot points of all other boxes within 0.15 m on average."""
+    truth = np.loadtxt(shared_dir / "data" / "mot" / "MOT15" / sequence / "gt" / "gt.txt", delimiter=",")
+    foot = np.stack([truth[:, 2] + truth[:, 4] / 2, truth[:, 3] + truth[:, 5]], axis=1)
+    ground = truth[:, 7:9]
+    chosen = [int(foot[:, 0].argmin())]
+    while len(chosen) < 8:
+        chosen.append(int(np.min([np.hypot(*(foot - foot[i]).T) for i in chosen], axis=0).argmax()))
+    fitted = fit_homography(settings(foot[chosen], ground[chosen]))
+    rest = np.setdiff1d(np.arange(len(foot)), chosen)
+    assert np.nanmean(np.hypot(*(fitted.to_ground(foot[rest]) - ground[rest]).T)) < 0.15
