@@ -1,0 +1,81 @@
+"""Find jobs that nobody has touched for long and send the message of their present step again. Never fails a job.
+
+A message lost on the way is replaced so. Where it was not lost, there are two of it, which every step can stand.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from core.domain.clock import Clock
+from core.domain.job import Job
+from core.domain.message import JobMessage, Step
+from core.errors import FenceLost, NotFound
+from core.ports import Ports
+from core.services.dispatch import Dispatcher
+
+logger = logging.getLogger(__name__)
+
+SILENT_TIMEOUTS = 3
+"""Visibility timeouts without a heartbeat after which a step's message counts as lost."""
+
+_STEP_OF: dict[str, Step] = {"queued": "plan", "planning": "plan", "assembling": "assemble", "rendering": "render"}
+
+
+class Sweeper:
+    """The use case.
+
+    Args:
+        ports: Where jobs are.
+        dispatcher: Sends messages.
+        clock: Tells the time.
+    """
+
+    def __init__(self, ports: Ports, dispatcher: Dispatcher, clock: Clock) -> None:
+        self._ports = ports
+        self._dispatcher = dispatcher
+        self._clock = clock
+
+    async def run(self, *, visibility: timedelta, limit: int = 100) -> int:
+        """Look once.
+
+        Args:
+            visibility: Visibility timeout of the workers' leases.
+            limit: Most jobs to look at, those silent longest first.
+
+        Returns:
+            How many jobs got messages.
+
+        Raises:
+            Unavailable: Store or queue does not answer; a job that was being looked at is found again three timeouts later.
+        """
+        resent = 0
+        for job in await self._ports.jobs.stalled(heartbeat_before=self._clock() - SILENT_TIMEOUTS * visibility, limit=limit):
+            try:
+                # The heartbeat first: of two sweepers at once, or of one that runs again soon, only one finds the job.
+                job = await self._ports.jobs.touch(job.id, attempt=job.attempt, at=self._clock())
+                messages = await self._messages(job)
+            except (FenceLost, NotFound):
+                continue
+            for message in messages:
+                await self._dispatcher.send(message)
+            if messages:
+                resent += 1
+                extra = {"action": "step_resent", "job_id": job.id, "attempt": job.attempt, "state": job.state, "messages": len(messages)}
+                logger.warning("no heartbeat: the step's message was sent again", extra=extra)
+        return resent
+
+    async def _messages(self, job: Job) -> list[JobMessage]:
+        if job.is_terminal:
+            return []
+        if job.state != "detecting" or job.plan is None:
+            return [JobMessage(job_id=job.id, attempt=job.attempt, step=_STEP_OF.get(job.state, "plan"))]
+        missing = sorted({segment.index for segment in job.plan.segments} - set(job.done_segments))
+        if missing:
+            return [JobMessage(job_id=job.id, attempt=job.attempt, step="detect", segment=index) for index in missing]
+        # Whoever marked the last segment ended before it could say so.
+        await self._ports.jobs.update(
+            job.id, attempt=job.attempt, expected=("detecting",), at=self._clock(), changes={"state": "assembling"}
+        )
+        return [JobMessage(job_id=job.id, attempt=job.attempt, step="assemble")]

@@ -1,0 +1,95 @@
+"""The detectors of one worker: names to checkpoints, each loaded once, when first needed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from core.config import Config
+from core.errors import DetectorError, InvalidSettings
+from worker.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_BUNDLED = "pasture"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSource:
+    """A detector that was asked for: the name to record, and the hub id, folder or .onnx file."""
+
+    name: str
+    source: str
+
+
+class Detectors:
+    """Loads and keeps detectors. Its methods block; they may be called from several threads.
+
+    Args:
+        engine: Loads them.
+        config: Says which names there are, and the device.
+    """
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        self._engine = engine
+        self._config = config
+        self._lock = threading.Lock()
+        self._loaded: dict[str, Any] = {}
+
+    def resolve(self, name: str | None) -> DetectorSource:
+        """Return what a job's setting `detector` stands for; None and `default` are the operator's default.
+
+        Raises:
+            InvalidSettings: No such name is configured here (code `unknown_detector`).
+        """
+        if name in self._config.detectors:
+            return DetectorSource(str(name), self._config.detectors[str(name)])
+        if name in (None, "default") and self._config.model_name:
+            return DetectorSource("default", self._config.model_name)
+        if name in (None, "default", _BUNDLED):
+            return DetectorSource(_BUNDLED, str(self._engine.bundled_checkpoint()))
+        raise InvalidSettings(
+            f"No detector '{name}' is configured on this worker; the operator must set MUSTER_DETECTORS.", code="unknown_detector"
+        )
+
+    def describe(self, name: str | None) -> Any:
+        """Return the `DetectorInfo` of a name, without loading anything.
+
+        Raises:
+            InvalidSettings, DetectorError: As `resolve` and the engine say.
+        """
+        wanted = self.resolve(name)
+        return self._engine.describe_detector(wanted.source, name=wanted.name, device=self._config.device)
+
+    def get(self, name: str | None, *, planned: dict[str, Any]) -> Any:
+        """Return the loaded detector of a name.
+
+        Args:
+            name: The job's setting.
+            planned: The plan's `detector`: what is stored under the log's name must come from that one.
+
+        Raises:
+            DetectorError: It cannot be loaded, or is not the one that was planned with (code `detector_changed`).
+        """
+        wanted = self.resolve(name)
+        with self._lock:
+            detector = self._loaded.get(wanted.source)
+            if detector is None:
+                detector = self._loaded[wanted.source] = self._engine.load_detector(
+                    wanted.source, name=wanted.name, device=self._config.device, cache_dir=self._config.data_dir / "cache" / "networks"
+                )
+                info = detector.info
+                extra = {"action": "detector_loaded", "detector": wanted.name, "runtime": info.runtime, "device": info.device}
+                logger.info("detector loaded", extra=extra)
+        if detector.info.fingerprint != planned.get("fingerprint"):
+            raise DetectorError(
+                f"The detector '{wanted.name}' of this worker is not the one that the job was planned with; submit the video again.",
+                code="detector_changed",
+            )
+        return detector
+
+    def loaded(self) -> dict[str, str]:
+        """Return the names of the detectors in memory, each with its runtime and device, such as `openvino:cpu`."""
+        return {detector.info.name: f"{detector.info.runtime}:{detector.info.device}" for detector in list(self._loaded.values())}

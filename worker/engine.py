@@ -1,0 +1,57 @@
+"""What the worker calls of the engine, as one bundle of functions: tests hand in quick ones with the same signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The engine's functions under their own names; all block and run in threads. Signatures are those of `ml_engine`."""
+
+    probe: Callable[..., Any]
+    plan_segments: Callable[..., Any]
+    check_settings: Callable[..., None]
+    times_s: Callable[..., Any]
+    describe_detector: Callable[..., Any]
+    load_detector: Callable[..., Any]
+    bundled_checkpoint: Callable[[], Path]
+    log_key: Callable[..., str]
+    detect_segment: Callable[..., bytes]
+    read_log: Callable[[bytes], Any]
+    concat: Callable[..., Any]
+    assemble: Callable[..., Any]
+    read_tracks_csv: Callable[[bytes], Any]
+    render: Callable[..., tuple[Path, Path]]
+
+
+def real_engine() -> Engine:
+    """Return the engine itself. Its modules load their heavy libraries only where they use them."""
+    from ml_engine.assemble import assemble
+    from ml_engine.detect import detect_segment, log_key
+    from ml_engine.detection_log import concat, read_log
+    from ml_engine.detector import bundled_checkpoint, describe_detector, load_detector
+    from ml_engine.planning import check_settings, plan_segments, times_s
+    from ml_engine.render import render
+    from ml_engine.result_files import read_tracks_csv
+    from ml_engine.video import probe
+
+    return Engine(
+        probe=probe,
+        plan_segments=plan_segments,
+        check_settings=check_settings,
+        times_s=times_s,
+        describe_detector=describe_detector,
+        load_detector=load_detector,
+        bundled_checkpoint=bundled_checkpoint,
+        log_key=log_key,
+        detect_segment=detect_segment,
+        read_log=read_log,
+        concat=concat,
+        assemble=assemble,
+        read_tracks_csv=read_tracks_csv,
+        render=render,
+    )

@@ -1,0 +1,56 @@
+"""Assemble: all logs in, tracks, counts and files out, under a revision that nobody sees yet."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from core.domain.blobs import ARTIFACTS, log_blob, result_blob
+from core.domain.job import Plan
+from core.errors import FenceLost
+from worker.publish import publish, revision_of
+from worker.run_record import new_run_record, write_run_record
+from worker.step import Step
+
+
+async def assemble(step: Step) -> None:
+    """assembling → rendering and a `render` message, or → completed where no video is wanted."""
+    job, plan = step.job, step.job.plan
+    if job.state == "rendering" and step.redelivered:
+        # Whoever had this message may have ended after moving the job on and before asking for the next step.
+        await step.send("render")
+    if job.state != "assembling":
+        return
+    if plan is None:
+        raise FenceLost(f"Job {job.id} has no plan.", state=job.state, attempt=job.attempt)
+    step.tools.engine.check_settings(job.settings, plan.video)
+    began = time.monotonic()
+    assembled = await _assemble(step, plan)
+    seconds = time.monotonic() - began
+    await step.confirm()
+    revision = revision_of(step.message.attempt)
+    store = step.tools.ports.results
+    await step.gather(
+        (lambda name=name, data=data: store.put(result_blob(job.id, revision, name), data, content_type=ARTIFACTS[name]))
+        for name, data in sorted(assembled.files.items())
+    )
+    await write_run_record(step, await new_run_record(step, plan, seconds))
+    step.log("job_assembled", "assembled", revision=revision, seconds=round(seconds, 3))
+    if not job.settings.render:
+        await publish(step)
+        return
+    await step.update(("assembling",), {"state": "rendering", "rendered_frames": 0})
+    step.tools.reached("rendering_not_sent")
+    await step.send("render")
+
+
+async def _assemble(step: Step, plan: Plan) -> Any:
+    store, engine = step.tools.ports.results, step.tools.engine
+    names = [log_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
+    stored = await step.gather((lambda name=name: store.get(name)) for name in names)
+
+    def work() -> Any:
+        log = engine.concat([engine.read_log(data) for data in stored])
+        return engine.assemble(log, settings=step.job.settings, video=plan.video, detector=plan.detector)
+
+    return await step.in_thread(work)

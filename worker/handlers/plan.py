@@ -1,0 +1,66 @@
+"""Plan: look at the recording, cut it into segments, ask for the detection of each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from core.domain.blobs import log_blob
+from core.domain.job import Job, Plan
+from core.errors import FenceLost
+from worker.handlers.detecting import start_assembling
+from worker.step import Step
+
+
+async def plan(step: Step) -> None:
+    """queued → planning → detecting, and a `detect` message for each segment without a log.
+
+    Redelivered in `detecting`, it sends what is missing again.
+    """
+    job = step.job
+    if job.state in ("queued", "planning"):
+        await step.update(("queued", "planning"), {"state": "planning"})
+        made = await _make_plan(step)
+        done = await _stored_segments(step, made)
+        job = await step.update(("planning",), {"plan": made, "done_segments": done, "state": "detecting"})
+        step.log("job_planned", "planned", frames=made.video.frames, segments=len(made.segments), log_key=made.log_key)
+    elif job.state == "detecting" and job.plan is not None:
+        job = await _mark_stored(step, job, job.plan)
+    else:
+        return
+    await _ask_for_missing(step, job)
+
+
+async def _make_plan(step: Step) -> Plan:
+    engine, settings = step.tools.engine, step.job.settings
+    async with step.tools.sources.open(step.job.files, stop=step.stop) as sources:
+        indexes = [index for _, index in sources]
+    video, segments = await step.in_thread(engine.plan_segments, indexes, min_frames=step.tools.config.segment_frames)
+    engine.check_settings(settings, video)
+    detector = await step.in_thread(step.tools.detectors.describe, settings.detector)
+    key = engine.log_key(detector, settings=settings, video=video, segments=segments)
+    return Plan(video=video, segments=segments, log_key=key, detector=asdict(detector))
+
+
+async def _stored_segments(step: Step, made: Plan) -> tuple[int, ...]:
+    """Return the segments whose log is there: an earlier attempt may have had the same plan."""
+    names = {log_blob(step.job.id, made.log_key, segment.index): segment.index for segment in made.segments}
+    prefix = log_blob(step.job.id, made.log_key, 0).rpartition("/")[0] + "/"
+    return tuple(sorted([names[blob.name] async for blob in step.tools.ports.results.list(prefix) if blob.name in names]))
+
+
+async def _mark_stored(step: Step, job: Job, made: Plan) -> Job:
+    for segment in sorted(set(await _stored_segments(step, made)) - set(job.done_segments)):
+        job = await step.tools.ports.jobs.mark_segment_done(
+            job.id, attempt=step.message.attempt, segment=segment, at=step.tools.timer.now()
+        )
+    return job
+
+
+async def _ask_for_missing(step: Step, job: Job) -> None:
+    if job.plan is None:
+        raise FenceLost(f"Job {job.id} has lost its plan.", state=job.state, attempt=job.attempt)
+    missing = sorted({segment.index for segment in job.plan.segments} - set(job.done_segments))
+    if not missing:
+        await start_assembling(step, job)
+    for segment in missing:
+        await step.send("detect", segment)

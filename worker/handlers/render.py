@@ -1,0 +1,59 @@
+"""Render: sources and tracks in, the annotated video out; then everything of the revision is published at once."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from core.domain.blobs import ARTIFACTS, result_blob
+from core.domain.job import Plan
+from core.errors import FenceLost
+from worker.publish import publish, revision_of
+from worker.run_record import read_run_record, write_run_record
+from worker.step import Step
+
+
+async def render(step: Step) -> None:
+    """rendering → completed."""
+    job, plan = step.job, step.job.plan
+    if job.state != "rendering":
+        return
+    if plan is None:
+        raise FenceLost(f"Job {job.id} has no plan.", state=job.state, attempt=job.attempt)
+    began = time.monotonic()
+    out_dir = step.tools.scratch.new_path()
+    out_dir.mkdir()
+    try:
+        await _render(step, plan, out_dir)
+    finally:
+        shutil.rmtree(out_dir, ignore_errors=True)
+    seconds = time.monotonic() - began
+    record = await read_run_record(step)
+    record["steps"]["render"] = {"seconds": round(seconds, 3), "worker": step.tools.worker_id}
+    await step.confirm()
+    await write_run_record(step, record)
+    step.log("job_rendered", "rendered", frames=plan.video.frames, seconds=round(seconds, 3))
+    await publish(step)
+
+
+async def _render(step: Step, plan: Plan, out_dir: Path) -> None:
+    job, engine, store = step.job, step.tools.engine, step.tools.ports.results
+    revision = revision_of(step.message.attempt)
+    tracks = await step.in_thread(engine.read_tracks_csv, await store.get(result_blob(job.id, revision, "tracks.csv")))
+    async with step.tools.sources.open(job.files, stop=step.stop) as sources:
+        files = await step.in_thread(
+            engine.render,
+            [path for path, _ in sources],
+            [index for _, index in sources],
+            tracks=tracks,
+            video=plan.video,
+            settings=job.settings,
+            out_dir=out_dir,
+            progress=step.expect(plan.video.frames),
+            should_stop=step.stop.is_set,
+        )
+    await step.confirm()
+    for path in files:
+        # A long upload may be given up, too.
+        await step.stop.unless_set(store.put_file(result_blob(job.id, revision, path.name), path, content_type=ARTIFACTS[path.name]))

@@ -1,0 +1,189 @@
+"""`python -m worker.main`: take messages from the queues until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import platform
+import random
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from pydantic import ValidationError
+
+from core.bootstrap import close_ports, make_ports, open_ports
+from core.config import Config
+from core.errors import MusterError
+from core.logs import configure_logging
+from core.ports import JobQueue, Ports
+from core.services.dispatch import Dispatcher
+from core.services.sweep import Sweeper
+from worker.consumer import Consumer
+from worker.detectors import Detectors
+from worker.engine import real_engine
+from worker.presence import Presence, planned_device
+from worker.processor import Processor
+from worker.scratch import Scratch
+from worker.settle import back_off_s
+from worker.source_cache import SourceCache
+from worker.step import Tools, nothing_happens
+from worker.timing import Timer
+
+logger = logging.getLogger(__name__)
+
+ENGINE_THREADS = 8
+DIE_AT_VARIABLE = "MUSTER_TEST_DIE_AT"
+
+
+def queues_of(ports: Ports, serves: str) -> dict[str, JobQueue]:
+    """Return the queues that a worker serves, by name: `all`, `detect` (machines with a GPU) or `cpu` (the rest)."""
+    queues = {"cpu": ports.queue, "detect": ports.detect_queue}
+    return queues if serves == "all" else {serves: queues[serves]}
+
+
+async def serve(config: Config, worker_id: str, *, reached: Callable[[str], None] = nothing_happens) -> None:
+    """Work until SIGTERM or SIGINT; a second one ends the process at once.
+
+    Args:
+        config: The process's configuration.
+        worker_id: Name of this worker in logs and reports.
+        reached: See `Tools`.
+    """
+    stopping, timer, ports = asyncio.Event(), Timer(), make_ports(config)
+    consumer: Consumer | None = None
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        logger.info("stopping", extra={"action": "worker_stopping"})
+        stopping.set()
+        if consumer is not None:
+            consumer.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    scratch = Scratch(config.data_dir / "cache" / "scratch")
+    executor = ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine")
+    tools = _make_tools(config, worker_id, ports, scratch, executor, timer, reached)
+    try:
+        if await _open_patiently(ports, stopping, timer):
+            queues = queues_of(ports, config.serves)
+            visibility = timedelta(seconds=config.visibility_s)
+            consumer = Consumer(queues, Processor(tools), visibility=visibility, grace_s=config.grace_s, timer=timer)
+            detects = "detect" in queues
+            device, gpu = await asyncio.to_thread(planned_device, config.device, serves_detection=detects)
+            presence = Presence(tools, device=device, gpu_available=gpu, serves=tuple(queues))
+            logger.info("ready", extra={"action": "worker_ready", "serves": list(queues), "device": device})
+            if stopping.is_set():
+                consumer.stop()
+            await asyncio.gather(consumer.run(), presence.run(stopping), _sweep_regularly(tools, stopping))
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        scratch.close()
+        await close_ports(ports)
+    logger.info("stopped", extra={"action": "worker_stopped"})
+
+
+def _make_tools(
+    config: Config,
+    worker_id: str,
+    ports: Ports,
+    scratch: Scratch,
+    executor: ThreadPoolExecutor,
+    timer: Timer,
+    reached: Callable[[str], None],
+) -> Tools:
+    engine = real_engine()
+    folder = config.data_dir / "cache" / "sources"
+    return Tools(
+        worker_id=worker_id,
+        config=config,
+        ports=ports,
+        dispatcher=Dispatcher(ports.queue, ports.detect_queue),
+        engine=engine,
+        detectors=Detectors(engine, config),
+        sources=SourceCache(ports.sources, folder, scratch, limit_bytes=config.cache_bytes, probe=engine.probe),
+        scratch=scratch,
+        executor=executor,
+        timer=timer,
+        reached=reached,
+    )
+
+
+async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -> bool:
+    """Open the ports, however long that takes; return False if told to stop before."""
+    tries = 0
+    while not stopping.is_set():
+        try:
+            await open_ports(ports)
+            return True
+        except MusterError as error:
+            logger.warning("waiting: %s", error.message, extra={"action": "open_failed", "code": error.code})
+        await timer.wait(stopping, back_off_s(tries, longest_s=10.0))
+        tries += 1
+    return False
+
+
+async def _sweep_regularly(tools: Tools, stopping: asyncio.Event) -> None:
+    """Look for silent jobs once a visibility timeout, not at the same moment as all other workers."""
+    sweeper = Sweeper(tools.ports, tools.dispatcher, tools.timer.now)
+    visibility_s = tools.config.visibility_s
+    while not await tools.timer.wait(stopping, visibility_s * random.uniform(0.75, 1.25)):
+        try:
+            await sweeper.run(visibility=timedelta(seconds=visibility_s))
+        except MusterError as error:
+            logger.warning("not swept: %s", error.message, extra={"action": "sweep_failed", "code": error.code})
+
+
+def die_at(point: str | None) -> Callable[[str], None]:
+    """Return a hook that kills this process, as `kill -9` would, at a named point of a step: for tests of what survives that."""
+    if not point:
+        return nothing_happens
+
+    def reached(here: str) -> None:
+        if here == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached
+
+
+def read_config(serves: str | None) -> Config | None:
+    """Return the configuration, or None after saying on standard error what is wrong with it."""
+    try:
+        config = Config()
+    except ValidationError as error:
+        for fault in error.errors():
+            print(f"Configuration: {'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        return None
+    return config.model_copy(update={"serves": serves}) if serves else config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a worker; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m worker.main", description="Takes steps of jobs from the queues and does them.")
+    parser.add_argument("--serves", choices=("all", "detect", "cpu"), help="which queues to serve (default: MUSTER_SERVES, or all)")
+    config = read_config(parser.parse_args(argv).serves)
+    if config is None:
+        return 2
+    worker_id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
+    configure_logging(config.log_level, worker=worker_id)
+    try:
+        asyncio.run(serve(config, worker_id, reached=die_at(os.environ.get(DIE_AT_VARIABLE))))
+    except MusterError as error:
+        logger.error(error.message, extra={"action": "worker_not_started", "code": error.code})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    # An abandoned engine thread must not keep a stopped worker alive.
+    os._exit(status)

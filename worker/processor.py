@@ -1,0 +1,268 @@
+"""From a received message to its settlement: fences, failures, outages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from core.domain.blobs import job_prefix
+from core.domain.job import ACTIVE, Failure, Job
+from core.domain.message import JobMessage
+from core.errors import FenceLost, LeaseLost, MalformedRequest, MusterError, NotFound, PermanentError, Unavailable
+from core.ports import JobQueue, Lease
+from ml_engine.records import Stopped
+from worker.handlers import HANDLERS
+from worker.lease_keeper import LeaseKeeper
+from worker.publish import ensure_statistics
+from worker.settle import COMPLETE, Settlement, back_off_s, settle
+from worker.step import Step, Tools
+from worker.stop import StopFlag
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+RENDER_BEAT_S = 1.0
+"""How often the number of rendered frames is written down."""
+LONGEST_PAUSE_S = 15.0
+LONGEST_DELAY_S = 60.0
+
+
+class Processor:
+    """Processes messages, each from receipt to settlement.
+
+    Args:
+        tools: What the steps work with.
+    """
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._visibility = timedelta(seconds=tools.config.visibility_s)
+        self._running: dict[StopFlag, Step | None] = {}
+
+    async def process(self, queue: JobQueue, lease: Lease) -> None:
+        """Do what a message asks for and settle it. Raises no `MusterError`."""
+        try:
+            message = JobMessage.from_bytes(lease.body)
+            if message.step == "detect" and message.segment is None:
+                raise MalformedRequest("This detect message names no segment.", code="undecodable_message")
+        except MalformedRequest as error:
+            await settle(queue, lease, Settlement("poison", error.message), self._tools.timer)
+            return
+        stop = StopFlag()
+        self._running[stop] = None
+        try:
+            keeper = LeaseKeeper(
+                queue,
+                lease,
+                visibility=self._visibility,
+                stop=stop,
+                timer=self._tools.timer,
+                on_beat=lambda: self._beat(message, stop),
+                beat_s=RENDER_BEAT_S if message.step == "render" else None,
+            )
+            async with keeper:
+                how = await self._handle(message, stop, redelivered=lease.delivery_count > 1)
+            if stop.reason == "lease_lost":
+                how = Settlement("nothing", "lease lost")
+            await settle(queue, keeper.lease, how, self._tools.timer)
+        finally:
+            del self._running[stop]
+
+    def stop_all(self, *, unless_done_within_s: float | None = None) -> None:
+        """Ask running steps to stop: all of them, or those that by their progress so far need longer than the given time."""
+        for stop, step in self._running.items():
+            left_s = step.progress.seconds_left() if step else None
+            if unless_done_within_s is None or (left_s is not None and left_s > unless_done_within_s):
+                stop.set("shutdown")
+
+    async def _beat(self, message: JobMessage, stop: StopFlag) -> None:
+        """Say that the step lives, and notice when the job does not want it any more."""
+        step = self._running.get(stop)
+        frames = step.progress.done if step is not None and message.step == "render" else None
+        try:
+            job = await self._tools.ports.jobs.touch(
+                message.job_id, attempt=message.attempt, at=self._tools.timer.now(), rendered_frames=frames or None
+            )
+        except (FenceLost, NotFound):
+            stop.set("job_ended")
+            return
+        if job.is_terminal:
+            stop.set("job_ended")
+
+    async def _handle(self, message: JobMessage, stop: StopFlag, *, redelivered: bool) -> Settlement:
+        """Return how to settle. Whatever goes wrong becomes a settlement."""
+        try:
+            return await self._decide(message, stop, redelivered=redelivered)
+        except Stopped:
+            return _stopped(stop)
+        except LeaseLost:
+            return Settlement("nothing", "lease lost")
+        except (FenceLost, NotFound) as error:
+            return await self._unwanted(message, error)
+        except MusterError as error:
+            return Settlement("release", error.message, self._delay_s(5))
+
+    async def _decide(self, message: JobMessage, stop: StopFlag, *, redelivered: bool) -> Settlement:
+        jobs = self._tools.ports.jobs
+        job = await self._patiently(lambda: jobs.get(message.job_id), stop)
+        if job.attempt != message.attempt or job.is_terminal:
+            return await self._ended_already(message, job, stop)
+        starts = await self._patiently(
+            lambda: jobs.step_started(job.id, attempt=job.attempt, step_key=message.step_key, at=self._tools.timer.now()), stop
+        )
+        deaths = starts - 1
+        if deaths >= self._tools.config.max_deaths:
+            sentence = f"The step {message.step_key} was given up: {deaths} workers ended while doing it. Perhaps it needs more memory."
+            await self._fail(message, Failure(code="workers_died", message=sentence, step=message.step), stop)
+            return Settlement("poison", sentence)
+        step = Step(message, job, self._tools, stop=stop, redelivered=redelivered)
+        self._running[stop] = step
+        return await self._run(step)
+
+    async def _run(self, step: Step) -> Settlement:
+        """Run a step's handler; count how it ended."""
+        message, stop = step.message, step.stop
+        try:
+            await self._through_outages(step)
+        except Stopped:
+            if stop.reason == "shutdown":
+                await self._ended(message, failed=False)
+            raise
+        except (LeaseLost, FenceLost):
+            raise
+        except Unavailable as error:
+            await self._ended(message, failed=False)
+            return Settlement("release", error.message, self._delay_s(5))
+        except PermanentError as error:
+            if error.code == "job_not_found":
+                raise
+            logger.warning("step failed: %s", error.message, extra=_facts("step_failed", message, code=error.code))
+            await self._fail(message, Failure(code=error.code, message=error.message, step=message.step), stop)
+            return COMPLETE
+        except Exception as error:
+            return await self._count_failure(message, error, stop)
+        await self._ended(message, failed=False)
+        return COMPLETE
+
+    async def _through_outages(self, step: Step) -> None:
+        """Run the handler, again and again while storage or database is away, for up to about a visibility timeout."""
+        timer = self._tools.timer
+        give_up_at = timer.monotonic() + self._tools.config.visibility_s
+        tries = 0
+        while True:
+            try:
+                await HANDLERS[step.message.step](step)
+                return
+            except Unavailable as error:
+                if timer.monotonic() >= give_up_at:
+                    raise
+                logger.warning("waiting: %s", error.message, extra=_facts("outage", step.message, code=error.code))
+            await timer.wait(step.stop.event, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
+            tries += 1
+            step.job = await self._patiently(lambda: self._tools.ports.jobs.get(step.message.job_id), step.stop)
+            # What the interrupted try may have done, a killed worker might have done as well.
+            step.redelivered = True
+            if step.job.attempt != step.message.attempt or (step.job.is_terminal and step.job.state != "completed"):
+                raise FenceLost("The job has ended meanwhile.", state=step.job.state, attempt=step.job.attempt)
+            if step.job.state == "completed":
+                await ensure_statistics(self._tools.ports, step.job)
+                return
+
+    async def _count_failure(self, message: JobMessage, error: Exception, stop: StopFlag) -> Settlement:
+        code, sentence = _describe(error)
+        known = isinstance(error, MusterError)
+        logger.warning("step failed: %s", sentence, extra=_facts("step_failed", message, code=code), exc_info=None if known else error)
+        failures = await self._patiently(
+            lambda: self._tools.ports.jobs.step_ended(
+                message.job_id, attempt=message.attempt, step_key=message.step_key, failed=True, at=self._tools.timer.now()
+            ),
+            stop,
+        )
+        if failures < self._tools.config.max_failures:
+            return Settlement("release", sentence, self._delay_s(failures))
+        await self._fail(message, Failure(code=code, message=f"{sentence} It was tried {failures} times.", step=message.step), stop)
+        return Settlement("poison", f"{sentence} ({code}; tried {failures} times)")
+
+    async def _fail(self, message: JobMessage, failure: Failure, stop: StopFlag) -> None:
+        """End the attempt; what readers see of earlier attempts stays."""
+        now = self._tools.timer.now()
+        changes = {"state": "failed", "error": failure, "completed_at_utc": now}
+        try:
+            await self._patiently(
+                lambda: self._tools.ports.jobs.update(
+                    message.job_id, attempt=message.attempt, expected=ACTIVE, at=self._tools.timer.now(), changes=changes
+                ),
+                stop,
+            )
+        except FenceLost:
+            return
+        logger.warning("job failed: %s", failure.message, extra=_facts("job_failed", message, code=failure.code))
+
+    async def _ended(self, message: JobMessage, *, failed: bool) -> None:
+        """Note that a start has ended. Where the store cannot be told, the start counts as a death at most."""
+        try:
+            await self._tools.ports.jobs.step_ended(
+                message.job_id, attempt=message.attempt, step_key=message.step_key, failed=failed, at=self._tools.timer.now()
+            )
+        except MusterError as error:
+            logger.info("the end of a step was not noted", extra=_facts("step_end_not_noted", message, code=error.code))
+
+    async def _ended_already(self, message: JobMessage, job: Job, stop: StopFlag) -> Settlement:
+        if message.attempt > job.attempt:
+            return Settlement("release", "a message of an attempt that the store does not know yet", self._delay_s(1))
+        if job.state == "completed" and job.attempt == message.attempt:
+            await self._patiently(lambda: ensure_statistics(self._tools.ports, job), stop)
+        logger.info("nothing to do", extra=_facts("message_obsolete", message, state=job.state, job_attempt=job.attempt))
+        return COMPLETE
+
+    async def _unwanted(self, message: JobMessage, error: MusterError) -> Settlement:
+        """Acknowledge a message whose job has moved on or is gone; of a deleted job, no blob of ours stays behind."""
+        if error.code == "job_not_found":
+            try:
+                await self._tools.ports.results.delete_prefix(job_prefix(message.job_id))
+            except Unavailable as away:
+                return Settlement("release", away.message, self._delay_s(3))
+        logger.info("nothing to do: %s", error.message, extra=_facts("message_obsolete", message, code=error.code))
+        return COMPLETE
+
+    async def _patiently(self, request: Callable[[], Awaitable[T]], stop: StopFlag) -> T:
+        """Await a request to store or queue, again while it is away.
+
+        Raises:
+            Stopped: The step was stopped while waiting.
+        """
+        tries = 0
+        while True:
+            try:
+                return await request()
+            except Unavailable as error:
+                logger.warning("waiting: %s", error.message, extra={"action": "outage", "code": error.code})
+            await self._tools.timer.wait(stop.event, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
+            tries += 1
+            stop.check()
+
+    def _delay_s(self, tries: int) -> float:
+        # Not longer than the sweeper's patience: it would take a waiting message for a lost one.
+        return back_off_s(tries, longest_s=min(LONGEST_DELAY_S, max(1.0, self._tools.config.visibility_s)))
+
+
+def _stopped(stop: StopFlag) -> Settlement:
+    if stop.reason == "shutdown":
+        return Settlement("release", "this worker is shutting down")
+    if stop.reason == "job_ended":
+        return COMPLETE
+    return Settlement("nothing", "lease lost")
+
+
+def _describe(error: Exception) -> tuple[str, str]:
+    if isinstance(error, MusterError):
+        return error.code, error.message
+    if isinstance(error, MemoryError):
+        return "out_of_memory", "The worker has too little memory for this step."
+    return "internal_error", "Something unforeseen happened in the worker; its log has the details."
+
+
+def _facts(action: str, message: JobMessage, **more: object) -> dict[str, object]:
+    return {"action": action, "job_id": message.job_id, "attempt": message.attempt, "step": message.step_key, **more}

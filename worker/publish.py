@@ -1,0 +1,89 @@
+"""Publish a revision: one fenced update shows it, then the statistics follow."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from core.domain.blobs import ARTIFACTS, result_blob
+from core.domain.job import Job
+from core.domain.statistics import ClassStatistics, JobStatistics
+from core.errors import NotFound
+from core.ports import Ports
+from worker.step import Step
+
+logger = logging.getLogger(__name__)
+
+
+def revision_of(attempt: int) -> str:
+    """Name of an attempt's revision: the same for whoever works on it, so that doing a step twice writes the same blobs."""
+    return f"r{attempt:04d}"
+
+
+async def publish(step: Step) -> None:
+    """Make the attempt's revision the one that readers see: → completed, then its statistics.
+
+    Raises:
+        FenceLost: Another attempt has begun, or this one has ended; nothing was shown.
+    """
+    job, revision, store = step.job, revision_of(step.message.attempt), step.tools.ports.results
+    prefix = result_blob(job.id, revision, "")
+    stored = {blob.name.removeprefix(prefix) async for blob in store.list(prefix)}
+    results = json.loads(await store.get(result_blob(job.id, revision, "results.json")))
+    changes = {
+        "state": "completed",
+        "result_revision": revision,
+        "counts": results["counts"],
+        "artifacts": tuple(name for name in ARTIFACTS if name in stored),
+        "completed_at_utc": step.tools.timer.now(),
+        "error": None,
+    }
+    job = await step.update(("assembling", "rendering"), changes)
+    step.log("job_completed", "completed", revision=revision)
+    step.tools.reached("statistics_not_written")
+    await write_statistics(step.tools.ports, job, results)
+
+
+async def ensure_statistics(ports: Ports, job: Job) -> None:
+    """Write the statistics of a completed job, if whoever completed it ended before it did so."""
+    stored = await ports.stats.get(job.id)
+    if job.result_revision is None or (stored is not None and stored.attempt >= job.attempt):
+        return
+    results = json.loads(await ports.results.get(result_blob(job.id, job.result_revision, "results.json")))
+    await write_statistics(ports, job, results)
+    logger.info("statistics written late", extra={"action": "statistics_written_late", "job_id": job.id, "attempt": job.attempt})
+
+
+async def write_statistics(ports: Ports, job: Job, results: dict[str, Any]) -> None:
+    """Write the statistics of a completed job, and take them back if the job was deleted meanwhile."""
+    await ports.stats.put(statistics_of(job, results))
+    try:
+        await ports.jobs.get(job.id)
+    except NotFound:
+        await ports.stats.delete(job.id)
+
+
+def statistics_of(job: Job, results: dict[str, Any]) -> JobStatistics:
+    """Return the record of a job's published revision.
+
+    Args:
+        job: Completed.
+        results: Its `results.json`.
+    """
+    video, counts = results["video"], results["counts"]
+    crossings = [direction for line in results["lines"] for direction in line["counts"].values()]
+    return JobStatistics(
+        job_id=job.id,
+        attempt=job.attempt,
+        revision=str(job.result_revision),
+        owner=job.owner,
+        camera=job.settings.camera,
+        timestamp_utc=job.settings.recorded_at_utc or job.created_at_utc,
+        frames=video["frames"],
+        fps=video["fps"],
+        duration_s=video["duration_s"],
+        classes={name: ClassStatistics(**{key: figures[key] for key in ClassStatistics.model_fields}) for name, figures in counts.items()},
+        total_in=sum(direction["in"] for direction in crossings),
+        total_out=sum(direction["out"] for direction in crossings),
+    )

@@ -1,0 +1,88 @@
+"""`run.json`: how long each step took, where, with which versions. The only result file that may differ between two runs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from typing import Any
+
+from core.domain.blobs import ARTIFACTS, log_blob, result_blob
+from core.domain.job import Plan, Segment
+from core.errors import NotFound
+from worker.publish import revision_of
+from worker.step import Step
+
+_PACKAGES = ("av", "numpy", "opencv-python-headless", "openvino", "pyarrow", "supervision", "torch", "transformers")
+
+
+async def write_segment_note(step: Step, plan: Plan, segment: Segment, seconds: float) -> None:
+    """Store how a segment's log was made, beside the log: times and hosts must not be in the log itself."""
+    note = {
+        "segment": segment.index,
+        "frames": segment.frames,
+        "attempt": step.message.attempt,
+        "worker": step.tools.worker_id,
+        "host": platform.node(),
+        "seconds": round(seconds, 3),
+    }
+    name = _note_blob(step.job.id, plan.log_key, segment.index)
+    await step.tools.ports.results.put(name, json.dumps(note).encode(), content_type="application/json")
+
+
+def _note_blob(job_id: str, log_key: str, segment: int) -> str:
+    return log_blob(job_id, log_key, segment).removesuffix(".parquet") + ".json"
+
+
+async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dict[str, Any]:
+    """Return the record as it is after `assemble`.
+
+    Returns:
+        {job_id, attempt, versions, hosts, detector, segments: [notes of the detections, each with the attempt in which it was made],
+        steps: {detect, assemble}}; seconds of `detect` are those of all segments together.
+    """
+    store = step.tools.ports.results
+    prefix = log_blob(step.job.id, plan.log_key, 0).rpartition("/")[0] + "/"
+    stored = {blob.name async for blob in store.list(prefix)}
+    wanted = [_note_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
+    notes = [json.loads(data) for data in await step.gather((lambda name=name: store.get(name)) for name in wanted if name in stored)]
+    detected = [note for note in notes if note["attempt"] == step.message.attempt]
+    return {
+        "job_id": step.job.id,
+        "attempt": step.message.attempt,
+        "versions": _versions(),
+        "host": {"name": platform.node(), "machine": platform.machine(), "cores": os.cpu_count()},
+        "detector": plan.detector,
+        "segments": notes,
+        "segments_detected_in_this_attempt": len(detected),
+        "steps": {
+            "detect": {"seconds": round(sum(note["seconds"] for note in detected), 3), "workers": sorted({n["worker"] for n in detected})},
+            "assemble": {"seconds": round(assemble_seconds, 3), "worker": step.tools.worker_id},
+        },
+    }
+
+
+async def write_run_record(step: Step, record: dict[str, Any]) -> None:
+    """Store the record with the revision's other files."""
+    name = result_blob(step.job.id, revision_of(step.message.attempt), "run.json")
+    await step.tools.ports.results.put(name, json.dumps(record, indent=2).encode(), content_type=ARTIFACTS["run.json"])
+
+
+async def read_run_record(step: Step) -> dict[str, Any]:
+    """Return what `assemble` stored; with no more than the job's id and attempt if it is not there."""
+    try:
+        data = await step.tools.ports.results.get(result_blob(step.job.id, revision_of(step.message.attempt), "run.json"))
+    except NotFound:
+        return {"job_id": step.job.id, "attempt": step.message.attempt, "steps": {}}
+    return json.loads(data)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,72 @@
+"""Settle a lease: complete, release or poison, exactly one of them, or nothing when the lease is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from core.errors import LeaseLost, Unavailable
+from core.ports import JobQueue, Lease
+from worker.timing import Timer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How to settle.
+
+    Attributes:
+        kind: `complete`: done, or nothing to do. `release`: visible again after `delay_s`. `poison`: given up. `nothing`: not ours.
+        reason: Why, for the log and the poison queue.
+    """
+
+    kind: Literal["complete", "release", "poison", "nothing"]
+    reason: str = ""
+    delay_s: float = 0.0
+
+
+COMPLETE = Settlement("complete")
+
+
+def back_off_s(tries: int, *, longest_s: float, random_fraction: Callable[[], float] = random.random) -> float:
+    """Return how long to wait after so many failed tries: 2ⁿ s, at most `longest_s`, less up to half of it at random."""
+    return min(longest_s, 2.0 ** min(tries, 30)) * (1 - random_fraction() / 2)
+
+
+async def settle(queue: JobQueue, lease: Lease, how: Settlement, timer: Timer) -> None:
+    """Settle a lease, trying again while the queue is away and the lease may still be ours.
+
+    Never raises a `MusterError`: where nothing helps, the message becomes visible again, which every step can stand.
+    """
+    if how.kind == "nothing":
+        return
+    actions: dict[str, Callable[[], Awaitable[None]]] = {
+        "complete": lambda: queue.complete(lease),
+        "release": lambda: queue.release(lease, delay=timedelta(seconds=how.delay_s)),
+        "poison": lambda: queue.poison(lease, reason=how.reason),
+    }
+    extra = {"message_id": lease.message_id, "delivery_count": lease.delivery_count}
+    for tries in itertools.count():
+        try:
+            await actions[how.kind]()
+        except LeaseLost:
+            logger.warning("lease lost before it was settled", extra={"action": "settle_too_late", "how": how.kind, **extra})
+            return
+        except Unavailable as error:
+            if timer.now() >= lease.visible_at_utc:
+                logger.warning("not settled: %s", error.message, extra={"action": "settle_failed", "how": how.kind, **extra})
+                return
+            await timer.wait(asyncio.Event(), back_off_s(tries, longest_s=5.0))
+        else:
+            break
+    if how.kind == "poison":
+        logger.error("message given up: %s", how.reason, extra={"action": "message_poisoned", **extra})
+    elif how.kind == "release":
+        logger.info("message released: %s", how.reason, extra={"action": "message_released", "delay_s": round(how.delay_s, 1), **extra})

@@ -1,0 +1,203 @@
+"""Source videos on the local disk, so that a recording is fetched once and not once a segment.
+
+A file's name hashes blob and ETag: other content is another file. Several processes share the folder. Who uses a file holds a shared
+lock on it; who makes room removes only files on which nobody does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from core.domain.job import SourceFile
+from core.errors import PreconditionFailed, StorageFull
+from core.ports import BlobStore
+from worker.scratch import Scratch
+from worker.stop import StopFlag
+
+logger = logging.getLogger(__name__)
+
+_SUFFIX = ".source"
+_DOWNLOAD_LOCKS = 16
+_LOCK_POLL_S = 0.1
+_KEPT_INDEXES = 64
+
+
+class SourceCache:
+    """Fetches and keeps source files, the least recently used ones going first.
+
+    Args:
+        store: Where the sources are.
+        folder: Where to keep them; made if missing. On the same file system as `scratch`.
+        scratch: For files that are not whole yet.
+        limit_bytes: Most bytes to keep. What is in use stays even beyond it.
+        probe: The engine's.
+    """
+
+    def __init__(self, store: BlobStore, folder: Path, scratch: Scratch, *, limit_bytes: int, probe: Callable[[Path], Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._store = store
+        self._folder = folder
+        self._scratch = scratch
+        self._limit_bytes = limit_bytes
+        self._probe = probe
+        self._indexes: OrderedDict[str, Any] = OrderedDict()
+
+    @asynccontextmanager
+    async def open(self, files: Sequence[SourceFile], *, stop: StopFlag) -> AsyncGenerator[list[tuple[Path, Any]]]:
+        """Yield path and probe index of each file; the files stay until the context is left.
+
+        Raises:
+            Stopped: `stop` was set before all files were there.
+            NotFound, PreconditionFailed: A source is gone, or is no longer the one of the submission.
+            VideoError, UnsupportedMedia: From `probe`.
+            StorageFull: No room on the disk.
+            Unavailable: Storage does not answer.
+        """
+        async with AsyncExitStack() as stack:
+            paths = [await stack.enter_async_context(self._file(file, stop)) for file in files]
+            yield [(path, await self._index(file, path)) for file, path in zip(files, paths, strict=True)]
+        if self._over_limit():
+            await asyncio.to_thread(self._make_room, 0)
+
+    @asynccontextmanager
+    async def _file(self, file: SourceFile, stop: StopFlag) -> AsyncGenerator[Path]:
+        path = self._folder / (_key(file) + _SUFFIX)
+        held = _hold(path, file.size_bytes)
+        while held is None:
+            await stop.unless_set(self._fetch(file, path))
+            held = _hold(path, file.size_bytes)
+        try:
+            yield path
+        finally:
+            os.close(held)
+
+    async def _index(self, file: SourceFile, path: Path) -> Any:
+        key = _key(file)
+        if key not in self._indexes:
+            self._indexes[key] = await asyncio.to_thread(self._probe, path)
+        self._indexes.move_to_end(key)
+        while len(self._indexes) > _KEPT_INDEXES:
+            self._indexes.popitem(last=False)
+        return self._indexes[key]
+
+    async def _fetch(self, file: SourceFile, path: Path) -> None:
+        """Fetch a file, unless another process has just done so."""
+        lock = os.open(self._folder / f"download-{int(path.stem[:4], 16) % _DOWNLOAD_LOCKS}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            while not _locked(lock):  # noqa: ASYNC110  the other process can set no event of ours
+                await asyncio.sleep(_LOCK_POLL_S)
+            if not _is_whole(path, file.size_bytes):
+                await self._download(file, path)
+        finally:
+            os.close(lock)
+
+    async def _download(self, file: SourceFile, path: Path) -> None:
+        await asyncio.to_thread(self._make_room, file.size_bytes)
+        partial = self._scratch.new_path()
+        began = time.monotonic()
+        try:
+            try:
+                await self._store.get_file(file.blob, partial, if_match=file.etag)
+            except StorageFull:
+                # Somebody else fills this disk: give back all that can be given.
+                await asyncio.to_thread(self._make_room, self._limit_bytes)
+                await self._store.get_file(file.blob, partial, if_match=file.etag)
+            if partial.stat().st_size != file.size_bytes:
+                raise PreconditionFailed(
+                    "The stored video is not as long as the one that was submitted; submit it again.", code="source_changed"
+                )
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        extra = {
+            "action": "source_fetched",
+            "blob": file.blob,
+            "size_bytes": file.size_bytes,
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        logger.info("source fetched", extra=extra)
+
+    def _entries(self) -> list[tuple[float, int, Path]]:
+        entries = []
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            entries.append((status.st_mtime, status.st_size, path))
+        return sorted(entries)
+
+    def _over_limit(self) -> bool:
+        return sum(size for _, size, _ in self._entries()) > self._limit_bytes
+
+    def _make_room(self, size_bytes: int) -> None:
+        entries = self._entries()
+        total = sum(size for _, size, _ in entries) + size_bytes
+        for _, size, path in entries:
+            if total <= self._limit_bytes:
+                return
+            if _evict(path):
+                total -= size
+                logger.info("source evicted", extra={"action": "source_evicted", "size_bytes": size})
+
+
+def _key(file: SourceFile) -> str:
+    return hashlib.sha256(f"{file.blob}\n{file.etag}".encode()).hexdigest()[:32]
+
+
+def _is_whole(path: Path, size_bytes: int) -> bool:
+    try:
+        return path.stat().st_size == size_bytes
+    except FileNotFoundError:
+        return False
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _hold(path: Path, size_bytes: int) -> int | None:
+    """Lock a file against eviction and mark it as used; return the descriptor that holds the lock, or None if it is not there whole."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # It may have been removed between opening and locking.
+        same = os.stat(path).st_ino == os.fstat(descriptor).st_ino
+        if same and os.fstat(descriptor).st_size == size_bytes:
+            os.utime(path)
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _evict(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        if not _locked(descriptor):
+            return False
+        path.unlink(missing_ok=True)
+        return True
+    finally:
+        os.close(descriptor)
