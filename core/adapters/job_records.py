@@ -1,0 +1,79 @@
+"""What the job stores share: which changes are allowed, and how jobs and workers' reports become plain JSON values and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.domain.job import Job, SourceFile
+from core.errors import Conflict, FenceLost, InvalidInput, NotFound
+from core.ports import WorkerReport
+
+KEEP_REPORTS = timedelta(days=7)
+"""Reports this much older than a new one are dropped: every restart of a worker leaves one behind."""
+
+_FIXED = {"id", "attempt", "owner", "created_at_utc", "updated_at_utc", "heartbeat_at_utc", "idempotency_key"}
+
+
+def plain(job: Job) -> dict[str, Any]:
+    """Return a job as JSON values."""
+    return json.loads(job.model_dump_json())
+
+
+def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
+    """Check the changes of an update and return them as JSON values.
+
+    Raises:
+        InvalidInput: A field that an update may not set, or a value that it cannot have (code `invalid_change`).
+    """
+    wrong = sorted(name for name in changes if name in _FIXED or name not in Job.model_fields)
+    if wrong:
+        raise InvalidInput(f"'{wrong[0]}' is no field of a job that an update may set.", code="invalid_change")
+    moment = datetime(2000, 1, 1, tzinfo=UTC)
+    blank = {
+        "id": "blank",
+        "files": (SourceFile(name="", blob="", size_bytes=0, etag=""),),
+        "created_at_utc": moment,
+        "updated_at_utc": moment,
+        "heartbeat_at_utc": moment,
+    }
+    try:
+        values = plain(Job.model_validate({**blank, **changes}))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise InvalidInput(
+            f"A job's {'.'.join(map(str, fault['loc']))} cannot become that: {fault['msg']}.", code="invalid_change"
+        ) from error
+    return {name: values[name] for name in changes}
+
+
+def no_such_job(job_id: str) -> NotFound:
+    """The error of a job that is not there."""
+    return NotFound(f"There is no job {job_id}.", code="job_not_found")
+
+
+def job_exists(job_id: str) -> Conflict:
+    """The error of an id that is taken."""
+    return Conflict(f"Job {job_id} exists already.", code="job_exists")
+
+
+def fence_lost(job_id: str, *, state: str, attempt: int) -> FenceLost:
+    """The error of a write that came too late."""
+    return FenceLost(f"Job {job_id} is {state} at attempt {attempt} by now; this change came too late.", state=state, attempt=attempt)
+
+
+def report_to_plain(report: WorkerReport) -> dict[str, Any]:
+    """Return a report as JSON values, its time left out."""
+    values = dataclasses.asdict(report)
+    del values["at_utc"]
+    return values
+
+
+def report_from_plain(values: dict[str, Any], *, at: datetime) -> WorkerReport:
+    """Read a report."""
+    lists = {name: tuple(values[name]) for name in ("models_loaded", "serves")}
+    return WorkerReport(**{**values, **lists}, at_utc=at)

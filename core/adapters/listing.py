@@ -1,0 +1,130 @@
+"""What the listings of every store share: times as integers, cursors, sizes of pages, bounds of buckets."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from core.errors import InvalidInput, MalformedRequest
+from core.ports import Bucket
+
+MAX_PAGE = 200
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_MAX_ID_LENGTH = 256
+
+
+def to_ms(time: datetime) -> int:
+    """Return an aware time as milliseconds since 1970, rounded down."""
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """Return the time, aware, in UTC."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def bound_ms(time: datetime) -> int:
+    """Return an aware time rounded up: as a bound, `>=` and `<` then say of stored whole milliseconds what they say of the time itself."""
+    return -((_EPOCH - time) // _MILLISECOND)
+
+
+MIN_MS = to_ms(datetime.min.replace(tzinfo=UTC))
+MAX_MS = to_ms(datetime.max.replace(tzinfo=UTC))
+
+
+class Position(NamedTuple):
+    """A place in a listing that goes from new to old. Ids are never empty, so (time, "") lies behind every item of that time."""
+
+    time_ms: int
+    id: str
+
+
+class Span(NamedTuple):
+    """The part of a listing that is asked for: from `since_ms` (inclusive) up to `before` (exclusive)."""
+
+    since_ms: int
+    before: Position
+
+
+def span(*, since: datetime | None, until: datetime | None, cursor: str | None = None) -> Span:
+    """Unite a filter's times with a cursor.
+
+    Raises:
+        MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
+    """
+    before = Position(MAX_MS + 1, "") if until is None else Position(bound_ms(until), "")
+    if cursor is not None:
+        before = min(before, decode_cursor(cursor))
+    return Span(MIN_MS if since is None else bound_ms(since), before)
+
+
+def encode_cursor(last: Position) -> str:
+    """Return the cursor that continues behind `last`: opaque, safe in a URL."""
+    text = json.dumps([last.time_ms, last.id], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> Position:
+    """Read a cursor.
+
+    Raises:
+        MalformedRequest: It is not one of ours (code `bad_cursor`).
+    """
+    try:
+        text = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        time_ms, key = json.loads(text)
+    except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+        raise _bad_cursor() from error
+    is_time = type(time_ms) is int and MIN_MS <= time_ms <= MAX_MS
+    is_id = isinstance(key, str) and 0 < len(key) <= _MAX_ID_LENGTH and key.isprintable()
+    if not (is_time and is_id):
+        raise _bad_cursor()
+    return Position(time_ms, key)
+
+
+def _bad_cursor() -> MalformedRequest:
+    return MalformedRequest(
+        "This cursor is not one that a listing returned. Start without a cursor and follow next_cursor.", code="bad_cursor"
+    )
+
+
+def check_limit(limit: int) -> None:
+    """Refuse sizes of pages that no listing gives.
+
+    Raises:
+        InvalidInput: The size is not 1 to 200 (code `bad_limit`).
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInput(f"A page has 1 to {MAX_PAGE} items, not {limit}.", code="bad_limit")
+
+
+def bucket_start(time: datetime, bucket: Bucket) -> datetime:
+    """Return when the bucket begins in which an aware UTC time lies. Weeks begin on Monday."""
+    hour = time.replace(minute=0, second=0, microsecond=0)
+    day = hour.replace(hour=0)
+    match bucket:
+        case "hour":
+            return hour
+        case "day":
+            return day
+        case "week":
+            return day - timedelta(days=day.weekday())
+        case "month":
+            return day.replace(day=1)
+
+
+def bucket_end(start: datetime, bucket: Bucket) -> datetime:
+    """Return when the bucket that begins at `start` ends, which is when the next one begins."""
+    match bucket:
+        case "hour":
+            return start + timedelta(hours=1)
+        case "day":
+            return start + timedelta(days=1)
+        case "week":
+            return start + timedelta(days=7)
+        case "month":
+            return (start + timedelta(days=31)).replace(day=1)

@@ -1,0 +1,9 @@
+"""The stores on SQLite: what a laptop uses."""
+
+from __future__ import annotations
+
+from core.adapters.sqlite_database import SqliteDatabase
+from core.adapters.sqlite_jobs import SqliteJobStore
+from core.adapters.sqlite_stats import SqliteStatsStore
+
+__all__ = ["SqliteDatabase", "SqliteJobStore", "SqliteStatsStore"]

@@ -1,0 +1,52 @@
+"""Tables and indexes of the SQLite stores. Times are milliseconds since 1970 (`_ms`), documents are JSON.
+
+Every listing is a walk along one index: each combination of filters that a listing knows has an index that ends in (time, id). A job's plan
+and documents lie apart from its row, because SQLite rewrites whole rows and heartbeats are frequent.
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+
+_JOBS = (
+    """CREATE TABLE jobs (
+        id TEXT PRIMARY KEY, owner TEXT NOT NULL, camera TEXT, state TEXT NOT NULL, active INTEGER NOT NULL, attempt INTEGER NOT NULL,
+        created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, heartbeat_ms INTEGER NOT NULL, idempotency_key TEXT,
+        rendered_frames INTEGER NOT NULL, step_starts TEXT NOT NULL, step_failures TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE TABLE job_documents (job_id TEXT PRIMARY KEY, document TEXT NOT NULL)",
+    "CREATE TABLE job_plans (job_id TEXT PRIMARY KEY, plan TEXT NOT NULL)",
+    "CREATE TABLE done_segments (job_id TEXT NOT NULL, segment INTEGER NOT NULL, PRIMARY KEY (job_id, segment)) WITHOUT ROWID",
+    "CREATE UNIQUE INDEX jobs_key ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL",
+    "CREATE INDEX jobs_newest ON jobs (created_ms, id)",
+    "CREATE INDEX jobs_state ON jobs (state, created_ms, id)",
+    "CREATE INDEX jobs_camera ON jobs (camera, created_ms, id)",
+    "CREATE INDEX jobs_camera_state ON jobs (camera, state, created_ms, id)",
+    "CREATE INDEX jobs_owner ON jobs (owner, created_ms, id)",
+    "CREATE INDEX jobs_owner_state ON jobs (owner, state, created_ms, id)",
+    "CREATE INDEX jobs_owner_camera ON jobs (owner, camera, created_ms, id)",
+    "CREATE INDEX jobs_owner_camera_state ON jobs (owner, camera, state, created_ms, id)",
+    "CREATE INDEX jobs_stalled ON jobs (heartbeat_ms, id) WHERE active = 1",
+    "CREATE TABLE workers (id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, report TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX workers_at ON workers (at_ms)",
+)
+
+_STATS = (
+    """CREATE TABLE stats (
+        job_id TEXT PRIMARY KEY, attempt INTEGER NOT NULL, owner TEXT NOT NULL, camera TEXT, time_ms INTEGER NOT NULL, document TEXT NOT NULL
+    )""",
+    "CREATE INDEX stats_newest ON stats (time_ms, job_id)",
+    "CREATE INDEX stats_owner ON stats (owner, time_ms, job_id)",
+    "CREATE INDEX stats_camera ON stats (camera, time_ms, job_id)",
+    "CREATE INDEX stats_owner_camera ON stats (owner, camera, time_ms, job_id)",
+    """CREATE TABLE class_stats (
+        job_id TEXT NOT NULL, class TEXT NOT NULL, owner TEXT NOT NULL, camera TEXT, time_ms INTEGER NOT NULL,
+        unique_count INTEGER NOT NULL, peak INTEGER NOT NULL, PRIMARY KEY (job_id, class)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX class_stats_newest ON class_stats (class, time_ms, job_id, unique_count, peak)",
+    "CREATE INDEX class_stats_owner ON class_stats (class, owner, time_ms, job_id, unique_count, peak)",
+    "CREATE INDEX class_stats_camera ON class_stats (class, camera, time_ms, job_id, unique_count, peak)",
+    "CREATE INDEX class_stats_owner_camera ON class_stats (class, owner, camera, time_ms, job_id, unique_count, peak)",
+)
+
+SCHEMA = _JOBS + _STATS
