@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.errors import PermanentError, UnsupportedMedia, VideoError
 
 if TYPE_CHECKING:
+    import av
     from av.container import InputContainer
 
 CONTAINERS: dict[str, str] = {"mov": "MP4 or MOV", "matroska": "Matroska or WebM", "avi": "AVI", "mpegts": "MPEG-TS", "mpeg": "MPEG-PS"}
@@ -76,7 +77,7 @@ def open_input(path: Path) -> InputContainer:
         PyAV's input container; the caller closes it.
 
     Raises:
-        VideoError: `empty_file`; `truncated_video` (an MP4 that ends before its index); `unreadable_video`.
+        VideoError: `empty_file`; `truncated_video` (an MP4 that ends before its index); `no_frames`; `unreadable_video`.
         UnsupportedMedia: See `sniff`.
         OSError: The file cannot be read at all.
     """
@@ -93,15 +94,22 @@ def open_input(path: Path) -> InputContainer:
         raise _open_error(path, container, error) from error
 
 
-def _open_error(path: Path, container: str, error: Exception) -> PermanentError:
+def no_frames() -> VideoError:
+    """Return the error for a file that has a header but not a single picture."""
+    return VideoError("The file has a header but not a single frame: record or export it again.", code="no_frames")
+
+
+def _open_error(path: Path, container: str, error: av.FFmpegError) -> PermanentError:
     if container == "mov" and not _has_moov(path):
         return VideoError(
             "The file is cut off: it ends before its index (the 'moov' box), so nothing in it can be found. "
             "Upload the complete file; if the camera lost power, repair it first.",
             code="truncated_video",
         )
+    if isinstance(error, EOFError):
+        return no_frames()
     return VideoError(
-        f"The file looks like {CONTAINERS[container]} but cannot be read ({error}). Check that it plays, then upload it again.",
+        f"The file looks like {CONTAINERS[container]} but cannot be read ({error.strerror}). Check that it plays, then upload it again.",
         code="unreadable_video",
     )
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES, AnalysisSettings, Line
 from core.domain.job import VideoFacts
 from ml_engine.counting import counted_classes
-from ml_engine.crossings import crossings, lines_of
+from ml_engine.crossings import Crossing, crossings, lines_of
 from ml_engine.records import TrackTable
 
 Image = npt.NDArray[np.uint8]
@@ -63,7 +63,7 @@ class FramePainter:
         self._offsets = np.searchsorted(tracks.frame, np.arange(video.frames + 1))
         self._by_class = _per_frame(tracks, video.frames, self._classes)
         self._seen = _seen_until(tracks, video.frames, self._classes)
-        self._passed = {line.name: _passed_until(line, tracks, times_s, settings, video) for line in self._lines}
+        self._passed = _passed_until(crossings(tracks, times_s, settings, video), self._lines, video.frames)
         self._trace_order, self._trace_begin = _traces(tracks, times_s)
         points = np.stack([tracks.xyxy[:, [0, 2]].mean(axis=1), tracks.xyxy[:, 3]], axis=1)
         # Points far outside the picture would overflow OpenCV's fixed-point drawing.
@@ -151,31 +151,28 @@ class FramePainter:
             top += row.shape[0]
 
 
-def _per_frame(tracks: TrackTable, frames: int, classes: Sequence[str]) -> dict[str, list[int]]:
+def _per_frame(tracks: TrackTable, frames: int, classes: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
     """Return per class how many tracks have a box in each frame."""
-    return {name: np.bincount(tracks.frame[tracks.class_index == CLASSES.index(name)], minlength=frames).tolist() for name in classes}
+    return {name: np.bincount(tracks.frame[tracks.class_index == CLASSES.index(name)], minlength=frames) for name in classes}
 
 
-def _seen_until(tracks: TrackTable, frames: int, classes: Sequence[str]) -> dict[str, list[int]]:
+def _seen_until(tracks: TrackTable, frames: int, classes: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
     """Return per class how many different tracks there were up to each frame."""
     result = {}
     for name in classes:
         mine = tracks.class_index == CLASSES.index(name)
         # Rows are in order of frame, so a track's first row is its first frame.
         _, first = np.unique(tracks.track_id[mine], return_index=True)
-        result[name] = np.bincount(tracks.frame[mine][first], minlength=frames).cumsum().tolist()
+        result[name] = np.bincount(tracks.frame[mine][first], minlength=frames).cumsum()
     return result
 
 
-def _passed_until(
-    line: Line, tracks: TrackTable, times_s: npt.NDArray[np.float64], settings: AnalysisSettings, video: VideoFacts
-) -> list[list[int]]:
-    """Return per frame how many passed the line up to it, as [in, out]."""
-    passed = np.zeros((video.frames, 2), np.int64)
-    for crossing in crossings(tracks, times_s, settings, video):
-        if crossing.line == line.name:
-            passed[crossing.frame, 0 if crossing.direction == "in" else 1] += 1
-    return passed.cumsum(axis=0).tolist()
+def _passed_until(found: Sequence[Crossing], lines: Sequence[Line], frames: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Return per line (frames, 2): how many passed it up to each frame, in and out."""
+    passed = {line.name: np.zeros((frames, 2), np.int64) for line in lines}
+    for crossing in found:
+        passed[crossing.line][crossing.frame, 0 if crossing.direction == "in" else 1] += 1
+    return {name: counts.cumsum(axis=0) for name, counts in passed.items()}
 
 
 def _traces(tracks: TrackTable, times_s: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import UnsupportedMedia, VideoError
-from ml_engine.containers import open_input
+from ml_engine.containers import no_frames, open_input
 from ml_engine.h264 import starts_whole
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_JUMP_BACK_S = 5.0
 """Timestamps further back than this are not reordering but a clock that was set back, as in joined transport streams."""
+
+MAX_SIDE_PX = 16_384
+"""What H.264 encoders take at most: beyond it there is no annotated video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def probe(path: Path, *, limits: VideoLimits | None = None) -> VideoIndex:
         check_picture(stream.codec_context.width, stream.codec_context.height, limits)
         scan = _scan(container, stream, limits)
         if not scan.pts:
-            raise VideoError("The file has a video track but not a single frame: record or export it again.", code="no_frames")
+            raise no_frames()
         if scan.first_frame is None:
             raise VideoError(
                 "Not one picture of this video can be decoded: the file is damaged. Check that it plays, then upload it again.",
@@ -135,13 +138,15 @@ def video_stream(container: InputContainer) -> VideoStream:
     """Choose the video track: not a cover picture, the default one where marked, else the largest.
 
     Raises:
-        VideoError: `no_video_stream`.
+        VideoError: `no_video_stream`; `no_frames` where there is nothing at all.
         UnsupportedMedia: `unsupported_codec`: there is one, but no decoder for it.
     """
     from av.stream import Disposition
 
     no_film = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [s for s in container.streams if s.type == "video" and not s.disposition & no_film]
+    if not container.streams:
+        raise no_frames()
     if not streams:
         raise VideoError("The file has sound or data but no video track: upload the video itself.", code="no_video_stream")
     usable = [s for s in streams if s.codec_context is not None]
@@ -164,7 +169,7 @@ def check_picture(width_px: int, height_px: int, limits: VideoLimits) -> None:
     Raises:
         VideoError: `picture_too_large`.
     """
-    if width_px * height_px > limits.pixels or max(width_px, height_px) > 32_000:
+    if width_px * height_px > limits.pixels or max(width_px, height_px) > MAX_SIDE_PX:
         raise VideoError(
             f"Pictures of {width_px}x{height_px} are too large: at most {limits.pixels} pixels. Scale the video down and upload it again.",
             code="picture_too_large",

@@ -1,0 +1,191 @@
+"""The annotated video: same length, times and bytes every time; it shows what was tracked, and stops when told to."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from core.domain.analysis import CLASSES, AnalysisSettings, Line, Zone
+from core.domain.job import VideoFacts
+from core.errors import VideoError
+from ml_engine import render as render_module
+from ml_engine.drawing import CLASS_COLOURS_BGR, FramePainter
+from ml_engine.planning import plan_segments, times_s
+from ml_engine.records import Stopped, TrackTable
+from ml_engine.render import render
+from ml_engine.video import decode, probe
+from ml_engine.video_writer import VideoWriter
+from tests.video_samples import cut_bytes, write_video
+
+
+def table(rows: list[tuple[int, int, str, tuple[float, float, float, float], bool]]) -> TrackTable:
+    """Build tracks from (frame, track id, class, xyxy, interpolated)."""
+    rows = sorted(rows, key=lambda row: row[:2])
+    return TrackTable(
+        frame=np.array([r[0] for r in rows], np.int32),
+        track_id=np.array([r[1] for r in rows], np.int32),
+        class_index=np.array([CLASSES.index(r[2]) for r in rows], np.int8),
+        xyxy=np.array([r[3] for r in rows], np.float32).reshape(-1, 4),
+        score=np.array([0.0 if r[4] else 0.8 for r in rows], np.float32),
+        interpolated=np.array([r[4] for r in rows], bool),
+        ground=np.full((len(rows), 2), np.nan),
+    )
+
+
+def walk(frames: int, height: int = 240) -> TrackTable:
+    """One cow walks down through the whole picture, one person stands; a second cow is there in the second half."""
+    rows = []
+    for n in range(frames):
+        y = n * (height - 50) / frames
+        rows.append((n, 1, "cattle", (100.0, y, 140.0, y + 40), n % 7 == 3))
+        rows.append((n, 2, "person", (200.0, 150.0, 220.0, 200.0), False))
+        if n >= frames // 2:
+            rows.append((n, 3, "cattle", (30.0, 150.0, 70.0, 190.0), False))
+    return table(rows)
+
+
+def facts(frames: int, size: tuple[int, int] = (320, 240)) -> VideoFacts:
+    return VideoFacts(frames=frames, fps=30.0, width_px=size[0], height_px=size[1], duration_s=frames / 30)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "source.mp4", frames=90, width=320, height=240)
+
+
+def run(paths: list[Path], out_dir: Path, tracks: TrackTable, settings: AnalysisSettings | None = None, **kwargs):
+    out_dir.mkdir(exist_ok=True)
+    indexes = [probe(path) for path in paths]
+    video, _ = plan_segments(indexes, min_frames=30)
+    calls: list[int] = []
+    options = {"progress": calls.append, "should_stop": lambda: False} | kwargs
+    files = render(paths, indexes, tracks=tracks, video=video, settings=settings or AnalysisSettings(), out_dir=out_dir, **options)
+    return *files, indexes, calls
+
+
+def test_same_frames_times_and_bytes_every_time(tmp_path: Path, source: Path) -> None:
+    video, preview, indexes, calls = run([source], tmp_path / "a", walk(90))
+    index = probe(video)
+    assert (video.name, preview.name) == ("annotated.mp4", "preview.jpg")
+    assert (index.codec, index.frames, index.width_px, index.height_px) == ("h264", 90, 320, 240)
+    assert times_s([index]) == pytest.approx(times_s(indexes), abs=1e-4)
+    assert index.keyframes.tolist() == [0, 60]
+    assert calls[-1] == 90 and calls == sorted(calls)
+    again, preview_again, _, _ = run([source], tmp_path / "b", walk(90))
+    assert video.read_bytes() == again.read_bytes() and preview.read_bytes() == preview_again.read_bytes()
+    data = video.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    with av.open(str(video)) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+
+
+def test_several_files_are_one_video(tmp_path: Path, source: Path) -> None:
+    second = write_video(tmp_path / "second.mkv", frames=30, width=320, height=240)
+    video, _, indexes, _ = run([source, second], tmp_path / "a", walk(120))
+    assert times_s([probe(video)]) == pytest.approx(times_s(indexes), abs=2e-3)
+
+
+def test_preview_is_the_frame_with_most_animals(tmp_path: Path, source: Path) -> None:
+    _, preview, _, _ = run([source], tmp_path / "a", walk(90))
+    got = cv2.imread(str(preview)).astype(int)
+    painter = FramePainter(walk(90), np.arange(90) / 30, AnalysisSettings(), facts(90))
+    index = probe(source)
+    assert painter.best_frame() == 46
+    expected = painter.paint(list(decode(source, index))[46].image_bgr, 46)
+    assert got.shape == (240, 320, 3) and np.abs(got - expected).mean() < 6
+
+
+def test_nothing_tracked_still_renders(tmp_path: Path, source: Path) -> None:
+    video, preview, _, _ = run([source], tmp_path / "a", table([]), AnalysisSettings(lines=()))
+    assert probe(video).frames == 90 and preview.stat().st_size > 0
+
+
+@pytest.mark.parametrize("size", [(127, 95), (1, 1), (9, 300)])
+def test_odd_sizes_and_variable_rate(tmp_path: Path, size: tuple[int, int]) -> None:
+    times = [Fraction(n * n, 300) + Fraction(n, 60) for n in range(12)]
+    grey = np.full((size[1], size[0], 3), 90, np.uint8)
+    path = write_video(tmp_path / "a.mkv", frames=12, width=size[0], height=size[1], codec="ffv1", times=times, image=lambda _: grey)
+    video, _, indexes, _ = run([path], tmp_path / "a", walk(12))
+    index = probe(video)
+    assert (index.width_px, index.height_px) == (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    assert times_s([index]) == pytest.approx(times_s(indexes), abs=1e-3)
+
+
+def test_unreadable_frames_are_grey_and_say_so(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "a.mkv", frames=60, width=320, height=240)
+    index = probe(whole)
+    cut = cut_bytes(whole, tmp_path / "b.mkv", end=0.5)
+    video, _ = plan_segments([index], min_frames=30)
+    target, _ = render(
+        [cut], [index], tracks=table([]), video=video, settings=AnalysisSettings(lines=()), out_dir=tmp_path,
+        progress=lambda _: None, should_stop=lambda: False,
+    )  # fmt: skip
+    frames = [f.image_bgr for f in decode(target, probe(target))]
+    assert len(frames) == 60 and frames[-1] is not None
+    assert abs(int(frames[-1][200, 300].mean()) - 96) < 6 and frames[-1][110:130].std() > 10
+
+
+def test_stopping_leaves_no_file(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = itertools.chain([False, False], itertools.repeat(True))
+    monkeypatch.setattr(render_module, "_REPORT_S", 0)
+    with pytest.raises(Stopped):
+        run([source], tmp_path / "a", walk(90), should_stop=lambda: next(answers))
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_errors_of_the_threads_are_raised(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise VideoError("broken", code="unreadable_video")
+
+    with monkeypatch.context() as patch, pytest.raises(VideoError):
+        patch.setattr(VideoWriter, "write", broken)
+        run([source], tmp_path / "a", walk(90))
+    with monkeypatch.context() as patch, pytest.raises(VideoError):
+        patch.setattr(render_module, "decode", broken)
+        run([source], tmp_path / "a", walk(90))
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_a_box_is_drawn_in_its_class_colour_and_paler_in_a_gap() -> None:
+    tracks = walk(90)
+    painter = FramePainter(tracks, np.arange(90) / 30, AnalysisSettings(lines=()), facts(90))
+    colour = np.array(CLASS_COLOURS_BGR["cattle"])
+    for frame, expected in ((50, colour), (52, (colour + 255) // 2)):
+        image = painter.paint(np.zeros((240, 320, 3), np.uint8), frame)
+        y1 = round(frame * 190 / 90)
+        assert image[y1 + 20, 100].tolist() == expected.tolist()
+        assert image[175, 200].tolist() == list(CLASS_COLOURS_BGR["person"])
+
+
+def test_lines_count_as_the_results_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    from ml_engine import drawing
+
+    original = drawing._text
+    monkeypatch.setattr(drawing, "_text", lambda text, *a, **k: texts.append(text) or original(text, *a, **k))
+    settings = AnalysisSettings(
+        lines=(Line(name="gate", start=(0, 120), end=(320, 120)),), zones=(Zone(name="pen", polygon=((0, 0), (90, 0), (90, 90))),)
+    )
+    painter = FramePainter(walk(90), np.arange(90) / 30, settings, facts(90))
+    painter.paint(np.zeros((240, 320, 3), np.uint8), 5)
+    assert {"gate: in 0, out 0", "pen (count)", "cattle 1 (of 1 so far)", "person 1 (of 1 so far)", "bison 0 (of 0 so far)"} <= set(texts)
+    texts.clear()
+    painter.paint(np.zeros((240, 320, 3), np.uint8), 89)
+    assert {"gate: in 1, out 0", "cattle 2 (of 2 so far)", "00:03.0"} <= set(texts)
+
+
+def test_a_writer_keeps_times_ascending_and_refuses_other_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    image = np.zeros((48, 64, 3), np.uint8)
+    with VideoWriter(path, fps=Fraction(30), resolution_wh=(64, 48), threads=1) as writer:
+        for time_s in (0.0, 0.5, 0.5, 0.7):
+            writer.write(image, time_s)
+        with pytest.raises(ValueError, match="shape"):
+            writer.write(image[:40], 1.0)
+    assert times_s([probe(path)]) == pytest.approx([0, 0.5, 0.5, 0.7], abs=2e-4)
