@@ -34,6 +34,14 @@ class ProgressView(BaseModel):
     seconds_left: float | None = Field(description="Of this step; null until a rate was seen.", examples=[41.5])
 
 
+class Totals(BaseModel):
+    """CattleCounter's result: crossings of all lines, all classes together. `total_count` is both directions."""
+
+    total_in: int
+    total_out: int
+    total_count: int
+
+
 class JobView(BaseModel):
     """A job as it is now."""
 
@@ -51,6 +59,7 @@ class JobView(BaseModel):
         description="Per class {unique, low, high, peak, mean, …} of the published results; null while there are none.",
         examples=[{"bison": {"unique": 12, "low": 12, "high": 13, "peak": 9, "mean": 6.4, "reasons": []}}],
     )
+    totals: Totals | None = Field(description="Of the published results; null while there are none, and in listings.")
     artifacts: list[str] = Field(examples=[["results.json", "tracks.csv", "annotated.mp4"]])
     error: Failure | None = Field(description="Why the job failed.")
     links: dict[str, str]
@@ -164,8 +173,8 @@ class Ready(BaseModel):
     checks: dict[str, bool]
 
 
-def job_view(job: Job, services: Services) -> JobView:
-    """Return a job as the API shows it."""
+def job_view(job: Job, services: Services, statistics: JobStatistics | None = None) -> JobView:
+    """Return a job as the API shows it; with its statistics, where they were read, its totals too."""
     progress = services.meter.progress(job, services.clock())
     base = f"{JOBS}/{job.id}"
     return JobView(
@@ -186,6 +195,7 @@ def job_view(job: Job, services: Services) -> JobView:
             seconds_left=progress.seconds_left,
         ),
         counts=job.counts,
+        totals=totals_view(statistics) if statistics else None,
         artifacts=list(job.artifacts),
         error=job.error,
         links={
@@ -197,6 +207,12 @@ def job_view(job: Job, services: Services) -> JobView:
             "events": f"/ws/jobs/{job.id}",
         },
     )
+
+
+def totals_view(statistics: JobStatistics) -> Totals:
+    """Return the totals of a job's statistics."""
+    both = statistics.total_in + statistics.total_out
+    return Totals(total_in=statistics.total_in, total_out=statistics.total_out, total_count=both)
 
 
 def artifact_view(job_id: str, name: str, info: BlobInfo) -> ArtifactView:

@@ -85,7 +85,8 @@ async def get_job(job_id: str, response: Response, services: OpenServices, calle
     job = await job_of(services.ports, job_id, owner=caller.owner)
     if not job.is_terminal:
         response.headers["Retry-After"] = POLL_AFTER_S
-    return job_view(job, services)
+    statistics = await services.ports.stats.get(job_id) if job.result_revision is not None else None
+    return job_view(job, services, statistics)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=documented(404, 409, 503), summary="Cancel a job")

@@ -11,6 +11,8 @@ from datetime import timedelta
 
 import httpx
 import pytest
+import websockets.exceptions
+import websockets.sync.client
 
 from core.adapters.azure_blob import AzureBlobStore
 from core.adapters.azure_queue import AzureJobQueue
@@ -182,6 +184,23 @@ def test_ranges_of_a_published_file_are_those_bytes(stack: Stack) -> None:
     for asked, start, end in (("bytes=5-10", 5, 11), (f"bytes={size - 3}-", size - 3, size), ("bytes=-5000000", size - 5_000_000, size)):
         answer = stack.client.get(url, headers={"Range": asked})
         assert (answer.status_code, answer.content == LARGE[start:end]) == (206, True)
+    clear(stack)
+
+
+def test_events_come_over_a_real_web_socket(stack: Stack) -> None:
+    job_id = stack.client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4)}).json()["id"]
+    with websockets.sync.client.connect(f"ws://127.0.0.1:{stack.port}/ws/jobs/{job_id}") as socket_:
+        first = json.loads(socket_.recv(timeout=10))
+        assert (first["type"], first["payload"]["state"]) == ("status", "queued")
+        stack.client.post(f"/api/v1/jobs/{job_id}/cancel")
+        assert json.loads(socket_.recv(timeout=10))["payload"]["state"] == "cancelled"
+        with pytest.raises(websockets.exceptions.ConnectionClosedOK) as closed:
+            socket_.recv(timeout=10)
+        assert closed.value.rcvd.code == 1000
+    with websockets.sync.client.connect(f"ws://127.0.0.1:{stack.port}/ws/jobs/{'0' * 32}") as socket_:
+        with pytest.raises(websockets.exceptions.ConnectionClosedError) as closed:
+            socket_.recv(timeout=10)
+        assert closed.value.rcvd.code == 4404
     clear(stack)
 
 

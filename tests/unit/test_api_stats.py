@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -70,6 +72,40 @@ async def test_all_stats_are_sent_in_pieces_as_they_are_read(api: ApiStand) -> N
     assert len(json.loads(b"".join(pieces))) == 2000
 
 
+async def test_the_memory_of_all_stats_does_not_grow_with_their_number(api: ApiStand, monkeypatch) -> None:
+    async def endless(where: object) -> AsyncIterator[JobStatistics]:
+        for _ in range(count):
+            yield one
+
+    async def peak_bytes() -> int:
+        # The application alone: a test client keeps the whole answer.
+        sent = 0
+
+        async def receive() -> dict:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: dict) -> None:
+            nonlocal sent
+            sent += len(message.get("body", b""))
+
+        scope = {"type": "http", "method": "GET", "path": "/all_stats", "raw_path": b"/all_stats", "query_string": b"", "headers": []}
+        whole = {**scope, "server": ("localhost", 80), "client": None, "scheme": "http", "root_path": "", "asgi": {"spec_version": "2.4"}}
+        tracemalloc.start()
+        await api.app(whole, receive, send)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert sent > 150 * count
+        return peak
+
+    one = record(1)
+    monkeypatch.setattr(api.ports.stats, "stream", endless)
+    count = 1000
+    await peak_bytes()
+    small = await peak_bytes()
+    count = 50_000
+    assert await peak_bytes() < small + 200_000
+
+
 async def test_all_stats_are_503_when_the_database_is_away(api: ApiStand) -> None:
     api.set_away("stats", True)
     assert (await api.client.get("/all_stats")).status_code == 503
@@ -114,3 +150,10 @@ async def test_counts_over_time(api: ApiStand) -> None:
 async def test_a_question_that_makes_no_sense_is_refused(api: ApiStand, query: str) -> None:
     answer = await api.client.get(f"/api/v1/{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_a_completed_job_tells_cattle_counters_totals(api: ApiStand) -> None:
+    job = await api.publish(f"{1:032x}", {})
+    assert (await api.client.get(f"/api/v1/jobs/{job.id}")).json()["totals"] is None
+    await api.ports.stats.put(record(1, total_in=5, total_out=2))
+    assert (await api.client.get(f"/api/v1/jobs/{job.id}")).json()["totals"] == {"total_in": 5, "total_out": 2, "total_count": 7}
