@@ -66,7 +66,8 @@ def assemble(log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts
 
     presence = Presence.of(log.frames, log.status, tracks, video, settings)
     counted = long_enough(tracks, video, settings)
-    counts = count(tracks, log.times_s, presence, settings, video)
+    visible = counted & ~track_table.hidden(tracks)
+    counts = count(tracks, visible, log.times_s, presence, settings, video)
     detections = _detections(log, scores, thresholds, settings)
     counts = {name: {**figures, **detections[name]} for name, figures in counts.items()}
     lines = lines_of(settings, video)
@@ -84,13 +85,13 @@ def assemble(log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts
         "warnings": _warnings(log, tracks, ground is not None),
     }
     box_times_s = log.times_s[tracks.frame - presence.first_frame]
-    visible = {name: presence.per_frame(tracks, counted & (tracks.class_index == CLASSES.index(name))) for name in classes}
+    per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
     files = {
         "results.json": result_files.results_json(results),
         "tracks.csv": result_files.tracks_csv(tracks, box_times_s),
         "tracks.mot.txt": result_files.tracks_mot(tracks),
         "tracks.geojson": result_files.tracks_geojson(tracks, box_times_s, settings.calibration.unit if settings.calibration else None),
-        "timeline.csv": result_files.timeline_csv(log.frames, log.times_s, log.status, visible),
+        "timeline.csv": result_files.timeline_csv(log.frames, log.times_s, log.status, per_frame),
     }
     return Assembled(files, results, counts, tracks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from ml_engine.records import TrackTable
 DOUBLE_WITHIN_S = 5.0
 DOUBLE_WITHIN_SIZES = 2.0
 """A track that begins this soon after another ended, this many animal sizes from it, may be the same animal."""
+START_S = 1.0
+"""What is there at the start of the recording is found by then."""
+BORDER_SHARE = 0.02
+"""A box this close to the picture's border, as a share of its size, is coming in or going out."""
 
 
 def counted_classes(settings: AnalysisSettings) -> tuple[str, ...]:
@@ -24,98 +29,110 @@ def counted_classes(settings: AnalysisSettings) -> tuple[str, ...]:
 
 
 def count(
-    tracks: TrackTable, times_s: npt.NDArray[np.float64], presence: Presence, settings: AnalysisSettings, video: VideoFacts
+    tracks: TrackTable,
+    visible: npt.NDArray[np.bool_],
+    times_s: npt.NDArray[np.float64],
+    presence: Presence,
+    settings: AnalysisSettings,
+    video: VideoFacts,
 ) -> dict[str, dict[str, Any]]:
     """Count each class.
 
     Args:
         tracks: All tracks of the classes asked for.
-        times_s: (n,) time of every frame of the log.
+        visible: (n,) rows of tracks long enough, without those hidden behind another animal: what is there at once.
+        times_s: Time of every frame of the log.
         presence: When which frame was, and how long is long enough.
         settings: With `population` and `expected`.
         video: Size and rate of the recording.
 
     Returns:
-        Per class `unique`, `low`, `high`, `peak`, `mean` and `reasons`, sentences on what makes the number uncertain.
+        Per class `unique`, `low`, `high`, `peak`, `mean` and `reasons`, sentences on what makes the number uncertain. `unique` is the
+        number of tracks long enough, or `peak` for a closed population. `low` leaves out the tracks that may be animals counted
+        before, `high` adds those too short.
     """
     counted = long_enough(tracks, video, settings)
     result = {}
     for name in counted_classes(settings):
         mine = tracks.class_index == CLASSES.index(name)
-        series = presence.per_frame(tracks, mine & counted)
+        series = presence.per_frame(tracks, mine & visible)
         peak = presence.peak(series)
-        whole = _spans(tracks, mine & counted)
+        spans = _spans(tracks, mine & counted, times_s, presence.first_frame)
         short = len(np.unique(tracks.track_id[mine & ~counted]))
-        doubles = _possible_doubles(*whole, times_s, presence.first_frame)
-        figures, reasons = _estimate(len(whole[0]), peak, short, doubles, settings.population == "closed")
-        reasons += _unseen(presence, name, figures["unique"], settings)
+        doubles = _possible_doubles(spans, video)
+        figures, reasons = _estimate(len(spans.begin_s), peak, short, doubles, settings.population == "closed")
+        reasons += _unseen(name, figures["unique"], settings)
         result[name] = {**figures, "peak": peak, "mean": presence.mean(series), "reasons": reasons}
     return result
 
 
 def _estimate(seen: int, peak: int, short: int, doubles: int, closed: bool) -> tuple[dict[str, int], list[str]]:
     """Return unique, low, high and reasons from tracks long enough, most at once, tracks too short, and tracks that may be doubles."""
-    reasons = []
+    high = max(seen + short, peak)
     if closed:
+        reasons = []
         if seen > peak:
-            reasons.append(
-                f"one herd that nobody joins: {peak} were visible together; {seen - peak} of {seen} tracks may be the same animals again"
-            )
-        return {"unique": peak, "low": peak, "high": seen}, reasons
-    low = max(peak, seen - doubles)
-    if doubles and low < seen:
-        reasons.append(f"{seen - low} began soon after another was lost nearby and may be the same animal")
+            reasons.append(f"nobody joins, so the most at once is the number; {seen - peak} of {seen} tracks may be the same ones again")
+        return {"unique": peak, "low": peak, "high": max(seen, peak)}, reasons
+    low = min(max(peak, seen - doubles), seen)
+    reasons = []
+    if low < seen:
+        reasons.append(
+            f"{seen - low} of {seen} tracks began where another was lost, or away from the picture's border: perhaps seen before"
+        )
     if short:
-        reasons.append(f"{short} more were seen for less than half a second")
-    return {"unique": seen, "low": low, "high": seen + short}, reasons
+        reasons.append(f"{short} more {'was' if short == 1 else 'were'} seen for less than half a second")
+    return {"unique": seen, "low": low, "high": high}, reasons
 
 
-def _unseen(presence: Presence, name: str, unique: int, settings: AnalysisSettings) -> list[str]:
+def _unseen(name: str, unique: int, settings: AnalysisSettings) -> list[str]:
     """Return what the number is to be held against: how many there should be."""
     expected = settings.expected.get(name) if isinstance(settings.expected, dict) else settings.expected
-    if expected is None or (isinstance(settings.expected, int) and len(counted_classes(settings)) > 1 and unique == 0):
+    if expected is None or (not isinstance(settings.expected, dict) and len(counted_classes(settings)) > 1 and unique == 0):
         return []
     return [f"{unique} of {expected} seen"]
 
 
-Spans = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.float64]]
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """Where and when tracks begin and end, one row a track: times (n,) s, boxes (n, 4) px."""
+
+    begin_s: npt.NDArray[np.float64]
+    end_s: npt.NDArray[np.float64]
+    begin_xyxy: npt.NDArray[np.float64]
+    end_xyxy: npt.NDArray[np.float64]
 
 
-def _spans(tracks: TrackTable, rows: npt.NDArray[np.bool_]) -> Spans:
-    """Return per track its id, first frame, last frame, first box and last box."""
+def _spans(tracks: TrackTable, rows: npt.NDArray[np.bool_], times_s: npt.NDArray[np.float64], first_frame: int) -> _Spans:
+    """Return the spans of the tracks that the chosen rows belong to, in order of track id."""
     picked = np.flatnonzero(rows)
     picked = picked[np.argsort(tracks.track_id[picked], kind="stable")]
-    ids, first = np.unique(tracks.track_id[picked], return_index=True)
-    last = np.concatenate([first[1:], [len(picked)]]).astype(np.intp) - 1 if len(ids) else first
-    first, last = picked[first], picked[last]
+    _, first = np.unique(tracks.track_id[picked], return_index=True)
+    last = np.concatenate([first[1:], [len(picked)]])[: len(first)].astype(np.intp) - 1
+    begin, end = picked[first], picked[last]
     xyxy = tracks.xyxy.astype(np.float64)
-    return ids, tracks.frame[first], tracks.frame[last], xyxy[first], xyxy[last]
+    return _Spans(times_s[tracks.frame[begin] - first_frame], times_s[tracks.frame[end] - first_frame], xyxy[begin], xyxy[end])
 
 
-def _possible_doubles(
-    ids: npt.NDArray[np.int32],
-    first: npt.NDArray[np.int32],
-    last: npt.NDArray[np.int32],
-    first_xyxy: npt.NDArray[np.float64],
-    last_xyxy: npt.NDArray[np.float64],
-    times_s: npt.NDArray[np.float64],
-    first_frame: int,
-) -> int:
-    """Return how many tracks began soon after, and near to where, another one ended; each end explains one beginning."""
-    begins_s, ends_s = times_s[first - first_frame], times_s[last - first_frame]
-    free = np.ones(len(ids), bool)
-    doubles = 0
-    for i in np.argsort(begins_s, kind="stable"):
-        gap_s = begins_s[i] - ends_s
-        candidates = free & (gap_s > 0) & (gap_s <= DOUBLE_WITHIN_S)
-        if not candidates.any():
-            continue
-        centre = (first_xyxy[i, :2] + first_xyxy[i, 2:]) / 2
-        apart = np.hypot(*((last_xyxy[:, :2] + last_xyxy[:, 2:]) / 2 - centre).T)
-        size = np.sqrt(np.prod(last_xyxy[:, 2:] - last_xyxy[:, :2], axis=1))
-        reach = np.where(candidates, apart / np.maximum(size, 1), np.inf)
-        nearest = int(reach.argmin())
-        if reach[nearest] <= DOUBLE_WITHIN_SIZES:
-            free[nearest] = False
+def _possible_doubles(spans: _Spans, video: VideoFacts) -> int:
+    """Return how many tracks may be animals that were counted before.
+
+    Such a track begins soon after another ended and near to it (each end explains one beginning); or, once the recording is under way,
+    anywhere but at the picture's border: an animal does not come from nowhere.
+    """
+    border = BORDER_SHARE * np.array([video.width_px, video.height_px])
+    at_border = (spans.begin_xyxy[:, :2] <= border).any(axis=1)
+    at_border |= (spans.begin_xyxy[:, 2:] >= (video.width_px, video.height_px) - border).any(axis=1)
+    from_nowhere = ~at_border & (spans.begin_s > START_S)
+    end_centre = (spans.end_xyxy[:, :2] + spans.end_xyxy[:, 2:]) / 2
+    size = np.sqrt(np.maximum(np.prod(spans.end_xyxy[:, 2:] - spans.end_xyxy[:, :2], axis=1), 1))
+    free = np.ones(len(spans.begin_s), bool)
+    doubles = int(from_nowhere.sum())
+    for i in np.flatnonzero(~from_nowhere)[np.argsort(spans.begin_s[~from_nowhere], kind="stable")]:
+        gap_s = spans.begin_s[i] - spans.end_s
+        away = np.hypot(*(end_centre - (spans.begin_xyxy[i, :2] + spans.begin_xyxy[i, 2:]) / 2).T) / size
+        candidates = np.flatnonzero(free & (gap_s > 0) & (gap_s <= DOUBLE_WITHIN_S) & (away <= DOUBLE_WITHIN_SIZES))
+        if len(candidates):
+            free[candidates[away[candidates].argmin()]] = False
             doubles += 1
     return doubles

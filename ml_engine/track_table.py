@@ -13,6 +13,9 @@ from ml_engine.records import DetectionLog, TrackTable
 LONGEST_GAP_S = 1.5
 """A gap of a track up to this long is closed by a straight line: the animal was there, hidden or missed."""
 
+HIDDEN_SHARE = 0.5
+"""A guessed box of which this share lies behind a seen one is not visible."""
+
 
 def build(log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int32]) -> TrackTable:
     """Make the table of tracks.
@@ -86,3 +89,25 @@ def select(table: TrackTable, keep: npt.NDArray[np.bool_]) -> TrackTable:
 def foot_points(xyxy: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Return the bottom centres (n, 2) px of boxes (n, 4): where an animal stands."""
     return np.stack([(xyxy[:, 0].astype(np.float64) + xyxy[:, 2]) / 2, xyxy[:, 3].astype(np.float64)], axis=1)
+
+
+def hidden(table: TrackTable) -> npt.NDArray[np.bool_]:
+    """Tell which rows (n,) are guesses behind somebody seen: interpolated, and half covered by the seen box of another track.
+
+    Such an animal is not visible; or it is not there, and the other track is its own under a new number.
+    """
+    result = np.zeros(len(table), bool)
+    guessed = np.flatnonzero(table.interpolated)
+    begin = np.searchsorted(table.frame, table.frame[guessed], side="left")
+    size = np.searchsorted(table.frame, table.frame[guessed], side="right") - begin
+    pair = np.repeat(np.arange(len(guessed)), size)
+    other = np.arange(len(pair)) - np.repeat(np.cumsum(size) - size, size) + begin[pair]
+    seen = ~table.interpolated[other]
+    pair, other = pair[seen], other[seen]
+    mine, theirs = table.xyxy[guessed[pair]].T, table.xyxy[other].T
+    width = np.minimum(mine[2], theirs[2]) - np.maximum(mine[0], theirs[0])
+    height = np.minimum(mine[3], theirs[3]) - np.maximum(mine[1], theirs[1])
+    area = np.maximum((mine[2] - mine[0]) * (mine[3] - mine[1]), 1e-6)
+    covered = np.maximum(width, 0) * np.maximum(height, 0) >= HIDDEN_SHARE * area
+    result[guessed[pair[covered]]] = True
+    return result

@@ -7,7 +7,7 @@ import pytest
 
 from core.domain.analysis import AnalysisSettings
 from ml_engine.counting import count, counted_classes
-from ml_engine.presence import Presence
+from ml_engine.presence import Presence, long_enough
 from ml_engine.records import TrackTable
 from tests.logs import tracks_of, video_facts
 
@@ -18,7 +18,8 @@ def figures(tracks: TrackTable, frames: int = 100, *, fps: float = 10, status: n
     video = video_facts(frames, fps)
     statuses = np.zeros(frames, np.uint8) if status is None else status
     presence = Presence.of(np.arange(frames, dtype=np.int32), statuses, tracks, video, analysis)
-    return count(tracks, np.arange(frames) / fps, presence, analysis, video)["cattle"]
+    visible = long_enough(tracks, video, analysis)
+    return count(tracks, visible, np.arange(frames) / fps, presence, analysis, video)["cattle"]
 
 
 def still(x: float, first: int, last: int) -> dict[int, tuple[float, float]]:
@@ -34,7 +35,7 @@ def test_visible_for_half_a_second() -> None:
     assert figures(tracks_of({1: still(100, 10, 14)}))["unique"] == 1
     short = figures(tracks_of({1: still(100, 10, 13)}))
     assert (short["unique"], short["low"], short["high"], short["peak"], short["mean"]) == (0, 0, 1, 0, 0)
-    assert short["reasons"] == ["1 more were seen for less than half a second"]
+    assert short["reasons"] == ["1 more was seen for less than half a second"]
 
 
 def test_a_recording_shorter_than_that() -> None:
@@ -62,19 +63,26 @@ def test_peak_looks_past_frames_that_could_not_be_read() -> None:
     assert found["mean"] == round(102 / 97, 3)
 
 
-def test_a_track_that_may_be_the_same_animal_again() -> None:
-    found = figures(tracks_of({1: still(100, 0, 30), 2: still(120, 45, 99)}))
+def test_a_track_from_nowhere_may_be_an_animal_seen_before() -> None:
+    found = figures(tracks_of({1: still(100, 0, 30), 2: still(400, 45, 99)}))
     assert (found["unique"], found["low"], found["high"], found["peak"]) == (2, 1, 2, 1)
-    assert found["reasons"] == ["1 began soon after another was lost nearby and may be the same animal"]
+    assert found["reasons"] == ["1 of 2 tracks began where another was lost, or away from the picture's border: perhaps seen before"]
 
 
-def test_far_away_or_much_later_is_another_animal() -> None:
-    assert figures(tracks_of({1: still(100, 0, 30), 2: still(400, 45, 99)}))["low"] == 2
-    assert figures(tracks_of({1: still(100, 0, 20), 2: still(100, 80, 99)}))["low"] == 2
+def test_who_comes_in_at_the_border_is_somebody_else_unless_another_was_just_lost_there() -> None:
+    at_border = 10
+    assert figures(tracks_of({1: still(400, 0, 30), 2: still(at_border, 45, 99)}))["low"] == 2
+    assert figures(tracks_of({1: still(at_border, 0, 30), 2: still(at_border, 45, 99)}))["low"] == 1
+    assert figures(tracks_of({1: still(at_border, 0, 20), 2: still(at_border, 80, 99)}))["low"] == 2
 
 
 def test_one_end_explains_one_beginning() -> None:
-    found = figures(tracks_of({1: still(100, 0, 30), 2: still(110, 40, 60), 3: still(120, 40, 60)}))
+    found = figures(tracks_of({1: still(10, 0, 30), 2: still(10, 40, 60), 3: still(15, 40, 60)}))
+    assert (found["unique"], found["low"]) == (3, 2)
+
+
+def test_low_is_never_less_than_were_seen_together() -> None:
+    found = figures(tracks_of({1: still(100, 20, 60), 2: still(300, 20, 60), 3: still(500, 70, 99)}))
     assert (found["unique"], found["low"]) == (3, 2)
 
 
