@@ -65,7 +65,7 @@ async def accept_request(request: Request, services: Services, caller: Caller) -
 
 async def accept_form(request: Request, services: Services, caller: Caller) -> Accepted:
     """Accept a recording that is sent as a form. Raises as `accept_request`."""
-    _check_length(request, services.config.max_upload_bytes)
+    _check_length(request, services.limits.max_upload_bytes)
     async with aclosing(request.stream()) as body:
         reader = MultipartReader(request.headers.get("content-type", ""), body)
         try:
@@ -85,14 +85,14 @@ async def _read_form(request: Request, reader: MultipartReader, services: Servic
             if part.name == "file":
                 await _add_file(submission, part)
             elif part.name == "settings" and settings is None:
-                settings = check_requested_settings(_json(await _read_small(part)), services.config)
+                settings = check_requested_settings(_json(await _read_small(part)), services.limits)
             elif part.name == "settings":
                 raise InvalidInput("The form has two parts named 'settings'; send one.", code="doubled_part")
             else:
                 raise InvalidInput(
                     f"The form has a part named '{part.name[:80]}'; the parts are 'file' (one or more) and 'settings'.", code="unknown_part"
                 )
-        settings = settings or check_requested_settings(None, services.config)
+        settings = settings or check_requested_settings(None, services.limits)
         return await services.submissions.accept(submission, settings, traceparent=_traceparent(request))
 
 
@@ -105,7 +105,7 @@ async def _accept_uploads(request: Request, services: Services, caller: Caller) 
     accepted = await services.uploads.submit(
         asked.upload_ids,
         asked.names,
-        check_requested_settings(asked.settings, services.config),
+        check_requested_settings(asked.settings, services.limits),
         owner=caller.owner,
         idempotency_key=idempotency_key(request),
         traceparent=_traceparent(request),

@@ -17,6 +17,7 @@ from core.domain.clock import Clock
 from core.errors import MusterError, Unavailable
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
+from core.services.limits import Limits, detector_names
 from core.services.query import ProgressMeter
 from core.services.submit import Submissions
 from core.services.uploads import Uploads
@@ -35,15 +36,15 @@ class Services:
     """
 
     def __init__(self, config: Config, ports: Ports, clock: Clock, *, opened: bool) -> None:
-        self.config = config
+        self.limits = Limits(config.max_upload_bytes, config.max_files, config.upload_minutes, detector_names(config.detectors))
         self.ports = ports
         self.clock = clock
         self._opened = asyncio.Event()
         if opened:
             self._opened.set()
         self.dispatcher = Dispatcher(ports.queue, ports.detect_queue)
-        self.submissions = Submissions(ports, self.dispatcher, config, clock)
-        self.uploads = Uploads(ports, self.submissions, config, clock)
+        self.submissions = Submissions(ports, self.dispatcher, self.limits, clock)
+        self.uploads = Uploads(ports, self.submissions, self.limits, clock)
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
         self.metrics = Metrics(ports)

@@ -117,7 +117,7 @@ async def recount_job(
     job_id: str, response: Response, services: OpenServices, caller: CallerDep, settings: dict[str, Any] | None = None
 ) -> JobView:
     """The settings given replace the job's, key by key; null stands for the default. Detections are reused, so this takes seconds."""
-    job = await recount(services.ports, services.dispatcher, services.config, services.clock, job_id, settings, owner=caller.owner)
+    job = await recount(services.ports, services.dispatcher, services.limits, services.clock, job_id, settings, owner=caller.owner)
     _point_to(response, job)
     return job_view(job, services)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from core.config import Config
 from core.domain.analysis import AnalysisSettings
 from core.domain.clock import Clock
 from core.domain.job import Job
@@ -13,12 +12,13 @@ from core.domain.message import JobMessage
 from core.errors import Conflict, FenceLost, InvalidSettings, MusterError
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
+from core.services.limits import Limits
 from core.services.submit import check_requested_settings, job_of
 
 logger = logging.getLogger(__name__)
 
 
-def merged_settings(job: Job, given: Any, config: Config) -> AnalysisSettings:
+def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
     """Return the settings of a recount: those given replace the job's, key by key; null means the default.
 
     Raises:
@@ -28,7 +28,7 @@ def merged_settings(job: Job, given: Any, config: Config) -> AnalysisSettings:
     if given is not None and not isinstance(given, dict):
         raise InvalidSettings('settings is a JSON object, such as {"lines": []}.')
     merged = {**job.settings.model_dump(mode="json"), **(given or {})}
-    settings = check_requested_settings({key: value for key, value in merged.items() if value is not None}, config)
+    settings = check_requested_settings({key: value for key, value in merged.items() if value is not None}, limits)
     before, after = job.settings.detection_key_fields(), settings.detection_key_fields()
     changed = sorted(key for key in before if before[key] != after[key])
     if changed:
@@ -40,7 +40,7 @@ def merged_settings(job: Job, given: Any, config: Config) -> AnalysisSettings:
     return settings
 
 
-async def recount(ports: Ports, dispatcher: Dispatcher, config: Config, clock: Clock, job_id: str, given: Any, *, owner: str) -> Job:
+async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: Clock, job_id: str, given: Any, *, owner: str) -> Job:
     """Start the next attempt of an ended job, from `assemble` on.
 
     Returns:
@@ -61,7 +61,7 @@ async def recount(ports: Ports, dispatcher: Dispatcher, config: Config, clock: C
             code="no_detection_log",
             state=job.state,
         )
-    settings = merged_settings(job, given, config)
+    settings = merged_settings(job, given, limits)
     try:
         begun = await ports.jobs.begin_attempt(job_id, expected_attempt=job.attempt, settings=settings, state="assembling", at=clock())
     except FenceLost as error:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.config import Config
 from core.domain.analysis import AnalysisSettings, parse_settings
 from core.domain.blobs import job_prefix, source_blob
 from core.domain.clock import Clock
@@ -25,25 +24,20 @@ from core.domain.message import JobMessage
 from core.errors import InvalidInput, InvalidSettings, MusterError, NotFound, TooLarge
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
+from core.services.limits import Limits
 from core.services.media_sniff import SNIFF_BYTES, sniff
 
 logger = logging.getLogger(__name__)
 
-BUNDLED_DETECTORS = ("default", "pasture")
 MAX_NAME_LENGTH = 200
 
 
-def detector_names(config: Config) -> tuple[str, ...]:
-    """Return the names by which a job may ask for a detector."""
-    return tuple(dict.fromkeys((*BUNDLED_DETECTORS, *config.detectors)))
-
-
-def check_requested_settings(data: Any, config: Config) -> AnalysisSettings:
+def check_requested_settings(data: Any, limits: Limits) -> AnalysisSettings:
     """Check everything about settings that can be seen without the video.
 
     Args:
         data: What JSON gave: a mapping, or None for all defaults.
-        config: The process's configuration; it names the detectors.
+        limits: What the operator allows; they name the detectors.
 
     Returns:
         The settings.
@@ -54,7 +48,7 @@ def check_requested_settings(data: Any, config: Config) -> AnalysisSettings:
     """
     # Before the general check: a path or hub id is to be told what it is, not that a pattern does not match.
     asked = data.get("detector") if isinstance(data, dict) else None
-    known = detector_names(config)
+    known = limits.detectors
     if isinstance(asked, str) and asked not in known:
         raise InvalidSettings(
             f"No detector is configured under that name. Use one of: {', '.join(known)}. Paths and hub ids are not accepted here.",
@@ -94,10 +88,10 @@ class Accepted:
 class Submissions:
     """The use case: begin a submission, add its files, accept it."""
 
-    def __init__(self, ports: Ports, dispatcher: Dispatcher, config: Config, clock: Clock) -> None:
+    def __init__(self, ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: Clock) -> None:
         self._ports = ports
         self._dispatcher = dispatcher
-        self._config = config
+        self._limits = limits
         self._clock = clock
         self._unfinished: set[str] = set()
 
@@ -109,7 +103,7 @@ class Submissions:
             Unavailable: One of them does not; nothing was written.
         """
         await asyncio.gather(self._ports.jobs.ping(), self._ports.queue.ping())
-        submission = Submission(self._ports, self._config, owner=owner, idempotency_key=idempotency_key)
+        submission = Submission(self._ports, self._limits, owner=owner, idempotency_key=idempotency_key)
         try:
             yield submission
         finally:
@@ -166,15 +160,15 @@ class Submission:
         accepted: The job is safe: leaving the submission deletes nothing.
     """
 
-    def __init__(self, ports: Ports, config: Config, *, owner: str, idempotency_key: str | None) -> None:
+    def __init__(self, ports: Ports, limits: Limits, *, owner: str, idempotency_key: str | None) -> None:
         self.job_id = new_job_id()
         self.accepted = False
         self.owner = owner
         self.idempotency_key = idempotency_key
         self.size_bytes = 0
         self._ports = ports
-        self._max_bytes = config.max_upload_bytes
-        self._max_files = config.max_files
+        self._max_bytes = limits.max_upload_bytes
+        self._max_files = limits.max_files
         self._files: list[SourceFile] = []
         self._identities: list[str] = []
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from core.config import Config
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import upload_blob
 from core.domain.clock import Clock
 from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed
 from core.ports import Ports
+from core.services.limits import Limits
 from core.services.submit import Accepted, Submission, Submissions, check_size, display_name, replay, request_hash
 
 logger = logging.getLogger(__name__)
@@ -36,10 +36,10 @@ class UploadLink:
 class Uploads:
     """The use case: hand out links, make jobs of what was put there."""
 
-    def __init__(self, ports: Ports, submissions: Submissions, config: Config, clock: Clock) -> None:
+    def __init__(self, ports: Ports, submissions: Submissions, limits: Limits, clock: Clock) -> None:
         self._ports = ports
         self._submissions = submissions
-        self._config = config
+        self._limits = limits
         self._clock = clock
 
     async def create(self, *, size_bytes: int | None) -> UploadLink:
@@ -53,9 +53,9 @@ class Uploads:
             Unavailable: Storage does not answer.
         """
         if size_bytes is not None:
-            check_size(size_bytes, self._config.max_upload_bytes)
+            check_size(size_bytes, self._limits.max_upload_bytes)
         upload_id = uuid.uuid4().hex
-        valid_for = timedelta(minutes=self._config.upload_minutes)
+        valid_for = timedelta(minutes=self._limits.upload_minutes)
         expires_at_utc = self._clock() + valid_for
         url = await self._ports.sources.upload_url(upload_blob(upload_id), valid_for=valid_for)
         return UploadLink(upload_id, url, "PUT", {"x-ms-blob-type": "BlockBlob"}, expires_at_utc)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from core.config import Config
 from core.domain.analysis import AnalysisSettings
 from core.errors import Conflict, FenceLost, InvalidSettings, NotFound, Unavailable
 from core.services.cancel import cancel
 from core.services.delete import delete
 from core.services.dispatch import Dispatcher
+from core.services.limits import Limits, detector_names
 from core.services.query import ProgressMeter
 from core.services.recount import merged_settings, recount
-from core.services.submit import check_requested_settings, detector_names, display_name
+from core.services.submit import check_requested_settings, display_name
 from tests.api_stand import SteppedClock, make_job, make_plan, make_ports
 
 JOB = "a" * 32
+LIMITS = Limits(max_upload_bytes=1000, max_files=2, upload_minutes=60)
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ async def test_of_two_recounts_at_once_one_is_begun(clock, monkeypatch) -> None:
 
     monkeypatch.setattr(ports.jobs, "begin_attempt", begin_after_another)
     with pytest.raises(Conflict) as caught:
-        await recount(ports, Dispatcher(ports.queue, ports.detect_queue), Config(_env_file=None), clock, JOB, {}, owner="local")
+        await recount(ports, Dispatcher(ports.queue, ports.detect_queue), LIMITS, clock, JOB, {}, owner="local")
     assert caught.value.code == "job_active"
     assert (await ports.jobs.get(JOB)).attempt == 2
 
@@ -94,21 +95,20 @@ async def test_of_two_recounts_at_once_one_is_begun(clock, monkeypatch) -> None:
 def test_settings_of_a_recount_replace_those_of_the_job_key_by_key(clock) -> None:
     before = AnalysisSettings(only="bison", camera="north", thresholds={"bison": 0.4}, detect_fps=5, detector="pasture")
     job = make_job(JOB, clock(), settings=before)
-    config = Config(_env_file=None)
-    assert merged_settings(job, None, config) == before
-    merged = merged_settings(job, {"thresholds": {"bison": 0.2}, "camera": None}, config)
+    assert merged_settings(job, None, LIMITS) == before
+    merged = merged_settings(job, {"thresholds": {"bison": 0.2}, "camera": None}, LIMITS)
     assert merged == before.model_copy(update={"thresholds": {"bison": 0.2}, "camera": None})
     with pytest.raises(InvalidSettings) as caught:
-        merged_settings(job, {"detect_fps": None, "tiles": "2x2"}, config)
+        merged_settings(job, {"detect_fps": None, "tiles": "2x2"}, LIMITS)
     assert caught.value.details["changed"] == ["detect_fps", "tiles"]
 
 
 def test_detectors_are_asked_for_by_configured_names_only() -> None:
-    config = Config(_env_file=None, detectors={"mine": "/models/mine.onnx"})
-    assert detector_names(config) == ("default", "pasture", "mine")
-    assert check_requested_settings({"detector": "mine"}, config).detector == "mine"
+    limits = Limits(1000, 2, 60, detector_names(["mine", "pasture"]))
+    assert limits.detectors == ("default", "pasture", "mine")
+    assert check_requested_settings({"detector": "mine"}, limits).detector == "mine"
     with pytest.raises(InvalidSettings) as caught:
-        check_requested_settings({"detector": "/models/mine.onnx"}, config)
+        check_requested_settings({"detector": "/models/mine.onnx"}, limits)
     assert (caught.value.code, caught.value.details) == ("unknown_detector", {"configured": ["default", "pasture", "mine"]})
 
 
