@@ -29,6 +29,8 @@ _LINE_BGR: Bgr = (0, 220, 255)
 _WHITE: Bgr = (255, 255, 255)
 _DARK: Bgr = (30, 30, 30)
 _UNREADABLE_GREY = 96
+_FAR_PX = 30_000
+"""Points further out would overflow OpenCV's fixed-point drawing."""
 TRACE_S = 1.5
 """How much of its way is drawn behind an animal."""
 
@@ -60,16 +62,10 @@ class FramePainter:
         self._zones = settings.zones
         short_px = min(video.width_px, video.height_px)
         self._style = _Style(max(1, round(short_px / 540)), max(0.35, short_px / 1800), max(1, round(short_px / 900)))
-        self._offsets = np.searchsorted(tracks.frame, np.arange(video.frames + 1))
+        self._offsets = np.searchsorted(tracks.frame, np.arange(video.frames + 1, dtype=np.int32))
         self._by_class = _per_frame(tracks, video.frames, self._classes)
         self._seen = _seen_until(tracks, video.frames, self._classes)
         self._passed = _passed_until(crossings(tracks, times_s, settings, video), self._lines, video.frames)
-        self._trace_order, self._trace_begin = _traces(tracks, times_s)
-        points = np.stack([tracks.xyxy[:, [0, 2]].mean(axis=1), tracks.xyxy[:, 3]], axis=1)
-        # Points far outside the picture would overflow OpenCV's fixed-point drawing.
-        self._trace_points = np.clip(points[self._trace_order], -30_000, 30_000).round().astype(np.int32)
-        self._trace_place = np.empty(len(tracks), np.int64)
-        self._trace_place[self._trace_order] = np.arange(len(tracks))
 
     def best_frame(self) -> int:
         """Return the first frame with the most animals that were really seen (persons, where there are no animals)."""
@@ -95,7 +91,8 @@ class FramePainter:
         self._paint_zones(image_bgr)
         self._paint_lines(image_bgr, frame)
         rows = slice(int(self._offsets[frame]), int(self._offsets[frame + 1]))
-        self._paint_tracks(image_bgr, rows)
+        self._paint_traces(image_bgr, frame)
+        self._paint_boxes(image_bgr, rows)
         self._paint_panel(image_bgr, frame)
         return image_bgr
 
@@ -120,17 +117,28 @@ class FramePainter:
             anchor = middle - inwards - np.array(label.shape[1::-1]) / 2
             _paste(image_bgr, label, *_px(anchor))
 
-    def _paint_tracks(self, image_bgr: Image, rows: slice) -> None:
+    def _paint_traces(self, image_bgr: Image, frame: int) -> None:
+        first = int(np.searchsorted(self._times_s, self._times_s[frame] - TRACE_S))
+        # The window's rows are sorted anew for every frame: it takes 0.1 ms, while an index over all rows would take memory.
+        begin, now, end = (int(self._offsets[n]) for n in (first, frame, frame + 1))
+        visible = begin + np.flatnonzero(np.isin(self._tracks.track_id[begin:end], self._tracks.track_id[now:end]))
+        rows = visible[np.argsort(self._tracks.track_id[visible], kind="stable")]
+        if not len(rows):
+            return
+        xyxy = np.clip(self._tracks.xyxy[rows], -_FAR_PX, _FAR_PX)
+        points = np.stack([(xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 3]], axis=1).round().astype(np.int32)
+        borders = np.flatnonzero(np.diff(self._tracks.track_id[rows])) + 1
+        ways: dict[int, list[npt.NDArray[np.int32]]] = {}
+        for way, kind in zip(np.split(points, borders), self._tracks.class_index[rows[np.append(borders - 1, -1)]].tolist(), strict=True):
+            ways.setdefault(kind, []).append(way)
+        for kind in sorted(ways):
+            cv2.polylines(image_bgr, ways[kind], False, CLASS_COLOURS_BGR[CLASSES[kind]], self._style.thickness)
+
+    def _paint_boxes(self, image_bgr: Image, rows: slice) -> None:
         tracks = self._tracks
-        boxes = np.clip(tracks.xyxy[rows], -30_000, 30_000).round().astype(np.int32).tolist()
+        boxes = np.clip(tracks.xyxy[rows], -_FAR_PX, _FAR_PX).round().astype(np.int32).tolist()
         kinds, gaps, ids = tracks.class_index[rows].tolist(), tracks.interpolated[rows].tolist(), tracks.track_id[rows].tolist()
         thickness = self._style.thickness
-        places = self._trace_place[rows]
-        traces: dict[int, list[npt.NDArray[np.int32]]] = {}
-        for kind, place, begin in zip(kinds, places.tolist(), self._trace_begin[places].tolist(), strict=True):
-            traces.setdefault(kind, []).append(self._trace_points[begin : place + 1])
-        for kind, ways in traces.items():
-            cv2.polylines(image_bgr, ways, False, CLASS_COLOURS_BGR[CLASSES[kind]], thickness)
         for (x1, y1, x2, y2), kind, gap in zip(boxes, kinds, gaps, strict=True):
             colour = CLASS_COLOURS_BGR[CLASSES[kind]]
             cv2.rectangle(image_bgr, (x1, y1), (x2, y2), _paler(colour) if gap else colour, 1 if gap else thickness)
@@ -173,16 +181,6 @@ def _passed_until(found: Sequence[Crossing], lines: Sequence[Line], frames: int)
     for crossing in found:
         passed[crossing.line][crossing.frame, 0 if crossing.direction == "in" else 1] += 1
     return {name: counts.cumsum(axis=0) for name, counts in passed.items()}
-
-
-def _traces(tracks: TrackTable, times_s: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the rows in order of track, then frame; and for each place in that order, where its trace begins."""
-    order = np.lexsort((tracks.frame, tracks.track_id))
-    track_id = tracks.track_id[order].astype(np.float64)
-    # One ascending key for all: tracks lie further apart than any two times.
-    apart = float(times_s[-1]) + 10 * TRACE_S if len(times_s) else 1.0
-    key = track_id * apart + times_s[tracks.frame[order]]
-    return order, np.searchsorted(key, key - TRACE_S)
 
 
 def _px(point: npt.NDArray[np.float64]) -> tuple[int, int]:
