@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -9,6 +14,9 @@ from api.app import create_app
 from core.config import Config
 from core.ports import WorkerReport
 from tests.api_stand import ApiStand, SteppedClock, make_ports, running_api
+
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -117,3 +125,12 @@ async def test_everything_is_documented_with_its_errors(api: ApiStand) -> None:
     assert "HTTPValidationError" not in names
     references = [part.split('"')[0] for part in str(schema).replace("'", '"').split("#/components/schemas/")[1:]]
     assert set(references) <= set(names)
+
+
+def test_importing_the_application_reads_and_opens_nothing() -> None:
+    code = (
+        "import os, api.main, sys; assert not {'azure.storage.blob', 'pymongo', 'sqlite3', 'torch', 'cv2'} & set(sys.modules), 'too much'"
+    )
+    environment = {**os.environ, "MUSTER_DATA_DIR": "not/absolute", "MUSTER_DETECTORS": "not JSON"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
