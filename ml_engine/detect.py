@@ -77,7 +77,7 @@ def choose_frames(times_s: npt.NDArray[np.float64], detect_fps: float | None, pr
     before = -math.inf if previous_s is None else previous_s
     # A tick that falls onto a frame must not depend on the last bit of its time.
     ticks = np.floor(np.concatenate([[before], times_s]) * detect_fps + _TICK)
-    return np.diff(ticks, prepend=-math.inf)[1:] > 0
+    return ticks[1:] > ticks[:-1]
 
 
 def detect_segment(
