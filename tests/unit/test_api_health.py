@@ -15,7 +15,6 @@ from core.config import Config
 from core.ports import WorkerReport
 from tests.api_stand import ApiStand, SteppedClock, make_ports, running_api
 
-
 REPOSITORY = Path(__file__).parents[2]
 
 
