@@ -45,9 +45,8 @@ def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
         values = plain(Job.model_validate({**blank, **changes}))
     except ValidationError as error:
         fault = error.errors()[0]
-        raise InvalidInput(
-            f"A job's {'.'.join(map(str, fault['loc']))} cannot become that: {fault['msg']}.", code="invalid_change"
-        ) from error
+        field = ".".join(map(str, fault["loc"]))
+        raise InvalidInput(f"A job's {field} cannot become that: {fault['msg']}.", code="invalid_change") from error
     return {name: values[name] for name in changes}
 
 

@@ -145,13 +145,10 @@ class SqliteJobStore(JobStore):
         return await self._database.write(work)
 
     async def report_worker(self, report: WorkerReport) -> None:
-        text = json.dumps(report_to_plain(report))
+        row = (report.worker_id, listing.to_ms(report.at_utc), json.dumps(report_to_plain(report)))
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT OR REPLACE INTO workers (id, at_ms, report) VALUES (?, ?, ?)",
-                (report.worker_id, listing.to_ms(report.at_utc), text),
-            )
+            connection.execute("INSERT OR REPLACE INTO workers (id, at_ms, report) VALUES (?, ?, ?)", row)
             connection.execute("DELETE FROM workers WHERE at_ms < ?", (listing.bound_ms(report.at_utc - KEEP_REPORTS),))
 
         await self._database.write(work)

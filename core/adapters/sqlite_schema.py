@@ -33,7 +33,8 @@ _JOBS = (
 
 _STATS = (
     """CREATE TABLE stats (
-        job_id TEXT PRIMARY KEY, attempt INTEGER NOT NULL, owner TEXT NOT NULL, camera TEXT, time_ms INTEGER NOT NULL, document TEXT NOT NULL
+        job_id TEXT PRIMARY KEY, attempt INTEGER NOT NULL, owner TEXT NOT NULL, camera TEXT, time_ms INTEGER NOT NULL,
+        document TEXT NOT NULL
     )""",
     "CREATE INDEX stats_newest ON stats (time_ms, job_id)",
     "CREATE INDEX stats_owner ON stats (owner, time_ms, job_id)",

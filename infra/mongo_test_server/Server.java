@@ -16,30 +16,32 @@ public class Server {
     private static final Set<String> WRITES =
             Set.of("insert", "update", "delete", "findAndModify", "findandmodify", "createIndexes", "dropIndexes", "create", "drop", "dropDatabase");
 
-    /** By itself the store writes to its file once a second: an acknowledged write could be lost. */
-    private static final class DurableBackend extends H2Backend {
-        DurableBackend(String file) {
+    /**
+     * Two promises that the backend does not keep by itself. It writes to its file once a second, so an acknowledged write could be lost.
+     * And it answers with the very objects that it keeps, so an answer on its way out shows what others change meanwhile.
+     */
+    private static final class HonestBackend extends H2Backend {
+        HonestBackend(String file) {
             super(file);
             // Space of replaced pages is used again at once: otherwise the file grows by megabytes a second.
             getMvStore().setRetentionTime(0);
         }
 
         @Override
-        public Document handleMessage(MongoMessage message) {
-            Document answer = super.handleMessage(message);
-            if (WRITES.contains(message.getDocument().keySet().iterator().next())) {
-                commit();
-            }
-            return answer;
+        public synchronized Document handleMessage(MongoMessage message) {
+            return settled(super.handleMessage(message), message.getDocument().keySet().iterator().next());
         }
 
         @Override
-        public Document handleCommand(Channel channel, String database, String command, Document query) {
-            Document answer = super.handleCommand(channel, database, command, query);
+        public synchronized Document handleCommand(Channel channel, String database, String command, Document query) {
+            return settled(super.handleCommand(channel, database, command, query), command);
+        }
+
+        private Document settled(Document answer, String command) {
             if (WRITES.contains(command)) {
                 commit();
             }
-            return answer;
+            return answer.cloneDeeply();
         }
     }
 
@@ -58,7 +60,7 @@ public class Server {
 
     public static void main(String[] args) {
         int port = Integer.parseInt(args[0]);
-        DurableBackend backend = new DurableBackend(args[1]);
+        HonestBackend backend = new HonestBackend(args[1]);
         backend.version(new Version());
         MongoServer server = new MongoServer(backend);
         Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from core.adapters import listing
+from core.adapters.job_records import checked_changes
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
-from core.errors import Conflict, FenceLost, InvalidInput, MalformedRequest, MusterError, NotFound
+from core.errors import Conflict, FenceLost, MusterError, NotFound
 from core.ports import JobFilter, JobStore, Page, WorkerReport
-
-_FIXED = {"id", "attempt", "owner", "created_at_utc", "updated_at_utc", "heartbeat_at_utc", "idempotency_key"}
 
 
 class MemoryJobStore(JobStore):
@@ -63,9 +61,7 @@ class MemoryJobStore(JobStore):
 
     async def update(self, job_id: str, *, attempt: int, expected: Iterable[JobState], at: datetime, changes: dict[str, Any]) -> Job:
         self._answer()
-        wrong = sorted(name for name in changes if name in _FIXED or name not in Job.model_fields)
-        if wrong:
-            raise InvalidInput(f"'{wrong[0]}' is no field of a job that an update may set.", code="invalid_change")
+        checked_changes(changes)
         job = self._fenced(job_id, attempt, tuple(expected))
         return self._write(job, **changes, updated_at_utc=at, heartbeat_at_utc=at)
 
@@ -151,24 +147,15 @@ class MemoryJobStore(JobStore):
 
 def page_of(rows: list[tuple[datetime, str, Any]], *, limit: int, cursor: str | None) -> Page[Any]:
     """Cut one page out of (time, id, item) rows, newest first."""
-    if not 1 <= limit <= 200:
-        raise InvalidInput(f"A page has 1 to 200 items, not {limit}.", code="bad_limit")
+    listing.check_limit(limit)
     rows = sorted(rows, key=lambda row: row[:2], reverse=True)
     if cursor is not None:
-        after = _read_cursor(cursor)
-        rows = [row for row in rows if row[:2] < after]
+        after = listing.decode_cursor(cursor)
+        rows = [row for row in rows if row[:2] < (listing.from_ms(after.time_ms), after.id)]
     more = len(rows) > limit
     rows = rows[:limit]
-    token = base64.urlsafe_b64encode(json.dumps([rows[-1][0].timestamp(), rows[-1][1]]).encode()).decode() if more else None
+    token = listing.encode_cursor(listing.Position(listing.to_ms(rows[-1][0]), rows[-1][1])) if more else None
     return Page([row[2] for row in rows], token)
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        seconds, key = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-        return datetime.fromtimestamp(round(seconds, 3), UTC), str(key)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise MalformedRequest("This cursor is not one that a listing returned.", code="bad_cursor") from error
 
 
 def _matches(job: Job, where: JobFilter) -> bool:

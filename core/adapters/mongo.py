@@ -1,0 +1,9 @@
+"""The stores on MongoDB or Azure DocumentDB: what production uses."""
+
+from __future__ import annotations
+
+from core.adapters.mongo_connection import MongoConnection
+from core.adapters.mongo_jobs import MongoJobStore
+from core.adapters.mongo_stats import MongoStatsStore
+
+__all__ = ["MongoConnection", "MongoJobStore", "MongoStatsStore"]

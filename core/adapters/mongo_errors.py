@@ -1,0 +1,52 @@
+"""The one place where errors of PyMongo become Muster's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from bson.errors import BSONError
+from pymongo.errors import DocumentTooLarge, InvalidDocument, InvalidOperation, PyMongoError
+
+from core.errors import InvalidInput, MusterError, StorageFull, Unavailable
+
+_NO_SPACE = 14031
+"""OutOfDiskSpace. Only some server versions say it; the others stop answering."""
+
+
+@contextmanager
+def mapped_but(*kept: type[PyMongoError]) -> Iterator[None]:
+    """Raise Muster's errors in place of PyMongo's, those left out that the caller answers itself.
+
+    Raises:
+        Unavailable: The server does not answer, answers with an error, or refuses the credentials.
+        StorageFull: The server's disk is full.
+        InvalidInput: The record is larger than the server takes (code `record_too_large`), or holds what it cannot store.
+    """
+    try:
+        yield
+    except kept:
+        raise
+    except (PyMongoError, BSONError) as error:
+        raise map_error(error) from error
+
+
+def mapped() -> AbstractContextManager[None]:
+    """Raise Muster's errors in place of all of PyMongo's; those of `mapped_but`."""
+    return mapped_but()
+
+
+def map_error(error: PyMongoError | BSONError) -> MusterError:
+    """Return the error of Muster's that says the same."""
+    # The subclass comes first: a document that is too large counts as invalid with PyMongo.
+    if isinstance(error, DocumentTooLarge):
+        return InvalidInput("This record is larger than the database stores (16 MB). Split the recording.", code="record_too_large")
+    if isinstance(error, InvalidDocument | BSONError):
+        return InvalidInput(f"The database cannot store this record: {error}.", code="record_unstorable")
+    if isinstance(error, InvalidOperation):
+        return Unavailable("The connection to MongoDB is not open.", code="database_unavailable", cause=str(error))
+    if getattr(error, "code", None) == _NO_SPACE:
+        return StorageFull("The disk of the MongoDB server is full. Free some space.")
+    return Unavailable(
+        "MongoDB does not answer as it should. Check MONGO_URI and the server.", code="database_unavailable", cause=str(error)
+    )
