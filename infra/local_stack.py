@@ -58,7 +58,9 @@ class LocalStack:
         try:
             self.run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StartError(f"The data folder {self.data_dir} cannot be made ({error.strerror}). Set MUSTER_DATA_DIR to another.") from error
+            raise StartError(
+                f"The data folder {self.data_dir} cannot be made ({error.strerror}). Set MUSTER_DATA_DIR to another."
+            ) from error
         free_mib = shutil.disk_usage(self.data_dir).free // 2**20
         if free_mib < LEAST_FREE_MIB:
             raise StartError(
@@ -91,7 +93,9 @@ class LocalStack:
             "PYTHONUNBUFFERED": "1",
         }
         api_argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", str(self.port)]
-        self.api = Child("api", [*api_argv, "--no-access-log", "--timeout-graceful-shutdown", "5"], run_dir=self.run_dir, env=env, cwd=REPOSITORY)
+        self.api = Child(
+            "api", [*api_argv, "--no-access-log", "--timeout-graceful-shutdown", "5"], run_dir=self.run_dir, env=env, cwd=REPOSITORY
+        )
         self.api.start()
         self._worker_env = env
         self.start_worker()

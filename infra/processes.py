@@ -58,7 +58,9 @@ class Child:
         cwd: Working directory.
     """
 
-    def __init__(self, name: str, argv: Sequence[str], *, run_dir: Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], *, run_dir: Path, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self.name = name
         self.log_path = run_dir / f"{name}.log"
         self._pid_path = run_dir / f"{name}.pid"
@@ -72,7 +74,13 @@ class Child:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                self._argv, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self._env, cwd=self._cwd, start_new_session=True
+                self._argv,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self._env,
+                cwd=self._cwd,
+                start_new_session=True,
             )
         self._pid_path.write_text(f"{self.process.pid} {_start_ticks(self.process.pid)}\n")
 

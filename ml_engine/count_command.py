@@ -48,7 +48,8 @@ def count_videos(request: CountRequest) -> int:
         MusterError: What is wrong with video, settings, calibration or detector.
         OSError: Results cannot be written.
     """
-    from ml_engine.planning import check_settings, plan_segments
+    from core.domain.placement import check_settings
+    from ml_engine.planning import plan_segments
     from ml_engine.video import probe
 
     started = time.perf_counter()

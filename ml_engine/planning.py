@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from core.domain.analysis import AnalysisSettings, Point
 from core.domain.job import Segment, VideoFacts
-from core.errors import InvalidSettings, VideoError
+from core.errors import VideoError
 from ml_engine.video_index import VideoIndex
 
 RATE_TOLERANCE = 0.02
@@ -74,48 +73,6 @@ def times_s(indexes: Sequence[VideoIndex]) -> npt.NDArray[np.float64]:
         parts.append(offset_s + (index.pts - index.pts[0]) * float(index.time_base))
         offset_s += index.duration_s
     return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def check_settings(settings: AnalysisSettings, video: VideoFacts) -> None:
-    """Refuse lines and zones that do not lie in the picture.
-
-    Args:
-        settings: The settings of the analysis.
-        video: The recording that they are for.
-
-    Raises:
-        InvalidSettings: `line_outside_frame`, `zone_outside_frame` or `zone_without_area`.
-    """
-    for line in settings.lines or ():
-        _check_inside("line", line.name, (line.start, line.end), video)
-    for zone in settings.zones:
-        _check_inside("zone", zone.name, zone.polygon, video)
-        if _area_px(zone.polygon) < 1:
-            raise InvalidSettings(
-                f"Zone '{zone.name}' encloses nothing: its corners lie on one line. Give the corners of an area, in order.",
-                code="zone_without_area",
-                zone=zone.name,
-            )
-
-
-def _check_inside(kind: str, name: str, points: Sequence[Point], video: VideoFacts) -> None:
-    for x, y in points:
-        if not (0 <= x <= video.width_px and 0 <= y <= video.height_px):
-            raise InvalidSettings(
-                f"The {kind} '{name}' has a point at ({x:g}, {y:g}), outside the picture of {video.width_px}x{video.height_px} px. "
-                "Give it in pixels of the picture as displayed.",
-                code=f"{kind}_outside_frame",
-                name=name,
-                point=[x, y],
-                width_px=video.width_px,
-                height_px=video.height_px,
-            )
-
-
-def _area_px(polygon: Sequence[Point]) -> float:
-    """Area by the shoelace formula, px²."""
-    x, y = np.asarray(polygon, np.float64).T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
 
 def _starts(index: VideoIndex, min_frames: int) -> list[int]:

@@ -76,7 +76,9 @@ class MongoServer:
 def _fetch_java_server() -> Path:
     missing = [tool for tool in ("mvn", "java") if shutil.which(tool) is None]
     if missing:
-        raise MissingService(f"no MongoDB-protocol server: neither MUSTER_TEST_MONGO_URI, nor mongod, nor {' and '.join(missing)} on the PATH")
+        raise MissingService(
+            f"no MongoDB-protocol server: neither MUSTER_TEST_MONGO_URI, nor mongod, nor {' and '.join(missing)} on the PATH"
+        )
     jars = Path(sys.prefix) / "mongo-java-server"
     stamp = jars / "installed.pom"
     pom = (_MONGO_DIR / "pom.xml").read_bytes()

@@ -30,11 +30,12 @@ class Engine:
 
 def real_engine() -> Engine:
     """Return the engine itself. Its modules load their heavy libraries only where they use them."""
+    from core.domain.placement import check_settings
     from ml_engine.assemble import assemble
     from ml_engine.detect import detect_segment, log_key
     from ml_engine.detection_log import concat, read_log
     from ml_engine.detector import bundled_checkpoint, describe_detector, load_detector
-    from ml_engine.planning import check_settings, plan_segments, times_s
+    from ml_engine.planning import plan_segments, times_s
     from ml_engine.render import render
     from ml_engine.result_files import read_tracks_csv
     from ml_engine.video import probe

@@ -9,6 +9,7 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.clock import Clock
 from core.domain.job import Job
 from core.domain.message import JobMessage
+from core.domain.placement import check_settings
 from core.errors import Conflict, FenceLost, InvalidSettings, MusterError
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
@@ -62,6 +63,7 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
             state=job.state,
         )
     settings = merged_settings(job, given, limits)
+    check_settings(settings, job.plan.video)
     try:
         begun = await ports.jobs.begin_attempt(job_id, expected_attempt=job.attempt, settings=settings, state="assembling", at=clock())
     except FenceLost as error:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from core.domain.analysis import AnalysisSettings, Line, Zone
 from core.domain.job import VideoFacts
+from core.domain.placement import check_settings
 from core.errors import InvalidSettings, VideoError
-from ml_engine.planning import REGULAR_FACTOR, check_settings, plan_segments, times_s
+from ml_engine.planning import REGULAR_FACTOR, plan_segments, times_s
 from ml_engine.video_index import VideoIndex
 
 FACTS = VideoFacts(frames=100, fps=30.0, width_px=640, height_px=360, duration_s=3.3)
