@@ -54,9 +54,11 @@ class LeaseKeeper:
         self._third_s = visibility.total_seconds() / 3
         self._beat_s = min(self._third_s, beat_s or self._third_s)
         self._leaving = asyncio.Event()
+        self._began = timer.monotonic()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> LeaseKeeper:
+        self._began = self._timer.monotonic()
         self._task = asyncio.create_task(self._keep(), name="lease-keeper")
         return self
 
@@ -74,8 +76,7 @@ class LeaseKeeper:
             self._stop.set("lease_lost")
 
     async def _renew_until_left(self) -> None:
-        began = self._timer.monotonic()
-        ends_at, renew_at = began + self._visibility.total_seconds(), began + self._third_s
+        ends_at, renew_at = self._began + self._visibility.total_seconds(), self._began + self._third_s
         while not await self._timer.wait(self._leaving, min(self._beat_s, max(0.0, renew_at - self._timer.monotonic()))):
             asked_at = self._timer.monotonic()
             if asked_at >= renew_at:

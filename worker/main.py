@@ -24,6 +24,7 @@ from core.logs import configure_logging
 from core.ports import JobQueue, Ports
 from core.services.dispatch import Dispatcher
 from core.services.sweep import Sweeper
+from ml_engine.memory import keep_freed_memory
 from worker.consumer import Consumer
 from worker.detectors import Detectors
 from worker.engine import real_engine
@@ -171,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = read_config(parser.parse_args(argv).serves)
     if config is None:
         return 2
+    keep_freed_memory()
     worker_id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
     configure_logging(config.log_level, worker=worker_id)
     try:

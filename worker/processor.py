@@ -88,7 +88,8 @@ class Processor:
         except (FenceLost, NotFound):
             stop.set("job_ended")
             return
-        if job.is_terminal:
+        # Completed is what this very step may have made it, with the statistics still to be written.
+        if job.is_terminal and job.state != "completed":
             stop.set("job_ended")
 
     async def _handle(self, message: JobMessage, stop: StopFlag, *, redelivered: bool) -> Settlement:
@@ -153,22 +154,27 @@ class Processor:
         tries = 0
         while True:
             try:
-                await HANDLERS[step.message.step](step)
+                if tries == 0 or await self._begin_again(step):
+                    await HANDLERS[step.message.step](step)
                 return
             except Unavailable as error:
                 if timer.monotonic() >= give_up_at:
                     raise
                 logger.warning("waiting: %s", error.message, extra=_facts("outage", step.message, code=error.code))
             await timer.wait(step.stop.event, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
+            step.stop.check()
             tries += 1
-            step.job = await self._patiently(lambda: self._tools.ports.jobs.get(step.message.job_id), step.stop)
-            # What the interrupted try may have done, a killed worker might have done as well.
-            step.redelivered = True
-            if step.job.attempt != step.message.attempt or (step.job.is_terminal and step.job.state != "completed"):
-                raise FenceLost("The job has ended meanwhile.", state=step.job.state, attempt=step.job.attempt)
-            if step.job.state == "completed":
-                await ensure_statistics(self._tools.ports, step.job)
-                return
+
+    async def _begin_again(self, step: Step) -> bool:
+        """Read the job anew after an outage; return whether there is still something to do."""
+        step.job = await self._tools.ports.jobs.get(step.message.job_id)
+        # What the interrupted try may have done, a killed worker might have done as well.
+        step.redelivered = True
+        if step.job.attempt != step.message.attempt:
+            raise FenceLost("Another attempt has begun.", state=step.job.state, attempt=step.job.attempt)
+        if step.job.state == "completed":
+            await ensure_statistics(self._tools.ports, step.job)
+        return not step.job.is_terminal
 
     async def _count_failure(self, message: JobMessage, error: Exception, stop: StopFlag) -> Settlement:
         code, sentence = _describe(error)

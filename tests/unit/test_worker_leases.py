@@ -1,0 +1,232 @@
+"""Leases: renewed while the engine works, given up when lost, cancelled or shut down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.domain.job import ACTIVE
+from core.ports import Lease
+from tests.worker_stand import VISIBILITY_S, WorkerStand
+from worker.lease_keeper import LeaseKeeper
+from worker.processor import Processor
+from worker.stop import StopFlag
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[WorkerStand]:
+    stand = WorkerStand(tmp_path)
+    yield stand
+    stand.close()
+
+
+async def seconds_pass(stand: WorkerStand, seconds: float, *, step_s: float = 1.0) -> None:
+    """Move the clock in steps, letting everything that waits for a step run."""
+    until = stand.timer.elapsed_s + seconds
+    while stand.timer.elapsed_s < until:
+        stand.timer.advance(step_s)
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+
+class LongStep:
+    """A step of a job whose engine function works until it is told to stop or to end."""
+
+    def __init__(self, stand: WorkerStand, worker: Processor, function: str) -> None:
+        self.stand, self.worker, self.function = stand, worker, function
+        self.may_end = False
+        self.running = False
+        self.task: asyncio.Task[None] | None = None
+        self.lease: Lease | None = None
+        self.queue: Any = None
+
+    def _work(self, _: Any, should_stop: Callable[[], bool]) -> None:
+        self.running = True
+        while not should_stop() and not self.may_end:
+            pass
+
+    async def begin(self, step: str) -> None:
+        self.stand.engine.hooks[self.function] = self._work
+        self.queue, self.lease = await self.stand.deliver_until(self.worker, step)
+        self.task = asyncio.create_task(self.worker.process(self.queue, self.lease))
+        while not self.running:  # noqa: ASYNC110  set by a thread
+            await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        self.may_end = True
+        self.stand.engine.hooks.clear()
+        assert self.task is not None
+        await self.task
+
+
+async def test_a_lease_is_renewed_at_a_third_of_its_visibility_while_the_engine_works(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    step = LongStep(stand, stand.worker(), "detect_segment")
+    await step.begin("detect")
+    for _ in range(10):
+        await seconds_pass(stand, VISIBILITY_S)
+        assert await stand.ports.detect_queue.receive(visibility=timedelta(seconds=9)) is None, "nobody else may get the message"
+        job = await stand.job()
+        assert (stand.timer.now() - job.heartbeat_at_utc).total_seconds() <= VISIBILITY_S / 3 + 1
+    await step.end()
+    await stand.drain(step.worker)
+    assert (await stand.job()).state == "completed"
+    assert stand.engine.calls["detect_segment"] == 1
+
+
+async def steal(stand: WorkerStand, step: LongStep) -> Lease:
+    """Receive the message in place of whoever has it, as after a pause of the whole process."""
+    assert step.lease is not None
+    message = step.queue._messages[step.lease.message_id]
+    message.visible_at_utc = stand.timer.now()
+    lease = await step.queue.receive(visibility=timedelta(seconds=VISIBILITY_S))
+    assert lease is not None
+    return lease
+
+
+@pytest.mark.parametrize(("name", "function"), [("detect", "detect_segment"), ("render", "render")])
+async def test_a_lost_lease_stops_the_work_and_nothing_is_published(stand: WorkerStand, name: str, function: str) -> None:
+    await stand.submit(b"9 frames")
+    step = LongStep(stand, stand.worker(), function)
+    await step.begin(name)
+    before, job_before = await stand.blobs(), await stand.job()
+    lease = await steal(stand, step)
+    await seconds_pass(stand, VISIBILITY_S / 3 + 1)
+    assert step.task is not None
+    await step.task
+    job = await stand.job()
+    assert (job.state, job.done_segments, job.result_revision) == (job_before.state, job_before.done_segments, None)
+    assert await stand.blobs() == before
+    assert [blob.name async for blob in stand.ports.results.list("jobs/job1/log/")] == [] or name == "render"
+    assert (await step.queue.depth()).messages == 1, "nothing is acknowledged"
+    # Whoever has the message now completes the job.
+    stand.engine.hooks.clear()
+    other = stand.worker("worker-b")
+    await other.process(step.queue, lease)
+    await stand.drain(other)
+    assert (await stand.job()).state == "completed"
+
+
+async def test_cancelling_stops_the_engine_within_one_renewal(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    step = LongStep(stand, stand.worker(), "detect_segment")
+    await step.begin("detect")
+    await stand.ports.jobs.update("job1", attempt=1, expected=ACTIVE, at=stand.timer.now(), changes={"state": "cancelled"})
+    await seconds_pass(stand, VISIBILITY_S / 3 + 1)
+    assert step.task is not None
+    await step.task
+    job = await stand.job()
+    assert job.state == "cancelled" and job.done_segments == ()
+    assert (await stand.ports.detect_queue.depth()).messages == 0, "the message is acknowledged"
+    assert [blob.name async for blob in stand.ports.results.list("jobs/job1/")] == []
+
+
+async def test_rendered_frames_are_reported_every_second(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    step = LongStep(stand, stand.worker(), "render")
+    await step.begin("render")
+    await seconds_pass(stand, 2)
+    assert (await stand.job()).rendered_frames == 4
+    await step.end()
+    assert (await stand.job()).state == "completed"
+
+
+async def test_shutting_down_releases_the_message_at_once_and_is_neither_failure_nor_death(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    worker = stand.worker(max_failures=1, max_deaths=1)
+    step = LongStep(stand, worker, "detect_segment")
+    await step.begin("detect")
+    worker.stop_all()
+    assert step.task is not None
+    await step.task
+    job = await stand.job()
+    assert job.step_starts == {} and job.step_failures == {}
+    stand.engine.hooks.clear()
+    await stand.drain(stand.worker("worker-b", max_failures=1, max_deaths=1))
+    assert (await stand.job()).state == "completed", "it was visible without waiting"
+
+
+async def test_shutting_down_lets_a_step_end_that_needs_less_than_the_grace(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    worker = stand.worker()
+    step = LongStep(stand, worker, "detect_segment")
+    await step.begin("detect")
+    worker.stop_all(unless_done_within_s=8)
+    await step.end()
+    assert (await stand.job()).done_segments == (0,)
+
+
+async def test_an_outage_of_the_queue_shorter_than_the_lease_changes_nothing(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    step = LongStep(stand, stand.worker(), "detect_segment")
+    await step.begin("detect")
+    stand.ports.detect_queue.away = True
+    await seconds_pass(stand, VISIBILITY_S * 0.8)
+    stand.ports.detect_queue.away = False
+    await seconds_pass(stand, VISIBILITY_S)
+    assert await stand.ports.detect_queue.receive(visibility=timedelta(seconds=9)) is None
+    await step.end()
+    assert (await stand.job()).state == "assembling"
+
+
+async def test_an_outage_longer_than_the_lease_loses_it(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    step = LongStep(stand, stand.worker(), "detect_segment")
+    await step.begin("detect")
+    stand.ports.detect_queue.away = True
+    await seconds_pass(stand, VISIBILITY_S * 1.5)
+    assert step.task is not None
+    await step.task
+    assert (await stand.job()).done_segments == ()
+    stand.ports.detect_queue.away = False
+    stand.engine.hooks.clear()
+    await stand.drain(step.worker)
+    assert (await stand.job()).state == "completed"
+
+
+async def test_leaving_the_keeper_waits_for_a_renewal_under_way(stand: WorkerStand) -> None:
+    queue = stand.ports.queue
+    await queue.send(b"x")
+    lease = await queue.receive(visibility=timedelta(seconds=30))
+    assert lease is not None
+    renew, began, go_on = queue.renew, asyncio.Event(), asyncio.Event()
+
+    async def slow_renew(lease: Lease, *, visibility: timedelta) -> Lease:
+        began.set()
+        await go_on.wait()
+        return await renew(lease, visibility=visibility)
+
+    queue.renew = slow_renew  # type: ignore[method-assign]
+    keeper = LeaseKeeper(queue, lease, visibility=timedelta(seconds=30), stop=StopFlag(), timer=stand.timer)
+
+    async def work() -> None:
+        async with keeper:
+            stand.timer.advance(10)
+            await began.wait()
+
+    task = asyncio.create_task(work())
+    await began.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    await task
+    await queue.complete(keeper.lease)
+    assert (await queue.depth()).messages == 0
+
+
+async def test_a_lease_that_ended_while_the_step_settled_is_left_alone(stand: WorkerStand) -> None:
+    await stand.submit()
+    worker = stand.worker()
+    received = await stand.receive()
+    assert received is not None
+    queue, lease = received
+    stand.timer.advance(VISIBILITY_S + 1)
+    assert await queue.receive(visibility=timedelta(seconds=30)) is not None
+    await worker.process(queue, lease)
+    assert (await queue.depth()).messages == 1

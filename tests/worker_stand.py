@@ -1,0 +1,340 @@
+"""A worker on ports in memory, with an engine that is quick and a clock that only the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from core.config import Config
+from core.domain.analysis import AnalysisSettings
+from core.domain.blobs import job_prefix, source_blob
+from core.domain.job import Job, Segment, SourceFile, VideoFacts
+from core.domain.message import JobMessage
+from core.ports import JobQueue, Lease, Ports
+from core.services.dispatch import Dispatcher
+from ml_engine.records import DetectorInfo, Stopped
+from tests.fakes import MemoryBlobStore, MemoryJobQueue, MemoryJobStore, MemoryStatsStore
+from worker.detectors import Detectors
+from worker.engine import Engine
+from worker.processor import Processor
+from worker.scratch import Scratch
+from worker.source_cache import SourceCache
+from worker.step import Tools, nothing_happens
+from worker.timing import Timer
+
+T = TypeVar("T")
+START = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+VISIBILITY_S = 30.0
+INFO = DetectorInfo(
+    name="pasture", fingerprint="f" * 64, runtime="openvino", device="cpu", precision="f32", input_hw=(416, 416), thresholds={}, labels={}
+)
+
+
+class TestTimer(Timer):
+    """Time stands still until `advance`."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.elapsed_s = 0.0
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.elapsed_s)
+
+    def monotonic(self) -> float:
+        return self.elapsed_s
+
+    def advance(self, seconds: float) -> None:
+        self.elapsed_s += seconds
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        until = self.elapsed_s + seconds
+        while not event.is_set() and self.elapsed_s < until:  # noqa: ASYNC110  the clock is moved from outside
+            await asyncio.sleep(0)
+        return event.is_set()
+
+
+@dataclass(frozen=True, slots=True)
+class FakeIndex:
+    """What the stand's `probe` finds: only a number of frames."""
+
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class FakeAssembled:
+    """As `ml_engine.assemble.Assembled`."""
+
+    files: dict[str, bytes]
+    results: dict[str, Any]
+    counts: dict[str, dict[str, Any]]
+    tracks: Any
+
+
+class FakeDetector:
+    info = INFO
+    batch_size = 1
+    concurrency = 1
+
+
+class FakeEngine:
+    """The engine's functions, with their real signatures. A source `b"7 frames"` has 7 frames.
+
+    Attributes:
+        calls: How often each function was called.
+        hooks: By name: called in the engine's thread, in the middle of the function.
+        segments: Indices of the segments that were detected, in order.
+    """
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.hooks: dict[str, Callable[..., None]] = {}
+        self.segments: list[int] = []
+
+    def _called(self, name: str, *args: Any) -> None:
+        self.calls[name] += 1
+        if name in self.hooks:
+            self.hooks[name](*args)
+
+    def probe(self, path: Path) -> FakeIndex:
+        self._called("probe")
+        return FakeIndex(int(path.read_bytes().split()[0]))
+
+    def plan_segments(self, indexes: Sequence[FakeIndex], *, min_frames: int) -> tuple[VideoFacts, tuple[Segment, ...]]:
+        self._called("plan_segments")
+        segments: list[Segment] = []
+        for number, index in enumerate(indexes):
+            before = sum(other.frames for other in indexes[:number])
+            for begin in range(0, index.frames, min_frames):
+                frames = min(min_frames, index.frames - begin)
+                place = {"file_index": number, "first_frame": before + begin, "file_first_frame": begin, "seek_pts": begin}
+                segments.append(Segment(index=len(segments), frames=frames, **place))
+        total = sum(index.frames for index in indexes)
+        return VideoFacts(frames=total, fps=10.0, width_px=64, height_px=48, duration_s=total / 10), tuple(segments)
+
+    def check_settings(self, settings: AnalysisSettings, video: VideoFacts) -> None:
+        self._called("check_settings", settings)
+
+    def times_s(self, indexes: Sequence[FakeIndex]) -> Any:
+        return np.arange(sum(index.frames for index in indexes)) / 10
+
+    def describe_detector(self, source: str, *, name: str, device: str) -> DetectorInfo:
+        self._called("describe_detector")
+        return INFO
+
+    def load_detector(self, source: str, *, name: str, device: str, cache_dir: Path, threads: int | None = None) -> FakeDetector:
+        self._called("load_detector")
+        return FakeDetector()
+
+    def bundled_checkpoint(self) -> Path:
+        return Path("bundled")
+
+    def log_key(self, info: DetectorInfo, *, settings: AnalysisSettings, video: VideoFacts, segments: Sequence[Segment]) -> str:
+        return f"{info.fingerprint[:8]}{video.frames:08d}{len(segments):04d}"
+
+    def detect_segment(
+        self,
+        path: Path,
+        index: FakeIndex,
+        segment: Segment,
+        detector: FakeDetector,
+        *,
+        settings: AnalysisSettings,
+        frame_times_s: Any,
+        progress: Callable[[int], None],
+        should_stop: Callable[[], bool],
+    ) -> bytes:
+        assert len(frame_times_s) == segment.frames
+        assert frame_times_s[0] == segment.first_frame / 10
+        self._called("detect_segment", segment, should_stop)
+        if should_stop():
+            raise Stopped
+        progress(segment.frames)
+        self.segments.append(segment.index)
+        return json.dumps({"first": segment.first_frame, "frames": segment.frames}).encode()
+
+    def read_log(self, data: bytes) -> list[int]:
+        log = json.loads(data)
+        return list(range(log["first"], log["first"] + log["frames"]))
+
+    def concat(self, logs: Sequence[list[int]]) -> list[int]:
+        return [frame for log in logs for frame in log]
+
+    def assemble(self, log: list[int], *, settings: AnalysisSettings, video: VideoFacts, detector: dict[str, Any]) -> FakeAssembled:
+        self._called("assemble")
+        assert log == list(range(video.frames))
+        figures = {"unique": 3, "low": 3, "high": 3, "peak": 2, "mean": 1.5, "reasons": [], "detections": 9, "avg_confidence": 0.5}
+        results = {
+            "video": {"frames": video.frames, "fps": video.fps, "width": 64, "height": 48, "duration_s": video.duration_s},
+            "counts": {"cattle": figures},
+            "lines": [{"name": "middle", "counts": {"cattle": {"in": 2, "out": 1}}}],
+            "settings": settings.model_dump(mode="json"),
+        }
+        files = {"results.json": json.dumps(results).encode(), "tracks.csv": b"frame,track_id\n0,1\n", "timeline.csv": b"frame\n"}
+        return FakeAssembled(files, results, results["counts"], None)
+
+    def read_tracks_csv(self, data: bytes) -> list[str]:
+        return data.decode().splitlines()[1:]
+
+    def render(
+        self,
+        paths: Sequence[Path],
+        indexes: Sequence[FakeIndex],
+        *,
+        tracks: Any,
+        video: VideoFacts,
+        settings: AnalysisSettings,
+        out_dir: Path,
+        progress: Callable[[int], None],
+        should_stop: Callable[[], bool],
+        threads: int | None = None,
+    ) -> tuple[Path, Path]:
+        progress(video.frames // 2)
+        self._called("render", out_dir, should_stop)
+        if should_stop():
+            raise Stopped
+        (out_dir / "annotated.mp4").write_bytes(f"video of {video.frames} frames, {len(tracks)} tracks".encode())
+        (out_dir / "preview.jpg").write_bytes(b"picture")
+        return out_dir / "annotated.mp4", out_dir / "preview.jpg"
+
+    def bundle(self) -> Engine:
+        return Engine(**{name: getattr(self, name) for name in Engine.__slots__})
+
+
+class WorkerStand:
+    """Ports in memory, and as many workers on them as a test wants.
+
+    Args:
+        base: For the workers' caches.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.timer = TestTimer()
+        self.engine = FakeEngine()
+        self.base = base
+        clock = self.timer.now
+        self.ports = Ports(
+            sources=MemoryBlobStore(clock),
+            results=MemoryBlobStore(clock),
+            queue=MemoryJobQueue(clock),
+            detect_queue=MemoryJobQueue(clock),
+            jobs=MemoryJobStore(),
+            stats=MemoryStatsStore(),
+        )
+        self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
+        self.executor = ThreadPoolExecutor(8)
+        self.scratches: list[Scratch] = []
+
+    def tools(self, worker_id: str = "worker-a", *, reached: Callable[[str], None] = nothing_happens, **settings: Any) -> Tools:
+        config = Config(_env_file=None, data_dir=self.base, visibility_s=VISIBILITY_S, segment_frames=10, **settings)
+        engine = self.engine.bundle()
+        scratch = Scratch(self.base / "scratch")
+        self.scratches.append(scratch)
+        sources = SourceCache(self.ports.sources, self.base / "sources", scratch, limit_bytes=10**6, probe=engine.probe)
+        return Tools(
+            worker_id=worker_id,
+            config=config,
+            ports=self.ports,
+            dispatcher=self.dispatcher,
+            engine=engine,
+            detectors=Detectors(engine, config),
+            sources=sources,
+            scratch=scratch,
+            executor=self.executor,
+            timer=self.timer,
+            reached=reached,
+        )
+
+    def worker(self, worker_id: str = "worker-a", **options: Any) -> Processor:
+        return Processor(self.tools(worker_id, **options))
+
+    async def submit(self, *files: bytes, job_id: str = "job1", **settings: Any) -> Job:
+        """Record a job and send its first message; default: one file of 35 frames, which makes 4 segments."""
+        sources = []
+        for index, data in enumerate(files or (b"35 frames",)):
+            info = await self.ports.sources.put(source_blob(job_id, index), data)
+            sources.append(SourceFile(name=f"{index}.mp4", blob=info.name, size_bytes=info.size_bytes, etag=info.etag))
+        now = self.timer.now()
+        job = Job(
+            id=job_id,
+            settings=AnalysisSettings(**settings),
+            files=tuple(sources),
+            created_at_utc=now,
+            updated_at_utc=now,
+            heartbeat_at_utc=now,
+        )
+        await self.ports.jobs.add(job)
+        await self.dispatcher.send(JobMessage(job_id=job_id, attempt=1, step="plan"))
+        return job
+
+    async def job(self, job_id: str = "job1") -> Job:
+        return await self.ports.jobs.get(job_id)
+
+    async def receive(self) -> tuple[JobQueue, Lease] | None:
+        for queue in (self.ports.queue, self.ports.detect_queue):
+            lease = await queue.receive(visibility=timedelta(seconds=VISIBILITY_S))
+            if lease is not None:
+                return queue, lease
+        return None
+
+    async def deliver(self, worker: Processor) -> JobMessage | None:
+        """Let a worker process one message, if there is one; return it."""
+        received = await self.receive()
+        if received is None:
+            return None
+        await worker.process(*received)
+        try:
+            return JobMessage.from_bytes(received[1].body)
+        except Exception:
+            return JobMessage(job_id="undecodable", attempt=1, step="plan")
+
+    async def drain(self, *workers: Processor, most: int = 200) -> list[JobMessage]:
+        """Let workers take turns until no message is visible; return the messages in order."""
+        done = []
+        for number in range(most):
+            message = await self.deliver(workers[number % len(workers)])
+            if message is None:
+                return done
+            done.append(message)
+        raise AssertionError(f"still messages after {most}: {done[-5:]}")
+
+    async def deliver_until(self, worker: Processor, step: str) -> tuple[JobQueue, Lease]:
+        """Process messages until one of this step is received; return that one, unprocessed."""
+        for _ in range(100):
+            received = await self.receive()
+            assert received is not None, f"no message of step {step} came"
+            if JobMessage.from_bytes(received[1].body).step == step:
+                return received
+            await worker.process(*received)
+        raise AssertionError(f"no message of step {step} came")
+
+    async def pass_time(self, work: Awaitable[T], *, step_s: float = 0.5, most_s: float = 3600) -> T:
+        """Await work while the clock runs."""
+        task = asyncio.ensure_future(work)
+        until = self.timer.elapsed_s + most_s
+        while not task.done():
+            assert self.timer.elapsed_s < until, "the work does not end"
+            for _ in range(50):
+                await asyncio.sleep(0)
+            if not task.done():
+                self.timer.advance(step_s)
+        return task.result()
+
+    async def blobs(self, job_id: str = "job1") -> dict[str, bytes]:
+        """Return the job's result blobs but for those that tell times."""
+        names = [blob.name async for blob in self.ports.results.list(job_prefix(job_id))]
+        return {name: await self.ports.results.get(name) for name in names if not name.endswith("run.json") and "/log/" not in name}
+
+    def close(self) -> None:
+        for scratch in self.scratches:
+            scratch.close()
+        self.executor.shutdown()
