@@ -40,11 +40,14 @@ def converted_network(checkpoint: Checkpoint, cache_dir: Path, *, batch_size: in
     """
     target = cache_dir / "openvino" / _key(checkpoint, batch_size, input_hw)
     if not (target / "model.xml").is_file():
-        started = time.monotonic()
-        model = _convert(checkpoint, batch_size, input_hw)
-        _store(model, target)
-        facts = {"action": "detector_converted", "checkpoint": checkpoint.path.name, "seconds": round(time.monotonic() - started, 1)}
-        logger.info("Converted a checkpoint for OpenVINO.", extra=facts)
+        from ml_engine.runtimes.torch_runtime import LOADING
+
+        with LOADING:
+            if not (target / "model.xml").is_file():
+                started = time.monotonic()
+                store_network(_convert(checkpoint, batch_size, input_hw), target)
+                facts = {"action": "detector_converted", "checkpoint": checkpoint.path.name}
+                logger.info("Converted a checkpoint for OpenVINO.", extra={**facts, "seconds": round(time.monotonic() - started, 1)})
     return target / "model.xml"
 
 
@@ -90,7 +93,12 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
     return model
 
 
-def _store(model: Any, target: Path) -> None:
+def store_network(model: Any, target: Path) -> None:
+    """Write a network into a folder that appears complete or not at all. Where another process was first, its folder stays.
+
+    Raises:
+        StorageFull: It cannot be written.
+    """
     import openvino
 
     try:

@@ -20,6 +20,11 @@ CUDA_BATCH_SIZE = 8
 _MOST_CUDA_THREADS = 8
 
 
+LOADING = threading.RLock()
+"""Held while transformers loads or torch traces: both change state of the whole process (default device, warnings), and two loads at once
+leave weights out."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep transformers' advice (no torchvision, loading bars) out of a worker's log while a checkpoint loads; errors still raise."""
@@ -47,14 +52,15 @@ def load_network(folder: Path) -> Any:
         DetectorError: It cannot be loaded, or weights that it needs are missing (code `bad_checkpoint`).
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForObjectDetection
 
     try:
-        with quiet():
+        with LOADING, quiet():
             network, report = AutoModelForObjectDetection.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError) as error:
         raise _unusable(folder, f"transformers cannot load it ({type(error).__name__}: {str(error)[:300]})") from error
     # transformers fills up missing weights with random numbers and says so in a log; such a detector would find nonsense.
     missing = sorted(report["missing_keys"]) + sorted(str(entry) for entry in report.get("mismatched_keys", ()))
