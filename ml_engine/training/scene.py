@@ -132,18 +132,18 @@ def _bodies(scene: Scene) -> list[_Body]:
     return sorted(bodies, key=lambda b: -float(np.linalg.norm(b.origin - eye)))
 
 
-def _paste(canvas: npt.NDArray[np.float32], colour: npt.NDArray[np.float32], alpha: npt.NDArray[np.float32], left: int, top: int) -> tuple[slice, slice, slice, slice] | None:
-    height, width = canvas.shape[:2]
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + alpha.shape[1], width), min(top + alpha.shape[0], height)
+def _overlap(shape_hw: tuple[int, int], patch_hw: tuple[int, int], left: int, top: int) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + patch_hw[1], shape_hw[1]), min(top + patch_hw[0], shape_hw[0])
     if x0 >= x1 or y0 >= y1:
         return None
-    target, source = (slice(y0, y1), slice(x0, x1)), (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-    over = alpha[source][..., None]
-    canvas[target] = canvas[target] * (1 - over) + colour[source]
-    return (*target, *source)
+    return (slice(y0, y1), slice(x0, x1)), (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
 
 
-def _draw(scene: Scene, body: _Body, canvas: npt.NDArray[np.float32], owner: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.bool_], int, int] | None:
+def _draw(
+    scene: Scene, body: _Body, canvas: npt.NDArray[np.float32] | None, owner: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.bool_], int, int] | None:
+    """Draw a body into `owner` and, unless that is None, `canvas`. Return its outline and where that begins, or None when it is far outside."""
     view, pixel, depth = scene.camera.local_view(body.origin)
     if depth < 0.5:
         return None
@@ -152,18 +152,20 @@ def _draw(scene: Scene, body: _Body, canvas: npt.NDArray[np.float32], owner: npt
         return None
     finer = 1 if reach > LARGE_PATCH_PX else 2
     surface = cast(view, body.to_world, body.parts, pixel, finer)
-    alpha = (surface.part >= 0).astype(np.float32)
-    colour = shade(surface, body.parts, body.coat, scene.light) * alpha[..., None]
-    size = (alpha.shape[1] // finer, alpha.shape[0] // finer)
-    if finer > 1:
-        alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-        colour = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
+    whole = (surface.part >= 0).astype(np.float32)
+    size = (whole.shape[1] // finer, whole.shape[0] // finer)
+    alpha = cv2.resize(whole, size, interpolation=cv2.INTER_AREA) if finer > 1 else whole
     left, top = round(surface.left), round(surface.top)
-    where = _paste(canvas, colour, alpha, left, top)
     mask = alpha >= 0.5
-    if where is not None:
-        rows, columns, source_rows, source_columns = where
-        owner[rows, columns][mask[source_rows, source_columns]] = THING if body.actor is None else body.actor.identity
+    where = _overlap(owner.shape, alpha.shape, left, top)
+    if where is None:
+        return mask, left, top
+    target, source = where
+    owner[target][mask[source]] = THING if body.actor is None else body.actor.identity
+    if canvas is not None:
+        colour = shade(surface, body.parts, body.coat, scene.light) * whole[..., None]
+        colour = cv2.resize(colour, size, interpolation=cv2.INTER_AREA) if finer > 1 else colour
+        canvas[target] = canvas[target] * (1 - alpha[source][..., None]) + colour[source]
     return mask, left, top
 
 
@@ -182,10 +184,8 @@ def _label(actor: Actor, mask: npt.NDArray[np.bool_], left: int, top: int, owner
     return Label(actor.identity, actor.look.species, clipped, (x0, y0, x1, y1), visible)
 
 
-def render_scene(scene: Scene) -> Picture:
-    """Draw a scene. The same scene gives the same bytes."""
+def _ground(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
     camera, light = scene.camera, scene.light
-    bodies = _bodies(scene)
     shadows = np.zeros((camera.height, camera.width), np.uint8)
     for body in bodies:
         view, pixel, depth = camera.local_view(body.origin)
@@ -196,9 +196,24 @@ def render_scene(scene: Scene) -> Picture:
         shaded = cv2.GaussianBlur(shaded, (0, 0), light.softness_px)
     level = light.ambient + light.direct * float(light.sun[2])
     canvas = scene.terrain.paint(camera) * (level * (1 - light.shadow * shaded))[..., None]
-    canvas = np.ascontiguousarray(canvas * np.array(light.tint_bgr, np.float32), np.float32)
-    owner = np.full((camera.height, camera.width), GROUND, np.int32)
+    return np.ascontiguousarray(canvas * np.array(light.tint_bgr, np.float32), np.float32)
+
+
+def _compose(scene: Scene, bodies: list[_Body], canvas: npt.NDArray[np.float32] | None) -> tuple[tuple[Label, ...], npt.NDArray[np.int32]]:
+    owner = np.full((scene.camera.height, scene.camera.width), GROUND, np.int32)
     drawn = [(body.actor, _draw(scene, body, canvas, owner)) for body in bodies]
     labels = [_label(actor, *found, owner) for actor, found in drawn if actor is not None and found is not None]
-    kept = tuple(sorted((x for x in labels if x is not None), key=lambda x: x.identity))
-    return Picture(np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8), kept, owner)
+    return tuple(sorted((x for x in labels if x is not None), key=lambda x: x.identity)), owner
+
+
+def render_scene(scene: Scene) -> Picture:
+    """Draw a scene. The same scene gives the same bytes."""
+    bodies = _bodies(scene)
+    canvas = _ground(scene, bodies)
+    labels, owner = _compose(scene, bodies, canvas)
+    return Picture(np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8), labels, owner)
+
+
+def label_scene(scene: Scene) -> tuple[Label, ...]:
+    """Return the labels that `render_scene` gives, without painting anything."""
+    return _compose(scene, _bodies(scene), None)[0]

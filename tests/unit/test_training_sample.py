@@ -1,0 +1,66 @@
+"""The sample video is the film that its truth describes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import ml_engine
+from ml_engine.training.sample import FRAMES, HEIGHT, ROLES, WIDTH, check, sample_sequence
+from ml_engine.training.scene import SPECIES, label_scene, render_scene
+from ml_engine.training.truth import counts, crossings
+
+FOLDER = Path(ml_engine.__file__).parent / "samples"
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict:
+    return json.loads((FOLDER / "pasture.truth.json").read_text())
+
+
+def test_the_file_has_the_frames_and_the_format_that_the_truth_says(truth: dict) -> None:
+    with av.open(str(FOLDER / "pasture.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (truth["width"], truth["height"]) == (WIDTH, HEIGHT)
+        assert stream.average_rate == truth["fps"]
+        assert stream.codec_context.name == "h264"
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        packets = [p for p in container.demux(stream) if p.size]
+    assert len(packets) == truth["frames"] == FRAMES >= 300
+    keys = [i for i, p in enumerate(packets) if p.is_keyframe]
+    assert keys == list(range(0, FRAMES, 50))
+
+
+def test_the_file_is_small_enough_for_the_repository() -> None:
+    assert (FOLDER / "pasture.mp4").stat().st_size <= 2_500_000
+
+
+def test_the_file_shows_the_film_of_its_seed(truth: dict) -> None:
+    sequence = sample_sequence(truth["seed"])
+    with av.open(str(FOLDER / "pasture.mp4")) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number == 60:
+                break
+    seen = frame.to_ndarray(format="bgr24").astype(float)
+    wanted = render_scene(sequence.scene(60)).bgr.astype(float)
+    noise = float(np.mean((seen - wanted) ** 2))
+    assert 10 * np.log10(255**2 / noise) > 30
+
+
+@pytest.mark.slow
+def test_the_truth_is_what_the_film_says(truth: dict) -> None:
+    sequence = sample_sequence(truth["seed"])
+    every = 7
+    frames = [list(label_scene(sequence.scene(i))) for i in range(0, truth["frames"], every)]
+    assert counts(frames, truth["fps"] / every) == truth["counts"]
+    assert crossings(frames, HEIGHT / 2) == truth["lines"]["middle"]
+    check(frames)
+
+
+def test_every_role_is_counted(truth: dict) -> None:
+    for species in SPECIES:
+        assert truth["counts"][species]["unique"] == sum(r.species == species for r in ROLES)
