@@ -60,14 +60,18 @@ def assemble(log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts
     scores = class_scores(log.scores, settings)
     ground = ground_plane.projection(settings.calibration)
 
-    tracks = track_table.build(log, scores, _identities(log, scores, thresholds))
-    tracks = track_table.select(tracks, _asked_for(tracks, settings, classes))
-    tracks = ground_plane.with_ground(tracks, ground)
+    strength = _strength(scores, thresholds)
+    ids = _identities(log, scores, strength)
+    everything = track_table.build(log, scores, ids)
+    asked_for, faint = _asked_for(everything, settings, classes), _faint(ids, strength)[everything.track_id]
+    tracks = ground_plane.with_ground(track_table.select(everything, asked_for & ~faint), ground)
 
     presence = Presence.of(log.frames, log.status, tracks, video, settings)
     counted = long_enough(tracks, video, settings)
-    visible = counted & ~track_table.hidden(tracks)
-    counts = count(tracks, visible, log.times_s, presence, settings, video)
+    limit = np.array([thresholds[name] for name in CLASSES], np.float32)[tracks.class_index]
+    visible = counted & ~track_table.hidden(tracks, tracks.interpolated | (tracks.score < limit))
+    doubted = track_table.select(everything, asked_for & faint)
+    counts = count(tracks, visible, doubted, log.times_s, presence, settings, video)
     detections = _detections(log, scores, thresholds, settings)
     counts = {name: {**figures, **detections[name]} for name, figures in counts.items()}
     lines = lines_of(settings, video)
@@ -114,12 +118,22 @@ def class_scores(scores: npt.NDArray[np.float32], settings: AnalysisSettings) ->
     return result
 
 
-def _identities(log: DetectionLog, scores: npt.NDArray[np.float32], thresholds: dict[str, float]) -> npt.NDArray[np.int32]:
+def _strength(scores: npt.NDArray[np.float32], thresholds: dict[str, float]) -> npt.NDArray[np.float32]:
+    """Return for every box (m,) its score as a multiple of the threshold, for the class where that is greatest."""
+    return (scores / np.array([thresholds[name] for name in CLASSES], np.float32)).max(axis=1, initial=0)
+
+
+def _identities(log: DetectionLog, scores: npt.NDArray[np.float32], strength: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
     """Return the track of every box of the log, 0 for none. Whom a box belongs to does not depend on its class."""
     best = scores.max(axis=1, initial=0)
-    high = (scores >= np.array([thresholds[name] for name in CLASSES], np.float32)).any(axis=1)
     low = best >= max(LOWEST_SCORE, SCORE_FLOOR)
-    return tracking.track(tracking.Boxes(log.times_s, log.status, log.offsets, log.xyxy, best, high, low, log.motion))
+    return tracking.track(tracking.Boxes(log.times_s, log.status, log.offsets, log.xyxy, best, strength >= 1, low, log.motion))
+
+
+def _faint(ids: npt.NDArray[np.int32], strength: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Tell for every track number which ones stay below the threshold on average: mostly parts of animals, and stones."""
+    boxes = np.bincount(ids)
+    return np.bincount(ids, strength, len(boxes)) < boxes
 
 
 def _asked_for(tracks: TrackTable, settings: AnalysisSettings, classes: tuple[str, ...]) -> npt.NDArray[np.bool_]:

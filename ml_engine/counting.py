@@ -31,6 +31,7 @@ def counted_classes(settings: AnalysisSettings) -> tuple[str, ...]:
 def count(
     tracks: TrackTable,
     visible: npt.NDArray[np.bool_],
+    faint: TrackTable,
     times_s: npt.NDArray[np.float64],
     presence: Presence,
     settings: AnalysisSettings,
@@ -41,6 +42,7 @@ def count(
     Args:
         tracks: All tracks of the classes asked for.
         visible: (n,) rows of tracks long enough, without those hidden behind another animal: what is there at once.
+        faint: Tracks whose scores are below the threshold on average.
         times_s: Time of every frame of the log.
         presence: When which frame was, and how long is long enough.
         settings: With `population` and `expected`.
@@ -49,9 +51,10 @@ def count(
     Returns:
         Per class `unique`, `low`, `high`, `peak`, `mean` and `reasons`, sentences on what makes the number uncertain. `unique` is the
         number of tracks long enough, or `peak` for a closed population. `low` leaves out the tracks that may be animals counted
-        before, `high` adds those too short.
+        before, `high` adds those too short or too faint.
     """
     counted = long_enough(tracks, video, settings)
+    faint_and_long = long_enough(faint, video, settings)
     result = {}
     for name in counted_classes(settings):
         mine = tracks.class_index == CLASSES.index(name)
@@ -59,30 +62,42 @@ def count(
         peak = presence.peak(series)
         spans = _spans(tracks, mine & counted, times_s, presence.first_frame)
         short = len(np.unique(tracks.track_id[mine & ~counted]))
+        unsure = len(np.unique(faint.track_id[faint_and_long & (faint.class_index == CLASSES.index(name))]))
         doubles = _possible_doubles(spans, video)
-        figures, reasons = _estimate(len(spans.begin_s), peak, short, doubles, settings.population == "closed")
+        tally = _Tally(len(spans.begin_s), peak, short, unsure, doubles)
+        figures, reasons = _estimate(tally, settings.population == "closed")
         reasons += _unseen(name, figures["unique"], settings)
         result[name] = {**figures, "peak": peak, "mean": presence.mean(series), "reasons": reasons}
     return result
 
 
-def _estimate(seen: int, peak: int, short: int, doubles: int, closed: bool) -> tuple[dict[str, int], list[str]]:
-    """Return unique, low, high and reasons from tracks long enough, most at once, tracks too short, and tracks that may be doubles."""
-    high = max(seen + short, peak)
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """Tracks of one class: long and clear enough, most at once, too short, too faint, and those of the first that may be doubles."""
+
+    seen: int
+    peak: int
+    short: int
+    faint: int
+    doubles: int
+
+
+def _estimate(tally: _Tally, closed: bool) -> tuple[dict[str, int], list[str]]:
+    """Return unique, low, high and reasons."""
+    seen, peak = tally.seen, tally.peak
     if closed:
-        reasons = []
-        if seen > peak:
-            reasons.append(f"nobody joins, so the most at once is the number; {seen - peak} of {seen} tracks may be the same ones again")
-        return {"unique": peak, "low": peak, "high": max(seen, peak)}, reasons
-    low = min(max(peak, seen - doubles), seen)
+        again = f"nobody joins, so the most at once is the number; {seen - peak} of {seen} tracks may be the same ones again"
+        return {"unique": peak, "low": peak, "high": max(seen, peak)}, [again] if seen > peak else []
+    low = min(max(peak, seen - tally.doubles), seen)
     reasons = []
     if low < seen:
         reasons.append(
             f"{seen - low} of {seen} tracks began where another was lost, or away from the picture's border: perhaps seen before"
         )
-    if short:
-        reasons.append(f"{short} more {'was' if short == 1 else 'were'} seen for less than half a second")
-    return {"unique": seen, "low": low, "high": high}, reasons
+    for number, what in ((tally.short, "seen for less than half a second"), (tally.faint, "too faint to be sure of")):
+        if number:
+            reasons.append(f"{number} more {'was' if number == 1 else 'were'} {what}")
+    return {"unique": seen, "low": low, "high": seen + tally.short + tally.faint}, reasons
 
 
 def _unseen(name: str, unique: int, settings: AnalysisSettings) -> list[str]:

@@ -13,8 +13,8 @@ from ml_engine.records import DetectionLog, TrackTable
 LONGEST_GAP_S = 1.5
 """A gap of a track up to this long is closed by a straight line: the animal was there, hidden or missed."""
 
-HIDDEN_SHARE = 0.5
-"""A guessed box of which this share lies behind a seen one is not visible."""
+HIDDEN_SHARE = 0.6
+"""A doubtful box of which this share lies behind a clear one is not visible."""
 
 
 def build(log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int32]) -> TrackTable:
@@ -91,19 +91,23 @@ def foot_points(xyxy: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return np.stack([(xyxy[:, 0].astype(np.float64) + xyxy[:, 2]) / 2, xyxy[:, 3].astype(np.float64)], axis=1)
 
 
-def hidden(table: TrackTable) -> npt.NDArray[np.bool_]:
-    """Tell which rows (n,) are guesses behind somebody seen: interpolated, and half covered by the seen box of another track.
+def hidden(table: TrackTable, doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Tell which rows (n,) are doubtful and mostly covered by the clear box of another track.
 
     Such an animal is not visible; or it is not there, and the other track is its own under a new number.
+
+    Args:
+        table: The tracks.
+        doubtful: (n,) bool: interpolated, or seen with a score below the threshold.
     """
     result = np.zeros(len(table), bool)
-    guessed = np.flatnonzero(table.interpolated)
+    guessed = np.flatnonzero(doubtful)
     begin = np.searchsorted(table.frame, table.frame[guessed], side="left")
     size = np.searchsorted(table.frame, table.frame[guessed], side="right") - begin
     pair = np.repeat(np.arange(len(guessed)), size)
     other = np.arange(len(pair)) - np.repeat(np.cumsum(size) - size, size) + begin[pair]
-    seen = ~table.interpolated[other]
-    pair, other = pair[seen], other[seen]
+    clear = ~doubtful[other]
+    pair, other = pair[clear], other[clear]
     mine, theirs = table.xyxy[guessed[pair]].T, table.xyxy[other].T
     width = np.minimum(mine[2], theirs[2]) - np.maximum(mine[0], theirs[0])
     height = np.minimum(mine[3], theirs[3]) - np.maximum(mine[1], theirs[1])

@@ -190,10 +190,17 @@ def test_scores_of_only_do_not_change_the_log() -> None:
 
 def test_hidden_behind_another() -> None:
     tracks = tracks_of({1: {0: (100, 200), 1: (100, 200)}, 2: {0: (110, 200), 1: (300, 200)}})
-    tracks = replace(tracks, interpolated=np.array([False, True, False, True]))
-    assert hidden(tracks).tolist() == [False, True, False, False]
-    both_guessed = replace(tracks, interpolated=np.ones(4, bool))
-    assert not hidden(both_guessed).any()
+    assert hidden(tracks, np.array([False, True, False, True])).tolist() == [False, True, False, False]
+    assert not hidden(tracks, np.ones(4, bool)).any()
+    assert not hidden(tracks, np.zeros(4, bool)).any()
+
+
+def test_a_track_that_stays_below_the_threshold_on_average_is_not_confirmed() -> None:
+    boxes = [[(box_at((200, 200)), {"cattle": 0.55 if t < 3 else 0.3}), (box_at((400, 200)), {"cattle": 0.9})] for t in range(20)]
+    made = run(log_of(boxes))
+    assert set(made.tracks.track_id) == {1}
+    cattle = made.counts["cattle"]
+    assert (cattle["unique"], cattle["low"], cattle["high"], cattle["peak"]) == (1, 1, 2, 1)
 
 
 def test_a_table_of_no_tracks() -> None:

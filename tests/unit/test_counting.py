@@ -12,14 +12,14 @@ from ml_engine.records import TrackTable
 from tests.logs import tracks_of, video_facts
 
 
-def figures(tracks: TrackTable, frames: int = 100, *, fps: float = 10, status: np.ndarray | None = None, **settings):
+def figures(tracks: TrackTable, frames: int = 100, *, faint: TrackTable | None = None, status: np.ndarray | None = None, **settings):
     """Count cattle in a recording of 10 fps."""
     analysis = AnalysisSettings(**settings)
-    video = video_facts(frames, fps)
+    video = video_facts(frames)
     statuses = np.zeros(frames, np.uint8) if status is None else status
     presence = Presence.of(np.arange(frames, dtype=np.int32), statuses, tracks, video, analysis)
     visible = long_enough(tracks, video, analysis)
-    return count(tracks, visible, np.arange(frames) / fps, presence, analysis, video)["cattle"]
+    return count(tracks, visible, faint or tracks_of({}), np.arange(frames) / 10, presence, analysis, video)["cattle"]
 
 
 def still(x: float, first: int, last: int) -> dict[int, tuple[float, float]]:
@@ -84,6 +84,12 @@ def test_one_end_explains_one_beginning() -> None:
 def test_low_is_never_less_than_were_seen_together() -> None:
     found = figures(tracks_of({1: still(100, 20, 60), 2: still(300, 20, 60), 3: still(500, 70, 99)}))
     assert (found["unique"], found["low"]) == (3, 2)
+
+
+def test_faint_ones_widen_the_upper_bound() -> None:
+    found = figures(tracks_of({1: still(100, 0, 99)}), faint=tracks_of({1: still(300, 0, 50), 2: still(500, 0, 2)}))
+    assert (found["unique"], found["high"], found["peak"]) == (1, 2, 1)
+    assert found["reasons"] == ["1 more was too faint to be sure of"]
 
 
 def test_a_closed_herd_is_the_most_seen_at_once() -> None:
