@@ -51,7 +51,8 @@ def main() -> int:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        console.print("Stopping the API, the worker, then Azurite …")
+        if stack.azurite is not None:
+            console.print("Stopping the API, the worker, then Azurite …")
         stack.stop()
 
 
