@@ -35,7 +35,6 @@ Measured with COCO-pretrained DEIMv2 Femto, after removal of duplicates: of 23 a
 """
 
 COCO_NAMES: tuple[str, ...] = (
-    # fmt: off
     "person",
     "bicycle",
     "car",
@@ -116,7 +115,6 @@ COCO_NAMES: tuple[str, ...] = (
     "teddy bear",
     "hair drier",
     "toothbrush",
-    # fmt: on
 )
 """The 80 labels of COCO, numbered without gaps: what an export without names is taken to have."""
 

@@ -116,9 +116,16 @@ def test_stopping_ends_all_threads_within_a_batch() -> None:
     before = threading.active_count()
     done: list[int] = []
     endless = (np.zeros((4, 4, 3), np.uint8) for _ in iter(int, 1))
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(len(done))
+        return len(done) >= 5
+
     with pytest.raises(Stopped):
-        run(PixelDetector(), endless, 10**6, progress=done.append, should_stop=lambda: len(done) >= 5)
-    assert len(done) == 5
+        run(PixelDetector(), endless, 10**6, progress=done.append, should_stop=stop)
+    assert sum(count >= 5 for count in asked) == 1
+    assert len(done) == asked[-1]
     assert threading.active_count() == before
 
 
