@@ -50,8 +50,8 @@ def count(
 
     Returns:
         Per class `unique`, `low`, `high`, `peak`, `mean` and `reasons`, sentences on what makes the number uncertain. `unique` is the
-        number of tracks long enough, or `peak` for a closed population. `low` leaves out the tracks that may be animals counted
-        before, `high` adds those too short or too faint.
+        number of tracks long enough, or `peak` for a closed population. `low` is `peak`, as those were seen together: anybody
+        else may have come back. `high` adds the tracks too short or too faint.
     """
     counted = long_enough(tracks, video, settings)
     faint_and_long = long_enough(faint, video, settings)
@@ -88,16 +88,19 @@ def _estimate(tally: _Tally, closed: bool) -> tuple[dict[str, int], list[str]]:
     if closed:
         again = f"nobody joins, so the most at once is the number; {seen - peak} of {seen} tracks may be the same ones again"
         return {"unique": peak, "low": peak, "high": max(seen, peak)}, [again] if seen > peak else []
-    low = min(max(peak, seen - tally.doubles), seen)
     reasons = []
-    if low < seen:
+    doubles = min(tally.doubles, seen - peak)
+    if doubles > 0:
+        reasons.append(f"{doubles} of {seen} tracks began where another was lost, or away from the picture's border: perhaps seen before")
+    if seen - peak > doubles:
+        others = seen - peak - doubles
         reasons.append(
-            f"{seen - low} of {seen} tracks began where another was lost, or away from the picture's border: perhaps seen before"
+            f"{others} of {seen} came when others had gone: perhaps the same ones again, as no more than {peak} were seen together"
         )
     for number, what in ((tally.short, "seen for less than half a second"), (tally.faint, "too faint to be sure of")):
         if number:
             reasons.append(f"{number} more {'was' if number == 1 else 'were'} {what}")
-    return {"unique": seen, "low": low, "high": seen + tally.short + tally.faint}, reasons
+    return {"unique": seen, "low": min(peak, seen), "high": seen + tally.short + tally.faint}, reasons
 
 
 def _unseen(name: str, unique: int, settings: AnalysisSettings) -> list[str]:
