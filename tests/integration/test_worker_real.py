@@ -1,0 +1,301 @@
+"""Worker processes on real Azurite and SQLite, with a real video and a real detector: they share, die, stop, and the result is the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.bootstrap import close_ports, make_ports, open_ports
+from core.config import Config
+from core.domain.analysis import AnalysisSettings
+from core.domain.blobs import job_prefix, source_blob
+from core.domain.clock import utc_now
+from core.domain.job import Job, SourceFile, new_job_id
+from core.domain.message import JobMessage
+from core.ports import Ports
+from core.services.dispatch import Dispatcher
+from infra.azurite_server import AzuriteServer
+from infra.processes import Child
+from tests.conftest import REPOSITORY
+from tests.video_samples import write_video
+
+FRAMES, SEGMENT_FRAMES = 180, 24
+SEGMENTS = 7
+VISIBILITY_S = 3
+
+
+@pytest.fixture(scope="module")
+def herd(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The beginning of a real clip, smaller, with a keyframe every 12 frames."""
+    import cv2
+
+    from ml_engine.video import decode, probe
+
+    clip = shared_dir / "data" / "clips" / "cow-herd-pasture.mp4"
+    index = probe(clip)
+    frames = [item.image_bgr for item in decode(clip, index, first_frame=0, frames=FRAMES, seek_pts=None, threads=2)]
+    small = [cv2.resize(frame, (640, 360), interpolation=cv2.INTER_AREA) for frame in frames]
+    path = tmp_path_factory.mktemp("video") / "herd.mp4"
+    return write_video(path, frames=FRAMES, width=640, height=360, gop=12, image=lambda n: small[n])
+
+
+@pytest.fixture(scope="module")
+def model(shared_dir: Path) -> str:
+    return str(shared_dir / "models" / "deimv2-femto-coco-onnx" / "deimv2_hgnetv2_femto_coco.onnx")
+
+
+class Farm:
+    """Containers, queues and a database of the test's own, and worker processes on them."""
+
+    def __init__(self, azurite: AzuriteServer, base: Path, name: Callable[[str], str], model: str) -> None:
+        self.base = base
+        self.workers: list[Child] = []
+        self.env = {
+            "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
+            "BLOB_CONTAINER_INPUT": name("raw"),
+            "BLOB_CONTAINER_OUTPUT": name("out"),
+            "QUEUE_NAME": name("jobs"),
+            "MODEL_NAME": model,
+            "MUSTER_DATA_DIR": str(base / "data"),
+            "MUSTER_VISIBILITY_S": str(VISIBILITY_S),
+            "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
+        }
+        config = Config(
+            _env_file=None,
+            storage_connection=azurite.connection_string,
+            input_container=self.env["BLOB_CONTAINER_INPUT"],
+            output_container=self.env["BLOB_CONTAINER_OUTPUT"],
+            queue_name=self.env["QUEUE_NAME"],
+            data_dir=base / "data",
+        )
+        self.ports: Ports = make_ports(config)
+        self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
+
+    def start(self, *arguments: str, **env: str) -> Child:
+        """Start one more worker."""
+        argv = [sys.executable, "-m", "worker.main", *arguments]
+        child = Child(f"worker{len(self.workers)}", argv, run_dir=self.base, env={**os.environ, **self.env, **env}, cwd=REPOSITORY)
+        child.start()
+        self.workers.append(child)
+        return child
+
+    async def submit(self, *videos: Path, **settings: Any) -> Job:
+        job_id, now, files = new_job_id(), utc_now(), []
+        for index, video in enumerate(videos):
+            info = await self.ports.sources.put_file(source_blob(job_id, index), video)
+            files.append(SourceFile(name=video.name, blob=info.name, size_bytes=info.size_bytes, etag=info.etag))
+        job = Job(
+            id=job_id,
+            settings=AnalysisSettings(only="cattle", **settings),
+            files=tuple(files),
+            created_at_utc=now,
+            updated_at_utc=now,
+            heartbeat_at_utc=now,
+        )
+        await self.ports.jobs.add(job)
+        await self.dispatcher.send(JobMessage(job_id=job_id, attempt=1, step="plan"))
+        return job
+
+    async def wait(self, job_id: str, until: Callable[[Job], bool] = lambda job: job.is_terminal, *, timeout_s: float = 120) -> Job:
+        deadline = time.monotonic() + timeout_s
+        while not until(job := await self.ports.jobs.get(job_id)):
+            assert time.monotonic() < deadline, f"{job}\n{self.tails()}"
+            await asyncio.sleep(0.02)
+        return job
+
+    async def completed(self, job_id: str) -> dict[str, bytes]:
+        """Wait for the job; return its result files but `run.json`, and check that its statistics are there."""
+        job = await self.wait(job_id)
+        assert job.state == "completed", f"{job.error}\n{self.tails()}"
+        deadline = time.monotonic() + 10
+        while (statistics := await self.ports.stats.get(job_id)) is None:
+            assert time.monotonic() < deadline, "no statistics"
+            await asyncio.sleep(0.05)
+        assert (statistics.revision, statistics.frames) == (job.result_revision, FRAMES)
+        prefix = f"{job_prefix(job_id)}results/{job.result_revision}/"
+        names = [blob.name async for blob in self.ports.results.list(prefix)]
+        assert {name.removeprefix(prefix) for name in names} == set(job.artifacts)
+        return {name.removeprefix(prefix): await self.ports.results.get(name) for name in names if not name.endswith("run.json")}
+
+    def lines(self, action: str, *workers: Child) -> list[dict[str, Any]]:
+        """Return the log lines with this action, of these workers or all."""
+        texts = [worker.log_path.read_text() for worker in workers or self.workers]
+        parsed = [json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+        return [line for line in parsed if line.get("action") == action]
+
+    async def wait_line(self, action: str, *, timeout_s: float = 60) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout_s
+        while not (found := self.lines(action)):
+            assert time.monotonic() < deadline, f"no {action}\n{self.tails()}"
+            await asyncio.sleep(0.02)
+        return found[-1]
+
+    def tails(self) -> str:
+        return "\n".join(f"--- {worker.name}\n{worker.log_tail(20)}" for worker in self.workers)
+
+    async def close(self) -> None:
+        for worker in self.workers:
+            worker.stop()
+        for store in (self.ports.sources, self.ports.results):
+            await store.delete_prefix("jobs/")
+        await close_ports(self.ports)
+
+
+@pytest.fixture
+async def farm(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str], model: str) -> AsyncIterator[Farm]:
+    farm = Farm(azurite, tmp_path, unique_name, model)
+    await open_ports(farm.ports)
+    yield farm
+    await farm.close()
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[dict[str, dict[str, bytes]]]:
+    """The undisturbed result, once made."""
+    yield {}
+
+
+@pytest.fixture
+async def undisturbed(farm: Farm, herd: Path, kept: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
+    """The result of one worker that nothing disturbs."""
+    if "files" not in kept:
+        worker = farm.start()
+        job = await farm.submit(herd)
+        kept["files"] = await farm.completed(job.id)
+        assert sorted(line["segment"] for line in farm.lines("segment_detected")) == list(range(SEGMENTS))
+        worker.stop()
+        assert worker.process is not None and worker.process.returncode == 0
+        farm.workers.clear()
+    return kept["files"]
+
+
+def assert_same(files: dict[str, bytes], expected: dict[str, bytes]) -> None:
+    assert sorted(files) == sorted(expected)
+    assert [name for name in files if files[name] != expected[name]] == []
+
+
+@pytest.mark.slow
+async def test_one_worker_makes_every_file(undisturbed: dict[str, bytes]) -> None:
+    assert sorted(undisturbed) == [
+        "annotated.mp4",
+        "preview.jpg",
+        "results.json",
+        "timeline.csv",
+        "tracks.csv",
+        "tracks.geojson",
+        "tracks.mot.txt",
+    ]
+    results = json.loads(undisturbed["results.json"])
+    assert results["video"]["frames"] == FRAMES
+    assert results["counts"]["cattle"]["peak"] > 5, "a herd was there"
+    assert len(undisturbed["timeline.csv"].splitlines()) == 1 + FRAMES
+
+
+@pytest.mark.slow
+async def test_two_workers_share_a_video(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
+    for _ in range(2):
+        farm.start()
+    while len(farm.lines("worker_ready")) < 2:  # noqa: ASYNC110  another process is waited for
+        await asyncio.sleep(0.05)
+    job = await farm.submit(herd)
+    assert_same(await farm.completed(job.id), undisturbed)
+    detected = farm.lines("segment_detected")
+    assert sorted(line["segment"] for line in detected) == list(range(SEGMENTS))
+    assert len({line["worker"] for line in detected}) == 2
+
+
+@pytest.mark.slow
+async def test_a_worker_killed_mid_segment_costs_one_segment(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
+    doomed = farm.start()
+    job = await farm.submit(herd)
+    before = await farm.wait(job.id, lambda job: len(job.done_segments) >= 2)
+    doomed.kill()
+    finished = {line["segment"] for line in farm.lines("segment_detected", doomed)}
+    assert 2 <= len(finished) < SEGMENTS and set(before.done_segments) <= finished
+    successor = farm.start()
+    assert_same(await farm.completed(job.id), undisturbed)
+    again = [line["segment"] for line in farm.lines("segment_detected", successor)]
+    assert sorted([*finished, *again]) == list(range(SEGMENTS)), "finished segments are not detected again"
+
+
+@pytest.mark.slow
+async def test_a_worker_killed_between_its_last_log_and_its_message(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
+    doomed = farm.start(MUSTER_TEST_DIE_AT="last_log_written")
+    job = await farm.submit(herd)
+    while doomed.alive:  # noqa: ASYNC110  another process is waited for
+        await asyncio.sleep(0.05)
+    assert (await farm.wait(job.id, lambda _: True)).state == "detecting"
+    assert len(farm.lines("segment_detected")) == SEGMENTS
+    successor = farm.start()
+    assert_same(await farm.completed(job.id), undisturbed)
+    assert farm.lines("segment_detected", successor) == []
+    assert [line["segment"] for line in farm.lines("segment_found", successor)] == [SEGMENTS - 1]
+
+
+@pytest.mark.slow
+async def test_sigterm_gives_the_message_back_at_once(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
+    stopped = farm.start(MUSTER_GRACE_S="0")
+    job = await farm.submit(herd)
+    await farm.wait(job.id, lambda job: len(job.done_segments) >= 1)
+    assert stopped.process is not None
+    began = time.monotonic()
+    stopped.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(stopped.process.wait, 10)
+    assert stopped.process.returncode == 0
+    assert time.monotonic() - began < 2
+    visible = [await farm.ports.detect_queue.receive(visibility=timedelta(seconds=1)) for _ in range(SEGMENTS)]
+    finished = {line["segment"] for line in farm.lines("segment_detected", stopped)}
+    assert len([lease for lease in visible if lease]) == SEGMENTS - len(finished), "nothing of it is out of sight"
+    farm.start()
+    assert_same(await farm.completed(job.id), undisturbed)
+    assert sorted(line["segment"] for line in farm.lines("segment_detected")) == list(range(SEGMENTS))
+    assert (await farm.ports.jobs.get(job.id)).step_failures == {}
+
+
+@pytest.mark.slow
+async def test_a_cpu_worker_and_a_detecting_worker(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
+    cpu, gpu = farm.start("--serves", "cpu"), farm.start("--serves", "detect", MUSTER_DATA_DIR=farm.env["MUSTER_DATA_DIR"])
+    job = await farm.submit(herd)
+    assert_same(await farm.completed(job.id), undisturbed)
+    assert farm.lines("detector_loaded", cpu) == farm.lines("segment_detected", cpu) == []
+    assert len(farm.lines("detector_loaded", gpu)) == 1
+    assert farm.lines("job_assembled", gpu) == []
+    record = json.loads(await farm.ports.results.get(f"{job_prefix(job.id)}results/r0001/run.json"))
+    assert record["segments_detected_in_this_attempt"] == SEGMENTS
+    assert sorted(record["steps"]) == ["assemble", "detect", "render"]
+
+
+async def test_a_broken_video_fails_its_job_and_harms_nothing(farm: Farm, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\x00\x00\x00\x18ftypisom" + b"no video" * 100)
+    worker = farm.start()
+    job = await farm.wait((await farm.submit(broken)).id)
+    assert job.state == "failed" and job.error is not None
+    assert job.error.step == "plan" and job.error.code and job.error.message.endswith(".")
+    assert worker.alive
+    assert [blob.name async for blob in farm.ports.results.list("jobs/")] == []
+
+
+async def test_after_work_a_message_is_noticed_within_200_ms(farm: Farm) -> None:
+    farm.start()
+    await farm.wait_line("worker_ready")
+    delays_ms = []
+    for number in range(10):
+        await asyncio.sleep(0.137)
+        sent = utc_now()
+        await farm.dispatcher.send(JobMessage(job_id=f"nobody{number}", attempt=1, step="plan" if number % 2 else "detect", segment=0))
+        while len(found := farm.lines("message_obsolete")) <= number:
+            assert (utc_now() - sent).total_seconds() < 5, farm.tails()
+            await asyncio.sleep(0.02)
+        delays_ms.append((datetime.fromisoformat(found[-1]["at"]) - sent).total_seconds() * 1000)
+    assert max(delays_ms) < 200, delays_ms
