@@ -40,8 +40,16 @@ class Look:
 
 
 CATTLE_COLOURS: tuple[Colour, ...] = (
-    (0.05, 0.05, 0.06), (0.08, 0.14, 0.32), (0.12, 0.22, 0.46), (0.32, 0.5, 0.68), (0.62, 0.74, 0.82), (0.8, 0.84, 0.86),
-    (0.4, 0.42, 0.44), (0.06, 0.09, 0.16), (0.18, 0.32, 0.55), (0.1, 0.1, 0.12),
+    (0.05, 0.05, 0.06),
+    (0.08, 0.14, 0.32),
+    (0.12, 0.22, 0.46),
+    (0.32, 0.5, 0.68),
+    (0.62, 0.74, 0.82),
+    (0.8, 0.84, 0.86),
+    (0.4, 0.42, 0.44),
+    (0.06, 0.09, 0.16),
+    (0.18, 0.32, 0.55),
+    (0.1, 0.1, 0.12),
 )
 WHITE: Colour = (0.85, 0.88, 0.9)
 
@@ -81,7 +89,14 @@ def _person_look(rng: np.random.Generator) -> Look:
     skin = _vary(rng, [(0.5, 0.62, 0.85), (0.3, 0.42, 0.62), (0.14, 0.2, 0.32)][int(rng.integers(3))], 0.1)
     head = _vary(rng, [(0.06, 0.08, 0.12), (0.35, 0.6, 0.75), (0.5, 0.55, 0.6), (0.15, 0.3, 0.5)][int(rng.integers(4))], 0.2)
     scale = float(rng.uniform(0.88, 1.08))
-    return Look("person", scale, (top, trousers, skin, head), make_coat(rng, top, 9.0, fur=0.05), bool(rng.random() < 0.4), float(rng.uniform(0.9, 1.2)))
+    return Look(
+        "person",
+        scale,
+        (top, trousers, skin, head),
+        make_coat(rng, top, 9.0, fur=0.05),
+        bool(rng.random() < 0.4),
+        float(rng.uniform(0.9, 1.2)),
+    )
 
 
 def random_look(rng: np.random.Generator, species: Species, snow: bool = False) -> Look:
@@ -95,7 +110,14 @@ def random_look(rng: np.random.Generator, species: Species, snow: bool = False) 
 
 
 def _four_legs(
-    look: Look, phase: float, stride_m: float, at: tuple[float, float], half_width: float, top_m: float, radii: tuple[float, float], colour: Colour
+    look: Look,
+    phase: float,
+    stride_m: float,
+    at: tuple[float, float],
+    half_width: float,
+    top_m: float,
+    radii: tuple[float, float],
+    colour: Colour,
 ) -> list[Part]:
     parts = []
     for number, (x, side) in enumerate(((at[0], 1), (at[1], -1), (at[0], -1), (at[1], 1))):

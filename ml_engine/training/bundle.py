@@ -1,6 +1,6 @@
 """Train the bundled detector: a small COCO checkpoint, fine-tuned on rendered pastures with photographs mixed in.
 
-    python -m ml_engine.training.bundle --base COCO_CHECKPOINT --out ml_engine/checkpoints/pasture --minutes 30 --seed 1
+python -m ml_engine.training.bundle --base COCO_CHECKPOINT --out ml_engine/checkpoints/pasture --minutes 30 --seed 1
 """
 
 from __future__ import annotations
@@ -53,8 +53,15 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=30.0, help="train for so long")
     parser.add_argument("--steps", type=int, default=0, help="train for so many steps instead: reproducible on any machine")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--side", type=Path, default=Path("../shared/data/coco-mini"), help="COCO photographs (train/, train.coco.json), or a missing folder")
-    parser.add_argument("--aerial", type=Path, default=Path("../shared/data/aerial-cows"), help="aerial photographs (images/, annotations.coco.json)")
+    parser.add_argument(
+        "--side",
+        type=Path,
+        default=Path("../shared/data/coco-mini"),
+        help="COCO photographs (train/, train.coco.json), or a missing folder",
+    )
+    parser.add_argument(
+        "--aerial", type=Path, default=Path("../shared/data/aerial-cows"), help="aerial photographs (images/, annotations.coco.json)"
+    )
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -135,7 +142,9 @@ def train(model: PreTrainedModel, mix: Mix, options: argparse.Namespace, process
             for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
                 slow.lerp_(fast, 1 - decay)
         if progress.step % 20 == 0:
-            print(f"step {progress.step}  {progress.elapsed_s / 60:.1f} min  {100 * progress.fraction:.0f} %  loss {recent:.2f}", flush=True)
+            print(
+                f"step {progress.step}  {progress.elapsed_s / 60:.1f} min  {100 * progress.fraction:.0f} %  loss {recent:.2f}", flush=True
+            )
         if options.state and progress.step % 100 == 0:
             state = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
             torch.save({**state, "step": progress.step, "elapsed_s": progress.elapsed_s}, options.state)
@@ -149,9 +158,7 @@ def _step(model: PreTrainedModel, optimizer: Any, batch: list[Example], progress
 
     torch.manual_seed(options.seed * 1_000_003 + progress.step)
     pixels, targets = to_arrays(batch)
-    labels = [
-        {"class_labels": torch.from_numpy(c).to(options.device), "boxes": torch.from_numpy(b).to(options.device)} for c, b in targets
-    ]
+    labels = [{"class_labels": torch.from_numpy(c).to(options.device), "boxes": torch.from_numpy(b).to(options.device)} for c, b in targets]
     loss = model(pixel_values=torch.from_numpy(pixels).to(options.device, memory_format=torch.channels_last), labels=labels).loss
     factor = _rate_factor(progress.fraction, progress.step)
     for group in optimizer.param_groups:
@@ -179,10 +186,12 @@ def main(argv: list[str] | None = None) -> int:
     truth = [render_example(VALIDATION_SEED + i, size, size) for i in range(options.validation)]
     figures = curves(detect(written, [e.bgr for e in truth], size), truth)
     base = options.base.name
-    write_muster_json(options.out, {k: v.threshold for k, v in figures.items()}, f"rendered pastures, fine-tuned from {base} (DEIMv2, Apache-2.0)")
+    write_muster_json(
+        options.out, {k: v.threshold for k, v in figures.items()}, f"rendered pastures, fine-tuned from {base} (DEIMv2, Apache-2.0)"
+    )
     write_card(options.out, base, figures, progress.step, options.seed, mix, len(truth))
-    for name, figure in figures.items():
-        print(f"{name:8} AP50 {figure.ap50:.3f}  threshold {figure.threshold:.3f}  precision {figure.precision:.3f}  recall {figure.recall:.3f}")
+    for name, f in figures.items():
+        print(f"{name:8} AP50 {f.ap50:.3f}  threshold {f.threshold:.3f}  precision {f.precision:.3f}  recall {f.recall:.3f}")
     return 0
 
 

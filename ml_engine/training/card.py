@@ -20,7 +20,8 @@ it is a first one, trained mostly on rendered scenes, and a detector trained on 
 
     python -m ml_engine.training.bundle --out ml_engine/checkpoints/pasture --steps {steps} --seed {seed}
 
-{steps} steps of AdamW on batches of 8: {rendered} rendered pasture scenes (`ml_engine/training`, seeds from {first}000000 on){side}{aerial}.
+{steps} steps of AdamW on batches of 8: {rendered} rendered pasture scenes
+(`ml_engine/training`, seeds from {first}000000 on){side}{aerial}.
 The class rows began as COCO's: cattle from cow, person from person, bison from cow, bear and elephant.
 The weights are a moving average over the run; batch norms were kept fixed.
 
@@ -45,16 +46,31 @@ These figures say how well it knows rendered scenes. They say little about real 
 
 def write_card(out: Path, base: str, figures: dict[str, Curve], steps: int, seed: int, mix: Mix, scenes: int) -> None:
     """Write `MODEL_CARD.md` into the checkpoint folder."""
-    rows = "\n".join(f"| {n} | {f.ap50:.3f} | {f.threshold:.3f} | {f.precision:.3f} | {f.recall:.3f} | {f.boxes} |" for n, f in figures.items())
-    side = f",\n{mix.side_photos} photograph of COCO 2017 (a small part of it; annotations CC BY 4.0, photographs under their authors' licences)" if mix.side else ""
+    rows = "\n".join(
+        f"| {n} | {f.ap50:.3f} | {f.threshold:.3f} | {f.precision:.3f} | {f.recall:.3f} | {f.boxes} |" for n, f in figures.items()
+    )
+    side = (
+        f",\n{mix.side_photos} photograph of COCO 2017 (a small part; annotations CC BY 4.0, photographs under their authors' licences)"
+        if mix.side
+        else ""
+    )
     aerial = (
-        f",\nand {mix.aerial_photos} crop of *Aerial Cows* (92 frames of three drone clips; MIT by the Roboflow export in Akubrecah/ulinzi-project,"
+        f",\nand {mix.aerial_photos} crop of *Aerial Cows* (92 frames of three drone clips; MIT by the Roboflow export in"
+        " Akubrecah/ulinzi-project,"
         "\nand listed as CC BY 4.0 by dataset-ninja/aerial-cows)"
         if mix.aerial
         else ""
     )
     text = CARD.format(
-        parameters="about 0.99 million", base=base, steps=steps, seed=seed, rendered=mix.rendered, first=seed + 1, side=side, aerial=aerial,
-        scenes=scenes, rows=rows,
+        parameters="about 0.99 million",
+        base=base,
+        steps=steps,
+        seed=seed,
+        rendered=mix.rendered,
+        first=seed + 1,
+        side=side,
+        aerial=aerial,
+        scenes=scenes,
+        rows=rows,
     )
     (out / "MODEL_CARD.md").write_text(text)

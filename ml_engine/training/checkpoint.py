@@ -62,7 +62,8 @@ def start_from(base: str | Path) -> PreTrainedModel:
 def _write_weights(model: PreTrainedModel, out: Path) -> None:
     """Write the weights under the names that loading expects.
 
-    Where the box head is shared, saving keeps it under the last layer's name and loading looks for the first's: it would come back untrained.
+    Where the box head is shared, saving keeps it under the last layer's name and loading looks for the first's:
+    it would come back untrained.
     """
     from safetensors.torch import load_file, save_file
 

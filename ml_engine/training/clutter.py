@@ -53,13 +53,21 @@ def rock(rng: np.random.Generator) -> Thing:
     for _ in range(count):
         s = size * rng.uniform(0.6, 1.1)
         at = rng.uniform(-size, size, 2) if count > 1 else np.zeros(2)
-        parts.append(blob((at[0], at[1], s * 0.2), (s * rng.uniform(0.8, 1.5), s * rng.uniform(0.7, 1.1), s * rng.uniform(0.5, 0.9)), _jitter(rng, colour)))
+        parts.append(
+            blob(
+                (at[0], at[1], s * 0.2),
+                (s * rng.uniform(0.8, 1.5), s * rng.uniform(0.7, 1.1), s * rng.uniform(0.5, 0.9)),
+                _jitter(rng, colour),
+            )
+        )
     return parts, make_coat(rng, _jitter(rng, colour, 0.4), float(rng.uniform(0, 2)), fur=0.2)
 
 
 def bale(rng: np.random.Generator) -> Thing:
     """Return a round bale, of straw or wrapped in white, black or green film."""
-    colour = [(0.35, 0.58, 0.7), (0.3, 0.5, 0.6), (0.85, 0.87, 0.86), (0.06, 0.06, 0.06), (0.4, 0.6, 0.45)][int(rng.choice(5, p=[0.4, 0.2, 0.15, 0.15, 0.1]))]
+    colour = [(0.35, 0.58, 0.7), (0.3, 0.5, 0.6), (0.85, 0.87, 0.86), (0.06, 0.06, 0.06), (0.4, 0.6, 0.45)][
+        int(rng.choice(5, p=[0.4, 0.2, 0.15, 0.15, 0.1]))
+    ]
     colour = _jitter(rng, colour, 0.12)
     discs = [blob((x, 0, 0.65), (0.22, 0.66, 0.66), colour) for x in np.linspace(-0.45, 0.45, 5)]
     return discs, make_coat(rng, colour, 9.0, fur=0.12)
@@ -69,14 +77,18 @@ def log(rng: np.random.Generator) -> Thing:
     """Return a fallen trunk or a stump."""
     colour = _jitter(rng, [(0.15, 0.2, 0.26), (0.3, 0.36, 0.42), (0.08, 0.1, 0.13)][int(rng.integers(3))])
     length = float(rng.uniform(0.3, 2.2))
-    return [blob((0, 0, 0.2), (length, 0.2, 0.2), colour), blob((length * 0.4, 0.3, 0.2), (0.1, 0.4, 0.1), colour)], make_coat(rng, colour, 9.0, fur=0.18)
+    return [blob((0, 0, 0.2), (length, 0.2, 0.2), colour), blob((length * 0.4, 0.3, 0.2), (0.1, 0.4, 0.1), colour)], make_coat(
+        rng, colour, 9.0, fur=0.18
+    )
 
 
 def trough(rng: np.random.Generator) -> Thing:
     """Return a water trough: a dark or blue surface in a pale rim."""
     rim, water = _jitter(rng, (0.55, 0.56, 0.55)), [(0.35, 0.25, 0.15), (0.1, 0.1, 0.09), (0.6, 0.5, 0.4)][int(rng.integers(3))]
     long = float(rng.uniform(0.6, 1.6))
-    return [blob((0, 0, 0.2), (long, 0.5, 0.3), rim), blob((0, 0, 0.42), (long * 0.8, 0.38, 0.12), water, False)], make_coat(rng, rim, 9.0, fur=0.02)
+    return [blob((0, 0, 0.2), (long, 0.5, 0.3), rim), blob((0, 0, 0.42), (long * 0.8, 0.38, 0.12), water, False)], make_coat(
+        rng, rim, 9.0, fur=0.02
+    )
 
 
 def dung(rng: np.random.Generator) -> Thing:
@@ -96,8 +108,14 @@ def vehicle(rng: np.random.Generator) -> Thing:
 
 
 THINGS: dict[str, tuple[Callable[[np.random.Generator], Thing], float]] = {
-    "bush": (bush, 0.28), "rock": (rock, 0.24), "bale": (bale, 0.12), "log": (log, 0.1),
-    "dung": (dung, 0.1), "tree": (tree, 0.08), "trough": (trough, 0.04), "vehicle": (vehicle, 0.04),
+    "bush": (bush, 0.28),
+    "rock": (rock, 0.24),
+    "bale": (bale, 0.12),
+    "log": (log, 0.1),
+    "dung": (dung, 0.1),
+    "tree": (tree, 0.08),
+    "trough": (trough, 0.04),
+    "vehicle": (vehicle, 0.04),
 }
 
 

@@ -40,7 +40,9 @@ class Coat:
     frost: float = 0.0
 
 
-def make_coat(rng: np.random.Generator, second_bgr: Colour, level: float, belly: bool = False, fur: float = 0.1, frost: float = 0.0) -> Coat:
+def make_coat(
+    rng: np.random.Generator, second_bgr: Colour, level: float, belly: bool = False, fur: float = 0.1, frost: float = 0.0
+) -> Coat:
     """Return a coat with a random pattern."""
     waves = rng.normal(0, 4.0, (4, 3)).astype(np.float32)
     grain = tileable_noise(rng, 128, ((128, 0.5), (32, 0.8), (16, 0.6), (8, 0.4)))

@@ -51,10 +51,16 @@ def write_folder(folder: Path, count: int, seed: int, width: int, height: int) -
         cv2.imwrite(str(folder / "images" / name), example.bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
         images.append({"id": number + 1, "file_name": name, "width": width, "height": height})
         for (x0, y0, x1, y1), cls in zip(example.xyxy.tolist(), example.classes.tolist(), strict=True):
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": number + 1, "category_id": cls + 1,
-                "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0,
-            })
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number + 1,
+                    "category_id": cls + 1,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": (x1 - x0) * (y1 - y0),
+                    "iscrowd": 0,
+                }
+            )
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(SPECIES)]
     path = folder / "annotations.coco.json"
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))

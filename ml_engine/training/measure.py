@@ -53,14 +53,18 @@ def without_duplicates(found: Found, most_iou: float = 0.6) -> Found:
     return Found(found.xyxy[kept], found.scores[kept], found.classes[kept])
 
 
-def detect(model: PreTrainedModel, pictures_bgr: Sequence[npt.NDArray[np.uint8]], size: int = 416, floor: float = 0.05, batch: int = 8) -> list[Found]:
+def detect(
+    model: PreTrainedModel, pictures_bgr: Sequence[npt.NDArray[np.uint8]], size: int = 416, floor: float = 0.05, batch: int = 8
+) -> list[Found]:
     """Run a model over pictures of any size, squeezed to `size` px square, each box with its best class."""
     import torch
 
     out: list[Found] = []
     for first in range(0, len(pictures_bgr), batch):
         group = pictures_bgr[first : first + batch]
-        small = [cv2.resize(p, (size, size), interpolation=cv2.INTER_LINEAR_EXACT if max(p.shape[:2]) <= size else cv2.INTER_AREA) for p in group]
+        small = [
+            cv2.resize(p, (size, size), interpolation=cv2.INTER_LINEAR_EXACT if max(p.shape[:2]) <= size else cv2.INTER_AREA) for p in group
+        ]
         pixels = torch.from_numpy(np.stack([s[..., ::-1].transpose(2, 0, 1) for s in small]).astype(np.float32) / 255)
         with torch.inference_mode():
             answer = model(pixel_values=pixels.to(model.device))

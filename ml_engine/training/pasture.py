@@ -23,12 +23,18 @@ def random_light(rng: np.random.Generator) -> Light:
     if rng.random() < 0.35:
         height = radians(rng.uniform(70, 88))
         sun = np.array([cos(around) * cos(height), sin(around) * cos(height), sin(height)])
-        return Light(sun, float(rng.uniform(0.65, 0.85)), float(rng.uniform(0.15, 0.35)), float(rng.uniform(0.1, 0.35)), float(rng.uniform(1.5, 5)))
+        return Light(
+            sun, float(rng.uniform(0.65, 0.85)), float(rng.uniform(0.15, 0.35)), float(rng.uniform(0.1, 0.35)), float(rng.uniform(1.5, 5))
+        )
     height = radians(rng.uniform(22, 75))
     sun = np.array([cos(around) * cos(height), sin(around) * cos(height), sin(height)])
     warm = float(rng.uniform(0, 0.12))
     return Light(
-        sun, float(rng.uniform(0.35, 0.6)), float(rng.uniform(0.5, 0.9)), float(rng.uniform(0.35, 0.7)), float(rng.uniform(0.3, 1.5)),
+        sun,
+        float(rng.uniform(0.35, 0.6)),
+        float(rng.uniform(0.5, 0.9)),
+        float(rng.uniform(0.35, 0.7)),
+        float(rng.uniform(0.3, 1.5)),
         (1 - warm, 1 - warm / 2, 1.0),
     )
 
@@ -65,7 +71,9 @@ def _spot(rng: np.random.Generator, camera: Camera, largest: float) -> tuple[flo
 
 def _herd(rng: np.random.Generator, camera: Camera, snow: bool) -> list[Actor]:
     roll = rng.random()
-    weights = np.array([[0.85, 0.05, 0.1], [0.05, 0.85, 0.1], [0.42, 0.42, 0.16], [0.2, 0.2, 0.6]][int(rng.choice(4, p=[0.33, 0.3, 0.25, 0.12]))])
+    weights = np.array(
+        [[0.85, 0.05, 0.1], [0.05, 0.85, 0.1], [0.42, 0.42, 0.16], [0.2, 0.2, 0.6]][int(rng.choice(4, p=[0.33, 0.3, 0.25, 0.12]))]
+    )
     wanted = 0 if roll < 0.06 else int(np.ceil(22 * rng.random() ** 1.6))
     common = rng.uniform(0, 2 * pi) if rng.random() < 0.4 else None
     actors: list[Actor] = []
@@ -117,6 +125,5 @@ def random_scene(seed: int, width: int = 416, height: int = 416) -> Scene:
 def labels_for_training(picture: Picture, least_px: float = 5.0, least_visible: float = 0.3) -> list[Label]:
     """Return the animals that a detector can be asked to find: large enough, and not mostly hidden or outside."""
     return [
-        x for x in picture.labels
-        if x.visible >= least_visible and x.xyxy[2] - x.xyxy[0] >= least_px and x.xyxy[3] - x.xyxy[1] >= least_px
+        x for x in picture.labels if x.visible >= least_visible and x.xyxy[2] - x.xyxy[0] >= least_px and x.xyxy[3] - x.xyxy[1] >= least_px
     ]

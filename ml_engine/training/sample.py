@@ -1,6 +1,6 @@
 """The sample video: a herd under a hovering drone, with the counts that are right.
 
-    python -m ml_engine.training.sample --out ml_engine/samples
+python -m ml_engine.training.sample --out ml_engine/samples
 """
 
 from __future__ import annotations
@@ -63,8 +63,15 @@ ROLES: tuple[Role, ...] = (
 )
 
 THINGS: tuple[tuple[str, tuple[float, float], float], ...] = (
-    ("tree", (30, 40), 1.0), ("bush", (400, 30), 1.0), ("bush", (935, 40), 1.2), ("rock", (680, 370), 0.8), ("bale", (900, 515), 1.0),
-    ("rock", (40, 250), 1.0), ("log", (660, 250), 0.8), ("trough", (830, 250), 1.0), ("dung", (560, 330), 1.0),
+    ("tree", (30, 40), 1.0),
+    ("bush", (400, 30), 1.0),
+    ("bush", (935, 40), 1.2),
+    ("rock", (680, 370), 0.8),
+    ("bale", (900, 515), 1.0),
+    ("rock", (40, 250), 1.0),
+    ("log", (660, 250), 0.8),
+    ("trough", (830, 250), 1.0),
+    ("dung", (560, 330), 1.0),
 )
 
 
@@ -88,7 +95,9 @@ def sample_sequence(seed: int = SEED) -> Sequence:
         look = random_look(rng, role.species)
         while look.scale < 0.7:
             look = random_look(rng, role.species)
-        walkers.append(Walker(number, look, np.array(role.times_s, float), _ground(camera, role.way_px), radians(role.heading_deg), role.pose))
+        walkers.append(
+            Walker(number, look, np.array(role.times_s, float), _ground(camera, role.way_px), radians(role.heading_deg), role.pose)
+        )
     things = []
     for name, place, scale in THINGS:
         parts, coat = clutter.THINGS[name][0](rng)
@@ -139,8 +148,13 @@ def write_video(sequence: Sequence, path: Path, crf: int) -> None:
 def truth_record(frames: list[list[Label]], seed: int) -> dict:
     """Return what `pasture.truth.json` says."""
     return {
-        "frames": len(frames), "fps": FPS, "width": WIDTH, "height": HEIGHT, "seed": seed,
-        "counts": counts(frames, FPS), "lines": {"middle": crossings(frames, HEIGHT / 2)},
+        "frames": len(frames),
+        "fps": FPS,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "seed": seed,
+        "counts": counts(frames, FPS),
+        "lines": {"middle": crossings(frames, HEIGHT / 2)},
     }
 
 

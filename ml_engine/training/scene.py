@@ -122,9 +122,7 @@ class _Body:
 
 
 def _bodies(scene: Scene) -> list[_Body]:
-    bodies = [
-        _Body(t.parts, t.coat, heading_matrix(t.heading_rad, t.scale), np.array([t.x_m, t.y_m, 0.0]), None) for t in scene.things
-    ]
+    bodies = [_Body(t.parts, t.coat, heading_matrix(t.heading_rad, t.scale), np.array([t.x_m, t.y_m, 0.0]), None) for t in scene.things]
     for a in scene.actors:
         parts = body_parts(a.look, a.pose, a.phase_rad, a.walking)
         bodies.append(_Body(parts, a.look.coat, heading_matrix(a.heading_rad, a.look.scale), np.array([a.x_m, a.y_m, 0.0]), a))
@@ -132,7 +130,9 @@ def _bodies(scene: Scene) -> list[_Body]:
     return sorted(bodies, key=lambda b: -float(np.linalg.norm(b.origin - eye)))
 
 
-def _overlap(shape_hw: tuple[int, int], patch_hw: tuple[int, int], left: int, top: int) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+def _overlap(
+    shape_hw: tuple[int, int], patch_hw: tuple[int, int], left: int, top: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + patch_hw[1], shape_hw[1]), min(top + patch_hw[0], shape_hw[0])
     if x0 >= x1 or y0 >= y1:
@@ -143,7 +143,7 @@ def _overlap(shape_hw: tuple[int, int], patch_hw: tuple[int, int], left: int, to
 def _draw(
     scene: Scene, body: _Body, canvas: npt.NDArray[np.float32] | None, owner: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.bool_], int, int] | None:
-    """Draw a body into `owner` and, unless that is None, `canvas`. Return its outline and where that begins, or None when it is far outside."""
+    """Draw a body into `owner` and, unless that is None, `canvas`; return its outline and where that begins, None when far outside."""
     view, pixel, depth = scene.camera.local_view(body.origin)
     if depth < 0.5:
         return None

@@ -34,7 +34,9 @@ class Part:
     patterned: bool = True
 
 
-def blob(centre: tuple[float, float, float], semi_m: tuple[float, float, float], colour: tuple[float, float, float], patterned: bool = True) -> Part:
+def blob(
+    centre: tuple[float, float, float], semi_m: tuple[float, float, float], colour: tuple[float, float, float], patterned: bool = True
+) -> Part:
     """Return an ellipsoid whose axes lie along the body's."""
     return Part(np.array(centre, float), np.diag(semi_m).astype(float), colour, patterned)
 

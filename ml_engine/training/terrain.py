@@ -106,6 +106,15 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
     patches = tileable_noise(rng, 256, ((64, 0.3), (32, 0.6), (16, 1.0)))
     sky = (float(rng.uniform(0.75, 0.95)), float(rng.uniform(0.6, 0.8)), float(rng.uniform(0.4, 0.7)))
     return Terrain(
-        fine, coarse, patches, palette.astype(np.float32), second.astype(np.float32), float(rng.uniform(0.6, 2.6)),
-        float(rng.uniform(0.5, 1.4)), sky, kind == "snow", float(rng.uniform(14, 30)), float(rng.uniform(90, 200)),
+        fine,
+        coarse,
+        patches,
+        palette.astype(np.float32),
+        second.astype(np.float32),
+        float(rng.uniform(0.6, 2.6)),
+        float(rng.uniform(0.5, 1.4)),
+        sky,
+        kind == "snow",
+        float(rng.uniform(14, 30)),
+        float(rng.uniform(90, 200)),
     )

@@ -35,7 +35,9 @@ def test_an_animal_counts_only_while_half_of_it_is_inside() -> None:
 def test_classes_are_counted_apart() -> None:
     frames = [[label(0, 100, "bison"), label(1, 100, "person")] for _ in range(20)]
     assert counts(frames, fps=10) == {
-        "bison": {"unique": 1, "peak": 1}, "cattle": {"unique": 0, "peak": 0}, "person": {"unique": 1, "peak": 1},
+        "bison": {"unique": 1, "peak": 1},
+        "cattle": {"unique": 0, "peak": 0},
+        "person": {"unique": 1, "peak": 1},
     }
 
 
@@ -76,14 +78,19 @@ def test_a_rendered_folder_reads_back_as_it_was_rendered(tmp_path: Path) -> None
 
 def test_images_with_unwanted_categories_are_left_out_and_others_become_background(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(json.dumps({
-        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
-        "categories": [{"id": 1, "name": "cow"}, {"id": 2, "name": "bear"}, {"id": 3, "name": "chair"}],
-        "annotations": [
-            {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}, {"image_id": 1, "category_id": 3, "bbox": [0, 0, 9, 9]},
-            {"image_id": 2, "category_id": 2, "bbox": [0, 0, 9, 9]},
-        ],
-    }))
+    path.write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+                "categories": [{"id": 1, "name": "cow"}, {"id": 2, "name": "bear"}, {"id": 3, "name": "chair"}],
+                "annotations": [
+                    {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]},
+                    {"image_id": 1, "category_id": 3, "bbox": [0, 0, 9, 9]},
+                    {"image_id": 2, "category_id": 2, "bbox": [0, 0, 9, 9]},
+                ],
+            }
+        )
+    )
     photos = read_photos(tmp_path, path, {"cow": "cattle"}, frozenset({"bear"}))
     assert [p.name for p in photos.paths] == ["a.jpg"]
     assert photos.xyxy[0].tolist() == [[1, 2, 4, 6]]

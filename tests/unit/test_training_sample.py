@@ -42,9 +42,7 @@ def test_the_file_is_small_enough_for_the_repository() -> None:
 def test_the_file_shows_the_film_of_its_seed(truth: dict) -> None:
     sequence = sample_sequence(truth["seed"])
     with av.open(str(FOLDER / "pasture.mp4")) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            if number == 60:
-                break
+        frame = next(f for number, f in enumerate(container.decode(video=0)) if number == 60)
     seen = frame.to_ndarray(format="bgr24").astype(float)
     wanted = render_scene(sequence.scene(60)).bgr.astype(float)
     noise = float(np.mean((seen - wanted) ** 2))
