@@ -9,13 +9,15 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
+import supervision as sv
 
 from core.domain.analysis import CLASSES, AnalysisSettings, Line, Zone
 from core.domain.job import VideoFacts
 from core.errors import VideoError
 from ml_engine import render as render_module
-from ml_engine.drawing import CLASS_COLOURS_BGR, FramePainter
+from ml_engine.drawing import CLASS_COLOURS, LINE_COLOUR, FramePainter
 from ml_engine.planning import plan_segments, times_s
 from ml_engine.records import Stopped, TrackTable
 from ml_engine.render import render
@@ -152,32 +154,82 @@ def test_errors_of_the_threads_are_raised(tmp_path: Path, source: Path, monkeypa
     assert list((tmp_path / "a").iterdir()) == []
 
 
+def blank() -> npt.NDArray[np.uint8]:
+    return np.zeros((240, 320, 3), np.uint8)
+
+
 def test_a_box_is_drawn_in_its_class_colour_and_paler_in_a_gap() -> None:
-    tracks = walk(90)
-    painter = FramePainter(tracks, np.arange(90) / 30, AnalysisSettings(lines=()), facts(90))
-    colour = np.array(CLASS_COLOURS_BGR["cattle"])
+    painter = FramePainter(walk(90), np.arange(90) / 30, AnalysisSettings(lines=()), facts(90))
+    colour = np.array(CLASS_COLOURS["cattle"].as_bgr())
     for frame, expected in ((50, colour), (52, (colour + 255) // 2)):
-        image = painter.paint(np.zeros((240, 320, 3), np.uint8), frame)
+        image = painter.paint(blank(), frame)
         y1 = round(frame * 190 / 90)
         assert image[y1 + 20, 100].tolist() == expected.tolist()
-        assert image[175, 200].tolist() == list(CLASS_COLOURS_BGR["person"])
+        assert image[175, 200].tolist() == list(CLASS_COLOURS["person"].as_bgr())
 
 
-def test_lines_count_as_the_results_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_looks_the_same_whatever_was_painted_before() -> None:
+    settings = AnalysisSettings(zones=(Zone(name="pen", polygon=((0, 0), (90, 0), (90, 90))),))
+    forwards, backwards = (FramePainter(walk(90), np.arange(90) / 30, settings, facts(90)) for _ in range(2))
+    there = [forwards.paint(blank(), n) for n in range(90)]
+    back = [backwards.paint(blank(), n) for n in reversed(range(90))][::-1]
+    assert np.array_equal(there, back)
+
+
+def test_a_trace_ends_where_its_time_is_over_and_with_its_track() -> None:
+    moves = [(n, 1, "cattle", (n * 4.0, 100.0, n * 4.0 + 20, 140.0), False) for n in range(60)]
+    stays = [(n, 2, "person", (150.0, 180.0, 160.0, 200.0), False) for n in range(70)]
+    times_s = np.arange(70) / 10
+    painter = FramePainter(table(moves + stays), times_s, AnalysisSettings(lines=()), facts(70))
+    way = painter.paint(blank(), 59)[140, :246]
+    drawn = np.flatnonzero((way == CLASS_COLOURS["cattle"].as_bgr()).all(axis=1))
+    # 1.5 s ago the foot point was at 4 * 44 + 10.
+    assert drawn.min() == 186 and drawn.max() >= 245
+    assert not (painter.paint(blank(), 60) == CLASS_COLOURS["cattle"].as_bgr()).all(axis=2)[100:145].any()
+
+
+def labels(monkeypatch: pytest.MonkeyPatch, tracks: TrackTable, frame: int) -> list[str]:
     texts: list[str] = []
-    from ml_engine import drawing
+    original = sv.LabelAnnotator.annotate
+    monkeypatch.setattr(sv.LabelAnnotator, "annotate", lambda self, *args: texts.extend(args[2]) or original(self, *args))
+    FramePainter(tracks, np.arange(90) / 30, AnalysisSettings(), facts(90)).paint(blank(), frame)
+    return texts
 
-    original = drawing._text
-    monkeypatch.setattr(drawing, "_text", lambda text, *a, **k: texts.append(text) or original(text, *a, **k))
+
+def test_labels_name_the_class_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert labels(monkeypatch, walk(90), 5) == ["cattle #1", "person #2"]
+    herd = table([(5, n, "cattle", (n * 9.0, 50.0, n * 9.0 + 8, 60.0), False) for n in range(1, 14)])
+    assert labels(monkeypatch, herd, 5) == [f"#{n}" for n in range(1, 14)]
+
+
+def test_labels_stay_in_the_picture() -> None:
+    tracks = table([(0, 1, "cattle", (300.0, 0.0, 320.0, 240.0), False), (0, 2, "cattle", (-40.0, 230.0, -4.0, 240.0), False)])
+    image = FramePainter(tracks, np.zeros(1), AnalysisSettings(lines=()), facts(1)).paint(blank(), 0)
+    filled = (image == CLASS_COLOURS["cattle"].as_bgr()).all(axis=2)
+    assert filled[:15, 270:].sum() > 300 and filled[210:, :50].sum() > 300
+
+
+def test_lines_and_counts_are_those_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    original = sv.draw_text
+    monkeypatch.setattr(sv, "draw_text", lambda image, text, *a, **k: texts.append(text) or original(image, text, *a, **k))
     settings = AnalysisSettings(
-        lines=(Line(name="gate", start=(0, 120), end=(320, 120)),), zones=(Zone(name="pen", polygon=((0, 0), (90, 0), (90, 90))),)
+        lines=(Line(name="gate", start=(0, 120), end=(320, 120)),), zones=(Zone(name="Süd", polygon=((0, 0), (90, 0), (90, 90))),)
     )
     painter = FramePainter(walk(90), np.arange(90) / 30, settings, facts(90))
-    painter.paint(np.zeros((240, 320, 3), np.uint8), 5)
-    assert {"gate: in 0, out 0", "pen (count)", "cattle 1 (of 1 so far)", "person 1 (of 1 so far)", "bison 0 (of 0 so far)"} <= set(texts)
+    image = painter.paint(blank(), 5)
+    # The arrow points to where `in` is: down.
+    assert image[125, 160].tolist() == list(LINE_COLOUR.as_bgr()) and not image[115, 10].any()
+    assert {"gate: in 0, out 0", "Süd (count)", "cattle 1 (of 1 so far)", "person 1 (of 1 so far)", "bison 0 (of 0 so far)"} <= set(texts)
     texts.clear()
-    painter.paint(np.zeros((240, 320, 3), np.uint8), 89)
+    painter.paint(blank(), 89)
     assert {"gate: in 1, out 0", "cattle 2 (of 2 so far)", "00:03.0"} <= set(texts)
+
+
+def test_names_that_no_font_has_are_survived() -> None:
+    lines = tuple(Line(name=name, start=(0, 50 + n), end=(320, 120)) for n, name in enumerate(("牛", "\U0001f404", "x" * 80)))
+    painter = FramePainter(walk(2), np.arange(2) / 30, AnalysisSettings(lines=lines), facts(2))
+    assert painter.paint(blank(), 1).shape == (240, 320, 3)
 
 
 def test_a_writer_keeps_times_ascending_and_refuses_other_sizes(tmp_path: Path) -> None:
