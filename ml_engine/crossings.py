@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from ml_engine.track_table import foot_points
 
 DEAD_BAND = 0.1
 """An animal is on a side of the line when its foot point is this fraction of its height away from it: boxes tremble."""
+
+_CHUNK_ROWS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,16 @@ def crossings(tracks: TrackTable, times_s: npt.NDArray[np.float64], settings: An
     Returns:
         Passings in order of time, then line, then track.
     """
-    counted = long_enough(tracks, video, settings)
-    order = np.flatnonzero(counted)[np.argsort(tracks.track_id[counted], kind="stable")]
-    track_id, frame, class_index = tracks.track_id[order], tracks.frame[order], tracks.class_index[order]
-    xyxy = tracks.xyxy[order]
-    points, heights = foot_points(xyxy), (xyxy[:, 3] - xyxy[:, 1]).astype(np.float64)
+    lines = lines_of(settings, video)
     found = []
-    for number, line in enumerate(lines_of(settings, video)):
-        for row, direction in _passings(track_id, points, heights, line):
-            crossing = Crossing(int(frame[row]), int(track_id[row]), CLASSES[class_index[row]], line.name, direction)
-            found.append((float(times_s[crossing.frame]), number, crossing.track_id, crossing))
+    for rows in _rows_by_track(tracks.track_id, long_enough(tracks, video, settings)):
+        track_id, frame, xyxy = tracks.track_id[rows], tracks.frame[rows], tracks.xyxy[rows]
+        points, heights = foot_points(xyxy), (xyxy[:, 3] - xyxy[:, 1]).astype(np.float64)
+        for number, line in enumerate(lines):
+            for row, direction in _passings(track_id, points, heights, line):
+                name = CLASSES[tracks.class_index[rows[row]]]
+                crossing = Crossing(int(frame[row]), int(track_id[row]), name, line.name, direction)
+                found.append((float(times_s[crossing.frame]), number, crossing.track_id, crossing))
     return [item[-1] for item in sorted(found, key=lambda item: item[:3])]
 
 
@@ -76,6 +78,16 @@ def line_counts(found: Sequence[Crossing], lines: Sequence[Line], classes: Seque
                 counts[crossing.muster_class][crossing.direction] += 1
         result.append({"name": line.name, "start": list(line.start), "end": list(line.end), "counts": counts})
     return result
+
+
+def _rows_by_track(track_id: npt.NDArray[np.int32], counted: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield the counted rows in order of track, then frame, whole tracks at a time, so that a long recording needs no more memory."""
+    rows_until = np.bincount(track_id).cumsum()
+    group_of = (rows_until // _CHUNK_ROWS).astype(np.int32)
+    group = np.where(counted, group_of[track_id], -1)
+    for number in np.unique(group_of).tolist():
+        rows = np.flatnonzero(group == number)
+        yield rows[np.argsort(track_id[rows], kind="stable")]
 
 
 def _passings(
