@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import MusterError
+from ml_engine.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status. Wrong usage leaves through `SystemExit(2)`, as argparse does.
     """
+    keep_freed_memory()
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING, stream=sys.stderr)
     try:
