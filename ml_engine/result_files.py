@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from core.domain.analysis import CLASSES
 from core.errors import InvalidInput
 from ml_engine.records import TrackTable
 
+_CHUNK_ROWS = 16_384
+_BLOCK_BYTES = 1 << 20
 STATUS_NAMES = ("detected", "skipped", "unreadable")
 _CSV_TYPES = {
     "frame": pa.int32(),
@@ -40,19 +43,23 @@ def tracks_csv(tracks: TrackTable, times_s: npt.NDArray[np.float64]) -> bytes:
         tracks: n boxes.
         times_s: (n,) seconds from the start of the recording, of every box.
     """
-    boxes = np.round(tracks.xyxy.astype(np.float64), 2)
-    ground = [pa.array(column, mask=np.isnan(column)) for column in np.ascontiguousarray(tracks.ground.T)]
+    return _csv(_tracks_table(tracks, times_s, rows) for rows in _chunks(len(tracks)))
+
+
+def _tracks_table(tracks: TrackTable, times_s: npt.NDArray[np.float64], rows: slice) -> pa.Table:
+    boxes = np.round(tracks.xyxy[rows].astype(np.float64), 2)
+    ground = [pa.array(column, mask=np.isnan(column)) for column in np.ascontiguousarray(tracks.ground[rows].T)]
     columns = [
-        tracks.frame,
-        np.round(times_s, 4),
-        tracks.track_id,
-        pa.array(CLASSES).take(pa.array(tracks.class_index)),
-        np.round(tracks.score.astype(np.float64), 4),
+        tracks.frame[rows],
+        np.round(times_s[rows], 4),
+        tracks.track_id[rows],
+        pa.array(CLASSES).take(pa.array(tracks.class_index[rows])),
+        np.round(tracks.score[rows].astype(np.float64), 4),
         *(boxes[:, i] for i in range(4)),
-        tracks.interpolated.astype(np.int8),
+        tracks.interpolated[rows].astype(np.int8),
         *ground,
     ]
-    return _csv(pa.table(dict(zip(_CSV_TYPES, columns, strict=True))))
+    return pa.table(dict(zip(_CSV_TYPES, columns, strict=True)))
 
 
 def read_tracks_csv(data: bytes) -> TrackTable:
@@ -61,43 +68,68 @@ def read_tracks_csv(data: bytes) -> TrackTable:
     Raises:
         InvalidInput: It is not such a file (code `bad_tracks_csv`).
     """
+    rows = max(data.count(b"\n") - 1, 0)
+    table = TrackTable(
+        frame=np.zeros(rows, np.int32),
+        track_id=np.zeros(rows, np.int32),
+        class_index=np.zeros(rows, np.int8),
+        xyxy=np.zeros((rows, 4), np.float32),
+        score=np.zeros(rows, np.float32),
+        interpolated=np.zeros(rows, bool),
+        ground=np.zeros((rows, 2)),
+    )
+    # Some rows at a time, in one thread: a whole table beside the file and the columns would be most of what rendering needs.
+    convert = pa_csv.ConvertOptions(column_types=_CSV_TYPES, include_columns=list(_CSV_TYPES))
+    read = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
+    filled = 0
     try:
-        options = pa_csv.ConvertOptions(column_types=_CSV_TYPES, include_columns=list(_CSV_TYPES))
-        table = pa_csv.read_csv(io.BytesIO(data), convert_options=options)
+        for batch in pa_csv.open_csv(pa.BufferReader(data), read_options=read, convert_options=convert):
+            _fill(table, slice(filled, filled + len(batch)), batch)
+            filled += len(batch)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise InvalidInput(f"This is not a tracks.csv of Muster's: {error}.", code="bad_tracks_csv") from error
-    column = {name: table[name].to_numpy() for name in _CSV_TYPES if name != "class"}
-    names = pa_compute.index_in(table["class"].combine_chunks(), value_set=pa.array(CLASSES))
+    if filled != rows:
+        raise InvalidInput("This tracks.csv ends in the middle of a row or has empty ones.", code="bad_tracks_csv")
+    return table
+
+
+def _fill(table: TrackTable, rows: slice, batch: pa.RecordBatch) -> None:
+    names = pa_compute.index_in(batch["class"], value_set=pa.array(CLASSES))
     if names.null_count:
         raise InvalidInput("This tracks.csv has a class that Muster does not know.", code="bad_tracks_csv")
-    return TrackTable(
-        frame=column["frame"],
-        track_id=column["track_id"],
-        class_index=names.to_numpy(zero_copy_only=False).astype(np.int8),
-        xyxy=np.stack([column[name] for name in ("x1", "y1", "x2", "y2")], axis=1),
-        score=column["score"],
-        interpolated=column["interpolated"].astype(bool),
-        ground=np.stack([column["ground_x"], column["ground_y"]], axis=1),
-    )
+    column = {name: batch[name].to_numpy(zero_copy_only=False) for name in _CSV_TYPES if name != "class"}
+    table.frame[rows] = column["frame"]
+    table.track_id[rows] = column["track_id"]
+    table.class_index[rows] = names.to_numpy(zero_copy_only=False)
+    table.score[rows] = column["score"]
+    table.interpolated[rows] = column["interpolated"]
+    for i, name in enumerate(("x1", "y1", "x2", "y2")):
+        table.xyxy[rows, i] = column[name]
+    for i, name in enumerate(("ground_x", "ground_y")):
+        table.ground[rows, i] = column[name]
 
 
 def tracks_mot(tracks: TrackTable) -> bytes:
     """Write the tracks in MOTChallenge's format: frame from 1, id, left, top, width, height, score, three times -1."""
-    boxes = np.round(tracks.xyxy.astype(np.float64), 2)
-    none = np.full(len(tracks), -1, np.int8)
+    return _csv((_mot_table(tracks, rows) for rows in _chunks(len(tracks))), header=False)
+
+
+def _mot_table(tracks: TrackTable, rows: slice) -> pa.Table:
+    boxes = np.round(tracks.xyxy[rows].astype(np.float64), 2)
+    none = np.full(len(boxes), -1, np.int8)
     columns = {
-        "frame": tracks.frame + 1,
-        "id": tracks.track_id,
+        "frame": tracks.frame[rows] + 1,
+        "id": tracks.track_id[rows],
         "left": boxes[:, 0],
         "top": boxes[:, 1],
         "width": np.round(boxes[:, 2] - boxes[:, 0], 2),
         "height": np.round(boxes[:, 3] - boxes[:, 1], 2),
-        "score": np.round(tracks.score.astype(np.float64), 4),
+        "score": np.round(tracks.score[rows].astype(np.float64), 4),
         "x": none,
         "y": none,
         "z": none,
     }
-    return _csv(pa.table(columns), header=False)
+    return pa.table(columns)
 
 
 def timeline_csv(
@@ -122,7 +154,7 @@ def timeline_csv(
     }
     for name in CLASSES:
         columns[name] = pa.array(visible[name], mask=unreadable) if name in visible else pa.nulls(len(frames), pa.int64())
-    return _csv(pa.table(columns))
+    return _csv([pa.table(columns)])
 
 
 def tracks_geojson(tracks: TrackTable, times_s: npt.NDArray[np.float64], unit: str | None) -> bytes:
@@ -161,11 +193,17 @@ def results_json(results: dict[str, Any]) -> bytes:
     return _json(results)
 
 
-def _csv(table: pa.Table, *, header: bool = True) -> bytes:
+def _chunks(rows: int) -> list[slice]:
+    """Return slices over all rows, at least one: what is written is all that a long recording keeps in memory."""
+    return [slice(start, start + _CHUNK_ROWS) for start in range(0, max(rows, 1), _CHUNK_ROWS)]
+
+
+def _csv(tables: Iterable[pa.Table], *, header: bool = True) -> bytes:
     out = io.BytesIO()
-    if header:
-        out.write((",".join(table.column_names) + "\n").encode())
-    pa_csv.write_csv(table, out, pa_csv.WriteOptions(include_header=False, quoting_style="none"))
+    for number, table in enumerate(tables):
+        if header and not number:
+            out.write((",".join(table.column_names) + "\n").encode())
+        pa_csv.write_csv(table, out, pa_csv.WriteOptions(include_header=False, quoting_style="none"))
     return out.getvalue()
 
 

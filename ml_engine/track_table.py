@@ -16,6 +16,8 @@ LONGEST_GAP_S = 1.5
 HIDDEN_SHARE = 0.6
 """A doubtful box of which this share lies behind a clear one is not visible."""
 
+_CHUNK_ROWS = 2048
+
 
 def build(log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int32]) -> TrackTable:
     """Make the table of tracks.
@@ -74,6 +76,8 @@ def _gaps(
 def select(table: TrackTable, keep: npt.NDArray[np.bool_]) -> TrackTable:
     """Return the rows of `keep` (n,), tracks numbered anew from 1 in the order of their numbers."""
     present = np.unique(table.track_id[keep])
+    if keep.all() and len(present) == present.max(initial=0):
+        return table
     return replace(
         table,
         frame=table.frame[keep],
@@ -101,7 +105,15 @@ def hidden(table: TrackTable, doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np
         doubtful: (n,) bool: interpolated, or seen with a score below the threshold.
     """
     result = np.zeros(len(table), bool)
-    guessed = np.flatnonzero(doubtful)
+    # Some rows at a time: all pairs of a long recording would be most of what assembling needs.
+    for rows in np.array_split(np.flatnonzero(doubtful), 1 + int(doubtful.sum()) // _CHUNK_ROWS):
+        result[rows] = _covered(table, rows, doubtful)
+    return result
+
+
+def _covered(table: TrackTable, guessed: npt.NDArray[np.intp], doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Tell which of the rows `guessed` are half covered by a box that is not doubtful."""
+    result = np.zeros(len(guessed), bool)
     begin = np.searchsorted(table.frame, table.frame[guessed], side="left")
     size = np.searchsorted(table.frame, table.frame[guessed], side="right") - begin
     pair = np.repeat(np.arange(len(guessed)), size)
@@ -112,6 +124,5 @@ def hidden(table: TrackTable, doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np
     width = np.minimum(mine[2], theirs[2]) - np.maximum(mine[0], theirs[0])
     height = np.minimum(mine[3], theirs[3]) - np.maximum(mine[1], theirs[1])
     area = np.maximum((mine[2] - mine[0]) * (mine[3] - mine[1]), 1e-6)
-    covered = np.maximum(width, 0) * np.maximum(height, 0) >= HIDDEN_SHARE * area
-    result[guessed[pair[covered]]] = True
+    result[pair[np.maximum(width, 0) * np.maximum(height, 0) >= HIDDEN_SHARE * area]] = True
     return result
