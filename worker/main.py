@@ -19,12 +19,13 @@ from pydantic import ValidationError
 
 from core.bootstrap import close_ports, make_ports, open_ports
 from core.config import Config
-from core.errors import MusterError
+from core.errors import InvalidInput, MusterError
 from core.logs import configure_logging
 from core.ports import JobQueue, Ports
 from core.services.dispatch import Dispatcher
 from core.services.sweep import Sweeper
 from ml_engine.memory import keep_freed_memory
+from ml_engine.records import Stopped
 from worker.consumer import Consumer
 from worker.detectors import Detectors
 from worker.engine import real_engine
@@ -34,6 +35,7 @@ from worker.scratch import Scratch
 from worker.settle import back_off_s
 from worker.source_cache import SourceCache
 from worker.step import Tools, nothing_happens
+from worker.stop import unless
 from worker.timing import Timer
 
 logger = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ async def serve(config: Config, worker_id: str, *, reached: Callable[[str], None
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    scratch = Scratch(config.data_dir / "cache" / "scratch")
+    scratch = _make_scratch(config)
     executor = ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine")
     tools = _make_tools(config, worker_id, ports, scratch, executor, timer, reached)
     try:
@@ -89,6 +91,14 @@ async def serve(config: Config, worker_id: str, *, reached: Callable[[str], None
         scratch.close()
         await close_ports(ports)
     logger.info("stopped", extra={"action": "worker_stopped"})
+
+
+def _make_scratch(config: Config) -> Scratch:
+    try:
+        return Scratch(config.data_dir / "cache" / "scratch")
+    except OSError as error:
+        sentence = f"The data folder {config.data_dir} cannot be used ({error.strerror}). Set MUSTER_DATA_DIR to another."
+        raise InvalidInput(sentence, code="data_dir_unusable") from error
 
 
 def _make_tools(
@@ -122,8 +132,10 @@ async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -
     tries = 0
     while not stopping.is_set():
         try:
-            await open_ports(ports)
+            await unless(stopping, open_ports(ports))
             return True
+        except Stopped:
+            return False
         except MusterError as error:
             logger.warning("waiting: %s", error.message, extra={"action": "open_failed", "code": error.code})
         await timer.wait(stopping, back_off_s(tries, longest_s=10.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import logging
 import time
@@ -15,7 +16,7 @@ from core.config import Config
 from core.domain.job import Job, JobState
 from core.domain.message import JobMessage
 from core.domain.message import Step as StepName
-from core.errors import FenceLost
+from core.errors import FenceLost, StorageFull
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from worker.detectors import Detectors
@@ -108,6 +109,7 @@ class Step:
 
         Raises:
             Stopped: The step was stopped before or while it ran.
+            StorageFull: The function ran out of disk.
         """
         self.stop.check()
         call = functools.partial(function, *args, **keywords)
@@ -121,6 +123,11 @@ class Step:
             # What a stopped step has made must not be used: the lease may be somebody else's by now.
             self.stop.check()
             return running.result()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                sentence = "The worker's disk is full. Make room; the step is tried again by itself."
+                raise StorageFull(sentence) from error
+            raise
         finally:
             stopped.cancel()
             running.add_done_callback(_forget)

@@ -44,14 +44,23 @@ class StopFlag:
         Raises:
             Stopped: The flag was set before the work was done; the work was cancelled.
         """
-        task = asyncio.ensure_future(work)
-        stopped = asyncio.ensure_future(self.event.wait())
-        try:
-            await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise Stopped
-        finally:
-            for future in (task, stopped):
-                future.cancel()
-            await asyncio.gather(task, stopped, return_exceptions=True)
+        return await unless(self.event, work)
+
+
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """Await work that can be given up at any point.
+
+    Raises:
+        Stopped: The event was set before the work was done; the work was cancelled.
+    """
+    task = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Stopped
+    finally:
+        for future in (task, waiting):
+            future.cancel()
+        await asyncio.gather(task, waiting, return_exceptions=True)

@@ -42,7 +42,7 @@ def main() -> int:
     except MusterError as error:
         print(error.message, file=sys.stderr)
         return 1
-    print(f"{resent} jobs got their message again")
+    print(f"Jobs whose message was sent again: {resent}")
     return 0
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,7 +26,7 @@ from core.domain.message import JobMessage
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from infra.azurite_server import AzuriteServer
-from infra.processes import Child
+from infra.processes import Child, free_ports
 from tests.conftest import REPOSITORY
 from tests.video_samples import write_video
 
@@ -299,3 +300,50 @@ async def test_after_work_a_message_is_noticed_within_200_ms(farm: Farm) -> None
             await asyncio.sleep(0.02)
         delays_ms.append((datetime.fromisoformat(found[-1]["at"]) - sent).total_seconds() * 1000)
     assert max(delays_ms) < 200, delays_ms
+
+
+async def test_the_sweep_command_sends_a_lost_message_again(farm: Farm, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "short.mp4", frames=24)
+    job = await farm.submit(video)
+    lease = await farm.ports.queue.receive(visibility=timedelta(seconds=60))
+    assert lease is not None
+    await farm.ports.queue.complete(lease)
+    await farm.ports.jobs.touch(job.id, attempt=1, at=utc_now() - timedelta(seconds=3 * VISIBILITY_S + 1))
+    for expected in (1, 0):
+        argv = [sys.executable, "-m", "worker.sweep"]
+        done = await asyncio.to_thread(
+            subprocess.run, argv, cwd=REPOSITORY, env={**os.environ, **farm.env}, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stdout) == (0, f"Jobs whose message was sent again: {expected}\n"), done.stderr
+    lease = await farm.ports.queue.receive(visibility=timedelta(seconds=60))
+    assert lease is not None
+    assert JobMessage.from_bytes(lease.body) == JobMessage(job_id=job.id, attempt=1, step="plan")
+
+
+async def test_a_worker_waits_for_storage_that_is_away_and_can_be_stopped_meanwhile(farm: Farm) -> None:
+    (port,) = free_ports(1)
+    away = farm.env["AZURE_STORAGE_CONNECTION_STRING"]
+    for part in away.split(";"):
+        if "Endpoint=http" in part:
+            away = away.replace(part, part.split("127.0.0.1:")[0] + f"127.0.0.1:{port}/devstoreaccount1")
+    worker = farm.start(AZURE_STORAGE_CONNECTION_STRING=away)
+    await farm.wait_line("open_failed")
+    assert worker.alive and worker.process is not None
+    began = time.monotonic()
+    worker.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(worker.process.wait, 20)
+    assert worker.process.returncode == 0
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("env", "status", "said"),
+    [({"MUSTER_VISIBILITY_S": "0"}, 2, "visibility_s"), ({"MUSTER_DATA_DIR": "/dev/null/data"}, 1, "Set MUSTER_DATA_DIR to another")],
+)
+async def test_a_configuration_that_cannot_work_is_said(farm: Farm, env: dict[str, str], status: int, said: str) -> None:
+    worker = farm.start(**env)
+    assert worker.process is not None
+    await asyncio.to_thread(worker.process.wait, 60)
+    assert worker.process.returncode == status
+    assert said in worker.log_path.read_text()
+    assert "Traceback" not in worker.log_path.read_text()

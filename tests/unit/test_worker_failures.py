@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ async def test_a_transient_error_is_tried_again_after_a_while(stand: WorkerStand
         (RuntimeError("secret detail"), "internal_error"),
         (MemoryError(), "out_of_memory"),
         (StorageFull("The disk is full."), "storage_full"),
+        (OSError(errno.ENOSPC, "No space left on device"), "storage_full"),
     ],
 )
 async def test_after_max_failures_the_message_is_poison_and_the_job_failed(stand: WorkerStand, error: Exception, code: str) -> None:
