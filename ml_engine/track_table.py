@@ -32,7 +32,7 @@ def build(log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[n
         scores; a box's score is that for its track's class. Boxes are rounded to 0.01 px, scores to 0.0001, as files give them.
     """
     rows = np.flatnonzero(ids)
-    frame_row = np.repeat(np.arange(len(log.frames)), np.diff(log.offsets))[rows]
+    frame_row = np.repeat(np.arange(len(log.frames), dtype=np.int32), np.diff(log.offsets))[rows]
     order = np.lexsort((frame_row, ids[rows]))
     rows, frame_row = rows[order], frame_row[order]
     track_id = ids[rows]
@@ -40,22 +40,31 @@ def build(log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[n
     votes = np.stack([np.bincount(track_id, scores[rows, c], tracks + 1) for c in range(len(CLASSES))], axis=1)
     class_of = votes.argmax(axis=1).astype(np.int8)
     xyxy = log.xyxy[rows]
-    score = scores[rows, class_of[track_id]].astype(np.float64)
+    score = scores[rows, class_of[track_id]]
 
     gap_id, gap_frame_row, gap_xyxy = _gaps(track_id, frame_row, xyxy, log.times_s)
     all_id = np.concatenate([track_id, gap_id])
     all_frame_row = np.concatenate([frame_row, gap_frame_row])
+    interpolated = np.arange(len(all_id)) >= len(rows)
     order = np.lexsort((all_id, all_frame_row))
     all_id = all_id[order]
     return TrackTable(
         frame=log.frames[all_frame_row[order]],
         track_id=all_id,
         class_index=class_of[all_id],
-        xyxy=np.round(np.concatenate([xyxy, gap_xyxy])[order].astype(np.float64), 2).astype(np.float32),
-        score=np.round(np.concatenate([score, np.zeros(len(gap_id))])[order], 4).astype(np.float32),
-        interpolated=np.concatenate([np.zeros(len(rows), bool), np.ones(len(gap_id), bool)])[order],
-        ground=np.full((len(order), 2), np.nan),
+        xyxy=_rounded(np.concatenate([xyxy, gap_xyxy])[order], 2),
+        score=_rounded(np.concatenate([score, np.zeros(len(gap_id), np.float32)])[order], 4),
+        interpolated=interpolated[order],
+        ground=np.broadcast_to(np.nan, (len(order), 2)),
     )
+
+
+def _rounded(values: npt.NDArray[np.float32], decimals: int) -> npt.NDArray[np.float32]:
+    """Round in 64 bits, some rows at a time and in place."""
+    for start in range(0, len(values), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        values[rows] = np.round(values[rows].astype(np.float64), decimals)
+    return values
 
 
 def _gaps(

@@ -93,9 +93,6 @@ def _follow(
     boxes: Boxes, options: TrackerOptions, rows: npt.NDArray[np.intp], starts: list[int], middles: list[int]
 ) -> npt.NDArray[np.int64]:
     """Run through the frames; return the tracklet number from 1 of each of `rows`, 0 where a low box fits no track."""
-    xyxy = np.asarray(boxes.xyxy, np.float64)[rows]
-    cxcywh = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1e-3)], axis=1)
-    score = np.asarray(boxes.score, np.float64)[rows]
     owner = np.zeros(len(rows), np.int64)
     moves = np.isfinite(boxes.motion).all(axis=(1, 2)) if boxes.motion is not None else np.zeros(len(boxes.times_s), bool)
     alive = _Alive()
@@ -110,13 +107,16 @@ def _follow(
         start, middle, end = starts[i], middles[i], starts[i + 1]
         kalman.predict(alive.state, max(time_s - now_s, 0.0) * kalman.STEPS_PER_S)
         now_s = time_s
-        tracks, found = _associate(alive.state, xyxy[start:end], score[start:end], middle - start, options)
-        kalman.update(alive.state, tracks, cxcywh[start:end][found])
+        # In 64 bits a frame at a time: all boxes of a long recording would be most of what tracking needs.
+        xyxy, score = (column[rows[start:end]].astype(np.float64) for column in (boxes.xyxy, boxes.score))
+        cxcywh = _cxcywh(xyxy)
+        tracks, found = _associate(alive.state, xyxy, score, middle - start, options)
+        kalman.update(alive.state, tracks, cxcywh[found])
         alive.seen(tracks, clock_s)
         owner[start:end][found] = alive.number[tracks]
         alive.drop_lost(clock_s, options.lost_s)
-        fresh = start + np.flatnonzero(owner[start:middle] == 0)
-        owner[fresh] = alive.add(cxcywh[fresh], clock_s)
+        fresh = np.flatnonzero(owner[start:middle] == 0)
+        owner[start + fresh] = alive.add(cxcywh[fresh], clock_s)
     return owner
 
 
@@ -188,6 +188,10 @@ def _assign(overlap: Array, gain: Array, least: float) -> tuple[npt.NDArray[np.i
     rows, columns = linear_sum_assignment(gain * allowed, maximize=True)
     kept = allowed[rows, columns]
     return rows[kept], columns[kept]
+
+
+def _cxcywh(xyxy: Array) -> Array:
+    return np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1e-3)], axis=1)
 
 
 def _xyxy(cxcywh: Array) -> Array:
