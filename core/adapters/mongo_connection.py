@@ -17,7 +17,7 @@ from core.errors import Unavailable
 
 Document = dict[str, Any]
 # A single server acknowledges by default what a crash may still lose: with the journal an accepted job outlives it.
-_DEFAULTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3000, "connectTimeoutMS": 3000, "socketTimeoutMS": 60_000, "journal": True}
+_DEFAULTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 60_000, "journal": True}
 # A fence read from a secondary would be an old one.
 _FIXED: dict[str, Any] = {"readPreference": "primary"}
 _RESERVED = re.compile(r"[%.$\x00]")
