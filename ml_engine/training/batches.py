@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -49,13 +51,18 @@ def _render(job: tuple[int, int]) -> Example:
 def rendered_examples(first_seed: int, size: int) -> Iterator[Example]:
     """Yield the scenes of consecutive seeds without end, rendered ahead in one other process."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1, initializer=_start_renderer) as pool:
-        waiting, seed = [], first_seed
+    executor = ProcessPoolExecutor(1, mp_context=context, initializer=_start_renderer)
+    waiting: deque[Future[Example]] = deque()
+    try:
+        seed = first_seed
         while True:
             while len(waiting) < 24:
-                waiting.append(pool.apply_async(_render, ((seed, size),)))
+                waiting.append(executor.submit(_render, (seed, size)))
                 seed += 1
-            yield waiting.pop(0).get()
+            yield waiting.popleft().result()
+    finally:
+        # A pool's terminate() can wait for itself when it is called while results are still on their way.
+        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def flip(example: Example, rng: np.random.Generator, upside: bool) -> Example:
