@@ -37,6 +37,7 @@ from worker.source_cache import SourceCache
 from worker.step import Tools, nothing_happens
 from worker.stop import unless
 from worker.timing import Timer
+from worker.watchdog import watch
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,12 @@ async def serve(config: Config, worker_id: str, *, reached: Callable[[str], None
             logger.info("ready", extra={"action": "worker_ready", "serves": list(queues), "device": device})
             if stopping.is_set():
                 consumer.stop()
-            await asyncio.gather(consumer.run(), presence.run(stopping), _sweep_regularly(tools, stopping))
+            await asyncio.gather(
+                consumer.run(),
+                presence.run(stopping),
+                _sweep_regularly(tools, stopping),
+                watch(stopping, timer, visibility_s=config.visibility_s),
+            )
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         scratch.close()

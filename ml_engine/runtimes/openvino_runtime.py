@@ -45,7 +45,10 @@ class RequestPool:
         self._outputs = outputs
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(size):
-            self._free.put(compiled.create_infer_request())
+            request = compiled.create_infer_request()
+            # OpenVINO's Python layer builds tables at its first inference, and two first ones at once block each other for good.
+            request.infer({port: np.zeros(tuple(port.shape), port.get_element_type().to_dtype()) for port in compiled.inputs})
+            self._free.put(request)
 
     def run(self, inputs: dict[Any, npt.NDArray[np.generic]]) -> Outputs:
         """Run the network; waits for a free request. Returns copies of the outputs.
