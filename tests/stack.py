@@ -46,10 +46,11 @@ class Stack:
         self.api.start()
         self.api.wait_ready(lambda: accepts_connections(self.port) and self.client.get("/health/ready").status_code == 200, timeout_s=60)
 
-    def start_worker(self, **settings: str) -> Child:
-        """Start one more worker; the settings are environment variables of its own. Each worker has its own cache."""
+    def start_worker(self, *, die_at: str | None = None, **settings: str) -> Child:
+        """Start one more worker; the settings are environment variables of its own; see `tests.dying_worker` for `die_at`."""
         name = f"worker{len(self.workers)}"
-        worker = Child(name, [sys.executable, "-m", "worker.main"], run_dir=self.base, env={**self.env, **settings}, cwd=REPOSITORY)
+        module = ["tests.dying_worker", die_at] if die_at else ["worker.main"]
+        worker = Child(name, [sys.executable, "-m", *module], run_dir=self.base, env={**self.env, **settings}, cwd=REPOSITORY)
         worker.start()
         self.workers.append(worker)
         return worker

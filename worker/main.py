@@ -42,7 +42,6 @@ from worker.watchdog import watch
 logger = logging.getLogger(__name__)
 
 ENGINE_THREADS = 8
-DIE_AT_VARIABLE = "MUSTER_TEST_DIE_AT"
 
 
 def queues_of(ports: Ports, serves: str) -> dict[str, JobQueue]:
@@ -160,18 +159,6 @@ async def _sweep_regularly(tools: Tools, stopping: asyncio.Event) -> None:
             logger.warning("not swept: %s", error.message, extra={"action": "sweep_failed", "code": error.code})
 
 
-def die_at(point: str | None) -> Callable[[str], None]:
-    """Return a hook that kills this process, as `kill -9` would, at a named point of a step: for tests of what survives that."""
-    if not point:
-        return nothing_happens
-
-    def reached(here: str) -> None:
-        if here == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return reached
-
-
 def read_config(serves: str | None) -> Config | None:
     """Return the configuration, or None after saying on standard error what is wrong with it."""
     try:
@@ -183,8 +170,8 @@ def read_config(serves: str | None) -> Config | None:
     return config.model_copy(update={"serves": serves}) if serves else config
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a worker; return the exit status."""
+def main(argv: Sequence[str] | None = None, *, reached: Callable[[str], None] = nothing_happens) -> int:
+    """Run a worker; return the exit status. `reached`: see `Tools`."""
     parser = argparse.ArgumentParser(prog="python -m worker.main", description="Takes steps of jobs from the queues and does them.")
     parser.add_argument("--serves", choices=("all", "detect", "cpu"), help="which queues to serve (default: MUSTER_SERVES, or all)")
     config = read_config(parser.parse_args(argv).serves)
@@ -194,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     worker_id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
     configure_logging(config.log_level, worker=worker_id)
     try:
-        asyncio.run(serve(config, worker_id, reached=die_at(os.environ.get(DIE_AT_VARIABLE))))
+        asyncio.run(serve(config, worker_id, reached=reached))
     except MusterError as error:
         logger.error(error.message, extra={"action": "worker_not_started", "code": error.code})
         return 1

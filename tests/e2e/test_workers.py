@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -40,8 +39,8 @@ def undisturbed(make_stack) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_two_workers_share_the_segments(make_stack, undisturbed: dict[str, bytes]) -> None:
     stack = make_stack(**SHORT_SEGMENTS)
-    for number in range(2):
-        stack.start_worker(MUSTER_DATA_DIR=stack.env["MUSTER_DATA_DIR"], MUSTER_WORKER_NUMBER=str(number))
+    for _ in range(2):
+        stack.start_worker()
     job_id = stack.submit(SAMPLE)
     assert stack.wait(job_id)["state"] == "completed", stack.logs()
     detected = stack.actions("segment_detected")
@@ -69,9 +68,9 @@ def test_a_worker_killed_mid_segment_costs_one_segment(make_stack, undisturbed: 
 
 
 @pytest.mark.slow
-def test_a_worker_killed_between_its_last_log_and_its_message(make_stack, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_worker_killed_between_its_last_log_and_its_message(make_stack, undisturbed: dict[str, bytes]) -> None:
     stack = make_stack(**SHORT_SEGMENTS)
-    doomed = stack.start_worker(MUSTER_TEST_DIE_AT="last_log_written")
+    doomed = stack.start_worker(die_at="last_log_written")
     job_id = stack.submit(SAMPLE)
     deadline = time.monotonic() + 120
     while doomed.alive:

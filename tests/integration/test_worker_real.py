@@ -82,9 +82,9 @@ class Farm:
         self.ports: Ports = make_ports(config)
         self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
 
-    def start(self, *arguments: str, **env: str) -> Child:
+    def start(self, *arguments: str, module: str = "worker.main", **env: str) -> Child:
         """Start one more worker."""
-        argv = [sys.executable, "-m", "worker.main", *arguments]
+        argv = [sys.executable, "-m", module, *arguments]
         child = Child(f"worker{len(self.workers)}", argv, run_dir=self.base, env={**os.environ, **self.env, **env}, cwd=REPOSITORY)
         child.start()
         self.workers.append(child)
@@ -231,7 +231,7 @@ async def test_a_worker_killed_mid_segment_costs_one_segment(farm: Farm, herd: P
 
 @pytest.mark.slow
 async def test_a_worker_killed_between_its_last_log_and_its_message(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
-    doomed = farm.start(MUSTER_TEST_DIE_AT="last_log_written")
+    doomed = farm.start("last_log_written", module="tests.dying_worker")
     job = await farm.submit(herd)
     while doomed.alive:  # noqa: ASYNC110  another process is waited for
         await asyncio.sleep(0.05)
