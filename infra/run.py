@@ -87,7 +87,7 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
         console.print(f"The job ended as {job['state']}: {error.get('message', 'no reason given')}", style="red", markup=False)
         return
     console.print(_table(job["counts"]))
-    base = f"{client.base_url}api/v1/jobs/{job['id']}"
+    base = str(client.base_url).rstrip("/") + f"/api/v1/jobs/{job['id']}"
     console.print(f"Annotated video: {base}/artifacts/annotated.mp4\nAll results:     {base}/artifacts", highlight=False)
 
 
