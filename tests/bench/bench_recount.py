@@ -45,7 +45,7 @@ def _figure(stack: Stack, job_id: str, render: bool, times: int) -> Figure:
         attempt = stack.job(job_id)["attempt"] + 1
         start = time.perf_counter()
         settings = {"thresholds": {"bison": 0.4 + 0.01 * number}, "render": render}
-        stack.client.post(f"/api/v1/jobs/{job_id}/recount", json={"settings": settings}).raise_for_status()
+        stack.client.post(f"/api/v1/jobs/{job_id}/recount", json=settings).raise_for_status()
         job = stack.wait(job_id, until=lambda job, attempt=attempt: job["attempt"] == attempt and job["state"] in ("completed", "failed"))
         took.append(time.perf_counter() - start)
         if job["state"] != "completed":

@@ -175,13 +175,13 @@ def test_what_a_person_may_ask_wrongly_of_a_job(make_stack, tmp_path: Path) -> N
 
     client = stack.client
     assert refused(client.get("/api/v1/jobs/0123456789abcdef")) == (404, "job_not_found")
-    assert refused(client.get(f"{base}/artifacts/..%2f..%2fplan")) == (404, "not_found")
-    assert refused(client.get(f"{base}/artifacts/passwd"))[0] == 404
-    assert refused(client.post(f"{base}/recount", json={"settings": {"thresholds": {"bison": 0.01}}})) == (422, "invalid_settings")
-    assert refused(client.post(f"{base}/recount", json={"settings": {"colour": 1}})) == (422, "invalid_settings")
-    assert refused(client.post(f"{base}/recount", json={"settings": {"detect_fps": 1}})) == (422, "recount_changes_detection")
+    assert refused(client.get(f"{base}/artifacts/..%2f..%2fplan")) == (404, "unknown_artifact")
+    assert refused(client.get(f"{base}/artifacts/passwd")) == (404, "unknown_artifact")
+    assert refused(client.post(f"{base}/recount", json={"thresholds": {"bison": 0.01}})) == (422, "invalid_settings")
+    assert refused(client.post(f"{base}/recount", json={"colour": 1})) == (422, "invalid_settings")
+    assert refused(client.post(f"{base}/recount", json={"detect_fps": 1})) == (422, "recount_changes_detection")
     line = {"name": "far", "start": [0, 5000], "end": [9, 5000]}
-    assert refused(client.post(f"{base}/recount", json={"settings": {"lines": [line]}})) == (422, "line_outside_frame")
+    assert refused(client.post(f"{base}/recount", json={"lines": [line]})) == (422, "line_outside_frame")
     assert refused(client.post(f"{base}/cancel"))[0] == 409
     assert stack.job(job_id)["attempt"] == 1
 
