@@ -116,6 +116,9 @@ def check(frames: list[list[Label]]) -> None:
         crosses = ends[0] * ends[1] < 0
         if crosses and (abs(ends[1]) < CLEAR_PX or abs(ends[0]) < NEAR_PX):
             raise InvalidInput(f"{species} {identity} crosses the line but ends {ends[1]:.0f} px from it.", code="sample_unclear")
+        below = [r >= line for r in rows]
+        if sum(a != b for a, b in zip(below, below[1:], strict=False)) > 1:
+            raise InvalidInput(f"{species} {identity} crosses the line more than once.", code="sample_unclear")
         if not crosses and min(abs(r - line) for r in rows) < NEAR_PX:
             raise InvalidInput(f"{species} {identity} comes too near to the line.", code="sample_unclear")
         seen = [any(x.identity == identity and x.inside >= 0.5 for x in labels) for labels in frames]

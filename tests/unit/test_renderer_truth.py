@@ -53,6 +53,7 @@ def test_downwards_is_in_and_upwards_is_out() -> None:
     [
         ([[label(0, 200 + 4 * i)] for i in range(20)], "crosses"),
         ([[label(0, 265)] for _ in range(20)], "near"),
+        ([[label(0, y)] for y in (200, 260, 272, 268, 274, 350)], "more than once"),
         ([[label(0, 100)] if i < 5 or i > 12 else [] for i in range(3)] + [[], [label(0, 100)]], "back"),
         ([[label(0, 100, visible=0.3)] for _ in range(20)], "hidden"),
     ],
