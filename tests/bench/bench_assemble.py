@@ -18,7 +18,7 @@ PAIRS = 7
 DETECTOR = {"thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5}}
 
 
-def run() -> list[Figure]:
+def measure() -> list[Figure]:
     """Return frames a second of both, interleaved, and their ratio."""
     log = walking_herd(ANIMALS, FRAMES, missed=0.0)
     inputs = _detections(log)
@@ -51,4 +51,4 @@ def _detections(log: DetectionLog) -> list[sv.Detections]:
 
 
 if __name__ == "__main__":
-    print(markdown_table(run()))
+    print(markdown_table(measure()))
