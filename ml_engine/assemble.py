@@ -11,6 +11,7 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
 from core.domain.job import VideoFacts
 from ml_engine import ground_plane, result_files, track_table, tracking
+from ml_engine.animals import Animal, animals, animals_csv
 from ml_engine.counting import count, counted_classes
 from ml_engine.crossings import crossings, line_counts, lines_of
 from ml_engine.presence import Presence, long_enough
@@ -28,16 +29,18 @@ class Assembled:
     """What came out.
 
     Attributes:
-        files: Name to bytes: `results.json`, `tracks.csv`, `tracks.mot.txt`, `tracks.geojson`, `timeline.csv`.
+        files: Name to bytes: `results.json`, `tracks.csv`, `tracks.mot.txt`, `tracks.geojson`, `timeline.csv`, `animals.csv`.
         results: What `results.json` holds.
         counts: `results["counts"]`.
         tracks: The tracks, exactly as `tracks.csv` gives them back.
+        animals: Everyone counted, exactly as `animals.csv` gives them back.
     """
 
     files: dict[str, bytes]
     results: dict[str, Any]
     counts: dict[str, dict[str, Any]]
     tracks: TrackTable
+    animals: list[Animal]
 
 
 def assemble(log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts, detector: dict[str, Any]) -> Assembled:
@@ -90,14 +93,16 @@ def assemble(log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts
     }
     box_times_s = log.times_s[tracks.frame - presence.first_frame]
     per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
+    everyone = animals(tracks, counted, box_times_s, video, {})
     files = {
         "results.json": result_files.results_json(results),
         "tracks.csv": result_files.tracks_csv(tracks, box_times_s),
         "tracks.mot.txt": result_files.tracks_mot(tracks),
         "tracks.geojson": result_files.tracks_geojson(tracks, box_times_s, settings.calibration.unit if settings.calibration else None),
         "timeline.csv": result_files.timeline_csv(log.frames, log.times_s, log.status, per_frame),
+        "animals.csv": animals_csv(everyone),
     }
-    return Assembled(files, results, counts, tracks)
+    return Assembled(files, results, counts, tracks, everyone)
 
 
 def thresholds_of(settings: AnalysisSettings, detector: dict[str, Any]) -> dict[str, float]:

@@ -8,6 +8,8 @@ ARTIFACTS: dict[str, str] = {
     "tracks.mot.txt": "text/plain; charset=utf-8",
     "tracks.geojson": "application/geo+json",
     "timeline.csv": "text/csv; charset=utf-8",
+    "animals.csv": "text/csv; charset=utf-8",
+    "contact_sheet.jpg": "image/jpeg",
     "annotated.mp4": "video/mp4",
     "preview.jpg": "image/jpeg",
     "run.json": "application/json",

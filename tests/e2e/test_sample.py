@@ -12,7 +12,10 @@ import pytest
 
 from tests.stack import SAMPLE, TRUTH
 
-ARTIFACTS = {"results.json", "tracks.csv", "tracks.mot.txt", "tracks.geojson", "timeline.csv", "annotated.mp4", "preview.jpg", "run.json"}
+ARTIFACTS = {
+    *("results.json", "tracks.csv", "tracks.mot.txt", "tracks.geojson", "timeline.csv", "animals.csv"),
+    *("contact_sheet.jpg", "annotated.mp4", "preview.jpg", "run.json"),
+}
 
 
 @pytest.mark.slow

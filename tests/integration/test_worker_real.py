@@ -188,7 +188,9 @@ def assert_same(files: dict[str, bytes], expected: dict[str, bytes]) -> None:
 @pytest.mark.slow
 async def test_one_worker_makes_every_file(undisturbed: dict[str, bytes]) -> None:
     assert sorted(undisturbed) == [
+        "animals.csv",
         "annotated.mp4",
+        "contact_sheet.jpg",
         "preview.jpg",
         "results.json",
         "timeline.csv",

@@ -51,7 +51,7 @@ def a_cow_walks_down_past_a_person(frames: int = 30) -> DetectionLog:
 
 def test_a_small_scene() -> None:
     made = run(a_cow_walks_down_past_a_person())
-    assert set(made.files) == {"results.json", "tracks.csv", "tracks.mot.txt", "tracks.geojson", "timeline.csv"}
+    assert set(made.files) == {"results.json", "tracks.csv", "tracks.mot.txt", "tracks.geojson", "timeline.csv", "animals.csv"}
     assert made.counts == made.results["counts"]
     cattle, person = made.counts["cattle"], made.counts["person"]
     assert {key: cattle[key] for key in ("unique", "low", "high", "peak", "mean", "detections", "avg_confidence")} == {

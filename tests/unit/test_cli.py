@@ -100,6 +100,7 @@ def test_a_count(engine: Calls, video: Path, capsys: pytest.CaptureFixture[str])
         "tracks.mot.txt",
         "tracks.geojson",
         "timeline.csv",
+        "animals.csv",
         "run.json",
     }
     assert json.loads((out_dir / "results.json").read_text())["counts"]["cattle"]["unique"] == 1
