@@ -4,7 +4,8 @@
     ├── PermanentError          the same input fails again: 4xx, or the job ends `failed`
     │   ├── InvalidInput        what was asked for makes no sense (422)
     │   │   ├── InvalidSettings     settings of an analysis (422)
-    │   │   └── InvalidCalibration  correspondences that fix no homography (422)
+    │   │   ├── InvalidCalibration  correspondences that fix no homography (422)
+    │   │   └── InvalidTelemetry    a drone's telemetry file that tells nothing (422)
     │   ├── MalformedRequest    the request itself cannot be read (400)
     │   ├── TooLarge            more bytes than allowed (413)
     │   ├── UnsupportedMedia    not a video that Muster reads (415; in a worker: the job fails)
@@ -67,6 +68,12 @@ class InvalidCalibration(InvalidInput):
     """Correspondences that do not determine a homography."""
 
     default_code = "invalid_calibration"
+
+
+class InvalidTelemetry(InvalidInput):
+    """A telemetry file that cannot be read, or that tells nothing."""
+
+    default_code = "invalid_telemetry"
 
 
 class MalformedRequest(PermanentError):

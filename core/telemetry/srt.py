@@ -1,0 +1,210 @@
+"""From a file of subtitles to telemetry: what cannot be is left out and told, what tells nothing is refused."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import InvalidTelemetry
+from core.telemetry.cue import Cue
+from core.telemetry.record import COLUMNS, Remark, Telemetry, wrapped
+
+Array = npt.NDArray[np.float64]
+
+LIMIT_BYTES = 64 * 2**20
+"""An hour at 60 frames a second with 300 bytes each."""
+LIMIT_CUES = 500_000
+FARTHEST_DEG = 0.5
+"""No drone flies farther than this from the middle of its own flight: such a position is a fault of the receiver."""
+RANGES = {
+    "latitude": (-90.0, 90.0),
+    "longitude": (-180.0, 180.0),
+    "height_m": (-1000.0, 6000.0),
+    "altitude_m": (-1000.0, 10_000.0),
+    "yaw_deg": (-360.0, 360.0),
+    "pitch_deg": (-180.0, 180.0),
+    "roll_deg": (-360.0, 360.0),
+    "focal_length_mm": (1.0, 2000.0),
+    "zoom": (0.5, 500.0),
+    "f_number": (0.5, 64.0),
+}
+_TIMING = re.compile(r"(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s*-->\s*\d{1,3}:\d{1,2}:\d{1,2}[,.]\d{1,3}")
+
+
+def parse_srt(data: bytes) -> Telemetry:
+    """Read DJI's telemetry from a subtitle file.
+
+    Broken cues are left out and told in `warnings`; so are values out of range and positions without a fix.
+
+    Args:
+        data: The file's bytes: UTF-8 with or without a byte-order mark, or UTF-16 with one.
+
+    Returns:
+        At least one record.
+
+    Raises:
+        InvalidTelemetry: Codes `telemetry_too_large`, `telemetry_empty`, `telemetry_not_srt` (no cue at all), `telemetry_not_dji` (none
+            of the cues holds anything that a drone writes).
+    """
+    if len(data) > LIMIT_BYTES:
+        raise InvalidTelemetry(f"A telemetry file has at most {LIMIT_BYTES} bytes.", code="telemetry_too_large", limit_bytes=LIMIT_BYTES)
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip("\0 \n\t\ufeff"):
+        raise InvalidTelemetry("The telemetry file is empty; copy it from the drone's card again.", code="telemetry_empty")
+    timings = list(_TIMING.finditer(text))
+    if not timings:
+        raise InvalidTelemetry(
+            "This is no subtitle file: it has no line like 00:00:00,000 --> 00:00:00,033; give the .SRT that lies beside the video.",
+            code="telemetry_not_srt",
+        )
+    ends = [match.start() for match in timings[1:]] + [len(text)]
+    return from_cues((_seconds(match), text[match.end() : end]) for match, end in zip(timings, ends, strict=True))
+
+
+def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
+    """Read DJI's telemetry from cues, such as those of a subtitle track within a video.
+
+    Args:
+        cues: When each begins, seconds from the start of the clip, and its text.
+
+    Raises:
+        InvalidTelemetry: As `parse_srt`.
+    """
+    times, rows, styles, homes, skipped = [], [], Counter[str](), [], 0
+    for start_s, text in cues:
+        row = Cue(text)
+        if not row.values and not row.pair:
+            skipped += 1
+            continue
+        times.append(start_s)
+        rows.append(row)
+        styles[row.style] += 1
+        homes.append(row.home)
+        if len(times) > LIMIT_CUES:
+            raise InvalidTelemetry(f"A telemetry file has at most {LIMIT_CUES} cues.", code="telemetry_too_large", limit_cues=LIMIT_CUES)
+    if not times:
+        raise InvalidTelemetry(
+            "These subtitles hold no drone telemetry: neither position nor height nor camera values; give the .SRT that the drone wrote.",
+            code="telemetry_not_dji",
+        )
+    remarks = (
+        [Remark("telemetry_cues_skipped", f"{skipped} cues of the telemetry hold nothing readable and were left out.")] if skipped else []
+    )
+    style = styles.most_common(1)[0][0]
+    columns = {name: np.array([row.values.get(name, np.nan) for row in rows]) for name in COLUMNS}
+    home = _place_pairs(columns, rows, homes, style, remarks)
+    _take_home_altitude(columns, homes, remarks)
+    columns = _within_ranges(columns, remarks)
+    time_s, order = _ascending(np.array(times), remarks)
+    columns = {name: values[order] for name, values in columns.items()}
+    _remark_absences(columns, style, remarks)
+    step = 10.0 ** -max((row.decimals for row in rows), default=0)
+    return Telemetry(time_s=time_s, **columns, dialect=style, coordinate_step_deg=step, home=home, warnings=tuple(remarks))
+
+
+LATITUDE_FIRST = {"avata", "matrice"}
+"""Dialects of bare pairs that name the latitude first; all others begin with the longitude."""
+
+
+def _place_pairs(
+    columns: dict[str, Array],
+    rows: Sequence[Cue],
+    homes: Sequence[tuple[float, float, float] | None],
+    style: str,
+    remarks: list[Remark],
+) -> tuple[float, float] | None:
+    """Fill in latitude and longitude where the file has bare pairs; return the place of take-off as (longitude, latitude)."""
+    pairs = np.array([row.pair or (np.nan, np.nan) for row in rows])
+    known = np.isfinite(pairs[:, 0])
+    given = np.array([(home[0], home[1]) if home else (np.nan, np.nan) for home in homes])
+    home = given[np.isfinite(given[:, 0])]
+    if not known.any():
+        return None
+    latitude_first = style in LATITUDE_FIRST
+    everything = np.concatenate([pairs[known], home])
+    # A single wild value must not turn the whole flight round: most of them decide.
+    too_large = (np.abs(everything) > 90).mean(axis=0) > 0.5
+    if too_large[0] != too_large[1]:
+        latitude_first = bool(too_large[1])
+    first, second = ("latitude", "longitude") if latitude_first else ("longitude", "latitude")
+    columns[first][known], columns[second][known] = pairs[known].T
+    if not latitude_first:
+        remarks.append(
+            Remark("telemetry_longitude_first", "This drone writes longitude before latitude; the coordinates were read in that order.")
+        )
+    elif style not in LATITUDE_FIRST:
+        remarks.append(Remark("telemetry_latitude_first", "The coordinates only make sense with the latitude first; they were read so."))
+    if not len(home) or not home[0].any():
+        return None
+    return (float(home[0][1]), float(home[0][0])) if latitude_first else (float(home[0][0]), float(home[0][1]))
+
+
+def _take_home_altitude(columns: dict[str, Array], homes: Sequence[tuple[float, float, float] | None], remarks: list[Remark]) -> None:
+    """Without an altitude of its own, one follows from that of the place of take-off and the height above it."""
+    ground = np.array([home[2] if home else np.nan for home in homes])
+    missing = np.isnan(columns["altitude_m"]) & np.isfinite(ground) & np.isfinite(columns["height_m"])
+    if missing.any():
+        columns["altitude_m"] = np.where(missing, ground + columns["height_m"], columns["altitude_m"])
+        remarks.append(Remark("telemetry_home_altitude", "Altitudes are those of the place of take-off (HOME) plus the height above it."))
+
+
+def _within_ranges(columns: dict[str, Array], remarks: list[Remark]) -> dict[str, Array]:
+    """Return the columns without values that cannot be, positions without a fix, and positions far from all others."""
+    result, dropped = {}, 0
+    for name, (low, high) in RANGES.items():
+        bad = (columns[name] < low) | (columns[name] > high)
+        dropped += int(bad.sum())
+        result[name] = np.where(bad, np.nan, columns[name])
+    for name in ("yaw_deg", "roll_deg"):
+        result[name] = wrapped(result[name])
+    latitude, longitude = result["latitude"], result["longitude"]
+    unfixed = (latitude == 0) & (longitude == 0)
+    if unfixed.any():
+        remarks.append(Remark("telemetry_no_fix", f"{int(unfixed.sum())} positions are 0, 0: the drone had no satellites yet."))
+    known = np.isfinite(latitude) & np.isfinite(longitude) & ~unfixed
+    if known.any():
+        # Differences from one of them: a flight may cross the 180th meridian.
+        east = wrapped(longitude - longitude[known][0])
+        away = np.maximum(np.abs(latitude - np.median(latitude[known])), np.abs(east - np.median(east[known])))
+        far = known & (away > FARTHEST_DEG)
+        dropped += int(far.sum())
+        known &= ~far
+    result["latitude"], result["longitude"] = np.where(known, latitude, np.nan), np.where(known, longitude, np.nan)
+    if dropped:
+        remarks.append(Remark("telemetry_out_of_range", f"{dropped} values of the telemetry cannot be and were left out."))
+    return result
+
+
+def _ascending(times_s: Array, remarks: list[Remark]) -> tuple[Array, npt.NDArray[np.intp]]:
+    """Return the times in order, each once, and the rows that they are of."""
+    sorted_s, order = np.unique(times_s, return_index=True)
+    if len(order) < len(times_s) or (np.diff(order) < 0).any():
+        remarks.append(
+            Remark("telemetry_cues_unordered", "Cues were out of order or repeated; they were put in order, the first of equals kept.")
+        )
+    return sorted_s, order
+
+
+def _remark_absences(columns: dict[str, Array], style: str, remarks: list[Remark]) -> None:
+    if np.isnan(columns["latitude"]).all():
+        remarks.append(Remark("telemetry_no_position", "The telemetry has no position: there is neither a path nor a place of any animal."))
+    if np.isnan(columns["height_m"]).all():
+        text = "The telemetry does not tell the height above the ground; state height_m in the settings' flight to place animals."
+        remarks.append(Remark("telemetry_no_height", text))
+    if (np.isnan(columns["yaw_deg"]) | np.isnan(columns["pitch_deg"])).all():
+        text = "The telemetry does not tell where the camera looked; state nadir and heading_deg in the settings' flight to place animals."
+        remarks.append(Remark("telemetry_no_attitude", text))
+    if style == "bracket-altitude":
+        remarks.append(
+            Remark("telemetry_altitude_kind", "The file does not say above what its altitude is; it was read as above sea level.")
+        )
+
+
+def _seconds(timing: re.Match[str]) -> float:
+    hours, minutes, seconds, fraction = timing.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000
