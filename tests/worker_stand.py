@@ -22,7 +22,7 @@ from core.domain.message import JobMessage
 from core.ports import JobQueue, Lease, Ports
 from core.services.dispatch import Dispatcher
 from ml_engine.records import DetectorInfo, Stopped
-from tests.fakes import MemoryBlobStore, MemoryJobQueue, MemoryJobStore, MemoryStatsStore
+from tests.fakes import MemoryBlobStore, MemoryCalibrationStore, MemoryJobQueue, MemoryJobStore, MemoryStatsStore
 from worker.detectors import Detectors
 from worker.engine import Engine
 from worker.processor import Processor
@@ -229,6 +229,7 @@ class WorkerStand:
             detect_queue=MemoryJobQueue(clock),
             jobs=MemoryJobStore(),
             stats=MemoryStatsStore(),
+            calibrations=MemoryCalibrationStore(),
         )
         self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
         self.executor = ThreadPoolExecutor(8)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from core.adapters.mongo_calibrations import MongoCalibrationStore
 from core.adapters.mongo_connection import MongoConnection
 from core.adapters.mongo_jobs import MongoJobStore
 from core.adapters.mongo_stats import MongoStatsStore
 
-__all__ = ["MongoConnection", "MongoJobStore", "MongoStatsStore"]
+__all__ = ["MongoCalibrationStore", "MongoConnection", "MongoJobStore", "MongoStatsStore"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from core.adapters.sqlite_calibrations import SqliteCalibrationStore
 from core.adapters.sqlite_database import SqliteDatabase
 from core.adapters.sqlite_jobs import SqliteJobStore
 from core.adapters.sqlite_stats import SqliteStatsStore
 
-__all__ = ["SqliteDatabase", "SqliteJobStore", "SqliteStatsStore"]
+__all__ = ["SqliteCalibrationStore", "SqliteDatabase", "SqliteJobStore", "SqliteStatsStore"]

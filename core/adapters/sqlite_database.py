@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from core.adapters.sqlite_schema import SCHEMA, SCHEMA_VERSION
+from core.adapters.sqlite_schema import VERSIONS
 from core.errors import MusterError, PermanentError, StorageFull, Unavailable
 
 T = TypeVar("T")
@@ -147,15 +148,15 @@ class SqliteDatabase:
         connection.execute("BEGIN IMMEDIATE")
         try:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > SCHEMA_VERSION:
+            if version > len(VERSIONS):
                 raise PermanentError(
                     f"A newer Muster wrote the database {self.path}. Update this one, or give it another data folder.",
                     code="database_newer",
                 )
-            if version < SCHEMA_VERSION:
-                for statement in SCHEMA:
+            if version < len(VERSIONS):
+                for statement in itertools.chain.from_iterable(VERSIONS[version:]):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                connection.execute(f"PRAGMA user_version = {len(VERSIONS)}")
         except BaseException:
             connection.execute("ROLLBACK")
             raise

@@ -2,11 +2,11 @@
 
 Every listing is a walk along one index: each combination of filters that a listing knows has an index that ends in (time, id). A job's plan
 and documents lie apart from its row, because SQLite rewrites whole rows and heartbeats are frequent.
+
+A file knows how many of `VERSIONS` it has; those that are missing are applied when it is opened. What was released is never changed.
 """
 
 from __future__ import annotations
-
-SCHEMA_VERSION = 1
 
 _JOBS = (
     """CREATE TABLE jobs (
@@ -50,4 +50,13 @@ _STATS = (
     "CREATE INDEX class_stats_owner_camera ON class_stats (class, owner, camera, time_ms, job_id, unique_count, peak)",
 )
 
-SCHEMA = _JOBS + _STATS
+_CALIBRATIONS = (
+    """CREATE TABLE calibrations (
+        id TEXT PRIMARY KEY, owner TEXT NOT NULL, camera TEXT, created_ms INTEGER NOT NULL, document TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX calibrations_owner ON calibrations (owner, created_ms, id)",
+    "CREATE INDEX calibrations_owner_camera ON calibrations (owner, camera, created_ms, id)",
+)
+
+VERSIONS = (_JOBS + _STATS, _CALIBRATIONS)
+"""The statements that lead from each version to the next."""

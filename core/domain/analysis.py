@@ -61,6 +61,7 @@ class CalibrationSettings(_Record):
     image_points: tuple[Point, ...] = Field(min_length=4, max_length=10_000)
     ground_points: tuple[Point, ...] = Field(min_length=4, max_length=10_000)
     unit: Literal["m", "wgs84"] = "m"
+    name: Name | None = Field(None, description="What it is called; the server writes here which stored calibration was asked for.")
 
     @model_validator(mode="after")
     def _same_length(self) -> CalibrationSettings:
@@ -86,7 +87,9 @@ class AnalysisSettings(_Record):
     tiles: str = Field("off", description="`off`, `auto`, or rows×columns such as `2x3`.")
     lines: tuple[Line, ...] | None = Field(None, max_length=50, description="Counting lines; default: one at mid-height; `[]`: none.")
     zones: tuple[Zone, ...] = Field((), max_length=50)
-    calibration: CalibrationSettings | None = None
+    calibration: CalibrationSettings | None = Field(
+        None, description="Where pixels lie on the ground; in a request to a server also the name of a calibration that is stored there."
+    )
     camera: Name | None = Field(None, description="Name of the camera or flight: statistics can be asked for by it.")
     recorded_at_utc: UtcDatetime | None = Field(None, description="When the recording began; default: when it was uploaded.")
     render: bool = Field(True, description="Also make the annotated video.")
@@ -100,6 +103,13 @@ class AnalysisSettings(_Record):
         if match and 1 <= int(match[1]) <= 16 and 1 <= int(match[2]) <= 16:
             return f"{int(match[1])}x{int(match[2])}"
         raise ValueError("tiles is 'off', 'auto' or rows x columns up to 16, such as '2x3'")
+
+    @field_validator("calibration", mode="before")
+    @classmethod
+    def _calibration(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError("only a server knows calibrations by name; give image_points and ground_points")
+        return value
 
     @model_validator(mode="after")
     def _names_differ(self) -> AnalysisSettings:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from core.adapters import sqlite_jobs
-from core.adapters.sqlite import SqliteDatabase, SqliteJobStore, SqliteStatsStore
+from core.adapters.sqlite import SqliteCalibrationStore, SqliteDatabase, SqliteJobStore, SqliteStatsStore
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE
-from core.ports import JobFilter, JobStore, StatsFilter, StatsStore, WorkerReport
+from core.ports import CalibrationStore, JobFilter, JobStore, StatsFilter, StatsStore, WorkerReport
 from tests.contract.databases import put_all
 from tests.contract.job_examples import FULL, make_job
+from tests.contract.test_calibration_store import make as make_calibration
 from tests.contract.test_stats_store import make_record
 
 TIME = datetime(2026, 6, 1, tzinfo=UTC)
@@ -70,6 +71,18 @@ async def use_listings(jobs: JobStore, stats: StatsStore) -> None:
     await stats.delete("c")
 
 
+async def use_calibrations(store: CalibrationStore) -> None:
+    await store.ping()
+    await store.add(make_calibration())
+    await store.put(make_calibration("south", seconds=1))
+    await store.get("south", owner="local")
+    for camera in (None, "gate"):
+        cursor = (await store.list(owner="local", limit=1)).next_cursor
+        await store.list(owner="local", camera=camera, limit=10, cursor=cursor)
+        await store.list(owner="local", camera=camera, limit=10)
+    await store.delete("south", owner="local")
+
+
 async def fill(database: SqliteDatabase, stats: StatsStore) -> None:
     await put_all(stats, [make_record(f"job{i}") for i in range(500)])
     many = [FULL.model_copy(update={"id": f"job{i}", "idempotency_key": f"key-{i}"}) for i in range(500)]
@@ -91,25 +104,27 @@ def is_costly(step: str) -> bool:
 @pytest.mark.parametrize("analyzed", [False, True], ids=["as created", "after ANALYZE"])
 async def test_no_statement_scans_or_sorts(tmp_path: Path, analyzed: bool) -> None:
     database = SqliteDatabase(tmp_path / "muster.sqlite3")
-    jobs, stats = SqliteJobStore(database), SqliteStatsStore(database)
-    await jobs.open()
-    await stats.open()
+    jobs, stats, calibrations = SqliteJobStore(database), SqliteStatsStore(database), SqliteCalibrationStore(database)
+    stores = (jobs, stats, calibrations)
+    for store in stores:
+        await store.open()
     statements: set[str] = set()
     await database.read(lambda connection: connection.set_trace_callback(statements.add))
     await use_jobs(jobs)
     await use_listings(jobs, stats)
+    await use_calibrations(calibrations)
     await database.read(lambda connection: connection.set_trace_callback(None))
     if analyzed:
         # An operator may run ANALYZE: what the planner then knows of the tables must not lead it astray.
         await fill(database, stats)
         await database.write(lambda connection: connection.execute("ANALYZE"))
-        for store in (stats, jobs):
+        for store in stores:
             await store.close()
-        for store in (stats, jobs):
+        for store in stores:
             await store.open()
     steps = await database.read(lambda connection: plans(connection, statements))
-    await stats.close()
-    await jobs.close()
+    for store in stores:
+        await store.close()
     selects = [text for text in steps if text.startswith("SELECT")]
     assert len(selects) > 200
     costly = {text: bad for text, found in steps.items() if (bad := [step for step in found if is_costly(step)])}

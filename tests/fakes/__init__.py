@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.fakes.memory_blob import MemoryBlobStore
+from tests.fakes.memory_calibrations import MemoryCalibrationStore
 from tests.fakes.memory_jobs import MemoryJobStore
 from tests.fakes.memory_queue import MemoryJobQueue, PoisonedMessage
 from tests.fakes.memory_stats import MemoryStatsStore
 
-__all__ = ["MemoryBlobStore", "MemoryJobQueue", "MemoryJobStore", "MemoryStatsStore", "PoisonedMessage"]
+__all__ = ["MemoryBlobStore", "MemoryCalibrationStore", "MemoryJobQueue", "MemoryJobStore", "MemoryStatsStore", "PoisonedMessage"]

@@ -131,10 +131,9 @@ async def test_a_damaged_database(tmp_path: Path) -> None:
     await store.close()
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
-    damaged = await opened(path)
+    # The tables' own list is longer than the one whole page, so already the opening meets the damage.
     with pytest.raises(Unavailable, match="damaged"):
-        await damaged.get("job1")
-    await damaged.close()
+        await opened(path)
 
 
 async def test_a_folder_that_cannot_be(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""What the outside must do for Muster: promises, not how they are kept.
+
+All ports are async. One event-loop thread drives them: the API awaits them, a worker drives them from its one loop, lease renewal
+included, while the engine works in other threads. None of them is safe to call from a second thread or a second loop. No call blocks the
+loop. Every port raises `core.errors` only: `Unavailable` when the service does not answer, whatever else each method names.
+Every adapter has `open()` (creates containers, queues, tables, indexes; idempotent) and `close()` (idempotent).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.ports.base import Page, Port
+from core.ports.blobs import BlobInfo, BlobStore
+from core.ports.calibrations import CalibrationStore
+from core.ports.jobs import JobFilter, JobStore, WorkerReport
+from core.ports.queue import JobQueue, Lease, QueueDepth
+from core.ports.statistics import Bucket, StatsFilter, StatsStore
+
+__all__ = [
+    "BlobInfo",
+    "BlobStore",
+    "Bucket",
+    "CalibrationStore",
+    "JobFilter",
+    "JobQueue",
+    "JobStore",
+    "Lease",
+    "Page",
+    "Port",
+    "Ports",
+    "QueueDepth",
+    "StatsFilter",
+    "StatsStore",
+    "WorkerReport",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All ports of one process. `sources` is the input container, `results` the output container."""
+
+    sources: BlobStore
+    results: BlobStore
+    queue: JobQueue
+    detect_queue: JobQueue
+    jobs: JobStore
+    stats: StatsStore
+    calibrations: CalibrationStore
+
+    def all(self) -> tuple[Port, ...]:
+        """Return every port."""
+        return (self.sources, self.results, self.queue, self.detect_queue, self.jobs, self.stats, self.calibrations)

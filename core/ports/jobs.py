@@ -1,0 +1,132 @@
+"""Jobs, their fences, and what workers report."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.job import Job, JobState
+from core.ports.base import Page, Port
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to list: all conditions must hold; None and empty mean any.
+
+    Times compare `created_at_utc`: from inclusive, until exclusive.
+    """
+
+    states: tuple[JobState, ...] = ()
+    camera: str | None = None
+    created_from_utc: datetime | None = None
+    created_until_utc: datetime | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What a worker says of itself with its heartbeat: the API knows no GPU."""
+
+    worker_id: str
+    at_utc: datetime
+    device: str
+    gpu_available: bool
+    models_loaded: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+class JobStore(Port):
+    """Jobs and their fences. Every change is one atomic update; changed jobs are returned as they are after the change."""
+
+    @abstractmethod
+    async def add(self, job: Job) -> Job:
+        """Insert a job. With an idempotency key that the same owner used before, insert nothing and return the job of then.
+
+        Raises:
+            Conflict: The id exists (code `job_exists`).
+        """
+
+    @abstractmethod
+    async def get(self, job_id: str) -> Job:
+        """Read a job.
+
+        Raises:
+            NotFound: There is none (code `job_not_found`).
+        """
+
+    @abstractmethod
+    async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
+        """Return the job that this owner submitted with this idempotency key, if any."""
+
+    @abstractmethod
+    async def list(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+        """List jobs, newest first (by `created_at_utc`, then id, both descending), `limit` (1 to 200) a page.
+
+        Raises:
+            MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
+        """
+
+    @abstractmethod
+    async def update(self, job_id: str, *, attempt: int, expected: Iterable[JobState], at: datetime, changes: dict[str, Any]) -> Job:
+        """Set fields of a job, if its attempt is `attempt` and its state one of `expected`.
+
+        `changes` maps names of `Job` fields to new values (pydantic models or plain values). `updated_at_utc` and `heartbeat_at_utc`
+        become `at`. Repeating a change is harmless.
+
+        Raises:
+            FenceLost: Attempt or state differ; `details` has `state` and `attempt` as they are.
+            NotFound: There is no such job.
+        """
+
+    @abstractmethod
+    async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
+        """Start the next attempt of a job whose present one has ended: attempt + 1, no error, no failures, `state`, new settings.
+
+        Plan, done segments and the published revision stay.
+
+        Raises:
+            FenceLost: The job is still active, or its attempt is not `expected_attempt`.
+            NotFound: There is no such job.
+        """
+
+    @abstractmethod
+    async def mark_segment_done(self, job_id: str, *, attempt: int, segment: int, at: datetime) -> Job:
+        """Add a segment to the job's done set (a set: repeating is harmless). Raises as `update` does, for any active state."""
+
+    @abstractmethod
+    async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:
+        """Record a heartbeat, and progress of rendering; return the job, so that a cancel is seen.
+
+        Raises:
+            FenceLost: The attempt differs; the state may be any.
+            NotFound: There is no such job.
+        """
+
+    @abstractmethod
+    async def step_started(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> int:
+        """Count a start of a step that has not ended yet; return how many such starts there are, this one included. Raises as `touch`."""
+
+    @abstractmethod
+    async def step_ended(self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime) -> int:
+        """Forget a step's starts; count a failure if `failed`, else forget its failures; return the failures now. Raises as `touch`."""
+
+    @abstractmethod
+    async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
+        """Return active jobs without a heartbeat since then, those waiting longest first."""
+
+    @abstractmethod
+    async def delete(self, job_id: str) -> bool:
+        """Delete a job's record; return whether there was one. Idempotent."""
+
+    @abstractmethod
+    async def report_worker(self, report: WorkerReport) -> None:
+        """Record a worker's heartbeat, in place of its last one."""
+
+    @abstractmethod
+    async def workers(self, *, since: datetime) -> list[WorkerReport]:
+        """Return the workers that reported since then, by id."""

@@ -1,0 +1,61 @@
+"""Statistics of finished jobs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from core.domain.statistics import JobStatistics, TimeBucket
+from core.ports.base import Page, Port
+
+Bucket = Literal["hour", "day", "week", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class StatsFilter:
+    """Which statistics: all conditions must hold; None means any. Times compare `timestamp_utc`: from inclusive, until exclusive."""
+
+    muster_class: str | None = None
+    camera: str | None = None
+    from_utc: datetime | None = None
+    until_utc: datetime | None = None
+    owner: str | None = None
+
+
+class StatsStore(Port):
+    """Statistics, one record a job: writing the same record again changes nothing."""
+
+    @abstractmethod
+    async def put(self, record: JobStatistics) -> None:
+        """Write the statistics of a job, in place of those of an earlier or the same attempt; a record of an older attempt is ignored."""
+
+    @abstractmethod
+    async def get(self, job_id: str) -> JobStatistics | None:
+        """Return a job's record, if any."""
+
+    @abstractmethod
+    async def latest(self, where: StatsFilter) -> JobStatistics | None:
+        """Return the record with the newest `timestamp_utc` (then the greatest job id), if any."""
+
+    @abstractmethod
+    async def list(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+        """List records, newest first (by `timestamp_utc`, then job id, both descending), `limit` (1 to 200) a page.
+
+        Raises:
+            MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
+        """
+
+    @abstractmethod
+    def stream(self, where: StatsFilter) -> AsyncIterator[JobStatistics]:
+        """Yield all records, newest first, in batches from the server: memory stays flat whatever their number."""
+
+    @abstractmethod
+    async def timeseries(self, where: StatsFilter, *, muster_class: str, bucket: Bucket) -> list[TimeBucket]:
+        """Return non-empty buckets of one class, oldest first; weeks begin on Monday; all in UTC."""
+
+    @abstractmethod
+    async def delete(self, job_id: str) -> None:
+        """Delete a job's record; none being there is success. Idempotent."""

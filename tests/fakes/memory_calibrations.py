@@ -1,0 +1,66 @@
+"""A store of named calibrations in memory, for unit tests."""
+
+from __future__ import annotations
+
+from core.adapters.calibration_records import calibration_exists, no_such_calibration
+from core.domain.calibration import StoredCalibration, calibration_key
+from core.errors import MusterError
+from core.ports import CalibrationStore, Page
+from tests.fakes.memory_jobs import page_of
+
+
+class MemoryCalibrationStore(CalibrationStore):
+    """Keeps calibrations in a dictionary, as JSON.
+
+    Attributes:
+        fail_with: Raised by every call while it is set: a store that is away.
+    """
+
+    def __init__(self) -> None:
+        self.fail_with: MusterError | None = None
+        self._records: dict[str, str] = {}
+
+    async def open(self) -> None:
+        self._answer()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def ping(self) -> None:
+        self._answer()
+
+    async def add(self, calibration: StoredCalibration) -> StoredCalibration:
+        self._answer()
+        if calibration.key in self._records:
+            raise calibration_exists(calibration.name)
+        self._records[calibration.key] = calibration.model_dump_json()
+        return calibration
+
+    async def put(self, calibration: StoredCalibration) -> StoredCalibration:
+        self._answer()
+        if calibration.key in self._records:
+            created_at_utc = StoredCalibration.model_validate_json(self._records[calibration.key]).created_at_utc
+            calibration = calibration.model_copy(update={"created_at_utc": created_at_utc})
+        self._records[calibration.key] = calibration.model_dump_json()
+        return calibration
+
+    async def get(self, name: str, *, owner: str) -> StoredCalibration:
+        self._answer()
+        known = self._records.get(calibration_key(name, owner=owner))
+        if known is None:
+            raise no_such_calibration(name)
+        return StoredCalibration.model_validate_json(known)
+
+    async def list(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
+        self._answer()
+        items = [item for item in map(StoredCalibration.model_validate_json, self._records.values()) if item.owner == owner]
+        rows = [(item.created_at_utc, item.key, item) for item in items if camera is None or item.camera == camera]
+        return page_of(rows, limit=limit, cursor=cursor)
+
+    async def delete(self, name: str, *, owner: str) -> bool:
+        self._answer()
+        return self._records.pop(calibration_key(name, owner=owner), None) is not None
+
+    def _answer(self) -> None:
+        if self.fail_with is not None:
+            raise self.fail_with
