@@ -48,8 +48,8 @@ class FrameRecord:
         time_s: Seconds from the start of the recording.
         status: `detected` (boxes may still be none), `skipped` (by `detect_fps`) or `unreadable`.
         detections: Boxes; none unless `status` is `detected`.
-        motion: (3, 3) float64 transform from the previous frame's pixels to this one's, or None.
-        motion_reason: Why `motion` is None, such as `not_measured`, `first_frame`, `cut`, `no_texture`; None where it is given.
+        motion: (3, 3) float64 transform from the previous readable frame's pixels to this one's, or None.
+        motion_reason: Why `motion` is None, such as `not_measured`, `first_frame`, `unreadable`, `cut`, `no_texture`; None where it is given.
     """
 
     frame: int
@@ -97,8 +97,11 @@ class DetectionLog:
         xyxy: (m, 4) float32, px.
         scores: (m, 4) float32, columns as in `SCORE_COLUMNS`.
         embeddings: (m, d) float16 or None.
-        motion: (n, 3, 3) float64, all NaN where there is none.
+        motion: (n, 3, 3) float64 from the previous readable frame's pixels to this one's, all NaN where there is none.
         motion_reasons: n strings, empty where there is a motion.
+        resolution_wh: Of the frames, px; None where no frame could be read, or nobody said.
+        first_grey_png, last_grey_png: Small grey pictures of the first and the last readable frame, from which motion is measured across
+            the borders of segments; None where there are none.
     """
 
     frames: npt.NDArray[np.int32]
@@ -110,6 +113,9 @@ class DetectionLog:
     embeddings: npt.NDArray[np.float16] | None
     motion: npt.NDArray[np.float64]
     motion_reasons: tuple[str, ...]
+    resolution_wh: tuple[int, int] | None = None
+    first_grey_png: bytes | None = None
+    last_grey_png: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
