@@ -180,9 +180,9 @@ def _check_fit(matrix: Array, weight: Array, residuals_m: Array, ground: Array, 
 
 
 def _distinct(points: Array, tolerance: float) -> int:
-    """Return how many points there are when those closer than a tolerance are one."""
+    """Return how many points there are when those closer than a tolerance are one; 4 stands for that many or more."""
     left, count = points, 0
-    while len(left):
+    while len(left) and count < 4:
         left = left[np.hypot(*(left - left[0]).T) > tolerance]
         count += 1
     return count
@@ -224,7 +224,9 @@ def _fit(image: Array, ground: Array) -> Array:
     from_image, from_ground = _normaliser(image), _normaliser(ground)
     a = image @ from_image[:2, :2].T + from_image[:2, 2]
     b = ground @ from_ground[:2, :2].T + from_ground[:2, 2]
-    singular, rows = np.linalg.svd(_equations(a, b))[1:]
+    equations = _equations(a, b)
+    # Without the square matrix of all equations, which of ten thousand pairs takes gigabytes; fewer than nine equations need it.
+    singular, rows = np.linalg.svd(equations, full_matrices=len(equations) < 9)[1:]
     matrix = rows[-1].reshape(3, 3)
     if singular[7] < LEAST_SINGULAR * singular[0] or abs(np.linalg.det(matrix)) < 1e-6:
         raise InvalidCalibration(
