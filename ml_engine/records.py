@@ -49,7 +49,7 @@ class FrameRecord:
         status: `detected` (boxes may still be none), `skipped` (by `detect_fps`) or `unreadable`.
         detections: Boxes; none unless `status` is `detected`.
         motion: (3, 3) float64 transform from the previous readable frame's pixels to this one's, or None.
-        motion_reason: Why `motion` is None, such as `not_measured`, `first_frame`, `unreadable`, `cut`, `no_texture`; None where it is given.
+        motion_reason: Why `motion` is None: `first_frame`, `unreadable`, `cut`, `no_texture`, `not_measured`; None where it is given.
     """
 
     frame: int
@@ -127,7 +127,9 @@ class TrackTable:
         xyxy: (n, 4) float32, px.
         score: (n,) float32; of an interpolated box 0.
         interpolated: (n,) bool: the box lies in a gap of the track.
-        ground: (n, 2) float64, foot point (bottom centre of the box) on the ground in the calibration's unit; NaN where there is none.
+        ground: (n, 2) float64, where the animal stands, in the calibration's unit, or longitude and latitude of a flight; NaN where that is
+            not known.
+        ground_error_m: (n,) float64, radius in metres within which it stands with 90 % probability; NaN where `ground` is.
     """
 
     frame: npt.NDArray[np.int32]
@@ -137,6 +139,7 @@ class TrackTable:
     score: npt.NDArray[np.float32]
     interpolated: npt.NDArray[np.bool_]
     ground: npt.NDArray[np.float64]
+    ground_error_m: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -33,6 +33,7 @@ _CSV_TYPES = {
     "interpolated": pa.int8(),
     "ground_x": pa.float64(),
     "ground_y": pa.float64(),
+    "ground_error_m": pa.float64(),
 }
 
 
@@ -48,7 +49,8 @@ def tracks_csv(tracks: TrackTable, times_s: npt.NDArray[np.float64]) -> bytes:
 
 def _tracks_table(tracks: TrackTable, times_s: npt.NDArray[np.float64], rows: slice) -> pa.Table:
     boxes = np.round(tracks.xyxy[rows].astype(np.float64), 2)
-    ground = [pa.array(column, mask=np.isnan(column)) for column in np.ascontiguousarray(tracks.ground[rows].T)]
+    on_ground = (*np.ascontiguousarray(tracks.ground[rows].T), np.ascontiguousarray(tracks.ground_error_m[rows]))
+    ground = [pa.array(column, mask=np.isnan(column)) for column in on_ground]
     columns = [
         tracks.frame[rows],
         np.round(times_s[rows], 4),
@@ -77,6 +79,7 @@ def read_tracks_csv(data: bytes) -> TrackTable:
         score=np.zeros(rows, np.float32),
         interpolated=np.zeros(rows, bool),
         ground=np.zeros((rows, 2)),
+        ground_error_m=np.zeros(rows),
     )
     # Some rows at a time, in one thread: a whole table beside the file and the columns would be most of what rendering needs.
     convert = pa_csv.ConvertOptions(column_types=_CSV_TYPES, include_columns=list(_CSV_TYPES))
@@ -107,6 +110,7 @@ def _fill(table: TrackTable, rows: slice, batch: pa.RecordBatch) -> None:
         table.xyxy[rows, i] = column[name]
     for i, name in enumerate(("ground_x", "ground_y")):
         table.ground[rows, i] = column[name]
+    table.ground_error_m[rows] = column["ground_error_m"]
 
 
 def tracks_mot(tracks: TrackTable) -> bytes:

@@ -56,6 +56,7 @@ def build(log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[n
         score=_rounded(np.concatenate([score, np.zeros(len(gap_id), np.float32)])[order], 4),
         interpolated=interpolated[order],
         ground=np.broadcast_to(np.nan, (len(order), 2)),
+        ground_error_m=np.broadcast_to(np.nan, len(order)),
     )
 
 
@@ -96,6 +97,7 @@ def select(table: TrackTable, keep: npt.NDArray[np.bool_]) -> TrackTable:
         score=table.score[keep],
         interpolated=table.interpolated[keep],
         ground=table.ground[keep],
+        ground_error_m=table.ground_error_m[keep],
     )
 
 

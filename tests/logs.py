@@ -66,6 +66,7 @@ def tracks_of(paths: Mapping[int, Path2D], *, muster_class: Mapping[int, str] | 
         score=np.full(len(rows), 0.9, np.float32),
         interpolated=np.zeros(len(rows), bool),
         ground=np.full((len(rows), 2), np.nan),
+        ground_error_m=np.full(len(rows), np.nan),
     )
 
 

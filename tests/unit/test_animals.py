@@ -28,6 +28,7 @@ def table(*rows: Row) -> TrackTable:
         score=np.array([r[4] for r in ordered], np.float32),
         interpolated=np.array([r[4] == 0 for r in ordered], bool),
         ground=np.full((len(ordered), 2), np.nan),
+        ground_error_m=np.full(len(ordered), np.nan),
     )
 
 

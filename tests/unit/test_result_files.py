@@ -20,15 +20,16 @@ def tracks():
     table = tracks_of({1: {0: (100, 200), 1: (101, 200)}, 2: {0: (300.25, 220)}}, muster_class={1: "bison", 2: "person"})
     ground = np.array([[5.123, 45.5], [np.nan, np.nan], [5.124, 45.6]])
     interpolated, score = np.array([False, False, True]), np.array([0.9, 0.8765, 0], np.float32)
-    return replace(table, ground=ground, interpolated=interpolated, score=score)
+    error_m = np.array([1.25, np.nan, 0.5])
+    return replace(table, ground=ground, ground_error_m=error_m, interpolated=interpolated, score=score)
 
 
 def test_tracks_csv(tracks) -> None:
     assert tracks_csv(tracks, TIMES_S).decode().splitlines() == [
-        "frame,time_s,track_id,class,score,x1,y1,x2,y2,interpolated,ground_x,ground_y",
-        "0,0,1,bison,0.9,80,140,120,200,0,5.123,45.5",
-        "0,0,2,person,0.8765,280.25,160,320.25,220,0,,",
-        "1,0.0333,1,bison,0,81,140,121,200,1,5.124,45.6",
+        "frame,time_s,track_id,class,score,x1,y1,x2,y2,interpolated,ground_x,ground_y,ground_error_m",
+        "0,0,1,bison,0.9,80,140,120,200,0,5.123,45.5,1.25",
+        "0,0,2,person,0.8765,280.25,160,320.25,220,0,,,",
+        "1,0.0333,1,bison,0,81,140,121,200,1,5.124,45.6,0.5",
     ]
 
 
