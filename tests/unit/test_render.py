@@ -37,6 +37,7 @@ def table(rows: list[tuple[int, int, str, tuple[float, float, float, float], boo
         score=np.array([0.0 if r[4] else 0.8 for r in rows], np.float32),
         interpolated=np.array([r[4] for r in rows], bool),
         ground=np.full((len(rows), 2), np.nan),
+        ground_error_m=np.full(len(rows), np.nan),
     )
 
 
