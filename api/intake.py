@@ -18,7 +18,8 @@ from api.services import Services
 from api.views import UploadedRecording
 from core.domain.analysis import AnalysisSettings
 from core.errors import InvalidInput, MalformedRequest, PermanentError, TooLarge, UnsupportedMedia
-from core.services.submit import Accepted, Submission, check_requested_settings, check_size
+from core.services.requested import check_requested_settings, requested_settings
+from core.services.submit import Accepted, Submission, check_size
 
 MAX_JSON_BYTES = 4 * 2**20
 FORM_PATHS = ("/api/v1/jobs", "/submit-job")
@@ -85,7 +86,7 @@ async def _read_form(request: Request, reader: MultipartReader, services: Servic
             if part.name == "file":
                 await _add_file(submission, part)
             elif part.name == "settings" and settings is None:
-                settings = check_requested_settings(_json(await _read_small(part)), services.limits)
+                settings = await requested_settings(json_of(await _read_small(part)), services.ports, services.limits, owner=caller.owner)
             elif part.name == "settings":
                 raise InvalidInput("The form has two parts named 'settings'; send one.", code="doubled_part")
             else:
@@ -105,7 +106,7 @@ async def _accept_uploads(request: Request, services: Services, caller: Caller) 
     accepted = await services.uploads.submit(
         asked.upload_ids,
         asked.names,
-        check_requested_settings(asked.settings, services.limits),
+        await requested_settings(asked.settings, services.ports, services.limits, owner=caller.owner),
         owner=caller.owner,
         idempotency_key=idempotency_key(request),
         traceparent=_traceparent(request),
@@ -134,14 +135,19 @@ def _check_length(request: Request, limit_bytes: int) -> None:
 
 def _uploaded_recording(body: bytes) -> UploadedRecording:
     try:
-        return UploadedRecording.model_validate(_json(body))
+        return UploadedRecording.model_validate(json_of(body))
     except ValidationError as error:
         faults = [{"field": ".".join(map(str, e["loc"])) or "body", "problem": e["msg"]} for e in error.errors()]
         listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
         raise InvalidInput(f"The request cannot be used: {listed}.", code="invalid_request", errors=faults) from error
 
 
-def _json(data: bytes) -> Any:
+def json_of(data: bytes) -> Any:
+    """Read a body that is JSON.
+
+    Raises:
+        MalformedRequest: It is not (code `malformed_json`).
+    """
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -12,9 +13,11 @@ from core.domain.message import JobMessage
 from core.domain.placement import check_settings
 from core.errors import Conflict, FenceLost, InvalidSettings, MusterError
 from core.ports import Ports
+from core.services.calibrations import with_stored_calibration
 from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
-from core.services.submit import check_requested_settings, job_of
+from core.services.requested import check_requested_settings
+from core.services.submit import job_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
     Raises:
         NotFound: No such job.
         Conflict: It is still active (code `job_active`), or its detections are not complete (`no_detection_log`).
-        InvalidSettings, InvalidCalibration: As `merged_settings`.
+        InvalidSettings, InvalidCalibration: As `merged_settings`; no calibration of that name (code `unknown_calibration`).
         Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
     """
     job = await job_of(ports, job_id, owner=owner)
@@ -62,7 +65,8 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
             code="no_detection_log",
             state=job.state,
         )
-    settings = merged_settings(job, given, limits)
+    given = await with_stored_calibration(given, ports.calibrations, owner=owner)
+    settings = await asyncio.to_thread(merged_settings, job, given, limits)
     check_settings(settings, job.plan.video)
     try:
         begun = await ports.jobs.begin_attempt(job_id, expected_attempt=job.attempt, settings=settings, state="assembling", at=clock())

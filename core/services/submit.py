@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.domain.analysis import AnalysisSettings, parse_settings
+from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import job_prefix, source_blob
 from core.domain.clock import Clock
 from core.domain.job import Job, SourceFile, new_job_id
 from core.domain.message import JobMessage
-from core.errors import InvalidInput, InvalidSettings, MusterError, NotFound, TooLarge
+from core.errors import InvalidInput, MusterError, NotFound, TooLarge
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
@@ -30,37 +30,6 @@ from core.services.media_sniff import SNIFF_BYTES, sniff
 logger = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 200
-
-
-def check_requested_settings(data: Any, limits: Limits) -> AnalysisSettings:
-    """Check everything about settings that can be seen without the video.
-
-    Args:
-        data: What JSON gave: a mapping, or None for all defaults.
-        limits: What the operator allows; they name the detectors.
-
-    Returns:
-        The settings.
-
-    Raises:
-        InvalidSettings: They contradict themselves, or name a detector that is not configured (code `unknown_detector`).
-        InvalidCalibration: The correspondences fix no homography.
-    """
-    # Before the general check: a path or hub id is to be told what it is, not that a pattern does not match.
-    asked = data.get("detector") if isinstance(data, dict) else None
-    known = limits.detectors
-    if isinstance(asked, str) and asked not in known:
-        raise InvalidSettings(
-            f"No detector is configured under that name. Use one of: {', '.join(known)}. Paths and hub ids are not accepted here.",
-            code="unknown_detector",
-            configured=list(known),
-        )
-    settings = parse_settings(data)
-    if settings.calibration is not None:
-        from core.calibration import check_calibration  # numpy's linear algebra: only where a calibration is given
-
-        check_calibration(settings.calibration)
-    return settings
 
 
 def display_name(name: str | None, index: int) -> str:
@@ -287,8 +256,14 @@ def check_size(size_bytes: int, limit_bytes: int) -> None:
 
 
 def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
-    """Return the fingerprint by which two requests with one idempotency key are compared."""
-    text = json.dumps([settings.model_dump(mode="json"), identities], sort_keys=True, ensure_ascii=False)
+    """Return the fingerprint by which two requests with one idempotency key are compared.
+
+    A calibration with a name counts by that: a stored one may be replaced between a request and its repetition.
+    """
+    plain = settings.model_dump(mode="json")
+    if settings.calibration is not None and settings.calibration.name is not None:
+        plain["calibration"] = settings.calibration.name
+    text = json.dumps([plain, identities], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,0 +1,141 @@
+"""Turn a request that brings a calibration into its keys: JSON, a form with a file, or the file alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+
+from api.intake import json_of
+from api.multipart import MultipartReader, Part
+from core.errors import InvalidCalibration, InvalidInput, TooLarge
+
+LABELS = ("name", "camera", "unit")
+"""What a form may say beside the file, and an address may say as parameters: it goes before what the file says."""
+
+_LONGEST_LABEL = 1000
+
+BODY_SCHEMA: dict[str, Any] = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["image_points", "ground_points"],
+            "properties": {
+                "name": {"type": "string", "maxLength": 80, "description": "Unique; in PUT the address says it."},
+                "camera": {"type": "string", "maxLength": 80, "description": "Whose it is, for listings only."},
+                "image_points": {
+                    "type": "array",
+                    "minItems": 4,
+                    "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                    "description": "Pixels (x, y) of the picture as displayed.",
+                },
+                "ground_points": {
+                    "type": "array",
+                    "minItems": 4,
+                    "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                    "description": "Where these pixels lie: metres (x, y), or degrees (longitude, latitude) with `wgs84`.",
+                },
+                "unit": {"enum": ["m", "wgs84"], "default": "m"},
+            },
+        },
+        "example": {
+            "name": "north-camera",
+            "image_points": [[412, 305], [1508, 318], [1741, 902], [163, 880]],
+            "ground_points": [[0, 40], [30, 40], [22, 8], [4, 8]],
+        },
+    },
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["file"],
+            "properties": {
+                "file": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": "`.json` as above, or NumPy's `.npz` with `image_points` and `map_points`.",
+                },
+                **{label: {"type": "string"} for label in LABELS},
+            },
+        }
+    },
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+}
+"""What a request may hold, for OpenAPI."""
+
+
+async def read_calibration(request: Request, *, name: str | None = None) -> dict[str, Any]:
+    """Return what a request says of a calibration: `name`, `camera`, `image_points`, `ground_points`, `unit`, as far as given.
+
+    Args:
+        request: Its body is read; the server has limited its size.
+        name: What the address says; the body may say the same or nothing.
+
+    Raises:
+        InvalidInput: A part that is not known or doubled, or a body that names another calibration than the address (`name_differs`).
+        InvalidCalibration: The file cannot be read (code `bad_calibration_file`).
+        MalformedRequest: No JSON, no multipart.
+        TooLarge: A label is too long (code `too_large`).
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        given = await _read_form(request)
+    elif kind == "application/json":
+        given = json_of(await request.body())
+        if not isinstance(given, dict):
+            raise InvalidInput("The calibration is a JSON object with image_points and ground_points.", code="invalid_calibration")
+    else:
+        given = await _read_file(await request.body())
+    given |= {label: request.query_params[label] for label in LABELS if label in request.query_params}
+    if name is not None and given.setdefault("name", name) != name:
+        raise InvalidInput(f"The address is that of '{name[:80]}', but the content has another name.", code="name_differs")
+    return given
+
+
+async def _read_form(request: Request) -> dict[str, Any]:
+    given: dict[str, Any] | None = None
+    labels: dict[str, str] = {}
+    async with aclosing(request.stream()) as body:
+        reader = MultipartReader(request.headers.get("content-type", ""), body)
+        async with aclosing(reader.parts()) as parts:
+            async for part in parts:
+                if (part.name == "file" and given is not None) or part.name in labels:
+                    raise InvalidInput(f"The form has two parts named '{part.name}'; send one.", code="doubled_part")
+                if part.name == "file":
+                    given = await _read_file(await _read(part, None))
+                elif part.name in LABELS:
+                    labels[part.name] = (await _read(part, _LONGEST_LABEL)).decode("utf-8", "replace")
+                else:
+                    raise InvalidInput(
+                        f"The form has a part named '{part.name[:80]}'; the parts are 'file', {', '.join(LABELS)}.", code="unknown_part"
+                    )
+    if given is None:
+        raise InvalidInput("The form has no part named 'file' with the calibration.", code="missing_file")
+    return given | labels
+
+
+async def _read(part: Part, limit_bytes: int | None) -> bytes:
+    data = bytearray()
+    async for chunk in part.chunks:
+        data += chunk
+        if limit_bytes is not None and len(data) > limit_bytes:
+            raise TooLarge(f"The part '{part.name}' is over {limit_bytes} bytes.", limit_bytes=limit_bytes)
+    return bytes(data)
+
+
+async def _read_file(data: bytes) -> dict[str, Any]:
+    if data.startswith(b"PK"):
+        from core.calibration import read_npz  # numpy: only where such a file is given
+
+        return await asyncio.to_thread(read_npz, data)
+    try:
+        given = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidCalibration(f"This file is neither JSON nor an .npz: {error}.", code="bad_calibration_file") from error
+    if not isinstance(given, dict):
+        raise InvalidCalibration("A calibration file holds a JSON object with image_points and ground_points.", code="bad_calibration_file")
+    if "map_points" in given and "ground_points" not in given:
+        given["ground_points"] = given.pop("map_points")
+    return given
