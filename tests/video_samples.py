@@ -151,3 +151,29 @@ def damage(source: Path, target: Path, *, ranges: Iterable[tuple[int, int]]) -> 
         data[start : start + length] = b"\xff" * len(data[start : start + length])
     target.write_bytes(bytes(data))
     return target
+
+
+def add_subtitles(source: Path, target: Path, cues: Iterable[tuple[float, bytes]], *, codec: str = "mov_text") -> Path:
+    """Copy a video and give it a subtitle track.
+
+    Args:
+        source: Its first video stream is taken.
+        target: Written; its name says the container.
+        cues: When each begins, seconds, and its packet's content as the codec wants it (`mov_text`: without the leading length).
+        codec: `mov_text` for MP4, `subrip` or `ass` for Matroska.
+    """
+    with av.open(str(source)) as read, av.open(str(target), "w") as write:
+        video = write.add_stream_from_template(read.streams.video[0])
+        track = write.add_mux_stream(codec)
+        track.time_base = Fraction(1, 1000)
+        for packet in read.demux(read.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = video
+                write.mux(packet)
+        for start_s, content in cues:
+            packet = av.Packet(len(content).to_bytes(2, "big") + content if codec == "mov_text" else content)
+            packet.stream, packet.time_base = track, Fraction(1, 1000)
+            packet.pts = packet.dts = round(start_s * 1000)
+            packet.duration = 500
+            write.mux(packet)
+    return target
