@@ -109,10 +109,10 @@ def _detector_source(request: CountRequest) -> tuple[str, str]:
 def _load(source: str, name: str, device: Device) -> Detector:
     from ml_engine.detector import load_detector
 
-    return load_detector(source, name=name, device=device, cache_dir=_cache_dir())
+    return load_detector(source, name=name, device=device, cache_dir=cache_dir())
 
 
-def _cache_dir() -> Path:
+def cache_dir() -> Path:
     """Return where converted networks are kept: under Muster's data folder."""
     data_dir = os.environ.get("MUSTER_DATA_DIR")
     if data_dir:
