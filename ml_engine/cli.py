@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import MusterError
+from ml_engine.evaluation.arguments import add_evaluate
 from ml_engine.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ml_engine", description="Count bison, cattle and persons in video.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_count(commands)
+    add_evaluate(commands)
     return parser
 
 

@@ -12,29 +12,30 @@ LINE_EVERY = 0.1
 
 
 @contextmanager
-def progress(what: str, frames: int) -> Iterator[Callable[[int], None]]:
+def progress(what: str, frames: int, unit: str = "frames") -> Iterator[Callable[[int], None]]:
     """Show on stderr how far a stage is.
 
     Args:
         what: Such as `detecting`.
         frames: How many there are.
+        unit: Of what.
 
     Yields:
         A function that takes the number of frames done.
     """
     if not sys.stderr.isatty():
-        yield _lines(what, frames)
+        yield _lines(what, frames, unit)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames,"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit},"), TimeRemainingColumn())
     with Progress(*columns, TextColumn("left"), console=Console(stderr=True)) as bar:
         task = bar.add_task(f"{what:10}", total=frames)
         yield lambda done: bar.update(task, completed=done)
 
 
-def _lines(what: str, frames: int) -> Callable[[int], None]:
+def _lines(what: str, frames: int, unit: str) -> Callable[[int], None]:
     said = -1
 
     def update(done: int) -> None:
@@ -42,7 +43,7 @@ def _lines(what: str, frames: int) -> Callable[[int], None]:
         tenth = int(done / max(frames, 1) / LINE_EVERY + 1e-9)
         if tenth > said:
             said = tenth
-            print(f"{what}: {done} of {frames} frames", file=sys.stderr, flush=True)
+            print(f"{what}: {done} of {frames} {unit}", file=sys.stderr, flush=True)
 
     return update
 

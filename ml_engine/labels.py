@@ -197,6 +197,11 @@ def _bad_table(path: Path, problem: str) -> DetectorError:
     return DetectorError(f"The label table {path.name} in '{path.parent.name}' cannot be used: {problem}.", code="bad_label_table")
 
 
+def column_of(name: str) -> str | None:
+    """Return the score column of a label or category by its common name; None where it means nothing to Muster."""
+    return KNOWN_LABELS.get(_plain(name))
+
+
 def _plain(name: str) -> str:
     return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
 

@@ -1,0 +1,119 @@
+"""`evaluate`: from arguments to a report, printed and written."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.domain.analysis import AnalysisSettings, MusterClass
+from core.errors import InvalidInput
+from ml_engine.count_progress import progress
+from ml_engine.count_settings import read_settings
+from ml_engine.evaluation.report import Report, over_all, print_report, write_json
+
+if TYPE_CHECKING:
+    from ml_engine.detector import Detector
+
+PERCENTAGES = ("HOTA", "AssA", "DetA", "MOTA", "IDF1")
+SHOWN = {
+    "detections": ("AP", "AP_low", "AP_high", "AP50", "AP50_low", "AP50_high", "boxes", "ms_per_image"),
+    "mot": (*PERCENTAGES, "IDSW", "missed", "split", "merged", "ghost", "unique", "unique_low", "unique_high", "peak", "unique_true"),
+}
+"""Which figures the terminal shows, where not all."""
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Run one kind of evaluation, print its table, and write its JSON.
+
+    Returns:
+        0.
+
+    Raises:
+        MusterError: What is wrong with the input, in a sentence.
+        OSError: A file cannot be opened or written.
+    """
+    report = KINDS[arguments.kind](arguments)
+    print_report(report, SHOWN.get(arguments.kind))
+    if arguments.json is not None:
+        write_json(report, arguments.json)
+    return 0
+
+
+def _detections(arguments: argparse.Namespace) -> Report:
+    from ml_engine.evaluation.coco import evaluate_detections, read_coco
+
+    settings = read_settings(None, only=arguments.only)
+    truth = read_coco(arguments.annotations, arguments.images, settings)
+    if not truth:
+        raise InvalidInput(f"{arguments.annotations} names no picture.", code="bad_annotations")
+    return _with_detector(arguments, len(truth), lambda d, update: evaluate_detections(d, truth, arguments.tiles, settings, update))
+
+
+def _points(arguments: argparse.Namespace) -> Report:
+    from ml_engine.evaluation.points import evaluate_points, read_points
+
+    settings = read_settings(None, only=arguments.only)
+    truth = read_points(arguments.points, arguments.images)
+    classes: tuple[MusterClass, ...] = tuple(dict.fromkeys(arguments.classes or ("bison", "cattle")))
+    return _with_detector(arguments, len(truth), lambda d, update: evaluate_points(d, truth, arguments.tiles, settings, classes, update))
+
+
+def _species(arguments: argparse.Namespace) -> Report:
+    from ml_engine.evaluation.pictures import pictures_in
+    from ml_engine.evaluation.species import evaluate_species
+
+    pictures = pictures_in(arguments.images)
+    return _with_detector(
+        arguments, len(pictures), lambda d, update: evaluate_species(d, pictures, arguments.truth, AnalysisSettings(), update)
+    )
+
+
+def _mot(arguments: argparse.Namespace) -> Report:
+    from ml_engine.evaluation.mot import evaluate_sequence, read_sequence
+
+    settings = read_settings(arguments.settings)
+    parts = {}
+    with progress("tracking", len(arguments.sequences), "sequences") as update:
+        for number, (name, folder) in enumerate(zip(_names(arguments.sequences), arguments.sequences, strict=True), 1):
+            parts[name] = evaluate_sequence(read_sequence(folder, arguments.muster_class), settings)
+            update(number)
+    return Report(over_all(list(parts.values()), PERCENTAGES), "by_sequence", parts)
+
+
+def _simulator(arguments: argparse.Namespace) -> Report:
+    from ml_engine.evaluation.scene_figures import count_scenes, scene_report
+    from ml_engine.evaluation.simulator import scenes
+
+    with progress("counting", arguments.scenes, "scenes") as update:
+        return scene_report(count_scenes(scenes(arguments.scenes, arguments.seed), update))
+
+
+KINDS: dict[str, Callable[[argparse.Namespace], Report]] = {
+    "detections": _detections,
+    "points": _points,
+    "species": _species,
+    "mot": _mot,
+    "simulator": _simulator,
+}
+
+
+def _with_detector(arguments: argparse.Namespace, pictures: int, work: Callable[[Detector, Callable[[int], None]], Report]) -> Report:
+    from ml_engine.evaluation.pictures import open_detector
+
+    with closing(open_detector(arguments.detector, arguments.device)) as detector, progress("detecting", pictures, "pictures") as update:
+        return work(detector, update)
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return a name for each folder: its last part, or as much of its path as tells it from the others."""
+    parts = [folder.resolve().parts for folder in folders]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    if len(set(names)) < len(names):
+        raise InvalidInput("One sequence was named twice.", code="sequence_twice")
+    return names

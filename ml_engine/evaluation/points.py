@@ -1,0 +1,101 @@
+"""`evaluate points`: how far the number of animals found in a picture is from the number of points that a person set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES, AnalysisSettings, MusterClass
+from core.errors import InvalidInput
+from ml_engine.assemble import thresholds_of
+from ml_engine.evaluation.pictures import Found, Picture, detect_all, picture_path
+from ml_engine.evaluation.report import Report
+
+if TYPE_CHECKING:
+    from ml_engine.detector import Detector
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """One picture and its points, (n, 2) float64 px: one for each animal."""
+
+    picture: Picture
+    points: npt.NDArray[np.float64]
+
+
+def read_points(path: Path, images: Path) -> list[Pointed]:
+    """Read `{picture: [[x, y], ...]}`.
+
+    Raises:
+        InvalidInput: It is not of that kind (code `bad_points`), or a picture is not there (`picture_not_found`).
+        OSError: The file cannot be opened.
+    """
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        pairs = [(str(name), np.array(points, np.float64).reshape(-1, 2)) for name, points in data.items()]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"{path} must hold an object from picture to a list of points [x, y] ({error}).", code="bad_points") from error
+    if not pairs:
+        raise InvalidInput(f"{path} names no picture.", code="bad_points")
+    return [Pointed(Picture(picture_path(images, name)), points) for name, points in pairs]
+
+
+def evaluate_points(
+    detector: Detector,
+    truth: list[Pointed],
+    tiles: str,
+    settings: AnalysisSettings,
+    classes: tuple[MusterClass, ...],
+    progress: Callable[[int], None],
+) -> Report:
+    """Count in pictures and compare.
+
+    Returns:
+        As `point_report`.
+    """
+    found = detect_all(detector, [one.picture for one in truth], tiles, settings, progress)
+    return point_report(found, truth, thresholds_of(settings, {"thresholds": detector.info.thresholds}), classes)
+
+
+def point_report(found: list[Found], truth: list[Pointed], thresholds: dict[str, float], classes: tuple[MusterClass, ...]) -> Report:
+    """Compare counts with points.
+
+    A box is counted where the class of its greatest multiple of the threshold is one of `classes`, and that is 1 or more.
+
+    Returns:
+        `mae`, mean error of a picture's count, in animals; `mean_count`, `mean_true`; `mae_ratio`, the error over the mean truth; `bias`,
+        mean of count less truth; `pointed`, share of the points that lie in a counted box; `ms_per_image`. By class only `mean_count`.
+    """
+    limits = np.array([thresholds[name] for name in CLASSES], np.float32)
+    counts, covered, points = np.zeros((len(found), len(CLASSES))), 0, 0
+    for row, (one, true) in enumerate(zip(found, truth, strict=True)):
+        strength = one.scores / limits
+        best = strength.argmax(axis=1)
+        kept = (strength.max(axis=1, initial=0) >= 1) & np.isin(best, [CLASSES.index(name) for name in classes])
+        counts[row] = np.bincount(best[kept], minlength=len(CLASSES))
+        covered += int(_inside(true.points, one.detections.xyxy[kept]).sum())
+        points += len(true.points)
+    counted, true_counts = counts.sum(axis=1), np.array([len(one.points) for one in truth])
+    mae, mean_true = float(np.abs(counted - true_counts).mean()), float(true_counts.mean())
+    overall = {
+        "mae": mae,
+        "mean_count": float(counted.mean()),
+        "mean_true": mean_true,
+        "mae_ratio": mae / mean_true if mean_true else float("nan"),
+        "bias": float((counted - true_counts).mean()),
+        "pointed": covered / points if points else float("nan"),
+        "ms_per_image": 1000 * float(np.mean([one.seconds for one in found])),
+    }
+    return Report(overall, "by_class", {name: {"mean_count": float(counts[:, CLASSES.index(name)].mean())} for name in classes})
+
+
+def _inside(points: npt.NDArray[np.float64], xyxy: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Tell which points (n,) lie in any box (m, 4)."""
+    x, y = points[:, :1], points[:, 1:]
+    return ((x >= xyxy[:, 0]) & (x <= xyxy[:, 2]) & (y >= xyxy[:, 1]) & (y <= xyxy[:, 3])).any(axis=1)
