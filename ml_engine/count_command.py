@@ -155,6 +155,8 @@ def _render(request: CountRequest, indexes: Sequence[VideoIndex], video: VideoFa
             request.videos,
             indexes,
             tracks=assembled.tracks,
+            animals=assembled.animals,
+            counts=assembled.counts,
             video=video,
             settings=request.settings,
             out_dir=request.out_dir,

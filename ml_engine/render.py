@@ -6,9 +6,9 @@ import errno
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,15 @@ import numpy.typing as npt
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import VideoFacts
 from core.errors import StorageFull
+from ml_engine.animals import Animal
 from ml_engine.planning import times_s
 from ml_engine.records import Stopped, TrackTable
 from ml_engine.video import VideoIndex, decode
 from ml_engine.video_writer import VideoWriter
+
+if TYPE_CHECKING:
+    from ml_engine.contact_sheet import ContactSheet
+    from ml_engine.drawing import FramePainter
 
 ENCODER_THREADS = 4
 """Fixed, whatever the machine: the number is part of what determines the bytes."""
@@ -37,19 +42,23 @@ def render(
     indexes: Sequence[VideoIndex],
     *,
     tracks: TrackTable,
+    animals: Sequence[Animal],
+    counts: Mapping[str, Mapping[str, Any]],
     video: VideoFacts,
     settings: AnalysisSettings,
     out_dir: Path,
     progress: Callable[[int], None],
     should_stop: Callable[[], bool],
     threads: int | None = None,
-) -> tuple[Path, Path]:
-    """Write `annotated.mp4` and `preview.jpg`, the frame with the most animals. Same input, same bytes.
+) -> tuple[Path, Path, Path]:
+    """Write `annotated.mp4`, `preview.jpg`, the frame with the most animals, and `contact_sheet.jpg`. Same input, same bytes.
 
     Args:
         paths: The recording's files, in order.
         indexes: What `probe` returned for each.
         tracks: What to draw.
+        animals: Who was counted: one picture each on the contact sheet.
+        counts: `counts` of results.json: the contact sheet's headings.
         video: Facts about the recording.
         settings: With lines, zones and classes.
         out_dir: Existing folder.
@@ -58,19 +67,19 @@ def render(
         threads: Encoder threads; default: always the same number.
 
     Returns:
-        Paths of the video and the preview.
+        Paths of the video, the preview and the contact sheet.
 
     Raises:
         Stopped: `should_stop` said yes; no file is left behind.
         VideoError: A file can no longer be opened.
         StorageFull: No room for the files.
     """
+    from ml_engine.contact_sheet import ContactSheet
     from ml_engine.drawing import FramePainter
 
-    all_times_s = times_s(indexes)
+    all_times_s, target = times_s(indexes), out_dir / "annotated.mp4"
     painter = FramePainter(tracks, all_times_s, settings, video)
-    target, preview = out_dir / "annotated.mp4", out_dir / "preview.jpg"
-    best = painter.best_frame()
+    pictures = _Pictures(painter, ContactSheet(animals, counts, tracks, painter.best_frame(), video))
     encoded = 0
     report = _Report(lambda: progress(encoded), should_stop)
     writer = VideoWriter(target, fps=indexes[0].fps, resolution_wh=(video.width_px, video.height_px), threads=threads or ENCODER_THREADS)
@@ -81,17 +90,37 @@ def render(
         writer.write(image_bgr, float(all_times_s[frame]))
         encoded += 1
 
-    best_jpeg = b""
     with writer, _Stage(encode, report) as encoder, _Source(_frames(paths, indexes), report) as source:
         for frame, image_bgr in source:
-            painted = painter.paint(image_bgr, frame)
-            if frame == best:
-                best_jpeg = _jpeg(painted)
-            encoder.put((frame, painted))
+            encoder.put((frame, pictures.painted(frame, image_bgr)))
         encoder.finish()
-    _write(preview, best_jpeg)
+    preview, sheet = pictures.write(out_dir)
     progress(encoded)
-    return target, preview
+    return target, preview, sheet
+
+
+class _Pictures:
+    """What is made of single frames as they pass: the preview and the contact sheet."""
+
+    def __init__(self, painter: FramePainter, sheet: ContactSheet) -> None:
+        self._painter, self._sheet = painter, sheet
+        self._best = painter.best_frame()
+        self._preview = b""
+
+    def painted(self, frame: int, image_bgr: Image | None) -> Image:
+        """Return a frame with everything drawn into it, which is done in place."""
+        self._sheet.take(frame, image_bgr)
+        painted = self._painter.paint(image_bgr, frame)
+        if frame == self._best:
+            self._preview = _jpeg(painted)
+        return painted
+
+    def write(self, out_dir: Path) -> tuple[Path, Path]:
+        """Write both files."""
+        preview, sheet = out_dir / "preview.jpg", out_dir / "contact_sheet.jpg"
+        _write(preview, self._preview)
+        _write(sheet, self._sheet.jpeg())
+        return preview, sheet
 
 
 def _frames(paths: Sequence[Path], indexes: Sequence[VideoIndex]) -> Iterator[tuple[int, Image | None]]:
@@ -115,7 +144,7 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull("No room left on the disk for the preview picture: free some and try again.") from error
+            raise StorageFull("No room left on the disk for the pictures: free some and try again.") from error
         raise
 
 

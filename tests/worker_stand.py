@@ -179,10 +179,18 @@ class FakeEngine:
             "lines": [{"name": "middle", "counts": {"cattle": {"in": 2, "out": 1}}}],
             "settings": settings.model_dump(mode="json"),
         }
-        files = {"results.json": json.dumps(results).encode(), "tracks.csv": b"frame,track_id\n0,1\n", "timeline.csv": b"frame\n"}
+        files = {
+            "results.json": json.dumps(results).encode(),
+            "tracks.csv": b"frame,track_id\n0,1\n",
+            "timeline.csv": b"frame\n",
+            "animals.csv": b"class,number\ncattle,1\n",
+        }
         return FakeAssembled(files, results, results["counts"], None)
 
     def read_tracks_csv(self, data: bytes) -> list[str]:
+        return data.decode().splitlines()[1:]
+
+    def read_animals_csv(self, data: bytes) -> list[str]:
         return data.decode().splitlines()[1:]
 
     def render(
@@ -191,20 +199,23 @@ class FakeEngine:
         indexes: Sequence[FakeIndex],
         *,
         tracks: Any,
+        animals: Any,
+        counts: Any,
         video: VideoFacts,
         settings: AnalysisSettings,
         out_dir: Path,
         progress: Callable[[int], None],
         should_stop: Callable[[], bool],
         threads: int | None = None,
-    ) -> tuple[Path, Path]:
+    ) -> tuple[Path, ...]:
         progress(video.frames // 2)
         self._called("render", out_dir, should_stop)
         if should_stop():
             raise Stopped
         (out_dir / "annotated.mp4").write_bytes(f"video of {video.frames} frames, {len(tracks)} tracks".encode())
         (out_dir / "preview.jpg").write_bytes(b"picture")
-        return out_dir / "annotated.mp4", out_dir / "preview.jpg"
+        (out_dir / "contact_sheet.jpg").write_bytes(f"{len(animals)} of {counts['cattle']['unique']}".encode())
+        return out_dir / "annotated.mp4", out_dir / "preview.jpg", out_dir / "contact_sheet.jpg"
 
     def bundle(self) -> Engine:
         return Engine(**{name: getattr(self, name) for name in Engine.__slots__})

@@ -25,12 +25,14 @@ class Engine:
     concat: Callable[..., Any]
     assemble: Callable[..., Any]
     read_tracks_csv: Callable[[bytes], Any]
-    render: Callable[..., tuple[Path, Path]]
+    read_animals_csv: Callable[[bytes], Any]
+    render: Callable[..., tuple[Path, ...]]
 
 
 def real_engine() -> Engine:
     """Return the engine itself. Its modules load their heavy libraries only where they use them."""
     from core.domain.placement import check_settings
+    from ml_engine.animals import read_animals_csv
     from ml_engine.assemble import assemble
     from ml_engine.detect import detect_segment, log_key
     from ml_engine.detection_log import concat, read_log
@@ -54,5 +56,6 @@ def real_engine() -> Engine:
         concat=concat,
         assemble=assemble,
         read_tracks_csv=read_tracks_csv,
+        read_animals_csv=read_animals_csv,
         render=render,
     )

@@ -17,6 +17,7 @@ from core.domain.analysis import CLASSES, AnalysisSettings, Line, Zone
 from core.domain.job import VideoFacts
 from core.errors import VideoError
 from ml_engine import render as render_module
+from ml_engine.animals import animals
 from ml_engine.drawing import CLASS_COLOURS, LINE_COLOUR, FramePainter
 from ml_engine.planning import plan_segments, times_s
 from ml_engine.records import Stopped, TrackTable
@@ -68,7 +69,12 @@ def run(paths: list[Path], out_dir: Path, tracks: TrackTable, settings: Analysis
     video, _ = plan_segments(indexes, min_frames=30)
     calls: list[int] = []
     options = {"progress": calls.append, "should_stop": lambda: False} | kwargs
-    files = render(paths, indexes, tracks=tracks, video=video, settings=settings or AnalysisSettings(), out_dir=out_dir, **options)
+    everyone = animals(tracks, np.ones(len(tracks), bool), tracks.frame / 30, video, {})
+    *files, sheet = render(
+        paths, indexes, tracks=tracks, animals=everyone, counts={}, video=video, settings=settings or AnalysisSettings(), out_dir=out_dir,
+        **options,
+    )  # fmt: skip
+    assert sheet == out_dir / "contact_sheet.jpg"
     return *files, indexes, calls
 
 
@@ -82,6 +88,8 @@ def test_same_frames_times_and_bytes_every_time(tmp_path: Path, source: Path) ->
     assert calls[-1] == 90 and calls == sorted(calls)
     again, preview_again, _, _ = run([source], tmp_path / "b", walk(90))
     assert video.read_bytes() == again.read_bytes() and preview.read_bytes() == preview_again.read_bytes()
+    sheets = [(tmp_path / name / "contact_sheet.jpg").read_bytes() for name in "ab"]
+    assert sheets[0] == sheets[1] and sheets[0].startswith(b"\xff\xd8")
     data = video.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     with av.open(str(video)) as container:
@@ -107,6 +115,7 @@ def test_preview_is_the_frame_with_most_animals(tmp_path: Path, source: Path) ->
 def test_nothing_tracked_still_renders(tmp_path: Path, source: Path) -> None:
     video, preview, _, _ = run([source], tmp_path / "a", table([]), AnalysisSettings(lines=()))
     assert probe(video).frames == 90 and preview.stat().st_size > 0
+    assert cv2.imread(str(tmp_path / "a" / "contact_sheet.jpg")) is not None
 
 
 @pytest.mark.parametrize("size", [(127, 95), (1, 1), (9, 300)])
@@ -125,8 +134,8 @@ def test_unreadable_frames_are_grey_and_say_so(tmp_path: Path) -> None:
     index = probe(whole)
     cut = cut_bytes(whole, tmp_path / "b.mkv", end=0.5)
     video, _ = plan_segments([index], min_frames=30)
-    target, _ = render(
-        [cut], [index], tracks=table([]), video=video, settings=AnalysisSettings(lines=()), out_dir=tmp_path,
+    target, *_ = render(
+        [cut], [index], tracks=table([]), animals=[], counts={}, video=video, settings=AnalysisSettings(lines=()), out_dir=tmp_path,
         progress=lambda _: None, should_stop=lambda: False,
     )  # fmt: skip
     frames = [f.image_bgr for f in decode(target, probe(target))]

@@ -32,7 +32,9 @@ async def test_a_job_goes_through_all_its_steps(stand: WorkerStand) -> None:
     assert job.state == "completed"
     assert job.result_revision == "r0001"
     assert job.done_segments == (0, 1, 2, 3)
-    assert job.artifacts == ("results.json", "tracks.csv", "timeline.csv", "annotated.mp4", "preview.jpg", "run.json")
+    pictures = ("contact_sheet.jpg", "annotated.mp4", "preview.jpg")
+    assert job.artifacts == ("results.json", "tracks.csv", "timeline.csv", "animals.csv", *pictures, "run.json")
+    assert await stand.ports.results.get(result_blob("job1", "r0001", "contact_sheet.jpg")) == b"1 of 3"
     assert job.counts is not None and job.counts["cattle"]["unique"] == 3
     assert job.completed_at_utc == stand.timer.now()
     assert job.step_starts == {} and job.step_failures == {} and job.error is None

@@ -1,7 +1,8 @@
-"""Render: sources and tracks in, the annotated video out; then everything of the revision is published at once."""
+"""Render: sources and tracks in, the annotated video and the contact sheet out; then everything of the revision is published at once."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -41,12 +42,16 @@ async def _render(step: Step, plan: Plan, out_dir: Path) -> None:
     job, engine, store = step.job, step.tools.engine, step.tools.ports.results
     revision = revision_of(step.message.attempt)
     tracks = await step.in_thread(engine.read_tracks_csv, await store.get(result_blob(job.id, revision, "tracks.csv")))
+    animals = await step.in_thread(engine.read_animals_csv, await store.get(result_blob(job.id, revision, "animals.csv")))
+    results = json.loads(await store.get(result_blob(job.id, revision, "results.json")))
     async with step.tools.sources.open(job.files, stop=step.stop) as sources:
         files = await step.in_thread(
             engine.render,
             [path for path, _ in sources],
             [index for _, index in sources],
             tracks=tracks,
+            animals=animals,
+            counts=results["counts"],
             video=plan.video,
             settings=job.settings,
             out_dir=out_dir,
