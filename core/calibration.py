@@ -1,6 +1,6 @@
 """From points that a person marked to a map from picture to ground: a homography, fitted, checked, refused where it means nothing.
 
-NumPy only, so that the API can refuse a degenerate calibration at submission.
+NumPy only, and pyproj for degrees, so that the API can refuse a degenerate calibration at submission.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core import homography
 from core.domain.analysis import CalibrationSettings
 from core.errors import InvalidCalibration
+from core.geodesy import LocalPlane
 
 Array = npt.NDArray[np.float64]
 
@@ -21,13 +23,11 @@ FARTHEST = 10.0
 """Points that lie more than this many times as far off as the farthest calibrated one have no ground position."""
 LEAST_SPREAD = 0.02
 """Points that lie closer to one line than this fraction of their extent fix no plane."""
-LEAST_SINGULAR = 1e-3
-"""Least eighth singular value of the normalised equations, as a fraction of the first: below it the ninth is not the only solution."""
 LARGEST_RESIDUAL = 0.1
 """Pairs that disagree by more than this fraction of the ground's extent (root mean square) do not belong together."""
+PAIRS_FOR_CONSENSUS = 6
+"""Of fewer pairs none can be told to be the wrong one: any four fit exactly."""
 NPZ_LIMIT_BYTES = 4 * 2**20
-EARTH_RADIUS_M = 6_378_137.0
-EARTH_FLATTENING = 1 / 298.257223563
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Homography:
 
     Attributes:
         matrix: (3, 3) float64, display pixels to metres: on the ground's own axes or, for `wgs84`, east and north of `origin`.
+        covariance: (9, 9) float64, of the matrix's elements row by row, from the residuals.
+        hull: (k, 2) px, corners of the convex hull of the marked pixels.
         unit: `m` or `wgs84`.
         origin: Longitude and latitude, degrees, of the metric plane's origin; None for `m`.
         residuals_m: (n,) distance in metres between where a pair's pixel falls and its ground point.
@@ -44,6 +46,8 @@ class Homography:
     """
 
     matrix: Array
+    covariance: Array
+    hull: Array
     unit: str
     origin: tuple[float, float] | None
     residuals_m: Array
@@ -52,19 +56,42 @@ class Homography:
 
     def to_ground(self, points_px: Array) -> Array:
         """Project pixels (n, 2) to the ground (n, 2), metres or degrees (longitude, latitude); NaN near and beyond the horizon."""
+        ground = self.to_metres(points_px)
+        return ground if self.origin is None else LocalPlane(*self.origin).to_degrees(ground)
+
+    def to_metres(self, points_px: Array) -> Array:
+        """Project pixels (n, 2) to metres (n, 2) on the plane's axes; NaN near and beyond the horizon."""
+        place, _, weight = homography.project(self.matrix, np.asarray(points_px, np.float64))
+        return np.where((weight > self.least_weight)[:, None], place, np.nan)
+
+    def error_radius_m(self, points_px: Array, deviation_px: Array) -> Array:
+        """Return the radii (n,) of the circles on the ground that hold what stands at pixels with 90 % probability.
+
+        They follow from how exactly the pixel is known, through the local magnification, and from how exactly the pairs fix the homography,
+        which grows away from them; beyond their hull once more, as a lens bends there in a way that no pair has told.
+
+        Args:
+            points_px: (n, 2).
+            deviation_px: (n, 2) standard deviation of those pixels, across and down.
+
+        Returns:
+            Metres; NaN near and beyond the horizon.
+        """
         points = np.asarray(points_px, np.float64)
-        homogeneous = points @ self.matrix[:, :2].T + self.matrix[:, 2]
-        weight = homogeneous[:, 2:]
+        place, local, weight = homography.project(self.matrix, points)
         on_ground = weight > self.least_weight
-        ground = np.where(on_ground, homogeneous[:, :2] / np.where(on_ground, weight, 1), np.nan)
-        return ground if self.origin is None else _to_degrees(ground, self.origin)
+        jacobian = homography.element_jacobian(points, place, np.where(on_ground, weight, 1.0))
+        fitted = jacobian @ self.covariance @ jacobian.transpose(0, 2, 1)
+        stretch = 1 + homography.beyond_hull(self.hull, points)
+        spread = local * np.asarray(deviation_px, np.float64)[:, None, :]
+        covariance = fitted * stretch[:, None, None] ** 2 + spread @ spread.transpose(0, 2, 1)
+        return np.where(on_ground, homography.radius_90(covariance), np.nan)
 
 
 def fit_homography(calibration: CalibrationSettings) -> Homography:
     """Fit a homography to correspondences and check that it means something.
 
-    Normalised direct linear transformation, then Gauss-Newton on the distances on the ground (Hartley and Zisserman, "Multiple View
-    Geometry", chapter 4). From eight pairs on, pairs that contradict the others are found by least median of squares and left out.
+    From six pairs on, pairs that contradict the others are found by random sample consensus and left out.
 
     Args:
         calibration: At least four pairs.
@@ -77,25 +104,27 @@ def fit_homography(calibration: CalibrationSettings) -> Homography:
             `calibration_collinear`, `calibration_ill_conditioned`, `calibration_mirrored`, `calibration_inconsistent`.
     """
     image = np.array(calibration.image_points, np.float64)
-    ground = np.array(calibration.ground_points, np.float64)
-    origin = None
-    if calibration.unit == "wgs84":
-        origin = _origin(ground)
-        ground = _to_metres(ground, origin)
-    _check_points(image, np.array(calibration.ground_points, np.float64), ground)
+    given = np.array(calibration.ground_points, np.float64)
+    plane = _plane(given) if calibration.unit == "wgs84" else None
+    ground = given if plane is None else plane.to_metres(given)
+    _check_points(image, given, ground)
     inliers = np.ones(len(image), bool)
-    matrix = _fit(image, ground)
-    if len(image) >= 8 and _contradictory(_residuals(matrix, image, ground)):
-        inliers = _consistent_pairs(image, ground)
-        matrix = _fit(image[inliers], ground[inliers])
+    matrix, covariance = homography.fit(image, ground)
+    if len(image) >= PAIRS_FOR_CONSENSUS and homography.surprises(matrix, image, ground).max() > homography.slip(image):
+        inliers = homography.consistent_pairs(image, ground)
+        if inliers.sum() <= 4:
+            raise InvalidCalibration("No five of the pairs agree; check which point is which.", code="calibration_inconsistent")
+        _check_points(image[inliers], given[inliers], ground[inliers])
+        matrix, covariance = homography.fit(image[inliers], ground[inliers])
     weight = image[inliers] @ matrix[2, :2] + matrix[2, 2]
     if weight.max() < 0:
         matrix, weight = -matrix, -weight
-    residuals_m = _residuals(matrix, image, ground)
+    residuals_m = homography.residuals(matrix, image, ground)
     _check_fit(matrix, weight, residuals_m[inliers], ground[inliers], calibration.unit)
     # Of a plane seen in perspective the weight is the inverse of the distance along the view.
     least_weight = float(weight.min()) / FARTHEST
-    return Homography(matrix, calibration.unit, origin, residuals_m, inliers, least_weight)
+    origin = None if plane is None else (plane.longitude, plane.latitude)
+    return Homography(matrix, covariance, homography.hull(image[inliers]), calibration.unit, origin, residuals_m, inliers, least_weight)
 
 
 def check_calibration(calibration: CalibrationSettings | None) -> None:
@@ -198,113 +227,8 @@ def _cross(a: Array, b: Array) -> Array:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
-def _normaliser(points: Array) -> Array:
-    """Return the similarity that moves points to mean 0 and mean distance sqrt 2."""
-    centre = points.mean(axis=0)
-    scale = np.sqrt(2) / np.hypot(*(points - centre).T).mean()
-    return np.array([[scale, 0, -scale * centre[0]], [0, scale, -scale * centre[1]], [0, 0, 1.0]])
-
-
-def _equations(image: Array, ground: Array) -> Array:
-    """Return the linear equations (..., 2n, 9) of pairs (..., n, 2)."""
-    ones = np.ones((*image.shape[:-1], 1))
-    zeros = np.zeros((*image.shape[:-1], 3))
-    point = np.concatenate([image, ones], axis=-1)
-    u = np.concatenate([point, zeros, -ground[..., :1] * point], axis=-1)
-    v = np.concatenate([zeros, point, -ground[..., 1:] * point], axis=-1)
-    return np.concatenate([u, v], axis=-2)
-
-
-def _fit(image: Array, ground: Array) -> Array:
-    """Return the (3, 3) homography of pairs (n, 2), least squares on the ground.
-
-    Raises:
-        InvalidCalibration: Many homographies fit (code `calibration_ill_conditioned`).
-    """
-    from_image, from_ground = _normaliser(image), _normaliser(ground)
-    a = image @ from_image[:2, :2].T + from_image[:2, 2]
-    b = ground @ from_ground[:2, :2].T + from_ground[:2, 2]
-    equations = _equations(a, b)
-    # Without the square matrix of all equations, which of ten thousand pairs takes gigabytes; fewer than nine equations need it.
-    singular, rows = np.linalg.svd(equations, full_matrices=len(equations) < 9)[1:]
-    matrix = rows[-1].reshape(3, 3)
-    if singular[7] < LEAST_SINGULAR * singular[0] or abs(np.linalg.det(matrix)) < 1e-6:
-        raise InvalidCalibration(
-            "These pairs leave the homography open: nearly all lie on one line or in one place; spread them over the ground.",
-            code="calibration_ill_conditioned",
-        )
-    refined = _refine(matrix, a, b)
-    result = np.linalg.inv(from_ground) @ refined @ from_image
-    return result / np.abs(image @ result[2, :2] + result[2, 2]).mean()
-
-
-def _refine(matrix: Array, image: Array, ground: Array, rounds: int = 20) -> Array:
-    """Lower the squared distances on the ground by damped Gauss-Newton steps."""
-    damping = 1e-4
-    error = _squares(matrix, image, ground)
-    for _ in range(rounds):
-        point = np.column_stack([image, np.ones(len(image))])
-        projected = point @ matrix.T
-        weight = projected[:, 2:]
-        place = projected[:, :2] / weight
-        zeros = np.zeros_like(point)
-        per_point = point / weight
-        jacobian = np.concatenate(
-            [
-                np.concatenate([per_point, zeros, -place[:, :1] * per_point], axis=1),
-                np.concatenate([zeros, per_point, -place[:, 1:] * per_point], axis=1),
-            ]
-        )
-        surprise = (ground - place).T.ravel()
-        normal = jacobian.T @ jacobian
-        step = np.linalg.solve(normal + damping * np.eye(9), jacobian.T @ surprise).reshape(3, 3)
-        moved = matrix + step
-        moved /= np.linalg.norm(moved)
-        new_error = _squares(moved, image, ground)
-        if new_error < error:
-            converged = error - new_error < 1e-14 * max(error, 1e-12)
-            matrix, error, damping = moved, new_error, damping / 4
-            if converged:
-                break
-        else:
-            damping *= 8
-    return matrix
-
-
-def _squares(matrix: Array, image: Array, ground: Array) -> float:
-    return float((_residuals(matrix, image, ground) ** 2).sum())
-
-
-def _residuals(matrix: Array, image: Array, ground: Array) -> Array:
-    """Return distances on the ground (..., n) of pairs under homographies (..., 3, 3)."""
-    point = np.concatenate([image, np.ones((len(image), 1))], axis=1)
-    projected = point @ np.swapaxes(matrix, -1, -2)
-    weight = projected[..., 2]
-    away = projected[..., :2] / np.where(np.abs(weight) < 1e-12, 1e-12, weight)[..., None] - ground
-    return np.hypot(away[..., 0], away[..., 1])
-
-
-def _contradictory(residuals_m: Array) -> bool:
-    """Tell whether some pairs are much farther off than most."""
-    return bool(residuals_m.max() > 4 * max(float(np.median(residuals_m)), 1e-9))
-
-
-def _consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
-    """Return the pairs (n,) that one homography explains: least median of squares (Rousseeuw 1984) over fixed random quadruples."""
-    generator = np.random.default_rng(0)
-    quadruples = generator.random((500, len(image))).argsort(axis=1)[:, :4]
-    from_image, from_ground = _normaliser(image), _normaliser(ground)
-    a = image @ from_image[:2, :2].T + from_image[:2, 2]
-    b = ground @ from_ground[:2, :2].T + from_ground[:2, 2]
-    matrices = np.linalg.svd(_equations(a[quadruples], b[quadruples]))[2][:, -1].reshape(-1, 3, 3)
-    residuals = _residuals(matrices, a, b)
-    best = residuals[np.median(residuals, axis=1).argmin()]
-    spread = 1.4826 * (1 + 5 / (len(image) - 4)) * float(np.median(best))
-    return best <= max(2.5 * spread, 1e-6)
-
-
-def _origin(degrees: Array) -> tuple[float, float]:
-    """Return the middle of points (n, 2) in degrees.
+def _plane(degrees: Array) -> LocalPlane:
+    """Return the plane in the middle of points (n, 2) in degrees.
 
     Raises:
         InvalidCalibration: Some are no longitude and latitude (code `calibration_not_degrees`).
@@ -313,21 +237,4 @@ def _origin(degrees: Array) -> tuple[float, float]:
         raise InvalidCalibration(
             "With unit wgs84 ground points are (longitude, latitude) in degrees, latitudes up to 85.", code="calibration_not_degrees"
         )
-    longitude, latitude = degrees.mean(axis=0)
-    return float(longitude), float(latitude)
-
-
-def _metres_per_degree(latitude: float) -> Array:
-    """Return metres per degree of longitude and of latitude on the WGS84 ellipsoid."""
-    squared = EARTH_FLATTENING * (2 - EARTH_FLATTENING)
-    phi = np.radians(latitude)
-    root = np.sqrt(1 - squared * np.sin(phi) ** 2)
-    return np.radians(EARTH_RADIUS_M) * np.array([np.cos(phi) / root, (1 - squared) / root**3])
-
-
-def _to_metres(degrees: Array, origin: tuple[float, float]) -> Array:
-    return (degrees - origin) * _metres_per_degree(origin[1])
-
-
-def _to_degrees(metres: Array, origin: tuple[float, float]) -> Array:
-    return metres / _metres_per_degree(origin[1]) + origin
+    return LocalPlane.around(degrees)

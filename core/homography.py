@@ -1,0 +1,249 @@
+"""The numbers behind a calibration: fitting a homography to pairs, finding those that agree, and how far off it may be.
+
+Pairs are normalised first: both sets of points to mean 0 and mean distance sqrt 2. There a mark in the picture and a mark on the ground are
+taken to be equally exact: a pair's error has the covariance `s² (1 + G Gᵀ)`, `G` being the local magnification from picture to ground.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import InvalidCalibration
+
+Array = npt.NDArray[np.float64]
+
+LEAST_SINGULAR = 1e-3
+"""Least eighth singular value of the normalised equations, as a fraction of the first: below it the ninth is not the only solution."""
+CANDIDATES = 500
+MARK_PX = 2.0
+"""How exactly people mark points, as a standard deviation; what four pairs say of it is nothing, what twenty say outweighs it."""
+MARK_WEIGHT = 4.0
+"""How many residuals `MARK_PX` is worth."""
+
+
+def fit(image: Array, ground: Array) -> tuple[Array, Array]:
+    """Fit a homography to pairs: direct linear transformation, then damped Gauss-Newton steps on the whitened distances.
+
+    Source: Hartley and Zisserman, "Multiple View Geometry", chapter 4.
+
+    Args:
+        image: (n, 2) px, n ≥ 4.
+        ground: (n, 2) m.
+
+    Returns:
+        The (3, 3) matrix, scaled to a mean third coordinate of ±1, and the (9, 9) covariance of its elements, row by row.
+
+    Raises:
+        InvalidCalibration: Many homographies fit (code `calibration_ill_conditioned`).
+    """
+    from_image, from_ground = normaliser(image), normaliser(ground)
+    a, b = _apply(from_image, image), _apply(from_ground, ground)
+    equations = _equations(a, b)
+    # Without the square matrix of all equations, which of ten thousand pairs takes gigabytes; fewer than nine equations need it.
+    singular, rows = np.linalg.svd(equations, full_matrices=len(equations) < 9)[1:]
+    matrix = rows[-1].reshape(3, 3)
+    if singular[7] < LEAST_SINGULAR * singular[0] or abs(np.linalg.det(matrix)) < 1e-6:
+        raise InvalidCalibration(
+            "These pairs leave the homography open: nearly all lie on one line or in one place; spread them over the ground.",
+            code="calibration_ill_conditioned",
+        )
+    matrix = _refine(matrix, a, b)
+    covariance = _covariance(matrix, a, b, MARK_PX * from_image[0, 0])
+    back = np.linalg.inv(from_ground)
+    result = back @ matrix @ from_image
+    scale = 1 / float(np.abs(image @ result[2, :2] + result[2, 2]).mean())
+    change = scale * np.kron(back, from_image.T)
+    return result * scale, change @ covariance @ change.T
+
+
+def residuals(matrix: Array, image: Array, ground: Array) -> Array:
+    """Return the distances on the ground (n,) between where pixels (n, 2) fall and their points (n, 2)."""
+    place, _, _ = project(matrix, image)
+    return np.hypot(*(place - ground).T)
+
+
+def surprises(matrix: Array, image: Array, ground: Array) -> Array:
+    """Return the whitened distances (n,) of pairs, as multiples of the normalised unit."""
+    from_image, from_ground = normaliser(image), normaliser(ground)
+    normal = from_ground @ matrix @ np.linalg.inv(from_image)
+    return np.sqrt(_squares(normal[None], _apply(from_image, image), _apply(from_ground, ground))[0])
+
+
+def project(matrix: Array, points: Array) -> tuple[Array, Array, Array]:
+    """Return places (n, 2), local magnification (n, 2, 2) and third coordinate (n,) of points (n, 2) under a homography (3, 3)."""
+    homogeneous = points @ matrix[:, :2].T + matrix[:, 2]
+    weight = homogeneous[:, 2]
+    safe = np.where(np.abs(weight) < 1e-12, 1e-12, weight)
+    place = homogeneous[:, :2] / safe[:, None]
+    local = (matrix[None, :2, :2] - place[:, :, None] * matrix[2, :2]) / safe[:, None, None]
+    return place, local, weight
+
+
+def element_jacobian(points: Array, place: Array, weight: Array) -> Array:
+    """Return the derivative (n, 2, 9) of places (n, 2) by the elements of the homography that maps points (n, 2) there."""
+    point = np.column_stack([points, np.ones(len(points))]) / weight[:, None]
+    zeros = np.zeros_like(point)
+    u = np.concatenate([point, zeros, -place[:, :1] * point], axis=1)
+    v = np.concatenate([zeros, point, -place[:, 1:] * point], axis=1)
+    return np.stack([u, v], axis=1)
+
+
+def consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
+    """Return the pairs (n,) that one homography explains, n ≥ 6.
+
+    Random sample consensus (Fischler and Bolles 1981): homographies through four pairs, all quadruples of a small set, else a fixed draw.
+    No threshold need be known: the candidate wins under which the worst of the better half of the pairs is best (least median of squares,
+    Rousseeuw 1984, with the quantile that stands most wrong pairs).
+    """
+    count = len(image)
+    from_image, from_ground = normaliser(image), normaliser(ground)
+    a, b = _apply(from_image, image), _apply(from_ground, ground)
+    if comb(count, 4) <= CANDIDATES:
+        quadruples = np.array(list(combinations(range(count), 4)))
+    else:
+        generator = np.random.default_rng(0)
+        quadruples = np.array([generator.choice(count, 4, replace=False) for _ in range(CANDIDATES)])
+    matrices = np.linalg.svd(_equations(a[quadruples], b[quadruples]))[2][:, -1].reshape(-1, 3, 3)
+    covered = (count + 5) // 2
+    best, least = np.zeros(count), np.inf
+    # Some candidates at a time: ten thousand pairs under all of them at once are gigabytes.
+    for some in np.array_split(matrices, max(1, len(matrices) * count // 500_000)):
+        squares = _squares(some, a, b)
+        quantile = np.partition(squares, covered - 1, axis=1)[:, covered - 1]
+        winner = int(quantile.argmin())
+        if quantile[winner] < least:
+            best, least = squares[winner], float(quantile[winner])
+    spread = 1.4826 * (1 + 5 / (count - 4)) * np.sqrt(least)
+    return np.sqrt(best) <= max(4 * float(spread), slip(image))
+
+
+def slip(image: Array) -> float:
+    """Return the whitened distance from which a pair of a set (n, 2) px may be wrong; below it a person's hand has merely trembled."""
+    return 3 * MARK_PX * float(normaliser(image)[0, 0])
+
+
+def radius_90(covariance: Array) -> Array:
+    """Return the radii (n,) of the circles that hold 90 % of normal distributions with covariances (n, 2, 2).
+
+    The squared distance is a sum of two chi-squares; its quantile is that of the gamma distribution with the same mean and variance, by
+    Wilson and Hilferty's cube root. Right to 2 % for every shape.
+    """
+    trace = covariance[:, 0, 0] + covariance[:, 1, 1]
+    squares = (covariance**2).sum(axis=(1, 2))
+    freedom = trace**2 / np.maximum(squares, 1e-300)
+    part = 2 / (9 * np.maximum(freedom, 1e-9))
+    return np.sqrt(trace * (1 - part + 1.2816 * np.sqrt(part)) ** 3)
+
+
+def hull(points: Array) -> Array:
+    """Return the corners (k, 2) of the convex hull, anticlockwise where y points up (Andrew's monotone chain)."""
+    ordered = np.unique(points, axis=0)
+    if len(ordered) < 3:
+        return ordered
+
+    def chain(line: Array) -> list[Array]:
+        kept: list[Array] = []
+        for point in line:
+            while len(kept) > 1 and _cross(kept[-1] - kept[-2], point - kept[-2]) <= 0:
+                kept.pop()
+            kept.append(point)
+        return kept[:-1]
+
+    return np.array(chain(ordered) + chain(ordered[::-1]))
+
+
+def beyond_hull(corners: Array, points: Array) -> Array:
+    """Return how far points (n, 2) lie outside a hull (k, 2), as a fraction of its extent; 0 inside."""
+    edges = np.roll(corners, -1, axis=0) - corners
+    outward = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.hypot(*edges.T)[:, None]
+    away = (points @ outward.T - (corners * outward).sum(axis=1)).max(axis=1)
+    return np.maximum(away, 0) / float(np.ptp(corners, axis=0).max())
+
+
+def normaliser(points: Array) -> Array:
+    """Return the (3, 3) similarity that moves points to mean 0 and mean distance sqrt 2."""
+    centre = points.mean(axis=0)
+    scale = np.sqrt(2) / np.hypot(*(points - centre).T).mean()
+    return np.array([[scale, 0, -scale * centre[0]], [0, scale, -scale * centre[1]], [0, 0, 1.0]])
+
+
+def _cross(a: Array, b: Array) -> float:
+    return float(a[0] * b[1] - a[1] * b[0])
+
+
+def _apply(similarity: Array, points: Array) -> Array:
+    return points @ similarity[:2, :2].T + similarity[:2, 2]
+
+
+def _equations(image: Array, ground: Array) -> Array:
+    """Return the linear equations (..., 2n, 9) of pairs (..., n, 2)."""
+    ones = np.ones((*image.shape[:-1], 1))
+    zeros = np.zeros((*image.shape[:-1], 3))
+    point = np.concatenate([image, ones], axis=-1)
+    u = np.concatenate([point, zeros, -ground[..., :1] * point], axis=-1)
+    v = np.concatenate([zeros, point, -ground[..., 1:] * point], axis=-1)
+    return np.concatenate([u, v], axis=-2)
+
+
+def _squares(matrices: Array, image: Array, ground: Array) -> Array:
+    """Return squared whitened distances (m, n) of normalised pairs (n, 2) under homographies (m, 3, 3)."""
+    point = np.column_stack([image, np.ones(len(image))])
+    projected = point @ np.swapaxes(matrices, -1, -2)
+    weight = np.where(np.abs(projected[..., 2]) < 1e-12, 1e-12, projected[..., 2])
+    u, v = projected[..., 0] / weight, projected[..., 1] / weight
+    h = matrices[:, :, :, None]
+    ux, uy = (h[:, 0, 0] - u * h[:, 2, 0]) / weight, (h[:, 0, 1] - u * h[:, 2, 1]) / weight
+    vx, vy = (h[:, 1, 0] - v * h[:, 2, 0]) / weight, (h[:, 1, 1] - v * h[:, 2, 1]) / weight
+    p, q, r = 1 + ux**2 + uy**2, ux * vx + uy * vy, 1 + vx**2 + vy**2
+    du, dv = u - ground[:, 0], v - ground[:, 1]
+    # The determinant as a sum of squares: of a degenerate candidate p r and q² are huge and nearly equal.
+    determinant = p + r - 1 + (ux * vy - uy * vx) ** 2
+    return np.maximum(r * du**2 - 2 * q * du * dv + p * dv**2, 0) / determinant
+
+
+def _whitened(matrix: Array, image: Array, ground: Array) -> tuple[Array, Array]:
+    """Return the whitened Jacobian (2n, 9) and errors (2n,) of normalised pairs."""
+    place, local, weight = project(matrix, image)
+    covariance = np.eye(2) + local @ local.transpose(0, 2, 1)
+    whiten = np.linalg.inv(np.linalg.cholesky(covariance))
+    jacobian = whiten @ element_jacobian(image, place, np.where(np.abs(weight) < 1e-12, 1e-12, weight))
+    error = whiten @ (ground - place)[..., None]
+    return jacobian.reshape(-1, 9), error.reshape(-1)
+
+
+def _refine(matrix: Array, image: Array, ground: Array, rounds: int = 30) -> Array:
+    """Lower the sum of squared whitened distances by damped Gauss-Newton steps."""
+    damping = 1e-4
+    matrix = matrix / np.linalg.norm(matrix)
+    error = float(_squares(matrix[None], image, ground).sum())
+    for _ in range(rounds):
+        jacobian, surprise = _whitened(matrix, image, ground)
+        normal = jacobian.T @ jacobian
+        step = np.linalg.solve(normal + damping * np.trace(normal) / 9 * np.eye(9), jacobian.T @ surprise).reshape(3, 3)
+        moved = matrix + step
+        moved /= np.linalg.norm(moved)
+        new_error = float(_squares(moved[None], image, ground).sum())
+        if new_error < error:
+            converged = error - new_error < 1e-14 * max(error, 1e-12)
+            matrix, error, damping = moved, new_error, damping / 8
+            if converged:
+                break
+        else:
+            damping *= 8
+    return matrix
+
+
+def _covariance(matrix: Array, image: Array, ground: Array, mark: float) -> Array:
+    """Return the (9, 9) covariance of the elements of a fitted homography of normalised pairs.
+
+    Args:
+        mark: How exactly points are marked, normalised units, before the residuals have their say.
+    """
+    jacobian, error = _whitened(matrix, image, ground)
+    variance = (MARK_WEIGHT * mark**2 + float(error @ error)) / (MARK_WEIGHT + len(error) - 8)
+    # The ninth direction is the matrix's scale, which moves nothing.
+    return variance * np.linalg.pinv(jacobian.T @ jacobian, rcond=1e-10, hermitian=True)
