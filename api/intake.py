@@ -19,7 +19,8 @@ from api.views import UploadedRecording
 from core.domain.analysis import AnalysisSettings
 from core.errors import InvalidInput, MalformedRequest, PermanentError, TooLarge, UnsupportedMedia
 from core.services.requested import check_requested_settings, requested_settings
-from core.services.submit import Accepted, Submission, check_size
+from core.services.submit import Accepted, check_size
+from core.services.uploads import UploadedTelemetry
 
 MAX_JSON_BYTES = 4 * 2**20
 FORM_PATHS = ("/api/v1/jobs", "/submit-job")
@@ -38,6 +39,11 @@ MULTIPART_SCHEMA: dict[str, Any] = {
             "type": "array",
             "items": {"type": "string", "format": "binary"},
             "description": "One video, or several in order: they are one recording.",
+        },
+        "telemetry": {
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "description": "A drone's `.SRT`, at most 32 MiB: named as its video, or one for each video in order.",
         },
         "settings": {"type": "string", "description": "Settings of the analysis, as JSON.", "examples": ['{"only": "bison"}']},
     },
@@ -84,21 +90,20 @@ async def _read_form(request: Request, reader: MultipartReader, services: Servic
     async with services.submissions.begin(owner=caller.owner, idempotency_key=key) as submission, aclosing(reader.parts()) as parts:
         async for part in parts:
             if part.name == "file":
-                await _add_file(submission, part)
+                await submission.add_stream(part.filename, part.chunks)
+            elif part.name == "telemetry":
+                await submission.add_telemetry(part.filename, part.chunks)
             elif part.name == "settings" and settings is None:
                 settings = await requested_settings(json_of(await _read_small(part)), services.ports, services.limits, owner=caller.owner)
             elif part.name == "settings":
                 raise InvalidInput("The form has two parts named 'settings'; send one.", code="doubled_part")
             else:
                 raise InvalidInput(
-                    f"The form has a part named '{part.name[:80]}'; the parts are 'file' (one or more) and 'settings'.", code="unknown_part"
+                    f"The form has a part named '{part.name[:80]}'; the parts are 'file' (one or more), 'telemetry' and 'settings'.",
+                    code="unknown_part",
                 )
         settings = settings or check_requested_settings(None, services.limits)
         return await services.submissions.accept(submission, settings, traceparent=_traceparent(request))
-
-
-async def _add_file(submission: Submission, part: Part) -> None:
-    await submission.add_stream(part.filename, part.chunks)
 
 
 async def _accept_uploads(request: Request, services: Services, caller: Caller) -> Accepted:
@@ -109,6 +114,7 @@ async def _accept_uploads(request: Request, services: Services, caller: Caller) 
         await requested_settings(asked.settings, services.ports, services.limits, owner=caller.owner),
         owner=caller.owner,
         idempotency_key=idempotency_key(request),
+        telemetry=_uploaded_telemetry(asked),
         traceparent=_traceparent(request),
     )
     _count(services, accepted)
@@ -140,6 +146,15 @@ def _uploaded_recording(body: bytes) -> UploadedRecording:
         faults = [{"field": ".".join(map(str, e["loc"])) or "body", "problem": e["msg"]} for e in error.errors()]
         listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
         raise InvalidInput(f"The request cannot be used: {listed}.", code="invalid_request", errors=faults) from error
+
+
+def _uploaded_telemetry(asked: UploadedRecording) -> list[UploadedTelemetry]:
+    ids, names = asked.telemetry_upload_ids, asked.telemetry_names
+    if names and len(names) != len(ids):
+        raise InvalidInput(
+            f"{len(ids)} telemetry_upload_ids but {len(names)} telemetry_names; give one for each, or none.", code="names_differ"
+        )
+    return [UploadedTelemetry(upload_id, name) for upload_id, name in zip(ids, names or [None] * len(ids), strict=True)]
 
 
 def json_of(data: bytes) -> Any:

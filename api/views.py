@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,11 +10,25 @@ from api.services import Services
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
 from core.domain.clock import UtcDatetime
-from core.domain.job import Failure, Job, JobState, VideoFacts
+from core.domain.job import Failure, Job, JobState, SourceFile, TelemetryRemark, VideoFacts
 from core.domain.statistics import JobStatistics, TimeBucket
 from core.ports import BlobInfo
 
 JOBS = "/api/v1/jobs"
+
+
+class TelemetryView(BaseModel):
+    """What a drone wrote down while it filmed a file."""
+
+    source: Literal["uploaded", "embedded"] = Field(description="Sent beside the video, or a track within it.")
+    name: str = Field(examples=["DJI_0042.SRT"])
+    dialect: str | None = Field(
+        description="Which of the drones' ways of writing it is; null if it could not be used.", examples=["bracket"]
+    )
+    samples: int = Field(description="Records read.", examples=[5321])
+    has_position: bool = Field(description="Any of them says where the drone was.")
+    has_attitude: bool = Field(description="Any of them says where the camera looked; animals are placed on the map only then.")
+    warnings: list[TelemetryRemark]
 
 
 class FileView(BaseModel):
@@ -22,6 +36,7 @@ class FileView(BaseModel):
 
     name: str = Field(examples=["DJI_0042.MP4"])
     size_bytes: int
+    telemetry: TelemetryView | None = Field(None, description="A track within the video is looked for when the job is planned.")
 
 
 class ProgressView(BaseModel):
@@ -115,6 +130,12 @@ class UploadedRecording(BaseModel):
 
     upload_ids: list[str] = Field(description="In the recording's order.", examples=[["9d3c7a61e0f84c0b8a7d5e4f3c2b1a09"]])
     names: list[str] = Field([], description="What to call the files: one for each, or none.", examples=[["DJI_0042.MP4"]])
+    telemetry_upload_ids: list[str] = Field([], description="Uploads that are not videos but what a drone wrote down beside them (`.SRT`).")
+    telemetry_names: list[str] = Field(
+        [],
+        description="Each named as its video but for the ending; none, if there is one for each video, in order.",
+        examples=[["DJI_0042.SRT"]],
+    )
     settings: dict[str, Any] | None = Field(None, examples=[{"only": "bison"}])
 
 
@@ -184,7 +205,7 @@ def job_view(job: Job, services: Services, statistics: JobStatistics | None = No
         created_at_utc=job.created_at_utc,
         updated_at_utc=job.updated_at_utc,
         completed_at_utc=job.completed_at_utc,
-        files=[FileView(name=file.name, size_bytes=file.size_bytes) for file in job.files],
+        files=[_file_view(file) for file in job.files],
         settings=job.settings,
         video=job.plan.video if job.plan else None,
         progress=ProgressView(
@@ -207,6 +228,12 @@ def job_view(job: Job, services: Services, statistics: JobStatistics | None = No
             "events": f"/ws/jobs/{job.id}",
         },
     )
+
+
+def _file_view(file: SourceFile) -> FileView:
+    found = file.telemetry
+    shown = TelemetryView(**found.model_dump(include=set(TelemetryView.model_fields))) if found else None
+    return FileView(name=file.name, size_bytes=file.size_bytes, telemetry=shown)
 
 
 def totals_view(statistics: JobStatistics) -> Totals:

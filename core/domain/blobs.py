@@ -27,6 +27,16 @@ def source_blob(job_id: str, index: int) -> str:
     return f"jobs/{job_id}/source/{index:03d}"
 
 
+def telemetry_blob(job_id: str, index: int) -> str:
+    """Name of the job's telemetry file number `index`, in the order in which they came, in the input container."""
+    return f"jobs/{job_id}/telemetry/{index:03d}.srt"
+
+
+def track_blob(job_id: str, file_index: int) -> str:
+    """Name of the telemetry that was found within the job's source file of this number, in the input container."""
+    return f"jobs/{job_id}/telemetry/track-{file_index:03d}.srt"
+
+
 def upload_blob(upload_id: str) -> str:
     """Staging name of a direct upload, in the input container."""
     return f"uploads/{upload_id}"

@@ -24,6 +24,37 @@ def new_job_id() -> str:
     return uuid.uuid4().hex
 
 
+class TelemetryRemark(_Record):
+    """Something that a person should know of telemetry: a code for programs, a sentence for people."""
+
+    code: str
+    message: str
+
+
+class TelemetryFile(_Record):
+    """What a drone wrote down while it filmed a file: an `.SRT` that was sent beside it, or the subtitle track within it.
+
+    Attributes:
+        source: Where it came from.
+        name: What the user called the file; shown, never used as a path.
+        blob: Where it lies as an `.SRT`, in the input container; null where the track cannot be used, and `warnings` say why.
+        etag: Pins the content of the blob.
+        dialect: Which of the drones' ways of writing it is; `core.telemetry` lists them.
+        samples: How many records it has.
+    """
+
+    source: Literal["uploaded", "embedded"]
+    name: str
+    blob: str | None = None
+    size_bytes: int = Field(0, ge=0)
+    etag: str | None = None
+    dialect: str | None = None
+    samples: int = Field(0, ge=0)
+    has_position: bool = False
+    has_attitude: bool = False
+    warnings: tuple[TelemetryRemark, ...] = ()
+
+
 class SourceFile(_Record):
     """One video file of the recording, as it lies in blob storage.
 
@@ -34,6 +65,7 @@ class SourceFile(_Record):
     blob: str
     size_bytes: int = Field(ge=0)
     etag: str
+    telemetry: TelemetryFile | None = None
 
 
 class VideoFacts(_Record):

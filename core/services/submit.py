@@ -17,12 +17,13 @@ from datetime import datetime
 from typing import Any
 
 from core.domain.analysis import AnalysisSettings
-from core.domain.blobs import job_prefix, source_blob
+from core.domain.blobs import job_prefix, source_blob, telemetry_blob
 from core.domain.clock import Clock
-from core.domain.job import Job, SourceFile, new_job_id
+from core.domain.job import Job, SourceFile, TelemetryFile, new_job_id
 from core.domain.message import JobMessage
 from core.errors import InvalidInput, MusterError, NotFound, TooLarge
 from core.ports import Ports
+from core.services import telemetry
 from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
 from core.services.media_sniff import SNIFF_BYTES, sniff
@@ -32,17 +33,18 @@ logger = logging.getLogger(__name__)
 MAX_NAME_LENGTH = 200
 
 
-def display_name(name: str | None, index: int) -> str:
+def display_name(name: str | None, index: int, *, kind: str = "video") -> str:
     """Return a file name that is safe to show: its last component, without control or direction-changing characters, capped.
 
     Args:
         name: What the client sent; may be a path of any system, or nothing.
         index: Position of the file in the recording, for one without a usable name.
+        kind: What to call that one.
     """
     last = unicodedata.normalize("NFC", name or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
     shown = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp")).strip()
     if shown in ("", ".", ".."):
-        return f"video-{index + 1}"
+        return f"{kind}-{index + 1}"
     return shown[:MAX_NAME_LENGTH]
 
 
@@ -139,7 +141,9 @@ class Submission:
         self._max_bytes = limits.max_upload_bytes
         self._max_files = limits.max_files
         self._files: list[SourceFile] = []
+        self._telemetry: list[TelemetryFile] = []
         self._identities: list[str] = []
+        self._telemetry_identities: list[str] = []
 
     async def add_stream(self, name: str | None, chunks: AsyncIterator[bytes]) -> SourceFile:
         """Write one file from a stream, as it comes; a file that is refused is not committed.
@@ -183,11 +187,36 @@ class Submission:
         copied = await sources.copy(blob, source_blob(self.job_id, index), if_match=info.etag)
         return self._keep(SourceFile(name=shown, blob=copied.name, size_bytes=copied.size_bytes, etag=copied.etag), identity)
 
+    async def add_telemetry(self, name: str | None, chunks: AsyncIterator[bytes]) -> TelemetryFile:
+        """Read one telemetry file to its end, and store it if it tells something.
+
+        Raises:
+            InvalidTelemetry: It does not; the code says why.
+            InvalidInput: Too many files (code `too_many_files`).
+            TooLarge: It, or the whole submission, passes a limit.
+        """
+        shown = self._next_telemetry_name(name)
+        data = await telemetry.collected(shown, chunks)
+        return await self._keep_telemetry(shown, data, f"sha256:{hashlib.sha256(data).hexdigest()}")
+
+    async def add_telemetry_blob(self, name: str | None, blob: str, *, identity: str) -> TelemetryFile:
+        """Copy a staged telemetry file to the job. Arguments as `add_blob`.
+
+        Raises:
+            NotFound: There is no such blob.
+            PreconditionFailed: Somebody wrote the blob between two looks at it.
+            InvalidTelemetry, InvalidInput, TooLarge: As `add_telemetry`.
+        """
+        shown = self._next_telemetry_name(name)
+        info = await self._ports.sources.info(blob)
+        telemetry.check_telemetry_size(shown, info.size_bytes)
+        return await self._keep_telemetry(shown, await self._ports.sources.get(blob, if_match=info.etag), identity)
+
     def make_job(self, settings: AnalysisSettings, now: datetime) -> Job:
         """Return the job that this submission asks for.
 
         Raises:
-            InvalidInput: No file was added (code `missing_file`).
+            InvalidInput: No file was added (code `missing_file`), or telemetry that is nobody's (`telemetry_unmatched`).
         """
         if not self._files:
             raise InvalidInput("The request has no video; send at least one part named 'file'.", code="missing_file")
@@ -195,12 +224,12 @@ class Submission:
             id=self.job_id,
             owner=self.owner,
             settings=settings,
-            files=tuple(self._files),
+            files=telemetry.paired(self._files, self._telemetry),
             created_at_utc=now,
             updated_at_utc=now,
             heartbeat_at_utc=now,
             idempotency_key=self.idempotency_key,
-            request_hash=request_hash(settings, self._identities) if self.idempotency_key else None,
+            request_hash=request_hash(settings, self._identities + self._telemetry_identities) if self.idempotency_key else None,
         )
 
     async def _checked(self, name: str, chunks: AsyncIterator[bytes], digest: Any) -> AsyncGenerator[bytes]:
@@ -223,14 +252,30 @@ class Submission:
             sniff(head)
             yield head
 
+    def _next_telemetry_name(self, name: str | None) -> str:
+        self._check_number(len(self._telemetry))
+        return display_name(name, len(self._telemetry), kind="telemetry")
+
+    async def _keep_telemetry(self, name: str, data: bytes, identity: str) -> TelemetryFile:
+        self._count(len(data))
+        found = await telemetry.read(data)
+        blob = telemetry_blob(self.job_id, len(self._telemetry))
+        info = await self._ports.sources.put(blob, data, content_type=telemetry.MEDIA_TYPE)
+        self._telemetry.append(telemetry.described("uploaded", name, info, found))
+        self._telemetry_identities.append(telemetry_identity(name, identity))
+        return self._telemetry[-1]
+
     def _next_index(self) -> int:
-        if len(self._files) >= self._max_files:
+        self._check_number(len(self._files))
+        return len(self._files)
+
+    def _check_number(self, present: int) -> None:
+        if present >= self._max_files:
             raise InvalidInput(
                 f"One job takes at most {self._max_files} files; split the recording into several jobs.",
                 code="too_many_files",
                 limit=self._max_files,
             )
-        return len(self._files)
 
     def _count(self, size_bytes: int) -> None:
         self.size_bytes += size_bytes
@@ -265,6 +310,11 @@ def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
         plain["calibration"] = settings.calibration.name
     text = json.dumps([plain, identities], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def telemetry_identity(name: str, identity: str) -> str:
+    """Return what tells a telemetry file from others in a fingerprint."""
+    return f"telemetry\n{name}\n{identity}"
 
 
 def replay(earlier: Job, fingerprint: str | None) -> Accepted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from core.domain.clock import Clock
 from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed
 from core.ports import Ports
 from core.services.limits import Limits
-from core.services.submit import Accepted, Submission, Submissions, check_size, display_name, replay, request_hash
+from core.services.submit import Accepted, Submissions, check_size, display_name, replay, request_hash, telemetry_identity
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,18 @@ class UploadLink:
     method: str
     headers: dict[str, str]
     expires_at_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedTelemetry:
+    """A finished upload that is a drone's telemetry; `name` tells which video it belongs to."""
+
+    upload_id: str
+    name: str | None = None
+
+    def shown_name(self, index: int) -> str:
+        """Return what it is called as number `index` of its kind."""
+        return display_name(self.name, index, kind="telemetry")
 
 
 class Uploads:
@@ -68,6 +80,7 @@ class Uploads:
         *,
         owner: str,
         idempotency_key: str | None,
+        telemetry: Sequence[UploadedTelemetry] = (),
         traceparent: str | None = None,
     ) -> Accepted:
         """Make a job of finished uploads.
@@ -78,32 +91,37 @@ class Uploads:
             settings: Checked settings.
             owner: Who asks.
             idempotency_key: Of the request, if any.
+            telemetry: Uploads that are not videos but what a drone wrote down beside them.
             traceparent: W3C trace context to hand on, if any.
 
         Raises:
             InvalidInput: No or doubled upload ids, or names that are not one for each.
             NotFound: Nothing was uploaded under an id, or a job was made of it already (code `upload_not_found`).
             Conflict: A file was written again while the job was made (code `upload_changed`).
-            UnsupportedMedia, TooLarge, Unavailable: As for a file sent to the API.
+            UnsupportedMedia, InvalidTelemetry, TooLarge, Unavailable: As for a file sent to the API.
         """
-        _check_request(upload_ids, names)
+        _check_request(upload_ids, names, telemetry)
         shown = [display_name(name, i) for i, name in enumerate(names or [""] * len(upload_ids))]
         if idempotency_key:
             # Looked up first: the uploads of a request that succeeded are gone, and its repetition must not fail for that.
             earlier = await self._ports.jobs.find_by_key(owner, idempotency_key)
             if earlier is not None:
-                fingerprint = request_hash(settings, [f"{name}\n{upload}" for name, upload in zip(shown, upload_ids, strict=True)])
+                identities = [f"{name}\n{upload}" for name, upload in zip(shown, upload_ids, strict=True)]
+                identities += [telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)]
+                fingerprint = request_hash(settings, identities)
                 return replay(earlier, fingerprint)
         async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key) as submission:
             for upload_id, name in zip(upload_ids, shown, strict=True):
-                await self._add(submission, upload_id, name)
+                await self._add(submission.add_blob, upload_id, name)
+            for number, item in enumerate(telemetry):
+                await self._add(submission.add_telemetry_blob, item.upload_id, item.shown_name(number))
             accepted = await self._submissions.accept(submission, settings, traceparent=traceparent)
-        await self._clear(upload_ids)
+        await self._clear([*upload_ids, *(item.upload_id for item in telemetry)])
         return accepted
 
-    async def _add(self, submission: Submission, upload_id: str, name: str) -> None:
+    async def _add(self, add: Callable[..., Awaitable[object]], upload_id: str, name: str) -> None:
         try:
-            await submission.add_blob(name, upload_blob(upload_id), identity=upload_id)
+            await add(name, upload_blob(upload_id), identity=upload_id)
         except NotFound as error:
             raise _no_upload(upload_id) from error
         except PreconditionFailed as error:
@@ -121,14 +139,15 @@ class Uploads:
             logger.warning("a used upload could not be deleted", extra={"action": "upload_left", "code": error.code})
 
 
-def _check_request(upload_ids: Sequence[str], names: Sequence[str]) -> None:
+def _check_request(upload_ids: Sequence[str], names: Sequence[str], telemetry: Sequence[UploadedTelemetry]) -> None:
     if not upload_ids:
         raise InvalidInput("The request names no upload; give at least one of upload_ids.", code="missing_file")
-    if len(set(upload_ids)) != len(upload_ids):
+    everything = [*upload_ids, *(item.upload_id for item in telemetry)]
+    if len(set(everything)) != len(everything):
         raise InvalidInput("An upload id is named twice; each part of a recording is its own upload.", code="doubled_upload")
     if names and len(names) != len(upload_ids):
         raise InvalidInput(f"{len(upload_ids)} upload_ids but {len(names)} names; give one for each, or none.", code="names_differ")
-    for upload_id in upload_ids:
+    for upload_id in everything:
         if not _UPLOAD_ID.fullmatch(upload_id):
             raise _no_upload(upload_id)
 

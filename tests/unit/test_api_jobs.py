@@ -22,7 +22,7 @@ async def test_a_recording_is_accepted_when_it_is_stored_recorded_and_sent(api: 
     assert answer.headers["location"] == f"/api/v1/jobs/{job['id']}" == job["links"]["self"]
     assert answer.headers["retry-after"] == "2"
     assert (job["state"], job["attempt"], job["error"], job["counts"]) == ("queued", 1, None, None)
-    assert job["files"] == [{"name": "herd.mp4", "size_bytes": len(MP4)}]
+    assert job["files"] == [{"name": "herd.mp4", "size_bytes": len(MP4), "telemetry": None}]
     assert job["settings"]["only"] == "bison"
     assert await api.ports.sources.get(f"jobs/{job['id']}/source/000") == MP4
     stored = await api.ports.jobs.get(job["id"])

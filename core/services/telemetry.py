@@ -1,0 +1,112 @@
+"""A drone's telemetry beside the videos of a recording: read once to be sure of it, described on the job, given to the right file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from core.domain.job import SourceFile, TelemetryFile, TelemetryRemark
+from core.errors import InvalidInput, PermanentError, TooLarge
+from core.ports import BlobInfo
+
+if TYPE_CHECKING:
+    from core.telemetry import Telemetry
+
+MAX_TELEMETRY_BYTES = 32 * 2**20
+MEDIA_TYPE = "application/x-subrip"
+
+
+async def collected(name: str, chunks: AsyncIterator[bytes]) -> bytes:
+    """Return a telemetry file that arrives in pieces.
+
+    Raises:
+        TooLarge: It is over `MAX_TELEMETRY_BYTES` (code `telemetry_too_large`).
+    """
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        check_telemetry_size(name, len(data))
+    return bytes(data)
+
+
+def check_telemetry_size(name: str, size_bytes: int) -> None:
+    """Refuse a telemetry file that is too large.
+
+    Raises:
+        TooLarge: It is over `MAX_TELEMETRY_BYTES` (code `telemetry_too_large`).
+    """
+    if size_bytes > MAX_TELEMETRY_BYTES:
+        raise TooLarge(
+            f"The telemetry '{name}' has over {MAX_TELEMETRY_BYTES} bytes; send the .SRT that lies beside the video.",
+            code="telemetry_too_large",
+            limit_bytes=MAX_TELEMETRY_BYTES,
+        )
+
+
+async def read(data: bytes) -> Telemetry:
+    """Read telemetry, away from the event loop.
+
+    Raises:
+        InvalidTelemetry: It tells nothing; the code says why.
+    """
+    from core.telemetry import parse_srt  # numpy: only where there is telemetry
+
+    return await asyncio.to_thread(parse_srt, data)
+
+
+def described(source: Literal["uploaded", "embedded"], name: str, info: BlobInfo, telemetry: Telemetry) -> TelemetryFile:
+    """Return what a job remembers of telemetry that was read and stored."""
+    return TelemetryFile(
+        source=source,
+        name=name,
+        blob=info.name,
+        size_bytes=info.size_bytes,
+        etag=info.etag,
+        dialect=telemetry.dialect,
+        samples=len(telemetry),
+        has_position=telemetry.has_position,
+        has_attitude=telemetry.has_attitude,
+        warnings=tuple(TelemetryRemark(code=remark.code, message=remark.message) for remark in telemetry.warnings),
+    )
+
+
+def unusable(name: str, error: PermanentError) -> TelemetryFile:
+    """Return what a job remembers of a track within a video that cannot be used: the reason."""
+    message = f"The telemetry within '{name}' was left out: {error.message}"
+    return TelemetryFile(source="embedded", name=name, warnings=(TelemetryRemark(code=error.code, message=message),))
+
+
+def paired(files: Sequence[SourceFile], telemetry: Sequence[TelemetryFile]) -> tuple[SourceFile, ...]:
+    """Give each telemetry file to its video: that of the same name but for the ending; the rest in order, if there is one for each.
+
+    Args:
+        files: The recording's videos, in order.
+        telemetry: In the order in which they came.
+
+    Raises:
+        InvalidInput: It cannot be told which video one belongs to (code `telemetry_unmatched`).
+    """
+    given: dict[int, TelemetryFile] = {}
+    rest: list[TelemetryFile] = []
+    for item in telemetry:
+        same = [i for i, file in enumerate(files) if _stem(item.name) in (_stem(file.name), file.name.casefold())]
+        if len(same) == 1 and same[0] not in given:
+            given[same[0]] = item
+        else:
+            rest.append(item)
+    free = [i for i in range(len(files)) if i not in given]
+    if rest and len(rest) != len(free):
+        raise InvalidInput(
+            f"It cannot be told which video the telemetry '{rest[0].name}' belongs to: name it as its video is named "
+            "(DJI_0042.SRT for DJI_0042.MP4), or send exactly one for each video, in the same order.",
+            code="telemetry_unmatched",
+            unmatched=[item.name for item in rest],
+        )
+    given.update(zip(free, rest, strict=False))
+    return tuple(file.model_copy(update={"telemetry": given[i]}) if i in given else file for i, file in enumerate(files))
+
+
+def _stem(name: str) -> str:
+    stem, dot, _ = name.casefold().rpartition(".")
+    return stem if dot else name.casefold()
