@@ -35,6 +35,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         MusterError: What is wrong with the input, in a sentence.
         OSError: A file cannot be opened or written.
     """
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise InvalidInput(f"There is no folder {arguments.json.parent} to write {arguments.json.name} to.", code="no_such_folder")
     report = KINDS[arguments.kind](arguments)
     print_report(report, SHOWN.get(arguments.kind))
     if arguments.json is not None:
