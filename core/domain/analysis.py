@@ -70,6 +70,48 @@ class CalibrationSettings(_Record):
         return self
 
 
+class FlightSettings(_Record):
+    """What a person knows of a flight that its telemetry does not tell. Every key is optional.
+
+    Deviations are standard deviations: two thirds of all errors are smaller. They make the error radius of every position on the map.
+    """
+
+    nadir: bool = Field(False, description="The camera looked straight down wherever the telemetry does not say where it looked.")
+    heading_deg: Annotated[float, Field(ge=-360, le=360)] | Literal["course"] | None = Field(
+        None,
+        description="Where the top of the picture points, degrees clockwise from north, wherever the telemetry does not say; "
+        "`course`: where the drone flies.",
+    )
+    height_m: Annotated[float, Field(gt=0, le=6000)] | None = Field(
+        None, description="Height above the ground, metres, wherever the telemetry does not say."
+    )
+    hfov_deg: Annotated[float, Field(gt=1, lt=170)] | None = Field(
+        None, description="Angle of view along the longer side of the picture, degrees; in place of the telemetry's focal length."
+    )
+    focal_length_mm: Annotated[float, Field(gt=0, le=2000)] | None = Field(
+        None, description="Focal length, in place of the telemetry's; with `sensor_width_mm` the real one, else as on 35 mm film."
+    )
+    sensor_width_mm: Annotated[float, Field(gt=0, le=100)] | None = Field(None, description="Width of the sensor that films, millimetres.")
+    position_deviation_m: Annotated[float, Field(gt=0, le=1000)] | None = Field(
+        None, description="Of the drone's position, each way; default 1.5, with RTK 0.2."
+    )
+    height_deviation_m: Annotated[float, Field(gt=0, le=1000)] | None = Field(
+        None, description="Of the height above the ground where the animals stand, so hills included; default 1.5."
+    )
+    heading_deviation_deg: Annotated[float, Field(gt=0, le=180)] | None = Field(None, description="Of the camera's heading; default 2.")
+    tilt_deviation_deg: Annotated[float, Field(gt=0, le=90)] | None = Field(
+        None, description="Of the camera's pitch and roll; default 0.5, where `nadir` is stated 1.5."
+    )
+
+    @model_validator(mode="after")
+    def _one_angle_of_view(self) -> FlightSettings:
+        if self.hfov_deg is not None and self.focal_length_mm is not None:
+            raise ValueError("hfov_deg and focal_length_mm say the same thing; give one of them")
+        if self.sensor_width_mm is not None and self.focal_length_mm is None:
+            raise ValueError("sensor_width_mm means nothing without focal_length_mm")
+        return self
+
+
 class AnalysisSettings(_Record):
     """What to count and how. Every key is optional."""
 
