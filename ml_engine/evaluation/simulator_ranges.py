@@ -54,7 +54,7 @@ class Ranges:
         fps: Frames a second. duration_s: length of the recording.
         herd: Animals there from the start. spacing_m: distance of neighbours. pace: factor on all speeds.
         height_m: Of a camera that looks at the field from one place (`pan`, `shake`).
-        altitude_m: Of a flight in strips (`lawnmower`). flight_m_per_s: its speed. overlap: share of a strip's width that the next sees too.
+        altitude_m: Of a flight in strips (`lawnmower`). flight_m_per_s: its speed. overlap: share of a strip that the next one sees too.
         hfov_deg: Horizontal angle of view. sweep_deg: how far a pan turns. shake_deg: standard deviation of the wind's turns.
         coming: Share of the herd that comes, goes, or goes and comes back, each.
         miss, miss_s, hard_share, jitter, double, false_boxes: As in `Rates`.
