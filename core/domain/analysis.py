@@ -132,6 +132,7 @@ class AnalysisSettings(_Record):
     calibration: CalibrationSettings | None = Field(
         None, description="Where pixels lie on the ground; in a request to a server also the name of a calibration that is stored there."
     )
+    flight: FlightSettings | None = Field(None, description="What is known of a drone's flight beside its telemetry.")
     camera: Name | None = Field(None, description="Name of the camera or flight: statistics can be asked for by it.")
     recorded_at_utc: UtcDatetime | None = Field(None, description="When the recording began; default: when it was uploaded.")
     render: bool = Field(True, description="Also make the annotated video.")
