@@ -62,6 +62,8 @@ def _add_simulator(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = kinds.add_parser("simulator", help="counts and their intervals on simulated scenes")
     parser.add_argument("--scenes", type=_positive, required=True, metavar="N", help="how many")
     parser.add_argument("--seed", type=_natural, required=True, metavar="S", help="the same seed gives the same scenes")
+    parser.add_argument("--ranges", choices=("tuned", "unseen"), default="tuned", help="unseen: scenes unlike those the model was tuned on")
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes at once; default: one a core")
     _add_output(parser)
 
 

@@ -13,6 +13,7 @@ from core.errors import InvalidInput
 from ml_engine.count_progress import progress
 from ml_engine.count_settings import read_settings
 from ml_engine.evaluation.report import Report, over_all, print_report, write_json
+from ml_engine.runtimes.network import usable_cores
 
 if TYPE_CHECKING:
     from ml_engine.detector import Detector
@@ -21,8 +22,14 @@ PERCENTAGES = ("HOTA", "AssA", "DetA", "MOTA", "IDF1")
 SHOWN = {
     "detections": ("AP", "AP_low", "AP_high", "AP50", "AP50_low", "AP50_high", "boxes", "ms_per_image"),
     "mot": (*PERCENTAGES, "IDSW", "missed", "split", "merged", "ghost", "unique", "unique_low", "unique_high", "peak", "unique_true"),
+    "simulator": (
+        *("scenes", "median_error", "p90_error", "coverage", "mean_width", "interval_score", "bias"),
+        *("median_error_animals", "p90_error_animals", "peak_median_error"),
+    ),
 }
 """Which figures the terminal shows, where not all."""
+SCENES_A_PROCESS = 30
+"""Fewer are done before another process has started."""
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -87,10 +94,10 @@ def _mot(arguments: argparse.Namespace) -> Report:
 
 def _simulator(arguments: argparse.Namespace) -> Report:
     from ml_engine.evaluation.scene_figures import count_scenes, scene_report
-    from ml_engine.evaluation.simulator import scenes
 
+    jobs = arguments.jobs or min(usable_cores(), 1 + arguments.scenes // SCENES_A_PROCESS)
     with progress("counting", arguments.scenes, "scenes") as update:
-        return scene_report(count_scenes(scenes(arguments.scenes, arguments.seed), update))
+        return scene_report(count_scenes(arguments.scenes, arguments.seed, arguments.ranges, jobs, update))
 
 
 KINDS: dict[str, Callable[[argparse.Namespace], Report]] = {

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,18 +35,42 @@ class Counted:
     peak: float
 
 
-def count_scenes(scenes: Iterable[Scene], progress: Callable[[int], None]) -> list[Counted]:
-    """Run the second stage on every scene; each class that is there, or was counted, is one case."""
+def count_scene(scene: Scene) -> list[Counted]:
+    """Run the second stage on a scene; each class that is there, or was counted, is one case."""
     cases = []
-    for number, scene in enumerate(scenes, 1):
-        counts = assemble(scene.log, settings=scene.settings, video=scene.video, detector=DETECTOR).counts
-        for name, figures in counts.items():
-            true = scene.truth.get(name, 0)
-            if true or figures["unique"]:
-                numbers = (figures[key] for key in ("unique", "low", "high", "peak"))
-                cases.append(Counted(scene.camera, true, *numbers))
-        progress(number)
+    for name, figures in assemble(scene.log, settings=scene.settings, video=scene.video, detector=DETECTOR).counts.items():
+        true = scene.truth.unique.get(name, 0)
+        if true or figures["unique"]:
+            cases.append(Counted(scene.camera, true, *(figures[key] for key in ("unique", "low", "high", "peak"))))
     return cases
+
+
+def count_scenes(count: int, seed: int, ranges: str, jobs: int, progress: Callable[[int], None]) -> list[Counted]:
+    """Simulate scenes and count in them.
+
+    Args:
+        count, seed: Which scenes.
+        ranges: What they are like: `tuned` or `unseen`, a name in `simulator.Ranges`.
+        jobs: Processes that work at once; the cases and their order are the same with any number.
+        progress: Called with the number of scenes done.
+    """
+    one = partial(_counted, seed=seed, ranges=ranges)
+    cases: list[Counted] = []
+    with ExitStack() as stack:
+        run: Callable[..., Iterable[list[Counted]]] = map
+        if jobs > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=get_context("spawn")))
+            run = partial(pool.map, chunksize=4)
+        for done, found in enumerate(run(one, range(count)), 1):
+            cases += found
+            progress(done)
+    return cases
+
+
+def _counted(index: int, seed: int, ranges: str) -> list[Counted]:
+    from ml_engine.evaluation import simulator
+
+    return count_scene(simulator.scene(index, seed, getattr(simulator.Ranges, ranges)()))
 
 
 def scene_report(cases: list[Counted]) -> Report:

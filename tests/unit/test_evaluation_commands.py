@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,11 +14,11 @@ import pytest
 from core.domain.analysis import AnalysisSettings
 from ml_engine.cli import main
 from ml_engine.detector import Detector
-from ml_engine.evaluation import pictures
+from ml_engine.evaluation import pictures, simulator
 from ml_engine.evaluation.pictures import Found, Picture, read_picture
 from ml_engine.evaluation.points import Pointed, point_report
 from ml_engine.evaluation.report import Report, over_all, write_json
-from ml_engine.evaluation.scene_figures import Counted, count_scenes, scene_figures, scene_report
+from ml_engine.evaluation.scene_figures import Counted, count_scene, count_scenes, scene_figures, scene_report
 from ml_engine.evaluation.species import species_report
 from ml_engine.records import Detections, DetectorInfo
 from tests.logs import box_at, log_of, video_facts
@@ -83,13 +82,12 @@ def test_scene_figures() -> None:
 def three_cows() -> object:
     log = log_of([[(box_at((100 + 150 * i, 200)), {"cattle": 0.9}) for i in range(3)]] * 30)
     settings = AnalysisSettings(classes=("cattle",))
-    return SimpleNamespace(log=log, video=video_facts(30), settings=settings, truth={"cattle": 4}, camera="still")
+    return SimpleNamespace(log=log, video=video_facts(30), settings=settings, truth=SimpleNamespace(unique={"cattle": 4}), camera="still")
 
 
 def test_scenes_are_assembled_and_compared() -> None:
-    done: list[int] = []
-    (case,) = count_scenes([three_cows()], done.append)  # type: ignore[list-item]
-    assert (case.camera, case.true, case.unique, case.peak) == ("still", 4, 3, 3) and done == [1]
+    (case,) = count_scene(three_cows())  # type: ignore[arg-type]
+    assert (case.camera, case.true, case.unique, case.peak) == ("still", 4, 3, 3)
 
 
 def test_means_of_percentages_and_sums_of_numbers() -> None:
@@ -174,16 +172,22 @@ def test_mot_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_simulator_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("ml_engine.evaluation.simulator")
+    asked: list[tuple[int, int]] = []
 
-    def scenes(count: int, seed: int) -> Iterator[object]:
-        assert seed == 4
-        return (three_cows() for _ in range(count))
+    def scene(index: int, seed: int, ranges: object) -> object:
+        asked.append((index, seed))
+        return three_cows()
 
-    module.scenes = scenes  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "ml_engine.evaluation.simulator", module)
+    monkeypatch.setattr(simulator, "scene", scene)
     figures = run_json(tmp_path, "simulator", "--scenes", "2", "--seed", "4")
     assert figures["overall"]["median_error"] == 0.25 and figures["by_sequence"]["still"]["scenes"] == 2
+    assert asked == [(0, 4), (1, 4)]
+
+
+def test_the_number_of_processes_changes_no_figure() -> None:
+    done: list[int] = []
+    both = [count_scenes(3, 1, "unseen", jobs, done.append) for jobs in (1, 2)]
+    assert both[0] == both[1] and len(both[0]) >= 3 and done == [1, 2, 3] * 2
 
 
 @pytest.mark.parametrize(
