@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
 from core.domain.job import VideoFacts
+from core.telemetry import Telemetry
 from ml_engine import ground_plane, result_files, track_table, tracking
 from ml_engine.animals import Animal, animals, animals_csv
 from ml_engine.counting import count, counted_classes
@@ -43,7 +44,9 @@ class Assembled:
     animals: list[Animal]
 
 
-def assemble(log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts, detector: dict[str, Any]) -> Assembled:
+def assemble(
+    log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts, detector: dict[str, Any], telemetry: Telemetry | None = None
+) -> Assembled:
     """Track and count what was detected.
 
     Args:
@@ -51,6 +54,7 @@ def assemble(log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts
         settings: What to count and how.
         video: Size and rate of the recording.
         detector: The detector as recorded in the plan; its `thresholds` hold where the settings give none.
+        telemetry: What the drone wrote down, times from the start of the recording; its remarks become warnings of the results.
 
     Returns:
         Files, counts and tracks.
@@ -77,19 +81,18 @@ def assemble(log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts
     counts = count(tracks, visible, doubted, log.times_s, presence, settings, video)
     detections = _detections(log, scores, thresholds, settings)
     counts = {name: {**figures, **detections[name]} for name, figures in counts.items()}
-    lines = lines_of(settings, video)
     passed = crossings(tracks, log.times_s, settings, video)
     results = {
         "version": RESULTS_VERSION,
         "video": _video(video, log),
         "counts": counts,
-        "lines": line_counts(passed, lines, classes),
+        "lines": line_counts(passed, lines_of(settings, video), classes),
         "zones": zone_figures(track_table.select(tracks, counted), presence, settings, classes),
         "crossings": [_crossing(item, log.times_s) for item in passed],
         "calibration": ground_plane.describe(ground),
         "settings": settings.model_dump(mode="json"),
         "detector": {**{key: detector[key] for key in sorted(detector)}, "thresholds": thresholds},
-        "warnings": _warnings(log, tracks, ground is not None),
+        "warnings": _warnings(log, tracks, ground is not None, telemetry),
     }
     box_times_s = log.times_s[tracks.frame - presence.first_frame]
     per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
@@ -189,8 +192,8 @@ def _crossing(item: Any, times_s: npt.NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _warnings(log: DetectionLog, tracks: TrackTable, calibrated: bool) -> list[dict[str, str]]:
-    found = []
+def _warnings(log: DetectionLog, tracks: TrackTable, calibrated: bool, telemetry: Telemetry | None) -> list[dict[str, str]]:
+    found = [(remark.code, remark.message) for remark in telemetry.warnings] if telemetry is not None else []
     unreadable = int((log.status == 2).sum())
     if unreadable:
         found.append(("unreadable_frames", f"{unreadable} of {len(log.frames)} frames could not be read; who was in them is guessed."))

@@ -21,6 +21,7 @@ from core.domain.job import Job, Segment, SourceFile, VideoFacts
 from core.domain.message import JobMessage
 from core.ports import JobQueue, Lease, Ports
 from core.services.dispatch import Dispatcher
+from core.telemetry import Telemetry
 from ml_engine.records import DetectorInfo, Stopped
 from tests.fakes import MemoryBlobStore, MemoryCalibrationStore, MemoryJobQueue, MemoryJobStore, MemoryStatsStore
 from worker.detectors import Detectors
@@ -87,18 +88,20 @@ class FakeDetector:
 
 
 class FakeEngine:
-    """The engine's functions, with their real signatures. A source `b"7 frames"` has 7 frames.
+    """The engine's functions, with their real signatures. A source `b"7 frames"` has 7 frames; what follows a line is its subtitle track.
 
     Attributes:
         calls: How often each function was called.
         hooks: By name: called in the engine's thread, in the middle of the function.
         segments: Indices of the segments that were detected, in order.
+        telemetry: What the last `assemble` was given.
     """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.hooks: dict[str, Callable[..., None]] = {}
         self.segments: list[int] = []
+        self.telemetry: Telemetry | None = None
 
     def _called(self, name: str, *args: Any) -> None:
         self.calls[name] += 1
@@ -126,6 +129,10 @@ class FakeEngine:
 
     def times_s(self, indexes: Sequence[FakeIndex]) -> Any:
         return np.arange(sum(index.frames for index in indexes)) / 10
+
+    def read_telemetry_track(self, path: Path) -> bytes | None:
+        self._called("read_telemetry_track")
+        return path.read_bytes().partition(b"\n")[2] or None
 
     def describe_detector(self, source: str, *, name: str, device: str) -> DetectorInfo:
         self._called("describe_detector")
@@ -169,8 +176,11 @@ class FakeEngine:
     def concat(self, logs: Sequence[list[int]]) -> list[int]:
         return [frame for log in logs for frame in log]
 
-    def assemble(self, log: list[int], *, settings: AnalysisSettings, video: VideoFacts, detector: dict[str, Any]) -> FakeAssembled:
+    def assemble(
+        self, log: list[int], *, settings: AnalysisSettings, video: VideoFacts, detector: dict[str, Any], telemetry: Telemetry | None
+    ) -> FakeAssembled:
         self._called("assemble")
+        self.telemetry = telemetry
         assert log == list(range(video.frames))
         figures = {"unique": 3, "low": 3, "high": 3, "peak": 2, "mean": 1.5, "reasons": [], "detections": 9, "avg_confidence": 0.5}
         results = {

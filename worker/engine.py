@@ -16,6 +16,7 @@ class Engine:
     plan_segments: Callable[..., Any]
     check_settings: Callable[..., None]
     times_s: Callable[..., Any]
+    read_telemetry_track: Callable[[Path], bytes | None]
     describe_detector: Callable[..., Any]
     load_detector: Callable[..., Any]
     bundled_checkpoint: Callable[[], Path]
@@ -40,6 +41,7 @@ def real_engine() -> Engine:
     from ml_engine.planning import plan_segments, times_s
     from ml_engine.render import render
     from ml_engine.result_files import read_tracks_csv
+    from ml_engine.subtitles import read_telemetry_track
     from ml_engine.video import probe
 
     return Engine(
@@ -47,6 +49,7 @@ def real_engine() -> Engine:
         plan_segments=plan_segments,
         check_settings=check_settings,
         times_s=times_s,
+        read_telemetry_track=read_telemetry_track,
         describe_detector=describe_detector,
         load_detector=load_detector,
         bundled_checkpoint=bundled_checkpoint,

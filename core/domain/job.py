@@ -102,11 +102,13 @@ class Plan(_Record):
     """How a job's recording is cut, and under which name its detection log lies.
 
     `log_key` hashes what the log depends on: weights, preprocessing, precision, tiles, floor, bounds, detect_fps.
+    `file_starts_s` says when each file begins in the recording.
     """
 
     video: VideoFacts
     segments: tuple[Segment, ...]
     log_key: str
+    file_starts_s: tuple[float, ...] = ()
     detector: dict[str, Any] = Field(description="Name, checkpoint fingerprint, runtime, precision, thresholds: the detector as used.")
 
 

@@ -11,6 +11,7 @@ from core.errors import FenceLost
 from worker.publish import publish, revision_of
 from worker.run_record import new_run_record, write_run_record
 from worker.step import Step
+from worker.telemetry import read_telemetry
 
 
 async def assemble(step: Step) -> None:
@@ -48,9 +49,10 @@ async def _assemble(step: Step, plan: Plan) -> Any:
     store, engine = step.tools.ports.results, step.tools.engine
     names = [log_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
     stored = await step.gather((lambda name=name: store.get(name)) for name in names)
+    telemetry = await read_telemetry(step, plan)
 
     def work() -> Any:
         log = engine.concat([engine.read_log(data) for data in stored])
-        return engine.assemble(log, settings=step.job.settings, video=plan.video, detector=plan.detector)
+        return engine.assemble(log, settings=step.job.settings, video=plan.video, detector=plan.detector, telemetry=telemetry)
 
     return await step.in_thread(work)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from core.domain.blobs import log_blob
-from core.domain.job import Job, Plan
+from core.domain.job import Job, Plan, SourceFile
 from core.errors import FenceLost
 from worker.handlers.detecting import start_assembling
 from worker.step import Step
+from worker.telemetry import with_tracks
 
 
 async def plan(step: Step) -> None:
@@ -19,9 +20,9 @@ async def plan(step: Step) -> None:
     job = step.job
     if job.state in ("queued", "planning"):
         await step.update(("queued", "planning"), {"state": "planning"})
-        made = await _make_plan(step)
+        made, files = await _make_plan(step)
         done = await _stored_segments(step, made)
-        job = await step.update(("planning",), {"plan": made, "done_segments": done, "state": "detecting"})
+        job = await step.update(("planning",), {"plan": made, "files": files, "done_segments": done, "state": "detecting"})
         step.log("job_planned", "planned", frames=made.video.frames, segments=len(made.segments), log_key=made.log_key)
     elif job.state == "detecting" and job.plan is not None:
         job = await _mark_stored(step, job, job.plan)
@@ -30,15 +31,19 @@ async def plan(step: Step) -> None:
     await _ask_for_missing(step, job)
 
 
-async def _make_plan(step: Step) -> Plan:
+async def _make_plan(step: Step) -> tuple[Plan, tuple[SourceFile, ...]]:
+    """Return the plan, and the job's files with the telemetry that lies within them."""
     engine, settings = step.tools.engine, step.job.settings
     async with step.tools.sources.open(step.job.files, stop=step.stop) as sources:
         indexes = [index for _, index in sources]
+        files = await with_tracks(step, [path for path, _ in sources])
     video, segments = await step.in_thread(engine.plan_segments, indexes, min_frames=step.tools.config.segment_frames)
     engine.check_settings(settings, video)
     detector = await step.in_thread(step.tools.detectors.describe, settings.detector)
     key = engine.log_key(detector, settings=settings, video=video, segments=segments)
-    return Plan(video=video, segments=segments, log_key=key, detector=asdict(detector))
+    times_s = engine.times_s(indexes)
+    starts_s = tuple(float(times_s[segment.first_frame]) for segment in segments if segment.file_first_frame == 0)
+    return Plan(video=video, segments=segments, log_key=key, file_starts_s=starts_s, detector=asdict(detector)), files
 
 
 async def _stored_segments(step: Step, made: Plan) -> tuple[int, ...]:

@@ -1,0 +1,105 @@
+"""A drone's telemetry in the worker: tracks within videos are found when a job is planned, and all of it is read when it is assembled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from core.domain.blobs import track_blob
+from core.domain.job import Job, Plan, SourceFile, TelemetryFile
+from core.errors import InvalidTelemetry, MusterError, PermanentError, PreconditionFailed
+from core.ports import BlobInfo
+from core.services import telemetry as files
+from core.telemetry import COLUMNS, Remark, Telemetry, joined, parse_srt
+from ml_engine.records import Stopped
+from worker.step import Step
+
+logger = logging.getLogger(__name__)
+
+_OTHER_SUBTITLES = ("telemetry_empty", "telemetry_not_srt", "telemetry_not_dji")
+"""What speaks of a track that was never meant to be telemetry."""
+
+
+async def with_tracks(step: Step, paths: Sequence[Path]) -> tuple[SourceFile, ...]:
+    """Look for telemetry within the videos of a job beside which none was sent, and store what is found.
+
+    Args:
+        step: Planning.
+        paths: The job's videos on this disk, in order.
+
+    Returns:
+        The job's files. A track that cannot be used is told there, with the reason.
+
+    Raises:
+        Stopped, TransientError: The step cannot go on; a bad track is no reason.
+    """
+    found = []
+    for number, (file, path) in enumerate(zip(step.job.files, paths, strict=True)):
+        track = None if file.telemetry is not None else await _track(step, number, file, path)
+        found.append(file if track is None else file.model_copy(update={"telemetry": track}))
+    return tuple(found)
+
+
+async def _track(step: Step, number: int, file: SourceFile, path: Path) -> TelemetryFile | None:
+    try:
+        data = await step.in_thread(step.tools.engine.read_telemetry_track, path)
+        if data is None:
+            return None
+        telemetry = await step.in_thread(parse_srt, data)
+    except PermanentError as error:
+        step.log("track_refused", error.message, file=number, code=error.code)
+        return None if error.code in _OTHER_SUBTITLES else files.unusable(file.name, error)
+    except (MusterError, Stopped, MemoryError):
+        raise
+    except Exception:
+        # A video is worth counting without its subtitles, whatever is the matter with them.
+        logger.exception("a subtitle track could not be read", extra={"action": "track_unreadable", "job_id": step.job.id, "file": number})
+        return files.unusable(
+            file.name, InvalidTelemetry("it cannot be read; send the .SRT beside the video.", code="telemetry_unreadable")
+        )
+    info = await _put_once(step, track_blob(step.job.id, number), data)
+    step.log("track_found", "telemetry within the video", file=number, samples=len(telemetry), dialect=telemetry.dialect)
+    return files.described("embedded", file.name, info, telemetry)
+
+
+async def _put_once(step: Step, name: str, data: bytes) -> BlobInfo:
+    """Store a track that another delivery of this step may have stored already: the same bytes, whose ETag the job may name by now."""
+    step.stop.check()
+    store = step.tools.ports.sources
+    try:
+        return await store.put(name, data, content_type=files.MEDIA_TYPE, only_new=True)
+    except PreconditionFailed:
+        return await store.info(name)
+
+
+async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
+    """Return the telemetry of all files of a job, its times those of the recording; None where there is nothing to say.
+
+    Raises:
+        NotFound, PreconditionFailed: A file is gone, or is no longer the one of the submission.
+    """
+    given = [(number, file.telemetry) for number, file in enumerate(step.job.files) if file.telemetry is not None and file.telemetry.blob]
+    store = step.tools.ports.sources
+    stored = await step.gather((lambda item=item: store.get(item.blob, if_match=item.etag)) for _, item in given)
+    left_out = _left_out(step.job)
+    if not given:
+        return _nothing(left_out) if left_out else None
+    parts = [await step.in_thread(parse_srt, data) for data in stored]
+    telemetry = joined(parts, [plan.file_starts_s[number] for number, _ in given])
+    return replace(telemetry, warnings=(*telemetry.warnings, *left_out))
+
+
+def _left_out(job: Job) -> tuple[Remark, ...]:
+    """Return what was said of tracks that cannot be used."""
+    unusable = [file.telemetry for file in job.files if file.telemetry is not None and file.telemetry.blob is None]
+    return tuple(Remark(remark.code, remark.message) for item in unusable for remark in item.warnings)
+
+
+def _nothing(remarks: tuple[Remark, ...]) -> Telemetry:
+    """Return telemetry without records, which says why there are none."""
+    columns = {name: np.zeros(0) for name in COLUMNS}
+    return Telemetry(time_s=np.zeros(0), **columns, dialect="none", coordinate_step_deg=1.0, home=None, warnings=remarks)
