@@ -62,10 +62,8 @@ def assemble(
     Raises:
         InvalidCalibration: The calibration fixes no homography.
     """
-    classes = counted_classes(settings)
-    thresholds = thresholds_of(settings, detector)
-    scores = class_scores(log.scores, settings)
-    ground = ground_plane.projection(settings.calibration)
+    classes, thresholds = counted_classes(settings), thresholds_of(settings, detector)
+    scores, ground = class_scores(log.scores, settings), ground_plane.projection(settings.calibration)
 
     strength = _strength(scores, thresholds)
     ids = _identities(log, scores, strength)
