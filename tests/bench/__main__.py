@@ -14,6 +14,7 @@ from tests.bench.figures import Figure, markdown_table
 
 BENCHMARKS = {
     "assemble": "Tracking and counting against `trackers`' ByteTrack",
+    "counts": "Tracks and counts on real sequences, beside stock trackers",
     "upload_adapter": "The blob adapter against the raw SDK",
     "upload": "Upload through the API against the raw SDK",
     "recount": "Recount",
