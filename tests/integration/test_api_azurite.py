@@ -21,10 +21,12 @@ from infra.azurite_server import AzuriteServer
 from tests.api_stand import MP4
 from tests.raw_upload import CONTENT_TYPE, HEAD, post_video
 from tests.stack import Stack
+from tests.unit.test_telemetry import srt_of
 
 MIB = 2**20
 LARGE = MP4 + bytes(range(256)) * (4 * 9 * MIB // 1024)
 LIMIT_BYTES = 64 * MIB
+SRT = srt_of(*("[latitude: 48.1] [longitude: 11.5] [rel_alt: 50.0 abs_alt: 549.6]" for _ in range(5000)), step_s=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,18 @@ def blob_names(stack: Stack) -> list[str]:
         await store.open()
         try:
             return [blob.name async for blob in store.list("")]
+        finally:
+            await store.close()
+
+    return asyncio.run(read())
+
+
+def read_blob(stack: Stack, name: str) -> bytes:
+    async def read() -> bytes:
+        store = sources(stack)
+        await store.open()
+        try:
+            return await store.get(name)
         finally:
             await store.close()
 
@@ -96,7 +110,9 @@ def test_a_large_upload_is_stored_byte_for_byte_and_its_message_sent(stack: Stac
     assert content == LARGE
     message = JobMessage.from_bytes(body)
     assert (message.job_id, message.step, message.attempt) == (job["id"], "plan", 1)
-    assert stack.client.get(answer.headers["location"]).json()["files"] == [{"name": "herd.mp4", "size_bytes": len(LARGE)}]
+    assert stack.client.get(answer.headers["location"]).json()["files"] == [
+        {"name": "herd.mp4", "size_bytes": len(LARGE), "telemetry": None}
+    ]
     clear(stack)
 
 
@@ -153,8 +169,52 @@ def test_a_direct_upload_becomes_a_job(stack: Stack) -> None:
     assert httpx.request(link["method"], link["url"], headers=link["headers"], content=LARGE, timeout=60).status_code == 201
     answer = stack.client.post("/api/v1/jobs", json={"upload_ids": [link["upload_id"]], "names": ["a.mp4"]})
     assert answer.status_code == 202
-    assert answer.json()["files"] == [{"name": "a.mp4", "size_bytes": len(LARGE)}]
+    assert answer.json()["files"] == [{"name": "a.mp4", "size_bytes": len(LARGE), "telemetry": None}]
     assert blob_names(stack) == [f"jobs/{answer.json()['id']}/source/000"]
+    clear(stack)
+
+
+def test_telemetry_lies_beside_its_video_and_goes_with_it(stack: Stack) -> None:
+    sent = [("file", ("DJI_1.MP4", MP4)), ("file", ("DJI_2.MP4", LARGE)), ("telemetry", ("DJI_2.SRT", SRT))]
+    answer = stack.client.post("/api/v1/jobs", files=sent)
+    assert answer.status_code == 202
+    first, second = answer.json()["files"]
+    assert (first["telemetry"], second["telemetry"]["samples"], second["telemetry"]["dialect"]) == (None, 5000, "bracket")
+    prefix = f"jobs/{answer.json()['id']}"
+    assert blob_names(stack) == [f"{prefix}/source/000", f"{prefix}/source/001", f"{prefix}/telemetry/000.srt"]
+    assert read_blob(stack, f"{prefix}/telemetry/000.srt") == SRT
+    clear(stack)
+
+
+def test_telemetry_that_is_none_leaves_nothing_of_its_video(stack: Stack) -> None:
+    answer = stack.client.post("/api/v1/jobs", files=[("file", ("a.mp4", LARGE)), ("telemetry", ("a.srt", b"notes\n" * 1000))])
+    assert (answer.status_code, answer.json()["code"]) == (422, "telemetry_not_srt")
+    wait_until_blobs_are(stack, [])
+
+
+def test_video_and_telemetry_put_directly_become_a_job(stack: Stack) -> None:
+    ids = []
+    for content in (LARGE, SRT):
+        link = stack.client.post("/api/v1/uploads", json={"size_bytes": len(content)}).json()
+        assert httpx.request(link["method"], link["url"], headers=link["headers"], content=content, timeout=60).status_code == 201
+        ids.append(link["upload_id"])
+    answer = stack.client.post("/api/v1/jobs", json={"upload_ids": ids[:1], "telemetry_upload_ids": ids[1:]})
+    assert answer.status_code == 202
+    assert answer.json()["files"][0]["telemetry"]["samples"] == 5000
+    prefix = f"jobs/{answer.json()['id']}"
+    assert blob_names(stack) == [f"{prefix}/source/000", f"{prefix}/telemetry/000.srt"]
+    clear(stack)
+
+
+def test_a_stored_calibration_is_kept_by_the_job_that_asked_for_it(stack: Stack) -> None:
+    points = {"image_points": [[0, 0], [640, 0], [640, 480], [0, 480]], "ground_points": [[0, 48], [64, 48], [64, 0], [0, 0]]}
+    assert stack.client.put("/api/v1/calibrations/north camera", json=points).status_code == 201
+    answer = stack.client.post("/api/v1/jobs", files={"file": ("a.mp4", MP4)}, data={"settings": '{"calibration": "north camera"}'})
+    assert answer.status_code == 202
+    assert stack.client.delete("/api/v1/calibrations/north camera").status_code == 204
+    kept = stack.client.get(answer.headers["location"]).json()["settings"]["calibration"]
+    assert kept == {**points, "unit": "m", "name": "north camera"}
+    assert stack.client.get("/api/v1/calibrations/north camera").json()["code"] == "calibration_not_found"
     clear(stack)
 
 
