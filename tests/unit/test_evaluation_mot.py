@@ -147,7 +147,7 @@ def test_ten_columns_have_no_class(tmp_path: Path) -> None:
 def test_scores_of_any_scale_become_fractions() -> None:
     assert unit_scores(np.array([0.05, 1.0])).tolist() == [0.05, 1]
     assert unit_scores(np.array([-1.0, -1])).tolist() == [1, 1]
-    assert unit_scores(np.linspace(-2, 98, 101)) == pytest.approx(np.clip(0.5 + 0.5 * (np.linspace(-2, 98, 101) + 1) / 98, 0, 1))
+    assert unit_scores(np.linspace(-2, 98, 101)) == pytest.approx(np.clip(0.3 + 0.7 * (np.linspace(-2, 98, 101) + 1) / 98, 0, 1))
 
 
 @pytest.mark.parametrize(
