@@ -24,7 +24,7 @@ from ml_engine.records import DetectionLog
 NEEDED_S = 0.5
 LEAST_ANIMALS = 3
 """A scene that shows fewer is drawn anew."""
-STRIPS_AT_LEAST_S = 20.0
+STRIPS_AT_LEAST_S = 24.0
 _ATTEMPTS = 50
 
 

@@ -19,8 +19,10 @@ Array = npt.NDArray[np.float64]
 SIZES_WH = ((1280, 720), (1920, 1080))
 LEAST_HEIGHT_PX = 22.0
 """An animal 1.4 m high is this high at the far end of the field, as seen from one place."""
-LEAST_PASS_S = 2.0
-"""Nobody flies strips so fast that what passes through the middle of the picture is in it for less time."""
+BACK_M, LEAST_BACK_PX = 1.27, 24.0
+"""A cow seen from above, as the root of its area; nobody flies so high that it is smaller than this in the picture."""
+LEAST_PASS_S = 4.0
+"""Nobody flies strips, or turns, so fast that what passes through the middle of the picture is in it for less time."""
 KEY_SHIFT = 0.25
 """A motion meter takes a new key picture when the camera has moved by this share of the picture's width."""
 
@@ -116,7 +118,10 @@ def _from_one_place(
     yaw, reach = np.zeros(count), 0.85 * half_h
     if kind == "pan":
         half = math.radians(draw(ranges.sweep_deg, rng)) / 2
-        turns = int(rng.integers(1, 4)) if times_s[-1] > 18 else 1
+        half = min(half, half_h * times_s[-1] / LEAST_PASS_S / math.pi * 2)
+        # At its fastest a pan over and back turns by the whole sweep times pi / 2 in the time of one way.
+        most = int(times_s[-1] * half_h * 2 / (half * math.pi * LEAST_PASS_S))
+        turns = int(rng.integers(1, max(2, min(most + 1, 4))))
         yaw = -half * np.cos(math.pi * turns * times_s / max(times_s[-1], 1e-9)) * rng.choice((-1, 1))
         reach, sway = half + 0.7 * half_h, 0.4 * sway
     rotation = _rotation(yaw + sway[:, 0], pitch + sway[:, 1], sway[:, 2])
@@ -126,7 +131,7 @@ def _from_one_place(
 
 def _strips(times_s: Array, wh: tuple[int, int], focal_px: float, ranges: Ranges, rng: np.random.Generator) -> CameraPath:
     """Fly parallel strips back and forth, looking down, the picture's upper side ahead all the time."""
-    altitude_m, speed = draw(ranges.altitude_m, rng), draw(ranges.flight_m_per_s, rng)
+    altitude_m, speed = min(draw(ranges.altitude_m, rng), focal_px * BACK_M / LEAST_BACK_PX), draw(ranges.flight_m_per_s, rng)
     width_m, height_m = altitude_m * wh[0] / focal_px, altitude_m * wh[1] / focal_px
     aside_m = width_m * (1 - draw(ranges.overlap, rng))
     speed = min(speed, height_m / LEAST_PASS_S)

@@ -70,18 +70,25 @@ def homes(rng: np.random.Generator, count: int, spacing_m: float, field: Field) 
     groups = int(rng.integers(1, 4))
     centre = field.sample(rng, groups)[rng.integers(groups, size=count)]
     place = centre + rng.standard_normal((count, 2)) * spacing_m * np.sqrt(count / groups) / 2.2
-    stray = rng.random(count) < 0.1
+    place[rng.random(count) < 0.1] = np.inf
     for _ in range(4):
-        outside = ~field.contains(place) | stray
+        outside = ~field.contains(place)
         place[outside] = field.sample(rng, int(outside.sum()))
-        stray[:] = False
-        for _ in range(4):
-            apart = place[:, None] - place[None]
-            distance = np.hypot(apart[..., 0], apart[..., 1])
-            np.fill_diagonal(distance, np.inf)
-            push = np.maximum(0.8 * spacing_m - distance, 0) / np.maximum(distance, 1e-6) / 2.5
-            place = place + (apart * push[..., None]).sum(axis=1)
+        for _ in range(3):
+            place = _pushed_apart(place, 0.8 * spacing_m)
     return place
+
+
+def _pushed_apart(place: Array, least_m: float) -> Array:
+    """Move points (n, 2) that are nearer than `least_m` to each other away from each other."""
+    from scipy.spatial import cKDTree
+
+    one, other = cKDTree(place).query_pairs(least_m, output_type="ndarray").T
+    apart = place[one] - place[other]
+    distance = np.hypot(apart[:, 0], apart[:, 1])
+    push = apart * ((least_m - distance) / np.maximum(distance, 1e-6) / 2.5)[:, None]
+    ends = np.concatenate([one, other])
+    return place + np.stack([np.bincount(ends, np.concatenate([p, -p]), len(place)) for p in push.T], axis=1)
 
 
 def _own_ways(times_s: Array, count: int, behaviour: Behaviour, pace: float, rng: np.random.Generator) -> tuple[Array, Array]:

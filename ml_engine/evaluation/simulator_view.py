@@ -53,8 +53,10 @@ def view(path: CameraPath, herd: Herd, rng: np.random.Generator) -> View:
     things, things_distance = _boxes(path, place, np.zeros(place.shape[:2]), sides)
     if path.kind == "lawnmower":
         # From above a tree hides what is under it, and animals do not hide each other.
-        distance, things_distance = np.ones_like(distance), np.zeros_like(things_distance)
-    hidden = _hidden(xyxy, distance, np.concatenate([xyxy, things], axis=1), np.concatenate([distance, things_distance], axis=1), path)
+        distance, others, others_distance = np.ones_like(distance), things, np.zeros_like(things_distance)
+    else:
+        others, others_distance = np.concatenate([xyxy, things], axis=1), np.concatenate([distance, things_distance], axis=1)
+    hidden = _hidden(xyxy, distance, others, others_distance, path)
     return seen(xyxy, hidden, path.resolution_wh)
 
 
@@ -89,10 +91,10 @@ def _boxes(path: CameraPath, position_m: Array, heading: Array, size_m: Array) -
     across = path.to_axes(np.stack([-sin * width, cos * width, zero], axis=1), t)
     up = path.to_axes(np.stack([zero, zero, height], axis=1), t)
     signs = np.array([(a, b, c) for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)], float)
-    corners = middle[:, None] + signs @ np.stack([along, across, up], axis=1)
+    corners = middle + np.einsum("ks,snj->knj", signs, np.stack([along, across, up]))
     pixels = path.focal_px * corners[..., :2] / np.maximum(corners[..., 2:], 0.3) + half_wh
     xyxy = np.full((steps, count, 4), np.nan)
-    xyxy[t, n] = np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1)
+    xyxy[t, n] = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)], axis=1)
     return xyxy, np.hypot(away[..., 0], away[..., 1])
 
 
@@ -103,12 +105,13 @@ def _hidden(xyxy: Array, distance: Array, others: Array, others_distance: Array,
     every = max(1, round(1 / (LOOKS_PER_S * step_s)))
     looks = slice(None, None, every)
     boxes, fronts = xyxy[looks], others[looks]
-    nearer = others_distance[looks][:, None, :] < distance[looks][:, :, None]
     side = fronts[..., 2:] - fronts[..., :2]
     low, high = fronts[..., :2] + _SOLID * side, fronts[..., 2:] - _SOLID * side
+    nearer = others_distance[looks][:, None, :] < distance[looks][:, :, None]
     for axis in (0, 1):
-        nearer &= low[:, None, :, axis] < boxes[:, :, None, axis + 2]
-        nearer &= high[:, None, :, axis] > boxes[:, :, None, axis]
+        begin, end = (np.ascontiguousarray(boxes[..., column])[:, :, None] for column in (axis, axis + 2))
+        nearer &= np.ascontiguousarray(low[..., axis])[:, None, :] < end
+        nearer &= np.ascontiguousarray(high[..., axis])[:, None, :] > begin
     t, n, by = np.nonzero(nearer)
     covered = np.ones((len(t), _ROWS, _COLUMNS), bool)
     for axis, cells in ((0, _COLUMNS), (1, _ROWS)):
