@@ -18,13 +18,14 @@ from ml_engine.presence import NEEDED_S
 from ml_engine.records import SCORE_COLUMNS, DetectionLog, TrackTable
 
 PEDESTRIAN = 1
-DISTRACTORS = {2: "person on vehicle", 7: "static person", 8: "distractor", 12: "reflection"}
+DISTRACTORS: dict[int, str] = {2: "person on vehicle", 7: "static person", 8: "distractor", 12: "reflection"}
 """Class numbers of MOTChallenge whose boxes are neither to be found nor wrong when found."""
+MOT20_DISTRACTORS = {**DISTRACTORS, 6: "vehicle without an engine"}
 _NO_CLASS_COLUMNS = 10
 """MOT15's rows are this long: they end in a position in metres and have no class, which others have in the eighth column."""
 LEAST_MARGIN = 0.3
-"""What the least margin of a detector that tells no probabilities is worth: such files hold doubtful boxes too, and of 0.1 to 0.5 this gave the
-best tracks and counts on the four sequences at hand that have such a file beside another."""
+"""What the least margin of a detector that tells no probabilities is worth: such files hold doubtful boxes too. Of 0.05 to 0.5 this gave the
+best tracks on the four sequences at hand that have such a file beside another."""
 DETECTOR = {"name": "public detections", "thresholds": {}}
 
 
@@ -70,7 +71,9 @@ def read_sequence(folder: Path, muster_class: MusterClass = "person", detections
     found, true = _rows(detections or folder / "det" / "det.txt", 7), _rows(folder / "gt" / "gt.txt", 7)
     duration_s = frames / fps
     video = VideoFacts(frames=frames, fps=fps, width_px=resolution_wh[0], height_px=resolution_wh[1], duration_s=duration_s)
-    return MotSequence(name, fps, resolution_wh, frames, muster_class, _log(found, frames, fps, muster_class), video, _truth(true, frames))
+    return MotSequence(
+        name, fps, resolution_wh, frames, muster_class, _log(found, frames, fps, muster_class), video, _truth(true, frames, name)
+    )
 
 
 def evaluate_sequence(sequence: MotSequence, settings: AnalysisSettings | None = None) -> dict[str, float]:
@@ -144,13 +147,13 @@ def _xyxy(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]], axis=1)
 
 
-def _truth(rows: npt.NDArray[np.float64], frames: int) -> Truth:
+def _truth(rows: npt.NDArray[np.float64], frames: int, name: str) -> Truth:
     wanted = rows[:, 6] != 0
     distractor = np.zeros(len(rows), bool)
     if 8 <= rows.shape[1] < _NO_CLASS_COLUMNS:
         kind = rows[:, 7].astype(np.int64)
         wanted &= kind == PEDESTRIAN
-        distractor = np.isin(kind, list(DISTRACTORS))
+        distractor = np.isin(kind, list(MOT20_DISTRACTORS if name.startswith("MOT20") else DISTRACTORS))
     return Truth.of(frames, rows[:, 0].astype(np.int64) - 1, rows[:, 1].astype(np.int64), _xyxy(rows), wanted, distractor)
 
 
