@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("api", "worker", "core", "ml_engine", "infra")
 HEAVY = {"torch", "cv2", "av", "openvino", "transformers", "supervision", "pyarrow", "scipy"}
 STORAGE = {"azure", "pymongo", "sqlite3", "bson"}
-ENGINE_MAY_IMPORT = ("core.domain", "core.calibration", "core.telemetry", "core.geodesy", "core.errors")
+ENGINE_MAY_IMPORT = ("core.domain", "core.calibration", "core.homography", "core.telemetry", "core.geodesy", "core.errors")
 DOMAIN_MAY_IMPORT = ("pydantic", "core.domain", "core.errors")
 
 

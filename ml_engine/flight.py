@@ -1,0 +1,97 @@
+"""A drone's flight on the map: its path from telemetry, and the animals, wherever height, tilt and heading of the camera are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES, AnalysisSettings
+from core.domain.job import VideoFacts
+from core.homography import radius_90
+from core.telemetry import Remark, Telemetry
+from ml_engine.flight_pose import Poses, poses
+from ml_engine.projection import to_ground
+from ml_engine.records import TrackTable
+
+Array = npt.NDArray[np.float64]
+
+BODY_HEIGHT_M = {"bison": (1.7, 0.2), "cattle": (1.4, 0.15), "person": (1.7, 0.12)}
+"""How tall they stand, and the deviation. The middle of a box is the middle of a body, at half of that, however steeply it is seen; its
+bottom edge is a foot only when seen from the side."""
+BOX_DEVIATION = 0.05
+"""How far off the middle of a box is, as a fraction of its size, each way; and a pixel beside."""
+BORDER_PX = 2.0
+CUT_DEVIATION = 0.3
+"""The same for a box that touches the picture's border: an unknown part of the animal lies outside."""
+DEGREE_DECIMALS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """What telemetry tells of a recording.
+
+    Attributes:
+        telemetry: As recorded.
+        poses: Per frame of the detection log; None where the telemetry has no position.
+        remarks: What a person should know: the telemetry's own remarks and those of the poses.
+    """
+
+    telemetry: Telemetry
+    poses: Poses | None
+    remarks: tuple[Remark, ...]
+
+    @property
+    def places_animals(self) -> bool:
+        """Whether anything seen in any frame can be placed on the map."""
+        return self.poses is not None and bool(self.poses.complete.any())
+
+
+def flight_ground(telemetry: Telemetry | None, times_s: Array, settings: AnalysisSettings, video: VideoFacts) -> Flight | None:
+    """Return what is known of the flight on which a recording was made.
+
+    Args:
+        telemetry: Of the recording; None without one.
+        times_s: (n,) of all frames, seconds from the start of the recording.
+        settings: `flight` says what a person knows beside.
+        video: Size of the picture.
+    """
+    if telemetry is None:
+        return None
+    found = poses(telemetry, times_s, settings.flight, video)
+    remarks = [*telemetry.warnings, *(found.remarks if found else ())]
+    if found is not None and found.complete.any():
+        # What was stated fills the gap that these remarks name.
+        remarks = [remark for remark in remarks if remark.code not in ("telemetry_no_height", "telemetry_no_attitude")]
+    return Flight(telemetry, found, tuple(remarks))
+
+
+def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.intp]) -> TrackTable:
+    """Return the tracks with longitude, latitude and error radius of every box; NaN where the pose is not known or looks too flat.
+
+    Args:
+        tracks: n boxes.
+        flight: Of the recording.
+        frame_row: (n,) which of the flight's poses each box was seen from.
+    """
+    if flight.poses is None or not flight.places_animals or not len(tracks):
+        return tracks
+    boxes = tracks.xyxy.astype(np.float64)
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    height_m, height_deviation_m = np.array([BODY_HEIGHT_M[name] for name in CLASSES])[tracks.class_index].T
+    deviation_px = box_deviation_px(boxes, flight.poses.resolution_wh)
+    place_m, covariance = to_ground(flight.poses, frame_row, middle, deviation_px, height_m / 2, height_deviation_m / 2)
+    degrees = flight.poses.plane.to_degrees(place_m)
+    known = np.isfinite(degrees[:, 0])
+    radius = np.full(len(tracks), np.nan)
+    radius[known] = np.round(radius_90(covariance[known]), 2)
+    return replace(tracks, ground=np.round(degrees, DEGREE_DECIMALS), ground_error_m=radius)
+
+
+def box_deviation_px(boxes: Array, resolution_wh: tuple[int, int]) -> Array:
+    """Return how exactly boxes (n, 4) tell where an animal is: standard deviations (n, 2) px, across and down."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    cut = (boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= np.array(resolution_wh) - BORDER_PX)
+    hidden_px = np.where(cut, CUT_DEVIATION * size.max(axis=1, keepdims=True), 0.0)
+    return np.sqrt(1 + (BOX_DEVIATION * size) ** 2 + hidden_px**2)
