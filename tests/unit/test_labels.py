@@ -18,9 +18,9 @@ def test_coco_names_map_to_columns() -> None:
     assert (COCO_NAMES[0], COCO_NAMES[18], COCO_NAMES[19], len(COCO_NAMES)) == ("person", "sheep", "cow", 80)
     assert table.labels["person"] == "person"
     assert table.labels["cow"] == "cattle"
-    four_legged = {"cat", "dog", "horse", "sheep", "elephant", "bear", "zebra", "giraffe"}
-    assert {label for label, column in table.labels.items() if column == "animal"} == four_legged
-    assert "bird" not in table.labels
+    animals = {"cat", "dog", "horse", "sheep", "elephant", "bear", "zebra", "giraffe", "bird"}
+    assert {label for label, column in table.labels.items() if column == "animal"} == animals
+    assert "teddy bear" not in table.labels
     assert table.thresholds == DEFAULT_THRESHOLDS
 
 
