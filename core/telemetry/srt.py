@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ Array = npt.NDArray[np.float64]
 LIMIT_BYTES = 64 * 2**20
 """An hour at 60 frames a second with 300 bytes each."""
 LIMIT_CUES = 500_000
+LONGEST_CUE = 4000
+"""Characters of a cue that are looked at: drones write some hundreds, a hostile file millions."""
 FARTHEST_DEG = 0.5
 """No drone flies farther than this from the middle of its own flight: such a position is a fault of the receiver."""
 RANGES = {
@@ -56,14 +59,19 @@ def parse_srt(data: bytes) -> Telemetry:
     text = data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip("\0 \n\t\ufeff"):
         raise InvalidTelemetry("The telemetry file is empty; copy it from the drone's card again.", code="telemetry_empty")
-    timings = list(_TIMING.finditer(text))
+    # One more than is allowed: a hostile file has millions.
+    timings = list(islice(_TIMING.finditer(text), LIMIT_CUES + 1))
+    if len(timings) > LIMIT_CUES:
+        raise _too_many()
     if not timings:
         raise InvalidTelemetry(
             "This is no subtitle file: it has no line like 00:00:00,000 --> 00:00:00,033; give the .SRT that lies beside the video.",
             code="telemetry_not_srt",
         )
     ends = [match.start() for match in timings[1:]] + [len(text)]
-    return from_cues((_seconds(match), text[match.end() : end]) for match, end in zip(timings, ends, strict=True))
+    return from_cues(
+        (_seconds(match), text[match.end() : min(end, match.end() + LONGEST_CUE)]) for match, end in zip(timings, ends, strict=True)
+    )
 
 
 def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
@@ -86,7 +94,7 @@ def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
         styles[row.style] += 1
         homes.append(row.home)
         if len(times) > LIMIT_CUES:
-            raise InvalidTelemetry(f"A telemetry file has at most {LIMIT_CUES} cues.", code="telemetry_too_large", limit_cues=LIMIT_CUES)
+            raise _too_many()
     if not times:
         raise InvalidTelemetry(
             "These subtitles hold no drone telemetry: neither position nor height nor camera values; give the .SRT that the drone wrote.",
@@ -203,6 +211,10 @@ def _remark_absences(columns: dict[str, Array], style: str, remarks: list[Remark
         remarks.append(
             Remark("telemetry_altitude_kind", "The file does not say above what its altitude is; it was read as above sea level.")
         )
+
+
+def _too_many() -> InvalidTelemetry:
+    return InvalidTelemetry(f"A telemetry file has at most {LIMIT_CUES} cues.", code="telemetry_too_large", limit_cues=LIMIT_CUES)
 
 
 def _seconds(timing: re.Match[str]) -> float:

@@ -260,3 +260,14 @@ def test_every_real_file_is_read_or_refused_with_a_reason() -> None:
         "m2zoom.SRT": "bracket-altitude 1000 1000",
         "mavic_2pro_new.SRT": "bracket 1000 1000",
     }
+
+
+def test_what_a_hostile_file_costs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(srt, "LIMIT_CUES", 10)
+    with pytest.raises(InvalidTelemetry) as caught:
+        parse_srt(srt_of(*["no telemetry"] * 11))
+    assert caught.value.code == "telemetry_too_large"
+    monkeypatch.setattr(srt, "LONGEST_CUE", 100)
+    with pytest.raises(InvalidTelemetry) as caught:
+        parse_srt(srt_of(" " * 100 + "[latitude: 48.1] [longitude: 11.5]"))
+    assert caught.value.code == "telemetry_not_dji"
