@@ -24,8 +24,8 @@ MOT20_DISTRACTORS = {**DISTRACTORS, 6: "vehicle without an engine"}
 _NO_CLASS_COLUMNS = 10
 """MOT15's rows are this long: they end in a position in metres and have no class, which others have in the eighth column."""
 LEAST_MARGIN = 0.3
-"""What the least margin of a detector that tells no probabilities is worth: such files hold doubtful boxes too. Of 0.05 to 0.5 this gave the
-best tracks on the four sequences at hand that have such a file beside another."""
+"""What the least margin of a detector that tells no probabilities is worth: such files hold doubtful boxes too. Of 0.05 to 0.5 this gave
+the best tracks on the four sequences at hand that have such a file beside another."""
 DETECTOR = {"name": "public detections", "thresholds": {}}
 
 
