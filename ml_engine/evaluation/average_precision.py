@@ -137,6 +137,9 @@ def interval(pooled: Sequence[Pooled], groups: npt.NDArray[np.int64], level: flo
         pooled: Per class, over the same p pictures.
         groups: (p,) pictures of one group (copies of one photo) are drawn together.
         level: Share of the resampled figures that lie in it.
+
+    Returns:
+        `AP` and `AP50`: low, high; nothing where no draw had every class.
     """
     generator = np.random.default_rng(SEED)
     _, group = np.unique(groups, return_inverse=True)
@@ -145,8 +148,10 @@ def interval(pooled: Sequence[Pooled], groups: npt.NDArray[np.int64], level: flo
     for _ in range(RESAMPLED):
         weights = np.bincount(generator.integers(count, size=count), minlength=count)[group]
         each = [one.precision(weights) for one in pooled]
-        with_truth = [one for one in each if one.boxes]
-        if with_truth:
-            drawn.append([np.mean([one.ap for one in with_truth]), np.mean([one.ap50 for one in with_truth])])
+        # A mean over other classes than the figure's would be no figure of its kind.
+        if all(one.boxes for one in each):
+            drawn.append([np.mean([one.ap for one in each]), np.mean([one.ap50 for one in each])])
+    if not drawn:
+        return {}
     ends = np.quantile(np.array(drawn), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return {"AP": (float(ends[0, 0]), float(ends[1, 0])), "AP50": (float(ends[0, 1]), float(ends[1, 1]))}
