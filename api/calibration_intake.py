@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import aclosing
 from typing import Any
 
@@ -11,7 +10,7 @@ from starlette.requests import Request
 
 from api.intake import json_of
 from api.multipart import MultipartReader, Part
-from core.errors import InvalidCalibration, InvalidInput, TooLarge
+from core.errors import InvalidInput, TooLarge
 
 LABELS = ("name", "camera", "unit")
 """What a form may say beside the file, and an address may say as parameters: it goes before what the file says."""
@@ -55,7 +54,8 @@ BODY_SCHEMA: dict[str, Any] = {
                 "file": {
                     "type": "string",
                     "format": "binary",
-                    "description": "`.json` as above, or NumPy's `.npz` with `image_points` and `map_points`.",
+                    "description": "`.json` as above, NumPy's `.npz` with `image_points` and `map_points`, or SpotOn's `.json` of several "
+                    "cameras, of which `camera` names one.",
                 },
                 **{label: {"type": "string"} for label in LABELS},
             },
@@ -87,7 +87,7 @@ async def read_calibration(request: Request, *, name: str | None = None) -> dict
         if not isinstance(given, dict):
             raise InvalidInput("The calibration is a JSON object with image_points and ground_points.", code="invalid_calibration")
     else:
-        given = await _read_file(await request.body())
+        given = await _read_file(await request.body(), request.query_params.get("camera"))
     given |= {label: request.query_params[label] for label in LABELS if label in request.query_params}
     if name is not None and given.setdefault("name", name) != name:
         raise InvalidInput(f"The address is that of '{name[:80]}', but the content has another name.", code="name_differs")
@@ -95,25 +95,25 @@ async def read_calibration(request: Request, *, name: str | None = None) -> dict
 
 
 async def _read_form(request: Request) -> dict[str, Any]:
-    given: dict[str, Any] | None = None
+    file: bytes | None = None
     labels: dict[str, str] = {}
     async with aclosing(request.stream()) as body:
         reader = MultipartReader(request.headers.get("content-type", ""), body)
         async with aclosing(reader.parts()) as parts:
             async for part in parts:
-                if (part.name == "file" and given is not None) or part.name in labels:
+                if (part.name == "file" and file is not None) or part.name in labels:
                     raise InvalidInput(f"The form has two parts named '{part.name}'; send one.", code="doubled_part")
                 if part.name == "file":
-                    given = await _read_file(await _read(part, None))
+                    file = await _read(part, None)
                 elif part.name in LABELS:
                     labels[part.name] = (await _read(part, _LONGEST_LABEL)).decode("utf-8", "replace")
                 else:
                     raise InvalidInput(
                         f"The form has a part named '{part.name[:80]}'; the parts are 'file', {', '.join(LABELS)}.", code="unknown_part"
                     )
-    if given is None:
+    if file is None:
         raise InvalidInput("The form has no part named 'file' with the calibration.", code="missing_file")
-    return given | labels
+    return await _read_file(file, labels.get("camera", request.query_params.get("camera"))) | labels
 
 
 async def _read(part: Part, limit_bytes: int | None) -> bytes:
@@ -125,17 +125,7 @@ async def _read(part: Part, limit_bytes: int | None) -> bytes:
     return bytes(data)
 
 
-async def _read_file(data: bytes) -> dict[str, Any]:
-    if data.startswith(b"PK"):
-        from core.calibration import read_npz  # numpy: only where such a file is given
+async def _read_file(data: bytes, camera: str | None) -> dict[str, Any]:
+    from core.calibration_files import read_file  # numpy: only where a file is given
 
-        return await asyncio.to_thread(read_npz, data)
-    try:
-        given = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidCalibration(f"This file is neither JSON nor an .npz: {error}.", code="bad_calibration_file") from error
-    if not isinstance(given, dict):
-        raise InvalidCalibration("A calibration file holds a JSON object with image_points and ground_points.", code="bad_calibration_file")
-    if "map_points" in given and "ground_points" not in given:
-        given["ground_points"] = given.pop("map_points")
-    return given
+    return await asyncio.to_thread(read_file, data, camera=camera)

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.calibration import NPZ_LIMIT_BYTES, check_calibration, read_npz
+from core.calibration import NPZ_LIMIT_BYTES, check_calibration
+from core.calibration_files import read_file
 from core.domain.analysis import AnalysisSettings, parse_settings
-from core.errors import InvalidCalibration, InvalidSettings
+from core.errors import InvalidSettings
 
 SETTINGS_LIMIT_BYTES = 4 * 2**20
 
@@ -30,9 +31,9 @@ def read_settings(
     """
     data: dict[str, Any] = {}
     if path is not None:
-        data = _read_json(path, "settings", InvalidSettings, SETTINGS_LIMIT_BYTES)
+        data = _read_json(path)
     if calibration is not None:
-        data["calibration"] = read_calibration(calibration)
+        data["calibration"] = read_calibration(calibration, camera=data.get("camera"))
     if only is not None:
         data["only"] = only
     if render is not None:
@@ -42,33 +43,29 @@ def read_settings(
     return settings
 
 
-def read_calibration(path: Path) -> dict[str, Any]:
-    """Read correspondences: `.npz` with `image_points` and `map_points`, or JSON with `image_points`, `ground_points` and `unit`.
+def read_calibration(path: Path, *, camera: Any = None) -> dict[str, Any]:
+    """Read correspondences from a file as `core.calibration_files` knows them; `camera` names one where the file has several.
 
     Raises:
-        InvalidCalibration: It is neither (code `bad_calibration_file`).
+        InvalidCalibration: It is none of these (code `bad_calibration_file`), or names several cameras (`calibration_camera_unknown`).
         OSError: It cannot be opened.
     """
-    if path.suffix.lower() == ".npz":
-        with path.open("rb") as file:
-            return read_npz(file.read(NPZ_LIMIT_BYTES + 1))
-    data = _read_json(path, "calibration", InvalidCalibration, NPZ_LIMIT_BYTES, code="bad_calibration_file")
-    if "map_points" in data and "ground_points" not in data:
-        data["ground_points"] = data.pop("map_points")
+    with path.open("rb") as file:
+        data = read_file(file.read(NPZ_LIMIT_BYTES + 1), camera=camera if isinstance(camera, str) else None)
+    # It says whose the file is, which the settings say themselves.
+    data.pop("camera", None)
     return data
 
 
-def _read_json(
-    path: Path, what: str, error_type: type[InvalidSettings | InvalidCalibration], limit_bytes: int, code: str | None = None
-) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        text = file.read(limit_bytes + 1)
-    if len(text) > limit_bytes:
-        raise error_type(f"The {what} file {path.name} has more than {limit_bytes} bytes.", code=code)
+        text = file.read(SETTINGS_LIMIT_BYTES + 1)
+    if len(text) > SETTINGS_LIMIT_BYTES:
+        raise InvalidSettings(f"The settings file {path.name} has more than {SETTINGS_LIMIT_BYTES} bytes.")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise error_type(f"The {what} file {path.name} is not JSON: {error}.", code=code) from error
+        raise InvalidSettings(f"The settings file {path.name} is not JSON: {error}.") from error
     if not isinstance(data, dict):
-        raise error_type(f"The {what} file {path.name} must hold a JSON object.", code=code)
+        raise InvalidSettings(f"The settings file {path.name} must hold a JSON object.")
     return data

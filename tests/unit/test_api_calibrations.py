@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,56 @@ async def test_a_form_goes_before_what_its_file_says(api: ApiStand) -> None:
     content = json.dumps(body("old", camera="old")).encode()
     answer = await api.client.post(PATH, files={"file": ("a.json", content)}, data={"name": "new"})
     assert (answer.json()["name"], answer.json()["camera"]) == ("new", "old")
+
+
+SPOTON = {
+    "ground_plane": {"width": 2000, "pixels_per_meter": 100},
+    "cameras": [
+        {"id": "c01", "source_points": view(GROUND).tolist(), "destination_points": (GROUND * 100).tolist(), "frame_path": "/x.jpg"},
+        {"id": "c02", "source_points": view(GROUND).tolist(), "destination_points": (GROUND * 200).tolist()},
+    ],
+}
+
+
+@pytest.mark.parametrize("form", [True, False])
+async def test_a_camera_of_spoton(api: ApiStand, form: bool) -> None:
+    async def send(content: Any, **labels: str) -> Any:
+        data = json.dumps(content).encode()
+        if form:
+            # The labels may stand before or behind the file.
+            return await api.client.post(
+                PATH, files={"file": ("cameras.json", data), "camera": (None, labels.pop("camera", "c02"))}, data=labels
+            )
+        return await api.client.post(PATH, params={"camera": "c02", **labels}, content=data)
+
+    answer = await send(SPOTON, name="yard")
+    assert (answer.status_code, answer.json()["camera"], answer.json()["unit"]) == (201, "c02", "m")
+    np.testing.assert_allclose(answer.json()["ground_points"], GROUND * 2)
+    assert (await send({**SPOTON, "cameras": SPOTON["cameras"][:1]}, name="one", camera="yard")).json()["camera"] == "yard"
+    for content, code in (
+        ({**SPOTON, "cameras": SPOTON["cameras"] * 2}, None),
+        ({**SPOTON, "cameras": []}, "calibration_camera_unknown"),
+        ({**SPOTON, "ground_plane": {"pixels_per_meter": 0}}, "bad_calibration_file"),
+        ({"cameras": SPOTON["cameras"]}, "bad_calibration_file"),
+        ({**SPOTON, "cameras": [{"id": "c02"}]}, "bad_calibration_file"),
+        ({**SPOTON, "cameras": 5}, "bad_calibration_file"),
+    ):
+        answer = await send(content, name=f"again {code}")
+        assert (answer.status_code, answer.json().get("code")) == ((201 if code is None else 422), code)
+    answer = await send(SPOTON, name="other", camera="c03")
+    assert (answer.status_code, answer.json()["code"]) == (422, "calibration_camera_unknown")
+    assert "c01, c02" in answer.json()["detail"]
+
+
+async def test_the_shared_cameras(api: ApiStand, shared_dir: Path) -> None:
+    folder = shared_dir / "data" / "homography"
+    for path, camera in ((folder / "campus.json", "Cam 1"), (folder / "factory.json", "c09")):
+        answer = await api.client.put(f"{PATH}/{path.stem}", params={"camera": camera}, content=path.read_bytes())
+        assert (answer.status_code, answer.json()["camera"]) == (201, camera)
+        assert answer.json()["fit"]["residual_rms_m"] < 0.6
+    for path in sorted(folder.glob("*.npz")):
+        answer = await api.client.put(f"{PATH}/{path.stem}", content=path.read_bytes())
+        assert (answer.status_code, answer.json()["code"]) == (422, "calibration_identity")
 
 
 LINE = [[0.0, 8], [1, 10], [2, 12], [3, 14], [4, 16]]
