@@ -11,10 +11,11 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
 from core.domain.job import VideoFacts
 from core.telemetry import Telemetry
-from ml_engine import ground_plane, result_files, track_table, tracking
+from ml_engine import result_files, track_table, tracking
 from ml_engine.animals import Animal, animals, animals_csv
 from ml_engine.counting import count, counted_classes
 from ml_engine.crossings import crossings, line_counts, lines_of
+from ml_engine.ground_plane import Ground
 from ml_engine.presence import Presence, long_enough
 from ml_engine.records import SCORE_COLUMNS, DetectionLog, TrackTable
 from ml_engine.zones import counted_places, zone_figures
@@ -63,13 +64,13 @@ def assemble(
         InvalidCalibration: The calibration fixes no homography.
     """
     classes, thresholds = counted_classes(settings), thresholds_of(settings, detector)
-    scores, ground = class_scores(log.scores, settings), ground_plane.projection(settings.calibration)
+    scores, ground = class_scores(log.scores, settings), Ground.of(settings, telemetry, log.times_s, video)
 
     strength = _strength(scores, thresholds)
     ids = _identities(log, scores, strength)
     everything = track_table.build(log, scores, ids)
     asked_for, faint = _asked_for(everything, settings, classes), _faint(ids, strength)[everything.track_id]
-    tracks = ground_plane.with_ground(track_table.select(everything, asked_for & ~faint), ground)
+    tracks = ground.placed(track_table.select(everything, asked_for & ~faint), log.frames)
 
     presence = Presence.of(log.frames, log.status, tracks, video, settings)
     counted = long_enough(tracks, video, settings)
@@ -87,10 +88,10 @@ def assemble(
         "lines": line_counts(passed, lines_of(settings, video), classes),
         "zones": zone_figures(track_table.select(tracks, counted), presence, settings, classes),
         "crossings": [_crossing(item, log.times_s) for item in passed],
-        "calibration": ground_plane.describe(ground),
+        **ground.describe(tracks, log.times_s[tracks.frame - presence.first_frame], counts),
         "settings": settings.model_dump(mode="json"),
         "detector": {**{key: detector[key] for key in sorted(detector)}, "thresholds": thresholds},
-        "warnings": _warnings(log, tracks, ground is not None, telemetry),
+        "warnings": _warnings(log, tracks, ground),
     }
     box_times_s = log.times_s[tracks.frame - presence.first_frame]
     per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
@@ -99,7 +100,7 @@ def assemble(
         "results.json": result_files.results_json(results),
         "tracks.csv": result_files.tracks_csv(tracks, box_times_s),
         "tracks.mot.txt": result_files.tracks_mot(tracks),
-        "tracks.geojson": result_files.tracks_geojson(tracks, box_times_s, settings.calibration.unit if settings.calibration else None),
+        "tracks.geojson": ground.geojson(tracks, box_times_s),
         "timeline.csv": result_files.timeline_csv(log.frames, log.times_s, log.status, per_frame),
         "animals.csv": animals_csv(everyone),
     }
@@ -190,14 +191,11 @@ def _crossing(item: Any, times_s: npt.NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _warnings(log: DetectionLog, tracks: TrackTable, calibrated: bool, telemetry: Telemetry | None) -> list[dict[str, str]]:
-    found = [(remark.code, remark.message) for remark in telemetry.warnings] if telemetry is not None else []
+def _warnings(log: DetectionLog, tracks: TrackTable, ground: Ground) -> list[dict[str, str]]:
+    found = ground.warnings(tracks)
     unreadable = int((log.status == 2).sum())
     if unreadable:
         found.append(("unreadable_frames", f"{unreadable} of {len(log.frames)} frames could not be read; who was in them is guessed."))
     if not len(tracks):
         found.append(("nothing_found", "Nothing that was asked for was found; perhaps the thresholds are too high for this footage."))
-    beyond = int(np.isnan(tracks.ground[:, 0]).sum()) if calibrated else 0
-    if beyond:
-        found.append(("beyond_horizon", f"{beyond} of {len(tracks)} boxes stand too far beyond the calibrated ground to be placed on it."))
     return [{"code": code, "message": message} for code, message in found]

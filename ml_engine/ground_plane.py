@@ -1,36 +1,168 @@
-"""Where animals stand on the ground: foot points through a calibration's homography."""
+"""Where animals stand on the ground: through a calibration's homography or a drone's telemetry, and what follows from it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from core.calibration import Homography, fit_homography
-from core.domain.analysis import CalibrationSettings
+from core.domain.analysis import AnalysisSettings
+from core.domain.job import VideoFacts
+from core.geodesy import LocalPlane
+from core.telemetry import Telemetry
+from ml_engine import geojson
+from ml_engine.flight import Flight, box_deviation_px, flight_ground, place
+from ml_engine.ground_coverage import GroundCoverage, ground_coverage
+from ml_engine.ground_figures import describe_ways
 from ml_engine.records import TrackTable
 from ml_engine.track_table import foot_points
 
+Array = npt.NDArray[np.float64]
+
 DECIMALS = {"m": 3, "wgs84": 8}
 """A millimetre, in either unit."""
+SQUARE_METRES = 10_000
+"""Of a hectare."""
 
 
-def projection(calibration: CalibrationSettings | None) -> Homography | None:
-    """Return the homography of a calibration, if there is one.
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is known of the ground under a recording.
 
-    Raises:
-        InvalidCalibration: It fixes none.
+    Attributes:
+        homography: Of a fixed camera; None without a calibration.
+        flight: Of a drone; None without telemetry.
+        seen: What the flight saw of the ground; None where its camera's pose is not known.
+        times_s: (n,) of the recording's frames.
+        resolution_wh: Of the picture, px.
     """
-    return fit_homography(calibration) if calibration else None
 
+    homography: Homography | None
+    flight: Flight | None
+    seen: GroundCoverage | None
+    times_s: Array
+    resolution_wh: tuple[int, int]
 
-def with_ground(tracks: TrackTable, homography: Homography | None) -> TrackTable:
-    """Return the tracks with the ground position of every box; NaN without a calibration and beyond the horizon."""
-    if homography is None:
+    @classmethod
+    def of(cls, settings: AnalysisSettings, telemetry: Telemetry | None, times_s: Array, video: VideoFacts) -> Ground:
+        """Return the ground as settings and telemetry tell it. A calibration goes before telemetry: somebody measured it.
+
+        Args:
+            settings: With `calibration` and `flight`.
+            telemetry: Of the recording, times from its start.
+            times_s: (n,) of all frames.
+            video: Size of the picture.
+
+        Raises:
+            InvalidCalibration: The calibration fixes no homography.
+        """
+        homography = fit_homography(settings.calibration) if settings.calibration else None
+        flight = flight_ground(telemetry, times_s, settings, video)
+        seen = ground_coverage(flight.poses) if flight is not None and flight.poses is not None else None
+        return cls(homography, flight, seen, times_s, (video.width_px, video.height_px))
+
+    @property
+    def source(self) -> str | None:
+        """Where positions come from: `calibration`, `flight`, or None where there are none."""
+        if self.homography is not None:
+            return "calibration"
+        return "flight" if self.flight is not None and self.flight.places_animals else None
+
+    @property
+    def unit(self) -> str | None:
+        """`m` or `wgs84`; None where there are no positions."""
+        if self.homography is not None:
+            return self.homography.unit
+        return "wgs84" if self.source else None
+
+    def placed(self, tracks: TrackTable, frames: npt.NDArray[np.int32]) -> TrackTable:
+        """Return the tracks with the ground position and error radius of every box; NaN where there is none.
+
+        Args:
+            tracks: n boxes.
+            frames: (n,) number of every frame of the recording, ascending.
+        """
+        if self.homography is not None:
+            return with_ground(tracks, self.homography, self.resolution_wh)
+        if self.flight is not None:
+            return place(tracks, self.flight, np.searchsorted(frames, tracks.frame))
         return tracks
-    ground = homography.to_ground(foot_points(tracks.xyxy))
-    return replace(tracks, ground=np.round(ground, DECIMALS[homography.unit]))
+
+    def places_m(self, tracks: TrackTable) -> Array:
+        """Return the tracks' ground positions (n, 2) on a flat metric plane."""
+        if self.homography is not None:
+            return tracks.ground if self.homography.origin is None else LocalPlane(*self.homography.origin).to_metres(tracks.ground)
+        if self.flight is not None and self.flight.poses is not None:
+            return self.flight.poses.plane.to_metres(tracks.ground)
+        return np.full((len(tracks), 2), np.nan)
+
+    def describe(self, tracks: TrackTable, box_times_s: Array, counts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """Return what results say of the ground: keys `calibration`, `ground` and `flight`, null where there is none.
+
+        Args:
+            tracks: Those that count.
+            box_times_s: (n,) of their boxes.
+            counts: Per class, with `unique`.
+        """
+        ground = None
+        if self.source is not None:
+            ways = describe_ways(tracks, self.places_m(tracks), box_times_s)
+            ground = {"unit": self.unit, "source": self.source, "tracks": ways}
+        return {"calibration": describe(self.homography), "ground": ground, "flight": self._describe_flight(counts)}
+
+    def _describe_flight(self, counts: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+        if self.flight is None:
+            return None
+        telemetry, poses = self.flight.telemetry, self.flight.poses
+        heights = poses.height_m[np.isfinite(poses.height_m)] if poses is not None else np.zeros(0)
+        steps = np.diff(poses.xy_m[np.isfinite(poses.xy_m).all(axis=1)], axis=0) if poses is not None else np.zeros((0, 2))
+        area_ha = None if self.seen is None else self.seen.area_m2 / SQUARE_METRES
+        gaps = None if self.seen is None else [round(area_m2 / SQUARE_METRES, 4) for _, area_m2 in self.seen.unseen]
+        return {
+            "dialect": telemetry.dialect,
+            "records": len(telemetry),
+            "path_m": round(float(np.hypot(*steps.T).sum()), 1) if poses is not None else None,
+            "height_min_m": round(float(heights.min()), 1) if len(heights) else None,
+            "height_max_m": round(float(heights.max()), 1) if len(heights) else None,
+            "animals_placed": self.flight.places_animals,
+            "area_ha": None if area_ha is None else round(area_ha, 4),
+            "animals_per_ha": {name: round(each["unique"] / area_ha, 3) for name, each in counts.items()} if area_ha else None,
+            "not_seen_ha": gaps,
+        }
+
+    def geojson(self, tracks: TrackTable, box_times_s: Array) -> bytes:
+        """Write the map: what was seen, what was not, the drone's path, the tracks."""
+        path = list(geojson.path_features(self.flight, self.times_s))
+        plane = self.flight.poses.plane if self.flight is not None and self.flight.poses is not None else None
+        ways = list(geojson.track_features(tracks, box_times_s)) if self.unit == "wgs84" else []
+        note = None
+        if self.unit != "wgs84":
+            reason = "the calibration is in metres" if self.unit else "there is neither a calibration nor a drone's full attitude"
+            note = f"No animals on the map: {reason}; give ground_points as longitude and latitude (unit wgs84), or telemetry."
+        return geojson.collection([*geojson.coverage_features(self.seen, plane), *path, *ways], note)
+
+    def warnings(self, tracks: TrackTable) -> list[tuple[str, str]]:
+        """Return what a person should know: codes and sentences."""
+        found = [(remark.code, remark.message) for remark in self.flight.remarks] if self.flight is not None else []
+        beyond = int(np.isnan(tracks.ground[:, 0]).sum())
+        if beyond and self.source == "calibration":
+            text = f"{beyond} of {len(tracks)} boxes stand too far beyond the calibrated ground to be placed on it."
+            found.append(("beyond_horizon", text))
+        elif beyond and self.source == "flight":
+            text = f"{beyond} of {len(tracks)} boxes have no place: seen at too flat an angle, or while the drone's attitude was not known."
+            found.append(("beyond_horizon", text))
+        return found
+
+
+def with_ground(tracks: TrackTable, homography: Homography, resolution_wh: tuple[int, int]) -> TrackTable:
+    """Return the tracks with the ground position and error radius of every foot point; NaN beyond the horizon."""
+    feet = foot_points(tracks.xyxy)
+    deviation_px = box_deviation_px(tracks.xyxy.astype(np.float64), resolution_wh)
+    ground = np.round(homography.to_ground(feet), DECIMALS[homography.unit])
+    return replace(tracks, ground=ground, ground_error_m=np.round(homography.error_radius_m(feet, deviation_px), 3))
 
 
 def describe(homography: Homography | None) -> dict[str, Any] | None:

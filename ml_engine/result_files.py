@@ -161,37 +161,6 @@ def timeline_csv(
     return _csv([pa.table(columns)])
 
 
-def tracks_geojson(tracks: TrackTable, times_s: npt.NDArray[np.float64], unit: str | None) -> bytes:
-    """Write the tracks' ways over the ground as GeoJSON (RFC 7946, so WGS84).
-
-    Without a calibration in WGS84 there is nothing that GeoJSON could hold: the collection is empty and `note` says why.
-
-    Args:
-        tracks: n boxes, ground positions in degrees (longitude, latitude).
-        times_s: (n,) time of every box.
-        unit: The calibration's unit, None without one.
-    """
-    collection: dict[str, Any] = {"type": "FeatureCollection", "features": []}
-    if unit != "wgs84":
-        place = "the calibration is in metres" if unit else "there is no calibration"
-        collection["note"] = f"No positions on the map: {place}; give ground_points as longitude and latitude (unit wgs84)."
-        return _json(collection, compact=True)
-    known = ~np.isnan(tracks.ground[:, 0])
-    rows = np.flatnonzero(known)[np.argsort(tracks.track_id[known], kind="stable")]
-    ids, begins = np.unique(tracks.track_id[rows], return_index=True)
-    for track_id, mine in zip(ids.tolist(), np.split(rows, begins[1:]), strict=True):
-        way = tracks.ground[mine].tolist()
-        geometry = {"type": "LineString", "coordinates": way} if len(way) > 1 else {"type": "Point", "coordinates": way[0]}
-        properties = {
-            "track_id": track_id,
-            "class": CLASSES[tracks.class_index[mine[0]]],
-            "first_time_s": round(float(times_s[mine[0]]), 4),
-            "last_time_s": round(float(times_s[mine[-1]]), 4),
-        }
-        collection["features"].append({"type": "Feature", "geometry": geometry, "properties": properties})
-    return _json(collection, compact=True)
-
-
 def results_json(results: dict[str, Any]) -> bytes:
     """Write `results.json`."""
     return _json(results)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from core.errors import InvalidInput
-from ml_engine.result_files import read_tracks_csv, timeline_csv, tracks_csv, tracks_geojson, tracks_mot
+from ml_engine.result_files import read_tracks_csv, timeline_csv, tracks_csv, tracks_mot
 from tests.logs import tracks_of
 
 TIMES_S = np.array([0.0, 0.0, 1 / 30])
@@ -71,18 +70,3 @@ def test_timeline_tells_nobody_from_unreadable() -> None:
         "1,0.1,detected,,0,0",
         "2,0.2,unreadable,,,",
     ]
-
-
-def test_geojson(tracks) -> None:
-    data = json.loads(tracks_geojson(tracks, TIMES_S, "wgs84"))
-    assert data["type"] == "FeatureCollection"
-    (feature,) = data["features"]
-    assert feature["geometry"] == {"type": "LineString", "coordinates": [[5.123, 45.5], [5.124, 45.6]]}
-    assert feature["properties"] == {"track_id": 1, "class": "bison", "first_time_s": 0.0, "last_time_s": 0.0333}
-
-
-@pytest.mark.parametrize("unit", [None, "m"])
-def test_geojson_without_degrees_is_empty_and_says_why(tracks, unit: str | None) -> None:
-    data = json.loads(tracks_geojson(tracks, TIMES_S, unit))
-    assert data["features"] == []
-    assert "wgs84" in data["note"]
