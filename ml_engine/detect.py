@@ -25,12 +25,12 @@ from core.errors import VideoError
 from ml_engine.detection_log import VERSION, write_log
 from ml_engine.detector import Detector
 from ml_engine.duplicates import remove_duplicates, take
+from ml_engine.motion import MotionMeter, small_grey
 from ml_engine.records import Detections, DetectorInfo, FrameRecord, FrameStatus, Stopped
 
 if TYPE_CHECKING:
     from ml_engine.video import VideoIndex
 
-GREY_WIDTH_PX = 320
 _SPARE_BATCHES = 2
 _MOST_STATUSES = 64
 _POLL_S = 0.1
@@ -161,7 +161,7 @@ def detect_frames(
         chosen: (n,) bool, which to detect in. The others are `skipped`.
         detector, tiles, frame_times_s, progress, should_stop: As for `detect_segment`.
     """
-    pictures = _Pictures(len(chosen))
+    pictures = _Pictures()
     found: list[tuple[FrameStatus, Detections]] = []
     early: dict[int, list[tuple[FrameStatus, Detections]]] = {}
     with _Pipeline(_batches(pictures.watch(frames), chosen, detector.batch_size), detector, tiles) as pipeline:
@@ -175,10 +175,10 @@ def detect_frames(
     if len(found) != len(chosen):
         raise VideoError(f"The video gave {len(found)} frames where {len(chosen)} were planned.", code="unreadable_video")
     records = [
-        FrameRecord(first_frame + position, float(frame_times_s[position]), status, detections)
+        FrameRecord(first_frame + position, float(frame_times_s[position]), status, detections, *pictures.motions[position])
         for position, (status, detections) in enumerate(found)
     ]
-    return write_log(records, first_grey_png=pictures.first_png, last_grey_png=pictures.last_png)
+    return write_log(records, first_grey_png=pictures.first_png, last_grey_png=pictures.last_png(), resolution_wh=pictures.resolution_wh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,31 +204,41 @@ def _batches(frames: Iterator[Frame | None], chosen: npt.NDArray[np.bool_], size
 
 
 class _Pictures:
-    """Keeps small grey pictures of a segment's first and last frame as they pass."""
+    """Measures the camera's motion as frames pass, detected in or not, and keeps small grey pictures of the first and last readable one.
 
-    def __init__(self, frames: int) -> None:
-        self._last = frames - 1
+    Attributes:
+        motions: Per frame its motion, or None and the reason.
+        first_png: The first readable frame. resolution_wh: Of the frames, px. Both None until one came.
+    """
+
+    def __init__(self) -> None:
+        self.motions: list[tuple[npt.NDArray[np.float64] | None, str | None]] = []
         self.first_png: bytes | None = None
-        self.last_png: bytes | None = None
+        self.resolution_wh: tuple[int, int] | None = None
+        self._meter: MotionMeter | None = None
+        self._last: Frame | None = None
 
     def watch(self, frames: Iterator[Frame | None]) -> Iterator[Frame | None]:
         """Pass frames on."""
-        for position, frame in enumerate(frames):
-            if frame is not None and position in (0, self._last):
-                png = grey_png(frame)
-                self.first_png = png if position == 0 else self.first_png
-                self.last_png = png if position == self._last else self.last_png
+        for frame in frames:
+            self.motions.append((None, "unreadable") if frame is None else self._measure(frame))
             yield frame
 
+    def last_png(self) -> bytes | None:
+        """Return the last readable frame."""
+        return None if self._last is None else _png(self._last)
 
-def grey_png(frame_bgr: Frame) -> bytes:
-    """Return a frame as a grey PNG, at most 320 px wide."""
+    def _measure(self, frame: Frame) -> tuple[npt.NDArray[np.float64] | None, str | None]:
+        self._last = small_grey(frame)
+        if self._meter is None:
+            self.resolution_wh = (frame.shape[1], frame.shape[0])
+            self._meter, self.first_png = MotionMeter(self.resolution_wh), _png(self._last)
+        return self._meter.measure(self._last)
+
+
+def _png(grey: Frame) -> bytes:
     import cv2
 
-    height, width = frame_bgr.shape[:2]
-    grey = cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY)
-    if width > GREY_WIDTH_PX:
-        grey = cv2.resize(grey, (GREY_WIDTH_PX, max(1, round(height * GREY_WIDTH_PX / width))), interpolation=cv2.INTER_AREA)
     return cv2.imencode(".png", grey)[1].tobytes()
 
 

@@ -1,9 +1,13 @@
 """The detection log: a segment's detections as a Parquet file, one row per frame.
 
 Columns: `frame` int32, `time_s` float64, `status` string, `boxes` list<float32> (4 per detection, xyxy px), `scores` list<float32> (4 per
-detection, columns as in `SCORE_COLUMNS`), `embeddings` list<float16> (d per detection) or null, `motion` list<float64> (9, row by row) or
-null, `motion_reason` string or null. The schema's metadata carry the version and small grey pictures (PNG) of the first and last frame.
-The same records give the same bytes.
+detection, columns as in `SCORE_COLUMNS`), `embeddings` list<float16> (d per detection: the appearance, of length 1) or null, `motion`
+list<float64> (9, row by row: from the previous readable frame's pixels to this one's) or null, `motion_reason` string or null:
+`first_frame` of the segment, `unreadable`, `cut`, `no_texture`, or `not_measured` where nobody looked. The schema's metadata carry the
+version, the frames' width and height in px, and small grey pictures (PNG) of the first and last readable frame. The same records give
+the same bytes.
+
+Segments are detected apart, so the motion over their borders is measured where their logs are put together, by `concat`.
 """
 
 from __future__ import annotations
@@ -20,9 +24,10 @@ from ml_engine.records import SCORE_COLUMNS, DetectionLog, FrameRecord, FrameSta
 if TYPE_CHECKING:
     import pyarrow
 
-VERSION = "1"
+VERSION = "2"
 STATUS: tuple[FrameStatus, ...] = get_args(FrameStatus)
 _VERSION_KEY, _FIRST_KEY, _LAST_KEY = b"muster.detection_log", b"muster.first_grey_png", b"muster.last_grey_png"
+_SIZE_KEY = b"muster.resolution_wh"
 _WIDTH = len(SCORE_COLUMNS)
 
 
@@ -43,12 +48,19 @@ def _schema() -> pyarrow.Schema:
     )
 
 
-def write_log(records: Sequence[FrameRecord], *, first_grey_png: bytes | None = None, last_grey_png: bytes | None = None) -> bytes:
+def write_log(
+    records: Sequence[FrameRecord],
+    *,
+    first_grey_png: bytes | None = None,
+    last_grey_png: bytes | None = None,
+    resolution_wh: tuple[int, int] | None = None,
+) -> bytes:
     """Serialise the records of a segment.
 
     Args:
         records: One per frame, ascending without gaps.
-        first_grey_png, last_grey_png: Grey pictures of the first and the last frame, at most 320 px wide; None where it could not be read.
+        first_grey_png, last_grey_png: Grey pictures of the first and the last readable frame, at most 320 px wide; None: none was.
+        resolution_wh: Of the frames, px; None where none was readable.
 
     Returns:
         A Parquet file; the same bytes for the same input.
@@ -70,6 +82,8 @@ def write_log(records: Sequence[FrameRecord], *, first_grey_png: bytes | None = 
     ]
     metadata = {_VERSION_KEY: VERSION.encode()}
     metadata.update({key: png for key, png in ((_FIRST_KEY, first_grey_png), (_LAST_KEY, last_grey_png)) if png is not None})
+    if resolution_wh is not None:
+        metadata[_SIZE_KEY] = b"%dx%d" % resolution_wh
     table = pa.Table.from_arrays(columns, schema=schema.with_metadata(metadata))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", row_group_size=max(1, len(records)), write_statistics=False)
@@ -102,7 +116,7 @@ def read_log(data: bytes) -> DetectionLog:
 
 
 def read_grey_pictures(data: bytes) -> tuple[bytes | None, bytes | None]:
-    """Return the grey PNGs of a log's first and last frame, None where there is none.
+    """Return the grey PNGs of a log's first and last readable frame, None where there is none.
 
     Raises:
         PermanentError: As for `read_log`.
@@ -112,7 +126,10 @@ def read_grey_pictures(data: bytes) -> tuple[bytes | None, bytes | None]:
 
 
 def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
-    """Put the logs of consecutive segments together.
+    """Put the logs of consecutive segments together, and measure the camera's motion over their borders.
+
+    The first readable frame of a segment gets its motion from the last readable one before it, also across files; where that cannot be
+    measured it keeps the reason: `cut`, `no_texture`, or `first_frame` where there is no picture to measure from.
 
     Args:
         logs: At least one, in any order.
@@ -131,6 +148,8 @@ def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
     counts = np.concatenate([np.diff(log.offsets) for log in logs])
     embeddings = [log.embeddings for log in logs if log.embeddings is not None]
     complete = sum(map(len, embeddings)) == counts.sum() > 0 and len({part.shape[1] for part in embeddings}) == 1
+    motion, motion_reasons = _motion_over_borders(logs)
+    seen = [log for log in logs if log.resolution_wh is not None]
     return DetectionLog(
         frames=frames,
         times_s=np.concatenate([log.times_s for log in logs]),
@@ -139,9 +158,40 @@ def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
         xyxy=np.concatenate([log.xyxy for log in logs]),
         scores=np.concatenate([log.scores for log in logs]),
         embeddings=np.concatenate(embeddings) if complete else None,
-        motion=np.concatenate([log.motion for log in logs]),
-        motion_reasons=tuple(reason for log in logs for reason in log.motion_reasons),
+        motion=motion,
+        motion_reasons=motion_reasons,
+        resolution_wh=seen[0].resolution_wh if seen else None,
+        first_grey_png=next((log.first_grey_png for log in logs if log.first_grey_png is not None), None),
+        last_grey_png=next((log.last_grey_png for log in reversed(logs) if log.last_grey_png is not None), None),
     )
+
+
+def _motion_over_borders(logs: Sequence[DetectionLog]) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    """Return the motions and reasons of all frames, those at the first readable frame of a segment filled in."""
+    motion = np.concatenate([log.motion for log in logs])
+    reasons = [reason for log in logs for reason in log.motion_reasons]
+    row, before = 0, None
+    for log in logs:
+        if before is not None and log.first_grey_png is not None and "first_frame" in log.motion_reasons:
+            first = row + log.motion_reasons.index("first_frame")
+            found, reason = _motion_between(before, log)
+            reasons[first] = reason or ""
+            if found is not None:
+                motion[first] = found
+        row += len(log.frames)
+        before = log if log.last_grey_png is not None else before
+    return motion, tuple(reasons)
+
+
+def _motion_between(before: DetectionLog, after: DetectionLog) -> tuple[npt.NDArray[np.float64] | None, str | None]:
+    from ml_engine.motion import motion_between, read_grey
+
+    if before.resolution_wh is None or before.resolution_wh != after.resolution_wh:
+        return None, "cut"
+    pictures = [read_grey(png) for png in (before.last_grey_png, after.first_grey_png) if png is not None]
+    if any(picture is None for picture in pictures):
+        raise _corrupt("one of its pictures is no PNG")
+    return motion_between(*(picture for picture in pictures if picture is not None), before.resolution_wh)
 
 
 def _read_table(data: bytes) -> pyarrow.Table:
@@ -182,7 +232,17 @@ def _to_columns(table: pyarrow.Table) -> DetectionLog:
         embeddings=_embeddings(table["embeddings"], len(boxes) // 4),
         motion=_motion(table["motion"]),
         motion_reasons=tuple(pc.fill_null(table["motion_reason"], "").to_pylist()),
+        resolution_wh=_resolution(table.schema.metadata.get(_SIZE_KEY)),
+        first_grey_png=table.schema.metadata.get(_FIRST_KEY),
+        last_grey_png=table.schema.metadata.get(_LAST_KEY),
     )
+
+
+def _resolution(text: bytes | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, height = (int(number) for number in text.split(b"x"))
+    return width, height
 
 
 def _flat(column: pyarrow.ChunkedArray, width: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:

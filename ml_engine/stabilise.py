@@ -80,8 +80,8 @@ class Camera:
 def stabilise(log: DetectionLog, resolution_wh: tuple[int, int] | None = None) -> Camera:
     """Chain a log's motions.
 
-    A stretch goes on while each frame's motion from the one before is known; an unreadable frame keeps the place of the frame before it. The
-    reference frame is the one, of nine spread evenly over the stretch, from which the others look least distorted. Where even so a
+    A stretch goes on while each frame's motion from the one before is known; an unreadable frame keeps the place of the frame before it.
+    The reference frame is the one, of nine spread evenly over the stretch, from which the others look least distorted. Where even so a
     frame would be stretched by more than `MOST_SCALE`, a new stretch begins there.
 
     Args:

@@ -15,7 +15,8 @@ from typing import Any
 from core.errors import DetectorError, StorageFull
 from ml_engine.runtimes.checkpoint import Checkpoint
 
-_FORMAT = "1"
+_FORMAT = "2"
+"""Raised whenever the outputs of a converted network change: networks converted before are left aside then."""
 _TOOLS = ("openvino", "torch", "transformers")
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ def converted_network(checkpoint: Checkpoint, cache_dir: Path, *, batch_size: in
         batch_size, input_hw: Shape of the input, which is fixed: tracing would freeze it anyway, and OpenVINO is faster with it.
 
     Returns:
-        Path of the `.xml`; the network takes pixels (and, for padded input, the mask), and gives logits and boxes.
+        Path of the `.xml`; the network takes pixels (and, for padded input, the mask), and gives logits, boxes and
+        the decoder's last hidden state.
 
     Raises:
         DetectorError: The network cannot be loaded or converted (code `bad_checkpoint` or `conversion_failed`).
@@ -61,7 +63,7 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
     import openvino
     import torch
 
-    from ml_engine.runtimes.torch_runtime import load_network, quiet
+    from ml_engine.runtimes.torch_runtime import load_network, plain_outputs, quiet
 
     class Bare(torch.nn.Module):
         """The network with plain tensors for its inputs and outputs."""
@@ -70,10 +72,9 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
             super().__init__()
             self.network = load_network(checkpoint.path)
 
-        def forward(self, pixel_values: torch.Tensor, *pixel_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def forward(self, pixel_values: torch.Tensor, *pixel_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
             extra = {"pixel_mask": pixel_mask[0]} if pixel_mask else {}
-            result = self.network(pixel_values=pixel_values, **extra)
-            return result.logits, result.pred_boxes
+            return plain_outputs(self.network(pixel_values=pixel_values, **extra))
 
     # Noise rather than zeros: a network that branches on its input is traced along the usual path.
     shape = (batch_size, 3, *input_hw)

@@ -46,7 +46,8 @@ class Runtime(ABC):
             resolution_wh: Of the frames, px: what an export scales its boxes to.
 
         Returns:
-            (batch_size, ...) arrays: logits and cxcywh boxes of a transformers model; labels, xyxy boxes and scores of an export.
+            (batch_size, ...) arrays: logits, cxcywh boxes and, where there is one, the decoder's last hidden state of a transformers
+            model; labels, xyxy boxes and scores of an export.
 
         Raises:
             DetectorError: The network failed.
@@ -86,9 +87,13 @@ class NetworkDetector(Detector):
         self._runtime: Runtime | None = runtime
         self._preprocessor = Preprocessor(checkpoint.preprocessing)
         membership = checkpoint.table.membership()
-        self._decode: Callable[..., Detections] = (
-            ExportDecoder(membership) if checkpoint.kind == "onnx" else QueryDecoder(membership, softmax=checkpoint.softmax)
-        )
+        self._decode: Callable[[Outputs, tuple[int, int]], Detections]
+        if checkpoint.kind == "onnx":
+            export = ExportDecoder(membership)
+            self._decode = lambda outputs, resolution_wh: export(*outputs, resolution_wh)
+        else:
+            queries = QueryDecoder(membership, softmax=checkpoint.softmax)
+            self._decode = lambda outputs, resolution_wh: queries(*outputs[:2], resolution_wh, *outputs[2:])
 
     def detect(self, frames_bgr: Sequence[Frame], tiles: str = "off") -> list[Detections]:
         """See `Detector.detect`."""
@@ -131,4 +136,4 @@ class NetworkDetector(Detector):
         if missing:
             pixels = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.float32)])
         outputs = runtime.run(pixels, self._preprocessor.mask((height, width)), (width, height))
-        return [self._decode(*(output[index] for output in outputs), (width, height)) for index in range(len(frames))]
+        return [self._decode(tuple(output[index] for output in outputs), (width, height)) for index in range(len(frames))]

@@ -131,7 +131,7 @@ class ConvertedOpenVinoRuntime(Runtime):
 
                 path = converted_network(self._checkpoint, self._cache_dir, batch_size=self.batch_size, input_hw=input_hw)
                 compiled = compile_network(path, self.concurrency)
-                self._pools[input_hw] = RequestPool(compiled, self.concurrency, (0, 1))
+                self._pools[input_hw] = RequestPool(compiled, self.concurrency, tuple(range(len(compiled.outputs))))
             return self._pools[input_hw]
 
 

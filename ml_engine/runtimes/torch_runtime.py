@@ -69,6 +69,18 @@ def load_network(folder: Path) -> Any:
     return network.eval()
 
 
+def plain_outputs(result: Any) -> tuple[Any, ...]:
+    """Return logits, boxes and, where the network gives it, the decoder's last hidden state of each query, of a model's answer."""
+    hidden = getattr(result, "last_hidden_state", None)
+    queries = result.logits.shape[:2]
+    # YOLOS has no decoder: its last hidden state is of all patches of the picture, with the queries last.
+    if hidden is not None and hidden.ndim == 3 and hidden.shape[1] > queries[1]:
+        hidden = hidden[:, -queries[1] :]
+    if hidden is None or hidden.shape[:2] != queries:
+        return result.logits, result.pred_boxes
+    return result.logits, result.pred_boxes, hidden
+
+
 class TorchRuntime(Runtime):
     """A transformers checkpoint on torch."""
 
@@ -99,8 +111,7 @@ class TorchRuntime(Runtime):
             with self._lock, torch.inference_mode(), self._full_precision():
                 if self._network is None:
                     raise DetectorError("The detector was closed while it was in use.", code="detector_closed")
-                result = self._network(**inputs)
-                return result.logits.cpu().numpy(), result.pred_boxes.cpu().numpy()
+                return tuple(tensor.cpu().numpy() for tensor in plain_outputs(self._network(**inputs)))
         except torch.cuda.OutOfMemoryError as error:
             raise DetectorError("The GPU has too little memory for this detector; use device openvino.", code="inference_failed") from error
         except RuntimeError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,9 +14,9 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment, VideoFacts
 from core.errors import DetectorError, VideoError
 from ml_engine.detect import choose_frames, detect_frames, log_key
-from ml_engine.detection_log import read_grey_pictures, read_log
+from ml_engine.detection_log import concat, read_grey_pictures, read_log
 from ml_engine.detector import Detector
-from ml_engine.records import Detections, DetectorInfo, Stopped
+from ml_engine.records import DetectionLog, Detections, DetectorInfo, Stopped
 
 INFO = DetectorInfo("fake", "ab" * 32, "openvino", "cpu", "f32", (416, 416), {"cattle": 0.3}, {"cow": "cattle"})
 
@@ -87,12 +89,41 @@ def test_bytes_do_not_depend_on_threads() -> None:
 
 
 def test_pictures_are_small_and_grey() -> None:
-    import cv2
+    first, last = read_grey_pictures(run(PixelDetector(), frames(5, unreadable=(0, 4)), 5))
+    for png, level in ((first, 1), (last, 3)):  # of the first and last readable frame
+        assert png is not None
+        picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert picture.shape == (20, 320) and (picture == level).all()
+    assert read_grey_pictures(run(PixelDetector(), frames(2, unreadable=(0, 1)), 2)) == (None, None)
 
-    first, last = read_grey_pictures(run(PixelDetector(), frames(5, unreadable=(4,)), 5))
-    assert last is None and first is not None
-    picture = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_UNCHANGED)
-    assert picture.shape == (20, 320)
+
+def test_motion_is_measured_in_every_frame_and_over_borders() -> None:
+    noise = np.random.default_rng(4).integers(0, 255, (24, 48), np.uint8)
+    country = cv2.resize(noise, (960, 480), interpolation=cv2.INTER_CUBIC)
+
+    def panning(first: int, count: int, unreadable: tuple[int, ...] = ()) -> Iterator[np.ndarray | None]:
+        for n in range(first, first + count):
+            part = country[60:420, 4 * n : 4 * n + 640]
+            yield None if n in unreadable else np.repeat(part[..., None], 3, axis=2)
+
+    def log_of(first: int, count: int, **options: object) -> DetectionLog:
+        settings = {"tiles": "off", "progress": lambda done: None, "should_stop": lambda: False}
+        chosen = np.arange(count) % 2 == 0
+        source = panning(first, count, **options)  # type: ignore[arg-type]
+        data = detect_frames(source, first, chosen, PixelDetector(), frame_times_s=np.arange(count) / 25, **settings)  # type: ignore[arg-type]
+        return read_log(data)
+
+    parts = [log_of(0, 10), log_of(10, 10, unreadable=(10, 15)), log_of(20, 10)]
+    assert [part.motion_reasons[0] for part in parts] == ["first_frame", "unreadable", "first_frame"]
+    log = concat(parts[::-1])
+    assert log.resolution_wh == (640, 360)
+    assert {n: reason for n, reason in enumerate(log.motion_reasons) if reason} == {0: "first_frame", 10: "unreadable", 15: "unreadable"}
+    expected = np.full(30, -4.0)
+    expected[[11, 16]] = -8
+    expected[[0, 10, 15]] = np.nan
+    assert np.allclose(log.motion[:, 0, 2], expected, atol=0.3, equal_nan=True)
+    strange = replace(parts[1], resolution_wh=(1280, 720))
+    assert concat([parts[0], strange]).motion_reasons[11] == "cut"
 
 
 def test_memory_is_bounded() -> None:

@@ -1,0 +1,278 @@
+"""From moved points to the camera's motion: which points are background, and the simplest transform that explains them. Pure NumPy.
+
+Points are px of the small picture that motion is measured in; transforms map points of one picture to another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+NEAR_PX = 0.8
+"""A point this far from where a transform puts it does not belong to it."""
+AGREE_PX = 0.5
+"""And so far from a hypothesis: a wider net would catch the country and a walking herd at once, by a motion halfway between the two."""
+NOISE_PX = 0.15
+"""How exactly a point is followed (standard deviation), where the picture has texture."""
+REACH_PX = 3.0
+"""Points up to here from the first guess decide which kind of transform is needed: perspective shows at the border of a picture first."""
+STILL_BONUS = 1.5
+"""How many times more support another motion needs than none at all: a herd on the move may fill more of the picture than what stands."""
+SHIFT_BONUS = 1.25
+"""And how many times more one that turns or zooms needs than a shift: animals that walk apart look like a zoom for a while."""
+_PAIRS = 96
+_LEAST_PAIR_PX = 24.0
+_MOST_TURN = 0.08
+_PRICE_PER_PARAMETER = 1.5
+_PERSPECTIVE_PRIOR = 0.02
+_MOST_COST = 9.0
+_MOST_BEND, _LEAST_BEND_PX, _FREE_PX = 0.4, 0.3, 20.0
+_MOST_COEFFICIENT = 10.0
+_PARAMETERS = {"translation": 2, "similarity": 4, "affine": 6, "homography": 8}
+_LEAST_POINTS = {"translation": 3, "similarity": 8, "affine": 16, "homography": 24}
+_DOUBT = 0.2
+"""By what share a motion must explain the points better than none where all points agree, and more where fewer do: the errors of
+neighbouring points go together, and what passes in front of the country makes more of them."""
+_NEARLY_ALL = 0.8
+_LEAST_DEAD_PX, _MOST_DEAD_PX = 0.08, 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A transform and what speaks for it.
+
+    Attributes:
+        transform: (3, 3) float64, last element 1.
+        kind: `same` (as it was before), `translation`, `similarity`, `affine` or `homography`.
+        inliers: (n,) bool, the points that it explains.
+    """
+
+    transform: Array
+    kind: str
+    inliers: npt.NDArray[np.bool_]
+
+
+def fit(before: Array, after: Array, last: Array, expected: Array, weights: Array, size_wh: tuple[int, int]) -> Fit:
+    """Find the motion of the background.
+
+    Hypotheses (no motion since the last frame; from where the camera was heading every point's own shift, and similarities through pairs
+    of points) are scored by the points that agree, each by how long it has been background and all by how widely they are spread: a herd
+    is dense, the country is everywhere (MSAC, Torr and Zisserman 2000). From the best one a translation, similarity, affine and homography
+    are fitted robustly; each parameter more must pay for itself in smaller residuals (as in GRIC, Torr 1998), and a motion that cannot be
+    told from none is none.
+
+    Args:
+        before: (n, 2) points in the key picture, n >= 3.
+        after: (n, 2) where they are now.
+        last: (3, 3) from the key picture to the frame before this one.
+        expected: (3, 3) from the key picture to this one, if the camera went on as before.
+        weights: (n,) in (0, 1], how far each is trusted to be background.
+        size_wh: Of the picture, px.
+    """
+    first = _best_hypothesis(before, after, last, expected, weights, size_wh)
+    transform, kind = _refined(before, after, first, weights, size_wh)
+    if _same(transform, kind, last, before, after, weights, size_wh):
+        transform, kind = last, "same"
+    return Fit(transform, kind, _distances(transform, before, after) <= NEAR_PX)
+
+
+def project(transform: Array, points: Array) -> Array:
+    """Return (n, 2) where a transform puts points (n, 2)."""
+    mapped = points @ transform[:, :2].T + transform[:, 2]
+    if transform[2, 0] == 0 == transform[2, 1]:
+        return mapped[:, :2]
+    return mapped[:, :2] / mapped[:, 2:]
+
+
+def corner_shift(one: Array, other: Array, size_wh: tuple[int, int]) -> float:
+    """Return how far two transforms put a corner of the picture apart at most, px."""
+    width, height = size_wh
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
+    return float(np.sqrt(((project(one, corners) - project(other, corners)) ** 2).sum(axis=1)).max())
+
+
+def _distances(transform: Array, before: Array, after: Array) -> Array:
+    difference = project(transform, before) - after
+    return np.sqrt(np.einsum("ij,ij->i", difference, difference))
+
+
+def _best_hypothesis(before: Array, after: Array, last: Array, expected: Array, weights: Array, size_wh: tuple[int, int]) -> Array:
+    """Return `last`, or the best similarity on top of `expected`."""
+    count = len(before)
+    u, v = project(expected, before) @ np.array([1, 1j]), after @ np.array([1, 1j])
+    centre = complex(size_wh[0] / 2, size_wh[1] / 2)
+    u, v = u - centre, v - centre
+    pick = np.random.default_rng(count).integers(0, count, (2, _PAIRS))
+    side = u[pick[1]] - u[pick[0]]
+    apart = np.abs(side) >= _LEAST_PAIR_PX
+    pick, side = pick[:, apart], side[apart]
+    turn = (v[pick[1]] - v[pick[0]]) / side
+    plausible = np.abs(turn - 1) < _MOST_TURN
+    pick, turn = pick[:, plausible], turn[plausible]
+    turns = np.concatenate([np.ones(count + 1, complex), turn])
+    shifts = np.concatenate([[0], v - u, v[pick[0]] - turn * u[pick[0]]])
+    difference = turns[:, None] * u + shifts[:, None] - v
+    squared = difference.real**2 + difference.imag**2
+    still = project(last, before) - after
+    squared = np.concatenate([np.einsum("ij,ij->i", still, still)[None], squared])
+    agreement = np.maximum(1 - squared / AGREE_PX**2, 0) * weights
+    score = agreement.sum(axis=1)
+    likely = np.flatnonzero(score >= 0.5 * score.max())
+    likely = np.union1d(likely[np.argsort(-score[likely], kind="stable")[:24]], [0])
+    total = score[likely] * _spread(agreement[likely], u)
+    total[0] *= STILL_BONUS
+    total[likely > count + 1] /= SHIFT_BONUS
+    best = int(likely[int(np.argmax(total))])
+    if best == 0:
+        return last
+    a, b = turns[best - 1], shifts[best - 1]
+    b = b + centre - a * centre
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag], [0, 0, 1]]) @ expected
+
+
+def _spread(agreement: Array, u: npt.NDArray[np.complex128]) -> Array:
+    """Return (k,) in (0, 1]: how widely the agreeing points of each hypothesis are spread, compared with all points."""
+    x, y = u.real, u.imag
+    moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
+
+    def area(weight: Array) -> Array:
+        n, mx, my, xx, yy, xy = (weight @ moments.T).T
+        n = np.maximum(n, 1e-9)
+        vx, vy, c = xx / n - (mx / n) ** 2, yy / n - (my / n) ** 2, xy / n - mx * my / n**2
+        return np.sqrt(np.maximum(vx * vy - c * c, 0)) + 1.0
+
+    return np.minimum(area(agreement) / area(np.ones((1, len(u)))), 1.0) ** 0.5
+
+
+def _refined(before: Array, after: Array, first: Array, weights: Array, size_wh: tuple[int, int]) -> tuple[Array, str]:
+    """Fit each kind to the points near the first guess, twice, and return the one that is worth its parameters."""
+    distances = _distances(first, before, after)
+    reach = distances <= REACH_PX
+    points, targets, weight = before[reach], after[reach], weights[reach]
+    scale = 2.0 / (size_wh[0] + size_wh[1])
+    centre = np.array(size_wh, float) / 2
+    x, y = (points - centre) * scale, (targets - centre) * scale
+    price = _PRICE_PER_PARAMETER * np.log(max(2, len(x)))
+    residual = distances[reach]
+    straight = np.eye(3)
+    best, kind, lowest = None, "similarity", (weight * _cost(residual)).sum() + price * _PARAMETERS["similarity"]
+    for name, parameters in _PARAMETERS.items():
+        if (residual <= NEAR_PX).sum() < _LEAST_POINTS[name]:
+            break
+        transform = None
+        near = residual
+        for _ in range(2):
+            trust = weight * np.maximum(1 - (near / NEAR_PX) ** 2, 0) ** 2
+            transform = _SOLVERS[name](x, y, trust)
+            if transform is None:
+                break
+            difference = project(transform, x) - y
+            near = np.sqrt(np.einsum("ij,ij->i", difference, difference)) / scale
+        if transform is None:
+            continue
+        if name in ("translation", "similarity"):
+            straight = transform
+        elif _bent(transform, straight, size_wh, scale):
+            continue
+        cost = (weight * _cost(near)).sum() + price * parameters
+        if cost < lowest:
+            lowest, kind, best, residual = cost, name, transform, near
+    if best is None:
+        return first, kind
+    unit = np.array([[scale, 0, -scale * centre[0]], [0, scale, -scale * centre[1]], [0, 0, 1]])
+    total = np.linalg.inv(unit) @ best @ unit
+    if kind != "homography":
+        total[2] = 0, 0, 1
+    return total / total[2, 2], kind
+
+
+def _bent(transform: Array, straight: Array, size_wh: tuple[int, int], scale: float) -> bool:
+    """Whether a transform bends the picture more than any plane seen under so small a motion: then it follows animals.
+
+    A camera that turns moves the corners by a third more or less than the middle, at a field of view of 60 degrees.
+    """
+    corners = 0.5 * scale * np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) * np.array(size_wh)
+    whole = project(straight, corners)
+    bend_px = np.abs(project(transform, corners) - whole).max() / scale
+    shift_px = np.abs(whole - corners).max() / scale
+    return bool(bend_px > _MOST_BEND * shift_px * (1 + shift_px / _FREE_PX) + _LEAST_BEND_PX)
+
+
+def _translation(x: Array, y: Array, weight: Array) -> Array | None:
+    total = weight.sum()
+    if total <= 0:
+        return None
+    shift = weight @ (y - x) / total
+    return np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]])
+
+
+def _similarity(x: Array, y: Array, weight: Array) -> Array | None:
+    total = weight.sum()
+    if total <= 0:
+        return None
+    mean_x, mean_y = weight @ x / total, weight @ y / total
+    u, v = (x - mean_x) @ np.array([1, 1j]), (y - mean_y) @ np.array([1, 1j])
+    spread = float((weight * (u.real**2 + u.imag**2)).sum())
+    if spread < 1e-9:
+        return None
+    turn = complex((weight * np.conj(u) * v).sum() / spread)
+    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    shift = mean_y - linear @ mean_x
+    return np.array([[*linear[0], shift[0]], [*linear[1], shift[1]], [0, 0, 1]])
+
+
+def _affine(x: Array, y: Array, weight: Array) -> Array | None:
+    rows = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    solution = _solve(rows.T @ (rows * weight[:, None]), rows.T @ (y * weight[:, None]))
+    return None if solution is None else np.concatenate([solution.T, [[0, 0, 1]]])
+
+
+def _homography(x: Array, y: Array, weight: Array) -> Array | None:
+    one, nought = np.ones(len(x)), np.zeros(len(x))
+    upper = np.stack([x[:, 0], x[:, 1], one, nought, nought, nought, -y[:, 0] * x[:, 0], -y[:, 0] * x[:, 1]], axis=1)
+    lower = np.stack([nought, nought, nought, x[:, 0], x[:, 1], one, -y[:, 1] * x[:, 0], -y[:, 1] * x[:, 1]], axis=1)
+    rows = np.concatenate([upper, lower])
+    both = np.concatenate([weight, weight])[:, None]
+    normal = rows.T @ (rows * both)
+    normal[6, 6] += _PERSPECTIVE_PRIOR
+    normal[7, 7] += _PERSPECTIVE_PRIOR
+    solution = _solve(normal, rows.T @ (y.T.reshape(-1, 1) * both))
+    return None if solution is None else np.append(solution, 1.0).reshape(3, 3)
+
+
+def _solve(matrix: Array, right: Array) -> Array | None:
+    """Solve normal equations; None where the points do not determine the answer."""
+    try:
+        solution = np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:
+        return None
+    return solution if np.abs(solution).max() < _MOST_COEFFICIENT else None
+
+
+_SOLVERS = {"translation": _translation, "similarity": _similarity, "affine": _affine, "homography": _homography}
+
+
+def _same(transform: Array, kind: str, last: Array, before: Array, after: Array, weights: Array, size_wh: tuple[int, int]) -> bool:
+    """Whether a motion cannot be told from none since the last frame: no corner moves, or it explains the points hardly better."""
+    new, old = _distances(transform, before, after), _distances(last, before, after)
+    near = np.minimum(new, old) <= NEAR_PX
+    count = int(near.sum())
+    parameters = _PARAMETERS[kind]
+    spread = np.sqrt(np.mean(np.append(np.minimum(new[near], NEAR_PX), NOISE_PX) ** 2))
+    dead = float(np.clip(2 * spread * np.sqrt(parameters / max(1, count)), _LEAST_DEAD_PX, _MOST_DEAD_PX))
+    if corner_shift(transform, last, size_wh) <= dead:
+        return True
+    if (old <= NEAR_PX).sum() < _NEARLY_ALL * (new <= NEAR_PX).sum():
+        return False
+    price = _PRICE_PER_PARAMETER * parameters * np.log(max(2, count))
+    new_cost, old_cost = (float((weights[near] * _cost(distances[near])).sum()) for distances in (new, old))
+    return old_cost <= (1 + _DOUBT * (len(near) / max(1, count)) ** 2) * new_cost + price
+
+
+def _cost(distances: Array) -> Array:
+    """Return (n,) what each point costs: its squared error in standard deviations, but no more than one of something else does."""
+    return np.minimum((distances / NOISE_PX) ** 2, _MOST_COST)
