@@ -60,6 +60,13 @@ def _add_count(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     count.add_argument(
         "--calibration", type=Path, metavar="FILE", help="picture-to-ground points: JSON, or .npz of image_points and map_points"
     )
+    count.add_argument(
+        "--telemetry",
+        type=Path,
+        action="append",
+        metavar="FILE.SRT",
+        help="what the drone wrote down; once a video; default: the .SRT of the video's name beside it, or the track within it",
+    )
     count.add_argument("--only", choices=("bison", "cattle"), help="read every four-legged animal as this class")
     count.add_argument("--no-render", action="store_true", help="leave out the annotated video")
     count.add_argument("--verbose", action="store_true", help="say more, and show where a fault lies")
@@ -76,7 +83,7 @@ def _count(arguments: argparse.Namespace) -> int:
     )
     videos = tuple(arguments.video)
     out_dir = arguments.out or videos[0].with_name(f"{videos[0].stem}-muster")
-    return count_videos(CountRequest(videos, out_dir, settings, arguments.detector, arguments.device))
+    return count_videos(CountRequest(videos, out_dir, settings, arguments.detector, arguments.device, tuple(arguments.telemetry or ())))
 
 
 def _failed(arguments: argparse.Namespace, sentence: str, error: BaseException) -> int:

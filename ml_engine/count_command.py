@@ -29,13 +29,14 @@ PACKAGES = ("numpy", "scipy", "av", "openvino", "torch", "transformers")
 
 @dataclass(frozen=True, slots=True)
 class CountRequest:
-    """What to count, where results go. `detector`: path or hub id; None for the bundled checkpoint."""
+    """What to count, where results go. `detector`: path or hub id; None for the bundled checkpoint. `telemetry`: none to look for it."""
 
     videos: tuple[Path, ...]
     out_dir: Path
     settings: AnalysisSettings
     detector: str | None
     device: Device
+    telemetry: tuple[Path, ...] = ()
 
 
 def count_videos(request: CountRequest) -> int:
@@ -49,7 +50,8 @@ def count_videos(request: CountRequest) -> int:
         OSError: Results cannot be written.
     """
     from core.domain.placement import check_settings
-    from ml_engine.planning import plan_segments
+    from ml_engine.count_telemetry import recording_telemetry
+    from ml_engine.planning import file_starts_s, plan_segments
     from ml_engine.video import probe
 
     started = time.perf_counter()
@@ -60,6 +62,7 @@ def count_videos(request: CountRequest) -> int:
     indexes = [probe(path) for path in request.videos]
     video, segments = plan_segments(indexes, min_frames=SEGMENT_FRAMES)
     check_settings(request.settings, video)
+    telemetry = recording_telemetry(request.videos, file_starts_s(indexes), request.telemetry)
     request.out_dir.mkdir(parents=True, exist_ok=True)
     seconds = {"plan": time.perf_counter() - started}
 
@@ -73,7 +76,7 @@ def count_videos(request: CountRequest) -> int:
     seconds["detect"] = time.perf_counter() - started
 
     started = time.perf_counter()
-    assembled = assemble(log, settings=request.settings, video=video, detector=facts)
+    assembled = assemble(log, settings=request.settings, video=video, detector=facts, telemetry=telemetry)
     for file_name, data in assembled.files.items():
         (request.out_dir / file_name).write_bytes(data)
     seconds["assemble"] = time.perf_counter() - started

@@ -75,6 +75,11 @@ def times_s(indexes: Sequence[VideoIndex]) -> npt.NDArray[np.float64]:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
+def file_starts_s(indexes: Sequence[VideoIndex]) -> list[float]:
+    """Return when each file begins in the recording, seconds."""
+    return [0.0, *np.cumsum([index.duration_s for index in indexes[:-1]]).tolist()]
+
+
 def _starts(index: VideoIndex, min_frames: int) -> list[int]:
     starts = [0]
     for keyframe in index.keyframes.tolist():

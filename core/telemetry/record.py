@@ -74,6 +74,12 @@ class Telemetry:
     def __len__(self) -> int:
         return len(self.time_s)
 
+    @classmethod
+    def nothing(cls, warnings: tuple[Remark, ...]) -> Telemetry:
+        """Return telemetry without records, which says why there are none."""
+        none = np.zeros(0)
+        return cls(none, *(none for _ in COLUMNS), dialect="none", coordinate_step_deg=1.0, home=None, warnings=warnings)
+
     @property
     def has_position(self) -> bool:
         """Whether any record has a position."""

@@ -76,7 +76,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Calls:
         plan_segments=lambda indexes, min_frames: (video_facts(FRAMES), (segment,)),
         check_settings=lambda settings, video: None,
         times_s=lambda indexes: np.arange(FRAMES) / 10,
+        file_starts_s=lambda indexes: [0.0],
     )
+    module("ml_engine.subtitles", read_telemetry_track=lambda path: None)
     module("ml_engine.detector", load_detector=load_detector, bundled_checkpoint=lambda: Path(__file__).parent)
     module("ml_engine.detect", detect_segment=detect_segment)
     module("ml_engine.detection_log", read_log=lambda data: log, concat=lambda logs: logs[0])
@@ -123,6 +125,36 @@ def test_options(engine: Calls, video: Path, tmp_path: Path) -> None:
     assert results["counts"]["bison"]["unique"] == 1
     assert (results["settings"]["only"], results["settings"]["render"], results["lines"]) == ("bison", False, [])
     assert results["calibration"]["pairs"] == 4
+
+
+ATTITUDE = (
+    "1\n00:00:00,000 --> 00:00:01,000\n[focal_len: 24.00] [latitude: 48.1] [longitude: 11.5] [rel_alt: 50.0 abs_alt: 1.0] "
+    "[gb_yaw: 0.0 gb_pitch: -90.0 gb_roll: 0.0]\n\n2\n00:00:04,000 --> 00:00:05,000\n[rel_alt: 50.0 abs_alt: 1.0]\n"
+)
+
+
+def test_telemetry_named_or_beside_the_video(engine: Calls, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = tmp_path / "flight.SRT"
+    named.write_text(ATTITUDE)
+    assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "a"), "--telemetry", str(named)]) == 0
+    first = json.loads((tmp_path / "a" / "results.json").read_text())
+    assert (first["ground"]["source"], first["flight"]["dialect"]) == ("flight", "bracket-attitude")
+    capsys.readouterr()
+    named.rename(tmp_path / "herd one.SRT")
+    assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "b")]) == 0
+    assert "telemetry: herd one.SRT (bracket-attitude, 2 records)" in capsys.readouterr().out
+    assert (tmp_path / "b" / "results.json").read_text() == (tmp_path / "a" / "results.json").read_text()
+
+
+def test_telemetry_that_tells_nothing(engine: Calls, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "herd one.srt"
+    bad.write_text("1\n")
+    assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "a"), "--telemetry", str(bad)]) == 1
+    assert "no subtitle file" in capsys.readouterr().err
+    assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "a")]) == 0
+    results = json.loads((tmp_path / "a" / "results.json").read_text())
+    assert "telemetry_not_srt" in {warning["code"] for warning in results["warnings"]}
+    assert main(["count", str(video), "--telemetry", str(tmp_path / "gone.SRT")]) == 1
 
 
 @pytest.mark.parametrize("arguments", [[], ["count"], ["conut", "x.mp4"], ["count", "x.mp4", "--only", "sheep"], ["count", "x", "--wat"]])
