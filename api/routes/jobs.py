@@ -42,6 +42,12 @@ _SUBMIT_BODY: dict[str, Any] = {
     ],
 }
 
+_WITH_STORED_CALIBRATION = {
+    "type": "object",
+    "required": ["calibration"],
+    "properties": {"calibration": {"type": "string", "description": "Name of a stored calibration, in place of its points."}},
+}
+
 
 @router.post(
     "",
@@ -106,8 +112,11 @@ async def cancel_job(job_id: str, response: Response, services: OpenServices, ca
         "requestBody": {
             "content": {
                 "application/json": {
-                    "schema": {"$ref": "#/components/schemas/AnalysisSettings"},
-                    "example": {"lines": [{"name": "gate", "start": [0, 300], "end": [1280, 300]}]},
+                    "schema": {"anyOf": [{"$ref": "#/components/schemas/AnalysisSettings"}, _WITH_STORED_CALIBRATION]},
+                    "examples": {
+                        "line": {"value": {"lines": [{"name": "gate", "start": [0, 300], "end": [1280, 300]}]}},
+                        "calibration": {"value": {"calibration": "north-camera"}},
+                    },
                 }
             }
         }

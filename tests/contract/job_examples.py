@@ -12,7 +12,7 @@ import pytest
 from core.adapters.mongo import MongoConnection, MongoJobStore
 from core.adapters.sqlite import SqliteDatabase, SqliteJobStore
 from core.domain.analysis import AnalysisSettings
-from core.domain.job import Failure, Job, Plan, Segment, SourceFile, VideoFacts
+from core.domain.job import Failure, Job, Plan, Segment, SourceFile, TelemetryFile, TelemetryRemark, VideoFacts
 from core.ports import JobFilter, JobStore
 from tests.contract.databases import drop_database
 from tests.fakes import MemoryJobStore
@@ -59,12 +59,27 @@ def make_plan(segments: int = 3) -> Plan:
             for i in range(segments)
         ),
         log_key="0f" * 8,
+        file_starts_s=(0.0, 10.01),
         detector={"name": "femto", "thresholds": {"bison": 0.35}, "labels": {"b. bison": "bison", "$ox": "cattle", "100% cow": "cattle"}},
     )
 
 
+TELEMETRY = TelemetryFile(
+    source="embedded",
+    name="Flug über die Weide.mp4",
+    blob="jobs/a/telemetry/track-000.srt",
+    size_bytes=31_000_000,
+    etag="0x8E",
+    dialect="p4-rtk",
+    samples=100_000,
+    has_position=True,
+    has_attitude=True,
+    warnings=(TelemetryRemark(code="telemetry_no_fix", message="17 positions are 0, 0: the drone had no satellites yet."),),
+)
+
 FULL = make_job(
     "full",
+    files=(FILE, FILE.model_copy(update={"telemetry": TELEMETRY})),
     state="completed",
     attempt=3,
     owner="ranch",

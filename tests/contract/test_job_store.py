@@ -12,7 +12,7 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Failure, Job
 from core.errors import Conflict, FenceLost, InvalidInput, NotFound
 from core.ports import JobFilter, JobStore
-from tests.contract.job_examples import FILE, FULL, KINDS, START, at, keys, make_job, make_plan, opened_job_store
+from tests.contract.job_examples import FILE, FULL, KINDS, START, TELEMETRY, at, keys, make_job, make_plan, opened_job_store
 
 
 @pytest.fixture(params=KINDS)
@@ -109,6 +109,14 @@ async def test_update_sets_fields_and_times(store: JobStore) -> None:
     assert (await store.update("a", attempt=1, expected=TERMINAL, at=at(9), changes={"error": failure})).error == failure
     cleared = await store.update("a", attempt=1, expected=TERMINAL, at=at(9), changes={"plan": None, "counts": None})
     assert (cleared.plan, cleared.counts) == (None, None)
+
+
+async def test_telemetry_that_planning_finds_is_written_to_the_files(store: JobStore) -> None:
+    await store.add(make_job())
+    files = (FILE.model_copy(update={"telemetry": TELEMETRY}),)
+    changed = await store.update("a", attempt=1, expected=("queued",), at=at(1), changes={"files": files})
+    assert changed.files == files
+    assert (await store.get("a")).files == files
 
 
 async def test_an_updated_camera_and_state_are_found(store: JobStore) -> None:
