@@ -18,6 +18,7 @@ from ml_engine.crossings import crossings, line_counts, lines_of
 from ml_engine.ground_plane import Ground
 from ml_engine.presence import Presence, long_enough
 from ml_engine.records import SCORE_COLUMNS, DetectionLog, TrackTable
+from ml_engine.small_animals import small_animals
 from ml_engine.zones import counted_places, zone_figures
 
 RESULTS_VERSION = "1.0"
@@ -91,7 +92,7 @@ def assemble(
         **ground.describe(tracks, log.times_s[tracks.frame - presence.first_frame], counts),
         "settings": settings.model_dump(mode="json"),
         "detector": {**{key: detector[key] for key in sorted(detector)}, "thresholds": thresholds},
-        "warnings": _warnings(log, tracks, ground),
+        "warnings": _warnings(log, tracks, ground, small_animals(tracks, detector, video, settings.tiles, classes)),
     }
     box_times_s = log.times_s[tracks.frame - presence.first_frame]
     per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
@@ -191,11 +192,12 @@ def _crossing(item: Any, times_s: npt.NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _warnings(log: DetectionLog, tracks: TrackTable, ground: Ground) -> list[dict[str, str]]:
-    found = ground.warnings(tracks)
+def _warnings(log: DetectionLog, tracks: TrackTable, ground: Ground, small: list[tuple[str, str]]) -> list[dict[str, str]]:
+    found = [*ground.warnings(tracks), *small]
     unreadable = int((log.status == 2).sum())
     if unreadable:
         found.append(("unreadable_frames", f"{unreadable} of {len(log.frames)} frames could not be read; who was in them is guessed."))
     if not len(tracks):
-        found.append(("nothing_found", "Nothing that was asked for was found; perhaps the thresholds are too high for this footage."))
+        message = "Nothing that was asked for was found; perhaps the thresholds are too high, or all are too small: try tiles."
+        found.append(("nothing_found", message))
     return [{"code": code, "message": message} for code, message in found]

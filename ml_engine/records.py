@@ -73,6 +73,8 @@ class DetectorInfo:
         input_hw: Height and width of the network's input, px.
         thresholds: Score from which a detection counts, per Muster class: the checkpoint's own.
         labels: Checkpoint label to score column, such as `{"cow": "cattle", "horse": "animal"}`.
+        smallest_px: Size from which on an animal is found half as often as a large one: square root of the area, px of the input; None
+            where that is not known.
     """
 
     name: str
@@ -83,6 +85,7 @@ class DetectorInfo:
     input_hw: tuple[int, int]
     thresholds: dict[str, float]
     labels: dict[str, str]
+    smallest_px: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def describe(checkpoint: Checkpoint, *, name: str, runtime: str, device: str, pr
         input_hw=checkpoint.preprocessing.nominal_hw,
         thresholds=dict(checkpoint.table.thresholds),
         labels=dict(checkpoint.table.labels),
+        smallest_px=checkpoint.table.smallest_px,
     )
 
 
