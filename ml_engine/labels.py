@@ -38,8 +38,11 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {"bison": 0.3, "cattle": 0.3, "person"
 Measured with COCO-pretrained DEIMv2 Femto, after removal of duplicates: of 23 and 26 cows visible in two frames of a herd this finds 23 and
 23 (at most 26 in a frame); and where six persons pass a fixed camera one after the other, it finds exactly six unbroken visits.
 The best F1 on annotated photos is at 0.33 to 0.35 for persons and 0.37 to 0.46 for cattle (COCO's, and cows on pastures from the side), and
-flat around it: 0.3 is within 5 % of it. They are under it because tracking drops a false box sooner than it finds a cow that is not there.
+flat around it: 0.3 has at most 6 % less. They are not above it because tracking drops a false box more easily than it adds a missed cow.
 """
+
+SOFTMAX_THRESHOLDS: Mapping[str, float] = {"bison": 0.7, "cattle": 0.7, "person": 0.7}
+"""The same for the family of the first DETR, whose scores are a softmax and much higher. Not measured: its authors show results with it."""
 
 DEFAULT_SMALLEST_PX = 27.0
 """Size from which on an animal is found half as often as a large one, where the checkpoint's folder says nothing of it: square root of the
@@ -159,12 +162,13 @@ class LabelTable:
         return table
 
 
-def label_table(names: Sequence[str], folder: Path | None) -> LabelTable:
+def label_table(names: Sequence[str], folder: Path | None, default: Mapping[str, float] = DEFAULT_THRESHOLDS) -> LabelTable:
     """Make the label table of a checkpoint.
 
     Args:
         names: Label of each of the network's classes, in its order.
         folder: Folder of the weights, where `muster.json` may lie; None where there is no folder.
+        default: Thresholds where none are stored: those of the checkpoint's family.
 
     Returns:
         The table: from `muster.json` if there, else by the labels' common names.
@@ -174,7 +178,7 @@ def label_table(names: Sequence[str], folder: Path | None) -> LabelTable:
     """
     path = None if folder is None else folder / TABLE_FILE
     if path is not None and path.is_file():
-        return _read_table(path, names)
+        return _read_table(path, names, default)
     labels = {name: KNOWN_LABELS[key] for name in names if (key := _plain(name)) in KNOWN_LABELS}
     if not labels:
         raise DetectorError(
@@ -182,10 +186,10 @@ def label_table(names: Sequence[str], folder: Path | None) -> LabelTable:
             f"say which is which in a {TABLE_FILE} beside the weights.",
             code="no_usable_label",
         )
-    return LabelTable(tuple(names), labels, dict(DEFAULT_THRESHOLDS))
+    return LabelTable(tuple(names), labels, dict(default))
 
 
-def _read_table(path: Path, names: Sequence[str]) -> LabelTable:
+def _read_table(path: Path, names: Sequence[str], default: Mapping[str, float]) -> LabelTable:
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -208,7 +212,7 @@ def _read_table(path: Path, names: Sequence[str]) -> LabelTable:
     smallest_px = data.get("smallest_px", DEFAULT_SMALLEST_PX)
     if isinstance(smallest_px, bool) or not isinstance(smallest_px, int | float) or not 0 < smallest_px < 1000:
         raise _bad_table(path, f"smallest_px is {smallest_px}; give a size in px of the network's input")
-    scores = {**DEFAULT_THRESHOLDS, **{k: float(v) for k, v in thresholds.items()}}
+    scores = {**default, **{k: float(v) for k, v in thresholds.items()}}
     return LabelTable(tuple(names), dict(labels), scores, float(smallest_px))
 
 

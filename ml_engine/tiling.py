@@ -14,7 +14,8 @@ from ml_engine.records import Detections
 OVERLAP = 0.2
 """Share of a tile's side that it has in common with its neighbour: an animal up to that size lies whole in one of them."""
 SHRINK_LIMIT = 2.0
-"""`auto` cuts a frame into as few tiles as are shrunk at most this much on their way into the network."""
+"""`auto` cuts a frame into as few tiles as are shrunk at most this much on their way into the network. It knows sizes of frame and network
+only: where the animals themselves are small in a small frame, results warn and say how many tiles to set."""
 _MAX_SIDE = 16
 _SEAM_PX = 3.0
 _COVERED = 0.5
@@ -36,8 +37,7 @@ def plan_tiles(resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, 
     if tiles == "off":
         return whole
     if tiles == "auto":
-        rows = min(_MAX_SIDE, math.ceil(height / (SHRINK_LIMIT * input_hw[0])))
-        columns = min(_MAX_SIDE, math.ceil(width / (SHRINK_LIMIT * input_hw[1])))
+        rows, columns = _fewest(height, SHRINK_LIMIT * input_hw[0]), _fewest(width, SHRINK_LIMIT * input_hw[1])
     else:
         rows, columns = (int(number) for number in tiles.split("x"))
     if rows * columns == 1:
@@ -46,6 +46,11 @@ def plan_tiles(resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, 
     tile_width, lefts = _cuts(width, columns)
     cells = [[left, top, left + tile_width, top + tile_height] for top in tops for left in lefts]
     return np.concatenate([whole, np.array(cells, np.int64)])
+
+
+def _fewest(length: int, most_px: float) -> int:
+    """Return into how many overlapping pieces to cut a length so that none is longer than `most_px`."""
+    return next((count for count in range(1, _MAX_SIDE) if length / (count - (count - 1) * OVERLAP) <= most_px), _MAX_SIDE)
 
 
 def _cuts(length: int, count: int) -> tuple[int, list[int]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import DetectorError, Unavailable
-from ml_engine.labels import COCO_NAMES, TABLE_FILE, LabelTable, label_table
+from ml_engine.labels import COCO_NAMES, DEFAULT_THRESHOLDS, SOFTMAX_THRESHOLDS, TABLE_FILE, LabelTable, label_table
 from ml_engine.preprocessing import CONFIG_FILE, Preprocessing, plain_preprocessing, read_preprocessing
 
 ENGINE_VERSION = "2"
@@ -95,10 +95,10 @@ def _open_transformers(folder: Path) -> Checkpoint:
     if "auto_map" in config or kind not in SIGMOID_MODELS | SOFTMAX_MODELS:
         known = ", ".join(sorted(SIGMOID_MODELS | SOFTMAX_MODELS))
         raise DetectorError(f"'{folder.name}' is a model of type '{kind}'; Muster runs {known}.", code="unknown_architecture")
-    table = label_table(_label_names(config, folder), folder)
+    softmax = kind in SOFTMAX_MODELS or config.get("use_focal_loss") is False
+    table = label_table(_label_names(config, folder), folder, SOFTMAX_THRESHOLDS if softmax else DEFAULT_THRESHOLDS)
     index = sorted(folder.glob("*.safetensors.index.json"))
     fingerprint = _fingerprint([*weights, *index, folder / "config.json", folder / CONFIG_FILE, folder / TABLE_FILE], table)
-    softmax = kind in SOFTMAX_MODELS or config.get("use_focal_loss") is False
     return Checkpoint("transformers", folder, fingerprint, table, read_preprocessing(folder), softmax)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import DetectorError
-from ml_engine.labels import COCO_NAMES, DEFAULT_THRESHOLDS, label_table
+from ml_engine.labels import COCO_NAMES, DEFAULT_THRESHOLDS, SOFTMAX_THRESHOLDS, label_table
 from ml_engine.records import SCORE_COLUMNS
 
 
@@ -22,6 +22,7 @@ def test_coco_names_map_to_columns() -> None:
     assert {label for label, column in table.labels.items() if column == "animal"} == animals
     assert "teddy bear" not in table.labels
     assert table.thresholds == DEFAULT_THRESHOLDS
+    assert label_table(COCO_NAMES, None, SOFTMAX_THRESHOLDS).thresholds == SOFTMAX_THRESHOLDS
 
 
 def test_bison_and_cattle_count_as_animals_too() -> None:

@@ -15,7 +15,7 @@ from ml_engine.tiling import merge_tiles, plan_tiles
         ((1920, 1080), "off", 1),
         ((640, 360), "auto", 1),
         ((1920, 1080), "auto", 1 + 2 * 3),
-        ((3840, 2160), "auto", 1 + 3 * 5),
+        ((3840, 2160), "auto", 1 + 3 * 6),
         ((1000, 1000), "1x1", 1),
         ((1000, 1000), "2x3", 1 + 6),
         ((40, 40), "16x16", 2),
@@ -23,6 +23,31 @@ from ml_engine.tiling import merge_tiles, plan_tiles
 )
 def test_number_of_tiles(resolution_wh: tuple[int, int], tiles: str, count: int) -> None:
     assert plan_tiles(resolution_wh, tiles, (416, 416)).shape == (count, 4)
+
+
+@pytest.mark.parametrize("side", [320, 416, 640])
+@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (1920, 1080), (1080, 1920), (2720, 1530), (3840, 2160), (5472, 3648)])
+def test_auto_shrinks_nothing_by_more_than_two_and_uses_no_tile_too_many(size: tuple[int, int], side: int) -> None:
+    slices = plan_tiles(size, "auto", (side, side))
+    sizes = slices[-1, 2:] - slices[-1, :2]
+    assert (sizes <= 2 * side + 1).all()
+    assert len(slices) <= 1 + np.prod(np.ceil((np.array(size) / (2 * side) - 0.2) / 0.8).clip(1))
+    assert (len(slices) == 1) == (max(size) <= 2 * side)
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "tiles"),
+    [
+        ((640, 360), 416, 0),
+        ((640, 360), 640, 0),
+        ((1920, 1080), 416, 6),
+        ((1920, 1080), 640, 2),
+        ((3840, 2160), 416, 18),
+        ((3840, 2160), 640, 8),
+    ],
+)
+def test_auto_for_usual_sizes(size: tuple[int, int], side: int, tiles: int) -> None:
+    assert len(plan_tiles(size, "auto", (side, side))) == 1 + tiles
 
 
 @pytest.mark.parametrize("tiles", ["2x2", "3x5", "16x16", "1x7"])
