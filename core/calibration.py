@@ -80,8 +80,7 @@ class Homography:
         points = np.asarray(points_px, np.float64)
         place, local, weight = homography.project(self.matrix, points)
         on_ground = weight > self.least_weight
-        jacobian = homography.element_jacobian(points, place, np.where(on_ground, weight, 1.0))
-        fitted = jacobian @ self.covariance @ jacobian.transpose(0, 2, 1)
+        fitted = homography.place_covariance(points, place, np.where(on_ground, weight, 1.0), self.covariance)
         stretch = 1 + homography.beyond_hull(self.hull, points)
         spread = local * np.asarray(deviation_px, np.float64)[:, None, :]
         covariance = fitted * stretch[:, None, None] ** 2 + spread @ spread.transpose(0, 2, 1)

@@ -92,6 +92,19 @@ def element_jacobian(points: Array, place: Array, weight: Array) -> Array:
     return np.stack([u, v], axis=1)
 
 
+def place_covariance(points: Array, place: Array, weight: Array, covariance: Array) -> Array:
+    """Return the covariance (n, 2, 2) of places by that of the homography's elements (9, 9): `J C Jᵀ` with `element_jacobian`'s `J`."""
+    point = np.column_stack([points, np.ones(len(points))]) / weight[:, None]
+    u, v = place.T
+    blocks = covariance.reshape(3, 3, 3, 3).transpose(0, 2, 1, 3)
+    form = {(i, j): ((point @ blocks[i, j]) * point).sum(axis=1) for i in range(3) for j in range(i, 3)}
+    result = np.empty((len(points), 2, 2))
+    result[:, 0, 0] = form[0, 0] - 2 * u * form[0, 2] + u * u * form[2, 2]
+    result[:, 1, 1] = form[1, 1] - 2 * v * form[1, 2] + v * v * form[2, 2]
+    result[:, 0, 1] = result[:, 1, 0] = form[0, 1] - v * form[0, 2] - u * form[1, 2] + u * v * form[2, 2]
+    return result
+
+
 def consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
     """Return the pairs (n,) that one homography explains, n ≥ 6.
 

@@ -26,6 +26,7 @@ BORDER_PX = 2.0
 CUT_DEVIATION = 0.3
 """The same for a box that touches the picture's border: an unknown part of the animal lies outside."""
 DEGREE_DECIMALS = 8
+CHUNK_ROWS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +78,24 @@ def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.intp]) -
     """
     if flight.poses is None or not flight.places_animals or not len(tracks):
         return tracks
-    boxes = tracks.xyxy.astype(np.float64)
+    ground, radius = np.full((len(tracks), 2), np.nan), np.full(len(tracks), np.nan)
+    # Some rows at a time: the covariances of a long recording would be most of what assembling needs.
+    for start in range(0, len(tracks), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        ground[rows], radius[rows] = _placed(tracks.xyxy[rows].astype(np.float64), tracks.class_index[rows], flight.poses, frame_row[rows])
+    return replace(tracks, ground=ground, ground_error_m=radius)
+
+
+def _placed(boxes: Array, class_index: npt.NDArray[np.int8], camera: Poses, frame_row: npt.NDArray[np.intp]) -> tuple[Array, Array]:
+    """Return longitude and latitude (k, 2) and error radius (k,) of boxes (k, 4)."""
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    height_m, height_deviation_m = np.array([BODY_HEIGHT_M[name] for name in CLASSES])[tracks.class_index].T
-    deviation_px = box_deviation_px(boxes, flight.poses.resolution_wh)
-    place_m, covariance = to_ground(flight.poses, frame_row, middle, deviation_px, height_m / 2, height_deviation_m / 2)
-    degrees = flight.poses.plane.to_degrees(place_m)
-    known = np.isfinite(degrees[:, 0])
-    radius = np.full(len(tracks), np.nan)
+    height_m, height_deviation_m = np.array([BODY_HEIGHT_M[name] for name in CLASSES])[class_index].T
+    deviation_px = box_deviation_px(boxes, camera.resolution_wh)
+    place_m, covariance = to_ground(camera, frame_row, middle, deviation_px, height_m / 2, height_deviation_m / 2)
+    radius = np.full(len(boxes), np.nan)
+    known = np.isfinite(place_m[:, 0])
     radius[known] = np.round(radius_90(covariance[known]), 2)
-    return replace(tracks, ground=np.round(degrees, DEGREE_DECIMALS), ground_error_m=radius)
+    return np.round(camera.plane.to_degrees(place_m), DEGREE_DECIMALS), radius
 
 
 def box_deviation_px(boxes: Array, resolution_wh: tuple[int, int]) -> Array:

@@ -5,7 +5,7 @@ Poses stand on a flat metric plane: x east, y north, height above the ground.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,11 @@ class Poses:
         """Tell in which frames (n,) the whole pose is known, above the ground, so that what is seen can be placed on it."""
         angles = self.yaw_rad + self.pitch_rad + self.roll_rad + self.focal_px
         return np.isfinite(angles) & np.isfinite(self.xy_m).all(axis=1) & (self.height_m > 0)
+
+    def at(self, rows: npt.NDArray[np.intp]) -> Poses:
+        """Return the poses of some frames, rows (k,)."""
+        names = ("xy_m", "height_m", "yaw_rad", "pitch_rad", "roll_rad", "focal_px")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def axes(self) -> tuple[Array, Array, Array]:
         """Return the camera's right, down and forward axes, (n, 3) each: east, north, up."""

@@ -19,8 +19,8 @@ Array = npt.NDArray[np.float64]
 
 DECIMALS = 8
 """A millimetre."""
-PATH_STEP_S = 0.5
-"""How far apart the corners of a drone's path are."""
+PATH_STEP_S, TRACK_STEP_S = 0.5, 0.25
+"""How far apart the corners of a drone's path are, and of a track's; tracks.csv has the place of every box."""
 
 
 def collection(features: Iterable[dict[str, Any]], note: str | None = None) -> bytes:
@@ -51,7 +51,8 @@ def track_features(tracks: TrackTable, times_s: Array) -> Iterator[dict[str, Any
     rows = np.flatnonzero(known)[np.argsort(tracks.track_id[known], kind="stable")]
     ids, begins = np.unique(tracks.track_id[rows], return_index=True)
     for track_id, mine in zip(ids.tolist(), np.split(rows, begins)[1:], strict=True):
-        way = tracks.ground[mine].tolist()
+        corners = mine[_corners(times_s[mine], TRACK_STEP_S)]
+        way = tracks.ground[corners].tolist()
         geometry = {"type": "LineString", "coordinates": way} if len(way) > 1 else {"type": "Point", "coordinates": way[0]}
         error_m = tracks.ground_error_m[mine]
         properties = {
@@ -79,9 +80,7 @@ def path_features(flight: Flight | None, times_s: Array) -> Iterator[dict[str, A
     degrees = np.round(poses.plane.to_degrees(poses.xy_m), DECIMALS)
     rows = np.flatnonzero(known)
     for stretch in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
-        ticks = np.floor((times_s[stretch] - times_s[stretch[0]]) / PATH_STEP_S)
-        corners = np.unique(np.append(stretch[np.unique(ticks, return_index=True)[1]], stretch[-1]))
-        way = degrees[corners].tolist()
+        way = degrees[stretch[_corners(times_s[stretch], PATH_STEP_S)]].tolist()
         geometry = {"type": "LineString", "coordinates": way} if len(way) > 1 else {"type": "Point", "coordinates": way[0]}
         heights = poses.height_m[stretch][np.isfinite(poses.height_m[stretch])]
         properties = {
@@ -102,6 +101,12 @@ def coverage_features(seen: GroundCoverage | None, plane: LocalPlane | None) -> 
     yield _feature({"type": "MultiPolygon", "coordinates": polygons}, {"role": "seen", "area_ha": round(seen.area_m2 / 1e4, 4)})
     for rings, area_m2 in seen.unseen:
         yield _feature({"type": "Polygon", "coordinates": _rings(rings, plane)}, {"role": "not_seen", "area_ha": round(area_m2 / 1e4, 4)})
+
+
+def _corners(times_s: Array, step_s: float) -> npt.NDArray[np.intp]:
+    """Return the first row of every step and the last row; times (n,) ascending."""
+    ticks = np.floor((times_s - times_s[0]) / step_s + 1e-6)
+    return np.unique(np.append(np.flatnonzero(np.diff(ticks, prepend=-1)), len(times_s) - 1))
 
 
 def _feature(geometry: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:

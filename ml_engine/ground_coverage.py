@@ -14,9 +14,9 @@ from ml_engine.projection import LEAST_DEPRESSION_DEG
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.uint8]
 
-CELLS = 1_000_000
+CELLS = 250_000
 """How finely the ground is divided."""
-MOST_FRAMES = 2000
+MOST_FRAMES = 1000
 EDGE_POINTS = 12
 """Points along every edge of the picture: near the horizon a straight edge bounds a bent piece of ground."""
 LEAST_GAP_M2 = 20.0
@@ -42,8 +42,9 @@ class GroundCoverage:
 
 def ground_coverage(poses: Poses) -> GroundCoverage | None:
     """Return what a flight saw; None where no pose is complete or the camera never looked at the ground."""
-    rows = _telling_frames(poses)
-    prints = [outline for row in rows if (outline := footprint(poses, row)) is not None]
+    told = poses.at(_telling_frames(poses))
+    axes = told.axes()
+    prints = [outline for row in range(len(told.height_m)) if (outline := footprint(told, row, axes)) is not None]
     if not prints:
         return None
     everything = np.concatenate(prints)
@@ -62,14 +63,20 @@ def ground_coverage(poses: Poses) -> GroundCoverage | None:
     return GroundCoverage(float(seen.sum()) * cell_m**2, outlines, unseen)
 
 
-def footprint(poses: Poses, row: int) -> Array | None:
-    """Return the outline (k, 2), metres, of the ground that a frame shows, cut where it is seen too flat; None if nothing is."""
+def footprint(poses: Poses, row: int, axes: tuple[Array, Array, Array]) -> Array | None:
+    """Return the outline (k, 2), metres, of the ground that a frame shows, cut where it is seen too flat; None if nothing is.
+
+    Args:
+        poses: n poses.
+        row: Which one.
+        axes: `poses.axes()`.
+    """
     width, height = poses.resolution_wh
     share = np.arange(EDGE_POINTS) / EDGE_POINTS
     none, full = np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS)
     across = np.concatenate([share, full, 1 - share, none]) * width
     along = np.concatenate([none, share, full, 1 - share]) * height
-    right, down, forward = (axis[row] for axis in poses.axes())
+    right, down, forward = (axis[row] for axis in axes)
     off = np.stack([across - width / 2, along - height / 2], axis=1) / poses.focal_px[row]
     ray = off[:, :1] * right + off[:, 1:] * down + forward
     flat = np.hypot(ray[:, 0], ray[:, 1])
@@ -81,17 +88,17 @@ def footprint(poses: Poses, row: int) -> Array | None:
     return poses.xy_m[row] + ray[:, :2] / np.maximum(flat, 1e-12)[:, None] * reach[:, None]
 
 
-def _telling_frames(poses: Poses) -> list[int]:
+def _telling_frames(poses: Poses) -> npt.NDArray[np.intp]:
     """Return frames between which the camera has moved or turned by about a tenth of what it sees."""
     rows = np.flatnonzero(poses.complete)
     if not len(rows):
-        return []
+        return rows
     moved = np.hypot(*np.diff(poses.xy_m[rows], axis=0).T) / (0.1 * poses.height_m[rows[1:]])
     turned = np.abs(np.diff(np.unwrap(poses.yaw_rad[rows]))) / np.radians(5) + np.abs(np.diff(poses.pitch_rad[rows])) / np.radians(3)
     way = np.concatenate([[0.0], np.cumsum(moved + turned)])
     steps = np.floor(way / max(1.0, way[-1] / MOST_FRAMES))
     first = np.unique(steps, return_index=True)[1]
-    return np.unique(np.append(rows[first], rows[-1])).tolist()
+    return np.unique(np.append(rows[first], rows[-1]))
 
 
 def _fill(mask: Mask, outline: Array) -> None:

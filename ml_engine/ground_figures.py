@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES
+from core.geodesy import LocalPlane
 from ml_engine.records import TrackTable
 
 Array = npt.NDArray[np.float64]
@@ -37,31 +38,36 @@ class Way:
         distance_m: Length of its way, trembling left out.
         duration_s: From its first position to its last.
         speed_max_m_s: Greatest mean speed over two seconds.
+        error_m: Median radius that holds it with 90 % probability.
     """
 
     track_id: int
     distance_m: float
     duration_s: float
     speed_max_m_s: float
+    error_m: float
 
 
-def ways(tracks: TrackTable, places_m: Array, times_s: Array) -> Iterator[Way]:
+def ways(tracks: TrackTable, times_s: Array, plane: LocalPlane | None) -> Iterator[Way]:
     """Measure the tracks that have positions at least a second apart, in order of their numbers.
 
     Args:
-        tracks: n boxes.
-        places_m: (n, 2) metres on a flat plane; NaN where a box has no place.
+        tracks: n boxes with ground positions.
         times_s: (n,).
+        plane: Where to measure positions in degrees; None if they are in metres.
     """
-    known = np.flatnonzero(np.isfinite(places_m[:, 0]))
+    known = np.flatnonzero(np.isfinite(tracks.ground[:, 0]))
     rows = known[np.argsort(tracks.track_id[known], kind="stable")]
     # Split at the first row too: of no rows that gives no tracks.
     ids, begins = np.unique(tracks.track_id[rows], return_index=True)
     for track_id, mine in zip(ids.tolist(), np.split(rows, begins)[1:], strict=True):
         duration_s = float(times_s[mine[-1]] - times_s[mine[0]])
         if duration_s >= STEP_S:
-            at_s, place = averaged(times_s[mine], places_m[mine])
-            yield Way(track_id, *_travelled(at_s, place, duration_s))
+            at_s, place = averaged(times_s[mine], _unwrapped(tracks.ground[mine], plane))
+            # Only the averages are projected: all positions of a long recording would take longer than all else here.
+            place_m = place if plane is None else plane.to_metres(place)
+            error_m = float(np.median(tracks.ground_error_m[mine]))
+            yield Way(track_id, *_travelled(at_s, place_m, duration_s), error_m)
 
 
 def averaged(times_s: Array, places_m: Array) -> tuple[Array, Array]:
@@ -74,6 +80,13 @@ def averaged(times_s: Array, places_m: Array) -> tuple[Array, Array]:
     size = np.bincount(index, minlength=len(present))
     at_s = np.bincount(index, times_s) / size
     return at_s, np.stack([np.bincount(index, places_m[:, i]) / size for i in range(2)], axis=1)
+
+
+def _unwrapped(places: Array, plane: LocalPlane | None) -> Array:
+    """Return degrees (n, 2) whose longitudes do not jump at the 180th meridian, so that they can be averaged."""
+    if plane is None:
+        return places
+    return np.stack([np.unwrap(places[:, 0], period=360), places[:, 1]], axis=1)
 
 
 def _travelled(at_s: Array, place: Array, duration_s: float) -> tuple[float, float, float]:
@@ -103,9 +116,10 @@ def _variance(place: Array) -> float:
     return float(np.median((bend**2).sum(axis=1))) / (6 * 2 * np.log(2))
 
 
-def describe_ways(tracks: TrackTable, places_m: Array, times_s: Array) -> list[dict[str, Any]]:
-    """Return what results say of every track on the ground."""
-    class_of = dict(zip(tracks.track_id.tolist(), tracks.class_index.tolist(), strict=True))
+def describe_ways(tracks: TrackTable, times_s: Array, plane: LocalPlane | None) -> list[dict[str, Any]]:
+    """Return what results say of every track on the ground; arguments as of `ways`."""
+    ids, first = np.unique(tracks.track_id, return_index=True)
+    class_of = dict(zip(ids.tolist(), tracks.class_index[first].tolist(), strict=True))
     return [
         {
             "track_id": way.track_id,
@@ -113,9 +127,9 @@ def describe_ways(tracks: TrackTable, places_m: Array, times_s: Array) -> list[d
             "distance_m": round(way.distance_m, 2),
             "speed_mean_m_s": round(way.distance_m / way.duration_s, 3),
             "speed_max_m_s": round(way.speed_max_m_s, 3),
-            "error_m": round(float(np.nanmedian(tracks.ground_error_m[tracks.track_id == way.track_id])), 2),
+            "error_m": round(way.error_m, 2),
         }
-        for way in ways(tracks, places_m, times_s)
+        for way in ways(tracks, times_s, plane)
     ]
 
 

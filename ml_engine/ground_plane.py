@@ -14,7 +14,7 @@ from core.domain.job import VideoFacts
 from core.geodesy import LocalPlane
 from core.telemetry import Telemetry
 from ml_engine import geojson
-from ml_engine.flight import Flight, box_deviation_px, flight_ground, place
+from ml_engine.flight import CHUNK_ROWS, Flight, box_deviation_px, flight_ground, place
 from ml_engine.ground_coverage import GroundCoverage, ground_coverage
 from ml_engine.ground_figures import describe_ways
 from ml_engine.records import TrackTable
@@ -91,13 +91,12 @@ class Ground:
             return place(tracks, self.flight, np.searchsorted(frames, tracks.frame))
         return tracks
 
-    def places_m(self, tracks: TrackTable) -> Array:
-        """Return the tracks' ground positions (n, 2) on a flat metric plane."""
+    @property
+    def plane(self) -> LocalPlane | None:
+        """Where positions in degrees are measured in metres; None if they are in metres, and where there are none."""
         if self.homography is not None:
-            return tracks.ground if self.homography.origin is None else LocalPlane(*self.homography.origin).to_metres(tracks.ground)
-        if self.flight is not None and self.flight.poses is not None:
-            return self.flight.poses.plane.to_metres(tracks.ground)
-        return np.full((len(tracks), 2), np.nan)
+            return None if self.homography.origin is None else LocalPlane(*self.homography.origin)
+        return self.flight.poses.plane if self.flight is not None and self.flight.poses is not None else None
 
     def describe(self, tracks: TrackTable, box_times_s: Array, counts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """Return what results say of the ground: keys `calibration`, `ground` and `flight`, null where there is none.
@@ -109,7 +108,7 @@ class Ground:
         """
         ground = None
         if self.source is not None:
-            ways = describe_ways(tracks, self.places_m(tracks), box_times_s)
+            ways = describe_ways(tracks, box_times_s, self.plane)
             ground = {"unit": self.unit, "source": self.source, "tracks": ways}
         return {"calibration": describe(self.homography), "ground": ground, "flight": self._describe_flight(counts)}
 
@@ -159,10 +158,14 @@ class Ground:
 
 def with_ground(tracks: TrackTable, homography: Homography, resolution_wh: tuple[int, int]) -> TrackTable:
     """Return the tracks with the ground position and error radius of every foot point; NaN beyond the horizon."""
-    feet = foot_points(tracks.xyxy)
-    deviation_px = box_deviation_px(tracks.xyxy.astype(np.float64), resolution_wh)
-    ground = np.round(homography.to_ground(feet), DECIMALS[homography.unit])
-    return replace(tracks, ground=ground, ground_error_m=np.round(homography.error_radius_m(feet, deviation_px), 3))
+    ground, radius = np.zeros((len(tracks), 2)), np.zeros(len(tracks))
+    for start in range(0, len(tracks), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        feet = foot_points(tracks.xyxy[rows])
+        deviation_px = box_deviation_px(tracks.xyxy[rows].astype(np.float64), resolution_wh)
+        ground[rows] = np.round(homography.to_ground(feet), DECIMALS[homography.unit])
+        radius[rows] = np.round(homography.error_radius_m(feet, deviation_px), 3)
+    return replace(tracks, ground=ground, ground_error_m=radius)
 
 
 def describe(homography: Homography | None) -> dict[str, Any] | None:

@@ -30,6 +30,8 @@ def to_ground(
         (k, 2) metres east and north on the poses' plane, and their (k, 2, 2) covariance; NaN where the pose is not known, beyond the
         horizon and near it.
     """
+    shown, frame = np.unique(frame, return_inverse=True)
+    poses = poses.at(shown)
     right, down, forward = (axis[frame] for axis in poses.axes())
     focal_px = poses.focal_px[frame, None]
     across, along = (points_px - np.array(poses.resolution_wh) / 2).T[:, :, None] / focal_px
