@@ -88,7 +88,8 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
         return
     console.print(_table(job["counts"]))
     base = str(client.base_url).rstrip("/") + f"/api/v1/jobs/{job['id']}"
-    console.print(f"Annotated video: {base}/artifacts/annotated.mp4\nAll results:     {base}/artifacts", highlight=False)
+    for what, name in (("Contact sheet:  ", "/contact_sheet.jpg"), ("Annotated video:", "/annotated.mp4"), ("All results:    ", "")):
+        console.print(f"{what} {base}/artifacts{name}", highlight=False)
 
 
 def _submit(client: httpx.Client) -> dict[str, Any]:
