@@ -15,6 +15,7 @@ from tests.bench.figures import Figure, markdown_table
 BENCHMARKS = {
     "assemble": "Tracking and counting against `trackers`' ByteTrack",
     "counts": "Tracks and counts on real sequences, beside stock trackers",
+    "motion": "Camera motion beside detection",
     "upload_adapter": "The blob adapter against the raw SDK",
     "upload": "Upload through the API against the raw SDK",
     "recount": "Recount",
