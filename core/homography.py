@@ -46,13 +46,17 @@ def fit(image: Array, ground: Array) -> tuple[Array, Array]:
     # Without the square matrix of all equations, which of ten thousand pairs takes gigabytes; fewer than nine equations need it.
     singular, rows = np.linalg.svd(equations, full_matrices=len(equations) < 9)[1:]
     matrix = rows[-1].reshape(3, 3)
+    undetermined = InvalidCalibration(
+        "These pairs leave the homography open: nearly all lie on one line or in one place; spread them over the ground.",
+        code="calibration_ill_conditioned",
+    )
     if singular[7] < LEAST_SINGULAR * singular[0] or abs(np.linalg.det(matrix)) < 1e-6:
-        raise InvalidCalibration(
-            "These pairs leave the homography open: nearly all lie on one line or in one place; spread them over the ground.",
-            code="calibration_ill_conditioned",
-        )
-    matrix = _refine(matrix, a, b)
-    covariance = _covariance(matrix, a, b, MARK_PX * from_image[0, 0])
+        raise undetermined
+    try:
+        matrix = _refine(matrix, a, b)
+        covariance = _covariance(matrix, a, b, MARK_PX * from_image[0, 0])
+    except np.linalg.LinAlgError as error:
+        raise undetermined from error
     back = np.linalg.inv(from_ground)
     result = back @ matrix @ from_image
     scale = 1 / float(np.abs(image @ result[2, :2] + result[2, 2]).mean())

@@ -21,7 +21,8 @@ BODY_HEIGHT_M = {"bison": (1.7, 0.2), "cattle": (1.4, 0.15), "person": (1.7, 0.1
 """How tall they stand, and the deviation. The middle of a box is the middle of a body, at half of that, however steeply it is seen; its
 bottom edge is a foot only when seen from the side."""
 BOX_DEVIATION = 0.05
-"""How far off the middle of a box is, as a fraction of its size, each way; and a pixel beside."""
+"""How far off a box is, as a fraction of its size, each way; and a pixel beside. Public detectors on MOTChallenge's sequences, measured:
+0.02 to 0.08 of the height at the feet, 0.01 to 0.06 in the middle, 0.02 to 0.15 of the width."""
 BORDER_PX = 2.0
 CUT_DEVIATION = 0.3
 """The same for a box that touches the picture's border: an unknown part of the animal lies outside."""

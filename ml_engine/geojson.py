@@ -51,8 +51,7 @@ def track_features(tracks: TrackTable, times_s: Array) -> Iterator[dict[str, Any
     rows = np.flatnonzero(known)[np.argsort(tracks.track_id[known], kind="stable")]
     ids, begins = np.unique(tracks.track_id[rows], return_index=True)
     for track_id, mine in zip(ids.tolist(), np.split(rows, begins)[1:], strict=True):
-        corners = mine[_corners(times_s[mine], TRACK_STEP_S)]
-        way = tracks.ground[corners].tolist()
+        way = tracks.ground[mine[corners(times_s[mine], TRACK_STEP_S)]].tolist()
         geometry = {"type": "LineString", "coordinates": way} if len(way) > 1 else {"type": "Point", "coordinates": way[0]}
         error_m = tracks.ground_error_m[mine]
         properties = {
@@ -80,7 +79,7 @@ def path_features(flight: Flight | None, times_s: Array) -> Iterator[dict[str, A
     degrees = np.round(poses.plane.to_degrees(poses.xy_m), DECIMALS)
     rows = np.flatnonzero(known)
     for stretch in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
-        way = degrees[stretch[_corners(times_s[stretch], PATH_STEP_S)]].tolist()
+        way = degrees[stretch[corners(times_s[stretch], PATH_STEP_S)]].tolist()
         geometry = {"type": "LineString", "coordinates": way} if len(way) > 1 else {"type": "Point", "coordinates": way[0]}
         heights = poses.height_m[stretch][np.isfinite(poses.height_m[stretch])]
         properties = {
@@ -103,7 +102,7 @@ def coverage_features(seen: GroundCoverage | None, plane: LocalPlane | None) -> 
         yield _feature({"type": "Polygon", "coordinates": _rings(rings, plane)}, {"role": "not_seen", "area_ha": round(area_m2 / 1e4, 4)})
 
 
-def _corners(times_s: Array, step_s: float) -> npt.NDArray[np.intp]:
+def corners(times_s: Array, step_s: float) -> npt.NDArray[np.intp]:
     """Return the first row of every step and the last row; times (n,) ascending."""
     ticks = np.floor((times_s - times_s[0]) / step_s + 1e-6)
     return np.unique(np.append(np.flatnonzero(np.diff(ticks, prepend=-1)), len(times_s) - 1))

@@ -15,6 +15,8 @@ from core.geodesy import LocalPlane
 from core.telemetry import Telemetry
 from ml_engine import geojson
 from ml_engine.flight import CHUNK_ROWS, Flight, box_deviation_px, flight_ground, place
+from ml_engine.flight_pose import Poses
+from ml_engine.geojson import corners
 from ml_engine.ground_coverage import GroundCoverage, ground_coverage
 from ml_engine.ground_figures import describe_ways
 from ml_engine.records import TrackTable
@@ -24,6 +26,7 @@ Array = npt.NDArray[np.float64]
 
 DECIMALS = {"m": 3, "wgs84": 8}
 """A millimetre, in either unit."""
+PATH_STEP_S = 1.0
 SQUARE_METRES = 10_000
 """Of a hectare."""
 
@@ -117,13 +120,12 @@ class Ground:
             return None
         telemetry, poses = self.flight.telemetry, self.flight.poses
         heights = poses.height_m[np.isfinite(poses.height_m)] if poses is not None else np.zeros(0)
-        steps = np.diff(poses.xy_m[np.isfinite(poses.xy_m).all(axis=1)], axis=0) if poses is not None else np.zeros((0, 2))
         area_ha = None if self.seen is None else self.seen.area_m2 / SQUARE_METRES
         gaps = None if self.seen is None else [round(area_m2 / SQUARE_METRES, 4) for _, area_m2 in self.seen.unseen]
         return {
             "dialect": telemetry.dialect,
             "records": len(telemetry),
-            "path_m": round(float(np.hypot(*steps.T).sum()), 1) if poses is not None else None,
+            "path_m": None if poses is None else round(self._path_m(poses), 1),
             "height_min_m": round(float(heights.min()), 1) if len(heights) else None,
             "height_max_m": round(float(heights.max()), 1) if len(heights) else None,
             "animals_placed": self.flight.places_animals,
@@ -131,6 +133,12 @@ class Ground:
             "animals_per_ha": {name: round(each["unique"] / area_ha, 3) for name, each in counts.items()} if area_ha else None,
             "not_seen_ha": gaps,
         }
+
+    def _path_m(self, poses: Poses) -> float:
+        """Return how far the drone flew: from second to second, as from frame to frame a receiver's trembling adds up."""
+        known = np.isfinite(poses.xy_m).all(axis=1)
+        way = poses.xy_m[known][corners(self.times_s[known], PATH_STEP_S)]
+        return float(np.hypot(*np.diff(way, axis=0).T).sum())
 
     def geojson(self, tracks: TrackTable, box_times_s: Array) -> bytes:
         """Write the map: what was seen, what was not, the drone's path, the tracks."""

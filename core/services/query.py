@@ -105,7 +105,8 @@ async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[dict[str, Any]]
     """Yield a published job's tracks frame by frame, from `tracks.csv` as it is read: memory does not grow with the video.
 
     Yields:
-        {frame, time_s, tracks: [{track_id, class, score, xyxy (px), interpolated, ground ([x, y] or null)}]}.
+        {frame, time_s, tracks: [{track_id, class, score, xyxy (px), interpolated, ground ([x, y] or null),
+        ground_error_m (radius that holds it with 90 % probability, or null)}]}.
         Frames without tracks are left out.
 
     Raises:
@@ -139,6 +140,8 @@ def _track(row: dict[str, str]) -> dict[str, Any]:
         "xyxy": [float(row[key]) for key in ("x1", "y1", "x2", "y2")],
         "interpolated": row["interpolated"].lower() in ("1", "true"),
         "ground": ground,
+        # Results of before it was measured have no such column.
+        "ground_error_m": float(row["ground_error_m"]) if row.get("ground_error_m") else None,
     }
 
 

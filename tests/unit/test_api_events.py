@@ -9,10 +9,10 @@ import pytest
 from tests.api_stand import ApiStand, make_plan, running_api
 
 JOB = "a" * 32
-TRACKS = """frame,time_s,track_id,class,score,x1,y1,x2,y2,interpolated,ground_x,ground_y
-0,0.0,1,bison,0.9,1.0,2.0,3.0,4.0,0,,
-0,0.0,2,cattle,0.8,5.0,6.0,7.0,8.0,1,10.5,-2.5
-3,0.1,1,bison,0.7,1.5,2.5,3.5,4.5,0,,
+TRACKS = """frame,time_s,track_id,class,score,x1,y1,x2,y2,interpolated,ground_x,ground_y,ground_error_m
+0,0.0,1,bison,0.9,1.0,2.0,3.0,4.0,0,,,
+0,0.0,2,cattle,0.8,5.0,6.0,7.0,8.0,1,10.5,-2.5,1.25
+3,0.1,1,bison,0.7,1.5,2.5,3.5,4.5,0,,,
 """
 
 
@@ -30,8 +30,10 @@ async def test_a_completed_job_tells_its_state_then_its_tracks_by_frame(api: Api
     assert code == 1000
     assert [message["type"] for message in sent] == ["status", "tracks", "tracks"]
     assert (sent[0]["payload"]["id"], sent[0]["payload"]["state"]) == (JOB, "completed")
-    bison = {"track_id": 1, "class": "bison", "score": 0.9, "xyxy": [1.0, 2.0, 3.0, 4.0], "interpolated": False, "ground": None}
-    cattle = {"track_id": 2, "class": "cattle", "score": 0.8, "xyxy": [5.0, 6.0, 7.0, 8.0], "interpolated": True, "ground": [10.5, -2.5]}
+    bison = {"track_id": 1, "class": "bison", "score": 0.9, "xyxy": [1.0, 2.0, 3.0, 4.0], "interpolated": False}
+    cattle = {"track_id": 2, "class": "cattle", "score": 0.8, "xyxy": [5.0, 6.0, 7.0, 8.0], "interpolated": True}
+    bison |= {"ground": None, "ground_error_m": None}
+    cattle |= {"ground": [10.5, -2.5], "ground_error_m": 1.25}
     assert sent[1]["payload"] == {"frame": 0, "time_s": 0.0, "tracks": [bison, cattle]}
     assert (sent[2]["payload"]["frame"], sent[2]["payload"]["time_s"], len(sent[2]["payload"]["tracks"])) == (3, 0.1, 1)
 

@@ -118,6 +118,19 @@ def test_shuffled_pairs_are_refused() -> None:
     assert refused(view(GRID[[0, 3, 12, 15]]), GRID[crossed]) == "calibration_inconsistent"
 
 
+def test_points_at_random_are_refused_or_fit_but_never_break() -> None:
+    refusals = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        count = int(generator.integers(5, 12))
+        try:
+            check_calibration(settings(generator.uniform(0, 1000, (count, 2)), generator.uniform(0, 50, (count, 2))))
+        except InvalidCalibration as error:
+            refusals += 1
+            assert error.code.startswith("calibration_")
+    assert refusals >= 190
+
+
 def test_npz() -> None:
     file = io.BytesIO()
     np.savez(file, image_points=view(GRID).astype(np.float32), map_points=GRID)
