@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from core.domain.blobs import track_blob
 from core.domain.job import Job, Plan, SourceFile, TelemetryFile
 from core.errors import InvalidTelemetry, MusterError, PermanentError, PreconditionFailed
 from core.ports import BlobInfo
 from core.services import telemetry as files
-from core.telemetry import COLUMNS, Remark, Telemetry, joined, parse_srt
+from core.telemetry import Remark, Telemetry, joined, parse_srt
 from ml_engine.records import Stopped
 from worker.step import Step
 
@@ -87,7 +85,7 @@ async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
     stored = await step.gather((lambda item=item: store.get(item.blob, if_match=item.etag)) for _, item in given)
     left_out = _left_out(step.job)
     if not given:
-        return _nothing(left_out) if left_out else None
+        return Telemetry.nothing(left_out) if left_out else None
     parts = [await step.in_thread(parse_srt, data) for data in stored]
     telemetry = joined(parts, [plan.file_starts_s[number] for number, _ in given])
     return replace(telemetry, warnings=(*telemetry.warnings, *left_out))
@@ -97,9 +95,3 @@ def _left_out(job: Job) -> tuple[Remark, ...]:
     """Return what was said of tracks that cannot be used."""
     unusable = [file.telemetry for file in job.files if file.telemetry is not None and file.telemetry.blob is None]
     return tuple(Remark(remark.code, remark.message) for item in unusable for remark in item.warnings)
-
-
-def _nothing(remarks: tuple[Remark, ...]) -> Telemetry:
-    """Return telemetry without records, which says why there are none."""
-    columns = {name: np.zeros(0) for name in COLUMNS}
-    return Telemetry(time_s=np.zeros(0), **columns, dialect="none", coordinate_step_deg=1.0, home=None, warnings=remarks)
