@@ -19,7 +19,7 @@ Grey = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
 
 GREY_WIDTH_PX = 320
-CORNERS = 150
+CORNERS = 130
 """About so many cells: enough that a quarter of them shows the ground, few enough that following them takes under a millisecond."""
 TEXTURE = 4e-5
 """Least eigenvalue (of grey levels over 1) from which a corner can be followed; sensor noise and flat grass lie below."""
@@ -35,7 +35,7 @@ RENEW_SHARE = 0.6
 """A key picture is given up when so few of its corners can still be followed, each counted by its weight as background."""
 RENEW_SHIFT = 0.25
 """Or when a corner of the frame has moved by this share of its width."""
-_WINDOW_PX, _LEVELS = 13, 3
+_WINDOW_PX, _LEVELS = 11, 3
 _BACK_PX = 0.5
 _MARGIN_PX = 4
 _LEAST_SIDE_PX = 32

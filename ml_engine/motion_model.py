@@ -24,7 +24,7 @@ STILL_BONUS = 1.5
 """How many times more support another motion needs than none at all: a herd on the move may fill more of the picture than what stands."""
 SHIFT_BONUS = 1.25
 """And how many times more one that turns or zooms needs than a shift: animals that walk apart look like a zoom for a while."""
-_PAIRS = 96
+_PAIRS = 80
 _LEAST_PAIR_PX = 24.0
 _MOST_TURN = 0.08
 _PRICE_PER_PARAMETER = 1.5
@@ -161,7 +161,8 @@ def _refined(before: Array, after: Array, first: Array, weights: Array, size_wh:
     straight = np.eye(3)
     best, kind, lowest = None, "similarity", (weight * _cost(residual)).sum() + price * _PARAMETERS["similarity"]
     for name, parameters in _PARAMETERS.items():
-        if (residual <= NEAR_PX).sum() < _LEAST_POINTS[name]:
+        # What explains every point exactly still costs its parameters.
+        if price * parameters >= lowest or (residual <= NEAR_PX).sum() < _LEAST_POINTS[name]:
             break
         transform = None
         near = residual

@@ -18,8 +18,8 @@ from ml_engine.video import decode
 from ml_engine.video_index import probe
 from tests.bench.figures import Figure, markdown_table
 
-FRAMES = 60
-PAIRS = 7
+FRAMES = 40
+PAIRS = 5
 LIMIT = 0.15
 SIZES_WH = ((960, 540), (1920, 1080))
 SAMPLE = Path(__file__).parents[2] / "ml_engine" / "samples" / "pasture.mp4"

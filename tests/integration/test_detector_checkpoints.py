@@ -65,6 +65,18 @@ def assert_same_detections(one: Detections, other: Detections, floor: float = 0.
         assert np.abs(a.scores[sure] - b.scores[nearest]).max(initial=0) <= 0.01
 
 
+def assert_same_appearance(one: Detections, other: Detections) -> None:
+    """Embeddings of the same box point the same way, and have length 1."""
+    assert one.embeddings is not None and other.embeddings is not None
+    assert one.embeddings.dtype == other.embeddings.dtype == np.float16
+    assert one.embeddings.shape == (len(one), 32)
+    sure = np.flatnonzero(one.scores.max(axis=1) >= 0.2)
+    nearest = np.abs(one.xyxy[sure, None] - other.xyxy[None]).max(axis=2).argmin(axis=1)
+    vectors, others = one.embeddings[sure].astype(np.float64), other.embeddings[nearest].astype(np.float64)
+    assert (vectors * others).sum(axis=1).min() > 0.998
+    assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 0.002
+
+
 def test_onnx_export_finds_the_herd(shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]) -> None:
     detector = load(shared_dir / "models" / "deimv2-femto-coco-onnx")
     assert (detector.info.runtime, detector.info.precision, detector.info.input_hw) == ("openvino", "f32", (416, 416))
@@ -109,6 +121,21 @@ def test_torch_and_openvino_agree(shared_dir: Path, herd_frames: list[np.ndarray
     for a, b in zip(torch.detect(herd_frames), openvino.detect(herd_frames), strict=True):
         assert (a.scores[:, CATTLE] > 0.3).sum() >= 20
         assert_same_detections(a, b)
+        assert_same_appearance(a, b)
+
+
+def test_exports_have_no_appearance(shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]) -> None:
+    assert load(shared_dir / "models" / "deimv2-femto-coco-onnx").detect(herd_frames[:1])[0].embeddings is None
+
+
+def test_appearance_follows_its_box_through_tiles(shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]) -> None:
+    detector = load(shared_dir / "models" / "deimv2-femto-coco", "openvino")
+    whole, tiled = (remove_duplicates(detector.detect(herd_frames[:1], tiles=tiles)[0]) for tiles in ("off", "1x2"))
+    assert whole.embeddings is not None and tiled.embeddings is not None
+    rows = {box.tobytes(): row for row, box in enumerate(whole.xyxy)}
+    both = [(rows[box.tobytes()], row) for row, box in enumerate(tiled.xyxy) if box.tobytes() in rows]
+    assert len(both) >= 3
+    assert all(np.array_equal(whole.embeddings[one], tiled.embeddings[other]) for one, other in both)
 
 
 def test_tiles_find_at_least_as_much_and_nothing_twice(

@@ -50,7 +50,26 @@ def test_what_is_written_is_read(embeddings: int) -> None:
     assert log.motion_reasons == ("first_frame", "not_measured", "not_measured", "", "not_measured")
 
 
-def test_pictures_travel_along() -> None:
+def test_pictures_and_size_travel_along() -> None:
+    log = read_log(write_log(records(), first_grey_png=b"one", last_grey_png=b"two", resolution_wh=(1920, 1080)))
+    assert (log.first_grey_png, log.last_grey_png, log.resolution_wh) == (b"one", b"two", (1920, 1080))
+    bare = read_log(write_log(records()))
+    assert (bare.first_grey_png, bare.last_grey_png, bare.resolution_wh) == (None, None, None)
+    both = concat([log, read_log(write_log(records(5), last_grey_png=b"four"))])
+    assert (both.first_grey_png, both.last_grey_png, both.resolution_wh) == (b"one", b"four", (1920, 1080))
+
+
+def test_a_border_without_pictures_keeps_its_reason_and_a_broken_picture_is_named() -> None:
+    first = read_log(write_log(records(), first_grey_png=b"x", last_grey_png=b"no picture", resolution_wh=(64, 48)))
+    assert concat([first, read_log(write_log(records(5)))]).motion_reasons[5] == "first_frame"
+    other_size = read_log(write_log(records(5), first_grey_png=b"x", resolution_wh=(48, 64)))
+    assert concat([first, other_size]).motion_reasons[5] == "cut"
+    with pytest.raises(PermanentError, match="picture") as caught:
+        concat([first, read_log(write_log(records(5), first_grey_png=b"no picture", resolution_wh=(64, 48)))])
+    assert caught.value.code == "corrupt_detection_log"
+
+
+def test_pictures_can_be_read_alone() -> None:
     assert read_grey_pictures(write_log(records(), first_grey_png=b"\x89PNG one", last_grey_png=None)) == (b"\x89PNG one", None)
 
 

@@ -15,7 +15,7 @@ from core.errors import DetectorError
 from ml_engine.detector import bundled_checkpoint, choose_runtime, describe_detector, load_detector
 from ml_engine.labels import label_table
 from ml_engine.runtimes.checkpoint import open_checkpoint
-from ml_engine.runtimes.postprocess import ExportDecoder, QueryDecoder
+from ml_engine.runtimes.postprocess import ExportDecoder, QueryDecoder, projection
 
 NAMES = ("person", "cow", "horse", "tree", "bison")
 
@@ -185,3 +185,33 @@ def test_numbers_that_are_none_are_dropped() -> None:
     boxes = np.array([[0, 0, np.nan, 5], [9, 9, 1, 1]], np.float32)
     found = decode(np.array([1, 1]), boxes, np.array([0.9, 0.8], np.float32), (10, 10))
     assert found.xyxy.tolist() == [[9, 9, 9, 9]]
+
+
+def test_embeddings_are_those_of_the_queries_whose_boxes_are_kept() -> None:
+    decode = QueryDecoder(label_table(NAMES, None).membership(), softmax=False)
+    rng = np.random.default_rng(3)
+    logits = rng.normal(-4, 3, (40, 5)).astype(np.float32)
+    boxes = rng.uniform(0.3, 0.6, (40, 4)).astype(np.float32)
+    hidden = rng.normal(size=(40, 96)).astype(np.float32)
+    found, bare = decode(logits, boxes, (200, 100), hidden), decode(logits, boxes, (200, 100))
+    assert bare.embeddings is None and np.array_equal(found.xyxy, bare.xyxy) and np.array_equal(found.scores, bare.scores)
+    assert found.embeddings is not None and found.embeddings.dtype == np.float16 and found.embeddings.shape == (len(found), 32)
+    centre, half = boxes[:, :2], boxes[:, 2:] / 2
+    corners = np.clip(np.concatenate([centre - half, centre + half], axis=1) * [200, 100, 200, 100], 0, [200, 100, 200, 100])
+    source = np.abs(corners[None] - found.xyxy[:, None]).max(axis=2).argmin(axis=1)
+    expected = hidden[source] @ projection(96)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert len(set(source.tolist())) == len(found) > 10
+    assert np.abs(found.embeddings - expected).max() < 1e-3
+
+
+def test_projection_keeps_angles_and_never_changes() -> None:
+    columns = projection(96)
+    assert columns.shape == (96, 32) and columns.dtype == np.float32
+    assert np.abs(columns.T @ columns - np.eye(32)).max() < 1e-6
+    assert columns.tobytes() == projection(96).tobytes()
+    assert columns[0, :3] == pytest.approx([-0.068536, -0.013175, -0.09307], abs=1e-5)
+    vectors = np.random.default_rng(1).normal(size=(200, 96))
+    whole, reduced = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (vectors, vectors @ columns))
+    assert np.abs(whole @ whole.T - reduced @ reduced.T).mean() < 1 / np.sqrt(32)
+    assert np.array_equal(projection(16), np.eye(16, dtype=np.float32))

@@ -121,8 +121,8 @@ CAMERAS: dict[str, Path3] = {
         ("slow pan", 0.5, 0.5),
         ("jerk", 0.1, 0.1),
         ("fast pan", 0.1, 0.1),
-        ("roll and zoom", 0.8, 2.0),
-        ("turn", 1.0, 4.0),
+        ("roll and zoom", 0.8, 3.0),
+        ("turn", 1.0, 5.0),
         ("shake", 0.4, 0.4),
     ],
 )
