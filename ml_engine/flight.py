@@ -28,6 +28,8 @@ CUT_DEVIATION = 0.3
 """The same for a box that touches the picture's border: an unknown part of the animal lies outside."""
 DEGREE_DECIMALS = 8
 CHUNK_ROWS = 16_384
+SPAN_TOLERANCE, SPAN_TOLERANCE_S = 0.1, 3.0
+"""By how much telemetry and recording may differ in length: some drones write once a second, and begin a second late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,18 @@ def flight_ground(telemetry: Telemetry | None, times_s: Array, settings: Analysi
     if found is not None and found.complete.any():
         # What was stated fills the gap that these remarks name.
         remarks = [remark for remark in remarks if remark.code not in ("telemetry_no_height", "telemetry_no_attitude")]
-    return Flight(telemetry, found, tuple(remarks))
+    return Flight(telemetry, found, (*remarks, *_span_remarks(telemetry, times_s)))
+
+
+def _span_remarks(telemetry: Telemetry, times_s: Array) -> list[Remark]:
+    """Say so where telemetry is much shorter or longer than the recording: it may be another flight's, or cut off."""
+    if not len(telemetry) or not len(times_s):
+        return []
+    told_s, filmed_s = float(telemetry.time_s[-1]), float(times_s[-1])
+    if abs(told_s - filmed_s) <= SPAN_TOLERANCE_S + SPAN_TOLERANCE * filmed_s:
+        return []
+    text = f"The telemetry goes on for {told_s:.0f} s and the recording for {filmed_s:.0f} s; is it this recording's?"
+    return [Remark("telemetry_other_length", text)]
 
 
 def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.intp]) -> TrackTable:

@@ -12,7 +12,7 @@ from core.calibration import Homography, fit_homography
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import VideoFacts
 from core.geodesy import LocalPlane
-from core.telemetry import Telemetry
+from core.telemetry import Remark, Telemetry
 from ml_engine import geojson
 from ml_engine.flight import CHUNK_ROWS, Flight, box_deviation_px, flight_ground, place
 from ml_engine.flight_pose import Poses
@@ -41,6 +41,7 @@ class Ground:
         seen: What the flight saw of the ground; None where its camera's pose is not known.
         times_s: (n,) of the recording's frames.
         resolution_wh: Of the picture, px.
+        remarks: What a person should know of it.
     """
 
     homography: Homography | None
@@ -48,6 +49,7 @@ class Ground:
     seen: GroundCoverage | None
     times_s: Array
     resolution_wh: tuple[int, int]
+    remarks: tuple[Remark, ...] = ()
 
     @classmethod
     def of(cls, settings: AnalysisSettings, telemetry: Telemetry | None, times_s: Array, video: VideoFacts) -> Ground:
@@ -65,7 +67,11 @@ class Ground:
         homography = fit_homography(settings.calibration) if settings.calibration else None
         flight = flight_ground(telemetry, times_s, settings, video)
         seen = ground_coverage(flight.poses) if flight is not None and flight.poses is not None else None
-        return cls(homography, flight, seen, times_s, (video.width_px, video.height_px))
+        remarks = flight.remarks if flight is not None else ()
+        if settings.flight is not None and flight is None:
+            text = "The settings describe a flight, but there is no telemetry: nothing is known of where the drone was; send its .SRT."
+            remarks = (Remark("flight_without_telemetry", text),)
+        return cls(homography, flight, seen, times_s, (video.width_px, video.height_px), remarks)
 
     @property
     def source(self) -> str | None:
@@ -153,7 +159,7 @@ class Ground:
 
     def warnings(self, tracks: TrackTable) -> list[tuple[str, str]]:
         """Return what a person should know: codes and sentences."""
-        found = [(remark.code, remark.message) for remark in self.flight.remarks] if self.flight is not None else []
+        found = [(remark.code, remark.message) for remark in self.remarks]
         beyond = int(np.isnan(tracks.ground[:, 0]).sum())
         if beyond and self.source == "calibration":
             text = f"{beyond} of {len(tracks)} boxes stand too far beyond the calibrated ground to be placed on it."

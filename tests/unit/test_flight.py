@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -196,3 +198,27 @@ def test_the_radius_holds_nine_of_ten_animals_in_rendered_flights() -> None:
     assert 0.85 <= np.mean(held) <= 0.95
     assert 0.85 <= np.mean(np.concatenate(errors) <= np.concatenate(radii)) <= 0.95
     assert np.median(np.concatenate(radii)) <= 2 * np.median(np.concatenate(errors))
+
+
+def test_a_drone_without_attitude_that_flew_forwards_looking_down() -> None:
+    """What most drones write, and what a person states beside it: the places are right, and within their radii."""
+    stated = parse_settings({"flight": {"nadir": True, "heading_deg": "course"}})
+    held, errors = [], []
+    for seed in range(40):
+        flown = rendered_flight(seed, height_m=60, pitch_deg=-90, cows=15, seconds=1.0)
+        srt = re.sub(rb" \[gb_yaw[^\]]*\]", b"", flown.srt)
+        flight = flight_ground(parse_srt(srt), flown.times_s, stated, flown.video)
+        tracks = place(flown.tracks, flight, flown.tracks.frame)
+        placed_m, truth_m = (flight.poses.plane.to_metres(degrees) for degrees in (tracks.ground, flown.truth))
+        error = np.hypot(*(placed_m - truth_m).T)
+        seen = np.isfinite(error)
+        errors.extend(error[seen])
+        held.extend(error[seen] <= tracks.ground_error_m[seen])
+    assert len(errors) > 1500 and np.mean(held) > 0.85 and np.median(errors) < 4
+
+
+def test_telemetry_of_another_recording_is_told() -> None:
+    cues = [(float(second), CUE.format(h="50.0", y="0.0", p="-90.0", r="0.0")) for second in range(60)]
+    for seconds, told in ((60, False), (63, False), (20, True), (300, True)):
+        flight = flight_ground(from_cues(cues), np.arange(float(seconds)), AnalysisSettings(), VIDEO)
+        assert ("telemetry_other_length" in {remark.code for remark in flight.remarks}) is told

@@ -131,3 +131,8 @@ def test_an_empty_recording_on_calibrated_ground() -> None:
     made = assemble(log, settings=AnalysisSettings(calibration=ABOVE), video=video_facts(2), detector=DETECTOR)
     jsonschema.validate(made.results, SCHEMA)
     assert made.results["ground"]["tracks"] == []
+
+
+def test_a_flight_without_telemetry_is_told() -> None:
+    ground = ground_of(flight={"nadir": True})
+    assert [code for code, _ in ground.warnings(tracks_of({}))] == ["flight_without_telemetry"]
