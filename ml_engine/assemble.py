@@ -11,18 +11,21 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
 from core.domain.job import VideoFacts
 from core.telemetry import Telemetry
-from ml_engine import result_files, track_table, tracking
+from ml_engine import result_files, track_table
 from ml_engine.animals import Animal, animals, animals_csv
 from ml_engine.counting import count, counted_classes
 from ml_engine.crossings import crossings, line_counts, lines_of
+from ml_engine.doubts import doubts_of, join_records
+from ml_engine.estimate import estimate
 from ml_engine.ground_plane import Ground
+from ml_engine.identities import identify
 from ml_engine.presence import Presence, long_enough
-from ml_engine.records import SCORE_COLUMNS, DetectionLog, TrackTable
+from ml_engine.records import DetectionLog, TrackTable
+from ml_engine.scoring import class_scores, strength, thresholds_of
 from ml_engine.small_animals import small_animals
 from ml_engine.zones import counted_places, zone_figures
 
 RESULTS_VERSION = "1.0"
-DEFAULT_THRESHOLD = 0.5
 LOWEST_SCORE = 0.1
 """ByteTrack's: below it a box does not even go on with a track."""
 
@@ -67,18 +70,21 @@ def assemble(
     classes, thresholds = counted_classes(settings), thresholds_of(settings, detector)
     scores, ground = class_scores(log.scores, settings), Ground.of(settings, telemetry, log.times_s, video)
 
-    strength = _strength(scores, thresholds)
-    ids = _identities(log, scores, strength)
-    everything = track_table.build(log, scores, ids)
-    asked_for, faint = _asked_for(everything, settings, classes), _faint(ids, strength)[everything.track_id]
-    tracks = ground.placed(track_table.select(everything, asked_for & ~faint), log.frames)
+    sure = strength(scores, thresholds)
+    best = scores.max(axis=1, initial=0)
+    found = identify(log, best, sure >= 1, best >= max(LOWEST_SCORE, SCORE_FLOOR), (video.width_px, video.height_px))
+    everything = track_table.build(log, scores, found.ids)
+    kept = _asked_for(everything, settings, classes) & ~_faint(found.ids, sure)[everything.track_id]
+    tracks = ground.placed(track_table.select(everything, kept), log.frames)
+    numbers = np.unique(everything.track_id[kept])
 
+    box_times_s = log.times_s[tracks.frame - int(log.frames[0])]
     presence = Presence.of(log.frames, log.status, tracks, video, settings)
     counted = long_enough(tracks, video, settings)
     limit = np.array([thresholds[name] for name in CLASSES], np.float32)[tracks.class_index]
     visible = counted & ~track_table.hidden(tracks, tracks.interpolated | (tracks.score < limit))
-    doubted = track_table.select(everything, asked_for & faint)
-    counts = count(tracks, visible, doubted, log.times_s, presence, settings, video)
+    guess = estimate(log, found, scores, sure, settings)
+    counts = count(tracks, visible, guess, log, presence, settings)
     detections = _detections(log, scores, thresholds, settings)
     counts = {name: {**figures, **detections[name]} for name, figures in counts.items()}
     passed = crossings(tracks, log.times_s, settings, video)
@@ -89,14 +95,14 @@ def assemble(
         "lines": line_counts(passed, lines_of(settings, video), classes),
         "zones": zone_figures(track_table.select(tracks, counted), presence, settings, classes),
         "crossings": [_crossing(item, log.times_s) for item in passed],
-        **ground.describe(tracks, log.times_s[tracks.frame - presence.first_frame], counts),
+        "joins": join_records(found, numbers, log),
+        **ground.describe(tracks, box_times_s, counts),
         "settings": settings.model_dump(mode="json"),
         "detector": {**{key: detector[key] for key in sorted(detector)}, "thresholds": thresholds},
         "warnings": _warnings(log, tracks, ground, small_animals(tracks, detector, video, settings.tiles, classes)),
     }
-    box_times_s = log.times_s[tracks.frame - presence.first_frame]
     per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
-    everyone = animals(tracks, counted, box_times_s, video, {})
+    everyone = animals(tracks, counted, box_times_s, video, doubts_of(found, guess, numbers))
     files = {
         "results.json": result_files.results_json(results),
         "tracks.csv": result_files.tracks_csv(tracks, box_times_s),
@@ -106,36 +112,6 @@ def assemble(
         "animals.csv": animals_csv(everyone),
     }
     return Assembled(files, results, counts, tracks, everyone)
-
-
-def thresholds_of(settings: AnalysisSettings, detector: dict[str, Any]) -> dict[str, float]:
-    """Return the score from which a detection counts, per class: the settings' or else the detector's."""
-    given = {**detector.get("thresholds", {}), **(settings.thresholds or {})}
-    return {name: float(given.get(name, DEFAULT_THRESHOLD)) for name in CLASSES}
-
-
-def class_scores(scores: npt.NDArray[np.float32], settings: AnalysisSettings) -> npt.NDArray[np.float32]:
-    """Return the scores (m, 3) for `CLASSES` from those of a log (m, 4); with `only`, every four-legged animal is read as that class."""
-    columns = len(CLASSES)
-    if settings.only is None:
-        return scores[:, :columns]
-    four_legged = [SCORE_COLUMNS.index(name) for name in ("bison", "cattle", "animal")]
-    result = scores[:, :columns].copy()
-    result[:, [CLASSES.index("bison"), CLASSES.index("cattle")]] = 0
-    result[:, CLASSES.index(settings.only)] = scores[:, four_legged].max(axis=1)
-    return result
-
-
-def _strength(scores: npt.NDArray[np.float32], thresholds: dict[str, float]) -> npt.NDArray[np.float32]:
-    """Return for every box (m,) its score as a multiple of the threshold, for the class where that is greatest."""
-    return (scores / np.array([thresholds[name] for name in CLASSES], np.float32)).max(axis=1, initial=0)
-
-
-def _identities(log: DetectionLog, scores: npt.NDArray[np.float32], strength: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    """Return the track of every box of the log, 0 for none. Whom a box belongs to does not depend on its class."""
-    best = scores.max(axis=1, initial=0)
-    low = best >= max(LOWEST_SCORE, SCORE_FLOOR)
-    return tracking.track(tracking.Boxes(log.times_s, log.status, log.offsets, log.xyxy, best, strength >= 1, low, log.motion))
 
 
 def _faint(ids: npt.NDArray[np.int32], strength: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

@@ -1,28 +1,23 @@
-"""How many there were: unique, most at once, on average, and between which bounds."""
+"""How many there were: unique, most at once, on average, between which bounds, and why not more exactly."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.domain.analysis import CLASSES, AnalysisSettings
-from core.domain.job import VideoFacts
-from ml_engine.presence import Presence, long_enough
-from ml_engine.records import TrackTable
+from core.domain.analysis import CLASSES, AnalysisSettings, MusterClass
+from ml_engine.estimate import Estimate
+from ml_engine.presence import Presence
+from ml_engine.records import DetectionLog, TrackTable
 
-DOUBLE_WITHIN_S = 5.0
-DOUBLE_WITHIN_SIZES = 2.0
-"""A track that begins this soon after another ended, this many animal sizes from it, may be the same animal."""
-START_S = 1.0
-"""What is there at the start of the recording is found by then."""
-BORDER_SHARE = 0.02
-"""A box this close to the picture's border, as a share of its size, is coming in or going out."""
+LIKELY = 0.5
+UNCERTAIN_SHARE = (0.1, 0.9)
+"""A stretch of track that begins an animal in more and fewer draws than that is joined uncertainly."""
 
 
-def counted_classes(settings: AnalysisSettings) -> tuple[str, ...]:
+def counted_classes(settings: AnalysisSettings) -> tuple[MusterClass, ...]:
     """Return the classes that results report: those asked for; with `only`, the other four-legged class is read as that one."""
     other = {"bison": "cattle", "cattle": "bison"}.get(settings.only or "")
     return tuple(name for name in CLASSES if name in settings.classes and name != other)
@@ -31,126 +26,96 @@ def counted_classes(settings: AnalysisSettings) -> tuple[str, ...]:
 def count(
     tracks: TrackTable,
     visible: npt.NDArray[np.bool_],
-    faint: TrackTable,
-    times_s: npt.NDArray[np.float64],
+    guess: Estimate,
+    log: DetectionLog,
     presence: Presence,
     settings: AnalysisSettings,
-    video: VideoFacts,
 ) -> dict[str, dict[str, Any]]:
     """Count each class.
 
     Args:
         tracks: All tracks of the classes asked for.
         visible: (n,) rows of tracks long enough, without those hidden behind another animal: what is there at once.
-        faint: Tracks whose scores are below the threshold on average.
-        times_s: Time of every frame of the log.
+        guess: What may have been.
+        log: The detection log.
         presence: When which frame was, and how long is long enough.
-        settings: With `population` and `expected`.
-        video: Size and rate of the recording.
+        settings: With `expected` and `counted`.
 
     Returns:
-        Per class `unique`, `low`, `high`, `peak`, `mean` and `reasons`, sentences on what makes the number uncertain. `unique` is the
-        number of tracks long enough, or `peak` for a closed population. `low` is `peak`, as those were seen together: anybody
-        else may have come back. `high` adds the tracks too short or too faint.
+        Per class `unique`, the median of what may have been, `low` and `high`, its 5th and 95th percentile and never under `peak`, as those
+        were seen together; `peak`, `mean`, and `reasons`, sentences on what makes the number uncertain.
     """
-    counted = long_enough(tracks, video, settings)
-    faint_and_long = long_enough(faint, video, settings)
+    unreadable = int((log.status == 2).sum())
     result = {}
     for name in counted_classes(settings):
-        mine = tracks.class_index == CLASSES.index(name)
+        index = CLASSES.index(name)
+        mine = tracks.class_index == index
         series = presence.per_frame(tracks, mine & visible)
-        peak = presence.peak(series)
-        spans = _spans(tracks, mine & counted, times_s, presence.first_frame)
-        short = len(np.unique(tracks.track_id[mine & ~counted]))
-        unsure = len(np.unique(faint.track_id[faint_and_long & (faint.class_index == CLASSES.index(name))]))
-        doubles = _possible_doubles(spans, video)
-        tally = _Tally(len(spans.begin_s), peak, short, unsure, doubles)
-        figures, reasons = _estimate(tally, settings.population == "closed")
-        reasons += _unseen(name, figures["unique"], settings)
-        result[name] = {**figures, "peak": peak, "mean": presence.mean(series), "reasons": reasons}
+        peak, mean = corrected(presence.peak(series), presence.mean(series), series, name, presence, settings)
+        low, unique, high = (max(bound, peak) for bound in guess.unique(index))
+        reasons = _reasons(guess, index, len(np.unique(tracks.track_id[mine & ~visible_tracks(tracks, visible)])), high > low, unreadable)
+        reasons += _held_against(name, unique, settings)
+        result[name] = {"unique": unique, "low": low, "high": high, "peak": peak, "mean": mean, "reasons": reasons}
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Tally:
-    """Tracks of one class: long and clear enough, most at once, too short, too faint, and those of the first that may be doubles."""
-
-    seen: int
-    peak: int
-    short: int
-    faint: int
-    doubles: int
+def visible_tracks(tracks: TrackTable, visible: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Tell which rows (n,) belong to a track with some visible row."""
+    return np.isin(tracks.track_id, np.unique(tracks.track_id[visible]))
 
 
-def _estimate(tally: _Tally, closed: bool) -> tuple[dict[str, int], list[str]]:
-    """Return unique, low, high and reasons."""
-    seen, peak = tally.seen, tally.peak
-    if closed:
-        again = f"nobody joins, so the most at once is the number; {seen - peak} of {seen} tracks may be the same ones again"
-        return {"unique": peak, "low": peak, "high": max(seen, peak)}, [again] if seen > peak else []
-    reasons = []
-    doubles = min(tally.doubles, seen - peak)
-    if doubles > 0:
-        reasons.append(f"{doubles} of {seen} tracks began where another was lost, or away from the picture's border: perhaps seen before")
-    if seen - peak > doubles:
-        others = seen - peak - doubles
-        reasons.append(
-            f"{others} of {seen} came when others had gone: perhaps the same ones again, as no more than {peak} were seen together"
-        )
-    for number, what in ((tally.short, "seen for less than half a second"), (tally.faint, "too faint to be sure of")):
-        if number:
-            reasons.append(f"{number} more {'was' if number == 1 else 'were'} {what}")
-    return {"unique": seen, "low": min(peak, seen), "high": seen + tally.short + tally.faint}, reasons
+def corrected(
+    peak: int, mean: float, series: npt.NDArray[np.int64], name: MusterClass, presence: Presence, settings: AnalysisSettings
+) -> tuple[int, float]:
+    """Return peak and mean, corrected by the frames that a person counted.
+
+    Both grow or shrink as the person's numbers to those seen in the same frames; the peak is at least what the person saw.
+    """
+    pairs = []
+    for frame in settings.counted:
+        row = frame.frame - presence.first_frame
+        if name in frame.counts and 0 <= row < presence.frames:
+            pairs.append((frame.counts[name], int(series[row])))
+    if not pairs:
+        return peak, mean
+    stated, seen = (sum(column) for column in zip(*pairs, strict=True))
+    factor = (stated + 1) / (seen + 1) if seen else 1.0
+    return max(round(peak * factor), *(number for number, _ in pairs)), round(mean * factor, 3)
 
 
-def _unseen(name: str, unique: int, settings: AnalysisSettings) -> list[str]:
+def _reasons(guess: Estimate, index: int, short: int, open_bounds: bool, unreadable: int) -> list[str]:
+    """Return what makes the number of a class uncertain."""
+    if not len(guess.evidence.boxes):
+        return []
+    first = guess.draws.root == np.arange(guess.draws.root.shape[1])
+    begins = (first & guess.draws.kept).mean(axis=0)
+    mine = guess.evidence.votes.argmax(axis=1) == index
+    came = np.zeros(len(mine), bool)
+    came[guess.returns] = True
+    goes_on = (~first & guess.draws.kept[np.arange(len(first))[:, None], guess.draws.root]).mean(axis=0)
+    counted = mine & (begins + goes_on > LIKELY)
+    doubtful = counted & (begins > UNCERTAIN_SHARE[0]) & (begins < UNCERTAIN_SHARE[1])
+    maybe = mine & ~came & (begins + goes_on > UNCERTAIN_SHARE[0]) & (begins + goes_on < UNCERTAIN_SHARE[1])
+    found = []
+    returned = int((counted & came & (goes_on + begins > LIKELY) & (goes_on > 0.02)).sum())
+    if returned and open_bounds:
+        found.append(f"re-entry: {returned} came into view after others had left it; whether they are the same ones cannot be seen")
+    joins = int((doubtful & ~came).sum())
+    if joins:
+        found.append(f"uncertain joins: {joins} tracks may go on an earlier one, or be of another animal")
+    unsure = int(maybe.sum())
+    if unsure:
+        found.append(f"doubtful: {unsure} more may be animals, or mistakes of the detector")
+    if short:
+        found.append(f"short tracks: {short} {'was' if short == 1 else 'were'} seen for less than half a second")
+    if unreadable and open_bounds:
+        found.append(f"unreadable frames: in {unreadable} frames nobody could be seen")
+    return found
+
+
+def _held_against(name: str, unique: int, settings: AnalysisSettings) -> list[str]:
     """Return what the number is to be held against: how many there should be."""
     expected = settings.expected.get(name) if isinstance(settings.expected, dict) else settings.expected
     if expected is None or (not isinstance(settings.expected, dict) and len(counted_classes(settings)) > 1 and unique == 0):
         return []
     return [f"{unique} of {expected} seen"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Spans:
-    """Where and when tracks begin and end, one row a track: times (n,) s, boxes (n, 4) px."""
-
-    begin_s: npt.NDArray[np.float64]
-    end_s: npt.NDArray[np.float64]
-    begin_xyxy: npt.NDArray[np.float64]
-    end_xyxy: npt.NDArray[np.float64]
-
-
-def _spans(tracks: TrackTable, rows: npt.NDArray[np.bool_], times_s: npt.NDArray[np.float64], first_frame: int) -> _Spans:
-    """Return the spans of the tracks that the chosen rows belong to, in order of track id."""
-    picked = np.flatnonzero(rows)
-    picked = picked[np.argsort(tracks.track_id[picked], kind="stable")]
-    _, first = np.unique(tracks.track_id[picked], return_index=True)
-    last = np.concatenate([first[1:], [len(picked)]])[: len(first)].astype(np.intp) - 1
-    begin, end = picked[first], picked[last]
-    xyxy = tracks.xyxy.astype(np.float64)
-    return _Spans(times_s[tracks.frame[begin] - first_frame], times_s[tracks.frame[end] - first_frame], xyxy[begin], xyxy[end])
-
-
-def _possible_doubles(spans: _Spans, video: VideoFacts) -> int:
-    """Return how many tracks may be animals that were counted before.
-
-    Such a track begins soon after another ended and near to it (each end explains one beginning); or, once the recording is under way,
-    anywhere but at the picture's border: an animal does not come from nowhere.
-    """
-    border = BORDER_SHARE * np.array([video.width_px, video.height_px])
-    at_border = (spans.begin_xyxy[:, :2] <= border).any(axis=1)
-    at_border |= (spans.begin_xyxy[:, 2:] >= (video.width_px, video.height_px) - border).any(axis=1)
-    from_nowhere = ~at_border & (spans.begin_s > START_S)
-    end_centre = (spans.end_xyxy[:, :2] + spans.end_xyxy[:, 2:]) / 2
-    size = np.sqrt(np.maximum(np.prod(spans.end_xyxy[:, 2:] - spans.end_xyxy[:, :2], axis=1), 1))
-    free = np.ones(len(spans.begin_s), bool)
-    doubles = int(from_nowhere.sum())
-    for i in np.flatnonzero(~from_nowhere)[np.argsort(spans.begin_s[~from_nowhere], kind="stable")]:
-        gap_s = spans.begin_s[i] - spans.end_s
-        away = np.hypot(*(end_centre - (spans.begin_xyxy[i, :2] + spans.begin_xyxy[i, 2:]) / 2).T) / size
-        candidates = np.flatnonzero(free & (gap_s > 0) & (gap_s <= DOUBLE_WITHIN_S) & (away <= DOUBLE_WITHIN_SIZES))
-        if len(candidates):
-            free[candidates[away[candidates].argmin()]] = False
-            doubles += 1
-    return doubles

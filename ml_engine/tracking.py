@@ -27,11 +27,14 @@ class TrackerOptions:
         lost_s: How long a confirmed track is kept without a box, in seconds that were looked at.
         high_overlap: Least IoU of a predicted track and a box over the threshold.
         low_overlap: The same for a box below the threshold: such boxes are doubtful, so more is asked of their place.
+        rival: Where another box overlaps the track, or another track the box, by this share of what the matched ones do, it is open
+            which is which: the track ends there and a new one begins, for whoever sees the whole recording to decide. None: never.
     """
 
     lost_s: float = 1.5
     high_overlap: float = 0.1
     low_overlap: float = 0.5
+    rival: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ def _follow(
         xyxy, score = (column[rows[start:end]].astype(np.float64) for column in (boxes.xyxy, boxes.score))
         cxcywh = _cxcywh(xyxy)
         tracks, found = _associate(alive.state, xyxy, score, middle - start, options)
+        if options.rival is not None and len(tracks):
+            alive.break_off(tracks[_rivalled(alive.state, xyxy, tracks, found, options.rival)])
         kalman.update(alive.state, tracks, cxcywh[found])
         alive.seen(tracks, clock_s)
         owner[start:end][found] = alive.number[tracks]
@@ -138,6 +143,11 @@ class _Alive:
         self.hits[rows] += 1
         self.seen_s[rows] = clock_s
         self.state[1, self.missed > 0, 2:] = 0
+
+    def break_off(self, rows: npt.NDArray[np.intp]) -> None:
+        """Let some go on under new numbers."""
+        self.number[rows] = np.arange(self._last + 1, self._last + len(rows) + 1)
+        self._last += len(rows)
 
     def drop_lost(self, clock_s: float, lost_s: float) -> None:
         """Drop what was seen once only and missed now, and what has been missed for too long."""
@@ -177,6 +187,14 @@ def _associate(
     low_overlap = overlap[left, high:]
     more, low = _assign(low_overlap, low_overlap, options.low_overlap)
     return np.concatenate([tracks, left[more]]), np.concatenate([found, low + high])
+
+
+def _rivalled(state: Array, xyxy: Array, tracks: npt.NDArray[np.intp], found: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.bool_]:
+    """Tell which of the pairs (track rows, box rows) have a rival that overlaps as well as `share` of what they do themselves."""
+    overlap = iou_matrix(_xyxy(state[0]), xyxy)
+    own = overlap[tracks, found]
+    overlap[tracks, found] = 0
+    return np.maximum(overlap[:, found].max(axis=0), overlap[tracks].max(axis=1)) > share * own
 
 
 def _assign(overlap: Array, gain: Array, least: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

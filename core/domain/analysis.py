@@ -112,6 +112,13 @@ class FlightSettings(_Record):
         return self
 
 
+class CountedFrame(_Record):
+    """What a person counted in one frame: it corrects `peak` and `mean`, and narrows the interval of `unique`."""
+
+    frame: int = Field(ge=0, description="Index over all files of the recording.")
+    counts: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(min_length=1)
+
+
 class AnalysisSettings(_Record):
     """What to count and how. Every key is optional."""
 
@@ -121,6 +128,7 @@ class AnalysisSettings(_Record):
     expected: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] | int | None = Field(
         None, description="How many there should be: gives «43 of 44 seen»."
     )
+    counted: tuple[CountedFrame, ...] = Field((), max_length=1000, description="Frames that a person counted.")
     detector: Name | None = Field(None, description="Name of a detector that the operator configured; default: the configured default.")
     thresholds: dict[MusterClass, Annotated[float, Field(ge=SCORE_FLOOR, lt=1)]] | None = Field(
         None, description="Score from which a detection counts, per class; default: the checkpoint's own."

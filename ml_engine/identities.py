@@ -1,0 +1,145 @@
+"""Who is who, over a whole recording: tracks, joined where they were broken, and what remains open about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine import tracking
+from ml_engine.box_motion import measured, with_box_motion
+from ml_engine.links import Array, Index, View
+from ml_engine.records import DetectionLog
+from ml_engine.stabilise import stabilise
+from ml_engine.stitching import Joins, StitchOptions, chains, stitch
+from ml_engine.tracking import TrackerOptions
+from ml_engine.tracklets import Boxes
+
+BRIDGED = ("no_texture",)
+UNMEASURED_S = 5.0
+"""Where nobody measured the camera's motion, what was lost for longer is not looked for where it was."""
+CERTAIN = 5.0
+"""Log-odds from which a join is no longer doubted: wrong less than once in a hundred."""
+BASE = TrackerOptions(lost_s=0.9, high_overlap=0.42, low_overlap=0.5, rival=0.79)
+"""A tracker that would rather break a track than swap it: what is broken can be joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityOptions:
+    """How to find out who is who."""
+
+    tracker: TrackerOptions = BASE
+    stitching: StitchOptions = field(default_factory=StitchOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Who is who.
+
+    Attributes:
+        ids: (m,) int32 track of every box of the log from 1, in order of first sight; 0 for boxes of none.
+        rows: (b,) rows of the log that belong to a track, in order of `boxes`.
+        boxes: Their tracklets: what the tracker followed without a break.
+        joins: Which tracklets were joined.
+        view: What was looked at, with the camera's path.
+        measured: Whether somebody measured that path in the pictures. adrift: Nobody did, and the boxes say that it moved.
+    """
+
+    ids: npt.NDArray[np.int32]
+    rows: Index
+    boxes: Boxes
+    joins: Joins
+    view: View
+    measured: bool
+    adrift: bool
+
+    @property
+    def longest_s(self) -> float:
+        """For how long places can be compared: for ever where the camera's path is known."""
+        return np.inf if self.measured else UNMEASURED_S
+
+    def stretches(self) -> npt.NDArray[np.int64]:
+        """Return (tracklets,) the stretch from 0 of every tracklet: those joined where that is certain."""
+        sure = self.joins.log_odds >= CERTAIN
+        count = int(self.boxes.tracklet.max(initial=-1)) + 1
+        return chains(count, self.joins.before[sure], self.joins.after[sure])
+
+
+def identify(
+    log: DetectionLog,
+    score: npt.NDArray[np.floating],
+    high: npt.NDArray[np.bool_],
+    low: npt.NDArray[np.bool_],
+    resolution_wh: tuple[int, int],
+    options: IdentityOptions | None = None,
+) -> Identities:
+    """Find out who is who.
+
+    Args:
+        log: The detection log.
+        score: (m,) in [0, 1]. high: (m,) bool, over the threshold. low: (m,) bool, good enough to go on with a track.
+        resolution_wh: Of the picture, px.
+        options: How.
+    """
+    options = options or IdentityOptions()
+    tracklet = _follow(log, score, high, low, log.motion, options)
+    seen, adrift = measured(log), False
+    if not seen:
+        moved = with_box_motion(log, tracklet)
+        if moved is not log:
+            log, adrift = moved, True
+            tracklet = _follow(log, score, high, low, log.motion, options)
+    rows, boxes = _boxes(log, tracklet)
+    view = View(resolution_wh, log.times_s, _duration_s(log.times_s), stabilise(bridged(log), resolution_wh))
+    joins = stitch(boxes, view, options.stitching if seen else options.stitching.at_most(UNMEASURED_S))
+    chain = chains(int(boxes.tracklet.max(initial=-1)) + 1, joins.before, joins.after)
+    ids = np.zeros(len(log.xyxy), np.int32)
+    ids[rows] = chain[boxes.tracklet] + 1
+    return Identities(ids, rows, boxes, joins, view, seen, adrift)
+
+
+def _follow(
+    log: DetectionLog,
+    score: npt.NDArray[np.floating],
+    high: npt.NDArray[np.bool_],
+    low: npt.NDArray[np.bool_],
+    motion: Array,
+    options: IdentityOptions,
+) -> npt.NDArray[np.int32]:
+    return tracking.track(tracking.Boxes(log.times_s, log.status, log.offsets, log.xyxy, score, high, low, motion), options.tracker)
+
+
+def _boxes(log: DetectionLog, tracklet: npt.NDArray[np.int32]) -> tuple[Index, Boxes]:
+    rows = np.flatnonzero(tracklet)
+    frame = np.repeat(np.arange(len(log.frames)), np.diff(log.offsets))[rows]
+    order = np.lexsort((frame, tracklet[rows]))
+    rows, frame = rows[order], frame[order]
+    number = tracklet[rows].astype(np.int64) - 1
+    return rows, Boxes(number, frame, log.times_s[frame], log.xyxy[rows].astype(np.float64), np.ones(len(rows)))
+
+
+def bridged(log: DetectionLog) -> DetectionLog:
+    """Return the log with single motions that could not be measured taken from the frames around: a camera goes on as it went.
+
+    Not where a cut was seen.
+    """
+    known = np.isfinite(log.motion).all(axis=(1, 2))
+    lost = [i for i in np.flatnonzero(~known).tolist() if 0 < i < len(known) - 1 and log.motion_reasons[i] in BRIDGED]
+    lost = [i for i in lost if known[i - 1] and known[i + 1]]
+    if not lost:
+        return log
+    motion, reasons = log.motion.copy(), list(log.motion_reasons)
+    for i in lost:
+        step_s = log.times_s[i] - log.times_s[i - 1]
+        share = [step_s / max(log.times_s[j] - log.times_s[j - 1], 1e-9) for j in (i - 1, i + 1)]
+        motion[i] = np.eye(3) + sum(part * (log.motion[j] - np.eye(3)) for part, j in zip(share, (i - 1, i + 1), strict=True)) / 2
+        reasons[i] = ""
+    return replace(log, motion=motion, motion_reasons=tuple(reasons))
+
+
+def _duration_s(times_s: Array) -> float:
+    """Return how long was recorded, the last frame included."""
+    if len(times_s) < 2:
+        return 1.0
+    return float(times_s[-1] - times_s[0]) * len(times_s) / (len(times_s) - 1)

@@ -1,0 +1,241 @@
+"""Which tracklet may go on as which: the log-odds of every possible link.
+
+A link says that the animal whose tracklet ended there is the one whose tracklet begins here. Its log-odds weigh two stories. One animal: it
+was not detected for that long, and moved from the one place to the other. Two animals: the first left for good, another came, just here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine.stabilise import Camera
+from ml_engine.tracklets import Array, End, Index, Tracklets
+
+OTHERS_RESIZED = 0.6
+"""Standard deviation of the logarithm of the widths, and of the heights, in a herd."""
+
+SOON_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class LinkModel:
+    """What is assumed of animals, people and detectors. Lengths are in sizes: sqrt of a box's area.
+
+    The numbers were fitted on the eight public MOT sequences and on simulated scenes together.
+
+    Attributes:
+        keep_rate_s: For so long an animal goes on as it went. walk: What part of its way after that is not known.
+        place: Standard deviation of where a box is. place_crowded: more for each end where others cover a part of it.
+        wander: Standard deviation of where an animal goes in a second, besides going on. It grows with the square root of longer times.
+        hasten: Standard deviation of a change of velocity, per second; it says less and less for gaps over `same_rate_s`.
+        resize: Standard deviation of the logarithm of a box's width or height. resize_s: the same, for every second of a gap.
+        resize_most: where that stops growing. resize_cut, resize_crowded: at least that, at the border and where others cover a part.
+        gone_inside, gone_crowded, gone_border: How probable it is that one who is lost inside the picture, behind others, or at its border,
+            is gone for good.
+        hidden_s: Mean time for which an animal in view is lost. away_s: The same, out of view.
+        come_inside: How many come from nowhere for one that comes over the border or is there all the time.
+        border: Width of the border, in sides of a box.
+        seen_before: How many new ones are to be expected on ground that was in view before, for one on new ground.
+        returned: Log-odds that the camera finds again what it had turned away from, besides its place.
+    """
+
+    keep_rate_s: float = 6.0
+    walk: float = 0.7
+    place: float = 0.08
+    place_crowded: float = 0.1
+    wander: float = 0.22
+    hasten: float = 0.6
+    same_rate_s: float = 1.15
+    resize: float = 0.27
+    resize_s: float = 0.19
+    resize_most: float = 0.5
+    resize_cut: float = 0.53
+    resize_crowded: float = 0.25
+    gone_inside: float = 0.66
+    gone_crowded: float = 0.6
+    gone_border: float = 0.72
+    hidden_s: float = 3.3
+    away_s: float = 5.6
+    come_inside: float = 1.0
+    border: float = 0.22
+    seen_before: float = 0.22
+    returned: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What was looked at.
+
+    Attributes:
+        resolution_wh: Of the picture, px.
+        times_s: (n,) of the frames. duration_s: of the recording.
+        camera: Its path over these frames.
+    """
+
+    resolution_wh: tuple[int, int]
+    times_s: Array
+    duration_s: float
+    camera: Camera
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Possible links, in order of `before`. n links.
+
+    Attributes:
+        before, after: (n,) tracklets.
+        log_odds: (n,) of the link.
+        gap_s: (n,) time between the two. away_s: (n,) for how much of it the animal was out of view, going straight.
+        left: (n,) bool: it went over the picture's border and came back over it, while the camera looked on.
+    """
+
+    before: Index
+    after: Index
+    log_odds: Array
+    gap_s: Array
+    away_s: Array
+    left: npt.NDArray[np.bool_]
+
+
+def possible_links(tracklets: Tracklets, view: View, model: LinkModel, longest_s: float) -> Links:
+    """Weigh all links whose gap is at most `longest_s`, within the stretches of the camera's path."""
+    end, begin = tracklets.end, tracklets.begin
+    before, after = pairs_within(end.time_s, begin.time_s, longest_s)
+    same = end.stretch[before] == begin.stretch[after]
+    before, after = before[same], after[same]
+    gap_s = begin.time_s[after] - end.time_s[before]
+    at_end, at_begin = (over_border(one, view.resolution_wh, model.border, way) for one, way in ((end, 1), (begin, -1)))
+    turned_s = _out_of_view_s(tracklets, before, after, gap_s, view)
+    turned = turned_s > gap_s / 2
+    size = np.sqrt(end.size[before] * begin.size[after])
+    rate = (end.rate[before] + begin.rate[after]) / 2
+    going = model.keep_rate_s * (1 - np.exp(-gap_s / model.keep_rate_s))
+    missed = (begin.place[after] - end.place[before] - rate * going[:, None]) / size[:, None]
+    pace = np.hypot(*rate.T) / size
+    crowded = end.crowded[before].astype(float) + begin.crowded[after]
+    sigma = np.sqrt(
+        2 * model.place**2
+        + crowded * model.place_crowded**2
+        + model.wander**2 * np.where(gap_s < 1, gap_s**2, gap_s)
+        + (model.walk * pace * (gap_s - going)) ** 2
+    )
+    odds = _log_t(missed, sigma)
+    sigma_rate = np.full(len(gap_s), model.hasten)
+    same_rate = _log_t((begin.rate[after] - end.rate[before]) / size[:, None], sigma_rate) - _log_t(np.zeros((1, 2)), sigma_rate[:1])
+    odds += same_rate * np.exp(-gap_s / model.same_rate_s)
+    cut = at_end[before] | at_begin[after]
+    least = np.maximum(cut * model.resize_cut, (crowded > 0) * model.resize_crowded)
+    odds += _size_odds(np.log(begin.wh[after] / end.wh[before]), gap_s, least, model)
+    both = at_end[before] & at_begin[after]
+    away_s = np.where(both, gap_s, turned_s)
+    lost = (gap_s - away_s) / model.hidden_s + away_s / model.away_s + np.log(model.hidden_s)
+    gone = np.where(at_end, model.gone_border, np.where(end.crowded, model.gone_crowded, model.gone_inside))
+    lost -= (np.log1p(-gone) - np.log(gone))[before]
+    lost += np.log(_newcomers(tracklets, at_begin, view, model))[after]
+    crowd = np.log(_crowd(tracklets, view, model))[after] - model.returned
+    return Links(before, after, odds - np.where(turned, crowd, lost), gap_s, away_s, both & ~turned)
+
+
+def _size_odds(resized: Array, gap_s: Array, least: Array, model: LinkModel) -> Array:
+    """Return the log-odds (n,) of changes (n, 2) of log width and height; `least` (n,): of one cut off by something they say less."""
+    sigma = np.minimum(np.sqrt(2 * model.resize**2 + (model.resize_s * gap_s) ** 2), model.resize_most)
+    sigma = np.maximum(sigma, least)[:, None]
+    # Against others, whose sizes differ by as much as those of a herd seen from one side and the other.
+    return (-0.5 * (resized / sigma) ** 2 + np.log(OTHERS_RESIZED / sigma)).sum(axis=1)
+
+
+def over_border(end: End, resolution_wh: tuple[int, int], border: float, forward: int) -> npt.NDArray[np.bool_]:
+    """Tell who leaves (`forward` 1) or comes (-1) over the picture's border (k,): who is at it, or soon would be, going on as now."""
+    margin = border * (end.xyxy[:, 2:] - end.xyxy[:, :2])
+    there = end.xyxy + np.tile(np.clip(forward * SOON_S * end.shift, -0.2 * max(resolution_wh), 0.2 * max(resolution_wh)), 2)
+    result = np.zeros(len(end.xyxy), bool)
+    for xyxy in (end.xyxy, there):
+        result |= ((xyxy[:, :2] <= margin) | (xyxy[:, 2:] >= np.array(resolution_wh) - margin)).any(axis=1)
+    return result
+
+
+_STEPS = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+
+
+def _out_of_view_s(tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View) -> Array:
+    """Return for how long (n,) the camera looked elsewhere: not at where an animal was that went straight from one place to the other."""
+    result = np.zeros(len(before))
+    rows = np.flatnonzero(gap_s > 0.5)
+    if view.camera.still or not len(rows):
+        return result
+    end, begin = tracklets.end, tracklets.begin
+    outside = np.zeros(len(rows))
+    for step in _STEPS:
+        time_s = end.time_s[before[rows]] + step * gap_s[rows]
+        place = end.place[before[rows]] * (1 - step) + begin.place[after[rows]] * step
+        outside += ~_in_view(place, time_s, view)
+    result[rows] = outside / len(_STEPS) * gap_s[rows]
+    return result
+
+
+def _in_view(place: Array, time_s: Array, view: View) -> npt.NDArray[np.bool_]:
+    """Tell whether places (n, 2) of the reference plane were in the picture at some times (n,)."""
+    frame = np.clip(np.searchsorted(view.times_s, time_s), 0, len(view.times_s) - 1)
+    x, y = view.camera.seen(place, frame).T
+    width, height = view.resolution_wh
+    return (x > 0) & (x < width) & (y > 0) & (y < height)
+
+
+def _crowd(tracklets: Tracklets, view: View, model: LinkModel) -> Array:
+    """Return how many animals that were not seen before are to be expected on a squared size of ground where each tracklet begins (k,).
+
+    As many as anywhere where the camera never looked; fewer where it did.
+    """
+    width, height = view.resolution_wh
+    begin = tracklets.begin
+    area = np.maximum(width * height / np.prod(np.maximum(begin.xyxy[:, 2:] - begin.xyxy[:, :2], 1), axis=1), 1)
+    crowd = _at_once(tracklets, view) / area
+    seen = np.zeros(len(begin.time_s), bool)
+    if not view.camera.still:
+        first_s = view.times_s[np.searchsorted(view.camera.stretch, begin.stretch)]
+        for share in _LOOKS:
+            time_s = first_s + share * (begin.time_s - 1.0 - first_s)
+            seen |= (time_s > first_s) & _in_view(begin.place, np.maximum(time_s, first_s), view)
+    return crowd * np.where(seen, model.seen_before, 1.0)
+
+
+_LOOKS = np.linspace(0.02, 1, 30)
+
+
+def _newcomers(tracklets: Tracklets, coming: npt.NDArray[np.bool_], view: View, model: LinkModel) -> Array:
+    """Return how many new ones come per second and squared size, where each tracklet begins (k,)."""
+    width, height = view.resolution_wh
+    side = np.sqrt(np.prod(tracklets.begin.xyxy[:, 2:] - tracklets.begin.xyxy[:, :2], axis=1)).clip(1)
+    area = width * height / side**2
+    ring = np.clip(2 * (width + height) * model.border / side, 1, area)
+    # Tracks break inside the picture, seldom at its border: who came over the border came.
+    comers = float(coming.sum()) + 1
+    inside = model.come_inside * (comers + _at_once(tracklets, view)) / area
+    return np.where(coming, comers / ring, inside) / view.duration_s
+
+
+def _at_once(tracklets: Tracklets, view: View) -> float:
+    """Return how many tracklets there are on average."""
+    frames = len(view.times_s)
+    change = np.bincount(tracklets.begin.frame_row, minlength=frames) - np.bincount(tracklets.end.frame_row, minlength=frames)
+    return max(float(np.cumsum(change).mean()), 0.5) if frames else 0.5
+
+
+def pairs_within(end_s: Array, begin_s: Array, longest_s: float) -> tuple[Index, Index]:
+    """Return all pairs whose second begins after the first ended, by at most `longest_s`."""
+    order = np.argsort(begin_s, kind="stable")
+    low = np.searchsorted(begin_s[order], end_s + 1e-9, side="left")
+    high = np.searchsorted(begin_s[order], end_s + longest_s, side="right")
+    number = np.maximum(high - low, 0)
+    before = np.repeat(np.arange(len(end_s)), number)
+    step = np.arange(len(before)) - np.repeat(np.cumsum(number) - number, number)
+    return before, order[low[before] + step] if len(before) else before
+
+
+def _log_t(miss: Array, sigma: Array) -> Array:
+    """Return the log density of misses (n, 2) under a bivariate Student t with 4 degrees of freedom: animals do start and stop."""
+    squared = (miss**2).sum(axis=1) / sigma**2
+    return -3 * np.log1p(squared / 4) - np.log(2 * np.pi * sigma**2)

@@ -1,0 +1,301 @@
+"""How many different ones there were: many ways in which it may have been, each drawn as often as it is probable.
+
+A way says which stretches of tracks belong to the same animal, and which of the animals that come out are real. Links are drawn as
+matchings: each stretch has at most one successor and one predecessor. Every animal is kept with the probability that one so long, so clear
+and so free of others is no mistake of the detector. Then those that had left the picture may turn out to be those that come later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from ml_engine.links import Array, Index
+
+DRAWS = 80
+MOST_ODDS = 4.0
+"""No score proves more than this: detectors take stones for animals with conviction."""
+USUAL_SPAN_S = 0.5
+USUAL_HITS = 0.8
+LEAST_DRAWS = 8
+NEGLIGIBLE = -6.0
+"""Links of smaller log-odds are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Links that may be. n links.
+
+    Attributes:
+        before, after: (n,) stretches of track, `before` ends before `after` begins.
+        log_odds: (n,). returns: (n,) bool: the animal had left, so that it may as well have been another. certain: (n,) bool: it cannot
+            have been, as nobody joins.
+    """
+
+    before: Index
+    after: Index
+    log_odds: Array
+    returns: npt.NDArray[np.bool_]
+    certain: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for k stretches of track being animals.
+
+    Attributes:
+        begin_s, end_s: (k,) time of the first and the last box.
+        boxes: (k,) how many, a float. looked: (k,) frames looked at between them.
+        strength: (k,) sum of the boxes' scores as multiples of the threshold.
+        covered: (k,) sum over boxes of whether another track's box covers most of it.
+        votes: (k, c) sum of log-scores a class.
+    """
+
+    begin_s: Array
+    end_s: Array
+    boxes: Array
+    looked: Array
+    strength: Array
+    covered: Array
+    votes: Array
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationModel:
+    """What is assumed of detectors and herds; fitted on simulated scenes.
+
+    Attributes:
+        real_bias, real_span, real_strength, real_covered, real_hits: Log-odds of a chain being an animal: constant, per e-fold of its
+            time, per e-fold of its mean strength over `usual_strength`, for being covered all the time, per share of frames in which it
+            was found.
+        needed_s: Time between the first and the last box of an animal that is just visible for long enough: the detector misses some at
+            either end. blur_s: how exactly that is known.
+        scenario: Standard deviation of the log-odds of all returns together: nobody knows whether what left came back.
+        unseen: Share of the animals that were never detected for long enough.
+        spread: Standard deviation of the share by which all is wrong in ways not foreseen.
+        stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the count is added.
+    """
+
+    real_bias: float = 0.0
+    real_span: float = 1.1
+    real_strength: float = 10.0
+    usual_strength: float = 0.95
+    real_covered: float = -6.0
+    real_hits: float = 2.5
+    needed_s: float = 0.3
+    blur_s: float = 0.15
+    scenario: float = 6.0
+    unseen: float = 0.005
+    spread: float = 0.03
+    stated: float = 0.5
+    stated_share: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Ways in which it may have been: d draws of k stretches and c classes.
+
+    Attributes:
+        root: (d, k) first stretch of the chain that each belongs to.
+        kept: (d, k) bool, at the root: whether the chain is an animal. best: (d, k) int, at the root: its class.
+        more: (d,) factor for the animals that were not seen at all.
+        noise: (d, c) in [-0.5, 0.5], by which numbers are rounded up or down.
+    """
+
+    root: Index
+    kept: npt.NDArray[np.bool_]
+    best: npt.NDArray[np.int64]
+    more: Array
+    noise: Array
+
+    def unique(self) -> npt.NDArray[np.int64]:
+        """Return (d, c) how many different animals there are in each."""
+        return np.rint(self._tally(self.kept) * self.more[:, None] + self.noise).astype(np.int64)
+
+    def at(self, evidence: Evidence, time_s: float) -> Array:
+        """Return (d, c) how many are there at a time."""
+        there = (evidence.begin_s <= time_s) & (evidence.end_s >= time_s)
+        present = np.zeros(self.root.shape, bool)
+        draw, stretch = np.nonzero(np.broadcast_to(there, self.root.shape))
+        present[draw, self.root[draw, stretch]] = True
+        return self._tally(self.kept & present) * self.more[:, None]
+
+    def _tally(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        return np.stack([(chosen & (self.best == index)).sum(axis=1) for index in range(self.noise.shape[1])], axis=1)
+
+
+def draw(evidence: Evidence, candidates: Candidates, model: PopulationModel, draws: int = DRAWS) -> Draws:
+    """Draw ways in which it may have been; the same for the same input."""
+    generator = np.random.Generator(np.random.PCG64(20))
+    before_of = matchings(len(evidence.boxes), candidates, model, draws, generator)
+    root = roots(before_of)
+    total = chain_sums(root, evidence)
+    real = probability_real(total, model)
+    kept = (total["boxes"] > 0) & (generator.random(real.shape) < real)
+    root = _came_back(before_of, root, kept, candidates, model, generator)
+    kept = kept & (root == np.arange(root.shape[1]))
+    votes = np.stack([_summed(root, column) for column in evidence.votes.T], axis=-1)
+    more = 1 + model.unseen + model.spread * _normal_quantiles(draws)[generator.permutation(draws)]
+    noise = generator.uniform(-0.49, 0.49, (draws, evidence.votes.shape[1]))
+    return Draws(root, kept, votes.argmax(axis=-1), more, noise)
+
+
+def chain_sums(root: Index, evidence: Evidence) -> dict[str, Array]:
+    """Return (d, k) what speaks for each chain, at its root: sums, and the time from its first to its last box as `span_s`."""
+    total = {name: _summed(root, getattr(evidence, name)) for name in ("boxes", "looked", "strength", "covered")}
+    total["span_s"] = _summed(root, evidence.end_s - evidence.begin_s)
+    return total
+
+
+def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
+    """Return the probability that a chain is an animal, visible for long enough; sums as from `chain_sums`."""
+    boxes = np.maximum(total["boxes"], 1)
+    odds = (
+        model.real_bias
+        + model.real_span * np.log(np.maximum(total["span_s"], 1e-3) / USUAL_SPAN_S)
+        + np.minimum(model.real_strength * np.log(np.maximum(total["strength"] / boxes, 1e-3) / model.usual_strength), MOST_ODDS)
+        + model.real_covered * total["covered"] / boxes
+        + model.real_hits * (boxes / np.maximum(total["looked"], 1) - USUAL_HITS)
+    )
+    visible = (total["span_s"] - model.needed_s) / model.blur_s
+    return _sigmoid(odds) * _sigmoid(visible * 1.7)
+
+
+def weights(draws: Draws, evidence: Evidence, stated: Sequence[tuple[float, int, int]], model: PopulationModel) -> Array:
+    """Return (d,) how much each draw counts, given what a person counted: time in seconds, class, number."""
+    miss = np.zeros(len(draws.more))
+    for time_s, index, number in stated:
+        miss += ((draws.at(evidence, time_s)[:, index] - number) / (model.stated + model.stated_share * number)) ** 2
+    # Where no draw fits, those that fit best still decide, but never fewer than a handful.
+    heat = 1.0
+    while True:
+        weight = np.exp(-0.5 * (miss - miss.min()) / heat)
+        if weight.sum() ** 2 / (weight**2).sum() >= LEAST_DRAWS:
+            return weight / weight.sum()
+        heat *= 1.5
+
+
+def quantiles(values: npt.NDArray[np.int64], weight: Array, shares: Sequence[float]) -> list[int]:
+    """Return weighted quantiles of numbers (d,)."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weight[order])
+    return [int(values[order][min(int(np.searchsorted(reached, share * reached[-1] - 1e-12)), len(order) - 1)]) for share in shares]
+
+
+def matchings(count: int, candidates: Candidates, model: PopulationModel, draws: int, generator: np.random.Generator) -> Index:
+    """Draw which stretch goes on as which, returns left out: (draws, count) the predecessor of every stretch, -1 for none.
+
+    Each draw is the best matching under log-odds to which Gumbel noise was added (perturb and maximise: G. Papandreou and A. Yuille,
+    2011): a stretch with one candidate gets it with just its probability, and conflicts are settled for all at once.
+    """
+    before_of = np.full((draws, count), -1, np.intp)
+    rows = np.flatnonzero((candidates.log_odds > NEGLIGIBLE) & ~candidates.returns)
+    before, after, odds = candidates.before[rows], candidates.after[rows], candidates.log_odds[rows]
+    parts = _parts(before, after, count)
+    for number in range(draws):
+        noise = generator.gumbel(size=len(rows) + count)
+        gain = odds + noise[: len(rows)] - noise[len(rows) :][after]
+        for part in parts:
+            chosen = part.best(gain)
+            before_of[number, after[chosen]] = before[chosen]
+    return before_of
+
+
+def _came_back(
+    before_of: Index,
+    root: Index,
+    kept: npt.NDArray[np.bool_],
+    candidates: Candidates,
+    model: PopulationModel,
+    generator: np.random.Generator,
+) -> Index:
+    """Return the roots after some animals were taken for others that had been there before; mistakes take no part in that."""
+    draws, count = root.shape
+    rows = np.flatnonzero(candidates.returns & (candidates.log_odds + 2.5 * model.scenario > NEGLIGIBLE))
+    if not len(rows):
+        return root
+    before, after = candidates.before[rows], candidates.after[rows]
+    scenario = model.scenario * _normal_quantiles(draws)[generator.permutation(draws)]
+    merged = root.copy()
+    for number in range(draws):
+        noise = generator.gumbel(size=len(rows) + count)
+        last = np.ones(count + 1, bool)
+        last[before_of[number]] = False
+        mine = kept[number, root[number]]
+        open_ends = np.flatnonzero(last[before] & (before_of[number, after] < 0) & mine[before] & mine[after])
+        gain = candidates.log_odds[rows] + np.where(candidates.certain[rows], 0.0, scenario[number])
+        gain += noise[: len(rows)] - noise[len(rows) :][after]
+        open_ends = open_ends[gain[open_ends] > 0]
+        for part in _parts(before[open_ends], after[open_ends], count):
+            chosen = open_ends[part.best(gain[open_ends])]
+            merged[number, after[chosen]] = before[chosen]
+    return roots(np.where(merged == np.arange(count), -1, merged))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Links that share stretches with each other and with no others: their rows, and each one's place in a matrix."""
+
+    rows: Index
+    left: Index
+    right: Index
+    shape: tuple[int, int]
+
+    def best(self, gain: Array) -> Index:
+        """Return the rows of the matching of greatest total gain, where that is above zero."""
+        mine = gain[self.rows]
+        if len(self.rows) == 1:
+            return self.rows[mine > 0]
+        matrix = np.zeros(self.shape)
+        matrix[self.left, self.right] = np.maximum(mine, 0)
+        number = np.full(self.shape, -1)
+        number[self.left, self.right] = self.rows
+        i, j = linear_sum_assignment(matrix, maximize=True)
+        return number[i, j][matrix[i, j] > 0]
+
+
+def _parts(before: Index, after: Index, count: int) -> list[_Part]:
+    graph = coo_matrix((np.ones(len(before), np.int8), (before, after + count)), shape=(2 * count, 2 * count))
+    label = connected_components(graph, directed=False)[1][before]
+    order = np.argsort(label, kind="stable")
+    result = []
+    for rows in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
+        if len(rows):
+            left, i = np.unique(before[rows], return_inverse=True)
+            right, j = np.unique(after[rows], return_inverse=True)
+            result.append(_Part(rows, i, j, (len(left), len(right))))
+    return result
+
+
+def roots(before_of: Index) -> Index:
+    """Return (draws, count) the first stretch of the chain of each, by pointer jumping."""
+    root = np.where(before_of < 0, np.arange(before_of.shape[1]), before_of)
+    while True:
+        further = np.take_along_axis(root, root, axis=1)
+        if np.array_equal(further, root):
+            return root
+        root = further
+
+
+def _summed(root: Index, values: Array) -> Array:
+    """Return (draws, count) the sums of values (count,) over chains, at their roots; 0 elsewhere."""
+    draws, count = root.shape
+    flat = (root + np.arange(draws)[:, None] * count).ravel()
+    return np.bincount(flat, np.broadcast_to(values, (draws, count)).ravel(), draws * count).reshape(draws, count)
+
+
+def _sigmoid(odds: Array) -> Array:
+    return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
+
+
+def _normal_quantiles(count: int) -> Array:
+    """Return evenly spaced quantiles of the normal distribution: fewer draws are needed than with random ones."""
+    from scipy.special import ndtri
+
+    return ndtri((np.arange(count) + 0.5) / count)
