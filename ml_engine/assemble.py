@@ -81,8 +81,7 @@ def assemble(
     box_times_s = log.times_s[tracks.frame - int(log.frames[0])]
     presence = Presence.of(log.frames, log.status, tracks, video, settings)
     counted = long_enough(tracks, video, settings)
-    limit = np.array([thresholds[name] for name in CLASSES], np.float32)[tracks.class_index]
-    visible = counted & ~track_table.hidden(tracks, tracks.interpolated | (tracks.score < limit))
+    visible = counted & ~_hidden(tracks, thresholds)
     guess = estimate(log, found, scores, sure, settings)
     counts = count(tracks, visible, guess, log, presence, settings)
     detections = _detections(log, scores, thresholds, settings)
@@ -105,19 +104,32 @@ def assemble(
     everyone = animals(tracks, counted, box_times_s, video, doubts_of(found, guess, numbers))
     files = {
         "results.json": result_files.results_json(results),
-        "tracks.csv": result_files.tracks_csv(tracks, box_times_s),
-        "tracks.mot.txt": result_files.tracks_mot(tracks),
-        "tracks.geojson": ground.geojson(tracks, box_times_s),
+        **_track_files(tracks, box_times_s, ground),
         "timeline.csv": result_files.timeline_csv(log.frames, log.times_s, log.status, per_frame),
         "animals.csv": animals_csv(everyone),
     }
     return Assembled(files, results, counts, tracks, everyone)
 
 
+def _track_files(tracks: TrackTable, times_s: npt.NDArray[np.float64], ground: Ground) -> dict[str, bytes]:
+    """Return the files that list boxes or places of tracks; `times_s` (n,) of every box."""
+    return {
+        "tracks.csv": result_files.tracks_csv(tracks, times_s),
+        "tracks.mot.txt": result_files.tracks_mot(tracks),
+        "tracks.geojson": ground.geojson(tracks, times_s),
+    }
+
+
 def _faint(ids: npt.NDArray[np.int32], strength: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Tell for every track number which ones stay below the threshold on average: mostly parts of animals, and stones."""
     boxes = np.bincount(ids)
     return np.bincount(ids, strength, len(boxes)) < boxes
+
+
+def _hidden(tracks: TrackTable, thresholds: dict[str, float]) -> npt.NDArray[np.bool_]:
+    """Tell which rows are hidden behind another animal: those that the detector did not see, or hardly."""
+    limit = np.array([thresholds[name] for name in CLASSES], np.float32)[tracks.class_index]
+    return track_table.hidden(tracks, tracks.interpolated | (tracks.score < limit))
 
 
 def _asked_for(tracks: TrackTable, settings: AnalysisSettings, classes: tuple[str, ...]) -> npt.NDArray[np.bool_]:
