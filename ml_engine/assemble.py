@@ -19,13 +19,15 @@ from ml_engine.doubts import doubts_of, join_records
 from ml_engine.estimate import estimate
 from ml_engine.ground_plane import Ground
 from ml_engine.identities import identify
-from ml_engine.presence import Presence, long_enough
+from ml_engine.presence import Presence, frame_times, long_enough
 from ml_engine.records import DetectionLog, TrackTable
 from ml_engine.scoring import class_scores, strength, thresholds_of
 from ml_engine.small_animals import small_animals
 from ml_engine.zones import counted_places, zone_figures
 
 RESULTS_VERSION = "1.0"
+GLIMPSE_S = 0.3
+"""Tracks of less time than that are not reported."""
 LOWEST_SCORE = 0.1
 """ByteTrack's: below it a box does not even go on with a track."""
 
@@ -74,7 +76,8 @@ def assemble(
     best = scores.max(axis=1, initial=0)
     found = identify(log, best, sure >= 1, best >= max(LOWEST_SCORE, SCORE_FLOOR), (video.width_px, video.height_px))
     everything = track_table.build(log, scores, found.ids)
-    kept = _asked_for(everything, settings, classes) & ~_faint(found.ids, sure)[everything.track_id]
+    clear = ~_faint(found.ids, sure)[everything.track_id] & ~_glimpses(everything, video, settings)
+    kept = _asked_for(everything, settings, classes) & clear
     tracks = ground.placed(track_table.select(everything, kept), log.frames)
     numbers = np.unique(everything.track_id[kept])
 
@@ -130,6 +133,13 @@ def _hidden(tracks: TrackTable, thresholds: dict[str, float]) -> npt.NDArray[np.
     """Tell which rows are hidden behind another animal: those that the detector did not see, or hardly."""
     limit = np.array([thresholds[name] for name in CLASSES], np.float32)[tracks.class_index]
     return track_table.hidden(tracks, tracks.interpolated | (tracks.score < limit))
+
+
+def _glimpses(tracks: TrackTable, video: VideoFacts, settings: AnalysisSettings) -> npt.NDArray[np.bool_]:
+    """Tell which rows belong to a track of so short a time that it is mostly a mistake; the count weighs it all the same."""
+    frame_s, step_s, needed_s = frame_times(video, settings)
+    rows = np.bincount(tracks.track_id)
+    return ((rows - 1) * frame_s + step_s < min(GLIMPSE_S, needed_s) - 1e-9)[tracks.track_id]
 
 
 def _asked_for(tracks: TrackTable, settings: AnalysisSettings, classes: tuple[str, ...]) -> npt.NDArray[np.bool_]:

@@ -13,8 +13,8 @@ from ml_engine.presence import Presence
 from ml_engine.records import DetectionLog, TrackTable
 
 LIKELY = 0.5
-UNCERTAIN_SHARE = (0.1, 0.9)
-"""A stretch of track that begins an animal in more and fewer draws than that is joined uncertainly."""
+MATTERS = 0.05
+"""What happens in fewer draws does not move the bounds."""
 
 
 def counted_classes(settings: AnalysisSettings) -> tuple[MusterClass, ...]:
@@ -87,25 +87,22 @@ def _reasons(guess: Estimate, index: int, short: int, open_bounds: bool, unreada
     """Return what makes the number of a class uncertain."""
     if not len(guess.evidence.boxes):
         return []
-    first = guess.draws.root == np.arange(guess.draws.root.shape[1])
-    begins = (first & guess.draws.kept).mean(axis=0)
+    draws = guess.draws
+    real = draws.kept[np.arange(len(draws.more))[:, None], draws.root].mean(axis=0)
+    begins = draws.kept.mean(axis=0)
     mine = guess.evidence.votes.argmax(axis=1) == index
     came = np.zeros(len(mine), bool)
     came[guess.returns] = True
-    goes_on = (~first & guess.draws.kept[np.arange(len(first))[:, None], guess.draws.root]).mean(axis=0)
-    counted = mine & (begins + goes_on > LIKELY)
-    doubtful = counted & (begins > UNCERTAIN_SHARE[0]) & (begins < UNCERTAIN_SHARE[1])
-    maybe = mine & ~came & (begins + goes_on > UNCERTAIN_SHARE[0]) & (begins + goes_on < UNCERTAIN_SHARE[1])
     found = []
-    returned = int((counted & came & (goes_on + begins > LIKELY) & (goes_on > 0.02)).sum())
+    returned = int((mine & came & (real >= LIKELY) & (begins < real - MATTERS)).sum())
     if returned and open_bounds:
         found.append(f"re-entry: {returned} came into view after others had left it; whether they are the same ones cannot be seen")
-    joins = int((doubtful & ~came).sum())
+    joins = int((mine & ~came & (real >= LIKELY) & (begins > MATTERS) & (begins < real - MATTERS)).sum())
     if joins:
-        found.append(f"uncertain joins: {joins} tracks may go on an earlier one, or be of another animal")
-    unsure = int(maybe.sum())
+        found.append(f"uncertain joins: {joins} {'track goes' if joins == 1 else 'tracks go'} on an earlier one, or show another animal")
+    unsure = int((mine & (real > MATTERS) & (real < LIKELY)).sum()) + int((mine & (real >= LIKELY) & (real < 1 - MATTERS)).sum())
     if unsure:
-        found.append(f"doubtful: {unsure} more may be animals, or mistakes of the detector")
+        found.append(f"doubtful: {unsure} {'track is' if unsure == 1 else 'tracks are'} faint, short, or behind others: perhaps no animals")
     if short:
         found.append(f"short tracks: {short} {'was' if short == 1 else 'were'} seen for less than half a second")
     if unreadable and open_bounds:

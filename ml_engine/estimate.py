@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings
-from ml_engine.coverage import covered
+from ml_engine.coverage import coverage
 from ml_engine.identities import Identities
 from ml_engine.links import Array, Index, LinkModel, Links, over_border, pairs_within, possible_links
 from ml_engine.population import (
     NEGLIGIBLE,
+    SUMS,
     Candidates,
     Draws,
     Evidence,
@@ -35,6 +36,8 @@ GONE_S = 2.5
 """Who was lost at the border and found there this much later had left the picture."""
 OVERLAP_S = 0.3
 """A tracker may hold on to nothing for so long when an animal is found anew."""
+TRAVEL_SHARE = 0.3
+"""A camera whose middle moves by more than this share of the picture looks at different places."""
 LEAST_VOTE = 0.01
 """A class that the detector does not see at all has this score: one box alone must not settle what an animal is."""
 
@@ -52,10 +55,11 @@ class ReturnModel:
     """
 
     link_bias: float = 2.0
+    inside_bias: float = 5.0
     link_scale: float = 0.9
     turned_bias: float = 1.2
     left_bias: float = -3.0
-    open_odds: float = -5.0
+    open_odds: float = -7.0
     closed_odds: float = 8.0
     closed_inside: float = 4.0
     swift: float = 3.0
@@ -88,11 +92,11 @@ def evidence_of(
     begin_s[empty], end_s[empty] = 0.0, 0.0
     looked_before = np.concatenate([[0], np.cumsum(log.status == 0)])
     begin, end = (np.searchsorted(log.times_s, time) for time in (begin_s, end_s))
-    is_covered = covered(boxes.frame_row[chosen], boxes.xyxy[chosen], log.times_s)
-    sampled = ~np.isnan(is_covered)
+    covered, spanning = coverage(boxes.frame_row[chosen], boxes.xyxy[chosen], log.times_s)
+    sampled = ~np.isnan(covered)
     boxes_of = np.bincount(group_of, minlength=number).astype(np.float64)
     looks = np.bincount(group_of[sampled], minlength=number)
-    share = np.bincount(group_of[sampled], is_covered[sampled], number) / np.maximum(looks, 1)
+    share = boxes_of / np.maximum(looks, 1)
     votes = np.log(np.maximum(scores[rows].astype(np.float64), LEAST_VOTE))
     return Evidence(
         begin_s=begin_s,
@@ -100,7 +104,8 @@ def evidence_of(
         boxes=boxes_of,
         looked=(looked_before[end + 1] - looked_before[begin]).astype(np.float64) if number else np.zeros(0),
         strength=np.bincount(group_of, strength[rows], number),
-        covered=share * boxes_of,
+        covered=share * np.bincount(group_of[sampled], covered[sampled], number),
+        spanning=share * np.bincount(group_of[sampled], spanning[sampled], number),
         votes=np.stack([np.bincount(group_of, column, number) for column in votes.T], axis=1),
     )
 
@@ -118,7 +123,9 @@ def candidates_of(found: Identities, ends: Tracklets, link: LinkModel, model: Re
     turned = links.away_s > links.gap_s / 2
     # Who stands at the border comes and goes by half a step: only after a while has it left.
     left = np.where(links.left, np.clip((links.gap_s - 0.5) / (GONE_S - 0.5), 0, 1), 0.0)
-    bias = np.where(turned, model.turned_bias, model.link_bias) * (1 - left) + model.left_bias * left
+    inside = ~over_border(ends.begin, found.view.resolution_wh, link.border, -1)[links.after]
+    bias = np.where(turned, model.turned_bias, np.where(inside, model.inside_bias, model.link_bias))
+    bias = bias * (1 - left) + model.left_bias * left
     links = replace(links, left=left >= 1)
     odds = bias + model.link_scale * links.log_odds
     before, after, back = _returns(ends, found, link, model, closed, longest_s)
@@ -145,8 +152,10 @@ def _returns(
     lost, came = (over_border(one, view.resolution_wh, link.border, way) for one, way in ((end, 1), (begin, -1)))
     border = lost[before] & came[after]
     away = np.hypot(*(begin.place[after] - end.place[before]).T) / np.sqrt(end.size[before] * begin.size[after])
-    # Where nobody measured the camera's motion, places of different times say nothing.
-    near = ~same | (found.measured & (away <= 1 + model.swift * np.maximum(gap_s, 0))) | ~np.full(len(gap_s), found.measured)
+    near = np.ones(len(gap_s), bool)
+    if found.measured:
+        # Where the camera's path is known, what it turned away from is found at its place, or not at all.
+        near = ~same | ((away <= 1 + model.swift * np.maximum(gap_s, 0)) & (not _travels(found)))
     possible = near & (border | ~same | closed | found.adrift)
     before, after, sure = before[possible], after[possible], (border | ~same)[possible]
     choices = np.maximum(np.bincount(after, minlength=len(ends)), 1)[after]
@@ -154,14 +163,27 @@ def _returns(
     return before, after, odds
 
 
+def _travels(found: Identities) -> bool:
+    """Tell whether the camera looked at different places, and not only trembled or turned a little."""
+    camera, (width, height) = found.view.camera, found.view.resolution_wh
+    rows = np.arange(len(camera.stretch))
+    if not len(rows):
+        return False
+    middle = camera.stabilised(np.full((len(rows), 2), (width / 2, height / 2)), rows)
+    return bool((np.ptp(middle, axis=0) > TRAVEL_SHARE * np.array([width, height])).any())
+
+
 def _merged(links: Links, odds: Array, before: Index, after: Index, back: Array, closed: bool) -> Candidates:
-    """Put links and returns together; a pair that may go on as it went needs no return, unless that is hopeless."""
+    """Put links and returns together; a pair that may go on as it went needs no return, unless that is hopeless.
+
+    Where nobody joins, it is a return all the same if that is more probable.
+    """
     hopeful = odds > NEGLIGIBLE
     links, odds = replace(links, before=links.before[hopeful], after=links.after[hopeful], left=links.left[hopeful]), odds[hopeful]
     pair_before, pair_after = np.concatenate([links.before, before]), np.concatenate([links.after, after])
     log_odds = np.concatenate([odds, back])
     returns = np.concatenate([links.left, np.ones(len(before), bool)])
-    order = np.lexsort((returns, pair_after, pair_before))
+    order = np.lexsort((-log_odds if closed else returns, pair_after, pair_before))
     pair_before, pair_after = pair_before[order], pair_after[order]
     first = np.ones(len(order), bool)
     first[1:] = (np.diff(pair_before) != 0) | (np.diff(pair_after) != 0)
@@ -205,7 +227,7 @@ def estimate(
         settings: `population`, `zones` and `counted` matter.
     """
     link, model, population = LinkModel(), ReturnModel(), PopulationModel()
-    stretch = found.stretches()
+    stretch = found.chains()
     places = None
     if any(zone.mode != "count" for zone in settings.zones):
         places = counted_places(foot_points(found.boxes.xyxy), settings.zones)
@@ -214,7 +236,7 @@ def estimate(
     candidates = candidates_of(found, ends, link, model, settings.population == "closed")
     draws = draw(evidence, candidates, population)
     by_track = evidence_of(log, found, found.ids[found.rows].astype(np.int64), scores, sure, places)
-    alone = {name: getattr(by_track, name) for name in ("boxes", "looked", "strength", "covered")}
+    alone = {name: getattr(by_track, name) for name in SUMS}
     real = probability_real({**alone, "span_s": by_track.end_s - by_track.begin_s}, population) * (by_track.boxes > 0)
     votes = np.sort(by_track.votes / np.maximum(by_track.boxes, 1)[:, None], axis=1)
     returns = candidates.after[candidates.returns & (evidence.boxes[candidates.after] > 0)]

@@ -19,18 +19,18 @@ from ml_engine.tracklets import Boxes
 BRIDGED = ("no_texture",)
 UNMEASURED_S = 5.0
 """Where nobody measured the camera's motion, what was lost for longer is not looked for where it was."""
-CERTAIN = 5.0
-"""Log-odds from which a join is no longer doubted: wrong less than once in a hundred."""
+UNMEASURED = StitchOptions(rounds_s=(0.6, 1.5, 3.0, UNMEASURED_S), least_log_odds=0.0)
 BASE = TrackerOptions(lost_s=0.9, high_overlap=0.42, low_overlap=0.5, rival=0.79)
 """A tracker that would rather break a track than swap it: what is broken can be joined."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityOptions:
-    """How to find out who is who."""
+    """How to find out who is who; `unmeasured_…` where nobody measured the camera's motion."""
 
     tracker: TrackerOptions = BASE
     stitching: StitchOptions = field(default_factory=StitchOptions)
+    unmeasured_stitching: StitchOptions = UNMEASURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,9 @@ class Identities:
         """For how long places can be compared: for ever where the camera's path is known."""
         return np.inf if self.measured else UNMEASURED_S
 
-    def stretches(self) -> npt.NDArray[np.int64]:
-        """Return (tracklets,) the stretch from 0 of every tracklet: those joined where that is certain."""
-        sure = self.joins.log_odds >= CERTAIN
-        count = int(self.boxes.tracklet.max(initial=-1)) + 1
-        return chains(count, self.joins.before[sure], self.joins.after[sure])
+    def chains(self) -> npt.NDArray[np.int64]:
+        """Return (tracklets,) the track from 0 of every tracklet."""
+        return chains(int(self.boxes.tracklet.max(initial=-1)) + 1, self.joins.before, self.joins.after)
 
 
 def identify(
@@ -83,20 +81,19 @@ def identify(
         options: How.
     """
     options = options or IdentityOptions()
-    tracklet = _follow(log, score, high, low, log.motion, options)
     seen, adrift = measured(log), False
+    tracklet = _follow(log, score, high, low, options.tracker)
     if not seen:
         moved = with_box_motion(log, tracklet)
         if moved is not log:
             log, adrift = moved, True
-            tracklet = _follow(log, score, high, low, log.motion, options)
+            tracklet = _follow(log, score, high, low, options.tracker)
     rows, boxes = _boxes(log, tracklet)
     view = View(resolution_wh, log.times_s, _duration_s(log.times_s), stabilise(bridged(log), resolution_wh))
-    joins = stitch(boxes, view, options.stitching if seen else options.stitching.at_most(UNMEASURED_S))
-    chain = chains(int(boxes.tracklet.max(initial=-1)) + 1, joins.before, joins.after)
-    ids = np.zeros(len(log.xyxy), np.int32)
-    ids[rows] = chain[boxes.tracklet] + 1
-    return Identities(ids, rows, boxes, joins, view, seen, adrift)
+    joins = stitch(boxes, view, options.stitching if seen else options.unmeasured_stitching)
+    found = Identities(np.zeros(len(log.xyxy), np.int32), rows, boxes, joins, view, seen, adrift)
+    found.ids[rows] = found.chains()[boxes.tracklet] + 1
+    return found
 
 
 def _follow(
@@ -104,10 +101,9 @@ def _follow(
     score: npt.NDArray[np.floating],
     high: npt.NDArray[np.bool_],
     low: npt.NDArray[np.bool_],
-    motion: Array,
-    options: IdentityOptions,
+    tracker: TrackerOptions,
 ) -> npt.NDArray[np.int32]:
-    return tracking.track(tracking.Boxes(log.times_s, log.status, log.offsets, log.xyxy, score, high, low, motion), options.tracker)
+    return tracking.track(tracking.Boxes(log.times_s, log.status, log.offsets, log.xyxy, score, high, low, log.motion), tracker)
 
 
 def _boxes(log: DetectionLog, tracklet: npt.NDArray[np.int32]) -> tuple[Index, Boxes]:

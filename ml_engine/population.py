@@ -19,10 +19,12 @@ from scipy.sparse.csgraph import connected_components
 from ml_engine.links import Array, Index
 
 DRAWS = 80
+SUMS = ("boxes", "looked", "strength", "covered", "spanning")
 MOST_ODDS = 4.0
 """No score proves more than this: detectors take stones for animals with conviction."""
 USUAL_SPAN_S = 0.5
 USUAL_HITS = 0.8
+MOST_SPAN_S = 6.0
 LEAST_DRAWS = 8
 NEGLIGIBLE = -6.0
 """Links of smaller log-odds are left out."""
@@ -53,7 +55,7 @@ class Evidence:
         begin_s, end_s: (k,) time of the first and the last box.
         boxes: (k,) how many, a float. looked: (k,) frames looked at between them.
         strength: (k,) sum of the boxes' scores as multiples of the threshold.
-        covered: (k,) sum over boxes of whether another track's box covers most of it.
+        covered: (k,) sum over boxes of whether another track's box covers most of it. spanning: (k,) of whether it spans several others.
         votes: (k, c) sum of log-scores a class.
     """
 
@@ -63,6 +65,7 @@ class Evidence:
     looked: Array
     strength: Array
     covered: Array
+    spanning: Array
     votes: Array
 
 
@@ -71,9 +74,9 @@ class PopulationModel:
     """What is assumed of detectors and herds; fitted on simulated scenes.
 
     Attributes:
-        real_bias, real_span, real_strength, real_covered, real_hits: Log-odds of a chain being an animal: constant, per e-fold of its
-            time, per e-fold of its mean strength over `usual_strength`, for being covered all the time, per share of frames in which it
-            was found.
+        real_bias: Log-odds of a chain being an animal; and per e-fold of its time (`real_span`), per e-fold of its mean strength over
+            `usual_strength` (`real_strength`), for being covered and for spanning others all the time (`real_covered`, `real_spanning`),
+            per share of the frames in which it was found (`real_hits`).
         needed_s: Time between the first and the last box of an animal that is just visible for long enough: the detector misses some at
             either end. blur_s: how exactly that is known.
         scenario: Standard deviation of the log-odds of all returns together: nobody knows whether what left came back.
@@ -82,17 +85,18 @@ class PopulationModel:
         stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the count is added.
     """
 
-    real_bias: float = 0.0
+    real_bias: float = 0.5
     real_span: float = 1.1
-    real_strength: float = 10.0
-    usual_strength: float = 0.95
-    real_covered: float = -6.0
-    real_hits: float = 2.5
-    needed_s: float = 0.3
+    real_strength: float = 16.0
+    usual_strength: float = 1.05
+    real_covered: float = -8.0
+    real_spanning: float = -10.0
+    real_hits: float = 5.0
+    needed_s: float = 0.2
     blur_s: float = 0.15
-    scenario: float = 6.0
-    unseen: float = 0.005
-    spread: float = 0.03
+    scenario: float = 9.0
+    unseen: float = 0.015
+    spread: float = 0.045
     stated: float = 0.5
     stated_share: float = 0.02
 
@@ -105,7 +109,7 @@ class Draws:
         root: (d, k) first stretch of the chain that each belongs to.
         kept: (d, k) bool, at the root: whether the chain is an animal. best: (d, k) int, at the root: its class.
         more: (d,) factor for the animals that were not seen at all.
-        noise: (d, c) in [-0.5, 0.5], by which numbers are rounded up or down.
+        noise: (d, c) in [-0.3, 0.3], by which numbers are rounded up or down.
     """
 
     root: Index
@@ -142,13 +146,13 @@ def draw(evidence: Evidence, candidates: Candidates, model: PopulationModel, dra
     kept = kept & (root == np.arange(root.shape[1]))
     votes = np.stack([_summed(root, column) for column in evidence.votes.T], axis=-1)
     more = 1 + model.unseen + model.spread * _normal_quantiles(draws)[generator.permutation(draws)]
-    noise = generator.uniform(-0.49, 0.49, (draws, evidence.votes.shape[1]))
+    noise = generator.uniform(-0.3, 0.3, (draws, evidence.votes.shape[1]))
     return Draws(root, kept, votes.argmax(axis=-1), more, noise)
 
 
 def chain_sums(root: Index, evidence: Evidence) -> dict[str, Array]:
     """Return (d, k) what speaks for each chain, at its root: sums, and the time from its first to its last box as `span_s`."""
-    total = {name: _summed(root, getattr(evidence, name)) for name in ("boxes", "looked", "strength", "covered")}
+    total = {name: _summed(root, getattr(evidence, name)) for name in SUMS}
     total["span_s"] = _summed(root, evidence.end_s - evidence.begin_s)
     return total
 
@@ -158,9 +162,9 @@ def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
     boxes = np.maximum(total["boxes"], 1)
     odds = (
         model.real_bias
-        + model.real_span * np.log(np.maximum(total["span_s"], 1e-3) / USUAL_SPAN_S)
+        + model.real_span * np.log(np.clip(total["span_s"], 1e-3, MOST_SPAN_S) / USUAL_SPAN_S)
         + np.minimum(model.real_strength * np.log(np.maximum(total["strength"] / boxes, 1e-3) / model.usual_strength), MOST_ODDS)
-        + model.real_covered * total["covered"] / boxes
+        + (model.real_covered * total["covered"] + model.real_spanning * total["spanning"]) / boxes
         + model.real_hits * (boxes / np.maximum(total["looked"], 1) - USUAL_HITS)
     )
     visible = (total["span_s"] - model.needed_s) / model.blur_s

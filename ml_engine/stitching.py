@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +26,7 @@ class StitchOptions:
 
     model: LinkModel = field(default_factory=LinkModel)
     rounds_s: tuple[float, ...] = (0.6, 1.5, 3.0, 6.0, 3600.0)
-    least_log_odds: float = 0.0
-
-    def at_most(self, longest_s: float) -> StitchOptions:
-        """Return the options with no longer gaps than that."""
-        return replace(self, rounds_s=tuple(sorted({min(round_s, longest_s) for round_s in self.rounds_s})))
+    least_log_odds: float = -1.5
 
 
 @dataclass(frozen=True, slots=True)
