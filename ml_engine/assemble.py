@@ -71,7 +71,6 @@ def assemble(
     """
     classes, thresholds = counted_classes(settings), thresholds_of(settings, detector)
     scores, ground = class_scores(log.scores, settings), Ground.of(settings, telemetry, log.times_s, video)
-
     sure = strength(scores, thresholds)
     best = scores.max(axis=1, initial=0)
     found = identify(log, best, sure >= 1, best >= max(LOWEST_SCORE, SCORE_FLOOR), (video.width_px, video.height_px))

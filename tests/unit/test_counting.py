@@ -57,6 +57,11 @@ def test_all_frames_unreadable() -> None:
 def test_a_glimpse_is_no_animal() -> None:
     found = cattle(scene([still(100, range(100)), still(400, range(50, 52))], 100))
     assert (found["low"], found["unique"], found["peak"]) == (1, 1, 1)
+
+
+def test_what_is_too_short_to_be_counted_is_said() -> None:
+    found = cattle(scene([still(100, range(100)), still(400, range(50, 54))], 100))
+    assert found["peak"] == 1 and found["unique"] <= 2
     assert any(reason.startswith("short tracks: 1 ") for reason in found["reasons"])
 
 
