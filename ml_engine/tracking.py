@@ -26,6 +26,7 @@ class TrackerOptions:
     Attributes:
         lost_s: How long a confirmed track is kept without a box, in seconds that were looked at.
         high_overlap: Least IoU of a predicted track and a box over the threshold.
+        first_overlap: The same for the second box of a track: nobody knows yet where it is going. At most `high_overlap`.
         low_overlap: The same for a box below the threshold: such boxes are doubtful, so more is asked of their place.
         rival: Where another box overlaps the track, or another track the box, by this share of what the matched ones do, it is open
             which is which: the track ends there and a new one begins, for whoever sees the whole recording to decide. None: never.
@@ -33,6 +34,7 @@ class TrackerOptions:
 
     lost_s: float = 1.5
     high_overlap: float = 0.1
+    first_overlap: float = 0.1
     low_overlap: float = 0.5
     rival: float | None = None
 
@@ -113,7 +115,7 @@ def _follow(
         # In 64 bits a frame at a time: all boxes of a long recording would be most of what tracking needs.
         xyxy, score = (column[rows[start:end]].astype(np.float64) for column in (boxes.xyxy, boxes.score))
         cxcywh = _cxcywh(xyxy)
-        tracks, found = _associate(alive.state, xyxy, score, middle - start, options)
+        tracks, found = _associate(alive, xyxy, score, middle - start, options)
         if options.rival is not None and len(tracks):
             alive.break_off(tracks[_rivalled(alive.state, xyxy, tracks, found, options.rival)])
         kalman.update(alive.state, tracks, cxcywh[found])
@@ -174,11 +176,12 @@ class _Alive:
 
 
 def _associate(
-    state: Array, xyxy: Array, score: Array, high: int, options: TrackerOptions
+    alive: _Alive, xyxy: Array, score: Array, high: int, options: TrackerOptions
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Match tracks to boxes, the first `high` boxes before the others; return pairs (track rows, box rows)."""
-    overlap = iou_matrix(_xyxy(state[0]), xyxy)
-    tracks, found = _assign(overlap[:, :high], overlap[:, :high] * score[:high], options.high_overlap)
+    overlap = iou_matrix(_xyxy(alive.state[0]), xyxy)
+    least = np.where(alive.hits < 2, min(options.first_overlap, options.high_overlap), options.high_overlap)[:, None]
+    tracks, found = _assign(overlap[:, :high], overlap[:, :high] * score[:high], least)
     if high == len(xyxy):
         return tracks, found
     rest = np.ones(len(overlap), bool)
@@ -197,7 +200,7 @@ def _rivalled(state: Array, xyxy: Array, tracks: npt.NDArray[np.intp], found: np
     return np.maximum(overlap[:, found].max(axis=0), overlap[tracks].max(axis=1)) > share * own
 
 
-def _assign(overlap: Array, gain: Array, least: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _assign(overlap: Array, gain: Array, least: Array | float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return the pairs of greatest total gain among those that overlap enough."""
     if not overlap.size:
         none = np.zeros(0, np.intp)
