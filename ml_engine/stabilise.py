@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,21 @@ class Camera:
         stretch: (n,) int32 from 0, ascending without gaps. Coordinates of different stretches have nothing to do with each other.
         reasons: s strings, why each stretch begins: `first_frame`, `cut`, `no_texture`, `degenerate`, or another of the log's reasons.
         reference_row: (s,) int64, row of each stretch's reference frame.
+        from_reference: (n, 3, 3), the inverses of `to_reference`. still: Whether the camera never moved and nothing broke the recording.
     """
 
     to_reference: Array
     stretch: npt.NDArray[np.int32]
     reasons: tuple[str, ...]
     reference_row: npt.NDArray[np.int64]
+    from_reference: Array = field(init=False, repr=False)
+    still: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep what would otherwise be worked out anew for every question about a place."""
+        still = len(self.reasons) <= 1 and bool((self.to_reference == np.eye(3)).all())
+        object.__setattr__(self, "still", still)
+        object.__setattr__(self, "from_reference", self.to_reference if still else np.linalg.inv(self.to_reference))
 
     def stabilised(self, points: npt.NDArray[np.floating], rows: npt.NDArray[np.integer]) -> Array:
         """Carry points into the reference frame of their stretch.
@@ -63,18 +72,13 @@ class Camera:
         Returns:
             (m, 2) float64 px; NaN where the point lies behind that frame's camera.
         """
-        return _mapped(np.linalg.inv(self.to_reference)[rows], points)
+        return _mapped(self.from_reference[rows], points)
 
     def moved(self, from_rows: npt.NDArray[np.integer], to_rows: npt.NDArray[np.integer]) -> Array:
         """Return (m, 3, 3) transforms from the pixels of some frames to those of others; NaN where they are of different stretches."""
-        transforms = np.linalg.inv(self.to_reference[to_rows]) @ self.to_reference[from_rows]
+        transforms = self.from_reference[to_rows] @ self.to_reference[from_rows]
         transforms[self.stretch[from_rows] != self.stretch[to_rows]] = np.nan
         return transforms
-
-    @property
-    def still(self) -> bool:
-        """Whether the camera never moved and nothing broke the recording."""
-        return len(self.reasons) <= 1 and bool((self.to_reference == np.eye(3)).all())
 
 
 def stabilise(log: DetectionLog, resolution_wh: tuple[int, int] | None = None) -> Camera:

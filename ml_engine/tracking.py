@@ -99,7 +99,7 @@ def _follow(
 ) -> npt.NDArray[np.int64]:
     """Run through the frames; return the tracklet number from 1 of each of `rows`, 0 where a low box fits no track."""
     owner = np.zeros(len(rows), np.int64)
-    moves = np.isfinite(boxes.motion).all(axis=(1, 2)) if boxes.motion is not None else np.zeros(len(boxes.times_s), bool)
+    moves = _moves(boxes)
     alive = _Alive()
     clock_s = now_s = 0.0
     for i, (time_s, status) in enumerate(zip(boxes.times_s.tolist(), boxes.status.tolist(), strict=True)):
@@ -115,9 +115,10 @@ def _follow(
         # In 64 bits a frame at a time: all boxes of a long recording would be most of what tracking needs.
         xyxy, score = (column[rows[start:end]].astype(np.float64) for column in (boxes.xyxy, boxes.score))
         cxcywh = _cxcywh(xyxy)
-        tracks, found = _associate(alive, xyxy, score, middle - start, options)
+        overlap = iou_matrix(_xyxy(alive.state[0]), xyxy)
+        tracks, found = _associate(alive.hits, overlap, score, middle - start, options)
         if options.rival is not None and len(tracks):
-            alive.break_off(tracks[_rivalled(alive.state, xyxy, tracks, found, options.rival)])
+            alive.break_off(tracks[_rivalled(overlap, tracks, found, options.rival)])
         kalman.update(alive.state, tracks, cxcywh[found])
         alive.seen(tracks, clock_s)
         owner[start:end][found] = alive.number[tracks]
@@ -125,6 +126,14 @@ def _follow(
         fresh = np.flatnonzero(owner[start:middle] == 0)
         owner[start + fresh] = alive.add(cxcywh[fresh], clock_s)
     return owner
+
+
+def _moves(boxes: Boxes) -> list[bool]:
+    """Tell in which frames the camera is known to have moved."""
+    if boxes.motion is None:
+        return [False] * len(boxes.times_s)
+    known, moved = np.isfinite(boxes.motion).all(axis=(1, 2)), (boxes.motion != np.eye(3)).any(axis=(1, 2))
+    return (known & moved).tolist()
 
 
 class _Alive:
@@ -176,13 +185,12 @@ class _Alive:
 
 
 def _associate(
-    alive: _Alive, xyxy: Array, score: Array, high: int, options: TrackerOptions
+    hits: npt.NDArray[np.int64], overlap: Array, score: Array, high: int, options: TrackerOptions
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Match tracks to boxes, the first `high` boxes before the others; return pairs (track rows, box rows)."""
-    overlap = iou_matrix(_xyxy(alive.state[0]), xyxy)
-    least = np.where(alive.hits < 2, min(options.first_overlap, options.high_overlap), options.high_overlap)[:, None]
+    """Match tracks to boxes by `overlap` (tracks, boxes), the first `high` boxes before the others; return pairs (track, box rows)."""
+    least = np.where(hits < 2, min(options.first_overlap, options.high_overlap), options.high_overlap)[:, None]
     tracks, found = _assign(overlap[:, :high], overlap[:, :high] * score[:high], least)
-    if high == len(xyxy):
+    if high == len(score):
         return tracks, found
     rest = np.ones(len(overlap), bool)
     rest[tracks] = False
@@ -192,12 +200,12 @@ def _associate(
     return np.concatenate([tracks, left[more]]), np.concatenate([found, low + high])
 
 
-def _rivalled(state: Array, xyxy: Array, tracks: npt.NDArray[np.intp], found: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.bool_]:
+def _rivalled(overlap: Array, tracks: npt.NDArray[np.intp], found: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.bool_]:
     """Tell which of the pairs (track rows, box rows) have a rival that overlaps as well as `share` of what they do themselves."""
-    overlap = iou_matrix(_xyxy(state[0]), xyxy)
     own = overlap[tracks, found]
-    overlap[tracks, found] = 0
-    return np.maximum(overlap[:, found].max(axis=0), overlap[tracks].max(axis=1)) > share * own
+    others = overlap.copy()
+    others[tracks, found] = 0
+    return np.maximum(others.max(axis=0)[found], others.max(axis=1)[tracks]) > share * own
 
 
 def _assign(overlap: Array, gain: Array, least: Array | float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
