@@ -55,7 +55,7 @@ class ReturnModel:
     """
 
     link_bias: float = 2.0
-    inside_bias: float = 5.0
+    inside_bias: float = 4.0
     link_scale: float = 0.9
     turned_bias: float = 1.2
     left_bias: float = -3.0

@@ -95,8 +95,8 @@ class PopulationModel:
     needed_s: float = 0.2
     blur_s: float = 0.15
     scenario: float = 9.0
-    unseen: float = 0.015
-    spread: float = 0.045
+    unseen: float = 0.02
+    spread: float = 0.047
     stated: float = 0.5
     stated_share: float = 0.02
 
