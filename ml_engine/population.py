@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from ml_engine.links import Array, Index
+from ml_engine.matching import best_matching
 
 DRAWS = 80
 SUMS = ("boxes", "looked", "strength", "covered", "spanning")
@@ -201,13 +199,11 @@ def matchings(count: int, candidates: Candidates, model: PopulationModel, draws:
     before_of = np.full((draws, count), -1, np.intp)
     rows = np.flatnonzero((candidates.log_odds > NEGLIGIBLE) & ~candidates.returns)
     before, after, odds = candidates.before[rows], candidates.after[rows], candidates.log_odds[rows]
-    parts = _parts(before, after, count)
     for number in range(draws):
         noise = generator.gumbel(size=len(rows) + count)
         gain = odds + noise[: len(rows)] - noise[len(rows) :][after]
-        for part in parts:
-            chosen = part.best(gain)
-            before_of[number, after[chosen]] = before[chosen]
+        chosen = best_matching(before, after, gain)
+        before_of[number, after[chosen]] = before[chosen]
     return before_of
 
 
@@ -236,45 +232,9 @@ def _came_back(
         gain = candidates.log_odds[rows] + np.where(candidates.certain[rows], 0.0, scenario[number])
         gain += noise[: len(rows)] - noise[len(rows) :][after]
         open_ends = open_ends[gain[open_ends] > 0]
-        for part in _parts(before[open_ends], after[open_ends], count):
-            chosen = open_ends[part.best(gain[open_ends])]
-            merged[number, after[chosen]] = before[chosen]
+        chosen = open_ends[best_matching(before[open_ends], after[open_ends], gain[open_ends])]
+        merged[number, after[chosen]] = before[chosen]
     return roots(np.where(merged == np.arange(count), -1, merged))
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Links that share stretches with each other and with no others: their rows, and each one's place in a matrix."""
-
-    rows: Index
-    left: Index
-    right: Index
-    shape: tuple[int, int]
-
-    def best(self, gain: Array) -> Index:
-        """Return the rows of the matching of greatest total gain, where that is above zero."""
-        mine = gain[self.rows]
-        if len(self.rows) == 1:
-            return self.rows[mine > 0]
-        matrix = np.zeros(self.shape)
-        matrix[self.left, self.right] = np.maximum(mine, 0)
-        number = np.full(self.shape, -1)
-        number[self.left, self.right] = self.rows
-        i, j = linear_sum_assignment(matrix, maximize=True)
-        return number[i, j][matrix[i, j] > 0]
-
-
-def _parts(before: Index, after: Index, count: int) -> list[_Part]:
-    graph = coo_matrix((np.ones(len(before), np.int8), (before, after + count)), shape=(2 * count, 2 * count))
-    label = connected_components(graph, directed=False)[1][before]
-    order = np.argsort(label, kind="stable")
-    result = []
-    for rows in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
-        if len(rows):
-            left, i = np.unique(before[rows], return_inverse=True)
-            right, j = np.unique(after[rows], return_inverse=True)
-            result.append(_Part(rows, i, j, (len(left), len(right))))
-    return result
 
 
 def roots(before_of: Index) -> Index:

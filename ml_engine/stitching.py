@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ml_engine.links import Array, Index, LinkModel, Links, View, possible_links
+from ml_engine.matching import best_matching
 from ml_engine.tracklets import Boxes, describe
 
 
@@ -56,7 +56,7 @@ def stitch(boxes: Boxes, view: View, options: StitchOptions) -> Joins:
     for longest_s in options.rounds_s:
         tracklets = describe(current, view.camera)
         links = possible_links(tracklets, view, options.model, longest_s)
-        chosen = best_links(links, len(first_of), options.least_log_odds)
+        chosen = best_links(links, options.least_log_odds)
         if not len(chosen):
             continue
         before, after = links.before[chosen], links.after[chosen]
@@ -76,26 +76,9 @@ def stitch(boxes: Boxes, view: View, options: StitchOptions) -> Joins:
     return Joins(*(np.concatenate([getattr(one, name) for one in found]) for name in Joins.__slots__))
 
 
-def best_links(links: Links, count: int, least: float) -> Index:
+def best_links(links: Links, least: float) -> Index:
     """Return the links (rows) of greatest total log-odds over `least` where every tracklet has at most one successor and predecessor."""
-    rows = np.flatnonzero(links.log_odds > least)
-    if not len(rows):
-        return rows
-    before, after, gain = links.before[rows], links.after[rows], links.log_odds[rows] - least
-    part = _components(2 * count, before, after + count)[before]
-    order = np.argsort(part, kind="stable")
-    chosen = []
-    for group in np.split(order, np.flatnonzero(np.diff(part[order])) + 1):
-        if len(group) == 1:
-            chosen.append(group)
-            continue
-        left, i = np.unique(before[group], return_inverse=True)
-        right, j = np.unique(after[group], return_inverse=True)
-        matrix, number = np.zeros((len(left), len(right))), np.full((len(left), len(right)), -1)
-        matrix[i, j], number[i, j] = gain[group], group
-        a, b = linear_sum_assignment(matrix, maximize=True)
-        chosen.append(number[a, b][matrix[a, b] > 0])
-    return np.sort(rows[np.concatenate(chosen)])
+    return best_matching(links.before, links.after, links.log_odds - least)
 
 
 def chains(count: int, before: Index, after: Index) -> npt.NDArray[np.int64]:

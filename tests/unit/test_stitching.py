@@ -94,11 +94,11 @@ def links(rows: list[tuple[int, int, float]]) -> Links:
 
 def test_the_best_links_are_best_together() -> None:
     """The greatest link of all would leave the other two without a partner."""
-    chosen = best_links(links([(0, 2, 4.0), (0, 3, 5.0), (1, 3, 4.0), (1, 2, -9.0)]), 4, 0.0)
+    chosen = best_links(links([(0, 2, 4.0), (0, 3, 5.0), (1, 3, 4.0), (1, 2, -9.0)]), 0.0)
     assert chosen.tolist() == [0, 2]
-    assert best_links(links([(0, 2, 4.0), (0, 3, 9.0), (1, 3, 4.0)]), 4, 0.0).tolist() == [1]
-    assert len(best_links(links([(0, 1, -1.0)]), 2, 0.0)) == 0
-    assert len(best_links(links([]), 2, 0.0)) == 0
+    assert best_links(links([(0, 2, 4.0), (0, 3, 9.0), (1, 3, 4.0)]), 0.0).tolist() == [1]
+    assert len(best_links(links([(0, 1, -1.0)]), 0.0)) == 0
+    assert len(best_links(links([]), 0.0)) == 0
 
 
 ROWS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.floats(-5, 5, width=32)), max_size=40)
@@ -109,7 +109,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.floats(-5, 5,
 def test_each_tracklet_is_linked_once(rows: list[tuple[int, int, float]]) -> None:
     rows = sorted({(min(a, b), max(a, b)): (min(a, b), max(a, b), odds) for a, b, odds in rows if a != b}.values())
     candidates = links(rows)
-    chosen = best_links(candidates, 8, 0.5)
+    chosen = best_links(candidates, 0.5)
     assert (candidates.log_odds[chosen] > 0.5).all()
     for column in (candidates.before[chosen], candidates.after[chosen]):
         assert len(np.unique(column)) == len(column)
