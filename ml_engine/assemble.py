@@ -26,6 +26,8 @@ from ml_engine.small_animals import small_animals
 from ml_engine.zones import counted_places, zone_figures
 
 RESULTS_VERSION = "1.0"
+LIKELY = 0.5
+"""Who is less probably an animal has no picture on the contact sheet."""
 GLIMPSE_S = 0.3
 """Tracks of less time than that are not reported."""
 LOWEST_SCORE = 0.1
@@ -71,8 +73,7 @@ def assemble(
     """
     classes, thresholds = counted_classes(settings), thresholds_of(settings, detector)
     scores, ground = class_scores(log.scores, settings), Ground.of(settings, telemetry, log.times_s, video)
-    sure = strength(scores, thresholds)
-    best = scores.max(axis=1, initial=0)
+    sure, best = strength(scores, thresholds), scores.max(axis=1, initial=0)
     found = identify(log, best, sure >= 1, best >= max(LOWEST_SCORE, SCORE_FLOOR), (video.width_px, video.height_px))
     everything = track_table.build(log, scores, found.ids)
     clear = ~_faint(found.ids, sure)[everything.track_id] & ~_glimpses(everything, video, settings)
@@ -86,8 +87,8 @@ def assemble(
     visible = counted & ~_hidden(tracks, thresholds)
     guess = estimate(log, found, scores, sure, settings)
     counts = count(tracks, visible, guess, log, presence, settings)
-    detections = _detections(log, scores, thresholds, settings)
-    counts = {name: {**figures, **detections[name]} for name, figures in counts.items()}
+    detected = _detections(log, scores, thresholds, settings)
+    counts = {name: {**counts[name], **detected[name]} for name in counts}
     passed = crossings(tracks, log.times_s, settings, video)
     results = {
         "version": RESULTS_VERSION,
@@ -103,7 +104,8 @@ def assemble(
         "warnings": _warnings(log, tracks, ground, small_animals(tracks, detector, video, settings.tiles, classes)),
     }
     per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
-    everyone = animals(tracks, counted, box_times_s, video, doubts_of(found, guess, numbers))
+    likely = counted & (guess.track_real[numbers][tracks.track_id - 1] >= LIKELY)
+    everyone = animals(tracks, likely, box_times_s, video, doubts_of(found, guess, numbers))
     files = {
         "results.json": result_files.results_json(results),
         **_track_files(tracks, box_times_s, ground),

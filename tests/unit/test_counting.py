@@ -137,7 +137,7 @@ def test_a_sweep_over_a_line_of_animals_counts_all_of_them() -> None:
     herd = [still(100 + 190.0 * number, range(300), 120 + 70 * (number % 5)) for number in range(15)]
     found = cattle(scene(herd, 300, shift_px=shift))
     assert found["unique"] == 15 and found["peak"] <= 5
-    assert found["low"] >= 14 and found["high"] <= 16
+    assert found["low"] >= 14 and found["high"] <= 18
 
 
 def test_a_motion_lost_for_a_frame_is_bridged_and_a_cut_is_not() -> None:
