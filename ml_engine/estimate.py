@@ -119,7 +119,8 @@ def candidates_of(found: Identities, ends: Tracklets, link: LinkModel, model: Re
         closed: Nobody joins: who comes was there before, if anybody is missing who can be it.
     """
     longest_s = _longest_s(ends)
-    links = possible_links(ends, found.view, link, min(longest_s, found.longest_s))
+    most = max(model.turned_bias, model.inside_bias, model.link_bias, model.left_bias)
+    links = possible_links(ends, found.view, link, min(longest_s, found.longest_s), (NEGLIGIBLE - most) / model.link_scale - 1e-6)
     turned = links.away_s > links.gap_s / 2
     # Who stands at the border comes and goes by half a step: only after a while has it left.
     left = np.where(links.left, np.clip((links.gap_s - 0.5) / (GONE_S - 0.5), 0, 1), 0.0)

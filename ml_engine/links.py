@@ -6,6 +6,7 @@ was not detected for that long, and moved from the one place to the other. Two a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ OTHERS_RESIZED = 0.6
 """Standard deviation of the logarithm of the widths, and of the heights, in a herd."""
 
 SOON_S = 0.2
+_CHUNK_PAIRS = 100_000
+_SLACK = 1e-6
+"""For rounding, where a bound is held against what it bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +104,84 @@ class Links:
     left: npt.NDArray[np.bool_]
 
 
-def possible_links(tracklets: Tracklets, view: View, model: LinkModel, longest_s: float) -> Links:
-    """Weigh all links whose gap is at most `longest_s`, within the stretches of the camera's path."""
+def possible_links(tracklets: Tracklets, view: View, model: LinkModel, longest_s: float, least: float = -np.inf) -> Links:
+    """Weigh all links whose gap is at most `longest_s`, within the stretches of the camera's path; only those over `least` are returned.
+
+    Pairs are as many as the square of the tracklets: of a long recording some are weighed at a time, and those that no place could make
+    likely enough are not looked at.
+    """
+    nobody, nothing = np.zeros(0, np.intp), np.zeros(0)
+    found = [Links(nobody, nobody, nothing, nothing, nothing, np.zeros(0, bool))]
+    if len(tracklets):
+        ends = _Ends.of(tracklets, view, model)
+        if view.camera.still:
+            longest_s = min(longest_s, _hopeful_s(ends, model, least))
+        parts = pair_parts(tracklets.end.time_s, tracklets.begin.time_s, longest_s)
+        found += [_weighed(before, after, tracklets, view, model, least, ends) for before, after in parts]
+    return Links(*(np.concatenate([getattr(one, name) for one in found]) for name in Links.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What is the same for all links of a tracklet, k of them.
+
+    Attributes:
+        at_end, at_begin: (k,) bool: it leaves or comes over the border.
+        stays: (k,) log-odds that one who is lost as it was is not gone for good.
+        new, crowd: (k,) logarithm of how many new ones come per second, and are there, on a squared size of ground where it begins.
+    """
+
+    at_end: npt.NDArray[np.bool_]
+    at_begin: npt.NDArray[np.bool_]
+    stays: Array
+    new: Array
+    crowd: Array
+
+    @classmethod
+    def of(cls, tracklets: Tracklets, view: View, model: LinkModel) -> _Ends:
+        end, begin = tracklets.end, tracklets.begin
+        at_end, at_begin = (over_border(one, view.resolution_wh, model.border, way) for one, way in ((end, 1), (begin, -1)))
+        gone = np.where(at_end, model.gone_border, np.where(end.crowded, model.gone_crowded, model.gone_inside))
+        new = np.log(_newcomers(tracklets, at_begin, view, model))
+        return cls(at_end, at_begin, np.log1p(-gone) - np.log(gone), new, np.log(_crowd(tracklets, view, model)))
+
+
+def _hopeful_s(ends: _Ends, model: LinkModel, least: float) -> float:
+    """Return the gap after which no link can be over `least` while the camera looks on, even if place and size agree completely."""
+    most = -np.log(4 * np.pi * model.place**2) + 2 * max(np.log(OTHERS_RESIZED / min(np.sqrt(2) * model.resize, model.resize_most)), 0)
+    most += ends.stays.max() - ends.new.min() - np.log(model.hidden_s)
+    return max(model.hidden_s, model.away_s) * float(most - least) + _SLACK
+
+
+def _weighed(before: Index, after: Index, tracklets: Tracklets, view: View, model: LinkModel, least: float, ends: _Ends) -> Links:
+    """Weigh some pairs."""
     end, begin = tracklets.end, tracklets.begin
-    before, after = pairs_within(end.time_s, begin.time_s, longest_s)
     same = end.stretch[before] == begin.stretch[after]
     before, after = before[same], after[same]
     gap_s = begin.time_s[after] - end.time_s[before]
-    at_end, at_begin = (over_border(one, view.resolution_wh, model.border, way) for one, way in ((end, 1), (begin, -1)))
+    odds = _movement_odds(tracklets, before, after, gap_s, model)
+    crowded = end.crowded[before].astype(float) + begin.crowded[after]
+    cut = ends.at_end[before] | ends.at_begin[after]
+    unlike = np.maximum(cut * model.resize_cut, (crowded > 0) * model.resize_crowded)
+    odds += _size_odds(np.log(begin.wh[after] / end.wh[before]), gap_s, unlike, model)
+    crowd = ends.crowd[after] - model.returned
+    easiest = gap_s / max(model.hidden_s, model.away_s) + np.log(model.hidden_s) - ends.stays[before] + ends.new[after]
+    hopeful = odds - (easiest if view.camera.still else np.minimum(easiest, crowd)) > least - _SLACK
+    before, after, gap_s, odds, crowd = (column[hopeful] for column in (before, after, gap_s, odds, crowd))
     turned_s = _out_of_view_s(tracklets, before, after, gap_s, view)
     turned = turned_s > gap_s / 2
+    both = ends.at_end[before] & ends.at_begin[after]
+    away_s = np.where(both, gap_s, turned_s)
+    lost = (gap_s - away_s) / model.hidden_s + away_s / model.away_s + np.log(model.hidden_s)
+    lost -= ends.stays[before]
+    lost += ends.new[after]
+    links = Links(before, after, odds - np.where(turned, crowd, lost), gap_s, away_s, both & ~turned)
+    return Links(*(getattr(links, name)[links.log_odds > least] for name in Links.__slots__))
+
+
+def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Array, model: LinkModel) -> Array:
+    """Return the log-odds (n,) of going from where the one ended, as it went, to where the other begins, as that goes on."""
+    end, begin = tracklets.end, tracklets.begin
     size = np.sqrt(end.size[before] * begin.size[after])
     rate = (end.rate[before] + begin.rate[after]) / 2
     going = model.keep_rate_s * (1 - np.exp(-gap_s / model.keep_rate_s))
@@ -122,21 +194,9 @@ def possible_links(tracklets: Tracklets, view: View, model: LinkModel, longest_s
         + model.wander**2 * np.where(gap_s < 1, gap_s**2, gap_s)
         + (model.walk * pace * (gap_s - going)) ** 2
     )
-    odds = _log_t(missed, sigma)
     sigma_rate = np.full(len(gap_s), model.hasten)
     same_rate = _log_t((begin.rate[after] - end.rate[before]) / size[:, None], sigma_rate) - _log_t(np.zeros((1, 2)), sigma_rate[:1])
-    odds += same_rate * np.exp(-gap_s / model.same_rate_s)
-    cut = at_end[before] | at_begin[after]
-    least = np.maximum(cut * model.resize_cut, (crowded > 0) * model.resize_crowded)
-    odds += _size_odds(np.log(begin.wh[after] / end.wh[before]), gap_s, least, model)
-    both = at_end[before] & at_begin[after]
-    away_s = np.where(both, gap_s, turned_s)
-    lost = (gap_s - away_s) / model.hidden_s + away_s / model.away_s + np.log(model.hidden_s)
-    gone = np.where(at_end, model.gone_border, np.where(end.crowded, model.gone_crowded, model.gone_inside))
-    lost -= (np.log1p(-gone) - np.log(gone))[before]
-    lost += np.log(_newcomers(tracklets, at_begin, view, model))[after]
-    crowd = np.log(_crowd(tracklets, view, model))[after] - model.returned
-    return Links(before, after, odds - np.where(turned, crowd, lost), gap_s, away_s, both & ~turned)
+    return _log_t(missed, sigma) + same_rate * np.exp(-gap_s / model.same_rate_s)
 
 
 def _size_odds(resized: Array, gap_s: Array, least: Array, model: LinkModel) -> Array:
@@ -225,14 +285,24 @@ def _at_once(tracklets: Tracklets, view: View) -> float:
 
 
 def pairs_within(end_s: Array, begin_s: Array, longest_s: float) -> tuple[Index, Index]:
-    """Return all pairs whose second begins after the first ended, by at most `longest_s`."""
+    """Return all pairs whose second begins after the first ended, by at most `longest_s`, in order of the first."""
+    parts = [(np.zeros(0, np.intp), np.zeros(0, np.intp)), *pair_parts(end_s, begin_s, longest_s)]
+    before, after = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return before, after
+
+
+def pair_parts(end_s: Array, begin_s: Array, longest_s: float) -> Iterator[tuple[Index, Index]]:
+    """Yield what `pairs_within` returns, some at a time."""
     order = np.argsort(begin_s, kind="stable")
     low = np.searchsorted(begin_s[order], end_s + 1e-9, side="left")
     high = np.searchsorted(begin_s[order], end_s + longest_s, side="right")
     number = np.maximum(high - low, 0)
-    before = np.repeat(np.arange(len(end_s)), number)
-    step = np.arange(len(before)) - np.repeat(np.cumsum(number) - number, number)
-    return before, order[low[before] + step] if len(before) else before
+    for rows in np.split(np.arange(len(end_s)), np.flatnonzero(np.diff(np.cumsum(number) // _CHUNK_PAIRS)) + 1):
+        size = number[rows]
+        before = np.repeat(rows, size)
+        if len(before):
+            step = np.arange(len(before)) - np.repeat(np.cumsum(size) - size, size)
+            yield before, order[low[before] + step]
 
 
 def _log_t(miss: Array, sigma: Array) -> Array:

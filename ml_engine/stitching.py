@@ -55,7 +55,7 @@ def stitch(boxes: Boxes, view: View, options: StitchOptions) -> Joins:
     first_of = last_of = np.arange(count)
     for longest_s in options.rounds_s:
         tracklets = describe(current, view.camera)
-        links = possible_links(tracklets, view, options.model, longest_s)
+        links = possible_links(tracklets, view, options.model, longest_s, options.least_log_odds)
         chosen = best_links(links, options.least_log_odds)
         if not len(chosen):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_engine.links import LinkModel, Links, over_border, pairs_within, possible_links
+from ml_engine.links import LinkModel, Links, over_border, pair_parts, pairs_within, possible_links
 from ml_engine.tracklets import describe
 from tests.logs import Path2D
 from tests.scenes import RESOLUTION_WH, looked_at, tracklet_boxes, walk
@@ -103,3 +103,35 @@ def test_the_camera_turns_away_and_back() -> None:
 def test_a_still_camera_never_looked_away() -> None:
     links = links_of([walk((300, 200), (0, 0), range(9)), walk((300, 200), (0, 0), range(60, 70))], 100)
     assert links.away_s.tolist() == [0]
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_leaving_out_what_is_unlikely_leaves_out_nothing_else(moving: bool) -> None:
+    """Bounds spare most pairs of a long recording their weighing; they must hold whatever the model."""
+    generator = np.random.default_rng(3)
+    firsts = generator.integers(0, 1500, 60)
+    paths = [
+        walk(tuple(generator.uniform(0, RESOLUTION_WH)), tuple(generator.normal(0, 2, 2)), range(first, first + 9))
+        for first in firsts.tolist()
+    ]
+    shift_px = 400 * np.sin(np.arange(1600) / 40) if moving else None
+    view = looked_at(1600, shift_px=shift_px)
+    tracklets = describe(tracklet_boxes(paths), view.camera)
+    everything = possible_links(tracklets, view, LinkModel(), 3600)
+    for least in (-12.0, -1.5, 0.0):
+        kept = everything.log_odds > least
+        some = possible_links(tracklets, view, LinkModel(), 3600, least)
+        assert 0 < kept.sum() < len(kept)
+        for name in Links.__slots__:
+            np.testing.assert_array_equal(getattr(some, name), getattr(everything, name)[kept])
+
+
+def test_pairs_come_in_parts_of_bounded_size() -> None:
+    times_s = np.arange(1500.0)
+    parts = list(pair_parts(times_s, times_s, 1e9))
+    assert len(parts) > 5
+    assert max(len(before) for before, _ in parts) < 110_000
+    before, after = pairs_within(times_s, times_s, 1e9)
+    assert len(before) == 1500 * 1499 // 2
+    assert (after > before).all()
+    np.testing.assert_array_equal(np.lexsort((after, before)), np.arange(len(before)))
