@@ -10,7 +10,7 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES, AnalysisSettings
 from ml_engine.coverage import coverage
 from ml_engine.identities import Identities
-from ml_engine.links import Array, Index, LinkModel, Links, over_border, pairs_within, possible_links
+from ml_engine.links import Array, Index, LinkModel, Links, over_border, pairs_within
 from ml_engine.population import (
     NEGLIGIBLE,
     SUMS,
@@ -24,7 +24,7 @@ from ml_engine.population import (
     weights,
 )
 from ml_engine.records import DetectionLog
-from ml_engine.stitching import regrouped
+from ml_engine.stitching import regrouped, weighed_links
 from ml_engine.track_table import foot_points
 from ml_engine.tracklets import Tracklets, describe
 from ml_engine.zones import counted_places
@@ -120,7 +120,9 @@ def candidates_of(found: Identities, ends: Tracklets, link: LinkModel, model: Re
     """
     longest_s = _longest_s(ends)
     most = max(model.turned_bias, model.inside_bias, model.link_bias, model.left_bias)
-    links = possible_links(ends, found.view, link, min(longest_s, found.longest_s), (NEGLIGIBLE - most) / model.link_scale - 1e-6)
+    least = (NEGLIGIBLE - most) / model.link_scale - 1e-6
+    looks = found.looks and found.looks.grouped(found.chains())
+    links = weighed_links(ends, found.view, link, min(longest_s, found.longest_s), least, looks)
     turned = links.away_s > links.gap_s / 2
     # Who stands at the border comes and goes by half a step: only after a while has it left.
     left = np.where(links.left, np.clip((links.gap_s - 0.5) / (GONE_S - 0.5), 0, 1), 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_engine import tracking
+from ml_engine.appearance import Looks, looks_of
 from ml_engine.box_motion import measured, with_box_motion
 from ml_engine.links import Array, Index, View
 from ml_engine.records import DetectionLog
@@ -43,6 +44,7 @@ class Identities:
         boxes: Their tracklets: what the tracker followed without a break.
         joins: Which tracklets were joined.
         view: What was looked at, with the camera's path.
+        looks: What the tracklets look like, where the detector tells.
         measured: Whether somebody measured that path in the pictures. adrift: Nobody did, and the boxes say that it moved.
     """
 
@@ -51,6 +53,7 @@ class Identities:
     boxes: Boxes
     joins: Joins
     view: View
+    looks: Looks | None
     measured: bool
     adrift: bool
 
@@ -90,8 +93,9 @@ def identify(
             tracklet = _follow(log, score, high, low, options.tracker)
     rows, boxes = _boxes(log, tracklet)
     view = View(resolution_wh, log.times_s, _duration_s(log.times_s), stabilise(bridged(log), resolution_wh))
-    joins = stitch(boxes, view, options.stitching if seen else options.unmeasured_stitching)
-    found = Identities(np.zeros(len(log.xyxy), np.int32), rows, boxes, joins, view, seen, adrift)
+    looks = looks_of(log.embeddings, rows, boxes)
+    joins = stitch(boxes, view, options.stitching if seen else options.unmeasured_stitching, looks)
+    found = Identities(np.zeros(len(log.xyxy), np.int32), rows, boxes, joins, view, looks, seen, adrift)
     found.ids[rows] = found.chains()[boxes.tracklet] + 1
     return found
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from ml_engine.appearance import MOST_ODDS, Looks
 from ml_engine.links import Array, Index, LinkModel, Links, View, possible_links
 from ml_engine.matching import best_matching
-from ml_engine.tracklets import Boxes, describe
+from ml_engine.tracklets import Boxes, Tracklets, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Joins:
     crowded: npt.NDArray[np.bool_]
 
 
-def stitch(boxes: Boxes, view: View, options: StitchOptions) -> Joins:
-    """Find the joins, round by round; `chains` makes animals of them."""
+def stitch(boxes: Boxes, view: View, options: StitchOptions, looks: Looks | None = None) -> Joins:
+    """Find the joins, round by round; `chains` makes animals of them. `looks`: of the tracklets, where there are any."""
     count = int(boxes.tracklet.max(initial=-1)) + 1
     chain = np.arange(count)
     found: list[Joins] = []
@@ -55,7 +56,7 @@ def stitch(boxes: Boxes, view: View, options: StitchOptions) -> Joins:
     first_of = last_of = np.arange(count)
     for longest_s in options.rounds_s:
         tracklets = describe(current, view.camera)
-        links = possible_links(tracklets, view, options.model, longest_s, options.least_log_odds)
+        links = weighed_links(tracklets, view, options.model, longest_s, options.least_log_odds, looks and looks.grouped(chain))
         chosen = best_links(links, options.least_log_odds)
         if not len(chosen):
             continue
@@ -74,6 +75,14 @@ def stitch(boxes: Boxes, view: View, options: StitchOptions) -> Joins:
     nobody, nothing = np.zeros(0, np.intp), np.zeros(0)
     found = found or [Joins(nobody, nobody, nothing, nothing, nothing, np.zeros(0, bool))]
     return Joins(*(np.concatenate([getattr(one, name) for one in found]) for name in Joins.__slots__))
+
+
+def weighed_links(tracklets: Tracklets, view: View, model: LinkModel, longest_s: float, least: float, looks: Looks | None) -> Links:
+    """Return `possible_links` with what the looks of both sides add; `looks`: of these tracklets."""
+    if looks is None:
+        return possible_links(tracklets, view, model, longest_s, least)
+    links = possible_links(tracklets, view, model, longest_s, least - MOST_ODDS)
+    return replace(links, log_odds=links.log_odds + looks.log_odds(links.before, links.after))
 
 
 def best_links(links: Links, least: float) -> Index:
