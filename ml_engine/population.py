@@ -92,7 +92,7 @@ class PopulationModel:
     real_hits: float = 5.0
     needed_s: float = 0.2
     blur_s: float = 0.15
-    scenario: float = 9.0
+    scenario: float = 12.0
     unseen: float = 0.02
     spread: float = 0.047
     stated: float = 0.5
