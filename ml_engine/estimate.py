@@ -47,7 +47,8 @@ class ReturnModel:
     """What is assumed of links and returns beyond `LinkModel`; fitted on simulated scenes.
 
     Attributes:
-        link_bias, link_scale: What makes probabilities of log-odds: constant and factor. In view hardly anybody comes from nowhere.
+        link_bias, link_scale: What makes probabilities of log-odds: constant and factor. inside_bias: the constant for those that are found
+            inside the picture: hardly anybody comes from nowhere.
         turned_bias: The constant where the camera looked elsewhere in between. left_bias: where it looked on: who leaves may be replaced.
         open_odds: Log-odds that one who comes had been there, where nothing tells. closed_odds: where nobody joins; closed_inside: the
             same for those who are lost or found inside the picture.
