@@ -116,7 +116,7 @@ def _boxes(log: DetectionLog, tracklet: npt.NDArray[np.int32]) -> tuple[Index, B
     order = np.lexsort((frame, tracklet[rows]))
     rows, frame = rows[order], frame[order]
     number = tracklet[rows].astype(np.int64) - 1
-    return rows, Boxes(number, frame, log.times_s[frame], log.xyxy[rows].astype(np.float64), np.ones(len(rows)))
+    return rows, Boxes(number, frame, log.times_s[frame], log.xyxy[rows].astype(np.float64))
 
 
 def bridged(log: DetectionLog) -> DetectionLog:

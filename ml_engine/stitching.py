@@ -106,4 +106,4 @@ def regrouped(boxes: Boxes, chain: npt.NDArray[np.int64]) -> Boxes:
     """Return the boxes with chains in place of tracklets, in order of chain, then frame. `chain`: (tracklets,)."""
     number = chain[boxes.tracklet]
     order = np.lexsort((boxes.frame_row, number))
-    return Boxes(number[order], boxes.frame_row[order], boxes.time_s[order], boxes.xyxy[order], boxes.weight[order])
+    return Boxes(number[order], boxes.frame_row[order], boxes.time_s[order], boxes.xyxy[order])

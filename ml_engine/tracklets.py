@@ -30,14 +30,12 @@ class Boxes:
         tracklet: (n,) int64 from 0, without gaps.
         frame_row: (n,) int64 row of the frame in the log. time_s: (n,) float64.
         xyxy: (n, 4) float64 px of the picture.
-        weight: (n,) float64, how far a box is to be trusted.
     """
 
     tracklet: npt.NDArray[np.int64]
     frame_row: npt.NDArray[np.int64]
     time_s: Array
     xyxy: Array
-    weight: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +111,22 @@ def _on_plane(camera: Camera, points: Array, rows: npt.NDArray[np.int64]) -> tup
 
 
 def _fit(boxes: Boxes, camera: Camera, anchor: Index, rows: Index, apart_s: Array, place: Array, wh: Array, scale: Array) -> End:
-    """Return place, velocity and size at the boxes `anchor`, by weighted least squares over `rows`."""
+    """Return place, velocity and size at the boxes `anchor`, by least squares over `rows`."""
     group, k = boxes.tracklet[rows], len(anchor)
-    weight, t = boxes.weight[rows], apart_s[rows]
-    total = np.bincount(group, weight, k)
-    mean_t = np.bincount(group, weight * t, k) / total
-    spread = np.bincount(group, weight * (t - mean_t[group]) ** 2, k)
+    t = apart_s[rows]
+    total = np.bincount(group, minlength=k).astype(np.float64)
+    mean_t = np.bincount(group, t, k) / total
+    spread = np.bincount(group, (t - mean_t[group]) ** 2, k)
     at, rate, size, shift = (np.zeros((k, 2)) for _ in range(4))
     rested = spread + total * RATE_PRIOR_S**2 / 12
     for axis in (0, 1):
         value = place[rows, axis]
-        mean = np.bincount(group, weight * value, k) / total
-        slope = np.bincount(group, weight * (t - mean_t[group]) * value, k) / rested
+        mean = np.bincount(group, value, k) / total
+        slope = np.bincount(group, (t - mean_t[group]) * value, k) / rested
         at[:, axis], rate[:, axis] = mean - slope * mean_t, slope
         middle = (boxes.xyxy[rows, axis] + boxes.xyxy[rows, axis + 2]) / 2
-        shift[:, axis] = np.bincount(group, weight * (t - mean_t[group]) * middle, k) / rested
-        size[:, axis] = np.exp(np.bincount(group, weight * np.log(wh[rows, axis]), k) / total)
+        shift[:, axis] = np.bincount(group, (t - mean_t[group]) * middle, k) / rested
+        size[:, axis] = np.exp(np.bincount(group, np.log(wh[rows, axis]), k) / total)
     frame_row = boxes.frame_row[anchor]
     return End(
         time_s=boxes.time_s[anchor],

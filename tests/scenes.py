@@ -101,7 +101,6 @@ def tracklet_boxes(paths: Sequence[Path2D], *, fps: float = 10.0, size_wh: tuple
         frame_row=frame_row,
         time_s=frame_row / fps,
         xyxy=np.array([box_at(row[2], size_wh) for row in rows], float).reshape(-1, 4),
-        weight=np.ones(len(rows)),
     )
 
 

@@ -19,7 +19,7 @@ def recording(distinct: float, tracklets: int = 12, boxes: int = 30) -> tuple[np
     rows = np.arange(tracklets * boxes)
     frame = np.tile(np.arange(boxes), tracklets)
     xyxy = np.tile([0.0, 0, 10, 10], (len(rows), 1))
-    columns = Boxes(np.repeat(np.arange(tracklets), boxes), frame, frame / 10, xyxy, np.ones(len(rows)))
+    columns = Boxes(np.repeat(np.arange(tracklets), boxes), frame, frame / 10, xyxy)
     return looks.reshape(-1, 16).astype(np.float16), rows, columns
 
 
@@ -47,7 +47,7 @@ def test_nothing_to_learn_from() -> None:
     assert looks_of(*recording(1.0, tracklets=1)) is None
     assert looks_of(*recording(1.0, tracklets=3)) is None
     assert looks_of(*recording(1.0, boxes=4)) is None
-    empty = Boxes(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 4)), np.zeros(0))
+    empty = Boxes(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 4)))
     assert looks_of(embeddings, rows[:0], empty) is None
 
 
