@@ -1,0 +1,199 @@
+"""What every store of keys, tickets and usage promises: in memory, on SQLite, on a MongoDB-protocol server over TCP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.adapters.mongo import MongoConnection, MongoKeyStore
+from core.adapters.sqlite import SqliteDatabase, SqliteKeyStore
+from core.domain.access import ApiKey, Ticket, digest_of, new_key, new_ticket
+from core.errors import Conflict, InvalidInput, MalformedRequest
+from core.ports import KeyStore
+from tests.contract.databases import drop_database
+from tests.fakes import MemoryKeyStore
+
+START = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
+TODAY = date(2026, 6, 1)
+
+
+@pytest.fixture(params=["memory", "sqlite", "mongo"])
+async def stores(request: pytest.FixtureRequest) -> AsyncIterator[tuple[KeyStore, KeyStore]]:
+    """Two stores on the same data, as two processes have them; in memory they are one."""
+    if request.param == "memory":
+        store = MemoryKeyStore()
+        yield store, store
+        return
+    if request.param == "sqlite":
+        path: Path = request.getfixturevalue("tmp_path") / "muster.sqlite3"
+        pair: tuple[KeyStore, ...] = tuple(SqliteKeyStore(SqliteDatabase(path)) for _ in range(2))
+        drop = None
+    else:
+        make_name: Callable[[str], str] = request.getfixturevalue("unique_name")
+        uri, name = request.getfixturevalue("mongo").uri, make_name("keys")
+        pair = tuple(MongoKeyStore(MongoConnection(uri, database=name)) for _ in range(2))
+        drop = (uri, name)
+    for opened in pair:
+        await opened.open()
+    yield pair[0], pair[1]
+    for opened in pair:
+        await opened.close()
+    if drop:
+        await drop_database(*drop)
+
+
+@pytest.fixture
+def store(stores: tuple[KeyStore, KeyStore]) -> KeyStore:
+    return stores[0]
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def make(*, seconds: float = 0, **changes: Any) -> ApiKey:
+    key_id, secret = new_key()
+    fields = {"id": key_id, "digest": digest_of(secret), "owner": "ranch", "scopes": ("submit", "read"), "created_at_utc": at(seconds)}
+    return ApiKey(**{**fields, **changes})
+
+
+def ticket_of(secret: str, *, until: float = 45, **changes: Any) -> Ticket:
+    fields = {"digest": digest_of(secret), "owner": "ranch", "scopes": ("read",), "job_id": "a" * 32, "expires_at_utc": at(until)}
+    return Ticket(**{**fields, **changes})
+
+
+async def test_a_key_comes_back_as_it_was(stores: tuple[KeyStore, KeyStore]) -> None:
+    writer, reader = stores
+    given = make(owner="Бизон 1", label="gate's uploader", scopes=("admin",), seconds=0.125, expires_at_utc=at(60))
+    assert await writer.add(given) == given
+    assert await reader.get(given.id) == given
+    assert (await reader.list(limit=1)).items == [given]
+    assert await reader.get("0" * 16) is None
+
+
+async def test_an_id_is_taken_once(store: KeyStore) -> None:
+    given = await store.add(make())
+    with pytest.raises(Conflict) as caught:
+        await store.add(make(id=given.id, owner="another"))
+    assert caught.value.code == "key_exists"
+    assert await store.get(given.id) == given
+
+
+async def test_revoked_is_revoked_for_every_process_and_keeps_its_first_time(stores: tuple[KeyStore, KeyStore]) -> None:
+    first, second = stores
+    key, other = await first.add(make()), await first.add(make(seconds=1))
+    revoked = await second.revoke(key.id, at=at(5))
+    assert revoked == key.model_copy(update={"revoked_at_utc": at(5)})
+    assert await first.get(key.id) == revoked
+    assert await first.revoke(key.id, at=at(9)) == revoked
+    assert await first.get(other.id) == other
+    assert await first.revoke("0" * 16, at=at(9)) is None
+
+
+async def test_the_last_use_is_remembered(store: KeyStore) -> None:
+    key = await store.add(make())
+    await store.used(key.id, at=at(70))
+    await store.used("0" * 16, at=at(70))
+    assert await store.get(key.id) == key.model_copy(update={"last_used_at_utc": at(70)})
+
+
+async def test_pages_go_from_new_to_old(store: KeyStore) -> None:
+    keys = [await store.add(make(seconds=i // 2, owner="ranch" if i % 2 else "park")) for i in range(7)]
+    expected = [key.id for key in sorted(keys, key=lambda key: (key.created_at_utc, key.id), reverse=True)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await store.list(limit=3, cursor=cursor)
+        seen += [key.id for key in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == expected
+    assert [key.id for key in (await store.list(owner="ranch", limit=9)).items] == [keys[i].id for i in (5, 3, 1)]
+    assert (await store.list(owner="nobody", limit=9)).items == []
+    with pytest.raises(InvalidInput):
+        await store.list(limit=0)
+    with pytest.raises(MalformedRequest):
+        await store.list(limit=1, cursor="x")
+
+
+async def test_of_many_who_take_a_ticket_at_once_one_gets_it(stores: tuple[KeyStore, KeyStore]) -> None:
+    secret = new_ticket()
+    given = ticket_of(secret, key_id="0" * 16)
+    await stores[0].add_ticket(given, at=at(0))
+    taken = await asyncio.gather(*(stores[i % 2].take_ticket(digest_of(secret), at=at(44.999)) for i in range(20)))
+    assert [ticket for ticket in taken if ticket is not None] == [given]
+
+
+async def test_a_ticket_that_expired_or_never_was_is_none(store: KeyStore) -> None:
+    old, good = new_ticket(), new_ticket()
+    await store.add_ticket(ticket_of(old), at=at(0))
+    assert await store.take_ticket(digest_of(old), at=at(45)) is None
+    assert await store.take_ticket(digest_of(old), at=at(0)) is None, "it was taken away all the same"
+    await store.add_ticket(ticket_of(old), at=at(0))
+    await store.add_ticket(ticket_of(good, until=100), at=at(50))
+    assert await store.take_ticket(digest_of(old), at=at(0)) is None, "it was dropped when another one came"
+    assert await store.take_ticket(digest_of(good), at=at(51)) is not None
+    assert await store.take_ticket(digest_of(new_ticket()), at=at(0)) is None
+
+
+async def test_a_days_quota_is_never_passed_however_many_spend_at_once(stores: tuple[KeyStore, KeyStore]) -> None:
+    spending = (stores[i % 2].spend("ranch", day=TODAY, size_bytes=30, limit_bytes=100) for i in range(20))
+    assert sum(await asyncio.gather(*spending)) == 3
+    assert await stores[1].spent("ranch", day=TODAY) == 90
+    assert await stores[0].spend("ranch", day=TODAY, size_bytes=10, limit_bytes=100)
+    assert not await stores[0].spend("ranch", day=TODAY, size_bytes=1, limit_bytes=100)
+    assert await stores[0].spent("ranch", day=TODAY) == 100
+
+
+async def test_days_and_owners_do_not_mix_and_large_numbers_fit(store: KeyStore) -> None:
+    tomorrow = TODAY + timedelta(days=1)
+    assert await store.spend("ranch", day=TODAY, size_bytes=2**45, limit_bytes=2**45)
+    assert await store.spend("ranch", day=tomorrow, size_bytes=5, limit_bytes=5)
+    assert await store.spend("park", day=TODAY, size_bytes=7, limit_bytes=7)
+    assert not await store.spend("park", day=TODAY + timedelta(days=2), size_bytes=8, limit_bytes=7)
+    days = (("ranch", TODAY), ("ranch", tomorrow), ("park", TODAY), ("park", tomorrow))
+    assert [await store.spent(owner, day=day) for owner, day in days] == [2**45, 5, 7, 0]
+
+
+async def test_what_is_given_back_can_be_spent_again(store: KeyStore) -> None:
+    assert await store.spend("ranch", day=TODAY, size_bytes=100, limit_bytes=100)
+    await store.give_back("ranch", day=TODAY, size_bytes=60)
+    assert await store.spent("ranch", day=TODAY) == 40
+    assert await store.spend("ranch", day=TODAY, size_bytes=60, limit_bytes=100)
+
+
+async def test_usage_of_long_ago_is_dropped(store: KeyStore) -> None:
+    await store.spend("ranch", day=TODAY, size_bytes=1, limit_bytes=9)
+    await store.spend("park", day=TODAY + timedelta(days=60), size_bytes=1, limit_bytes=9)
+    assert await store.spent("ranch", day=TODAY) == 0
+
+
+def files_of(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+async def test_no_secret_is_stored(tmp_path: Path) -> None:
+    store = SqliteKeyStore(SqliteDatabase(tmp_path / "muster.sqlite3"))
+    await store.open()
+    key_id, secret = new_key()
+    ticket = new_ticket()
+    await store.add(make(id=key_id, digest=digest_of(secret)))
+    await store.add_ticket(ticket_of(ticket), at=at(0))
+    await store.close()
+    written = files_of(tmp_path)
+    assert digest_of(secret).encode() in written
+    assert secret.encode() not in written and secret.rpartition("_")[2].encode() not in written
+    assert ticket.encode() not in written
+
+
+async def test_opening_again_and_ping_are_harmless(store: KeyStore) -> None:
+    key = await store.add(make())
+    await asyncio.gather(store.open(), store.open())
+    await store.ping()
+    assert await store.get(key.id) == key

@@ -1,0 +1,98 @@
+"""A store of keys in memory, for unit tests."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from core.adapters.key_records import key_exists
+from core.domain.access import ApiKey, Ticket
+from core.errors import MusterError
+from core.ports import KeyStore, Page
+from core.ports.keys import KEEP_USAGE_DAYS
+from tests.fakes.memory_jobs import page_of
+
+
+class MemoryKeyStore(KeyStore):
+    """Keeps keys, tickets and usage in dictionaries.
+
+    Attributes:
+        fail_with: Raised by every call while it is set: a store that is away.
+        reads: How often a key was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.fail_with: MusterError | None = None
+        self.reads = 0
+        self._keys: dict[str, ApiKey] = {}
+        self._tickets: dict[str, Ticket] = {}
+        self._usage: dict[tuple[str, date], int] = {}
+
+    async def open(self) -> None:
+        self._answer()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def ping(self) -> None:
+        self._answer()
+
+    async def add(self, key: ApiKey) -> ApiKey:
+        self._answer()
+        if key.id in self._keys:
+            raise key_exists(key.id)
+        self._keys[key.id] = key
+        return key
+
+    async def get(self, key_id: str) -> ApiKey | None:
+        self._answer()
+        self.reads += 1
+        return self._keys.get(key_id)
+
+    async def list(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+        self._answer()
+        rows = [(key.created_at_utc, key.id, key) for key in self._keys.values() if owner is None or key.owner == owner]
+        return page_of(rows, limit=limit, cursor=cursor)
+
+    async def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
+        self._answer()
+        key = self._keys.get(key_id)
+        if key is not None and key.revoked_at_utc is None:
+            key = self._keys[key_id] = key.model_copy(update={"revoked_at_utc": at})
+        return key
+
+    async def used(self, key_id: str, *, at: datetime) -> None:
+        self._answer()
+        if key_id in self._keys:
+            self._keys[key_id] = self._keys[key_id].model_copy(update={"last_used_at_utc": at})
+
+    async def add_ticket(self, ticket: Ticket, *, at: datetime) -> None:
+        self._answer()
+        self._tickets = {digest: kept for digest, kept in self._tickets.items() if at < kept.expires_at_utc}
+        self._tickets[ticket.digest] = ticket
+
+    async def take_ticket(self, digest: str, *, at: datetime) -> Ticket | None:
+        self._answer()
+        ticket = self._tickets.pop(digest, None)
+        return ticket if ticket is not None and at < ticket.expires_at_utc else None
+
+    async def spend(self, owner: str, *, day: date, size_bytes: int, limit_bytes: int) -> bool:
+        self._answer()
+        oldest = day - timedelta(days=KEEP_USAGE_DAYS)
+        self._usage = {key: used for key, used in self._usage.items() if key[1] >= oldest}
+        used = self._usage.get((owner, day), 0) + size_bytes
+        if used > limit_bytes:
+            return False
+        self._usage[owner, day] = used
+        return True
+
+    async def give_back(self, owner: str, *, day: date, size_bytes: int) -> None:
+        self._answer()
+        self._usage[owner, day] = max(0, self._usage.get((owner, day), 0) - size_bytes)
+
+    async def spent(self, owner: str, *, day: date) -> int:
+        self._answer()
+        return self._usage.get((owner, day), 0)
+
+    def _answer(self) -> None:
+        if self.fail_with is not None:
+            raise self.fail_with
