@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.adapters.azure_blob import AzureBlobStore
 from core.adapters.azure_queue import AzureJobQueue
 from core.config import Config
-from core.ports import CalibrationStore, JobStore, Ports, StatsStore
+from core.ports import CalibrationStore, JobStore, Ports, StatsStore, WebhookStore
 
 
 def make_ports(config: Config) -> Ports:
@@ -18,7 +18,7 @@ def make_ports(config: Config) -> Ports:
         Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite where not.
     """
     storage = {"connection_string": config.storage_connection, "account_url": config.storage_account_url}
-    jobs, stats, calibrations = _make_stores(config)
+    jobs, stats, webhooks, calibrations = _make_stores(config)
     return Ports(
         sources=AzureBlobStore(container=config.input_container, **storage),
         results=AzureBlobStore(container=config.output_container, **storage),
@@ -26,21 +26,32 @@ def make_ports(config: Config) -> Ports:
         detect_queue=AzureJobQueue(queue=config.detect_queue_name, **storage),
         jobs=jobs,
         stats=stats,
+        webhooks=webhooks,
         calibrations=calibrations,
     )
 
 
-def _make_stores(config: Config) -> tuple[JobStore, StatsStore, CalibrationStore]:
+def _make_stores(config: Config) -> tuple[JobStore, StatsStore, WebhookStore, CalibrationStore]:
     # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on MongoDB no file.
     if config.mongo_uri:
-        from core.adapters.mongo import MongoCalibrationStore, MongoConnection, MongoJobStore, MongoStatsStore
+        from core.adapters import mongo as stores
 
-        mongo = MongoConnection(config.mongo_uri, database=config.mongo_database)
-        return MongoJobStore(mongo), MongoStatsStore(mongo), MongoCalibrationStore(mongo)
-    from core.adapters.sqlite import SqliteCalibrationStore, SqliteDatabase, SqliteJobStore, SqliteStatsStore
+        mongo = stores.MongoConnection(config.mongo_uri, database=config.mongo_database)
+        return (
+            stores.MongoJobStore(mongo),
+            stores.MongoStatsStore(mongo),
+            stores.MongoWebhookStore(mongo),
+            stores.MongoCalibrationStore(mongo),
+        )
+    from core.adapters import sqlite
 
-    database = SqliteDatabase(config.data_dir / "muster.sqlite3")
-    return SqliteJobStore(database), SqliteStatsStore(database), SqliteCalibrationStore(database)
+    database = sqlite.SqliteDatabase(config.data_dir / "muster.sqlite3")
+    return (
+        sqlite.SqliteJobStore(database),
+        sqlite.SqliteStatsStore(database),
+        sqlite.SqliteWebhookStore(database),
+        sqlite.SqliteCalibrationStore(database),
+    )
 
 
 async def open_ports(ports: Ports) -> None:

@@ -21,7 +21,14 @@ from core.domain.job import Job, Plan, Segment, SourceFile, VideoFacts
 from core.domain.message import JobMessage
 from core.errors import Unavailable
 from core.ports import Ports
-from tests.fakes import MemoryBlobStore, MemoryCalibrationStore, MemoryJobQueue, MemoryJobStore, MemoryStatsStore
+from tests.fakes import (
+    MemoryBlobStore,
+    MemoryCalibrationStore,
+    MemoryJobQueue,
+    MemoryJobStore,
+    MemoryStatsStore,
+    MemoryWebhookStore,
+)
 
 START_UTC = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
 MP4 = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + bytes(range(256)) * 20
@@ -140,6 +147,7 @@ def make_ports(clock: SteppedClock) -> Ports:
         detect_queue=MemoryJobQueue(clock),
         jobs=MemoryJobStore(),
         stats=MemoryStatsStore(),
+        webhooks=MemoryWebhookStore(),
         calibrations=MemoryCalibrationStore(),
     )
 

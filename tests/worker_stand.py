@@ -23,7 +23,14 @@ from core.ports import JobQueue, Lease, Ports
 from core.services.dispatch import Dispatcher
 from core.telemetry import Telemetry
 from ml_engine.records import DetectorInfo, Stopped
-from tests.fakes import MemoryBlobStore, MemoryCalibrationStore, MemoryJobQueue, MemoryJobStore, MemoryStatsStore
+from tests.fakes import (
+    MemoryBlobStore,
+    MemoryCalibrationStore,
+    MemoryJobQueue,
+    MemoryJobStore,
+    MemoryStatsStore,
+    MemoryWebhookStore,
+)
 from worker.detectors import Detectors
 from worker.engine import Engine
 from worker.processor import Processor
@@ -250,6 +257,7 @@ class WorkerStand:
             detect_queue=MemoryJobQueue(clock),
             jobs=MemoryJobStore(),
             stats=MemoryStatsStore(),
+            webhooks=MemoryWebhookStore(),
             calibrations=MemoryCalibrationStore(),
         )
         self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)

@@ -6,5 +6,6 @@ from core.adapters.mongo_calibrations import MongoCalibrationStore
 from core.adapters.mongo_connection import MongoConnection
 from core.adapters.mongo_jobs import MongoJobStore
 from core.adapters.mongo_stats import MongoStatsStore
+from core.adapters.mongo_webhooks import MongoWebhookStore
 
-__all__ = ["MongoCalibrationStore", "MongoConnection", "MongoJobStore", "MongoStatsStore"]
+__all__ = ["MongoCalibrationStore", "MongoConnection", "MongoJobStore", "MongoStatsStore", "MongoWebhookStore"]

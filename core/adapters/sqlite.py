@@ -6,5 +6,6 @@ from core.adapters.sqlite_calibrations import SqliteCalibrationStore
 from core.adapters.sqlite_database import SqliteDatabase
 from core.adapters.sqlite_jobs import SqliteJobStore
 from core.adapters.sqlite_stats import SqliteStatsStore
+from core.adapters.sqlite_webhooks import SqliteWebhookStore
 
-__all__ = ["SqliteCalibrationStore", "SqliteDatabase", "SqliteJobStore", "SqliteStatsStore"]
+__all__ = ["SqliteCalibrationStore", "SqliteDatabase", "SqliteJobStore", "SqliteStatsStore", "SqliteWebhookStore"]

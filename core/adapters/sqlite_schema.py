@@ -58,5 +58,13 @@ _CALIBRATIONS = (
     "CREATE INDEX calibrations_owner_camera ON calibrations (owner, camera, created_ms, id)",
 )
 
-VERSIONS = (_JOBS + _STATS, _CALIBRATIONS)
+_WEBHOOKS = (
+    """CREATE TABLE webhook_events (
+        id TEXT PRIMARY KEY, job_id TEXT NOT NULL, attempt INTEGER NOT NULL, look_ms INTEGER, document TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX webhook_events_job ON webhook_events (job_id, attempt)",
+    "CREATE INDEX webhook_events_waiting ON webhook_events (look_ms, id) WHERE look_ms IS NOT NULL",
+)
+
+VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _WEBHOOKS)
 """The statements that lead from each version to the next."""

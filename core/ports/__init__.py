@@ -16,6 +16,7 @@ from core.ports.calibrations import CalibrationStore
 from core.ports.jobs import JobFilter, JobStore, WorkerReport
 from core.ports.queue import JobQueue, Lease, QueueDepth
 from core.ports.statistics import Bucket, StatsFilter, StatsStore
+from core.ports.webhooks import WebhookAnswer, WebhookSender, WebhookStore
 
 __all__ = [
     "BlobInfo",
@@ -32,6 +33,9 @@ __all__ = [
     "QueueDepth",
     "StatsFilter",
     "StatsStore",
+    "WebhookAnswer",
+    "WebhookSender",
+    "WebhookStore",
     "WorkerReport",
 ]
 
@@ -47,7 +51,8 @@ class Ports:
     jobs: JobStore
     stats: StatsStore
     calibrations: CalibrationStore
+    webhooks: WebhookStore
 
     def all(self) -> tuple[Port, ...]:
         """Return every port."""
-        return (self.sources, self.results, self.queue, self.detect_queue, self.jobs, self.stats, self.calibrations)
+        return (self.sources, self.results, self.queue, self.detect_queue, self.jobs, self.stats, self.webhooks, self.calibrations)

@@ -7,5 +7,16 @@ from tests.fakes.memory_calibrations import MemoryCalibrationStore
 from tests.fakes.memory_jobs import MemoryJobStore
 from tests.fakes.memory_queue import MemoryJobQueue, PoisonedMessage
 from tests.fakes.memory_stats import MemoryStatsStore
+from tests.fakes.memory_webhooks import MemoryWebhookSender, MemoryWebhookStore, SentWebhook
 
-__all__ = ["MemoryBlobStore", "MemoryCalibrationStore", "MemoryJobQueue", "MemoryJobStore", "MemoryStatsStore", "PoisonedMessage"]
+__all__ = [
+    "MemoryBlobStore",
+    "MemoryCalibrationStore",
+    "MemoryJobQueue",
+    "MemoryJobStore",
+    "MemoryStatsStore",
+    "MemoryWebhookSender",
+    "MemoryWebhookStore",
+    "PoisonedMessage",
+    "SentWebhook",
+]
