@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.adapters.azure_blob import AzureBlobStore
 from core.adapters.azure_queue import AzureJobQueue
 from core.config import Config
-from core.ports import CalibrationStore, JobStore, Ports, StatsStore, WebhookStore
+from core.ports import CalibrationStore, JobStore, KeyStore, Ports, StatsStore, WebhookStore
 
 
 def make_ports(config: Config) -> Ports:
@@ -18,7 +18,7 @@ def make_ports(config: Config) -> Ports:
         Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite where not.
     """
     storage = {"connection_string": config.storage_connection, "account_url": config.storage_account_url}
-    jobs, stats, webhooks, calibrations = _make_stores(config)
+    jobs, stats, webhooks, calibrations, keys = _make_stores(config)
     return Ports(
         sources=AzureBlobStore(container=config.input_container, **storage),
         results=AzureBlobStore(container=config.output_container, **storage),
@@ -28,10 +28,11 @@ def make_ports(config: Config) -> Ports:
         stats=stats,
         webhooks=webhooks,
         calibrations=calibrations,
+        keys=keys,
     )
 
 
-def _make_stores(config: Config) -> tuple[JobStore, StatsStore, WebhookStore, CalibrationStore]:
+def _make_stores(config: Config) -> tuple[JobStore, StatsStore, WebhookStore, CalibrationStore, KeyStore]:
     # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on MongoDB no file.
     if config.mongo_uri:
         from core.adapters import mongo as stores
@@ -42,6 +43,7 @@ def _make_stores(config: Config) -> tuple[JobStore, StatsStore, WebhookStore, Ca
             stores.MongoStatsStore(mongo),
             stores.MongoWebhookStore(mongo),
             stores.MongoCalibrationStore(mongo),
+            stores.MongoKeyStore(mongo),
         )
     from core.adapters import sqlite
 
@@ -51,6 +53,7 @@ def _make_stores(config: Config) -> tuple[JobStore, StatsStore, WebhookStore, Ca
         sqlite.SqliteStatsStore(database),
         sqlite.SqliteWebhookStore(database),
         sqlite.SqliteCalibrationStore(database),
+        sqlite.SqliteKeyStore(database),
     )
 
 

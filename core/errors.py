@@ -12,12 +12,15 @@
     │   ├── VideoError          a worker cannot use the video (the job fails)
     │   ├── DetectorError       a checkpoint that cannot be loaded or run (the job fails)
     │   ├── NotFound            no such job, blob, artefact, upload (404)
+    │   ├── Unauthenticated     nobody knows who asks (401)
+    │   ├── Forbidden           who asks may not do this (403)
     │   └── Conflict            the state does not allow it (409)
     │       ├── FenceLost           an older attempt wrote: refused
     │       └── PreconditionFailed  a blob is not the one that was meant (ETag)
     ├── TransientError          another try may succeed: 503 + Retry-After, or released with back-off
     │   ├── Unavailable         storage, queue or database did not answer
-    │   └── StorageFull         no room left on a disk that Muster writes to
+    │   ├── StorageFull         no room left on a disk that Muster writes to
+    │   └── Throttled           more than the caller is allowed at present (429)
     └── LeaseLost               the message is no longer ours: stop, publish nothing, acknowledge nothing
 
 Each carries `code`, stable and for programs, and a sentence for a person that says what to do.
@@ -112,6 +115,18 @@ class NotFound(PermanentError):
     default_code = "not_found"
 
 
+class Unauthenticated(PermanentError):
+    """Nobody knows who asks: no key or token, or one that opens nothing (any more)."""
+
+    default_code = "credentials_required"
+
+
+class Forbidden(PermanentError):
+    """It is known who asks, and they may not do this; whether what they asked for exists is not told."""
+
+    default_code = "forbidden"
+
+
 class Conflict(PermanentError):
     """The present state does not allow what was asked for."""
 
@@ -147,6 +162,20 @@ class StorageFull(TransientError):
     """No room left on a disk that Muster writes to."""
 
     default_code = "storage_full"
+
+
+class Throttled(TransientError):
+    """More than the caller is allowed at present: too fast, or over a quota.
+
+    Args:
+        retry_after_s: When asking again makes sense.
+    """
+
+    default_code = "throttled"
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after_s: float, **details: Any) -> None:
+        super().__init__(message, code=code, **details)
+        self.retry_after_s = retry_after_s
 
 
 class LeaseLost(MusterError):

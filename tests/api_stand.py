@@ -26,6 +26,7 @@ from tests.fakes import (
     MemoryCalibrationStore,
     MemoryJobQueue,
     MemoryJobStore,
+    MemoryKeyStore,
     MemoryStatsStore,
     MemoryWebhookStore,
 )
@@ -149,6 +150,7 @@ def make_ports(clock: SteppedClock) -> Ports:
         stats=MemoryStatsStore(),
         webhooks=MemoryWebhookStore(),
         calibrations=MemoryCalibrationStore(),
+        keys=MemoryKeyStore(),
     )
 
 

@@ -28,6 +28,7 @@ from tests.fakes import (
     MemoryCalibrationStore,
     MemoryJobQueue,
     MemoryJobStore,
+    MemoryKeyStore,
     MemoryStatsStore,
     MemoryWebhookStore,
 )
@@ -259,6 +260,7 @@ class WorkerStand:
             stats=MemoryStatsStore(),
             webhooks=MemoryWebhookStore(),
             calibrations=MemoryCalibrationStore(),
+            keys=MemoryKeyStore(),
         )
         self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
         self.executor = ThreadPoolExecutor(8)

@@ -58,6 +58,19 @@ _CALIBRATIONS = (
     "CREATE INDEX calibrations_owner_camera ON calibrations (owner, camera, created_ms, id)",
 )
 
+_ACCESS = (
+    """CREATE TABLE api_keys (
+        id TEXT PRIMARY KEY, digest TEXT NOT NULL, owner TEXT NOT NULL, scopes TEXT NOT NULL, label TEXT NOT NULL,
+        created_ms INTEGER NOT NULL, expires_ms INTEGER, revoked_ms INTEGER, last_used_ms INTEGER
+    ) WITHOUT ROWID""",
+    "CREATE INDEX api_keys_newest ON api_keys (created_ms, id)",
+    "CREATE INDEX api_keys_owner ON api_keys (owner, created_ms, id)",
+    "CREATE TABLE tickets (digest TEXT PRIMARY KEY, expires_ms INTEGER NOT NULL, document TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX tickets_expiry ON tickets (expires_ms)",
+    "CREATE TABLE usage (owner TEXT NOT NULL, day TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (owner, day)) WITHOUT ROWID",
+    "CREATE INDEX usage_day ON usage (day)",
+)
+
 _WEBHOOKS = (
     """CREATE TABLE webhook_events (
         id TEXT PRIMARY KEY, job_id TEXT NOT NULL, attempt INTEGER NOT NULL, look_ms INTEGER, document TEXT NOT NULL
@@ -66,5 +79,5 @@ _WEBHOOKS = (
     "CREATE INDEX webhook_events_waiting ON webhook_events (look_ms, id) WHERE look_ms IS NOT NULL",
 )
 
-VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _WEBHOOKS)
+VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _ACCESS, _WEBHOOKS)
 """The statements that lead from each version to the next."""

@@ -14,6 +14,7 @@ from core.ports.base import Page, Port
 from core.ports.blobs import BlobInfo, BlobStore
 from core.ports.calibrations import CalibrationStore
 from core.ports.jobs import JobFilter, JobStore, WorkerReport
+from core.ports.keys import KeyStore
 from core.ports.queue import JobQueue, Lease, QueueDepth
 from core.ports.statistics import Bucket, StatsFilter, StatsStore
 from core.ports.webhooks import WebhookAnswer, WebhookSender, WebhookStore
@@ -26,6 +27,7 @@ __all__ = [
     "JobFilter",
     "JobQueue",
     "JobStore",
+    "KeyStore",
     "Lease",
     "Page",
     "Port",
@@ -52,7 +54,18 @@ class Ports:
     stats: StatsStore
     calibrations: CalibrationStore
     webhooks: WebhookStore
+    keys: KeyStore
 
     def all(self) -> tuple[Port, ...]:
         """Return every port."""
-        return (self.sources, self.results, self.queue, self.detect_queue, self.jobs, self.stats, self.webhooks, self.calibrations)
+        return (
+            self.sources,
+            self.results,
+            self.queue,
+            self.detect_queue,
+            self.jobs,
+            self.stats,
+            self.webhooks,
+            self.calibrations,
+            self.keys,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fakes.memory_blob import MemoryBlobStore
 from tests.fakes.memory_calibrations import MemoryCalibrationStore
 from tests.fakes.memory_jobs import MemoryJobStore
+from tests.fakes.memory_keys import MemoryKeyStore
 from tests.fakes.memory_queue import MemoryJobQueue, PoisonedMessage
 from tests.fakes.memory_stats import MemoryStatsStore
 from tests.fakes.memory_webhooks import MemoryWebhookSender, MemoryWebhookStore, SentWebhook
@@ -14,6 +15,7 @@ __all__ = [
     "MemoryCalibrationStore",
     "MemoryJobQueue",
     "MemoryJobStore",
+    "MemoryKeyStore",
     "MemoryStatsStore",
     "MemoryWebhookSender",
     "MemoryWebhookStore",
