@@ -25,6 +25,7 @@ STATUS: dict[type[errors.MusterError], int] = {
     errors.VideoError: 422,
     errors.DetectorError: 422,
     errors.NotFound: 404,
+    errors.Expired: 410,
     errors.Conflict: 409,
     errors.PermanentError: 422,
     errors.TransientError: 503,

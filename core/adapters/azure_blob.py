@@ -7,24 +7,26 @@ import io
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError
+from azure.core.async_paging import AsyncItemPaged
+from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob import BlobProperties, BlobSasPermissions, ContentSettings, UserDelegationKey, generate_blob_sas
-from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient
+from azure.storage.blob.aio import BlobClient, BlobPrefix, BlobServiceClient, ContainerClient
 
 from core.adapters import azure_connection
 from core.adapters.azure_connection import bad_connection_string, client_options, managed_identity, service_url
 from core.adapters.azure_errors import CONCURRENT_WRITE, disk_full_mapped, error_code, mapped
-from core.adapters.azure_transfer import file_chunks, missing, read_pieces, regroup, size_of, stage_blocks, write_file
+from core.adapters.azure_transfer import condition, file_chunks, missing, read_pieces, regroup, size_of, stage_blocks, write_file
 from core.errors import InvalidInput, NotFound, PermanentError, PreconditionFailed, Unavailable
-from core.ports import BlobInfo, BlobStore
+from core.ports import BlobInfo, BlobStore, Page
 
 _READ_TIMEOUT_S = 20
 # One request for small blobs. The transport wants larger bodies as a buffer, which the SDK's single put does not pass on.
@@ -36,6 +38,8 @@ _COPY_PATIENCE_S = 900.0
 # Clocks differ: a link must work on a machine whose clock is behind ours.
 _SAS_BACKDATE = timedelta(minutes=5)
 _WRITE_ID = "muster_write"
+_UNCOMMITTED = ["uncommittedblobs"]
+_NEVER_OLD = datetime.max.replace(tzinfo=UTC)
 
 
 class AzureBlobStore(BlobStore):
@@ -167,6 +171,16 @@ class AzureBlobStore(BlobStore):
         """Delete a blob and its snapshots, if it is there."""
         await self._delete(name)
 
+    async def purge(self, name: str) -> None:
+        """Delete a blob or its staged blocks."""
+        if await self._delete(name):
+            return
+        # Blocks can only be replaced: by an empty blob, unless somebody commits them first. That one is deleted.
+        blob = self._existing(name)
+        with mapped(f"discarding the blocks of '{name}'"), suppress(ResourceExistsError, ResourceNotFoundError, ResourceModifiedError):
+            empty = await blob.upload_blob(b"", overwrite=False)
+            await blob.delete_blob(**condition(empty["etag"].strip('"')))
+
     async def delete_prefix(self, prefix: str) -> int:
         """Delete all blobs under a prefix, eight at once.
 
@@ -219,6 +233,25 @@ class AzureBlobStore(BlobStore):
             if properties is None:
                 return
             yield _info(properties)
+
+    async def page(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[BlobInfo]:
+        """Return a page of blobs, those included of which only blocks are there."""
+        listed = self._client.list_blobs(name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED)
+        items, after = await _one_page(listed, cursor, f"listing the blobs under '{prefix}'")
+        return Page([_info(item) for item in items], after)
+
+    async def folders(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[str]:
+        """Return a page of what comes before the next slash."""
+        walked = self._client.walk_blobs(name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED, delimiter="/")
+        items, after = await _one_page(walked, cursor, f"listing the folders under '{prefix}'")
+        return Page([item.name for item in items if isinstance(item, BlobPrefix)], after)
+
+    async def now(self) -> datetime:
+        """Return what the service writes into its answers as their date."""
+        told: list[str] = []
+        with mapped(f"asking for the container '{self._name}'"):
+            await self._client.get_container_properties(raw_response_hook=lambda answer: told.append(answer.http_response.headers["Date"]))
+        return parsedate_to_datetime(told[-1]).astimezone(UTC)
 
     # ------------------------------------------------------------ links
 
@@ -327,6 +360,13 @@ async def _undisturbed(write: Callable[[], Awaitable[BlobInfo]]) -> BlobInfo:
     return await write()
 
 
+async def _one_page(listed: AsyncItemPaged[Any], cursor: str | None, doing: str) -> tuple[list[Any], str | None]:
+    pages: Any = listed.by_page(cursor)
+    with mapped(doing):
+        items = [item async for item in await anext(pages)]
+    return items, pages.continuation_token or None
+
+
 async def _slices(data: bytes) -> AsyncIterator[memoryview]:
     yield memoryview(data)
 
@@ -347,7 +387,8 @@ def _info(properties: BlobProperties) -> BlobInfo:
     return BlobInfo(
         name=properties.name,
         size_bytes=properties.size,
-        etag=properties.etag.strip('"'),
+        etag=(properties.etag or "").strip('"'),
         content_type=properties.content_settings.content_type or "application/octet-stream",
-        modified_at_utc=properties.last_modified.astimezone(UTC),
+        # Of staged blocks a service need not tell the age: what has none is never old, and the service drops it after a week.
+        modified_at_utc=properties.last_modified.astimezone(UTC) if properties.last_modified else _NEVER_OLD,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -29,15 +29,16 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.clock import as_utc
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
 from core.errors import Unavailable
-from core.ports import JobFilter, JobStore, Page, WorkerReport
+from core.ports import JobFilter, JobOutline, JobStore, Page, WorkerReport
 
-_TIMES = ("created_at_utc", "updated_at_utc", "heartbeat_at_utc", "completed_at_utc")
+_TIMES = ("created_at_utc", "updated_at_utc", "heartbeat_at_utc", "completed_at_utc", "expired_at_utc")
 _BOOKKEEPING = ("active", "submission")
 _CAMERA = "settings.camera"
 _JOB_INDEXES = (
     # Sparse: jobs without an idempotency key lack the field. A compound index would leave out only what lacks all its fields.
     IndexModel([("submission", ASCENDING)], unique=True, sparse=True),
     IndexModel([("active", ASCENDING), ("heartbeat_at_utc", ASCENDING), ("_id", ASCENDING)]),
+    IndexModel([("active", ASCENDING), ("expired_at_utc", ASCENDING), ("created_at_utc", ASCENDING), ("_id", ASCENDING)]),
     *(
         newest_first(*equal, time="created_at_utc")
         for equal in (
@@ -124,7 +125,7 @@ class MongoJobStore(JobStore):
         return await self._fenced(job_id, attempt, tuple(expected), {"$set": values})
 
     async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
-        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0}
+        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0, "expired_at_utc": None}
         values = _fields(checked_changes({"settings": settings, "state": state, **fresh}))
         values |= {"updated_at_utc": as_utc(at), "heartbeat_at_utc": as_utc(at)}
         return await self._fenced(job_id, expected_attempt, TERMINAL, {"$set": values, "$inc": {"attempt": 1}})
@@ -154,10 +155,30 @@ class MongoJobStore(JobStore):
         job = await self._fenced(job_id, attempt, None, change)
         return job.step_failures.get(step_key, 0)
 
+    async def step_released(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> None:
+        started, touched = f"step_starts.{escaped_key(step_key)}", {"heartbeat_at_utc": as_utc(at)}
+        query: Document = {"_id": job_id, "attempt": attempt, started: {"$gt": 1}}
+        with mapped():
+            found = await self._jobs.find_one_and_update(query, {"$inc": {started: -1}, "$set": touched}, {"_id": 1})
+        if found is None:
+            await self._fenced(job_id, attempt, None, {"$unset": {started: ""}, "$set": touched})
+
     async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
         query = {"active": True, "heartbeat_at_utc": {"$lt": bound(heartbeat_before)}}
         with mapped():
             found = self._jobs.find(query).sort([("heartbeat_at_utc", ASCENDING), ("_id", ASCENDING)]).limit(limit)
+            return [_job(document) async for document in found]
+
+    async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
+        with mapped():
+            found = self._jobs.find({"_id": {"$in": list(job_ids)}}, {"state": 1, "attempt": 1, "result_revision": 1})
+            return {item["_id"]: JobOutline(item["state"], item["attempt"], item.get("result_revision")) async for item in found}
+
+    async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
+        # Null is also what a job has that was recorded before anything could expire.
+        query = {"active": False, "expired_at_utc": None, "created_at_utc": {"$lt": bound(created_before)}}
+        with mapped():
+            found = self._jobs.find(query).sort([("created_at_utc", ASCENDING), ("_id", ASCENDING)]).limit(limit)
             return [_job(document) async for document in found]
 
     async def delete(self, job_id: str) -> bool:

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -24,11 +24,12 @@ from core.adapters.job_records import (
 from core.adapters.sqlite_database import SqliteDatabase
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
-from core.ports import JobFilter, JobStore, Page, WorkerReport
+from core.ports import JobFilter, JobOutline, JobStore, Page, WorkerReport
 
 _TIMES = ("created", "updated", "heartbeat")
 _COLUMNS = ("id", "owner", "state", "attempt", "idempotency_key", "rendered_frames")
 _ROW_ONLY = {*_COLUMNS, "step_starts", "step_failures", "plan", "done_segments", *(f"{name}_at_utc" for name in _TIMES)}
+_IDS_AT_ONCE = 500
 # LEFT JOINs fix the order of the tables: the walk along an index of `jobs` is the outer loop.
 _SELECT = f"""SELECT {", ".join(f"jobs.{name}" for name in _COLUMNS)}, {", ".join(f"{name}_ms" for name in _TIMES)},
     step_starts, step_failures, document, plan, (SELECT json_group_array(segment) FROM done_segments WHERE job_id = jobs.id)
@@ -81,7 +82,7 @@ class SqliteJobStore(JobStore):
         return await self._fenced(job_id, attempt, states, change)
 
     async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
-        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0}
+        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0, "expired_at_utc": None}
         values = checked_changes({"settings": settings, "state": state, **fresh})
 
         def change(connection: sqlite3.Connection) -> None:
@@ -131,9 +132,38 @@ class SqliteJobStore(JobStore):
 
         return await self._database.write(work)
 
+    async def step_released(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            _check_fence(connection, job_id, attempt, None)
+            starts, _ = _steps(connection, job_id)
+            left = starts.pop(step_key, 0) - 1
+            _set(connection, job_id, {"step_starts": starts | ({step_key: left} if left > 0 else {})})
+            _touch(connection, job_id, at)
+
+        await self._database.write(work)
+
     async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
         query = f"{_SELECT} WHERE active = 1 AND heartbeat_ms < ? ORDER BY heartbeat_ms, jobs.id LIMIT ?"
         values = (listing.bound_ms(heartbeat_before), limit)
+        return await self._database.read(lambda connection: [_job(row) for row in connection.execute(query, values)])
+
+    async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
+        ids = tuple(job_ids)
+
+        def work(connection: sqlite3.Connection) -> dict[str, JobOutline]:
+            found: dict[str, JobOutline] = {}
+            for start in range(0, len(ids), _IDS_AT_ONCE):
+                some = ids[start : start + _IDS_AT_ONCE]
+                query = f"""SELECT id, state, attempt, json_extract(document, '$.result_revision') FROM jobs
+                    LEFT JOIN job_documents ON job_id = id WHERE id IN ({", ".join("?" * len(some))})"""
+                found |= {row[0]: JobOutline(*row[1:]) for row in connection.execute(query, some)}
+            return found
+
+        return await self._database.read(work)
+
+    async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
+        query = f"{_SELECT} WHERE active = 0 AND expired = 0 AND created_ms < ? ORDER BY created_ms, jobs.id LIMIT ?"
+        values = (listing.bound_ms(created_before), limit)
         return await self._database.read(lambda connection: [_job(row) for row in connection.execute(query, values)])
 
     async def delete(self, job_id: str) -> bool:
@@ -265,6 +295,8 @@ def _set(connection: sqlite3.Connection, job_id: str, values: dict[str, Any]) ->
         columns["rendered_frames"] = values["rendered_frames"]
     if "state" in values:
         columns |= {"state": values["state"], "active": int(values["state"] in ACTIVE)}
+    if "expired_at_utc" in values:
+        columns["expired"] = int(values["expired_at_utc"] is not None)
     if "settings" in values:
         columns["camera"] = values["settings"]["camera"]
     if columns:

@@ -13,6 +13,7 @@ from core.domain.clock import UtcDatetime
 JobState = Literal["queued", "planning", "detecting", "assembling", "rendering", "completed", "failed", "cancelled"]
 ACTIVE: tuple[JobState, ...] = ("queued", "planning", "detecting", "assembling", "rendering")
 TERMINAL: tuple[JobState, ...] = ("completed", "failed", "cancelled")
+Expirable = Literal["sources", "results"]
 
 
 class _Record(BaseModel):
@@ -129,6 +130,7 @@ class Job(_Record):
         result_revision: The published revision, or null while there is none; survives a failed recount.
         counts: Counts of the published revision by class, as in results.json; null before.
         step_failures: Per step key, transient failures of this attempt. step_starts: starts that have not ended (killed workers).
+        expired: What was, or is being, deleted because it was kept long enough. expired_at_utc: when that was done; null while it is not.
         request_hash: Fingerprint of the submission, compared when its idempotency key is used again.
     """
 
@@ -149,6 +151,8 @@ class Job(_Record):
     counts: dict[str, dict[str, Any]] | None = None
     artifacts: tuple[str, ...] = ()
     error: Failure | None = None
+    expired: tuple[Expirable, ...] = ()
+    expired_at_utc: UtcDatetime | None = None
     idempotency_key: str | None = None
     request_hash: str | None = None
     step_failures: dict[str, int] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from core.ports.base import Port
+from core.ports.base import Page, Port
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,31 @@ class BlobStore(Port):
     @abstractmethod
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """Yield the blobs whose names begin with `prefix`, in order of name, uncommitted ones left out."""
+
+    @abstractmethod
+    async def page(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[BlobInfo]:
+        """Return up to about `limit` blobs whose names begin with `prefix`, in order of name, those with staged blocks only included.
+
+        A page may be empty without being the last one. A cursor serves the same prefix only.
+        """
+
+    @abstractmethod
+    async def folders(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[str]:
+        """Return, in order, what blobs' names begin with: `prefix`, then up to the next slash and including it.
+
+        Blobs with staged blocks only count. A folder with many blobs may be on two pages. Cursors as for `page`.
+        """
+
+    @abstractmethod
+    async def now(self) -> datetime:
+        """Return the time by the clock that `modified_at_utc` is read from: ages that are reckoned with it know no skew."""
+
+    @abstractmethod
+    async def purge(self, name: str) -> None:
+        """Delete a blob, or the staged blocks of one that was never committed; nothing being there is success. Idempotent.
+
+        A blob that is committed between the two may stay.
+        """
 
     @abstractmethod
     async def delete(self, name: str) -> None:

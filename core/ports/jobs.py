@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from core.domain.analysis import AnalysisSettings
-from core.domain.job import Job, JobState
+from core.domain.job import TERMINAL, Job, JobState
 from core.ports.base import Page, Port
 
 
@@ -38,6 +38,20 @@ class WorkerReport:
     models_loaded: tuple[str, ...] = ()
     serves: tuple[str, ...] = ()
     detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutline:
+    """As much of a job as tells which of its blobs are of use. Fields as in `Job`."""
+
+    state: JobState
+    attempt: int
+    result_revision: str | None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the present attempt has ended."""
+        return self.state in TERMINAL
 
 
 class JobStore(Port):
@@ -87,7 +101,8 @@ class JobStore(Port):
     async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
         """Start the next attempt of a job whose present one has ended: attempt + 1, no error, no failures, `state`, new settings.
 
-        Plan, done segments and the published revision stay.
+        Plan, done segments, the published revision and what has expired stay; `expired_at_utc` becomes null, because there will be
+        results to look at again.
 
         Raises:
             FenceLost: The job is still active, or its attempt is not `expected_attempt`.
@@ -116,8 +131,23 @@ class JobStore(Port):
         """Forget a step's starts; count a failure if `failed`, else forget its failures; return the failures now. Raises as `touch`."""
 
     @abstractmethod
+    async def step_released(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> None:
+        """Take back one start of a step, which ended for a reason that is not the step's: an outage, a shutdown. Failures stay.
+
+        Where there is no start, nothing is taken back. Raises as `touch`.
+        """
+
+    @abstractmethod
     async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
         """Return active jobs without a heartbeat since then, those waiting longest first."""
+
+    @abstractmethod
+    async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
+        """Return the outlines of those of the jobs that there are, by id."""
+
+    @abstractmethod
+    async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
+        """Return ended jobs from before that time whose `expired_at_utc` is null, oldest first."""
 
     @abstractmethod
     async def delete(self, job_id: str) -> bool:

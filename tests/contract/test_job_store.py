@@ -44,6 +44,7 @@ async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
         store.touch("x", attempt=1, at=START),
         store.step_started("x", attempt=1, step_key="plan", at=START),
         store.step_ended("x", attempt=1, step_key="plan", failed=True, at=START),
+        store.step_released("x", attempt=1, step_key="plan", at=START),
     ]
     for call in calls:
         with pytest.raises(NotFound) as caught:
@@ -155,6 +156,7 @@ async def test_fences(store: JobStore) -> None:
         store.touch("a", attempt=3, at=at(1), rendered_frames=5),
         store.step_started("a", attempt=1, step_key="plan", at=at(1)),
         store.step_ended("a", attempt=1, step_key="plan", failed=True, at=at(1)),
+        store.step_released("a", attempt=1, step_key="plan", at=at(1)),
         store.begin_attempt("a", expected_attempt=1, settings=AnalysisSettings(), state="assembling", at=at(1)),
     ]
     for call in refused:
@@ -245,6 +247,22 @@ async def test_starts_and_failures_of_steps_are_counted_apart(store: JobStore) -
     job = await store.get("a")
     assert (job.step_starts, job.step_failures) == ({"detect:4": 1}, {})
     assert await store.step_ended("a", attempt=1, step_key="render", failed=False, at=at(9)) == 0
+
+
+async def test_a_start_is_taken_back_and_failures_stay(store: JobStore) -> None:
+    await store.add(make_job())
+    step = {"attempt": 1, "step_key": "detect:3"}
+    await store.step_started("a", **step, at=at(1))
+    await store.step_ended("a", **step, failed=True, at=at(2))
+    assert [await store.step_started("a", **step, at=at(i)) for i in (3, 4)] == [1, 2]
+    await store.step_started("a", attempt=1, step_key="plan", at=at(5))
+    await store.step_released("a", **step, at=at(6))
+    job = await store.get("a")
+    assert (job.step_starts, job.step_failures, job.heartbeat_at_utc) == ({"detect:3": 1, "plan": 1}, {"detect:3": 1}, at(6))
+    for second in (7, 8):
+        await store.step_released("a", **step, at=at(second))
+        job = await store.get("a")
+        assert (job.step_starts, job.step_failures, job.heartbeat_at_utc) == ({"plan": 1}, {"detect:3": 1}, at(second))
 
 
 async def test_many_starts_at_once_are_all_counted(store: JobStore) -> None:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from core.domain.analysis import AnalysisSettings
-from core.domain.job import ACTIVE
+from core.domain.job import ACTIVE, TERMINAL
 from core.errors import InvalidInput, MalformedRequest
-from core.ports import JobFilter, JobStore, WorkerReport
+from core.ports import JobFilter, JobOutline, JobStore, WorkerReport
 from tests.contract.job_examples import KINDS, at, keys, make_job, opened_job_store
 
 
@@ -137,3 +137,40 @@ async def test_workers_are_those_that_reported_since(store: JobStore) -> None:
     assert await store.workers(since=at(1)) == [second, newer]
     await store.report_worker(dataclasses.replace(second, worker_id="host-c", at_utc=at(8 * 86_400)))
     assert [report.worker_id for report in await store.workers(since=at(0))] == ["host-c"]
+
+
+async def test_outlines_of_the_jobs_that_there_are(store: JobStore) -> None:
+    await store.add(make_job("a"))
+    await store.add(make_job("b", state="completed", attempt=3, result_revision="r0002"))
+    outlines = await store.outlines(["b", "missing", "a", *(f"many{i}" for i in range(1200))])
+    assert outlines == {"a": JobOutline("queued", 1, None), "b": JobOutline("completed", 3, "r0002")}
+    assert (outlines["a"].is_terminal, outlines["b"].is_terminal) == (False, True)
+    assert await store.outlines([]) == {}
+
+
+async def test_ended_jobs_are_found_until_they_have_expired_oldest_first(store: JobStore) -> None:
+    for key, seconds, state in (
+        ("c", 2, "cancelled"),
+        ("a", 0, "completed"),
+        ("b", 1, "failed"),
+        ("new", 9, "failed"),
+        ("run", 0, "detecting"),
+    ):
+        await store.add(make_job(key, seconds=seconds, state=state))
+
+    async def found(limit: int = 10) -> list[str]:
+        return [job.id for job in await store.unexpired(created_before=at(9), limit=limit)]
+
+    assert await found() == ["a", "b", "c"]
+    assert await found(2) == ["a", "b"]
+    await store.update("a", attempt=1, expected=TERMINAL, at=at(10), changes={"expired": ("sources", "results")})
+    assert await found() == ["a", "b", "c"], "begun is not done"
+    job = await store.update("a", attempt=1, expected=TERMINAL, at=at(11), changes={"expired_at_utc": at(11)})
+    assert (job.expired, job.expired_at_utc) == (("sources", "results"), at(11))
+    assert await store.get("a") == job
+    assert await found() == ["b", "c"]
+    begun = await store.begin_attempt("a", expected_attempt=1, settings=AnalysisSettings(), state="assembling", at=at(12))
+    assert (begun.expired, begun.expired_at_utc) == (("sources", "results"), None)
+    assert await found() == ["b", "c"]
+    await store.update("a", attempt=2, expected=ACTIVE, at=at(13), changes={"state": "completed"})
+    assert await found() == ["a", "b", "c"], "the new results have to expire, too"

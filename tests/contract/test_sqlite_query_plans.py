@@ -38,6 +38,8 @@ async def use_jobs(jobs: JobStore) -> None:
     await jobs.step_started("a", attempt=2, step_key="plan", at=TIME)
     await jobs.step_ended("a", attempt=2, step_key="plan", failed=True, at=TIME)
     await jobs.stalled(heartbeat_before=TIME, limit=3)
+    await jobs.outlines(["a", "full", "missing"])
+    await jobs.unexpired(created_before=TIME, limit=3)
     await jobs.report_worker(WorkerReport("w", TIME, "cpu", False))
     await jobs.workers(since=TIME)
     await jobs.get("a")

@@ -6,13 +6,13 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 from core.domain.clock import Clock, utc_now
 from core.errors import InvalidInput, NotFound, PreconditionFailed, Unavailable
-from core.ports import BlobInfo, BlobStore
+from core.ports import BlobInfo, BlobStore, Page
 
 _PIECE_BYTES = 4 * 2**20
 _etags = itertools.count(1)
@@ -38,6 +38,7 @@ class MemoryBlobStore(BlobStore):
         self._clock = clock
         self._container = container
         self._blobs: dict[str, _Blob] = {}
+        self._staged: dict[str, BlobInfo] = {}
 
     async def open(self) -> None:
         """Do nothing: there is nothing to create."""
@@ -111,6 +112,35 @@ class MemoryBlobStore(BlobStore):
             if name in self._blobs:
                 yield self._blobs[name].info
 
+    async def page(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[BlobInfo]:
+        """Return a page of blobs; staged blocks are those of `stage_only`."""
+        await self._answer()
+        infos = {name: blob.info for name, blob in self._blobs.items()} | {k: v for k, v in self._staged.items() if k not in self._blobs}
+        names = sorted(name for name in infos if name.startswith(prefix) and (cursor is None or name > cursor))
+        return Page([infos[name] for name in names[:limit]], names[limit - 1] if len(names) > limit else None)
+
+    async def folders(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[str]:
+        """Return a page of folders."""
+        await self._answer()
+        below = [name.removeprefix(prefix).partition("/") for name in {*self._blobs, *self._staged} if name.startswith(prefix)]
+        found = sorted({prefix + first + slash for first, slash, _ in below if slash})
+        found = [name for name in found if cursor is None or name > cursor]
+        return Page(found[:limit], found[limit - 1] if len(found) > limit else None)
+
+    async def now(self) -> datetime:
+        """Return the time by the store's clock."""
+        await self._answer()
+        return self._clock()
+
+    def stage_only(self, name: str) -> None:
+        """Stage blocks of a blob and do not commit them, as a writer that is killed."""
+        self._staged[name] = BlobInfo(name, 0, "", "application/octet-stream", self._clock())
+
+    async def purge(self, name: str) -> None:
+        """Delete a blob and what `stage_only` did."""
+        await self.delete(name)
+        self._staged.pop(name, None)
+
     async def delete(self, name: str) -> None:
         """Delete a blob, if there is one."""
         await self._answer()
@@ -146,6 +176,7 @@ class MemoryBlobStore(BlobStore):
             name=name, size_bytes=len(data), etag=f"0x{next(_etags):015X}", content_type=content_type, modified_at_utc=self._clock()
         )
         self._blobs[name] = _Blob(data, info)
+        self._staged.pop(name, None)
         return info
 
     def _find(self, name: str, if_match: str | None) -> _Blob:

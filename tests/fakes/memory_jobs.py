@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from core.adapters.job_records import checked_changes
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
 from core.errors import Conflict, FenceLost, MusterError, NotFound
-from core.ports import JobFilter, JobStore, Page, WorkerReport
+from core.ports import JobFilter, JobOutline, JobStore, Page, WorkerReport
 
 
 class MemoryJobStore(JobStore):
@@ -68,7 +68,7 @@ class MemoryJobStore(JobStore):
     async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
         self._answer()
         job = self._fenced(job_id, expected_attempt, TERMINAL)
-        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0}
+        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0, "expired_at_utc": None}
         times = {"updated_at_utc": at, "heartbeat_at_utc": at}
         return self._write(job, attempt=job.attempt + 1, settings=settings, state=state, **fresh, **times)
 
@@ -101,10 +101,26 @@ class MemoryJobStore(JobStore):
         self._write(job, heartbeat_at_utc=at, step_starts=starts, step_failures=failures)
         return failures.get(step_key, 0)
 
+    async def step_released(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> None:
+        self._answer()
+        job = self._fenced(job_id, attempt, None)
+        starts = {**job.step_starts, step_key: job.step_starts.get(step_key, 0) - 1}
+        self._write(job, heartbeat_at_utc=at, step_starts={key: number for key, number in starts.items() if number > 0})
+
     async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
         self._answer()
         jobs = [job for job in map(self._read, self._records) if job.state in ACTIVE and job.heartbeat_at_utc < heartbeat_before]
         return sorted(jobs, key=lambda job: (job.heartbeat_at_utc, job.id))[:limit]
+
+    async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
+        self._answer()
+        jobs = [self._read(job_id) for job_id in set(job_ids) if job_id in self._records]
+        return {job.id: JobOutline(job.state, job.attempt, job.result_revision) for job in jobs}
+
+    async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
+        self._answer()
+        jobs = [job for job in map(self._read, self._records) if job.is_terminal and job.expired_at_utc is None]
+        return sorted((job for job in jobs if job.created_at_utc < created_before), key=lambda job: (job.created_at_utc, job.id))[:limit]
 
     async def delete(self, job_id: str) -> bool:
         self._answer()
