@@ -12,6 +12,7 @@
     │   ├── VideoError          a worker cannot use the video (the job fails)
     │   ├── DetectorError       a checkpoint that cannot be loaded or run (the job fails)
     │   ├── NotFound            no such job, blob, artefact, upload (404)
+    │   │   └── Expired             it was there, and was deleted because it was kept long enough (410)
     │   ├── Unauthenticated     nobody knows who asks (401)
     │   ├── Forbidden           who asks may not do this (403)
     │   └── Conflict            the state does not allow it (409)
@@ -125,6 +126,12 @@ class Forbidden(PermanentError):
     """It is known who asks, and they may not do this; whether what they asked for exists is not told."""
 
     default_code = "forbidden"
+
+
+class Expired(NotFound):
+    """It was there, and was deleted because it had been kept as long as the operator allows."""
+
+    default_code = "expired"
 
 
 class Conflict(PermanentError):

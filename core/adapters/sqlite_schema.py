@@ -71,6 +71,11 @@ _ACCESS = (
     "CREATE INDEX usage_day ON usage (day)",
 )
 
+_RETENTION = (
+    "ALTER TABLE jobs ADD COLUMN expired INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX jobs_unexpired ON jobs (created_ms, id) WHERE active = 0 AND expired = 0",
+)
+
 _WEBHOOKS = (
     """CREATE TABLE webhook_events (
         id TEXT PRIMARY KEY, job_id TEXT NOT NULL, attempt INTEGER NOT NULL, look_ms INTEGER, document TEXT NOT NULL
@@ -79,5 +84,5 @@ _WEBHOOKS = (
     "CREATE INDEX webhook_events_waiting ON webhook_events (look_ms, id) WHERE look_ms IS NOT NULL",
 )
 
-VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _ACCESS, _WEBHOOKS)
+VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _ACCESS, _WEBHOOKS, _RETENTION)
 """The statements that lead from each version to the next."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from core.ports.base import Page, Port
 from core.ports.blobs import BlobInfo, BlobStore
 from core.ports.calibrations import CalibrationStore
-from core.ports.jobs import JobFilter, JobStore, WorkerReport
+from core.ports.jobs import JobFilter, JobOutline, JobStore, WorkerReport
 from core.ports.keys import KeyStore
 from core.ports.queue import JobQueue, Lease, QueueDepth
 from core.ports.statistics import Bucket, StatsFilter, StatsStore
@@ -25,6 +25,7 @@ __all__ = [
     "Bucket",
     "CalibrationStore",
     "JobFilter",
+    "JobOutline",
     "JobQueue",
     "JobStore",
     "KeyStore",
