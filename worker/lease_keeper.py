@@ -10,14 +10,21 @@ from types import TracebackType
 
 from core.errors import LeaseLost, MusterError, Unavailable
 from core.ports import JobQueue, Lease
-from worker.stop import StopFlag
+from worker.stop import StopFlag, StopReason
 from worker.timing import Timer
 
 logger = logging.getLogger(__name__)
 
+LAST_BEAT_S = 0.5
+"""How long leaving waits for a heartbeat under way: a store that does not answer must not delay the settling."""
+
 
 class LeaseKeeper:
     """Renews at a third of the visibility timeout, from entering the context until leaving it.
+
+    Renewals wait for nothing but the queue: the engine works in other threads, and heartbeats are a task of their own, so that neither a
+    long computation nor a slow database costs a lease. When the time that was granted last is over without a new grant, the lease counts
+    as lost, also while a renewal is still without an answer.
 
     Leaving waits for a renewal under way: a cancelled one would leave nobody knowing the valid receipt.
 
@@ -25,10 +32,10 @@ class LeaseKeeper:
         queue: Where the lease is from.
         lease: As received.
         visibility: How long each renewal lasts.
-        stop: Set with `lease_lost` when the message is no longer ours.
+        stop: Set with `lease_lost` or `queue_away` when the message is no longer ours; is told when the lease ends.
         timer: Tells the time.
-        on_beat: Awaited after each renewal, and every `beat_s` where that is shorter; its `MusterError`s are logged.
-        beat_s: None: with each renewal only.
+        on_beat: Awaited every `beat_s`; what it raises is logged.
+        beat_s: At most a third of the visibility timeout, which is the default.
 
     Attributes:
         lease: With the newest receipt: the only one that may be settled.
@@ -48,24 +55,35 @@ class LeaseKeeper:
         self.lease = lease
         self._queue = queue
         self._visibility = visibility
+        self._visibility_s = visibility.total_seconds()
         self._stop = stop
         self._timer = timer
         self._on_beat = on_beat
-        self._third_s = visibility.total_seconds() / 3
-        self._beat_s = min(self._third_s, beat_s or self._third_s)
+        self._beat_s = min(self._visibility_s / 3, beat_s or self._visibility_s / 3)
         self._leaving = asyncio.Event()
-        self._began = timer.monotonic()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ends_at_s = 0.0
 
     async def __aenter__(self) -> LeaseKeeper:
-        self._began = self._timer.monotonic()
-        self._task = asyncio.create_task(self._keep(), name="lease-keeper")
+        # The queue counts from the moment at which it was asked, not from that at which its answer came.
+        self._granted_until(self._timer.monotonic() + (self.lease.visible_at_utc - self._timer.now()).total_seconds())
+        self._tasks = [asyncio.create_task(self._keep(), name="lease-keeper")]
+        if self._on_beat is not None:
+            self._tasks.append(asyncio.create_task(self._keep_beating(self._on_beat), name="heartbeat"))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._leaving.set()
-        if self._task is not None:
-            await self._task
+        keeping, *beating = self._tasks
+        await keeping
+        if beating:
+            _, late = await asyncio.wait(beating, timeout=LAST_BEAT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*beating, return_exceptions=True)
+
+    def _granted_until(self, ends_at_s: float) -> None:
+        self._ends_at_s = self._stop.ends_at_s = ends_at_s
 
     async def _keep(self) -> None:
         try:
@@ -76,32 +94,53 @@ class LeaseKeeper:
             self._stop.set("lease_lost")
 
     async def _renew_until_left(self) -> None:
-        ends_at, renew_at = self._began + self._visibility.total_seconds(), self._began + self._third_s
-        while not await self._timer.wait(self._leaving, min(self._beat_s, max(0.0, renew_at - self._timer.monotonic()))):
+        third_s = self._visibility_s / 3
+        renew_at = self._ends_at_s - 2 * third_s
+        while not await self._timer.wait(self._leaving, renew_at - self._timer.monotonic()):
             asked_at = self._timer.monotonic()
-            if asked_at >= renew_at:
-                try:
-                    self.lease = await self._queue.renew(self.lease, visibility=self._visibility)
-                    ends_at, renew_at = asked_at + self._visibility.total_seconds(), asked_at + self._third_s
-                except LeaseLost:
-                    self._lost("somebody else has the message")
-                    return
-                except Unavailable:
-                    # Nobody else can have it before the visibility timeout ends.
-                    if asked_at >= ends_at:
-                        self._lost("the queue did not answer until the lease ended")
-                        return
-                    renew_at = asked_at + self._third_s / 4
-            await self._beat()
+            try:
+                lease = await self._renew()
+            except LeaseLost:
+                self._lost("lease_lost", "somebody else has the message")
+                return
+            except Unavailable:
+                renew_at = asked_at + third_s / 4
+            else:
+                if lease is not None:
+                    self.lease = lease
+                    self._granted_until(asked_at + self._visibility_s)
+                    renew_at = asked_at + third_s
+            if self._timer.monotonic() >= self._ends_at_s:
+                self._lost("queue_away", "the queue did not answer until the lease ended")
+                return
 
-    async def _beat(self) -> None:
-        if self._on_beat is None:
-            return
+    async def _renew(self) -> Lease | None:
+        """Ask for more time; return None if no answer came before the present time was over.
+
+        Raises:
+            LeaseLost, Unavailable: As the queue says.
+        """
+        answered = asyncio.Event()
+        asking = asyncio.ensure_future(self._queue.renew(self.lease, visibility=self._visibility))
+        asking.add_done_callback(lambda _: answered.set())
         try:
-            await self._on_beat()
-        except MusterError as error:
-            logger.warning("no heartbeat: %s", error.message, extra={"action": "heartbeat_failed", "code": error.code})
+            # A lease that has ended may still be ours, if nobody has taken the message yet: one answer is waited for at least so long.
+            if await self._timer.wait(answered, max(self._visibility_s / 3, self._ends_at_s - self._timer.monotonic())):
+                return asking.result()
+            return None
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
-    def _lost(self, why: str) -> None:
+    async def _keep_beating(self, beat: Callable[[], Awaitable[None]]) -> None:
+        while not await self._timer.wait(self._leaving, self._beat_s):
+            try:
+                await beat()
+            except MusterError as error:
+                logger.warning("no heartbeat: %s", error.message, extra={"action": "heartbeat_failed", "code": error.code})
+            except Exception:
+                logger.exception("no heartbeat", extra={"action": "heartbeat_failed"})
+
+    def _lost(self, reason: StopReason, why: str) -> None:
         logger.warning("lease lost: %s", why, extra={"action": "lease_lost", "message_id": self.lease.message_id})
-        self._stop.set("lease_lost")
+        self._stop.set(reason)

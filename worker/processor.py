@@ -50,7 +50,7 @@ class Processor:
         except MalformedRequest as error:
             await settle(queue, lease, Settlement("poison", error.message), self._tools.timer)
             return
-        stop = StopFlag()
+        stop = StopFlag(self._tools.timer.monotonic)
         self._running[stop] = None
         try:
             keeper = LeaseKeeper(
@@ -64,17 +64,16 @@ class Processor:
             )
             async with keeper:
                 how = await self._handle(message, stop, redelivered=lease.delivery_count > 1)
-            if stop.reason == "lease_lost":
+            if stop.is_lost:
                 how = Settlement("nothing", "lease lost")
             await settle(queue, keeper.lease, how, self._tools.timer)
         finally:
             del self._running[stop]
 
     def stop_all(self, *, unless_done_within_s: float | None = None) -> None:
-        """Ask running steps to stop: all of them, or those that by their progress so far need longer than the given time."""
+        """Ask running steps to stop: all of them, or those that cannot be expected to end within the given time."""
         for stop, step in self._running.items():
-            left_s = step.progress.seconds_left() if step else None
-            if unless_done_within_s is None or (left_s is not None and left_s > unless_done_within_s):
+            if unless_done_within_s is None or step is None or not step.may_end_within(unless_done_within_s):
                 stop.set("shutdown")
 
     async def _beat(self, message: JobMessage, stop: StopFlag) -> None:
@@ -128,13 +127,13 @@ class Processor:
         try:
             await self._through_outages(step)
         except Stopped:
-            if stop.reason == "shutdown":
-                await self._ended(message, failed=False)
+            if stop.reason in ("shutdown", "queue_away"):
+                await self._take_back_start(message)
             raise
         except (LeaseLost, FenceLost):
             raise
         except Unavailable as error:
-            await self._ended(message, failed=False)
+            await self._take_back_start(message)
             return Settlement("release", error.message, self._delay_s(5))
         except PermanentError as error:
             if error.code == "job_not_found":
@@ -144,7 +143,7 @@ class Processor:
             return COMPLETE
         except Exception as error:
             return await self._count_failure(message, error, stop)
-        await self._ended(message, failed=False)
+        await self._forget_starts(message)
         return COMPLETE
 
     async def _through_outages(self, step: Step) -> None:
@@ -206,12 +205,21 @@ class Processor:
             return
         logger.warning("job failed: %s", failure.message, extra=_facts("job_failed", message, code=failure.code))
 
-    async def _ended(self, message: JobMessage, *, failed: bool) -> None:
-        """Note that a start has ended. Where the store cannot be told, the start counts as a death at most."""
+    async def _forget_starts(self, message: JobMessage) -> None:
+        jobs, now = self._tools.ports.jobs, self._tools.timer.now()
+        await self._noting(
+            message, jobs.step_ended(message.job_id, attempt=message.attempt, step_key=message.step_key, failed=False, at=now)
+        )
+
+    async def _take_back_start(self, message: JobMessage) -> None:
+        """Count neither a death nor a failure: outages and shutdowns are not the step's fault. What was counted before stays."""
+        jobs, now = self._tools.ports.jobs, self._tools.timer.now()
+        await self._noting(message, jobs.step_released(message.job_id, attempt=message.attempt, step_key=message.step_key, at=now))
+
+    async def _noting(self, message: JobMessage, request: Awaitable[object]) -> None:
+        """Note how a start has ended. Where the store cannot be told, the start counts as a death at most."""
         try:
-            await self._tools.ports.jobs.step_ended(
-                message.job_id, attempt=message.attempt, step_key=message.step_key, failed=failed, at=self._tools.timer.now()
-            )
+            await request
         except MusterError as error:
             logger.info("the end of a step was not noted", extra=_facts("step_end_not_noted", message, code=error.code))
 
@@ -220,14 +228,25 @@ class Processor:
             return Settlement("release", "a message of an attempt that the store does not know yet", self._delay_s(1))
         if job.state == "completed" and job.attempt == message.attempt:
             await self._patiently(lambda: ensure_statistics(self._tools.ports, job), stop)
+        if self._gave_up(message, job):
+            # Whoever gave the step up ended before its message was in the poison queue.
+            return Settlement("poison", job.error.message if job.error else "the step was given up")
         logger.info("nothing to do", extra=_facts("message_obsolete", message, state=job.state, job_attempt=job.attempt))
         return COMPLETE
+
+    def _gave_up(self, message: JobMessage, job: Job) -> bool:
+        """Whether the job failed because this step failed, or killed its worker, too often."""
+        failures, starts = job.step_failures.get(message.step_key, 0), job.step_starts.get(message.step_key, 0)
+        too_often = failures >= self._tools.config.max_failures or starts > self._tools.config.max_deaths
+        return job.state == "failed" and job.attempt == message.attempt and too_often
 
     async def _unwanted(self, message: JobMessage, error: MusterError) -> Settlement:
         """Acknowledge a message whose job has moved on or is gone; of a deleted job, no blob of ours stays behind."""
         if error.code == "job_not_found":
             try:
-                await self._tools.ports.results.delete_prefix(job_prefix(message.job_id))
+                for store in (self._tools.ports.results, self._tools.ports.sources):
+                    await store.delete_prefix(job_prefix(message.job_id))
+                await self._tools.ports.stats.delete(message.job_id)
             except Unavailable as away:
                 return Settlement("release", away.message, self._delay_s(3))
         logger.info("nothing to do: %s", error.message, extra=_facts("message_obsolete", message, code=error.code))

@@ -104,6 +104,11 @@ class Step:
         self.redelivered = redelivered
         self.progress = StepProgress()
 
+    def may_end_within(self, seconds: float) -> bool:
+        """Whether the step may be expected to end so soon. One that goes by frames and has done none yet loses nothing by stopping."""
+        left_s = self.progress.seconds_left()
+        return self.message.step in ("plan", "assemble") if left_s is None else left_s <= seconds
+
     async def in_thread(self, function: Callable[..., T], *args: Any, **keywords: Any) -> T:
         """Run a blocking function of the engine away from the event loop.
 

@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
 from ml_engine.records import Stopped
 
 T = TypeVar("T")
-StopReason = Literal["lease_lost", "job_ended", "shutdown"]
+StopReason = Literal["lease_lost", "queue_away", "job_ended", "shutdown"]
+"""`queue_away`: the lease ended because nobody could ask for more time, not because somebody else has the message."""
+_LOST = ("lease_lost", "queue_away")
 
 
 class StopFlag:
-    """Set once, by the event loop; read from any thread. The first reason stays, but a lost lease overrides all."""
+    """Set once, by the event loop; read from any thread. The first reason stays, but a lost lease overrides the others.
 
-    def __init__(self) -> None:
+    It knows when the lease ends, and stops the step then by itself: an event loop that stood still, a stopped process or a machine that
+    slept can renew nothing and so notices nothing.
+
+    Args:
+        monotonic: Tells the time by which `ends_at_s` is meant. Called from any thread.
+
+    Attributes:
+        ends_at_s: When the lease ends; None: not known.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.event = asyncio.Event()
         self.reason: StopReason | None = None
+        self.ends_at_s: float | None = None
+        self._monotonic = monotonic
 
     def set(self, reason: StopReason) -> None:
         """Ask the step to stop."""
-        if self.reason is None or reason == "lease_lost":
+        if self.reason is None or (reason in _LOST and self.reason not in _LOST):
             self.reason = reason
         self.event.set()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the lease is no longer ours, or may no longer be."""
+        return self.reason in _LOST or self._is_over()
+
     def is_set(self) -> bool:
         """Whether to stop. May be called from any thread: the engine's `should_stop`."""
-        return self.event.is_set()
+        return self.event.is_set() or self._is_over()
+
+    def _is_over(self) -> bool:
+        return self.ends_at_s is not None and self._monotonic() >= self.ends_at_s
 
     def check(self) -> None:
         """Return if the step may go on.
@@ -35,6 +58,8 @@ class StopFlag:
         Raises:
             Stopped: It may not.
         """
+        if self._is_over():
+            self.set("lease_lost")
         if self.event.is_set():
             raise Stopped
 

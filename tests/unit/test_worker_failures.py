@@ -146,6 +146,63 @@ async def test_after_max_deaths_the_message_is_poison_and_the_job_failed(stand: 
     assert stand.engine.calls["detect_segment"] == 3
 
 
+@pytest.mark.parametrize("case", ["failures", "deaths"])
+async def test_a_crash_between_giving_up_and_the_poison_queue_loses_no_message(
+    stand: WorkerStand, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    async def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    await stand.submit(b"9 frames")
+    worker = stand.worker(max_failures=1, max_deaths=1)
+    await stand.deliver(worker)
+    if case == "deaths":
+        stand.engine.hooks["detect_segment"] = raising(Killed())  # type: ignore[arg-type]
+        with pytest.raises(Killed):
+            await stand.deliver(worker)
+        stand.timer.advance(VISIBILITY_S + 1)
+    stand.engine.hooks["detect_segment"] = raising(RuntimeError("it fails"))
+    queue = stand.ports.detect_queue
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(queue, "poison", die)
+        await stand.deliver(worker)
+    assert (await stand.job()).state == "failed" and queue.poisoned == []
+    stand.timer.advance(VISIBILITY_S + 1)
+    await stand.drain(worker)
+    (poisoned,) = queue.poisoned
+    error = (await stand.job()).error
+    assert JobMessage.from_bytes(poisoned.body).step_key == "detect:0"
+    assert error is not None and poisoned.reason == error.message
+    assert (await queue.depth()).messages == 0
+
+
+async def test_shutdowns_and_outages_neither_count_nor_wipe_out_what_was_counted(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    worker = stand.worker(max_failures=3, max_deaths=3)
+    await stand.deliver(worker)
+    stand.engine.hooks["detect_segment"] = raising(RuntimeError("a moment of weakness"), times=2)
+    for _ in range(2):
+        await stand.deliver(worker)
+        stand.timer.advance(61)
+    stand.engine.hooks["detect_segment"] = raising(Unavailable("It did not answer."))
+    for _ in range(4):
+        received = await stand.receive()
+        assert received is not None
+        await stand.pass_time(worker.process(*received), most_s=3 * VISIBILITY_S)
+        stand.timer.advance(61)
+    stand.engine.hooks["detect_segment"] = lambda *_: worker.stop_all()
+    for _ in range(4):
+        await stand.deliver(worker)
+    job = await stand.job()
+    assert (job.state, job.step_failures, job.step_starts) == ("detecting", {"detect:0": 2}, {})
+    stand.engine.hooks["detect_segment"] = raising(RuntimeError("once more"))
+    await stand.deliver(worker)
+    assert (await stand.job()).state == "failed"
+
+
 @pytest.mark.parametrize("away", ["jobs", "results", "sources", "stats"])
 async def test_an_outage_is_waited_for_and_is_no_failure(stand: WorkerStand, away: str) -> None:
     """Something is away for 20 s, begun in the middle of each step of the job; the queues answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -154,11 +155,90 @@ async def test_shutting_down_releases_the_message_at_once_and_is_neither_failure
 async def test_shutting_down_lets_a_step_end_that_needs_less_than_the_grace(stand: WorkerStand) -> None:
     await stand.submit(b"9 frames")
     worker = stand.worker()
+    step = LongStep(stand, worker, "render")
+    await step.begin("render")
+    worker.stop_all(unless_done_within_s=3600)
+    await step.end()
+    assert (await stand.job()).state == "completed"
+
+
+async def test_shutting_down_gives_back_at_once_what_has_not_done_a_frame_yet(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    worker = stand.worker()
     step = LongStep(stand, worker, "detect_segment")
     await step.begin("detect")
-    worker.stop_all(unless_done_within_s=8)
+    worker.stop_all(unless_done_within_s=3600)
+    assert step.task is not None
+    await step.task
+    assert (await stand.job()).done_segments == ()
+    stand.engine.hooks.clear()
+    await stand.drain(stand.worker("worker-b"))
+    assert (await stand.job()).state == "completed", "it was visible without waiting"
+
+
+async def test_a_slow_database_costs_no_lease(stand: WorkerStand) -> None:
+    """Heartbeats that hang for longer than the lease: renewals do not wait for them."""
+    await stand.submit(b"9 frames")
+    step = LongStep(stand, stand.worker(), "detect_segment")
+    await step.begin("detect")
+    hanging, touch = asyncio.Event(), stand.ports.jobs.touch
+
+    async def hangs(*_: Any, **__: Any) -> Any:
+        await hanging.wait()
+
+    stand.ports.jobs.touch = hangs  # type: ignore[method-assign]
+    await seconds_pass(stand, 3 * VISIBILITY_S)
+    assert await stand.ports.detect_queue.receive(visibility=timedelta(seconds=9)) is None, "nobody else may get the message"
+    stand.ports.jobs.touch = touch  # type: ignore[method-assign]
     await step.end()
-    assert (await stand.job()).done_segments == (0,)
+    await stand.drain(step.worker)
+    assert (await stand.job()).state == "completed" and stand.engine.calls["detect_segment"] == 1
+
+
+async def test_the_engine_stops_when_the_lease_ends_though_the_event_loop_stands_still(stand: WorkerStand) -> None:
+    """Nothing is renewed and nobody sets the flag: the engine's thread reads the clock by itself."""
+    await stand.submit(b"9 frames")
+    step = LongStep(stand, stand.worker(), "detect_segment")
+    seen: list[bool] = []
+
+    def work(_: Any, should_stop: Callable[[], bool]) -> None:
+        step.running = True
+        while not step.may_end:
+            pass
+        seen.append(should_stop())
+
+    step._work = work  # type: ignore[method-assign]
+    await step.begin("detect")
+    stand.timer.advance(VISIBILITY_S)
+    step.may_end = True
+    while not seen:
+        time.sleep(0.001)  # noqa: ASYNC251  the loop is to stand still
+    assert seen == [True]
+    assert step.task is not None
+    await step.task
+    assert (await stand.job()).done_segments == ()
+    assert (await stand.ports.detect_queue.depth()).messages == 1, "nothing is acknowledged"
+
+
+async def test_a_renewal_without_an_answer_loses_the_lease_when_it_ends(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    step = LongStep(stand, stand.worker(max_deaths=1), "detect_segment")
+    await step.begin("detect")
+
+    async def hangs(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    queue, renew = stand.ports.detect_queue, stand.ports.detect_queue.renew
+    queue.renew = hangs  # type: ignore[method-assign]
+    await seconds_pass(stand, VISIBILITY_S + 1)
+    assert step.task is not None
+    await step.task
+    queue.renew = renew  # type: ignore[method-assign]
+    job = await stand.job()
+    assert (job.done_segments, job.step_starts, job.step_failures) == ((), {}, {}), "an outage is neither death nor failure"
+    stand.engine.hooks.clear()
+    await stand.drain(step.worker)
+    assert (await stand.job()).state == "completed"
 
 
 async def test_an_outage_of_the_queue_shorter_than_the_lease_changes_nothing(stand: WorkerStand) -> None:
