@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.domain.webhook import WebhookRules
 
 AZURITE_CONNECTION = "UseDevelopmentStorage=true"
 
@@ -64,6 +67,19 @@ class Config(BaseSettings):
     upload_minutes: float = Field(60, gt=0, description="How long a direct-upload link works.")
     cache_bytes: int = Field(20 * 2**30, ge=0, description="Most bytes of source videos that a worker keeps on disk.")
     log_level: str = "INFO"
+    webhook_secret: SecretStr | None = Field(
+        None, description="Secret of the signatures of webhooks, at least 16 characters; without one there are no webhooks."
+    )
+    webhook_http: bool = Field(False, description="Take webhooks without TLS, too.")
+    webhook_hours: float = Field(24, gt=0, description="How long a webhook that does not answer is tried.")
+    webhook_timeout_s: float = Field(10, gt=0, le=60, description="How long one try may take.")
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="Where a worker shows its figures to Prometheus; 0: any free port.")
+    metrics_host: str = Field("127.0.0.1", description="On which of its addresses a worker does so.")
+    otlp_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint"),
+        description="Where traces are sent, by OTLP over HTTP; without one there are none.",
+    )
 
     @field_validator("data_dir")
     @classmethod
@@ -71,6 +87,19 @@ class Config(BaseSettings):
         if not value.is_absolute():
             raise ValueError(f"MUSTER_DATA_DIR is '{value}'; give an absolute path, so that every process means the same folder")
         return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("MUSTER_WEBHOOK_SECRET is too short; take at least 16 random characters, such as `openssl rand -hex 32` gives")
+        return value
+
+    @property
+    def webhook_rules(self) -> WebhookRules:
+        """What holds for webhooks."""
+        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else None
+        return WebhookRules(secret, self.webhook_http, timedelta(hours=self.webhook_hours), self.webhook_timeout_s)
 
     @property
     def detect_queue_name(self) -> str:

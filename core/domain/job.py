@@ -132,6 +132,8 @@ class Job(_Record):
         step_failures: Per step key, transient failures of this attempt. step_starts: starts that have not ended (killed workers).
         expired: What was, or is being, deleted because it was kept long enough. expired_at_utc: when that was done; null while it is not.
         request_hash: Fingerprint of the submission, compared when its idempotency key is used again.
+        webhook: Where to tell that an attempt has completed or failed, if anywhere.
+        traceparent: W3C trace context of the submission: recounts and messages that are sent again belong to the same trace.
     """
 
     id: str
@@ -155,6 +157,8 @@ class Job(_Record):
     expired_at_utc: UtcDatetime | None = None
     idempotency_key: str | None = None
     request_hash: str | None = None
+    webhook: str | None = None
+    traceparent: str | None = None
     step_failures: dict[str, int] = {}
     step_starts: dict[str, int] = {}
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import MalformedRequest
 
-Step = Literal["plan", "detect", "assemble", "render"]
+Step = Literal["plan", "detect", "assemble", "render", "notify"]
 
 
 class JobMessage(BaseModel):
@@ -18,7 +18,7 @@ class JobMessage(BaseModel):
         v: Version of this format.
         job_id: The job.
         attempt: The job's attempt that asked for the step; a step of an older attempt is dropped.
-        step: What to do.
+        step: What to do. `notify` tells a webhook that the attempt has ended.
         segment: Index of the segment, for `detect` only.
         traceparent: W3C trace context of the submission, if any.
     """
