@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import numpy as np
 
 from core.config import Config
 from core.domain.analysis import AnalysisSettings
-from core.domain.blobs import job_prefix, source_blob
+from core.domain.blobs import job_prefix, result_blob, source_blob
 from core.domain.job import Job, Segment, SourceFile, VideoFacts
 from core.domain.message import JobMessage
 from core.ports import JobQueue, Lease, Ports
@@ -30,6 +31,7 @@ from tests.fakes import (
     MemoryJobStore,
     MemoryKeyStore,
     MemoryStatsStore,
+    MemoryWebhookSender,
     MemoryWebhookStore,
 )
 from worker.detectors import Detectors
@@ -264,6 +266,7 @@ class WorkerStand:
         )
         self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
         self.executor = ThreadPoolExecutor(8)
+        self.sender = MemoryWebhookSender()
         self.scratches: list[Scratch] = []
 
     def tools(self, worker_id: str = "worker-a", *, reached: Callable[[str], None] = nothing_happens, **settings: Any) -> Tools:
@@ -282,6 +285,7 @@ class WorkerStand:
             sources=sources,
             scratch=scratch,
             executor=self.executor,
+            sender=self.sender,
             timer=self.timer,
             reached=reached,
         )
@@ -362,9 +366,14 @@ class WorkerStand:
         return task.result()
 
     async def blobs(self, job_id: str = "job1") -> dict[str, bytes]:
-        """Return the job's result blobs but for those that tell times."""
-        names = [blob.name async for blob in self.ports.results.list(job_prefix(job_id))]
-        return {name: await self.ports.results.get(name) for name in names if not name.endswith("run.json") and "/log/" not in name}
+        """Return the job's result blobs but for those that tell times, by the path `results/ATTEMPT/NAME`."""
+        found = [blob.name async for blob in self.ports.results.list(f"{job_prefix(job_id)}results/")]
+        names = {re.sub(r".*/results/(r\d+)-[0-9a-f]+/", r"results/\1/", name): name for name in found if not name.endswith("run.json")}
+        return {short: await self.ports.results.get(name) for short, name in names.items()}
+
+    async def artifact(self, name: str, job_id: str = "job1") -> bytes:
+        """Return a file of the published revision."""
+        return await self.ports.results.get(result_blob(job_id, str((await self.job(job_id)).result_revision), name))
 
     def close(self) -> None:
         for scratch in self.scratches:

@@ -6,7 +6,7 @@ import json
 import logging
 from typing import Any
 
-from core.domain.blobs import ARTIFACTS, result_blob
+from core.domain.blobs import ARTIFACTS, attempt_revisions, result_blob
 from core.domain.job import Job
 from core.domain.statistics import ClassStatistics, JobStatistics
 from core.errors import NotFound
@@ -16,18 +16,17 @@ from worker.step import Step
 logger = logging.getLogger(__name__)
 
 
-def revision_of(attempt: int) -> str:
-    """Name of an attempt's revision: the same for whoever works on it, so that doing a step twice writes the same blobs."""
-    return f"r{attempt:04d}"
+async def publish(step: Step, revision: str) -> None:
+    """Make a revision of this attempt the one that readers see: → completed, then its statistics.
 
-
-async def publish(step: Step) -> None:
-    """Make the attempt's revision the one that readers see: → completed, then its statistics.
+    Args:
+        step: Assembling or rendering.
+        revision: With all its files; nothing is written to it from here on.
 
     Raises:
         FenceLost: Another attempt has begun, or this one has ended; nothing was shown.
     """
-    job, revision, store = step.job, revision_of(step.message.attempt), step.tools.ports.results
+    job, store = step.job, step.tools.ports.results
     prefix = result_blob(job.id, revision, "")
     stored = {blob.name.removeprefix(prefix) async for blob in store.list(prefix)}
     results = json.loads(await store.get(result_blob(job.id, revision, "results.json")))
@@ -43,6 +42,26 @@ async def publish(step: Step) -> None:
     step.log("job_completed", "completed", revision=revision)
     step.tools.reached("statistics_not_written")
     await write_statistics(step.tools.ports, job, results)
+    await _remove_unpublished(step, prefix)
+
+
+async def discard(step: Step, revision: str) -> None:
+    """Delete a revision that this step has written and that nobody will ask for, because somebody else was quicker."""
+    ports = step.tools.ports
+    try:
+        job = await ports.jobs.get(step.job.id)
+    except NotFound:
+        return
+    if revision not in (job.staged_revision, job.result_revision):
+        await ports.results.delete_prefix(result_blob(job.id, revision, ""))
+
+
+async def _remove_unpublished(step: Step, published: str) -> None:
+    """Delete what workers that ended on the way have left of this attempt: one revision of an attempt is published, the others never."""
+    store = step.tools.ports.results
+    written = store.list(result_blob(step.job.id, attempt_revisions(step.message.attempt), "").removesuffix("/"))
+    for name in [blob.name async for blob in written if not blob.name.startswith(published)]:
+        await store.delete(name)
 
 
 async def ensure_statistics(ports: Ports, job: Job) -> None:

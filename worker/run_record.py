@@ -8,11 +8,11 @@ import os
 import platform
 from typing import Any
 
-from core.domain.blobs import ARTIFACTS, log_blob, result_blob
+from core.domain.blobs import ARTIFACTS, assembly_blob, log_blob, result_blob
 from core.domain.job import Plan, Segment
 from core.errors import NotFound
-from worker.publish import revision_of
 from worker.step import Step
+from worker.write_once import put_once
 
 _PACKAGES = ("av", "numpy", "opencv-python-headless", "openvino", "pyarrow", "supervision", "torch", "transformers")
 
@@ -63,16 +63,22 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dic
     }
 
 
-async def write_run_record(step: Step, record: dict[str, Any]) -> None:
-    """Store the record with the revision's other files."""
-    name = result_blob(step.job.id, revision_of(step.message.attempt), "run.json")
-    await step.tools.ports.results.put(name, json.dumps(record, indent=2).encode(), content_type=ARTIFACTS["run.json"])
+async def write_run_record(step: Step, revision: str, record: dict[str, Any]) -> None:
+    """Store the record with the revision's other files, once."""
+    data = json.dumps(record, indent=2).encode()
+    await put_once(step.tools.ports.results, result_blob(step.job.id, revision, "run.json"), data, content_type=ARTIFACTS["run.json"])
 
 
-async def read_run_record(step: Step) -> dict[str, Any]:
+async def keep_for_render(step: Step, plan: Plan, revision: str, record: dict[str, Any]) -> None:
+    """Store the record as it is after `assemble` where nobody looks for results: whoever renders the revision completes it."""
+    name = assembly_blob(step.job.id, plan.log_key, revision)
+    await step.tools.ports.results.put(name, json.dumps(record).encode(), content_type="application/json")
+
+
+async def kept_for_render(step: Step, plan: Plan, revision: str) -> dict[str, Any]:
     """Return what `assemble` stored; with no more than the job's id and attempt if it is not there."""
     try:
-        data = await step.tools.ports.results.get(result_blob(step.job.id, revision_of(step.message.attempt), "run.json"))
+        data = await step.tools.ports.results.get(assembly_blob(step.job.id, plan.log_key, revision))
     except NotFound:
         return {"job_id": step.job.id, "attempt": step.message.attempt, "steps": {}}
     return json.loads(data)

@@ -132,12 +132,12 @@ class AzureBlobStore(BlobStore):
             return await self._ours(name, write_id, error)
         return BlobInfo(name, size, answer["etag"].strip('"'), content_type, answer["last_modified"].astimezone(UTC))
 
-    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream") -> BlobInfo:
+    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
         """Write a blob from a local file."""
 
         async def write() -> BlobInfo:
             async with aclosing(file_chunks(path)) as chunks:
-                return await self.put_stream(name, chunks, content_type=content_type)
+                return await self.put_stream(name, chunks, content_type=content_type, only_new=only_new)
 
         return await _undisturbed(write)
 

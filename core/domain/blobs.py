@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 ARTIFACTS: dict[str, str] = {
     "results.json": "application/json",
     "tracks.csv": "text/csv; charset=utf-8",
@@ -15,6 +17,10 @@ ARTIFACTS: dict[str, str] = {
     "run.json": "application/json",
 }
 """Files of a revision and their media types."""
+
+
+JOBS_PREFIX = "jobs/"
+UPLOADS_PREFIX = "uploads/"
 
 
 def job_prefix(job_id: str) -> str:
@@ -37,6 +43,16 @@ def track_blob(job_id: str, file_index: int) -> str:
     return f"jobs/{job_id}/telemetry/track-{file_index:03d}.srt"
 
 
+def submitting_blob(job_id: str) -> str:
+    """Name of the sign of life that a slow submission leaves, in the input container."""
+    return f"jobs/{job_id}/submitting"
+
+
+def source_prefix(job_id: str) -> str:
+    """Prefix of the job's source files, in the input container."""
+    return f"jobs/{job_id}/source/"
+
+
 def upload_blob(upload_id: str) -> str:
     """Staging name of a direct upload, in the input container."""
     return f"uploads/{upload_id}"
@@ -45,6 +61,35 @@ def upload_blob(upload_id: str) -> str:
 def log_blob(job_id: str, log_key: str, segment: int) -> str:
     """Name of a segment's detection log, in the output container."""
     return f"jobs/{job_id}/log/{log_key}/{segment:05d}.parquet"
+
+
+def assembly_blob(job_id: str, log_key: str, revision: str) -> str:
+    """Name of the note on how a revision was assembled, in the output container, beside the log."""
+    return f"jobs/{job_id}/log/{log_key}/{revision}.json"
+
+
+def attempt_revisions(attempt: int) -> str:
+    """Return what the names of all revisions of an attempt begin with, such as `r0002-`."""
+    return f"r{attempt:04d}-"
+
+
+def new_revision(attempt: int) -> str:
+    """Return a name of a revision that no other one has, such as `r0002-5f0c9a1e`.
+
+    Of several workers at the same attempt each writes a revision of its own; one of them is published, and nobody ever writes to it again.
+    """
+    return f"{attempt_revisions(attempt)}{uuid.uuid4().hex[:8]}"
+
+
+def results_prefix(job_id: str) -> str:
+    """Prefix of all revisions of a job, in the output container; each is a folder."""
+    return f"jobs/{job_id}/results/"
+
+
+def revision_attempt(revision: str) -> int | None:
+    """Return the number of the attempt that makes a revision; None for a name that no revision has."""
+    digits = revision.removeprefix("r").partition("-")[0]
+    return int(digits) if revision.startswith("r") and digits.isascii() and digits.isdigit() else None
 
 
 def result_blob(job_id: str, revision: str, name: str) -> str:

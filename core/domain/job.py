@@ -128,6 +128,7 @@ class Job(_Record):
         attempt: Number of the present attempt, from 1; recount and retry start the next one. Writes of older ones are refused.
         done_segments: Indices of the segments whose log blob exists; progress is read from it.
         result_revision: The published revision, or null while there is none; survives a failed recount.
+        staged_revision: While rendering, the revision that is assembled and not published yet.
         counts: Counts of the published revision by class, as in results.json; null before.
         step_failures: Per step key, transient failures of this attempt. step_starts: starts that have not ended (killed workers).
         expired: What was, or is being, deleted because it was kept long enough. expired_at_utc: when that was done; null while it is not.
@@ -150,6 +151,7 @@ class Job(_Record):
     done_segments: tuple[int, ...] = ()
     rendered_frames: int = 0
     result_revision: str | None = None
+    staged_revision: str | None = None
     counts: dict[str, dict[str, Any]] | None = None
     artifacts: tuple[str, ...] = ()
     error: Failure | None = None

@@ -46,8 +46,8 @@ class BlobStore(Port):
         """
 
     @abstractmethod
-    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream") -> BlobInfo:
-        """Write a blob from a local file. Idempotent."""
+    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
+        """Write a blob from a local file. Idempotent. Raises as `put` does."""
 
     @abstractmethod
     async def info(self, name: str) -> BlobInfo:

@@ -130,6 +130,7 @@ async def test_only_new(store: BlobStore) -> None:
     for write in (
         store.put("x", b"second", only_new=True),
         store.put_stream("x", chunks_of(b"third" * MIB, []), only_new=True),
+        store.put_file("x", Path(__file__), only_new=True),
     ):
         with pytest.raises(PreconditionFailed) as caught:
             await write

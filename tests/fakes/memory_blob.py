@@ -69,9 +69,9 @@ class MemoryBlobStore(BlobStore):
             await self._answer()
         return self._commit(name, bytes(data), content_type=content_type, only_new=only_new)
 
-    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream") -> BlobInfo:
+    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
         """Write a blob from a file."""
-        return await self.put(name, await asyncio.to_thread(path.read_bytes), content_type=content_type)
+        return await self.put(name, await asyncio.to_thread(path.read_bytes), content_type=content_type, only_new=only_new)
 
     async def info(self, name: str) -> BlobInfo:
         """Describe a blob."""

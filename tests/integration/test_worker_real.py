@@ -273,7 +273,7 @@ async def test_a_cpu_worker_and_a_detecting_worker(farm: Farm, herd: Path, undis
     assert farm.lines("detector_loaded", cpu) == farm.lines("segment_detected", cpu) == []
     assert len(farm.lines("detector_loaded", gpu)) == 1
     assert farm.lines("job_assembled", gpu) == []
-    record = json.loads(await farm.ports.results.get(f"{job_prefix(job.id)}results/r0001/run.json"))
+    record = json.loads(await farm.ports.results.get(f"{job_prefix(job.id)}results/{(await farm.wait(job.id)).result_revision}/run.json"))
     assert record["segments_detected_in_this_attempt"] == SEGMENTS
     assert sorted(record["steps"]) == ["assemble", "detect", "render"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from core.domain.blobs import ARTIFACTS, log_blob, result_blob
+from core.domain.blobs import ARTIFACTS, log_blob, new_revision, result_blob
 from core.domain.job import Plan
 from core.errors import FenceLost
-from worker.publish import publish, revision_of
-from worker.run_record import new_run_record, write_run_record
+from worker.publish import discard, publish
+from worker.run_record import keep_for_render, new_run_record, write_run_record
 from worker.step import Step
 from worker.telemetry import read_telemetry
 
@@ -29,20 +29,32 @@ async def assemble(step: Step) -> None:
     assembled = await _assemble(step, plan)
     seconds = time.monotonic() - began
     await step.confirm()
-    revision = revision_of(step.message.attempt)
-    store = step.tools.ports.results
+    revision = new_revision(step.message.attempt)
+    try:
+        await _stage(step, plan, revision, assembled, seconds)
+    except FenceLost:
+        await discard(step, revision)
+        raise
+    if job.settings.render:
+        step.tools.reached("rendering_not_sent")
+        await step.send("render")
+
+
+async def _stage(step: Step, plan: Plan, revision: str, assembled: Any, seconds: float) -> None:
+    """Write a revision of this worker's own; then → rendering, or → completed where no video is wanted."""
+    job, store = step.job, step.tools.ports.results
     await step.gather(
         (lambda name=name, data=data: store.put(result_blob(job.id, revision, name), data, content_type=ARTIFACTS[name]))
         for name, data in sorted(assembled.files.items())
     )
-    await write_run_record(step, await new_run_record(step, plan, seconds))
+    record = await new_run_record(step, plan, seconds)
     step.log("job_assembled", "assembled", revision=revision, seconds=round(seconds, 3))
-    if not job.settings.render:
-        await publish(step)
-        return
-    await step.update(("assembling",), {"state": "rendering", "rendered_frames": 0})
-    step.tools.reached("rendering_not_sent")
-    await step.send("render")
+    if job.settings.render:
+        await keep_for_render(step, plan, revision, record)
+        await step.update(("assembling",), {"state": "rendering", "staged_revision": revision, "rendered_frames": 0})
+    else:
+        await write_run_record(step, revision, record)
+        await publish(step, revision)
 
 
 async def _assemble(step: Step, plan: Plan) -> Any:

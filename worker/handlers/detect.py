@@ -10,6 +10,7 @@ from core.errors import NotFound
 from worker.handlers.detecting import all_detected, start_assembling
 from worker.run_record import write_segment_note
 from worker.step import Step
+from worker.write_once import put_once
 
 
 async def detect(step: Step) -> None:
@@ -30,7 +31,7 @@ async def detect(step: Step) -> None:
         seconds = time.monotonic() - began
         await write_segment_note(step, plan, segment, seconds)
         step.stop.check()
-        await step.tools.ports.results.put(name, data, content_type="application/vnd.apache.parquet")
+        await put_once(step.tools.ports.results, name, data, content_type="application/vnd.apache.parquet")
         step.log("segment_detected", "segment detected", segment=segment.index, frames=segment.frames, seconds=round(seconds, 3))
     if len({*job.done_segments, segment.index}) == len(plan.segments):
         step.tools.reached("last_log_written")

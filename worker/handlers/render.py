@@ -10,37 +10,37 @@ from pathlib import Path
 from core.domain.blobs import ARTIFACTS, result_blob
 from core.domain.job import Plan
 from core.errors import FenceLost
-from worker.publish import publish, revision_of
-from worker.run_record import read_run_record, write_run_record
+from worker.publish import publish
+from worker.run_record import kept_for_render, write_run_record
 from worker.step import Step
+from worker.write_once import put_file_once
 
 
 async def render(step: Step) -> None:
     """rendering → completed."""
-    job, plan = step.job, step.job.plan
+    job, plan, revision = step.job, step.job.plan, step.job.staged_revision
     if job.state != "rendering":
         return
-    if plan is None:
-        raise FenceLost(f"Job {job.id} has no plan.", state=job.state, attempt=job.attempt)
+    if plan is None or revision is None:
+        raise FenceLost(f"Job {job.id} has nothing to render.", state=job.state, attempt=job.attempt)
     began = time.monotonic()
     out_dir = step.tools.scratch.new_path()
     out_dir.mkdir()
     try:
-        await _render(step, plan, out_dir)
+        await _render(step, plan, revision, out_dir)
     finally:
         shutil.rmtree(out_dir, ignore_errors=True)
     seconds = time.monotonic() - began
-    record = await read_run_record(step)
+    record = await kept_for_render(step, plan, revision)
     record["steps"]["render"] = {"seconds": round(seconds, 3), "worker": step.tools.worker_id}
     await step.confirm()
-    await write_run_record(step, record)
+    await write_run_record(step, revision, record)
     step.log("job_rendered", "rendered", frames=plan.video.frames, seconds=round(seconds, 3))
-    await publish(step)
+    await publish(step, revision)
 
 
-async def _render(step: Step, plan: Plan, out_dir: Path) -> None:
+async def _render(step: Step, plan: Plan, revision: str, out_dir: Path) -> None:
     job, engine, store = step.job, step.tools.engine, step.tools.ports.results
-    revision = revision_of(step.message.attempt)
     tracks = await step.in_thread(engine.read_tracks_csv, await store.get(result_blob(job.id, revision, "tracks.csv")))
     animals = await step.in_thread(engine.read_animals_csv, await store.get(result_blob(job.id, revision, "animals.csv")))
     results = json.loads(await store.get(result_blob(job.id, revision, "results.json")))
@@ -61,4 +61,4 @@ async def _render(step: Step, plan: Plan, out_dir: Path) -> None:
     await step.confirm()
     for path in files:
         # A long upload may be given up, too.
-        await step.stop.unless_set(store.put_file(result_blob(job.id, revision, path.name), path, content_type=ARTIFACTS[path.name]))
+        await step.stop.unless_set(put_file_once(store, result_blob(job.id, revision, path.name), path, content_type=ARTIFACTS[path.name]))

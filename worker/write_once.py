@@ -1,0 +1,34 @@
+"""Blobs that are written once: who comes second, with the same content, finds them and leaves them as they are.
+
+A worker that stood still, or has lost its lease without knowing, may write long after somebody else has published. Its writes change
+nothing then, and whoever reads a large blob in pieces meanwhile reads on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.errors import PreconditionFailed
+from core.ports import BlobStore
+
+
+async def put_once(store: BlobStore, name: str, data: bytes, *, content_type: str) -> bool:
+    """Write a blob unless it is there; return whether this call wrote it.
+
+    Raises:
+        Unavailable: Storage does not answer.
+    """
+    try:
+        await store.put(name, data, content_type=content_type, only_new=True)
+    except PreconditionFailed:
+        return False
+    return True
+
+
+async def put_file_once(store: BlobStore, name: str, path: Path, *, content_type: str) -> bool:
+    """Write a blob from a local file unless it is there; return whether this call wrote it. Raises as `put_once`."""
+    try:
+        await store.put_file(name, path, content_type=content_type, only_new=True)
+    except PreconditionFailed:
+        return False
+    return True
