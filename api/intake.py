@@ -19,7 +19,8 @@ from api.views import UploadedRecording
 from core.domain.analysis import AnalysisSettings
 from core.errors import InvalidInput, MalformedRequest, PermanentError, TooLarge, UnsupportedMedia
 from core.services.requested import check_requested_settings, requested_settings
-from core.services.submit import Accepted, check_size
+from core.services.submission import check_size
+from core.services.submit import Accepted
 from core.services.uploads import UploadedTelemetry
 
 MAX_JSON_BYTES = 4 * 2**20

@@ -1,51 +1,34 @@
 """Accept a recording: `202` means that its bytes are committed, the job is recorded and its first message is sent.
 
-A submission is an async context: leaving it without an accepted job, for whatever reason, deletes everything that it wrote.
+A submission is an async context: leaving it without an accepted job, for whatever reason, deletes everything that it wrote. Where that
+cannot be done, or where the process dies before, the sweeper finishes it: a recorded job is worked on, other blobs are deleted.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
-import unicodedata
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import timedelta
 
 from core.domain.analysis import AnalysisSettings
-from core.domain.blobs import job_prefix, source_blob, telemetry_blob
+from core.domain.blobs import job_prefix
 from core.domain.clock import Clock
-from core.domain.job import Job, SourceFile, TelemetryFile, new_job_id
+from core.domain.job import Job
 from core.domain.message import JobMessage
-from core.errors import InvalidInput, MusterError, NotFound, TooLarge
+from core.errors import InvalidInput, MusterError, NotFound
 from core.ports import Ports
-from core.services import telemetry
 from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
-from core.services.media_sniff import SNIFF_BYTES, sniff
+from core.services.submission import Submission
+from core.services.submission_life import ALIVE_EVERY, SubmissionLife
 
 logger = logging.getLogger(__name__)
 
-MAX_NAME_LENGTH = 200
-
-
-def display_name(name: str | None, index: int, *, kind: str = "video") -> str:
-    """Return a file name that is safe to show: its last component, without control or direction-changing characters, capped.
-
-    Args:
-        name: What the client sent; may be a path of any system, or nothing.
-        index: Position of the file in the recording, for one without a usable name.
-        kind: What to call that one.
-    """
-    last = unicodedata.normalize("NFC", name or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
-    shown = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp")).strip()
-    if shown in ("", ".", ".."):
-        return f"{kind}-{index + 1}"
-    return shown[:MAX_NAME_LENGTH]
+UNSENT_AFTER = timedelta(seconds=2)
+"""How long a recorded job may wait for its first message before a repetition of the request sends it, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +40,24 @@ class Accepted:
 
 
 class Submissions:
-    """The use case: begin a submission, add its files, accept it."""
+    """The use case: begin a submission, add its files, accept it.
 
-    def __init__(self, ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: Clock) -> None:
+    Args:
+        ports: Where blobs and jobs go.
+        dispatcher: Sends the first message.
+        limits: What the operator allows.
+        clock: Tells the time.
+        alive_every: How often a slow submission leaves a sign of life.
+    """
+
+    def __init__(self, ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: Clock, *, alive_every: timedelta = ALIVE_EVERY) -> None:
         self._ports = ports
         self._dispatcher = dispatcher
         self._limits = limits
         self._clock = clock
+        self._alive_every = alive_every
         self._unfinished: set[str] = set()
+        self._doubtful: set[str] = set()
 
     @asynccontextmanager
     async def begin(self, *, owner: str, idempotency_key: str | None = None) -> AsyncGenerator[Submission]:
@@ -76,11 +69,12 @@ class Submissions:
         await asyncio.gather(self._ports.jobs.ping(), self._ports.queue.ping())
         submission = Submission(self._ports, self._limits, owner=owner, idempotency_key=idempotency_key)
         try:
-            yield submission
+            async with SubmissionLife(self._ports.sources, submission.job_id, self._clock, every=self._alive_every) as submission.life:
+                yield submission
         finally:
             if not submission.accepted:
                 # Shielded: a client that goes away cancels the request, not the cleaning up after it.
-                await asyncio.shield(asyncio.ensure_future(self._undo(submission.job_id)))
+                await asyncio.shield(asyncio.ensure_future(self._leave(submission)))
 
     async def accept(self, submission: Submission, settings: AnalysisSettings, *, traceparent: str | None = None) -> Accepted:
         """Record the job and send its first message.
@@ -95,19 +89,60 @@ class Submissions:
             Unavailable: Nothing was accepted.
         """
         job = submission.make_job(settings, self._clock())
+        # Before it is: of a request to the store that fails, nobody knows whether it did something.
+        submission.recorded = True
         stored = await self._ports.jobs.add(job)
         if stored.id != job.id:
-            return replay(stored, job.request_hash)
+            submission.recorded = False
+            return await self.replay(stored, job.request_hash)
+        await submission.require_alive()
         await self._dispatcher.send(JobMessage(job_id=job.id, attempt=job.attempt, step="plan", traceparent=traceparent))
         submission.accepted = True
         logger.info("job accepted", extra={"action": "job_accepted", "job_id": job.id, "files": len(job.files)})
         return Accepted(stored, replayed=False)
 
+    async def replay(self, earlier: Job, fingerprint: str | None) -> Accepted:
+        """Answer a request whose idempotency key was used before.
+
+        Raises:
+            InvalidInput: The earlier request was another one (code `idempotency_key_reused`).
+            Unavailable: The queue does not answer, and the earlier request may have died before it sent the first message.
+        """
+        if earlier.request_hash != fingerprint:
+            raise InvalidInput(
+                "This Idempotency-Key was used before for another request; use a new key for new content.", code="idempotency_key_reused"
+            )
+        untouched = earlier.state == "queued" and earlier.heartbeat_at_utc == earlier.created_at_utc
+        if untouched and self._clock() - earlier.created_at_utc >= UNSENT_AFTER:
+            # A message too many does no harm, one too few is an accepted job that waits for the sweeper.
+            await self._dispatcher.send(JobMessage(job_id=earlier.id, attempt=earlier.attempt, step="plan"))
+            logger.info("first message sent again", extra={"action": "first_message_resent", "job_id": earlier.id})
+        return Accepted(earlier, replayed=True)
+
     async def retry_cleaning(self) -> int:
         """Try again to delete what could not be deleted; return how many submissions are still left over."""
+        for job_id in sorted(self._doubtful):
+            await self._settle_doubt(job_id)
         for job_id in sorted(self._unfinished):
             await self._undo(job_id)
-        return len(self._unfinished)
+        return len(self._unfinished) + len(self._doubtful)
+
+    async def _leave(self, submission: Submission) -> None:
+        if submission.recorded and submission.idempotency_key is not None:
+            # The same request may have been answered with this job already, or will be: a record that there is stays.
+            self._doubtful.add(submission.job_id)
+            logger.warning("recorded, but not accepted", extra={"action": "submission_doubtful", "job_id": submission.job_id})
+        else:
+            await self._undo(submission.job_id)
+
+    async def _settle_doubt(self, job_id: str) -> None:
+        """Keep a job that was recorded, whose first message somebody else will send if it was not sent; delete blobs without a job."""
+        try:
+            if not await self._ports.jobs.outlines([job_id]):
+                self._unfinished.add(job_id)
+        except MusterError:
+            return
+        self._doubtful.discard(job_id)
 
     async def _undo(self, job_id: str) -> None:
         try:
@@ -121,217 +156,6 @@ class Submissions:
             )
             return
         self._unfinished.discard(job_id)
-
-
-class Submission:
-    """One request's files, as they arrive.
-
-    Attributes:
-        job_id: The id that the job will have.
-        accepted: The job is safe: leaving the submission deletes nothing.
-    """
-
-    def __init__(self, ports: Ports, limits: Limits, *, owner: str, idempotency_key: str | None) -> None:
-        self.job_id = new_job_id()
-        self.accepted = False
-        self.owner = owner
-        self.idempotency_key = idempotency_key
-        self.size_bytes = 0
-        self._ports = ports
-        self._max_bytes = limits.max_upload_bytes
-        self._max_files = limits.max_files
-        self._files: list[SourceFile] = []
-        self._telemetry: list[TelemetryFile] = []
-        self._identities: list[str] = []
-        self._telemetry_identities: list[str] = []
-
-    async def add_stream(self, name: str | None, chunks: AsyncIterator[bytes]) -> SourceFile:
-        """Write one file from a stream, as it comes; a file that is refused is not committed.
-
-        Raises:
-            UnsupportedMedia: Not a video by its first bytes.
-            InvalidInput: No bytes (`empty_file`), or too many files (`too_many_files`).
-            TooLarge: The submission passes the operator's limit.
-        """
-        index = self._next_index()
-        # Hashing costs as much as all the rest of an upload, so only where an answer can depend on it.
-        digest = hashlib.sha256() if self.idempotency_key else None
-        checked = self._checked(display_name(name, index), chunks, digest)
-        async with aclosing(checked):
-            info = await self._ports.sources.put_stream(source_blob(self.job_id, index), checked)
-        identity = f"sha256:{digest.hexdigest()}" if digest else ""
-        return self._keep(SourceFile(name=display_name(name, index), blob=info.name, size_bytes=info.size_bytes, etag=info.etag), identity)
-
-    async def add_blob(self, name: str | None, blob: str, *, identity: str) -> SourceFile:
-        """Copy a staged blob, as it is now, to the job.
-
-        Args:
-            name: What to call the file.
-            blob: Name of the staged blob.
-            identity: What tells this file from others when a request is sent again.
-
-        Raises:
-            NotFound: There is no such blob.
-            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`.
-            PreconditionFailed: Somebody wrote the blob between the check and the copy.
-        """
-        index = self._next_index()
-        shown = display_name(name, index)
-        sources = self._ports.sources
-        info = await sources.info(blob)
-        if info.size_bytes == 0:
-            raise _empty(shown)
-        self._count(info.size_bytes)
-        async with aclosing(sources.stream(blob, length=min(SNIFF_BYTES, info.size_bytes), if_match=info.etag)) as pieces:
-            sniff(b"".join([piece async for piece in pieces]))
-        copied = await sources.copy(blob, source_blob(self.job_id, index), if_match=info.etag)
-        return self._keep(SourceFile(name=shown, blob=copied.name, size_bytes=copied.size_bytes, etag=copied.etag), identity)
-
-    async def add_telemetry(self, name: str | None, chunks: AsyncIterator[bytes]) -> TelemetryFile:
-        """Read one telemetry file to its end, and store it if it tells something.
-
-        Raises:
-            InvalidTelemetry: It does not; the code says why.
-            InvalidInput: Too many files (code `too_many_files`).
-            TooLarge: It, or the whole submission, passes a limit.
-        """
-        shown = self._next_telemetry_name(name)
-        data = await telemetry.collected(shown, chunks)
-        return await self._keep_telemetry(shown, data, f"sha256:{hashlib.sha256(data).hexdigest()}")
-
-    async def add_telemetry_blob(self, name: str | None, blob: str, *, identity: str) -> TelemetryFile:
-        """Copy a staged telemetry file to the job. Arguments as `add_blob`.
-
-        Raises:
-            NotFound: There is no such blob.
-            PreconditionFailed: Somebody wrote the blob between two looks at it.
-            InvalidTelemetry, InvalidInput, TooLarge: As `add_telemetry`.
-        """
-        shown = self._next_telemetry_name(name)
-        info = await self._ports.sources.info(blob)
-        telemetry.check_telemetry_size(shown, info.size_bytes)
-        return await self._keep_telemetry(shown, await self._ports.sources.get(blob, if_match=info.etag), identity)
-
-    def make_job(self, settings: AnalysisSettings, now: datetime) -> Job:
-        """Return the job that this submission asks for.
-
-        Raises:
-            InvalidInput: No file was added (code `missing_file`), or telemetry that is nobody's (`telemetry_unmatched`).
-        """
-        if not self._files:
-            raise InvalidInput("The request has no video; send at least one part named 'file'.", code="missing_file")
-        return Job(
-            id=self.job_id,
-            owner=self.owner,
-            settings=settings,
-            files=telemetry.paired(self._files, self._telemetry),
-            created_at_utc=now,
-            updated_at_utc=now,
-            heartbeat_at_utc=now,
-            idempotency_key=self.idempotency_key,
-            request_hash=request_hash(settings, self._identities + self._telemetry_identities) if self.idempotency_key else None,
-        )
-
-    async def _checked(self, name: str, chunks: AsyncIterator[bytes], digest: Any) -> AsyncGenerator[bytes]:
-        head: bytes | None = b""
-        async for chunk in chunks:
-            self._count(len(chunk))
-            if digest is not None:
-                digest.update(chunk)
-            if head is None:
-                yield chunk
-                continue
-            head += chunk
-            if len(head) >= SNIFF_BYTES:
-                sniff(head)
-                yield head
-                head = None
-        if head == b"":
-            raise _empty(name)
-        if head is not None:
-            sniff(head)
-            yield head
-
-    def _next_telemetry_name(self, name: str | None) -> str:
-        self._check_number(len(self._telemetry))
-        return display_name(name, len(self._telemetry), kind="telemetry")
-
-    async def _keep_telemetry(self, name: str, data: bytes, identity: str) -> TelemetryFile:
-        self._count(len(data))
-        found = await telemetry.read(data)
-        blob = telemetry_blob(self.job_id, len(self._telemetry))
-        info = await self._ports.sources.put(blob, data, content_type=telemetry.MEDIA_TYPE)
-        self._telemetry.append(telemetry.described("uploaded", name, info, found))
-        self._telemetry_identities.append(telemetry_identity(name, identity))
-        return self._telemetry[-1]
-
-    def _next_index(self) -> int:
-        self._check_number(len(self._files))
-        return len(self._files)
-
-    def _check_number(self, present: int) -> None:
-        if present >= self._max_files:
-            raise InvalidInput(
-                f"One job takes at most {self._max_files} files; split the recording into several jobs.",
-                code="too_many_files",
-                limit=self._max_files,
-            )
-
-    def _count(self, size_bytes: int) -> None:
-        self.size_bytes += size_bytes
-        check_size(self.size_bytes, self._max_bytes)
-
-    def _keep(self, file: SourceFile, identity: str) -> SourceFile:
-        self._files.append(file)
-        self._identities.append(f"{file.name}\n{identity or file.size_bytes}")
-        return file
-
-
-def check_size(size_bytes: int, limit_bytes: int) -> None:
-    """Refuse more bytes than the operator allows in one job.
-
-    Raises:
-        TooLarge: More than `limit_bytes`.
-    """
-    if size_bytes > limit_bytes:
-        raise TooLarge(
-            f"The video is larger than the {limit_bytes} bytes that this server takes in one job; split or re-encode it.",
-            limit_bytes=limit_bytes,
-        )
-
-
-def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
-    """Return the fingerprint by which two requests with one idempotency key are compared.
-
-    A calibration with a name counts by that: a stored one may be replaced between a request and its repetition.
-    """
-    plain = settings.model_dump(mode="json")
-    if settings.calibration is not None and settings.calibration.name is not None:
-        plain["calibration"] = settings.calibration.name
-    text = json.dumps([plain, identities], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def telemetry_identity(name: str, identity: str) -> str:
-    """Return what tells a telemetry file from others in a fingerprint."""
-    return f"telemetry\n{name}\n{identity}"
-
-
-def replay(earlier: Job, fingerprint: str | None) -> Accepted:
-    """Answer a request whose idempotency key was used before.
-
-    Raises:
-        InvalidInput: The earlier request was another one (code `idempotency_key_reused`).
-    """
-    if earlier.request_hash != fingerprint:
-        raise InvalidInput(
-            "This Idempotency-Key was used before for another request; use a new key for new content.", code="idempotency_key_reused"
-        )
-    return Accepted(earlier, replayed=True)
-
-
-def _empty(name: str) -> InvalidInput:
-    return InvalidInput(f"The file '{name}' is empty; check that the recording was saved and send it again.", code="empty_file")
 
 
 async def job_of(ports: Ports, job_id: str, *, owner: str) -> Job:

@@ -15,7 +15,8 @@ from core.domain.clock import Clock
 from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed
 from core.ports import Ports
 from core.services.limits import Limits
-from core.services.submit import Accepted, Submissions, check_size, display_name, replay, request_hash, telemetry_identity
+from core.services.submission import check_size, display_name, request_hash, telemetry_identity
+from core.services.submit import Accepted, Submissions
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Uploads:
                 identities = [f"{name}\n{upload}" for name, upload in zip(shown, upload_ids, strict=True)]
                 identities += [telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)]
                 fingerprint = request_hash(settings, identities)
-                return replay(earlier, fingerprint)
+                return await self._submissions.replay(earlier, fingerprint)
         async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key) as submission:
             for upload_id, name in zip(upload_ids, shown, strict=True):
                 await self._add(submission.add_blob, upload_id, name)

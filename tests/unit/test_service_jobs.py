@@ -13,7 +13,7 @@ from core.services.limits import Limits, detector_names
 from core.services.query import ProgressMeter
 from core.services.recount import merged_settings, recount
 from core.services.requested import check_requested_settings
-from core.services.submit import display_name
+from core.services.submission import display_name
 from tests.api_stand import SteppedClock, make_job, make_plan, make_ports
 
 JOB = "a" * 32
