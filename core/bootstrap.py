@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.adapters.azure_blob import AzureBlobStore
 from core.adapters.azure_queue import AzureJobQueue
 from core.config import Config
-from core.ports import CalibrationStore, JobStore, KeyStore, Ports, StatsStore, WebhookStore
+from core.ports import CalibrationStore, JobStore, KeyStore, Ports, StatsStore, WebhookSender, WebhookStore
 
 
 def make_ports(config: Config) -> Ports:
@@ -55,6 +55,13 @@ def _make_stores(config: Config) -> tuple[JobStore, StatsStore, WebhookStore, Ca
         sqlite.SqliteCalibrationStore(database),
         sqlite.SqliteKeyStore(database),
     )
+
+
+def make_sender() -> WebhookSender:
+    """Return what delivers webhooks, to public addresses only."""
+    from core.adapters.webhook_http import HttpWebhookSender  # an HTTP client: only for workers
+
+    return HttpWebhookSender()
 
 
 async def open_ports(ports: Ports) -> None:

@@ -32,6 +32,7 @@ from tests.fakes import (
     MemoryKeyStore,
     MemoryStatsStore,
     MemoryWebhookSender,
+    MemoryWebhookSender,
     MemoryWebhookStore,
 )
 from worker.detectors import Detectors
@@ -267,6 +268,7 @@ class WorkerStand:
         self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
         self.executor = ThreadPoolExecutor(8)
         self.sender = MemoryWebhookSender()
+        self.sender = MemoryWebhookSender()
         self.scratches: list[Scratch] = []
 
     def tools(self, worker_id: str = "worker-a", *, reached: Callable[[str], None] = nothing_happens, **settings: Any) -> Tools:
@@ -285,6 +287,7 @@ class WorkerStand:
             sources=sources,
             scratch=scratch,
             executor=self.executor,
+            sender=self.sender,
             sender=self.sender,
             timer=self.timer,
             reached=reached,

@@ -17,11 +17,11 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
-from core.bootstrap import close_ports, make_ports, open_ports
+from core.bootstrap import close_ports, make_ports, make_sender, open_ports
 from core.config import Config
 from core.errors import InvalidInput, MusterError
 from core.logs import configure_logging
-from core.ports import JobQueue, Ports
+from core.ports import JobQueue, Ports, WebhookSender
 from core.services.dispatch import Dispatcher
 from core.services.sweep import Sweeper
 from ml_engine.memory import keep_freed_memory
@@ -50,13 +50,20 @@ def queues_of(ports: Ports, serves: str) -> dict[str, JobQueue]:
     return queues if serves == "all" else {serves: queues[serves]}
 
 
-async def serve(config: Config, worker_id: str, *, reached: Callable[[str], None] = nothing_happens) -> None:
+async def serve(
+    config: Config,
+    worker_id: str,
+    *,
+    reached: Callable[[str], None] = nothing_happens,
+    sender: WebhookSender | None = None,
+) -> None:
     """Work until SIGTERM or SIGINT; a second one ends the process at once.
 
     Args:
         config: The process's configuration.
         worker_id: Name of this worker in logs and reports.
         reached: See `Tools`.
+        sender: Delivers webhooks; default: to public addresses only.
     """
     stopping, timer, ports = asyncio.Event(), Timer(), make_ports(config)
     consumer: Consumer | None = None
@@ -73,12 +80,13 @@ async def serve(config: Config, worker_id: str, *, reached: Callable[[str], None
         asyncio.get_running_loop().add_signal_handler(number, stop)
     scratch = _make_scratch(config)
     executor = ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine")
-    tools = _make_tools(config, worker_id, ports, scratch, executor, timer, reached)
+    tools = _make_tools(config, worker_id, ports, scratch, executor, timer, reached, sender or make_sender())
+    processor = Processor(tools)
     try:
         if await _open_patiently(ports, stopping, timer):
             queues = queues_of(ports, config.serves)
             visibility = timedelta(seconds=config.visibility_s)
-            consumer = Consumer(queues, Processor(tools), visibility=visibility, grace_s=config.grace_s, timer=timer)
+            consumer = Consumer(queues, processor, visibility=visibility, grace_s=config.grace_s, timer=timer)
             detects = "detect" in queues
             device, gpu = await asyncio.to_thread(planned_device, config.device, serves_detection=detects)
             presence = Presence(tools, device=device, gpu_available=gpu, serves=tuple(queues))
@@ -91,6 +99,7 @@ async def serve(config: Config, worker_id: str, *, reached: Callable[[str], None
                 _sweep_regularly(tools, stopping),
                 watch(stopping, timer, visibility_s=config.visibility_s),
             )
+            await processor.deliveries.close()
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         scratch.close()
@@ -114,6 +123,7 @@ def _make_tools(
     executor: ThreadPoolExecutor,
     timer: Timer,
     reached: Callable[[str], None],
+    sender: WebhookSender,
 ) -> Tools:
     engine = real_engine()
     folder = config.data_dir / "cache" / "sources"
@@ -127,6 +137,7 @@ def _make_tools(
         sources=SourceCache(ports.sources, folder, scratch, limit_bytes=config.cache_bytes, probe=engine.probe),
         scratch=scratch,
         executor=executor,
+        sender=sender,
         timer=timer,
         reached=reached,
     )
@@ -170,8 +181,10 @@ def read_config(serves: str | None) -> Config | None:
     return config.model_copy(update={"serves": serves}) if serves else config
 
 
-def main(argv: Sequence[str] | None = None, *, reached: Callable[[str], None] = nothing_happens) -> int:
-    """Run a worker; return the exit status. `reached`: see `Tools`."""
+def main(
+    argv: Sequence[str] | None = None, *, reached: Callable[[str], None] = nothing_happens, sender: WebhookSender | None = None
+) -> int:
+    """Run a worker; return the exit status. `reached`: see `Tools`; `sender`: see `serve`."""
     parser = argparse.ArgumentParser(prog="python -m worker.main", description="Takes steps of jobs from the queues and does them.")
     parser.add_argument("--serves", choices=("all", "detect", "cpu"), help="which queues to serve (default: MUSTER_SERVES, or all)")
     config = read_config(parser.parse_args(argv).serves)
@@ -181,7 +194,7 @@ def main(argv: Sequence[str] | None = None, *, reached: Callable[[str], None] = 
     worker_id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
     configure_logging(config.log_level, worker=worker_id)
     try:
-        asyncio.run(serve(config, worker_id, reached=reached))
+        asyncio.run(serve(config, worker_id, reached=reached, sender=sender))
     except MusterError as error:
         logger.error(error.message, extra={"action": "worker_not_started", "code": error.code})
         return 1

@@ -13,6 +13,7 @@ from core.domain.message import JobMessage
 from core.errors import FenceLost, LeaseLost, MalformedRequest, MusterError, NotFound, PermanentError, Unavailable
 from core.ports import JobQueue, Lease
 from ml_engine.records import Stopped
+from worker.deliveries import Deliveries
 from worker.handlers import HANDLERS
 from worker.lease_keeper import LeaseKeeper
 from worker.publish import ensure_statistics
@@ -34,12 +35,16 @@ class Processor:
 
     Args:
         tools: What the steps work with.
+
+    Attributes:
+        deliveries: Of webhooks, beside the steps.
     """
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._visibility = timedelta(seconds=tools.config.visibility_s)
         self._running: dict[StopFlag, Step | None] = {}
+        self.deliveries = Deliveries(tools)
 
     async def process(self, queue: JobQueue, lease: Lease) -> None:
         """Do what a message asks for and settle it. Raises no `MusterError`."""
@@ -49,6 +54,9 @@ class Processor:
                 raise MalformedRequest("This detect message names no segment.", code="undecodable_message")
         except MalformedRequest as error:
             await settle(queue, lease, Settlement("poison", error.message), self._tools.timer)
+            return
+        if message.step == "notify":
+            await self.deliveries.take(queue, lease, message)
             return
         stop = StopFlag(self._tools.timer.monotonic)
         self._running[stop] = None
@@ -117,6 +125,8 @@ class Processor:
             sentence = f"The step {message.step_key} was given up: {deaths} workers ended while doing it. Perhaps it needs more memory."
             await self._fail(message, Failure(code="workers_died", message=sentence, step=message.step), stop)
             return Settlement("poison", sentence)
+        if message.step != "detect":
+            await self._patiently(lambda: self.deliveries.expect(job), stop)
         step = Step(message, job, self._tools, stop=stop, redelivered=redelivered)
         self._running[stop] = step
         return await self._run(step)
@@ -143,6 +153,7 @@ class Processor:
             return COMPLETE
         except Exception as error:
             return await self._count_failure(message, error, stop)
+        await self.deliveries.announce(step.job)
         await self._forget_starts(message)
         return COMPLETE
 
@@ -195,7 +206,7 @@ class Processor:
         now = self._tools.timer.now()
         changes = {"state": "failed", "error": failure, "completed_at_utc": now}
         try:
-            await self._patiently(
+            job = await self._patiently(
                 lambda: self._tools.ports.jobs.update(
                     message.job_id, attempt=message.attempt, expected=ACTIVE, at=self._tools.timer.now(), changes=changes
                 ),
@@ -203,6 +214,7 @@ class Processor:
             )
         except FenceLost:
             return
+        await self.deliveries.announce(job)
         logger.warning("job failed: %s", failure.message, extra=_facts("job_failed", message, code=failure.code))
 
     async def _forget_starts(self, message: JobMessage) -> None:
@@ -228,6 +240,8 @@ class Processor:
             return Settlement("release", "a message of an attempt that the store does not know yet", self._delay_s(1))
         if job.state == "completed" and job.attempt == message.attempt:
             await self._patiently(lambda: ensure_statistics(self._tools.ports, job), stop)
+        if job.attempt == message.attempt:
+            await self.deliveries.announce(job)
         if self._gave_up(message, job):
             # Whoever gave the step up ended before its message was in the poison queue.
             return Settlement("poison", job.error.message if job.error else "the step was given up")

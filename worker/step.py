@@ -17,7 +17,7 @@ from core.domain.job import Job, JobState
 from core.domain.message import JobMessage
 from core.domain.message import Step as StepName
 from core.errors import FenceLost, StorageFull
-from core.ports import Ports
+from core.ports import Ports, WebhookSender
 from core.services.dispatch import Dispatcher
 from worker.detectors import Detectors
 from worker.engine import Engine
@@ -44,6 +44,7 @@ class Tools:
 
     Attributes:
         executor: Runs the engine's functions, away from the event loop.
+        sender: Delivers webhooks.
         reached: Called at named points of the steps; tests end the process there.
     """
 
@@ -56,6 +57,7 @@ class Tools:
     sources: SourceCache
     scratch: Scratch
     executor: Executor
+    sender: WebhookSender
     timer: Timer = field(default_factory=Timer)
     reached: Callable[[str], None] = nothing_happens
 

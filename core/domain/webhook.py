@@ -48,7 +48,9 @@ class WebhookEvent(BaseModel):
         state: `expected` until the attempt ends; `due` while it is to be delivered; `delivered`; `given_up`.
         version: Counts the writes; a write names the one that it read.
         body: What is sent, made once; null while `expected`.
-        next_look_at_utc: When the next try is due, or when the sweeper looks whether the attempt has ended; null at the end.
+        not_before_utc: When the next try is due; null before the first one and at the end.
+        next_look_at_utc: When the sweeper looks after it; null at the end.
+        resent: How many messages the sweeper has sent since the last try.
         last_status: HTTP status of the last answer; null where there was none.
         last_error: Code of what went wrong at the last try.
         traceparent: Trace of the job.
@@ -67,6 +69,8 @@ class WebhookEvent(BaseModel):
     body: str | None = None
     created_at_utc: UtcDatetime
     next_look_at_utc: UtcDatetime | None
+    not_before_utc: UtcDatetime | None = None
+    resent: int = 0
     ended_at_utc: UtcDatetime | None = None
     tries: int = 0
     last_try_at_utc: UtcDatetime | None = None

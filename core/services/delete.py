@@ -40,3 +40,4 @@ async def _delete_owned(ports: Ports, job_id: str) -> None:
     await ports.results.delete_prefix(job_prefix(job_id))
     await ports.sources.delete_prefix(job_prefix(job_id))
     await ports.stats.delete(job_id)
+    await ports.webhooks.delete_job(job_id)

@@ -11,6 +11,7 @@ from core.domain.clock import Clock
 from core.domain.job import Job
 from core.domain.message import JobMessage
 from core.domain.placement import check_settings
+from core.domain.webhook import WebhookRules
 from core.errors import Conflict, FenceLost, InvalidSettings, MusterError
 from core.ports import Ports
 from core.services.calibrations import with_stored_calibration
@@ -18,6 +19,7 @@ from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
 from core.services.requested import check_requested_settings
 from core.services.submit import job_of
+from core.services.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
     given = await with_stored_calibration(given, ports.calibrations, owner=owner)
     settings = await asyncio.to_thread(merged_settings, job, given, limits)
     check_settings(settings, job.plan.video)
+    # The attempt that ended must be told of before the next one takes its place.
+    await Webhooks(ports, dispatcher, WebhookRules(), clock).announce(job)
     try:
         begun = await ports.jobs.begin_attempt(job_id, expected_attempt=job.attempt, settings=settings, state="assembling", at=clock())
     except FenceLost as error:

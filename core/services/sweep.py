@@ -11,9 +11,11 @@ from datetime import timedelta
 from core.domain.clock import Clock
 from core.domain.job import Job
 from core.domain.message import JobMessage, Step
+from core.domain.webhook import WebhookRules
 from core.errors import FenceLost, NotFound
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
+from core.services.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Sweeper:
         self._ports = ports
         self._dispatcher = dispatcher
         self._clock = clock
+        self._webhooks = Webhooks(ports, dispatcher, WebhookRules(), clock)
 
     async def run(self, *, visibility: timedelta, limit: int = 100) -> int:
         """Look once.
@@ -64,6 +67,7 @@ class Sweeper:
                 resent += 1
                 extra = {"action": "step_resent", "job_id": job.id, "attempt": job.attempt, "state": job.state, "messages": len(messages)}
                 logger.warning("no heartbeat: the step's message was sent again", extra=extra)
+        await self._webhooks.sweep(limit=limit)
         return resent
 
     async def _messages(self, job: Job) -> list[JobMessage]:

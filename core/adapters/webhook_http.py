@@ -1,0 +1,131 @@
+"""Deliver webhooks over HTTP: to public addresses only, each resolved once and connected to as it was checked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from core.addresses import is_public, parse_address
+from core.ports import WebhookAnswer, WebhookSender
+
+logger = logging.getLogger(__name__)
+
+Address = IPv4Address | IPv6Address
+Resolver = Callable[[str, int], Awaitable[list[Address]]]
+Policy = Callable[[Address], bool]
+
+MAX_ADDRESSES = 4
+MAX_ANSWER_BYTES = 16 * 1024
+MAX_HEAD_BYTES = 8 * 1024
+_GONE = 410
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host as the system resolves it, in its order of preference.
+
+    Raises:
+        OSError: It has none.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [parse_address(str(entry[4][0])) for entry in found]
+    return list(dict.fromkeys(address for address in addresses if address is not None))
+
+
+class HttpWebhookSender(WebhookSender):
+    """Sends each event over a connection of its own.
+
+    A name that has any address which is not public is refused as a whole, and what is connected to is an address, never the name: however
+    a name server answers a second question, it is not asked one.
+
+    Args:
+        resolver: Finds the addresses of a host.
+        policy: Says which of them may be asked.
+        tls: How receivers prove who they are; default: the system's certificate authorities.
+    """
+
+    def __init__(self, *, resolver: Resolver = resolve, policy: Policy = is_public, tls: ssl.SSLContext | None = None) -> None:
+        self._resolver = resolver
+        self._policy = policy
+        self._tls = tls
+
+    async def send(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float) -> WebhookAnswer:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._send(url, body, headers)
+        except TimeoutError:
+            return WebhookAnswer(None, "timeout")
+
+    async def _send(self, url: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        literal = parse_address(host)
+        try:
+            addresses = [literal] if literal is not None else await self._resolver(host, port)
+        except (OSError, UnicodeError):
+            return WebhookAnswer(None, "name_not_found")
+        if not addresses:
+            return WebhookAnswer(None, "name_not_found")
+        if not all(map(self._policy, addresses)):
+            logger.warning("webhook refused: not a public address", extra={"action": "webhook_refused", "host": host})
+            return WebhookAnswer(None, "address_not_public", is_final=True)
+        answer = WebhookAnswer(None, "no_connection")
+        for address in addresses[:MAX_ADDRESSES]:
+            answer = await self._post(url, address, port, host, body, headers)
+            # Only where no connection was made is it certain that the next address would not be a second delivery.
+            if answer.error != "no_connection":
+                return answer
+        return answer
+
+    async def _post(self, url: str, address: Address, port: int, host: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
+        parts = urlsplit(url)
+        target = URL.build(
+            scheme=parts.scheme, host=str(address), port=port, path=parts.path or "/", query_string=parts.query, encoded=True
+        )
+        connector = aiohttp.TCPConnector(force_close=True, use_dns_cache=False, ssl=self._tls if self._tls is not None else True)
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            max_line_size=MAX_HEAD_BYTES,
+            max_field_size=MAX_HEAD_BYTES,
+            skip_auto_headers=("Accept-Encoding",),
+        )
+        try:
+            async with (
+                session,
+                session.post(
+                    target,
+                    data=body,
+                    headers={**headers, "Host": parts.netloc},
+                    allow_redirects=False,
+                    server_hostname=host if parts.scheme == "https" else None,
+                ) as answer,
+            ):
+                # Read, so that a receiver sees its answer taken; what it says is nobody's business here.
+                await answer.content.read(MAX_ANSWER_BYTES)
+                return _judged(answer.status)
+        except aiohttp.ClientConnectorCertificateError:
+            return WebhookAnswer(None, "bad_certificate")
+        except aiohttp.ClientConnectorSSLError:
+            return WebhookAnswer(None, "tls_failed")
+        except aiohttp.ClientConnectorError:
+            return WebhookAnswer(None, "no_connection")
+        except (aiohttp.ClientError, ValueError, OSError):
+            return WebhookAnswer(None, "broken_answer")
+
+
+def _judged(status: int) -> WebhookAnswer:
+    if 200 <= status < 300:
+        return WebhookAnswer(status)
+    if 300 <= status < 400:
+        return WebhookAnswer(status, "redirect_not_followed")
+    return WebhookAnswer(status, "refused", is_final=status == _GONE)

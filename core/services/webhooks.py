@@ -1,0 +1,257 @@
+"""Tell webhooks that a job has completed or failed: at least once, each time under the same id, without ever holding up the job.
+
+Three things make that safe, whoever dies when. The attempt's first step writes down that an event is expected. Whoever ends the attempt
+writes the event with what is to be sent, and sends a `notify` message. The sweeper sends that message again for every event whose time
+has come and went, and makes the event of an attempt that has ended without one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from core.domain.clock import Clock
+from core.domain.job import Job
+from core.domain.message import JobMessage
+from core.domain.webhook import WebhookEvent, WebhookRules, event_body, event_id
+from core.errors import MusterError, NotFound
+from core.ports import Ports, WebhookAnswer, WebhookSender
+from core.services.dispatch import Dispatcher
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 3600.0
+LONGEST_IN_QUEUE_S = 300.0
+"""Until a later try than this, no message waits in the queue: the sweeper sends one when it is time."""
+LOOK_AGAIN = timedelta(minutes=10)
+"""How often the sweeper asks whether an attempt has ended that somebody wants to be told of."""
+LATE = timedelta(minutes=1)
+"""How long after its time a try counts as forgotten; doubled with each message that the sweeper sends for it, up to an hour."""
+SIGNATURE = "Muster-Signature"
+
+
+def owner_secret(secret: str, owner: str) -> str:
+    """Return the secret with which an owner's events are signed: nobody can forge another's events with their own.
+
+    Args:
+        secret: The operator's.
+        owner: Whose jobs.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return hmac.new(secret.encode(), f"muster webhook {owner}".encode(), hashlib.sha256).hexdigest()
+
+
+def signature(secret: str, body: bytes, *, at: datetime) -> str:
+    """Return the value of the signature's header: `t=<seconds since 1970>,v1=<HMAC-SHA256 of "<t>.<body>", hexadecimal>`.
+
+    Args:
+        secret: The owner's.
+        body: As it is sent.
+        at: When it is sent; receivers refuse old ones.
+    """
+    moment = int(at.timestamp())
+    digest = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={moment},v1={digest}"
+
+
+class Webhooks:
+    """The use case.
+
+    Args:
+        ports: Where events and jobs are.
+        dispatcher: Sends `notify` messages.
+        rules: What the operator set.
+        clock: Tells the time.
+        random_fraction: Spreads the tries.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        dispatcher: Dispatcher,
+        rules: WebhookRules,
+        clock: Clock,
+        *,
+        random_fraction: Callable[[], float] = random.random,
+    ) -> None:
+        self._ports = ports
+        self._dispatcher = dispatcher
+        self._rules = rules
+        self._clock = clock
+        self._random = random_fraction
+
+    async def expect(self, job: Job) -> None:
+        """Write down that the end of this attempt is to be told. Idempotent.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        if job.webhook is None:
+            return
+        now = self._clock()
+        event = WebhookEvent(
+            id=event_id(job.id, job.attempt),
+            job_id=job.id,
+            attempt=job.attempt,
+            owner=job.owner,
+            url=job.webhook,
+            created_at_utc=now,
+            next_look_at_utc=now + LOOK_AGAIN,
+            traceparent=job.traceparent,
+        )
+        await self._ports.webhooks.add(event)
+
+    async def announce(self, job: Job, *, traceparent: str | None = None) -> bool:
+        """Make the event of an attempt that has completed or failed, and ask for its delivery. Idempotent; of other jobs, nothing.
+
+        Args:
+            job: As it is at its end.
+            traceparent: Trace to go on with; default: the job's.
+
+        Returns:
+            Whether the event is made or was before; where not, because store or queue is away, the sweeper does it.
+        """
+        if job.webhook is None or job.state not in ("completed", "failed"):
+            return True
+        try:
+            await self.expect(job)
+            event = await self._ports.webhooks.get(event_id(job.id, job.attempt))
+            if event is not None and event.state == "expected":
+                now = self._clock()
+                changes = {
+                    "state": "due",
+                    "event": job.state,
+                    "body": event_body(job),
+                    "ended_at_utc": job.completed_at_utc or now,
+                    "not_before_utc": now,
+                    "next_look_at_utc": now + LATE,
+                    "traceparent": traceparent or job.traceparent,
+                }
+                event = await self._ports.webhooks.replace(event.model_copy(update=changes))
+                if event is not None:
+                    await self._send_message(event)
+        except MusterError as error:
+            # The job has ended all the same.
+            logger.warning("webhook left to the sweeper", extra={"action": "webhook_left", "job_id": job.id, "code": error.code})
+            return False
+        return True
+
+    async def deliver(self, message: JobMessage, sender: WebhookSender) -> float | None:
+        """Make one try to deliver the event that a `notify` message is about.
+
+        Returns:
+            Seconds after which the message should come again, or None where there is nothing more to do with it.
+
+        Raises:
+            Unavailable: The store does not answer; the event may have been delivered all the same, and will be again.
+        """
+        event = await self._ports.webhooks.get(event_id(message.job_id, message.attempt))
+        if event is None or not event.is_open or event.body is None:
+            return None
+        now = self._clock()
+        if event.not_before_utc is not None and event.not_before_utc > now:
+            return _in_queue((event.not_before_utc - now).total_seconds())
+        # Taken before it is tried: a second message about the same event waits for the outcome of this try, and if this worker is
+        # killed, the try is made again.
+        over_at = now + self._try_time()
+        taken = {"tries": event.tries + 1, "resent": 0, "last_try_at_utc": now}
+        taken |= {"not_before_utc": over_at, "next_look_at_utc": over_at + LATE}
+        event = await self._ports.webhooks.replace(event.model_copy(update=taken))
+        if event is None:
+            return self._try_time().total_seconds()
+        answer = await self._try(event, sender)
+        return await self._note(event, answer)
+
+    async def sweep(self, *, limit: int = 100) -> int:
+        """Find events that nobody delivers and attempts that ended without one; return how many messages were sent.
+
+        Raises:
+            Unavailable: Store or queue does not answer.
+        """
+        now, sent = self._clock(), 0
+        for event in await self._ports.webhooks.waiting(before=now, limit=limit):
+            if event.state == "due":
+                # The time first: of several sweepers at once only one goes on. Each time later: while no worker runs, few messages pile up.
+                next_look = now + LATE * 2 ** min(event.resent, 6)
+                changes = {"next_look_at_utc": next_look, "resent": event.resent + 1}
+                moved = await self._ports.webhooks.replace(event.model_copy(update=changes))
+                if moved is not None:
+                    await self._send_message(moved)
+                    sent += 1
+                    logger.info("webhook found undelivered", extra={"action": "webhook_found", "event_id": event.id, "tries": event.tries})
+            else:
+                sent += await self._look(event, now)
+        return sent
+
+    def secret_of(self, owner: str) -> str | None:
+        """Return the secret with which this owner's events are signed, or None where there are no webhooks."""
+        return None if self._rules.secret is None else owner_secret(self._rules.secret, owner)
+
+    async def _look(self, event: WebhookEvent, now: datetime) -> int:
+        """See whether an expected event has happened; return how many messages were sent."""
+        try:
+            job = await self._ports.jobs.get(event.job_id)
+        except NotFound:
+            await self._ports.webhooks.delete_job(event.job_id)
+            return 0
+        if job.attempt == event.attempt and job.state in ("completed", "failed"):
+            logger.info("end of a job found untold", extra={"action": "webhook_found", "event_id": event.id, "tries": 0})
+            return int(await self.announce(job))
+        over = job.attempt > event.attempt or job.state == "cancelled"
+        changes = {"state": "given_up", "last_error": "nothing_to_tell", "settled_at_utc": now, "next_look_at_utc": None}
+        await self._ports.webhooks.replace(event.model_copy(update=changes if over else {"next_look_at_utc": now + LOOK_AGAIN}))
+        return 0
+
+    async def _try(self, event: WebhookEvent, sender: WebhookSender) -> WebhookAnswer:
+        secret = self.secret_of(event.owner)
+        if secret is None:
+            return WebhookAnswer(None, "webhooks_off")
+        body = (event.body or "").encode()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Muster-Webhook/1",
+            "Muster-Event": event.event or "",
+            "Muster-Event-Id": event.id,
+            SIGNATURE: signature(secret, body, at=self._clock()),
+        }
+        return await sender.send(event.url, body, headers, timeout_s=self._rules.timeout_s)
+
+    async def _note(self, event: WebhookEvent, answer: WebhookAnswer) -> float | None:
+        """Write down how a try went; return when to try again, if at all."""
+        now = self._clock()
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(event.tries - 1, 30)) * (1 - self._random() / 4)
+        again_at = now + timedelta(seconds=pause_s)
+        changes: dict[str, object] = {"last_status": answer.status, "last_error": answer.error}
+        over = {"settled_at_utc": now, "not_before_utc": None, "next_look_at_utc": None}
+        if answer.error is None:
+            changes |= {"state": "delivered", **over}
+        elif answer.is_final or again_at >= (event.ended_at_utc or event.created_at_utc) + self._rules.give_up_after:
+            changes |= {"state": "given_up", **over}
+        else:
+            in_queue = _in_queue(pause_s) is not None
+            changes |= {"not_before_utc": again_at, "next_look_at_utc": again_at + LATE if in_queue else again_at}
+        noted = await self._ports.webhooks.replace(event.model_copy(update=changes))
+        state = changes.get("state", "due")
+        extra = {"action": f"webhook_{'failed' if state == 'due' else state}", "event_id": event.id, "job_id": event.job_id}
+        host = urlsplit(event.url).hostname
+        logger.info("webhook tried", extra={**extra, "host": host, "tries": event.tries, "status": answer.status, "code": answer.error})
+        return _in_queue(pause_s) if noted is not None and noted.is_open else None
+
+    async def _send_message(self, event: WebhookEvent) -> None:
+        await self._dispatcher.send(JobMessage(job_id=event.job_id, attempt=event.attempt, step="notify", traceparent=event.traceparent))
+
+    def _try_time(self) -> timedelta:
+        """How long a try takes at most, with what surrounds it."""
+        return timedelta(seconds=self._rules.timeout_s + 5)
+
+
+def _in_queue(seconds: float) -> float | None:
+    return seconds if seconds <= LONGEST_IN_QUEUE_S else None

@@ -1,0 +1,93 @@
+"""Deliver webhooks beside the steps: a receiver that is slow or away holds up no lane, and so no job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from core.domain.job import Job
+from core.domain.message import JobMessage
+from core.errors import MusterError
+from core.ports import JobQueue, Lease
+from core.services.webhooks import Webhooks
+from ml_engine.records import Stopped
+from worker.lease_keeper import LeaseKeeper
+from worker.settle import COMPLETE, Settlement, back_off_s, settle
+from worker.step import Tools
+from worker.stop import StopFlag
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 8
+BUSY_S = 2.0
+"""How long a message waits when so many deliveries are under way already."""
+LEAVING_S = 0.5
+"""What a delivery under way may still take when the worker is told to stop."""
+
+
+class Deliveries:
+    """The deliveries that one worker has under way.
+
+    Args:
+        tools: What the worker works with.
+    """
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._webhooks = Webhooks(tools.ports, tools.dispatcher, tools.config.webhook_rules, tools.timer.now)
+        self._running: dict[asyncio.Task[None], StopFlag] = {}
+
+    async def take(self, queue: JobQueue, lease: Lease, message: JobMessage) -> None:
+        """Begin to deliver what a `notify` message is about; settle the message when that is done, or now if too many are under way."""
+        if len(self._running) >= AT_ONCE:
+            await settle(queue, lease, Settlement("release", "many webhooks are being delivered", BUSY_S), self._tools.timer)
+            return
+        stop = StopFlag(self._tools.timer.monotonic)
+        task = asyncio.create_task(self._deliver(queue, lease, message, stop), name="webhook")
+        self._running[task] = stop
+        task.add_done_callback(self._done)
+
+    async def expect(self, job: Job) -> None:
+        """Note that somebody wants to be told how this attempt ends. Raises `Unavailable`."""
+        await self._webhooks.expect(job)
+
+    async def announce(self, job: Job) -> None:
+        """Ask for the event of an attempt that has ended to be delivered, if somebody wants it. Raises nothing."""
+        await self._webhooks.announce(job)
+
+    async def idle(self) -> None:
+        """Return when nothing is under way."""
+        while self._running:
+            await asyncio.wait(list(self._running))
+
+    async def close(self) -> None:
+        """Give back what does not end at once."""
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=LEAVING_S)
+        for stop in self._running.values():
+            stop.set("shutdown")
+        await self.idle()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task, None)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a delivery broke", extra={"action": "webhook_broken"}, exc_info=task.exception())
+
+    async def _deliver(self, queue: JobQueue, lease: Lease, message: JobMessage, stop: StopFlag) -> None:
+        visibility = timedelta(seconds=self._tools.config.visibility_s)
+        async with LeaseKeeper(queue, lease, visibility=visibility, stop=stop, timer=self._tools.timer) as keeper:
+            how = await self._try(message, stop)
+        if stop.is_lost:
+            return
+        await settle(queue, keeper.lease, how, self._tools.timer)
+
+    async def _try(self, message: JobMessage, stop: StopFlag) -> Settlement:
+        try:
+            again_s = await stop.unless_set(self._webhooks.deliver(message, self._tools.sender))
+        except Stopped:
+            return Settlement("release", "this worker is shutting down")
+        except MusterError as error:
+            return Settlement("release", error.message, back_off_s(3, longest_s=10.0))
+        self._tools.reached("webhook_not_acknowledged")
+        return COMPLETE if again_s is None else Settlement("release", "the webhook is tried again", again_s)
