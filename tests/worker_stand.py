@@ -32,7 +32,6 @@ from tests.fakes import (
     MemoryKeyStore,
     MemoryStatsStore,
     MemoryWebhookSender,
-    MemoryWebhookSender,
     MemoryWebhookStore,
 )
 from worker.detectors import Detectors
@@ -268,7 +267,6 @@ class WorkerStand:
         self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
         self.executor = ThreadPoolExecutor(8)
         self.sender = MemoryWebhookSender()
-        self.sender = MemoryWebhookSender()
         self.scratches: list[Scratch] = []
 
     def tools(self, worker_id: str = "worker-a", *, reached: Callable[[str], None] = nothing_happens, **settings: Any) -> Tools:
@@ -287,7 +285,6 @@ class WorkerStand:
             sources=sources,
             scratch=scratch,
             executor=self.executor,
-            sender=self.sender,
             sender=self.sender,
             timer=self.timer,
             reached=reached,
