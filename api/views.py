@@ -10,7 +10,7 @@ from api.services import Services
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
 from core.domain.clock import UtcDatetime
-from core.domain.job import Failure, Job, JobState, SourceFile, TelemetryRemark, VideoFacts
+from core.domain.job import Expirable, Failure, Job, JobState, SourceFile, TelemetryRemark, VideoFacts
 from core.domain.statistics import JobStatistics, TimeBucket
 from core.ports import BlobInfo
 
@@ -77,6 +77,9 @@ class JobView(BaseModel):
     totals: Totals | None = Field(description="Of the published results; null while there are none, and in listings.")
     artifacts: list[str] = Field(examples=[["results.json", "tracks.csv", "annotated.mp4"]])
     error: Failure | None = Field(description="Why the job failed.")
+    expired: list[Expirable] = Field(
+        description="What was deleted after the time for which it is kept; `counts` stay. Empty while nothing was.", examples=[["sources"]]
+    )
     links: dict[str, str]
 
 
@@ -219,12 +222,14 @@ def job_view(job: Job, services: Services, statistics: JobStatistics | None = No
         totals=totals_view(statistics) if statistics else None,
         artifacts=list(job.artifacts),
         error=job.error,
+        expired=list(job.expired),
         links={
             "self": base,
             "results": f"{base}/results",
             "artifacts": f"{base}/artifacts",
             "cancel": f"{base}/cancel",
             "recount": f"{base}/recount",
+            "retry": f"{base}/retry",
             "events": f"/ws/jobs/{job.id}",
         },
     )

@@ -25,7 +25,7 @@ _ANY_FILE = {
 @router.get(
     "/results",
     response_class=Response,
-    responses={200: {"description": "`results.json`.", "content": {"application/json": {}}}, **documented(404, 409, 503)},
+    responses={200: {"description": "`results.json`.", "content": {"application/json": {}}}, **documented(404, 409, 410, 503)},
     summary="Counts in full",
 )
 async def results(job_id: str, request: Request, services: OpenServices, caller: CallerDep) -> Response:
@@ -33,7 +33,7 @@ async def results(job_id: str, request: Request, services: OpenServices, caller:
     return await _answer(job_id, "results.json", request, services, caller)
 
 
-@router.get("/artifacts", responses=documented(404, 409, 503), summary="List result files")
+@router.get("/artifacts", responses=documented(404, 409, 410, 503), summary="List result files")
 async def artifacts(job_id: str, services: OpenServices, caller: CallerDep) -> ArtifactList:
     """The published files, with sizes."""
     job = await job_of(services.ports, job_id, owner=caller.owner)
@@ -44,7 +44,7 @@ async def artifacts(job_id: str, services: OpenServices, caller: CallerDep) -> A
 @router.get(
     "/artifacts/{name:path}",
     response_class=Response,
-    responses={**_ANY_FILE, **documented(404, 409, 416, 503)},
+    responses={**_ANY_FILE, **documented(404, 409, 410, 416, 503)},
     summary="Fetch a result file",
 )
 async def artifact(job_id: str, name: str, request: Request, services: OpenServices, caller: CallerDep) -> Response:

@@ -53,7 +53,7 @@ async def _tell(socket: WebSocket, services: Services, job_id: str, owner: str) 
                 await _send_status(socket, services, job)
                 if job.is_terminal:
                     break
-        if job.state == "completed":
+        if job.state == "completed" and "results" not in job.expired:
             async with aclosing(track_frames(services.ports, job)) as frames:
                 async for frame in frames:
                     await socket.send_json({"type": "tracks", "payload": frame})

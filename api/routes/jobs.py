@@ -1,4 +1,4 @@
-"""Jobs: submit, look, cancel, count again, delete."""
+"""Jobs: submit, look, cancel, count again, try again, delete."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from core.ports import JobFilter
 from core.services.cancel import cancel
 from core.services.delete import delete
 from core.services.recount import recount
+from core.services.retry import retry
 from core.services.submit import job_of
 
 router = APIRouter(prefix=JOBS, tags=["jobs"])
@@ -106,7 +107,7 @@ async def cancel_job(job_id: str, response: Response, services: OpenServices, ca
 @router.post(
     "/{job_id}/recount",
     status_code=202,
-    responses=documented(400, 404, 409, 422, 503),
+    responses=documented(400, 404, 409, 410, 422, 503),
     summary="Count again with other settings",
     openapi_extra={
         "requestBody": {
@@ -127,6 +128,14 @@ async def recount_job(
 ) -> JobView:
     """The settings given replace the job's, key by key; null stands for the default. Detections are reused, so this takes seconds."""
     job = await recount(services.ports, services.dispatcher, services.limits, services.clock, job_id, settings, owner=caller.owner)
+    _point_to(response, job)
+    return job_view(job, services)
+
+
+@router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409, 410, 503), summary="Try a failed or cancelled job again")
+async def retry_job(job_id: str, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
+    """Begins the next attempt from what is stored: segments that were detected are not detected again. 409 for other jobs."""
+    job = await retry(services.ports, services.dispatcher, services.clock, job_id, owner=caller.owner)
     _point_to(response, job)
     return job_view(job, services)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.domain.blobs import ARTIFACTS, result_blob
 from core.domain.job import Job
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, Expired, NotFound
 from core.ports import BlobInfo, Ports
 
 _REMEMBERED_JOBS = 1000
@@ -65,8 +65,11 @@ def published_revision(job: Job) -> str:
 
     Raises:
         Conflict: Nothing is published yet (code `not_ready`).
+        Expired: It was deleted, because it had been kept as long as the operator allows.
         NotFound: Nothing will be: the job ended before (code `no_results`).
     """
+    if "results" in job.expired:
+        raise Expired("These results were deleted after the time for which they are kept; the job still tells the counts.")
     if job.result_revision is not None:
         return job.result_revision
     if job.is_terminal:

@@ -9,17 +9,16 @@ from typing import Any
 from core.domain.analysis import AnalysisSettings
 from core.domain.clock import Clock
 from core.domain.job import Job
-from core.domain.message import JobMessage
 from core.domain.placement import check_settings
-from core.domain.webhook import WebhookRules
-from core.errors import Conflict, FenceLost, InvalidSettings, MusterError
+from core.errors import Conflict, InvalidSettings
 from core.ports import Ports
+from core.services.attempts import start_attempt, still_active
 from core.services.calibrations import with_stored_calibration
 from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
 from core.services.requested import check_requested_settings
+from core.services.retry import require_stored
 from core.services.submit import job_of
-from core.services.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +54,13 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
     Raises:
         NotFound: No such job.
         Conflict: It is still active (code `job_active`), or its detections are not complete (`no_detection_log`).
+        Expired: What it needs was deleted after the time for which it is kept.
         InvalidSettings, InvalidCalibration: As `merged_settings`; no calibration of that name (code `unknown_calibration`).
         Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
     """
     job = await job_of(ports, job_id, owner=owner)
     if not job.is_terminal:
-        raise _active(job)
+        raise still_active(job)
     if job.plan is None or len(set(job.done_segments)) < len(job.plan.segments):
         raise Conflict(
             "The job's detections are not complete, so there is nothing to count again; submit the video as a new job.",
@@ -70,34 +70,7 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
     given = await with_stored_calibration(given, ports.calibrations, owner=owner)
     settings = await asyncio.to_thread(merged_settings, job, given, limits)
     check_settings(settings, job.plan.video)
-    # The attempt that ended must be told of before the next one takes its place.
-    await Webhooks(ports, dispatcher, WebhookRules(), clock).announce(job)
-    try:
-        begun = await ports.jobs.begin_attempt(job_id, expected_attempt=job.attempt, settings=settings, state="assembling", at=clock())
-    except FenceLost as error:
-        raise _active(job) from error
-    try:
-        await dispatcher.send(JobMessage(job_id=job_id, attempt=begun.attempt, step="assemble"))
-    except MusterError:
-        await _take_back(ports, clock, job, begun)
-        raise
+    require_stored(job, sources=settings.render)
+    begun = await start_attempt(ports, dispatcher, clock, job, settings=settings, state="assembling", step="assemble")
     logger.info("recount begun", extra={"action": "recount_begun", "job_id": job_id, "attempt": begun.attempt})
     return begun
-
-
-def _active(job: Job) -> Conflict:
-    return Conflict("The job is still being worked on; wait until it has ended, or cancel it first.", code="job_active", state=job.state)
-
-
-async def _take_back(ports: Ports, clock: Clock, before: Job, begun: Job) -> None:
-    changes = {
-        "state": before.state,
-        "settings": before.settings,
-        "error": before.error,
-        "completed_at_utc": before.completed_at_utc,
-    }
-    try:
-        await ports.jobs.update(begun.id, attempt=begun.attempt, expected=("assembling",), at=clock(), changes=changes)
-    except MusterError as error:
-        # The attempt stands then, and the sweeper sends its message.
-        logger.warning("recount not taken back", extra={"action": "recount_left", "job_id": begun.id, "code": error.code})
