@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from api import problems
 from api.middleware import Figures, SecurityHeaders, SmallBodies
-from api.routes import artifacts, calibrations, compat, events, health, jobs, stats, uploads
+from api.routes import artifacts, calibrations, compat, events, health, jobs, stats, uploads, webhooks
 from api.services import Services
 from core.config import Config
 from core.domain.clock import Clock, utc_now
@@ -45,7 +45,7 @@ def create_app(config: Config | None = None, ports: Ports | None = None, clock: 
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Figures)
     problems.install(app)
-    for module in (jobs, artifacts, uploads, calibrations, stats, compat, health, events):
+    for module in (jobs, artifacts, uploads, webhooks, calibrations, stats, compat, health, events):
         app.include_router(module.router)
     _document_problems(app)
     return app

@@ -16,7 +16,9 @@ from api.access import Caller
 from api.multipart import MultipartReader, Part
 from api.services import Services
 from api.views import UploadedRecording
+from api.webhook_views import WEBHOOK_DESCRIPTION
 from core.domain.analysis import AnalysisSettings
+from core.domain.webhook import check_webhook_url
 from core.errors import InvalidInput, MalformedRequest, PermanentError, TooLarge, UnsupportedMedia
 from core.services.requested import check_requested_settings, requested_settings
 from core.services.submission import check_size
@@ -47,6 +49,7 @@ MULTIPART_SCHEMA: dict[str, Any] = {
             "description": "A drone's `.SRT`, at most 32 MiB: named as its video, or one for each video in order.",
         },
         "settings": {"type": "string", "description": "Settings of the analysis, as JSON.", "examples": ['{"only": "bison"}']},
+        "webhook": {"type": "string", "description": WEBHOOK_DESCRIPTION, "examples": ["https://example.org/muster"]},
     },
 }
 
@@ -98,9 +101,14 @@ async def _read_form(request: Request, reader: MultipartReader, services: Servic
                 settings = await requested_settings(json_of(await _read_small(part)), services.ports, services.limits, owner=caller.owner)
             elif part.name == "settings":
                 raise InvalidInput("The form has two parts named 'settings'; send one.", code="doubled_part")
+            elif part.name == "webhook" and submission.webhook is None:
+                submission.webhook = _webhook((await _read_small(part)).decode(errors="replace"), services)
+            elif part.name == "webhook":
+                raise InvalidInput("The form has two parts named 'webhook'; send one.", code="doubled_part")
             else:
                 raise InvalidInput(
-                    f"The form has a part named '{part.name[:80]}'; the parts are 'file' (one or more), 'telemetry' and 'settings'.",
+                    f"The form has a part named '{part.name[:80]}'; the parts are 'file' (one or more), 'telemetry', 'settings' and "
+                    "'webhook'.",
                     code="unknown_part",
                 )
         settings = settings or check_requested_settings(None, services.limits)
@@ -117,9 +125,14 @@ async def _accept_uploads(request: Request, services: Services, caller: Caller) 
         idempotency_key=idempotency_key(request),
         telemetry=_uploaded_telemetry(asked),
         traceparent=_traceparent(request),
+        webhook=None if asked.webhook is None else _webhook(asked.webhook, services),
     )
     _count(services, accepted)
     return accepted
+
+
+def _webhook(url: str, services: Services) -> str:
+    return check_webhook_url(url.strip(), services.webhook_rules)
 
 
 def idempotency_key(request: Request) -> str | None:

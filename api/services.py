@@ -21,6 +21,7 @@ from core.services.limits import Limits, detector_names
 from core.services.query import ProgressMeter
 from core.services.submit import Submissions
 from core.services.uploads import Uploads
+from core.services.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Services:
         self.dispatcher = Dispatcher(ports.queue, ports.detect_queue)
         self.submissions = Submissions(ports, self.dispatcher, self.limits, clock)
         self.uploads = Uploads(ports, self.submissions, self.limits, clock)
+        self.webhook_rules = config.webhook_rules
+        self.webhooks = Webhooks(ports, self.dispatcher, self.webhook_rules, clock)
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
         self.metrics = Metrics(ports)

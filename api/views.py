@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.services import Services
+from api.webhook_views import WEBHOOK_DESCRIPTION, WebhookView, webhook_view
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
 from core.domain.clock import UtcDatetime
 from core.domain.job import Expirable, Failure, Job, JobState, SourceFile, TelemetryRemark, VideoFacts
 from core.domain.statistics import JobStatistics, TimeBucket
+from core.domain.webhook import WebhookEvent
 from core.ports import BlobInfo
 
 JOBS = "/api/v1/jobs"
@@ -77,6 +80,7 @@ class JobView(BaseModel):
     totals: Totals | None = Field(description="Of the published results; null while there are none, and in listings.")
     artifacts: list[str] = Field(examples=[["results.json", "tracks.csv", "annotated.mp4"]])
     error: Failure | None = Field(description="Why the job failed.")
+    webhook: WebhookView | None = Field(description="Who is told how the job ends; null for nobody.")
     expired: list[Expirable] = Field(
         description="What was deleted after the time for which it is kept; `counts` stay. Empty while nothing was.", examples=[["sources"]]
     )
@@ -140,6 +144,7 @@ class UploadedRecording(BaseModel):
         examples=[["DJI_0042.SRT"]],
     )
     settings: dict[str, Any] | None = Field(None, examples=[{"only": "bison"}])
+    webhook: str | None = Field(None, description=WEBHOOK_DESCRIPTION, examples=["https://example.org/muster"])
 
 
 class SubmitJobAnswer(BaseModel):
@@ -197,8 +202,10 @@ class Ready(BaseModel):
     checks: dict[str, bool]
 
 
-def job_view(job: Job, services: Services, statistics: JobStatistics | None = None) -> JobView:
-    """Return a job as the API shows it; with its statistics, where they were read, its totals too."""
+def job_view(
+    job: Job, services: Services, statistics: JobStatistics | None = None, events: Sequence[WebhookEvent] | None = None
+) -> JobView:
+    """Return a job as the API shows it; with its statistics, where they were read, its totals too; with its webhook's events likewise."""
     progress = services.meter.progress(job, services.clock())
     base = f"{JOBS}/{job.id}"
     return JobView(
@@ -222,6 +229,7 @@ def job_view(job: Job, services: Services, statistics: JobStatistics | None = No
         totals=totals_view(statistics) if statistics else None,
         artifacts=list(job.artifacts),
         error=job.error,
+        webhook=webhook_view(job, events),
         expired=list(job.expired),
         links={
             "self": base,

@@ -93,7 +93,8 @@ async def get_job(job_id: str, response: Response, services: OpenServices, calle
     if not job.is_terminal:
         response.headers["Retry-After"] = POLL_AFTER_S
     statistics = await services.ports.stats.get(job_id) if job.result_revision is not None else None
-    return job_view(job, services, statistics)
+    events = await services.ports.webhooks.of_job(job_id) if job.webhook is not None else None
+    return job_view(job, services, statistics, events)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=documented(404, 409, 503), summary="Cancel a job")

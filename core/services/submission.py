@@ -46,6 +46,8 @@ class Submission:
         accepted: The job is safe: leaving the submission deletes nothing.
         recorded: The job may have been recorded, whether the store said so or not.
         life: Keeps the sweeper away while the files are being written.
+        webhook: Where to tell how the job ends, if anywhere.
+        traceparent: W3C trace context of the request, if any.
     """
 
     def __init__(self, ports: Ports, limits: Limits, *, owner: str, idempotency_key: str | None) -> None:
@@ -53,6 +55,8 @@ class Submission:
         self.accepted = False
         self.recorded = False
         self.life: SubmissionLife | None = None
+        self.webhook: str | None = None
+        self.traceparent: str | None = None
         self.owner = owner
         self.idempotency_key = idempotency_key
         self.size_bytes = 0
@@ -144,6 +148,7 @@ class Submission:
         """
         if not self._files:
             raise InvalidInput("The request has no video; send at least one part named 'file'.", code="missing_file")
+        identities = [*self._identities, *self._telemetry_identities, *webhook_identity(self.webhook)]
         return Job(
             id=self.job_id,
             owner=self.owner,
@@ -153,7 +158,9 @@ class Submission:
             updated_at_utc=now,
             heartbeat_at_utc=now,
             idempotency_key=self.idempotency_key,
-            request_hash=request_hash(settings, self._identities + self._telemetry_identities) if self.idempotency_key else None,
+            request_hash=request_hash(settings, identities) if self.idempotency_key else None,
+            webhook=self.webhook,
+            traceparent=self.traceparent,
         )
 
     async def _checked(self, name: str, chunks: AsyncIterator[bytes], digest: Any) -> AsyncGenerator[bytes]:
@@ -239,6 +246,11 @@ def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
 def telemetry_identity(name: str, identity: str) -> str:
     """Return what tells a telemetry file from others in a fingerprint."""
     return f"telemetry\n{name}\n{identity}"
+
+
+def webhook_identity(url: str | None) -> list[str]:
+    """Return what a webhook adds to a fingerprint; nothing where there is none."""
+    return [] if url is None else [f"webhook\n{url}"]
 
 
 def _empty(name: str) -> InvalidInput:

@@ -88,6 +88,7 @@ class Submissions:
             InvalidInput: No file (code `missing_file`), or the idempotency key stands for another request (`idempotency_key_reused`).
             Unavailable: Nothing was accepted.
         """
+        submission.traceparent = traceparent
         job = submission.make_job(settings, self._clock())
         # Before it is: of a request to the store that fails, nobody knows whether it did something.
         submission.recorded = True
@@ -115,7 +116,8 @@ class Submissions:
         untouched = earlier.state == "queued" and earlier.heartbeat_at_utc == earlier.created_at_utc
         if untouched and self._clock() - earlier.created_at_utc >= UNSENT_AFTER:
             # A message too many does no harm, one too few is an accepted job that waits for the sweeper.
-            await self._dispatcher.send(JobMessage(job_id=earlier.id, attempt=earlier.attempt, step="plan"))
+            again = JobMessage(job_id=earlier.id, attempt=earlier.attempt, step="plan", traceparent=earlier.traceparent)
+            await self._dispatcher.send(again)
             logger.info("first message sent again", extra={"action": "first_message_resent", "job_id": earlier.id})
         return Accepted(earlier, replayed=True)
 

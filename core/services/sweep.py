@@ -62,7 +62,7 @@ class Sweeper:
             except (FenceLost, NotFound):
                 continue
             for message in messages:
-                await self._dispatcher.send(message)
+                await self._dispatcher.send(message.model_copy(update={"traceparent": job.traceparent}))
             if messages:
                 resent += 1
                 extra = {"action": "step_resent", "job_id": job.id, "attempt": job.attempt, "state": job.state, "messages": len(messages)}

@@ -15,7 +15,7 @@ from core.domain.clock import Clock
 from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed
 from core.ports import Ports
 from core.services.limits import Limits
-from core.services.submission import check_size, display_name, request_hash, telemetry_identity
+from core.services.submission import check_size, display_name, request_hash, telemetry_identity, webhook_identity
 from core.services.submit import Accepted, Submissions
 
 logger = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ class Uploads:
         idempotency_key: str | None,
         telemetry: Sequence[UploadedTelemetry] = (),
         traceparent: str | None = None,
+        webhook: str | None = None,
     ) -> Accepted:
         """Make a job of finished uploads.
 
@@ -94,6 +95,7 @@ class Uploads:
             idempotency_key: Of the request, if any.
             telemetry: Uploads that are not videos but what a drone wrote down beside them.
             traceparent: W3C trace context to hand on, if any.
+            webhook: Where to tell how the job ends, if anywhere; checked.
 
         Raises:
             InvalidInput: No or doubled upload ids, or names that are not one for each.
@@ -109,9 +111,10 @@ class Uploads:
             if earlier is not None:
                 identities = [f"{name}\n{upload}" for name, upload in zip(shown, upload_ids, strict=True)]
                 identities += [telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)]
-                fingerprint = request_hash(settings, identities)
+                fingerprint = request_hash(settings, identities + webhook_identity(webhook))
                 return await self._submissions.replay(earlier, fingerprint)
         async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key) as submission:
+            submission.webhook = webhook
             for upload_id, name in zip(upload_ids, shown, strict=True):
                 await self._add(submission.add_blob, upload_id, name)
             for number, item in enumerate(telemetry):
