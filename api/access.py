@@ -1,23 +1,281 @@
-"""Who is calling. Every route that reads or changes jobs asks here, and nowhere else."""
+"""Who is calling, and may they? `api/gate.py` asks for every request before any route sees it; routes ask here for the caller."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+import ipaddress
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import parse_qs, urlsplit
 
-from fastapi import Depends
+from fastapi import Depends, Query
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.types import Scope as Connection
+
+from core.access_config import AccessConfig
+from core.domain.access import LOCAL_CALLER, Caller, Scope, holds_key, key_id_of
+from core.errors import Forbidden, Unauthenticated
+from core.services.keys import Keys, refused
+from core.services.rate import RateLimiter
+
+if TYPE_CHECKING:
+    from api.oidc import TokenVerifier
+
+OPEN_PATHS = ("/health/live", "/health/ready")
+"""What a platform's probes ask without a key, under whatever name: they tell whether the process serves, and nothing else."""
+
+KEYS_PATH = "/api/v1/keys"
+_TICKETS_PATH = "/api/v1/tickets"
+_WHOAMI_PATH = "/api/v1/whoami"
+_OWNER_HELP = "Only this owner's; others' need the scope `admin`, which shows everybody's otherwise."
+_LOOKS = ("GET", "HEAD", "OPTIONS")
+# What only a proxy adds: whoever sent such a request is not on this machine, wherever the proxy is.
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-server", "x-real-ip", "via")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Somebody whose jobs are theirs alone."""
+class Access:
+    """Decides about one connection after the other.
 
-    owner: str
+    Args:
+        config: What the operator allows.
+        keys: Looks keys and tickets up.
+        ready: Raises while the store of keys is not open.
+    """
+
+    def __init__(self, config: AccessConfig, keys: Keys, *, ready: Callable[[], object]) -> None:
+        self._keys = keys
+        self._ready = ready
+        self._require_key = config.require_key
+        self._hosts = config.allowed_hosts
+        self.origins = config.allowed_origins
+        self._limiter = RateLimiter(per_s=config.rate_per_s, burst=config.rate_burst)
+        self._tokens = _verifier(config)
+
+    def check_door(self, connection: Connection) -> None:
+        """Check under which name the API was reached, and whose page asks.
+
+        Raises:
+            Forbidden: A foreign `Host` (code `foreign_host`): a page whose name was bound anew to this address would send it. Or a foreign
+                `Origin` (code `foreign_origin`): another site's form, script or WebSocket.
+        """
+        if is_open(connection):
+            return
+        headers = Headers(scope=connection)
+        hosts = headers.getlist("host")
+        name = _host_name(hosts[0]) if len(hosts) == 1 else None
+        # An address is nobody's name: it cannot be bound anew. What arrives from outside needs a key all the same.
+        if name is None or not (self._is_ours(name) or _address(name) is not None):
+            raise _foreign_host()
+        for origin in headers.getlist("origin"):
+            same = urlsplit(origin).netloc.lower() == hosts[0].lower() and origin.lower().startswith(("http://", "https://"))
+            if not same and origin.lower() not in self.origins:
+                raise _foreign_origin()
+
+    async def identify(self, connection: Connection) -> Caller:
+        """Return who asks, with a key, a token or a ticket; or the machine's own user, where none is needed.
+
+        Raises:
+            Unauthenticated: Nobody, or nobody known.
+            Forbidden: They may not do such a thing (code `missing_scope`), or it came under a foreign name (`foreign_host`).
+            Throttled: Too fast (code `rate_limited`).
+            Unavailable: It cannot be found out at present.
+        """
+        caller = await self._who(connection)
+        if caller.credential is not None:
+            self._limiter.take(caller.credential)
+        needed = needed_scope(connection)
+        if needed is not None and not caller.may(needed):
+            raise missing_scope(needed)
+        if caller.job_id is not None and caller.job_id not in connection["path"].split("/"):
+            raise refused()
+        return caller
+
+    async def _who(self, connection: Connection) -> Caller:
+        if holds_key(connection.get("query_string", b"")):
+            raise Unauthenticated(
+                "A key stands in the address, where logs and histories keep it: revoke it, and send its successor as a header.",
+                code="key_in_url",
+            )
+        credential = _credential(Headers(scope=connection))
+        if credential is None and connection["type"] == "websocket":
+            ticket = _take_ticket_out(connection)
+            if ticket is not None:
+                self._ready()
+                return await self._keys.redeem(ticket)
+        if credential is None:
+            return self._local(connection)
+        if key_id_of(credential) is not None:
+            self._ready()
+            return await self._keys.check(credential)
+        if self._tokens is not None and credential.count(".") == 2:
+            return await self._tokens.check(credential)
+        raise refused()
+
+    def _local(self, connection: Connection) -> Caller:
+        headers = Headers(scope=connection)
+        forwarded = any(name in headers for name in _FORWARDED)
+        if self._require_key or forwarded or not arrived_on_loopback(connection):
+            raise Unauthenticated(
+                "Send a key as 'Authorization: Bearer muster_…' or 'X-API-Key'. Only requests made on the server's own machine, "
+                "not through a proxy, may go without; its operator makes keys with: python -m api.keys create",
+            )
+        if not self._is_ours(_host_name(headers.get("host", "")) or ""):
+            raise _foreign_host()
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+            # Another site's picture or script tag: such requests carry no Origin.
+            raise _foreign_origin()
+        return LOCAL_CALLER
+
+    def _is_ours(self, name: str) -> bool:
+        address = _address(name)
+        if address is not None and _is_loopback(address):
+            return True
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        return any(name == known or (known.startswith("*.") and name.endswith(known[1:])) for known in self._hosts)
 
 
-async def identify() -> Caller:
-    """Return the caller. The API listens on loopback by default, where everybody is the machine's own user."""
-    return Caller(owner="local")
+def is_open(connection: Connection) -> bool:
+    """Return whether this is asked by probes, which have no key."""
+    return connection["type"] == "http" and connection["method"] in _LOOKS and route_path(connection) in OPEN_PATHS
+
+
+def needed_scope(connection: Connection) -> Scope | None:
+    """Return what a caller must be allowed. New routes are covered without saying so: looking needs `read`, all else `submit`."""
+    path = route_path(connection)
+    if path == KEYS_PATH or path.startswith(KEYS_PATH + "/"):
+        return "admin"
+    if path == _WHOAMI_PATH:
+        return None
+    looks = connection["type"] == "websocket" or connection["method"] in _LOOKS
+    return "read" if looks or path == _TICKETS_PATH else "submit"
+
+
+def route_path(connection: Connection) -> str:
+    """Return the path as routes know it, without the prefix that a proxy was told to add."""
+    return connection["path"].removeprefix(connection.get("root_path", ""))
+
+
+def arrived_on_loopback(connection: Connection) -> bool:
+    """Return whether the connection came in at a loopback address. What the process was told to bind says nothing about that."""
+    server = connection.get("server")
+    address = _address(server[0]) if server else None
+    return address is not None and _is_loopback(address)
+
+
+def missing_scope(needed: Scope) -> Forbidden:
+    """The error of a caller who may not do such a thing."""
+    return Forbidden(f"This needs the scope '{needed}', which your key or token does not have.", code="missing_scope", scope=needed)
+
+
+def _foreign_host() -> Forbidden:
+    return Forbidden("This server does not answer under that name; its operator can allow it in MUSTER_ALLOWED_HOSTS.", code="foreign_host")
+
+
+def _foreign_origin() -> Forbidden:
+    return Forbidden(
+        "Pages of that origin may not ask this server; its operator can allow them in MUSTER_ALLOWED_ORIGINS.", code="foreign_origin"
+    )
+
+
+def _verifier(config: AccessConfig) -> TokenVerifier | None:
+    if not config.oidc_issuer:
+        return None
+    from api.oidc import TokenVerifier  # cryptography: only where tokens are taken
+
+    return TokenVerifier(
+        issuer=config.oidc_issuer,
+        audience=config.oidc_audience or "",
+        scopes=config.oidc_scopes,
+        owner_claim=config.oidc_owner_claim,
+    )
+
+
+def _credential(headers: Headers) -> str | None:
+    given = headers.getlist("authorization")
+    keys = headers.getlist("x-api-key")
+    if not given and not keys:
+        return None
+    if len(given) + len(keys) > 1:
+        raise Unauthenticated("Send one key or token, not several.", code="invalid_credentials")
+    if keys:
+        return keys[0].strip()
+    scheme, _, value = given[0].strip().partition(" ")
+    if scheme.lower() != "bearer":
+        raise refused()
+    return value.strip()
+
+
+def _take_ticket_out(connection: Connection) -> str | None:
+    """Return the ticket in the address, and remove it there: servers log addresses when they accept a WebSocket."""
+    query = connection.get("query_string", b"")
+    tickets = parse_qs(query.decode("latin-1")).get("ticket")
+    if not tickets:
+        return None
+    connection["query_string"] = b"ticket=-"
+    return tickets[0] if len(tickets) == 1 else ""
+
+
+def _host_name(host: str) -> str | None:
+    """Return the name in a `Host` header, without port and brackets, or None if it is none."""
+    try:
+        parts = urlsplit(f"//{host}")
+        name, _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if name is None or parts.path or parts.query or parts.fragment or parts.username is not None or "@" in host:
+        return None
+    return name.rstrip(".")
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_loopback(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_loopback
+
+
+async def identify(connection: HTTPConnection) -> Caller:
+    """Return the caller whom the gate let in.
+
+    Raises:
+        Unauthenticated: The gate was not asked.
+    """
+    caller = getattr(connection.state, "caller", None)
+    if not isinstance(caller, Caller):
+        raise refused()
+    return caller
+
+
+async def identify_admin(caller: CallerDep) -> Caller:
+    """Return the caller, if they may see and do everything.
+
+    Raises:
+        Forbidden: They may not (code `missing_scope`).
+    """
+    if not caller.may("admin"):
+        raise missing_scope("admin")
+    return caller
+
+
+async def choose_owner(
+    caller: CallerDep, owner: Annotated[str | None, Query(max_length=300, description=_OWNER_HELP)] = None
+) -> str | None:
+    """Return whose things a listing shows: the caller's own; for an admin everybody's (None), or those of the owner asked for.
+
+    Raises:
+        Forbidden: Others' were asked for (code `missing_scope`), whether there are such or not.
+    """
+    if owner is not None and owner != caller.owner and not caller.may("admin"):
+        raise missing_scope("admin")
+    return owner if owner is not None else caller.sees
 
 
 CallerDep = Annotated[Caller, Depends(identify)]
+AdminDep = Annotated[Caller, Depends(identify_admin)]
+SeenDep = Annotated[str | None, Depends(choose_owner)]

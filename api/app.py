@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from api import problems
+from api.gate import Cors, Door, Identified
 from api.middleware import Figures, SecurityHeaders, SmallBodies
-from api.routes import artifacts, calibrations, compat, events, health, jobs, stats, uploads, webhooks
+from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, stats, tickets, uploads, webhooks
 from api.services import Services
 from core.config import Config
 from core.domain.clock import Clock, utc_now
@@ -38,14 +39,17 @@ def create_app(config: Config | None = None, ports: Ports | None = None, clock: 
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lambda app: _lifespan(app, config, ports, clock),
-        responses=problems.documented(500),
+        responses=problems.documented(401, 403, 429, 500, 503),
         redirect_slashes=False,
     )
     app.add_middleware(SmallBodies)
+    app.add_middleware(Identified)
+    app.add_middleware(Cors)
+    app.add_middleware(Door)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Figures)
     problems.install(app)
-    for module in (jobs, artifacts, uploads, webhooks, calibrations, stats, compat, health, events):
+    for module in (jobs, artifacts, uploads, webhooks, calibrations, stats, compat, health, events, keys, tickets):
         app.include_router(module.router)
     _document_problems(app)
     return app

@@ -25,10 +25,13 @@ STATUS: dict[type[errors.MusterError], int] = {
     errors.VideoError: 422,
     errors.DetectorError: 422,
     errors.NotFound: 404,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.Expired: 410,
     errors.Conflict: 409,
     errors.PermanentError: 422,
     errors.TransientError: 503,
+    errors.Throttled: 429,
     errors.LeaseLost: 409,
     errors.MusterError: 500,
 }
@@ -91,6 +94,8 @@ def of_error(error: errors.MusterError, instance: str) -> JSONResponse:
     headers = {}
     if isinstance(error, errors.TransientError):
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    elif isinstance(error, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
     elif error.code in RETRY_AFTER_S:
         headers["Retry-After"] = str(RETRY_AFTER_S[error.code])
     return problem(instance, status, error.code, error.message, details=error.details, headers=headers)

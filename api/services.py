@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from api.access import Access
 from api.metrics import Metrics
 from api.watch import JobWatchers
 from core.config import Config
@@ -17,8 +18,10 @@ from core.domain.clock import Clock
 from core.errors import MusterError, Unavailable
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
+from core.services.keys import Keys
 from core.services.limits import Limits, detector_names
 from core.services.query import ProgressMeter
+from core.services.quotas import Quotas
 from core.services.submit import Submissions
 from core.services.uploads import Uploads
 from core.services.webhooks import Webhooks
@@ -44,8 +47,11 @@ class Services:
         if opened:
             self._opened.set()
         self.dispatcher = Dispatcher(ports.queue, ports.detect_queue)
-        self.submissions = Submissions(ports, self.dispatcher, self.limits, clock)
-        self.uploads = Uploads(ports, self.submissions, self.limits, clock)
+        self.keys = Keys(ports.keys, clock)
+        self.access = Access(config, self.keys, ready=self.require_open)
+        self.quotas = Quotas(ports.jobs, ports.keys, clock, day_bytes=config.quota_day_bytes, active_jobs=config.quota_jobs)
+        self.submissions = Submissions(ports, self.dispatcher, self.limits, clock, quotas=self.quotas)
+        self.uploads = Uploads(ports, self.submissions, self.limits, clock, self.quotas)
         self.webhook_rules = config.webhook_rules
         self.webhooks = Webhooks(ports, self.dispatcher, self.webhook_rules, clock)
         self.meter = ProgressMeter()

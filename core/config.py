@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from core.access_config import AccessConfig
 from core.domain.webhook import WebhookRules
 
 AZURITE_CONNECTION = "UseDevelopmentStorage=true"
@@ -21,7 +22,7 @@ def default_data_dir() -> Path:
     return Path(base) / "muster"
 
 
-class Config(BaseSettings):
+class Config(AccessConfig):
     """Configuration of an API or worker process. Nothing here can be set over HTTP.
 
     Names without the prefix `MUSTER_` are those of the systems that Muster replaces.
@@ -65,6 +66,10 @@ class Config(BaseSettings):
     max_upload_bytes: int = Field(64 * 2**30, ge=1)
     max_files: int = Field(50, ge=1, description="Most video files in one job.")
     upload_minutes: float = Field(60, gt=0, description="How long a direct-upload link works.")
+    sweep_s: float = Field(300, ge=0, description="How often the API looks for what got lost or was kept long enough; 0: never.")
+    orphan_minutes: float = Field(60, ge=20, description="How long a blob of no job must not have changed before it is deleted.")
+    retention_days: float = Field(0, ge=0, description="Days after which videos, and results that may show persons, are deleted; 0: never.")
+    retention_results: Literal["persons", "all"] = Field("persons", description="Which results are deleted with the videos.")
     cache_bytes: int = Field(20 * 2**30, ge=0, description="Most bytes of source videos that a worker keeps on disk.")
     log_level: str = "INFO"
     webhook_secret: SecretStr | None = Field(
@@ -100,6 +105,17 @@ class Config(BaseSettings):
         """What holds for webhooks."""
         secret = self.webhook_secret.get_secret_value() if self.webhook_secret else None
         return WebhookRules(secret, self.webhook_http, timedelta(hours=self.webhook_hours), self.webhook_timeout_s)
+
+    @property
+    def housekeeping_rules(self) -> HousekeepingRules:
+        """What holds for the sweeper."""
+        return HousekeepingRules(
+            visibility=timedelta(seconds=self.visibility_s),
+            least_age=timedelta(minutes=self.orphan_minutes),
+            upload_life=timedelta(minutes=self.upload_minutes),
+            keep=timedelta(days=self.retention_days) if self.retention_days else None,
+            expiring_results=self.retention_results,
+        )
 
     @property
     def detect_queue_name(self) -> str:

@@ -31,6 +31,9 @@ from tests.fakes import (
     MemoryWebhookStore,
 )
 
+BASE_URL = "http://127.0.0.1"
+"""In-process clients tell the application that they arrived at this address, and name it as `Host`."""
+
 START_UTC = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
 MP4 = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + bytes(range(256)) * 20
 """Begins like an mp4; nothing in the API looks further."""
@@ -94,8 +97,15 @@ class ApiStand:
             elif message["type"] == "websocket.close":
                 close_code = message["code"]
 
-        scope = {"type": "websocket", "path": f"/ws/jobs/{job_id}", "raw_path": b"", "query_string": b"", "headers": [], "subprotocols": []}
-        await self.app({**scope, "scheme": "ws", "server": ("localhost", 80), "root_path": "", "client": ("127.0.0.1", 1)}, receive, send)
+        scope = {
+            "type": "websocket",
+            "path": f"/ws/jobs/{job_id}",
+            "raw_path": b"",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }
+        scope |= {"subprotocols": []}
+        await self.app({**scope, "scheme": "ws", "server": ("127.0.0.1", 80), "root_path": "", "client": ("127.0.0.1", 1)}, receive, send)
         return sent, close_code
 
     async def blob_names(self) -> list[str]:
@@ -165,7 +175,7 @@ async def running_api(**config: Any) -> AsyncGenerator[ApiStand]:
     async def one_turn(_: float) -> None:
         await asyncio.sleep(0)
 
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
         app.state.services.watchers = JobWatchers(ports.jobs, sleep=one_turn)
         yield ApiStand(app, client, ports, clock)
 

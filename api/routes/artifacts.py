@@ -36,7 +36,7 @@ async def results(job_id: str, request: Request, services: OpenServices, caller:
 @router.get("/artifacts", responses=documented(404, 409, 410, 503), summary="List result files")
 async def artifacts(job_id: str, services: OpenServices, caller: CallerDep) -> ArtifactList:
     """The published files, with sizes."""
-    job = await job_of(services.ports, job_id, owner=caller.owner)
+    job = await job_of(services.ports, job_id, owner=caller.sees)
     infos = await artifact_infos(services.ports, job)
     return ArtifactList(revision=published_revision(job), items=[artifact_view(job_id, name, info) for name, info in infos])
 
@@ -59,6 +59,6 @@ async def artifact_head(job_id: str, name: str, request: Request, services: Open
 
 
 async def _answer(job_id: str, name: str, request: Request, services: OpenServices, caller: CallerDep) -> Response:
-    job = await job_of(services.ports, job_id, owner=caller.owner)
+    job = await job_of(services.ports, job_id, owner=caller.sees)
     blob = artifact_blob(job, name)
     return await blob_answer(request, services.ports.results, blob, media_type=ARTIFACTS[name], filename=name)

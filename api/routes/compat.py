@@ -43,7 +43,7 @@ async def submit_job(request: Request, services: OpenServices, caller: CallerDep
 @router.get("/api/v1/latest_stats", response_model=BisonStats, include_in_schema=False)
 async def latest_stats(services: OpenServices, caller: CallerDep) -> JSONResponse:
     """As the bison tracker gave it; 404 while there are none."""
-    record = await services.ports.stats.latest(StatsFilter(owner=caller.owner))
+    record = await services.ports.stats.latest(StatsFilter(owner=caller.sees))
     if record is None:
         raise NotFound("There are no statistics yet; they appear when a job has completed.", code="no_statistics")
     return JSONResponse(bison_stats(record))
@@ -53,7 +53,7 @@ async def latest_stats(services: OpenServices, caller: CallerDep) -> JSONRespons
 @router.get("/api/v1/all_stats", response_model=list[BisonStats], include_in_schema=False)
 async def all_stats(services: OpenServices, caller: CallerDep) -> StreamingResponse:
     """As the bison tracker gave it: one array, newest first, sent as it is read."""
-    pieces = _json_array(services.ports.stats, StatsFilter(owner=caller.owner))
+    pieces = _json_array(services.ports.stats, StatsFilter(owner=caller.sees))
     first = await anext(pieces)
     return StreamingResponse(_with_first(first, pieces), media_type="application/json")
 

@@ -26,11 +26,13 @@ NORMAL = 1000
 async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
     """Sends `{type: "status", payload: job}` now and after each change; when the job has completed, `{type: "tracks", payload: frame}` for
     each frame with tracks; then closes with 1000. Closes with 4404 for an unknown job and 1013 while storage or database is away.
+
+    Where a key is needed, browsers first get a ticket from `POST /api/v1/tickets`; other clients may send the key as a header.
     """
     services = services_of(socket)
     await socket.accept()
     # Whoever only listens would never notice that the other side left.
-    tasks = (asyncio.create_task(_tell(socket, services, job_id, caller.owner)), asyncio.create_task(_until_left(socket)))
+    tasks = (asyncio.create_task(_tell(socket, services, job_id, caller.sees)), asyncio.create_task(_until_left(socket)))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -44,7 +46,7 @@ async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
         raise told
 
 
-async def _tell(socket: WebSocket, services: Services, job_id: str, owner: str) -> int:
+async def _tell(socket: WebSocket, services: Services, job_id: str, owner: str | None) -> int:
     try:
         services.require_open()
         job = await job_of(services.ports, job_id, owner=owner)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.access import CallerDep
+from api.access import CallerDep, SeenDep
 from api.intake import MULTIPART_SCHEMA, accept_request
 from api.problems import documented
 from api.services import OpenServices
@@ -70,7 +70,7 @@ async def submit(request: Request, response: Response, services: OpenServices, c
 @router.get("", responses=documented(400, 422, 503), summary="List jobs")
 async def list_jobs(
     services: OpenServices,
-    caller: CallerDep,
+    seen: SeenDep,
     state: Annotated[list[JobState] | None, Query(description="Any of these states.")] = None,
     camera: Annotated[str | None, Query(max_length=80)] = None,
     created_from: Annotated[UtcDatetime | None, Query(description="Inclusive.", examples=["2026-06-01T00:00:00Z"])] = None,
@@ -80,7 +80,7 @@ async def list_jobs(
 ) -> JobPage:
     """Newest first, in pages."""
     where = JobFilter(
-        states=tuple(state or ()), camera=camera, created_from_utc=created_from, created_until_utc=created_until, owner=caller.owner
+        states=tuple(state or ()), camera=camera, created_from_utc=created_from, created_until_utc=created_until, owner=seen
     )
     page = await services.ports.jobs.list(where, limit=limit, cursor=cursor)
     return JobPage(items=[job_view(job, services) for job in page.items], next_cursor=page.next_cursor)
@@ -89,7 +89,7 @@ async def list_jobs(
 @router.get("/{job_id}", responses=documented(404, 503), summary="Look at a job")
 async def get_job(job_id: str, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
     """State, progress, counts when done, the reason when failed."""
-    job = await job_of(services.ports, job_id, owner=caller.owner)
+    job = await job_of(services.ports, job_id, owner=caller.sees)
     if not job.is_terminal:
         response.headers["Retry-After"] = POLL_AFTER_S
     statistics = await services.ports.stats.get(job_id) if job.result_revision is not None else None
@@ -100,7 +100,7 @@ async def get_job(job_id: str, response: Response, services: OpenServices, calle
 @router.post("/{job_id}/cancel", status_code=202, responses=documented(404, 409, 503), summary="Cancel a job")
 async def cancel_job(job_id: str, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
     """The job is cancelled at once; its worker stops at its next heartbeat."""
-    job = await cancel(services.ports, services.clock, job_id, owner=caller.owner)
+    job = await cancel(services.ports, services.clock, job_id, owner=caller.sees)
     _point_to(response, job)
     return job_view(job, services)
 
@@ -128,7 +128,7 @@ async def recount_job(
     job_id: str, response: Response, services: OpenServices, caller: CallerDep, settings: dict[str, Any] | None = None
 ) -> JobView:
     """The settings given replace the job's, key by key; null stands for the default. Detections are reused, so this takes seconds."""
-    job = await recount(services.ports, services.dispatcher, services.limits, services.clock, job_id, settings, owner=caller.owner)
+    job = await recount(services.ports, services.dispatcher, services.limits, services.clock, job_id, settings, owner=caller.sees)
     _point_to(response, job)
     return job_view(job, services)
 
@@ -136,7 +136,7 @@ async def recount_job(
 @router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409, 410, 503), summary="Try a failed or cancelled job again")
 async def retry_job(job_id: str, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
     """Begins the next attempt from what is stored: segments that were detected are not detected again. 409 for other jobs."""
-    job = await retry(services.ports, services.dispatcher, services.clock, job_id, owner=caller.owner)
+    job = await retry(services.ports, services.dispatcher, services.clock, job_id, owner=caller.sees)
     _point_to(response, job)
     return job_view(job, services)
 
@@ -144,7 +144,7 @@ async def retry_job(job_id: str, response: Response, services: OpenServices, cal
 @router.delete("/{job_id}", status_code=204, responses=documented(404, 503), summary="Delete a job")
 async def delete_job(job_id: str, services: OpenServices, caller: CallerDep) -> None:
     """Deletes its video, results, statistics and record; an active job is cancelled first."""
-    await delete(services.ports, services.clock, job_id, owner=caller.owner)
+    await delete(services.ports, services.clock, job_id, owner=caller.sees)
 
 
 def _point_to(response: Response, job: Job) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from api.access import CallerDep
+from api.access import SeenDep
 from api.problems import documented
 from api.services import OpenServices
 from api.views import StatsPage, TimeSeries
@@ -20,13 +20,13 @@ router = APIRouter(prefix="/api/v1/stats", tags=["statistics"])
 
 
 def _where(
-    caller: CallerDep,
+    seen: SeenDep,
     muster_class: Annotated[MusterClass | None, Query(alias="class", description="Only jobs that counted this class.")] = None,
     camera: Annotated[str | None, Query(max_length=80)] = None,
     from_utc: Annotated[UtcDatetime | None, Query(alias="from", description="Inclusive.", examples=["2026-06-01T00:00:00Z"])] = None,
     until_utc: Annotated[UtcDatetime | None, Query(alias="until", description="Exclusive.")] = None,
 ) -> StatsFilter:
-    return StatsFilter(muster_class=muster_class, camera=camera, from_utc=from_utc, until_utc=until_utc, owner=caller.owner)
+    return StatsFilter(muster_class=muster_class, camera=camera, from_utc=from_utc, until_utc=until_utc, owner=seen)
 
 
 Where = Annotated[StatsFilter, Depends(_where)]

@@ -94,12 +94,17 @@ class MongoJobStore(JobStore):
                 # What was in the way has been deleted meanwhile.
         raise Unavailable(f"Job {job.id} could not be recorded: others delete it as fast as it is added.", code="database_unavailable")
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str, *, owner: str | None = None) -> Job:
+        query = {"_id": job_id} | ({} if owner is None else {"owner": owner})
         with mapped():
-            document = await self._jobs.find_one({"_id": job_id})
+            document = await self._jobs.find_one(query)
         if document is None:
             raise no_such_job(job_id)
         return _job(document)
+
+    async def count_active(self, owner: str) -> int:
+        with mapped():
+            return await self._jobs.count_documents({"owner": owner, "state": {"$in": list(ACTIVE)}})
 
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
         with mapped():

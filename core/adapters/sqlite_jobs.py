@@ -58,8 +58,13 @@ class SqliteJobStore(JobStore):
     async def add(self, job: Job) -> Job:
         return await self._database.write(lambda connection: _add(connection, job))
 
-    async def get(self, job_id: str) -> Job:
-        return await self._database.read(lambda connection: _load(connection, job_id))
+    async def get(self, job_id: str, *, owner: str | None = None) -> Job:
+        return await self._database.read(lambda connection: _load(connection, job_id, owner))
+
+    async def count_active(self, owner: str) -> int:
+        # By state, not by `active`: there is an index on (owner, state).
+        query = f"SELECT COUNT(*) FROM jobs WHERE owner = ? AND state IN ({', '.join('?' * len(ACTIVE))})"
+        return await self._database.read(lambda connection: connection.execute(query, (owner, *ACTIVE)).fetchone()[0])
 
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
         return await self._database.read(lambda connection: _find(connection, owner, idempotency_key))
@@ -222,8 +227,9 @@ def _job(row: tuple[Any, ...]) -> Job:
     )
 
 
-def _load(connection: sqlite3.Connection, job_id: str) -> Job:
-    row = connection.execute(f"{_SELECT} WHERE jobs.id = ?", (job_id,)).fetchone()
+def _load(connection: sqlite3.Connection, job_id: str, owner: str | None = None) -> Job:
+    condition, values = ("", (job_id,)) if owner is None else (" AND owner = ?", (job_id, owner))
+    row = connection.execute(f"{_SELECT} WHERE jobs.id = ?{condition}", values).fetchone()
     if row is None:
         raise no_such_job(job_id)
     return _job(row)

@@ -104,6 +104,7 @@ class Ticket(_Record):
     Attributes:
         job_id: The only job that it is good for.
         key_id: The key that it was made with, if any: it dies with it.
+        credential: As `Caller`.
     """
 
     digest: str
@@ -111,6 +112,7 @@ class Ticket(_Record):
     scopes: tuple[Scope, ...]
     job_id: str
     key_id: str | None = None
+    credential: str | None = None
     expires_at_utc: UtcDatetime
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 
 ARTIFACTS: dict[str, str] = {
@@ -53,9 +54,14 @@ def source_prefix(job_id: str) -> str:
     return f"jobs/{job_id}/source/"
 
 
-def upload_blob(upload_id: str) -> str:
+def uploads_of(owner: str) -> str:
+    """Prefix of one owner's direct uploads, in the input container: another owner's upload has another name, and so is not there."""
+    return f"{UPLOADS_PREFIX}{hashlib.sha256(owner.encode()).hexdigest()[:32]}/"
+
+
+def upload_blob(upload_id: str, *, owner: str = "local") -> str:
     """Staging name of a direct upload, in the input container."""
-    return f"uploads/{upload_id}"
+    return f"{uploads_of(owner)}{upload_id}"
 
 
 def log_blob(job_id: str, log_key: str, segment: int) -> str:

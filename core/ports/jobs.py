@@ -66,12 +66,16 @@ class JobStore(Port):
         """
 
     @abstractmethod
-    async def get(self, job_id: str) -> Job:
-        """Read a job.
+    async def get(self, job_id: str, *, owner: str | None = None) -> Job:
+        """Read a job, or, with an owner, one of theirs: another owner's is looked for, and missing, like one that is not there.
 
         Raises:
             NotFound: There is none (code `job_not_found`).
         """
+
+    @abstractmethod
+    async def count_active(self, owner: str) -> int:
+        """Return how many jobs of an owner have not ended."""
 
     @abstractmethod
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:

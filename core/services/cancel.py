@@ -13,7 +13,7 @@ from core.services.submit import job_of
 logger = logging.getLogger(__name__)
 
 
-async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str) -> Job:
+async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) -> Job:
     """Cancel a job that has not ended; one that is cancelled already stays so.
 
     Returns:

@@ -14,7 +14,7 @@ from core.services.submit import job_of
 logger = logging.getLogger(__name__)
 
 
-async def delete(ports: Ports, clock: Clock, job_id: str, *, owner: str) -> None:
+async def delete(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) -> None:
     """Delete a job's blobs, statistics and record; an active job is cancelled first.
 
     The record goes last: whatever fails before, the same request can be made again and goes on where it stopped.

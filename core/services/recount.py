@@ -45,7 +45,7 @@ def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
     return settings
 
 
-async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: Clock, job_id: str, given: Any, *, owner: str) -> Job:
+async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: Clock, job_id: str, given: Any, *, owner: str | None) -> Job:
     """Start the next attempt of an ended job, from `assemble` on.
 
     Returns:
@@ -67,7 +67,7 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
             code="no_detection_log",
             state=job.state,
         )
-    given = await with_stored_calibration(given, ports.calibrations, owner=owner)
+    given = await with_stored_calibration(given, ports.calibrations, owner=job.owner)
     settings = await asyncio.to_thread(merged_settings, job, given, limits)
     check_settings(settings, job.plan.video)
     require_stored(job, sources=settings.render)

@@ -16,7 +16,7 @@ from core.services.submit import job_of
 logger = logging.getLogger(__name__)
 
 
-async def retry(ports: Ports, dispatcher: Dispatcher, clock: Clock, job_id: str, *, owner: str) -> Job:
+async def retry(ports: Ports, dispatcher: Dispatcher, clock: Clock, job_id: str, *, owner: str | None) -> Job:
     """Start the next attempt of a job that failed or was cancelled, with the settings it has.
 
     Where all detections are stored, it begins with `assemble`; else with `plan`, which finds those that there are under the log's name.

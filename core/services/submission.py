@@ -18,6 +18,7 @@ from core.ports import Ports
 from core.services import telemetry
 from core.services.limits import Limits
 from core.services.media_sniff import SNIFF_BYTES, sniff
+from core.services.quotas import Room
 from core.services.submission_life import SubmissionLife
 
 MAX_NAME_LENGTH = 200
@@ -48,6 +49,7 @@ class Submission:
         life: Keeps the sweeper away while the files are being written.
         webhook: Where to tell how the job ends, if anywhere.
         traceparent: W3C trace context of the request, if any.
+        room: What the owner's quota leaves for them; None: any.
     """
 
     def __init__(self, ports: Ports, limits: Limits, *, owner: str, idempotency_key: str | None) -> None:
@@ -57,6 +59,7 @@ class Submission:
         self.life: SubmissionLife | None = None
         self.webhook: str | None = None
         self.traceparent: str | None = None
+        self.room: Room | None = None
         self.owner = owner
         self.idempotency_key = idempotency_key
         self.size_bytes = 0
@@ -211,6 +214,8 @@ class Submission:
     def _count(self, size_bytes: int) -> None:
         self.size_bytes += size_bytes
         check_size(self.size_bytes, self._max_bytes)
+        if self.room is not None:
+            self.room.check(self.size_bytes)
 
     def _keep(self, file: SourceFile, identity: str) -> SourceFile:
         self._files.append(file)

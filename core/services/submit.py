@@ -18,10 +18,11 @@ from core.domain.blobs import job_prefix
 from core.domain.clock import Clock
 from core.domain.job import Job
 from core.domain.message import JobMessage
-from core.errors import InvalidInput, MusterError, NotFound
+from core.errors import InvalidInput, MusterError
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
+from core.services.quotas import Quotas
 from core.services.submission import Submission
 from core.services.submission_life import ALIVE_EVERY, SubmissionLife
 
@@ -48,14 +49,25 @@ class Submissions:
         limits: What the operator allows.
         clock: Tells the time.
         alive_every: How often a slow submission leaves a sign of life.
+        quotas: What owners may use; none where not given.
     """
 
-    def __init__(self, ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: Clock, *, alive_every: timedelta = ALIVE_EVERY) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        dispatcher: Dispatcher,
+        limits: Limits,
+        clock: Clock,
+        *,
+        alive_every: timedelta = ALIVE_EVERY,
+        quotas: Quotas | None = None,
+    ) -> None:
         self._ports = ports
         self._dispatcher = dispatcher
         self._limits = limits
         self._clock = clock
         self._alive_every = alive_every
+        self._quotas = quotas or Quotas(ports.jobs, ports.keys, clock, day_bytes=0, active_jobs=0)
         self._unfinished: set[str] = set()
         self._doubtful: set[str] = set()
 
@@ -65,9 +77,12 @@ class Submissions:
 
         Raises:
             Unavailable: One of them does not; nothing was written.
+            Throttled: The owner's quota is used up (code `quota_jobs` or `quota_bytes`).
         """
         await asyncio.gather(self._ports.jobs.ping(), self._ports.queue.ping())
         submission = Submission(self._ports, self._limits, owner=owner, idempotency_key=idempotency_key)
+        if await self._earlier(submission) is None:
+            submission.room = await self._quotas.check(owner)
         try:
             async with SubmissionLife(self._ports.sources, submission.job_id, self._clock, every=self._alive_every) as submission.life:
                 yield submission
@@ -87,12 +102,20 @@ class Submissions:
         Raises:
             InvalidInput: No file (code `missing_file`), or the idempotency key stands for another request (`idempotency_key_reused`).
             Unavailable: Nothing was accepted.
+            Throttled: The owner's quota is used up.
         """
         submission.traceparent = traceparent
         job = submission.make_job(settings, self._clock())
-        # Before it is: of a request to the store that fails, nobody knows whether it did something.
-        submission.recorded = True
-        stored = await self._ports.jobs.add(job)
+        async with self._quotas.admitting(submission.owner) as admission:
+            # The same request may have made its job by now, which uses no quota twice.
+            stored = await self._earlier(submission)
+            if stored is None:
+                await admission.spend(submission.size_bytes)
+                # Before it is: of a request to the store that fails, nobody knows whether it did something.
+                submission.recorded = True
+                stored = await self._ports.jobs.add(job)
+                if stored.id != job.id:
+                    await admission.take_back()
         if stored.id != job.id:
             submission.recorded = False
             return await self.replay(stored, job.request_hash)
@@ -120,6 +143,10 @@ class Submissions:
             await self._dispatcher.send(again)
             logger.info("first message sent again", extra={"action": "first_message_resent", "job_id": earlier.id})
         return Accepted(earlier, replayed=True)
+
+    async def _earlier(self, submission: Submission) -> Job | None:
+        key = submission.idempotency_key
+        return None if key is None else await self._ports.jobs.find_by_key(submission.owner, key)
 
     async def retry_cleaning(self) -> int:
         """Try again to delete what could not be deleted; return how many submissions are still left over."""
@@ -160,13 +187,10 @@ class Submissions:
         self._unfinished.discard(job_id)
 
 
-async def job_of(ports: Ports, job_id: str, *, owner: str) -> Job:
-    """Read a job that this owner may see.
+async def job_of(ports: Ports, job_id: str, *, owner: str | None) -> Job:
+    """Read a job that this owner may see; None stands for whoever may see everybody's.
 
     Raises:
-        NotFound: There is none, or it is another owner's (code `job_not_found`).
+        NotFound: There is none, or it is another owner's: the store looks for both in the same way (code `job_not_found`).
     """
-    job = await ports.jobs.get(job_id)
-    if job.owner != owner:
-        raise NotFound(f"There is no job '{job_id}'.", code="job_not_found")
-    return job
+    return await ports.jobs.get(job_id, owner=owner)

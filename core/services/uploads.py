@@ -10,17 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.domain.analysis import AnalysisSettings
-from core.domain.blobs import upload_blob
+from core.domain.blobs import upload_blob, uploads_of
 from core.domain.clock import Clock
-from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed
+from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed, Throttled
 from core.ports import Ports
 from core.services.limits import Limits
+from core.services.quotas import Quotas
 from core.services.submission import check_size, display_name, request_hash, telemetry_identity, webhook_identity
 from core.services.submit import Accepted, Submissions
 
 logger = logging.getLogger(__name__)
 
 _UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
+MAX_STAGED = 1000
+"""Most finished uploads of one owner of which no job was made yet."""
+
+_STAGED_RETRY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +52,42 @@ class UploadedTelemetry:
 
 
 class Uploads:
-    """The use case: hand out links, make jobs of what was put there."""
+    """The use case: hand out links, make jobs of what was put there.
 
-    def __init__(self, ports: Ports, submissions: Submissions, limits: Limits, clock: Clock) -> None:
+    Args:
+        ports: Where blobs and jobs are.
+        submissions: Makes the jobs.
+        limits: What the operator allows.
+        clock: Tells the time.
+        quotas: What owners may use; none where not given.
+    """
+
+    def __init__(self, ports: Ports, submissions: Submissions, limits: Limits, clock: Clock, quotas: Quotas | None = None) -> None:
         self._ports = ports
         self._submissions = submissions
         self._limits = limits
         self._clock = clock
+        self._quotas = quotas or Quotas(ports.jobs, ports.keys, clock, day_bytes=0, active_jobs=0)
 
-    async def create(self, *, size_bytes: int | None) -> UploadLink:
-        """Make a link for one file.
+    async def create(self, *, owner: str, size_bytes: int | None) -> UploadLink:
+        """Make a link for one file, of which only its owner can make a job.
 
         Args:
+            owner: Who asks.
             size_bytes: The file's size, if known: too much is refused now and not after an hour's upload.
 
         Raises:
             TooLarge: It is over the operator's limit.
+            Throttled: With what lies unused, it passes the owner's quota (codes `quota_bytes`, `quota_jobs`, `quota_uploads`).
             Unavailable: Storage does not answer.
         """
         if size_bytes is not None:
             check_size(size_bytes, self._limits.max_upload_bytes)
+        await self._check_quota(owner, size_bytes or 1)
         upload_id = uuid.uuid4().hex
         valid_for = timedelta(minutes=self._limits.upload_minutes)
         expires_at_utc = self._clock() + valid_for
-        url = await self._ports.sources.upload_url(upload_blob(upload_id), valid_for=valid_for)
+        url = await self._ports.sources.upload_url(upload_blob(upload_id, owner=owner), valid_for=valid_for)
         return UploadLink(upload_id, url, "PUT", {"x-ms-blob-type": "BlockBlob"}, expires_at_utc)
 
     async def submit(
@@ -101,6 +118,7 @@ class Uploads:
             InvalidInput: No or doubled upload ids, or names that are not one for each.
             NotFound: Nothing was uploaded under an id, or a job was made of it already (code `upload_not_found`).
             Conflict: A file was written again while the job was made (code `upload_changed`).
+            Throttled: It passes the owner's quota (codes `quota_bytes`, `quota_jobs`).
             UnsupportedMedia, InvalidTelemetry, TooLarge, Unavailable: As for a file sent to the API.
         """
         _check_request(upload_ids, names, telemetry)
@@ -109,23 +127,41 @@ class Uploads:
             # Looked up first: the uploads of a request that succeeded are gone, and its repetition must not fail for that.
             earlier = await self._ports.jobs.find_by_key(owner, idempotency_key)
             if earlier is not None:
-                identities = [f"{name}\n{upload}" for name, upload in zip(shown, upload_ids, strict=True)]
-                identities += [telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)]
-                fingerprint = request_hash(settings, identities + webhook_identity(webhook))
-                return await self._submissions.replay(earlier, fingerprint)
-        async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key) as submission:
-            submission.webhook = webhook
-            for upload_id, name in zip(upload_ids, shown, strict=True):
-                await self._add(submission.add_blob, upload_id, name)
-            for number, item in enumerate(telemetry):
-                await self._add(submission.add_telemetry_blob, item.upload_id, item.shown_name(number))
-            accepted = await self._submissions.accept(submission, settings, traceparent=traceparent)
-        await self._clear([*upload_ids, *(item.upload_id for item in telemetry)])
+                return await self._submissions.replay(earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook))
+        try:
+            async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key) as submission:
+                submission.webhook = webhook
+                for upload_id, name in zip(upload_ids, shown, strict=True):
+                    await self._add(submission.add_blob, upload_id, name, owner)
+                for number, item in enumerate(telemetry):
+                    await self._add(submission.add_telemetry_blob, item.upload_id, item.shown_name(number), owner)
+                accepted = await self._submissions.accept(submission, settings, traceparent=traceparent)
+        except (NotFound, Conflict):
+            # The same request, sent at the same time, may have made its job of these very uploads.
+            earlier = await self._ports.jobs.find_by_key(owner, idempotency_key) if idempotency_key else None
+            if earlier is None:
+                raise
+            return await self._submissions.replay(earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook))
+        await self._clear([*upload_ids, *(item.upload_id for item in telemetry)], owner)
         return accepted
 
-    async def _add(self, add: Callable[..., Awaitable[object]], upload_id: str, name: str) -> None:
+    async def _check_quota(self, owner: str, size_bytes: int) -> None:
+        room = await self._quotas.check(owner)
+        if room is None:
+            return
+        staged = [blob.size_bytes async for blob in self._ports.sources.list(uploads_of(owner))]
+        room.check(sum(staged) + size_bytes)
+        if len(staged) >= MAX_STAGED:
+            raise Throttled(
+                f"{len(staged)} of your uploads lie unused; make jobs of them, or wait until they are cleared.",
+                code="quota_uploads",
+                retry_after_s=_STAGED_RETRY_S,
+                limit=MAX_STAGED,
+            )
+
+    async def _add(self, add: Callable[..., Awaitable[object]], upload_id: str, name: str, owner: str) -> None:
         try:
-            await add(name, upload_blob(upload_id), identity=upload_id)
+            await add(name, upload_blob(upload_id, owner=owner), identity=upload_id)
         except NotFound as error:
             raise _no_upload(upload_id) from error
         except PreconditionFailed as error:
@@ -134,10 +170,10 @@ class Uploads:
                 code="upload_changed",
             ) from error
 
-    async def _clear(self, upload_ids: Sequence[str]) -> None:
+    async def _clear(self, upload_ids: Sequence[str], owner: str) -> None:
         try:
             for upload_id in upload_ids:
-                await self._ports.sources.delete(upload_blob(upload_id))
+                await self._ports.sources.delete(upload_blob(upload_id, owner=owner))
         except MusterError as error:
             # The job has its own copy and is accepted; the sweeper clears what stays behind.
             logger.warning("a used upload could not be deleted", extra={"action": "upload_left", "code": error.code})
@@ -154,6 +190,14 @@ def _check_request(upload_ids: Sequence[str], names: Sequence[str], telemetry: S
     for upload_id in everything:
         if not _UPLOAD_ID.fullmatch(upload_id):
             raise _no_upload(upload_id)
+
+
+def _fingerprint(
+    settings: AnalysisSettings, upload_ids: Sequence[str], shown: Sequence[str], telemetry: Sequence[UploadedTelemetry], webhook: str | None
+) -> str:
+    identities = [f"{name}\n{upload}" for name, upload in zip(shown, upload_ids, strict=True)]
+    identities += [telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)]
+    return request_hash(settings, identities + webhook_identity(webhook))
 
 
 def _no_upload(upload_id: str) -> NotFound:

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.adapters import listing
-from core.adapters.job_records import checked_changes
+from core.adapters.job_records import checked_changes, no_such_job
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
-from core.errors import Conflict, FenceLost, MusterError, NotFound
+from core.errors import Conflict, FenceLost, MusterError
 from core.ports import JobFilter, JobOutline, JobStore, Page, WorkerReport
 
 
@@ -46,9 +46,16 @@ class MemoryJobStore(JobStore):
             raise Conflict(f"Job {job.id} exists already.", code="job_exists")
         return self._write(job)
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str, *, owner: str | None = None) -> Job:
         self._answer()
-        return self._read(job_id)
+        job = self._read(job_id)
+        if owner is not None and job.owner != owner:
+            raise no_such_job(job_id)
+        return job
+
+    async def count_active(self, owner: str) -> int:
+        self._answer()
+        return sum(job.owner == owner and not job.is_terminal for job in map(self._read, self._records))
 
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
         self._answer()
@@ -142,7 +149,7 @@ class MemoryJobStore(JobStore):
 
     def _read(self, job_id: str) -> Job:
         if job_id not in self._records:
-            raise NotFound(f"There is no job {job_id}.", code="job_not_found")
+            raise no_such_job(job_id)
         return Job.model_validate_json(self._records[job_id])
 
     def _write(self, job: Job, **changes: Any) -> Job:

@@ -70,7 +70,7 @@ async def test_an_application_that_starts_while_storage_is_away_serves_as_soon_a
     monkeypatch.setattr(bootstrap, "make_ports", lambda config: ports)
     monkeypatch.setattr("api.app.FIRST_OPEN_S", 0.0)
     transport = httpx.ASGITransport(app=app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         assert (await client.get("/health/live")).status_code == 200
         assert (await client.get("/health/ready")).status_code == 503
         refused = await client.get("/api/v1/jobs")

@@ -212,7 +212,7 @@ async def test_a_client_that_goes_away_leaves_nothing(api: ApiStand) -> None:
     messages = iter([{"type": "http.request", "body": whole[:50_000], "more_body": True}, *[{"type": "http.disconnect"}] * 3])
     headers = [(b"content-type", FORM["Content-Type"].encode()), (b"host", b"localhost")]
     scope = {"type": "http", "method": "POST", "path": "/api/v1/jobs", "raw_path": b"/api/v1/jobs", "query_string": b"", "headers": headers}
-    await api.app({**scope, "server": ("localhost", 80), "client": ("127.0.0.1", 1), "scheme": "http", "root_path": ""}, receive, send)
+    await api.app({**scope, "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "scheme": "http", "root_path": ""}, receive, send)
     assert await api.blob_names() == []
     assert (await api.client.get("/api/v1/jobs")).json()["items"] == []
 
@@ -279,7 +279,7 @@ async def test_an_unexpected_error_tells_nothing_of_the_inside(api: ApiStand, mo
 
     monkeypatch.setattr(api.ports.jobs, "list", fails)
     transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         answer = await client.get("/api/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text

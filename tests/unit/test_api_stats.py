@@ -88,8 +88,9 @@ async def test_the_memory_of_all_stats_does_not_grow_with_their_number(api: ApiS
             nonlocal sent
             sent += len(message.get("body", b""))
 
-        scope = {"type": "http", "method": "GET", "path": "/all_stats", "raw_path": b"/all_stats", "query_string": b"", "headers": []}
-        whole = {**scope, "server": ("localhost", 80), "client": None, "scheme": "http", "root_path": "", "asgi": {"spec_version": "2.4"}}
+        scope = {"type": "http", "method": "GET", "path": "/all_stats", "raw_path": b"/all_stats", "query_string": b""}
+        whole = {**scope, "server": ("127.0.0.1", 80), "client": None, "scheme": "http", "root_path": "", "asgi": {"spec_version": "2.4"}}
+        whole["headers"] = [(b"host", b"localhost")]
         tracemalloc.start()
         await api.app(whole, receive, send)
         peak = tracemalloc.get_traced_memory()[1]

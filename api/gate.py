@@ -1,0 +1,122 @@
+"""The gate: before any route sees a request, its name, origin and credentials are checked. What is not let in here reaches nothing.
+
+Plain ASGI, so that bodies stay streams and WebSockets pass through the same gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import problems
+from api.access import Access, is_open
+from core.errors import MusterError
+
+logger = logging.getLogger(__name__)
+
+_DRAIN_BYTES = 8 * 2**20
+_DRAIN_S = 1.0
+_ASKED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "If-Range", "Range", "X-API-Key", "traceparent")
+_SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "ETag", "Idempotency-Replayed", "Location", "Retry-After")
+
+
+class Door:
+    """Refuses foreign names and foreign pages."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] in ("http", "websocket"):
+            try:
+                _access(scope).check_door(scope)
+            except MusterError as error:
+                await _refuse(error, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class Cors:
+    """Tells browsers which other origins' pages may read the answers: none, unless the operator configured some.
+
+    No cookies are involved, so none are allowed: a page that may ask sends its key itself.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._with_cors: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or not _access(scope).origins:
+            await self._app(scope, receive, send)
+            return
+        if self._with_cors is None:
+            self._with_cors = CORSMiddleware(
+                self._app,
+                allow_origins=_access(scope).origins,
+                allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
+                allow_headers=_ASKED_HEADERS,
+                expose_headers=_SHOWN_HEADERS,
+                max_age=600,
+            )
+        await self._with_cors(scope, receive, send)
+
+
+class Identified:
+    """Finds out who asks, and lets nobody through who may not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] in ("http", "websocket") and not is_open(scope):
+            try:
+                caller = await _access(scope).identify(scope)
+            except MusterError as error:
+                await _refuse(error, scope, receive, send)
+                return
+            scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+
+def _access(scope: Scope) -> Access:
+    return scope["app"].state.services.access
+
+
+async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send) -> None:
+    extra = {"action": "access_refused", "code": error.code, "path": scope["path"]}
+    logger.info("a request was refused before any route saw it", extra=extra)
+    answer = problems.of_error(error, scope["path"])
+    if scope["type"] == "http":
+        await _drain(scope, receive)
+        await answer(scope, receive, send)
+        return
+    await receive()
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await answer(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": error.code})
+
+
+async def _drain(scope: Scope, receive: Receive) -> None:
+    # Many clients read no answer before they have sent everything: a small body is taken in, so that they learn why it was refused.
+    headers = Headers(scope=scope)
+    if "expect" in headers or not ("content-length" in headers or "transfer-encoding" in headers):
+        return
+    left = _DRAIN_BYTES
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            while left > 0:
+                message: Message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return

@@ -1,0 +1,189 @@
+"""Tokens of an OpenID Connect issuer, such as Entra ID: checked against the keys that it publishes, read with PyJWT."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import httpx
+import jwt
+
+from core.domain.access import TOKEN_OWNER_PREFIX, Caller, Scope
+from core.errors import MusterError, Unavailable
+from core.services.keys import refused
+
+logger = logging.getLogger(__name__)
+
+ALGORITHMS = ("RS256", "ES256")
+"""Asymmetric ones only: with HS256, whoever knows the public key could sign; with `none`, anybody."""
+
+LEEWAY_S = 60
+KEYS_FRESH_S = 3600.0
+KEYS_ASKED_EVERY_S = 30.0
+"""How soon the issuer is asked again for a key that it did not have: a stranger's tokens must not make us ask at every request."""
+
+_FETCH_S = 5.0
+_MAX_BYTES = 2**20
+_MAX_TOKEN_CHARS = 16_384
+_MAX_OWNER_CHARS = 200
+
+
+class TokenVerifier:
+    """Says whom a token stands for.
+
+    Args:
+        issuer: As the issuer names itself in `iss`; `/.well-known/openid-configuration` lies below it.
+        audience: What `aud` must hold.
+        scopes: What each role or scope in a token allows; others allow nothing.
+        owner_claim: The claim that says whose jobs are meant.
+        client: Makes the HTTP client with which the issuer is asked.
+        monotonic: Tells seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        audience: str,
+        scopes: Mapping[str, Scope],
+        owner_claim: str = "sub",
+        client: Callable[[], httpx.AsyncClient] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._issuer = issuer
+        self._audience = audience
+        self._scopes = dict(scopes)
+        self._owner_claim = owner_claim
+        self._client = client or (lambda: httpx.AsyncClient(timeout=_FETCH_S, follow_redirects=False))
+        self._monotonic = monotonic
+        self._keys: dict[str | None, jwt.PyJWK] = {}
+        self._fetched_s = self._asked_s = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def check(self, token: str) -> Caller:
+        """Return the caller of a token, whose scopes may be none.
+
+        Raises:
+            Unauthenticated: It is none of this issuer's, not for this audience, not valid now, or signed otherwise (`invalid_credentials`).
+            Unavailable: The issuer does not tell its keys (code `issuer_unavailable`).
+        """
+        if len(token) > _MAX_TOKEN_CHARS:
+            raise refused()
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm, key_id = header.get("alg"), header.get("kid")
+            if algorithm not in ALGORITHMS:
+                raise refused()
+            key = await self._key(key_id)
+            if key is None or key.algorithm_name != algorithm:
+                raise refused()
+            claims = jwt.decode(
+                token,
+                key=key,
+                algorithms=[algorithm],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=LEEWAY_S,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except jwt.PyJWTError as error:
+            # The reason goes to the log, by its kind alone: messages of the library may quote the token's claims.
+            logger.info("a token was refused", extra={"action": "token_refused", "reason": type(error).__name__})
+            raise refused() from None
+        return self._caller(claims)
+
+    def _caller(self, claims: Mapping[str, Any]) -> Caller:
+        name = claims.get(self._owner_claim)
+        if not isinstance(name, str) or not 1 <= len(name) <= _MAX_OWNER_CHARS or not name.isprintable():
+            logger.warning("a token names no owner", extra={"action": "token_without_owner", "claim": self._owner_claim})
+            raise refused()
+        subject = claims.get("sub", name)
+        # Counted by person, also where many of them share one owner.
+        counted = hashlib.sha256(f"{self._issuer}\n{subject}".encode()).hexdigest()[:16]
+        allowed = frozenset(self._scopes[role] for role in _roles(claims) if role in self._scopes)
+        return Caller(owner=f"{TOKEN_OWNER_PREFIX}{name}", scopes=allowed, credential=f"token:{counted}")
+
+    async def _key(self, key_id: Any) -> jwt.PyJWK | None:
+        if key_id is not None and not isinstance(key_id, str):
+            return None
+        if self._is_known(key_id):
+            return self._keys[key_id]
+        async with self._fetching:
+            # Somebody else may have asked while this one waited.
+            if not self._is_known(key_id) and self._monotonic() - self._asked_s >= KEYS_ASKED_EVERY_S:
+                self._asked_s = self._monotonic()
+                try:
+                    self._keys = await self._fetch()
+                except MusterError:
+                    if key_id not in self._keys:
+                        self._asked_s = float("-inf")
+                        raise
+                    # Keys change rarely: those of before are good while the issuer is away.
+                    logger.warning("the issuer of tokens is away", extra={"action": "issuer_away"})
+                else:
+                    self._fetched_s = self._asked_s
+        return self._keys.get(key_id)
+
+    def _is_known(self, key_id: str | None) -> bool:
+        return key_id in self._keys and self._monotonic() - self._fetched_s < KEYS_FRESH_S
+
+    async def _fetch(self) -> dict[str | None, jwt.PyJWK]:
+        async with self._client() as client:
+            found = await _json_of(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+            if found.get("issuer") != self._issuer or not isinstance(found.get("jwks_uri"), str):
+                raise _away("it names itself otherwise; MUSTER_OIDC_ISSUER must be exactly what it says of itself")
+            listed = (await _json_of(client, found["jwks_uri"])).get("keys")
+        keys = dict(_usable_keys(listed if isinstance(listed, list) else ()))
+        if not keys:
+            raise _away("it publishes no key that can be used")
+        logger.info("keys of the issuer of tokens were read", extra={"action": "issuer_keys_read", "keys": len(keys)})
+        return keys
+
+
+def _roles(claims: Mapping[str, Any]) -> Iterable[str]:
+    # Entra ID: `roles` for applications and app roles, `scp` for what a person let an application do. Others: `scope`.
+    for name in ("roles", "scp", "scope"):
+        value = claims.get(name)
+        if isinstance(value, str):
+            yield from value.split()
+        elif isinstance(value, list):
+            yield from (item for item in value if isinstance(item, str))
+
+
+def _usable_keys(listed: Iterable[Any]) -> Iterable[tuple[str | None, jwt.PyJWK]]:
+    for item in listed:
+        if not isinstance(item, dict) or item.get("use", "sig") != "sig":
+            continue
+        try:
+            key = jwt.PyJWK.from_dict(item)
+        except jwt.PyJWTError:
+            # Of a kind that is not taken here anyway.
+            continue
+        if key.algorithm_name in ALGORITHMS:
+            yield key.key_id, key
+
+
+async def _json_of(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    try:
+        async with client.stream("GET", url) as answer:
+            data = bytearray()
+            async for piece in answer.aiter_bytes():
+                data += piece
+                if len(data) > _MAX_BYTES:
+                    raise _away("its answer is too long")
+        if answer.status_code != 200:
+            raise _away(f"it answers {answer.status_code}")
+        found = httpx.Response(200, content=bytes(data)).json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise _away("it does not answer as it should") from error
+    if not isinstance(found, dict):
+        raise _away("it does not answer as it should")
+    return found
+
+
+def _away(reason: str) -> Unavailable:
+    return Unavailable(f"Tokens cannot be checked at present: the issuer is asked for its keys, and {reason}.", code="issuer_unavailable")

@@ -1,0 +1,202 @@
+"""Keys and tickets: make them, look them up, end them. Every credential that opens nothing is refused in the same words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from core.domain import access
+from core.domain.access import ApiKey, Caller, Scope, Ticket
+from core.domain.clock import Clock
+from core.errors import InvalidInput, MusterError, NotFound, Unauthenticated
+from core.ports import KeyStore, Page
+
+logger = logging.getLogger(__name__)
+
+TICKET_LIFE = timedelta(seconds=45)
+USE_NOTED_EVERY = timedelta(minutes=1)
+"""How exactly the last use of a key is remembered: each request would else be a write."""
+
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made. `secret` is shown once and kept nowhere; `repr` leaves it out, so that no log line can hold it."""
+
+    key: ApiKey
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.key.id})"
+
+
+@dataclass(frozen=True, slots=True)
+class NewTicket:
+    """A ticket that was just made, good for one WebSocket of one job."""
+
+    secret: str
+    job_id: str
+    expires_at_utc: datetime
+
+    def __repr__(self) -> str:
+        return f"NewTicket({self.job_id})"
+
+
+class Keys:
+    """The use case.
+
+    Args:
+        store: Where digests are kept.
+        clock: Tells the time.
+    """
+
+    def __init__(self, store: KeyStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(self, *, owner: str, scopes: Iterable[Scope], label: str = "", expires_at_utc: datetime | None = None) -> NewKey:
+        """Make a key.
+
+        Args:
+            owner: Whose jobs it opens.
+            scopes: At least one.
+            label: What a person calls it.
+            expires_at_utc: When it ends by itself, if it does.
+
+        Raises:
+            InvalidInput: Any of these cannot be (code `invalid_key`).
+        """
+        now = self._clock()
+        key_id, secret = access.new_key()
+        try:
+            key = ApiKey(
+                id=key_id,
+                digest=access.digest_of(secret),
+                owner=owner,
+                scopes=tuple(dict.fromkeys(scopes)),
+                label=label,
+                created_at_utc=now,
+                expires_at_utc=expires_at_utc,
+            )
+        except ValidationError as error:
+            fault = error.errors()[0]
+            field = str(fault["loc"][0]) if fault["loc"] else "key"
+            raise InvalidInput(f"A key's {field} cannot be that: {_told(field, fault['msg'])}.", code="invalid_key", field=field) from error
+        if not key.is_usable(now):
+            raise InvalidInput("A key that has expired already opens nothing; choose a later time.", code="invalid_key", field="expires")
+        await self._store.add(key)
+        logger.info("key made", extra={"action": "key_made", "key_id": key.id, "owner": key.owner, "scopes": list(key.scopes)})
+        return NewKey(key, secret)
+
+    async def create_first(self, *, owner: str, scopes: Iterable[Scope], label: str = "") -> NewKey | None:
+        """Make a key unless there is one that opens something; return it, or None. Raises as `create`."""
+        now, cursor = self._clock(), None
+        while True:
+            page = await self._store.list(limit=_PAGE, cursor=cursor)
+            if any(key.is_usable(now) for key in page.items):
+                return None
+            cursor = page.next_cursor
+            if cursor is None:
+                return await self.create(owner=owner, scopes=scopes, label=label)
+
+    async def list(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+        """List keys, newest first. Raises as the store does."""
+        return await self._store.list(owner=owner, limit=limit, cursor=cursor)
+
+    async def revoke(self, key_id: str) -> ApiKey:
+        """End a key at once, for every process. Idempotent.
+
+        Raises:
+            NotFound: There is none of this id (code `key_not_found`).
+        """
+        key = await self._store.revoke(key_id, at=self._clock())
+        if key is None:
+            raise NotFound("There is no key of that id; GET /api/v1/keys lists those that there are.", code="key_not_found")
+        logger.info("key revoked", extra={"action": "key_revoked", "key_id": key.id, "owner": key.owner})
+        return key
+
+    async def check(self, secret: str) -> Caller:
+        """Return who comes with a key.
+
+        Asks the store each time, so that a revoked key opens nothing from that moment on, in whichever process.
+
+        Raises:
+            Unauthenticated: The key opens nothing (code `invalid_credentials`); whether there ever was such a key is not told.
+        """
+        key_id = access.key_id_of(secret)
+        key = await self._store.get(key_id) if key_id is not None else None
+        now = self._clock()
+        # Compared also where there is no key, so that the answer takes as long.
+        known = access.matches(secret, key.digest if key is not None else None)
+        if key is None or not known or not key.is_usable(now):
+            raise refused()
+        await self._note_use(key, now)
+        return Caller(owner=key.owner, scopes=frozenset(key.scopes), credential=f"key:{key.id}", key_id=key.id)
+
+    async def make_ticket(self, caller: Caller, job_id: str) -> NewTicket:
+        """Make a ticket for one WebSocket of one job, which the caller must have been found to see."""
+        now = self._clock()
+        secret = access.new_ticket()
+        ticket = Ticket(
+            digest=access.digest_of(secret),
+            owner=caller.owner,
+            scopes=tuple(sorted(caller.scopes)),
+            job_id=job_id,
+            key_id=caller.key_id,
+            credential=caller.credential,
+            expires_at_utc=now + TICKET_LIFE,
+        )
+        await self._store.add_ticket(ticket, at=now)
+        return NewTicket(secret, job_id, ticket.expires_at_utc)
+
+    async def redeem(self, secret: str) -> Caller:
+        """Use a ticket up and return whom it lets in, for its one job.
+
+        Raises:
+            Unauthenticated: It is none, was used, has expired, or its key was revoked (code `invalid_credentials`).
+        """
+        now = self._clock()
+        ticket = await self._store.take_ticket(access.digest_of(secret), at=now) if access.is_ticket(secret) else None
+        if ticket is None:
+            raise refused()
+        if ticket.key_id is not None:
+            key = await self._store.get(ticket.key_id)
+            if key is None or not key.is_usable(now):
+                raise refused()
+        return Caller(
+            owner=ticket.owner,
+            scopes=frozenset(ticket.scopes),
+            credential=ticket.credential,
+            key_id=ticket.key_id,
+            job_id=ticket.job_id,
+        )
+
+    async def _note_use(self, key: ApiKey, now: datetime) -> None:
+        if key.last_used_at_utc is not None and now - key.last_used_at_utc < USE_NOTED_EVERY:
+            return
+        try:
+            await self._store.used(key.id, at=now)
+        except MusterError as error:
+            # A full disk takes no note, and is no reason to keep the key's owner out.
+            logger.warning("a key's use was not noted", extra={"action": "key_use_not_noted", "key_id": key.id, "code": error.code})
+
+
+def refused() -> Unauthenticated:
+    """The error of every credential that opens nothing, whatever the reason."""
+    return Unauthenticated(
+        "This key, token or ticket opens nothing: it may be mistyped, used up, expired or revoked. Ask the operator for a new key.",
+        code="invalid_credentials",
+    )
+
+
+def _told(field: str, message: str) -> str:
+    if field == "owner":
+        return "1 to 200 letters, digits, spaces and . : @ + | - _, the first a letter, digit or _"
+    if field == "scopes":
+        return f"at least one of {', '.join(access.SCOPES)}"
+    return message.removeprefix("Value error, ")

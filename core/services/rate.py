@@ -1,0 +1,69 @@
+"""How fast one caller may ask: a token bucket each. Kept in the process: with N processes behind one address it is N times as much."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.errors import Throttled
+
+_REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at_s: float
+
+
+class RateLimiter:
+    """Lets each caller ask `burst` times at once and `per_s` times a second on average.
+
+    Args:
+        per_s: Requests a second; 0 means no limit.
+        burst: Requests at once.
+        monotonic: Tells seconds that never go back.
+    """
+
+    def __init__(self, *, per_s: float, burst: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._monotonic = monotonic
+        self._buckets: dict[str, _Bucket] = {}
+
+    def take(self, caller: str) -> None:
+        """Count one request of a caller.
+
+        Raises:
+            Throttled: Too fast (code `rate_limited`); its `retry_after_s` says when the next one is let through.
+        """
+        if self._per_s <= 0:
+            return
+        now_s = self._monotonic()
+        bucket = self._buckets.get(caller)
+        if bucket is None:
+            self._forget_idle(now_s)
+            bucket = self._buckets[caller] = _Bucket(self._burst, now_s)
+        bucket.tokens = self._refilled(bucket, now_s)
+        bucket.at_s = now_s
+        if bucket.tokens < 1:
+            wait_s = (1 - bucket.tokens) / self._per_s
+            raise Throttled(
+                f"These were more than {self._per_s:g} requests a second; ask again in {math.ceil(wait_s)} s.",
+                code="rate_limited",
+                retry_after_s=wait_s,
+                per_s=self._per_s,
+                burst=self._burst,
+            )
+        bucket.tokens -= 1
+
+    def _refilled(self, bucket: _Bucket, now_s: float) -> float:
+        return min(self._burst, bucket.tokens + (now_s - bucket.at_s) * self._per_s)
+
+    def _forget_idle(self, now_s: float) -> None:
+        if len(self._buckets) < _REMEMBERED:
+            return
+        # A full bucket is as good as none.
+        self._buckets = {name: bucket for name, bucket in self._buckets.items() if self._refilled(bucket, now_s) < self._burst}
