@@ -23,7 +23,15 @@ def still_active(job: Job) -> Conflict:
 
 
 async def start_attempt(
-    ports: Ports, dispatcher: Dispatcher, clock: Clock, job: Job, *, settings: AnalysisSettings, state: JobState, step: Step
+    ports: Ports,
+    dispatcher: Dispatcher,
+    clock: Clock,
+    job: Job,
+    *,
+    settings: AnalysisSettings,
+    state: JobState,
+    step: Step,
+    traceparent: str | None = None,
 ) -> Job:
     """Start the next attempt in `state` and send the message of `step`.
 
@@ -35,6 +43,7 @@ async def start_attempt(
         settings: Of the new attempt.
         state: In which it begins.
         step: What is to be done first.
+        traceparent: W3C trace context to go on with; default: that of the submission.
 
     Returns:
         The job in its new attempt.
@@ -50,7 +59,7 @@ async def start_attempt(
     except FenceLost as error:
         raise still_active(job) from error
     try:
-        await dispatcher.send(JobMessage(job_id=job.id, attempt=begun.attempt, step=step))
+        await dispatcher.send(JobMessage(job_id=job.id, attempt=begun.attempt, step=step, traceparent=traceparent or job.traceparent))
     except MusterError:
         await _take_back(ports, clock, job, begun)
         raise
