@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ml_engine.training.coats import Coat, Colour, make_coat
-from ml_engine.training.solids import Part, blob
+from ml_engine.training.coats import Coat, make_coat
+from ml_engine.training.solids import Colour, Part, blob
 
 Thing = tuple[list[Part], Coat]
+
+LEAVES = 3.5
+"""Roughness of leaves, hair being 1 at most."""
 
 
 def _jitter(rng: np.random.Generator, colour: Colour, amount: float = 0.2) -> Colour:
@@ -24,7 +27,8 @@ def _clump(rng: np.random.Generator, count: int, radius_m: float, height_m: floa
         size = ball_m * rng.uniform(0.6, 1.2)
         z = size * 0.6 + height_m * rng.random() * (1 - 0.5 * reach / radius_m)
         shape = (size * rng.uniform(0.8, 1.2), size * rng.uniform(0.8, 1.2), size * rng.uniform(0.6, 1.0))
-        parts.append(blob((reach * np.cos(angle), reach * np.sin(angle), z), shape, _jitter(rng, colour, 0.15)))
+        # Leaves stand out of the outline as long hair does, only farther.
+        parts.append(blob((reach * np.cos(angle), reach * np.sin(angle), z), shape, _jitter(rng, colour, 0.15), hair=LEAVES))
     return parts
 
 
@@ -32,7 +36,7 @@ def bush(rng: np.random.Generator) -> Thing:
     """Return a bush of leaves or dry twigs."""
     colour = [(0.08, 0.22, 0.12), (0.12, 0.3, 0.2), (0.15, 0.25, 0.3), (0.1, 0.14, 0.2), (0.06, 0.1, 0.07)][int(rng.integers(5))]
     size = float(rng.uniform(0.35, 1.3))
-    return _clump(rng, int(rng.integers(8, 20)), size, size, size * 0.45, _jitter(rng, colour)), make_coat(rng, colour, 9.0, fur=0.2)
+    return _clump(rng, int(rng.integers(8, 20)), size, size, size * 0.45, _jitter(rng, colour)), make_coat(rng, colour, 9.0, fur=0.14)
 
 
 def tree(rng: np.random.Generator) -> Thing:
@@ -40,8 +44,8 @@ def tree(rng: np.random.Generator) -> Thing:
     colour = [(0.07, 0.2, 0.1), (0.1, 0.28, 0.18), (0.1, 0.3, 0.4)][int(rng.integers(3))]
     size = float(rng.uniform(1.5, 3.2))
     crown = _clump(rng, int(rng.integers(18, 32)), size, size * 1.2, size * 0.4, _jitter(rng, colour))
-    lifted = [Part(p.centre + np.array([0, 0, size * 0.7]), p.axes, p.colour_bgr, p.patterned) for p in crown]
-    return [blob((0, 0, size * 0.5), (0.18, 0.18, size * 0.7), (0.12, 0.17, 0.22)), *lifted], make_coat(rng, colour, 9.0, fur=0.2)
+    lifted = [p.moved(0, 0, size * 0.7) for p in crown]
+    return [blob((0, 0, size * 0.5), (0.18, 0.18, size * 0.7), (0.12, 0.17, 0.22)), *lifted], make_coat(rng, colour, 9.0, fur=0.14)
 
 
 def rock(rng: np.random.Generator) -> Thing:

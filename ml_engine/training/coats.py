@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.training.noise import tileable_noise
-from ml_engine.training.solids import Image, Part, Surface
-
-Colour = tuple[float, float, float]
-GRAIN_M = 1.6
+from ml_engine.training.noise import sample
+from ml_engine.training.raster import Surface
+from ml_engine.training.solids import Colour, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +18,39 @@ class Coat:
 
     Attributes:
         second_bgr: Colour of the patches.
-        level: Where the pattern begins; above 3 there are no patches.
-        waves: (n, 3) wave vectors of the pattern, rad/m.
-        phases: (n,) rad.
+        level: Where the pattern begins, in deviations of the noise; above 3 there are no patches.
+        offset: (4,) where in the textures the body lies, in repeats.
+        patch_m: Size of the pattern's repeat, m.
         belly: Whether patches gather on the belly.
-        grain: (n, n) float32 noise, one repeat every `GRAIN_M`: hair, leaves, stone.
-        fur: Strength of the grain.
+        fur: Strength of hair, leaves or grain.
         frost: How much white lies on what faces up.
+        gloss: Brightness of highlights.
+        speckle: Share of the ground colour that breaks through in small spots.
+        dirt_bgr: Colour of mud on the legs and belly.
+        dirt: How high mud reaches, m.
     """
 
     second_bgr: Colour
     level: float
-    waves: npt.NDArray[np.float32]
-    phases: npt.NDArray[np.float32]
-    grain: Image
+    offset: tuple[float, float, float, float]
+    patch_m: float = 3.0
     belly: bool = False
     fur: float = 0.1
     frost: float = 0.0
+    gloss: float = 0.05
+    speckle: float = 0.0
+    dirt_bgr: Colour = (0.16, 0.22, 0.28)
+    dirt: float = 0.0
 
 
 def make_coat(
     rng: np.random.Generator, second_bgr: Colour, level: float, belly: bool = False, fur: float = 0.1, frost: float = 0.0
 ) -> Coat:
     """Return a coat with a random pattern."""
-    waves = rng.normal(0, 4.0, (4, 3)).astype(np.float32)
-    grain = tileable_noise(rng, 128, ((128, 0.5), (32, 0.8), (16, 0.6), (8, 0.4)))
-    return Coat(second_bgr, level, waves, rng.uniform(0, 2 * np.pi, 4).astype(np.float32), grain, belly, fur, frost)
+    offset = tuple(float(v) for v in rng.uniform(0, 1, 4))
+    gloss = float(rng.uniform(0, 0.18)) if rng.random() < 0.6 else 0.0
+    dirt = float(rng.uniform(0.1, 0.8)) if rng.random() < 0.25 else 0.0
+    return Coat(second_bgr, level, offset, float(rng.uniform(2.2, 6.5)), belly, fur, frost, gloss, 0.0, dirt=dirt)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +74,65 @@ class Light:
     tint_bgr: Colour = (1.0, 1.0, 1.0)
 
 
-def _grain(coat: Coat, body_m: Image) -> Image:
-    # Slanted, so that no face of a body runs along the direction in which the texture does not change.
-    u = (body_m[..., 0] + 0.6 * body_m[..., 2]) * np.float32(128 / GRAIN_M)
-    v = (body_m[..., 1] + 0.7 * body_m[..., 2] - 0.3 * body_m[..., 0]) * np.float32(128 / GRAIN_M)
-    return cv2.remap(coat.grain, np.mod(u, 128), np.mod(v, 128), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+def _patches(surface: Surface, coat: Coat) -> Image:
+    body = surface.body_m
+    # The two flanks of an animal are not mirror images: the width moves the place in the texture.
+    u = body[:, 0] / coat.patch_m + body[:, 1] * np.float32(0.55 / coat.patch_m) + np.float32(coat.offset[0])
+    v = body[:, 2] / coat.patch_m - body[:, 1] * np.float32(1.1 / coat.patch_m) + np.float32(coat.offset[1])
+    field = sample("blotches", u, v)
+    if coat.speckle > 0:
+        field = field + coat.speckle * sample("grit", u * 6, v * 6)
+    if coat.belly:
+        field = field * 0.5 + (0.72 - body[:, 2]) * 9
+    return np.clip((field - np.float32(coat.level)) * 9 + 0.5, 0, 1) * surface.patterned
 
 
-def shade(surface: Surface, parts: list[Part], coat: Coat, light: Light) -> Image:
-    """Colour a surface. Return (h, w, 3) float32 BGR, 1.0 being white in full light; only pixels with a part are meaningful."""
-    colours = np.array([p.colour_bgr for p in parts], np.float32)
-    patterned = np.array([p.patterned for p in parts])
-    index = np.maximum(surface.part, 0)
-    colour = colours[index]
+def _hair(surface: Surface, coat: Coat) -> Image:
+    """Return (n,) relief of the coat: long strands that hang where it is thin, curls where it is thick."""
+    body = surface.body_m
+    u = body[:, 2] * np.float32(0.9) + body[:, 0] * np.float32(0.35) + np.float32(coat.offset[2])
+    v = (body[:, 0] + body[:, 1]) * np.float32(1.7) + np.float32(coat.offset[3])
+    strands = sample("strands", u, v)
+    clumps = sample("smooth", u * np.float32(1.3), v * np.float32(0.5))
+    thick = np.clip(surface.hair * 2 - 0.6, 0, 1)
+    curls = sample("curls", u * np.float32(1.1), v * np.float32(0.75)) if float(thick.max()) > 0 else np.float32(0)
+    return (strands * (0.6 - 0.25 * thick) + curls * thick * 0.75 + clumps * 0.45) * (0.25 + 1.3 * surface.hair)
+
+
+def shade(surface: Surface, coat: Coat, light: Light, towards: npt.NDArray[np.float64], bounce: float = 0.1) -> Image:
+    """Colour a surface.
+
+    Args:
+        surface: What is seen.
+        coat: Its coat.
+        light: Of the scene.
+        towards: (3,) unit vector from the body to the lens.
+        bounce: Brightness that the ground throws back.
+
+    Returns:
+        (n, 3) float32 BGR, 1.0 being white in full light.
+    """
+    colour = surface.colour_bgr
     if coat.level <= 3:
-        field = np.sin(surface.body_m @ coat.waves.T + coat.phases).sum(axis=2)
-        if coat.belly:
-            field = field * 0.4 + (0.75 - surface.body_m[..., 2]) * 8
-        patch = (field > coat.level) & patterned[index]
-        colour[patch] = coat.second_bgr
-    rough = 1 + coat.fur * _grain(coat, surface.body_m)
-    facing = np.maximum(surface.normal @ light.sun.astype(np.float32), 0)
-    from_sky = 0.6 + 0.4 * surface.normal[..., 2]
-    brightness = (light.ambient * from_sky + light.direct * facing) * rough
-    lit = colour * brightness[..., None] * np.array(light.tint_bgr, np.float32)
+        share = _patches(surface, coat)[:, None]
+        colour = colour * (1 - share) + np.array(coat.second_bgr, np.float32) * share
+    relief = _hair(surface, coat)
+    if coat.dirt > 0:
+        height = surface.body_m[:, 2] + 0.12 * relief
+        mud = (np.clip((coat.dirt - height) * 3, 0, 0.85) * (surface.patterned > 0))[:, None]
+        colour = colour * (1 - mud) + np.array(coat.dirt_bgr, np.float32) * mud
+    up = surface.normal[:, 2]
+    facing = np.maximum(surface.normal @ light.sun.astype(np.float32) + 0.12 * coat.fur * relief, 0)
+    from_sky = (0.6 + 0.4 * up) * (0.5 + 0.5 * surface.open)
+    brightness = light.ambient * from_sky + light.direct * facing * surface.lit + np.float32(bounce) * (0.5 - 0.5 * up)
+    brightness = brightness * np.clip(1 + coat.fur * relief, 0.25, 2.2)
+    lit = colour * brightness[:, None] * np.array(light.tint_bgr, np.float32)
+    if coat.gloss:
+        half = light.sun + towards
+        half = (half / np.linalg.norm(half)).astype(np.float32)
+        shine = np.maximum(surface.normal @ half + 0.1 * relief * coat.fur, 0) ** 10 * surface.lit * light.direct
+        lit = lit + (coat.gloss * shine)[:, None]
     if coat.frost:
-        white = (coat.frost * np.clip(surface.normal[..., 2] - 0.55, 0, 1) * 2 * np.clip(rough, 0, 1.2))[..., None]
-        lit = lit * (1 - white) + white * brightness[..., None]
+        white = (coat.frost * np.clip(up - 0.35 + 0.3 * relief, 0, 1) * 1.6)[:, None]
+        lit = lit * (1 - np.minimum(white, 1)) + np.minimum(white, 1) * brightness[:, None]
     return lit.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a lens, a sensor and a codec do to a picture."""
+"""What a lens, a sensor, a picture editor and a codec do to a picture."""
 
 from __future__ import annotations
 
@@ -9,28 +9,118 @@ import numpy.typing as npt
 Picture = npt.NDArray[np.uint8]
 
 
-def degrade(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Return a copy of (h, w, 3) uint8 with random exposure, colour cast, blur, noise and JPEG damage."""
-    work = picture.astype(np.float32) / 255
-    if rng.random() < 0.1:
-        work[:] = work.mean(axis=2, keepdims=True)
-    gamma, gain = np.exp(rng.normal(0, 0.22)), np.exp(rng.normal(0, 0.15))
-    cast = np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
-    work = np.clip(np.power(np.clip(work, 0, 1), gamma) * gain * cast, 0, 1)
-    grey = work.mean(axis=2, keepdims=True)
-    work = grey + (work - grey) * rng.uniform(0.6, 1.3)
-    if rng.random() < 0.4:
-        sigma = float(rng.uniform(0.3, 1.5))
-        work = cv2.GaussianBlur(work, (0, 0), sigma)
-    if rng.random() < 0.12:
-        length = int(rng.integers(3, 8))
-        kernel = np.zeros((length, length), np.float32)
-        kernel[length // 2] = 1 / length
-        work = cv2.filter2D(work, -1, kernel if rng.random() < 0.5 else kernel.T)
-    if rng.random() < 0.5:
-        work = work + rng.normal(0, rng.uniform(0.005, 0.05), work.shape).astype(np.float32)
-    out = np.clip(work * 255 + 0.5, 0, 255).astype(np.uint8)
+def _tones(rng: np.random.Generator, mean: float) -> Picture:
+    """Return a (1, 256, 3) look-up table: exposure, gamma, white balance and a contrast curve; cameras expose for the `mean` (0-1)."""
+    level = np.linspace(0, 1, 256)[:, None]
+    gamma = np.exp(rng.normal(-0.2, 0.22))
+    wanted = float(np.clip(np.exp(rng.normal(np.log(0.43), 0.28)), 0.12, 0.9))
+    wanted += 0.45 * max(mean - 0.5, 0)
+    gain = float(np.clip((wanted / max(mean**gamma, 0.02)) ** 0.85, 0.5, 4.0))
+    cast = np.exp(rng.normal(0, 0.045, 3))
+    value = np.clip(level**gamma * gain * cast, 0, 1.15)
+    curve = float(rng.uniform(-0.2, 0.9))
+    value = np.clip(value, 0, 1)
+    value = value + curve * (value * value * (3 - 2 * value) - value)
+    lift = float(rng.uniform(0, 0.1)) if rng.random() < 0.25 else 0.0
+    return np.clip((lift + (1 - lift) * value) * 255 + 0.5, 0, 255).astype(np.uint8)[None]
+
+
+def _colour(picture: Picture, rng: np.random.Generator) -> Picture:
+    if rng.random() < 0.08:
+        return np.ascontiguousarray(np.repeat(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[..., None], 3, axis=2))
+    amount = float(rng.uniform(0.6, 1.4))
+    # Saturation as one matrix on the channels: away from, or towards, the brightness that is seen.
+    grey = np.array([0.114, 0.587, 0.299])
+    matrix = np.eye(3) * amount + (1 - amount) * np.tile(grey, (3, 1))
+    return np.asarray(cv2.transform(picture, matrix), np.uint8)
+
+
+def equalised(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Return a harsh greyscale version with local contrast equalised, as survey software makes them."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    tiles = int(rng.integers(3, 13))
+    out = cv2.createCLAHE(float(rng.uniform(2, 9)), (tiles, tiles)).apply(grey)
     if rng.random() < 0.6:
-        _, code = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))])
-        out = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
-    return out
+        out = _sharpened(out, rng, 2.0)
+    return np.ascontiguousarray(np.repeat(np.asarray(out, np.uint8)[..., None], 3, axis=2))
+
+
+def _sharpened(picture: Picture, rng: np.random.Generator, most: float) -> Picture:
+    amount = float(rng.uniform(0.3, most))
+    soft = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.7, 2.2)))
+    return np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), np.uint8)
+
+
+def _blurred(picture: Picture, rng: np.random.Generator) -> Picture:
+    kind = rng.random()
+    if kind < 0.35:
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.7))), np.uint8)
+    if kind < 0.47:
+        length = float(rng.uniform(2, 9))
+        angle = rng.uniform(0, np.pi)
+        kernel = np.zeros((11, 11), np.float32)
+        end = np.array([np.cos(angle), np.sin(angle)]) * length / 2
+        cv2.line(kernel, tuple(np.round(5 - end).astype(int).tolist()), tuple(np.round(5 + end).astype(int).tolist()), 1.0, 1, cv2.LINE_AA)
+        return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), np.uint8)
+    if kind < 0.65:
+        height, width = picture.shape[:2]
+        scale = float(rng.uniform(0.4, 0.85))
+        small = cv2.resize(picture, (max(int(width * scale), 8), max(int(height * scale), 8)), interpolation=cv2.INTER_AREA)
+        return np.asarray(
+            cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC), np.uint8
+        )
+    return picture
+
+
+def _noisy(picture: Picture, rng: np.random.Generator) -> Picture:
+    height, width = picture.shape[:2]
+    strength = float(rng.uniform(1, 11) if rng.random() < 0.8 else rng.uniform(11, 24))
+    gain = strength / 74
+    # A quarter as much noise as pixels, laid four times: drawing it all would take longer than the rest.
+    one = rng.integers(0, 256, (height // 2 + 64, width // 2 + 64, 3), np.uint8)
+    grain = cv2.addWeighted(one, gain, one, 0, 128 - gain * 128)
+    if rng.random() < 0.4:
+        grain[:] = grain[..., :1]
+    if rng.random() < 0.4:
+        grain = cv2.GaussianBlur(grain, (3, 3), 0.7)
+    tiles = np.tile(grain, (2, 2, 1))
+    top, left = int(rng.integers(128)), int(rng.integers(128))
+    return np.asarray(cv2.addWeighted(picture, 1, tiles[top : top + height, left : left + width], 1, -128), np.uint8)
+
+
+def _hazy(picture: Picture, rng: np.random.Generator) -> Picture:
+    share = float(rng.uniform(0.05, 0.4))
+    veil = np.full_like(picture, int(rng.uniform(150, 245)))
+    return np.asarray(cv2.addWeighted(picture, 1 - share, veil, share, 0), np.uint8)
+
+
+def _coded(picture: Picture, quality: int) -> Picture:
+    _, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _smeared(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Return what H.264 makes of low contrast at a low rate: texture gone, edges kept, coarse blocks."""
+    smooth = cv2.bilateralFilter(picture, 5, float(rng.uniform(15, 45)), 3)
+    return _coded(np.asarray(smooth, np.uint8), int(rng.integers(25, 60)))
+
+
+def degrade(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Return a copy of (h, w, 3) uint8 with random exposure, colours, haze, blur, sharpening, noise and damage by codecs."""
+    work = np.asarray(cv2.LUT(picture, _tones(rng, float(cv2.mean(picture)[1]) / 255)), np.uint8)
+    work = _colour(work, rng)
+    if rng.random() < 0.12:
+        work = _hazy(work, rng)
+    work = _blurred(work, rng)
+    if rng.random() < 0.5:
+        work = _noisy(work, rng)
+    if rng.random() < 0.3:
+        work = _sharpened(work, rng, 1.5)
+    if rng.random() < 0.06:
+        work = equalised(work, rng)
+    damage = rng.random()
+    if damage < 0.12:
+        work = _smeared(work, rng)
+    elif damage < 0.6:
+        work = _coded(work, int(rng.integers(30, 95)))
+    return np.array(work, np.uint8)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.float32]
+
+BANK_PX = 512
+"""Side of the textures of `bank`, px."""
 
 
 def tileable_noise(rng: np.random.Generator, size: int, octaves: tuple[tuple[int, float], ...]) -> Image:
@@ -28,3 +33,43 @@ def tileable_noise(rng: np.random.Generator, size: int, octaves: tuple[tuple[int
         total += weight * big[edge : edge + size, edge : edge + size]
     total -= total.mean()
     return total / max(float(total.std()), 1e-6)
+
+
+def _wrapped_blur(image: Image, sigma_x: float, sigma_y: float) -> Image:
+    pad = 64
+    blurred = cv2.GaussianBlur(np.pad(image, pad, mode="wrap"), (0, 0), sigmaX=sigma_x, sigmaY=sigma_y)[pad:-pad, pad:-pad]
+    return blurred / max(float(blurred.std()), 1e-6)
+
+
+@lru_cache(maxsize=1)
+def bank() -> dict[str, Image]:
+    """Return textures that everything samples at its own place, scale and turn: drawing new ones for every scene would take longer than
+    the scene. All (`BANK_PX`, `BANK_PX`) float32 of zero mean and unit deviation, the same in every process.
+
+    `smooth` has clouds of many sizes, `grit` grains and clods, `strands` hair along the rows, `curls` wool, `blotches` large soft spots.
+    """
+    rng = np.random.default_rng(20_240)
+    size = BANK_PX
+    white = rng.standard_normal((size, size)).astype(np.float32)
+    ridged = 1 - np.abs(tileable_noise(rng, size, ((32, 1.0), (64, 0.6), (128, 0.4))))
+    ridged = (ridged - ridged.mean()) / ridged.std()
+    return {
+        "smooth": tileable_noise(rng, size, ((4, 1.0), (8, 0.8), (16, 0.6), (32, 0.45), (64, 0.3), (128, 0.2))),
+        "grit": tileable_noise(rng, size, ((512, 0.9), (256, 0.8), (128, 0.7), (32, 0.4))),
+        "strands": _wrapped_blur(white, 6.0, 0.7) + 0.5 * _wrapped_blur(rng.standard_normal((size, size)).astype(np.float32), 12.0, 1.6),
+        "curls": ridged.astype(np.float32),
+        "blotches": tileable_noise(rng, size, ((8, 0.6), (16, 1.0), (32, 0.5))),
+    }
+
+
+def sample(name: str, u: Image, v: Image) -> Image:
+    """Return a texture of `bank` at positions given in repeats, which wrap; any shape (a flat one of any length)."""
+    texture = bank()[name]
+    x, y = ((a - np.floor(a)).astype(np.float32) * np.float32(BANK_PX) for a in (u, v))
+    if x.ndim == 1:
+        count = len(x)
+        rows = -(-count // 256)
+        pad = np.zeros(rows * 256 - count, np.float32)
+        x, y = (np.concatenate([a, pad]).reshape(rows, 256) for a in (x, y))
+        return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).reshape(-1)[:count]
+    return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import cos, pi, radians, sin, tan
+from dataclasses import dataclass
+from math import atan2, cos, degrees, pi, radians, sin, tan
 
 import numpy as np
 
@@ -17,6 +18,32 @@ BODY_M = 2.4
 """Length from which the size of animals in the picture is planned, m."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Which scenes are drawn.
+
+    Attributes:
+        nadir: Share of views straight or nearly straight down.
+        oblique: Share of views at a slant; the rest is from the side.
+        herds: Shares of scenes with mostly bison, mostly cattle, both, and mostly persons.
+        empty: Share of scenes without animals.
+        aerial_px: Least and greatest length of an animal seen by a drone, as shares of the picture's side.
+        side_px: The same for views from the side.
+        ground: A name in `terrain.PALETTES`, or None for any.
+    """
+
+    nadir: float = 0.27
+    oblique: float = 0.35
+    herds: tuple[float, float, float, float] = (0.36, 0.34, 0.17, 0.13)
+    empty: float = 0.06
+    aerial_px: tuple[float, float] = (0.028, 0.32)
+    side_px: tuple[float, float] = (0.07, 0.95)
+    ground: str | None = None
+
+
+USUAL = Recipe()
+
+
 def random_light(rng: np.random.Generator) -> Light:
     """Draw sun or cloud: an overcast sky gives a faint soft shadow underneath, a low sun a long hard one."""
     around = rng.uniform(0, 2 * pi)
@@ -24,70 +51,107 @@ def random_light(rng: np.random.Generator) -> Light:
         height = radians(rng.uniform(70, 88))
         sun = np.array([cos(around) * cos(height), sin(around) * cos(height), sin(height)])
         return Light(
-            sun, float(rng.uniform(0.65, 0.85)), float(rng.uniform(0.15, 0.35)), float(rng.uniform(0.1, 0.35)), float(rng.uniform(1.5, 5))
+            sun, float(rng.uniform(0.65, 0.95)), float(rng.uniform(0.1, 0.35)), float(rng.uniform(0.05, 0.3)), float(rng.uniform(1.5, 6))
         )
-    height = radians(rng.uniform(22, 75))
+    height = radians(rng.uniform(18, 75))
     sun = np.array([cos(around) * cos(height), sin(around) * cos(height), sin(height)])
-    warm = float(rng.uniform(0, 0.12))
+    warm = float(rng.uniform(0, 0.15)) * (1.6 if height < radians(30) else 1.0)
     return Light(
         sun,
-        float(rng.uniform(0.35, 0.6)),
-        float(rng.uniform(0.5, 0.9)),
-        float(rng.uniform(0.35, 0.7)),
+        float(rng.uniform(0.28, 0.6)),
+        float(rng.uniform(0.5, 1.0)),
+        float(rng.uniform(0.35, 0.78)),
         float(rng.uniform(0.3, 1.5)),
         (1 - warm, 1 - warm / 2, 1.0),
     )
 
 
-def random_camera(rng: np.random.Generator, width: int, height: int) -> Camera:
+def _between(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+    return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def random_camera(rng: np.random.Generator, width: int, height: int, recipe: Recipe = USUAL) -> Camera:
     """Draw a camera: a drone looking down or ahead, or someone standing at the fence. The picture may be squeezed into its frame."""
-    aspect = float(rng.choice([16 / 9, 4 / 3, 1.0, 9 / 16], p=[0.55, 0.2, 0.15, 0.1]))
-    half = tan(radians(rng.uniform(20, 38)))
+    aspect = float(rng.choice([16 / 9, 4 / 3, 1.0, 9 / 16], p=[0.42, 0.22, 0.28, 0.08]))
+    kind = rng.random()
+    side = kind >= recipe.nadir + recipe.oblique
+    half = tan(radians(_between(rng, (4, 34)) if side else rng.uniform(16, 38)))
     focal_x, focal_y = width / 2 / half, height / 2 / half * aspect
     focal = (focal_x * focal_y) ** 0.5
-    kind = rng.random()
     roll = float(rng.normal(0, 2))
-    if kind < 0.7:
-        pitch = float(rng.uniform(74, 90) if kind < 0.35 else rng.uniform(24, 74))
-        length_px = float(np.exp(rng.uniform(np.log(0.03), np.log(0.3)))) * (width * height) ** 0.5
-        distance = focal * BODY_M / length_px
+    size = (width * height) ** 0.5
+    if not side:
+        pitch = float(rng.uniform(74, 90) if kind < recipe.nadir else rng.uniform(18, 74))
+        distance = focal * BODY_M / (_between(rng, recipe.aerial_px) * size)
         return Camera(width, height, max(distance * sin(radians(pitch)), 2.5), pitch, focal_x, focal_y, roll_deg=roll)
-    return Camera(width, height, float(rng.uniform(1.4, 4.0)), float(rng.uniform(-1, 11)), focal_x, focal_y, roll_deg=roll)
+    distance = max(focal * BODY_M / (_between(rng, recipe.side_px) * size), 4.0)
+    lens = float(rng.uniform(0.7, 2.2) if rng.random() < 0.7 else rng.uniform(2.2, 8))
+    lens = min(lens, 0.35 * distance + 0.8)
+    # Where in the picture the animals' middle comes, as the tangent of the angle to the optical axis.
+    aside = float(rng.uniform(-0.25, 0.3)) * height / focal_y
+    pitch = degrees(atan2(lens - 0.8, distance)) - degrees(np.arctan(aside))
+    return Camera(width, height, lens, pitch, focal_x, focal_y, roll_deg=roll * 0.6)
 
 
-def _spot(rng: np.random.Generator, camera: Camera, largest: float) -> tuple[float, float] | None:
+def _spot(rng: np.random.Generator, camera: Camera, least: float, largest: float) -> tuple[float, float] | None:
+    size = (camera.width * camera.height) ** 0.5
+    focal = (camera.focal_x_px * camera.focal_y_px) ** 0.5
     for _ in range(12):
-        u = rng.uniform(-0.04, 1.04) * camera.width
-        v = rng.uniform(-0.02, 1.06) * camera.height
+        u = rng.uniform(-0.08, 1.08) * camera.width
+        if camera.pitch_deg < 17:
+            # Rows of a level view are crowded near the horizon: the distance is drawn instead.
+            distance_m = focal * BODY_M / (_between(rng, (least, largest)) * size)
+            drop = camera.height_m / max(distance_m, camera.height_m * 1.2)
+            v = camera.height / 2 + camera.focal_y_px * tan(np.arcsin(drop) - radians(camera.pitch_deg))
+        else:
+            v = rng.uniform(-0.02, 1.06) * camera.height
         x, y, distance = camera.ground_at(np.array([u]), np.array([v]))
-        if not np.isfinite(distance[0]):
+        if not np.isfinite(distance[0]) or not -0.3 < v / camera.height < 1.5:
             continue
-        length_px = (camera.focal_x_px * camera.focal_y_px) ** 0.5 * BODY_M / float(distance[0])
-        size = (camera.width * camera.height) ** 0.5
-        if 0.025 * size < length_px < largest * size:
+        if least * size < focal * BODY_M / float(distance[0]) < largest * size * 1.01:
             return float(x[0]), float(y[0])
     return None
 
 
-def _herd(rng: np.random.Generator, camera: Camera, snow: bool) -> list[Actor]:
-    roll = rng.random()
-    weights = np.array(
-        [[0.85, 0.05, 0.1], [0.05, 0.85, 0.1], [0.42, 0.42, 0.16], [0.2, 0.2, 0.6]][int(rng.choice(4, p=[0.33, 0.3, 0.25, 0.12]))]
-    )
-    wanted = 0 if roll < 0.06 else int(np.ceil(22 * rng.random() ** 1.6))
-    common = rng.uniform(0, 2 * pi) if rng.random() < 0.4 else None
+def _sizes(camera: Camera, recipe: Recipe) -> tuple[float, float]:
+    if camera.pitch_deg >= 17:
+        return 0.022, 0.8
+    middle = max(camera.height_m * 3, 4.0)
+    largest = (camera.focal_x_px * camera.focal_y_px) ** 0.5 * BODY_M / middle / (camera.width * camera.height) ** 0.5
+    return min(0.04, largest / 2), min(largest, recipe.side_px[1] * 1.1)
+
+
+def _wanted(rng: np.random.Generator, recipe: Recipe, side: bool) -> int:
+    if rng.random() < recipe.empty:
+        return 0
+    if side and rng.random() < 0.4:
+        return int(rng.integers(1, 4))
+    return int(np.ceil(26 * rng.random() ** 1.5))
+
+
+def _herd(rng: np.random.Generator, camera: Camera, snow: bool, recipe: Recipe) -> list[Actor]:
+    mixes = np.array([[0.93, 0.03, 0.04], [0.03, 0.93, 0.04], [0.45, 0.42, 0.13], [0.12, 0.15, 0.73]])
+    weights = mixes[int(rng.choice(4, p=recipe.herds))]
+    side = camera.pitch_deg < 17
+    common = rng.uniform(0, 2 * pi) if rng.random() < 0.45 else None
+    least, largest = _sizes(camera, recipe)
+    if side and rng.random() < 0.6:
+        # A group that stands together rather than all over the depth of the view.
+        centre = _between(rng, (least, largest))
+        least, largest = max(least, centre * 0.6), min(largest, centre * 1.25)
+    close = float(rng.uniform(0.8, 1.5) if rng.random() < 0.4 else rng.uniform(1.5, 3.0))
     actors: list[Actor] = []
-    for _ in range(wanted):
-        spot = _spot(rng, camera, 0.75)
+    for _ in range(_wanted(rng, recipe, side)):
+        spot = _spot(rng, camera, least, largest)
         if spot is None:
             continue
         species = SPECIES[int(rng.choice(3, p=weights))]
-        apart = 0.9 if species == "person" else 1.5
+        apart = 0.8 if species == "person" else close
         if any((a.x_m - spot[0]) ** 2 + (a.y_m - spot[1]) ** 2 < apart**2 for a in actors):
             continue
         heading = float(rng.uniform(0, 2 * pi) if common is None else common + rng.normal(0, 0.4))
         poses: tuple[Pose, ...] = ("standing", "grazing", "lying")
-        pose = "standing" if species == "person" else poses[int(rng.choice(3, p=[0.5, 0.36, 0.14]))]
+        pose = "standing" if species == "person" else poses[int(rng.choice(3, p=[0.5, 0.34, 0.16]))]
         walking = pose == "standing" and rng.random() < 0.55
         look = random_look(rng, species, snow)
         actors.append(Actor(len(actors), look, spot[0], spot[1], heading, pose, float(rng.uniform(0, 2 * pi)), bool(walking)))
@@ -98,7 +162,7 @@ def random_things(rng: np.random.Generator, camera: Camera, count: int, actors: 
     """Strew things over what the camera sees, not upon the animals."""
     things = []
     for _ in range(count):
-        spot = _spot(rng, camera, 0.32)
+        spot = _spot(rng, camera, 0.02, 0.4)
         if spot is None or any((a.x_m - spot[0]) ** 2 + (a.y_m - spot[1]) ** 2 < 4 for a in actors):
             continue
         parts, coat = random_thing(rng)
@@ -106,20 +170,26 @@ def random_things(rng: np.random.Generator, camera: Camera, count: int, actors: 
     return things
 
 
-def random_scene(seed: int, width: int = 416, height: int = 416) -> Scene:
+def random_scene(seed: int, width: int = 416, height: int = 416, recipe: Recipe = USUAL) -> Scene:
     """Draw a whole scene from a seed.
 
     Args:
         seed: The same seed gives the same scene.
         width: Picture width, px.
         height: Picture height, px.
+        recipe: Which scenes are drawn.
     """
     rng = np.random.default_rng(seed)
-    terrain = make_terrain(rng)
-    camera = random_camera(rng, width, height)
-    actors = _herd(rng, camera, terrain.is_snow)
-    things = random_things(rng, camera, int(rng.integers(0, 12)), actors)
-    return Scene(camera, terrain, random_light(rng), tuple(actors), tuple(things))
+    terrain = make_terrain(rng, recipe.ground)
+    camera = random_camera(rng, width, height, recipe)
+    actors = _herd(rng, camera, terrain.is_snow, recipe)
+    things = random_things(rng, camera, int(rng.integers(0, 9)), actors)
+    light = random_light(rng)
+    size = (width * height) ** 0.5
+    side = camera.pitch_deg < 17
+    blur = float(rng.uniform(0.4, 7)) * size / 640 if side and rng.random() < 0.5 else 0.0
+    haze = float(rng.uniform(0.02, 0.5)) if rng.random() < 0.2 else 0.0
+    return Scene(camera, terrain, light, tuple(actors), tuple(things), blur, haze)
 
 
 def labels_for_training(picture: Picture, least_px: float = 5.0, least_visible: float = 0.3) -> list[Label]:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from ml_engine.training.animals import Look, Pose, Species, body_parts
 from ml_engine.training.camera import Camera
 from ml_engine.training.coats import Coat, Light, shade
-from ml_engine.training.solids import Part, cast, ground_shadow, heading_matrix
+from ml_engine.training.raster import Stand, Surface, ground_shadow, see, stand
+from ml_engine.training.solids import Part, heading_matrix, make_mesh
 from ml_engine.training.terrain import Terrain
 
 SPECIES: tuple[Species, ...] = ("bison", "cattle", "person")
@@ -20,7 +21,11 @@ SPECIES: tuple[Species, ...] = ("bison", "cattle", "person")
 GROUND, THING = -1, -2
 """Owners of pixels that no animal has."""
 
-LARGE_PATCH_PX = 220
+BACKDROP_GAIN = 0.75
+"""Brightness of photographs against rendered country, whose tones `degrade` raises."""
+
+HAIR_M = 0.035
+"""How far the longest hair stands out of the outline, m."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,25 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that is seen at one moment."""
+    """All that is seen at one moment.
+
+    Attributes:
+        camera: Who looks.
+        terrain: The country.
+        light: Sun and sky.
+        actors: Animals and persons.
+        things: What stands there and is no animal.
+        blur_px: Blur of the country, px: a long lens that is focused on the animals.
+        haze: Share of the light that the air scatters over 100 m.
+    """
 
     camera: Camera
     terrain: Terrain
     light: Light
     actors: tuple[Actor, ...]
     things: tuple[Thing, ...] = ()
+    blur_px: float = 0.0
+    haze: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +98,8 @@ class Label:
         xyxy: Box of the animal's outline, px, clipped to the picture; what other bodies hide of it is included.
         full_xyxy: The same, not clipped.
         visible: Fraction of the outline's pixels that are inside the picture and hidden by nothing.
+        seen_xyxy: Box of just those pixels, px; that of the outline where there are none.
+        ground_m: Where it stands, world X and Y, m.
     """
 
     identity: int
@@ -88,6 +107,8 @@ class Label:
     xyxy: tuple[float, float, float, float]
     full_xyxy: tuple[float, float, float, float]
     visible: float
+    seen_xyxy: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    ground_m: tuple[float, float] = (0.0, 0.0)
 
     @property
     def inside(self) -> float:
@@ -114,20 +135,25 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    parts: list[Part]
+    stand: Stand
     coat: Coat
-    to_world: npt.NDArray[np.float64]
-    origin: npt.NDArray[np.float64]
+    rough_m: float
     actor: Actor | None
 
 
+def _body(parts: list[Part], coat: Coat, heading_rad: float, scale: float, x_m: float, y_m: float, actor: Actor | None) -> _Body:
+    mesh = make_mesh(parts)
+    rough = HAIR_M * max(float(mesh.hair.max()) - 0.4, 0.0) * scale
+    return _Body(stand(mesh, heading_matrix(heading_rad, scale), np.array([x_m, y_m, 0.0])), coat, rough, actor)
+
+
 def _bodies(scene: Scene) -> list[_Body]:
-    bodies = [_Body(t.parts, t.coat, heading_matrix(t.heading_rad, t.scale), np.array([t.x_m, t.y_m, 0.0]), None) for t in scene.things]
+    bodies = [_body(t.parts, t.coat, t.heading_rad, t.scale, t.x_m, t.y_m, None) for t in scene.things]
     for a in scene.actors:
         parts = body_parts(a.look, a.pose, a.phase_rad, a.walking)
-        bodies.append(_Body(parts, a.look.coat, heading_matrix(a.heading_rad, a.look.scale), np.array([a.x_m, a.y_m, 0.0]), a))
+        bodies.append(_body(parts, a.look.coat, a.heading_rad, a.look.scale, a.x_m, a.y_m, a))
     eye = scene.camera.position()
-    return sorted(bodies, key=lambda b: -float(np.linalg.norm(b.origin - eye)))
+    return sorted(bodies, key=lambda b: -float(np.linalg.norm(b.stand.origin - eye)))
 
 
 def _overlap(
@@ -140,33 +166,54 @@ def _overlap(
     return (slice(y0, y1), slice(x0, x1)), (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
 
 
+def _resized(raster: npt.NDArray[np.float32], finer: float) -> npt.NDArray[np.float32]:
+    """Bring a raster to the picture's pixels, with soft edges."""
+    if finer > 1:
+        return cv2.resize(raster, None, fx=1 / finer, fy=1 / finer, interpolation=cv2.INTER_AREA)
+    if finer < 1:
+        return cv2.GaussianBlur(cv2.resize(raster, None, fx=1 / finer, fy=1 / finer, interpolation=cv2.INTER_LINEAR), (0, 0), 0.8)
+    return cv2.GaussianBlur(raster, (3, 3), 0.55)
+
+
+def _colours(scene: Scene, body: _Body, surface: Surface) -> npt.NDArray[np.float32]:
+    towards = scene.camera.position() - body.stand.origin
+    distance = float(np.linalg.norm(towards))
+    colour = shade(surface, body.coat, scene.light, towards / distance)
+    mist = 1 - float(np.exp(-scene.haze * distance / 100))
+    return colour * (1 - mist) + np.float32(0.8 * mist) if mist > 0.01 else colour
+
+
 def _draw(
     scene: Scene, body: _Body, canvas: npt.NDArray[np.float32] | None, owner: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.bool_], int, int] | None:
     """Draw a body into `owner` and, unless that is None, `canvas`; return its outline and where that begins, None when far outside."""
-    view, pixel, depth = scene.camera.local_view(body.origin)
+    camera = scene.camera
+    _, pixel, depth = camera.local_view(body.stand.origin)
     if depth < 0.5:
         return None
-    reach = np.linalg.norm(view[:2], axis=1).max() * 1.5 * np.linalg.norm(body.to_world[:, 0])
-    if not (-2 * reach < pixel[0] < scene.camera.width + 2 * reach and -2 * reach < pixel[1] < scene.camera.height + 2 * reach):
+    px_per_m = (camera.focal_x_px * camera.focal_y_px) ** 0.5 / depth
+    reach = 4.0 * px_per_m * max(1.0, float(np.abs(body.stand.mesh.vertices).max()) / 3)
+    if not (-reach < pixel[0] < camera.width + reach and -reach < pixel[1] < camera.height + reach):
         return None
-    finer = 1 if reach > LARGE_PATCH_PX else 2
-    surface = cast(view, body.to_world, body.parts, pixel, finer)
-    whole = (surface.part >= 0).astype(np.float32)
-    size = (whole.shape[1] // finer, whole.shape[0] // finer)
-    alpha = cv2.resize(whole, size, interpolation=cv2.INTER_AREA) if finer > 1 else whole
-    left, top = round(surface.left), round(surface.top)
-    mask = alpha >= 0.5
-    where = _overlap(owner.shape, alpha.shape, left, top)
+    sun = None if canvas is None else scene.light.sun
+    surface = see(camera, body.stand, sun, scene.terrain.cover_m, body.rough_m * px_per_m)
+    if surface is None:
+        return None
+    height, width = surface.shape_hw
+    raster = np.zeros((height * width, 4), np.float32)
+    raster[surface.where, 3] = 1.0
+    if canvas is not None:
+        raster[surface.where, :3] = _colours(scene, body, surface)
+    patch = _resized(raster.reshape(height, width, 4), surface.finer)
+    mask = patch[..., 3] >= 0.5
+    where = _overlap(owner.shape, mask.shape, surface.left, surface.top)
     if where is None:
-        return mask, left, top
+        return mask, surface.left, surface.top
     target, source = where
     owner[target][mask[source]] = THING if body.actor is None else body.actor.identity
     if canvas is not None:
-        colour = shade(surface, body.parts, body.coat, scene.light) * whole[..., None]
-        colour = cv2.resize(colour, size, interpolation=cv2.INTER_AREA) if finer > 1 else colour
-        canvas[target] = canvas[target] * (1 - alpha[source][..., None]) + colour[source]
-    return mask, left, top
+        canvas[target] = canvas[target] * (1 - patch[source][..., 3:]) + patch[source][..., :3]
+    return mask, surface.left, surface.top
 
 
 def _label(actor: Actor, mask: npt.NDArray[np.bool_], left: int, top: int, owner: npt.NDArray[np.int32]) -> Label | None:
@@ -179,24 +226,46 @@ def _label(actor: Actor, mask: npt.NDArray[np.bool_], left: int, top: int, owner
     clipped = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
     if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
         return None
-    window = owner[int(clipped[1]) : int(clipped[3]), int(clipped[0]) : int(clipped[2])]
-    visible = float(np.count_nonzero(window == actor.identity)) / float(np.count_nonzero(mask))
-    return Label(actor.identity, actor.look.species, clipped, (x0, y0, x1, y1), visible)
+    mine = owner[int(clipped[1]) : int(clipped[3]), int(clipped[0]) : int(clipped[2])] == actor.identity
+    visible = float(np.count_nonzero(mine)) / float(np.count_nonzero(mask))
+    seen = clipped
+    if visible > 0:
+        down, across = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
+        seen = (clipped[0] + across[0], clipped[1] + down[0], clipped[0] + across[-1] + 1.0, clipped[1] + down[-1] + 1.0)
+        seen = tuple(float(v) for v in seen)
+    return Label(actor.identity, actor.look.species, clipped, (x0, y0, x1, y1), visible, seen, (actor.x_m, actor.y_m))
 
 
-def _ground(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
+def _shadows(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
+    """Return (h, w) in [0, 1]: the light that bodies take from the ground, from the sun and, right below them, from the sky."""
     camera, light = scene.camera, scene.light
-    shadows = np.zeros((camera.height, camera.width), np.uint8)
+    cast, contact = (np.zeros((camera.height, camera.width), np.uint8) for _ in range(2))
+    sizes = []
     for body in bodies:
-        view, pixel, depth = camera.local_view(body.origin)
-        if depth > 0.5:
-            ground_shadow(view, body.to_world, body.parts, pixel, light.sun, shadows)
-    shaded = shadows.astype(np.float32) / 255
-    if light.softness_px > 0.2:
-        shaded = cv2.GaussianBlur(shaded, (0, 0), light.softness_px)
+        _, depth = camera.project(body.stand.origin[None])
+        if depth[0] > 0.5:
+            ground_shadow(camera, body.stand, light.sun, cast)
+            ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact)
+            sizes.append(float(camera.focal_y_px / depth[0]))
+    shaded = cv2.GaussianBlur(cast, (0, 0), light.softness_px) if light.softness_px > 0.2 else cast
+    near = cv2.GaussianBlur(contact, (0, 0), float(np.clip(np.median(sizes) * 0.12, 0.6, 9))) if sizes else contact
+    taken = 1 - (1 - light.shadow * (shaded.astype(np.float32) / 255)) * (1 - min(0.3, light.shadow) * (near.astype(np.float32) / 255))
+    return taken
+
+
+def _ground(scene: Scene, bodies: list[_Body], backdrop: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.float32]:
+    camera, light = scene.camera, scene.light
     level = light.ambient + light.direct * float(light.sun[2])
-    canvas = scene.terrain.paint(camera) * (level * (1 - light.shadow * shaded))[..., None]
-    return np.ascontiguousarray(canvas * np.array(light.tint_bgr, np.float32), np.float32)
+    if backdrop is None:
+        canvas = scene.terrain.paint(camera)
+    else:
+        size = (camera.width, camera.height)
+        canvas = cv2.resize(backdrop, size, interpolation=cv2.INTER_AREA).astype(np.float32) * np.float32(BACKDROP_GAIN / 255 / level)
+    if scene.blur_px > 0.3:
+        canvas = cv2.GaussianBlur(canvas, (0, 0), scene.blur_px)
+    canvas *= (level * (1 - _shadows(scene, bodies)))[..., None]
+    canvas *= np.array(light.tint_bgr, np.float32)
+    return np.ascontiguousarray(canvas, np.float32)
 
 
 def _compose(scene: Scene, bodies: list[_Body], canvas: npt.NDArray[np.float32] | None) -> tuple[tuple[Label, ...], npt.NDArray[np.int32]]:
@@ -206,10 +275,15 @@ def _compose(scene: Scene, bodies: list[_Body], canvas: npt.NDArray[np.float32] 
     return tuple(sorted((x for x in labels if x is not None), key=lambda x: x.identity)), owner
 
 
-def render_scene(scene: Scene) -> Picture:
-    """Draw a scene. The same scene gives the same bytes."""
+def render_scene(scene: Scene, backdrop: npt.NDArray[np.uint8] | None = None) -> Picture:
+    """Draw a scene. The same scene gives the same bytes.
+
+    Args:
+        scene: What to draw.
+        backdrop: (h, w, 3) a photograph without animals and persons to lay under them instead of the rendered country; any size.
+    """
     bodies = _bodies(scene)
-    canvas = _ground(scene, bodies)
+    canvas = _ground(scene, bodies, backdrop)
     labels, owner = _compose(scene, bodies, canvas)
     return Picture(np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8), labels, owner)
 

@@ -1,165 +1,206 @@
-"""Bodies made of ellipsoids: exact silhouettes from any side, depth, light and shadow.
+"""Bodies made of tubes: a row of rings along a curved axis, from which a mesh, its normals and its silhouette follow for any view.
 
-An ellipsoid under an affine camera stays an ellipsoid, so a body drawn so has the same shape from above, obliquely and from
-the side, and its box is that of the pixels drawn. The quadratic that gives depth and normal is the textbook ray-ellipsoid intersection.
+A tube is what anatomists and basket makers use: the outline of a trunk, a leg or a horn is a list of sections. Between the sections
+given, a Catmull-Rom spline (Catmull and Rom 1974) is laid.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import cos, sin
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Image = npt.NDArray[np.float32]
+Colour = tuple[float, float, float]
+Point = tuple[float, float, float]
+
+RINGS, AROUND = 20, 17
+"""Rings of a tube, and vertices of a ring, of which the last repeats the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One ellipsoid of a body, in the body's frame (x ahead, y left, z up, m, origin on the ground).
+    """One tube of a body, in the body's frame (x ahead, y left, z up, m, origin on the ground).
 
     Attributes:
-        centre: (3,) m.
-        axes: (3, 3), its columns the semi-axes, m.
-        colour_bgr: Colour in [0, 1] under full light.
+        rings: (`RINGS`, 7) per ring its centre x, y, z, half width to either side, height above and below its centre, all in m,
+            and how much narrower it is above than below (0: not).
+        colours: (`RINGS`, 2, 3) BGR in [0, 1] under full light: of a ring's lowest and of its highest point.
         patterned: Whether the coat's pattern shows on it.
+        hair: Roughness of what covers it, 1 being a woolly bison's.
     """
 
-    centre: Floats
-    axes: Floats
-    colour_bgr: tuple[float, float, float]
+    rings: Floats
+    colours: Floats
     patterned: bool = True
+    hair: float = 0.3
+
+    def moved(self, x_m: float, y_m: float, z_m: float) -> Part:
+        """Return the part elsewhere."""
+        rings = self.rings.copy()
+        rings[:, :3] += (x_m, y_m, z_m)
+        return replace(self, rings=rings)
 
 
-def blob(
-    centre: tuple[float, float, float], semi_m: tuple[float, float, float], colour: tuple[float, float, float], patterned: bool = True
-) -> Part:
-    """Return an ellipsoid whose axes lie along the body's."""
-    return Part(np.array(centre, float), np.diag(semi_m).astype(float), colour, patterned)
+@lru_cache(maxsize=64)
+def _spline(count: int, rings: int) -> Floats:
+    weights = np.zeros((rings, count))
+    for row, at in enumerate(np.linspace(0, count - 1, rings)):
+        first = min(int(at), count - 2)
+        t = at - first
+        terms = (-t + 2 * t * t - t**3, 2 - 5 * t * t + 3 * t**3, t + 4 * t * t - 3 * t**3, -t * t + t**3)
+        for step, value in zip((-1, 0, 1, 2), terms, strict=True):
+            weights[row, min(max(first + step, 0), count - 1)] += value / 2
+    return weights
+
+
+def _colours(colour: Colour | Floats) -> Floats:
+    return np.broadcast_to(np.asarray(colour, float).reshape(-1, 1, 3) if np.ndim(colour) < 3 else np.asarray(colour), (RINGS, 2, 3))
+
+
+def tube(sections: list[tuple[float, ...]], colour: Colour | Floats, patterned: bool = True, hair: float = 0.3, taper: float = 0.0) -> Part:
+    """Return a tube through sections.
+
+    Args:
+        sections: Per section x, y, z, half width, height above, height below, m; with five numbers it is as high below as above, with
+            four it is round.
+        colour: One colour, or (sections, 3), or (sections, 2, 3) of its lowest and highest points.
+        patterned: Whether the coat's pattern shows on it.
+        hair: Roughness of what covers it.
+        taper: How much narrower it is above than below.
+    """
+    table = np.array([(*s, *(s[3],) * 2)[:6] if len(s) == 4 else (*s, s[-1])[:6] for s in sections], float)
+    weights = _spline(len(sections), RINGS)
+    rings = np.concatenate([weights @ table, np.full((RINGS, 1), taper)], axis=1)
+    rings[:, 3:6] = np.maximum(rings[:, 3:6], 0.002)
+    shades = np.asarray(colour, float)
+    if shades.ndim > 1:
+        shades = np.clip(np.tensordot(weights, shades, axes=1), 0, 1)
+        shades = np.repeat(shades[:, None], 2, axis=1) if shades.ndim == 2 else shades
+    return Part(rings, _colours(shades), patterned, hair)
 
 
 def limb(
-    start: tuple[float, float, float],
-    end: tuple[float, float, float],
+    start: Point,
+    end: Point,
     radius_m: float,
-    colour: tuple[float, float, float],
+    colour: Colour,
     patterned: bool = True,
-    flat: float = 1.0,
+    end_radius_m: float | None = None,
+    hair: float = 0.2,
 ) -> Part:
-    """Return an ellipsoid stretched between two points; `flat` scales its thickness along the body's y."""
+    """Return a straight round tube between two points with rounded ends."""
     a, b = np.array(start, float), np.array(end, float)
-    along = b - a
-    length = float(np.linalg.norm(along))
-    along = along / length
-    side = np.cross(along, [1.0, 0.0, 0.0] if abs(along[0]) < 0.9 else [0.0, 0.0, 1.0])
-    side = side / np.linalg.norm(side)
-    third = np.cross(along, side)
-    axes = np.stack([along * (length / 2 + radius_m * 0.6), side * radius_m, third * radius_m], axis=1)
-    axes[1] *= flat
-    return Part((a + b) / 2, axes, colour, patterned)
+    last = radius_m if end_radius_m is None else end_radius_m
+    along = (b - a) / max(float(np.linalg.norm(b - a)), 1e-6)
+    spots = [
+        (*(a - along * radius_m * 0.8), 0.01),
+        (*(a - along * radius_m * 0.5), radius_m * 0.75),
+        (*a, radius_m),
+        (*b, last),
+        (*(b + along * last * 0.5), last * 0.75),
+        (*(b + along * last * 0.8), 0.01),
+    ]
+    return tube([tuple(float(v) for v in s) for s in spots], colour, patterned, hair)
+
+
+@lru_cache(maxsize=4)
+def _ball() -> Floats:
+    turn = np.linspace(0, np.pi, RINGS)
+    return np.stack([-np.cos(turn), np.maximum(np.sin(turn), 0.01)], axis=1)
+
+
+def blob(centre: Point, semi_m: Point, colour: Colour, patterned: bool = True, hair: float = 0.3) -> Part:
+    """Return an ellipsoid whose axes lie along the body's."""
+    ball = _ball()
+    rings = np.zeros((RINGS, 7))
+    rings[:, :3] = centre
+    rings[:, 0] += semi_m[0] * ball[:, 0]
+    rings[:, 3] = semi_m[1] * ball[:, 1]
+    rings[:, 4] = rings[:, 5] = semi_m[2] * ball[:, 1]
+    return Part(rings, _colours(colour), patterned, hair)
+
+
+def box(centre: Point, semi_m: Point, colour: Colour, patterned: bool = False) -> Part:
+    """Return a block with slightly rounded edges; its corners come from `Mesh` squaring sections with a negative taper."""
+    x, y, z = centre
+    sx, sy, sz = semi_m
+    k = 0.02
+    spots = [(x - sx, y, z, k, k), (x - sx, y, z, sy, sz), (x - sx * 0.98, y, z, sy, sz), (x, y, z, sy, sz)]
+    spots += [(x + sx * 0.98, y, z, sy, sz), (x + sx, y, z, sy, sz), (x + sx, y, z, k, k)]
+    return replace(tube(spots, colour, patterned, 0.0), rings=_squared(spots))
+
+
+def _squared(spots: list[tuple[float, ...]]) -> Floats:
+    table = np.array([(*s, s[4]) for s in spots], float)
+    at = np.linspace(0, len(spots) - 1, RINGS)
+    rings = np.stack([np.interp(at, np.arange(len(spots)), table[:, i]) for i in range(6)], axis=1)
+    return np.concatenate([rings, np.full((RINGS, 1), -1.0)], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """A body's surface: P parts of R x C vertices.
+
+    Attributes:
+        vertices: (P, R, C, 3) float32 m, in the body's frame.
+        normals: (P, R, C, 3) float32 unit vectors outwards.
+        colours: (P, R, C, 3) float32 BGR.
+        patterned: (P,) float32, 1 where the coat's pattern shows.
+        hair: (P,) float32.
+    """
+
+    vertices: Image
+    normals: Image
+    colours: Image
+    patterned: Image
+    hair: Image
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+
+
+def make_mesh(parts: list[Part]) -> Mesh:
+    """Return the surface of a body."""
+    rings = np.stack([p.rings for p in parts])
+    centre = rings[..., :3]
+    along = _unit(np.gradient(centre, axis=1) + 1e-9)
+    upright = np.abs(_unit(centre[:, -1] - centre[:, 0] + 1e-9))[:, None, 2:3] > 0.8
+    level = np.cross([0.0, 0.0, 1.0], along) + [0.0, 0.02, 0.0]
+    side = np.where(upright, [0.0, 1.0, 0.0] - along[..., 1:2] * along, level)
+    side = _unit(side - np.sum(side * along, axis=-1, keepdims=True) * along)
+    up = np.cross(along, side)
+    turn = np.linspace(0, 2 * np.pi, AROUND)
+    c, s = np.cos(turn), np.sin(turn)
+    square = (rings[:, 0, 6] < -0.5)[:, None]
+    stretch = 1 / np.maximum(np.abs(c), np.abs(s))
+    c, s = np.where(square, c * stretch, c)[:, None], np.where(square, s * stretch, s)[:, None]
+    taper = np.where(square, 0.0, rings[:, :, 6])[..., None]
+    wide = rings[..., 3:4] * c * (1 - taper * s)
+    high = np.where(s > 0, rings[..., 4:5], rings[..., 5:6]) * s
+    vertices = centre[:, :, None] + wide[..., None] * side[:, :, None] + high[..., None] * up[:, :, None]
+    around = np.roll(vertices[:, :, :-1], -1, axis=2) - np.roll(vertices[:, :, :-1], 1, axis=2)
+    around = np.concatenate([around, around[:, :, :1]], axis=2)
+    normals = np.cross(around, np.gradient(vertices, axis=1))
+    normals[:, 0], normals[:, -1] = -along[:, 0, None], along[:, -1, None]
+    share = (s + 1)[..., None] / 2
+    tones = np.stack([p.colours for p in parts])
+    colours = tones[:, :, None, 0] * (1 - share) + tones[:, :, None, 1] * share
+    return Mesh(
+        vertices.astype(np.float32),
+        _unit(normals).astype(np.float32),
+        colours.astype(np.float32),
+        np.array([p.patterned for p in parts], np.float32),
+        np.array([p.hair for p in parts], np.float32),
+    )
 
 
 def heading_matrix(heading_rad: float, scale: float) -> Floats:
     """Return the (3, 3) map from a body's frame to world offsets: turned about the vertical and scaled."""
     c, s = cos(heading_rad) * scale, sin(heading_rad) * scale
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, scale]])
-
-
-@dataclass(frozen=True, slots=True)
-class Surface:
-    """What is seen of a body, on a patch of the picture.
-
-    Attributes:
-        left: Picture column of the patch's first column, px.
-        top: Picture row of its first row, px.
-        part: (h, w) int16 index of the part that is seen, -1 for none.
-        normal: (h, w, 3) float32 world normals, unit length where a part is seen.
-        body_m: (h, w, 3) float32 position in the body's frame, m.
-    """
-
-    left: float
-    top: float
-    part: npt.NDArray[np.int16]
-    normal: Image
-    body_m: Image
-
-
-def _cast(view: Floats, parts: list[Part], origin: Floats, shape_hw: tuple[int, int]) -> tuple[Image, npt.NDArray[np.int16], Image]:
-    depth = np.full(shape_hw, np.inf, np.float32)
-    index = np.full(shape_hw, -1, np.int16)
-    slope = np.zeros((*shape_hw, 3), np.float32)
-    for number, part in enumerate(parts):
-        axes = view @ part.axes
-        centre = view @ part.centre
-        spread = axes @ axes.T
-        half_x, half_y = np.sqrt(spread[0, 0]), np.sqrt(spread[1, 1])
-        cx, cy = centre[0] - origin[0], centre[1] - origin[1]
-        x0, x1 = max(int(np.floor(cx - half_x)), 0), min(int(np.ceil(cx + half_x)) + 1, shape_hw[1])
-        y0, y1 = max(int(np.floor(cy - half_y)), 0), min(int(np.ceil(cy + half_y)) + 1, shape_hw[0])
-        if x0 >= x1 or y0 >= y1:
-            continue
-        q = np.linalg.inv(spread + np.diag([1e-6, 1e-6, 1e-9])).astype(np.float32)
-        dx = (np.arange(x0, x1, dtype=np.float32) + np.float32(0.5 - cx))[None, :]
-        dy = (np.arange(y0, y1, dtype=np.float32) + np.float32(0.5 - cy))[:, None]
-        b = q[0, 2] * dx + q[1, 2] * dy
-        c = q[0, 0] * dx * dx + 2 * q[0, 1] * dx * dy + q[1, 1] * dy * dy - 1
-        inside = b * b - q[2, 2] * c
-        dz = (-b - np.sqrt(np.maximum(inside, 0))) / q[2, 2]
-        z = dz + np.float32(centre[2])
-        window = depth[y0:y1, x0:x1]
-        nearer = (inside > 0) & (z < window)
-        window[nearer] = z[nearer]
-        index[y0:y1, x0:x1][nearer] = number
-        gradient = slope[y0:y1, x0:x1]
-        for row in range(3):
-            value = q[row, 0] * dx + q[row, 1] * dy + q[row, 2] * dz
-            gradient[..., row][nearer] = value[nearer]
-    return depth, index, slope
-
-
-def cast(view: Floats, to_world: Floats, parts: list[Part], pixel: Floats, finer: int) -> Surface:
-    """See a body through a local view.
-
-    Args:
-        view: (3, 3) local view of the camera at the body's origin (`Camera.local_view`).
-        to_world: (3, 3) body frame to world offsets.
-        parts: The body.
-        pixel: (2,) px of the body's origin.
-        finer: How many samples per pixel along each side; the patch comes back at that resolution.
-    """
-    scaled = view.copy()
-    scaled[:2] *= finer
-    whole = scaled @ to_world
-    centres = np.stack([whole @ p.centre for p in parts])
-    halves = np.stack([np.sqrt(np.sum((whole @ p.axes) ** 2, axis=1)) for p in parts])
-    origin_px = pixel * finer
-    low = np.floor((np.min(centres - halves, axis=0)[:2] + origin_px) / finer) * finer - finer
-    high = np.ceil((np.max(centres + halves, axis=0)[:2] + origin_px) / finer) * finer + finer
-    shape_hw = (int(high[1] - low[1]), int(high[0] - low[0]))
-    depth, index, slope = _cast(whole, parts, low - origin_px, shape_hw)
-    seen = index >= 0
-    normal = slope @ scaled.astype(np.float32)
-    normal /= np.maximum(np.linalg.norm(normal, axis=2, keepdims=True), 1e-9)
-    xs = (np.arange(shape_hw[1]) + 0.5 + low[0] - origin_px[0]).astype(np.float32)
-    ys = (np.arange(shape_hw[0]) + 0.5 + low[1] - origin_px[1]).astype(np.float32)
-    at = np.stack(np.broadcast_arrays(xs[None, :], ys[:, None], np.where(seen, depth, 0)), axis=2)
-    body = at @ np.linalg.inv(whole).T.astype(np.float32)
-    return Surface(float(low[0]) / finer, float(low[1]) / finer, index, normal, body)
-
-
-def ground_shadow(view: Floats, to_world: Floats, parts: list[Part], pixel: Floats, sun: Floats, mask: npt.NDArray[np.uint8]) -> None:
-    """Draw a body's shadow on flat ground into `mask` (h, w, uint8; 255 where shaded). `sun` is the (3,) unit vector towards the sun."""
-    flatten = np.array([[1, 0, -sun[0] / sun[2]], [0, 1, -sun[1] / sun[2]], [0, 0, 0]])
-    to_px = (view @ flatten @ to_world)[:2]
-    turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-    circle = np.stack([np.cos(turn), np.sin(turn)])
-    for part in parts:
-        spread = to_px @ part.axes
-        values, vectors = np.linalg.eigh(spread @ spread.T)
-        outline = (vectors * np.sqrt(np.maximum(values, 0))) @ circle
-        centre = to_px @ part.centre + pixel
-        points = np.clip((outline.T + centre) * 16, -1e6, 1e6).astype(np.int32)
-        cv2.fillConvexPoly(mask, points, 255, shift=4)

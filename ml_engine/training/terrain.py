@@ -1,26 +1,88 @@
-"""Ground and sky: coloured noise that belongs to places in the world, so that it stays put when the camera moves."""
+"""Ground: layers of noise that belong to places in the world, so that they stay put when the camera moves."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ml_engine.training.camera import Camera
-from ml_engine.training.noise import tileable_noise
+from ml_engine.training.noise import sample
+from ml_engine.training.sky import Sky, make_sky
 
 Image = npt.NDArray[np.float32]
+Tones = tuple[tuple[float, float, float], tuple[float, float, float]]
 
-PALETTES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
-    "grass": ((0.1, 0.3, 0.2), (0.24, 0.5, 0.4)),
-    "lush": ((0.08, 0.26, 0.13), (0.2, 0.52, 0.3)),
-    "dry": ((0.3, 0.46, 0.54), (0.45, 0.62, 0.7)),
-    "steppe": ((0.2, 0.33, 0.37), (0.34, 0.48, 0.52)),
-    "soil": ((0.14, 0.21, 0.28), (0.3, 0.39, 0.48)),
-    "snow": ((0.74, 0.72, 0.7), (0.93, 0.92, 0.91)),
+PALETTES: dict[str, Tones] = {
+    "grass": ((0.05, 0.17, 0.11), (0.16, 0.4, 0.3)),
+    "lush": ((0.03, 0.18, 0.06), (0.12, 0.46, 0.22)),
+    "meadow": ((0.06, 0.2, 0.14), (0.22, 0.45, 0.42)),
+    "dry": ((0.14, 0.28, 0.36), (0.35, 0.55, 0.65)),
+    "steppe": ((0.13, 0.22, 0.26), (0.28, 0.42, 0.46)),
+    "soil": ((0.06, 0.1, 0.15), (0.2, 0.28, 0.36)),
+    "mud": ((0.04, 0.06, 0.08), (0.14, 0.18, 0.23)),
+    "sand": ((0.3, 0.42, 0.5), (0.48, 0.6, 0.68)),
+    "concrete": ((0.33, 0.35, 0.36), (0.52, 0.54, 0.55)),
+    "snow": ((0.68, 0.66, 0.64), (0.93, 0.92, 0.91)),
 }
+SHARES: dict[str, float] = {
+    "grass": 0.2,
+    "lush": 0.16,
+    "meadow": 0.12,
+    "dry": 0.13,
+    "steppe": 0.09,
+    "soil": 0.06,
+    "mud": 0.04,
+    "sand": 0.04,
+    "concrete": 0.03,
+    "snow": 0.13,
+}
+"""How often each ground is drawn."""
+
+COVERED = ("grass", "lush", "meadow", "dry", "steppe", "snow")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One octave of ground: texture, its repeat, its turn and its strength."""
+
+    texture: str
+    repeat_m: float
+    turn: tuple[float, float]
+    offset: tuple[float, float]
+    strength: float
+
+    def at(self, x: Image, y: Image) -> Image:
+        """Return the texture at world positions, m."""
+        c, s = self.turn
+        k = np.float32(1 / self.repeat_m)
+        return sample(
+            self.texture, (x * np.float32(c) + y * np.float32(s)) * k + np.float32(self.offset[0]),
+            (y * np.float32(c) - x * np.float32(s)) * k + np.float32(self.offset[1]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A straight or winding band across the country: a track, a road, a ditch.
+
+    Attributes:
+        point_m: A point on it.
+        along: Unit vector along it.
+        half_width_m: m.
+        wind_m: How far it winds to either side.
+        bgr: Its colour.
+        ruts: Whether only two wheel ruts show.
+    """
+
+    point_m: tuple[float, float]
+    along: tuple[float, float]
+    half_width_m: float
+    wind_m: float
+    bgr: tuple[float, float, float]
+    ruts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,93 +90,190 @@ class Terrain:
     """A piece of country.
 
     Attributes:
-        fine: (n, n) blades and clods; repeats every `fine_m`.
-        coarse: (n, n) hollows and worn places; repeats every `coarse_m`.
-        patches: (n, n) where a second ground shows; repeats every `coarse_m`.
-        palette: Dark and light BGR of the first ground.
-        second: Dark and light BGR of the second.
+        layers: Fine and coarse octaves of the ground.
+        patches: Where the second ground shows.
+        hue: Where the third tone shows.
+        palette: (2, 3) dark and light BGR of the first ground.
+        second: (2, 3) of the second.
+        third_bgr: (3,) of dry or fresh spots.
         level: Value of `patches` above which the second ground shows.
         contrast: How rough the ground looks.
-        sky_bgr: Colour at the zenith of what is seen of the sky.
+        edge: Normal x, y and offset of a field's border beyond which the second ground lies, or None.
+        rows: Direction x, y, spacing m and strength of furrows or mowing lines, or None.
+        strips: Tracks and roads.
+        sky: What is above the horizon.
         is_snow: Whether the first ground is snow.
-        fine_m: m.
-        coarse_m: m.
+        cover_m: Height of the grass or snow in which everything stands, m.
     """
 
-    fine: Image
-    coarse: Image
-    patches: Image
+    layers: tuple[Layer, ...]
+    patches: Layer
+    hue: Layer
     palette: npt.NDArray[np.float32]
     second: npt.NDArray[np.float32]
+    third_bgr: npt.NDArray[np.float32]
     level: float
     contrast: float
-    sky_bgr: tuple[float, float, float]
+    edge: tuple[float, float, float] | None
+    rows: tuple[float, float, float, float] | None
+    strips: tuple[Strip, ...]
+    sky: Sky
     is_snow: bool
-    fine_m: float = 24.0
-    coarse_m: float = 150.0
+    cover_m: float = 0.0
 
     def paint(self, camera: Camera) -> Image:
-        """Return the empty country as the camera sees it: (h, w, 3) float32 BGR, 1.0 being white in full light."""
-        columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-        x, y, distance = camera.ground_at(columns, rows)
-        x, y = x.astype(np.float32), y.astype(np.float32)
-        fine = self._sample(self.fine, x, y, self.fine_m)
-        coarse = self._sample(self.coarse, x, y, self.coarse_m)
-        mask = np.clip((self._sample(self.patches, x, y, self.coarse_m) + 0.25 * fine - self.level) * 2.5, 0, 1)[..., None]
-        with np.errstate(over="ignore"):
-            fade = (1 / (1 + (distance / 90) ** 2)).astype(np.float32)
-        value = np.clip(0.5 + self.contrast * (0.2 * fine * fade + 0.16 * coarse), 0, 1)[..., None]
-        ground = (self.palette[0] + (self.palette[1] - self.palette[0]) * value) * (1 - mask)
-        ground += (self.second[0] + (self.second[1] - self.second[0]) * value) * mask
-        sky = ~np.isfinite(distance)
-        if sky.any():
-            haze = np.array([0.86, 0.84, 0.8], np.float32)
-            mist = np.clip(distance / 900, 0, 0.6).astype(np.float32)[..., None]
-            ground = ground * (1 - mist) + haze * mist
-            ground[sky] = self._sky(camera, sky)[sky]
-        return ground
+        """Return the empty country as the camera sees it: (h, w, 3) float32 BGR, 1.0 being white in full light.
 
-    def _sky(self, camera: Camera, sky: npt.NDArray[np.bool_]) -> Image:
-        horizon = max(int(sky.sum(axis=0).max()), 1)
-        rise = np.clip((horizon - np.arange(camera.height, dtype=np.float32)) / max(horizon, 1), 0, 1)[:, None, None]
-        picture = np.array([0.92, 0.88, 0.84], np.float32) * (1 - rise) + np.array(self.sky_bgr, np.float32) * rise
-        picture = np.broadcast_to(picture, (camera.height, camera.width, 3)).copy()
-        along = self.coarse[0]
-        ridge = np.interp(np.arange(camera.width), np.linspace(0, camera.width, 40), along[:40]) * 0.03 + 0.05
-        line = horizon - np.maximum(ridge, 0.005) * camera.height
-        hills = np.arange(camera.height)[:, None] > line[None, :]
-        picture[hills] = self.palette.mean(axis=0) * 0.45 + np.array([0.25, 0.24, 0.22], np.float32)
-        return picture
+        All but the finest octave is worked out at half the resolution: light behind a lens is no sharper.
+        """
+        half = replace(
+            camera,
+            width=-(-camera.width // 2),
+            height=-(-camera.height // 2),
+            focal_x_px=camera.focal_x_px / 2,
+            focal_y_px=camera.focal_y_px / 2,
+        )
+        x, y, distance, sky = _ground_grid(half)
+        footprint = distance / np.float32((half.focal_x_px * half.focal_y_px) ** 0.5)
+        value = self._value(x, y, footprint)
+        mask = self._second_share(x, y, value)
+        hue = np.clip(self.hue.at(x, y) * np.float32(0.35), 0, 0.7) * (1 - mask)
+        strips = [(_strip_share(strip, x, y, value), strip.bgr) for strip in self.strips]
+        mist = np.clip(distance / np.float32(self.sky.reach_m), 0, 0.75) if sky.any() else None
+        planes = []
+        for c in range(3):
+            first = self.palette[0, c] + (self.palette[1, c] - self.palette[0, c]) * value
+            plane = first + (self.second[0, c] + (self.second[1, c] - self.second[0, c]) * value - first) * mask
+            plane += (self.third_bgr[c] * (np.float32(0.6) + np.float32(0.8) * value) - plane) * hue
+            for share, bgr in strips:
+                plane += (np.float32(bgr[c]) * (np.float32(0.75) + np.float32(0.5) * value) - plane) * share
+            if mist is not None:
+                plane += (self.sky.horizon[c] - plane) * mist
+            planes.append(plane.astype(np.float32))
+        ground = np.asarray(cv2.merge(planes), np.float32)
+        if mist is not None:
+            ground = self.sky.paint(ground, sky, half)
+        ground = cv2.resize(ground, (2 * half.width, 2 * half.height), interpolation=cv2.INTER_LINEAR)[: camera.height, : camera.width]
+        return self._grained(np.ascontiguousarray(ground), x, y, footprint, sky, camera)
 
-    @staticmethod
-    def _sample(texture: Image, x: Image, y: Image, period_m: float) -> Image:
-        size = texture.shape[0]
-        to_px = np.float32(size / period_m)
-        return cv2.remap(texture, np.mod(x * to_px, size), np.mod(y * to_px, size), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    def _value(self, x: Image, y: Image, footprint: Image) -> Image:
+        value = np.zeros_like(x)
+        for layer in self.layers[:-1]:
+            seen = 1 / (1 + (footprint * np.float32(90 / layer.repeat_m)) ** 2)
+            value += layer.at(x, y) * seen * np.float32(layer.strength)
+        if self.rows is not None:
+            dx, dy, spacing, strength = self.rows
+            phase = (x * np.float32(dx) + y * np.float32(dy)) * np.float32(2 * np.pi / spacing)
+            value += np.sin(phase + np.float32(1.5) * value) * np.float32(strength) / (1 + (footprint * np.float32(4 / spacing)) ** 2)
+        return np.clip(np.float32(0.5) + np.float32(self.contrast) * value, 0, 1).astype(np.float32)
+
+    def _grained(self, ground: Image, x: Image, y: Image, footprint: Image, sky: npt.NDArray[np.bool_], camera: Camera) -> Image:
+        """Lay the finest octave over the ground at full resolution."""
+        layer = self.layers[-1]
+        seen = np.where(sky, 0, 1 / (1 + (footprint * np.float32(60 / layer.repeat_m)) ** 2)).astype(np.float32)
+        size = (2 * x.shape[1], 2 * x.shape[0])
+        x, y, seen = (cv2.resize(a, size, interpolation=cv2.INTER_LINEAR)[: camera.height, : camera.width] for a in (x, y, seen))
+        grain = 1 + layer.at(x, y) * seen * np.float32(layer.strength * 1.4 * self.contrast)
+        return np.asarray(cv2.multiply(ground, cv2.merge([np.maximum(grain, np.float32(0.1))] * 3)), np.float32)
+
+    def _second_share(self, x: Image, y: Image, value: Image) -> Image:
+        field = self.patches.at(x, y) + np.float32(0.9) * (value - np.float32(0.5))
+        share = np.clip((field - np.float32(self.level)) * 4, 0, 1)
+        if self.edge is not None:
+            nx, ny, offset = self.edge
+            beyond = (x * np.float32(nx) + y * np.float32(ny) - np.float32(offset)) * 2 + (value - np.float32(0.5))
+            share = np.maximum(share, np.clip(beyond, 0, 1))
+        return share.astype(np.float32)
+
+
+def _ground_grid(camera: Camera) -> tuple[Image, Image, Image, npt.NDArray[np.bool_]]:
+    right, down, forward = camera.rotation().astype(np.float32)
+    a = ((np.arange(camera.width, dtype=np.float32) + 0.5 - camera.width / 2) / np.float32(camera.focal_x_px))[None, :].astype(np.float32)
+    b = ((np.arange(camera.height, dtype=np.float32) + 0.5 - camera.height / 2) / np.float32(camera.focal_y_px))[:, None].astype(np.float32)
+    ray = [a * right[i] + b * down[i] + forward[i] for i in range(3)]
+    sky = ray[2] > -1e-3
+    steps = np.float32(-camera.height_m) / np.minimum(ray[2], np.float32(-1e-3))
+    distance = steps * np.sqrt(1 + a * a + b * b)
+    return np.float32(camera.x_m) + ray[0] * steps, np.float32(camera.y_m) + ray[1] * steps, distance.astype(np.float32), sky
+
+
+def _strip_share(strip: Strip, x: Image, y: Image, value: Image) -> Image:
+    ax, ay = (np.float32(v) for v in strip.along)
+    px, py = (np.float32(v) for v in strip.point_m)
+    along = (x - px) * ax + (y - py) * ay
+    aside = (y - py) * ax - (x - px) * ay
+    if strip.wind_m > 0:
+        aside = aside + np.float32(strip.wind_m) * np.sin(along * np.float32(0.9 / (strip.wind_m + 3)))
+    off = np.abs(aside)
+    if strip.ruts:
+        off = np.abs(off - np.float32(0.8)) + np.float32(strip.half_width_m - 0.3)
+    return np.clip((np.float32(strip.half_width_m) - off + np.float32(0.5) * (value - np.float32(0.5))) * 3, 0, 0.92).astype(np.float32)
+
+
+def _layer(rng: np.random.Generator, texture: str, repeat_m: float, strength: float) -> Layer:
+    angle = rng.uniform(0, 2 * np.pi)
+    turn, offset = (float(np.cos(angle)), float(np.sin(angle))), (float(rng.random()), float(rng.random()))
+    return Layer(texture, repeat_m, turn, offset, strength)
+
+
+def _strips(rng: np.random.Generator, tone: npt.NDArray[np.float32]) -> tuple[Strip, ...]:
+    out = []
+    for _ in range(int(rng.choice(3, p=[0.62, 0.26, 0.12]))):
+        angle = rng.uniform(0, 2 * np.pi)
+        base = [(0.3, 0.4, 0.48), (0.4, 0.42, 0.43), (0.16, 0.2, 0.25), (0.2, 0.19, 0.18)][int(rng.integers(4))]
+        colour = np.clip(np.array(base) * rng.uniform(0.7, 1.25) * 0.8 + tone.mean(axis=0) * 0.2, 0, 1)
+        wide = float(rng.choice([0.25, 1.3, 2.6]) * rng.uniform(0.7, 1.4))
+        winding = float(rng.uniform(1, 6)) if rng.random() < 0.5 else 0.0
+        point = (float(rng.uniform(-14, 14)), float(rng.uniform(0, 45)))
+        ruts = bool(1.0 < wide < 2.0 and rng.random() < 0.6)
+        out.append(Strip(point, (float(np.cos(angle)), float(np.sin(angle))), wide, winding, tuple(float(v) for v in colour), ruts))  # type: ignore[arg-type]
+    return tuple(out)
 
 
 def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 512) -> Terrain:
-    """Draw a piece of country; `kind` is a name in `PALETTES`, or None for any."""
+    """Draw a piece of country.
+
+    Args:
+        rng: Source of chance.
+        kind: A name in `PALETTES`, or None for any.
+        size: Has no effect any more; textures come from one bank.
+    """
     names = list(PALETTES)
-    kind = kind or names[int(rng.choice(len(names), p=[0.3, 0.2, 0.15, 0.15, 0.1, 0.1]))]
-    other = names[int(rng.integers(len(names) - 1))]
-    gain = rng.uniform(0.8, 1.2) if kind != "snow" else rng.uniform(0.9, 1.05)
-    palette = np.clip(np.array(PALETTES[kind]) * gain * rng.uniform(0.92, 1.08, 3), 0, 1)
-    second = np.clip(np.array(PALETTES[other]) * gain, 0, 1)
-    fine = tileable_noise(rng, size, ((size, 0.7), (size // 4, 0.8), (size // 16, 0.6), (size // 64, 0.4)))
-    coarse = tileable_noise(rng, 256, ((128, 0.3), (64, 0.5), (32, 0.7), (8, 1.0)))
-    patches = tileable_noise(rng, 256, ((64, 0.3), (32, 0.6), (16, 1.0)))
-    sky = (float(rng.uniform(0.75, 0.95)), float(rng.uniform(0.6, 0.8)), float(rng.uniform(0.4, 0.7)))
-    return Terrain(
-        fine,
-        coarse,
-        patches,
-        palette.astype(np.float32),
-        second.astype(np.float32),
-        float(rng.uniform(0.6, 2.6)),
-        float(rng.uniform(0.5, 1.4)),
-        sky,
-        kind == "snow",
-        float(rng.uniform(14, 30)),
-        float(rng.uniform(90, 200)),
+    kind = kind or names[int(rng.choice(len(names), p=[SHARES[n] for n in names]))]
+    other = names[int(rng.integers(len(names) - 1))] if kind != "snow" else ["steppe", "dry", "soil"][int(rng.integers(3))]
+    snow = kind == "snow"
+    gain = float(np.exp(rng.normal(0, 0.25))) if not snow else float(rng.uniform(0.85, 1.08))
+    tint = np.exp(rng.normal(0, 0.015 if snow else 0.06, 3))
+    palette = np.clip(np.array(PALETTES[kind]) * gain * tint, 0, 1).astype(np.float32)
+    second = np.clip(np.array(PALETTES[other]) * gain, 0, 1).astype(np.float32)
+    rough = float(rng.uniform(0.5, 1.5)) * (0.55 if snow else 1.0)
+    layers = (
+        _layer(rng, "smooth", float(rng.uniform(60, 200)), 0.2),
+        _layer(rng, "smooth", float(rng.uniform(9, 30)), float(rng.uniform(0.08, 0.2))),
+        _layer(rng, "curls" if rng.random() < 0.4 else "grit", float(rng.uniform(8, 22)), float(rng.uniform(0.08, 0.2))),
+        _layer(rng, "grit", float(rng.uniform(2, 6)), float(rng.uniform(0.1, 0.26))),
     )
+    if rng.random() < 0.35:
+        layers = (*layers, _layer(rng, "strands", float(rng.uniform(3, 12)), float(rng.uniform(0.05, 0.15))))
+    angle = rng.uniform(0, 2 * np.pi)
+    c, s = float(np.cos(angle)), float(np.sin(angle))
+    edge = (c, s, float(rng.uniform(-12, 12) + s * rng.uniform(0, 40))) if rng.random() < 0.28 else None
+    turn = rng.uniform(0, 2 * np.pi)
+    rows = None
+    if rng.random() < 0.22 and kind not in ("concrete", "snow"):
+        rows = (
+            float(np.cos(turn)),
+            float(np.sin(turn)),
+            float(rng.choice([0.35, 0.8, 3.0]) * rng.uniform(0.7, 1.5)),
+            float(rng.uniform(0.06, 0.3)),
+        )
+    third = np.clip(palette.mean(axis=0) * np.exp(rng.normal(0, 0.06 if snow else 0.2, 3)) * np.exp(rng.normal(0, 0.2)), 0, 1).astype(
+        np.float32
+    )
+    cover = 0.0
+    if kind in COVERED:
+        cover = float(rng.uniform(0.03, 0.14) if rng.random() < 0.75 else rng.uniform(0.14, 0.45))
+    return Terrain(
+        layers, _layer(rng, "smooth", float(rng.uniform(25, 120)), 1.0), _layer(rng, "smooth", float(rng.uniform(10, 60)), 1.0),
+        palette, second, third, float(rng.uniform(0.4, 3.2)), rough, edge, rows, _strips(rng, palette), make_sky(rng, palette), snow, cover,
+    )  # fmt: skip

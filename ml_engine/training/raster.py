@@ -1,0 +1,244 @@
+"""What a camera sees of a body: the surface is sampled more densely than the picture has pixels, and the nearest sample wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine.training.camera import Camera
+from ml_engine.training.solids import AROUND, RINGS, Floats, Image, Mesh
+
+CELL_M = 0.11
+"""Grain at which a body shades itself, m."""
+MOST_SAMPLES = {2.0: 70_000, 1.0: 160_000, 0.5: 250_000}
+"""How many samples a body may take at most at a resolution; one that would take more gets the next coarser one."""
+SPACING = 1.0
+"""Largest distance between samples, in pixels of the raster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What is seen of a body, on a patch of the picture.
+
+    Attributes:
+        left: Picture column of the patch's first column, px.
+        top: Picture row of its first row, px.
+        finer: Raster pixels per picture pixel along each side.
+        shape_hw: Of the raster.
+        where: (n,) int32 flat raster index of every pixel that shows the body; below, one row each.
+        normal: (n, 3) float32 world normals.
+        body_m: (n, 3) float32 position in the body's frame, m.
+        colour_bgr: (n, 3) float32.
+        lit: (n,) float32: 1 in the sun, 0 in the body's own shadow.
+        open: (n,) float32: how much of the sky is seen.
+        patterned: (n,) float32.
+        hair: (n,) float32.
+    """
+
+    left: int
+    top: int
+    finer: float
+    shape_hw: tuple[int, int]
+    where: npt.NDArray[np.int32]
+    normal: Image
+    body_m: Image
+    colour_bgr: Image
+    lit: Image
+    open: Image
+    patterned: Image
+    hair: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """A body where it stands.
+
+    Attributes:
+        mesh: Its surface.
+        to_world: (3, 3) body frame to world offsets.
+        origin: (3,) m.
+        world: (P, R, C, 3) float64 vertices, m.
+    """
+
+    mesh: Mesh
+    to_world: Floats
+    origin: Floats
+    world: Floats
+
+
+def stand(mesh: Mesh, to_world: Floats, origin: Floats) -> Stand:
+    """Put a body somewhere."""
+    return Stand(mesh, to_world, origin, mesh.vertices @ to_world.T + origin)
+
+
+def _own_shade(body: Stand, direction: Floats, soft_m: float) -> Image:
+    """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does."""
+    points = body.world.reshape(-1, 3) - body.origin
+    helper = np.array([1.0, 0, 0]) if abs(direction[0]) < 0.8 else np.array([0, 1.0, 0])
+    u = np.cross(direction, helper)
+    u /= np.linalg.norm(u)
+    flat = np.stack([u, np.cross(direction, u)]) @ points.T / CELL_M
+    flat = (flat - flat.min(axis=1, keepdims=True)).astype(np.int32)
+    cells = flat[0] * (int(flat[1].max()) + 1) + flat[1]
+    height = (points @ direction).astype(np.float32)
+    best = np.full(int(cells.max()) + 1, -np.inf, np.float32)
+    np.maximum.at(best, cells, height)
+    behind = best[cells] - height
+    return np.clip(1.3 - behind / np.float32(soft_m), 0, 1).reshape(body.world.shape[:3])
+
+
+def _factors(x: Floats, y: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    down = np.maximum(np.abs(np.diff(x, axis=1)), np.abs(np.diff(y, axis=1))).max(axis=(1, 2))
+    across = np.maximum(np.abs(np.diff(x, axis=2)), np.abs(np.diff(y, axis=2))).max(axis=(1, 2))
+    return np.clip(np.ceil(down / SPACING), 1, 64).astype(int), np.clip(np.ceil(across / SPACING), 1, 64).astype(int)
+
+
+def _samples(grid: Image, down: npt.NDArray[np.int64], across: npt.NDArray[np.int64]) -> tuple[Image, npt.NDArray[np.int64]]:
+    pieces = []
+    for part, rows, columns in zip(grid, down.tolist(), across.tolist(), strict=True):
+        if rows == columns == 1:
+            pieces.append(part.reshape(-1, 4))
+            continue
+        size = (AROUND * columns, RINGS * rows)
+        pieces.append(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR).reshape(-1, 4))
+    starts = np.cumsum([0, *(len(p) for p in pieces)])
+    return np.concatenate(pieces), starts
+
+
+def _atlas_places(
+    index: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], down: npt.NDArray[np.int64], across: npt.NDArray[np.int64]
+) -> tuple[Image, Image]:
+    part = np.searchsorted(starts, index, side="right") - 1
+    rest = index - starts[part]
+    columns = AROUND * across[part]
+    row, column = rest // columns, rest % columns
+    v = np.clip((row + 0.5) / down[part] - 0.5, 0, RINGS - 1) + part * RINGS
+    u = np.clip((column + 0.5) / across[part] - 0.5, 0, AROUND - 1)
+    return u.astype(np.float32), v.astype(np.float32)
+
+
+def _lookup(atlas: Image, u: Image, v: Image) -> Image:
+    count = len(u)
+    width = 256
+    rows = -(-count // width)
+    pad = rows * width - count
+    maps = [np.concatenate([a, np.zeros(pad, np.float32)]).reshape(rows, width) for a in (u, v)]
+    return cv2.remap(atlas, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 4)[:count]
+
+
+def _resolution(x: Floats, y: Floats) -> float:
+    """Return how many raster pixels a picture pixel should get: small bodies need smooth edges, huge ones would take too long."""
+    for finer in (2.0, 1.0, 0.5):
+        down, across = _factors(x * finer, y * finer)
+        if int(np.sum(down * across)) * RINGS * AROUND <= MOST_SAMPLES[finer]:
+            return finer
+    return 0.25
+
+
+def see(camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float = 0.0, rough_px: float = 0.0) -> Surface | None:
+    """See a body.
+
+    Args:
+        camera: Who looks.
+        body: Who is seen.
+        sun: (3,) unit vector towards the sun; None where no light is wanted.
+        hidden_below_m: Height of grass or snow in which the body stands, m.
+        rough_px: How far hairs stand out of the outline, px.
+
+    Returns:
+        None where nothing of it can be seen.
+    """
+    pixels, depth = camera.project(body.world.reshape(-1, 3))
+    if depth.min() < 0.25:
+        return None
+    shape = body.world.shape[:3]
+    finer = _resolution(pixels[:, 0].reshape(shape), pixels[:, 1].reshape(shape))
+    px = pixels * finer
+    low = np.floor(px.min(axis=0) / 2) * 2 - 2
+    high = np.ceil(px.max(axis=0) / 2) * 2 + 2
+    width, height = (high - low).astype(int)
+    if width * height > 6_000_000:
+        return None
+    x, y = (px[:, i].reshape(shape) - low[i] for i in (0, 1))
+    down, across = _factors(x, y)
+    world_normals = body.mesh.normals @ (body.to_world.T / np.linalg.norm(body.to_world[2])).astype(np.float32)
+    behind = np.sum(world_normals * (body.world - camera.position()), axis=-1) > 0.3 * np.linalg.norm(body.origin - camera.position())
+    grid = np.stack([x, y, depth.reshape(shape), body.world[..., 2] - 99.0 * behind], axis=-1).astype(np.float32)
+    samples, starts = _samples(grid, down, across)
+    nearest = _nearest(samples, (int(height), int(width)), hidden_below_m, rough_px * finer)
+    where = np.flatnonzero(nearest >= 0).astype(np.int32)
+    if not len(where):
+        return None
+    u, v = _atlas_places(nearest[where].astype(np.int64), starts, down, across)
+    mesh = body.mesh
+    tall = (shape[0] * shape[1], shape[2])
+    lit = np.ones(shape, np.float32) if sun is None else _own_shade(body, sun, 0.25)
+    sky = np.ones(shape, np.float32) if sun is None else _own_shade(body, np.array([0.0, 0.0, 1.0]), 0.9)
+    first = _lookup(np.concatenate([world_normals, lit[..., None]], axis=-1).reshape(*tall, 4), u, v)
+    second = _lookup(np.concatenate([mesh.vertices, sky[..., None]], axis=-1).reshape(*tall, 4), u, v)
+    rough = np.broadcast_to(mesh.hair[:, None, None, None], (*shape, 1))
+    third = _lookup(np.concatenate([mesh.colours, rough], axis=-1).reshape(*tall, 4), u, v)
+    part = (v / RINGS).astype(np.int32)
+    return Surface(
+        round(low[0] / finer), round(low[1] / finer), finer, (int(height), int(width)), where,
+        first[:, :3], second[:, :3], third[:, :3], first[:, 3], second[:, 3], mesh.patterned[part], third[:, 3],
+    )  # fmt: skip
+
+
+def _nearest(samples: Image, shape_hw: tuple[int, int], hidden_below_m: float, rough_px: float) -> npt.NDArray[np.int32]:
+    """Return (h * w,) the index of the nearest sample that falls on each pixel, -1 where none does."""
+    height, width = shape_hw
+    # What faces away lies under the ground here, and so does what the grass hides.
+    kept = np.flatnonzero(samples[:, 3] > (-50 if hidden_below_m <= 0 else 0)).astype(np.int32)
+    if len(kept) < len(samples):
+        samples = samples[kept]
+    flat = samples[:, 1].astype(np.int32) * width + samples[:, 0].astype(np.int32)
+    near, far = float(samples[:, 2].min()), float(samples[:, 2].max())
+    key = ((far - samples[:, 2]) * np.float32(65000 / max(far - near, 1e-6))).astype(np.uint16)
+    order = np.argsort(key, kind="stable").astype(np.int32)
+    if hidden_below_m > 0:
+        order = order[samples[order, 3] > blade_heights(flat[order], hidden_below_m)]
+    out = np.full(height * width, -1, np.int32)
+    out[flat[order]] = kept[order]
+    if rough_px > 0.3:
+        _fluff(out, samples, kept, shape_hw, rough_px)
+    return out
+
+
+def _fluff(out: npt.NDArray[np.int32], samples: Image, kept: npt.NDArray[np.int32], shape_hw: tuple[int, int], rough_px: float) -> None:
+    """Let hairs stand out of the outline: samples that are shaken show where nothing else does."""
+    some = slice(None, None, 1 if len(kept) < 4000 else 3)
+    shake = np.random.default_rng(len(kept)).standard_normal((2, len(kept[some])), np.float32) * np.float32(rough_px * 0.55)
+    x = np.clip(samples[some, 0] + shake[0], 0, shape_hw[1] - 1).astype(np.int32)
+    y = np.clip(samples[some, 1] + shake[1] + np.float32(0.3 * rough_px), 0, shape_hw[0] - 1).astype(np.int32)
+    flat = y * shape_hw[1] + x
+    free = out[flat] < 0
+    out[flat[free]] = kept[some][free]
+
+
+def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Image:
+    """Return how high the grass stands in front of raster pixels, m: another height in every column, and a little in every pixel."""
+    mixed = (flat * np.int32(-1640531527)) >> 16
+    return (np.float32(height_m) * (0.65 + 0.35 * ((mixed & 255).astype(np.float32) / 128 - 1))).astype(np.float32)
+
+
+def ground_shadow(camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np.uint8]) -> None:
+    """Draw a body's shadow on flat ground into `mask` (h, w, uint8; 255 where shaded). `sun` is the (3,) unit vector towards the sun."""
+    world = body.world
+    flat = world - world[..., 2:3] * (sun / sun[2])
+    pixels, depth = camera.project(flat.reshape(-1, 3))
+    if depth.min() < 0.3:
+        return
+    if pixels[:, 0].max() < 0 or pixels[:, 1].max() < 0 or pixels[:, 0].min() > mask.shape[1] or pixels[:, 1].min() > mask.shape[0]:
+        return
+    points = np.clip(pixels * 16, -1e6, 1e6).astype(np.int32).reshape(*world.shape[:3], 2)
+    span = 1e9 if np.ptp(pixels, axis=0).max() < 14 else 5
+    for part in points:
+        if span > RINGS:
+            cv2.fillConvexPoly(mask, cv2.convexHull(part[::3, ::2].reshape(-1, 1, 2)), 255, shift=4)
+            continue
+        for first in range(0, RINGS - 1, 4):
+            cv2.fillConvexPoly(mask, cv2.convexHull(part[first : first + 5, ::2].reshape(-1, 1, 2)), 255, shift=4)
