@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 # Answers on every machine in Azure, with its secrets, though its range is a public one.
 _HOST_SERVICES = frozenset({IPv4Address("168.63.129.16")})
-# The last 32 bits are an IPv4 address: that of the well-known prefix, and that which networks may choose from for themselves.
-_NAT64 = (IPv6Network("64:ff9b::/96"),)
-_NEVER = (
-    IPv6Network("::/96"),  # IPv4-compatible
-    IPv6Network("64:ff9b:1::/48"),  # a network's own NAT64
-    IPv6Network("2001::/32"),  # Teredo
+# The last 32 bits are an IPv4 address.
+_NAT64 = IPv6Network("64:ff9b::/96")
+# Beside what the standard library says, whose lists differ from one release to the next.
+_NEVER_V4 = (
+    IPv4Network("0.0.0.0/8"),
+    IPv4Network("100.64.0.0/10"),  # carriers' own
+    IPv4Network("192.0.0.0/24"),  # protocols; a cloud's metadata
+    IPv4Network("192.88.99.0/24"),  # 6to4 relays
+    IPv4Network("198.18.0.0/15"),  # benchmarks
+)
+_UNICAST_V6 = IPv6Network("2000::/3")
+_NEVER_V6 = (
+    IPv6Network("2001::/23"),  # protocols, Teredo among them
+    IPv6Network("2001:db8::/32"),  # documentation
     IPv6Network("2002::/16"),  # 6to4
-    IPv6Network("fec0::/10"),  # site-local
-    IPv6Network("100::/64"),  # discard
     IPv6Network("3fff::/20"),  # documentation
-    IPv6Network("5f00::/16"),  # segment routing
 )
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
@@ -32,10 +37,12 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
         inner = _inner(address)
         if inner is not None:
             return is_public(inner)
-        if address.scope_id is not None or any(address in network for network in _NEVER):
+        if address.scope_id is not None or address not in _UNICAST_V6 or any(address in network for network in _NEVER_V6):
             return False
         if (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
             return False
+    elif any(address in network for network in _NEVER_V4):
+        return False
     if address in _HOST_SERVICES or address.is_multicast or address.is_reserved or address.is_unspecified:
         return False
     return address.is_global
@@ -44,7 +51,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 def _inner(address: IPv6Address) -> IPv4Address | None:
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    if any(address in network for network in _NAT64):
+    if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return None
 

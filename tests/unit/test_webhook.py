@@ -1,0 +1,137 @@
+"""Webhooks: which addresses a submission may name, what is sent, how it is signed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from core.domain.job import Failure, Job
+from core.domain.webhook import WebhookRules, check_webhook_url, event_body, shown_url
+from core.errors import InvalidInput
+from core.services.webhooks import owner_secret, signature
+from tests.api_stand import make_job
+
+AT = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
+RULES = WebhookRules("a secret of the operator's")
+SECRET = RULES.secret or ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/hook",
+        "https://example.org",
+        "https://example.org:8443/a/b?token=c&d=%20",
+        "https://8.8.8.8/hook",
+        "https://[2606:4700::1111]:444/hook",
+        "https://xn--bcher-kva.example/x",
+        "https://a_b.example.org./",
+    ],
+)
+def test_https_addresses_are_taken(url: str) -> None:
+    assert check_webhook_url(url, RULES) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "example.org/hook",
+        "http://example.org/hook",
+        "ftp://example.org/",
+        "file:///etc/passwd",
+        "HTTPS//example.org",
+        "https://",
+        "https:///path",
+        "https://user@example.org/",
+        "https://user:hunter2@example.org/",
+        "https://example.org@10.0.0.1/",
+        "https://example.org/#fragment",
+        "https://example.org\\@10.0.0.1/",
+        "https://example.org/a b",
+        "https://example.org/a\nb",
+        "https://example.org:0/",
+        "https://example.org:99999/",
+        "https://example.org:http/",
+        "https://bücher.example/",
+        "https://2130706433/",
+        "https://0x7f000001/",
+        "https://127.1/",
+        "https://0177.0.0.1/",
+        "https://0x7f.1/",
+        "https://[fe80::1%25eth0]/",
+        "https://[::1/",
+        "https://-a.example/",
+        "https://a..example/",
+        "https://example.org/" + "a" * 2000,
+    ],
+)
+def test_other_addresses_are_refused(url: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_webhook_url(url, RULES)
+    assert refused.value.code == "bad_webhook"
+    assert "hunter2" not in refused.value.message
+
+
+def test_http_is_taken_where_the_operator_says_so() -> None:
+    assert check_webhook_url("http://example.org/", WebhookRules(SECRET, allow_http=True)) == "http://example.org/"
+
+
+def test_without_a_secret_there_are_no_webhooks() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_webhook_url("https://example.org/", WebhookRules())
+    assert refused.value.code == "webhooks_off"
+
+
+def test_rules_do_not_show_their_secret() -> None:
+    assert SECRET not in repr(RULES)
+
+
+def test_a_query_is_not_shown() -> None:
+    assert shown_url("https://example.org:8443/hook?token=secret") == "https://example.org:8443/hook"
+
+
+def ended(**fields: Any) -> Job:
+    return make_job("job1", AT, **{"attempt": 2, "completed_at_utc": AT.replace(minute=31), "webhook": "https://example.org/", **fields})
+
+
+def test_a_completed_job_is_told_with_its_counts() -> None:
+    counts = {"cattle": {"unique": 9, "low": 8, "high": 10, "peak": 8, "mean": 7.7, "reasons": ["x"], "detections": 4000}}
+    assert json.loads(event_body(ended(state="completed", counts=counts))) == {
+        "event": "completed",
+        "event_id": "job1-2",
+        "job_id": "job1",
+        "attempt": 2,
+        "state": "completed",
+        "created_at_utc": "2026-06-01T09:30:00.000Z",
+        "completed_at_utc": "2026-06-01T09:31:00.000Z",
+        "counts": {"cattle": {"unique": 9, "low": 8, "high": 10, "peak": 8, "mean": 7.7}},
+    }
+
+
+def test_a_failed_job_is_told_with_its_reason() -> None:
+    told = json.loads(event_body(ended(state="failed", error=Failure(code="unreadable_video", message="It is broken.", step="plan"))))
+    assert (told["event"], told["event_id"]) == ("failed", "job1-2")
+    assert told["error"] == {"code": "unreadable_video", "message": "It is broken.", "step": "plan"}
+    assert "counts" not in told
+
+
+def test_the_signature_covers_time_and_body() -> None:
+    body = b'{"event":"completed"}'
+    value = signature("secret", body, at=AT)
+    moment = str(int(AT.timestamp()))
+    assert value == f"t={moment},v1={hmac.new(b'secret', moment.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
+    assert signature("secret", body + b" ", at=AT) != value
+    assert signature("secret", body, at=AT.replace(second=1)) != value
+    assert signature("other", body, at=AT) != value
+
+
+def test_each_owner_has_a_secret_of_their_own() -> None:
+    secrets = {owner_secret(secret, owner) for secret in ("one secret", "another") for owner in ("local", "alice", "bob")}
+    assert len(secrets) == 6
+    assert all(len(secret) == 64 for secret in secrets)
