@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from typing import Annotated
 
 from fastapi import Depends
@@ -18,6 +19,7 @@ from core.domain.clock import Clock
 from core.errors import MusterError, Unavailable
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
+from core.services.housekeeping import Housekeeping
 from core.services.keys import Keys
 from core.services.limits import Limits, detector_names
 from core.services.query import ProgressMeter
@@ -54,6 +56,8 @@ class Services:
         self.uploads = Uploads(ports, self.submissions, self.limits, clock, self.quotas)
         self.webhook_rules = config.webhook_rules
         self.webhooks = Webhooks(ports, self.dispatcher, self.webhook_rules, clock)
+        self.housekeeping = Housekeeping(ports, self.dispatcher, clock, config.housekeeping_rules)
+        self._sweep_s = config.sweep_s
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
         self.metrics = Metrics(ports)
@@ -81,7 +85,7 @@ class Services:
         return self
 
     async def keep_open(self, *, first_s: float = 0.25, longest_s: float = 10.0, cleaning_s: float = 10.0) -> None:
-        """Open the ports, trying again as long as it takes; afterwards clear what refused submissions left. Ends by being cancelled."""
+        """Open the ports, trying again as long as it takes; afterwards keep in order what they hold. Ends by being cancelled."""
         pause_s = first_s
         while not self.opened:
             from core.bootstrap import open_ports  # brings the SDKs of every adapter: not for a process that was given its ports
@@ -95,9 +99,24 @@ class Services:
             else:
                 self._opened.set()
                 logger.info("storage and database are open", extra={"action": "ports_opened"})
+        await asyncio.gather(self._clean(cleaning_s), self._sweep())
+
+    async def _clean(self, every_s: float) -> None:
         while True:
-            await asyncio.sleep(cleaning_s)
+            await asyncio.sleep(every_s)
             await self.submissions.retry_cleaning()
+
+    async def _sweep(self) -> None:
+        while self._sweep_s:
+            # Not all instances at the same moment.
+            await asyncio.sleep(self._sweep_s * random.uniform(0.75, 1.25))
+            try:
+                await self.housekeeping.run()
+            except MusterError:
+                # It has said so, and goes on next time.
+                continue
+            except Exception:
+                logger.exception("sweeping broke", extra={"action": "sweep_broken"})
 
 
 def services_of(connection: HTTPConnection) -> Services:

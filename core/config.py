@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from core.access_config import AccessConfig
+from core.domain.housekeeping import HousekeepingRules
 from core.domain.webhook import WebhookRules
 
 AZURITE_CONNECTION = "UseDevelopmentStorage=true"

@@ -1,10 +1,11 @@
-"""`python -m worker.sweep`: look once for jobs whose message got lost, and send it again. Workers do so by themselves, too."""
+"""`python -m worker.sweep`: put right once, and completely, what the API puts right a bit at a time: lost messages, blobs of nobody, what
+was kept long enough. For deployments whose API does not run all the time, and for those who do not want to wait.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from datetime import timedelta
 
 from core.bootstrap import close_ports, make_ports, open_ports
 from core.config import Config
@@ -12,21 +13,21 @@ from core.domain.clock import utc_now
 from core.errors import MusterError
 from core.logs import configure_logging
 from core.services.dispatch import Dispatcher
-from core.services.sweep import Sweeper
+from core.services.housekeeping import Housekeeping, Report
 from worker.main import read_config
 
 
-async def sweep(config: Config) -> int:
-    """Sweep once; return how many jobs got messages.
+async def sweep(config: Config) -> Report:
+    """Sweep once; return what was done.
 
     Raises:
-        Unavailable: Storage or database does not answer.
+        MusterError: A part could not be done, such as while storage or database is away; the others were.
     """
     ports = make_ports(config)
     try:
         await open_ports(ports)
-        sweeper = Sweeper(ports, Dispatcher(ports.queue, ports.detect_queue), utc_now)
-        return await sweeper.run(visibility=timedelta(seconds=config.visibility_s))
+        rules = config.housekeeping_rules
+        return await Housekeeping(ports, Dispatcher(ports.queue, ports.detect_queue), utc_now, rules).run(everything=True)
     finally:
         await close_ports(ports)
 
@@ -38,11 +39,15 @@ def main() -> int:
         return 2
     configure_logging(config.log_level, stream=sys.stderr)
     try:
-        resent = asyncio.run(sweep(config))
+        report = asyncio.run(sweep(config))
     except MusterError as error:
         print(error.message, file=sys.stderr)
         return 1
-    print(f"Jobs whose message was sent again: {resent}")
+    print(f"Jobs whose message was sent again: {report.resent}")
+    print(f"Blobs of no job that were deleted: {report.orphans}")
+    print(f"Unclaimed uploads that were deleted: {report.uploads}")
+    print(f"Blobs of results that nobody will see that were deleted: {report.unpublished}")
+    print(f"Jobs that have expired: {report.expired}")
     return 0
 
 

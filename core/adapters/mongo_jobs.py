@@ -175,9 +175,13 @@ class MongoJobStore(JobStore):
             return [_job(document) async for document in found]
 
     async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
+        fields = dict.fromkeys(("state", "attempt", "result_revision", "updated_at_utc"), 1)
         with mapped():
-            found = self._jobs.find({"_id": {"$in": list(job_ids)}}, {"state": 1, "attempt": 1, "result_revision": 1})
-            return {item["_id"]: JobOutline(item["state"], item["attempt"], item.get("result_revision")) async for item in found}
+            found = self._jobs.find({"_id": {"$in": list(job_ids)}}, fields)
+            return {
+                item["_id"]: JobOutline(item["state"], item["attempt"], item.get("result_revision"), as_utc(item["updated_at_utc"]))
+                async for item in found
+            }
 
     async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
         # Null is also what a job has that was recorded before anything could expire.

@@ -159,9 +159,10 @@ class SqliteJobStore(JobStore):
             found: dict[str, JobOutline] = {}
             for start in range(0, len(ids), _IDS_AT_ONCE):
                 some = ids[start : start + _IDS_AT_ONCE]
-                query = f"""SELECT id, state, attempt, json_extract(document, '$.result_revision') FROM jobs
+                query = f"""SELECT updated_ms, id, state, attempt, json_extract(document, '$.result_revision') FROM jobs
                     LEFT JOIN job_documents ON job_id = id WHERE id IN ({", ".join("?" * len(some))})"""
-                found |= {row[0]: JobOutline(*row[1:]) for row in connection.execute(query, some)}
+                rows = connection.execute(query, some)
+                found |= {job_id: JobOutline(*rest, listing.from_ms(updated_ms)) for updated_ms, job_id, *rest in rows}
             return found
 
         return await self._database.read(work)

@@ -47,6 +47,7 @@ class JobOutline:
     state: JobState
     attempt: int
     result_revision: str | None
+    updated_at_utc: datetime
 
     @property
     def is_terminal(self) -> bool:

@@ -6,7 +6,7 @@ A message lost on the way is replaced so. Where it was not lost, there are two o
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from core.domain.clock import Clock
 from core.domain.job import Job
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 SILENT_TIMEOUTS = 3
 """Visibility timeouts without a heartbeat after which a step's message counts as lost."""
 
+_WAITING = ("queued", "detecting")
 _STEP_OF: dict[str, Step] = {"queued": "plan", "planning": "plan", "assembling": "assemble", "rendering": "render"}
 
 
@@ -53,12 +54,12 @@ class Sweeper:
         Raises:
             Unavailable: Store or queue does not answer; a job that was being looked at is found again three timeouts later.
         """
-        resent = 0
-        for job in await self._ports.jobs.stalled(heartbeat_before=self._clock() - SILENT_TIMEOUTS * visibility, limit=limit):
+        resent, silence = 0, SILENT_TIMEOUTS * visibility
+        for stalled in await self._ports.jobs.stalled(heartbeat_before=self._clock() - silence, limit=limit):
             try:
                 # The heartbeat first: of two sweepers at once, or of one that runs again soon, only one finds the job.
-                job = await self._ports.jobs.touch(job.id, attempt=job.attempt, at=self._clock())
-                messages = await self._messages(job)
+                job = await self._ports.jobs.touch(stalled.id, attempt=stalled.attempt, at=self._clock())
+                messages = await self._messages(job) if _is_due(stalled, self._clock(), silence) else []
             except (FenceLost, NotFound):
                 continue
             for message in messages:
@@ -83,3 +84,14 @@ class Sweeper:
             job.id, attempt=job.attempt, expected=("detecting",), at=self._clock(), changes={"state": "assembling"}
         )
         return [JobMessage(job_id=job.id, attempt=job.attempt, step="assemble")]
+
+
+def _is_due(job: Job, now: datetime, silence: timedelta) -> bool:
+    """Whether to send now: where jobs may simply be waiting for their turn, only after one, two, four, eight … times the silence.
+
+    Else a long queue would grow by every job in it at each sweep.
+    """
+    if job.state not in _WAITING:
+        return True
+    before, after = (max(0, (at - job.updated_at_utc) // silence) for at in (job.heartbeat_at_utc, now))
+    return after.bit_length() > before.bit_length()

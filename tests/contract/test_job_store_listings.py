@@ -141,9 +141,9 @@ async def test_workers_are_those_that_reported_since(store: JobStore) -> None:
 
 async def test_outlines_of_the_jobs_that_there_are(store: JobStore) -> None:
     await store.add(make_job("a"))
-    await store.add(make_job("b", state="completed", attempt=3, result_revision="r0002"))
+    await store.add(make_job("b", seconds=1, state="completed", attempt=3, result_revision="r0002"))
     outlines = await store.outlines(["b", "missing", "a", *(f"many{i}" for i in range(1200))])
-    assert outlines == {"a": JobOutline("queued", 1, None), "b": JobOutline("completed", 3, "r0002")}
+    assert outlines == {"a": JobOutline("queued", 1, None, at(0)), "b": JobOutline("completed", 3, "r0002", at(1))}
     assert (outlines["a"].is_terminal, outlines["b"].is_terminal) == (False, True)
     assert await store.outlines([]) == {}
 

@@ -122,7 +122,7 @@ class MemoryJobStore(JobStore):
     async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
         self._answer()
         jobs = [self._read(job_id) for job_id in set(job_ids) if job_id in self._records]
-        return {job.id: JobOutline(job.state, job.attempt, job.result_revision) for job in jobs}
+        return {job.id: JobOutline(job.state, job.attempt, job.result_revision, job.updated_at_utc) for job in jobs}
 
     async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
         self._answer()

@@ -116,3 +116,28 @@ async def test_a_job_with_a_heartbeat_is_left_alone(stand: WorkerStand) -> None:
         stand.timer.advance(VISIBILITY_S)
         await stand.ports.jobs.touch("job1", attempt=1, at=stand.timer.now())
         assert await sweep(stand) == 0
+
+
+async def test_a_job_that_waits_in_a_long_queue_is_asked_for_less_and_less_often(stand: WorkerStand) -> None:
+    await stand.submit()
+    sent_after = []
+    for sweeps in range(1, 100):
+        stand.timer.advance(3 * VISIBILITY_S + 1)
+        if await sweep(stand):
+            sent_after.append(sweeps)
+    assert sent_after == [1, 2, 4, 8, 16, 32, 64]
+    assert len(messages(stand)) == 8
+
+
+async def test_many_waiting_jobs_hide_no_other(stand: WorkerStand) -> None:
+    for number in range(150):
+        await stand.submit(job_id=f"job{number}")
+    for _ in range(3):
+        stand.timer.advance(3 * VISIBILITY_S + 1)
+        await sweep(stand)
+        await sweep(stand)
+    await stand.submit(job_id="last")
+    await lose_everything(stand)
+    stand.timer.advance(3 * VISIBILITY_S + 1)
+    assert await sweep(stand) + await sweep(stand) >= 1
+    assert "last" in {JobMessage.from_bytes(body).job_id for body in stand.ports.queue.bodies()}

@@ -1,0 +1,28 @@
+"""What the operator set for everything that is put right by itself: lost messages, blobs of nobody, what was kept long enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+ExpiringResults = Literal["persons", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class HousekeepingRules:
+    """What the operator set.
+
+    Attributes:
+        visibility: Visibility timeout of the workers' leases.
+        least_age: Blobs that changed since are left alone.
+        upload_life: How long a direct-upload link works.
+        keep: How long videos are kept; None: for good.
+        expiring_results: Which results are deleted with the videos: those that may show persons, or all.
+    """
+
+    visibility: timedelta
+    least_age: timedelta
+    upload_life: timedelta
+    keep: timedelta | None = None
+    expiring_results: ExpiringResults = "persons"

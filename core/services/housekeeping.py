@@ -1,0 +1,92 @@
+"""Everything that is put right by itself, once in a while: lost messages, webhooks, blobs of nobody, what was kept long enough."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from core.domain.clock import Clock
+from core.domain.housekeeping import HousekeepingRules
+from core.errors import MusterError
+from core.ports import Ports
+from core.services.dispatch import Dispatcher
+from core.services.orphans import Orphans
+from core.services.retention import Retention
+from core.services.sweep import Sweeper
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Report:
+    """What one run did: jobs whose message was sent again; blobs of no job, unclaimed uploads and blobs of unpublished results that were
+    deleted; jobs that expired.
+    """
+
+    resent: int = 0
+    orphans: int = 0
+    uploads: int = 0
+    unpublished: int = 0
+    expired: int = 0
+
+
+class Housekeeping:
+    """The use case. Any number of processes may run it at once.
+
+    Args:
+        ports: What is to be kept in order.
+        dispatcher: Sends messages.
+        clock: Tells the time.
+        rules: What the operator configured.
+    """
+
+    def __init__(self, ports: Ports, dispatcher: Dispatcher, clock: Clock, rules: HousekeepingRules) -> None:
+        self._rules = rules
+        self._sweeper = Sweeper(ports, dispatcher, clock)
+        self._orphans = Orphans(ports, clock, least_age=rules.least_age, upload_life=rules.upload_life)
+        keep = rules.keep
+        self._retention = None if keep is None else Retention(ports, clock, after=keep, results=rules.expiring_results)
+
+    async def run(self, *, everything: bool = False) -> Report:
+        """Do a bounded piece of work: the next run goes on where this one stopped.
+
+        Args:
+            everything: Do not stop before all of it is done.
+
+        Raises:
+            MusterError: The first error of any part; the other parts were done all the same.
+        """
+        report, errors = Report(), []
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "messages": lambda: self._resend(report),
+            "orphans": lambda: self._clear(report, everything),
+            "retention": lambda: self._expire(report, everything),
+        }
+        for name, part in parts.items():
+            try:
+                await part()
+            except MusterError as error:
+                errors.append(error)
+                logger.warning("not swept: %s", error.message, extra={"action": "sweep_failed", "part": name, "code": error.code})
+        found = dataclasses.asdict(report)
+        logger.log(logging.INFO if any(found.values()) else logging.DEBUG, "swept", extra={"action": "swept", **found})
+        if errors:
+            raise errors[0]
+        return report
+
+    async def _resend(self, report: Report) -> None:
+        report.resent = await self._sweeper.run(visibility=self._rules.visibility)
+
+    async def _clear(self, report: Report, everything: bool) -> None:
+        cleared = await self._orphans.run(pages=None) if everything else await self._orphans.run()
+        report.orphans, report.uploads, report.unpublished = cleared.orphans, cleared.uploads, cleared.unpublished
+
+    async def _expire(self, report: Report, everything: bool) -> None:
+        if self._retention is None:
+            return
+        while done := await self._retention.run():
+            report.expired += done
+            if not everything:
+                return
