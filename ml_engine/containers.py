@@ -1,11 +1,18 @@
-"""Which container a file is in, told from its bytes and never from its name; and how FFmpeg is allowed to open it."""
+"""Which container a file is in, told from its bytes and never from its name; and how FFmpeg is allowed to open it.
+
+A file is given by its path or as a descriptor that is open for reading: a confined process can open no path.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import PermanentError, UnsupportedMedia, VideoError
+from ml_engine.video_limits import VideoLimits
 
 if TYPE_CHECKING:
     import av
@@ -15,6 +22,7 @@ CONTAINERS: dict[str, str] = {"mov": "MP4 or MOV", "matroska": "Matroska or WebM
 """Demuxers that Muster uses. None of them follows references to other files with the options given here."""
 
 _HEAD_BYTES = 8192
+_COUNTED_STREAMS = 10_000
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"sidx")
 _KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"#EXTM3U", "a playlist that points at other files"),
@@ -30,14 +38,15 @@ _KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"%PDF", "a PDF document"),
 )
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"
 _READS = "Muster reads MP4, MOV, Matroska, WebM, AVI, MPEG-TS and MPEG-PS; convert the video to MP4 and upload it again."
 
 
-def sniff(path: Path) -> str:
+def sniff(source: Path | int) -> str:
     """Tell a file's container from its first bytes.
 
     Args:
-        path: A local file; its name and extension are ignored.
+        source: A local file, whose name and extension are ignored, or its descriptor.
 
     Returns:
         A key of `CONTAINERS`: the name of FFmpeg's demuxer.
@@ -47,8 +56,8 @@ def sniff(path: Path) -> str:
         UnsupportedMedia: `unsupported_container` for a kind that is known but not read, `not_a_video` for anything else.
         OSError: The file cannot be read at all.
     """
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    with _descriptor(source) as descriptor:
+        head = _read_at(descriptor, 0, _HEAD_BYTES)
     if not head:
         raise VideoError("The file is empty: upload the video again.", code="empty_file")
     if head[4:8] in _MOV_BOXES:
@@ -67,31 +76,65 @@ def sniff(path: Path) -> str:
     raise UnsupportedMedia(f"The file is not a video, whatever its name says. {_READS}", code="not_a_video")
 
 
-def open_input(path: Path) -> InputContainer:
-    """Open a video with the demuxer that its bytes ask for, and with no protocol but local files.
+def open_input(source: Path | int, *, limits: VideoLimits | None = None) -> InputContainer:
+    """Open a video with the demuxer that its bytes ask for, and with no protocol but this one file.
 
     Args:
-        path: A local file.
+        source: A local file, or its descriptor, which stays the caller's and is read from its beginning.
+        limits: How many tracks there may be, and how large FFmpeg itself may let pictures become.
 
     Returns:
         PyAV's input container; the caller closes it.
 
     Raises:
-        VideoError: `empty_file`; `truncated_video` (an MP4 that ends before its index); `no_frames`; `unreadable_video`.
+        VideoError: `empty_file`; `truncated_video` (an MP4 that ends before its index); `no_frames`; `too_many_streams`;
+            `unreadable_video`.
         UnsupportedMedia: See `sniff`.
+        MemoryError: There is not enough.
         OSError: The file cannot be read at all.
     """
-    import av
-
-    container = sniff(path)
-    options = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"}
+    limits = limits or VideoLimits()
+    container = sniff(source)
+    url, options = f"file:{source.resolve()}" if isinstance(source, Path) else "fd:", {"format_whitelist": _FORMATS}
+    if isinstance(source, Path):
+        options["protocol_whitelist"] = "file"
+    else:
+        options |= {"protocol_whitelist": "fd", "fd": str(source)}
+    # One more than allowed, so that too many can be told from a damaged file.
+    options |= {"max_streams": str(limits.streams + 1), "max_pixels": str(limits.pixels)}
     if container == "mov":
         # A MOV can name other files as its data, even absolute ones.
         options |= {"enable_drefs": "0", "use_absolute_path": "0"}
     try:
-        return av.open(f"file:{path.resolve()}", "r", format=container, options=options, metadata_errors="replace")
+        opened = _open(url, container, options, source)
+    except MemoryError:
+        # FFmpeg says the same of too many tracks.
+        opened = _open(url, container, options | {"max_streams": str(_COUNTED_STREAMS)}, source)
+    if len(opened.streams) > limits.streams:
+        opened.close()
+        raise _too_many_streams(limits)
+    return opened
+
+
+def _open(url: str, container: str, options: dict[str, str], source: Path | int) -> InputContainer:
+    import av
+
+    if isinstance(source, int):
+        os.lseek(source, 0, os.SEEK_SET)
+    try:
+        return av.open(url, "r", format=container, options=options, metadata_errors="replace")
+    except MemoryError:
+        raise
     except av.FFmpegError as error:
-        raise _open_error(path, container, error) from error
+        raise _open_error(source, container, error) from error
+
+
+def _too_many_streams(limits: VideoLimits) -> VideoError:
+    return VideoError(
+        f"The file has more than {limits.streams} tracks: export it with its video and one sound track only.",
+        code="too_many_streams",
+        limit=limits.streams,
+    )
 
 
 def no_frames() -> VideoError:
@@ -99,8 +142,8 @@ def no_frames() -> VideoError:
     return VideoError("The file has a header but not a single frame: record or export it again.", code="no_frames")
 
 
-def _open_error(path: Path, container: str, error: av.FFmpegError) -> PermanentError:
-    if container == "mov" and not _has_moov(path):
+def _open_error(source: Path | int, container: str, error: av.FFmpegError) -> PermanentError:
+    if container == "mov" and not _has_moov(source):
         return VideoError(
             "The file is cut off: it ends before its index (the 'moov' box), so nothing in it can be found. "
             "Upload the complete file; if the camera lost power, repair it first.",
@@ -114,14 +157,30 @@ def _open_error(path: Path, container: str, error: av.FFmpegError) -> PermanentE
     )
 
 
-def _has_moov(path: Path) -> bool:
+@contextmanager
+def _descriptor(source: Path | int) -> Iterator[int]:
+    if isinstance(source, int):
+        yield source
+        return
+    descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_at(descriptor: int, position: int, size: int) -> bytes:
+    os.lseek(descriptor, position, os.SEEK_SET)
+    return os.read(descriptor, size)
+
+
+def _has_moov(source: Path | int) -> bool:
     """Walk the top-level boxes of an MP4: 32-bit size and type, size 1 = a 64-bit size follows, 0 = up to the end (ISO 14496-12)."""
-    size_bytes = path.stat().st_size
-    position = 0
-    with path.open("rb") as file:
+    with _descriptor(source) as descriptor:
+        size_bytes = os.fstat(descriptor).st_size
+        position = 0
         while position + 8 <= size_bytes:
-            file.seek(position)
-            header = file.read(16)
+            header = _read_at(descriptor, position, 16)
             size = int.from_bytes(header[:4], "big")
             if size == 1 and len(header) == 16:
                 size = int.from_bytes(header[8:], "big")

@@ -51,15 +51,15 @@ def count_videos(request: CountRequest) -> int:
     """
     from core.domain.placement import check_settings
     from ml_engine.count_telemetry import recording_telemetry
+    from ml_engine.decoding import ConfinedDecoder
     from ml_engine.planning import file_starts_s, plan_segments
-    from ml_engine.video import probe
 
     started = time.perf_counter()
     for path in request.videos:
         if not path.is_file():
             raise InvalidInput(f"There is no video file {path}.", code="video_not_found")
     source, name = _detector_source(request)
-    indexes = [probe(path) for path in request.videos]
+    indexes = [ConfinedDecoder().probe(path) for path in request.videos]
     video, segments = plan_segments(indexes, min_frames=SEGMENT_FRAMES)
     check_settings(request.settings, video)
     telemetry = recording_telemetry(request.videos, file_starts_s(indexes), request.telemetry)

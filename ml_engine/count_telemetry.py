@@ -73,10 +73,11 @@ def _named(path: Path) -> Telemetry:
 
 def _found(video: Path) -> Telemetry | None:
     """Return what lies beside a video or within it."""
-    from ml_engine.subtitles import read_telemetry_track
+    from ml_engine.decoding import ConfinedDecoder
 
     beside = sorted(path for path in video.parent.iterdir() if path.stem == video.stem and path.suffix.casefold() == ".srt")
-    where, data = (beside[0].name, beside[0].read_bytes()) if beside else (f"a track within {video.name}", read_telemetry_track(video))
+    where = beside[0].name if beside else f"a track within {video.name}"
+    data = beside[0].read_bytes() if beside else ConfinedDecoder().read_telemetry_track(video)
     if data is None:
         return None
     try:

@@ -12,6 +12,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ from ml_engine.motion import MotionMeter, small_grey
 from ml_engine.records import Detections, DetectorInfo, FrameRecord, FrameStatus, Stopped
 
 if TYPE_CHECKING:
-    from ml_engine.video import VideoIndex
+    from ml_engine.decoding import ConfinedDecoder
+    from ml_engine.video_index import VideoIndex
 
 _SPARE_BATCHES = 2
 _MOST_STATUSES = 64
@@ -90,6 +92,7 @@ def detect_segment(
     frame_times_s: npt.NDArray[np.float64],
     progress: Callable[[int], None],
     should_stop: Callable[[], bool],
+    decoder: ConfinedDecoder | None = None,
 ) -> bytes:
     """Detect in all frames of a segment.
 
@@ -101,6 +104,7 @@ def detect_segment(
         frame_times_s: (segment.frames,) seconds from the start of the recording.
         progress: Called with the number of frames done, in this thread, never twice with the same number.
         should_stop: Asked in this thread, at least once per batch.
+        decoder: Decodes the video; default: one with the usual limits.
 
     Returns:
         The detection log as Parquet; the same bytes for the same input.
@@ -109,28 +113,32 @@ def detect_segment(
         Stopped: `should_stop` said so.
         DetectorError, VideoError: From the detector and the decoder.
     """
-    from ml_engine.video import decode
+    from ml_engine.decoding import ConfinedDecoder
 
     previous_s = _time_before(index, segment, frame_times_s)
     chosen = choose_frames(frame_times_s, settings.detect_fps, previous_s)
-    decoded = decode(
+    halt = threading.Event()
+    decoded = (decoder or ConfinedDecoder()).decode(
         path,
         index,
         first_frame=segment.file_first_frame,
         frames=segment.frames,
         seek_pts=segment.seek_pts,
         threads=max(1, min(4, detector.concurrency // 4)),
+        should_stop=halt.is_set,
     )
-    return detect_frames(
-        (item.image_bgr for item in decoded),
-        segment.first_frame,
-        chosen,
-        detector,
-        tiles=settings.tiles,
-        frame_times_s=frame_times_s,
-        progress=progress,
-        should_stop=should_stop,
-    )
+    with closing(decoded):
+        return detect_frames(
+            (item.image_bgr for item in decoded),
+            segment.first_frame,
+            chosen,
+            detector,
+            tiles=settings.tiles,
+            frame_times_s=frame_times_s,
+            progress=progress,
+            should_stop=should_stop,
+            halt=halt,
+        )
 
 
 def _time_before(index: VideoIndex, segment: Segment, times_s: npt.NDArray[np.float64]) -> float | None:
@@ -152,6 +160,7 @@ def detect_frames(
     frame_times_s: npt.NDArray[np.float64],
     progress: Callable[[int], None],
     should_stop: Callable[[], bool],
+    halt: threading.Event | None = None,
 ) -> bytes:
     """Detect in frames that are already being decoded: `detect_segment` without the file.
 
@@ -160,11 +169,12 @@ def detect_frames(
         first_frame: Index of the first one over all files.
         chosen: (n,) bool, which to detect in. The others are `skipped`.
         detector, tiles, frame_times_s, progress, should_stop: As for `detect_segment`.
+        halt: Set when no more frames are wanted, so that whoever waits for one gives up.
     """
     pictures = _Pictures()
     found: list[tuple[FrameStatus, Detections]] = []
     early: dict[int, list[tuple[FrameStatus, Detections]]] = {}
-    with _Pipeline(_batches(pictures.watch(frames), chosen, detector.batch_size), detector, tiles) as pipeline:
+    with _Pipeline(_batches(pictures.watch(frames), chosen, detector.batch_size), detector, tiles, halt) as pipeline:
         expected = 0
         for number, results in pipeline.results(should_stop):
             early[number] = results
@@ -245,11 +255,11 @@ def _png(grey: Frame) -> bytes:
 class _Pipeline:
     """Threads that decode and detect, with bounded queues between them. Leaving the context ends them all."""
 
-    def __init__(self, batches: Iterator[_Batch], detector: Detector, tiles: str) -> None:
+    def __init__(self, batches: Iterator[_Batch], detector: Detector, tiles: str, halt: threading.Event | None) -> None:
         self._source, self._detector, self._tiles = batches, detector, tiles
         self._tasks: queue.Queue[_Batch | None] = queue.Queue(detector.concurrency + _SPARE_BATCHES)
         self._done: queue.Queue[tuple[int, list[tuple[FrameStatus, Detections]]] | BaseException | None] = queue.Queue()
-        self._halt = threading.Event()
+        self._halt = halt or threading.Event()
         self._threads = [threading.Thread(target=self._guard, args=(self._decode,), name="decode", daemon=True)]
         for number in range(detector.concurrency):
             self._threads.append(threading.Thread(target=self._guard, args=(self._detect,), name=f"detect-{number}", daemon=True))

@@ -6,7 +6,8 @@ import errno
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,9 +18,10 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.job import VideoFacts
 from core.errors import StorageFull
 from ml_engine.animals import Animal
+from ml_engine.decoding import ConfinedDecoder
 from ml_engine.planning import times_s
 from ml_engine.records import Stopped, TrackTable
-from ml_engine.video import VideoIndex, decode
+from ml_engine.video_index import VideoIndex
 from ml_engine.video_writer import VideoWriter
 
 if TYPE_CHECKING:
@@ -50,21 +52,21 @@ def render(
     progress: Callable[[int], None],
     should_stop: Callable[[], bool],
     threads: int | None = None,
+    decoder: ConfinedDecoder | None = None,
 ) -> tuple[Path, Path, Path]:
     """Write `annotated.mp4`, `preview.jpg`, the frame with the most animals, and `contact_sheet.jpg`. Same input, same bytes.
 
     Args:
         paths: The recording's files, in order.
-        indexes: What `probe` returned for each.
+        indexes, video: What `probe` returned for each, and facts about the recording.
         tracks: What to draw.
         animals: Who was counted: one picture each on the contact sheet.
         counts: `counts` of results.json: the contact sheet's headings.
-        video: Facts about the recording.
         settings: With lines, zones and classes.
         out_dir: Existing folder.
         progress: Called with the number of frames encoded, twice a second or so, and at the end.
         should_stop: Asked as often.
-        threads: Encoder threads; default: always the same number.
+        threads, decoder: Of the encoder, default always the same number; decodes the videos, default with the usual limits.
 
     Returns:
         Paths of the video, the preview and the contact sheet.
@@ -80,7 +82,7 @@ def render(
     all_times_s, target = times_s(indexes), out_dir / "annotated.mp4"
     painter = FramePainter(tracks, all_times_s, settings, video)
     pictures = _Pictures(painter, ContactSheet(animals, counts, tracks, painter.best_frame(), video))
-    encoded = 0
+    decoding, encoded = decoder or ConfinedDecoder(), 0
     report = _Report(lambda: progress(encoded), should_stop)
     writer = VideoWriter(target, fps=indexes[0].fps, resolution_wh=(video.width_px, video.height_px), threads=threads or ENCODER_THREADS)
 
@@ -90,7 +92,7 @@ def render(
         writer.write(image_bgr, float(all_times_s[frame]))
         encoded += 1
 
-    with writer, _Stage(encode, report) as encoder, _Source(_frames(paths, indexes), report) as source:
+    with writer, _Stage(encode, report) as encoder, _Source(lambda ended: _frames(paths, indexes, decoding, ended), report) as source:
         for frame, image_bgr in source:
             encoder.put((frame, pictures.painted(frame, image_bgr)))
         encoder.finish()
@@ -123,12 +125,15 @@ class _Pictures:
         return preview, sheet
 
 
-def _frames(paths: Sequence[Path], indexes: Sequence[VideoIndex]) -> Iterator[tuple[int, Image | None]]:
+def _frames(
+    paths: Sequence[Path], indexes: Sequence[VideoIndex], decoder: ConfinedDecoder, ended: Callable[[], bool]
+) -> Generator[tuple[int, Image | None]]:
     """Yield all frames of the recording with their index over all files."""
     offset = 0
     for path, index in zip(paths, indexes, strict=True):
-        for decoded in decode(path, index):
-            yield offset + decoded.file_frame, decoded.image_bgr
+        with closing(decoder.decode(path, index, should_stop=ended)) as decoded:
+            for frame in decoded:
+                yield offset + frame.file_frame, frame.image_bgr
         offset += index.frames
 
 
@@ -203,22 +208,31 @@ class _Worker:
 
 
 class _Source(_Worker):
-    """Runs an iterator ahead of its consumer, in a thread of its own."""
+    """Runs a generator ahead of its consumer, in a thread of its own.
 
-    def __init__(self, items: Iterator[tuple[int, Image | None]], report: _Report) -> None:
+    Args:
+        make: Makes it; given a function that says whether nothing more is wanted.
+        report: Whom to tell.
+    """
+
+    def __init__(self, make: Callable[[Callable[[], bool]], Generator[tuple[int, Image | None]]], report: _Report) -> None:
         super().__init__(report)
-        self._items = items
+        self._make = make
 
     def _work(self) -> None:
-        for item in self._items:
-            while not self._quit.is_set():
-                try:
-                    self._queue.put(item, timeout=_WAIT_S)
-                    break
-                except queue.Full:
-                    continue
-            if self._quit.is_set():
-                return
+        with closing(self._make(self._quit.is_set)) as items:
+            for item in items:
+                if not self._handed_on(item):
+                    return
+
+    def _handed_on(self, item: tuple[int, Image | None]) -> bool:
+        while not self._quit.is_set():
+            try:
+                self._queue.put(item, timeout=_WAIT_S)
+                return True
+            except queue.Full:
+                continue
+        return False
 
     def __iter__(self) -> Iterator[tuple[int, Image | None]]:
         while True:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import InvalidTelemetry
 from ml_engine.containers import open_input
+from ml_engine.video_scan import ignore
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -15,17 +16,19 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 32 * 2**20
 _TEXT_CODECS = {"mov_text", "srt", "subrip", "text", "webvtt", "ass", "ssa"}
+_NOTE_EVERY = 256
 _ASS_FIELDS = 8
 """Fields before the text of an event in Matroska's layout of Advanced SubStation Alpha."""
 
 
-def read_telemetry_track(path: Path) -> bytes | None:
+def read_telemetry_track(source: Path | int, note: Callable[[int], None] = ignore) -> bytes | None:
     """Read a video's first subtitle track that is text.
 
     Whether it is a drone's telemetry is for `core.telemetry` to say. A track that breaks off gives what there is before.
 
     Args:
-        path: A local video.
+        source: A local video, or its descriptor.
+        note: Called now and then with the number of packets read so far.
 
     Returns:
         The track as an `.SRT` file, UTF-8, times from the first frame on; None where the video has no such track, or only empty cues.
@@ -34,12 +37,12 @@ def read_telemetry_track(path: Path) -> bytes | None:
         InvalidTelemetry: The track is over `LIMIT_BYTES` (code `telemetry_too_large`).
         VideoError, UnsupportedMedia: The file cannot be opened; see `ml_engine.containers`.
     """
-    with open_input(path) as container:
+    with open_input(source) as container:
         track = _text_track(container)
         if track is None:
             return None
         out = bytearray()
-        for number, (start_s, end_s, text) in enumerate(_cues(container, track), start=1):
+        for number, (start_s, end_s, text) in enumerate(_cues(container, track, note), start=1):
             out += f"{number}\n{_time(start_s)} --> {_time(end_s)}\n{text}\n\n".encode()
             if len(out) > LIMIT_BYTES:
                 raise InvalidTelemetry(f"The video's subtitle track has over {LIMIT_BYTES} bytes.", code="telemetry_too_large")
@@ -53,7 +56,7 @@ def _text_track(container: InputContainer) -> SubtitleStream | None:
     return None
 
 
-def _cues(container: InputContainer, track: SubtitleStream) -> Iterator[tuple[float, float, str]]:
+def _cues(container: InputContainer, track: SubtitleStream, note: Callable[[int], None]) -> Iterator[tuple[float, float, str]]:
     """Yield start and end, seconds from the first frame on, and text of every cue that has one."""
     import av
     from av.stream import Discard
@@ -66,11 +69,15 @@ def _cues(container: InputContainer, track: SubtitleStream) -> Iterator[tuple[fl
     first_s = float(video.start_time * video.time_base) if video is not None and video.start_time is not None else 0.0
     codec = track.codec_context.name
     try:
-        for packet in container.demux(track):
+        for number, packet in enumerate(container.demux(track)):
+            if number % _NOTE_EVERY == 0:
+                note(number)
             text = _text(bytes(packet), codec)
             if packet.pts is not None and text:
                 start_s = max(0.0, float(packet.pts * packet.time_base) - first_s)
                 yield start_s, start_s + float((packet.duration or 0) * packet.time_base), text
+    except MemoryError:
+        raise
     except av.FFmpegError:
         return
 

@@ -1,50 +1,22 @@
-"""What a video file holds, found in one pass over its packets: which frames, when, and where decoding may begin."""
+"""What a video file holds, worked out from one pass over its packets: which frames, when, and where decoding may begin."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import UnsupportedMedia, VideoError
-from ml_engine.containers import no_frames, open_input
-from ml_engine.h264 import starts_whole
+from core.errors import VideoError
+from ml_engine.video_limits import MAX_SIDE_PX, VideoLimits
+from ml_engine.video_scan import MISSING, Scan, StreamFacts, scan_video
 
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.packet import Packet
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
+__all__ = ["MAX_SIDE_PX", "VideoIndex", "VideoLimits", "index_of", "probe"]
 
 MAX_JUMP_BACK_S = 5.0
 """Timestamps further back than this are not reordering but a clock that was set back, as in joined transport streams."""
-
-MAX_SIDE_PX = 16_384
-"""What H.264 encoders take at most: beyond it there is no annotated video."""
-
-
-@dataclass(frozen=True, slots=True)
-class VideoLimits:
-    """The largest video that is taken in.
-
-    Attributes:
-        frames: Most frames in a file.
-        pixels: Most pixels in a picture, before and after rotation.
-        duration_s: Longest file.
-        fps: Highest average frame rate.
-    """
-
-    frames: int = 10_000_000
-    pixels: int = 8192 * 4320
-    duration_s: float = 48 * 3600.0
-    fps: float = 1000.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,21 +62,8 @@ class VideoIndex:
         return (self.height_px, self.width_px) if self.rotation_deg in (90, 270) else (self.width_px, self.height_px)
 
 
-@dataclass(slots=True)
-class _Scan:
-    """What one pass over the packets gathered. Arrays are in decoding order; `_MISSING` stands for no timestamp."""
-
-    pts: array[int] = field(default_factory=lambda: array("q"))
-    key: bytearray = field(default_factory=bytearray)
-    discard: bytearray = field(default_factory=bytearray)
-    first_frame: VideoFrame | None = None
-
-
-_MISSING = -(2**63)
-
-
 def probe(path: Path, *, limits: VideoLimits | None = None) -> VideoIndex:
-    """Index a video file in one pass over its packets; of its pictures only the first is decoded.
+    """Index a video file in this process. What strangers sent goes through `ml_engine.decoding.ConfinedDecoder.probe` instead.
 
     Args:
         path: A local file; its name and extension do not matter.
@@ -115,126 +74,40 @@ def probe(path: Path, *, limits: VideoLimits | None = None) -> VideoIndex:
 
     Raises:
         VideoError: `empty_file`, `truncated_video`, `unreadable_video`, `no_video_stream`, `no_frames`, `picture_too_large`,
-            `video_too_long`, `too_many_frames`, `frame_rate_too_high`.
+            `video_too_long`, `too_many_frames`, `too_many_streams`, `frame_rate_too_high`.
         UnsupportedMedia: `not_a_video`, `unsupported_container`, `unsupported_codec`.
         OSError: The file cannot be read at all.
     """
     limits = limits or VideoLimits()
-    with closing(open_input(path)) as container:
-        stream = video_stream(container)
-        check_picture(stream.codec_context.width, stream.codec_context.height, limits)
-        scan = _scan(container, stream, limits)
-        if not scan.pts:
-            raise no_frames()
-        if scan.first_frame is None:
-            raise VideoError(
-                "Not one picture of this video can be decoded: the file is damaged. Check that it plays, then upload it again.",
-                code="unreadable_video",
-            )
-        return _index(container, stream, scan, limits)
+    return index_of(scan_video(path, limits), limits)
 
 
-def video_stream(container: InputContainer) -> VideoStream:
-    """Choose the video track: not a cover picture, the default one where marked, else the largest.
+def index_of(scan: Scan, limits: VideoLimits) -> VideoIndex:
+    """Work out the index from what one pass over the packets gathered.
 
     Raises:
-        VideoError: `no_video_stream`; `no_frames` where there is nothing at all.
-        UnsupportedMedia: `unsupported_codec`: there is one, but no decoder for it.
+        VideoError: `no_frames`, `video_too_long`, `frame_rate_too_high`; `unreadable_video` where the timestamps make no sense.
+        ValueError: The scan has no facts.
     """
-    from av.stream import Disposition
-
-    no_film = Disposition.attached_pic | Disposition.timed_thumbnails
-    streams = [s for s in container.streams if s.type == "video" and not s.disposition & no_film]
-    if not container.streams:
-        raise no_frames()
-    if not streams:
-        raise VideoError("The file has sound or data but no video track: upload the video itself.", code="no_video_stream")
-    usable = [s for s in streams if s.codec_context is not None]
-    if not usable:
-        raise UnsupportedMedia(
-            "The video track is encrypted or in a format that Muster cannot decode; convert it to H.264 and upload it again.",
-            code="unsupported_codec",
-        )
-
-    def rank(stream: Any) -> tuple[bool, int, int]:
-        size = stream.codec_context.width * stream.codec_context.height
-        return bool(stream.disposition & Disposition.default), size, -stream.index
-
-    return max(usable, key=rank)
-
-
-def check_picture(width_px: int, height_px: int, limits: VideoLimits) -> None:
-    """Refuse pictures that would take too much memory.
-
-    Raises:
-        VideoError: `picture_too_large`.
-    """
-    if width_px * height_px > limits.pixels or max(width_px, height_px) > MAX_SIDE_PX:
-        raise VideoError(
-            f"Pictures of {width_px}x{height_px} are too large: at most {limits.pixels} pixels. Scale the video down and upload it again.",
-            code="picture_too_large",
-            width_px=width_px,
-            height_px=height_px,
-            limit_pixels=limits.pixels,
-        )
-
-
-def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """Yield the stream's packets that hold something, in decoding order, up to the end or to where the file cannot be read on."""
-    import av
-
+    if scan.facts is None:
+        raise ValueError("a scan that was not finished")
     try:
-        for packet in container.demux(stream):
-            if packet.size:
-                yield packet
-    except av.FFmpegError as error:
-        # What lies before the damage is still a video; a disk that fails is another matter.
-        if isinstance(error, OSError):
-            raise
+        return _index(scan, scan.facts, limits)
+    except ArithmeticError as error:
+        raise VideoError(
+            "The times of this video's frames make no sense: the file is damaged. Export it again, then upload it.", code="unreadable_video"
+        ) from error
 
 
-def _scan(container: InputContainer, stream: VideoStream, limits: VideoLimits) -> _Scan:
-    import av
-
-    scan = _Scan()
-    decoder = stream.codec_context
-    decoder.thread_count = 1
-    is_h264 = decoder.codec.canonical_name == "h264"
-    for packet in packets(container, stream):
-        scan.pts.append(_MISSING if packet.pts is None else packet.pts)
-        scan.key.append(packet.is_keyframe and (not is_h264 or starts_whole(bytes(packet), decoder.extradata)))
-        scan.discard.append(packet.is_discard)
-        if len(scan.pts) > limits.frames:
-            raise VideoError(
-                f"The video has more than {limits.frames} frames: cut it into shorter files.", code="too_many_frames", limit=limits.frames
-            )
-        if scan.first_frame is None:
-            try:
-                scan.first_frame = next(iter(decoder.decode(packet)), None)
-            except av.FFmpegError:
-                # A damaged beginning; a later packet may be sound.
-                continue
-    if scan.first_frame is None and scan.pts:
-        try:
-            scan.first_frame = next(iter(decoder.decode(None)), None)
-        except av.FFmpegError:
-            scan.first_frame = None
-    return scan
-
-
-def _index(container: InputContainer, stream: VideoStream, scan: _Scan, limits: VideoLimits) -> VideoIndex:
-    frame = scan.first_frame
-    assert frame is not None and stream.time_base is not None
-    check_picture(frame.width, frame.height, limits)
-    rotation_deg, mirrored = _orientation(frame)
-    pts, keyframes, by_order = _frames(scan, stream)
+def _index(scan: Scan, facts: StreamFacts, limits: VideoLimits) -> VideoIndex:
+    pts, keyframes, by_order = _frames(scan, facts)
     if not len(pts):
         raise VideoError("The file marks every frame as not to be shown: export it again without cuts.", code="no_frames")
-    fps = _frame_rate(pts, stream, by_order)
+    fps = _frame_rate(pts, facts, by_order)
     if by_order:
-        step = max(Fraction(1), 1 / (fps * stream.time_base))
+        step = max(Fraction(1), 1 / (fps * facts.time_base))
         pts = np.array([int(i * step) for i in range(len(pts))], np.int64)
-    duration_s = float((int(pts[-1]) - int(pts[0])) * stream.time_base + 1 / fps)
+    duration_s = float((int(pts[-1]) - int(pts[0])) * facts.time_base + 1 / fps)
     if duration_s > limits.duration_s:
         raise VideoError(
             f"The video lasts {duration_s / 3600:.1f} h; at most {limits.duration_s / 3600:g} h are taken. Cut it into shorter files.",
@@ -249,47 +122,46 @@ def _index(container: InputContainer, stream: VideoStream, scan: _Scan, limits: 
             fps=float(fps),
             limit_fps=limits.fps,
         )
-    width_px, height_px = (frame.height, frame.width) if rotation_deg in (90, 270) else (frame.width, frame.height)
+    sideways = facts.rotation_deg in (90, 270)
     return VideoIndex(
         pts=pts,
         keyframes=keyframes,
-        time_base=stream.time_base,
+        time_base=facts.time_base,
         fps=fps,
-        width_px=width_px,
-        height_px=height_px,
-        rotation_deg=rotation_deg,
-        mirrored=mirrored,
+        width_px=facts.height_px if sideways else facts.width_px,
+        height_px=facts.width_px if sideways else facts.height_px,
+        rotation_deg=facts.rotation_deg,
+        mirrored=facts.mirrored,
         duration_s=duration_s,
-        codec=stream.codec_context.codec.canonical_name,
-        container=container.format.name.split(",")[0],
+        codec=facts.codec,
+        container=facts.container,
         by_order=by_order,
     )
 
 
-def _frames(scan: _Scan, stream: VideoStream) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], bool]:
+def _frames(scan: Scan, facts: StreamFacts) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], bool]:
     """Return presentation timestamps, indices of safe keyframes, and whether frames can only be told by their order."""
     pts = np.frombuffer(scan.pts, np.int64)
     key, shown = np.frombuffer(scan.key, np.uint8).astype(bool), ~np.frombuffer(scan.discard, np.uint8).astype(bool)
-    is_stream = stream.container.format.name in ("mpegts", "mpeg")
+    is_stream = facts.container in ("mpegts", "mpeg")
     first_key = int(np.argmax(key)) if key.any() else len(key)
     headless = (np.arange(len(pts)) < first_key) & is_stream
-    has_pts = pts != _MISSING
+    has_pts = pts != MISSING
     # AVI has decoding times only. Where FFmpeg cannot work out the others it hands them out in decoding order all the same.
-    guessed = stream.container.format.name == "avi" and stream.codec_context.has_b_frames and bool((np.diff(pts) > 0).all())
+    guessed = facts.container == "avi" and facts.has_b_frames and bool((np.diff(pts) > 0).all())
     if has_pts.mean() <= 0.5 or guessed:
         return _by_order(np.count_nonzero(shown & ~headless))
     # In a stream that has timestamps, a packet without one is the second field of a picture.
     pts, key, shown, headless = pts[has_pts], key[has_pts], (shown & has_pts)[has_pts], headless[has_pts]
-    highest_before = np.concatenate(([_MISSING + 1], np.maximum.accumulate(pts)[:-1]))
-    jump_back_s = float((highest_before[1:] - pts[1:]).max(initial=0) * (stream.time_base or 0))
+    highest_before = np.concatenate(([MISSING + 1], np.maximum.accumulate(pts)[:-1]))
+    jump_back_s = float((highest_before[1:] - pts[1:]).max(initial=0) * facts.time_base)
     if jump_back_s > MAX_JUMP_BACK_S or len(np.unique(pts[shown])) < np.count_nonzero(shown):
         return _by_order(np.count_nonzero(shown & ~headless))
     if is_stream:
         # A stream that was cut in the middle begins with pictures that lack their references: no decoder ever shows them.
         if key.any():
             headless |= pts < pts[np.argmax(key)]
-        first = scan.first_frame
-        shown &= ~(headless & (pts < (first.pts if first is not None and first.pts is not None else _MISSING)))
+        shown &= ~(headless & (pts < (MISSING if facts.first_pts is None else facts.first_pts)))
     ordered = np.sort(pts[shown])
     # Safe to begin at: whatever is stored earlier is also shown earlier.
     safe = np.sort(pts[key & shown & (pts > highest_before)])
@@ -300,32 +172,13 @@ def _by_order(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64],
     return np.arange(count, dtype=np.int64), np.zeros(min(count, 1), np.int64), True
 
 
-def _frame_rate(pts: npt.NDArray[np.int64], stream: VideoStream, by_order: bool) -> Fraction:
+def _frame_rate(pts: npt.NDArray[np.int64], facts: StreamFacts, by_order: bool) -> Fraction:
     """Return the container's rate where the timestamps confirm it to two frames or 0.5 %: it is exact where they are rounded."""
-    assert stream.time_base is not None
-    stated = [rate for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
     if by_order or len(pts) < 2:
-        return Fraction(stated[0]) if stated else Fraction(25)
-    span_s = int(pts[-1] - pts[0]) * stream.time_base
+        return facts.rates[0] if facts.rates else Fraction(25)
+    span_s = (int(pts[-1]) - int(pts[0])) * facts.time_base
     measured = (len(pts) - 1) / span_s
-    for rate in stated:
+    for rate in facts.rates:
         if abs(rate - measured) * span_s <= max(2, (len(pts) - 1) / 200):
-            return Fraction(rate)
+            return rate
     return measured.limit_denominator(100_000)
-
-
-def _orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """Read the display matrix as a clockwise quarter turn after an optional left-right mirroring.
-
-    The matrix (ISO 14496-12, row vectors, 16.16 fixed point) takes stored to displayed coordinates: x' = a x + c y, y' = b x + d y.
-    """
-    from av.sidedata.sidedata import Type
-
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
-    if data is None:
-        return 0, False
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.float64)
-    mirrored = a * d - b * c < 0
-    if mirrored:
-        a, b = -a, -b
-    return round(np.degrees(np.arctan2(b, a)) / 90) % 4 * 90, bool(mirrored)

@@ -118,7 +118,7 @@ class FakeEngine:
         if name in self.hooks:
             self.hooks[name](*args)
 
-    def probe(self, path: Path) -> FakeIndex:
+    def probe(self, path: Path, *, should_stop: Callable[[], bool]) -> FakeIndex:
         self._called("probe")
         return FakeIndex(int(path.read_bytes().split()[0]))
 
@@ -140,7 +140,7 @@ class FakeEngine:
     def times_s(self, indexes: Sequence[FakeIndex]) -> Any:
         return np.arange(sum(index.frames for index in indexes)) / 10
 
-    def read_telemetry_track(self, path: Path) -> bytes | None:
+    def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool]) -> bytes | None:
         self._called("read_telemetry_track")
         return path.read_bytes().partition(b"\n")[2] or None
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ml_engine.decoding import DecoderLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class Engine:
     plan_segments: Callable[..., Any]
     check_settings: Callable[..., None]
     times_s: Callable[..., Any]
-    read_telemetry_track: Callable[[Path], bytes | None]
+    read_telemetry_track: Callable[..., bytes | None]
     describe_detector: Callable[..., Any]
     load_detector: Callable[..., Any]
     bundled_checkpoint: Callable[[], Path]
@@ -30,35 +34,39 @@ class Engine:
     render: Callable[..., tuple[Path, ...]]
 
 
-def real_engine() -> Engine:
-    """Return the engine itself. Its modules load their heavy libraries only where they use them."""
+def real_engine(limits: DecoderLimits | None = None) -> Engine:
+    """Return the engine itself. Its modules load their heavy libraries only where they use them.
+
+    Args:
+        limits: What decoding a video may take; default: the engine's.
+    """
     from core.domain.placement import check_settings
     from ml_engine.animals import read_animals_csv
     from ml_engine.assemble import assemble
+    from ml_engine.decoding import ConfinedDecoder
     from ml_engine.detect import detect_segment, log_key
     from ml_engine.detection_log import concat, read_log
     from ml_engine.detector import bundled_checkpoint, describe_detector, load_detector
     from ml_engine.planning import plan_segments, times_s
     from ml_engine.render import render
     from ml_engine.result_files import read_tracks_csv
-    from ml_engine.subtitles import read_telemetry_track
-    from ml_engine.video import probe
 
+    decoder = ConfinedDecoder(limits)
     return Engine(
-        probe=probe,
+        probe=decoder.probe,
         plan_segments=plan_segments,
         check_settings=check_settings,
         times_s=times_s,
-        read_telemetry_track=read_telemetry_track,
+        read_telemetry_track=decoder.read_telemetry_track,
         describe_detector=describe_detector,
         load_detector=load_detector,
         bundled_checkpoint=bundled_checkpoint,
         log_key=log_key,
-        detect_segment=detect_segment,
+        detect_segment=partial(detect_segment, decoder=decoder),
         read_log=read_log,
         concat=concat,
         assemble=assemble,
         read_tracks_csv=read_tracks_csv,
         read_animals_csv=read_animals_csv,
-        render=render,
+        render=partial(render, decoder=decoder),
     )

@@ -40,10 +40,10 @@ class SourceCache:
         folder: Where to keep them; made if missing. On the same file system as `scratch`.
         scratch: For files that are not whole yet.
         limit_bytes: Most bytes to keep. What is in use stays even beyond it.
-        probe: The engine's.
+        probe: The engine's; asked with the path and `should_stop`.
     """
 
-    def __init__(self, store: BlobStore, folder: Path, scratch: Scratch, *, limit_bytes: int, probe: Callable[[Path], Any]) -> None:
+    def __init__(self, store: BlobStore, folder: Path, scratch: Scratch, *, limit_bytes: int, probe: Callable[..., Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._store = store
         self._folder = folder
@@ -65,7 +65,7 @@ class SourceCache:
         """
         async with AsyncExitStack() as stack:
             paths = [await stack.enter_async_context(self._file(file, stop)) for file in files]
-            yield [(path, await self._index(file, path)) for file, path in zip(files, paths, strict=True)]
+            yield [(path, await self._index(file, path, stop)) for file, path in zip(files, paths, strict=True)]
         if self._over_limit():
             await asyncio.to_thread(self._make_room, 0)
 
@@ -81,10 +81,10 @@ class SourceCache:
         finally:
             os.close(held)
 
-    async def _index(self, file: SourceFile, path: Path) -> Any:
+    async def _index(self, file: SourceFile, path: Path, stop: StopFlag) -> Any:
         key = _key(file)
         if key not in self._indexes:
-            self._indexes[key] = await asyncio.to_thread(self._probe, path)
+            self._indexes[key] = await stop.unless_set(asyncio.to_thread(self._probe, path, should_stop=stop.is_set))
         self._indexes.move_to_end(key)
         while len(self._indexes) > _KEPT_INDEXES:
             self._indexes.popitem(last=False)

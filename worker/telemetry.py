@@ -44,7 +44,7 @@ async def with_tracks(step: Step, paths: Sequence[Path]) -> tuple[SourceFile, ..
 
 async def _track(step: Step, number: int, file: SourceFile, path: Path) -> TelemetryFile | None:
     try:
-        data = await step.in_thread(step.tools.engine.read_telemetry_track, path)
+        data = await step.in_thread(step.tools.engine.read_telemetry_track, path, should_stop=step.stop.is_set)
         if data is None:
             return None
         telemetry = await step.in_thread(parse_srt, data)

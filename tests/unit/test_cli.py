@@ -44,6 +44,16 @@ class Calls:
     closed: int = 0
 
 
+class StandInDecoder:
+    """In place of the decoder."""
+
+    def probe(self, path: Path) -> SimpleNamespace:
+        return SimpleNamespace(frames=FRAMES, fps=Fraction(10))
+
+    def read_telemetry_track(self, path: Path) -> None:
+        return None
+
+
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """In place of decoder, detector and renderer: one cow that stands for four seconds."""
@@ -70,7 +80,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Calls:
         progress(FRAMES)
         return b"log"
 
-    module("ml_engine.video", probe=lambda path: SimpleNamespace(frames=FRAMES, fps=Fraction(10)))
+    module("ml_engine.decoding", ConfinedDecoder=StandInDecoder)
     module(
         "ml_engine.planning",
         plan_segments=lambda indexes, min_frames: (video_facts(FRAMES), (segment,)),
@@ -78,7 +88,6 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Calls:
         times_s=lambda indexes: np.arange(FRAMES) / 10,
         file_starts_s=lambda indexes: [0.0],
     )
-    module("ml_engine.subtitles", read_telemetry_track=lambda path: None)
     module("ml_engine.detector", load_detector=load_detector, bundled_checkpoint=lambda: Path(__file__).parent)
     module("ml_engine.detect", detect_segment=detect_segment)
     module("ml_engine.detection_log", read_log=lambda data: log, concat=lambda logs: logs[0])
@@ -177,10 +186,10 @@ def test_a_missing_video_is_1(engine: Calls, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_an_unreadable_video_is_1(engine: Calls, video: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def probe(path: Path) -> None:
+    def probe(_: StandInDecoder, path: Path) -> None:
         raise VideoError("It holds no picture.")
 
-    monkeypatch.setattr(sys.modules["ml_engine.video"], "probe", probe)
+    monkeypatch.setattr(StandInDecoder, "probe", probe)
     assert failure(["count", str(video)], capsys) == "Error: It holds no picture."
 
 

@@ -18,6 +18,7 @@ from core.domain.job import VideoFacts
 from core.errors import VideoError
 from ml_engine import render as render_module
 from ml_engine.animals import animals
+from ml_engine.decoding import ConfinedDecoder
 from ml_engine.drawing import CLASS_COLOURS, LINE_COLOUR, FramePainter
 from ml_engine.planning import plan_segments, times_s
 from ml_engine.records import Stopped, TrackTable
@@ -152,14 +153,14 @@ def test_stopping_leaves_no_file(tmp_path: Path, source: Path, monkeypatch: pyte
 
 
 def test_errors_of_the_threads_are_raised(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise VideoError("broken", code="unreadable_video")
 
     with monkeypatch.context() as patch, pytest.raises(VideoError):
         patch.setattr(VideoWriter, "write", broken)
         run([source], tmp_path / "a", walk(90))
     with monkeypatch.context() as patch, pytest.raises(VideoError):
-        patch.setattr(render_module, "decode", broken)
+        patch.setattr(ConfinedDecoder, "decode", broken)
         run([source], tmp_path / "a", walk(90))
     assert list((tmp_path / "a").iterdir()) == []
 

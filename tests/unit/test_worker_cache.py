@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,7 @@ class Shelf:
         self.scratches.append(scratch)
         return SourceCache(self.store, self.base / "sources", scratch, limit_bytes=limit_bytes, probe=self._probe)
 
-    def _probe(self, path: Path) -> str:
+    def _probe(self, path: Path, *, should_stop: Callable[[], bool]) -> str:
         self.probed.append(path)
         return path.read_text()
 

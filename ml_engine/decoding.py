@@ -1,0 +1,189 @@
+"""Videos that strangers sent: probed, decoded and searched for telemetry in processes that can do nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from array import array
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import InvalidTelemetry
+from ml_engine.decoder_messages import FRAME, NO_SLOT, PICTURE, SCAN, TRACK, unpacked_scan
+from ml_engine.decoder_process import DecoderLimits, DecoderProcess, Task
+from ml_engine.subtitles import LIMIT_BYTES, read_telemetry_track
+from ml_engine.video import DecodedFrame, Image, decode, probe, run_of, turned
+from ml_engine.video_index import VideoIndex, index_of
+
+__all__ = ["ConfinedDecoder", "DecoderLimits"]
+
+logger = logging.getLogger(__name__)
+
+_BYTES_A_PIXEL = 3
+_SPARE_SLOTS = 3
+"""So many are left to the decoder, whatever the pictures are used for."""
+
+
+def _never() -> bool:
+    return False
+
+
+class ConfinedDecoder:
+    """Decodes in a process of its own for each file and question, with limits of memory, time, files and network.
+
+    Gives what `ml_engine.video` and `ml_engine.subtitles` give, bit for bit. May be used by any number of threads. Windows has neither the
+    limits nor descriptors to pass on: there it works in this process, and says so once.
+
+    Args:
+        limits: What decoding may take.
+    """
+
+    def __init__(self, limits: DecoderLimits | None = None) -> None:
+        self.limits = limits or DecoderLimits()
+        self._apart = os.name == "posix"
+        if not self._apart:
+            logger.warning("videos are decoded without limits on this system", extra={"action": "decoder_not_confined"})
+
+    def probe(self, path: Path, *, should_stop: Callable[[], bool] = _never) -> VideoIndex:
+        """Index a video file.
+
+        Args:
+            path: A local file; its name and extension do not matter.
+            should_stop: Asked now and then.
+
+        Raises:
+            VideoError: See `ml_engine.video_index.probe`; also `video_memory`, `video_takes_too_long`, `video_decoder_crashed`.
+            UnsupportedMedia: See there.
+            TransientError: The machine is to blame: `decoder_not_started`, `decoder_killed`, `decoder_stalled`.
+            Stopped: `should_stop` said so.
+            OSError: The file cannot be read at all.
+        """
+        if not self._apart:
+            return probe(path, limits=self.limits.video)
+        with DecoderProcess(Task(path, "scan"), self.limits, should_stop) as child:
+            for kind, content in child.messages():
+                if kind != SCAN:
+                    raise child.impossible("something else than asked")
+                try:
+                    return index_of(unpacked_scan(content), self.limits.video)
+                except (ValueError, KeyError, TypeError, ArithmeticError, json.JSONDecodeError) as error:
+                    raise child.impossible("a scan that cannot be") from error
+            raise child.impossible("no scan")
+
+    def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool] = _never) -> bytes | None:
+        """Read a video's first subtitle track that is text; see `ml_engine.subtitles.read_telemetry_track`.
+
+        Raises:
+            InvalidTelemetry: `telemetry_too_large`.
+            VideoError, UnsupportedMedia, TransientError, Stopped, OSError: See `probe`.
+        """
+        if not self._apart:
+            return read_telemetry_track(path)
+        with DecoderProcess(Task(path, "track"), self.limits, should_stop) as child:
+            for kind, content in child.messages():
+                if kind != TRACK:
+                    raise child.impossible("something else than asked")
+                if len(content) > 2 * LIMIT_BYTES:
+                    raise InvalidTelemetry(f"The video's subtitle track has over {LIMIT_BYTES} bytes.", code="telemetry_too_large")
+                return content or None
+            raise child.impossible("no track")
+
+    def decode(
+        self,
+        path: Path,
+        index: VideoIndex,
+        *,
+        first_frame: int = 0,
+        frames: int | None = None,
+        seek_pts: int | None = None,
+        threads: int = 1,
+        should_stop: Callable[[], bool] = _never,
+    ) -> Generator[DecodedFrame]:
+        """Decode a run of frames; see `ml_engine.video.decode`. The process ends with the iterator.
+
+        Args:
+            path, index, first_frame, frames, seek_pts, threads: See there.
+            should_stop: Asked now and then while a picture is waited for, in the thread that takes the pictures.
+
+        Raises:
+            VideoError, UnsupportedMedia, TransientError, Stopped, OSError: See `probe`.
+            ValueError: The run lies outside the file.
+        """
+        if not self._apart:
+            yield from decode(path, index, first_frame=first_frame, frames=frames, seek_pts=seek_pts, threads=threads)
+            return
+        run = run_of(index, first_frame=first_frame, frames=frames, seek_pts=seek_pts, threads=threads, limits=self.limits.video)
+        plain = {name: getattr(run, name) for name in ("by_order", "first", "end", "seek_pts", "threads")}
+        task = Task(path, "run", run.end - run.first, index.stored_wh, plain, array("q", run.pts))
+        expected = run.first
+        with DecoderProcess(task, self.limits, should_stop) as child:
+            pictures = _Pictures(child, index)
+            for kind, content in child.messages():
+                if kind != PICTURE or len(content) != FRAME.size or expected >= run.end:
+                    raise child.impossible("something else than asked")
+                number, slot, row_bytes = FRAME.unpack(content)
+                if number != expected:
+                    raise child.impossible("frames in another order than asked")
+                expected += 1
+                yield DecodedFrame(number, None if slot == NO_SLOT else pictures.take(slot, row_bytes))
+            if expected != run.end:
+                raise child.impossible("less than asked")
+
+
+class _Slot:
+    """A slot with a picture in it, as the owner of arrays: it is free again when the last of them is gone."""
+
+    def __init__(self, child: DecoderProcess, slot: int, held: set[int]) -> None:
+        self._child, self._slot, self._held = child, slot, held
+        held.add(slot)
+
+    def picture(self, shape: tuple[int, int, int], row_bytes: int) -> Image:
+        """Return the picture, writable; not contiguous where rows are padded."""
+        ring = self._child.ring
+        assert ring is not None
+        memory = np.frombuffer(ring.memory, np.uint8)
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "|u1",
+            "shape": shape,
+            "strides": (row_bytes, shape[2], 1),
+            "data": (memory.ctypes.data + self._slot * ring.slot_bytes, False),
+        }
+        return np.asarray(self)
+
+    def __del__(self) -> None:
+        self._held.discard(self._slot)
+        self._child.free(self._slot)
+
+
+class _Pictures:
+    """Takes pictures out of the ring: copied, turned, or, where the ring has room to spare, just as they lie there.
+
+    Args:
+        child: Who fills the ring.
+        index: Of the file.
+    """
+
+    def __init__(self, child: DecoderProcess, index: VideoIndex) -> None:
+        self._child, self._index = child, index
+        self._held: set[int] = set()
+
+    def take(self, slot: int, row_bytes: int) -> Image:
+        """Return the picture in a slot as displayed, C-contiguous and the caller's own.
+
+        Raises:
+            VideoError: There can be none.
+        """
+        (width_px, height_px), ring = self._index.stored_wh, self._child.ring
+        possible = ring is not None and slot < ring.slots and slot not in self._held
+        if ring is None or not possible or not width_px * _BYTES_A_PIXEL <= row_bytes <= ring.slot_bytes // height_px:
+            raise self._child.impossible("a picture where there is none")
+        stored = _Slot(self._child, slot, self._held).picture((height_px, width_px, _BYTES_A_PIXEL), row_bytes)
+        if self._index.rotation_deg or self._index.mirrored:
+            return turned(stored, self._index)
+        # A caller who keeps pictures must not keep the decoder from going on.
+        enough = ring.slots - len(self._held) >= _SPARE_SLOTS
+        return stored if enough and stored.flags.c_contiguous else stored.copy()

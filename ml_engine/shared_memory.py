@@ -1,0 +1,72 @@
+"""Memory that two processes share: a file without a name, which the one that did not make it can neither grow nor shrink."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import tempfile
+from typing import Any
+
+ROW_ALIGNMENT = 64
+"""Rows of pictures begin at multiples of it: so FFmpeg lays them out."""
+_LEAST_SLOTS, _MOST_SLOTS = 4, 16
+_RING_BYTES = 96 * 2**20
+
+
+def make_file(size_bytes: int) -> int:
+    """Make such a file and return its descriptor; the caller closes it.
+
+    Args:
+        size_bytes: Its length; filled with zeros.
+
+    Raises:
+        OSError: No memory, or no room.
+    """
+    if sys.platform != "linux":
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+        os.ftruncate(descriptor, size_bytes)
+        return descriptor
+    import fcntl
+
+    descriptor = os.memfd_create("muster", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size_bytes)
+    # Whoever reads beyond the end of a file that somebody has cut off is ended by the system.
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return descriptor
+
+
+class FrameRing:
+    """Slots for pictures, in a shared file. Who fills and who empties a slot is for the two sides to agree on.
+
+    Args:
+        descriptor: From `make_file`; `ring_bytes` long. Not closed here.
+        slot_bytes: Size of a slot.
+        slots: How many.
+    """
+
+    def __init__(self, descriptor: int, *, slot_bytes: int, slots: int) -> None:
+        self.slot_bytes, self.slots = slot_bytes, slots
+        self.memory = mmap.mmap(descriptor, slot_bytes * slots)
+
+    def put(self, slot: int, plane: Any, line_bytes: int) -> int:
+        """Fill a slot with a picture whose rows are `line_bytes` apart; return how far apart they are there."""
+        source = memoryview(plane)
+        row_bytes = min(line_bytes, self.slot_bytes * line_bytes // max(1, len(source)))
+        begin = slot * self.slot_bytes
+        if row_bytes == line_bytes:
+            self.memory[begin : begin + len(source)] = source
+            return line_bytes
+        rows = len(source) // line_bytes
+        row_bytes = self.slot_bytes // rows
+        for row in range(rows):
+            self.memory[begin + row * row_bytes : begin + (row + 1) * row_bytes] = source[row * line_bytes : row * line_bytes + row_bytes]
+        return row_bytes
+
+
+def ring_size(width_px: int, height_px: int) -> tuple[int, int]:
+    """Return the bytes of a slot for BGR pictures of that size, and how many slots to make."""
+    row_bytes = -(-width_px * 3 // ROW_ALIGNMENT) * ROW_ALIGNMENT
+    slot_bytes = row_bytes * height_px
+    return slot_bytes, max(_LEAST_SLOTS, min(_MOST_SLOTS, _RING_BYTES // slot_bytes))
