@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import platform
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -17,6 +19,7 @@ from api.services import Services
 from core.config import Config
 from core.domain.clock import Clock, utc_now
 from core.ports import Ports
+from core.tracing import Stop
 
 FIRST_OPEN_S = 3.0
 """How long a start waits for storage and database before it serves without them."""
@@ -41,6 +44,8 @@ def create_app(config: Config | None = None, ports: Ports | None = None, clock: 
         lifespan=lambda app: _lifespan(app, config, ports, clock),
         responses=problems.documented(401, 403, 429, 500, 503),
         redirect_slashes=False,
+        # Its own records whole query strings and exceptions; what is worth a span is one where it happens.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
     app.add_middleware(SmallBodies)
     app.add_middleware(Identified)
@@ -63,6 +68,7 @@ async def _lifespan(app: FastAPI, config: Config | None, ports: Ports | None, cl
         from core.bootstrap import make_ports  # brings the SDKs of every adapter: not for a process that was given its ports
 
         ports = make_ports(config)
+    stop_tracing = _start_tracing(config) if not given else None
     services = Services(config, ports, clock, opened=given)
     app.state.services = services
     keeper = asyncio.create_task(services.keep_open())
@@ -77,6 +83,14 @@ async def _lifespan(app: FastAPI, config: Config | None, ports: Ports | None, cl
             from core.bootstrap import close_ports
 
             await close_ports(ports)
+        if stop_tracing is not None:
+            await asyncio.to_thread(stop_tracing)
+
+
+def _start_tracing(config: Config) -> Stop:
+    from core.bootstrap import start_tracing
+
+    return start_tracing(config, service="muster-api", instance=f"{platform.node()}-{os.getpid()}")
 
 
 def _document_problems(app: FastAPI) -> None:

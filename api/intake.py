@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -24,13 +23,13 @@ from core.services.requested import check_requested_settings, requested_settings
 from core.services.submission import check_size
 from core.services.submit import Accepted
 from core.services.uploads import UploadedTelemetry
+from core.tracing import note, span, traceparent, valid_traceparent
 
 MAX_JSON_BYTES = 4 * 2**20
 FORM_PATHS = ("/api/v1/jobs", "/submit-job")
 """Where bodies may be large: they are passed on as they come."""
 
 _FORM_OVERHEAD_BYTES = MAX_JSON_BYTES + 2**20
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _DRAIN_BYTES = 8 * 2**20
 _DRAIN_S = 1.0
 
@@ -65,7 +64,7 @@ async def accept_request(request: Request, services: Services, caller: Caller) -
     if kind == "multipart/form-data":
         accepted = await accept_form(request, services, caller)
     elif kind == "application/json":
-        accepted = await _accept_uploads(request, services, caller)
+        accepted = await _traced(request, _accept_uploads(request, services, caller))
     else:
         raise UnsupportedMedia(
             "Send the video as multipart/form-data with a part 'file', or the ids of finished uploads as application/json.",
@@ -76,6 +75,20 @@ async def accept_request(request: Request, services: Services, caller: Caller) -
 
 async def accept_form(request: Request, services: Services, caller: Caller) -> Accepted:
     """Accept a recording that is sent as a form. Raises as `accept_request`."""
+    accepted = await _traced(request, _accept_form(request, services, caller))
+    _count(services, accepted)
+    return accepted
+
+
+async def _traced(request: Request, work: Coroutine[Any, Any, Accepted]) -> Accepted:
+    """Await an acceptance as the first span of the job's trace, or as a part of the client's."""
+    with span("upload", parent=valid_traceparent(request.headers.get("traceparent")), kind="server"):
+        accepted = await work
+        note(job_id=accepted.job.id, files=len(accepted.job.files), replayed=accepted.replayed)
+    return accepted
+
+
+async def _accept_form(request: Request, services: Services, caller: Caller) -> Accepted:
     _check_length(request, services.limits.max_upload_bytes)
     async with aclosing(request.stream()) as body:
         reader = MultipartReader(request.headers.get("content-type", ""), body)
@@ -84,7 +97,6 @@ async def accept_form(request: Request, services: Services, caller: Caller) -> A
         except PermanentError:
             await _drain(body)
             raise
-    _count(services, accepted)
     return accepted
 
 
@@ -112,7 +124,7 @@ async def _read_form(request: Request, reader: MultipartReader, services: Servic
                     code="unknown_part",
                 )
         settings = settings or check_requested_settings(None, services.limits)
-        return await services.submissions.accept(submission, settings, traceparent=_traceparent(request))
+        return await services.submissions.accept(submission, settings, traceparent=traceparent())
 
 
 async def _accept_uploads(request: Request, services: Services, caller: Caller) -> Accepted:
@@ -124,7 +136,7 @@ async def _accept_uploads(request: Request, services: Services, caller: Caller) 
         owner=caller.owner,
         idempotency_key=idempotency_key(request),
         telemetry=_uploaded_telemetry(asked),
-        traceparent=_traceparent(request),
+        traceparent=traceparent(),
         webhook=None if asked.webhook is None else _webhook(asked.webhook, services),
     )
     _count(services, accepted)
@@ -203,11 +215,6 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
                     return
     except (TimeoutError, ClientDisconnect):
         return
-
-
-def _traceparent(request: Request) -> str | None:
-    value = request.headers.get("traceparent", "")
-    return value if _TRACEPARENT.fullmatch(value) else None
 
 
 def _count(services: Services, accepted: Accepted) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from core import tracing
 from core.adapters.azure_blob import AzureBlobStore
+from core.adapters.azure_connection import trace_requests
 from core.adapters.azure_queue import AzureJobQueue
 from core.config import Config
 from core.ports import CalibrationStore, JobStore, KeyStore, Ports, StatsStore, WebhookSender, WebhookStore
+from core.tracing import Stop
 
 
 def make_ports(config: Config) -> Ports:
@@ -62,6 +65,13 @@ def make_sender() -> WebhookSender:
     from core.adapters.webhook_http import HttpWebhookSender  # an HTTP client: only for workers
 
     return HttpWebhookSender()
+
+
+def start_tracing(config: Config, *, service: str, instance: str) -> Stop:
+    """Record spans where an OTLP endpoint is configured; return a function to be called at the end."""
+    if config.otlp_endpoint:
+        trace_requests()
+    return tracing.start_tracing(config.otlp_endpoint, service=service, instance=instance)
 
 
 async def open_ports(ports: Ports) -> None:

@@ -6,11 +6,14 @@ import asyncio
 import logging
 from datetime import timedelta
 
+from prometheus_client import Counter
+
 from core.domain.job import Job
 from core.domain.message import JobMessage
 from core.errors import MusterError
-from core.ports import JobQueue, Lease
+from core.ports import JobQueue, Lease, WebhookAnswer, WebhookSender
 from core.services.webhooks import Webhooks
+from core.tracing import span
 from ml_engine.records import Stopped
 from worker.lease_keeper import LeaseKeeper
 from worker.settle import COMPLETE, Settlement, back_off_s, settle
@@ -26,6 +29,24 @@ LEAVING_S = 0.5
 """What a delivery under way may still take when the worker is told to stop."""
 
 
+class CountedSender(WebhookSender):
+    """Counts how tries go.
+
+    Args:
+        sender: Makes them.
+        tries: Counter by outcome.
+    """
+
+    def __init__(self, sender: WebhookSender, tries: Counter) -> None:
+        self._sender = sender
+        self._tries = tries
+
+    async def send(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float) -> WebhookAnswer:
+        answer = await self._sender.send(url, body, headers, timeout_s=timeout_s)
+        self._tries.labels(answer.error or "delivered").inc()
+        return answer
+
+
 class Deliveries:
     """The deliveries that one worker has under way.
 
@@ -36,6 +57,7 @@ class Deliveries:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._webhooks = Webhooks(tools.ports, tools.dispatcher, tools.config.webhook_rules, tools.timer.now)
+        self._sender = CountedSender(tools.sender, tools.metrics.webhooks)
         self._running: dict[asyncio.Task[None], StopFlag] = {}
 
     async def take(self, queue: JobQueue, lease: Lease, message: JobMessage) -> None:
@@ -77,17 +99,17 @@ class Deliveries:
     async def _deliver(self, queue: JobQueue, lease: Lease, message: JobMessage, stop: StopFlag) -> None:
         visibility = timedelta(seconds=self._tools.config.visibility_s)
         async with LeaseKeeper(queue, lease, visibility=visibility, stop=stop, timer=self._tools.timer) as keeper:
-            how = await self._try(message, stop)
+            with span("webhook", parent=message.traceparent, kind="client", job_id=message.job_id, attempt=message.attempt):
+                how = await self._try(message, stop)
         if stop.is_lost:
             return
         await settle(queue, keeper.lease, how, self._tools.timer)
 
     async def _try(self, message: JobMessage, stop: StopFlag) -> Settlement:
         try:
-            again_s = await stop.unless_set(self._webhooks.deliver(message, self._tools.sender))
+            again_s = await stop.unless_set(self._webhooks.deliver(message, self._sender))
         except Stopped:
             return Settlement("release", "this worker is shutting down")
         except MusterError as error:
             return Settlement("release", error.message, back_off_s(3, longest_s=10.0))
-        self._tools.reached("webhook_not_acknowledged")
         return COMPLETE if again_s is None else Settlement("release", "the webhook is tried again", again_s)

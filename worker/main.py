@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
-from core.bootstrap import close_ports, make_ports, make_sender, open_ports
+from core.bootstrap import close_ports, make_ports, make_sender, open_ports, start_tracing
 from core.config import Config
 from core.errors import InvalidInput, MusterError
 from core.logs import configure_logging
@@ -83,6 +83,8 @@ async def serve(
     tools = _make_tools(config, worker_id, ports, scratch, executor, timer, reached, sender or make_sender())
     processor = Processor(tools)
     try:
+        if config.metrics_port is not None:
+            tools.metrics.serve(config.metrics_host, config.metrics_port)
         if await _open_patiently(ports, stopping, timer):
             queues = queues_of(ports, config.serves)
             visibility = timedelta(seconds=config.visibility_s)
@@ -193,11 +195,14 @@ def main(
     keep_freed_memory()
     worker_id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
     configure_logging(config.log_level, worker=worker_id)
+    stop_tracing = start_tracing(config, service="muster-worker", instance=worker_id)
     try:
         asyncio.run(serve(config, worker_id, reached=reached, sender=sender))
     except MusterError as error:
         logger.error(error.message, extra={"action": "worker_not_started", "code": error.code})
         return 1
+    finally:
+        stop_tracing()
     return 0
 
 

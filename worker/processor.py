@@ -16,6 +16,7 @@ from ml_engine.records import Stopped
 from worker.deliveries import Deliveries
 from worker.handlers import HANDLERS
 from worker.lease_keeper import LeaseKeeper
+from worker.metrics import Observation, observed
 from worker.publish import ensure_statistics
 from worker.settle import COMPLETE, Settlement, back_off_s, settle
 from worker.step import Step, Tools
@@ -53,11 +54,16 @@ class Processor:
             if message.step == "detect" and message.segment is None:
                 raise MalformedRequest("This detect message names no segment.", code="undecodable_message")
         except MalformedRequest as error:
+            self._tools.metrics.poisoned.labels("undecodable").inc()
             await settle(queue, lease, Settlement("poison", error.message), self._tools.timer)
             return
         if message.step == "notify":
             await self.deliveries.take(queue, lease, message)
             return
+        with observed(self._tools.metrics, message, delivery_count=lease.delivery_count) as seen:
+            await self._process(queue, lease, message, seen)
+
+    async def _process(self, queue: JobQueue, lease: Lease, message: JobMessage, seen: Observation) -> None:
         stop = StopFlag(self._tools.timer.monotonic)
         self._running[stop] = None
         try:
@@ -72,6 +78,8 @@ class Processor:
             )
             async with keeper:
                 how = await self._handle(message, stop, redelivered=lease.delivery_count > 1)
+            step = self._running[stop]
+            seen.settled(how, is_lost=stop.is_lost, frames=step.progress.done if step else 0)
             if stop.is_lost:
                 how = Settlement("nothing", "lease lost")
             await settle(queue, keeper.lease, how, self._tools.timer)

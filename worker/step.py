@@ -19,8 +19,10 @@ from core.domain.message import Step as StepName
 from core.errors import FenceLost, StorageFull
 from core.ports import Ports, WebhookSender
 from core.services.dispatch import Dispatcher
+from core.tracing import traceparent
 from worker.detectors import Detectors
 from worker.engine import Engine
+from worker.metrics import WorkerMetrics
 from worker.scratch import Scratch
 from worker.source_cache import SourceCache
 from worker.stop import StopFlag
@@ -45,6 +47,7 @@ class Tools:
     Attributes:
         executor: Runs the engine's functions, away from the event loop.
         sender: Delivers webhooks.
+        metrics: What this worker counts.
         reached: Called at named points of the steps; tests end the process there.
     """
 
@@ -59,6 +62,7 @@ class Tools:
     executor: Executor
     sender: WebhookSender
     timer: Timer = field(default_factory=Timer)
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     reached: Callable[[str], None] = nothing_happens
 
 
@@ -118,6 +122,10 @@ class Step:
             Stopped: The step was stopped before or while it ran.
             StorageFull: The function ran out of disk.
         """
+        with self.tools.metrics.stage(function.__qualname__.rpartition("<locals>.")[2]):
+            return await self._in_thread(function, *args, **keywords)
+
+    async def _in_thread(self, function: Callable[..., T], *args: Any, **keywords: Any) -> T:
         self.stop.check()
         call = functools.partial(function, *args, **keywords)
         running = asyncio.get_running_loop().run_in_executor(self.tools.executor, call)
@@ -185,7 +193,11 @@ class Step:
         """Send the message of another step of this attempt."""
         self.stop.check()
         message = JobMessage(
-            job_id=self.job.id, attempt=self.message.attempt, step=step, segment=segment, traceparent=self.message.traceparent
+            job_id=self.job.id,
+            attempt=self.message.attempt,
+            step=step,
+            segment=segment,
+            traceparent=traceparent() or self.message.traceparent,
         )
         await self.tools.dispatcher.send(message)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from azure.core.settings import settings
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob.aio import LinearRetry
 
@@ -33,6 +34,11 @@ def client_options(*, read_timeout_s: float) -> dict[str, Any]:
         "read_timeout": read_timeout_s,
         "retry_policy": LinearRetry(backoff=_RETRY_PAUSE_S, random_jitter_range=0.2, retry_total=2, retry_read=0),
     }
+
+
+def trace_requests() -> None:
+    """Make the SDK's requests spans. Its own choice of what to record of an address leaves out the values of a signature."""
+    settings.tracing_enabled = True
 
 
 def service_url(account_url: str, service: str) -> str:

@@ -13,6 +13,7 @@ from core.errors import Conflict, FenceLost, MusterError
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from core.services.webhooks import Webhooks
+from core.tracing import span, traceparent
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ async def start_attempt(
     settings: AnalysisSettings,
     state: JobState,
     step: Step,
-    traceparent: str | None = None,
 ) -> Job:
     """Start the next attempt in `state` and send the message of `step`.
 
@@ -43,7 +43,6 @@ async def start_attempt(
         settings: Of the new attempt.
         state: In which it begins.
         step: What is to be done first.
-        traceparent: W3C trace context to go on with; default: that of the submission.
 
     Returns:
         The job in its new attempt.
@@ -59,7 +58,10 @@ async def start_attempt(
     except FenceLost as error:
         raise still_active(job) from error
     try:
-        await dispatcher.send(JobMessage(job_id=job.id, attempt=begun.attempt, step=step, traceparent=traceparent or job.traceparent))
+        # The submission's trace goes on: everything about a job is found under one.
+        with span("next attempt", parent=job.traceparent, kind="server", job_id=job.id, attempt=begun.attempt, step=step):
+            context = traceparent() or job.traceparent
+            await dispatcher.send(JobMessage(job_id=job.id, attempt=begun.attempt, step=step, traceparent=context))
     except MusterError:
         await _take_back(ports, clock, job, begun)
         raise

@@ -22,6 +22,7 @@ from core.domain.webhook import WebhookEvent, WebhookRules, event_body, event_id
 from core.errors import MusterError, NotFound
 from core.ports import Ports, WebhookAnswer, WebhookSender
 from core.services.dispatch import Dispatcher
+from core.tracing import traceparent
 
 logger = logging.getLogger(__name__)
 
@@ -109,12 +110,11 @@ class Webhooks:
         )
         await self._ports.webhooks.add(event)
 
-    async def announce(self, job: Job, *, traceparent: str | None = None) -> bool:
+    async def announce(self, job: Job) -> bool:
         """Make the event of an attempt that has completed or failed, and ask for its delivery. Idempotent; of other jobs, nothing.
 
         Args:
             job: As it is at its end.
-            traceparent: Trace to go on with; default: the job's.
 
         Returns:
             Whether the event is made or was before; where not, because store or queue is away, the sweeper does it.
@@ -133,7 +133,7 @@ class Webhooks:
                     "ended_at_utc": job.completed_at_utc or now,
                     "not_before_utc": now,
                     "next_look_at_utc": now + LATE,
-                    "traceparent": traceparent or job.traceparent,
+                    "traceparent": traceparent() or job.traceparent,
                 }
                 event = await self._ports.webhooks.replace(event.model_copy(update=changes))
                 if event is not None:
