@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api import problems
+from api import gate, problems
 from api.gate import Cors, Door, Identified
 from api.middleware import Figures, SecurityHeaders, SmallBodies
 from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, stats, tickets, uploads, webhooks
@@ -98,7 +98,7 @@ def _document_problems(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = problems.document(generate())
+            app.openapi_schema = gate.document(problems.document(generate()))
         return app.openapi_schema
 
     app.openapi = openapi

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -84,6 +85,17 @@ class Identified:
                 return
             scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+
+def document(schema: dict[str, Any]) -> dict[str, Any]:
+    """Put into an OpenAPI document how one says who one is. The empty choice stands for requests made on the server's own machine."""
+    about = "A key (`muster_…`), or a token of the configured identity provider."
+    schema.setdefault("components", {})["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": about},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key."},
+    }
+    schema["security"] = [{"bearer": []}, {"key": []}, {}]
+    return schema
 
 
 def _access(scope: Scope) -> Access:

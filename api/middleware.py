@@ -15,8 +15,14 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    # Answers depend on who asks, and some hold secrets; files of results say for themselves how long they may be kept.
+    "Cache-Control": "no-store",
 }
+_DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+"""For what is no page: a browser that is made to show it runs and loads nothing."""
 
 
 class SecurityHeaders:
@@ -31,6 +37,10 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if "json" in headers.get("content-type", ""):
+                    headers.setdefault("Content-Security-Policy", _DATA_POLICY)
+                if scope.get("scheme") == "https":
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
