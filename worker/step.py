@@ -122,7 +122,8 @@ class Step:
             Stopped: The step was stopped before or while it ran.
             StorageFull: The function ran out of disk.
         """
-        with self.tools.metrics.stage(function.__qualname__.rpartition("<locals>.")[2]):
+        named = function.func if isinstance(function, functools.partial) else function
+        with self.tools.metrics.stage(named.__qualname__.rpartition("<locals>.")[2]):
             return await self._in_thread(function, *args, **keywords)
 
     async def _in_thread(self, function: Callable[..., T], *args: Any, **keywords: Any) -> T:
