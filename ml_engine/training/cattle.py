@@ -56,33 +56,35 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
         poll = (1.12, 0.0, 0.55)
         way = (0.2, -0.44)
         neck = [
-            (0.5, 0, 1.12, 0.17, 0.28, 0.28),
-            (0.72, 0, 1.02, 0.13, 0.23, 0.23),
-            (0.94, 0, 0.8, 0.1, 0.17, 0.17),
-            (1.1, 0, 0.56, 0.085, 0.13, 0.13),
+            (0.5, 0, 1.1, 0.18, 0.3, 0.3),
+            (0.72, 0, 1.02, 0.15, 0.26, 0.26),
+            (0.94, 0, 0.81, 0.115, 0.2, 0.2),
+            (1.1, 0, 0.57, 0.1, 0.15, 0.15),
         ]
     else:
         lift = look.lift
         poll = (1.08 - 0.1 * max(lift, 0), 0.0, 1.33 + 0.16 * lift + nod)
-        way = (0.38, -0.33 - 0.05 * lift)
+        way = (0.36, -0.33 - 0.05 * lift)
         middle = ((0.62 + poll[0]) / 2, 0.0, (1.12 + poll[2]) / 2 + 0.0)
         neck = [(0.45, 0, 1.1, 0.18, 0.3, 0.32), (0.66, 0, 1.12, 0.145, 0.26, 0.29), (*middle, 0.12, 0.2, 0.25), (*poll, 0.095, 0.12, 0.17)]
     wide = 0.85 + 0.3 * (look.width - 0.85)
     along = (
-        (-0.06, 0.05, 0.06),
-        (0.0, 0.105, 0.1),
-        (0.22, 0.12, 0.125),
-        (0.45, 0.1, 0.12),
-        (0.7, 0.078, 0.1),
-        (0.9, 0.085, 0.09),
-        (1.05, 0.07, 0.07),
-        (1.12, 0.02, 0.02),
+        (-0.1, 0.06, 0.07),
+        (0.0, 0.115, 0.125),
+        (0.22, 0.13, 0.155),
+        (0.45, 0.115, 0.145),
+        (0.68, 0.088, 0.118),
+        (0.86, 0.088, 0.1),
+        (0.97, 0.092, 0.095),
+        (1.05, 0.075, 0.08),
+        (1.1, 0.02, 0.02),
     )
     skull = [(poll[0] + way[0] * t * big, 0.0, poll[2] + way[1] * t * big, b * big * wide, h * big) for t, b, h in along]
     nose = PINK if min(face) > 0.4 else NOSE
-    tones = np.array([face, face, face, face, face, nose, nose, nose])
+    low = [face] * 6 + [nose] * 3
+    tones = np.stack([low, [WHITE] * 6 + [nose] * 3 if look.blaze else low], axis=1)
     white_face = face[0] > 0.5 and body[0] < 0.4
-    parts = [tube([(*n[:3], n[3] * (1 - 0.2 * young), n[4] * 0.9, n[5] * 0.9) for n in neck], body, hair=0.15 + look.shag)]
+    parts = [tube([(*n[:3], n[3] * (1 - 0.2 * young), n[4] * 0.95, n[5] * 0.95) for n in neck], body, hair=0.15 + look.shag)]
     parts.append(
         tube(skull, tones, patterned=not white_face and look.colours[2] != WHITE and look.coat.level < 0.5, hair=0.08 + look.shag * 0.7)
     )

@@ -12,13 +12,13 @@ Picture = npt.NDArray[np.uint8]
 def _tones(rng: np.random.Generator, mean: float) -> Picture:
     """Return a (1, 256, 3) look-up table: exposure, gamma, white balance and a contrast curve; cameras expose for the `mean` (0-1)."""
     level = np.linspace(0, 1, 256)[:, None]
-    gamma = np.exp(rng.normal(-0.2, 0.22))
+    gamma = np.exp(rng.normal(-0.4, 0.2))
     wanted = float(np.clip(np.exp(rng.normal(np.log(0.43), 0.28)), 0.12, 0.9))
     wanted += 0.45 * max(mean - 0.5, 0)
     gain = float(np.clip((wanted / max(mean**gamma, 0.02)) ** 0.85, 0.5, 4.0))
     cast = np.exp(rng.normal(0, 0.045, 3))
     value = np.clip(level**gamma * gain * cast, 0, 1.15)
-    curve = float(rng.uniform(-0.2, 0.9))
+    curve = float(rng.uniform(-0.3, 0.6))
     value = np.clip(value, 0, 1)
     value = value + curve * (value * value * (3 - 2 * value) - value)
     lift = float(rng.uniform(0, 0.1)) if rng.random() < 0.25 else 0.0
@@ -53,16 +53,16 @@ def _sharpened(picture: Picture, rng: np.random.Generator, most: float) -> Pictu
 
 def _blurred(picture: Picture, rng: np.random.Generator) -> Picture:
     kind = rng.random()
-    if kind < 0.35:
-        return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.7))), np.uint8)
-    if kind < 0.47:
+    if kind < 0.28:
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, 1.4))), np.uint8)
+    if kind < 0.36:
         length = float(rng.uniform(2, 9))
         angle = rng.uniform(0, np.pi)
         kernel = np.zeros((11, 11), np.float32)
         end = np.array([np.cos(angle), np.sin(angle)]) * length / 2
         cv2.line(kernel, tuple(np.round(5 - end).astype(int).tolist()), tuple(np.round(5 + end).astype(int).tolist()), 1.0, 1, cv2.LINE_AA)
         return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), np.uint8)
-    if kind < 0.65:
+    if kind < 0.54:
         height, width = picture.shape[:2]
         scale = float(rng.uniform(0.4, 0.85))
         small = cv2.resize(picture, (max(int(width * scale), 8), max(int(height * scale), 8)), interpolation=cv2.INTER_AREA)
@@ -74,7 +74,7 @@ def _blurred(picture: Picture, rng: np.random.Generator) -> Picture:
 
 def _noisy(picture: Picture, rng: np.random.Generator) -> Picture:
     height, width = picture.shape[:2]
-    strength = float(rng.uniform(1, 11) if rng.random() < 0.8 else rng.uniform(11, 24))
+    strength = float(rng.uniform(0.5, 7) if rng.random() < 0.85 else rng.uniform(7, 20))
     gain = strength / 74
     # A quarter as much noise as pixels, laid four times: drawing it all would take longer than the rest.
     one = rng.integers(0, 256, (height // 2 + 64, width // 2 + 64, 3), np.uint8)
@@ -107,7 +107,7 @@ def _smeared(picture: Picture, rng: np.random.Generator) -> Picture:
 
 def degrade(picture: Picture, rng: np.random.Generator) -> Picture:
     """Return a copy of (h, w, 3) uint8 with random exposure, colours, haze, blur, sharpening, noise and damage by codecs."""
-    work = np.asarray(cv2.LUT(picture, _tones(rng, float(cv2.mean(picture)[1]) / 255)), np.uint8)
+    work = np.asarray(cv2.LUT(picture, _tones(rng, float(cv2.mean(picture[picture.shape[0] * 2 // 5 :])[1]) / 255)), np.uint8)
     work = _colour(work, rng)
     if rng.random() < 0.12:
         work = _hazy(work, rng)

@@ -30,6 +30,7 @@ class Look:
         shag: Length of the hair, 0 short to 1 a bison's or a Highland cow's.
         hump: Height of the hump against a bison bull's.
         udder: Whether a cow gives milk.
+        blaze: Whether the face is white in front.
         turn_rad: How far the head looks to the left.
         lift: How high the head is carried, -1 low to 1 high.
         dress: A person's clothes: `trousers`, `shorts`, `coat`, `skirt`.
@@ -50,6 +51,7 @@ class Look:
     shag: float = 0.15
     hump: float = 1.0
     udder: bool = False
+    blaze: bool = False
     turn_rad: float = 0.0
     lift: float = 0.0
     dress: str = "trousers"
@@ -98,7 +100,11 @@ def _breed(rng: np.random.Generator, name: str) -> tuple[tuple[Colour, Colour, C
         coat = replace(make_coat(rng, vary(rng, WHITE, 0.1), level, fur=0.07), patch_m=float(rng.uniform(3.0, 8.0)))
         if rng.random() < 0.2:
             coat = replace(coat, speckle=float(rng.uniform(0.2, 0.6)))
-        return (dark, WHITE if rng.random() < 0.3 else dark, vary(rng, WHITE, 0.15) if rng.random() < 0.8 else dark), coat, {"udder": True}
+        return (
+            (dark, WHITE if rng.random() < 0.3 else dark, vary(rng, WHITE, 0.15) if rng.random() < 0.8 else dark),
+            coat,
+            {"udder": True, "blaze": bool(rng.random() < 0.5)},
+        )
     if name == "hereford":
         red = vary(rng, RED if rng.random() < 0.8 else BLACK, 0.3)
         return (red, vary(rng, WHITE, 0.1), vary(rng, CREAM, 0.1)), make_coat(rng, WHITE, 1.2, belly=True, fur=0.12), {"lift": -0.2}
@@ -139,11 +145,11 @@ def _bison(rng: np.random.Generator, scale: float, youth: float, frost: float) -
         fur = vary(rng, (0.08, 0.19, 0.4), 0.25)
         colours, hump = (vary(rng, fur, 0.15), fur, fur), 0.35
     else:
-        mane = vary(rng, (0.022, 0.03, 0.045), 0.4)
-        cape = [(0.075, 0.13, 0.21), (0.11, 0.19, 0.31), (0.05, 0.08, 0.13), (0.035, 0.05, 0.075)][
+        mane = vary(rng, (0.03, 0.042, 0.062), 0.45)
+        cape = [(0.1, 0.18, 0.29), (0.15, 0.26, 0.42), (0.07, 0.11, 0.18), (0.045, 0.065, 0.1)][
             int(rng.choice(4, p=[0.4, 0.22, 0.25, 0.13]))
         ]
-        rear = [(0.04, 0.062, 0.1), (0.055, 0.09, 0.15), (0.028, 0.038, 0.055)][int(rng.integers(3))]
+        rear = [(0.055, 0.085, 0.14), (0.08, 0.125, 0.2), (0.035, 0.048, 0.07)][int(rng.integers(3))]
         colours, hump = (mane, vary(rng, cape, 0.25), vary(rng, rear, 0.25)), float(rng.uniform(0.72, 1.1))
     coat = make_coat(rng, colours[1], 9.0, fur=float(rng.uniform(0.16, 0.34)), frost=frost)
     coat = replace(coat, gloss=coat.gloss * 0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import atan2, cos, degrees, pi, radians, sin, tan
 
 import numpy as np
@@ -13,6 +13,9 @@ from ml_engine.training.clutter import random_thing
 from ml_engine.training.coats import Light
 from ml_engine.training.scene import SPECIES, Actor, Label, Picture, Scene, Thing
 from ml_engine.training.terrain import make_terrain
+
+SIDE_DEG = 17.0
+"""Views pitched less than this count as from the side, degrees."""
 
 BODY_M = 2.4
 """Length from which the size of animals in the picture is planned, m."""
@@ -86,39 +89,62 @@ def random_camera(rng: np.random.Generator, width: int, height: int, recipe: Rec
         return Camera(width, height, max(distance * sin(radians(pitch)), 2.5), pitch, focal_x, focal_y, roll_deg=roll)
     distance = max(focal * BODY_M / (_between(rng, recipe.side_px) * size), 4.0)
     lens = float(rng.uniform(0.7, 2.2) if rng.random() < 0.7 else rng.uniform(2.2, 8))
-    lens = min(lens, 0.35 * distance + 0.8)
+    lens = min(lens, 0.28 * distance)
     # Where in the picture the animals' middle comes, as the tangent of the angle to the optical axis.
-    aside = float(rng.uniform(-0.25, 0.3)) * height / focal_y
+    aside = float(rng.uniform(-0.22, 0.27)) * height / focal_y
     pitch = degrees(atan2(lens - 0.8, distance)) - degrees(np.arctan(aside))
-    return Camera(width, height, lens, pitch, focal_x, focal_y, roll_deg=roll * 0.6)
+    return Camera(width, height, lens, min(pitch, SIDE_DEG - 0.5), focal_x, focal_y, roll_deg=roll * 0.6, yaw_deg=0.0)
 
 
-def _spot(rng: np.random.Generator, camera: Camera, least: float, largest: float) -> tuple[float, float] | None:
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Where bodies may stand: a range of the picture's columns (fractions) and of lengths (shares of the picture's side)."""
+
+    columns: tuple[float, float]
+    least: float
+    most: float
+
+
+def _spot(rng: np.random.Generator, camera: Camera, where: _Where) -> tuple[float, float] | None:
     size = (camera.width * camera.height) ** 0.5
     focal = (camera.focal_x_px * camera.focal_y_px) ** 0.5
     for _ in range(12):
-        u = rng.uniform(-0.08, 1.08) * camera.width
-        if camera.pitch_deg < 17:
+        u = rng.uniform(*where.columns) * camera.width
+        if camera.pitch_deg < SIDE_DEG:
             # Rows of a level view are crowded near the horizon: the distance is drawn instead.
-            distance_m = focal * BODY_M / (_between(rng, (least, largest)) * size)
-            drop = camera.height_m / max(distance_m, camera.height_m * 1.2)
-            v = camera.height / 2 + camera.focal_y_px * tan(np.arcsin(drop) - radians(camera.pitch_deg))
+            distance_m = focal * BODY_M / (_between(rng, (where.least, where.most)) * size)
+            drop = np.arcsin(min(camera.height_m / max(distance_m, 0.1), 0.9))
+            v = camera.height / 2 + camera.focal_y_px * tan(drop - radians(camera.pitch_deg))
         else:
             v = rng.uniform(-0.02, 1.06) * camera.height
         x, y, distance = camera.ground_at(np.array([u]), np.array([v]))
         if not np.isfinite(distance[0]) or not -0.3 < v / camera.height < 1.5:
             continue
-        if least * size < focal * BODY_M / float(distance[0]) < largest * size * 1.01:
+        if where.least * 0.9 < focal * BODY_M / float(distance[0]) / size < where.most * 1.1:
             return float(x[0]), float(y[0])
     return None
 
 
-def _sizes(camera: Camera, recipe: Recipe) -> tuple[float, float]:
-    if camera.pitch_deg >= 17:
-        return 0.022, 0.8
-    middle = max(camera.height_m * 3, 4.0)
-    largest = (camera.focal_x_px * camera.focal_y_px) ** 0.5 * BODY_M / middle / (camera.width * camera.height) ** 0.5
-    return min(0.04, largest / 2), min(largest, recipe.side_px[1] * 1.1)
+def _middle_length(camera: Camera) -> float:
+    """Return the length of an animal whose body is in the middle of a level view's height, as a share of the picture's side."""
+    for v in (0.5, 0.6, 0.7, 0.8, 0.9):
+        _, _, distance = camera.ground_at(np.array([camera.width / 2]), np.array([v * camera.height + 0.0]))
+        if distance[0] < 400:
+            return float((camera.focal_x_px * camera.focal_y_px) ** 0.5 * BODY_M / distance[0] / (camera.width * camera.height) ** 0.5)
+    return 0.2
+
+
+def _around(rng: np.random.Generator, camera: Camera, recipe: Recipe) -> _Where:
+    """Return where a herd stands."""
+    if camera.pitch_deg >= SIDE_DEG:
+        return _Where((-0.06, 1.06), 0.022, 0.8)
+    nearest = max(camera.height_m * 2.0, 3.0)
+    size = (camera.width * camera.height) ** 0.5
+    most = min((camera.focal_x_px * camera.focal_y_px) ** 0.5 * BODY_M / nearest / size, recipe.side_px[1] * 1.15)
+    middle = min(max(_middle_length(camera), recipe.side_px[0]), most)
+    if rng.random() < 0.7:
+        return _Where((-0.02, 1.02), middle * 0.55, min(middle * 1.3, most))
+    return _Where((-0.06, 1.06), min(0.04, middle / 2), most)
 
 
 def _wanted(rng: np.random.Generator, recipe: Recipe, side: bool) -> int:
@@ -132,17 +158,13 @@ def _wanted(rng: np.random.Generator, recipe: Recipe, side: bool) -> int:
 def _herd(rng: np.random.Generator, camera: Camera, snow: bool, recipe: Recipe) -> list[Actor]:
     mixes = np.array([[0.93, 0.03, 0.04], [0.03, 0.93, 0.04], [0.45, 0.42, 0.13], [0.12, 0.15, 0.73]])
     weights = mixes[int(rng.choice(4, p=recipe.herds))]
-    side = camera.pitch_deg < 17
+    side = camera.pitch_deg < SIDE_DEG
     common = rng.uniform(0, 2 * pi) if rng.random() < 0.45 else None
-    least, largest = _sizes(camera, recipe)
-    if side and rng.random() < 0.6:
-        # A group that stands together rather than all over the depth of the view.
-        centre = _between(rng, (least, largest))
-        least, largest = max(least, centre * 0.6), min(largest, centre * 1.25)
+    where = _around(rng, camera, recipe)
     close = float(rng.uniform(0.8, 1.5) if rng.random() < 0.4 else rng.uniform(1.5, 3.0))
     actors: list[Actor] = []
     for _ in range(_wanted(rng, recipe, side)):
-        spot = _spot(rng, camera, least, largest)
+        spot = _spot(rng, camera, replace(where, columns=(0.15, 0.85)) if not actors else where)
         if spot is None:
             continue
         species = SPECIES[int(rng.choice(3, p=weights))]
@@ -162,7 +184,7 @@ def random_things(rng: np.random.Generator, camera: Camera, count: int, actors: 
     """Strew things over what the camera sees, not upon the animals."""
     things = []
     for _ in range(count):
-        spot = _spot(rng, camera, 0.02, 0.4)
+        spot = _spot(rng, camera, _Where((-0.06, 1.06), 0.02, 0.4))
         if spot is None or any((a.x_m - spot[0]) ** 2 + (a.y_m - spot[1]) ** 2 < 4 for a in actors):
             continue
         parts, coat = random_thing(rng)
@@ -186,7 +208,7 @@ def random_scene(seed: int, width: int = 416, height: int = 416, recipe: Recipe 
     things = random_things(rng, camera, int(rng.integers(0, 9)), actors)
     light = random_light(rng)
     size = (width * height) ** 0.5
-    side = camera.pitch_deg < 17
+    side = camera.pitch_deg < SIDE_DEG
     blur = float(rng.uniform(0.4, 7)) * size / 640 if side and rng.random() < 0.5 else 0.0
     haze = float(rng.uniform(0.02, 0.5)) if rng.random() < 0.2 else 0.0
     return Scene(camera, terrain, light, tuple(actors), tuple(things), blur, haze)

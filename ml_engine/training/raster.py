@@ -157,8 +157,9 @@ def see(camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float =
     shape = body.world.shape[:3]
     finer = _resolution(pixels[:, 0].reshape(shape), pixels[:, 1].reshape(shape))
     px = pixels * finer
-    low = np.floor(px.min(axis=0) / 2) * 2 - 2
-    high = np.ceil(px.max(axis=0) / 2) * 2 + 2
+    margin = 2 + 2 * int(rough_px * finer)
+    low = np.floor(px.min(axis=0) / 2) * 2 - margin
+    high = np.ceil(px.max(axis=0) / 2) * 2 + margin
     width, height = (high - low).astype(int)
     if width * height > 6_000_000:
         return None
@@ -175,8 +176,9 @@ def see(camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float =
     u, v = _atlas_places(nearest[where].astype(np.int64), starts, down, across)
     mesh = body.mesh
     tall = (shape[0] * shape[1], shape[2])
-    lit = np.ones(shape, np.float32) if sun is None else _own_shade(body, sun, 0.25)
-    sky = np.ones(shape, np.float32) if sun is None else _own_shade(body, np.array([0.0, 0.0, 1.0]), 0.9)
+    coarse = sun is None or len(where) < 250
+    lit = np.ones(shape, np.float32) if coarse else _own_shade(body, sun, 0.25)
+    sky = np.full(shape, 0.8, np.float32) if coarse else _own_shade(body, np.array([0.0, 0.0, 1.0]), 0.9)
     first = _lookup(np.concatenate([world_normals, lit[..., None]], axis=-1).reshape(*tall, 4), u, v)
     second = _lookup(np.concatenate([mesh.vertices, sky[..., None]], axis=-1).reshape(*tall, 4), u, v)
     rough = np.broadcast_to(mesh.hair[:, None, None, None], (*shape, 1))
@@ -227,18 +229,19 @@ def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Image:
 
 def ground_shadow(camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np.uint8]) -> None:
     """Draw a body's shadow on flat ground into `mask` (h, w, uint8; 255 where shaded). `sun` is the (3,) unit vector towards the sun."""
-    world = body.world
-    flat = world - world[..., 2:3] * (sun / sun[2])
-    pixels, depth = camera.project(flat.reshape(-1, 3))
+    world = body.world[:, :, ::2]
+    flat = (world - world[..., 2:3] * (sun / sun[2])).reshape(-1, 3)
+    pixels, depth = camera.project(flat)
     if depth.min() < 0.3:
         return
-    if pixels[:, 0].max() < 0 or pixels[:, 1].max() < 0 or pixels[:, 0].min() > mask.shape[1] or pixels[:, 1].min() > mask.shape[0]:
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    if high.min() < 0 or low[0] > mask.shape[1] or low[1] > mask.shape[0]:
         return
     points = np.clip(pixels * 16, -1e6, 1e6).astype(np.int32).reshape(*world.shape[:3], 2)
-    span = 1e9 if np.ptp(pixels, axis=0).max() < 14 else 5
+    size = float((high - low).max())
+    # Curved parts are drawn piece by piece, each piece as the hull of its points: the smaller the shadow, the fewer.
+    step, thin = (RINGS, 4) if size < 40 else (10, 3) if size < 120 else (5, 1)
     for part in points:
-        if span > RINGS:
-            cv2.fillConvexPoly(mask, cv2.convexHull(part[::3, ::2].reshape(-1, 1, 2)), 255, shift=4)
-            continue
-        for first in range(0, RINGS - 1, 4):
-            cv2.fillConvexPoly(mask, cv2.convexHull(part[first : first + 5, ::2].reshape(-1, 1, 2)), 255, shift=4)
+        for first in range(0, RINGS - 1, step):
+            piece = part[first : first + step + 1 : thin].reshape(-1, 1, 2)
+            cv2.fillConvexPoly(mask, cv2.convexHull(piece), 255, shift=4)

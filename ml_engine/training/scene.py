@@ -245,7 +245,8 @@ def _shadows(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
         _, depth = camera.project(body.stand.origin[None])
         if depth[0] > 0.5:
             ground_shadow(camera, body.stand, light.sun, cast)
-            ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact)
+            if light.shadow > 0:
+                ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact)
             sizes.append(float(camera.focal_y_px / depth[0]))
     shaded = cv2.GaussianBlur(cast, (0, 0), light.softness_px) if light.softness_px > 0.2 else cast
     near = cv2.GaussianBlur(contact, (0, 0), float(np.clip(np.median(sizes) * 0.12, 0.6, 9))) if sizes else contact
@@ -262,10 +263,11 @@ def _ground(scene: Scene, bodies: list[_Body], backdrop: npt.NDArray[np.uint8] |
         size = (camera.width, camera.height)
         canvas = cv2.resize(backdrop, size, interpolation=cv2.INTER_AREA).astype(np.float32) * np.float32(BACKDROP_GAIN / 255 / level)
     if scene.blur_px > 0.3:
-        canvas = cv2.GaussianBlur(canvas, (0, 0), scene.blur_px)
-    canvas *= (level * (1 - _shadows(scene, bodies)))[..., None]
-    canvas *= np.array(light.tint_bgr, np.float32)
-    return np.ascontiguousarray(canvas, np.float32)
+        small = cv2.resize(canvas, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), scene.blur_px / 2)
+        canvas = cv2.resize(small, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
+    left = 1 - _shadows(scene, bodies)
+    return np.asarray(cv2.multiply(canvas, cv2.merge([left * np.float32(level * t) for t in light.tint_bgr])), np.float32)
 
 
 def _compose(scene: Scene, bodies: list[_Body], canvas: npt.NDArray[np.float32] | None) -> tuple[tuple[Label, ...], npt.NDArray[np.int32]]:
@@ -285,7 +287,7 @@ def render_scene(scene: Scene, backdrop: npt.NDArray[np.uint8] | None = None) ->
     bodies = _bodies(scene)
     canvas = _ground(scene, bodies, backdrop)
     labels, owner = _compose(scene, bodies, canvas)
-    return Picture(np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8), labels, owner)
+    return Picture(np.asarray(cv2.convertScaleAbs(np.maximum(canvas, 0), alpha=255), np.uint8), labels, owner)
 
 
 def label_scene(scene: Scene) -> tuple[Label, ...]:

@@ -161,43 +161,66 @@ class Mesh:
     hair: Image
 
 
-def _unit(vectors: Floats) -> Floats:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+def _unit(vectors: Image) -> Image:
+    length = np.sqrt(vectors[..., 0] ** 2 + vectors[..., 1] ** 2 + vectors[..., 2] ** 2)
+    return vectors / np.maximum(length, np.float32(1e-9))[..., None]
+
+
+def _cross(a: Image, b: Image) -> Image:
+    out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.float32)
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        np.subtract(a[..., j] * b[..., k], a[..., k] * b[..., j], out=out[..., i])
+    return out
+
+
+def _steps(values: Image) -> Image:
+    """Return differences along axis 1, central within and one-sided at the ends (twice what they are by step)."""
+    out = np.empty_like(values)
+    out[:, 1:-1] = values[:, 2:] - values[:, :-2]
+    out[:, 0], out[:, -1] = values[:, 1] - values[:, 0], values[:, -1] - values[:, -2]
+    return out
+
+
+def _frames(centre: Image) -> tuple[Image, Image, Image]:
+    """Return per ring the unit vectors along the tube, to its left and up. Tubes that stand upright take the body's left for theirs."""
+    along = _unit(_steps(centre) + np.float32(1e-9))
+    upright = np.abs(_unit(centre[:, -1] - centre[:, 0] + np.float32(1e-9)))[:, None, 2] > 0.8
+    side = np.empty_like(along)
+    side[..., 0] = np.where(upright, -along[..., 1] * along[..., 0], -along[..., 1])
+    side[..., 1] = np.where(upright, 1 - along[..., 1] * along[..., 1], along[..., 0] + np.float32(0.02))
+    side[..., 2] = np.where(upright, -along[..., 1] * along[..., 2], 0)
+    side = _unit(side - np.sum(side * along, axis=-1, keepdims=True) * along)
+    return along, side, _cross(along, side)
 
 
 def make_mesh(parts: list[Part]) -> Mesh:
     """Return the surface of a body."""
-    rings = np.stack([p.rings for p in parts])
+    rings = np.stack([p.rings for p in parts]).astype(np.float32)
     centre = rings[..., :3]
-    along = _unit(np.gradient(centre, axis=1) + 1e-9)
-    upright = np.abs(_unit(centre[:, -1] - centre[:, 0] + 1e-9))[:, None, 2:3] > 0.8
-    level = np.cross([0.0, 0.0, 1.0], along) + [0.0, 0.02, 0.0]
-    side = np.where(upright, [0.0, 1.0, 0.0] - along[..., 1:2] * along, level)
-    side = _unit(side - np.sum(side * along, axis=-1, keepdims=True) * along)
-    up = np.cross(along, side)
-    turn = np.linspace(0, 2 * np.pi, AROUND)
-    c, s = np.cos(turn), np.sin(turn)
-    square = (rings[:, 0, 6] < -0.5)[:, None]
-    stretch = 1 / np.maximum(np.abs(c), np.abs(s))
-    c, s = np.where(square, c * stretch, c)[:, None], np.where(square, s * stretch, s)[:, None]
-    taper = np.where(square, 0.0, rings[:, :, 6])[..., None]
-    wide = rings[..., 3:4] * c * (1 - taper * s)
+    along, side, up = _frames(centre)
+    turn = np.linspace(0, 2 * np.pi, AROUND, dtype=np.float32)
+    c, s = np.cos(turn)[None, :], np.sin(turn)[None, :]
+    square = rings[:, 0, 6] < -0.5
+    if square.any():
+        stretch = np.where(square[:, None], 1 / np.maximum(np.abs(c), np.abs(s)), 1)
+        c, s = c * stretch, s * stretch
+    c, s = c[:, None], s[:, None]
+    wide = rings[..., 3:4] * c * (1 - np.maximum(rings[..., 6:7], 0) * s)
     high = np.where(s > 0, rings[..., 4:5], rings[..., 5:6]) * s
-    vertices = centre[:, :, None] + wide[..., None] * side[:, :, None] + high[..., None] * up[:, :, None]
-    around = np.roll(vertices[:, :, :-1], -1, axis=2) - np.roll(vertices[:, :, :-1], 1, axis=2)
-    around = np.concatenate([around, around[:, :, :1]], axis=2)
-    normals = np.cross(around, np.gradient(vertices, axis=1))
+    vertices = np.empty((*wide.shape, 3), np.float32)
+    for i in range(3):
+        vertices[..., i] = centre[:, :, None, i] + wide * side[:, :, None, i] + high * up[:, :, None, i]
+    around = np.empty_like(vertices)
+    around[:, :, 1:-1] = vertices[:, :, 2:] - vertices[:, :, :-2]
+    around[:, :, 0] = around[:, :, -1] = vertices[:, :, 1] - vertices[:, :, -2]
+    normals = _unit(_cross(around, _steps(vertices)))
     normals[:, 0], normals[:, -1] = -along[:, 0, None], along[:, -1, None]
-    share = (s + 1)[..., None] / 2
-    tones = np.stack([p.colours for p in parts])
-    colours = tones[:, :, None, 0] * (1 - share) + tones[:, :, None, 1] * share
-    return Mesh(
-        vertices.astype(np.float32),
-        _unit(normals).astype(np.float32),
-        colours.astype(np.float32),
-        np.array([p.patterned for p in parts], np.float32),
-        np.array([p.hair for p in parts], np.float32),
-    )
+    share = np.broadcast_to((np.clip(s, -1, 1) + 1)[..., None] / 2, (len(parts), 1, AROUND, 1))
+    tones = np.stack([p.colours for p in parts]).astype(np.float32)[:, :, None]
+    colours = tones[..., 0, :] + (tones[..., 1, :] - tones[..., 0, :]) * share
+    patterned, hair = np.array([p.patterned for p in parts], np.float32), np.array([p.hair for p in parts], np.float32)
+    return Mesh(vertices, normals, colours.astype(np.float32), patterned, hair)
 
 
 def heading_matrix(heading_rad: float, scale: float) -> Floats:
