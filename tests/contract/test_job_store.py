@@ -52,6 +52,25 @@ async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
         assert caught.value.code == "job_not_found"
 
 
+async def test_another_owners_job_is_missing_in_the_same_words(store: JobStore) -> None:
+    given = await store.add(make_job(owner="ranch"))
+    assert await store.get("a", owner="ranch") == given
+    told = []
+    for name in ("a", "x"):
+        with pytest.raises(NotFound) as caught:
+            await store.get(name, owner="park")
+        told.append((caught.value.code, caught.value.message.replace(f" {name}.", " ID."), caught.value.details))
+    assert told[0] == told[1]
+
+
+async def test_an_owners_jobs_that_have_not_ended_are_counted(store: JobStore) -> None:
+    for number, state in enumerate((*ACTIVE, *TERMINAL)):
+        await store.add(make_job(f"j{number}", owner="ranch"))
+        await store.update(f"j{number}", attempt=1, expected=("queued",), at=at(1), changes={"state": state})
+    await store.add(make_job("theirs", owner="park"))
+    assert [await store.count_active(owner) for owner in ("ranch", "park", "nobody")] == [len(ACTIVE), 1, 0]
+
+
 async def test_an_id_is_taken_once(store: JobStore) -> None:
     await store.add(make_job(owner="first"))
     with pytest.raises(Conflict) as caught:
