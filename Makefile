@@ -1,7 +1,10 @@
 # People and CI run the same commands. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint lock
+.PHONY: help setup run test bench chaos lint lock
 PY := .venv/bin/python
+KILLS ?= 200
+JOBS ?= 40
+STORE ?= sqlite
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,6 +21,9 @@ test: setup  ## run all tests, with real Azurite and a MongoDB-protocol server
 
 bench: setup  ## measure, print the ratios and write tests/bench/RESULTS.md
 	@exec $(PY) -m tests.bench $(ARGS)
+
+chaos: setup  ## kill workers KILLS times over JOBS jobs (200, 40) and see that nothing is lost, doubled or different; STORE=sqlite or mongo
+	@exec $(PY) -m tests.chaos --kills $(KILLS) --jobs $(JOBS) --store $(STORE) $(if $(SEED),--seed $(SEED))
 
 lint: setup  ## format and check the code
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .

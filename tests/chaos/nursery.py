@@ -1,0 +1,82 @@
+"""Forks workers that need not import anything any more: `python -m tests.chaos.nursery`.
+
+Reads the path of a log file from standard input for each worker to start, and answers with its process id. The workers are those of
+`python -m worker.main`, with the configuration of the environment; only their log says in addition when a step begins and ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from worker.handlers import HANDLERS
+from worker.main import main
+from worker.step import Step
+
+_HEAVY = (
+    "av",
+    "cv2",
+    "openvino",
+    "pyarrow.parquet",
+    "scipy.optimize",
+    "azure.storage.blob.aio",
+    "azure.storage.queue.aio",
+    "core.adapters.mongo",
+    "core.adapters.sqlite",
+    "ml_engine.assemble",
+    "ml_engine.detect",
+    "ml_engine.render",
+    "ml_engine.runtimes.network",
+    "ml_engine.runtimes.openvino_runtime",
+)
+
+
+def serve() -> None:
+    """Fork a worker for each line of standard input, until its end."""
+    for name in _HEAVY:
+        importlib.import_module(name)
+    for step, handler in list(HANDLERS.items()):
+        HANDLERS[step] = _noted(handler)
+    # Nobody asks how a killed worker ended; unasked, it would stay as a zombie.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        log_path = line.strip()
+        pid = os.fork()
+        if pid == 0:
+            _become_worker(log_path)
+        print(pid, flush=True)
+
+
+def _become_worker(log_path: str) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for target, source in ((0, null), (1, log), (2, log)):
+        os.dup2(source, target)
+    status = main([])
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def _noted(handler: Callable[[Step], Awaitable[None]]) -> Callable[[Step], Awaitable[None]]:
+    @functools.wraps(handler)
+    async def noting(step: Step) -> None:
+        facts = {"job_id": step.job.id, "step": step.message.step_key}
+        logging.getLogger(__name__).info("a step begins", extra={"action": "chaos_step_begun", **facts})
+        try:
+            await handler(step)
+        finally:
+            logging.getLogger(__name__).info("a step ends", extra={"action": "chaos_step_ended", **facts})
+
+    return noting
+
+
+if __name__ == "__main__":
+    serve()

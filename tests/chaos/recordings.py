@@ -1,0 +1,56 @@
+"""Short recordings, cut out of the sample video, and the settings that they are counted with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.domain.analysis import AnalysisSettings
+from tests.video_samples import write_video
+
+SAMPLE = Path(__file__).parents[2] / "ml_engine" / "samples" / "pasture.mp4"
+FRAMES, SEGMENT_FRAMES, WIDTH_PX, HEIGHT_PX = 60, 20, 320, 180
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What is submitted: a video of 60 frames and settings. Jobs with the same recording have the same results, byte for byte."""
+
+    name: str
+    video: Path
+    settings: AnalysisSettings
+
+
+def make_recordings(folder: Path, *, number: int) -> list[Recording]:
+    """Write so many different recordings; every other one is counted in every second frame only, every third is not rendered."""
+    import cv2
+
+    from ml_engine.video import decode, probe
+
+    index = probe(SAMPLE)
+    frames = [
+        cv2.resize(item.image_bgr, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA)
+        for item in decode(SAMPLE, index, first_frame=0, frames=index.frames, seek_pts=None, threads=1)
+    ]
+    recordings = []
+    for item in range(number):
+        begin = item * (index.frames - FRAMES) // max(1, number - 1)
+        path = write_video(
+            folder / f"recording{item}.mp4",
+            frames=FRAMES,
+            width=WIDTH_PX,
+            height=HEIGHT_PX,
+            fps=25,
+            gop=10,
+            image=lambda n, begin=begin: frames[begin + n],
+        )
+        recordings.append(Recording(f"recording{item}", path, _settings(item)))
+    return recordings
+
+
+def _settings(item: int) -> AnalysisSettings:
+    chosen: dict[str, Any] = {"camera": "chaos", "render": item % 3 != 2, "detect_fps": 12.5 if item % 2 else 5.0}
+    if item % 4 == 1:
+        chosen["lines"] = [{"name": "gate", "start": (10, 90), "end": (310, 90)}]
+    return AnalysisSettings(**chosen)
