@@ -161,7 +161,7 @@ async def run(arguments: argparse.Namespace, console: Console, folder: Path, sto
     console.print(
         f"{len(battle.recordings)} jobs, {len(battle.dead)} kills in {time.monotonic() - began:.0f} s; {busy} kills hit a worker at work: "
         + ", ".join(f"{step} {number}" for step, number in hits.most_common())
-        + f". Left behind: {await arena.revisions_left(battle.job_ids)} revisions that nobody published, {left_behind(battle.dead)} processes."
+        + f". Left behind: {await arena.revisions_left(battle.job_ids)} unpublished revisions, {left_behind(battle.dead)} processes."
     )
     for what, jobs in (("lost", verdict.lost), ("doubled", verdict.doubled), ("differing", verdict.differing)):
         for job_id, reason in jobs.items():
