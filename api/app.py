@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from api import gate, problems
 from api.gate import Cors, Door, Identified
 from api.middleware import Figures, SecurityHeaders, SmallBodies
+from api.request_log import RequestLog
 from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, stats, tickets, uploads, webhooks
 from api.services import Services
 from core.config import Config
@@ -53,6 +54,7 @@ def create_app(config: Config | None = None, ports: Ports | None = None, clock: 
     app.add_middleware(Door)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Figures)
+    app.add_middleware(RequestLog)
     problems.install(app)
     for module in (jobs, artifacts, uploads, webhooks, calibrations, stats, compat, health, events, keys, tickets):
         app.include_router(module.router)

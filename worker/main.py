@@ -22,6 +22,7 @@ from core.config import Config
 from core.errors import InvalidInput, MusterError
 from core.logs import configure_logging
 from core.ports import JobQueue, Ports, WebhookSender
+from core.redaction import secrets_of
 from core.services.dispatch import Dispatcher
 from core.services.sweep import Sweeper
 from ml_engine.memory import keep_freed_memory
@@ -194,7 +195,7 @@ def main(
         return 2
     keep_freed_memory()
     worker_id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
-    configure_logging(config.log_level, worker=worker_id)
+    configure_logging(config.log_level, secrets=secrets_of(config), worker=worker_id)
     stop_tracing = start_tracing(config, service="muster-worker", instance=worker_id)
     try:
         asyncio.run(serve(config, worker_id, reached=reached, sender=sender))

@@ -12,6 +12,7 @@ from core.config import Config
 from core.domain.clock import utc_now
 from core.errors import MusterError
 from core.logs import configure_logging
+from core.redaction import secrets_of
 from core.services.dispatch import Dispatcher
 from core.services.housekeeping import Housekeeping, Report
 from worker.main import read_config
@@ -37,7 +38,7 @@ def main() -> int:
     config = read_config(None)
     if config is None:
         return 2
-    configure_logging(config.log_level, stream=sys.stderr)
+    configure_logging(config.log_level, stream=sys.stderr, secrets=secrets_of(config))
     try:
         report = asyncio.run(sweep(config))
     except MusterError as error:
