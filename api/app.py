@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import platform
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,19 +30,26 @@ DESCRIPTION = """Counts bison, cattle and persons in uploaded video.
 Send a recording to `POST /api/v1/jobs`, follow the job, fetch its results. Errors are problem details (RFC 9457) with a stable `code`."""
 
 
-def create_app(config: Config | None = None, ports: Ports | None = None, clock: Clock = utc_now) -> FastAPI:
+def create_app(
+    config: Config | None = None,
+    ports: Ports | None = None,
+    clock: Clock = utc_now,
+    *,
+    on_config: Callable[[Config], None] | None = None,
+) -> FastAPI:
     """Make an application. Nothing is read, opened or connected to before it starts.
 
     Args:
         config: Configuration; read from the environment at the start where not given.
         ports: Open ports, used as they are and not closed; made and opened from the configuration where not given.
         clock: Tells the time.
+        on_config: Called with the configuration at the start, before anything else is done.
     """
     app = FastAPI(
         title="Muster",
         version="0.1.0",
         description=DESCRIPTION,
-        lifespan=lambda app: _lifespan(app, config, ports, clock),
+        lifespan=lambda app: _lifespan(app, config, ports, clock, on_config),
         responses=problems.documented(401, 403, 429, 500, 503),
         redirect_slashes=False,
         # Its own records whole query strings and exceptions; what is worth a span is one where it happens.
@@ -63,8 +70,12 @@ def create_app(config: Config | None = None, ports: Ports | None = None, clock: 
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(app: FastAPI, config: Config | None, ports: Ports | None, clock: Clock) -> AsyncGenerator[None]:
+async def _lifespan(
+    app: FastAPI, config: Config | None, ports: Ports | None, clock: Clock, on_config: Callable[[Config], None] | None
+) -> AsyncGenerator[None]:
     config = config or Config()
+    if on_config is not None:
+        on_config(config)
     given = ports is not None
     if ports is None:
         from core.bootstrap import make_ports  # brings the SDKs of every adapter: not for a process that was given its ports

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from api.app import create_app
 from core.config import Config
 from core.logs import configure_logging
 from core.redaction import secrets_of
 
 
-def start_logging() -> None:
-    """Write this process's logs as the configuration says. What is wrong with that is reported when the application starts."""
-    try:
-        config = Config()
-    except ValidationError:
-        configure_logging("INFO")
-    else:
-        configure_logging(config.log_level, secrets=secrets_of(config))
+def log_as_configured(config: Config) -> None:
+    """Go on with the level that the operator chose, and without the secrets that the process was given."""
+    configure_logging(config.log_level, secrets=secrets_of(config))
 
 
-start_logging()
-app = create_app()
+# The configuration is read when the application starts; the server writes before that.
+configure_logging("INFO")
+app = create_app(on_config=log_as_configured)
