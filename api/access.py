@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from fastapi import Depends, Query
 from starlette.datastructures import Headers
@@ -91,7 +91,7 @@ class Access:
         return caller
 
     async def _who(self, connection: Connection) -> Caller:
-        if holds_key(connection.get("query_string", b"")):
+        if holds_key(f"{connection['path']}?{unquote(connection.get('query_string', b'').decode('latin-1'))}"):
             raise Unauthenticated(
                 "A key stands in the address, where logs and histories keep it: revoke it, and send its successor as a header.",
                 code="key_in_url",

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.access import Access, is_open
+from core.domain.access import holds_key
 from core.errors import MusterError
 
 logger = logging.getLogger(__name__)
@@ -103,9 +104,10 @@ def _access(scope: Scope) -> Access:
 
 
 async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send) -> None:
-    extra = {"action": "access_refused", "code": error.code, "path": scope["path"]}
-    logger.info("a request was refused before any route saw it", extra=extra)
-    answer = problems.of_error(error, scope["path"])
+    # A key may stand in the address itself.
+    path = scope["path"] if not holds_key(scope["path"]) else "/"
+    logger.info("refused before any route saw it", extra={"action": "access_refused", "code": error.code, "path": path})
+    answer = problems.of_error(error, path)
     if scope["type"] == "http":
         await _drain(scope, receive)
         await answer(scope, receive, send)

@@ -26,7 +26,7 @@ TOKEN_OWNER_PREFIX = "oidc:"
 SECRET_BYTES = 32
 _KEY = re.compile(r"muster_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
 _TICKET = re.compile(r"ticket_[A-Za-z0-9_-]{43}")
-_KEY_ANYWHERE = re.compile(rb"muster_[0-9a-f]{16}_[A-Za-z0-9_-]{43}")
+_KEY_ANYWHERE = re.compile(r"muster_[0-9a-f]{16}_[A-Za-z0-9_-]{43}")
 
 
 def _composed(value: Any) -> Any:
@@ -138,7 +138,7 @@ def is_ticket(secret: str) -> bool:
     return _TICKET.fullmatch(secret) is not None
 
 
-def holds_key(text: bytes) -> bool:
+def holds_key(text: str) -> bool:
     """Return whether a key stands anywhere in a text, such as a URL, where none belongs."""
     return _KEY_ANYWHERE.search(text) is not None
 
