@@ -71,6 +71,13 @@ class Config(AccessConfig):
     orphan_minutes: float = Field(60, ge=20, description="How long a blob of no job must not have changed before it is deleted.")
     retention_days: float = Field(0, ge=0, description="Days after which videos, and results that may show persons, are deleted; 0: never.")
     retention_results: Literal["persons", "all"] = Field("persons", description="Which results are deleted with the videos.")
+    max_pixels: int = Field(8192 * 4320, ge=1, description="Most pixels in a picture of a video.")
+    max_duration_s: float = Field(48 * 3600, gt=0, description="Longest video file.")
+    max_frames: int = Field(10_000_000, ge=1, description="Most frames in a video file.")
+    max_fps: float = Field(1000, gt=0, description="Highest average frame rate of a video.")
+    max_streams: int = Field(64, ge=1, description="Most tracks in a video file: video, sound, subtitles, data.")
+    decoder_memory_mb: int = Field(2048, ge=64, description="Most memory that decoding one video may take, MiB.")
+    decoder_stall_s: float = Field(30, gt=0, description="Longest time that decoding may take without a picture or other progress.")
     cache_bytes: int = Field(20 * 2**30, ge=0, description="Most bytes of source videos that a worker keeps on disk.")
     log_level: str = "INFO"
     webhook_secret: SecretStr | None = Field(

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.config import Config
+
 if TYPE_CHECKING:
     from ml_engine.decoding import DecoderLimits
 
@@ -32,6 +34,21 @@ class Engine:
     read_tracks_csv: Callable[[bytes], Any]
     read_animals_csv: Callable[[bytes], Any]
     render: Callable[..., tuple[Path, ...]]
+
+
+def decoder_limits(config: Config) -> DecoderLimits:
+    """Return what decoding a video may take."""
+    from ml_engine.decoding import DecoderLimits
+    from ml_engine.video_limits import VideoLimits
+
+    video = VideoLimits(
+        frames=config.max_frames,
+        pixels=config.max_pixels,
+        duration_s=config.max_duration_s,
+        fps=config.max_fps,
+        streams=config.max_streams,
+    )
+    return DecoderLimits(video, memory_bytes=config.decoder_memory_mb * 2**20, stall_s=config.decoder_stall_s)
 
 
 def real_engine(limits: DecoderLimits | None = None) -> Engine:

@@ -29,7 +29,7 @@ from ml_engine.memory import keep_freed_memory
 from ml_engine.records import Stopped
 from worker.consumer import Consumer
 from worker.detectors import Detectors
-from worker.engine import real_engine
+from worker.engine import decoder_limits, real_engine
 from worker.presence import Presence, planned_device
 from worker.processor import Processor
 from worker.scratch import Scratch
@@ -128,7 +128,7 @@ def _make_tools(
     reached: Callable[[str], None],
     sender: WebhookSender,
 ) -> Tools:
-    engine = real_engine()
+    engine = real_engine(decoder_limits(config))
     folder = config.data_dir / "cache" / "sources"
     return Tools(
         worker_id=worker_id,
