@@ -188,7 +188,8 @@ def random_things(rng: np.random.Generator, camera: Camera, count: int, actors: 
         if spot is None or any((a.x_m - spot[0]) ** 2 + (a.y_m - spot[1]) ** 2 < 4 for a in actors):
             continue
         parts, coat = random_thing(rng)
-        things.append(Thing(parts, coat, spot[0], spot[1], float(rng.uniform(0, 2 * pi)), float(rng.uniform(0.7, 1.4))))
+        ghost = bool(camera.pitch_deg > SIDE_DEG and rng.random() < 0.08)
+        things.append(Thing(parts, coat, spot[0], spot[1], float(rng.uniform(0, 2 * pi)), float(rng.uniform(0.7, 1.4)), ghost))
     return things
 
 

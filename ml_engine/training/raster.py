@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_engine.training.camera import Camera
-from ml_engine.training.solids import AROUND, RINGS, Floats, Image, Mesh
+from ml_engine.training.solids import Floats, Image, Mesh
 
 CELL_M = 0.11
 """Grain at which a body shades itself, m."""
 MOST_SAMPLES = {2.0: 70_000, 1.0: 160_000, 0.5: 250_000}
 """How many samples a body may take at most at a resolution; one that would take more gets the next coarser one."""
-SPACING = 1.0
+SPACING = 1.15
 """Largest distance between samples, in pixels of the raster."""
 
 
@@ -90,34 +90,66 @@ def _own_shade(body: Stand, direction: Floats, soft_m: float) -> Image:
     return np.clip(1.3 - behind / np.float32(soft_m), 0, 1).reshape(body.world.shape[:3])
 
 
-def _factors(x: Floats, y: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    down = np.maximum(np.abs(np.diff(x, axis=1)), np.abs(np.diff(y, axis=1))).max(axis=(1, 2))
-    across = np.maximum(np.abs(np.diff(x, axis=2)), np.abs(np.diff(y, axis=2))).max(axis=(1, 2))
-    return np.clip(np.ceil(down / SPACING), 1, 64).astype(int), np.clip(np.ceil(across / SPACING), 1, 64).astype(int)
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Samples of a mesh, part after part.
+
+    Attributes:
+        values: (n, 4) float32: column, row, depth, height above the ground.
+        starts: (P + 1,) where each part begins.
+        down: (P,) samples per ring.
+        across: (P,) samples per vertex of a ring.
+        shape: P, R, C of the mesh.
+    """
+
+    values: Image
+    starts: npt.NDArray[np.int64]
+    down: npt.NDArray[np.int64]
+    across: npt.NDArray[np.int64]
+    shape: tuple[int, int, int]
+
+    def places(self, index: npt.NDArray[np.int32]) -> tuple[Image, Image, npt.NDArray[np.int64]]:
+        """Return where samples lie in the mesh laid out as (P * R, C): columns, rows, and the parts they belong to."""
+        part = np.searchsorted(self.starts, index, side="right") - 1
+        rest = index - self.starts[part]
+        _, rings, around = self.shape
+        columns = around * self.across[part]
+        row = rest // columns
+        column = rest - row * columns
+        v = np.clip((row + 0.5) / self.down[part] - 0.5, 0, rings - 1) + part * rings
+        u = np.clip((column + 0.5) / self.across[part] - 0.5, 0, around - 1)
+        return u.astype(np.float32), v.astype(np.float32), part
 
 
-def _samples(grid: Image, down: npt.NDArray[np.int64], across: npt.NDArray[np.int64]) -> tuple[Image, npt.NDArray[np.int64]]:
+def _finer(steps: tuple[Image, Image], vertices: int) -> float:
+    """Return how many raster pixels a picture pixel should get: small bodies need smooth edges, huge ones would take too long."""
+    for finer in (2.0, 1.0, 0.5):
+        down, across = (np.clip(np.ceil(s * (finer / SPACING)), 1, 64) for s in steps)
+        if float(np.sum(down * across)) * vertices <= MOST_SAMPLES[finer]:
+            return finer
+    return 0.25
+
+
+def _steps(pixels: Image) -> tuple[Image, Image]:
+    """Return per part the longest step between rings and between the vertices of a ring, px, of (P, R, C, 2)."""
+    # Steps count as on a chessboard walked by a rook: samples a pixel apart along both diagonals would leave every other pixel empty.
+    down = np.abs(pixels[:, 1:] - pixels[:, :-1]).sum(axis=3).max(axis=(1, 2))
+    across = np.abs(pixels[:, :, 1:] - pixels[:, :, :-1]).sum(axis=3).max(axis=(1, 2))
+    return down, across
+
+
+def _sampled(grid: Image, steps: tuple[Image, Image], finer: float) -> _Samples:
+    down, across = (np.clip(np.ceil(s * (finer / SPACING)), 1, 64).astype(int) for s in steps)
+    _, rings, around = grid.shape[:3]
     pieces = []
     for part, rows, columns in zip(grid, down.tolist(), across.tolist(), strict=True):
         if rows == columns == 1:
             pieces.append(part.reshape(-1, 4))
             continue
-        size = (AROUND * columns, RINGS * rows)
+        size = (around * columns, rings * rows)
         pieces.append(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR).reshape(-1, 4))
-    starts = np.cumsum([0, *(len(p) for p in pieces)])
-    return np.concatenate(pieces), starts
-
-
-def _atlas_places(
-    index: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], down: npt.NDArray[np.int64], across: npt.NDArray[np.int64]
-) -> tuple[Image, Image]:
-    part = np.searchsorted(starts, index, side="right") - 1
-    rest = index - starts[part]
-    columns = AROUND * across[part]
-    row, column = rest // columns, rest % columns
-    v = np.clip((row + 0.5) / down[part] - 0.5, 0, RINGS - 1) + part * RINGS
-    u = np.clip((column + 0.5) / across[part] - 0.5, 0, AROUND - 1)
-    return u.astype(np.float32), v.astype(np.float32)
+    starts = np.concatenate([[0], np.cumsum(rings * down * around * across)])
+    return _Samples(np.concatenate(pieces), starts, down, across, grid.shape[:3])
 
 
 def _lookup(atlas: Image, u: Image, v: Image) -> Image:
@@ -127,15 +159,6 @@ def _lookup(atlas: Image, u: Image, v: Image) -> Image:
     pad = rows * width - count
     maps = [np.concatenate([a, np.zeros(pad, np.float32)]).reshape(rows, width) for a in (u, v)]
     return cv2.remap(atlas, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 4)[:count]
-
-
-def _resolution(x: Floats, y: Floats) -> float:
-    """Return how many raster pixels a picture pixel should get: small bodies need smooth edges, huge ones would take too long."""
-    for finer in (2.0, 1.0, 0.5):
-        down, across = _factors(x * finer, y * finer)
-        if int(np.sum(down * across)) * RINGS * AROUND <= MOST_SAMPLES[finer]:
-            return finer
-    return 0.25
 
 
 def see(camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float = 0.0, rough_px: float = 0.0) -> Surface | None:
@@ -155,39 +178,45 @@ def see(camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float =
     if depth.min() < 0.25:
         return None
     shape = body.world.shape[:3]
-    finer = _resolution(pixels[:, 0].reshape(shape), pixels[:, 1].reshape(shape))
-    px = pixels * finer
+    grid = np.empty((*shape, 4), np.float32)
+    grid[..., :2] = pixels.reshape(*shape, 2)
+    steps = _steps(grid[..., :2])
+    finer = _finer(steps, shape[1] * shape[2])
     margin = 2 + 2 * int(rough_px * finer)
-    low = np.floor(px.min(axis=0) / 2) * 2 - margin
-    high = np.ceil(px.max(axis=0) / 2) * 2 + margin
-    width, height = (high - low).astype(int)
+    low = np.floor(pixels.min(axis=0) * finer / 2) * 2 - margin
+    width, height = (np.ceil(pixels.max(axis=0) * finer / 2) * 2 + margin - low).astype(int)
     if width * height > 6_000_000:
         return None
-    x, y = (px[:, i].reshape(shape) - low[i] for i in (0, 1))
-    down, across = _factors(x, y)
-    world_normals = body.mesh.normals @ (body.to_world.T / np.linalg.norm(body.to_world[2])).astype(np.float32)
-    behind = np.sum(world_normals * (body.world - camera.position()), axis=-1) > 0.3 * np.linalg.norm(body.origin - camera.position())
-    grid = np.stack([x, y, depth.reshape(shape), body.world[..., 2] - 99.0 * behind], axis=-1).astype(np.float32)
-    samples, starts = _samples(grid, down, across)
-    nearest = _nearest(samples, (int(height), int(width)), hidden_below_m, rough_px * finer)
+    grid[..., :2] = grid[..., :2] * np.float32(finer) - low.astype(np.float32)
+    turn = (body.to_world.T / np.linalg.norm(body.to_world[2])).astype(np.float32)
+    normals = body.mesh.normals @ turn
+    eye = (camera.position() - body.origin).astype(np.float32)
+    offset = (body.world - body.origin).astype(np.float32)
+    behind = np.sum(normals * (offset - eye), axis=-1) > 0.3 * np.linalg.norm(eye)
+    grid[..., 2] = depth.reshape(shape)
+    grid[..., 3] = offset[..., 2] - np.float32(99) * behind
+    samples = _sampled(grid, steps, finer)
+    nearest = _nearest(samples.values, (int(height), int(width)), hidden_below_m, rough_px * finer)
     where = np.flatnonzero(nearest >= 0).astype(np.int32)
     if not len(where):
         return None
-    u, v = _atlas_places(nearest[where].astype(np.int64), starts, down, across)
-    mesh = body.mesh
-    tall = (shape[0] * shape[1], shape[2])
-    coarse = sun is None or len(where) < 250
+    shown = _shown(body, normals, sun, samples, nearest[where])
+    return Surface(round(low[0] / finer), round(low[1] / finer), finer, (int(height), int(width)), where, *shown)
+
+
+def _shown(body: Stand, normals: Image, sun: Floats | None, samples: _Samples, index: npt.NDArray[np.int32]) -> tuple[Image, ...]:
+    """Return what `Surface` tells of the samples that are seen, in its order."""
+    u, v, part = samples.places(index)
+    shape, mesh = samples.shape, body.mesh
+    coarse = sun is None or len(index) < 250
     lit = np.ones(shape, np.float32) if coarse else _own_shade(body, sun, 0.25)
     sky = np.full(shape, 0.8, np.float32) if coarse else _own_shade(body, np.array([0.0, 0.0, 1.0]), 0.9)
-    first = _lookup(np.concatenate([world_normals, lit[..., None]], axis=-1).reshape(*tall, 4), u, v)
-    second = _lookup(np.concatenate([mesh.vertices, sky[..., None]], axis=-1).reshape(*tall, 4), u, v)
-    rough = np.broadcast_to(mesh.hair[:, None, None, None], (*shape, 1))
-    third = _lookup(np.concatenate([mesh.colours, rough], axis=-1).reshape(*tall, 4), u, v)
-    part = (v / RINGS).astype(np.int32)
-    return Surface(
-        round(low[0] / finer), round(low[1] / finer), finer, (int(height), int(width)), where,
-        first[:, :3], second[:, :3], third[:, :3], first[:, 3], second[:, 3], mesh.patterned[part], third[:, 3],
-    )  # fmt: skip
+    atlas = np.empty((3, *shape, 4), np.float32)
+    atlas[0, ..., :3], atlas[0, ..., 3] = normals, lit
+    atlas[1, ..., :3], atlas[1, ..., 3] = mesh.vertices, sky
+    atlas[2, ..., :3], atlas[2, ..., 3] = mesh.colours, mesh.hair[:, None, None]
+    first, second, third = (_lookup(a.reshape(shape[0] * shape[1], shape[2], 4), u, v) for a in atlas)
+    return first[:, :3], second[:, :3], third[:, :3], first[:, 3], second[:, 3], mesh.patterned[part], third[:, 3]
 
 
 def _nearest(samples: Image, shape_hw: tuple[int, int], hidden_below_m: float, rough_px: float) -> npt.NDArray[np.int32]:
@@ -205,9 +234,18 @@ def _nearest(samples: Image, shape_hw: tuple[int, int], hidden_below_m: float, r
         order = order[samples[order, 3] > blade_heights(flat[order], hidden_below_m)]
     out = np.full(height * width, -1, np.int32)
     out[flat[order]] = kept[order]
+    _mend(out.reshape(height, width))
     if rough_px > 0.3:
         _fluff(out, samples, kept, shape_hw, rough_px)
     return out
+
+
+def _mend(out: npt.NDArray[np.int32]) -> None:
+    """Fill single empty pixels between filled ones."""
+    inner = out[1:-1, 1:-1]
+    empty = inner < 0
+    for one, other in ((out[1:-1, :-2], out[1:-1, 2:]), (out[:-2, 1:-1], out[2:, 1:-1])):
+        np.copyto(inner, one, where=empty & (one >= 0) & (other >= 0))
 
 
 def _fluff(out: npt.NDArray[np.int32], samples: Image, kept: npt.NDArray[np.int32], shape_hw: tuple[int, int], rough_px: float) -> None:
@@ -240,8 +278,8 @@ def ground_shadow(camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np
     points = np.clip(pixels * 16, -1e6, 1e6).astype(np.int32).reshape(*world.shape[:3], 2)
     size = float((high - low).max())
     # Curved parts are drawn piece by piece, each piece as the hull of its points: the smaller the shadow, the fewer.
-    step, thin = (RINGS, 4) if size < 40 else (10, 3) if size < 120 else (5, 1)
+    rings = points.shape[1]
+    step = rings if size < 60 else rings // 2 if size < 160 else max(rings // 5, 2)
     for part in points:
-        for first in range(0, RINGS - 1, step):
-            piece = part[first : first + step + 1 : thin].reshape(-1, 1, 2)
-            cv2.fillConvexPoly(mask, cv2.convexHull(piece), 255, shift=4)
+        for first in range(0, rings - 1, step):
+            cv2.fillConvexPoly(mask, cv2.convexHull(part[first : first + step + 1].reshape(-1, 1, 2)), 255, shift=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -55,7 +55,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """Something that stands in the scene and is no animal."""
+    """Something that stands in the scene and is no animal; of a `ghost` only the shadow is drawn, as of a tree beside the picture."""
 
     parts: list[Part]
     coat: Coat
@@ -63,6 +63,7 @@ class Thing:
     y_m: float
     heading_rad: float
     scale: float = 1.0
+    ghost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +138,38 @@ class Picture:
 class _Body:
     stand: Stand
     coat: Coat
-    rough_m: float
+    rough_px: float
+    px_per_m: float
     actor: Actor | None
+    ghost: bool = False
 
 
-def _body(parts: list[Part], coat: Coat, heading_rad: float, scale: float, x_m: float, y_m: float, actor: Actor | None) -> _Body:
-    mesh = make_mesh(parts)
+SMALL_PX = 90
+"""Bodies shorter than this get a coarser mesh, px."""
+
+
+def _body(
+    camera: Camera, parts: list[Part], coat: Coat, heading_rad: float, scale: float, place_m: tuple[float, float], actor: Actor | None
+) -> _Body | None:
+    origin = np.array([*place_m, 0.0])
+    _, depth = camera.project(origin[None])
+    if depth[0] < 0.5:
+        return None
+    px_per_m = (camera.focal_x_px * camera.focal_y_px) ** 0.5 / float(depth[0])
+    mesh = make_mesh(parts, 2 if px_per_m * 2.4 * scale < SMALL_PX else 1)
     rough = HAIR_M * max(float(mesh.hair.max()) - 0.4, 0.0) * scale
-    return _Body(stand(mesh, heading_matrix(heading_rad, scale), np.array([x_m, y_m, 0.0])), coat, rough, actor)
+    return _Body(stand(mesh, heading_matrix(heading_rad, scale), origin), coat, rough * px_per_m, px_per_m, actor)
 
 
 def _bodies(scene: Scene) -> list[_Body]:
-    bodies = [_body(t.parts, t.coat, t.heading_rad, t.scale, t.x_m, t.y_m, None) for t in scene.things]
+    camera = scene.camera
+    bodies = [(_body(camera, t.parts, t.coat, t.heading_rad, t.scale, (t.x_m, t.y_m), None), t.ghost) for t in scene.things]
+    bodies = [replace(b, ghost=True) if b is not None and ghost else b for b, ghost in bodies]
     for a in scene.actors:
         parts = body_parts(a.look, a.pose, a.phase_rad, a.walking)
-        bodies.append(_body(parts, a.look.coat, a.heading_rad, a.look.scale, a.x_m, a.y_m, a))
-    eye = scene.camera.position()
-    return sorted(bodies, key=lambda b: -float(np.linalg.norm(b.stand.origin - eye)))
+        bodies.append(_body(camera, parts, a.look.coat, a.heading_rad, a.look.scale, (a.x_m, a.y_m), a))
+    eye = camera.position()
+    return sorted((b for b in bodies if b is not None), key=lambda b: -float(np.linalg.norm(b.stand.origin - eye)))
 
 
 def _overlap(
@@ -188,15 +204,12 @@ def _draw(
 ) -> tuple[npt.NDArray[np.bool_], int, int] | None:
     """Draw a body into `owner` and, unless that is None, `canvas`; return its outline and where that begins, None when far outside."""
     camera = scene.camera
-    _, pixel, depth = camera.local_view(body.stand.origin)
-    if depth < 0.5:
-        return None
-    px_per_m = (camera.focal_x_px * camera.focal_y_px) ** 0.5 / depth
-    reach = 4.0 * px_per_m * max(1.0, float(np.abs(body.stand.mesh.vertices).max()) / 3)
+    pixel = camera.project(body.stand.origin[None])[0][0]
+    reach = 4.0 * body.px_per_m * max(1.0, float(np.abs(body.stand.mesh.vertices).max()) / 3)
     if not (-reach < pixel[0] < camera.width + reach and -reach < pixel[1] < camera.height + reach):
         return None
     sun = None if canvas is None else scene.light.sun
-    surface = see(camera, body.stand, sun, scene.terrain.cover_m, body.rough_m * px_per_m)
+    surface = see(camera, body.stand, sun, scene.terrain.cover_m, body.rough_px)
     if surface is None:
         return None
     height, width = surface.shape_hw
@@ -242,12 +255,10 @@ def _shadows(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
     cast, contact = (np.zeros((camera.height, camera.width), np.uint8) for _ in range(2))
     sizes = []
     for body in bodies:
-        _, depth = camera.project(body.stand.origin[None])
-        if depth[0] > 0.5:
+        if light.shadow > 0:
             ground_shadow(camera, body.stand, light.sun, cast)
-            if light.shadow > 0:
-                ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact)
-            sizes.append(float(camera.focal_y_px / depth[0]))
+            ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact)
+        sizes.append(body.px_per_m)
     shaded = cv2.GaussianBlur(cast, (0, 0), light.softness_px) if light.softness_px > 0.2 else cast
     near = cv2.GaussianBlur(contact, (0, 0), float(np.clip(np.median(sizes) * 0.12, 0.6, 9))) if sizes else contact
     taken = 1 - (1 - light.shadow * (shaded.astype(np.float32) / 255)) * (1 - min(0.3, light.shadow) * (near.astype(np.float32) / 255))
@@ -272,7 +283,7 @@ def _ground(scene: Scene, bodies: list[_Body], backdrop: npt.NDArray[np.uint8] |
 
 def _compose(scene: Scene, bodies: list[_Body], canvas: npt.NDArray[np.float32] | None) -> tuple[tuple[Label, ...], npt.NDArray[np.int32]]:
     owner = np.full((scene.camera.height, scene.camera.width), GROUND, np.int32)
-    drawn = [(body.actor, _draw(scene, body, canvas, owner)) for body in bodies]
+    drawn = [(body.actor, _draw(scene, body, canvas, owner)) for body in bodies if not body.ghost]
     labels = [_label(actor, *found, owner) for actor, found in drawn if actor is not None and found is not None]
     return tuple(sorted((x for x in labels if x is not None), key=lambda x: x.identity)), owner
 

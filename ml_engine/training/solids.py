@@ -18,7 +18,7 @@ Image = npt.NDArray[np.float32]
 Colour = tuple[float, float, float]
 Point = tuple[float, float, float]
 
-RINGS, AROUND = 20, 17
+RINGS, AROUND = 21, 17
 """Rings of a tube, and vertices of a ring, of which the last repeats the first."""
 
 
@@ -194,12 +194,12 @@ def _frames(centre: Image) -> tuple[Image, Image, Image]:
     return along, side, _cross(along, side)
 
 
-def make_mesh(parts: list[Part]) -> Mesh:
-    """Return the surface of a body."""
-    rings = np.stack([p.rings for p in parts]).astype(np.float32)
+def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
+    """Return the surface of a body; `thinner` 2 keeps every other ring and vertex, which is enough for a small one."""
+    rings = np.stack([p.rings for p in parts])[:, ::thinner].astype(np.float32)
     centre = rings[..., :3]
     along, side, up = _frames(centre)
-    turn = np.linspace(0, 2 * np.pi, AROUND, dtype=np.float32)
+    turn = np.linspace(0, 2 * np.pi, AROUND, dtype=np.float32)[::thinner]
     c, s = np.cos(turn)[None, :], np.sin(turn)[None, :]
     square = rings[:, 0, 6] < -0.5
     if square.any():
@@ -216,8 +216,8 @@ def make_mesh(parts: list[Part]) -> Mesh:
     around[:, :, 0] = around[:, :, -1] = vertices[:, :, 1] - vertices[:, :, -2]
     normals = _unit(_cross(around, _steps(vertices)))
     normals[:, 0], normals[:, -1] = -along[:, 0, None], along[:, -1, None]
-    share = np.broadcast_to((np.clip(s, -1, 1) + 1)[..., None] / 2, (len(parts), 1, AROUND, 1))
-    tones = np.stack([p.colours for p in parts]).astype(np.float32)[:, :, None]
+    share = np.broadcast_to((np.clip(s, -1, 1) + 1)[..., None] / 2, (len(parts), 1, len(turn), 1))
+    tones = np.stack([p.colours for p in parts])[:, ::thinner].astype(np.float32)[:, :, None]
     colours = tones[..., 0, :] + (tones[..., 1, :] - tones[..., 0, :]) * share
     patterned, hair = np.array([p.patterned for p in parts], np.float32), np.array([p.hair for p in parts], np.float32)
     return Mesh(vertices, normals, colours.astype(np.float32), patterned, hair)
