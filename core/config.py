@@ -29,7 +29,15 @@ class Config(AccessConfig):
     Names without the prefix `MUSTER_` are those of the systems that Muster replaces.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", env_prefix="MUSTER_", extra="ignore", populate_by_name=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_prefix="MUSTER_",
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        # Values may be secrets, and errors are logged.
+        hide_input_in_errors=True,
+    )
 
     storage_connection: str = Field(
         AZURITE_CONNECTION,
