@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from core.config import Config
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, accepts_connections, free_ports
 
@@ -46,10 +47,15 @@ class Stack:
         self.api.start()
         self.api.wait_ready(lambda: accepts_connections(self.port) and self.client.get("/health/ready").status_code == 200, timeout_s=60)
 
-    def start_worker(self, *, die_at: str | None = None, **settings: str) -> Child:
-        """Start one more worker; the settings are environment variables of its own; see `tests.dying_worker` for `die_at`."""
+    def start_worker(self, *, die_at: str | None = None, quick: bool = False, **settings: str) -> Child:
+        """Start one more worker; the settings are environment variables of its own.
+
+        Args:
+            die_at: See `tests.dying_worker`.
+            quick: Its engine only pretends; see `tests.quick_worker`.
+        """
         name = f"worker{len(self.workers)}"
-        module = ["tests.dying_worker", die_at] if die_at else ["worker.main"]
+        module = ["tests.dying_worker", die_at] if die_at else ["tests.quick_worker" if quick else "worker.main"]
         worker = Child(name, [sys.executable, "-m", *module], run_dir=self.base, env={**self.env, **settings}, cwd=REPOSITORY)
         worker.start()
         self.workers.append(worker)
@@ -78,6 +84,19 @@ class Stack:
 
     def artifact(self, job_id: str, name: str) -> bytes:
         return self.client.get(f"/api/v1/jobs/{job_id}/artifacts/{name}").raise_for_status().content
+
+    def config(self) -> Config:
+        """Return the configuration of its processes, for ports of the test's own."""
+        return Config(
+            _env_file=None,
+            storage_connection=self.env["AZURE_STORAGE_CONNECTION_STRING"],
+            input_container=self.env["BLOB_CONTAINER_INPUT"],
+            output_container=self.env["BLOB_CONTAINER_OUTPUT"],
+            queue_name=self.env["QUEUE_NAME"],
+            data_dir=self.base / "data",
+            mongo_uri=self.env.get("MONGO_URI"),
+            mongo_database=self.env.get("MUSTER_MONGO_DATABASE", "muster"),
+        )
 
     def logs(self) -> str:
         return "\n".join(f"--- {child.name}\n{child.log_tail(30)}" for child in (self.api, *self.workers))
