@@ -104,8 +104,11 @@ def _access(scope: Scope) -> Access:
 
 
 async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send) -> None:
-    # A key may stand in the address itself.
-    path = scope["path"] if not holds_key(scope["path"]) else "/"
+    if error.code == "key_in_url":
+        # Servers log the address from this very scope when they answer.
+        scope["query_string"] = b""
+        scope["path"] = "/" if holds_key(scope["path"]) else scope["path"]
+    path = scope["path"]
     logger.info("refused before any route saw it", extra={"action": "access_refused", "code": error.code, "path": path})
     answer = problems.of_error(error, path)
     if scope["type"] == "http":

@@ -89,10 +89,10 @@ class ApiPair:
         """Return where one of them is."""
         return f"http://{host}:{self.ports[which]}"
 
-    def client(self, key: str | None = None, *, which: str = "a", host: str = "127.0.0.1", **headers: str) -> httpx.Client:
+    def client(self, key: str | None = None, *, which: str = "a", at: str = "127.0.0.1", **headers: str) -> httpx.Client:
         """Return a client with a key and further headers."""
         given = {name.replace("_", "-"): value for name, value in headers.items()} | ({"X-API-Key": key} if key else {})
-        return httpx.Client(base_url=self.url(which, host), headers=given, timeout=60)
+        return httpx.Client(base_url=self.url(which, at), headers=given, timeout=60)
 
     def with_ports(self, work: Callable[[Ports], Awaitable[T]]) -> T:
         """Run something on ports of the test's own, over the same data."""
