@@ -126,14 +126,14 @@ _EAR = ((0.0, 0.025, 0.03), (0.3, 0.03, 0.06), (0.65, 0.025, 0.065), (0.9, 0.015
 def horns(poll: tuple[float, float, float], half_width_m: float, length_m: float, out: float, dark: bool, tip: float = 1.0) -> list[Part]:
     """Return two horns that leave the skull sideways and curve up; `out` is how far they stay level, 0 to 1, `tip` how far they turn in."""
     x, y, z = poll
-    root_colour, tip_colour = ((0.05, 0.055, 0.06), (0.22, 0.25, 0.27)) if dark else (HORN, (0.12, 0.13, 0.14))
+    root_colour, tip_colour = ((0.1, 0.11, 0.12), (0.35, 0.38, 0.4)) if dark else (HORN, (0.12, 0.13, 0.14))
     parts = []
     for side in (-1, 1):
         spots = []
         sideways, upwards = 0.0, 0.0
         angle = -0.15
         for step in range(6):
-            thick = (0.045, 0.042, 0.036, 0.028, 0.018, 0.005)[step] * (0.75 + length_m)
+            thick = (0.045, 0.042, 0.036, 0.028, 0.018, 0.005)[step] * (0.75 + length_m) * (1.35 if dark else 1.0)
             spots.append((x + 0.06 * step / 5 * length_m, y + side * (half_width_m + sideways), z + upwards, thick))
             sideways += length_m / 5 * cos(angle)
             upwards += length_m / 5 * sin(angle)

@@ -45,7 +45,6 @@ def _trunk(look: Look, lying: bool) -> list[Part]:
         low = _mix(_mix(rear, _mix(cape, mane, 0.75), front), mane, neck)
         shades.append((low, top))
     parts = [tube(spots, np.array(shades), hair=0.35 + 0.5 * look.shag, taper=0.22)]
-    parts.append(blob((-0.72, 0.0, 1.2), (0.24, 0.22 * wide, 0.085), rear, hair=0.3))
     if look.youth < 0.3:
         chest = [(0.35, 0, 0.72, 0.14, 0.16), (0.6, 0, 0.68, 0.19, 0.22), (0.85, 0, 0.75, 0.18, 0.24), (1.02, 0, 0.9, 0.1, 0.14)]
         parts.append(tube(chest, mane, hair=0.5 + 0.5 * look.shag))

@@ -37,7 +37,6 @@ def _trunk(look: Look, lying: bool) -> list[Part]:
     pale = np.minimum(np.array(body) * 1.0, 0.95)
     shades = np.stack([np.stack([pale * 0.9, np.array(body)])] * len(spots))
     parts = [tube(spots, shades, hair=0.15 + look.shag, taper=0.12)]
-    parts.append(blob((-0.66, 0.0, 1.3), (0.2, 0.25 * wide, 0.065), body, hair=look.shag))
     if look.hump > 0:
         parts.append(blob((0.42, 0.0, 1.42), (0.22, 0.13 * w, 0.2 * look.hump), body, hair=look.shag))
         dewlap = [(0.5, 0, 0.72, 0.03, 0.1), (0.7, 0, 0.72, 0.035, 0.14), (0.9, 0, 0.85, 0.03, 0.12), (1.0, 0, 1.0, 0.02, 0.06)]
@@ -81,8 +80,8 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
     )
     skull = [(poll[0] + way[0] * t * big, 0.0, poll[2] + way[1] * t * big, b * big * wide, h * big) for t, b, h in along]
     nose = PINK if min(face) > 0.4 else NOSE
-    low = [face] * 6 + [nose] * 3
-    tones = np.stack([low, [WHITE] * 6 + [nose] * 3 if look.blaze else low], axis=1)
+    low = [face] * 5 + [nose] * 4
+    tones = np.stack([low, [WHITE] * 5 + [nose] * 4 if look.blaze else low], axis=1)
     white_face = face[0] > 0.5 and body[0] < 0.4
     parts = [tube([(*n[:3], n[3] * (1 - 0.2 * young), n[4] * 0.95, n[5] * 0.95) for n in neck], body, hair=0.15 + look.shag)]
     parts.append(
@@ -116,8 +115,8 @@ def cattle_parts(look: Look, pose: Pose, phase_rad: float, stride_m: float) -> l
     thick = 1 + 0.35 * max(look.shag - 0.3, 0) - 0.1 * look.youth
     if lying:
         parts = [p.moved(0, 0, -0.55) for p in parts]
-        return parts + folded_legs(0.45, -0.5, 0.28 * look.width, thick, (legs if look.coat.level < 3 else body, body), hair)
+        return parts + folded_legs(0.45, -0.5, 0.28 * look.width, thick, (body, body), hair)
     if long_legs:
         parts = [p.moved(0, 0, long_legs) for p in parts]
-    colours = (legs if look.coat.belly or look.coat.level > 3 else body, body, legs)
+    colours = (body, body, legs)
     return parts + four_legs(phase_rad, stride_m, (0.5, -0.74), half, 0.74 + long_legs, colours, (thick, thick), hair)

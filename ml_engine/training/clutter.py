@@ -208,11 +208,11 @@ def post(rng: np.random.Generator) -> Thing:
 
 
 THINGS: dict[str, tuple[Callable[[np.random.Generator], Thing], float]] = {
-    "bush": (bush, 0.22),
+    "bush": (bush, 0.25),
     "rock": (rock, 0.18),
     "bale": (bale, 0.11),
     "log": (log, 0.07),
-    "dung": (dung, 0.08),
+    "dung": (dung, 0.05),
     "tree": (tree, 0.09),
     "trough": (trough, 0.04),
     "vehicle": (vehicle, 0.05),

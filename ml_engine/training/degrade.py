@@ -9,26 +9,27 @@ import numpy.typing as npt
 Picture = npt.NDArray[np.uint8]
 
 
-def _tones(rng: np.random.Generator, mean: float) -> Picture:
+def _tones(rng: np.random.Generator, mean: float, good: bool) -> Picture:
     """Return a (1, 256, 3) look-up table: exposure, gamma, white balance and a contrast curve; cameras expose for the `mean` (0-1)."""
     level = np.linspace(0, 1, 256)[:, None]
     gamma = np.exp(rng.normal(-0.4, 0.2))
-    wanted = float(np.clip(np.exp(rng.normal(np.log(0.43), 0.28)), 0.12, 0.9))
+    wanted = float(np.clip(np.exp(rng.normal(np.log(0.46), 0.14 if good else 0.32)), 0.12, 0.9))
     wanted += 0.45 * max(mean - 0.5, 0)
     gain = float(np.clip((wanted / max(mean**gamma, 0.02)) ** 0.85, 0.5, 4.0))
-    cast = np.exp(rng.normal(0, 0.045, 3))
+    warm, green = rng.normal(0, 0.05), rng.normal(0, 0.012)
+    cast = np.exp([-warm, green, warm])
     value = np.clip(level**gamma * gain * cast, 0, 1.15)
-    curve = float(rng.uniform(-0.3, 0.6))
+    curve = float(rng.uniform(0.1, 0.9) if good else rng.uniform(-0.3, 0.6))
     value = np.clip(value, 0, 1)
     value = value + curve * (value * value * (3 - 2 * value) - value)
     lift = float(rng.uniform(0, 0.1)) if rng.random() < 0.25 else 0.0
     return np.clip((lift + (1 - lift) * value) * 255 + 0.5, 0, 255).astype(np.uint8)[None]
 
 
-def _colour(picture: Picture, rng: np.random.Generator) -> Picture:
-    if rng.random() < 0.08:
+def _colour(picture: Picture, rng: np.random.Generator, good: bool) -> Picture:
+    if rng.random() < 0.06:
         return np.ascontiguousarray(np.repeat(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[..., None], 3, axis=2))
-    amount = float(rng.uniform(0.6, 1.4))
+    amount = float(rng.uniform(0.9, 1.4) if good else rng.uniform(0.6, 1.3))
     # Saturation as one matrix on the channels: away from, or towards, the brightness that is seen.
     grey = np.array([0.114, 0.587, 0.299])
     matrix = np.eye(3) * amount + (1 - amount) * np.tile(grey, (3, 1))
@@ -106,21 +107,26 @@ def _smeared(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def degrade(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Return a copy of (h, w, 3) uint8 with random exposure, colours, haze, blur, sharpening, noise and damage by codecs."""
-    work = np.asarray(cv2.LUT(picture, _tones(rng, float(cv2.mean(picture[picture.shape[0] * 2 // 5 :])[1]) / 255)), np.uint8)
-    work = _colour(work, rng)
-    if rng.random() < 0.12:
-        work = _hazy(work, rng)
-    work = _blurred(work, rng)
-    if rng.random() < 0.5:
-        work = _noisy(work, rng)
-    if rng.random() < 0.3:
-        work = _sharpened(work, rng, 1.5)
+    """Return a copy of (h, w, 3) uint8 as a camera would give it: half of them good ones in good light, half with haze, blur and noise.
+
+    Exposure, colours and contrast vary in all; some are greyscale, equalised, sharpened or damaged by codecs.
+    """
+    good = bool(rng.random() < 0.5)
+    work = np.asarray(cv2.LUT(picture, _tones(rng, float(cv2.mean(picture[picture.shape[0] * 2 // 5 :])[1]) / 255, good)), np.uint8)
     if rng.random() < 0.06:
-        work = equalised(work, rng)
+        return _coded(equalised(work, rng), int(rng.integers(60, 96)))
+    work = _colour(work, rng, good)
+    if not good:
+        if rng.random() < 0.25:
+            work = _hazy(work, rng)
+        work = _blurred(work, rng)
+        if rng.random() < 0.6:
+            work = _noisy(work, rng)
+    if rng.random() < 0.35:
+        work = _sharpened(work, rng, 1.5)
     damage = rng.random()
-    if damage < 0.12:
+    if damage < (0.05 if good else 0.2):
         work = _smeared(work, rng)
-    elif damage < 0.6:
-        work = _coded(work, int(rng.integers(30, 95)))
+    elif damage < 0.65:
+        work = _coded(work, int(rng.integers(60 if good else 28, 96)))
     return np.array(work, np.uint8)

@@ -61,7 +61,7 @@ class Look:
     vest: bool = False
 
 
-BLACK: Colour = (0.028, 0.027, 0.03)
+BLACK: Colour = (0.042, 0.041, 0.046)
 WHITE: Colour = (0.72, 0.78, 0.82)
 CREAM: Colour = (0.5, 0.64, 0.72)
 RED: Colour = (0.05, 0.11, 0.27)
@@ -133,6 +133,7 @@ def _cattle(rng: np.random.Generator, scale: float, youth: float) -> Look:
     udder = bool(extra.pop("udder", False)) and youth == 0 and rng.random() < 0.7
     given = {"shag": float(rng.uniform(0.05, 0.25)), "lift": float(rng.uniform(-0.9, 0.7)), "hump": 0.0, **extra}
     width = float(rng.uniform(0.85, 1.2))
+    coat = replace(coat, gloss=float(rng.uniform(0.02, 0.22)))
     return Look("cattle", scale, colours, coat, horns, width, youth, horn_m, udder=udder, turn_rad=_turn(rng), **given)
 
 

@@ -40,7 +40,7 @@ class Recipe:
     herds: tuple[float, float, float, float] = (0.36, 0.34, 0.17, 0.13)
     empty: float = 0.06
     aerial_px: tuple[float, float] = (0.028, 0.32)
-    side_px: tuple[float, float] = (0.07, 0.95)
+    side_px: tuple[float, float] = (0.1, 1.5)
     ground: str | None = None
 
 
@@ -87,7 +87,7 @@ def random_camera(rng: np.random.Generator, width: int, height: int, recipe: Rec
         pitch = float(rng.uniform(74, 90) if kind < recipe.nadir else rng.uniform(18, 74))
         distance = focal * BODY_M / (_between(rng, recipe.aerial_px) * size)
         return Camera(width, height, max(distance * sin(radians(pitch)), 2.5), pitch, focal_x, focal_y, roll_deg=roll)
-    distance = max(focal * BODY_M / (_between(rng, recipe.side_px) * size), 4.0)
+    distance = max(focal * BODY_M / (_between(rng, recipe.side_px) * size), 3.0)
     lens = float(rng.uniform(0.7, 2.2) if rng.random() < 0.7 else rng.uniform(2.2, 8))
     lens = min(lens, 0.28 * distance)
     # Where in the picture the animals' middle comes, as the tangent of the angle to the optical axis.

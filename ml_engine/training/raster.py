@@ -13,7 +13,7 @@ from ml_engine.training.solids import Floats, Image, Mesh
 
 CELL_M = 0.11
 """Grain at which a body shades itself, m."""
-MOST_SAMPLES = {2.0: 70_000, 1.0: 160_000, 0.5: 250_000}
+MOST_SAMPLES = {2.0: 90_000, 1.0: 420_000, 0.5: 900_000}
 """How many samples a body may take at most at a resolution; one that would take more gets the next coarser one."""
 SPACING = 1.15
 """Largest distance between samples, in pixels of the raster."""
@@ -161,7 +161,9 @@ def _lookup(atlas: Image, u: Image, v: Image) -> Image:
     return cv2.remap(atlas, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 4)[:count]
 
 
-def see(camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float = 0.0, rough_px: float = 0.0) -> Surface | None:
+def see(
+    camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float = 0.0, rough_px: float = 0.0, smooth_px: float = 0.0
+) -> Surface | None:
     """See a body.
 
     Args:
@@ -170,6 +172,7 @@ def see(camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float =
         sun: (3,) unit vector towards the sun; None where no light is wanted.
         hidden_below_m: Height of grass or snow in which the body stands, m.
         rough_px: How far hairs stand out of the outline, px.
+        smooth_px: Over how far limbs flow into the trunk: their shading is blended, their outline is not.
 
     Returns:
         None where nothing of it can be seen.
@@ -200,8 +203,20 @@ def see(camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float =
     where = np.flatnonzero(nearest >= 0).astype(np.int32)
     if not len(where):
         return None
-    shown = _shown(body, normals, sun, samples, nearest[where])
-    return Surface(round(low[0] / finer), round(low[1] / finer), finer, (int(height), int(width)), where, *shown)
+    normal, *shown = _shown(body, normals, sun, samples, nearest[where])
+    if smooth_px * finer > 1:
+        normal = _blended(normal, where, (int(height), int(width)), int(smooth_px * finer))
+    return Surface(round(low[0] / finer), round(low[1] / finer), finer, (int(height), int(width)), where, normal, *shown)
+
+
+def _blended(normal: Image, where: npt.NDArray[np.int32], shape_hw: tuple[int, int], reach_px: int) -> Image:
+    image = np.zeros((shape_hw[0] * shape_hw[1], 3), np.float32)
+    image[where] = normal
+    side = 2 * min(reach_px, 24) + 1
+    soft = cv2.blur(image.reshape(*shape_hw, 3), (side, side)).reshape(-1, 3)[where]
+    soft /= np.maximum(np.sqrt(soft[:, 0] ** 2 + soft[:, 1] ** 2 + soft[:, 2] ** 2), np.float32(1e-6))[:, None]
+    mixed = normal * np.float32(0.35) + soft * np.float32(0.65)
+    return mixed / np.maximum(np.sqrt(mixed[:, 0] ** 2 + mixed[:, 1] ** 2 + mixed[:, 2] ** 2), np.float32(1e-6))[:, None]
 
 
 def _shown(body: Stand, normals: Image, sun: Floats | None, samples: _Samples, index: npt.NDArray[np.int32]) -> tuple[Image, ...]:
@@ -265,10 +280,18 @@ def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Image:
     return (np.float32(height_m) * (0.65 + 0.35 * ((mixed & 255).astype(np.float32) / 128 - 1))).astype(np.float32)
 
 
-def ground_shadow(camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np.uint8]) -> None:
-    """Draw a body's shadow on flat ground into `mask` (h, w, uint8; 255 where shaded). `sun` is the (3,) unit vector towards the sun."""
+def ground_shadow(camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np.uint8], level_m: float = 0.0) -> None:
+    """Draw a body's shadow into `mask` (h, w, uint8; 255 where shaded).
+
+    Args:
+        camera: Who looks.
+        body: What casts the shadow.
+        sun: (3,) unit vector towards the sun.
+        mask: Drawn into.
+        level_m: Height of what the shadow falls on: the tips of the grass.
+    """
     world = body.world[:, :, ::2]
-    flat = (world - world[..., 2:3] * (sun / sun[2])).reshape(-1, 3)
+    flat = (world - np.maximum(world[..., 2:3] - level_m, 0) * (sun / sun[2])).reshape(-1, 3)
     pixels, depth = camera.project(flat)
     if depth.min() < 0.3:
         return

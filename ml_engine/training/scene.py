@@ -157,7 +157,8 @@ def _body(
         return None
     px_per_m = (camera.focal_x_px * camera.focal_y_px) ** 0.5 / float(depth[0])
     mesh = make_mesh(parts, 2 if px_per_m * 2.4 * scale < SMALL_PX else 1)
-    rough = HAIR_M * max(float(mesh.hair.max()) - 0.4, 0.0) * scale
+    hair = max(float(mesh.hair.max()) - 0.4, 0.0) if actor is None else 0.75 * actor.look.shag * (actor.look.shag > 0.3)
+    rough = HAIR_M * hair * scale
     return _Body(stand(mesh, heading_matrix(heading_rad, scale), origin), coat, rough * px_per_m, px_per_m, actor)
 
 
@@ -209,7 +210,8 @@ def _draw(
     if not (-reach < pixel[0] < camera.width + reach and -reach < pixel[1] < camera.height + reach):
         return None
     sun = None if canvas is None else scene.light.sun
-    surface = see(camera, body.stand, sun, scene.terrain.cover_m, body.rough_px)
+    smooth = 0.0 if body.actor is None or canvas is None else 0.05 * body.px_per_m * body.actor.look.scale
+    surface = see(camera, body.stand, sun, scene.terrain.cover_m, body.rough_px, smooth)
     if surface is None:
         return None
     height, width = surface.shape_hw
@@ -253,11 +255,11 @@ def _shadows(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
     """Return (h, w) in [0, 1]: the light that bodies take from the ground, from the sun and, right below them, from the sky."""
     camera, light = scene.camera, scene.light
     cast, contact = (np.zeros((camera.height, camera.width), np.uint8) for _ in range(2))
-    sizes = []
+    sizes, level = [], 0.6 * scene.terrain.cover_m
     for body in bodies:
         if light.shadow > 0:
-            ground_shadow(camera, body.stand, light.sun, cast)
-            ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact)
+            ground_shadow(camera, body.stand, light.sun, cast, level)
+            ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact, level)
         sizes.append(body.px_per_m)
     shaded = cv2.GaussianBlur(cast, (0, 0), light.softness_px) if light.softness_px > 0.2 else cast
     near = cv2.GaussianBlur(contact, (0, 0), float(np.clip(np.median(sizes) * 0.12, 0.6, 9))) if sizes else contact
@@ -269,7 +271,7 @@ def _ground(scene: Scene, bodies: list[_Body], backdrop: npt.NDArray[np.uint8] |
     camera, light = scene.camera, scene.light
     level = light.ambient + light.direct * float(light.sun[2])
     if backdrop is None:
-        canvas = scene.terrain.paint(camera)
+        canvas = scene.terrain.paint(camera, level)
     else:
         size = (camera.width, camera.height)
         canvas = cv2.resize(backdrop, size, interpolation=cv2.INTER_AREA).astype(np.float32) * np.float32(BACKDROP_GAIN / 255 / level)

@@ -33,8 +33,8 @@ class Sky:
     ridges: tuple[tuple[float, float, tuple[float, float, float], int], ...]
     reach_m: float
 
-    def paint(self, ground: Image, sky: npt.NDArray[np.bool_], camera: Camera) -> Image:
-        """Return `ground` (h, w, 3) with sky in the pixels of `sky` (h, w), and hills standing on the horizon."""
+    def paint(self, ground: Image, sky: npt.NDArray[np.bool_], camera: Camera, level: float) -> Image:
+        """Return `ground` (h, w, 3) with sky, divided by `level`, in the pixels of `sky` (h, w), and hills standing on the horizon."""
         line = sky.sum(axis=0).astype(np.float32)[None, :]
         height, width = int(line.max()), sky.shape[1]
         rows = np.arange(height, dtype=np.float32)[:, None]
@@ -48,7 +48,7 @@ class Sky:
             share = np.clip((field + np.float32(self.clouds * 2.4 - 1.2)) * 0.8, 0, 1)[..., None]
             light = np.float32(0.98) - 0.22 * np.clip(field[..., None] - 1, 0, 1.5)
             picture = picture + (light - picture) * share
-        out = np.where(sky[:height, :, None], picture, ground[:height]).astype(np.float32)
+        out = np.where(sky[:height, :, None], picture / np.float32(max(level, 0.4)), ground[:height]).astype(np.float32)
         if self.ridges:
             self._stand(out, (line - rows) / np.float32(camera.height), camera.height)
         ground[:height] = out
@@ -75,11 +75,12 @@ class Sky:
 def make_sky(rng: np.random.Generator, palette: npt.NDArray[np.float32]) -> Sky:
     """Draw a sky that goes with the country's colours."""
     grey = rng.random() < 0.35
-    zenith = np.array([rng.uniform(0.7, 0.95), rng.uniform(0.5, 0.75), rng.uniform(0.25, 0.6)])
-    horizon = np.array([0.9, 0.86, 0.82]) * rng.uniform(0.85, 1.08)
+    blue = rng.random()
+    zenith = np.array([0.95 - 0.25 * blue, 0.72 - 0.3 * blue, 0.5 - 0.36 * blue]) * rng.uniform(0.85, 1.05)
+    horizon = np.array([0.95, 0.9, 0.84]) * rng.uniform(0.85, 1.1)
     if grey:
-        zenith = np.full(3, rng.uniform(0.5, 1.0)) * rng.uniform(0.97, 1.03, 3)
-        horizon = zenith * rng.uniform(0.9, 1.1)
+        zenith = np.full(3, rng.uniform(0.5, 1.05)) * rng.uniform(0.98, 1.02, 3)
+        horizon = zenith * rng.uniform(0.92, 1.1)
     ridges = []
     base = palette.mean(axis=0)
     for _ in range(int(rng.choice(4, p=[0.25, 0.4, 0.25, 0.1]))):

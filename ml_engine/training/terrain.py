@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_engine.training.camera import Camera
-from ml_engine.training.noise import sample
+from ml_engine.training.noise import BANK_PX, sample
 from ml_engine.training.sky import Sky, make_sky
 
 Image = npt.NDArray[np.float32]
 Tones = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 PALETTES: dict[str, Tones] = {
-    "grass": ((0.05, 0.17, 0.11), (0.16, 0.4, 0.3)),
-    "lush": ((0.03, 0.18, 0.06), (0.12, 0.46, 0.22)),
+    "grass": ((0.06, 0.18, 0.13), (0.19, 0.43, 0.35)),
+    "lush": ((0.045, 0.2, 0.09), (0.17, 0.52, 0.33)),
     "meadow": ((0.06, 0.2, 0.14), (0.22, 0.45, 0.42)),
     "dry": ((0.14, 0.28, 0.36), (0.35, 0.55, 0.65)),
     "steppe": ((0.13, 0.22, 0.26), (0.28, 0.42, 0.46)),
@@ -90,7 +90,7 @@ class Terrain:
     """A piece of country.
 
     Attributes:
-        layers: Fine and coarse octaves of the ground.
+        layers: Coarse and fine octaves of the ground; the last is as fine as the pixels, its `repeat_m` being texels per pixel.
         patches: Where the second ground shows.
         hue: Where the third tone shows.
         palette: (2, 3) dark and light BGR of the first ground.
@@ -121,9 +121,10 @@ class Terrain:
     is_snow: bool
     cover_m: float = 0.0
 
-    def paint(self, camera: Camera) -> Image:
+    def paint(self, camera: Camera, level: float = 1.0) -> Image:
         """Return the empty country as the camera sees it: (h, w, 3) float32 BGR, 1.0 being white in full light.
 
+        The sky is divided by `level`, the brightness with which the caller lights the whole: no sun makes it brighter.
         All but the finest octave is worked out at half the resolution: light behind a lens is no sharper.
         """
         half = replace(
@@ -152,7 +153,7 @@ class Terrain:
             planes.append(plane.astype(np.float32))
         ground = np.asarray(cv2.merge(planes), np.float32)
         if mist is not None:
-            ground = self.sky.paint(ground, sky, half)
+            ground = self.sky.paint(ground, sky, half, level)
         ground = cv2.resize(ground, (2 * half.width, 2 * half.height), interpolation=cv2.INTER_LINEAR)[: camera.height, : camera.width]
         return self._grained(np.ascontiguousarray(ground), x, y, footprint, sky, camera)
 
@@ -168,12 +169,16 @@ class Terrain:
         return np.clip(np.float32(0.5) + np.float32(self.contrast) * value, 0, 1).astype(np.float32)
 
     def _grained(self, ground: Image, x: Image, y: Image, footprint: Image, sky: npt.NDArray[np.bool_], camera: Camera) -> Image:
-        """Lay the finest octave over the ground at full resolution."""
+        """Lay detail as fine as the pixels over the ground, at any distance: its scale follows that of the pixels by powers of 2."""
         layer = self.layers[-1]
-        seen = np.where(sky, 0, 1 / (1 + (footprint * np.float32(60 / layer.repeat_m)) ** 2)).astype(np.float32)
+        scale = np.exp2(np.round(np.log2(footprint * np.float32(layer.repeat_m)))) / np.float32(BANK_PX / 2)
+        seen = np.where(sky, np.float32(0), np.float32(layer.strength))
+        c, s = (np.float32(v) for v in layer.turn)
+        u, v = (x * c + y * s) / (scale * BANK_PX), (y * c - x * s) / (scale * BANK_PX)
         size = (2 * x.shape[1], 2 * x.shape[0])
-        x, y, seen = (cv2.resize(a, size, interpolation=cv2.INTER_LINEAR)[: camera.height, : camera.width] for a in (x, y, seen))
-        grain = 1 + layer.at(x, y) * seen * np.float32(layer.strength * 1.4 * self.contrast)
+        whole = (cv2.resize(a.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) for a in (u, v, seen))
+        u, v, seen = (a[: camera.height, : camera.width] for a in whole)
+        grain = 1 + sample(layer.texture, u + np.float32(layer.offset[0]), v + np.float32(layer.offset[1])) * seen
         return np.asarray(cv2.multiply(ground, cv2.merge([np.maximum(grain, np.float32(0.1))] * 3)), np.float32)
 
     def _second_share(self, x: Image, y: Image, value: Image) -> Image:
@@ -251,10 +256,12 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
         _layer(rng, "smooth", float(rng.uniform(60, 200)), 0.2),
         _layer(rng, "smooth", float(rng.uniform(9, 30)), float(rng.uniform(0.08, 0.2))),
         _layer(rng, "curls" if rng.random() < 0.4 else "grit", float(rng.uniform(8, 22)), float(rng.uniform(0.08, 0.2))),
-        _layer(rng, "grit", float(rng.uniform(2, 6)), float(rng.uniform(0.1, 0.26))),
+        _layer(rng, "grit", float(rng.uniform(2, 6)), float(rng.uniform(0.06, 0.2))),
     )
     if rng.random() < 0.35:
         layers = (*layers, _layer(rng, "strands", float(rng.uniform(3, 12)), float(rng.uniform(0.05, 0.15))))
+    detail = float(rng.uniform(0.04, 0.34)) * (0.35 if kind in ("snow", "concrete") else 1.0)
+    layers = (*layers, _layer(rng, "grit", float(rng.choice([0.5, 1.0, 2.0])), detail))
     angle = rng.uniform(0, 2 * np.pi)
     c, s = float(np.cos(angle)), float(np.sin(angle))
     edge = (c, s, float(rng.uniform(-12, 12) + s * rng.uniform(0, 40))) if rng.random() < 0.28 else None
@@ -267,7 +274,7 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
             float(rng.choice([0.35, 0.8, 3.0]) * rng.uniform(0.7, 1.5)),
             float(rng.uniform(0.06, 0.3)),
         )
-    third = np.clip(palette.mean(axis=0) * np.exp(rng.normal(0, 0.06 if snow else 0.2, 3)) * np.exp(rng.normal(0, 0.2)), 0, 1).astype(
+    third = np.clip(palette.mean(axis=0) * np.exp(rng.normal(0, 0.015 if snow else 0.2, 3)) * np.exp(rng.normal(0, 0.2)), 0, 1).astype(
         np.float32
     )
     cover = 0.0
