@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
+from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from core.domain.clock import Clock
 from core.errors import MusterError
 from core.ports import Ports
 
@@ -13,10 +16,16 @@ logger = logging.getLogger(__name__)
 
 
 class Metrics:
-    """What the API counts."""
+    """What the API counts, and what it finds in queues and store when it is asked.
 
-    def __init__(self, ports: Ports) -> None:
+    Args:
+        ports: Where the queues and jobs are.
+        clock: Tells the time.
+    """
+
+    def __init__(self, ports: Ports, clock: Clock) -> None:
         self._ports = ports
+        self._clock = clock
         self.registry = CollectorRegistry()
         self.requests = Counter("muster_http_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry)
         self.seconds = Histogram(
@@ -29,15 +38,42 @@ class Metrics:
         self.upload_bytes = Counter("muster_upload_bytes", "Bytes of video in accepted jobs.", registry=self.registry)
         self.jobs_accepted = Counter("muster_jobs_accepted", "Jobs accepted.", registry=self.registry)
         self.queue_messages = Gauge("muster_queue_messages", "Messages, leased ones included.", ("queue",), registry=self.registry)
+        self.queue_age = Gauge(
+            "muster_queue_age_seconds",
+            "Time since the oldest message was sent that a worker could receive now; 0: none waits.",
+            ("queue",),
+            registry=self.registry,
+        )
+        self.poison_messages = Gauge("muster_poison_messages", "Messages in the poison queue.", ("queue",), registry=self.registry)
+        self.silence = Gauge(
+            "muster_job_silence_seconds",
+            "Time since anybody did anything for the active job that waits longest; 0: no job is active.",
+            registry=self.registry,
+        )
 
     async def render(self) -> bytes:
-        """Return all figures in Prometheus' text format. A queue that does not answer is left out, not reported as empty."""
+        """Return all figures in Prometheus' text format. What does not answer is left out, not reported as empty."""
+        await self._ask_store()
         for name, queue in (("main", self._ports.queue), ("detect", self._ports.detect_queue)):
             try:
                 depth = await queue.depth()
             except MusterError as error:
-                self.queue_messages.clear()
+                for gauge in (self.queue_messages, self.queue_age, self.poison_messages):
+                    gauge.remove_by_labels({"queue": name})
                 logger.warning("queue depth unknown", extra={"action": "depth_unknown", "queue": name, "code": error.code})
             else:
+                waits = self._clock() - depth.oldest_at_utc if depth.oldest_at_utc is not None else timedelta(0)
                 self.queue_messages.labels(name).set(depth.messages)
+                self.queue_age.labels(name).set(max(0.0, waits.total_seconds()))
+                self.poison_messages.labels(name).set(depth.poisoned)
         return generate_latest(self.registry)
+
+    async def _ask_store(self) -> None:
+        now = self._clock()
+        try:
+            silent = await self._ports.jobs.stalled(heartbeat_before=now, limit=1)
+        except MusterError as error:
+            self.silence.set(math.nan)
+            logger.warning("silence of jobs unknown", extra={"action": "silence_unknown", "code": error.code})
+        else:
+            self.silence.set(max(0.0, (now - silent[0].heartbeat_at_utc).total_seconds()) if silent else 0.0)

@@ -60,7 +60,7 @@ class Services:
         self._sweep_s = config.sweep_s
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
-        self.metrics = Metrics(ports)
+        self.metrics = Metrics(ports, clock)
 
     @property
     def opened(self) -> bool:

@@ -23,6 +23,8 @@ _MAX_MESSAGE_BYTES = 64 * 1024
 _READ_TIMEOUT_S = 10
 _POISONING = timedelta(seconds=60)
 _NEVER = -1
+# Released messages come behind younger ones: the oldest is among the first, but not always the first.
+_PEEKED = 32
 # The identity may send but not create or look: then the queue was made by whoever deployed, and the refusal is an answer.
 _NOT_OUR_ROLE = ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions")
 
@@ -145,10 +147,22 @@ class AzureJobQueue(JobQueue):
         await self.complete(owned)
 
     async def depth(self) -> QueueDepth:
-        """Return the service's estimate of the messages, leased ones included."""
+        """Return the service's estimates, and the age of the oldest of the messages that come first."""
         with mapped(f"asking for the queue '{self._name}'"):
             properties = await self._client.get_queue_properties()
-        return QueueDepth(messages=properties.approximate_message_count or 0)
+            poison = await self._poison_client.get_queue_properties()
+            try:
+                first = await self._client.peek_messages(max_messages=_PEEKED)
+            except HttpResponseError as error:
+                if error_code(error) not in _NOT_OUR_ROLE:
+                    raise
+                first = []
+        oldest = min((message.inserted_on for message in first if message.inserted_on is not None), default=None)
+        return QueueDepth(
+            messages=properties.approximate_message_count or 0,
+            oldest_at_utc=None if oldest is None else oldest.astimezone(UTC),
+            poisoned=poison.approximate_message_count or 0,
+        )
 
     async def _update(self, lease: Lease, seconds: int, doing: str) -> Lease:
         asked_at_utc = self._clock()

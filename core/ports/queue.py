@@ -23,9 +23,18 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """Approximate number of messages in a queue, leased ones included."""
+    """How much there is in a queue.
+
+    Attributes:
+        messages: Approximate number of messages, leased and delayed ones included.
+        oldest_at_utc: When the oldest of those messages was sent that anybody could receive now; None where there is none, or where the
+            service does not tell this process.
+        poisoned: Approximate number of messages in the poison queue.
+    """
 
     messages: int
+    oldest_at_utc: datetime | None = None
+    poisoned: int = 0
 
 
 class JobQueue(Port):
@@ -77,4 +86,4 @@ class JobQueue(Port):
 
     @abstractmethod
     async def depth(self) -> QueueDepth:
-        """Return the approximate number of messages."""
+        """Return how much there is in the queue. Receives nothing and changes nothing."""

@@ -13,7 +13,7 @@ import pytest
 
 from core.adapters.azure_queue import AzureJobQueue, poison_texts
 from core.errors import InvalidInput, LeaseLost, Unavailable
-from core.ports import JobQueue, Lease
+from core.ports import JobQueue, Lease, QueueDepth
 from tests.fakes import MemoryJobQueue
 
 LONG = timedelta(seconds=60)
@@ -199,6 +199,24 @@ async def test_depth_counts_leased_messages(harness: Harness) -> None:
         await harness.queue.send(str(i).encode())
     await receive(harness.queue)
     assert (await harness.queue.depth()).messages == 3
+
+
+async def test_depth_tells_the_age_of_what_can_be_received_and_how_much_is_poisoned(harness: Harness) -> None:
+    assert await harness.queue.depth() == QueueDepth(messages=0, oldest_at_utc=None, poisoned=0)
+    await harness.queue.send(b"first")
+    await harness.pass_time(1.5)
+    await harness.queue.send(b"second")
+    await harness.queue.send(b"later", delay=LONG)
+    both = await harness.queue.depth()
+    lease = await receive(harness.queue)
+    assert lease.body == b"first" and both.oldest_at_utc == lease.inserted_at_utc
+    second = await harness.queue.depth()
+    assert second.oldest_at_utc is not None and second.oldest_at_utc > lease.inserted_at_utc, "what is leased does not wait"
+    await harness.queue.release(lease)
+    assert (await harness.queue.depth()).oldest_at_utc == lease.inserted_at_utc, "what is released waits since it was sent"
+    for _ in range(2):
+        await harness.queue.poison(await receive(harness.queue), reason="no good")
+    assert await harness.queue.depth() == QueueDepth(messages=1, oldest_at_utc=None, poisoned=2)
 
 
 async def test_receivers_at_once_never_share_a_message(harness: Harness) -> None:

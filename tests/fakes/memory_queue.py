@@ -113,7 +113,8 @@ class MemoryJobQueue(JobQueue):
     async def depth(self) -> QueueDepth:
         """Count the messages, leased ones included."""
         await self._answer()
-        return QueueDepth(messages=len(self._messages))
+        visible = [message.inserted_at_utc for message in self._messages.values() if message.visible_at_utc <= self._clock()]
+        return QueueDepth(messages=len(self._messages), oldest_at_utc=min(visible, default=None), poisoned=len(self.poisoned))
 
     async def _answer(self) -> None:
         # Gives other tasks their turn, as a request does, so that races show.
