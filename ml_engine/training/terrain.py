@@ -90,7 +90,7 @@ class Terrain:
     """A piece of country.
 
     Attributes:
-        layers: Coarse and fine octaves of the ground; the last is as fine as the pixels, its `repeat_m` being texels per pixel.
+        layers: Coarse and fine octaves of the ground; the last has grains of `repeat_m` times two pixels.
         patches: Where the second ground shows.
         hue: Where the third tone shows.
         palette: (2, 3) dark and light BGR of the first ground.
@@ -171,7 +171,7 @@ class Terrain:
     def _grained(self, ground: Image, x: Image, y: Image, footprint: Image, sky: npt.NDArray[np.bool_], camera: Camera) -> Image:
         """Lay detail as fine as the pixels over the ground, at any distance: its scale follows that of the pixels by powers of 2."""
         layer = self.layers[-1]
-        scale = np.exp2(np.round(np.log2(footprint * np.float32(layer.repeat_m)))) / np.float32(BANK_PX / 2)
+        scale = np.exp2(np.round(np.log2(footprint * np.float32(layer.repeat_m))))
         seen = np.where(sky, np.float32(0), np.float32(layer.strength))
         c, s = (np.float32(v) for v in layer.turn)
         u, v = (x * c + y * s) / (scale * BANK_PX), (y * c - x * s) / (scale * BANK_PX)
@@ -261,7 +261,7 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
     if rng.random() < 0.35:
         layers = (*layers, _layer(rng, "strands", float(rng.uniform(3, 12)), float(rng.uniform(0.05, 0.15))))
     detail = float(rng.uniform(0.04, 0.34)) * (0.35 if kind in ("snow", "concrete") else 1.0)
-    layers = (*layers, _layer(rng, "grit", float(rng.choice([0.5, 1.0, 2.0])), detail))
+    layers = (*layers, _layer(rng, "grit", float(rng.choice([0.3, 0.5, 1.0])), detail))
     angle = rng.uniform(0, 2 * np.pi)
     c, s = float(np.cos(angle)), float(np.sin(angle))
     edge = (c, s, float(rng.uniform(-12, 12) + s * rng.uniform(0, 40))) if rng.random() < 0.28 else None

@@ -141,7 +141,7 @@ def test_noise_repeats_without_a_seam() -> None:
 
 
 def test_identities_stay_with_their_animals_through_a_sequence() -> None:
-    sequence = random_sequence(41, frames=20, width=320, height=180)
+    sequence = random_sequence(40, frames=20, width=320, height=180)
     species = {w.identity: w.look.species for w in sequence.walkers}
     assert len(species) == len(sequence.walkers) >= 3
     before: dict[int, tuple[float, ...]] = {}
