@@ -18,12 +18,12 @@ def turned(parts: list[Part], pivot_x_m: float, reach_m: float, angle_rad: float
     """Bend parts to the left about the vertical through (`pivot_x_m`, 0): fully beyond `reach_m` ahead of it, less before."""
     out = []
     for part in parts:
-        rings = part.rings.copy()
-        share = np.clip((rings[:, 0] - pivot_x_m) / reach_m, 0, 1)
+        sections = part.sections.copy()
+        share = np.clip((sections[:, 0] - pivot_x_m) / reach_m, 0, 1)
         c, s = np.cos(share * angle_rad), np.sin(share * angle_rad)
-        x, y = rings[:, 0] - pivot_x_m, rings[:, 1].copy()
-        rings[:, 0], rings[:, 1] = pivot_x_m + c * x - s * y, s * x + c * y
-        out.append(replace(part, rings=rings))
+        x, y = sections[:, 0] - pivot_x_m, sections[:, 1].copy()
+        sections[:, 0], sections[:, 1] = pivot_x_m + c * x - s * y, s * x + c * y
+        out.append(replace(part, sections=sections))
     return out
 
 

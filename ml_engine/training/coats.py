@@ -99,14 +99,15 @@ def _hair(surface: Surface, coat: Coat) -> Image:
     return (strands * (0.6 - 0.25 * thick) + curls * thick * 0.75 + clumps * 0.45) * (0.25 + 1.3 * surface.hair)
 
 
-def shade(surface: Surface, coat: Coat, light: Light, towards: npt.NDArray[np.float64], bounce: float = 0.1) -> Image:
+def shade(surface: Surface, coat: Coat, light: Light, sun: Image, towards: Image, bounce: float = 0.1) -> Image:
     """Colour a surface.
 
     Args:
         surface: What is seen.
         coat: Its coat.
         light: Of the scene.
-        towards: (3,) unit vector from the body to the lens.
+        sun: (3,) float32 unit vector towards the sun, in the body's frame.
+        towards: (3,) float32 unit vector from the body to the lens, in the body's frame.
         bounce: Brightness that the ground throws back.
 
     Returns:
@@ -122,14 +123,14 @@ def shade(surface: Surface, coat: Coat, light: Light, towards: npt.NDArray[np.fl
         mud = (np.clip((coat.dirt - height) * 3, 0, 0.85) * (surface.patterned > 0))[:, None]
         colour = colour * (1 - mud) + np.array(coat.dirt_bgr, np.float32) * mud
     up = surface.normal[:, 2]
-    facing = np.maximum(surface.normal @ light.sun.astype(np.float32) + 0.12 * coat.fur * relief, 0)
+    facing = np.maximum(surface.normal @ sun + 0.12 * coat.fur * relief, 0)
     from_sky = (0.6 + 0.4 * up) * (0.5 + 0.5 * surface.open)
     brightness = light.ambient * from_sky + light.direct * facing * surface.lit + np.float32(bounce) * (0.5 - 0.5 * up)
     brightness = brightness * np.clip(1 + coat.fur * relief, 0.25, 2.2)
     lit = colour * brightness[:, None] * np.array(light.tint_bgr, np.float32)
     if coat.gloss:
-        half = light.sun + towards
-        half = (half / np.linalg.norm(half)).astype(np.float32)
+        half = sun + towards
+        half /= np.linalg.norm(half)
         shine = np.maximum(surface.normal @ half + 0.1 * relief * coat.fur, 0) ** 10 * surface.lit * light.direct
         lit = lit + (coat.gloss * shine)[:, None]
     if coat.frost:

@@ -13,7 +13,7 @@ from ml_engine.training.solids import Floats, Image, Mesh
 
 CELL_M = 0.11
 """Grain at which a body shades itself, m."""
-MOST_SAMPLES = {2.0: 90_000, 1.0: 420_000, 0.5: 900_000}
+MOST_SAMPLES = {2.0: 50_000, 1.0: 260_000, 0.5: 700_000}
 """How many samples a body may take at most at a resolution; one that would take more gets the next coarser one."""
 SPACING = 1.15
 """Largest distance between samples, in pixels of the raster."""
@@ -29,7 +29,7 @@ class Surface:
         finer: Raster pixels per picture pixel along each side.
         shape_hw: Of the raster.
         where: (n,) int32 flat raster index of every pixel that shows the body; below, one row each.
-        normal: (n, 3) float32 world normals.
+        normal: (n, 3) float32 normals, in the body's frame.
         body_m: (n, 3) float32 position in the body's frame, m.
         colour_bgr: (n, 3) float32.
         lit: (n,) float32: 1 in the sun, 0 in the body's own shadow.
@@ -58,36 +58,49 @@ class Stand:
 
     Attributes:
         mesh: Its surface.
-        to_world: (3, 3) body frame to world offsets.
+        to_world: (3, 3) body frame to world offsets: a turn about the vertical, and one scale for all.
         origin: (3,) m.
-        world: (P, R, C, 3) float64 vertices, m.
     """
 
     mesh: Mesh
     to_world: Floats
     origin: Floats
-    world: Floats
+
+    @property
+    def scale(self) -> float:
+        """Size against the mesh's."""
+        return float(self.to_world[2, 2])
+
+    def turned_back(self, direction: Floats) -> Image:
+        """Return a world direction (3,) as the body sees it."""
+        return (self.to_world.T @ direction / self.scale).astype(np.float32)
 
 
-def stand(mesh: Mesh, to_world: Floats, origin: Floats) -> Stand:
-    """Put a body somewhere."""
-    return Stand(mesh, to_world, origin, mesh.vertices @ to_world.T + origin)
-
-
-def _own_shade(body: Stand, direction: Floats, soft_m: float) -> Image:
-    """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does."""
-    points = body.world.reshape(-1, 3) - body.origin
-    helper = np.array([1.0, 0, 0]) if abs(direction[0]) < 0.8 else np.array([0, 1.0, 0])
+def _own_shade(vertices: Image, direction: Image, soft_m: float) -> Image:
+    """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does. All in the body's frame."""
+    coarse = vertices[:, ::2, ::2]
+    points = coarse.reshape(-1, 3)
+    helper = np.array([1.0, 0, 0], np.float32) if abs(direction[0]) < 0.8 else np.array([0, 1.0, 0], np.float32)
     u = np.cross(direction, helper)
     u /= np.linalg.norm(u)
-    flat = np.stack([u, np.cross(direction, u)]) @ points.T / CELL_M
-    flat = (flat - flat.min(axis=1, keepdims=True)).astype(np.int32)
-    cells = flat[0] * (int(flat[1].max()) + 1) + flat[1]
-    height = (points @ direction).astype(np.float32)
+    axes = np.stack([u / CELL_M, np.cross(direction, u) / CELL_M, direction]).astype(np.float32)
+    flat = points @ axes.T
+    cell = (flat[:, :2] - flat[:, :2].min(axis=0)).astype(np.int32)
+    cells = cell[:, 0] * (int(cell[:, 1].max()) + 1) + cell[:, 1]
     best = np.full(int(cells.max()) + 1, -np.inf, np.float32)
-    np.maximum.at(best, cells, height)
-    behind = best[cells] - height
-    return np.clip(1.3 - behind / np.float32(soft_m), 0, 1).reshape(body.world.shape[:3])
+    np.maximum.at(best, cells, flat[:, 2])
+    shade = np.clip(np.float32(1.3) - (best[cells] - flat[:, 2]) / np.float32(soft_m), 0, 1).reshape(coarse.shape[:3])
+    return np.repeat(np.repeat(shade, 2, axis=1), 2, axis=2)[:, : vertices.shape[1], : vertices.shape[2]]
+
+
+def _project(camera: Camera, to_world: Floats, origin: Floats, points: Image) -> Image:
+    """Return (n, 3): column and row, px, and depth, m, of points (n, 3) given in a body's frame."""
+    turn = camera.rotation()
+    seen = points @ (turn @ to_world).T.astype(np.float32) + (turn @ (origin - camera.position())).astype(np.float32)
+    deep = np.maximum(seen[:, 2], np.float32(1e-3))
+    seen[:, 0] = np.float32(camera.focal_x_px) * seen[:, 0] / deep + np.float32(camera.width / 2)
+    seen[:, 1] = np.float32(camera.focal_y_px) * seen[:, 1] / deep + np.float32(camera.height / 2)
+    return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,33 +190,30 @@ def see(
     Returns:
         None where nothing of it can be seen.
     """
-    pixels, depth = camera.project(body.world.reshape(-1, 3))
-    if depth.min() < 0.25:
+    vertices = body.mesh.vertices
+    shape = vertices.shape[:3]
+    seen = _project(camera, body.to_world, body.origin, vertices.reshape(-1, 3))
+    if seen[:, 2].min() < 0.25:
         return None
-    shape = body.world.shape[:3]
     grid = np.empty((*shape, 4), np.float32)
-    grid[..., :2] = pixels.reshape(*shape, 2)
+    grid[..., :3] = seen.reshape(*shape, 3)
     steps = _steps(grid[..., :2])
     finer = _finer(steps, shape[1] * shape[2])
     margin = 2 + 2 * int(rough_px * finer)
-    low = np.floor(pixels.min(axis=0) * finer / 2) * 2 - margin
-    width, height = (np.ceil(pixels.max(axis=0) * finer / 2) * 2 + margin - low).astype(int)
+    low = np.floor(seen[:, :2].min(axis=0) * finer / 2) * 2 - margin
+    width, height = (np.ceil(seen[:, :2].max(axis=0) * finer / 2) * 2 + margin - low).astype(int)
     if width * height > 6_000_000:
         return None
     grid[..., :2] = grid[..., :2] * np.float32(finer) - low.astype(np.float32)
-    turn = (body.to_world.T / np.linalg.norm(body.to_world[2])).astype(np.float32)
-    normals = body.mesh.normals @ turn
-    eye = (camera.position() - body.origin).astype(np.float32)
-    offset = (body.world - body.origin).astype(np.float32)
-    behind = np.sum(normals * (offset - eye), axis=-1) > 0.3 * np.linalg.norm(eye)
-    grid[..., 2] = depth.reshape(shape)
-    grid[..., 3] = offset[..., 2] - np.float32(99) * behind
+    eye = body.turned_back(camera.position() - body.origin) / np.float32(body.scale)
+    behind = np.einsum("prck,prck->prc", body.mesh.normals, vertices - eye) > 0.3 * np.linalg.norm(eye)
+    grid[..., 3] = vertices[..., 2] * np.float32(body.scale) - np.float32(99) * behind
     samples = _sampled(grid, steps, finer)
     nearest = _nearest(samples.values, (int(height), int(width)), hidden_below_m, rough_px * finer)
     where = np.flatnonzero(nearest >= 0).astype(np.int32)
     if not len(where):
         return None
-    normal, *shown = _shown(body, normals, sun, samples, nearest[where])
+    normal, *shown = _shown(body, sun, samples, nearest[where])
     if smooth_px * finer > 1:
         normal = _blended(normal, where, (int(height), int(width)), int(smooth_px * finer))
     return Surface(round(low[0] / finer), round(low[1] / finer), finer, (int(height), int(width)), where, normal, *shown)
@@ -219,15 +229,15 @@ def _blended(normal: Image, where: npt.NDArray[np.int32], shape_hw: tuple[int, i
     return mixed / np.maximum(np.sqrt(mixed[:, 0] ** 2 + mixed[:, 1] ** 2 + mixed[:, 2] ** 2), np.float32(1e-6))[:, None]
 
 
-def _shown(body: Stand, normals: Image, sun: Floats | None, samples: _Samples, index: npt.NDArray[np.int32]) -> tuple[Image, ...]:
+def _shown(body: Stand, sun: Floats | None, samples: _Samples, index: npt.NDArray[np.int32]) -> tuple[Image, ...]:
     """Return what `Surface` tells of the samples that are seen, in its order."""
     u, v, part = samples.places(index)
     shape, mesh = samples.shape, body.mesh
     coarse = sun is None or len(index) < 250
-    lit = np.ones(shape, np.float32) if coarse else _own_shade(body, sun, 0.25)
-    sky = np.full(shape, 0.8, np.float32) if coarse else _own_shade(body, np.array([0.0, 0.0, 1.0]), 0.9)
+    lit = np.ones(shape, np.float32) if coarse else _own_shade(mesh.vertices, body.turned_back(sun), 0.25)
+    sky = np.full(shape, 0.8, np.float32) if coarse else _own_shade(mesh.vertices, np.array([0, 0, 1], np.float32), 0.9)
     atlas = np.empty((3, *shape, 4), np.float32)
-    atlas[0, ..., :3], atlas[0, ..., 3] = normals, lit
+    atlas[0, ..., :3], atlas[0, ..., 3] = mesh.normals, lit
     atlas[1, ..., :3], atlas[1, ..., 3] = mesh.vertices, sky
     atlas[2, ..., :3], atlas[2, ..., 3] = mesh.colours, mesh.hair[:, None, None]
     first, second, third = (_lookup(a.reshape(shape[0] * shape[1], shape[2], 4), u, v) for a in atlas)
@@ -290,15 +300,17 @@ def ground_shadow(camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np
         mask: Drawn into.
         level_m: Height of what the shadow falls on: the tips of the grass.
     """
-    world = body.world[:, :, ::2]
-    flat = (world - np.maximum(world[..., 2:3] - level_m, 0) * (sun / sun[2])).reshape(-1, 3)
-    pixels, depth = camera.project(flat)
-    if depth.min() < 0.3:
+    vertices = body.mesh.vertices[:, :, ::2]
+    world = vertices.reshape(-1, 3) @ body.to_world.T.astype(np.float32)
+    above = np.maximum(world[:, 2:] - np.float32(level_m), 0)
+    seen = _project(camera, np.eye(3), body.origin, world - above * (sun / sun[2]).astype(np.float32))
+    if seen[:, 2].min() < 0.3:
         return
+    pixels = seen[:, :2]
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     if high.min() < 0 or low[0] > mask.shape[1] or low[1] > mask.shape[0]:
         return
-    points = np.clip(pixels * 16, -1e6, 1e6).astype(np.int32).reshape(*world.shape[:3], 2)
+    points = np.clip(pixels * 16, -1e6, 1e6).astype(np.int32).reshape(*vertices.shape[:3], 2)
     size = float((high - low).max())
     # Curved parts are drawn piece by piece, each piece as the hull of its points: the smaller the shadow, the fewer.
     rings = points.shape[1]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ml_engine.training.animals import Look, Pose, Species, body_parts
 from ml_engine.training.camera import Camera
 from ml_engine.training.coats import Coat, Light, shade
-from ml_engine.training.raster import Stand, Surface, ground_shadow, see, stand
+from ml_engine.training.raster import Stand, Surface, ground_shadow, see
 from ml_engine.training.solids import Part, heading_matrix, make_mesh
 from ml_engine.training.terrain import Terrain
 
@@ -159,7 +159,7 @@ def _body(
     mesh = make_mesh(parts, 2 if px_per_m * 2.4 * scale < SMALL_PX else 1)
     hair = max(float(mesh.hair.max()) - 0.4, 0.0) if actor is None else 0.75 * actor.look.shag * (actor.look.shag > 0.3)
     rough = HAIR_M * hair * scale
-    return _Body(stand(mesh, heading_matrix(heading_rad, scale), origin), coat, rough * px_per_m, px_per_m, actor)
+    return _Body(Stand(mesh, heading_matrix(heading_rad, scale), origin), coat, rough * px_per_m, px_per_m, actor)
 
 
 def _bodies(scene: Scene) -> list[_Body]:
@@ -195,7 +195,8 @@ def _resized(raster: npt.NDArray[np.float32], finer: float) -> npt.NDArray[np.fl
 def _colours(scene: Scene, body: _Body, surface: Surface) -> npt.NDArray[np.float32]:
     towards = scene.camera.position() - body.stand.origin
     distance = float(np.linalg.norm(towards))
-    colour = shade(surface, body.coat, scene.light, towards / distance)
+    stand = body.stand
+    colour = shade(surface, body.coat, scene.light, stand.turned_back(scene.light.sun), stand.turned_back(towards / distance))
     mist = 1 - float(np.exp(-scene.haze * distance / 100))
     return colour * (1 - mist) + np.float32(0.8 * mist) if mist > 0.01 else colour
 
@@ -280,7 +281,8 @@ def _ground(scene: Scene, bodies: list[_Body], backdrop: npt.NDArray[np.uint8] |
         small = cv2.GaussianBlur(small, (0, 0), scene.blur_px / 2)
         canvas = cv2.resize(small, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
     left = 1 - _shadows(scene, bodies)
-    return np.asarray(cv2.multiply(canvas, cv2.merge([left * np.float32(level * t) for t in light.tint_bgr])), np.float32)
+    light_bgr = cv2.merge([left * np.float32(level * t) for t in light.tint_bgr])
+    return np.asarray(cv2.multiply(canvas, light_bgr, dst=light_bgr), np.float32)
 
 
 def _compose(scene: Scene, bodies: list[_Body], canvas: npt.NDArray[np.float32] | None) -> tuple[tuple[Label, ...], npt.NDArray[np.int32]]:

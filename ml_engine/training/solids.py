@@ -18,6 +18,9 @@ Image = npt.NDArray[np.float32]
 Colour = tuple[float, float, float]
 Point = tuple[float, float, float]
 
+SQUARE = -1.0
+"""The taper of what is square."""
+
 RINGS, AROUND = 21, 17
 """Rings of a tube, and vertices of a ring, of which the last repeats the first."""
 
@@ -27,39 +30,42 @@ class Part:
     """One tube of a body, in the body's frame (x ahead, y left, z up, m, origin on the ground).
 
     Attributes:
-        rings: (`RINGS`, 7) per ring its centre x, y, z, half width to either side, height above and below its centre, all in m,
-            and how much narrower it is above than below (0: not).
-        colours: (`RINGS`, 2, 3) BGR in [0, 1] under full light: of a ring's lowest and of its highest point.
+        sections: (n, 7) per section the centre x, y, z, half width to either side, height above and below the centre, all in m, and how
+            much narrower it is above than below (0: not; -1: it is square, and straight between sections).
+        colours: (n, 2, 3) BGR in [0, 1] under full light: of a section's lowest and of its highest point.
         patterned: Whether the coat's pattern shows on it.
         hair: Roughness of what covers it, 1 being a woolly bison's.
     """
 
-    rings: Floats
+    sections: Floats
     colours: Floats
     patterned: bool = True
     hair: float = 0.3
 
     def moved(self, x_m: float, y_m: float, z_m: float) -> Part:
         """Return the part elsewhere."""
-        rings = self.rings.copy()
-        rings[:, :3] += (x_m, y_m, z_m)
-        return replace(self, rings=rings)
+        sections = self.sections.copy()
+        sections[:, :3] += (x_m, y_m, z_m)
+        return replace(self, sections=sections)
 
 
 @lru_cache(maxsize=64)
-def _spline(count: int, rings: int) -> Floats:
-    weights = np.zeros((rings, count))
-    for row, at in enumerate(np.linspace(0, count - 1, rings)):
+def _spline(count: int, square: bool) -> Image:
+    weights = np.zeros((RINGS, count), np.float32)
+    for row, at in enumerate(np.linspace(0, count - 1, RINGS)):
         first = min(int(at), count - 2)
         t = at - first
         terms = (-t + 2 * t * t - t**3, 2 - 5 * t * t + 3 * t**3, t + 4 * t * t - 3 * t**3, -t * t + t**3)
+        terms = (0, 2 - 2 * t, 2 * t, 0) if square else terms
         for step, value in zip((-1, 0, 1, 2), terms, strict=True):
             weights[row, min(max(first + step, 0), count - 1)] += value / 2
     return weights
 
 
-def _colours(colour: Colour | Floats) -> Floats:
-    return np.broadcast_to(np.asarray(colour, float).reshape(-1, 1, 3) if np.ndim(colour) < 3 else np.asarray(colour), (RINGS, 2, 3))
+def _full(section: tuple[float, ...], taper: float) -> tuple[float, ...]:
+    x, y, z, wide, *heights = section
+    above = heights[0] if heights else wide
+    return (x, y, z, wide, above, heights[1] if len(heights) > 1 else above, taper)
 
 
 def tube(sections: list[tuple[float, ...]], colour: Colour | Floats, patterned: bool = True, hair: float = 0.3, taper: float = 0.0) -> Part:
@@ -73,15 +79,12 @@ def tube(sections: list[tuple[float, ...]], colour: Colour | Floats, patterned: 
         hair: Roughness of what covers it.
         taper: How much narrower it is above than below.
     """
-    table = np.array([(*s, *(s[3],) * 2)[:6] if len(s) == 4 else (*s, s[-1])[:6] for s in sections], float)
-    weights = _spline(len(sections), RINGS)
-    rings = np.concatenate([weights @ table, np.full((RINGS, 1), taper)], axis=1)
-    rings[:, 3:6] = np.maximum(rings[:, 3:6], 0.002)
+    table = np.array([_full(s, taper) for s in sections])
     shades = np.asarray(colour, float)
-    if shades.ndim > 1:
-        shades = np.clip(np.tensordot(weights, shades, axes=1), 0, 1)
-        shades = np.repeat(shades[:, None], 2, axis=1) if shades.ndim == 2 else shades
-    return Part(rings, _colours(shades), patterned, hair)
+    if shades.ndim < 3:
+        shades = shades[..., None, :] if shades.ndim == 2 else shades
+        shades = np.broadcast_to(shades, (len(table), 2, 3))
+    return Part(table, shades, patterned, hair)
 
 
 def limb(
@@ -108,38 +111,29 @@ def limb(
     return tube([tuple(float(v) for v in s) for s in spots], colour, patterned, hair)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _ball() -> Floats:
-    turn = np.linspace(0, np.pi, RINGS)
+    turn = np.linspace(0, np.pi, 9)
     return np.stack([-np.cos(turn), np.maximum(np.sin(turn), 0.01)], axis=1)
 
 
 def blob(centre: Point, semi_m: Point, colour: Colour, patterned: bool = True, hair: float = 0.3) -> Part:
     """Return an ellipsoid whose axes lie along the body's."""
     ball = _ball()
-    rings = np.zeros((RINGS, 7))
-    rings[:, :3] = centre
-    rings[:, 0] += semi_m[0] * ball[:, 0]
-    rings[:, 3] = semi_m[1] * ball[:, 1]
-    rings[:, 4] = rings[:, 5] = semi_m[2] * ball[:, 1]
-    return Part(rings, _colours(colour), patterned, hair)
+    sections = np.zeros((len(ball), 7))
+    sections[:, :3] = centre
+    sections[:, 0] += semi_m[0] * ball[:, 0]
+    sections[:, 3:6] = np.array([semi_m[1], semi_m[2], semi_m[2]]) * ball[:, 1:]
+    return Part(sections, np.broadcast_to(np.asarray(colour, float), (len(ball), 2, 3)), patterned, hair)
 
 
 def box(centre: Point, semi_m: Point, colour: Colour, patterned: bool = False) -> Part:
-    """Return a block with slightly rounded edges; its corners come from `Mesh` squaring sections with a negative taper."""
+    """Return a block."""
     x, y, z = centre
     sx, sy, sz = semi_m
-    k = 0.02
-    spots = [(x - sx, y, z, k, k), (x - sx, y, z, sy, sz), (x - sx * 0.98, y, z, sy, sz), (x, y, z, sy, sz)]
-    spots += [(x + sx * 0.98, y, z, sy, sz), (x + sx, y, z, sy, sz), (x + sx, y, z, k, k)]
-    return replace(tube(spots, colour, patterned, 0.0), rings=_squared(spots))
-
-
-def _squared(spots: list[tuple[float, ...]]) -> Floats:
-    table = np.array([(*s, s[4]) for s in spots], float)
-    at = np.linspace(0, len(spots) - 1, RINGS)
-    rings = np.stack([np.interp(at, np.arange(len(spots)), table[:, i]) for i in range(6)], axis=1)
-    return np.concatenate([rings, np.full((RINGS, 1), -1.0)], axis=1)
+    spots = [(x - sx, y, z, 0.02), (x - sx, y, z, sy, sz), (x - sx * 0.98, y, z, sy, sz), (x, y, z, sy, sz)]
+    spots += [(x + sx * 0.98, y, z, sy, sz), (x + sx, y, z, sy, sz), (x + sx, y, z, 0.02)]
+    return tube(spots, colour, patterned, 0.0, SQUARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +188,27 @@ def _frames(centre: Image) -> tuple[Image, Image, Image]:
     return along, side, _cross(along, side)
 
 
+def _rings(parts: list[Part], thinner: int) -> tuple[Image, Image]:
+    """Return (P, R, 7) rings and (P, R, 2, 3) colours; parts with equally many sections go through their spline together."""
+    count = len(range(0, RINGS, thinner))
+    out = np.empty((len(parts), count, 13), np.float32)
+    groups: dict[tuple[int, bool], list[int]] = {}
+    for number, part in enumerate(parts):
+        groups.setdefault((len(part.sections), bool(part.sections[0, 6] < 0)), []).append(number)
+    for (sections, square), members in groups.items():
+        table = np.empty((len(members), sections, 13), np.float32)
+        for row, number in enumerate(members):
+            table[row, :, :7] = parts[number].sections
+            table[row, :, 7:] = parts[number].colours.reshape(sections, 6)
+        out[members] = _spline(sections, square)[::thinner] @ table
+    np.maximum(out[..., 3:6], 0.002, out=out[..., 3:6])
+    np.clip(out[..., 7:], 0, 1, out=out[..., 7:])
+    return out[..., :7], out[..., 7:].reshape(len(parts), count, 2, 3)
+
+
 def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
     """Return the surface of a body; `thinner` 2 keeps every other ring and vertex, which is enough for a small one."""
-    rings = np.stack([p.rings for p in parts])[:, ::thinner].astype(np.float32)
+    rings, tones = _rings(parts, thinner)
     centre = rings[..., :3]
     along, side, up = _frames(centre)
     turn = np.linspace(0, 2 * np.pi, AROUND, dtype=np.float32)[::thinner]
@@ -217,7 +229,7 @@ def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
     normals = _unit(_cross(around, _steps(vertices)))
     normals[:, 0], normals[:, -1] = -along[:, 0, None], along[:, -1, None]
     share = np.broadcast_to((np.clip(s, -1, 1) + 1)[..., None] / 2, (len(parts), 1, len(turn), 1))
-    tones = np.stack([p.colours for p in parts])[:, ::thinner].astype(np.float32)[:, :, None]
+    tones = tones[:, :, None]
     colours = tones[..., 0, :] + (tones[..., 1, :] - tones[..., 0, :]) * share
     patterned, hair = np.array([p.patterned for p in parts], np.float32), np.array([p.hair for p in parts], np.float32)
     return Mesh(vertices, normals, colours.astype(np.float32), patterned, hair)

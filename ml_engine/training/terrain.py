@@ -171,15 +171,17 @@ class Terrain:
     def _grained(self, ground: Image, x: Image, y: Image, footprint: Image, sky: npt.NDArray[np.bool_], camera: Camera) -> Image:
         """Lay detail as fine as the pixels over the ground, at any distance: its scale follows that of the pixels by powers of 2."""
         layer = self.layers[-1]
-        scale = np.exp2(np.round(np.log2(footprint * np.float32(layer.repeat_m))))
+        low, high = float(footprint.min()), float(footprint.max())
+        size_m = np.float32((low * high) ** 0.5) if high < 1.6 * low else footprint
+        scale = np.exp2(np.round(np.log2(size_m * np.float32(layer.repeat_m)))) * np.float32(BANK_PX)
         seen = np.where(sky, np.float32(0), np.float32(layer.strength))
         c, s = (np.float32(v) for v in layer.turn)
-        u, v = (x * c + y * s) / (scale * BANK_PX), (y * c - x * s) / (scale * BANK_PX)
+        u, v = (x * c + y * s) / scale, (y * c - x * s) / scale
         size = (2 * x.shape[1], 2 * x.shape[0])
         whole = (cv2.resize(a.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) for a in (u, v, seen))
         u, v, seen = (a[: camera.height, : camera.width] for a in whole)
         grain = 1 + sample(layer.texture, u + np.float32(layer.offset[0]), v + np.float32(layer.offset[1])) * seen
-        return np.asarray(cv2.multiply(ground, cv2.merge([np.maximum(grain, np.float32(0.1))] * 3)), np.float32)
+        return np.asarray(cv2.multiply(ground, cv2.merge([np.maximum(grain, np.float32(0.1))] * 3), dst=ground), np.float32)
 
     def _second_share(self, x: Image, y: Image, value: Image) -> Image:
         field = self.patches.at(x, y) + np.float32(0.9) * (value - np.float32(0.5))
