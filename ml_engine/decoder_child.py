@@ -7,6 +7,7 @@ video, and the memory that pictures are handed over in; standard output carries 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import queue
 import sys
@@ -40,6 +41,7 @@ OUT_OF_MEMORY = 77
 _IN, _OUT = 0, 1
 _NOTE_EVERY_S = 0.2
 _READ_BYTES = 2**20
+_SPARE_BYTES = 16 * 2**20
 _THREAD_STACK_BYTES = 256 * 1024
 
 
@@ -104,6 +106,8 @@ def main(request_at: int, video_at: int, ring_at: int) -> int:
     except MemoryError:
         return OUT_OF_MEMORY
     except Exception as error:
+        if isinstance(error, VideoError) and error.code == "unreadable_video" and not _has_room(_SPARE_BYTES):
+            return OUT_OF_MEMORY
         send(_OUT, ERROR, json.dumps(_described(error, video_at)).encode())
     return 0
 
@@ -121,10 +125,21 @@ def _decode(video_at: int, run: Run, ring: FrameRing, slots: _Slots, stored_wh: 
     for number, frame in decoded_frames(video_at, run, _Notes()):
         bgr = None if frame is None else to_bgr(reformatter, frame, stored_wh)
         if bgr is None:
+            if not _has_room(_SPARE_BYTES + stored_wh[0] * stored_wh[1] * 4):
+                raise MemoryError
             send(_OUT, PICTURE, FRAME.pack(number, NO_SLOT, 0))
             continue
         slot, plane = slots.take(), bgr.planes[0]
         send(_OUT, PICTURE, FRAME.pack(number, slot, ring.put(slot, plane, plane.line_size)))
+
+
+def _has_room(size_bytes: int) -> bool:
+    """Whether memory could still be had. Where it could not, what FFmpeg calls damage is no damage: it forgets why it failed."""
+    try:
+        mmap.mmap(-1, size_bytes).close()
+    except (MemoryError, OSError):
+        return False
+    return True
 
 
 def _described(error: Exception, video_at: int) -> dict[str, Any]:

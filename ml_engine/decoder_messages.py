@@ -54,6 +54,8 @@ def unpacked_scan(data: bytes) -> Scan:
     """
     size = int.from_bytes(data[:4], "little")
     head = json.loads(data[4 : 4 + size])
+    if not isinstance(head, dict):
+        raise ValueError("no facts")
     frames, arrays = int(head["frames"]), data[4 + size :]
     if frames < 1 or len(arrays) != frames * 10:
         raise ValueError("a scan whose arrays have other lengths than it says")

@@ -96,7 +96,7 @@ class DecoderProcess:
 
     Attributes:
         ring: Where its pictures are, or None.
-        peak_bytes: The most memory that it had in use, once it has ended; None where that is not known.
+        peak_bytes, cpu_s: The most memory that it had in use, and its processor time, once it has ended; None before.
 
     Raises:
         OSError: The file cannot be opened.
@@ -106,6 +106,7 @@ class DecoderProcess:
     def __init__(self, task: Task, limits: DecoderLimits, should_stop: Callable[[], bool]) -> None:
         self.ring: FrameRing | None = None
         self.peak_bytes: int | None = None
+        self.cpu_s: float | None = None
         self._task, self._limits, self._should_stop = task, limits, should_stop
         self._ready = self._closed = False
         self._lock = threading.RLock()
@@ -250,6 +251,7 @@ class DecoderProcess:
         if pid == 0:
             return False
         self._process.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu_s = usage.ru_utime + usage.ru_stime
         self.peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return True
 

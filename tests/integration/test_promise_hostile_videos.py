@@ -1,0 +1,165 @@
+"""Promise: whatever is uploaded as a video, no worker dies of it, no address is contacted, and memory and time stay within the limits.
+
+A fifth of the thousand files by default; `MUSTER_TEST_HOSTILE_VIDEOS=1000` takes them all.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.bootstrap import open_ports
+from core.errors import PermanentError
+from infra.azurite_server import AzuriteServer
+from ml_engine.decoder_process import DecoderProcess
+from ml_engine.decoding import ConfinedDecoder, DecoderLimits
+from ml_engine.detector import bundled_checkpoint
+from tests.hostile_videos import Corpus
+from tests.integration.test_worker_real import Farm
+from tests.video_samples import write_video
+
+SEED = 20261121
+COUNT = int(os.environ.get("MUSTER_TEST_HOSTILE_VIDEOS", "200"))
+AT_ONCE = 2
+MEMORY_BYTES, STALL_S = 256 * 2**20, 20.0
+STARTED_BYTES = 128 * 2**20
+"""What the process has in use before it looks at a file, and its pictures."""
+FEW = 8
+
+
+class Outside:
+    """An address that hostile files refer to. Whoever contacts it is written down."""
+
+    def __init__(self) -> None:
+        self.contacts: list[str] = []
+        self._tcp = socket.create_server(("127.0.0.1", 0))
+        self.port = self._tcp.getsockname()[1]
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._udp.bind(("127.0.0.1", self.port))
+        self._threads = [threading.Thread(target=self._accept, daemon=True), threading.Thread(target=self._receive, daemon=True)]
+        for thread in self._threads:
+            thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._tcp.accept()
+            with connection:
+                connection.settimeout(5)
+                line = connection.recv(200).decode(errors="replace").splitlines()
+                if line[:1] == ["end"]:
+                    return
+                self.contacts.append(f"TCP {line[:1]}")
+
+    def _receive(self) -> None:
+        while (data := self._udp.recv(200)) != b"end":
+            self.contacts.append(f"UDP {data!r}")
+
+    def close(self) -> None:
+        """Take no more notes."""
+        with socket.create_connection(("127.0.0.1", self.port)) as last:
+            last.sendall(b"end")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"end", ("127.0.0.1", self.port))
+        for thread in self._threads:
+            thread.join(10)
+        self._tcp.close()
+        self._udp.close()
+
+
+@pytest.fixture
+def outside() -> Iterator[Outside]:
+    outside = Outside()
+    yield outside
+    outside.close()
+
+
+@pytest.fixture
+def decoders(monkeypatch: pytest.MonkeyPatch) -> list[DecoderProcess]:
+    """Every process that decodes, once it has ended."""
+    ended: list[DecoderProcess] = []
+    leave = DecoderProcess.__exit__
+
+    def noted(self: DecoderProcess, *arguments: Any) -> None:
+        leave(self, *arguments)
+        ended.append(self)
+
+    monkeypatch.setattr(DecoderProcess, "__exit__", noted)
+    return ended
+
+
+def _use(decoder: ConfinedDecoder, path: Path) -> str:
+    """Do with a file what a worker does: plan, look for telemetry, decode. Return how it went."""
+    try:
+        index = decoder.probe(path)
+        decoder.read_telemetry_track(path)
+        wanted = min(index.frames, 200)
+        frames = [frame.file_frame for frame in decoder.decode(path, index, frames=wanted)]
+        assert frames == list(range(wanted)), path.name
+    except PermanentError as error:
+        assert error.code and error.message.endswith("."), path.name
+        return error.code
+    return "decoded"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_hostile_videos_are_decoded_or_refused_within_the_limits(tmp_path: Path, outside: Outside, decoders: list[DecoderProcess]) -> None:
+    corpus = Corpus(tmp_path, f"http://127.0.0.1:{outside.port}")
+    decoder = ConfinedDecoder(DecoderLimits(memory_bytes=MEMORY_BYTES, stall_s=STALL_S))
+    outcomes: Counter[str] = Counter()
+
+    def use(number: int) -> tuple[str, str]:
+        hostile = corpus.file(number, SEED)
+        try:
+            return hostile.kind, _use(decoder, hostile.path)
+        finally:
+            hostile.path.unlink()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for kind, outcome in pool.map(use, range(COUNT)):
+            outcomes[f"{kind}: {outcome}"] += 1
+    print(*(f"{count:5d} {outcome}" for outcome, count in sorted(outcomes.items())), sep="\n")
+    assert sum(outcomes.values()) == COUNT
+    assert outside.contacts == []
+    assert len(decoders) >= COUNT, "each file was given to a process of its own"
+    peak_bytes, cpu_s = max(ended.peak_bytes or 0 for ended in decoders), max(ended.cpu_s or 0 for ended in decoders)
+    print(f"{len(decoders)} processes, at most {peak_bytes / 2**20:.0f} MiB, {cpu_s:.1f} s of processor time, in one of them")
+    assert 0 < peak_bytes <= STARTED_BYTES + MEMORY_BYTES
+    assert 0 < cpu_s <= STALL_S + 200 * decoder.limits.cpu_s_per_frame
+    for kind in {outcome.partition(":")[0] for outcome in outcomes}:
+        assert any(outcome.startswith(kind) and not outcome.endswith("decoded") for outcome in outcomes), f"no {kind} file is hostile"
+
+
+@pytest.fixture
+async def farm(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> AsyncIterator[Farm]:
+    farm = Farm(azurite, tmp_path, unique_name, str(bundled_checkpoint()))
+    await open_ports(farm.ports)
+    yield farm
+    await farm.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_a_worker_outlives_them_and_goes_on_counting(farm: Farm, tmp_path: Path, outside: Outside) -> None:
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    corpus = Corpus(folder, f"http://127.0.0.1:{outside.port}")
+    worker = farm.start(MUSTER_DECODER_MEMORY_MB="256")
+    jobs = [await farm.submit(corpus.file(number, SEED).path, render=False) for number in range(FEW)]
+    good = await farm.submit(write_video(tmp_path / "good.mp4", frames=24), render=False)
+    ended = [await farm.wait(job.id, timeout_s=800) for job in [*jobs, good]]
+    assert worker.alive and len(farm.workers) == 1
+    assert ended[-1].state == "completed", ended[-1].error
+    for job in ended[:-1]:
+        assert job.state == "completed" or (job.error is not None and job.error.code and job.error.message.endswith("."))
+        assert job.error is None or job.error.code not in ("internal_error", "workers_died")
+    assert {job.state for job in ended[:-1]} == {"completed", "failed"}
+    assert outside.contacts == []
