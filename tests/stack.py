@@ -69,6 +69,12 @@ class Stack:
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
+    def submit_bytes(self, *videos: bytes) -> str:
+        """Upload contents as one job; return its id."""
+        answer = self.client.post("/api/v1/jobs", files=[("file", (f"{number}.mp4", video)) for number, video in enumerate(videos)])
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
     def job(self, job_id: str) -> dict[str, Any]:
         return self.client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
 

@@ -19,6 +19,8 @@ from core.errors import MusterError, PermanentError, StorageFull, Unavailable
 
 T = TypeVar("T")
 _PRIMARY_CODE = 0xFF
+# A quota or a limit on the size of files says so where a full disk says FULL: no room either way.
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked",
     sqlite3.SQLITE_LOCKED: "another process keeps it locked",
@@ -164,14 +166,15 @@ class SqliteDatabase:
 
     def _mapped(self, error: sqlite3.Error | OSError) -> MusterError:
         if isinstance(error, OSError):
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 return self._full()
             return Unavailable(f"The database {self.path} cannot be used: {error.strerror}.", code="database_unavailable")
-        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
-        if code == sqlite3.SQLITE_FULL:
+        extended = getattr(error, "sqlite_errorcode", 0)
+        if extended in _NO_ROOM:
             return self._full()
+        code = extended & _PRIMARY_CODE
         reason = _REASONS.get(code, str(error))
         return Unavailable(f"The database {self.path} cannot be used: {reason}.", code="database_unavailable", cause=str(error))
 
     def _full(self) -> StorageFull:
-        return StorageFull(f"The disk that holds {self.path} is full. Free some space.")
+        return StorageFull(f"The disk that holds {self.path} is full. Free some space; the work goes on by itself.")
