@@ -64,6 +64,7 @@ class JobView(BaseModel):
     """A job as it is now."""
 
     id: str = Field(examples=["3f1b6c0e8d5f4a7c9a1e2b3c4d5e6f70"])
+    owner: str = Field(description="Whose it is: nobody else sees it, admins excepted.", examples=["north ranch"])
     state: JobState
     attempt: int
     created_at_utc: UtcDatetime
@@ -210,6 +211,7 @@ def job_view(
     base = f"{JOBS}/{job.id}"
     return JobView(
         id=job.id,
+        owner=job.owner,
         state=job.state,
         attempt=job.attempt,
         created_at_utc=job.created_at_utc,

@@ -79,9 +79,7 @@ async def list_jobs(
     cursor: str | None = None,
 ) -> JobPage:
     """Newest first, in pages."""
-    where = JobFilter(
-        states=tuple(state or ()), camera=camera, created_from_utc=created_from, created_until_utc=created_until, owner=seen
-    )
+    where = JobFilter(states=tuple(state or ()), camera=camera, created_from_utc=created_from, created_until_utc=created_until, owner=seen)
     page = await services.ports.jobs.list(where, limit=limit, cursor=cursor)
     return JobPage(items=[job_view(job, services) for job in page.items], next_cursor=page.next_cursor)
 

@@ -91,7 +91,7 @@ async def test_listings_and_statistics_show_ones_own_and_an_admin_everybodys(api
                 answer = await client.get(path, params={"owner": owner})
                 assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
     async with client_of(api, admin) as client:
-        assert (await client.get(f"{JOBS}/{'2' * 32}")).status_code == 200
+        assert (await client.get(f"{JOBS}/{'2' * 32}")).json()["owner"] == "park"
         assert (await client.post(f"{JOBS}/{'2' * 32}/cancel")).status_code == 202
 
 
