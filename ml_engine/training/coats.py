@@ -113,27 +113,33 @@ def shade(surface: Surface, coat: Coat, light: Light, sun: Image, towards: Image
     Returns:
         (n, 3) float32 BGR, 1.0 being white in full light.
     """
-    colour = surface.colour_bgr
+    # Colour by colour: arrays with three in a row are slow to combine with those that have one.
+    colours = [np.ascontiguousarray(surface.colour_bgr[:, c]) for c in range(3)]
     if coat.level <= 3:
-        share = _patches(surface, coat)[:, None]
-        colour = colour * (1 - share) + np.array(coat.second_bgr, np.float32) * share
+        share = _patches(surface, coat)
+        colours = [k + (np.float32(second) - k) * share for k, second in zip(colours, coat.second_bgr, strict=True)]
     relief = _hair(surface, coat)
     if coat.dirt > 0:
-        height = surface.body_m[:, 2] + 0.12 * relief
-        mud = (np.clip((coat.dirt - height) * 3, 0, 0.85) * (surface.patterned > 0))[:, None]
-        colour = colour * (1 - mud) + np.array(coat.dirt_bgr, np.float32) * mud
-    up = surface.normal[:, 2]
-    facing = np.maximum(surface.normal @ sun + 0.12 * coat.fur * relief, 0)
-    from_sky = (0.6 + 0.4 * up) * (0.5 + 0.5 * surface.open)
-    brightness = light.ambient * from_sky + light.direct * facing * surface.lit + np.float32(bounce) * (0.5 - 0.5 * up)
-    brightness = brightness * np.clip(1 + coat.fur * relief, 0.25, 2.2)
-    lit = colour * brightness[:, None] * np.array(light.tint_bgr, np.float32)
+        height = surface.body_m[:, 2] + np.float32(0.12) * relief
+        mud = np.clip((np.float32(coat.dirt) - height) * 3, 0, 0.85) * surface.patterned
+        colours = [k + (np.float32(dirt) - k) * mud for k, dirt in zip(colours, coat.dirt_bgr, strict=True)]
+    up = np.ascontiguousarray(surface.normal[:, 2])
+    facing = np.maximum(surface.normal @ sun + np.float32(0.12 * coat.fur) * relief, 0)
+    from_sky = (np.float32(0.6) + np.float32(0.4) * up) * (np.float32(0.5) + np.float32(0.5) * surface.open)
+    brightness = np.float32(light.ambient) * from_sky + np.float32(light.direct) * facing * surface.lit
+    brightness += np.float32(bounce) * (np.float32(0.5) - np.float32(0.5) * up)
+    brightness *= np.clip(1 + np.float32(coat.fur) * relief, 0.25, 2.2)
+    shine = np.float32(0)
     if coat.gloss:
         half = sun + towards
         half /= np.linalg.norm(half)
-        shine = np.maximum(surface.normal @ half + 0.1 * relief * coat.fur, 0) ** 10 * surface.lit * light.direct
-        lit = lit + (coat.gloss * shine)[:, None]
+        shine = np.maximum(surface.normal @ half + np.float32(0.1 * coat.fur) * relief, 0) ** 10
+        shine *= surface.lit * np.float32(light.direct * coat.gloss)
+    white = np.float32(0)
     if coat.frost:
-        white = (coat.frost * np.clip(up - 0.35 + 0.3 * relief, 0, 1) * 1.6)[:, None]
-        lit = lit * (1 - np.minimum(white, 1)) + np.minimum(white, 1) * brightness[:, None]
-    return lit.astype(np.float32)
+        white = np.minimum(np.float32(1.6 * coat.frost) * np.clip(up - np.float32(0.35) + np.float32(0.3) * relief, 0, 1), 1)
+    out = np.empty((len(up), 3), np.float32)
+    for c, (colour, tint) in enumerate(zip(colours, light.tint_bgr, strict=True)):
+        lit = colour * brightness * np.float32(tint) + shine
+        out[:, c] = lit + (brightness - lit) * white
+    return out

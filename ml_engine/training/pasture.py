@@ -17,6 +17,9 @@ from ml_engine.training.terrain import make_terrain
 SIDE_DEG = 17.0
 """Views pitched less than this count as from the side, degrees."""
 
+CLEAR_PX = 24.0
+"""A piece of an animal that is so wide and high shows what it is, px."""
+
 BODY_M = 2.4
 """Length from which the size of animals in the picture is planned, m."""
 
@@ -216,7 +219,17 @@ def random_scene(seed: int, width: int = 416, height: int = 416, recipe: Recipe 
 
 
 def labels_for_training(picture: Picture, least_px: float = 5.0, least_visible: float = 0.3) -> list[Label]:
-    """Return the animals that a detector can be asked to find: large enough, and not mostly hidden or outside."""
-    return [
-        x for x in picture.labels if x.visible >= least_visible and x.xyxy[2] - x.xyxy[0] >= least_px and x.xyxy[3] - x.xyxy[1] >= least_px
-    ]
+    """Return the animals that a detector can be asked to find: large enough, and not mostly hidden or outside.
+
+    Args:
+        picture: With its labels.
+        least_px: Least width and height of the box.
+        least_visible: Least fraction that is seen; half of that is enough where what is seen is 24 px wide and high.
+    """
+    kept = []
+    for x in picture.labels:
+        seen = min(x.seen_xyxy[2] - x.seen_xyxy[0], x.seen_xyxy[3] - x.seen_xyxy[1])
+        enough = least_visible / 2 if seen >= CLEAR_PX else least_visible
+        if x.visible >= enough and x.xyxy[2] - x.xyxy[0] >= least_px and x.xyxy[3] - x.xyxy[1] >= least_px:
+            kept.append(x)
+    return kept

@@ -13,8 +13,9 @@ from ml_engine.training.solids import Floats, Image, Mesh
 
 CELL_M = 0.11
 """Grain at which a body shades itself, m."""
-MOST_SAMPLES = {2.0: 50_000, 1.0: 260_000, 0.5: 700_000}
-"""How many samples a body may take at most at a resolution; one that would take more gets the next coarser one."""
+MOST_SAMPLES = {2.0: 45_000, 1.0: 90_000, 0.5: 300_000}
+"""How many samples a body may take at most at a resolution; one that would take more gets the next coarser one, and is enlarged before
+it is coloured."""
 SPACING = 1.15
 """Largest distance between samples, in pixels of the raster."""
 
@@ -26,7 +27,7 @@ class Surface:
     Attributes:
         left: Picture column of the patch's first column, px.
         top: Picture row of its first row, px.
-        finer: Raster pixels per picture pixel along each side.
+        finer: Raster pixels per picture pixel along each side, 1 or 2.
         shape_hw: Of the raster.
         where: (n,) int32 flat raster index of every pixel that shows the body; below, one row each.
         normal: (n, 3) float32 normals, in the body's frame.
@@ -214,9 +215,34 @@ def see(
     if not len(where):
         return None
     normal, *shown = _shown(body, sun, samples, nearest[where])
+    shape_hw = (int(height), int(width))
     if smooth_px * finer > 1:
-        normal = _blended(normal, where, (int(height), int(width)), int(smooth_px * finer))
-    return Surface(round(low[0] / finer), round(low[1] / finer), finer, (int(height), int(width)), where, normal, *shown)
+        normal = _blended(normal, where, shape_hw, int(smooth_px * finer))
+    surface = Surface(round(low[0] / finer), round(low[1] / finer), finer, shape_hw, where, normal, *shown)
+    return surface if finer >= 1 else _enlarged(surface, rough_px)
+
+
+def _enlarged(surface: Surface, rough_px: float) -> Surface:
+    """Bring a coarse raster to the picture's resolution: the shape is known well enough there, the hair on it is not."""
+    height, width = surface.shape_hw
+    image = np.zeros((height * width, 14), np.float32)
+    one = np.ones((len(surface.where), 1), np.float32)
+    rest = np.stack([surface.lit, surface.open, surface.patterned, surface.hair], axis=1)
+    image[surface.where] = np.concatenate([one, surface.normal, surface.body_m, surface.colour_bgr, rest], axis=1)
+    size = (round(width / surface.finer), round(height / surface.finer))
+    planes = image.reshape(height, width, 14)
+    whole = [cv2.resize(np.ascontiguousarray(planes[..., i : i + 4]), size, interpolation=cv2.INTER_LINEAR) for i in (0, 4, 8, 12)]
+    share = whole[0][..., 0].reshape(-1)
+    edge = np.full(share.shape, 0.5, np.float32)
+    if rough_px > 0.3:
+        edge -= np.random.default_rng(height).standard_normal(len(share), np.float32) * np.float32(0.18)
+    where = np.flatnonzero(share > np.clip(edge, 0.04, 0.9)).astype(np.int32)
+    seen = np.concatenate([w.reshape(-1, w.shape[2])[where] for w in whole], axis=1)
+    seen /= seen[:, :1]
+    return Surface(
+        surface.left, surface.top, 1.0, (size[1], size[0]), where, seen[:, 1:4], seen[:, 4:7], seen[:, 7:10], seen[:, 10], seen[:, 11],
+        seen[:, 12], seen[:, 13],
+    )  # fmt: skip
 
 
 def _blended(normal: Image, where: npt.NDArray[np.int32], shape_hw: tuple[int, int], reach_px: int) -> Image:

@@ -187,8 +187,6 @@ def _resized(raster: npt.NDArray[np.float32], finer: float) -> npt.NDArray[np.fl
     """Bring a raster to the picture's pixels, with soft edges."""
     if finer > 1:
         return cv2.resize(raster, None, fx=1 / finer, fy=1 / finer, interpolation=cv2.INTER_AREA)
-    if finer < 1:
-        return cv2.GaussianBlur(cv2.resize(raster, None, fx=1 / finer, fy=1 / finer, interpolation=cv2.INTER_LINEAR), (0, 0), 0.8)
     return cv2.GaussianBlur(raster, (3, 3), 0.55)
 
 
@@ -216,20 +214,38 @@ def _draw(
     if surface is None:
         return None
     height, width = surface.shape_hw
-    raster = np.zeros((height * width, 4), np.float32)
-    raster[surface.where, 3] = 1.0
-    if canvas is not None:
-        raster[surface.where, :3] = _colours(scene, body, surface)
-    patch = _resized(raster.reshape(height, width, 4), surface.finer)
-    mask = patch[..., 3] >= 0.5
+    whole = np.zeros(height * width, np.float32)
+    whole[surface.where] = 1.0
+    alpha = _resized(whole.reshape(height, width), surface.finer)
+    mask = alpha >= 0.5
     where = _overlap(owner.shape, mask.shape, surface.left, surface.top)
     if where is None:
         return mask, surface.left, surface.top
     target, source = where
     owner[target][mask[source]] = THING if body.actor is None else body.actor.identity
     if canvas is not None:
-        canvas[target] = canvas[target] * (1 - patch[source][..., 3:]) + patch[source][..., :3]
+        finer = round(surface.finer)
+        rows, columns = (slice(s.start * finer, s.stop * finer) for s in source)
+        inside = _cropped(surface, rows, columns)
+        raster = np.zeros(((rows.stop - rows.start) * (columns.stop - columns.start), 3), np.float32)
+        if len(inside.where):
+            raster[inside.where] = _colours(scene, body, inside)
+        colour = _resized(raster.reshape(*inside.shape_hw, 3), surface.finer)
+        behind = cv2.multiply(canvas[target], cv2.merge([1 - alpha[source]] * 3))
+        canvas[target] = cv2.add(behind, colour)
     return mask, surface.left, surface.top
+
+
+def _cropped(surface: Surface, rows: slice, columns: slice) -> Surface:
+    """Return only what lies in those rows and columns of the raster: what is outside the picture need not be coloured."""
+    width = surface.shape_hw[1]
+    shape_hw = (rows.stop - rows.start, columns.stop - columns.start)
+    if shape_hw == surface.shape_hw:
+        return surface
+    row, column = surface.where // width - rows.start, surface.where % width - columns.start
+    kept = np.flatnonzero((row >= 0) & (row < shape_hw[0]) & (column >= 0) & (column < shape_hw[1]))
+    per_pixel = {name: getattr(surface, name)[kept] for name in ("normal", "body_m", "colour_bgr", "lit", "open", "patterned", "hair")}
+    return replace(surface, shape_hw=shape_hw, where=row[kept] * shape_hw[1] + column[kept], **per_pixel)
 
 
 def _label(actor: Actor, mask: npt.NDArray[np.bool_], left: int, top: int, owner: npt.NDArray[np.int32]) -> Label | None:
@@ -260,7 +276,8 @@ def _shadows(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
     for body in bodies:
         if light.shadow > 0:
             ground_shadow(camera, body.stand, light.sun, cast, level)
-            ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact, level)
+            if body.px_per_m > 12:
+                ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact, level)
         sizes.append(body.px_per_m)
     shaded = cv2.GaussianBlur(cast, (0, 0), light.softness_px) if light.softness_px > 0.2 else cast
     near = cv2.GaussianBlur(contact, (0, 0), float(np.clip(np.median(sizes) * 0.12, 0.6, 9))) if sizes else contact
