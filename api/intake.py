@@ -18,7 +18,7 @@ from api.views import UploadedRecording
 from api.webhook_views import WEBHOOK_DESCRIPTION
 from core.domain.analysis import AnalysisSettings
 from core.domain.webhook import check_webhook_url
-from core.errors import InvalidInput, MalformedRequest, PermanentError, TooLarge, UnsupportedMedia
+from core.errors import InvalidInput, MalformedRequest, PermanentError, Throttled, TooLarge, UnsupportedMedia
 from core.services.requested import check_requested_settings, requested_settings
 from core.services.submission import check_size
 from core.services.submit import Accepted
@@ -94,7 +94,7 @@ async def _accept_form(request: Request, services: Services, caller: Caller) -> 
         reader = MultipartReader(request.headers.get("content-type", ""), body)
         try:
             accepted = await _read_form(request, reader, services, caller)
-        except PermanentError:
+        except (PermanentError, Throttled):
             await _drain(body)
             raise
     return accepted

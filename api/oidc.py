@@ -90,7 +90,7 @@ class TokenVerifier:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud"]},
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
             # The reason goes to the log, by its kind alone: messages of the library may quote the token's claims.
             logger.info("a token was refused", extra={"action": "token_refused", "reason": type(error).__name__})
             raise refused() from None
@@ -178,7 +178,7 @@ async def _json_of(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
         if answer.status_code != 200:
             raise _away(f"it answers {answer.status_code}")
         found = httpx.Response(200, content=bytes(data)).json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
         raise _away("it does not answer as it should") from error
     if not isinstance(found, dict):
         raise _away("it does not answer as it should")

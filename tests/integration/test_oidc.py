@@ -107,6 +107,8 @@ def bad_tokens(issuer: Issuer) -> dict[str, str]:
         "cut": good[:-10],
         "no token": "a.b.c",
         "endless": f"{head}.{body}{'A' * 20_000}.{signature}",
+        "with a head without end": f"{base64.urlsafe_b64encode(b'[' * 9000).decode()}.{body}.{signature}",
+        "with a head that is no object": f"{base64.urlsafe_b64encode(b'[1]').decode()}.{body}.{signature}",
         "of a key id that is none": f"{encoded({'alg': 'RS256', 'kid': ['1']})}.{body}.{signature}",
     }
 

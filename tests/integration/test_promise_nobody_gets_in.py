@@ -20,6 +20,7 @@ from tests.access_stack import ApiPair, outside_address
 from tests.api_stand import MP4
 from tests.conftest import unavailable
 from tests.oidc_issuer import AUDIENCE, Issuer, running_issuer
+from tests.otlp_receiver import OtlpReceiver
 
 JOBS = "/api/v1/jobs"
 ABSENT = "0" * 32
@@ -56,10 +57,18 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture(scope="module")
-def apis(azurite: AzuriteServer, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPair]:
+def traces() -> Iterator[OtlpReceiver]:
+    receiver = OtlpReceiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture(scope="module")
+def apis(azurite: AzuriteServer, issuer: Issuer, traces: OtlpReceiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPair]:
     base = tmp_path_factory.mktemp("access")
     numbers = iter(range(1000))
     settings = {"MUSTER_OIDC_ISSUER": issuer.url, "MUSTER_OIDC_AUDIENCE": AUDIENCE, "MUSTER_LOG_LEVEL": "DEBUG"}
+    settings |= {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
     pair = ApiPair(
         azurite,
         base,
@@ -291,7 +300,9 @@ def test_a_ticket_lets_one_web_socket_in_whichever_process_is_asked(apis: ApiPai
         assert shake_hands(address("a", outside, f"?ticket={ticket}")) == 401
 
 
-def test_no_secret_is_in_a_log_or_in_a_refusal(apis: ApiPair, seen: Seen, ranch: str, azurite: AzuriteServer) -> None:
+def test_no_secret_is_in_a_log_an_error_or_a_trace(
+    apis: ApiPair, seen: Seen, ranch: str, azurite: AzuriteServer, traces: OtlpReceiver
+) -> None:
     """Runs last: everything above has left its traces by now."""
     with apis.client() as client:
         for address in (f"{JOBS}?key={ranch}", f"{JOBS}/{ranch}"):
@@ -302,6 +313,11 @@ def test_no_secret_is_in_a_log_or_in_a_refusal(apis: ApiPair, seen: Seen, ranch:
     assert len(seen.secrets) >= 10 and len(seen.refusals) > 50
     logs = apis.logs()
     assert "GET" in logs and JOBS in logs, "something was logged"
+    # Spans are sent in order: when those of this upload are there, so are all that came before.
+    with apis.client(ranch) as client:
+        job_id = client.post(JOBS, files={"file": ("last.mp4", MP4)}).json()["id"]
+    traces.wait(lambda spans: any(job_id in str(span.attributes) for span in spans))
     for secret in seen.secrets | tails | {account_key}:
         assert secret not in logs
+        assert not any(secret.encode() in body for body in traces.bodies)
         assert not any(secret in refusal for refusal in seen.refusals)
