@@ -74,6 +74,30 @@ class TestTimer(Timer):
         return event.is_set()
 
 
+class QuietTimer(TestTimer):
+    """The same without a busy loop: whoever waits sleeps until the event is set or the clock is moved. For tests with many steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._moved = asyncio.Event()
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        until = self.elapsed_s + seconds
+        while not event.is_set() and self.elapsed_s < until:
+            waiting = [asyncio.ensure_future(one.wait()) for one in (event, self._moved)]
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waiting:
+                    one.cancel()
+        return event.is_set()
+
+
 @dataclass(frozen=True, slots=True)
 class FakeIndex:
     """What the stand's `probe` finds: only a number of frames."""
@@ -246,10 +270,11 @@ class WorkerStand:
 
     Args:
         base: For the workers' caches.
+        timer: Tells the time.
     """
 
-    def __init__(self, base: Path) -> None:
-        self.timer = TestTimer()
+    def __init__(self, base: Path, timer: TestTimer | None = None) -> None:
+        self.timer = timer or TestTimer()
         self.engine = FakeEngine()
         self.base = base
         clock = self.timer.now
@@ -269,24 +294,34 @@ class WorkerStand:
         self.sender = MemoryWebhookSender()
         self.scratches: list[Scratch] = []
 
-    def tools(self, worker_id: str = "worker-a", *, reached: Callable[[str], None] = nothing_happens, **settings: Any) -> Tools:
+    def tools(
+        self,
+        worker_id: str = "worker-a",
+        *,
+        reached: Callable[[str], None] = nothing_happens,
+        ports: Ports | None = None,
+        timer: Timer | None = None,
+        **settings: Any,
+    ) -> Tools:
+        """Return what a worker works with; default: the stand's own ports and clock."""
+        ports = ports or self.ports
         config = Config(_env_file=None, data_dir=self.base, visibility_s=VISIBILITY_S, segment_frames=10, **settings)
         engine = self.engine.bundle()
         scratch = Scratch(self.base / "scratch")
         self.scratches.append(scratch)
-        sources = SourceCache(self.ports.sources, self.base / "sources", scratch, limit_bytes=10**6, probe=engine.probe)
+        sources = SourceCache(ports.sources, self.base / "sources", scratch, limit_bytes=10**6, probe=engine.probe)
         return Tools(
             worker_id=worker_id,
             config=config,
-            ports=self.ports,
-            dispatcher=self.dispatcher,
+            ports=ports,
+            dispatcher=Dispatcher(ports.queue, ports.detect_queue),
             engine=engine,
             detectors=Detectors(engine, config),
             sources=sources,
             scratch=scratch,
             executor=self.executor,
             sender=self.sender,
-            timer=self.timer,
+            timer=timer or self.timer,
             reached=reached,
         )
 

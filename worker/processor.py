@@ -125,10 +125,15 @@ class Processor:
         job = await self._patiently(lambda: jobs.get(message.job_id), stop)
         if job.attempt != message.attempt or job.is_terminal:
             return await self._ended_already(message, job, stop)
-        starts = await self._patiently(
-            lambda: jobs.step_started(job.id, attempt=job.attempt, step_key=message.step_key, at=self._tools.timer.now()), stop
-        )
-        deaths = starts - 1
+        asked = 0
+
+        def start() -> Awaitable[int]:
+            nonlocal asked
+            asked += 1
+            return jobs.step_started(job.id, attempt=job.attempt, step_key=message.step_key, at=self._tools.timer.now())
+
+        # A start whose answer was lost is counted, too, and nobody died of it.
+        deaths = await self._patiently(start, stop) - asked
         if deaths >= self._tools.config.max_deaths:
             sentence = f"The step {message.step_key} was given up: {deaths} workers ended while doing it. Perhaps it needs more memory."
             await self._fail(message, Failure(code="workers_died", message=sentence, step=message.step), stop)

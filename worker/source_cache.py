@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 _SUFFIX = ".source"
 _DOWNLOAD_LOCKS = 16
 _LOCK_POLL_S = 0.1
+LOCK_PATIENCE_S = 60.0
+"""How long to wait for another process of this machine that fetches the same file."""
 _KEPT_INDEXES = 64
 
 
@@ -94,7 +96,9 @@ class SourceCache:
         """Fetch a file, unless another process has just done so."""
         lock = os.open(self._folder / f"download-{int(path.stem[:4], 16) % _DOWNLOAD_LOCKS}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            while not _locked(lock):  # noqa: ASYNC110  the other process can set no event of ours
+            give_up_at = time.monotonic() + LOCK_PATIENCE_S
+            # A process that stands still keeps its lock: fetching a file twice is better than waiting for it for good.
+            while not _locked(lock) and time.monotonic() < give_up_at:  # noqa: ASYNC110  the other process can set no event of ours
                 await asyncio.sleep(_LOCK_POLL_S)
             if not _is_whole(path, file.size_bytes):
                 await self._download(file, path)
