@@ -12,6 +12,7 @@ from ml_engine.training.camera import Camera
 from ml_engine.training.clutter import random_thing
 from ml_engine.training.coats import Light
 from ml_engine.training.scene import SPECIES, Actor, Label, Picture, Scene, Thing
+from ml_engine.training.solids import Part
 from ml_engine.training.terrain import make_terrain
 
 SIDE_DEG = 17.0
@@ -183,16 +184,27 @@ def _herd(rng: np.random.Generator, camera: Camera, snow: bool, recipe: Recipe) 
     return actors
 
 
+def _clearance(parts: list[Part], scale: float) -> float:
+    """Return how far from a thing's middle an animal can stand, m: crowns may be above its head."""
+    low = [p.sections for p in parts if float((p.sections[:, 2] - p.sections[:, 5]).min()) < 1.2]
+    reach = max((float((np.hypot(s[:, 0], s[:, 1]) + s[:, 3]).max()) for s in low), default=0.0)
+    return reach * scale + 1.0
+
+
 def random_things(rng: np.random.Generator, camera: Camera, count: int, actors: list[Actor]) -> list[Thing]:
     """Strew things over what the camera sees, not upon the animals."""
     things = []
     for _ in range(count):
         spot = _spot(rng, camera, _Where((-0.06, 1.06), 0.02, 0.4))
-        if spot is None or any((a.x_m - spot[0]) ** 2 + (a.y_m - spot[1]) ** 2 < 4 for a in actors):
+        if spot is None:
             continue
         parts, coat = random_thing(rng)
+        scale = float(rng.uniform(0.7, 1.4))
+        room = _clearance(parts, scale)
+        if any((a.x_m - spot[0]) ** 2 + (a.y_m - spot[1]) ** 2 < room**2 for a in actors):
+            continue
         ghost = bool(camera.pitch_deg > SIDE_DEG and rng.random() < 0.08)
-        things.append(Thing(parts, coat, spot[0], spot[1], float(rng.uniform(0, 2 * pi)), float(rng.uniform(0.7, 1.4)), ghost))
+        things.append(Thing(parts, coat, spot[0], spot[1], float(rng.uniform(0, 2 * pi)), scale, ghost))
     return things
 
 

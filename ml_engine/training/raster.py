@@ -316,7 +316,9 @@ def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Image:
     return (np.float32(height_m) * (0.65 + 0.35 * ((mixed & 255).astype(np.float32) / 128 - 1))).astype(np.float32)
 
 
-def ground_shadow(camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np.uint8], level_m: float = 0.0) -> None:
+def ground_shadow(
+    camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np.uint8], level_m: float = 0.0, roughly: bool = False
+) -> None:
     """Draw a body's shadow into `mask` (h, w, uint8; 255 where shaded).
 
     Args:
@@ -325,8 +327,9 @@ def ground_shadow(camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np
         sun: (3,) unit vector towards the sun.
         mask: Drawn into.
         level_m: Height of what the shadow falls on: the tips of the grass.
+        roughly: Draw one outline around the whole body: enough for what is blurred anyway.
     """
-    vertices = body.mesh.vertices[:, :, ::2]
+    vertices = body.mesh.vertices[:, ::4, ::4] if roughly else body.mesh.vertices[:, :, ::2]
     world = vertices.reshape(-1, 3) @ body.to_world.T.astype(np.float32)
     above = np.maximum(world[:, 2:] - np.float32(level_m), 0)
     seen = _project(camera, np.eye(3), body.origin, world - above * (sun / sun[2]).astype(np.float32))
@@ -337,6 +340,9 @@ def ground_shadow(camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np
     if high.min() < 0 or low[0] > mask.shape[1] or low[1] > mask.shape[0]:
         return
     points = np.clip(pixels * 16, -1e6, 1e6).astype(np.int32).reshape(*vertices.shape[:3], 2)
+    if roughly:
+        cv2.fillConvexPoly(mask, cv2.convexHull(points.reshape(-1, 1, 2)), 255, shift=4)
+        return
     size = float((high - low).max())
     # Curved parts are drawn piece by piece, each piece as the hull of its points: the smaller the shadow, the fewer.
     rings = points.shape[1]

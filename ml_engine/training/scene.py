@@ -276,8 +276,7 @@ def _shadows(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
     for body in bodies:
         if light.shadow > 0:
             ground_shadow(camera, body.stand, light.sun, cast, level)
-            if body.px_per_m > 12:
-                ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact, level)
+            ground_shadow(camera, body.stand, np.array([0.0, 0.0, 1.0]), contact, level, roughly=True)
         sizes.append(body.px_per_m)
     shaded = cv2.GaussianBlur(cast, (0, 0), light.softness_px) if light.softness_px > 0.2 else cast
     near = cv2.GaussianBlur(contact, (0, 0), float(np.clip(np.median(sizes) * 0.12, 0.6, 9))) if sizes else contact

@@ -41,6 +41,9 @@ SHARES: dict[str, float] = {
 }
 """How often each ground is drawn."""
 
+GRAIN_FADES_M = 120.0
+"""Distance at which the finest grain is half as strong, m."""
+
 COVERED = ("grass", "lush", "meadow", "dry", "steppe", "snow")
 
 
@@ -174,7 +177,9 @@ class Terrain:
         low, high = float(footprint.min()), float(footprint.max())
         size_m = np.float32((low * high) ** 0.5) if high < 1.6 * low else footprint
         scale = np.exp2(np.round(np.log2(size_m * np.float32(layer.repeat_m)))) * np.float32(BANK_PX)
-        seen = np.where(sky, np.float32(0), np.float32(layer.strength))
+        # Far away, grain that fine runs together.
+        far = footprint * np.float32((camera.focal_x_px * camera.focal_y_px) ** 0.5 / 2 / GRAIN_FADES_M)
+        seen = np.where(sky, np.float32(0), np.float32(layer.strength) / (1 + far * far))
         c, s = (np.float32(v) for v in layer.turn)
         u, v = (x * c + y * s) / scale, (y * c - x * s) / scale
         size = (2 * x.shape[1], 2 * x.shape[0])
@@ -262,7 +267,7 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
     )
     if rng.random() < 0.35:
         layers = (*layers, _layer(rng, "strands", float(rng.uniform(3, 12)), float(rng.uniform(0.05, 0.15))))
-    detail = float(rng.uniform(0.04, 0.34)) * (0.35 if kind in ("snow", "concrete") else 1.0)
+    detail = float(rng.uniform(0.03, 0.24)) * (0.35 if kind in ("snow", "concrete") else 1.0)
     layers = (*layers, _layer(rng, "grit", float(rng.choice([0.3, 0.5, 1.0])), detail))
     angle = rng.uniform(0, 2 * np.pi)
     c, s = float(np.cos(angle)), float(np.sin(angle))
