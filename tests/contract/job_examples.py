@@ -94,6 +94,8 @@ FULL = make_job(
     error=Failure(code="no_frames", message="The video has no frames.", step="plan"),
     idempotency_key="key-1",
     request_hash="abc",
+    webhook="https://example.org/hook?token=a.b$c",
+    traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     step_failures={"detect:1": 2},
     step_starts={"render": 1},
 )

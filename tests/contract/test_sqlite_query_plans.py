@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from core.adapters import sqlite_jobs
-from core.adapters.sqlite import SqliteCalibrationStore, SqliteDatabase, SqliteJobStore, SqliteStatsStore
+from core.adapters.sqlite import SqliteCalibrationStore, SqliteDatabase, SqliteJobStore, SqliteStatsStore, SqliteWebhookStore
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE
-from core.ports import CalibrationStore, JobFilter, JobStore, StatsFilter, StatsStore, WorkerReport
+from core.ports import CalibrationStore, JobFilter, JobStore, StatsFilter, StatsStore, WebhookStore, WorkerReport
 from tests.contract.databases import put_all
 from tests.contract.job_examples import FULL, make_job
 from tests.contract.test_calibration_store import make as make_calibration
 from tests.contract.test_stats_store import make_record
+from tests.contract.test_webhook_store import make as make_event
 
 TIME = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -85,6 +86,15 @@ async def use_calibrations(store: CalibrationStore) -> None:
     await store.delete("south", owner="local")
 
 
+async def use_webhooks(store: WebhookStore) -> None:
+    await store.ping()
+    event = await store.add(make_event())
+    await store.replace(event)
+    await store.of_job("job1")
+    await store.waiting(before=event.created_at_utc, limit=10)
+    await store.delete_job("job1")
+
+
 async def fill(database: SqliteDatabase, stats: StatsStore) -> None:
     await put_all(stats, [make_record(f"job{i}") for i in range(500)])
     many = [FULL.model_copy(update={"id": f"job{i}", "idempotency_key": f"key-{i}"}) for i in range(500)]
@@ -107,7 +117,8 @@ def is_costly(step: str) -> bool:
 async def test_no_statement_scans_or_sorts(tmp_path: Path, analyzed: bool) -> None:
     database = SqliteDatabase(tmp_path / "muster.sqlite3")
     jobs, stats, calibrations = SqliteJobStore(database), SqliteStatsStore(database), SqliteCalibrationStore(database)
-    stores = (jobs, stats, calibrations)
+    webhooks = SqliteWebhookStore(database)
+    stores = (jobs, stats, calibrations, webhooks)
     for store in stores:
         await store.open()
     statements: set[str] = set()
@@ -115,6 +126,7 @@ async def test_no_statement_scans_or_sorts(tmp_path: Path, analyzed: bool) -> No
     await use_jobs(jobs)
     await use_listings(jobs, stats)
     await use_calibrations(calibrations)
+    await use_webhooks(webhooks)
     await database.read(lambda connection: connection.set_trace_callback(None))
     if analyzed:
         # An operator may run ANALYZE: what the planner then knows of the tables must not lead it astray.
