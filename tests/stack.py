@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
+from core.bootstrap import close_ports, make_ports, open_ports
 from core.config import Config
+from core.ports import Ports
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, accepts_connections, free_ports
 
+T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[1]
 SAMPLE = REPOSITORY / "ml_engine" / "samples" / "pasture.mp4"
 TRUTH = json.loads(SAMPLE.with_suffix(".truth.json").read_text()) if SAMPLE.exists() else {}
@@ -38,10 +43,20 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
             **settings,
         }
-        argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", str(self.port), "--no-access-log"]
-        self.api = Child("api", argv, run_dir=base, env=self.env, cwd=REPOSITORY)
+        self.api = self._make_api()
         self.workers: list[Child] = []
         self.client = httpx.Client(base_url=self.url, timeout=60)
+
+    def _make_api(self) -> Child:
+        argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", str(self.port), "--no-access-log"]
+        return Child("api", argv, run_dir=self.base, env=self.env, cwd=REPOSITORY)
+
+    def restart_api(self, env: dict[str, str]) -> None:
+        """Start the API anew, in another environment."""
+        self.api.stop()
+        self.env = env
+        self.api = self._make_api()
+        self.start_api()
 
     def start_api(self) -> None:
         self.api.start()
@@ -104,6 +119,19 @@ class Stack:
             mongo_database=self.env.get("MUSTER_MONGO_DATABASE", "muster"),
         )
 
+    def with_ports(self, work: Callable[[Ports], Awaitable[T]]) -> T:
+        """Run a coroutine function on ports of the test's own; return its result."""
+
+        async def run() -> T:
+            ports = make_ports(self.config())
+            await open_ports(ports)
+            try:
+                return await work(ports)
+            finally:
+                await close_ports(ports)
+
+        return asyncio.run(run())
+
     def logs(self) -> str:
         return "\n".join(f"--- {child.name}\n{child.log_tail(30)}" for child in (self.api, *self.workers))
 
@@ -120,3 +148,40 @@ class Stack:
         for child in (self.api, *self.workers):
             child.stop()
         self.client.close()
+
+
+class DyingApis:
+    """More APIs of the same system, each of which dies at a point; see `tests.dying_api`."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        argv = [sys.executable, "-m", "tests.dying_api"]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=REPOSITORY, text=True)
+
+    def start(self, point: str) -> str:
+        """Start one; return its address."""
+        assert self.process.stdin is not None
+        (port,) = free_ports(1)
+        print(point, port, file=self.process.stdin, flush=True)
+        deadline = time.monotonic() + 60
+        while not accepts_connections(port):
+            assert self.process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        return f"http://127.0.0.1:{port}"
+
+    def wait_death(self) -> None:
+        """Wait until the one that was started last has died at its point."""
+        assert self.process.stdout is not None and self.process.stdout.readline() == "-9\n"
+
+    def post(self, point: str, path: str = "/api/v1/jobs", **sent: Any) -> None:
+        """Send a request to one that dies of it; no answer comes."""
+        with httpx.Client(base_url=self.start(point), timeout=60) as client:
+            try:
+                answer = client.post(path, **sent)
+            except httpx.TransportError:
+                self.wait_death()
+                return
+        raise AssertionError(f"{point} was not reached: {answer.status_code} {answer.text}")
+
+    def stop(self) -> None:
+        """End them: none of them lives now."""
+        self.process.communicate(timeout=30)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-from core.bootstrap import close_ports, make_ports, open_ports
 from core.domain.clock import utc_now
 from core.domain.housekeeping import HousekeepingRules
 from core.errors import NotFound
@@ -23,11 +19,10 @@ from core.ports import JobFilter, Ports
 from core.services.dispatch import Dispatcher
 from core.services.housekeeping import Housekeeping, Report
 from infra.azurite_server import AzuriteServer
-from infra.processes import accepts_connections, free_ports
 from tests.api_stand import MP4
 from tests.integration.test_api_azurite import SRT
 from tests.quick_worker import SEGMENT_FRAMES
-from tests.stack import REPOSITORY, Stack
+from tests.stack import DyingApis, Stack
 
 VIDEO = MP4 + bytes(2 * 2**20)
 """Large enough to be staged as blocks."""
@@ -68,31 +63,6 @@ def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> I
     stack.stop()
 
 
-class DyingApis:
-    """More APIs of the same system, each of which dies at a point; see `tests.dying_api`."""
-
-    def __init__(self, env: dict[str, str]) -> None:
-        argv = [sys.executable, "-m", "tests.dying_api"]
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=REPOSITORY, text=True)
-
-    def post(self, point: str, **sent: Any) -> None:
-        """Submit to an API that dies; no answer comes."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        (port,) = free_ports(1)
-        print(point, port, file=self.process.stdin, flush=True)
-        deadline = time.monotonic() + 60
-        while not accepts_connections(port):
-            assert self.process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-        with pytest.raises(httpx.TransportError), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            client.post("/api/v1/jobs", **sent)
-        assert self.process.stdout.readline() == "-9\n"
-
-    def stop(self) -> None:
-        """End it: it has no child now."""
-        self.process.communicate(timeout=30)
-
-
 @pytest.fixture(scope="module")
 def dying(stack: Stack) -> Iterator[DyingApis]:
     apis = DyingApis(stack.env)
@@ -100,25 +70,11 @@ def dying(stack: Stack) -> Iterator[DyingApis]:
     apis.stop()
 
 
-def with_ports(stack: Stack, work: Any) -> Any:
-    """Run a coroutine function on ports of the test's own."""
-
-    async def run() -> Any:
-        ports = make_ports(stack.config())
-        await open_ports(ports)
-        try:
-            return await work(ports)
-        finally:
-            await close_ports(ports)
-
-    return asyncio.run(run())
-
-
 def sweep(stack: Stack, *, upload_life: timedelta = HOUR) -> Report:
     """Do what the API does by itself once in a while, as if much time had passed."""
     rules = HousekeepingRules(visibility=timedelta(milliseconds=1), least_age=ALL_OLD, upload_life=upload_life)
-    return with_ports(
-        stack, lambda ports: Housekeeping(ports, Dispatcher(ports.queue, ports.detect_queue), utc_now, rules).run(everything=True)
+    return stack.with_ports(
+        lambda ports: Housekeeping(ports, Dispatcher(ports.queue, ports.detect_queue), utc_now, rules).run(everything=True)
     )
 
 
@@ -129,14 +85,14 @@ def everything_in_storage(stack: Stack) -> tuple[list[str], list[str]]:
         pages = [await store.page("", limit=5000) for store in (ports.sources, ports.results)]
         return tuple([info.name for info in page.items] for page in pages)
 
-    return with_ports(stack, read)
+    return stack.with_ports(read)
 
 
 def job_ids(stack: Stack) -> list[str]:
     async def read(ports: Ports) -> list[str]:
         return sorted(job.id for job in (await ports.jobs.list(JobFilter(), limit=200)).items)
 
-    return with_ports(stack, read)
+    return stack.with_ports(read)
 
 
 def form() -> dict[str, Any]:
@@ -219,7 +175,7 @@ def test_promise_a_deleted_job_leaves_nothing_whatever_a_late_worker_writes(stac
         with suppress(NotFound):
             await ports.jobs.get(job_id)
 
-    with_ports(stack, write_late)
+    stack.with_ports(write_late)
     assert sweep(stack).orphans == 2
     assert not any(job_id in name for names in everything_in_storage(stack) for name in names)
 
@@ -233,7 +189,7 @@ def test_promise_the_api_sweeps_by_itself(azurite: AzuriteServer, tmp_path, uniq
         stack.start_api()
         # No worker runs, so the message can only be the API's.
         deadline = time.monotonic() + 60
-        while not with_ports(stack, lambda ports: ports.queue.receive(visibility=timedelta(seconds=30))):
+        while not stack.with_ports(lambda ports: ports.queue.receive(visibility=timedelta(seconds=30))):
             assert time.monotonic() < deadline, stack.logs()
             time.sleep(0.3)
     finally:

@@ -16,12 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from core.bootstrap import close_ports, make_ports, open_ports
 from core.domain.clock import utc_now
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.job import Job
@@ -38,7 +36,7 @@ from tests.servers import MongoServer
 from tests.stack import Stack
 
 FULL = os.environ.get("MUSTER_TEST_OUTAGES") == "full"
-DATABASE_S, STORAGE_S = (60, 30) if FULL else (12, 10)
+DATABASE_S, STORAGE_S = (60, 30) if FULL else (10, 8)
 VISIBILITY_S = 5
 JOBS = 6
 VIDEO = MP4 + bytes(6 * 2**20)
@@ -149,7 +147,7 @@ def check_everything(stack: Stack, jobs: list[str]) -> None:
     # What a refused submission has left is cleared by the API a few seconds after the outage.
     deadline = time.monotonic() + 60
     while True:
-        found, recorded, blobs, stats = asyncio.run(_with_ports(stack, look))
+        found, recorded, blobs, stats = stack.with_ports(look)
         if set(recorded) == set(jobs):
             break
         assert time.monotonic() < deadline, (set(recorded) - set(jobs), set(jobs) - set(recorded))
@@ -161,15 +159,6 @@ def check_everything(stack: Stack, jobs: list[str]) -> None:
     assert revisions == {(job.id, job.result_revision) for job in found}
     assert stack.actions("message_poisoned") == []
     assert stack.actions("job_failed") == []
-
-
-async def _with_ports(stack: Stack, work: Callable[[Ports], Any]) -> Any:
-    ports = make_ports(stack.config())
-    await open_ports(ports)
-    try:
-        return await work(ports)
-    finally:
-        await close_ports(ports)
 
 
 def start(stack: Stack) -> None:
