@@ -29,7 +29,10 @@ Each carries `code`, stable and for programs, and a sentence for a person that s
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class MusterError(Exception):
@@ -183,6 +186,11 @@ class Throttled(TransientError):
     def __init__(self, message: str, *, code: str | None = None, retry_after_s: float, **details: Any) -> None:
         super().__init__(message, code=code, **details)
         self.retry_after_s = retry_after_s
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a write failed because there is no room: on the disk, in the user's quota, or under the limit of a file's size."""
+    return error.errno in _FULL
 
 
 class LeaseLost(MusterError):

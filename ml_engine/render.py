@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import queue
 import threading
 import time
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import VideoFacts
-from core.errors import StorageFull
+from core.errors import StorageFull, is_disk_full
 from ml_engine.animals import Animal
 from ml_engine.decoding import ConfinedDecoder
 from ml_engine.planning import times_s
@@ -148,7 +147,7 @@ def _write(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise StorageFull("No room left on the disk for the pictures: free some and try again.") from error
         raise
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import StorageFull
+from core.errors import StorageFull, is_disk_full
 
 TIME_BASE = Fraction(1, 90_000)
 KEYFRAME_S = 2
@@ -116,6 +115,6 @@ class VideoWriter:
 
 
 def _mapped(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return StorageFull("No room left on the disk for the annotated video: free some and try again.")
     return error

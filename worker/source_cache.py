@@ -21,6 +21,7 @@ from typing import Any
 from core.domain.job import SourceFile
 from core.errors import PreconditionFailed, StorageFull
 from core.ports import BlobStore
+from worker.disk import full_disk_told
 from worker.scratch import Scratch
 from worker.stop import StopFlag
 
@@ -76,7 +77,8 @@ class SourceCache:
         path = self._folder / (_key(file) + _SUFFIX)
         held = _hold(path, file.size_bytes)
         while held is None:
-            await stop.unless_set(self._fetch(file, path))
+            with full_disk_told():
+                await stop.unless_set(self._fetch(file, path))
             held = _hold(path, file.size_bytes)
         try:
             yield path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import logging
 import time
@@ -16,11 +15,12 @@ from core.config import Config
 from core.domain.job import Job, JobState
 from core.domain.message import JobMessage
 from core.domain.message import Step as StepName
-from core.errors import FenceLost, StorageFull
+from core.errors import FenceLost
 from core.ports import Ports, WebhookSender
 from core.services.dispatch import Dispatcher
 from core.tracing import traceparent
 from worker.detectors import Detectors
+from worker.disk import full_disk_told
 from worker.engine import Engine
 from worker.metrics import WorkerMetrics
 from worker.scratch import Scratch
@@ -138,12 +138,8 @@ class Step:
                 await asyncio.wait((running,), timeout=ABANDON_AFTER_S)
             # What a stopped step has made must not be used: the lease may be somebody else's by now.
             self.stop.check()
-            return running.result()
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                sentence = "The worker's disk is full. Make room; the step is tried again by itself."
-                raise StorageFull(sentence) from error
-            raise
+            with full_disk_told():
+                return running.result()
         finally:
             stopped.cancel()
             running.add_done_callback(_forget)

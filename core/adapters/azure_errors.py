@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import aiohttp
 from azure.core.exceptions import AzureError
 
-from core.errors import Conflict, LeaseLost, MusterError, NotFound, PermanentError, PreconditionFailed, StorageFull, TooLarge, Unavailable
+from core.errors import (
+    Conflict,
+    LeaseLost,
+    MusterError,
+    NotFound,
+    PermanentError,
+    PreconditionFailed,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+    is_disk_full,
+)
 
 CONCURRENT_WRITE = "concurrent_write"
 """Code of `Unavailable` when another writer of the same blob committed in between and so discarded our blocks."""
@@ -164,6 +174,6 @@ def disk_full_mapped(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise StorageFull(f"The disk is full (while {doing}). Make room; the work goes on by itself.") from error
         raise

@@ -1,75 +1,78 @@
-"""No room is left under SQLite: clients are told so and to come again, workers wait, and when there is room again every job completes."""
+"""Promise: a full disk on a worker fails the step with its reason, leaves nothing half-done behind and loses nothing."""
 
 from __future__ import annotations
 
-import json
-import os
-import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from core.errors import StorageFull
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
-from tests.integration.test_promise_outages import check_everything, wait_for, wait_until
-from tests.quick_worker import SEGMENT_FRAMES
-from tests.stack import Stack
+from infra.processes import Child
+from tests.stack import REPOSITORY, Stack
+from tests.unit.test_render import run, walk
+from tests.video_samples import write_video
 
-ROOM_BYTES = 64 * 1024
-"""Enough for a worker's copy of a source, too little for one more page of the database's log."""
-FULL_S = 6.0
+MIB = 2**20
+DISK_BYTES = 8 * MIB
+HEAD = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41"
+LONG, SHORT = HEAD + bytes(12 * MIB), HEAD + b"short"
+PATIENCE_S = 240
 
 
 @pytest.fixture
 def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[Stack]:
-    settings = {
-        "MUSTER_VISIBILITY_S": "5",
-        "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
-        "MUSTER_TEST_PAUSES": json.dumps({"detect_segment": 0.3, "render": 1.5}),
-        "MUSTER_SWEEP_S": "2",
-    }
+    settings = {"MUSTER_VISIBILITY_S": "6", "MUSTER_SEGMENT_FRAMES": "10", "MUSTER_MAX_FAILURES": "100"}
     stack = Stack(azurite, tmp_path, unique_name, settings)
     stack.start_api()
-    stack.start_worker(quick=True)
     yield stack
     stack.stop()
 
 
-@contextmanager
-def no_room(stack: Stack) -> Iterator[None]:
-    """Let none of the processes write a file beyond a size that the database's log has passed already."""
-    log = stack.base / "data" / "muster.sqlite3-wal"
-    wait_until(lambda: log.stat().st_size > 2 * ROOM_BYTES, log, seconds=60)
-    pids = [child.process.pid for child in (stack.api, *stack.workers) if child.process is not None]
-    before = [resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids]
-    for pid, (_, hard) in zip(pids, before, strict=True):
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (ROOM_BYTES, hard))
-    try:
-        yield
-    finally:
-        for pid, limits in zip(pids, before, strict=True):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+def _start_on_a_small_disk(stack: Stack) -> Child:
+    argv = [sys.executable, "-m", "tests.small_disk_worker", str(DISK_BYTES)]
+    worker = Child("small", argv, run_dir=stack.base, env=stack.env, cwd=REPOSITORY)
+    worker.start()
+    stack.workers.append(worker)
+    return worker
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit another process")
-def test_promise_a_full_disk_under_sqlite_delays_everything_and_loses_nothing(stack: Stack) -> None:
-    jobs = [stack.submit_bytes(MP4) for _ in range(4)]
-    wait_for(stack, lambda states: "rendering" in states and "detecting" in states)
-    with no_room(stack):
-        until = time.monotonic() + FULL_S
-        refusals = 0
-        while time.monotonic() < until:
-            refused = stack.client.post("/api/v1/jobs", files={"file": ("a.mp4", MP4)})
-            assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "storage_full", "5")
-            refusals += 1
-            retried = stack.client.post(f"/api/v1/jobs/{jobs[0]}/cancel")
-            assert (retried.status_code, retried.json()["code"]) == (503, "storage_full")
-            assert stack.client.get(f"/api/v1/jobs/{jobs[0]}").status_code == 200, "reading needs no room"
-        assert refusals > 0
-        assert all(stack.job(job_id)["state"] != "failed" for job_id in jobs)
-    jobs.append(stack.submit_bytes(MP4))
-    check_everything(stack, jobs)
-    assert os.path.getsize(stack.base / "data" / "muster.sqlite3") > 0
+def _wait_for(condition: Callable[[], bool], stack: Stack) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, stack.logs()
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_video_that_does_not_fit_waits_for_room_and_is_then_counted(stack: Stack) -> None:
+    worker = _start_on_a_small_disk(stack)
+    job_id = stack.submit_bytes(LONG)
+    _wait_for(lambda: len(stack.actions("step_failed")) >= 2, stack)
+    assert {(line["code"], line["step"], line["job_id"]) for line in stack.actions("step_failed")} == {("storage_full", "plan", job_id)}
+    assert all("disk is full" in line["message"] for line in stack.actions("message_released"))
+    assert stack.job(job_id)["state"] == "planning"
+    # Others go on meanwhile: what fits is counted.
+    assert stack.wait(stack.submit_bytes(SHORT), timeout_s=PATIENCE_S)["state"] == "completed"
+    worker.stop()
+    cache = stack.base / "data" / "cache"
+    assert [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size > MIB] == []
+    assert list((cache / "scratch").iterdir()) == []
+    stack.start_worker(quick=True)
+    job = stack.wait(job_id, timeout_s=PATIENCE_S)
+    assert (job["state"], job["error"]) == ("completed", None)
+
+
+@pytest.mark.parametrize("name", ["annotated.mp4", "preview.jpg", "contact_sheet.jpg"])
+def test_an_encoder_without_room_says_so(tmp_path: Path, name: str) -> None:
+    source, out_dir = write_video(tmp_path / "source.mp4", frames=60, width=320, height=240), tmp_path / "out"
+    out_dir.mkdir()
+    # A device that is always full.
+    (out_dir / name).symlink_to("/dev/full")
+    with pytest.raises(StorageFull, match="No room left"):
+        run([source], out_dir, walk(60))
+    assert not (out_dir / "annotated.mp4").is_symlink()

@@ -10,6 +10,7 @@ from pathlib import Path
 from core.domain.blobs import ARTIFACTS, result_blob
 from core.domain.job import Plan
 from core.errors import FenceLost
+from worker.disk import full_disk_told
 from worker.publish import publish
 from worker.run_record import kept_for_render, write_run_record
 from worker.step import Step
@@ -25,7 +26,8 @@ async def render(step: Step) -> None:
         raise FenceLost(f"Job {job.id} has nothing to render.", state=job.state, attempt=job.attempt)
     began = time.monotonic()
     out_dir = step.tools.scratch.new_path()
-    out_dir.mkdir()
+    with full_disk_told():
+        out_dir.mkdir()
     try:
         await _render(step, plan, revision, out_dir)
     finally:
