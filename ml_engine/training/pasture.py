@@ -79,6 +79,11 @@ def _between(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
 
 def random_camera(rng: np.random.Generator, width: int, height: int, recipe: Recipe = USUAL) -> Camera:
     """Draw a camera: a drone looking down or ahead, or someone standing at the fence. The picture may be squeezed into its frame."""
+    return _aimed_camera(rng, width, height, recipe)[0]
+
+
+def _aimed_camera(rng: np.random.Generator, width: int, height: int, recipe: Recipe) -> tuple[Camera, float]:
+    """Draw a camera and the length, as a share of the picture's side, that animals have at which it is aimed."""
     aspect = float(rng.choice([16 / 9, 4 / 3, 1.0, 9 / 16], p=[0.42, 0.22, 0.28, 0.08]))
     kind = rng.random()
     side = kind >= recipe.nadir + recipe.oblique
@@ -88,16 +93,17 @@ def random_camera(rng: np.random.Generator, width: int, height: int, recipe: Rec
     roll = float(rng.normal(0, 2))
     size = (width * height) ** 0.5
     if not side:
+        length = _between(rng, recipe.aerial_px)
         pitch = float(rng.uniform(74, 90) if kind < recipe.nadir else rng.uniform(18, 74))
-        distance = focal * BODY_M / (_between(rng, recipe.aerial_px) * size)
-        return Camera(width, height, max(distance * sin(radians(pitch)), 2.5), pitch, focal_x, focal_y, roll_deg=roll)
+        distance = focal * BODY_M / (length * size)
+        return Camera(width, height, max(distance * sin(radians(pitch)), 2.5), pitch, focal_x, focal_y, roll_deg=roll), length
     distance = max(focal * BODY_M / (_between(rng, recipe.side_px) * size), 3.0)
     lens = float(rng.uniform(0.7, 2.2) if rng.random() < 0.7 else rng.uniform(2.2, 8))
     lens = min(lens, 0.28 * distance)
     # Where in the picture the animals' middle comes, as the tangent of the angle to the optical axis.
     aside = float(rng.uniform(-0.22, 0.27)) * height / focal_y
     pitch = degrees(atan2(lens - 0.8, distance)) - degrees(np.arctan(aside))
-    return Camera(width, height, lens, min(pitch, SIDE_DEG - 0.5), focal_x, focal_y, roll_deg=roll * 0.6, yaw_deg=0.0)
+    return Camera(width, height, lens, min(pitch, SIDE_DEG - 0.5), focal_x, focal_y, roll_deg=roll * 0.6), focal * BODY_M / distance / size
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +135,17 @@ def _spot(rng: np.random.Generator, camera: Camera, where: _Where) -> tuple[floa
     return None
 
 
-def _middle_length(camera: Camera) -> float:
-    """Return the length of an animal whose body is in the middle of a level view's height, as a share of the picture's side."""
-    for v in (0.5, 0.6, 0.7, 0.8, 0.9):
-        _, _, distance = camera.ground_at(np.array([camera.width / 2]), np.array([v * camera.height + 0.0]))
-        if distance[0] < 400:
-            return float((camera.focal_x_px * camera.focal_y_px) ** 0.5 * BODY_M / distance[0] / (camera.width * camera.height) ** 0.5)
-    return 0.2
-
-
-def _around(rng: np.random.Generator, camera: Camera, recipe: Recipe) -> _Where:
-    """Return where a herd stands."""
+def _around(rng: np.random.Generator, camera: Camera, recipe: Recipe, length: float) -> _Where:
+    """Return where a herd stands; `length` is what the camera is aimed at."""
     if camera.pitch_deg >= SIDE_DEG:
         return _Where((-0.06, 1.06), 0.022, 0.8)
-    nearest = max(camera.height_m * 2.0, 3.0)
+    nearest = max(camera.height_m * 2.0, 2.5)
     size = (camera.width * camera.height) ** 0.5
     most = min((camera.focal_x_px * camera.focal_y_px) ** 0.5 * BODY_M / nearest / size, recipe.side_px[1] * 1.15)
-    middle = min(max(_middle_length(camera), recipe.side_px[0]), most)
+    length = min(length, most)
     if rng.random() < 0.7:
-        return _Where((-0.02, 1.02), middle * 0.55, min(middle * 1.3, most))
-    return _Where((-0.06, 1.06), min(0.04, middle / 2), most)
+        return _Where((-0.02, 1.02), length * 0.5, min(length * 1.15, most))
+    return _Where((-0.06, 1.06), min(0.04, length / 2), most)
 
 
 def _wanted(rng: np.random.Generator, recipe: Recipe, side: bool) -> int:
@@ -159,16 +156,17 @@ def _wanted(rng: np.random.Generator, recipe: Recipe, side: bool) -> int:
     return int(np.ceil(26 * rng.random() ** 1.5))
 
 
-def _herd(rng: np.random.Generator, camera: Camera, snow: bool, recipe: Recipe) -> list[Actor]:
+def _herd(rng: np.random.Generator, camera: Camera, length: float, snow: bool, recipe: Recipe) -> list[Actor]:
     mixes = np.array([[0.93, 0.03, 0.04], [0.03, 0.93, 0.04], [0.45, 0.42, 0.13], [0.12, 0.15, 0.73]])
     weights = mixes[int(rng.choice(4, p=recipe.herds))]
     side = camera.pitch_deg < SIDE_DEG
     common = rng.uniform(0, 2 * pi) if rng.random() < 0.45 else None
-    where = _around(rng, camera, recipe)
+    where = _around(rng, camera, recipe, length)
+    first = replace(where, columns=(0.15, 0.85), least=length * 0.85, most=length * 1.15) if side else where
     close = float(rng.uniform(0.8, 1.5) if rng.random() < 0.4 else rng.uniform(1.5, 3.0))
     actors: list[Actor] = []
     for _ in range(_wanted(rng, recipe, side)):
-        spot = _spot(rng, camera, replace(where, columns=(0.15, 0.85)) if not actors else where)
+        spot = _spot(rng, camera, where if actors else first)
         if spot is None:
             continue
         species = SPECIES[int(rng.choice(3, p=weights))]
@@ -219,8 +217,8 @@ def random_scene(seed: int, width: int = 416, height: int = 416, recipe: Recipe 
     """
     rng = np.random.default_rng(seed)
     terrain = make_terrain(rng, recipe.ground)
-    camera = random_camera(rng, width, height, recipe)
-    actors = _herd(rng, camera, terrain.is_snow, recipe)
+    camera, length = _aimed_camera(rng, width, height, recipe)
+    actors = _herd(rng, camera, length, terrain.is_snow, recipe)
     things = random_things(rng, camera, int(rng.integers(0, 9)), actors)
     light = random_light(rng)
     size = (width * height) ** 0.5

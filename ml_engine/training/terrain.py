@@ -28,16 +28,16 @@ PALETTES: dict[str, Tones] = {
     "snow": ((0.68, 0.66, 0.64), (0.93, 0.92, 0.91)),
 }
 SHARES: dict[str, float] = {
-    "grass": 0.2,
-    "lush": 0.16,
-    "meadow": 0.12,
-    "dry": 0.13,
-    "steppe": 0.09,
-    "soil": 0.06,
-    "mud": 0.04,
-    "sand": 0.04,
-    "concrete": 0.03,
-    "snow": 0.13,
+    "grass": 0.22,
+    "lush": 0.2,
+    "meadow": 0.14,
+    "dry": 0.14,
+    "steppe": 0.07,
+    "soil": 0.05,
+    "mud": 0.03,
+    "sand": 0.03,
+    "concrete": 0.02,
+    "snow": 0.1,
 }
 """How often each ground is drawn."""
 
@@ -289,5 +289,5 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
         cover = float(rng.uniform(0.03, 0.14) if rng.random() < 0.75 else rng.uniform(0.14, 0.45))
     return Terrain(
         layers, _layer(rng, "smooth", float(rng.uniform(25, 120)), 1.0), _layer(rng, "smooth", float(rng.uniform(10, 60)), 1.0),
-        palette, second, third, float(rng.uniform(0.4, 3.2)), rough, edge, rows, _strips(rng, palette), make_sky(rng, palette), snow, cover,
+        palette, second, third, float(rng.uniform(0.8, 3.4)), rough, edge, rows, _strips(rng, palette), make_sky(rng, palette), snow, cover,
     )  # fmt: skip
