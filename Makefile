@@ -5,6 +5,7 @@ PY := .venv/bin/python
 KILLS ?= 200
 JOBS ?= 40
 STORE ?= sqlite
+ENGINE ?= real
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,8 +23,8 @@ test: setup  ## run all tests, with real Azurite and a MongoDB-protocol server
 bench: setup  ## measure, print the ratios and write tests/bench/RESULTS.md
 	@exec $(PY) -m tests.bench $(ARGS)
 
-chaos: setup  ## kill workers KILLS times over JOBS jobs (200, 40) and see that nothing is lost, doubled or different; STORE=sqlite or mongo
-	@exec $(PY) -m tests.chaos --kills $(KILLS) --jobs $(JOBS) --store $(STORE) $(if $(SEED),--seed $(SEED))
+chaos: setup  ## kill workers KILLS times over JOBS jobs (200, 40) and see that nothing is lost, doubled or different; STORE=sqlite|mongo, ENGINE=real|quick
+	@exec $(PY) -m tests.chaos --kills $(KILLS) --jobs $(JOBS) --store $(STORE) --engine $(ENGINE) $(if $(SEED),--seed $(SEED))
 
 lint: setup  ## format and check the code
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .

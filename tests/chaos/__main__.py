@@ -148,7 +148,8 @@ async def run(arguments: argparse.Namespace, console: Console, folder: Path, sto
     console.print(f"Counting {len(recordings)} recordings undisturbed …")
     expected = await undisturbed(arena, nursery, recordings)
     before = list(await arena.statistics_of([]))
-    console.print(f"… which took {time.monotonic() - began:.0f} s. Now with kills; seed {arguments.seed}, store {arguments.store}.")
+    chosen = f"seed {arguments.seed}, store {arguments.store}, engine {arguments.engine}"
+    console.print(f"… which took {time.monotonic() - began:.0f} s. Now with kills; {chosen}.")
     chance = random.Random(arguments.seed)
     columns = (TextColumn("{task.description:<6}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -186,7 +187,7 @@ async def play(arguments: argparse.Namespace, console: Console, folder: Path) ->
     """Run with servers of its own."""
     with servers(folder, arguments.store) as arena:
         await open_ports(arena.ports)
-        nursery = await asyncio.to_thread(Nursery, arena.env, folder)
+        nursery = await asyncio.to_thread(Nursery, arena.env, folder, arguments.engine)
         try:
             return await run(arguments, console, folder, (arena, nursery))
         finally:
@@ -201,6 +202,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="default: a new one each time")
     parser.add_argument("--store", choices=("sqlite", "mongo"), default="sqlite")
+    parser.add_argument("--engine", choices=("real", "quick"), default="real", help="quick: the engine only pretends")
     arguments = parser.parse_args()
     if min(arguments.kills, arguments.jobs) < 1:
         parser.error("at least one kill and one job")

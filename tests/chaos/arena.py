@@ -28,6 +28,8 @@ from tests.conftest import REPOSITORY
 VISIBILITY_S = 3
 MAX_DEATHS = 1000
 POLL_S = 0.1
+PAUSES = {"probe": 0.1, "detect_segment": 0.2, "assemble": 0.2, "render": 0.3}
+"""Seconds that the functions of an engine take that only pretends."""
 PATIENCE_AT_END_S = 15.0
 Files = dict[str, bytes]
 
@@ -43,12 +45,12 @@ class Results:
 
 
 class Nursery:
-    """Starts workers in milliseconds; see `tests.chaos.nursery`."""
+    """Starts workers in milliseconds, with the engine of the name; see `tests.chaos.nursery`."""
 
-    def __init__(self, env: dict[str, str], folder: Path) -> None:
+    def __init__(self, env: dict[str, str], folder: Path, engine: str) -> None:
         self._folder = folder
         self._number = 0
-        argv = [sys.executable, "-m", "tests.chaos.nursery"]
+        argv = [sys.executable, "-m", "tests.chaos.nursery", engine]
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=REPOSITORY, text=True)
         self._answer()
 
@@ -121,6 +123,7 @@ class Arena:
             "MUSTER_MAX_DEATHS": str(MAX_DEATHS),
             "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
             "MUSTER_DEVICE": "openvino",
+            "MUSTER_TEST_PAUSES": json.dumps(PAUSES),
         } | ({"MONGO_URI": mongo_uri} if mongo_uri else {})
         self.env.pop("MONGO_DETAILS", None)
         config = Config(

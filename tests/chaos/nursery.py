@@ -1,5 +1,7 @@
 """Forks workers that need not import anything any more: `python -m tests.chaos.nursery`.
 
+`python -m tests.chaos.nursery quick`: their engine only pretends; see `tests.quick_worker`. Else nothing differs from the real one.
+
 Reads the path of a log file from standard input for each worker to start, and answers with its process id. The workers are those of
 `python -m worker.main`, with the configuration of the environment; only their log says in addition when a step begins and ends.
 """
@@ -14,20 +16,17 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+import worker.main
 from worker.handlers import HANDLERS
-from worker.main import main
 from worker.step import Step
 
+_LIGHT = ("azure.storage.blob.aio", "azure.storage.queue.aio", "core.adapters.mongo", "core.adapters.sqlite")
 _HEAVY = (
     "av",
     "cv2",
     "openvino",
     "pyarrow.parquet",
     "scipy.optimize",
-    "azure.storage.blob.aio",
-    "azure.storage.queue.aio",
-    "core.adapters.mongo",
-    "core.adapters.sqlite",
     "ml_engine.assemble",
     "ml_engine.detect",
     "ml_engine.render",
@@ -38,7 +37,9 @@ _HEAVY = (
 
 def serve() -> None:
     """Fork a worker for each line of standard input, until its end."""
-    for name in _HEAVY:
+    if sys.argv[1:] == ["quick"]:
+        worker.main.real_engine = importlib.import_module("tests.quick_worker").quick_engine
+    for name in _LIGHT if sys.argv[1:] == ["quick"] else _LIGHT + _HEAVY:
         importlib.import_module(name)
     for step, handler in list(HANDLERS.items()):
         HANDLERS[step] = _noted(handler)
@@ -60,7 +61,7 @@ def _become_worker(log_path: str) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, null), (1, log), (2, log)):
         os.dup2(source, target)
-    status = main([])
+    status = worker.main.main([])
     sys.stdout.flush()
     os._exit(status)
 
