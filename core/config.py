@@ -112,7 +112,10 @@ class Config(AccessConfig):
     @field_validator("webhook_secret")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 16:
+        if value is None or not value.get_secret_value():
+            # Compose files hand an unset variable on as an empty one.
+            return None
+        if len(value.get_secret_value()) < 16:
             raise ValueError("MUSTER_WEBHOOK_SECRET is too short; take at least 16 random characters, such as `openssl rand -hex 32` gives")
         return value
 
