@@ -13,7 +13,7 @@ from ml_engine.training.solids import Floats, Image, Mesh
 
 CELL_M = 0.11
 """Grain at which a body shades itself, m."""
-MOST_SAMPLES = {2.0: 45_000, 1.0: 90_000, 0.5: 300_000}
+MOST_SAMPLES = {2.0: 40_000, 1.0: 90_000, 0.5: 250_000}
 """How many samples a body may take at most at a resolution; one that would take more gets the next coarser one, and is enlarged before
 it is coloured."""
 SPACING = 1.15
@@ -231,7 +231,9 @@ def _enlarged(surface: Surface, rough_px: float) -> Surface:
     image[surface.where] = np.concatenate([one, surface.normal, surface.body_m, surface.colour_bgr, rest], axis=1)
     size = (round(width / surface.finer), round(height / surface.finer))
     planes = image.reshape(height, width, 14)
-    whole = [cv2.resize(np.ascontiguousarray(planes[..., i : i + 4]), size, interpolation=cv2.INTER_LINEAR) for i in (0, 4, 8, 12)]
+    # Blurred first, or the steps of the coarse outline would show.
+    fours = [cv2.blur(np.ascontiguousarray(planes[..., i : i + 4]), (3, 3)) for i in (0, 4, 8, 12)]
+    whole = [cv2.resize(four, size, interpolation=cv2.INTER_LINEAR) for four in fours]
     share = whole[0][..., 0].reshape(-1)
     edge = np.full(share.shape, 0.5, np.float32)
     if rough_px > 0.3:
