@@ -16,6 +16,7 @@ BENCHMARKS = {
     "assemble": "Tracking and counting against `trackers`' ByteTrack",
     "counts": "Tracks and counts on real sequences, beside stock trackers",
     "motion": "Camera motion beside detection",
+    "decoding": "Decoding in a confined process",
     "ground": "Positions on the ground",
     "upload_adapter": "The blob adapter against the raw SDK",
     "upload": "Upload through the API against the raw SDK",

@@ -1,0 +1,122 @@
+"""What it costs to decode in a confined process instead of in this one: `python -m tests.bench.bench_decoding`."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import tempfile
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.domain.analysis import AnalysisSettings
+from ml_engine.decoding import ConfinedDecoder
+from ml_engine.detect import detect_segment
+from ml_engine.detector import bundled_checkpoint, load_detector
+from ml_engine.memory import keep_freed_memory
+from ml_engine.planning import plan_segments, times_s
+from ml_engine.video import DecodedFrame, decode, probe
+from ml_engine.video_writer import VideoWriter
+from tests.bench.clips import repeat_video
+from tests.bench.figures import Figure, interleaved, markdown_table, ratio_figure, seconds
+
+SAMPLE = Path(__file__).parents[2] / "ml_engine" / "samples" / "pasture.mp4"
+SIZE_WH = (1920, 1080)
+FRAMES, REPEATS = 100, 3
+PAIRS = 5
+LEAST_THROUGHPUT = 0.9
+MOST_CORE_TIME = 1.1
+
+
+class HereDecoder:
+    """Decodes in this process."""
+
+    def decode(self, *arguments: Any, should_stop: Callable[[], bool], **options: Any) -> Generator[DecodedFrame]:
+        """As `ConfinedDecoder.decode`."""
+        return decode(*arguments, **options)
+
+
+def measure() -> list[Figure]:
+    """Return throughputs and core times of both, measured in turn, and how long a process takes to start."""
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        clip = _clip(Path(folder))
+        return [*_detecting(clip, Path(folder)), _only_decoding(clip), _starting(clip)]
+
+
+def _clip(folder: Path) -> Path:
+    import cv2
+
+    index, short = probe(SAMPLE), folder / "short.mp4"
+    with VideoWriter(short, fps=index.fps, resolution_wh=SIZE_WH, threads=1) as writer:
+        for frame in decode(SAMPLE, index, frames=FRAMES):
+            assert frame.image_bgr is not None
+            writer.write(cv2.resize(frame.image_bgr, SIZE_WH), float(frame.file_frame / index.fps))
+    repeat_video(short, folder / "clip.mp4", REPEATS)
+    return folder / "clip.mp4"
+
+
+def _detecting(clip: Path, folder: Path) -> list[Figure]:
+    index = probe(clip)
+    _, (segment, *_) = plan_segments([index], min_frames=index.frames)
+    detector = load_detector(str(bundled_checkpoint()), name="bundled", device="openvino", cache_dir=folder, threads=1)
+    core_s: dict[str, list[float]] = {"apart": [], "here": []}
+    logs = {}
+
+    def detect(name: str, decoder: Any) -> Callable[[], None]:
+        def work() -> None:
+            before = _core_s()
+            logs[name] = detect_segment(
+                clip,
+                index,
+                segment,
+                detector,
+                settings=AnalysisSettings(),
+                frame_times_s=times_s([index]),
+                progress=lambda _: None,
+                should_stop=lambda: False,
+                decoder=decoder,
+            )
+            core_s[name].append(_core_s() - before)
+
+        return work
+
+    apart, here = detect("apart", ConfinedDecoder()), detect("here", HereDecoder())
+    timed = interleaved(here, apart, pairs=PAIRS)
+    detector.close()
+    assert logs["apart"] == logs["here"], "the same log, byte for byte"
+    what = f"detecting in {index.frames} frames of {SIZE_WH[0]}×{SIZE_WH[1]}, decoded by a confined process"
+    ratio = statistics.median(one / other for one, other in zip(core_s["apart"], core_s["here"], strict=True))
+    core = Figure(f"{what}: core time over that of one process", f"{ratio:.3f}", f"≤ {MOST_CORE_TIME:g}", ratio <= MOST_CORE_TIME)
+    return [
+        ratio_figure(f"{what}: throughput over that of one process", [one / other for one, other in timed], at_least=LEAST_THROUGHPUT),
+        core,
+    ]
+
+
+def _only_decoding(clip: Path) -> Figure:
+    index, confined = probe(clip), ConfinedDecoder()
+
+    def drain(frames: Generator[DecodedFrame]) -> None:
+        sums = [int(frame.image_bgr[0, 0, 0]) for frame in frames if frame.image_bgr is not None]
+        assert len(sums) == index.frames
+
+    timed = interleaved(lambda: drain(decode(clip, index)), lambda: drain(confined.decode(clip, index)), pairs=PAIRS)
+    return ratio_figure("decoding alone, its start included: throughput over that of one process", [one / other for one, other in timed])
+
+
+def _starting(clip: Path) -> Figure:
+    confined = ConfinedDecoder()
+    taken_ms = np.array([1000 * seconds(lambda: confined.read_telemetry_track(clip)) for _ in range(7)])
+    return Figure("a process started, asked for a subtitle track and ended, median of 7", f"{np.median(taken_ms):.0f} ms")
+
+
+def _core_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+if __name__ == "__main__":
+    print(markdown_table(measure()))
