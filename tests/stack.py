@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -155,7 +157,9 @@ class DyingApis:
 
     def __init__(self, env: dict[str, str]) -> None:
         argv = [sys.executable, "-m", "tests.dying_api"]
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=REPOSITORY, text=True)
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=REPOSITORY, text=True, start_new_session=True
+        )
 
     def start(self, point: str) -> str:
         """Start one; return its address."""
@@ -170,7 +174,9 @@ class DyingApis:
 
     def wait_death(self) -> None:
         """Wait until the one that was started last has died at its point."""
-        assert self.process.stdout is not None and self.process.stdout.readline() == "-9\n"
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], 60)
+        assert readable and self.process.stdout.readline() == "-9\n", "it did not come to the point at which it was to die"
 
     def post(self, point: str, path: str = "/api/v1/jobs", **sent: Any) -> None:
         """Send a request to one that dies of it; no answer comes."""
@@ -183,5 +189,6 @@ class DyingApis:
         raise AssertionError(f"{point} was not reached: {answer.status_code} {answer.text}")
 
     def stop(self) -> None:
-        """End them: none of them lives now."""
+        """End them all."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate(timeout=30)
