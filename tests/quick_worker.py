@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import worker.main
-from tests.worker_stand import FakeEngine, FakeIndex
+from tests.fake_engine import FakeEngine, FakeIndex
 from worker.engine import Engine
 
 FRAMES = 35

@@ -15,8 +15,8 @@ from core.config import Config
 from core.domain.job import SourceFile
 from core.errors import DetectorError, InvalidSettings, PreconditionFailed, StorageFull
 from core.logs import JsonFormatter
+from tests.fake_engine import FakeEngine
 from tests.fakes import MemoryBlobStore
-from tests.worker_stand import FakeEngine
 from worker.detectors import Detectors
 from worker.scratch import Scratch
 from worker.source_cache import SourceCache
