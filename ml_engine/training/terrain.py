@@ -281,9 +281,10 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
             float(rng.choice([0.35, 0.8, 3.0]) * rng.uniform(0.7, 1.5)),
             float(rng.uniform(0.06, 0.3)),
         )
-    third = np.clip(palette.mean(axis=0) * np.exp(rng.normal(0, 0.015 if snow else 0.2, 3)) * np.exp(rng.normal(0, 0.2)), 0, 1).astype(
-        np.float32
-    )
+    # Dry and fresh spots are warmer or cooler, lighter or darker; grass is never purple.
+    warm = rng.normal(0, 0.02 if snow else 0.22)
+    hue = np.exp([-warm, rng.normal(0, 0.03), warm]) * np.exp(rng.normal(0, 0.2))
+    third = np.clip(palette.mean(axis=0) * hue, 0, 1).astype(np.float32)
     cover = 0.0
     if kind in COVERED:
         cover = float(rng.uniform(0.03, 0.14) if rng.random() < 0.75 else rng.uniform(0.14, 0.45))
