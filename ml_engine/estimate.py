@@ -52,7 +52,7 @@ class ReturnModel:
         turned_bias: The constant where the camera looked elsewhere in between. left_bias: where it looked on: who leaves may be replaced.
         open_odds: Log-odds that one who comes had been there, where nothing tells. closed_odds: where nobody joins; closed_inside: the
             same for those who are lost or found inside the picture.
-        swift: Sizes a second that no animal exceeds.
+        swift: Sizes a second that no animal exceeds. border: Width of the border over which animals leave and come, in sides of a box.
     """
 
     link_bias: float = 2.0
@@ -64,6 +64,7 @@ class ReturnModel:
     closed_odds: float = 8.0
     closed_inside: float = 4.0
     swift: float = 3.0
+    border: float = 0.22
 
 
 def evidence_of(
@@ -127,12 +128,12 @@ def candidates_of(found: Identities, ends: Tracklets, link: LinkModel, model: Re
     turned = links.away_s > links.gap_s / 2
     # Who stands at the border comes and goes by half a step: only after a while has it left.
     left = np.where(links.left, np.clip((links.gap_s - 0.5) / (GONE_S - 0.5), 0, 1), 0.0)
-    inside = ~over_border(ends.begin, found.view.resolution_wh, link.border, -1)[links.after]
+    inside = ~over_border(ends.begin, found.view.resolution_wh, model.border, -1)[links.after]
     bias = np.where(turned, model.turned_bias, np.where(inside, model.inside_bias, model.link_bias))
     bias = bias * (1 - left) + model.left_bias * left
     links = replace(links, left=left >= 1)
     odds = bias + model.link_scale * links.log_odds
-    before, after, back = _returns(ends, found, link, model, closed, longest_s)
+    before, after, back = _returns(ends, found, model, closed, longest_s)
     return _merged(links, odds, before, after, back, closed)
 
 
@@ -143,9 +144,7 @@ def _longest_s(ends: Tracklets) -> float:
     return max(LEAST_TIME_S, duration_s * min(1.0, 2 * MOST_PAIRS / max(len(ends), 1) ** 2))
 
 
-def _returns(
-    ends: Tracklets, found: Identities, link: LinkModel, model: ReturnModel, closed: bool, longest_s: float
-) -> tuple[Index, Index, Array]:
+def _returns(ends: Tracklets, found: Identities, model: ReturnModel, closed: bool, longest_s: float) -> tuple[Index, Index, Array]:
     """Return who may have come back, whatever the way: pairs and log-odds."""
     end, begin, view = ends.end, ends.begin, found.view
     before, after = pairs_within(end.time_s - OVERLAP_S, begin.time_s, longest_s)
@@ -153,7 +152,7 @@ def _returns(
     before, after = before[later], after[later]
     gap_s = begin.time_s[after] - end.time_s[before]
     same = end.stretch[before] == begin.stretch[after]
-    lost, came = (over_border(one, view.resolution_wh, link.border, way) for one, way in ((end, 1), (begin, -1)))
+    lost, came = (over_border(one, view.resolution_wh, model.border, way) for one, way in ((end, 1), (begin, -1)))
     border = lost[before] & came[after]
     away = np.hypot(*(begin.place[after] - end.place[before]).T) / np.sqrt(end.size[before] * begin.size[after])
     near = np.ones(len(gap_s), bool)
@@ -230,7 +229,7 @@ def estimate(
         scores: (m, 3) per class of `CLASSES`. sure: (m,) score as a multiple of the threshold.
         settings: `population`, `zones` and `counted` matter.
     """
-    link, model, population = LinkModel(), ReturnModel(), PopulationModel()
+    link, model, population = found.links, ReturnModel(), PopulationModel()
     stretch = found.chains()
     places = None
     if any(zone.mode != "count" for zone in settings.zones):

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from ml_engine import tracking
 from ml_engine.appearance import Looks, looks_of
 from ml_engine.box_motion import measured, with_box_motion
-from ml_engine.links import Array, Index, View
+from ml_engine.herd_path import herd_path
+from ml_engine.links import UNMEASURED_LINKS, Array, Index, LinkModel, View
 from ml_engine.records import DetectionLog
 from ml_engine.stabilise import stabilise
 from ml_engine.stitching import Joins, StitchOptions, chains, stitch
@@ -20,18 +21,22 @@ from ml_engine.tracklets import Boxes
 BRIDGED = ("no_texture",)
 UNMEASURED_S = 5.0
 """Where nobody measured the camera's motion, what was lost for longer is not looked for where it was."""
-UNMEASURED = StitchOptions(rounds_s=(0.6, 1.5, 3.0, UNMEASURED_S), least_log_odds=0.0)
+ADRIFT_S = 1.0
+"""The same where the boxes say that it moved: how it moved is a guess."""
+UNMEASURED = StitchOptions(model=UNMEASURED_LINKS, rounds_s=(0.6, 1.5, 3.0, UNMEASURED_S), least_log_odds=-0.5)
+ADRIFT = StitchOptions(model=UNMEASURED_LINKS, rounds_s=(0.6, ADRIFT_S), least_log_odds=0.5)
 BASE = TrackerOptions(lost_s=0.9, high_overlap=0.42, low_overlap=0.5, rival=0.79)
 """A tracker that would rather break a track than swap it: what is broken can be joined."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityOptions:
-    """How to find out who is who; `unmeasured_…` where nobody measured the camera's motion."""
+    """How to find out who is who; `unmeasured_…` where nobody measured the camera's motion, `adrift_…` where it moved all the same."""
 
     tracker: TrackerOptions = BASE
     stitching: StitchOptions = field(default_factory=StitchOptions)
     unmeasured_stitching: StitchOptions = UNMEASURED
+    adrift_stitching: StitchOptions = ADRIFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,12 @@ class Identities:
     @property
     def longest_s(self) -> float:
         """For how long places can be compared: for ever where the camera's path is known."""
-        return np.inf if self.measured else UNMEASURED_S
+        return np.inf if self.measured else ADRIFT_S if self.adrift else UNMEASURED_S
+
+    @property
+    def links(self) -> LinkModel:
+        """What is assumed of links."""
+        return LinkModel() if self.measured else UNMEASURED_LINKS
 
     def chains(self) -> npt.NDArray[np.int64]:
         """Return (tracklets,) the track from 0 of every tracklet."""
@@ -85,16 +95,16 @@ def identify(
     """
     options = options or IdentityOptions()
     seen, adrift = measured(log), False
-    tracklet = _follow(log, score, high, low, options.tracker)
     if not seen:
-        moved = with_box_motion(log, tracklet)
-        if moved is not log:
-            log, adrift = moved, True
-            tracklet = _follow(log, score, high, low, options.tracker)
+        moved = with_box_motion(log, high)
+        adrift, log = moved is not log, moved
+    tracklet = _follow(log, score, high, low, options.tracker)
     rows, boxes = _boxes(log, tracklet)
-    view = View(resolution_wh, log.times_s, _duration_s(log.times_s), stabilise(bridged(log), resolution_wh))
+    camera = stabilise(bridged(log), resolution_wh)
+    view = View(resolution_wh, log.times_s, _duration_s(log.times_s), camera, herd_path(boxes, camera), _look_s(log))
     looks = looks_of(log.embeddings, rows, boxes)
-    joins = stitch(boxes, view, options.stitching if seen else options.unmeasured_stitching, looks)
+    stitching = options.stitching if seen else options.adrift_stitching if adrift else options.unmeasured_stitching
+    joins = stitch(boxes, view, stitching, looks)
     found = Identities(np.zeros(len(log.xyxy), np.int32), rows, boxes, joins, view, looks, seen, adrift)
     found.ids[rows] = found.chains()[boxes.tracklet] + 1
     return found
@@ -136,6 +146,12 @@ def bridged(log: DetectionLog) -> DetectionLog:
         motion[i] = np.eye(3) + sum(part * (log.motion[j] - np.eye(3)) for part, j in zip(share, (i - 1, i + 1), strict=True)) / 2
         reasons[i] = ""
     return replace(log, motion=motion, motion_reasons=tuple(reasons))
+
+
+def _look_s(log: DetectionLog) -> float:
+    """Return the usual time between frames that were looked at."""
+    looked_s = log.times_s[log.status == 0]
+    return float(np.median(np.diff(looked_s))) if len(looked_s) > 1 else 0.0
 
 
 def _duration_s(times_s: Array) -> float:

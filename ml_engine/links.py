@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.herd_path import RESTING, HerdPath
 from ml_engine.stabilise import Camera
 from ml_engine.tracklets import Array, End, Index, Tracklets
 
@@ -44,6 +45,10 @@ class LinkModel:
         border: Width of the border, in sides of a box.
         seen_before: How many new ones are to be expected on ground that was in view before, for one on new ground.
         returned: Log-odds that the camera finds again what it had turned away from, besides its place.
+        soon: Share of the gaps that are a detector's or a tracker's, of a few frames. soon_frames: mean length of those.
+        place_rate: Standard deviation of a box's place besides the animal's, from which the error of a velocity follows.
+        usual_rate: Standard deviation of the velocities of animals, towards which those of short tracklets are drawn.
+        tremble: Standard deviation of where an animal goes in a second, anew in every moment.
     """
 
     keep_rate_s: float = 6.0
@@ -67,6 +72,38 @@ class LinkModel:
     border: float = 0.22
     seen_before: float = 0.22
     returned: float = 0.6
+    soon: float = 0.0
+    soon_frames: float = 2.0
+    place_rate: float = 0.0
+    usual_rate: float = 0.9
+    tremble: float = 0.0
+
+
+UNMEASURED_LINKS = LinkModel(
+    keep_rate_s=5.0,
+    place=0.04,
+    wander=0.185,
+    same_rate_s=5.7,
+    resize=0.293,
+    resize_s=0.22,
+    resize_most=0.403,
+    resize_cut=0.52,
+    resize_crowded=0.22,
+    gone_crowded=0.666,
+    gone_border=0.596,
+    hidden_s=2.16,
+    away_s=18.9,
+    border=0.05,
+    seen_before=0.096,
+    returned=-0.22,
+    soon=0.384,
+    soon_frames=2.0,
+    place_rate=0.073,
+    usual_rate=0.9,
+    tremble=0.054,
+)
+"""For boxes that came without pictures, where nobody knows the camera's path: fitted on the same sequences and scenes, with more weight on
+the sequences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +113,21 @@ class View:
     Attributes:
         resolution_wh: Of the picture, px.
         times_s: (n,) of the frames. duration_s: of the recording.
-        camera: Its path over these frames.
+        camera: Its path over these frames. herd: What all have gone together.
+        look_s: Time between frames that were looked at; 0: between any.
     """
 
     resolution_wh: tuple[int, int]
     times_s: Array
     duration_s: float
     camera: Camera
+    herd: HerdPath = RESTING
+    look_s: float = 0.0
+
+    @property
+    def step_s(self) -> float:
+        """Return the usual time between frames that were looked at."""
+        return self.look_s or self.duration_s / max(len(self.times_s), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +160,7 @@ def possible_links(tracklets: Tracklets, view: View, model: LinkModel, longest_s
     if len(tracklets):
         ends = _Ends.of(tracklets, view, model)
         if view.camera.still:
-            longest_s = min(longest_s, _hopeful_s(ends, model, least))
+            longest_s = min(longest_s, _hopeful_s(ends, view.step_s, model, least))
         parts = pair_parts(tracklets.end.time_s, tracklets.begin.time_s, longest_s)
         found += [_weighed(before, after, tracklets, view, model, least, ends) for before, after in parts]
     return Links(*(np.concatenate([getattr(one, name) for one in found]) for name in Links.__slots__))
@@ -146,11 +191,11 @@ class _Ends:
         return cls(at_end, at_begin, np.log1p(-gone) - np.log(gone), new, np.log(_crowd(tracklets, view, model)))
 
 
-def _hopeful_s(ends: _Ends, model: LinkModel, least: float) -> float:
+def _hopeful_s(ends: _Ends, step_s: float, model: LinkModel, least: float) -> float:
     """Return the gap after which no link can be over `least` while the camera looks on, even if place and size agree completely."""
     most = -np.log(4 * np.pi * model.place**2) + 2 * max(np.log(OTHERS_RESIZED / min(np.sqrt(2) * model.resize, model.resize_most)), 0)
-    most += ends.stays.max() - ends.new.min() - np.log(model.hidden_s)
-    return max(model.hidden_s, model.away_s) * float(most - least) + _SLACK
+    most += ends.stays.max() - ends.new.min() + np.log((1 - model.soon) / model.hidden_s + model.soon / (model.soon_frames * step_s))
+    return max(model.hidden_s, model.away_s, model.soon_frames * step_s) * float(most - least) + _SLACK
 
 
 def _weighed(before: Index, after: Index, tracklets: Tracklets, view: View, model: LinkModel, least: float, ends: _Ends) -> Links:
@@ -159,43 +204,65 @@ def _weighed(before: Index, after: Index, tracklets: Tracklets, view: View, mode
     same = end.stretch[before] == begin.stretch[after]
     before, after = before[same], after[same]
     gap_s = begin.time_s[after] - end.time_s[before]
-    odds = _movement_odds(tracklets, before, after, gap_s, model)
+    odds = _movement_odds(tracklets, before, after, gap_s, view, model)
     crowded = end.crowded[before].astype(float) + begin.crowded[after]
     cut = ends.at_end[before] | ends.at_begin[after]
     unlike = np.maximum(cut * model.resize_cut, (crowded > 0) * model.resize_crowded)
     odds += _size_odds(np.log(begin.wh[after] / end.wh[before]), gap_s, unlike, model)
     crowd = ends.crowd[after] - model.returned
-    easiest = gap_s / max(model.hidden_s, model.away_s) + np.log(model.hidden_s) - ends.stays[before] + ends.new[after]
+    easiest = -_gap_density(gap_s, gap_s * (model.away_s > model.hidden_s), view.step_s, model) - ends.stays[before] + ends.new[after]
     hopeful = odds - (easiest if view.camera.still else np.minimum(easiest, crowd)) > least - _SLACK
     before, after, gap_s, odds, crowd = (column[hopeful] for column in (before, after, gap_s, odds, crowd))
     turned_s = _out_of_view_s(tracklets, before, after, gap_s, view)
     turned = turned_s > gap_s / 2
     both = ends.at_end[before] & ends.at_begin[after]
     away_s = np.where(both, gap_s, turned_s)
-    lost = (gap_s - away_s) / model.hidden_s + away_s / model.away_s + np.log(model.hidden_s)
+    lost = -_gap_density(gap_s, away_s, view.step_s, model)
     lost -= ends.stays[before]
     lost += ends.new[after]
     links = Links(before, after, odds - np.where(turned, crowd, lost), gap_s, away_s, both & ~turned)
     return Links(*(getattr(links, name)[links.log_odds > least] for name in Links.__slots__))
 
 
-def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Array, model: LinkModel) -> Array:
-    """Return the log-odds (n,) of going from where the one ended, as it went, to where the other begins, as that goes on."""
-    end, begin = tracklets.end, tracklets.begin
-    size = np.sqrt(end.size[before] * begin.size[after])
-    rate = (end.rate[before] + begin.rate[after]) / 2
+def _gap_density(gap_s: Array, away_s: Array, step_s: float, model: LinkModel) -> Array:
+    """Return the logarithm (n,) of how probable gaps are, a second; `away_s` (n,) of them the animal was out of view."""
+    hidden = np.log1p(-model.soon) - (gap_s - away_s) / model.hidden_s - away_s / model.away_s - np.log(model.hidden_s)
+    if not model.soon:
+        return hidden
+    soon_s = model.soon_frames * step_s
+    return np.logaddexp(hidden, np.log(model.soon) - gap_s / soon_s - np.log(soon_s))
+
+
+def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View, model: LinkModel) -> Array:
+    """Return the log-odds (n,) of going from where the one ended, as it went, to where the other begins, as that goes on.
+
+    One goes on with the herd all the time, and for a while as it went besides.
+    """
+    end, begin, herd = tracklets.end, tracklets.begin, view.herd
+    size = np.sqrt(end.size[before] * begin.size[after])[:, None]
+    begin_s, end_s = end.time_s[before], begin.time_s[after]
+    first, last = end.rate[before] / size - herd.rate_at(begin_s), begin.rate[after] / size - herd.rate_at(end_s)
+    first_error, last_error = model.place_rate / end.rate_spread_s[before], model.place_rate / begin.rate_spread_s[after]
+    # What a few boxes tell of a velocity counts as much as it is more exact than what is known of all.
+    first_trust, last_trust = (1 / (1 + (error / model.usual_rate) ** 2) for error in (first_error, last_error))
+    rate = (first * first_trust[:, None] + last * last_trust[:, None]) / np.maximum(first_trust + last_trust, 1e-9)[:, None]
+    trust = 1 - (1 - first_trust) * (1 - last_trust)
+    rate *= trust[:, None]
+    error = np.sqrt(1 - trust) * model.usual_rate
     going = model.keep_rate_s * (1 - np.exp(-gap_s / model.keep_rate_s))
-    missed = (begin.place[after] - end.place[before] - rate * going[:, None]) / size[:, None]
-    pace = np.hypot(*rate.T) / size
+    missed = (begin.place[after] - end.place[before]) / size - rate * going[:, None] - herd.gone(begin_s, end_s)
+    pace = np.hypot(*rate.T)
     crowded = end.crowded[before].astype(float) + begin.crowded[after]
     sigma = np.sqrt(
         2 * model.place**2
         + crowded * model.place_crowded**2
         + model.wander**2 * np.where(gap_s < 1, gap_s**2, gap_s)
         + (model.walk * pace * (gap_s - going)) ** 2
+        + (error * going) ** 2
+        + model.tremble**2 * gap_s
     )
-    sigma_rate = np.full(len(gap_s), model.hasten)
-    same_rate = _log_t((begin.rate[after] - end.rate[before]) / size[:, None], sigma_rate) - _log_t(np.zeros((1, 2)), sigma_rate[:1])
+    sigma_rate = np.sqrt(model.hasten**2 + first_error**2 + last_error**2)
+    same_rate = _log_t(last - first, sigma_rate) - _log_t(np.zeros_like(first), sigma_rate)
     return _log_t(missed, sigma) + same_rate * np.exp(-gap_s / model.same_rate_s)
 
 

@@ -45,6 +45,7 @@ class End:
     Attributes:
         time_s: (k,). frame_row: (k,) int64. stretch: (k,) int64 stretch of the camera's path; places compare within one only.
         place: (k, 2) centre in the reference plane. rate: (k, 2) its velocity per second, forward in time.
+        rate_spread_s: (k,) how far apart in time the boxes are that tell it: the root of the sum of squares of their times, from the mean.
         wh: (k, 2) width and height in the reference plane. size: (k,) sqrt of their product.
         scale: (k,) reference units per px of the picture.
         xyxy: (k, 4) last box itself, px of the picture. shift: (k, 2) by how much it moves in the picture in a second, forward in time.
@@ -56,6 +57,7 @@ class End:
     stretch: npt.NDArray[np.int64]
     place: Array
     rate: Array
+    rate_spread_s: Array
     wh: Array
     size: Array
     scale: Array
@@ -87,7 +89,7 @@ def describe(boxes: Boxes, camera: Camera) -> Tracklets:
     last = np.cumsum(count) - 1
     first = last - count + 1
     centre = (boxes.xyxy[:, :2] + boxes.xyxy[:, 2:]) / 2
-    place, scale = _on_plane(camera, centre, boxes.frame_row)
+    place, scale = on_plane(camera, centre, boxes.frame_row)
     wh = np.maximum(boxes.xyxy[:, 2:] - boxes.xyxy[:, :2], 1.0) * scale[:, None]
     rank = np.arange(len(boxes.tracklet)) - first[boxes.tracklet] if len(count) else np.zeros(0, np.int64)
     from_end = count[boxes.tracklet] - 1 - rank if len(count) else rank
@@ -100,7 +102,7 @@ def describe(boxes: Boxes, camera: Camera) -> Tracklets:
     return Tracklets(fits[0], fits[1], count.astype(np.int64))
 
 
-def _on_plane(camera: Camera, points: Array, rows: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+def on_plane(camera: Camera, points: Array, rows: npt.NDArray[np.int64]) -> tuple[Array, Array]:
     """Return points (n, 2) in the reference plane, and by how much lengths grow there (n,)."""
     if camera.still:
         return points, np.ones(len(points))
@@ -134,6 +136,7 @@ def _fit(boxes: Boxes, camera: Camera, anchor: Index, rows: Index, apart_s: Arra
         stretch=camera.stretch[frame_row].astype(np.int64),
         place=at,
         rate=rate,
+        rate_spread_s=np.sqrt(rested),
         wh=size,
         size=np.sqrt(size[:, 0] * size[:, 1]),
         scale=scale[anchor],
