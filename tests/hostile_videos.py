@@ -14,6 +14,7 @@ from tests.video_samples import add_subtitles, remux, write_video
 HUGE = 10**9
 SIDE = 100_000
 FRAMES, WIDTH, HEIGHT = 24, 64, 48
+_SUFFIXES = {"list": ".m3u8", "reference": ".mov"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ class Corpus:
         ]
         kind, make = makers[number % len(makers)]
         name = f"{kind}-{number}-{seed}"
-        path = self._folder / f"{name}.mp4"
+        # FFmpeg believes names, too.
+        path = self._folder / f"{name}{_SUFFIXES.get(kind, '.mp4')}"
         path.write_bytes(make(random.Random(name)))
         return Hostile(kind, path)
 

@@ -11,9 +11,11 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from core.bootstrap import open_ports
@@ -136,6 +138,16 @@ def test_hostile_videos_are_decoded_or_refused_within_the_limits(tmp_path: Path,
     assert 0 < cpu_s <= STALL_S + 200 * decoder.limits.cpu_s_per_frame
     for kind in {outcome.partition(":")[0] for outcome in outcomes}:
         assert any(outcome.startswith(kind) and not outcome.endswith("decoded") for outcome in outcomes), f"no {kind} file is hostile"
+
+
+def test_the_same_files_reach_outside_where_ffmpeg_is_let(tmp_path: Path, outside: Outside) -> None:
+    """Else the silence above would prove nothing."""
+    corpus = Corpus(tmp_path, f"http://127.0.0.1:{outside.port}")
+    let = {"protocol_whitelist": "file,http,tcp,crypto,data", "allowed_extensions": "ALL"}
+    for number in range(6, 160, 8):
+        with suppress(av.FFmpegError), av.open(str(corpus.file(number, SEED).path), timeout=5, options=let) as container:
+            next(container.demux(), None)
+    assert any(contact.startswith("TCP ['GET /a.ts") for contact in outside.contacts), outside.contacts
 
 
 @pytest.fixture
