@@ -11,6 +11,7 @@ from pathlib import Path
 from core.errors import MusterError
 from ml_engine.evaluation.arguments import add_evaluate
 from ml_engine.memory import keep_freed_memory
+from ml_engine.training.arguments import add_train
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_count(commands)
     add_evaluate(commands)
+    add_train(commands)
     return parser
 
 

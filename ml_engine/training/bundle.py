@@ -1,24 +1,28 @@
 """Train the bundled detector: a small COCO checkpoint, fine-tuned on rendered pastures with photographs mixed in.
 
-python -m ml_engine.training.bundle --base COCO_CHECKPOINT --out ml_engine/checkpoints/pasture --minutes 30 --seed 1
+python -m ml_engine.training.bundle --base COCO_CHECKPOINT --out ml_engine/checkpoints/pasture --steps 2400 --seed 1 --state FILE
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ml_engine.training.batches import Mix, batches, to_arrays
-from ml_engine.training.card import write_card
-from ml_engine.training.checkpoint import save, start_from, write_muster_json
-from ml_engine.training.coco import Example, read_photos, render_example
-from ml_engine.training.measure import curves, detect
+import numpy as np
+
+from core.errors import MusterError
+from ml_engine.training.augment import View
+from ml_engine.training.batches import TRAINING_SEEDS, Mix
+from ml_engine.training.card import Facts, write_card
+from ml_engine.training.checkpoint import input_size, open_for_training, save, shift_class, write_muster_json, write_processor
+from ml_engine.training.coco import PhotoSet, names_in, read_photos, render_example
+from ml_engine.training.loop import Plan, Run, fraction, train
+from ml_engine.training.measure import Curve, curves, detect
+from ml_engine.training.pasture import Recipe
+from ml_engine.training.sources import Photos, Rendered, Source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,167 +33,152 @@ VALIDATION_SEED = 500_000
 SIDE_NAMES = {"cow": "cattle", "person": "person"}
 NOT_LEARNED = frozenset({"bear", "elephant"})
 """Pictures of these are left out: a COCO model calls bison so, and learning that they are background would unlearn bison."""
+LIVING = frozenset(("person", "cow", "sheep", "horse", "dog", "cat", "bear", "elephant", "zebra", "giraffe", "bird", "teddy bear"))
+"""A photograph of any of these is no backdrop to put animals on."""
+LIKE_CATTLE = LIVING - {"person", "cow", "bear", "elephant", "teddy bear"}
+
+SIDE_VIEWS = Recipe(nadir=0.05, oblique=0.15, herds=(0.46, 0.34, 0.12, 0.08))
+"""Scenes from the side, with much bison: real bison are known from photographs from the side, and from those only."""
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a run is: done either after `minutes` of training or after `steps`, whichever was asked for."""
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Photographs that the training may use, each a folder or None.
 
-    minutes: float
-    steps: int
-    step: int = 0
-    elapsed_s: float = 0.0
+    Attributes:
+        side: A part of COCO: `train/`, `train.coco.json`, and the same for `val` where there is one.
+        aerial: Pictures from above: `images/`, `annotations.coco.json` with the `clip` of each.
+        clips: Which clips of `aerial` train; None: all.
+    """
 
-    @property
-    def fraction(self) -> float:
-        """Between 0 and 1."""
-        return min(self.step / self.steps if self.steps else self.elapsed_s / (self.minutes * 60), 1.0)
+    side: Path | None
+    aerial: Path | None
+    clips: frozenset[str] | None = None
+
+
+def side_photos(folder: Path) -> tuple[Photos, tuple[Path, ...]]:
+    """Return COCO's photographs as a source, and those of them that may be backdrops."""
+    parts, kinds = [], []
+    for name in ("train", "val"):
+        described = folder / f"{name}.coco.json"
+        if described.is_file():
+            parts.append(read_photos(folder / name, described, SIDE_NAMES, NOT_LEARNED))
+            kinds.append(names_in(folder / name, described))
+    shown = {path: names for part in kinds for path, names in part.items()}
+    photos = PhotoSet(*(sum((getattr(part, field) for part in parts), ()) for field in ("paths", "xyxy", "classes")))
+    weights = np.array([_weight(shown[path]) for path in photos.paths])
+    source = Photos(photos, View(window=(0.5, 1.0), mosaic=0.25, aim=0.5), weights / weights.sum(), damage=0.35, harsh=0.03)
+    return source, tuple(path for path, names in shown.items() if not names & LIVING)
+
+
+def _weight(names: frozenset[str]) -> float:
+    """Return how often a photograph is shown: cows are few, and animals that are not cattle teach what cattle are."""
+    if "cow" in names:
+        return 16.0
+    return 3.0 if names & LIKE_CATTLE else 1.5 if "person" in names else 0.8
+
+
+def aerial_photos(folder: Path, clips: frozenset[str] | None) -> Photos:
+    """Return pictures from above as a source of crops at the scale of tiles."""
+    photos = read_photos(folder / "images", folder / "annotations.coco.json", {"cattle": "cattle"}, only=clips)
+    weights = np.array([3.0 if len(classes) else 1.0 for classes in photos.classes])
+    view = View(above=True, window_px=(180, 680), mosaic=0.1, tint=True, aim=0.75)
+    return Photos(photos, view, weights / weights.sum(), damage=0.4)
+
+
+def make_mix(data: Data, size: int, seed: int, scenes: Path) -> Mix:
+    """Say what batches of eight are made of; what is missing is made up for with rendered scenes."""
+    first = TRAINING_SEEDS * (seed + 1)
+    photos: list[tuple[Source, int]] = []
+    backdrops: tuple[Path, ...] = ()
+    if data.side is not None:
+        side, backdrops = side_photos(data.side)
+        photos.append((side, 2))
+    if data.aerial is not None:
+        photos.append((aerial_photos(data.aerial, data.clips), 2))
+    usual = Rendered(scenes / "usual", first, 900, 576, backdrops, view=View(window=(0.55, 1.0), mosaic=0.2), damage=0.95, harsh=0.03)
+    view = View(window=(0.6, 1.0), mosaic=0.12)
+    beside = Rendered(scenes / "side", first + 500_000, 700, 512, backdrops, SIDE_VIEWS, view=view, damage=0.95, harsh=0.03)
+    rest = 8 - sum(count for _, count in photos)
+    return Mix(size, ((usual, rest - rest // 2), (beside, rest // 2), *photos))
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ml_engine.training.bundle", description=__doc__.split("\n")[0])
-    parser.add_argument("--base", type=Path, default=Path("../shared/models/deimv2-femto-coco"), help="COCO checkpoint to start from")
+    parser.add_argument("--base", default="../shared/models/deimv2-femto-coco", help="checkpoint to start from")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=30.0, help="train for so long")
-    parser.add_argument("--steps", type=int, default=0, help="train for so many steps instead: reproducible on any machine")
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--side",
-        type=Path,
-        default=Path("../shared/data/coco-mini"),
-        help="COCO photographs (train/, train.coco.json), or a missing folder",
-    )
-    parser.add_argument(
-        "--aerial", type=Path, default=Path("../shared/data/aerial-cows"), help="aerial photographs (images/, annotations.coco.json)"
-    )
-    parser.add_argument("--rate", type=float, default=4e-4)
+    parser.add_argument("--side", type=Path, default=Path("../shared/data/coco-mini"), help="COCO photographs, or a missing folder")
+    parser.add_argument("--aerial", type=Path, default=Path("../shared/data/aerial-cows"), help="aerial photographs, or a missing folder")
+    parser.add_argument("--without-clip", help="leave this clip of the aerial photographs out, to measure on it")
+    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--size", type=int, default=416)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--bison-shift", type=float, default=0.0, help="added to the logit of bison: between taking cattle for bison and back"
+    )
     parser.add_argument("--validation", type=int, default=160, help="rendered scenes to measure on")
+    parser.add_argument("--scenes", type=Path, default=Path("build/scenes"), help="folder that keeps rendered scenes")
     parser.add_argument("--state", type=Path, help="file that keeps the run's state; an interrupted run goes on from it")
     return parser.parse_args(argv)
 
 
-def _mix(options: argparse.Namespace, size: int) -> Mix:
-    side = aerial = None
-    if (options.side / "train.coco.json").is_file():
-        side = read_photos(options.side / "train", options.side / "train.coco.json", SIDE_NAMES, NOT_LEARNED)
-    if (options.aerial / "annotations.coco.json").is_file():
-        aerial = read_photos(options.aerial / "images", options.aerial / "annotations.coco.json", {"cattle": "cattle"})
-    return Mix(size=size, rendered=8 - (side is not None) - (aerial is not None), side=side, aerial=aerial)
+def data_of(options: argparse.Namespace) -> Data:
+    """Return the photographs that are there."""
+    side = options.side if (options.side / "train.coco.json").is_file() else None
+    aerial = options.aerial if (options.aerial / "annotations.coco.json").is_file() else None
+    clips = None
+    if aerial is not None and options.without_clip:
+        clips = frozenset(clips_in(aerial)) - {options.without_clip}
+    return Data(side, aerial, clips)
 
 
-def _optimizer(model: PreTrainedModel, rate: float) -> Any:
-    import torch
+def clips_in(folder: Path) -> set[str]:
+    """Return the names of the clips that aerial photographs were taken from."""
+    import json
 
-    backbone = [p for n, p in model.named_parameters() if "conv_encoder" in n and p.requires_grad]
-    ids = {id(p) for p in backbone}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in ids]
-    groups = [{"params": backbone, "peak": rate * 0.5}, {"params": rest, "peak": rate}]
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=1e-4)
+    data = json.loads((folder / "annotations.coco.json").read_text(encoding="utf-8"))
+    return {str(image["clip"]) for image in data["images"] if "clip" in image}
 
 
-def _make_lean(model: PreTrainedModel) -> None:
-    """Leave out what costs time and teaches little in a short run: the first convolutions' gradients and the denoising queries."""
-    import torch
-
-    for name, parameter in model.named_parameters():
-        if "embedder" in name or "stages.0." in name:
-            parameter.requires_grad_(False)
-    model.config.num_denoising = model.model.config.num_denoising = 0
-    model.to(memory_format=torch.channels_last)
-
-
-def _freeze_norms(model: PreTrainedModel) -> None:
-    import torch
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d) or "BatchNorm" in type(module).__name__:
-            module.eval()
-
-
-def _rate_factor(fraction: float, step: int) -> float:
-    return min((step + 1) / 40, 1.0) * min(1.0, 0.02 + (1 - fraction) / 0.4)
-
-
-def train(model: PreTrainedModel, mix: Mix, options: argparse.Namespace, processor: Path) -> tuple[PreTrainedModel, Progress]:
-    """Fine-tune `model`; return the moving average of its weights and how far the run came. Prints a line every 20 steps."""
-    import torch
-
-    denoising = model.config.num_denoising
-    model.to(options.device).train()
-    _freeze_norms(model)
-    _make_lean(model)
-    average = copy.deepcopy(model)
-    optimizer = _optimizer(model, options.rate)
-    progress = Progress(options.minutes, options.steps)
-    if options.state and options.state.is_file():
-        kept = torch.load(options.state, weights_only=True)
-        for part, name in ((model, "model"), (average, "average"), (optimizer, "optimizer")):
-            part.load_state_dict(kept[name])
-        progress.step, progress.elapsed_s = kept["step"], kept["elapsed_s"]
-    began = time.monotonic() - progress.elapsed_s
-    recent = 0.0
-    for batch in batches(mix, options.seed, progress.step):
-        if progress.fraction >= 1:
-            break
-        loss = _step(model, optimizer, batch, progress, options)
-        recent = loss if not recent else 0.95 * recent + 0.05 * loss
-        progress.step += 1
-        progress.elapsed_s = time.monotonic() - began
-        decay = min(0.997, (1 + progress.step) / (10 + progress.step))
-        with torch.no_grad():
-            for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
-                slow.lerp_(fast, 1 - decay)
-        if progress.step % 20 == 0:
-            print(
-                f"step {progress.step}  {progress.elapsed_s / 60:.1f} min  {100 * progress.fraction:.0f} %  loss {recent:.2f}", flush=True
-            )
-        if options.state and progress.step % 100 == 0:
-            state = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save({**state, "step": progress.step, "elapsed_s": progress.elapsed_s}, options.state)
-            save(copy.deepcopy(average), processor, options.state.with_suffix(".checkpoint"))
-    average.config.num_denoising = denoising
-    return average, progress
-
-
-def _step(model: PreTrainedModel, optimizer: Any, batch: list[Example], progress: Progress, options: argparse.Namespace) -> float:
-    import torch
-
-    torch.manual_seed(options.seed * 1_000_003 + progress.step)
-    pixels, targets = to_arrays(batch)
-    labels = [{"class_labels": torch.from_numpy(c).to(options.device), "boxes": torch.from_numpy(b).to(options.device)} for c, b in targets]
-    loss = model(pixel_values=torch.from_numpy(pixels).to(options.device, memory_format=torch.channels_last), labels=labels).loss
-    factor = _rate_factor(progress.fraction, progress.step)
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return float(loss.detach())
+def measure_rendered(model: PreTrainedModel, scenes: int, size: int) -> dict[str, Curve]:
+    """Return figures on rendered scenes that no training has seen."""
+    truth = [render_example(VALIDATION_SEED + i, size, size) for i in range(scenes)]
+    return curves(detect(model, [e.bgr for e in truth], size), truth)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train, write, load what was written, measure it, and write thresholds and model card."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    import torch
+    from ml_engine.count_progress import progress
 
     options = _options(argv)
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    processor = options.base / "preprocessor_config.json"
-    size = int(json.loads(processor.read_text())["size"]["height"])
-    mix = _mix(options, size)
-    average, progress = train(start_from(options.base), mix, options, processor)
-    written = save(average, processor, options.out)
-    truth = [render_example(VALIDATION_SEED + i, size, size) for i in range(options.validation)]
-    figures = curves(detect(written, [e.bgr for e in truth], size), truth)
-    base = options.base.name
-    write_muster_json(
-        options.out, {k: v.threshold for k, v in figures.items()}, f"rendered pastures, fine-tuned from {base} (DEIMv2, Apache-2.0)"
-    )
-    write_card(options.out, base, figures, progress.step, options.seed, mix, len(truth))
+    try:
+        model, origin = open_for_training(str(options.base))
+        plain, _ = open_for_training(str(options.base))
+    except MusterError as error:
+        print(f"Error: {error.message}")
+        return 1
+    data = data_of(options)
+    mix = make_mix(data, options.size, options.seed, options.scenes)
+    plan = Plan(steps=options.steps, rate=options.rate, seed=options.seed, device=options.device, threads=options.threads, decay_from=0.3)
+    with progress("training", 1000, "thousandths") as update:
+
+        def show(run: Run) -> None:
+            update(int(1000 * fraction(run, plan)))
+
+        average, run = train(model, mix, plan, state=options.state, every=100, progress=show)
+    plain.load_state_dict(average)
+    shift_class(plain, "bison", options.bison_shift)
+    write_processor(origin, options.out, options.size)
+    written = save(plain, options.out / "preprocessor_config.json", options.out)
+    figures = measure_rendered(written, options.validation, input_size(options.out))
+    source = f"rendered pastures and photographs, fine-tuned from {origin.name} (DEIMv2, Apache-2.0)"
+    write_muster_json(options.out, {k: v.threshold for k, v in figures.items()}, source)
+    facts = Facts(origin.name, options.size, run.step, options.seed, bool(data.side), bool(data.aerial), options.validation)
+    write_card(options.out, facts, figures)
     for name, f in figures.items():
         print(f"{name:8} AP50 {f.ap50:.3f}  threshold {f.threshold:.3f}  precision {f.precision:.3f}  recall {f.recall:.3f}")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,50 @@ def _rows(tensor: torch.Tensor, label2id: dict[str, int]) -> torch.Tensor:
     return torch.stack([sum(tensor[label2id[name]] * weight for name, weight in ANCESTORS[cls].items()) for cls in SPECIES])  # type: ignore[misc]
 
 
+def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
+    """Load a checkpoint to go on from: one with Muster's classes as it is, one trained on COCO with its class rows reduced.
+
+    Args:
+        source: Folder of a transformers checkpoint, or id of a model on the hub.
+
+    Returns:
+        The model, in float32, and the checkpoint's folder.
+
+    Raises:
+        DetectorError: It is none that can be trained (code `not_trainable`), or cannot be opened (as `open_checkpoint` says).
+    """
+    import torch
+    from transformers import AutoModelForObjectDetection
+
+    from ml_engine.runtimes.checkpoint import open_checkpoint
+
+    checkpoint = open_checkpoint(source)
+    if checkpoint.kind != "transformers" or checkpoint.softmax or checkpoint.preprocessing.rule != "exact":
+        raise DetectorError(
+            f"'{checkpoint.path.name}' cannot be trained on; give the folder of a transformers checkpoint of the RT-DETR, D-FINE or DEIM "
+            "family, such as the bundled one.",
+            code="not_trainable",
+        )
+    if checkpoint.table.names != tuple(SPECIES):
+        return start_from(checkpoint.path), checkpoint.path
+    return AutoModelForObjectDetection.from_pretrained(checkpoint.path, dtype=torch.float32), checkpoint.path
+
+
+def input_size(folder: Path) -> int:
+    """Return the side of a checkpoint's input, px; the longer where it is no square."""
+    from ml_engine.preprocessing import read_preprocessing
+
+    return max(read_preprocessing(folder).nominal_hw)
+
+
+def write_processor(origin: Path, out: Path, size: int) -> None:
+    """Write `preprocessor_config.json`: that of the checkpoint begun from, with another size."""
+    record = json.loads((origin / "preprocessor_config.json").read_text(encoding="utf-8"))
+    record["size"] = {"height": size, "width": size}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "preprocessor_config.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
 def start_from(base: str | Path) -> PreTrainedModel:
     """Load a COCO checkpoint of the D-FINE/DEIM family and reduce its class rows to `SPECIES`.
 
@@ -43,7 +88,7 @@ def start_from(base: str | Path) -> PreTrainedModel:
     label2id = {name: int(number) for number, name in old.config.id2label.items()}
     missing = {name for parts in ANCESTORS.values() for name in parts} - set(label2id)
     if missing:
-        raise DetectorError(f"The checkpoint has no classes named {sorted(missing)}; start from one trained on COCO.")
+        raise DetectorError(f"The checkpoint has no classes named {sorted(missing)}; start from one trained on COCO.", code="not_trainable")
     config = old.config.__class__.from_dict(old.config.to_dict())
     config.id2label = dict(enumerate(SPECIES))
     config.label2id = {name: i for i, name in enumerate(SPECIES)}
@@ -57,6 +102,19 @@ def start_from(base: str | Path) -> PreTrainedModel:
     model.load_state_dict(state)
     model.tie_weights()
     return model
+
+
+def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
+    """Add a constant to the logit that decides about a class: where two are taken for each other, it moves the border between them."""
+    import torch
+
+    row = SPECIES.index(name)  # type: ignore[arg-type]
+    done: set[int] = set()
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if key.endswith("bias") and "class_embed" in key and "denoising" not in key and id(parameter) not in done:
+                parameter[row] += shift
+                done.add(id(parameter))
 
 
 def _write_weights(model: PreTrainedModel, out: Path) -> None:
@@ -98,7 +156,8 @@ def save(model: PreTrainedModel, processor_config: Path, out: Path) -> PreTraine
     model = model.float().cpu().eval()
     model.config._name_or_path = ""
     _write_weights(model, out)
-    (out / "preprocessor_config.json").write_text(processor_config.read_text())
+    if processor_config != out / "preprocessor_config.json":
+        (out / "preprocessor_config.json").write_text(processor_config.read_text())
     written = AutoModelForObjectDetection.from_pretrained(out).eval()
     size = json.loads(processor_config.read_text())["size"]
     probe = torch.rand(1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0))
@@ -111,12 +170,15 @@ def save(model: PreTrainedModel, processor_config: Path, out: Path) -> PreTraine
     return written
 
 
-def write_muster_json(out: Path, thresholds: dict[str, float], source: str) -> None:
-    """Write `muster.json`: label table, thresholds, origin and licence."""
+def write_muster_json(
+    out: Path, thresholds: Mapping[str, float], source: str, licence: str | None = "Apache-2.0", smallest_px: float | None = None
+) -> None:
+    """Write `muster.json`: label table, thresholds, origin, and, where they are known, licence and smallest size."""
     record = {
         "labels": {name: name for name in SPECIES},
         "thresholds": {name: round(thresholds[name], 3) for name in SPECIES},
+        **({} if smallest_px is None else {"smallest_px": round(smallest_px, 1)}),
         "source": source,
-        "licence": "Apache-2.0",
+        **({} if licence is None else {"licence": licence}),
     }
     (out / "muster.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -15,6 +15,7 @@ from core.errors import InvalidInput
 from ml_engine.training.degrade import degrade
 from ml_engine.training.pasture import labels_for_training, random_scene
 from ml_engine.training.scene import SPECIES, render_scene
+from ml_engine.training.scene import Picture as RenderedPicture
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,14 @@ class Example:
 def render_example(seed: int, width: int = 416, height: int = 416) -> Example:
     """Render the scene of a seed, with a camera's and codec's damage, as a training example."""
     picture = render_scene(random_scene(seed, width, height))
-    labels = labels_for_training(picture)
-    boxes = np.array([x.xyxy for x in labels], np.float32).reshape(-1, 4)
-    classes = np.array([SPECIES.index(x.species) for x in labels], np.int64)
-    return Example(degrade(picture.bgr, np.random.default_rng([seed, 1])), boxes, classes)
+    return Example(degrade(picture.bgr, np.random.default_rng([seed, 1])), *boxes_of(picture))
+
+
+def boxes_of(picture: RenderedPicture) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return (n, 4) xyxy px and (n,) classes of the animals to be found: around what is seen of each, as people box photographs."""
+    labels = [x for x in labels_for_training(picture) if min(x.seen_xyxy[2] - x.seen_xyxy[0], x.seen_xyxy[3] - x.seen_xyxy[1]) >= 4]
+    boxes = np.array([x.seen_xyxy for x in labels], np.float32).reshape(-1, 4)
+    return boxes, np.array([SPECIES.index(x.species) for x in labels], np.int64)
 
 
 def write_folder(folder: Path, count: int, seed: int, width: int, height: int) -> Path:
@@ -92,7 +97,23 @@ class PhotoSet:
         return Example(np.asarray(bgr, np.uint8), self.xyxy[index], self.classes[index])
 
 
-def read_photos(images: Path, annotations: Path, names: dict[str, str], without: frozenset[str] = frozenset()) -> PhotoSet:
+def names_in(images: Path, annotations: Path) -> dict[Path, frozenset[str]]:
+    """Return per image the categories that a COCO-JSON file says are in it."""
+    data = json.loads(annotations.read_text())
+    categories = {c["id"]: c["name"] for c in data["categories"]}
+    shown: dict[int, set[str]] = {image["id"]: set() for image in data["images"]}
+    for a in data["annotations"]:
+        shown[a["image_id"]].add(categories[a["category_id"]])
+    return {images / image["file_name"]: frozenset(shown[image["id"]]) for image in data["images"]}
+
+
+def read_photos(
+    images: Path,
+    annotations: Path,
+    names: dict[str, str],
+    without: frozenset[str] = frozenset(),
+    only: frozenset[str] | None = None,
+) -> PhotoSet:
     """Read a COCO-JSON file.
 
     Args:
@@ -100,6 +121,7 @@ def read_photos(images: Path, annotations: Path, names: dict[str, str], without:
         annotations: The JSON file.
         names: Category name to class name; other categories become background.
         without: Images with a category of these names are left out.
+        only: Images of these clips are read (key `clip`); None: all.
     """
     data = json.loads(annotations.read_text())
     categories = {c["id"]: c["name"] for c in data["categories"]}
@@ -109,7 +131,7 @@ def read_photos(images: Path, annotations: Path, names: dict[str, str], without:
     paths, boxes, classes = [], [], []
     for image in data["images"]:
         found = by_image.get(image["id"], [])
-        if any(categories[a["category_id"]] in without for a in found):
+        if any(categories[a["category_id"]] in without for a in found) or (only is not None and image["clip"] not in only):
             continue
         kept = [a for a in found if categories[a["category_id"]] in names and not a.get("iscrowd")]
         xywh = np.array([a["bbox"] for a in kept], np.float32).reshape(-1, 4)
@@ -117,19 +139,6 @@ def read_photos(images: Path, annotations: Path, names: dict[str, str], without:
         boxes.append(np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1))
         classes.append(np.array([SPECIES.index(names[categories[a["category_id"]]]) for a in kept], np.int64))  # type: ignore[arg-type]
     return PhotoSet(tuple(paths), tuple(boxes), tuple(classes))
-
-
-def crop_resize(example: Example, window: tuple[float, float, float, float], size: int) -> Example:
-    """Cut a window (xyxy px) out of an example and squeeze it to `size` px square; boxes that lose over 60 % of their area go."""
-    x0, y0, x1, y1 = (round(v) for v in window)
-    patch = cv2.resize(example.bgr[y0:y1, x0:x1], (size, size), interpolation=cv2.INTER_AREA if x1 - x0 > size else cv2.INTER_LINEAR)
-    low, high = np.array([x0, y0, x0, y0], np.float32), np.array([x1, y1, x1, y1], np.float32)
-    clipped = np.clip(example.xyxy, low, high)
-    area = np.prod(example.xyxy[:, 2:] - example.xyxy[:, :2], axis=1)
-    left = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1)
-    kept = left >= 0.4 * np.maximum(area, 1e-6)
-    boxes = (clipped[kept] - low) * (size / (high - low)[[0, 1, 0, 1]])
-    return Example(np.asarray(patch, np.uint8), boxes.astype(np.float32), example.classes[kept])
 
 
 def main(argv: list[str] | None = None) -> int:

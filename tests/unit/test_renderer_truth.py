@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from core.errors import InvalidInput
-from ml_engine.training.batches import flip, to_arrays
-from ml_engine.training.coco import Example, crop_resize, read_photos, render_example, write_folder
+from ml_engine.training.augment import crop_to, flip
+from ml_engine.training.batches import to_arrays
+from ml_engine.training.coco import Example, read_photos, render_example, write_folder
 from ml_engine.training.sample import check
 from ml_engine.training.scene import Label
 from ml_engine.training.truth import counts, crossings
@@ -104,14 +105,14 @@ def test_flips_move_boxes_with_their_pixels() -> None:
     bgr[10:20, 5:40] = 255
     example = Example(bgr, np.array([[5, 10, 40, 20]], np.float32), np.array([1]))
     for seed in range(16):
-        turned = flip(example, np.random.default_rng(seed), upside=True)
+        turned = flip(example, np.random.default_rng(seed), above=True)
         rows, columns = np.nonzero(turned.bgr[..., 0])
         assert turned.xyxy[0].tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
 def test_a_crop_keeps_what_is_mostly_inside() -> None:
     example = Example(np.zeros((100, 200, 3), np.uint8), np.array([[50, 20, 70, 40], [140, 20, 170, 40]], np.float32), np.array([0, 2]))
-    cut = crop_resize(example, (50, 0, 150, 100), 200)
+    cut = crop_to(example, (50, 0, 150, 100), (200, 200))
     assert cut.bgr.shape == (200, 200, 3)
     assert cut.xyxy.tolist() == [[0, 40, 40, 80]]
     assert cut.classes.tolist() == [0]
@@ -120,8 +121,8 @@ def test_a_crop_keeps_what_is_mostly_inside() -> None:
 def test_batches_become_rgb_and_fractions() -> None:
     bgr = np.zeros((8, 8, 3), np.uint8)
     bgr[..., 0] = 255
-    pixels, targets = to_arrays([Example(bgr, np.array([[0, 2, 4, 8]], np.float32), np.array([2]))])
-    assert pixels.shape == (1, 3, 8, 8)
-    assert pixels[0, :, 0, 0].tolist() == [0, 0, 1]
-    assert targets[0][0].tolist() == [2]
-    assert targets[0][1].tolist() == [[0.25, 0.625, 0.5, 0.75]]
+    batch = to_arrays([Example(bgr, np.array([[0, 2, 4, 8]], np.float32), np.array([2]))])
+    assert batch.pixels.shape == (1, 3, 8, 8)
+    assert batch.pixels[0, :, 0, 0].tolist() == [0, 0, 255]
+    assert batch.targets[0][0].tolist() == [2]
+    assert batch.targets[0][1].tolist() == [[0.25, 0.625, 0.5, 0.75]]

@@ -1,0 +1,287 @@
+"""`train`: make a user's own detector from annotated pictures of the user's own animals."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.errors import DetectorError, InvalidInput
+from ml_engine.training.augment import View
+from ml_engine.training.batches import TRAINING_SEEDS, Mix
+from ml_engine.training.checkpoint import input_size, open_for_training, save, write_processor
+from ml_engine.training.coco import Example, PhotoSet
+from ml_engine.training.dataset import Labelled, read_folder
+from ml_engine.training.loop import Plan, Run, fraction, train
+from ml_engine.training.measure import Curve, curves, detect
+from ml_engine.training.sources import Photos, Rendered, Source
+from ml_engine.training.split import sources_of, split
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+WORK = ".training"
+"""Folder within the result that keeps an unfinished training."""
+CHECKS = 16
+"""How often a training is measured."""
+PATIENCE = 5
+"""Measurements without a better one after which it stops."""
+BETTER = 0.002
+MOST_MEASURED = 200
+SMALL_PX = 24.0
+"""Median size of animals in the input, px, under which a larger input is taken: resolution is what small animals need most."""
+LARGER = 640
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to train, as the command line says it.
+
+    Attributes:
+        data: Annotated pictures. start: Checkpoint to begin from. out: Folder of the result.
+        steps: Steps at most. minutes: Time at most; None: steps alone decide, and a seed gives the same weights again.
+        size: Side of the input, px; 0: that of the checkpoint, or `LARGER` where animals would be too small.
+        batch: Pictures a step. rehearsal: How many of them are rendered scenes, so that the other classes are not forgotten.
+        rate: Learning rate. seed: Of all chance. device: `auto`, `cpu` or `cuda`. threads: On the CPU.
+        above: Whether the camera looks down; None: where animals are small in the pictures.
+        onnx: Whether to write an ONNX export too.
+    """
+
+    data: Path
+    start: str
+    out: Path
+    steps: int = 1200
+    minutes: float | None = None
+    size: int = 0
+    batch: int = 8
+    rehearsal: int = 1
+    rate: float = 3e-4
+    seed: int = 1
+    device: str = "auto"
+    threads: int = 0
+    above: bool | None = None
+    onnx: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Pictures that train and pictures that measure.
+
+    Attributes:
+        train, valid: Which.
+        sources: How many different ones train, and how many measure.
+        size: Side of the input, px. above: Whether the camera looks down. small_px: Median size of animals in the input.
+    """
+
+    train: PhotoSet
+    valid: PhotoSet
+    sources: tuple[int, int]
+    size: int
+    above: bool
+    small_px: float
+
+
+@dataclass(slots=True)
+class Result:
+    """What a training came to.
+
+    Attributes:
+        before, after: Figures per class on the pictures that measure, of the checkpoint begun from and of the new one.
+        run: How it went. best_step: Of the weights that were kept. thresholds: Per class, as written.
+    """
+
+    before: dict[str, Curve]
+    after: dict[str, Curve]
+    run: Run
+    best_step: int
+    thresholds: dict[str, float]
+
+
+def prepare(data: Labelled, start_size: int, request: Request) -> Prepared:
+    """Split the pictures by source, and choose the input's size and view.
+
+    Raises:
+        InvalidInput: They cannot be split.
+    """
+    sources = sources_of(data)
+    train_rows, valid_rows = split(data, sources, request.seed)
+    shares = [
+        np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) / _side(path) for boxes, path in zip(data.xyxy, data.paths, strict=True)
+    ]
+    share = float(np.median(np.concatenate(shares)))
+    size = request.size or (LARGER if share * start_size < SMALL_PX and start_size < LARGER else start_size)
+    above = share < 0.12 if request.above is None else request.above
+    counted = len({sources[row] for row in train_rows}), len({sources[row] for row in valid_rows})
+    return Prepared(data.take(train_rows), data.take(valid_rows), counted, size, above, share * size)
+
+
+def _side(path: Path) -> float:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return float((picture.width * picture.height) ** 0.5)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read as a picture.", code="unreadable_picture") from error
+
+
+def make_mix(prepared: Prepared, request: Request, work: Path) -> Mix:
+    """Say what batches are made of: the user's pictures, and a few rendered scenes."""
+    # The smaller the animals, the smaller the windows: they are seen from the size at which they are up to twice as large.
+    least = min(max(prepared.small_px / 48, 0.35), 0.7)
+    view = View(above=prepared.above, window=(least, 1.0), mosaic=0.2, aim=0.7)
+    weights = np.array([1.0 if len(classes) else 0.4 for classes in prepared.train.classes])
+    own: Source = Photos(prepared.train, view, weights / weights.sum(), damage=0.5)
+    first = TRAINING_SEEDS * (request.seed + 1)
+    scenes = Rendered(work / "scenes", first, 400, prepared.size, view=View(window=(0.6, 1.0), mosaic=0.1))
+    rehearsal = min(request.rehearsal, request.batch - 1)
+    return Mix(prepared.size, ((own, request.batch - rehearsal), *(((scenes, rehearsal),) if rehearsal else ())))
+
+
+class Keeper:
+    """Measures the average weights now and then, keeps the best, and says when to stop."""
+
+    def __init__(self, plain: PreTrainedModel, truth: list[Example], size: int, work: Path) -> None:
+        self._plain, self._truth, self._size, self.path = plain, truth, size, work / "best.safetensors"
+
+    def __call__(self, run: Run, average: dict[str, torch.Tensor]) -> bool:
+        """See `loop.Check`."""
+        figure = self.measure(average)
+        run.measured.append({"step": float(run.step), "ap50": figure})
+        if figure > run.best.get("ap50", -1.0) + BETTER:
+            run.best = {"ap50": figure, "step": float(run.step)}
+            self._write(average)
+        since = [m for m in run.measured if m["step"] > run.best["step"]]
+        logger.info("Measured.", extra={"action": "training_measured", "step": run.step, "ap50": round(figure, 3)})
+        return len(since) >= PATIENCE
+
+    def measure(self, average: dict[str, torch.Tensor]) -> float:
+        """Return the mean AP50 of the classes that there are."""
+        self._plain.load_state_dict(average)
+        self._plain.eval()
+        return mean_ap50(measured(self._plain, self._truth, self._size))
+
+    def _write(self, average: dict[str, torch.Tensor]) -> None:
+        from safetensors.torch import save_file
+
+        scratch = self.path.with_suffix(".new")
+        # Shared weights have several names; a copy of each keeps them apart, as the file wants it.
+        save_file({name: value.detach().cpu().clone().contiguous() for name, value in average.items()}, scratch)
+        scratch.replace(self.path)
+
+    def best(self) -> PreTrainedModel:
+        """Return the model with the weights that measured best."""
+        from safetensors.torch import load_file
+
+        self._plain.load_state_dict(load_file(self.path))
+        return self._plain
+
+
+def measured(model: PreTrainedModel, truth: list[Example], size: int) -> dict[str, Curve]:
+    """Return precision and recall per class of a model on pictures."""
+    return curves(detect(model, [example.bgr for example in truth], size), truth)
+
+
+def mean_ap50(figures: dict[str, Curve]) -> float:
+    """Return the mean over the classes of which there are boxes."""
+    there = [figure.ap50 for figure in figures.values() if figure.boxes]
+    return float(np.mean(there)) if there else 0.0
+
+
+def choose_device(device: str) -> str:
+    """Return `cuda` or `cpu`.
+
+    Raises:
+        DetectorError: CUDA was asked for and is not there (code `no_cuda`).
+    """
+    from ml_engine.detector import has_cuda
+
+    if device == "cuda" and not has_cuda():
+        raise DetectorError("No CUDA device can be used here; use cpu or auto.", code="no_cuda")
+    return "cuda" if device == "cuda" or (device == "auto" and has_cuda()) else "cpu"
+
+
+def same_request(request: Request, work: Path) -> None:
+    """Remember what a folder is trained for.
+
+    Raises:
+        InvalidInput: It holds another training (code `other_training`).
+    """
+    kept, wanted = (
+        work / "request.json",
+        {key: str(value) for key, value in asdict(request).items() if key not in ("threads", "onnx", "out")},
+    )
+    if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != wanted:
+        raise InvalidInput(
+            f"{work.parent} holds a training with other settings; give another --out, or remove {WORK} in it.", code="other_training"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+
+
+def fine_tune(request: Request, say: Any = print) -> Result:
+    """Train, keep the best, write the checkpoint, measure what was written, and report.
+
+    Blocks, for as long as training takes. What is in `request.out` from a run that was cut off is gone on with.
+
+    Args:
+        request: What to do.
+        say: Takes sentences for a person.
+
+    Raises:
+        InvalidInput, DetectorError: What is wrong with the data or the checkpoint, in a sentence.
+    """
+    import torch
+
+    from ml_engine.count_progress import progress
+    from ml_engine.runtimes.network import usable_cores
+    from ml_engine.training.finish import finish
+
+    work = request.out / WORK
+    data = read_folder(request.data)
+    same_request(request, work)
+    model, origin = open_for_training(request.start)
+    ready = prepare(data, input_size(origin), request)
+    _tell(data, ready, say)
+    device, threads = choose_device(request.device), request.threads or usable_cores()
+    torch.set_num_threads(threads)
+    plain = copy.deepcopy(model).to(device)
+    truth = [ready.valid.load(row) for row in range(min(len(ready.valid), MOST_MEASURED))]
+    before = measured(plain.eval(), truth, input_size(origin))
+    say(f"before training: AP50 {mean_ap50(before):.3f}")
+    keeper = Keeper(plain, truth, ready.size, work)
+    plan = Plan(steps=request.steps, minutes=request.minutes, rate=request.rate, seed=request.seed, device=device, threads=threads)
+    mix = make_mix(ready, request, work)
+    with progress("training", 1000, "thousandths") as update:
+        _, run = train(
+            model,
+            mix,
+            plan,
+            state=work / "state.pt",
+            check=keeper,
+            every=max(request.steps // CHECKS, 1),
+            progress=lambda run: update(int(1000 * fraction(run, plan))),
+        )
+    best = keeper.best().cpu()
+    write_processor(origin, request.out, ready.size)
+    save(best, request.out / "preprocessor_config.json", request.out)
+    return finish(request, ready, before, run, say)
+
+
+def _tell(data: Labelled, ready: Prepared, say: Any) -> None:
+    boxes = sum(len(classes) for classes in data.classes)
+    say(f"{len(data)} pictures with {boxes} animals and persons")
+    if data.left_out:
+        say("left out: " + ", ".join(f"{count} boxes of {name}" for name, count in sorted(data.left_out.items())))
+    say(
+        f"{len(ready.train)} pictures of {ready.sources[0]} sources train, {len(ready.valid)} of {ready.sources[1]} others measure; "
+        f"input {ready.size} x {ready.size} px, animals about {ready.small_px:.0f} px in it" + (", seen from above" if ready.above else "")
+    )

@@ -1,0 +1,89 @@
+"""After training: the written checkpoint is loaded as the worker loads it, measured, given its thresholds, reported on and exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.domain.analysis import CLASSES
+from ml_engine.labels import DEFAULT_THRESHOLDS
+from ml_engine.thresholds import Sample, measure_smallest_px, measure_thresholds
+from ml_engine.training.checkpoint import write_muster_json
+from ml_engine.training.coco import Example, PhotoSet
+from ml_engine.training.loop import Run
+from ml_engine.training.measure import Curve, Found, curves
+from ml_engine.training.report import write_report
+from ml_engine.training.scene import SPECIES
+
+if TYPE_CHECKING:
+    from ml_engine.detector import Detector
+    from ml_engine.training.finetune import Prepared, Request, Result
+
+
+def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run, say: Callable[[str], None]) -> Result:
+    """Measure what was written, choose thresholds, write `muster.json`, the report and the export.
+
+    Args:
+        request: What was asked for.
+        ready: The pictures.
+        before: Figures of the checkpoint begun from.
+        run: How the training went.
+        say: Takes sentences for a person.
+    """
+    from ml_engine.count_command import cache_dir
+    from ml_engine.detector import load_detector
+    from ml_engine.training.export import write_onnx
+    from ml_engine.training.finetune import Result, mean_ap50
+
+    old = old_thresholds(request.start)
+    source = f"fine-tuned from {request.start} on {len(ready.train)} pictures"
+    write_muster_json(request.out, old, source, None)
+    with closing(load_detector(str(request.out), name=request.out.name, device="auto", cache_dir=cache_dir())) as detector:
+        found, samples = detect_photos(detector, ready.valid)
+    measured = measure_thresholds(samples)
+    thresholds = {**old, **{name: one.score for name, one in measured.items()}}
+    smallest_px = measure_smallest_px(samples, thresholds, (ready.size, ready.size))
+    write_muster_json(request.out, thresholds, source, None, smallest_px)
+    truth = [ready.valid.load(row) for row in range(len(ready.valid))]
+    after = curves(found, truth)
+    result = Result(before, after, run, int(run.best["step"]), thresholds)
+    write_report(request.out, ready, result, found, truth)
+    say(f"after training:  AP50 {mean_ap50(after):.3f} (kept from step {result.best_step} of {run.step})")
+    for name, one in measured.items():
+        say(f"{name}: threshold {one.score:.3f}, precision {one.precision:.2f}, recall {one.recall:.2f} of {one.boxes} boxes")
+    if request.onnx:
+        say(f"ONNX export: {write_onnx(request.out)}")
+    say(f"checkpoint: {request.out}; what it gets wrong: {request.out / 'report.html'}")
+    return result
+
+
+def old_thresholds(start: str) -> dict[str, float]:
+    """Return the thresholds of the checkpoint that was begun from: they stay where there is too little to measure."""
+    from ml_engine.runtimes.checkpoint import open_checkpoint
+
+    return {**DEFAULT_THRESHOLDS, **open_checkpoint(start).table.thresholds}
+
+
+def detect_photos(detector: Detector, photos: PhotoSet) -> tuple[list[Found], list[Sample]]:
+    """Detect in photographs as a whole, as the worker does.
+
+    Returns:
+        What was found, each box with its best class, and the same with all scores beside the truth.
+    """
+    from ml_engine.duplicates import remove_duplicates
+
+    kinds = np.array([CLASSES.index(name) for name in SPECIES], np.int64)
+    columns = [CLASSES.index(name) for name in SPECIES]
+    found, samples = [], []
+    for row in range(len(photos)):
+        example: Example = photos.load(row)
+        boxes = remove_duplicates(detector.detect([example.bgr])[0])
+        scores = boxes.scores[:, columns]
+        found.append(Found(boxes.xyxy, scores.max(axis=1, initial=0), scores.argmax(axis=1) if len(scores) else np.zeros(0, np.int64)))
+        truth = example.xyxy.astype(np.float64), kinds[example.classes], np.zeros(len(example.classes), bool)
+        height, width = example.bgr.shape[:2]
+        samples.append(Sample((width, height), boxes.xyxy, boxes.scores[:, : len(CLASSES)], *truth))
+    return found, samples

@@ -1,0 +1,143 @@
+"""Where training pictures come from: photographs on disk, and rendered scenes that are kept on disk once drawn."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine.training.augment import View
+from ml_engine.training.coco import Example, PhotoSet, boxes_of
+from ml_engine.training.pasture import USUAL, Recipe, random_scene
+from ml_engine.training.scene import render_scene
+
+
+class Source(ABC):
+    """Gives pictures by chance.
+
+    Attributes:
+        view: How they may be looked at.
+        damage: Chance that a camera's and a codec's damage is added.
+        harsh: Chance that a picture is made grey and harsh.
+    """
+
+    view: View
+    damage: float
+    harsh: float
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> Example:
+        """Return a picture of any size. Reads a file; what was read may be kept in memory."""
+
+
+@dataclass(slots=True)
+class Photos(Source):
+    """Photographs, each as likely as its weight says."""
+
+    photos: PhotoSet
+    view: View
+    weights: npt.NDArray[np.float64] | None = None
+    damage: float = 0.5
+    harsh: float = 0.0
+    _kept: dict[int, Example] = field(default_factory=dict)
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        """See `Source.draw`."""
+        index = int(rng.choice(len(self.photos), p=self.weights))
+        if index not in self._kept:
+            self._kept[index] = self.photos.load(index)
+        return self._kept[index]
+
+
+@dataclass(slots=True)
+class Rendered(Source):
+    """Rendered scenes of consecutive seeds, from a folder that `render_ahead` filled.
+
+    Attributes:
+        folder: Where they are kept.
+        first_seed, count: Which.
+        size: Side of the pictures, px.
+        backdrops: Photographs without animals and persons; three of ten scenes have one in place of the rendered country.
+        recipe: Which scenes are drawn.
+    """
+
+    folder: Path
+    first_seed: int
+    count: int
+    size: int
+    backdrops: tuple[Path, ...] = ()
+    recipe: Recipe = USUAL
+    view: View = field(default_factory=View)
+    damage: float = 0.9
+    harsh: float = 0.08
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        """See `Source.draw`."""
+        return self.scene(self.first_seed + int(rng.integers(self.count)))
+
+    def path(self, seed: int) -> Path:
+        """Return where a scene's picture lies; its boxes lie beside it as `.npz`."""
+        return self.folder / f"{seed:09d}-{self.size}.jpg"
+
+    def scene(self, seed: int) -> Example:
+        """Read a scene, or render it and keep it."""
+        path = self.path(seed)
+        boxes = path.with_suffix(".npz")
+        if not boxes.is_file():
+            self.render(seed)
+        with np.load(boxes, allow_pickle=False) as kept:
+            xyxy, classes = kept["xyxy"], kept["classes"]
+        return Example(np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR), np.uint8), xyxy, classes)
+
+    def render(self, seed: int) -> None:
+        """Render a scene into the folder. The boxes are written last: where they are, all is there."""
+        picture = render_scene(random_scene(seed, self.size, self.size, recipe=self.recipe), self._backdrop(seed))
+        xyxy, classes = boxes_of(picture)
+        path = self.path(seed)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), picture.bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        scratch = path.with_suffix(f".{os.getpid()}.npz")
+        np.savez(scratch, xyxy=xyxy, classes=classes)
+        os.replace(scratch, path.with_suffix(".npz"))
+
+    def _backdrop(self, seed: int) -> npt.NDArray[np.uint8] | None:
+        rng = np.random.default_rng([seed, 3])
+        if not self.backdrops or rng.random() >= 0.3:
+            return None
+        bgr = cv2.imread(str(self.backdrops[int(rng.integers(len(self.backdrops)))]), cv2.IMREAD_COLOR)
+        return None if bgr is None else np.asarray(bgr, np.uint8)
+
+
+def render_ahead(scenes: Rendered, processes: int, progress: Callable[[int], None]) -> None:
+    """Render those of the scenes that the folder lacks, in processes of their own.
+
+    Args:
+        scenes: Which.
+        processes: How many at once.
+        progress: Called with the number of scenes that are there.
+    """
+    seeds = range(scenes.first_seed, scenes.first_seed + scenes.count)
+    missing = [seed for seed in seeds if not scenes.path(seed).with_suffix(".npz").is_file()]
+    there = scenes.count - len(missing)
+    if not missing:
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=one_thread) as pool:
+        for number, _ in enumerate(pool.map(_render, [(scenes, seed) for seed in missing], chunksize=4), 1):
+            progress(there + number)
+
+
+def _render(job: tuple[Rendered, int]) -> None:
+    job[0].render(job[1])
+
+
+def one_thread() -> None:
+    """Keep OpenCV from starting a thread per core in a process that is one of several."""
+    cv2.setNumThreads(1)

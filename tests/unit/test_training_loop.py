@@ -1,0 +1,152 @@
+"""Training: the cheap step equals the plain one, a seed decides everything, and what was cut off goes on as if it had not been."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import InvalidInput
+from ml_engine.detector import bundled_checkpoint
+from ml_engine.training.augment import View, crop_to, tint, view_example
+from ml_engine.training.batches import Mix, make_batch
+from ml_engine.training.coco import Example
+from ml_engine.training.loop import Plan, Run, fraction, rate_factor, train
+from ml_engine.training.sources import Rendered, render_ahead
+
+SIZE = 192
+
+
+@pytest.fixture(scope="module")
+def mix(tmp_path_factory: pytest.TempPathFactory) -> Mix:
+    scenes = Rendered(tmp_path_factory.mktemp("scenes"), 900_000, 6, SIZE, view=View(window=(0.7, 1.0), mosaic=0.3))
+    for seed in range(900_000, 900_006):
+        scenes.render(seed)
+    return Mix(SIZE, ((scenes, 2),))
+
+
+@pytest.fixture(scope="module")
+def start():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers import AutoModelForObjectDetection
+
+        return AutoModelForObjectDetection.from_pretrained(bundled_checkpoint())
+
+
+def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix) -> None:
+    import torch
+
+    from ml_engine.training.lean import make_lean
+    from ml_engine.training.loop import make_norms_still
+
+    batch = make_batch(mix, 1, 0)
+    pixels = torch.from_numpy(batch.pixels).float() / 255
+    labels = [{"class_labels": torch.from_numpy(c), "boxes": torch.from_numpy(b)} for c, b in batch.targets]
+    plain, lean = copy.deepcopy(start).train(), copy.deepcopy(start).train()
+    make_norms_still(plain)
+    plain.config.num_denoising = plain.model.config.num_denoising = 0
+    make_lean(lean, halves=False)
+    losses = [model(pixel_values=pixels, labels=labels).loss for model in (plain, lean)]
+    assert float(losses[1].detach()) == pytest.approx(float(losses[0].detach()), rel=1e-4)
+    for loss in losses:
+        loss.backward()
+    gradients = [dict(model.named_parameters()) for model in (plain, lean)]
+    learning = [name for name, p in gradients[1].items() if p.grad is not None]
+    assert any("conv_encoder" in name for name in learning) and not any("embedder" in name for name in learning)
+    wanted, got = (torch.cat([named[name].grad.flatten() for name in learning]) for named in gradients)
+    assert float((wanted - got).norm()) <= 0.02 * float(wanted.norm())
+
+
+def test_a_seed_decides_the_batch(mix: Mix) -> None:
+    one, same, other = make_batch(mix, 5, 3), make_batch(mix, 5, 3), make_batch(mix, 6, 3)
+    assert np.array_equal(one.pixels, same.pixels) and not np.array_equal(one.pixels, other.pixels)
+    assert one.pixels.shape == (2, 3, SIZE, SIZE) and one.pixels.dtype == np.uint8
+
+
+def test_a_run_that_was_cut_off_gives_the_same_weights(start, mix: Mix, tmp_path: Path) -> None:
+    plan = Plan(steps=4, seed=3, threads=1, halves=False)
+    whole, run = train(copy.deepcopy(start), mix, plan)
+    assert run.step == 4
+
+    class CutOffError(Exception):
+        pass
+
+    def cut(run: Run, average: object) -> bool:
+        return False
+
+    def stop(run: Run) -> None:
+        if run.step == 3:
+            raise CutOffError
+
+    state = tmp_path / "state.pt"
+    with pytest.raises(CutOffError):
+        train(copy.deepcopy(start), mix, plan, state=state, every=2, check=cut, progress=stop)
+    resumed, run = train(copy.deepcopy(start), mix, plan, state=state, every=2)
+    assert run.step == 4
+    for name, value in whole.items():
+        assert value.equal(resumed[name]), name
+    again, run = train(copy.deepcopy(start), mix, plan, state=state, every=2)
+    assert run.step == 4 and all(value.equal(again[name]) for name, value in resumed.items())
+
+
+def test_the_state_of_another_training_is_refused(start, mix: Mix, tmp_path: Path) -> None:
+    import torch
+
+    state = tmp_path / "state.pt"
+    torch.save({"model": {"other": torch.zeros(1)}, "average": {}, "optimizer": {}, "run": {}}, state)
+    with pytest.raises(InvalidInput) as refused:
+        train(copy.deepcopy(start), mix, Plan(steps=1, threads=1), state=state)
+    assert refused.value.code == "other_training"
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    plan = Plan(steps=1000, decay_from=0.5)
+    assert rate_factor(0, 0.0, plan) == pytest.approx(1 / 40)
+    assert rate_factor(100, 0.1, plan) == rate_factor(500, 0.5, plan) == 1
+    assert rate_factor(999, 1.0, plan) == pytest.approx(0.02)
+    assert fraction(Run(step=100, elapsed_s=60), Plan(steps=1000, minutes=2)) == pytest.approx(0.5)
+
+
+def test_windows_take_their_boxes_along() -> None:
+    example = Example(np.zeros((100, 200, 3), np.uint8), np.array([[50, 20, 70, 40], [140, 20, 170, 40]], np.float32), np.array([0, 2]))
+    cut = crop_to(example, (50, 0, 150, 100), (200, 100))
+    assert cut.bgr.shape == (100, 200, 3)
+    assert (cut.xyxy.tolist(), cut.classes.tolist()) == ([[0, 20, 40, 40]], [0])
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_boxes_stay_on_what_they_are_around(mosaic: float) -> None:
+    bgr = np.zeros((120, 160, 3), np.uint8)
+    bgr[40:80, 60:100] = 255
+    example = Example(bgr, np.array([[60, 40, 100, 80]], np.float32), np.array([1]))
+    for seed in range(12):
+        seen = view_example(
+            lambda rng: example, View(above=True, window=(0.8, 1.0), mosaic=mosaic, aim=1.0), 256, np.random.default_rng(seed)
+        )
+        assert seen.bgr.shape == (256, 256, 3)
+        for x0, y0, x1, y1 in seen.xyxy.round().astype(int):
+            assert seen.bgr[y0 + 3 : y1 - 3, x0 + 3 : x1 - 3].min() > 128
+
+
+def test_grey_pictures_are_tinted_within_bounds() -> None:
+    grey = np.repeat(np.random.default_rng(0).integers(0, 255, (64, 64, 1), dtype=np.uint8), 3, axis=2)
+    example = Example(grey, np.array([[10, 10, 30, 30]], np.float32), np.array([1]))
+    coloured = [tint(example, np.random.default_rng(seed)).bgr for seed in range(12)]
+    assert all(picture.shape == grey.shape and picture.dtype == np.uint8 for picture in coloured)
+    assert sum(bool((picture.max(axis=2) > picture.min(axis=2)).any()) for picture in coloured) >= 6
+
+
+def test_scenes_rendered_ahead_are_kept(tmp_path: Path) -> None:
+    scenes = Rendered(tmp_path, 910_000, 2, 96)
+    told: list[int] = []
+    render_ahead(scenes, 1, told.append)
+    assert told == [1, 2]
+    before = scenes.path(910_000).stat().st_mtime_ns
+    first = scenes.scene(910_000)
+    assert first.bgr.shape == (96, 96, 3) and len(first.xyxy) == len(first.classes)
+    render_ahead(scenes, 1, told.append)
+    assert scenes.path(910_000).stat().st_mtime_ns == before and told == [1, 2]
