@@ -20,6 +20,7 @@ from core.domain.message import JobMessage
 from core.errors import FenceLost, MusterError
 from core.ports import JobQueue, JobStore, Lease, Ports
 from tests.fakes import MemoryJobStore
+from tests.interference import Calls
 from tests.worker_stand import VISIBILITY_S, QuietTimer, WorkerStand
 
 STEPS = ("plan", "detect:0", "detect:1", "assemble", "render")
@@ -33,6 +34,7 @@ ACTIONS = (
     ("recount",),
     ("break",),
     ("mend",),
+    *(("meanwhile", calls, other) for calls in range(1, 12) for other in ("cancel", "fail", "recount", "work")),
 )
 
 
@@ -72,13 +74,29 @@ class World:
 
     def __init__(self, stand: WorkerStand, chronicle: Chronicle) -> None:
         self.stand, self.chronicle = stand, chronicle
-        self.workers = [stand.worker("worker-a", max_failures=2), stand.worker("worker-b", max_failures=2)]
+        self.calls = Calls()
+        self.calls.before = self._before_call
+        ports = self.calls.watch(stand.ports)
+        self.workers = [stand.worker(name, ports=ports, max_failures=2) for name in ("worker-a", "worker-b")]
+        self.meanwhile: dict[int, str] = {}
         self.turn = itertools.count()
         self.taken: dict[int, tuple[JobQueue, Lease]] = {}
 
     async def act(self, action: tuple[Any, ...]) -> None:
         kind, *arguments = action
         await getattr(self, f"_{kind}")(*arguments)
+        await self.chronicle.look()
+
+    async def _meanwhile(self, calls: int, other: str) -> None:
+        """Let something else happen in the midst of the steps to come, before so many more of their calls."""
+        self.meanwhile[len(self.calls.names) + calls] = other
+
+    async def _before_call(self, place: int, name: str) -> None:
+        other = self.meanwhile.pop(place, None)
+        if other == "work":
+            await self._work(9)
+        elif other is not None:
+            await getattr(self, f"_{other}")()
         await self.chronicle.look()
 
     async def _take(self, place: int) -> None:
