@@ -97,7 +97,8 @@ class WorkerStand:
     """
 
     def __init__(self, base: Path, timer: TestTimer | None = None) -> None:
-        self.timer = timer or TestTimer()
+        self.timer: Any = timer or TestTimer()
+        self.visibility_s = VISIBILITY_S
         self.engine = FakeEngine()
         self.base = base
         clock = self.timer.now
@@ -128,7 +129,8 @@ class WorkerStand:
     ) -> Tools:
         """Return what a worker works with; default: the stand's own ports and clock."""
         ports = ports or self.ports
-        config = Config(_env_file=None, data_dir=self.base, visibility_s=VISIBILITY_S, segment_frames=10, **settings)
+        settings = {"visibility_s": self.visibility_s, "segment_frames": 10, **settings}
+        config = Config(_env_file=None, data_dir=self.base, **settings)
         engine = self.engine.bundle()
         scratch = Scratch(self.base / "scratch")
         self.scratches.append(scratch)
@@ -175,7 +177,7 @@ class WorkerStand:
 
     async def receive(self) -> tuple[JobQueue, Lease] | None:
         for queue in (self.ports.queue, self.ports.detect_queue):
-            lease = await queue.receive(visibility=timedelta(seconds=VISIBILITY_S))
+            lease = await queue.receive(visibility=timedelta(seconds=self.visibility_s))
             if lease is not None:
                 return queue, lease
         return None

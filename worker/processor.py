@@ -81,6 +81,7 @@ class Processor:
             step = self._running[stop]
             seen.settled(how, is_lost=stop.is_lost, frames=step.progress.done if step else 0)
             if stop.is_lost:
+                logger.warning("left alone: the lease was lost", extra=_facts("work_abandoned", message))
                 how = Settlement("nothing", "lease lost")
             await settle(queue, keeper.lease, how, self._tools.timer)
         finally:
