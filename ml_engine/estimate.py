@@ -50,8 +50,9 @@ class ReturnModel:
         link_bias, link_scale: What makes probabilities of log-odds: constant and factor. inside_bias: the constant for those that are found
             inside the picture: hardly anybody comes from nowhere.
         turned_bias: The constant where the camera looked elsewhere in between. left_bias: where it looked on: who leaves may be replaced.
-        open_odds: Log-odds that one who comes had been there, where nothing tells. closed_odds: where nobody joins; closed_inside: the
-            same for those who are lost or found inside the picture.
+        open_odds: Log-odds that one who comes had been there, where nothing tells; adrift_odds: the same where the camera moved and nobody
+            measured how: it loses those who stay. closed_odds: where nobody joins; closed_inside: the same for those who are lost or found
+            inside the picture.
         swift: Sizes a second that no animal exceeds. border: Width of the border over which animals leave and come, in sides of a box.
     """
 
@@ -61,6 +62,7 @@ class ReturnModel:
     turned_bias: float = 1.2
     left_bias: float = -3.0
     open_odds: float = -7.0
+    adrift_odds: float = -5.0
     closed_odds: float = 8.0
     closed_inside: float = 4.0
     swift: float = 3.0
@@ -162,7 +164,8 @@ def _returns(ends: Tracklets, found: Identities, model: ReturnModel, closed: boo
     possible = near & (border | ~same | closed | found.adrift)
     before, after, sure = before[possible], after[possible], (border | ~same)[possible]
     choices = np.maximum(np.bincount(after, minlength=len(ends)), 1)[after]
-    odds = np.where(sure, model.closed_odds, model.closed_inside) if closed else model.open_odds - np.log(choices)
+    came_back = model.adrift_odds if found.adrift else model.open_odds
+    odds = np.where(sure, model.closed_odds, model.closed_inside) if closed else came_back - np.log(choices)
     return before, after, odds
 
 

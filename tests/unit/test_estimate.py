@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,15 @@ def test_who_left_may_be_who_comes(measured: bool) -> None:
 def test_who_is_lost_inside_is_no_return_in_an_open_herd() -> None:
     lost, found_far = walk((150, 120), (0, 0), range(30)), walk((500, 420), (0, 0), range(60, 90))
     assert not candidates([lost, found_far], 90).returns.any()
+
+
+def test_a_camera_that_whips_about_loses_those_who_stay() -> None:
+    found, _, _ = read(scene([LEAVES, COMES], 300, measured=False))
+    chain = found.ids[found.rows[np.unique(found.boxes.tracklet, return_index=True)[1]]].astype(np.int64) - 1
+    ends = describe(regrouped(found.boxes, chain), found.view.camera)
+    still, adrift = (candidates_of(replace(found, adrift=known), ends, LinkModel(), ReturnModel(), False) for known in (False, True))
+    assert pairs(still) == pairs(adrift) == {(0, 1)}
+    assert adrift.returns.all() and adrift.log_odds[0] > still.log_odds[0]
 
 
 @pytest.mark.parametrize("mode", ["include", "exclude"])
