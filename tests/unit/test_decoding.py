@@ -18,7 +18,6 @@ import pytest
 from core.errors import TransientError, UnsupportedMedia, VideoError
 from ml_engine import decoder_process, subtitles, video
 from ml_engine.decoder_messages import unpacked_scan
-from ml_engine.decoder_process import DecoderProcess
 from ml_engine.decoding import ConfinedDecoder, DecoderLimits
 from ml_engine.records import Stopped
 from ml_engine.shared_memory import FrameRing, make_file, ring_size
@@ -189,7 +188,8 @@ def test_whatever_a_decoder_does_its_end_is_told(
 def test_a_decoder_that_spins_is_the_videos_fault(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _with_program(monkeypatch, "while True: pass")
     with pytest.raises(VideoError) as caught:
-        ConfinedDecoder(DecoderLimits(stall_s=1)).probe(plain)
+        # Its processor time alone would last for years.
+        ConfinedDecoder(DecoderLimits(stall_s=1, cpu_s_per_gib=1e12)).probe(plain)
     assert caught.value.code == "video_takes_too_long"
 
 
@@ -266,6 +266,7 @@ def test_leaving_an_iterator_ends_its_process(plain: Path, monkeypatch: pytest.M
     assert first.image_bgr is not None and number_in(first.image_bgr) == 0, "a picture outlives the process that made it"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_decoder_does_not_outlive_the_process_that_started_it(plain: Path) -> None:
     """Even while it hangs in the middle of decoding."""
     code = (
@@ -282,6 +283,10 @@ def test_a_decoder_does_not_outlive_the_process_that_started_it(plain: Path) -> 
     parent = subprocess.Popen([sys.executable, "-c", code, str(plain)], stdout=subprocess.PIPE, cwd=REPOSITORY, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
+    deadline_s = time.monotonic() + 60
+    while "Seccomp:\t2" not in Path(f"/proc/{child}/status").read_text():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
     parent.kill()
     parent.wait()
     parent.stdout.close()
@@ -291,16 +296,18 @@ def test_a_decoder_does_not_outlive_the_process_that_started_it(plain: Path) -> 
         time.sleep(0.05)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_no_secret_of_ours_is_in_its_environment(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountKey=secret")
     seen: list[str] = []
-    leave = DecoderProcess.__exit__
+    start = decoder_process._start
 
-    def looked(self: DecoderProcess, *arguments: Any) -> None:
-        seen.append(Path(f"/proc/{self._process.pid}/environ").read_text())
-        leave(self, *arguments)
+    def looked(*arguments: Any) -> Any:
+        process = start(*arguments)
+        seen.append(Path(f"/proc/{process.pid}/environ").read_text())
+        return process
 
-    monkeypatch.setattr(DecoderProcess, "__exit__", looked)
+    monkeypatch.setattr(decoder_process, "_start", looked)
     ConfinedDecoder().probe(plain)
     assert len(seen) == 1 and "secret" not in seen[0] and "AZURE" not in seen[0]
 
