@@ -29,6 +29,8 @@ AHEAD = 4
 """Jobs that are submitted before the share of kills that is theirs."""
 SHORTEST_LIFE_S, LONGEST_MEAN_S = 0.05, 3.0
 PATIENCE_S = 180.0
+PATIENCE_BEFORE_S = 600.0
+"""For the undisturbed run, which may have to convert networks first: minutes on a busy machine."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ async def undisturbed(arena: Arena, nursery: Nursery, recordings: list[Recording
     """
     worker = nursery.start()
     jobs = {await arena.submit(recording): recording for recording in recordings}
-    done = await arena.wait_until_done(list(jobs), timeout_s=PATIENCE_S)
+    done = await arena.wait_until_done(list(jobs), timeout_s=PATIENCE_BEFORE_S)
     await end([worker])
     results = {recording.name: await arena.results(job_id) for job_id, recording in jobs.items()}
     broken = {name: result.reason or result.state for name, result in results.items() if not result.complete}
