@@ -92,6 +92,7 @@ def main(request_at: int, video_at: int, ring_at: int) -> int:
     limits = VideoLimits(**request["limits"])
     ring = FrameRing(ring_at, slot_bytes=request["slot_bytes"], slots=request["slots"]) if ring_at >= 0 else None
     keep_freed_memory()
+    status_at = _own_status()
     missing = confine(Allowance(**request["allowance"]))
     slots = _Slots(ring.slots if ring else 0)
     send(_OUT, READY, json.dumps(missing).encode())
@@ -102,14 +103,34 @@ def main(request_at: int, video_at: int, ring_at: int) -> int:
             send(_OUT, TRACK, read_telemetry_track(video_at, _Notes()) or b"")
         elif ring is not None:
             _decode(video_at, Run(pts=pts, limits=limits, **request["run"]), ring, slots, request["stored_wh"])
+        send(_OUT, NOTE, _peak(status_at))
         send(_OUT, DONE)
     except MemoryError:
         return OUT_OF_MEMORY
     except Exception as error:
         if isinstance(error, VideoError) and error.code == "unreadable_video" and not _has_room(_SPARE_BYTES):
             return OUT_OF_MEMORY
+        send(_OUT, NOTE, _peak(status_at))
         send(_OUT, ERROR, json.dumps(_described(error, video_at)).encode())
     return 0
+
+
+def _own_status() -> int:
+    """Return a descriptor of what the kernel says of this process, or -1; later nothing can be opened."""
+    try:
+        return os.open("/proc/self/status", os.O_RDONLY)
+    except OSError:
+        return -1
+
+
+def _peak(status_at: int) -> bytes:
+    """Return the most memory in use so far, KiB, as digits; nothing where nobody says.
+
+    Not what the parent learns when it waits: that includes what the parent itself had in use when it started this process.
+    """
+    if status_at < 0:
+        return b""
+    return os.pread(status_at, 65536, 0).partition(b"VmHWM:")[2].split(b"kB")[0].strip()
 
 
 def _read_request(descriptor: int) -> tuple[dict[str, Any], array[int]]:

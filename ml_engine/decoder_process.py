@@ -96,7 +96,8 @@ class DecoderProcess:
 
     Attributes:
         ring: Where its pictures are, or None.
-        peak_bytes, cpu_s: The most memory that it had in use, and its processor time, once it has ended; None before.
+        peak_bytes: The most memory that it had in use, as it said at its end; None before, and where it did not come to that.
+        cpu_s: Its processor time, once it has ended; None before.
 
     Raises:
         OSError: The file cannot be opened.
@@ -170,10 +171,17 @@ class DecoderProcess:
                 return
             elif kind != NOTE:
                 yield kind, content
+            elif content:
+                self.peak_bytes = self._kib(content) * 1024
 
     def impossible(self, why: str) -> VideoError:
         """Return the error for a process that says what cannot be: something in the file has taken it over."""
         return _crashed(self._task, f"it said {why}")
+
+    def _kib(self, content: bytes) -> int:
+        if not content.isdigit() or len(content) > 12:
+            raise self.impossible("no number where one belongs")
+        return int(content)
 
     def _receive(self) -> tuple[bytes, bytes]:
         while True:
@@ -252,7 +260,6 @@ class DecoderProcess:
             return False
         self._process.returncode = os.waitstatus_to_exitcode(status)
         self.cpu_s = usage.ru_utime + usage.ru_stime
-        self.peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return True
 
     def _make_ring(self, task: Task) -> int:
