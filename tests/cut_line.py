@@ -71,9 +71,11 @@ class CutLine:
             await self._listen()
 
     async def _break(self) -> None:
-        for link in list(self._links):
+        broken = set(self._links)
+        for link in broken:
             link.transport.abort()
-        while self._links:  # noqa: ASYNC110  the tasks that hold them end by themselves
+        # Only those: programs that try again at once make new ones all the time.
+        while self._links & broken:  # noqa: ASYNC110  the tasks that hold them end by themselves
             await asyncio.sleep(0.01)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
