@@ -116,6 +116,7 @@ class Services:
                 # It has said so, and goes on next time.
                 continue
             except Exception:
+                # Not foreseen. An API that went on without its sweeper would leave accepted jobs lying.
                 logger.exception("sweeping broke", extra={"action": "sweep_broken"})
 
 

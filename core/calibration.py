@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -150,11 +151,10 @@ def read_npz(data: bytes) -> dict[str, Any]:
             points = {key: np.asarray(archive[key], np.float64) for key in ("image_points", "map_points")}
     except KeyError as error:
         raise InvalidCalibration("A calibration .npz has the arrays image_points and map_points.", code="bad_calibration_file") from error
+    # `zipfile` raises NotImplementedError and RuntimeError for packings and encryption that it does not know.
     except (ValueError, TypeError, OSError, EOFError, AttributeError, NotImplementedError, RuntimeError) as error:
         raise InvalidCalibration(f"This is not a calibration .npz: {error}.", code="bad_calibration_file") from error
-    except Exception as error:
-        if type(error).__name__ != "BadZipFile":
-            raise
+    except BadZipFile as error:
         raise InvalidCalibration("This is not an .npz: it is no zip archive.", code="bad_calibration_file") from error
     for key, array in points.items():
         if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():

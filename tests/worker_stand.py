@@ -15,6 +15,7 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import job_prefix, result_blob, source_blob
 from core.domain.job import Job, SourceFile
 from core.domain.message import JobMessage
+from core.errors import MalformedRequest
 from core.ports import JobQueue, Lease, Ports
 from core.services.dispatch import Dispatcher
 from tests.fake_engine import FakeEngine
@@ -190,7 +191,7 @@ class WorkerStand:
         await worker.process(*received)
         try:
             return JobMessage.from_bytes(received[1].body)
-        except Exception:
+        except MalformedRequest:
             return JobMessage(job_id="undecodable", attempt=1, step="plan")
 
     async def drain(self, *workers: Processor, most: int = 200) -> list[JobMessage]:

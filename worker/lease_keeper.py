@@ -139,6 +139,7 @@ class LeaseKeeper:
             except MusterError as error:
                 logger.warning("no heartbeat: %s", error.message, extra={"action": "heartbeat_failed", "code": error.code})
             except Exception:
+                # Not foreseen. Work goes on without being seen; only the lease may end it.
                 logger.exception("no heartbeat", extra={"action": "heartbeat_failed"})
 
     def _lost(self, reason: StopReason, why: str) -> None:
