@@ -10,8 +10,9 @@ from pymongo.errors import DuplicateKeyError
 
 from core.adapters import listing
 from core.adapters.calibration_records import calibration_exists, no_such_calibration
-from core.adapters.mongo_connection import Document, MongoConnection, newest_first, within
+from core.adapters.mongo_connection import Document, newest_first, within
 from core.adapters.mongo_errors import mapped, mapped_but
+from core.adapters.mongo_store import MongoStore
 from core.domain.calibration import StoredCalibration, calibration_key
 from core.domain.clock import as_utc
 from core.ports import CalibrationStore, Page
@@ -20,25 +21,14 @@ _NEWEST = [("created_at_utc", DESCENDING), ("_id", DESCENDING)]
 _INDEXES = [newest_first(*equal, time="created_at_utc") for equal in (("owner",), ("owner", "camera"))]
 
 
-class MongoCalibrationStore(CalibrationStore):
+class MongoCalibrationStore(MongoStore, CalibrationStore):
     """Keeps each calibration as one document of the collection `calibrations`, its points as one text: they are read whole or not at all.
 
     Args:
         connection: The connection; it may be shared with other stores.
     """
 
-    def __init__(self, connection: MongoConnection) -> None:
-        self._connection = connection
-
-    async def open(self) -> None:
-        await self._connection.open(self)
-        await self._connection.create_indexes("calibrations", _INDEXES)
-
-    async def close(self) -> None:
-        await self._connection.close(self)
-
-    async def ping(self) -> None:
-        await self._connection.ping()
+    INDEXES = {"calibrations": _INDEXES}
 
     async def add(self, calibration: StoredCalibration) -> StoredCalibration:
         try:

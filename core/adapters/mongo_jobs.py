@@ -23,8 +23,9 @@ from core.adapters.job_records import (
     report_from_plain,
     report_to_plain,
 )
-from core.adapters.mongo_connection import Document, MongoConnection, bound, escaped, escaped_key, newest_first, unescaped, within
+from core.adapters.mongo_connection import Document, bound, escaped, escaped_key, newest_first, unescaped, within
 from core.adapters.mongo_errors import mapped, mapped_but
+from core.adapters.mongo_store import MongoStore
 from core.domain.analysis import AnalysisSettings
 from core.domain.clock import as_utc
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
@@ -55,26 +56,14 @@ _JOB_INDEXES = (
 )
 
 
-class MongoJobStore(JobStore):
+class MongoJobStore(MongoStore, JobStore):
     """Keeps each job as one document of the collection `jobs`, and workers' reports in `workers`.
 
     Args:
         connection: The connection; it may be shared with other stores.
     """
 
-    def __init__(self, connection: MongoConnection) -> None:
-        self._connection = connection
-
-    async def open(self) -> None:
-        await self._connection.open(self)
-        await self._connection.create_indexes("jobs", _JOB_INDEXES)
-        await self._connection.create_indexes("workers", [IndexModel([("at_utc", ASCENDING)])])
-
-    async def close(self) -> None:
-        await self._connection.close(self)
-
-    async def ping(self) -> None:
-        await self._connection.ping()
+    INDEXES = {"jobs": _JOB_INDEXES, "workers": [IndexModel([("at_utc", ASCENDING)])]}
 
     async def add(self, job: Job) -> Job:
         document = _document(job)

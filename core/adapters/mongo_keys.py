@@ -10,8 +10,9 @@ from pymongo.errors import DuplicateKeyError
 
 from core.adapters import listing
 from core.adapters.key_records import key_exists
-from core.adapters.mongo_connection import Document, MongoConnection, newest_first, within
+from core.adapters.mongo_connection import Document, newest_first, within
 from core.adapters.mongo_errors import mapped, mapped_but
+from core.adapters.mongo_store import MongoStore
 from core.domain.access import ApiKey, Ticket
 from core.domain.clock import as_utc
 from core.ports import KeyStore, Page
@@ -21,27 +22,18 @@ _NEWEST = [("created_at_utc", DESCENDING), ("_id", DESCENDING)]
 _KEY_INDEXES = [newest_first(*equal, time="created_at_utc") for equal in ((), ("owner",))]
 
 
-class MongoKeyStore(KeyStore):
+class MongoKeyStore(MongoStore, KeyStore):
     """Keeps keys, tickets and usage in the collections `api_keys`, `tickets` and `usage`.
 
     Args:
         connection: The connection; it may be shared with other stores.
     """
 
-    def __init__(self, connection: MongoConnection) -> None:
-        self._connection = connection
-
-    async def open(self) -> None:
-        await self._connection.open(self)
-        await self._connection.create_indexes("api_keys", _KEY_INDEXES)
-        await self._connection.create_indexes("tickets", [IndexModel([("expires_at_utc", ASCENDING)])])
-        await self._connection.create_indexes("usage", [IndexModel([("day", ASCENDING)])])
-
-    async def close(self) -> None:
-        await self._connection.close(self)
-
-    async def ping(self) -> None:
-        await self._connection.ping()
+    INDEXES = {
+        "api_keys": _KEY_INDEXES,
+        "tickets": [IndexModel([("expires_at_utc", ASCENDING)])],
+        "usage": [IndexModel([("day", ASCENDING)])],
+    }
 
     async def add(self, key: ApiKey) -> ApiKey:
         document = key.model_dump()

@@ -12,8 +12,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import CursorNotFound, DuplicateKeyError
 
 from core.adapters import listing
-from core.adapters.mongo_connection import Document, MongoConnection, escaped, escaped_key, newest_first, unescaped, within
+from core.adapters.mongo_connection import Document, escaped, escaped_key, newest_first, unescaped, within
 from core.adapters.mongo_errors import mapped, mapped_but
+from core.adapters.mongo_store import MongoStore
 from core.domain.clock import as_utc
 from core.domain.statistics import JobStatistics, TimeBucket
 from core.ports import Bucket, Page, StatsFilter, StatsStore
@@ -30,25 +31,14 @@ _MONDAY = datetime(1, 1, 1, tzinfo=UTC)
 _LENGTH_MS: dict[Bucket, int] = {"hour": 3_600_000, "day": 86_400_000, "week": 7 * 86_400_000}
 
 
-class MongoStatsStore(StatsStore):
+class MongoStatsStore(MongoStore, StatsStore):
     """Keeps each record as one document of the collection `stats`.
 
     Args:
         connection: The connection; it may be shared with other stores.
     """
 
-    def __init__(self, connection: MongoConnection) -> None:
-        self._connection = connection
-
-    async def open(self) -> None:
-        await self._connection.open(self)
-        await self._connection.create_indexes("stats", _STATS_INDEXES)
-
-    async def close(self) -> None:
-        await self._connection.close(self)
-
-    async def ping(self) -> None:
-        await self._connection.ping()
+    INDEXES = {"stats": _STATS_INDEXES}
 
     async def put(self, record: JobStatistics) -> None:
         document = _document(record)

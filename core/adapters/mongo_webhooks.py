@@ -8,8 +8,9 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from core.adapters.mongo_connection import Document, MongoConnection, bound
+from core.adapters.mongo_connection import Document, bound
 from core.adapters.mongo_errors import mapped, mapped_but
+from core.adapters.mongo_store import MongoStore
 from core.domain.webhook import WebhookEvent
 from core.ports import WebhookStore
 
@@ -19,25 +20,14 @@ _INDEXES = [
 ]
 
 
-class MongoWebhookStore(WebhookStore):
+class MongoWebhookStore(MongoStore, WebhookStore):
     """Keeps each event as one document of the collection `webhook_events`: what is asked for as fields, the rest as one text.
 
     Args:
         connection: The connection; it may be shared with other stores.
     """
 
-    def __init__(self, connection: MongoConnection) -> None:
-        self._connection = connection
-
-    async def open(self) -> None:
-        await self._connection.open(self)
-        await self._connection.create_indexes("webhook_events", _INDEXES)
-
-    async def close(self) -> None:
-        await self._connection.close(self)
-
-    async def ping(self) -> None:
-        await self._connection.ping()
+    INDEXES = {"webhook_events": _INDEXES}
 
     async def add(self, event: WebhookEvent) -> WebhookEvent:
         try:

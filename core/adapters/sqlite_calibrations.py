@@ -6,30 +6,19 @@ import sqlite3
 
 from core.adapters import listing
 from core.adapters.calibration_records import calibration_exists, no_such_calibration
-from core.adapters.sqlite_database import SqliteDatabase
+from core.adapters.sqlite_store import SqliteStore
 from core.domain.calibration import StoredCalibration, calibration_key
 from core.ports import CalibrationStore, Page
 
 
-class SqliteCalibrationStore(CalibrationStore):
+class SqliteCalibrationStore(SqliteStore, CalibrationStore):
     """Keeps each calibration as one row of an SQLite file.
 
     Args:
         database: The file; it may be shared with other stores.
     """
 
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
-
-    async def open(self) -> None:
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        await self._database.close(self)
-
-    async def ping(self) -> None:
-        query = "SELECT id FROM calibrations WHERE id = ''"
-        await self._database.read(lambda connection: connection.execute(query).fetchone())
+    PING = "SELECT id FROM calibrations WHERE id = ''"
 
     async def add(self, calibration: StoredCalibration) -> StoredCalibration:
         await self._database.write(lambda connection: _add(connection, calibration))

@@ -21,7 +21,7 @@ from core.adapters.job_records import (
     report_from_plain,
     report_to_plain,
 )
-from core.adapters.sqlite_database import SqliteDatabase
+from core.adapters.sqlite_store import SqliteStore
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
 from core.ports import JobFilter, JobOutline, JobStore, Page, WorkerReport
@@ -36,24 +36,14 @@ _SELECT = f"""SELECT {", ".join(f"jobs.{name}" for name in _COLUMNS)}, {", ".joi
     FROM jobs LEFT JOIN job_documents ON job_documents.job_id = jobs.id LEFT JOIN job_plans ON job_plans.job_id = jobs.id"""
 
 
-class SqliteJobStore(JobStore):
+class SqliteJobStore(SqliteStore, JobStore):
     """Keeps jobs in tables of an SQLite file.
 
     Args:
         database: The file; it may be shared with other stores.
     """
 
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
-
-    async def open(self) -> None:
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        await self._database.close(self)
-
-    async def ping(self) -> None:
-        await self._database.read(lambda connection: connection.execute("SELECT id FROM jobs WHERE id = ''").fetchone())
+    PING = "SELECT id FROM jobs WHERE id = ''"
 
     async def add(self, job: Job) -> Job:
         return await self._database.write(lambda connection: _add(connection, job))

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.adapters import listing
 from core.adapters.key_records import key_exists
-from core.adapters.sqlite_database import SqliteDatabase
+from core.adapters.sqlite_store import SqliteStore
 from core.domain.access import ApiKey, Ticket
 from core.ports import KeyStore, Page
 from core.ports.keys import KEEP_USAGE_DAYS
@@ -18,24 +18,14 @@ _TIMES = ("created", "expires", "revoked", "last_used")
 _SELECT = f"SELECT id, digest, owner, scopes, label, {', '.join(f'{name}_ms' for name in _TIMES)} FROM api_keys"
 
 
-class SqliteKeyStore(KeyStore):
+class SqliteKeyStore(SqliteStore, KeyStore):
     """Keeps keys, tickets and usage in tables of an SQLite file.
 
     Args:
         database: The file; it may be shared with other stores.
     """
 
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
-
-    async def open(self) -> None:
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        await self._database.close(self)
-
-    async def ping(self) -> None:
-        await self._database.read(lambda connection: connection.execute("SELECT id FROM api_keys WHERE id = ''").fetchone())
+    PING = "SELECT id FROM api_keys WHERE id = ''"
 
     async def add(self, key: ApiKey) -> ApiKey:
         def work(connection: sqlite3.Connection) -> ApiKey:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 from core.adapters import listing
-from core.adapters.sqlite_database import SqliteDatabase
+from core.adapters.sqlite_store import SqliteStore
 from core.domain.statistics import JobStatistics, TimeBucket
 from core.ports import Bucket, Page, StatsFilter, StatsStore
 
@@ -15,24 +15,14 @@ _BATCH = 500
 _BUCKETS_AT_ONCE = 200
 
 
-class SqliteStatsStore(StatsStore):
+class SqliteStatsStore(SqliteStore, StatsStore):
     """Keeps statistics in tables of an SQLite file: one row a job, and one for each of its classes.
 
     Args:
         database: The file; it may be shared with other stores.
     """
 
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
-
-    async def open(self) -> None:
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        await self._database.close(self)
-
-    async def ping(self) -> None:
-        await self._database.read(lambda connection: connection.execute("SELECT job_id FROM stats WHERE job_id = ''").fetchone())
+    PING = "SELECT job_id FROM stats WHERE job_id = ''"
 
     async def put(self, record: JobStatistics) -> None:
         await self._database.write(lambda connection: _put(connection, record))

@@ -6,30 +6,19 @@ import sqlite3
 from datetime import datetime
 
 from core.adapters import listing
-from core.adapters.sqlite_database import SqliteDatabase
+from core.adapters.sqlite_store import SqliteStore
 from core.domain.webhook import WebhookEvent
 from core.ports import WebhookStore
 
 
-class SqliteWebhookStore(WebhookStore):
+class SqliteWebhookStore(SqliteStore, WebhookStore):
     """Keeps each event as one row of an SQLite file.
 
     Args:
         database: The file; it may be shared with other stores.
     """
 
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
-
-    async def open(self) -> None:
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        await self._database.close(self)
-
-    async def ping(self) -> None:
-        query = "SELECT id FROM webhook_events WHERE id = ''"
-        await self._database.read(lambda connection: connection.execute(query).fetchone())
+    PING = "SELECT id FROM webhook_events WHERE id = ''"
 
     async def add(self, event: WebhookEvent) -> WebhookEvent:
         def work(connection: sqlite3.Connection) -> WebhookEvent:

@@ -1,15 +1,60 @@
-"""Databases of the contract suites: dropping those on the MongoDB-protocol server, filling any of them quickly."""
+"""Databases of the contract suites: the stores under test, each on one of its own, and filling any of them quickly."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
 
+import pytest
 from pymongo import AsyncMongoClient
 
 from core.adapters import mongo_stats, sqlite_stats
+from core.adapters.mongo_connection import MongoConnection
+from core.adapters.sqlite_database import SqliteDatabase
 from core.domain.statistics import JobStatistics
-from core.ports import StatsStore
+from core.ports import Port, StatsStore
+
+KINDS = ("memory", "sqlite", "mongo")
+S = TypeVar("S", bound=Port)
+
+
+@asynccontextmanager
+async def opened_stores(
+    request: pytest.FixtureRequest,
+    memory: Callable[[], S],
+    sqlite: Callable[[SqliteDatabase], S],
+    mongo: Callable[[MongoConnection], S],
+    *,
+    count: int = 1,
+) -> AsyncIterator[list[S]]:
+    """Open stores of the kind that the fixture's parameter names, on the same data; afterwards drop what they made.
+
+    Args:
+        request: Of the fixture; its parameter is one of `KINDS`.
+        memory, sqlite, mongo: Make a store of each kind.
+        count: How many, as so many processes have them; in memory they are one.
+    """
+    if request.param == "memory":
+        yield [memory()] * count
+        return
+    drop: tuple[str, str] | None = None
+    if request.param == "sqlite":
+        path: Path = request.getfixturevalue("tmp_path") / "data" / "muster.sqlite3"
+        stores = [sqlite(SqliteDatabase(path)) for _ in range(count)]
+    else:
+        make_name: Callable[[str], str] = request.getfixturevalue("unique_name")
+        drop = request.getfixturevalue("mongo").uri, make_name("stores")
+        stores = [mongo(MongoConnection(drop[0], database=drop[1])) for _ in range(count)]
+    for store in stores:
+        await store.open()
+    yield stores
+    for store in stores:
+        await store.close()
+    if drop:
+        await drop_database(*drop)
 
 
 async def drop_database(uri: str, name: str) -> None:

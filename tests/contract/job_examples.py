@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from core.adapters.mongo import MongoConnection, MongoJobStore
-from core.adapters.sqlite import SqliteDatabase, SqliteJobStore
+from core.adapters.mongo import MongoJobStore
+from core.adapters.sqlite import SqliteJobStore
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import Failure, Job, Plan, Segment, SourceFile, TelemetryFile, TelemetryRemark, VideoFacts
 from core.ports import JobFilter, JobStore
-from tests.contract.databases import drop_database
+from tests.contract.databases import opened_stores
 from tests.fakes import MemoryJobStore
 
-KINDS = ("memory", "sqlite", "mongo")
 START = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
 FILE = SourceFile(name="Flug über die Weide.mp4", blob="jobs/a/source/000", size_bytes=5_000_000_000, etag="0x8D")
 
@@ -25,21 +24,8 @@ FILE = SourceFile(name="Flug über die Weide.mp4", blob="jobs/a/source/000", siz
 @asynccontextmanager
 async def opened_job_store(request: pytest.FixtureRequest) -> AsyncIterator[JobStore]:
     """Open the store that the fixture's parameter names; afterwards drop what it made."""
-    if request.param == "memory":
-        yield MemoryJobStore()
-    elif request.param == "sqlite":
-        sqlite = SqliteJobStore(SqliteDatabase(request.getfixturevalue("tmp_path") / "data" / "muster.sqlite3"))
-        await sqlite.open()
-        yield sqlite
-        await sqlite.close()
-    else:
-        make_name: Callable[[str], str] = request.getfixturevalue("unique_name")
-        uri, name = request.getfixturevalue("mongo").uri, make_name("jobs")
-        mongo = MongoJobStore(MongoConnection(uri, database=name))
-        await mongo.open()
-        yield mongo
-        await mongo.close()
-        await drop_database(uri, name)
+    async with opened_stores(request, MemoryJobStore, SqliteJobStore, MongoJobStore) as (store,):
+        yield store
 
 
 def at(seconds: float) -> datetime:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from core.adapters.mongo import MongoCalibrationStore, MongoConnection
+from core.adapters.mongo import MongoCalibrationStore
 from core.adapters.sqlite import SqliteCalibrationStore, SqliteDatabase
 from core.domain.analysis import CalibrationSettings
 from core.domain.calibration import StoredCalibration
 from core.errors import Conflict, InvalidInput, MalformedRequest, NotFound
 from core.ports import CalibrationStore
-from tests.contract.databases import drop_database
+from tests.contract.databases import KINDS, opened_stores
 from tests.fakes import MemoryCalibrationStore
 
 START = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
@@ -23,23 +23,10 @@ IMAGE = ((0.0, 0.0), (640.0, 0.0), (640.0, 480.0), (0.25, 480.0))
 GROUND = ((0.0, 48.0), (64.0, 48.0), (64.0, 0.0), (0.0, 1e-17))
 
 
-@pytest.fixture(params=["memory", "sqlite", "mongo"])
+@pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[CalibrationStore]:
-    if request.param == "memory":
-        yield MemoryCalibrationStore()
-    elif request.param == "sqlite":
-        sqlite = SqliteCalibrationStore(SqliteDatabase(request.getfixturevalue("tmp_path") / "muster.sqlite3"))
-        await sqlite.open()
-        yield sqlite
-        await sqlite.close()
-    else:
-        make_name: Callable[[str], str] = request.getfixturevalue("unique_name")
-        uri, name = request.getfixturevalue("mongo").uri, make_name("calibrations")
-        mongo = MongoCalibrationStore(MongoConnection(uri, database=name))
-        await mongo.open()
-        yield mongo
-        await mongo.close()
-        await drop_database(uri, name)
+    async with opened_stores(request, MemoryCalibrationStore, SqliteCalibrationStore, MongoCalibrationStore) as (store,):
+        yield store
 
 
 def at(seconds: float) -> datetime:

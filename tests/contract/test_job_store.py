@@ -12,7 +12,8 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Failure, Job
 from core.errors import Conflict, FenceLost, InvalidInput, NotFound
 from core.ports import JobFilter, JobStore
-from tests.contract.job_examples import FILE, FULL, KINDS, START, TELEMETRY, at, keys, make_job, make_plan, opened_job_store
+from tests.contract.databases import KINDS
+from tests.contract.job_examples import FILE, FULL, START, TELEMETRY, at, keys, make_job, make_plan, opened_job_store
 
 
 @pytest.fixture(params=KINDS)

@@ -11,7 +11,8 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL
 from core.errors import InvalidInput, MalformedRequest
 from core.ports import JobFilter, JobOutline, JobStore, WorkerReport
-from tests.contract.job_examples import KINDS, at, keys, make_job, opened_job_store
+from tests.contract.databases import KINDS
+from tests.contract.job_examples import at, keys, make_job, opened_job_store
 
 
 @pytest.fixture(params=KINDS)

@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.adapters.mongo import MongoConnection, MongoKeyStore
+from core.adapters.mongo import MongoKeyStore
 from core.adapters.sqlite import SqliteDatabase, SqliteKeyStore
 from core.domain.access import ApiKey, Ticket, digest_of, new_key, new_ticket
 from core.errors import Conflict, InvalidInput, MalformedRequest
 from core.ports import KeyStore
-from tests.contract.databases import drop_database
+from tests.contract.databases import KINDS, opened_stores
 from tests.fakes import MemoryKeyStore
 
 START = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
 TODAY = date(2026, 6, 1)
 
 
-@pytest.fixture(params=["memory", "sqlite", "mongo"])
+@pytest.fixture(params=KINDS)
 async def stores(request: pytest.FixtureRequest) -> AsyncIterator[tuple[KeyStore, KeyStore]]:
     """Two stores on the same data, as two processes have them; in memory they are one."""
-    if request.param == "memory":
-        store = MemoryKeyStore()
-        yield store, store
-        return
-    if request.param == "sqlite":
-        path: Path = request.getfixturevalue("tmp_path") / "muster.sqlite3"
-        pair: tuple[KeyStore, ...] = tuple(SqliteKeyStore(SqliteDatabase(path)) for _ in range(2))
-        drop = None
-    else:
-        make_name: Callable[[str], str] = request.getfixturevalue("unique_name")
-        uri, name = request.getfixturevalue("mongo").uri, make_name("keys")
-        pair = tuple(MongoKeyStore(MongoConnection(uri, database=name)) for _ in range(2))
-        drop = (uri, name)
-    for opened in pair:
-        await opened.open()
-    yield pair[0], pair[1]
-    for opened in pair:
-        await opened.close()
-    if drop:
-        await drop_database(*drop)
+    async with opened_stores(request, MemoryKeyStore, SqliteKeyStore, MongoKeyStore, count=2) as (first, second):
+        yield first, second
 
 
 @pytest.fixture

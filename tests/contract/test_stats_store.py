@@ -5,41 +5,28 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from core.adapters.mongo import MongoConnection, MongoStatsStore
-from core.adapters.sqlite import SqliteDatabase, SqliteStatsStore
+from core.adapters.mongo import MongoStatsStore
+from core.adapters.sqlite import SqliteStatsStore
 from core.domain.statistics import ClassStatistics, JobStatistics, TimeBucket
 from core.errors import InvalidInput, MalformedRequest
 from core.ports import StatsFilter, StatsStore
-from tests.contract.databases import drop_database, put_all
+from tests.contract.databases import KINDS, opened_stores, put_all
 from tests.fakes import MemoryStatsStore
 
 START = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
 DAY = 86_400
 
 
-@pytest.fixture(params=["memory", "sqlite", "mongo"])
+@pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[StatsStore]:
-    if request.param == "memory":
-        yield MemoryStatsStore()
-    elif request.param == "sqlite":
-        sqlite = SqliteStatsStore(SqliteDatabase(request.getfixturevalue("tmp_path") / "muster.sqlite3"))
-        await sqlite.open()
-        yield sqlite
-        await sqlite.close()
-    else:
-        make_name: Callable[[str], str] = request.getfixturevalue("unique_name")
-        uri, name = request.getfixturevalue("mongo").uri, make_name("stats")
-        mongo = MongoStatsStore(MongoConnection(uri, database=name))
-        await mongo.open()
-        yield mongo
-        await mongo.close()
-        await drop_database(uri, name)
+    async with opened_stores(request, MemoryStatsStore, SqliteStatsStore, MongoStatsStore) as (store,):
+        yield store
 
 
 def at(seconds: float) -> datetime:

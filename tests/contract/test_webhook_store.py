@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from core.adapters.mongo import MongoConnection, MongoWebhookStore
-from core.adapters.sqlite import SqliteDatabase, SqliteWebhookStore
+from core.adapters.mongo import MongoWebhookStore
+from core.adapters.sqlite import SqliteWebhookStore
 from core.domain.webhook import WebhookEvent, event_id
 from core.ports import WebhookStore
-from tests.contract.databases import drop_database
+from tests.contract.databases import KINDS, opened_stores
 from tests.fakes import MemoryWebhookStore
 
 START = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
 
 
-@pytest.fixture(params=["memory", "sqlite", "mongo"])
+@pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[WebhookStore]:
-    if request.param == "memory":
-        yield MemoryWebhookStore()
-    elif request.param == "sqlite":
-        sqlite = SqliteWebhookStore(SqliteDatabase(request.getfixturevalue("tmp_path") / "muster.sqlite3"))
-        await sqlite.open()
-        yield sqlite
-        await sqlite.close()
-    else:
-        make_name: Callable[[str], str] = request.getfixturevalue("unique_name")
-        uri, name = request.getfixturevalue("mongo").uri, make_name("webhooks")
-        mongo = MongoWebhookStore(MongoConnection(uri, database=name))
-        await mongo.open()
-        yield mongo
-        await mongo.close()
-        await drop_database(uri, name)
+    async with opened_stores(request, MemoryWebhookStore, SqliteWebhookStore, MongoWebhookStore) as (store,):
+        yield store
 
 
 def at(seconds: float) -> datetime:

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from core.adapters.calibration_records import calibration_exists, no_such_calibration
 from core.domain.calibration import StoredCalibration, calibration_key
-from core.errors import MusterError
 from core.ports import CalibrationStore, Page
 from tests.fakes.memory_jobs import page_of
+from tests.fakes.memory_store import MemoryStore
 
 
-class MemoryCalibrationStore(CalibrationStore):
-    """Keeps calibrations in a dictionary, as JSON.
-
-    Attributes:
-        fail_with: Raised by every call while it is set: a store that is away.
-    """
+class MemoryCalibrationStore(MemoryStore, CalibrationStore):
+    """Keeps calibrations in a dictionary, as JSON."""
 
     def __init__(self) -> None:
-        self.fail_with: MusterError | None = None
+        super().__init__()
         self._records: dict[str, str] = {}
-
-    async def open(self) -> None:
-        self._answer()
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
-
-    async def ping(self) -> None:
-        self._answer()
 
     async def add(self, calibration: StoredCalibration) -> StoredCalibration:
         self._answer()
@@ -60,7 +47,3 @@ class MemoryCalibrationStore(CalibrationStore):
     async def delete(self, name: str, *, owner: str) -> bool:
         self._answer()
         return self._records.pop(calibration_key(name, owner=owner), None) is not None
-
-    def _answer(self) -> None:
-        if self.fail_with is not None:
-            raise self.fail_with

@@ -11,30 +11,18 @@ from core.adapters import listing
 from core.adapters.job_records import checked_changes, no_such_job
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
-from core.errors import Conflict, FenceLost, MusterError
+from core.errors import Conflict, FenceLost
 from core.ports import JobFilter, JobOutline, JobStore, Page, WorkerReport
+from tests.fakes.memory_store import MemoryStore
 
 
-class MemoryJobStore(JobStore):
-    """Keeps jobs in a dictionary.
-
-    Attributes:
-        fail_with: Raised by every call while it is set: a store that is away.
-    """
+class MemoryJobStore(MemoryStore, JobStore):
+    """Keeps jobs in a dictionary."""
 
     def __init__(self) -> None:
-        self.fail_with: MusterError | None = None
+        super().__init__()
         self._records: dict[str, str] = {}
         self._reports: dict[str, WorkerReport] = {}
-
-    async def open(self) -> None:
-        self._answer()
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
-
-    async def ping(self) -> None:
-        self._answer()
 
     async def add(self, job: Job) -> Job:
         self._answer()
@@ -142,10 +130,6 @@ class MemoryJobStore(JobStore):
     async def workers(self, *, since: datetime) -> list[WorkerReport]:
         self._answer()
         return [copy.deepcopy(report) for _, report in sorted(self._reports.items()) if report.at_utc >= since]
-
-    def _answer(self) -> None:
-        if self.fail_with is not None:
-            raise self.fail_with
 
     def _read(self, job_id: str) -> Job:
         if job_id not in self._records:

@@ -6,35 +6,25 @@ from datetime import date, datetime, timedelta
 
 from core.adapters.key_records import key_exists
 from core.domain.access import ApiKey, Ticket
-from core.errors import MusterError
 from core.ports import KeyStore, Page
 from core.ports.keys import KEEP_USAGE_DAYS
 from tests.fakes.memory_jobs import page_of
+from tests.fakes.memory_store import MemoryStore
 
 
-class MemoryKeyStore(KeyStore):
+class MemoryKeyStore(MemoryStore, KeyStore):
     """Keeps keys, tickets and usage in dictionaries.
 
     Attributes:
-        fail_with: Raised by every call while it is set: a store that is away.
         reads: How often a key was asked for.
     """
 
     def __init__(self) -> None:
-        self.fail_with: MusterError | None = None
+        super().__init__()
         self.reads = 0
         self._keys: dict[str, ApiKey] = {}
         self._tickets: dict[str, Ticket] = {}
         self._usage: dict[tuple[str, date], int] = {}
-
-    async def open(self) -> None:
-        self._answer()
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
-
-    async def ping(self) -> None:
-        self._answer()
 
     async def add(self, key: ApiKey) -> ApiKey:
         self._answer()
@@ -92,7 +82,3 @@ class MemoryKeyStore(KeyStore):
     async def spent(self, owner: str, *, day: date) -> int:
         self._answer()
         return self._usage.get((owner, day), 0)
-
-    def _answer(self) -> None:
-        if self.fail_with is not None:
-            raise self.fail_with

@@ -7,30 +7,17 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 from core.domain.statistics import ClassStatistics, JobStatistics, TimeBucket
-from core.errors import MusterError
 from core.ports import Bucket, Page, StatsFilter, StatsStore
 from tests.fakes.memory_jobs import page_of
+from tests.fakes.memory_store import MemoryStore
 
 
-class MemoryStatsStore(StatsStore):
-    """Keeps statistics in a dictionary.
-
-    Attributes:
-        fail_with: Raised by every call while it is set: a store that is away.
-    """
+class MemoryStatsStore(MemoryStore, StatsStore):
+    """Keeps statistics in a dictionary."""
 
     def __init__(self) -> None:
-        self.fail_with: MusterError | None = None
+        super().__init__()
         self._records: dict[str, str] = {}
-
-    async def open(self) -> None:
-        self._answer()
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
-
-    async def ping(self) -> None:
-        self._answer()
 
     async def put(self, record: JobStatistics) -> None:
         self._answer()
@@ -77,10 +64,6 @@ class MemoryStatsStore(StatsStore):
     async def delete(self, job_id: str) -> None:
         self._answer()
         self._records.pop(job_id, None)
-
-    def _answer(self) -> None:
-        if self.fail_with is not None:
-            raise self.fail_with
 
     def _matching(self, where: StatsFilter) -> list[JobStatistics]:
         records = map(JobStatistics.model_validate_json, self._records.values())

@@ -6,29 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.domain.webhook import WebhookEvent
-from core.errors import MusterError
 from core.ports import WebhookAnswer, WebhookSender, WebhookStore
+from tests.fakes.memory_store import MemoryStore
 
 
-class MemoryWebhookStore(WebhookStore):
-    """Keeps events in a dictionary, as JSON.
-
-    Attributes:
-        fail_with: Raised by every call while it is set: a store that is away.
-    """
+class MemoryWebhookStore(MemoryStore, WebhookStore):
+    """Keeps events in a dictionary, as JSON."""
 
     def __init__(self) -> None:
-        self.fail_with: MusterError | None = None
+        super().__init__()
         self._records: dict[str, str] = {}
-
-    async def open(self) -> None:
-        self._answer()
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
-
-    async def ping(self) -> None:
-        self._answer()
 
     async def add(self, event: WebhookEvent) -> WebhookEvent:
         self._answer()
@@ -65,10 +52,6 @@ class MemoryWebhookStore(WebhookStore):
 
     def _read(self, event_id: str) -> WebhookEvent:
         return WebhookEvent.model_validate_json(self._records[event_id])
-
-    def _answer(self) -> None:
-        if self.fail_with is not None:
-            raise self.fail_with
 
 
 @dataclass(frozen=True, slots=True)
