@@ -5,23 +5,23 @@ Plain ASGI, so that bodies stay streams and WebSockets pass through the same gat
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from contextlib import aclosing
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
 from api.access import Access, is_open
+from api.drain import drain
 from core.domain.access import holds_key
 from core.errors import MusterError
 
 logger = logging.getLogger(__name__)
 
-_DRAIN_BYTES = 8 * 2**20
-_DRAIN_S = 1.0
 _ASKED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "If-Range", "Range", "X-API-Key", "traceparent")
 _SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "ETag", "Idempotency-Replayed", "Location", "Retry-After")
 
@@ -112,7 +112,9 @@ async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send
     logger.info("refused before any route saw it", extra={"action": "access_refused", "code": error.code, "path": path})
     answer = problems.of_error(error, path)
     if scope["type"] == "http":
-        await _drain(scope, receive)
+        if _has_body(Headers(scope=scope)):
+            async with aclosing(Request(scope, receive).stream()) as body:
+                await drain(body)
         await answer(scope, receive, send)
         return
     await receive()
@@ -122,18 +124,6 @@ async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send
         await send({"type": "websocket.close", "code": 1008, "reason": error.code})
 
 
-async def _drain(scope: Scope, receive: Receive) -> None:
-    # Many clients read no answer before they have sent everything: a small body is taken in, so that they learn why it was refused.
-    headers = Headers(scope=scope)
-    if "expect" in headers or not ("content-length" in headers or "transfer-encoding" in headers):
-        return
-    left = _DRAIN_BYTES
-    try:
-        async with asyncio.timeout(_DRAIN_S):
-            while left > 0:
-                message: Message = await receive()
-                left -= len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return
+def _has_body(headers: Headers) -> bool:
+    # Whoever expects to be told sends nothing before.
+    return "expect" not in headers and ("content-length" in headers or "transfer-encoding" in headers)

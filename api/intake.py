@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any
 
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from api.access import Caller
+from api.drain import drain
 from api.multipart import MultipartReader, Part
 from api.services import Services
 from api.views import UploadedRecording
@@ -30,8 +30,6 @@ FORM_PATHS = ("/api/v1/jobs", "/submit-job")
 """Where bodies may be large: they are passed on as they come."""
 
 _FORM_OVERHEAD_BYTES = MAX_JSON_BYTES + 2**20
-_DRAIN_BYTES = 8 * 2**20
-_DRAIN_S = 1.0
 
 MULTIPART_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -95,7 +93,7 @@ async def _accept_form(request: Request, services: Services, caller: Caller) -> 
         try:
             accepted = await _read_form(request, reader, services, caller)
         except (PermanentError, Throttled):
-            await _drain(body)
+            await drain(body)
             raise
     return accepted
 
@@ -202,19 +200,6 @@ async def _read_small(part: Part) -> bytes:
         if len(data) > MAX_JSON_BYTES:
             raise TooLarge(f"The settings are over {MAX_JSON_BYTES} bytes.", code="settings_too_large", limit_bytes=MAX_JSON_BYTES)
     return bytes(data)
-
-
-async def _drain(body: AsyncIterator[bytes]) -> None:
-    # Many clients read no answer before they have sent everything: a small body is taken in, so that they learn why it was refused.
-    left = _DRAIN_BYTES
-    try:
-        async with asyncio.timeout(_DRAIN_S):
-            async for piece in body:
-                left -= len(piece)
-                if left < 0:
-                    return
-    except (TimeoutError, ClientDisconnect):
-        return
 
 
 def _count(services: Services, accepted: Accepted) -> None:
