@@ -128,7 +128,7 @@ class Access:
 
     def _is_ours(self, name: str) -> bool:
         address = _address(name)
-        if address is not None and _is_loopback(address):
+        if address is not None and address.is_loopback:
             return True
         if name == "localhost" or name.endswith(".localhost"):
             return True
@@ -160,7 +160,7 @@ def arrived_on_loopback(connection: Connection) -> bool:
     """Return whether the connection came in at a loopback address. What the process was told to bind says nothing about that."""
     server = connection.get("server")
     address = _address(server[0]) if server else None
-    return address is not None and _is_loopback(address)
+    return address is not None and address.is_loopback
 
 
 def missing_scope(needed: Scope) -> Forbidden:
@@ -234,10 +234,6 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _is_loopback(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    return address.is_loopback
 
 
 async def identify(connection: HTTPConnection) -> Caller:

@@ -18,7 +18,6 @@ from rich.table import Table
 from core.config import Config
 from core.domain.clock import Clock, utc_now
 from core.errors import InvalidInput, MusterError
-from core.ports import KeyStore
 from core.services.keys import Keys
 
 _PAGE = 200
@@ -71,7 +70,7 @@ async def _run(asked: argparse.Namespace, clock: Clock) -> int:
         if asked.command == "create":
             return await _create(keys, asked, clock)
         if asked.command == "list":
-            return await _list(store, asked, clock)
+            return await _list(keys, asked, clock)
         revoked = await keys.revoke(asked.id)
         print(f"Key {revoked.id} of {revoked.owner} opens nothing any more.")
         return 0
@@ -116,11 +115,11 @@ def _write_private(path: Path, secret: str) -> None:
         file.write(secret + "\n")
 
 
-async def _list(store: KeyStore, asked: argparse.Namespace, clock: Clock) -> int:
+async def _list(keys: Keys, asked: argparse.Namespace, clock: Clock) -> int:
     table = Table("id", "owner", "scopes", "label", "made", "last used", "state")
     cursor = None
     while True:
-        page = await store.list(owner=asked.owner, limit=_PAGE, cursor=cursor)
+        page = await keys.list(owner=asked.owner, limit=_PAGE, cursor=cursor)
         for key in page.items:
             state = "good" if key.is_usable(clock()) else "revoked" if key.revoked_at_utc else "expired"
             if state == "good" and key.expires_at_utc is not None:

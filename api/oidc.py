@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -177,7 +178,7 @@ async def _json_of(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
                     raise _away("its answer is too long")
         if answer.status_code != 200:
             raise _away(f"it answers {answer.status_code}")
-        found = httpx.Response(200, content=bytes(data)).json()
+        found = json.loads(data)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
         raise _away("it does not answer as it should") from error
     if not isinstance(found, dict):
