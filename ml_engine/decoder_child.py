@@ -27,16 +27,13 @@ from av.video.reformatter import VideoReformatter
 
 from core.errors import MusterError, VideoError
 from ml_engine.confinement import Allowance, confine
-from ml_engine.decoder_messages import DONE, ERROR, FRAME, NO_SLOT, NOTE, PICTURE, READY, SCAN, TRACK, packed_scan, send
+from ml_engine.decoder_messages import DONE, ERROR, FRAME, NO_SLOT, NOTE, OUT_OF_MEMORY, PICTURE, READY, SCAN, TRACK, packed_scan, send
 from ml_engine.frames import Run, decoded_frames, to_bgr
 from ml_engine.memory import keep_freed_memory
 from ml_engine.shared_memory import FrameRing
 from ml_engine.subtitles import read_telemetry_track
 from ml_engine.video_limits import VideoLimits
 from ml_engine.video_scan import scan_video
-
-OUT_OF_MEMORY = 77
-"""Exit status where there is not even enough memory to say so."""
 
 _IN, _OUT = 0, 1
 _NOTE_EVERY_S = 0.2

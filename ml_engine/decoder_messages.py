@@ -22,6 +22,8 @@ FRAME = struct.Struct("<QII")
 NO_SLOT = 0xFFFFFFFF
 """Instead of a slot: the frame could not be read."""
 READY, NOTE, SCAN, TRACK, PICTURE, DONE, ERROR = (kind.encode() for kind in "rnstpde")
+OUT_OF_MEMORY = 77
+"""Exit status where there is not even enough memory to say so."""
 
 _MOST_TEXT = 2000
 _MOST_RATES = 3

@@ -23,14 +23,13 @@ from typing import Any, Self
 
 from core.errors import InvalidTelemetry, MusterError, TransientError, UnsupportedMedia, VideoError
 from ml_engine.confinement import Allowance
-from ml_engine.decoder_messages import DONE, ERROR, HEADER, NOTE, READY, text_of
+from ml_engine.decoder_messages import DONE, ERROR, HEADER, NOTE, OUT_OF_MEMORY, READY, text_of
 from ml_engine.records import Stopped
 from ml_engine.shared_memory import FrameRing, make_file, ring_size
 from ml_engine.video_limits import VideoLimits
 
 logger = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = 77
 TICK_S = 0.1
 """How often somebody is asked whether to go on."""
 MACHINE_PATIENCE = 10
@@ -214,7 +213,7 @@ class DecoderProcess:
             used_s = _cpu_s(self._process.pid)
             # Half of the time is its own: it is not the machine that is slow.
             if cpu_s is None or used_s is None or used_s - cpu_s >= self._limits.stall_s / 2:
-                raise _too_slow(self._task)
+                raise _too_slow()
             if waited_s >= MACHINE_PATIENCE * self._limits.stall_s:
                 sentence = "The machine gave the decoder of the video no time for minutes. It is tried again by itself."
                 raise TransientError(sentence, code="decoder_stalled")
@@ -238,7 +237,7 @@ class DecoderProcess:
                 limit_bytes=self._limits.memory_bytes,
             )
         if hasattr(signal, "SIGXCPU") and status == -signal.SIGXCPU:
-            return _too_slow(self._task)
+            return _too_slow()
         if -status in _CRASHES and self._ready:
             return _crashed(self._task, signal.Signals(-status).name)
         if not self._ready:
@@ -338,7 +337,7 @@ def _error_from(content: bytes) -> Exception:
     )
 
 
-def _too_slow(task: Task) -> VideoError:
+def _too_slow() -> VideoError:
     return VideoError(
         "Decoding this video takes far longer than its length explains: it is damaged, or made to. Export it again, then upload it.",
         code="video_takes_too_long",

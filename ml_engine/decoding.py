@@ -64,14 +64,11 @@ class ConfinedDecoder:
         if not self._apart:
             return probe(path, limits=self.limits.video)
         with DecoderProcess(Task(path, "scan"), self.limits, should_stop) as child:
-            for kind, content in child.messages():
-                if kind != SCAN:
-                    raise child.impossible("something else than asked")
-                try:
-                    return index_of(unpacked_scan(content), self.limits.video)
-                except (ValueError, KeyError, TypeError, ArithmeticError, json.JSONDecodeError) as error:
-                    raise child.impossible("a scan that cannot be") from error
-            raise child.impossible("no scan")
+            content = _answer(child, SCAN)
+            try:
+                return index_of(unpacked_scan(content), self.limits.video)
+            except (ValueError, KeyError, TypeError, ArithmeticError, json.JSONDecodeError) as error:
+                raise child.impossible("a scan that cannot be") from error
 
     def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool] = _never) -> bytes | None:
         """Read a video's first subtitle track that is text; see `ml_engine.subtitles.read_telemetry_track`.
@@ -83,13 +80,10 @@ class ConfinedDecoder:
         if not self._apart:
             return read_telemetry_track(path)
         with DecoderProcess(Task(path, "track"), self.limits, should_stop) as child:
-            for kind, content in child.messages():
-                if kind != TRACK:
-                    raise child.impossible("something else than asked")
-                if len(content) > 2 * LIMIT_BYTES:
-                    raise InvalidTelemetry(f"The video's subtitle track has over {LIMIT_BYTES} bytes.", code="telemetry_too_large")
-                return content or None
-            raise child.impossible("no track")
+            content = _answer(child, TRACK)
+        if len(content) > 2 * LIMIT_BYTES:
+            raise InvalidTelemetry(f"The video's subtitle track has over {LIMIT_BYTES} bytes.", code="telemetry_too_large")
+        return content or None
 
     def decode(
         self,
@@ -131,6 +125,15 @@ class ConfinedDecoder:
                 yield DecodedFrame(number, None if slot == NO_SLOT else pictures.take(slot, row_bytes))
             if expected != run.end:
                 raise child.impossible("less than asked")
+
+
+def _answer(child: DecoderProcess, kind: bytes) -> bytes:
+    """Return the content of the one message that a process is asked for, which has to come first. Raises as `messages`."""
+    for said, content in child.messages():
+        if said != kind:
+            raise child.impossible("something else than asked")
+        return content
+    raise child.impossible("no answer")
 
 
 class _Slot:

@@ -41,7 +41,7 @@ class FrameRing:
     """Slots for pictures, in a shared file. Who fills and who empties a slot is for the two sides to agree on.
 
     Args:
-        descriptor: From `make_file`; `ring_bytes` long. Not closed here.
+        descriptor: From `make_file`; `slot_bytes * slots` long. Not closed here.
         slot_bytes: Size of a slot.
         slots: How many.
     """

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import VideoError
-from ml_engine.video_limits import MAX_SIDE_PX, VideoLimits
+from ml_engine.video_limits import VideoLimits
 from ml_engine.video_scan import MISSING, Scan, StreamFacts, scan_video
 
-__all__ = ["MAX_SIDE_PX", "VideoIndex", "VideoLimits", "index_of", "probe"]
+__all__ = ["VideoIndex", "VideoLimits", "index_of", "probe"]
 
 MAX_JUMP_BACK_S = 5.0
 """Timestamps further back than this are not reordering but a clock that was set back, as in joined transport streams."""
