@@ -11,7 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from core.access_config import AccessConfig
-from core.domain.housekeeping import HousekeepingRules
+from core.domain.housekeeping import ExpiringResults, HousekeepingRules
 from core.domain.webhook import WebhookRules
 
 AZURITE_CONNECTION = "UseDevelopmentStorage=true"
@@ -78,7 +78,7 @@ class Config(AccessConfig):
     sweep_s: float = Field(300, ge=0, description="How often the API looks for what got lost or was kept long enough; 0: never.")
     orphan_minutes: float = Field(60, ge=20, description="How long a blob of no job must not have changed before it is deleted.")
     retention_days: float = Field(0, ge=0, description="Days after which videos, and results that may show persons, are deleted; 0: never.")
-    retention_results: Literal["persons", "all"] = Field("persons", description="Which results are deleted with the videos.")
+    retention_results: ExpiringResults = Field("persons", description="Which results are deleted with the videos.")
     max_pixels: int = Field(8192 * 4320, ge=1, description="Most pixels in a picture of a video.")
     max_duration_s: float = Field(48 * 3600, gt=0, description="Longest video file.")
     max_frames: int = Field(10_000_000, ge=1, description="Most frames in a video file.")

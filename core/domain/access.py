@@ -6,12 +6,12 @@ import hashlib
 import hmac
 import re
 import secrets
-import unicodedata
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.domain.clock import UtcDatetime
+from core.domain.names import COMPOSED
 
 Scope = Literal["submit", "read", "admin"]
 """`submit`: send, change and delete one's own; `read`: look at one's own; `admin`: both, on everybody's, and keys."""
@@ -29,12 +29,7 @@ _TICKET = re.compile(r"ticket_[A-Za-z0-9_-]{43}")
 _KEY_ANYWHERE = re.compile(r"muster_[0-9a-f]{16}_[A-Za-z0-9_-]{43}")
 
 
-def _composed(value: Any) -> Any:
-    # One name that is typed on two systems must not become two owners.
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
-
-
-OwnerName = Annotated[str, BeforeValidator(_composed), Field(min_length=1, max_length=200, pattern=r"^\w[\w .:@+|-]*$")]
+OwnerName = Annotated[str, COMPOSED, Field(min_length=1, max_length=200, pattern=r"^\w[\w .:@+|-]*$")]
 """Letters and digits of any script, and within them `. : @ + | -` and spaces."""
 
 

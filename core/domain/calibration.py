@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.domain.analysis import CalibrationSettings, Name
 from core.domain.clock import UtcDatetime
+from core.domain.names import COMPOSED, composed
 
 NAME_PATTERN = r"^\w([\w .()+-]*[\w)])?$"
 
 
-def _composed(value: Any) -> Any:
-    # One name that is typed on two systems must not become two.
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
-
-
-CalibrationName = Annotated[str, BeforeValidator(_composed), Field(min_length=1, max_length=80, pattern=NAME_PATTERN)]
+CalibrationName = Annotated[str, COMPOSED, Field(min_length=1, max_length=80, pattern=NAME_PATTERN)]
 """Letters and digits of any script, and within them `_ . ( ) + -` and spaces: it stands in a URL's path."""
 
 
@@ -51,4 +46,4 @@ class StoredCalibration(BaseModel):
 
 def calibration_key(name: str, *, owner: str) -> str:
     """Return the key of an owner's calibration of this name, whether or not there is one."""
-    return hashlib.sha256(json.dumps([owner, _composed(name)]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([owner, composed(name)]).encode()).hexdigest()[:32]
