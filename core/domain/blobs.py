@@ -26,32 +26,32 @@ UPLOADS_PREFIX = "uploads/"
 
 def job_prefix(job_id: str) -> str:
     """Prefix of everything a job owns, in either container."""
-    return f"jobs/{job_id}/"
+    return f"{JOBS_PREFIX}{job_id}/"
 
 
 def source_blob(job_id: str, index: int) -> str:
     """Name of the job's source file number `index`, in the input container."""
-    return f"jobs/{job_id}/source/{index:03d}"
+    return f"{source_prefix(job_id)}{index:03d}"
 
 
 def telemetry_blob(job_id: str, index: int) -> str:
     """Name of the job's telemetry file number `index`, in the order in which they came, in the input container."""
-    return f"jobs/{job_id}/telemetry/{index:03d}.srt"
+    return f"{job_prefix(job_id)}telemetry/{index:03d}.srt"
 
 
 def track_blob(job_id: str, file_index: int) -> str:
     """Name of the telemetry that was found within the job's source file of this number, in the input container."""
-    return f"jobs/{job_id}/telemetry/track-{file_index:03d}.srt"
+    return f"{job_prefix(job_id)}telemetry/track-{file_index:03d}.srt"
 
 
 def submitting_blob(job_id: str) -> str:
     """Name of the sign of life that a slow submission leaves, in the input container."""
-    return f"jobs/{job_id}/submitting"
+    return f"{job_prefix(job_id)}submitting"
 
 
 def source_prefix(job_id: str) -> str:
     """Prefix of the job's source files, in the input container."""
-    return f"jobs/{job_id}/source/"
+    return f"{job_prefix(job_id)}source/"
 
 
 def uploads_of(owner: str) -> str:
@@ -59,19 +59,24 @@ def uploads_of(owner: str) -> str:
     return f"{UPLOADS_PREFIX}{hashlib.sha256(owner.encode()).hexdigest()[:32]}/"
 
 
-def upload_blob(upload_id: str, *, owner: str = "local") -> str:
+def upload_blob(upload_id: str, *, owner: str) -> str:
     """Staging name of a direct upload, in the input container."""
     return f"{uploads_of(owner)}{upload_id}"
 
 
+def log_prefix(job_id: str) -> str:
+    """Prefix of the job's detection logs, whatever their keys, in the output container."""
+    return f"{job_prefix(job_id)}log/"
+
+
 def log_blob(job_id: str, log_key: str, segment: int) -> str:
     """Name of a segment's detection log, in the output container."""
-    return f"jobs/{job_id}/log/{log_key}/{segment:05d}.parquet"
+    return f"{log_prefix(job_id)}{log_key}/{segment:05d}.parquet"
 
 
 def assembly_blob(job_id: str, log_key: str, revision: str) -> str:
     """Name of the note on how a revision was assembled, in the output container, beside the log."""
-    return f"jobs/{job_id}/log/{log_key}/{revision}.json"
+    return f"{log_prefix(job_id)}{log_key}/{revision}.json"
 
 
 def attempt_revisions(attempt: int) -> str:
@@ -89,7 +94,7 @@ def new_revision(attempt: int) -> str:
 
 def results_prefix(job_id: str) -> str:
     """Prefix of all revisions of a job, in the output container; each is a folder."""
-    return f"jobs/{job_id}/results/"
+    return f"{job_prefix(job_id)}results/"
 
 
 def revision_attempt(revision: str) -> int | None:
@@ -100,4 +105,4 @@ def revision_attempt(revision: str) -> int | None:
 
 def result_blob(job_id: str, revision: str, name: str) -> str:
     """Name of one artefact of a revision, in the output container."""
-    return f"jobs/{job_id}/results/{revision}/{name}"
+    return f"{results_prefix(job_id)}{revision}/{name}"

@@ -14,11 +14,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from core.domain.blobs import JOBS_PREFIX, UPLOADS_PREFIX, job_prefix, results_prefix, revision_attempt
+from core.domain.blobs import JOBS_PREFIX, UPLOADS_PREFIX, job_prefix, log_prefix, results_prefix, revision_attempt
 from core.domain.clock import Clock
 from core.errors import PermanentError
-from core.ports import BlobInfo, BlobStore, JobOutline, Page, Ports
+from core.ports import BlobStore, JobOutline, Page, Ports
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ _PAGE = 500
 _DELETES_AT_ONCE = 8
 _SETTLED_AFTER = timedelta(days=1)
 _REMEMBERED = 100_000
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -145,7 +148,7 @@ class Orphans:
             if not blobs:
                 settled = False
                 continue
-            notes = [info.name async for info in store.list(f"{job_prefix(job_id)}log/") if info.name.endswith(f"/{revision}.json")]
+            notes = [info.name async for info in store.list(log_prefix(job_id)) if info.name.endswith(f"/{revision}.json")]
             await _purge(store, [*blobs, *notes])
             gone += len(blobs) + len(notes)
             extra = {"action": "revision_cleared", "job_id": job_id, "revision": revision, "blobs": len(blobs)}
@@ -158,7 +161,7 @@ class Orphans:
         return gone
 
 
-async def _every(read: Callable[[str | None], Awaitable[Page[str]]]) -> AsyncGenerator[str]:
+async def _every(read: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncGenerator[T]:
     cursor: str | None = None
     while True:
         page = await read(cursor)
@@ -172,15 +175,12 @@ async def _every(read: Callable[[str | None], Awaitable[Page[str]]]) -> AsyncGen
 async def _all_if_old(store: BlobStore, prefix: str, before: datetime) -> list[str]:
     """Return the names under a prefix, those with staged blocks only included; none if any of them has changed since `before`."""
     names: list[str] = []
-    cursor: str | None = None
-    while True:
-        page: Page[BlobInfo] = await store.page(prefix, limit=_PAGE, cursor=cursor)
-        if any(info.modified_at_utc >= before for info in page.items):
-            return []
-        names += [info.name for info in page.items]
-        cursor = page.next_cursor
-        if cursor is None:
-            return names
+    async with aclosing(_every(lambda cursor: store.page(prefix, limit=_PAGE, cursor=cursor))) as infos:
+        async for info in infos:
+            if info.modified_at_utc >= before:
+                return []
+            names.append(info.name)
+    return names
 
 
 async def _purge(store: BlobStore, names: Sequence[str]) -> None:

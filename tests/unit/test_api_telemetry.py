@@ -138,7 +138,7 @@ async def test_the_same_key_with_other_telemetry_is_another_request(api: ApiStan
 
 async def put(api: ApiStand, data: bytes) -> str:
     upload_id = (await api.client.post("/api/v1/uploads")).json()["upload_id"]
-    await api.ports.sources.put(upload_blob(upload_id), data)
+    await api.ports.sources.put(upload_blob(upload_id, owner="local"), data)
     return upload_id
 
 

@@ -19,13 +19,13 @@ async def put_upload(api: ApiStand, data: bytes = MP4) -> str:
     """Do what a client does with a link, and return its id."""
     answer = await api.client.post("/api/v1/uploads", json={"name": "a.mp4", "size_bytes": len(data)})
     assert answer.status_code == 201
-    await api.ports.sources.put(upload_blob(answer.json()["upload_id"]), data)
+    await api.ports.sources.put(upload_blob(answer.json()["upload_id"], owner="local"), data)
     return answer.json()["upload_id"]
 
 
 async def test_a_link_names_what_to_send_where_and_until_when(api: ApiStand) -> None:
     link = (await api.client.post("/api/v1/uploads", json={"name": "a.mp4"})).json()
-    assert upload_blob(link["upload_id"]) in link["url"]
+    assert upload_blob(link["upload_id"], owner="local") in link["url"]
     assert (link["method"], link["headers"]) == ("PUT", {"x-ms-blob-type": "BlockBlob"})
     assert link["expires_at_utc"] == "2026-06-01T10:30:00Z"
     assert (await api.client.post("/api/v1/uploads")).status_code == 201
@@ -66,10 +66,10 @@ async def test_an_upload_that_is_no_recording_is_refused_and_stays_for_the_sweep
     api: ApiStand, data: bytes, status: int, code: str
 ) -> None:
     upload_id = "a" * 32
-    await api.ports.sources.put(upload_blob(upload_id), data)
+    await api.ports.sources.put(upload_blob(upload_id, owner="local"), data)
     answer = await api.client.post("/api/v1/jobs", json={"upload_ids": [upload_id]})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert await api.blob_names() == [upload_blob(upload_id)]
+    assert await api.blob_names() == [upload_blob(upload_id, owner="local")]
     assert api.messages() == []
 
 
@@ -103,7 +103,7 @@ async def test_an_upload_that_is_written_again_meanwhile_is_409(api: ApiStand, m
     monkeypatch.setattr(sources, "info", look_then_somebody_writes)
     answer = await api.client.post("/api/v1/jobs", json={"upload_ids": [upload_id]})
     assert (answer.status_code, answer.json()["code"]) == (409, "upload_changed")
-    assert await api.blob_names() == [upload_blob(upload_id)]
+    assert await api.blob_names() == [upload_blob(upload_id, owner="local")]
 
 
 async def test_a_link_for_too_large_a_file_is_refused(api: ApiStand) -> None:
