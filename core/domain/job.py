@@ -173,6 +173,11 @@ class Job(_Record):
         return sum(segment.frames for segment in self.plan.segments if segment.index in done)
 
     @property
+    def is_detected(self) -> bool:
+        """Whether the detections of every segment are stored."""
+        return self.plan is not None and len(set(self.done_segments)) >= len(self.plan.segments)
+
+    @property
     def is_terminal(self) -> bool:
         """Whether the present attempt has ended."""
         return self.state in TERMINAL

@@ -61,7 +61,7 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
     job = await job_of(ports, job_id, owner=owner)
     if not job.is_terminal:
         raise still_active(job)
-    if job.plan is None or len(set(job.done_segments)) < len(job.plan.segments):
+    if job.plan is None or not job.is_detected:
         raise Conflict(
             "The job's detections are not complete, so there is nothing to count again; submit the video as a new job.",
             code="no_detection_log",

@@ -39,9 +39,8 @@ async def retry(ports: Ports, dispatcher: Dispatcher, clock: Clock, job_id: str,
             code="job_completed",
             state=job.state,
         )
-    detected = job.plan is not None and len(set(job.done_segments)) >= len(job.plan.segments)
-    require_stored(job, sources=not detected or job.settings.render)
-    state, step = _beginning(detected)
+    require_stored(job, sources=not job.is_detected or job.settings.render)
+    state, step = _beginning(job)
     begun = await start_attempt(ports, dispatcher, clock, job, settings=job.settings, state=state, step=step)
     logger.info("retry begun", extra={"action": "retry_begun", "job_id": job_id, "attempt": begun.attempt, "step": step})
     return begun
@@ -66,5 +65,5 @@ def require_stored(job: Job, *, sources: bool) -> None:
         )
 
 
-def _beginning(detected: bool) -> tuple[JobState, Step]:
-    return ("assembling", "assemble") if detected else ("queued", "plan")
+def _beginning(job: Job) -> tuple[JobState, Step]:
+    return ("assembling", "assemble") if job.is_detected else ("queued", "plan")
