@@ -66,7 +66,6 @@ async def create_key(asked: KeyRequest, response: Response, services: OpenServic
     """The answer shows the key; nothing will ever show it again."""
     expires = None if asked.expires_in_days is None else services.clock() + timedelta(days=asked.expires_in_days)
     made = await services.keys.create(owner=asked.owner, scopes=asked.scopes, label=asked.label, expires_at_utc=expires)
-    response.headers["Cache-Control"] = "no-store"
     response.headers["Location"] = f"{KEYS_PATH}/{made.key.id}"
     return NewKeyView(**_shown(made.key), key=made.secret)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 
 from api.access import CallerDep
 from api.problems import documented
@@ -14,10 +14,9 @@ router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
 
 
 @router.post("/secret", responses=documented(422), summary="Show the secret of your webhooks' signatures")
-async def show_secret(response: Response, services: AnyServices, caller: CallerDep) -> WebhookSecret:
+async def show_secret(services: AnyServices, caller: CallerDep) -> WebhookSecret:
     """Always the same for the same owner, and another one for each. A POST, so that no cache keeps it and no page links to it."""
     secret = services.webhooks.secret_of(caller.owner)
     if secret is None:
         raise InvalidInput("This server sends no webhooks: its operator has set no MUSTER_WEBHOOK_SECRET.", code="webhooks_off")
-    response.headers["Cache-Control"] = "no-store"
     return WebhookSecret(secret=secret)
