@@ -51,11 +51,11 @@ def decoder_limits(config: Config) -> DecoderLimits:
     return DecoderLimits(video, memory_bytes=config.decoder_memory_mb * 2**20, stall_s=config.decoder_stall_s)
 
 
-def real_engine(limits: DecoderLimits | None = None) -> Engine:
+def real_engine(limits: DecoderLimits) -> Engine:
     """Return the engine itself. Its modules load their heavy libraries only where they use them.
 
     Args:
-        limits: What decoding a video may take; default: the engine's.
+        limits: What decoding a video may take.
     """
     from core.domain.placement import check_settings
     from ml_engine.animals import read_animals_csv

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from core.domain.blobs import track_blob
 from core.domain.job import Job, Plan, SourceFile, TelemetryFile
-from core.errors import InvalidTelemetry, MusterError, PermanentError, PreconditionFailed
-from core.ports import BlobInfo
+from core.errors import InvalidTelemetry, MusterError, PermanentError
 from core.services import telemetry as files
 from core.telemetry import Remark, Telemetry, joined, parse_srt
 from ml_engine.records import Stopped
 from worker.step import Step
+from worker.write_once import put_once
 
 logger = logging.getLogger(__name__)
 
@@ -59,19 +59,12 @@ async def _track(step: Step, number: int, file: SourceFile, path: Path) -> Telem
         return files.unusable(
             file.name, InvalidTelemetry("it cannot be read; send the .SRT beside the video.", code="telemetry_unreadable")
         )
-    info = await _put_once(step, track_blob(step.job.id, number), data)
+    step.stop.check()
+    store, name = step.tools.ports.sources, track_blob(step.job.id, number)
+    # Another delivery of this step may have stored it already: the same bytes, whose ETag the job may name by now.
+    info = await put_once(store, name, data, content_type=files.MEDIA_TYPE) or await store.info(name)
     step.log("track_found", "telemetry within the video", file=number, samples=len(telemetry), dialect=telemetry.dialect)
     return files.described("embedded", file.name, info, telemetry)
-
-
-async def _put_once(step: Step, name: str, data: bytes) -> BlobInfo:
-    """Store a track that another delivery of this step may have stored already: the same bytes, whose ETag the job may name by now."""
-    step.stop.check()
-    store = step.tools.ports.sources
-    try:
-        return await store.put(name, data, content_type=files.MEDIA_TYPE, only_new=True)
-    except PreconditionFailed:
-        return await store.info(name)
 
 
 async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:

@@ -9,26 +9,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import PreconditionFailed
-from core.ports import BlobStore
+from core.ports import BlobInfo, BlobStore
 
 
-async def put_once(store: BlobStore, name: str, data: bytes, *, content_type: str) -> bool:
-    """Write a blob unless it is there; return whether this call wrote it.
+async def put_once(store: BlobStore, name: str, data: bytes, *, content_type: str) -> BlobInfo | None:
+    """Write a blob unless it is there; return what this call wrote, None where the blob was there.
 
     Raises:
         Unavailable: Storage does not answer.
     """
     try:
-        await store.put(name, data, content_type=content_type, only_new=True)
+        return await store.put(name, data, content_type=content_type, only_new=True)
     except PreconditionFailed:
-        return False
-    return True
+        return None
 
 
-async def put_file_once(store: BlobStore, name: str, path: Path, *, content_type: str) -> bool:
-    """Write a blob from a local file unless it is there; return whether this call wrote it. Raises as `put_once`."""
+async def put_file_once(store: BlobStore, name: str, path: Path, *, content_type: str) -> BlobInfo | None:
+    """Write a blob from a local file unless it is there. Returns and raises as `put_once`."""
     try:
-        await store.put_file(name, path, content_type=content_type, only_new=True)
+        return await store.put_file(name, path, content_type=content_type, only_new=True)
     except PreconditionFailed:
-        return False
-    return True
+        return None
