@@ -84,6 +84,7 @@ class LeaseKeeper:
 
     def _granted_until(self, ends_at_s: float) -> None:
         self._ends_at_s = self._stop.ends_at_s = ends_at_s
+        self._stop.is_unanswered = False
 
     async def _keep(self) -> None:
         try:
@@ -98,6 +99,8 @@ class LeaseKeeper:
         renew_at = self._ends_at_s - 2 * third_s
         while not await self._timer.wait(self._leaving, renew_at - self._timer.monotonic()):
             asked_at = self._timer.monotonic()
+            if asked_at < self._ends_at_s:
+                self._stop.is_unanswered = True
             try:
                 lease = await self._renew()
             except LeaseLost:

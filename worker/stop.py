@@ -26,24 +26,34 @@ class StopFlag:
 
     Attributes:
         ends_at_s: When the lease ends; None: not known.
+        is_unanswered: Whether more time was asked for while there was some left, and the queue has not answered.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.event = asyncio.Event()
-        self.reason: StopReason | None = None
         self.ends_at_s: float | None = None
+        self.is_unanswered = False
+        self._reason: StopReason | None = None
         self._monotonic = monotonic
 
     def set(self, reason: StopReason) -> None:
         """Ask the step to stop."""
-        if self.reason is None or (reason in _LOST and self.reason not in _LOST):
-            self.reason = reason
+        if self._reason is None or (reason in _LOST and self._reason not in _LOST):
+            self._reason = reason
         self.event.set()
+
+    @property
+    def reason(self) -> StopReason | None:
+        """Why to stop; None: there is no reason."""
+        if self._reason not in _LOST and self._is_over():
+            # The engine's thread may see the lease end before whoever renews it does: both are to find the same reason.
+            return "queue_away" if self.is_unanswered else "lease_lost"
+        return self._reason
 
     @property
     def is_lost(self) -> bool:
         """Whether the lease is no longer ours, or may no longer be."""
-        return self.reason in _LOST or self._is_over()
+        return self.reason in _LOST
 
     def is_set(self) -> bool:
         """Whether to stop. May be called from any thread: the engine's `should_stop`."""
@@ -58,8 +68,8 @@ class StopFlag:
         Raises:
             Stopped: It may not.
         """
-        if self._is_over():
-            self.set("lease_lost")
+        if (reason := self.reason) is not None:
+            self.set(reason)
         if self.event.is_set():
             raise Stopped
 

@@ -310,3 +310,33 @@ async def test_a_lease_that_ended_while_the_step_settled_is_left_alone(stand: Wo
     assert await queue.receive(visibility=timedelta(seconds=30)) is not None
     await worker.process(queue, lease)
     assert (await queue.depth()).messages == 1
+
+
+async def test_whoever_sees_the_lease_end_first_finds_the_same_reason(stand: WorkerStand) -> None:
+    """The engine's thread reads the clock and may be faster than the task that waits for the queue."""
+    await stand.submit(b"9 frames")
+    queue, lease = await stand.deliver_until(stand.worker(), "detect")
+    stop = StopFlag(stand.timer.monotonic)
+    asked = asyncio.Event()
+
+    async def hangs(*_: Any, **__: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    queue.renew = hangs  # type: ignore[method-assign]
+    async with LeaseKeeper(queue, lease, visibility=timedelta(seconds=VISIBILITY_S), stop=stop, timer=stand.timer):
+        assert (stop.reason, stop.is_unanswered) == (None, False)
+        await seconds_pass(stand, VISIBILITY_S / 3 + 1)
+        assert asked.is_set() and (stop.reason, stop.is_unanswered) == (None, True)
+        stand.timer.advance(VISIBILITY_S)
+        assert (stop.reason, stop.is_lost, stop.is_set()) == ("queue_away", True, True), "no task has run since"
+    assert stop.reason == "queue_away"
+
+
+async def test_a_lease_that_ended_before_anybody_asked_for_more_time_is_lost(stand: WorkerStand) -> None:
+    await stand.submit(b"9 frames")
+    queue, lease = await stand.deliver_until(stand.worker(), "detect")
+    stop = StopFlag(stand.timer.monotonic)
+    async with LeaseKeeper(queue, lease, visibility=timedelta(seconds=VISIBILITY_S), stop=stop, timer=stand.timer):
+        stand.timer.advance(VISIBILITY_S)
+        assert (stop.reason, stop.is_unanswered) == ("lease_lost", False), "no task has run since"
