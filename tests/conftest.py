@@ -45,7 +45,7 @@ def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
     server.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def unique_name() -> Callable[[str], str]:
     """Returns names that no other test uses, fit for containers, queues and databases."""
     return lambda prefix="test": f"{prefix}-{uuid.uuid4().hex[:12]}"

@@ -64,16 +64,10 @@ class Stack:
         self.api.start()
         self.api.wait_ready(lambda: accepts_connections(self.port) and self.client.get("/health/ready").status_code == 200, timeout_s=60)
 
-    def start_worker(self, *, die_at: str | None = None, quick: bool = False, **settings: str) -> Child:
-        """Start one more worker; the settings are environment variables of its own.
-
-        Args:
-            die_at: See `tests.dying_worker`.
-            quick: Its engine only pretends; see `tests.quick_worker`.
-        """
-        name = f"worker{len(self.workers)}"
-        module = ["tests.dying_worker", die_at] if die_at else ["tests.quick_worker" if quick else "worker.main"]
-        worker = Child(name, [sys.executable, "-m", *module], run_dir=self.base, env={**self.env, **settings}, cwd=REPOSITORY)
+    def start_worker(self, module: str = "worker.main", *arguments: str) -> Child:
+        """Start one more worker, by its module; see `tests.quick_worker` and those beside it for workers of the tests' own."""
+        argv = [sys.executable, "-m", module, *arguments]
+        worker = Child(f"worker{len(self.workers)}", argv, run_dir=self.base, env=self.env, cwd=REPOSITORY)
         worker.start()
         self.workers.append(worker)
         return worker

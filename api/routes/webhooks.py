@@ -8,7 +8,7 @@ from api.access import CallerDep
 from api.problems import documented
 from api.services import AnyServices
 from api.webhook_views import WebhookSecret
-from core.errors import InvalidInput
+from core.domain.webhook import webhooks_off
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
 
@@ -18,5 +18,5 @@ async def show_secret(services: AnyServices, caller: CallerDep) -> WebhookSecret
     """Always the same for the same owner, and another one for each. A POST, so that no cache keeps it and no page links to it."""
     secret = services.webhooks.secret_of(caller.owner)
     if secret is None:
-        raise InvalidInput("This server sends no webhooks: its operator has set no MUSTER_WEBHOOK_SECRET.", code="webhooks_off")
+        raise webhooks_off()
     return WebhookSecret(secret=secret)

@@ -122,7 +122,7 @@ def check_webhook_url(url: str, rules: WebhookRules) -> str:
         InvalidInput: It is none (code `bad_webhook`), or the operator set no secret (code `webhooks_off`).
     """
     if rules.secret is None:
-        raise InvalidInput("This server sends no webhooks: its operator has set no MUSTER_WEBHOOK_SECRET.", code="webhooks_off")
+        raise webhooks_off()
     if not 1 <= len(url) <= MAX_URL_LENGTH or not url.isascii() or any(ord(c) <= 0x20 or ord(c) == 0x7F for c in url):
         raise _bad(f"a webhook is an https address of at most {MAX_URL_LENGTH} characters, without spaces")
     try:
@@ -138,6 +138,11 @@ def check_webhook_url(url: str, rules: WebhookRules) -> str:
     if port == 0 or not parts.hostname or not is_host(parts.hostname):
         raise _bad("its host is neither a name nor an IP address")
     return url
+
+
+def webhooks_off() -> InvalidInput:
+    """The error of a request for webhooks where the operator set no secret."""
+    return InvalidInput("This server sends no webhooks: its operator has set no MUSTER_WEBHOOK_SECRET.", code="webhooks_off")
 
 
 def is_host(host: str) -> bool:

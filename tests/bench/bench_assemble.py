@@ -14,7 +14,7 @@ from trackers import ByteTrackTracker
 from core.domain.analysis import AnalysisSettings
 from ml_engine.assemble import assemble
 from ml_engine.records import DetectionLog
-from tests.bench.figures import Figure, interleaved, markdown_table, ratio_figure, seconds
+from tests.bench.figures import Figure, interleaved, markdown_table, memory_mib, ratio_figure, seconds
 from tests.logs import video_facts, walking_herd
 
 ANIMALS = 50
@@ -129,15 +129,10 @@ def _one_long(frames: int) -> tuple[float, float, float, float]:
     log = broken(walking_herd(LONG_ANIMALS, frames, missed=0.05))
     # Tells the kernel to forget the peak so far: making the log takes more than the log.
     Path("/proc/self/clear_refs").write_text("5")
-    before = _status_mib("VmRSS")
+    before = memory_mib("VmRSS")
     sizes: list[int] = []
     taken_s = seconds(lambda: sizes.append(_assemble(log)))
-    return taken_s, before, _status_mib("VmHWM"), sizes[0] / 2**20
-
-
-def _status_mib(name: str) -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) / 1024
+    return taken_s, before, memory_mib("VmHWM"), sizes[0] / 2**20
 
 
 def _detections(log: DetectionLog) -> list[sv.Detections]:

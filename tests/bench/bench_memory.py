@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 from tests.bench.clips import repeat_video
-from tests.bench.figures import Figure, markdown_table
+from tests.bench.figures import Figure, markdown_table, memory_mib
 from tests.servers import start_azurite
 from tests.stack import SAMPLE, TRUTH, Stack
 
@@ -49,9 +49,7 @@ def _peak_mib(azurite: object, base: Path, clip: Path, detect_fps: float) -> flo
         if job["state"] != "completed":
             raise RuntimeError(f"the job ended as {job['state']}: {job['error']}\n{stack.logs()}")
         # The kernel's own high-water mark: no peak falls between two looks.
-        status = Path(f"/proc/{worker.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+        return memory_mib("VmHWM", worker.process.pid)
     finally:
         stack.stop()
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from azure.storage.blob.aio import ContainerClient
 
 from core.adapters.azure_blob import AzureBlobStore
-from tests.bench.figures import Figure, markdown_table, ratio_figure
+from tests.bench.figures import Figure, markdown_table, memory_mib, ratio_figure
 from tests.servers import start_azurite
 
 MIB = 2**20
@@ -78,20 +78,13 @@ async def throughput(connection_string: str, *, size_bytes: int, pairs: int) -> 
     return timed
 
 
-def peak_rss_mib() -> float:
-    """Return the most memory that this process has had so far."""
-    # Not getrusage: its figure survives exec, so a child would begin with its parent's.
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
 async def upload_once(connection_string: str, size_bytes: int) -> dict[str, float]:
     """Upload through the adapter in this process; return RSS before and at its peak, in MiB."""
     store = AzureBlobStore(container=f"bench-{uuid.uuid4().hex[:12]}", connection_string=connection_string)
     await store.open()
-    base = peak_rss_mib()
+    base = memory_mib("VmHWM")
     await store.put_stream("x", chunks_of(size_bytes))
-    peak = peak_rss_mib()
+    peak = memory_mib("VmHWM")
     await store.delete_prefix("x")
     await store.close()
     return {"base_mib": base, "peak_mib": peak}

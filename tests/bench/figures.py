@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,14 @@ def interleaved(one: Callable[[], object], other: Callable[[], object], *, pairs
             second = seconds(other)
             timed.append((seconds(one), second))
     return timed
+
+
+def memory_mib(name: str, process: int | str = "self") -> float:
+    """Return what the kernel says of a process's memory: `VmRSS`, at present, or `VmHWM`, the most so far."""
+    # Not getrusage: its figure survives exec, so a child would begin with its parent's.
+    status = Path(f"/proc/{process}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 1024
 
 
 def markdown_table(figures: Sequence[Figure]) -> str:

@@ -91,8 +91,7 @@ async def fight(
     while len(battle.dead) < kills:
         due = min(jobs, AHEAD + jobs * len(battle.dead) // kills)
         while len(battle.recordings) < (due if completed < len(battle.recordings) else min(jobs, due + 1)):
-            recording = recordings[len(battle.recordings) % len(recordings)]
-            battle.recordings[await arena.submit(recording)] = recording
+            await _submit_next(arena, battle, recordings)
         await asyncio.sleep(chance.uniform(SHORTEST_LIFE_S, 2 * mean_s))
         victim = battle.workers.pop(chance.randrange(2))
         victim.signal(signal.SIGKILL)
@@ -105,9 +104,13 @@ async def fight(
         progress.update(killed_bar, completed=len(battle.dead))
         progress.update(done_bar, completed=completed)
     while len(battle.recordings) < jobs:
-        recording = recordings[len(battle.recordings) % len(recordings)]
-        battle.recordings[await arena.submit(recording)] = recording
+        await _submit_next(arena, battle, recordings)
     return battle
+
+
+async def _submit_next(arena: Arena, battle: Battle, recordings: list[Recording]) -> None:
+    recording = recordings[len(battle.recordings) % len(recordings)]
+    battle.recordings[await arena.submit(recording)] = recording
 
 
 async def judge(arena: Arena, battle: Battle, expected: dict[str, Files], *, done: bool, before: list[str]) -> Verdict:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.bootstrap import make_ports
 from core.config import Config
-from core.domain.blobs import job_prefix, result_blob, source_blob
+from core.domain.blobs import result_blob, results_prefix, source_blob
 from core.domain.clock import utc_now
 from core.domain.job import Job, SourceFile, new_job_id
 from core.domain.message import JobMessage
@@ -191,7 +191,7 @@ class Arena:
         left = 0
         for job_id in job_ids:
             published = (await self.ports.jobs.get(job_id)).result_revision
-            prefix = f"{job_prefix(job_id)}results/"
+            prefix = results_prefix(job_id)
             names = {blob.name.removeprefix(prefix).partition("/")[0] async for blob in self.ports.results.list(prefix)}
             left += len(names - {published})
         return left

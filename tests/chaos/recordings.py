@@ -29,10 +29,7 @@ def make_recordings(folder: Path, *, number: int) -> list[Recording]:
     from ml_engine.video import decode, probe
 
     index = probe(SAMPLE)
-    frames = [
-        cv2.resize(item.image_bgr, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA)
-        for item in decode(SAMPLE, index, first_frame=0, frames=index.frames, seek_pts=None, threads=1)
-    ]
+    frames = [cv2.resize(item.image_bgr, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA) for item in decode(SAMPLE, index)]
     recordings = []
     for item in range(number):
         begin = item * (index.frames - FRAMES) // max(1, number - 1)

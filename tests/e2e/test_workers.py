@@ -70,7 +70,7 @@ def test_a_worker_killed_mid_segment_costs_one_segment(make_stack, undisturbed: 
 @pytest.mark.slow
 def test_a_worker_killed_between_its_last_log_and_its_message(make_stack, undisturbed: dict[str, bytes]) -> None:
     stack = make_stack(**SHORT_SEGMENTS)
-    doomed = stack.start_worker(die_at="last_log_written")
+    doomed = stack.start_worker("tests.dying_worker", "last_log_written")
     job_id = stack.submit(SAMPLE)
     deadline = time.monotonic() + 120
     while doomed.alive:

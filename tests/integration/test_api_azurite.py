@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import httpx
@@ -30,15 +30,8 @@ SRT = srt_of(*("[latitude: 48.1] [longitude: 11.5] [rel_alt: 50.0 abs_alt: 549.6
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    base = tmp_path_factory.mktemp("api")
-    names = iter(range(1000))
-    stack = Stack(
-        azurite,
-        base,
-        lambda prefix: f"{prefix}-{base.name.strip('_')}-{next(names)}".lower(),
-        {"MUSTER_MAX_UPLOAD_BYTES": str(LIMIT_BYTES)},
-    )
+def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
+    stack = Stack(azurite, tmp_path_factory.mktemp("api"), unique_name, {"MUSTER_MAX_UPLOAD_BYTES": str(LIMIT_BYTES)})
     stack.start_api()
     yield stack
     stack.client.close()

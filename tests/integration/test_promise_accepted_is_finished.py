@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -52,13 +52,12 @@ UPLOAD_POINTS = (
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
     """An API that lives, and a worker."""
-    base = tmp_path_factory.mktemp("accepted")
     settings = {"MUSTER_VISIBILITY_S": "30", "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES), "MUSTER_SWEEP_S": "0"}
-    stack = Stack(azurite, base, lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", settings)
+    stack = Stack(azurite, tmp_path_factory.mktemp("accepted"), unique_name, settings)
     stack.start_api()
-    stack.start_worker(quick=True)
+    stack.start_worker("tests.quick_worker")
     yield stack
     stack.stop()
 

@@ -33,12 +33,10 @@ CALIBRATION = {"image_points": [[0, 0], [100, 0], [100, 100], [0, 100]], "map_po
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
     """An API with jobs in several states, a calibration and a key, so that requests can meet something."""
-    base = tmp_path_factory.mktemp("routes")
-    names = iter(range(1000))
     limits = {"MUSTER_MAX_UPLOAD_BYTES": str(2**20), "MUSTER_WEBHOOK_SECRET": "a secret of sixteen"}
-    stack = Stack(azurite, base, lambda prefix: f"{prefix}-{base.name.strip('_')}-{next(names)}".lower(), limits)
+    stack = Stack(azurite, tmp_path_factory.mktemp("routes"), unique_name, limits)
     stack.start_api()
     asyncio.run(_publish(stack))
     yield stack

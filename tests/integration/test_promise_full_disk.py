@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +10,14 @@ import pytest
 
 from core.errors import StorageFull
 from infra.azurite_server import AzuriteServer
-from infra.processes import Child
-from tests.stack import REPOSITORY, Stack
+from tests.api_stand import MP4
+from tests.stack import Stack
 from tests.unit.test_render import run, walk
 from tests.video_samples import write_video
 
 MIB = 2**20
 DISK_BYTES = 8 * MIB
-HEAD = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41"
-LONG, SHORT = HEAD + bytes(12 * MIB), HEAD + b"short"
+LONG, SHORT = MP4 + bytes(12 * MIB), MP4
 PATIENCE_S = 240
 
 
@@ -32,14 +30,6 @@ def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], s
     stack.stop()
 
 
-def _start_on_a_small_disk(stack: Stack) -> Child:
-    argv = [sys.executable, "-m", "tests.small_disk_worker", str(DISK_BYTES)]
-    worker = Child("small", argv, run_dir=stack.base, env=stack.env, cwd=REPOSITORY)
-    worker.start()
-    stack.workers.append(worker)
-    return worker
-
-
 def _wait_for(condition: Callable[[], bool], stack: Stack) -> None:
     deadline_s = time.monotonic() + PATIENCE_S
     while not condition():
@@ -50,7 +40,7 @@ def _wait_for(condition: Callable[[], bool], stack: Stack) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_video_that_does_not_fit_waits_for_room_and_is_then_counted(stack: Stack) -> None:
-    worker = _start_on_a_small_disk(stack)
+    worker = stack.start_worker("tests.small_disk_worker", str(DISK_BYTES))
     job_id = stack.submit_bytes(LONG)
     _wait_for(lambda: len(stack.actions("step_failed")) >= 2, stack)
     assert {(line["code"], line["step"], line["job_id"]) for line in stack.actions("step_failed")} == {("storage_full", "plan", job_id)}
@@ -62,7 +52,7 @@ def test_a_video_that_does_not_fit_waits_for_room_and_is_then_counted(stack: Sta
     cache = stack.base / "data" / "cache"
     assert [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size > MIB] == []
     assert list((cache / "scratch").iterdir()) == []
-    stack.start_worker(quick=True)
+    stack.start_worker("tests.quick_worker")
     job = stack.wait(job_id, timeout_s=PATIENCE_S)
     assert (job["state"], job["error"]) == ("completed", None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
@@ -64,18 +64,16 @@ def traces() -> Iterator[OtlpReceiver]:
 
 
 @pytest.fixture(scope="module")
-def apis(azurite: AzuriteServer, issuer: Issuer, traces: OtlpReceiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPair]:
-    base = tmp_path_factory.mktemp("access")
-    numbers = iter(range(1000))
+def apis(
+    azurite: AzuriteServer,
+    issuer: Issuer,
+    traces: OtlpReceiver,
+    tmp_path_factory: pytest.TempPathFactory,
+    unique_name: Callable[[str], str],
+) -> Iterator[ApiPair]:
     settings = {"MUSTER_OIDC_ISSUER": issuer.url, "MUSTER_OIDC_AUDIENCE": AUDIENCE, "MUSTER_LOG_LEVEL": "DEBUG"}
     settings |= {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
-    pair = ApiPair(
-        azurite,
-        base,
-        lambda prefix: f"{prefix}-{base.name.strip('_')}-{next(numbers)}".lower(),
-        {"MUSTER_UPLOAD_MINUTES": "0.02"},
-        **settings,
-    )
+    pair = ApiPair(azurite, tmp_path_factory.mktemp("access"), unique_name, {"MUSTER_UPLOAD_MINUTES": "0.02"}, **settings)
     pair.start()
     yield pair
     pair.stop()

@@ -21,10 +21,8 @@ LARGER = MP4 + bytes(2**20)
 
 
 @pytest.fixture(scope="module")
-def apis(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiPair]:
-    base = tmp_path_factory.mktemp("same")
-    numbers = iter(range(1000))
-    pair = ApiPair(azurite, base, lambda prefix: f"{prefix}-{base.name.strip('_')}-{next(numbers)}".lower(), {})
+def apis(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[ApiPair]:
+    pair = ApiPair(azurite, tmp_path_factory.mktemp("same"), unique_name, {})
     pair.start()
     yield pair
     pair.stop()

@@ -5,10 +5,8 @@ to do, figures, JSON logs with an action each, and no secret in any of them, nor
 from __future__ import annotations
 
 import json
-import sys
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,11 +16,11 @@ import pytest
 
 from core.services.webhooks import owner_secret
 from infra.azurite_server import AzuriteServer
-from infra.processes import Child, free_ports
+from infra.processes import free_ports
 from tests.api_stand import MP4
 from tests.otlp_receiver import OtlpReceiver, SeenSpan
 from tests.quick_worker import FRAMES, SEGMENT_FRAMES
-from tests.stack import REPOSITORY, Stack
+from tests.stack import Stack
 from tests.webhook_receiver import Receiver
 
 WEBHOOK_SECRET = "planted-webhook-secret-0123456789"
@@ -54,8 +52,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    base = tmp_path_factory.mktemp("trace")
+def run(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Run]:
     otlp = OtlpReceiver()
     (port,) = free_ports(1)
     settings = {
@@ -68,14 +65,12 @@ def run(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         "MUSTER_LOG_LEVEL": "DEBUG",
     }
-    stack = Stack(azurite, base, lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", settings)
+    stack = Stack(azurite, tmp_path_factory.mktemp("trace"), unique_name, settings)
     made = Run(stack, otlp)
     try:
         stack.start_api()
-        argv = [sys.executable, "-m", "tests.webhook_worker", "quick"]
-        stack.workers.append(Child("worker0", argv, run_dir=base, env=stack.env, cwd=REPOSITORY))
-        stack.workers[0].start()
-        stack.workers[0].wait_ready(lambda: bool(stack.actions("worker_ready")), timeout_s=120)
+        worker = stack.start_worker("tests.webhook_worker", "quick")
+        worker.wait_ready(lambda: bool(stack.actions("worker_ready")), timeout_s=120)
         _stay_idle(made)
         with Receiver() as receiver:
             _work(made, receiver)

@@ -163,7 +163,7 @@ def check_everything(stack: Stack, jobs: list[str]) -> None:
 
 def start(stack: Stack) -> None:
     for _ in range(2):
-        stack.start_worker(quick=True)
+        stack.start_worker("tests.quick_worker")
     stack.start_api()
 
 

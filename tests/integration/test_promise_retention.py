@@ -22,7 +22,7 @@ def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], s
     settings = {"MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES), "MUSTER_SWEEP_S": "0"}
     stack = Stack(azurite, tmp_path, unique_name, settings)
     stack.start_api()
-    stack.start_worker(quick=True)
+    stack.start_worker("tests.quick_worker")
     yield stack
     stack.stop()
 

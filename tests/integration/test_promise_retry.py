@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -22,16 +21,16 @@ from tests.stack import DyingApis, Stack
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
     settings = {
         "MUSTER_VISIBILITY_S": "30",
         "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
         "MUSTER_TEST_PAUSES": json.dumps({"detect_segment": 0.7}),
         "MUSTER_SWEEP_S": "0",
     }
-    stack = Stack(azurite, tmp_path_factory.mktemp("retry"), lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", settings)
+    stack = Stack(azurite, tmp_path_factory.mktemp("retry"), unique_name, settings)
     stack.start_api()
-    stack.start_worker(quick=True)
+    stack.start_worker("tests.quick_worker")
     yield stack
     stack.stop()
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 import hashlib
 import hmac
 import signal
-import sys
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from core.services.webhooks import owner_secret
 from infra.azurite_server import AzuriteServer
-from infra.processes import Child
 from tests.api_stand import MP4
 from tests.quick_worker import SEGMENT_FRAMES
-from tests.stack import REPOSITORY, Stack
+from tests.stack import Stack
 from tests.webhook_receiver import Received, Receiver, answer_with
 
 SECRET = "the operator's secret of this test"
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
     """An API, and workers that tell receivers on this machine."""
     settings = {
         "MUSTER_VISIBILITY_S": "3",
@@ -34,24 +31,16 @@ def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory) -> I
         "MUSTER_WEBHOOK_HTTP": "true",
         "MUSTER_WEBHOOK_TIMEOUT_S": "3",
     }
-    made = Stack(azurite, tmp_path_factory.mktemp("webhooks"), lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", settings)
+    made = Stack(azurite, tmp_path_factory.mktemp("webhooks"), unique_name, settings)
     made.start_api()
     yield made
     made.stop()
 
 
-def start_worker(stack: Stack, *arguments: str) -> Child:
-    argv = [sys.executable, "-m", "tests.webhook_worker", "quick", *arguments]
-    worker = Child(f"worker{len(stack.workers)}", argv, run_dir=stack.base, env=stack.env, cwd=REPOSITORY)
-    worker.start()
-    stack.workers.append(worker)
-    return worker
-
-
 def living_worker(stack: Stack) -> None:
     """Make sure that a worker runs which nobody kills."""
     if not any(worker.alive for worker in stack.workers):
-        start_worker(stack)
+        stack.start_worker("tests.webhook_worker", "quick")
 
 
 def submit(stack: Stack, receiver: Receiver) -> str:
@@ -82,7 +71,7 @@ def verified(got: Received, secret: str) -> bool:
 def test_a_worker_killed_between_delivery_and_acknowledgement_makes_a_second_delivery_with_the_same_id(stack: Stack) -> None:
     with Receiver() as receiver:
         job_id = submit(stack, receiver)
-        dying = start_worker(stack, "die")
+        dying = stack.start_worker("tests.webhook_worker", "quick", "die")
         receiver.wait(1)
         assert dying.process is not None and dying.process.wait(60) == -signal.SIGKILL
         assert stack.job(job_id)["state"] == "completed", "the job does not wait for its webhook"
