@@ -56,26 +56,18 @@ def _node() -> str:
 
 
 class AzuriteServer:
-    """An Azurite process on given loopback ports, its data under `location`."""
+    """An Azurite process on given loopback ports, its data under `location`.
+
+    Attributes:
+        child: The process; None before the first start.
+    """
 
     def __init__(self, *, location: Path, run_dir: Path, blob_port: int, queue_port: int, table_port: int) -> None:
         self.ports = (blob_port, queue_port, table_port)
         self.connection_string = connection_string(blob_port=blob_port, queue_port=queue_port)
         self._location = location
         self._run_dir = run_dir
-        self._child: Child | None = None
-
-    @property
-    def child(self) -> Child:
-        """The process, made at first use."""
-        if self._child is None:
-            blob, queue, table = map(str, self.ports)
-            argv = [_node(), str(install_azurite())]
-            argv += ["--blobHost", "127.0.0.1", "--blobPort", blob, "--queueHost", "127.0.0.1", "--queuePort", queue]
-            argv += ["--tableHost", "127.0.0.1", "--tablePort", table, "--location", str(self._location)]
-            argv += ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
-            self._child = Child("azurite", argv, run_dir=self._run_dir)
-        return self._child
+        self.child: Child | None = None
 
     def start(self) -> None:
         """Start it and return when it answers.
@@ -84,11 +76,21 @@ class AzuriteServer:
             StartError: It does not.
         """
         self._location.mkdir(parents=True, exist_ok=True)
-        child = self.child
-        child.start()
+        if self.child is None:
+            self.child = self._make_child()
+        self.child.start()
         # The table service is the last to listen.
-        child.wait_ready(lambda: accepts_connections(self.ports[2]), timeout_s=60)
+        self.child.wait_ready(lambda: accepts_connections(self.ports[2]), timeout_s=60)
 
     def stop(self) -> None:
-        """Stop it in order, so that it writes its metadata."""
-        self.child.stop()
+        """Stop it in order, so that it writes its metadata. Nothing happens if it was never started."""
+        if self.child is not None:
+            self.child.stop()
+
+    def _make_child(self) -> Child:
+        blob, queue, table = map(str, self.ports)
+        argv = [_node(), str(install_azurite())]
+        argv += ["--blobHost", "127.0.0.1", "--blobPort", blob, "--queueHost", "127.0.0.1", "--queuePort", queue]
+        argv += ["--tableHost", "127.0.0.1", "--tablePort", table, "--location", str(self._location)]
+        argv += ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+        return Child("azurite", argv, run_dir=self._run_dir)

@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, StartError, accepts_connections, free_ports, port_is_free
@@ -34,7 +35,7 @@ class LocalStack:
         self.azurite: AzuriteServer | None = None
         self.api: Child | None = None
         self.worker: Child | None = None
-        self._lock_file = None
+        self._lock_file: IO[str] | None = None
 
     def prepare(self) -> list[str]:
         """Check what can be checked beforehand and stop leftovers of a crash; return what was stopped.
@@ -69,7 +70,7 @@ class LocalStack:
             )
 
     def _lock(self) -> None:
-        self._lock_file = open(self.run_dir / "runner.lock", "w")  # noqa: SIM115  held until the process ends
+        self._lock_file = open(self.run_dir / "runner.lock", "w")  # noqa: SIM115  held until `stop`
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -122,9 +123,12 @@ class LocalStack:
         return [part for part in parts if part is not None and not part.alive]
 
     def stop(self) -> None:
-        """Stop API, worker, then Azurite. Idempotent."""
+        """Stop API, worker, then Azurite, and let another runner have the data folder. Idempotent."""
         for part in (self.api, self.worker):
             if part is not None:
                 part.stop()
         if self.azurite is not None:
             self.azurite.stop()
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None

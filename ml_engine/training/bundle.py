@@ -82,7 +82,7 @@ def aerial_photos(folder: Path, clips: frozenset[str] | None) -> Photos:
     """Return pictures from above as a source of crops at the scale of tiles."""
     photos = read_photos(folder / "images", folder / "annotations.coco.json", {"cattle": "cattle"}, only=clips)
     weights = np.array([3.0 if len(classes) else 1.0 for classes in photos.classes])
-    view = View(above=True, window_px=(180, 680), mosaic=0.1, tint=True, aim=0.75)
+    view = View(above=True, window_px=(110, 460), mosaic=0.1, tint=True, aim=0.75)
     return Photos(photos, view, weights / weights.sum(), damage=0.4)
 
 
@@ -96,9 +96,9 @@ def make_mix(data: Data, size: int, seed: int, scenes: Path) -> Mix:
         photos.append((side, 2))
     if data.aerial is not None:
         photos.append((aerial_photos(data.aerial, data.clips), 2))
-    usual = Rendered(scenes / "usual", first, 900, 576, backdrops, view=View(window=(0.55, 1.0), mosaic=0.2), damage=0.95, harsh=0.03)
+    usual = Rendered(scenes / "usual", first, 2400, 576, backdrops, view=View(window=(0.55, 1.0), mosaic=0.2), damage=0.95, harsh=0.03)
     view = View(window=(0.6, 1.0), mosaic=0.12)
-    beside = Rendered(scenes / "side", first + 500_000, 700, 512, backdrops, SIDE_VIEWS, view=view, damage=0.95, harsh=0.03)
+    beside = Rendered(scenes / "side", first + 500_000, 1600, 512, backdrops, SIDE_VIEWS, view=view, damage=0.95, harsh=0.03)
     rest = 8 - sum(count for _, count in photos)
     return Mix(size, ((usual, rest - rest // 2), (beside, rest // 2), *photos))
 
