@@ -34,6 +34,7 @@ class Recipe:
         oblique: Share of views at a slant; the rest is from the side.
         herds: Shares of scenes with mostly bison, mostly cattle, both, and mostly persons.
         empty: Share of scenes without animals.
+        huddled: Share of scenes in which most animals stand close beside another one, as herds do.
         aerial_px: Least and greatest length of an animal seen by a drone, as shares of the picture's side.
         side_px: The same for views from the side.
         ground: A name in `terrain.PALETTES`, or None for any.
@@ -43,6 +44,7 @@ class Recipe:
     oblique: float = 0.35
     herds: tuple[float, float, float, float] = (0.36, 0.34, 0.17, 0.13)
     empty: float = 0.06
+    huddled: float = 0.4
     aerial_px: tuple[float, float] = (0.028, 0.32)
     side_px: tuple[float, float] = (0.1, 1.5)
     ground: str | None = None
@@ -148,12 +150,19 @@ def _around(rng: np.random.Generator, camera: Camera, recipe: Recipe, length: fl
     return _Where((-0.06, 1.06), min(0.04, length / 2), most)
 
 
-def _wanted(rng: np.random.Generator, recipe: Recipe, side: bool) -> int:
+def _wanted(rng: np.random.Generator, recipe: Recipe, side: bool, huddled: bool) -> int:
     if rng.random() < recipe.empty:
         return 0
     if side and rng.random() < 0.4:
         return int(rng.integers(1, 4))
-    return int(np.ceil(26 * rng.random() ** 1.5))
+    return int(np.ceil((38 if huddled else 26) * rng.random() ** 1.5))
+
+
+def _beside(rng: np.random.Generator, actor: Actor) -> tuple[float, float] | None:
+    """Draw a spot where one that keeps close to an actor may stand, not much nearer to the camera; None: there is none."""
+    around, reach = rng.uniform(0, 2 * pi), rng.uniform(0.8, 2.6)
+    x, y = actor.x_m + reach * cos(around), actor.y_m + reach * sin(around)
+    return (float(x), float(y)) if np.hypot(x, y) > 0.8 * np.hypot(actor.x_m, actor.y_m) else None
 
 
 def _herd(rng: np.random.Generator, camera: Camera, length: float, snow: bool, recipe: Recipe) -> list[Actor]:
@@ -163,10 +172,14 @@ def _herd(rng: np.random.Generator, camera: Camera, length: float, snow: bool, r
     common = rng.uniform(0, 2 * pi) if rng.random() < 0.45 else None
     where = _around(rng, camera, recipe, length)
     first = replace(where, columns=(0.15, 0.85), least=length * 0.85, most=length * 1.15) if side else where
-    close = float(rng.uniform(0.8, 1.5) if rng.random() < 0.4 else rng.uniform(1.5, 3.0))
+    huddled = bool(rng.random() < recipe.huddled)
+    close = float(rng.uniform(0.8, 1.5) if huddled or rng.random() < 0.4 else rng.uniform(1.5, 3.0))
     actors: list[Actor] = []
-    for _ in range(_wanted(rng, recipe, side)):
-        spot = _spot(rng, camera, where if actors else first)
+    for _ in range(_wanted(rng, recipe, side, huddled)):
+        if huddled and actors and rng.random() < 0.8:
+            spot = _beside(rng, actors[int(rng.integers(len(actors)))])
+        else:
+            spot = _spot(rng, camera, where if actors else first)
         if spot is None:
             continue
         species = SPECIES[int(rng.choice(3, p=weights))]

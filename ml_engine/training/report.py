@@ -134,10 +134,10 @@ def _row(
     )
 
 
-def draw_mistakes(truth: Example, found: Found, one: Mistakes) -> Picture:
-    """Draw what was found and what was missed, at most 1100 px wide or high."""
+def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int = _LONGEST_PX) -> Picture:
+    """Draw what was found and what was missed, in a picture at most so wide or high."""
     height, width = truth.bgr.shape[:2]
-    scale = min(_LONGEST_PX / max(height, width), 3.0)
+    scale = min(longest_px / max(height, width), 3.0)
     canvas = cv2.resize(
         truth.bgr, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     )

@@ -130,6 +130,19 @@ def test_a_recipe_decides_what_is_seen() -> None:
     assert species.count("bison") > 0.8 * len(species)
 
 
+def test_a_huddled_herd_stands_close() -> None:
+    def nearest_m(huddled: float) -> float:
+        recipe = Recipe(nadir=1.0, oblique=0.0, empty=0.0, aerial_px=(0.03, 0.03), huddled=huddled)
+        gaps = []
+        for scene in (random_scene(seed, 64, 64, recipe) for seed in range(10)):
+            places = np.array([(a.x_m, a.y_m) for a in scene.actors]).reshape(-1, 2)
+            apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1)) + np.diag(np.full(len(places), np.inf))
+            gaps += apart.min(axis=1, initial=np.inf).tolist()
+        return float(np.median(gaps))
+
+    assert 0.8 <= nearest_m(1.0) < 2.6 < 5.0 < nearest_m(0.0)
+
+
 def test_damage_depends_on_the_seed_alone_and_spares_the_original(pictures: list[tuple[Scene, Picture]]) -> None:
     bgr = pictures[0][1].bgr
     before = bgr.copy()
