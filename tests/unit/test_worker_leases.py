@@ -13,9 +13,9 @@ import pytest
 
 from core.domain.job import ACTIVE
 from core.ports import Lease
+from tests.long_step import LongStep, seconds_pass
 from tests.worker_stand import VISIBILITY_S, WorkerStand
 from worker.lease_keeper import LeaseKeeper
-from worker.processor import Processor
 from worker.stop import StopFlag
 
 
@@ -24,45 +24,6 @@ def stand(tmp_path: Path) -> Iterator[WorkerStand]:
     stand = WorkerStand(tmp_path)
     yield stand
     stand.close()
-
-
-async def seconds_pass(stand: WorkerStand, seconds: float, *, step_s: float = 1.0) -> None:
-    """Move the clock in steps, letting everything that waits for a step run."""
-    until = stand.timer.elapsed_s + seconds
-    while stand.timer.elapsed_s < until:
-        stand.timer.advance(step_s)
-        for _ in range(100):
-            await asyncio.sleep(0)
-
-
-class LongStep:
-    """A step of a job whose engine function works until it is told to stop or to end."""
-
-    def __init__(self, stand: WorkerStand, worker: Processor, function: str) -> None:
-        self.stand, self.worker, self.function = stand, worker, function
-        self.may_end = False
-        self.running = False
-        self.task: asyncio.Task[None] | None = None
-        self.lease: Lease | None = None
-        self.queue: Any = None
-
-    def _work(self, _: Any, should_stop: Callable[[], bool]) -> None:
-        self.running = True
-        while not should_stop() and not self.may_end:
-            pass
-
-    async def begin(self, step: str) -> None:
-        self.stand.engine.hooks[self.function] = self._work
-        self.queue, self.lease = await self.stand.deliver_until(self.worker, step)
-        self.task = asyncio.create_task(self.worker.process(self.queue, self.lease))
-        while not self.running:  # noqa: ASYNC110  set by a thread
-            await asyncio.sleep(0)
-
-    async def end(self) -> None:
-        self.may_end = True
-        self.stand.engine.hooks.clear()
-        assert self.task is not None
-        await self.task
 
 
 async def test_a_lease_is_renewed_at_a_third_of_its_visibility_while_the_engine_works(stand: WorkerStand) -> None:
@@ -80,26 +41,16 @@ async def test_a_lease_is_renewed_at_a_third_of_its_visibility_while_the_engine_
     assert stand.engine.calls["detect_segment"] == 1
 
 
-async def steal(stand: WorkerStand, step: LongStep) -> Lease:
-    """Receive the message in place of whoever has it, as after a pause of the whole process."""
-    assert step.lease is not None
-    message = step.queue._messages[step.lease.message_id]
-    message.visible_at_utc = stand.timer.now()
-    lease = await step.queue.receive(visibility=timedelta(seconds=VISIBILITY_S))
-    assert lease is not None
-    return lease
-
-
 @pytest.mark.parametrize(("name", "function"), [("detect", "detect_segment"), ("render", "render")])
 async def test_a_lost_lease_stops_the_work_and_nothing_is_published(stand: WorkerStand, name: str, function: str) -> None:
     await stand.submit(b"9 frames")
     step = LongStep(stand, stand.worker(), function)
     await step.begin(name)
     before, job_before = await stand.blobs(), await stand.job()
-    lease = await steal(stand, step)
+    lease = await step.steal()
     await seconds_pass(stand, VISIBILITY_S / 3 + 1)
-    assert step.task is not None
-    await step.task
+    await step.settled()
+    assert await step.was_told_to_stop(), "the engine works on for nobody"
     job = await stand.job()
     assert (job.state, job.done_segments, job.result_revision) == (job_before.state, job_before.done_segments, None)
     assert await stand.blobs() == before
@@ -119,8 +70,8 @@ async def test_cancelling_stops_the_engine_within_one_renewal(stand: WorkerStand
     await step.begin("detect")
     await stand.ports.jobs.update("job1", attempt=1, expected=ACTIVE, at=stand.timer.now(), changes={"state": "cancelled"})
     await seconds_pass(stand, VISIBILITY_S / 3 + 1)
-    assert step.task is not None
-    await step.task
+    await step.settled()
+    assert await step.was_told_to_stop(), "the engine works on for nobody"
     job = await stand.job()
     assert job.state == "cancelled" and job.done_segments == ()
     assert (await stand.ports.detect_queue.depth()).messages == 0, "the message is acknowledged"
@@ -143,8 +94,7 @@ async def test_shutting_down_releases_the_message_at_once_and_is_neither_failure
     step = LongStep(stand, worker, "detect_segment")
     await step.begin("detect")
     worker.stop_all()
-    assert step.task is not None
-    await step.task
+    await step.settled()
     job = await stand.job()
     assert job.step_starts == {} and job.step_failures == {}
     stand.engine.hooks.clear()
@@ -168,8 +118,7 @@ async def test_shutting_down_gives_back_at_once_what_has_not_done_a_frame_yet(st
     step = LongStep(stand, worker, "detect_segment")
     await step.begin("detect")
     worker.stop_all(unless_done_within_s=3600)
-    assert step.task is not None
-    await step.task
+    await step.settled()
     assert (await stand.job()).done_segments == ()
     stand.engine.hooks.clear()
     await stand.drain(stand.worker("worker-b"))
@@ -214,8 +163,7 @@ async def test_the_engine_stops_when_the_lease_ends_though_the_event_loop_stands
     while not seen:
         time.sleep(0.001)  # noqa: ASYNC251  the loop is to stand still
     assert seen == [True]
-    assert step.task is not None
-    await step.task
+    await step.settled()
     assert (await stand.job()).done_segments == ()
     assert (await stand.ports.detect_queue.depth()).messages == 1, "nothing is acknowledged"
 
@@ -231,8 +179,7 @@ async def test_a_renewal_without_an_answer_loses_the_lease_when_it_ends(stand: W
     queue, renew = stand.ports.detect_queue, stand.ports.detect_queue.renew
     queue.renew = hangs  # type: ignore[method-assign]
     await seconds_pass(stand, VISIBILITY_S + 1)
-    assert step.task is not None
-    await step.task
+    await step.settled()
     queue.renew = renew  # type: ignore[method-assign]
     job = await stand.job()
     assert (job.done_segments, job.step_starts, job.step_failures) == ((), {}, {}), "an outage is neither death nor failure"
@@ -260,8 +207,7 @@ async def test_an_outage_longer_than_the_lease_loses_it(stand: WorkerStand) -> N
     await step.begin("detect")
     stand.ports.detect_queue.away = True
     await seconds_pass(stand, VISIBILITY_S * 1.5)
-    assert step.task is not None
-    await step.task
+    await step.settled()
     assert (await stand.job()).done_segments == ()
     stand.ports.detect_queue.away = False
     stand.engine.hooks.clear()
