@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,14 +31,17 @@ async def client_of(api: ApiStand, key: str | None = None, *, at: str = REMOTE, 
 
 
 async def shake_hands(
-    api: ApiStand, path: str, *, query: str = "", server: str = "192.0.2.7", host: str | None = None, **headers: str
+    api: ApiStand, path: str, *, query: str = "", server: str = "192.0.2.7", host: str | None = None, stays: bool = False, **headers: str
 ) -> list[dict[str, Any]]:
-    """Open a WebSocket and hang up at once; return what the application sent."""
+    """Open a WebSocket and hang up at once, or never where one `stays`; return what the application sent."""
     sent: list[dict[str, Any]] = []
     messages = iter([{"type": "websocket.connect"}])
 
     async def receive() -> dict[str, Any]:
-        return next(messages, {"type": "websocket.disconnect", "code": 1001})
+        message = next(messages, None)
+        if message is None and stays:
+            return await asyncio.Future()
+        return message or {"type": "websocket.disconnect", "code": 1001}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

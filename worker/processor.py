@@ -29,6 +29,8 @@ RENDER_BEAT_S = 1.0
 """How often the number of rendered frames is written down."""
 LONGEST_PAUSE_S = 15.0
 LONGEST_DELAY_S = 60.0
+MOST_EARLY_DELIVERIES = 20
+"""So often is a message of an attempt waited for that the store does not know; a store set back to a backup never will."""
 
 
 class Processor:
@@ -77,7 +79,7 @@ class Processor:
                 beat_s=RENDER_BEAT_S if message.step == "render" else None,
             )
             async with keeper:
-                how = await self._handle(message, stop, redelivered=lease.delivery_count > 1)
+                how = await self._handle(message, stop, deliveries=lease.delivery_count)
             step = self._running[stop]
             seen.settled(how, is_lost=stop.is_lost, frames=step.progress.done if step else 0)
             if stop.is_lost:
@@ -108,10 +110,10 @@ class Processor:
         if job.is_terminal and job.state != "completed":
             stop.set("job_ended")
 
-    async def _handle(self, message: JobMessage, stop: StopFlag, *, redelivered: bool) -> Settlement:
+    async def _handle(self, message: JobMessage, stop: StopFlag, *, deliveries: int) -> Settlement:
         """Return how to settle. Whatever goes wrong becomes a settlement."""
         try:
-            return await self._decide(message, stop, redelivered=redelivered)
+            return await self._decide(message, stop, deliveries=deliveries)
         except Stopped:
             return _stopped(stop)
         except LeaseLost:
@@ -121,9 +123,11 @@ class Processor:
         except MusterError as error:
             return Settlement("release", error.message, self._delay_s(5))
 
-    async def _decide(self, message: JobMessage, stop: StopFlag, *, redelivered: bool) -> Settlement:
+    async def _decide(self, message: JobMessage, stop: StopFlag, *, deliveries: int) -> Settlement:
         jobs = self._tools.ports.jobs
         job = await self._patiently(lambda: jobs.get(message.job_id), stop)
+        if message.attempt > job.attempt:
+            return self._too_early(deliveries)
         if job.attempt != message.attempt or job.is_terminal:
             return await self._ended_already(message, job, stop)
         asked = 0
@@ -141,7 +145,7 @@ class Processor:
             return Settlement("poison", sentence)
         if message.step != "detect":
             await self._patiently(lambda: self.deliveries.expect(job), stop)
-        step = Step(message, job, self._tools, stop=stop, redelivered=redelivered)
+        step = Step(message, job, self._tools, stop=stop, redelivered=deliveries > 1)
         self._running[stop] = step
         return await self._run(step)
 
@@ -250,8 +254,6 @@ class Processor:
             logger.info("the end of a step was not noted", extra=_facts("step_end_not_noted", message, code=error.code))
 
     async def _ended_already(self, message: JobMessage, job: Job, stop: StopFlag) -> Settlement:
-        if message.attempt > job.attempt:
-            return Settlement("release", "a message of an attempt that the store does not know yet", self._delay_s(1))
         if job.state == "completed" and job.attempt == message.attempt:
             await self._patiently(lambda: ensure_statistics(self._tools.ports, job), stop)
         if job.attempt == message.attempt:
@@ -261,6 +263,14 @@ class Processor:
             return Settlement("poison", job.error.message if job.error else "the step was given up")
         logger.info("nothing to do", extra=_facts("message_obsolete", message, state=job.state, job_attempt=job.attempt))
         return COMPLETE
+
+    def _too_early(self, deliveries: int) -> Settlement:
+        """A message of an attempt that the store does not know, or not yet. Its job, of which another attempt is known, stays as it is."""
+        # Deliveries are all there is to count by: the store notes nothing for an attempt that it does not know.
+        if deliveries < MOST_EARLY_DELIVERIES:
+            return Settlement("release", "a message of an attempt that the store does not know yet", self._delay_s(deliveries))
+        sentence = f"The store of jobs does not know this attempt, not even after {deliveries} deliveries; was it set back to a backup?"
+        return Settlement("poison", sentence)
 
     def _gave_up(self, message: JobMessage, job: Job) -> bool:
         """Whether the job failed because this step failed, or killed its worker, too often."""

@@ -164,17 +164,27 @@ class Keys:
         ticket = await self._store.take_ticket(access.digest_of(secret), at=now) if access.is_ticket(secret) else None
         if ticket is None:
             raise refused()
-        if ticket.key_id is not None:
-            key = await self._store.get(ticket.key_id)
-            if key is None or not key.is_usable(now):
-                raise refused()
-        return Caller(
+        caller = Caller(
             owner=ticket.owner,
             scopes=frozenset(ticket.scopes),
             credential=ticket.credential,
             key_id=ticket.key_id,
             job_id=ticket.job_id,
         )
+        await self.check_again(caller)
+        return caller
+
+    async def check_again(self, caller: Caller) -> None:
+        """Return if what somebody came in with is still good: asked at every beat of a connection that stays open.
+
+        Raises:
+            Unauthenticated: Their key was revoked or has expired (code `invalid_credentials`).
+        """
+        if caller.key_id is None:
+            return
+        key = await self._store.get(caller.key_id)
+        if key is None or not key.is_usable(self._clock()):
+            raise refused()
 
     async def _note_use(self, key: ApiKey, now: datetime) -> None:
         if key.last_used_at_utc is not None and now - key.last_used_at_utc < USE_NOTED_EVERY:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
+import pytest
+
+from api.routes import events
+from core.domain.access import Caller
 from tests.access_stand import client_of, make_key, shake_hands
 from tests.api_stand import ApiStand, running_api
 
@@ -74,6 +79,33 @@ async def test_another_owners_job_closes_like_an_unknown_one() -> None:
         key = await make_key(api, "park", "read")
         closes = [(await follow(api, job_id, authorization=f"Bearer {key}"))[1] for job_id in (JOB, OTHER)]
         assert [message["code"] for message in closes] == [4404, 4404]
+
+
+@pytest.mark.parametrize("by_ticket", [True, False], ids=["ticket", "header"])
+async def test_a_web_socket_does_not_outlive_its_key(by_ticket: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "BEAT_S", 0.001)
+    async with running_api() as api:
+        await api.add_job(JOB, owner="ranch")
+        keys = [await make_key(api, "ranch", "read") for _ in range(2)]
+        asked = [{"query": f"ticket={await ticket_for(api, key)}"} if by_ticket else {"x_api_key": key} for key in keys]
+        service, checked = api.app.state.services.keys, asyncio.Semaphore(0)
+        check = service.check_again
+
+        async def check_again(caller: Caller) -> None:
+            await check(caller)
+            checked.release()
+
+        monkeypatch.setattr(service, "check_again", check_again)
+        doomed, other = [asyncio.create_task(follow(api, stays=True, **options)) for options in asked]
+        for _ in range(10):
+            await asyncio.wait_for(checked.acquire(), 30)
+        assert not doomed.done() and not other.done()
+        await service.revoke(keys[0].split("_")[1])
+        sent = await asyncio.wait_for(doomed, 30)
+        assert (sent[-1]["type"], sent[-1]["code"]) == ("websocket.close", 1008)
+        assert not other.done(), "another key's WebSocket stays open"
+        api.set_away("keys", True)
+        assert (await asyncio.wait_for(other, 30))[-1]["code"] == 1013, "who cannot be checked is not let on"
 
 
 async def test_a_server_without_refusals_for_web_sockets_closes_before_accepting() -> None:

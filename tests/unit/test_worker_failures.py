@@ -14,6 +14,7 @@ from core.domain.blobs import source_blob
 from core.domain.message import JobMessage
 from core.errors import DetectorError, StorageFull, Unavailable, VideoError
 from tests.worker_stand import VISIBILITY_S, WorkerStand
+from worker.processor import MOST_EARLY_DELIVERIES
 from worker.settle import back_off_s
 
 
@@ -249,6 +250,40 @@ async def test_a_long_outage_gives_the_message_back(stand: WorkerStand) -> None:
     stand.timer.advance(VISIBILITY_S)
     await stand.drain(worker)
     assert (await stand.job()).state == "completed"
+
+
+async def test_a_message_of_an_attempt_that_the_store_does_not_know_is_waited_for_and_not_for_ever(stand: WorkerStand) -> None:
+    """As after the database was set back to a backup, from before a recount."""
+    job = await stand.submit()
+    worker = stand.worker()
+    await stand.drain(worker)
+    early = JobMessage(job_id=job.id, attempt=2, step="assemble")
+    await stand.dispatcher.send(early)
+    before, deliveries = await stand.job(), 0
+    while (await stand.ports.queue.depth()).messages:
+        deliveries += await stand.deliver(worker) is not None
+        stand.timer.advance(1)
+        assert deliveries <= MOST_EARLY_DELIVERIES and stand.timer.elapsed_s < 3600
+    (poisoned,) = stand.ports.queue.poisoned  # type: ignore[attr-defined]
+    assert (JobMessage.from_bytes(poisoned.body), deliveries) == (early, MOST_EARLY_DELIVERIES)
+    assert "does not know this attempt" in poisoned.reason
+    assert stand.timer.elapsed_s > 60, "more and more slowly"
+    after = await stand.job()
+    assert (after.state, after.result_revision, after.step_failures) == ("completed", before.result_revision, {})
+
+
+async def test_an_attempt_that_the_store_comes_to_know_later_is_done(stand: WorkerStand) -> None:
+    job = await stand.submit()
+    worker = stand.worker()
+    await stand.drain(worker)
+    await stand.dispatcher.send(JobMessage(job_id=job.id, attempt=2, step="assemble"))
+    for _ in range(3):
+        assert await stand.deliver(worker) is not None
+        stand.timer.advance(VISIBILITY_S)
+    await stand.ports.jobs.begin_attempt("job1", expected_attempt=1, settings=job.settings, state="assembling", at=stand.timer.now())
+    await stand.drain(worker)
+    assert ((await stand.job()).state, (await stand.job()).attempt) == ("completed", 2)
+    assert stand.ports.queue.poisoned == []  # type: ignore[attr-defined]
 
 
 async def test_back_off_doubles_is_capped_and_differs() -> None:
