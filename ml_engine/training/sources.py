@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
@@ -139,5 +141,14 @@ def _render(job: tuple[Rendered, int]) -> None:
 
 
 def one_thread() -> None:
-    """Keep OpenCV from starting a thread per core in a process that is one of several."""
+    """Prepare a process that is one of several: OpenCV must not start a thread per core, and it ends when its parent does."""
     cv2.setNumThreads(1)
+    parent = parent_process()
+    if parent is not None:
+        # A pool's process that waits for work never learns that its parent was killed.
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True, name="end-with-parent").start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from core.errors import InvalidInput
@@ -17,6 +21,7 @@ from ml_engine.training.coco import Example
 from ml_engine.training.loop import Plan, Run, fraction, rate_factor, train
 from ml_engine.training.sources import Rendered, render_ahead
 
+REPOSITORY = Path(__file__).parents[2]
 SIZE = 192
 
 
@@ -65,6 +70,31 @@ def test_a_seed_decides_the_batch(mix: Mix) -> None:
     one, same, other = make_batch(mix, 5, 3), make_batch(mix, 5, 3), make_batch(mix, 6, 3)
     assert np.array_equal(one.pixels, same.pixels) and not np.array_equal(one.pixels, other.pixels)
     assert one.pixels.shape == (2, 3, SIZE, SIZE) and one.pixels.dtype == np.uint8
+
+
+BEGIN = """
+import sys, time
+from pathlib import Path
+from ml_engine.training.batches import Mix, batches
+from ml_engine.training.sources import Rendered
+
+if __name__ == "__main__":
+    for _ in batches(Mix(192, ((Rendered(Path(sys.argv[1]), 900_000, 6, 192), 2),)), 1, 0, 50):
+        print("begun", flush=True)
+        time.sleep(600)
+"""
+
+
+def test_a_training_that_is_killed_leaves_no_process(mix: Mix, tmp_path: Path) -> None:
+    script = tmp_path / "begin.py"
+    script.write_text(BEGIN, encoding="utf-8")
+    argv = [sys.executable, str(script), str(mix.sources[0][0].folder)]
+    with subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None and training.stdout.readline() == "begun\n"
+        children = psutil.Process(training.pid).children(recursive=True)
+        assert children
+        training.kill()
+    assert psutil.wait_procs(children, timeout=60)[1] == []
 
 
 def test_a_run_that_was_cut_off_gives_the_same_weights(start, mix: Mix, tmp_path: Path) -> None:
