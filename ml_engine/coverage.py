@@ -1,4 +1,8 @@
-"""Which boxes lie mostly inside another one, and which span others: an animal behind another, the same one twice, two in one box."""
+"""Which boxes lie mostly inside another one, and which span others: an animal behind another, the same one twice, two in one box.
+
+A second box on an animal is a part of it: it lies wholly in the first one, and the detector is far less sure of it. Of an animal that
+stands behind another a piece looks out, and the detector is about as sure of it as of the one in front.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,13 @@ import numpy.typing as npt
 
 COVERED_SHARE = 0.6
 """Share of a box that must lie inside another one at least as large."""
+WHOLLY_SHARE = 0.9
+"""Who lies inside another one by this share looks out of it nowhere."""
+WHOLLY_WEIGHT = 0.68
+"""How much of a sign that is; the rest is being fainter."""
+FAINTER, FAR_FAINTER = 0.1, 0.6
+"""Logarithms of how many times stronger the one is that covers it: up to the first a box is not fainter, from the second on wholly so."""
+CROWDED_SHARE = 0.3
 INSIDE_SHARE = 0.85
 """Share of a smaller box that must lie inside one that spans it."""
 SMALLER = 0.8
@@ -21,17 +32,23 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 
-def coverage(frame_row: npt.NDArray[np.int64], xyxy: Array, times_s: Array) -> tuple[Array, Array]:
-    """Tell which boxes are covered by one at least as large that is not itself a box around several, and which are such.
+def coverage(
+    frame_row: npt.NDArray[np.int64], xyxy: Array, strength: npt.NDArray[np.floating], times_s: Array
+) -> tuple[Array, Array, Array]:
+    """Tell which boxes look like a second one on the animal of another, which are around several, and which are crowded.
+
+    Only boxes at least as large cover, and none that is itself a box around several.
 
     Args:
-        frame_row: (n,) row of each box's frame. xyxy: (n, 4) px.
+        frame_row: (n,) row of each box's frame. xyxy: (n, 4) px. strength: (n,) score as a multiple of the threshold.
         times_s: Of the frames; about `LOOKS_PER_S` frames a second are looked at.
 
     Returns:
-        Covered and spanning (n,) float64: 1 for yes, 0 for no, NaN in frames that were not looked at.
+        Covered (n,) float64 in [0, 1]: how much a box looks like a second one. Spanning and crowded (n,) float64: 1 for yes, 0 for no. All
+        NaN in frames that were not looked at.
     """
-    covered, spanning = np.full(len(xyxy), np.nan), np.full(len(xyxy), np.nan)
+    covered, spanning, crowded = (np.full(len(xyxy), np.nan) for _ in range(3))
+    sure = np.log(np.maximum(strength, 1e-3))
     for mine, pair, other in _pairs(frame_row, times_s):
         a, b = xyxy[mine[pair]].T, xyxy[mine[other]].T
         width, height = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]), np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
@@ -39,10 +56,15 @@ def coverage(frame_row: npt.NDArray[np.int64], xyxy: Array, times_s: Array) -> t
         shared = np.maximum(width, 0) * np.maximum(height, 0)
         within = (shared >= INSIDE_SHARE * area) & (area < SMALLER * theirs)
         spans = _spans(xyxy[mine], pair[within], other[within])
-        over = (shared >= COVERED_SHARE * area) & (theirs >= 0.9 * area) & ~spans[other]
-        covered[mine], spanning[mine] = 0.0, spans
-        covered[mine[pair[over]]] = 1.0
-    return covered, spanning
+        over = np.flatnonzero((shared >= CROWDED_SHARE * area) & (theirs >= 0.9 * area) & ~spans[other])
+        pair, other, share = pair[over], other[over], shared[over] / np.maximum(area[over], 1e-9)
+        fainter = np.clip((sure[mine[other]] - sure[mine[pair]] - FAINTER) / (FAR_FAINTER - FAINTER), 0, 1)
+        second = WHOLLY_WEIGHT * (share >= WHOLLY_SHARE) + (1 - WHOLLY_WEIGHT) * fainter * (share >= COVERED_SHARE)
+        most = np.zeros(len(mine))
+        np.maximum.at(most, pair, second)
+        covered[mine], spanning[mine], crowded[mine] = most, spans, 0.0
+        crowded[mine[pair]] = 1.0
+    return covered, spanning, crowded
 
 
 def _spans(xyxy: Array, inner: Index, outer: Index) -> npt.NDArray[np.bool_]:

@@ -96,7 +96,7 @@ def evidence_of(
     begin_s[empty], end_s[empty] = 0.0, 0.0
     looked_before = np.concatenate([[0], np.cumsum(log.status == 0)])
     begin, end = (np.searchsorted(log.times_s, time) for time in (begin_s, end_s))
-    covered, spanning = coverage(boxes.frame_row[chosen], boxes.xyxy[chosen], log.times_s)
+    covered, spanning, crowded = coverage(boxes.frame_row[chosen], boxes.xyxy[chosen], strength[rows], log.times_s)
     sampled = ~np.isnan(covered)
     boxes_of = np.bincount(group_of, minlength=number).astype(np.float64)
     looks = np.bincount(group_of[sampled], minlength=number)
@@ -110,6 +110,7 @@ def evidence_of(
         strength=np.bincount(group_of, strength[rows], number),
         covered=share * np.bincount(group_of[sampled], covered[sampled], number),
         spanning=share * np.bincount(group_of[sampled], spanning[sampled], number),
+        crowded=share * np.bincount(group_of[sampled], crowded[sampled], number),
         votes=np.stack([np.bincount(group_of, column, number) for column in votes.T], axis=1),
     )
 

@@ -22,7 +22,10 @@ MOST_ODDS = 4.0
 """No score proves more than this: detectors take stones for animals with conviction."""
 USUAL_SPAN_S = 0.5
 USUAL_HITS = 0.8
+LEAST_HITS = 0.25
+"""Fewer hits say no more: the camera may have looked elsewhere for most of the time."""
 MOST_SPAN_S = 6.0
+ROUNDING = 0.18
 LEAST_DRAWS = 8
 NEGLIGIBLE = -6.0
 """Links of smaller log-odds are left out."""
@@ -53,7 +56,8 @@ class Evidence:
         begin_s, end_s: (k,) time of the first and the last box.
         boxes: (k,) how many, a float. looked: (k,) frames looked at between them.
         strength: (k,) sum of the boxes' scores as multiples of the threshold.
-        covered: (k,) sum over boxes of whether another track's box covers most of it. spanning: (k,) of whether it spans several others.
+        covered: (k,) sum over boxes of how much each looks like a second one on the animal of another track. spanning: (k,) of whether it
+            spans several others. crowded: (k,) of whether another track's box covers a part of it.
         votes: (k, c) sum of log-scores a class.
     """
 
@@ -64,6 +68,7 @@ class Evidence:
     strength: Array
     covered: Array
     spanning: Array
+    crowded: Array
     votes: Array
 
 
@@ -72,29 +77,35 @@ class PopulationModel:
     """What is assumed of detectors and herds; fitted on simulated scenes.
 
     Attributes:
-        real_bias: Log-odds of a chain being an animal; and per e-fold of its time (`real_span`), per e-fold of its mean strength over
-            `usual_strength` (`real_strength`), for being covered and for spanning others all the time (`real_covered`, `real_spanning`),
-            per share of the frames in which it was found (`real_hits`).
+        real_bias: Log-odds of a chain being an animal; and per e-fold of the time in which it was found (`real_span`), per e-fold of its
+            mean strength over `usual_strength` (`real_strength`), for looking like a second box on another animal and for spanning others
+            all the time (`real_covered`, `real_spanning`), per share of the frames in which it was found (`real_hits`).
         needed_s: Time between the first and the last box of an animal that is just visible for long enough: the detector misses some at
             either end. blur_s: how exactly that is known.
         scenario: Standard deviation of the log-odds of all returns together: nobody knows whether what left came back.
-        unseen: Share of the animals that were never detected for long enough.
-        spread: Standard deviation of the share by which all is wrong in ways not foreseen.
+        unseen: Share of the animals that were never detected for long enough; `unseen_crowded` more where all are crowded, growing with the
+            square of how many are: some stand behind others all the time.
+        spread: Standard deviation of the share by which all is wrong in ways not foreseen; with it go, as the root of a sum of squares,
+            `spread_crowded` times the square of the share that is crowded, and `spread_brief` over the mean time in s for which an animal
+            was found, if that is more than 1 s.
         stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the count is added.
     """
 
-    real_bias: float = 0.5
-    real_span: float = 1.1
-    real_strength: float = 16.0
-    usual_strength: float = 1.05
-    real_covered: float = -8.0
-    real_spanning: float = -10.0
-    real_hits: float = 5.0
+    real_bias: float = -1.6
+    real_span: float = 1.8
+    real_strength: float = 21.5
+    usual_strength: float = 1.02
+    real_covered: float = -17.7
+    real_spanning: float = -17.0
+    real_hits: float = 4.7
     needed_s: float = 0.2
     blur_s: float = 0.15
     scenario: float = 12.0
     unseen: float = 0.02
-    spread: float = 0.047
+    unseen_crowded: float = 0.14
+    spread: float = 0.025
+    spread_crowded: float = 0.19
+    spread_brief: float = 0.23
     stated: float = 0.5
     stated_share: float = 0.02
 
@@ -107,7 +118,7 @@ class Draws:
         root: (d, k) first stretch of the chain that each belongs to.
         kept: (d, k) bool, at the root: whether the chain is an animal. best: (d, k) int, at the root: its class.
         more: (d,) factor for the animals that were not seen at all.
-        noise: (d, c) in [-0.3, 0.3], by which numbers are rounded up or down.
+        noise: (d, c) in [-`ROUNDING`, `ROUNDING`], by which numbers are rounded up or down.
     """
 
     root: Index
@@ -140,11 +151,12 @@ def draw(evidence: Evidence, candidates: Candidates, model: PopulationModel, dra
     total = chain_sums(root, evidence)
     real = probability_real(total, model)
     kept = (total["boxes"] > 0) & (generator.random(real.shape) < real)
+    share, spread = _unforeseen(root, kept, evidence, model)
     root = _came_back(before_of, root, kept, candidates, model, generator)
     kept = kept & (root == np.arange(root.shape[1]))
     votes = np.stack([_summed(root, column) for column in evidence.votes.T], axis=-1)
-    more = 1 + model.unseen + model.spread * _normal_quantiles(draws)[generator.permutation(draws)]
-    noise = generator.uniform(-0.3, 0.3, (draws, evidence.votes.shape[1]))
+    more = 1 + share + spread * _normal_quantiles(draws)[generator.permutation(draws)]
+    noise = generator.uniform(-ROUNDING, ROUNDING, (draws, evidence.votes.shape[1]))
     return Draws(root, kept, votes.argmax(axis=-1), more, noise)
 
 
@@ -158,15 +170,26 @@ def chain_sums(root: Index, evidence: Evidence) -> dict[str, Array]:
 def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
     """Return the probability that a chain is an animal, visible for long enough; sums as from `chain_sums`."""
     boxes = np.maximum(total["boxes"], 1)
+    hits = np.maximum(boxes / np.maximum(total["looked"], 1), LEAST_HITS)
     odds = (
         model.real_bias
-        + model.real_span * np.log(np.clip(total["span_s"], 1e-3, MOST_SPAN_S) / USUAL_SPAN_S)
+        + model.real_span * np.log(np.clip(total["span_s"] * hits, 1e-3, MOST_SPAN_S) / USUAL_SPAN_S)
         + np.minimum(model.real_strength * np.log(np.maximum(total["strength"] / boxes, 1e-3) / model.usual_strength), MOST_ODDS)
         + (model.real_covered * total["covered"] + model.real_spanning * total["spanning"]) / boxes
-        + model.real_hits * (boxes / np.maximum(total["looked"], 1) - USUAL_HITS)
+        + model.real_hits * (hits - USUAL_HITS)
     )
     visible = (total["span_s"] - model.needed_s) / model.blur_s
     return _sigmoid(odds) * _sigmoid(visible * 1.7)
+
+
+def _unforeseen(root: Index, kept: npt.NDArray[np.bool_], evidence: Evidence, model: PopulationModel) -> tuple[Array, Array]:
+    """Return for every draw (d,) which share of the animals nobody saw, and the standard deviation of the share by which all is wrong."""
+    mine = (np.take_along_axis(kept, root, axis=1) & (evidence.boxes > 0)).astype(np.float64)
+    boxes, crowded, found_s = (mine @ np.stack([evidence.boxes, evidence.crowded, evidence.end_s - evidence.begin_s], axis=1)).T
+    crowded = crowded / np.maximum(boxes, 1)
+    brief = 1 / np.maximum(found_s / np.maximum(kept.sum(axis=1), 1), 1)
+    spread = np.sqrt(model.spread**2 + (model.spread_crowded * crowded**2) ** 2 + (model.spread_brief * brief) ** 2)
+    return model.unseen + model.unseen_crowded * crowded**2, spread
 
 
 def weights(draws: Draws, evidence: Evidence, stated: Sequence[tuple[float, int, int]], model: PopulationModel) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -103,6 +103,30 @@ def test_who_is_there_at_a_time() -> None:
     for time_s, number in ((5.0, 1), (15.0, 2), (22.0, 1), (27.0, 2), (50.0, 0)):
         np.testing.assert_allclose(found.at(evidence, time_s)[:, 1], number, rtol=0.2)
         assert (found.at(evidence, time_s)[:, 2] == 0).all()
+
+
+def spread_of(evidence: Evidence, candidates: Candidates) -> tuple[float, float]:
+    """Return the mean and the standard deviation of what the number of those seen is multiplied with."""
+    more = draw(evidence, candidates, MODEL).more
+    return float(more.mean()), float(more.std())
+
+
+def test_where_all_are_crowded_more_were_never_seen_and_the_number_is_less_sure() -> None:
+    apart = seen([(0, 20)] * 30)
+    some, all_of = (replace(apart, crowded=share * apart.boxes) for share in (0.4, 0.8))
+    (mean, spread), (mean_some, spread_some), (mean_all, spread_all) = (spread_of(one, may_be([])) for one in (apart, some, all_of))
+    assert mean == pytest.approx(1 + MODEL.unseen, abs=1e-3)
+    assert mean_some - mean == pytest.approx(0.16 * MODEL.unseen_crowded, abs=2e-3)
+    assert mean_all - mean == pytest.approx(0.64 * MODEL.unseen_crowded, abs=2e-3)
+    assert spread < spread_some < spread_all
+    assert spread_all == pytest.approx(np.hypot(spread, 0.64 * MODEL.spread_crowded), rel=0.05)
+
+
+def test_animals_seen_briefly_are_a_less_sure_number() -> None:
+    _, long = spread_of(seen([(0, 20)] * 20), may_be([]))
+    _, brief = spread_of(seen([(0, 2)] * 20), may_be([]))
+    assert long < 0.03 < brief
+    assert brief == pytest.approx(np.hypot(MODEL.spread, MODEL.spread_brief / 2), rel=0.05)
 
 
 def real(**changed: float) -> float:
