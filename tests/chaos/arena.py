@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,12 +19,13 @@ from core.config import Config
 from core.domain.blobs import result_blob, results_prefix, source_blob
 from core.domain.clock import utc_now
 from core.domain.job import Job, SourceFile, new_job_id
-from core.domain.message import JobMessage
+from core.domain.message import JobMessage, Step
 from core.ports import StatsFilter
 from core.services.dispatch import Dispatcher
 from infra.azurite_server import AzuriteServer
 from tests.chaos.recordings import SEGMENT_FRAMES, Recording
 from tests.conftest import REPOSITORY
+from tests.networks import share_networks
 
 VISIBILITY_S = 3
 MAX_DEATHS = 1000
@@ -66,8 +68,10 @@ class Nursery:
     def close(self) -> None:
         """End the nursery; its workers live on."""
         assert self._process.stdin is not None and self._process.stdout is not None
+        # It has nothing to save, and on a busy machine it takes its time to end by itself.
+        self._process.kill()
+        self._process.wait()
         self._process.stdin.close()
-        self._process.wait(10)
         self._process.stdout.close()
 
     def _answer(self) -> str:
@@ -114,7 +118,7 @@ class Arena:
     """Containers, queues and a database of one run."""
 
     def __init__(self, azurite: AzuriteServer, folder: Path, *, mongo_uri: str | None) -> None:
-        _share_networks(folder / "data" / "cache" / "networks")
+        share_networks(folder / "data")
         self.env = {
             **os.environ,
             "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
@@ -145,6 +149,16 @@ class Arena:
         await self.ports.jobs.add(Job(id=job_id, settings=recording.settings, files=(source,), **times))
         await self._dispatcher.send(JobMessage(job_id=job_id, attempt=1, step="plan"))
         return job_id
+
+    async def repeat(self, job: Job, step: Step, chance: random.Random) -> None:
+        """Send a message of a job's step once more, as an SDK does that got no answer; of several segments, any one's."""
+        segment = chance.randrange(len(job.plan.segments)) if step == "detect" and job.plan is not None else None
+        await self._dispatcher.send(JobMessage(job_id=job.id, attempt=job.attempt, step=step, segment=segment))
+
+    async def etags(self, job: Job) -> dict[str, str]:
+        """Return the ETags of a job's published files by their names."""
+        prefix = result_blob(job.id, str(job.result_revision), "")
+        return {blob.name.removeprefix(prefix): blob.etag async for blob in self.ports.results.list(prefix)}
 
     async def wait_until_done(self, job_ids: list[str], *, timeout_s: float) -> bool:
         """Wait until all jobs have ended and no message is left; return whether that was so in time."""
@@ -197,6 +211,13 @@ class Arena:
         return left
 
 
+async def come_to_rest(workers: list[Worker]) -> None:
+    """Wait until no living worker is at a step, such as one that slept through the end of its job."""
+    deadline = time.monotonic() + PATIENCE_AT_END_S
+    while any(worker.alive and worker.steps_under_way() for worker in workers) and time.monotonic() < deadline:  # noqa: ASYNC110  as above
+        await asyncio.sleep(POLL_S)
+
+
 async def end(workers: list[Worker]) -> None:
     """End workers in order, and those that do not end without."""
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -219,11 +240,3 @@ def left_behind(workers: list[Worker]) -> int:
             continue
         found += fields[3] in sessions and fields[0] != "Z"
     return found
-
-
-def _share_networks(folder: Path) -> None:
-    """Keep converted networks beside the interpreter: making them takes longer than all else that a run prepares."""
-    kept = Path(sys.prefix) / "chaos-networks"
-    kept.mkdir(exist_ok=True)
-    folder.parent.mkdir(parents=True)
-    folder.symlink_to(kept, target_is_directory=True)

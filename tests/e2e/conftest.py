@@ -11,6 +11,7 @@ import pytest
 
 from infra.azurite_server import AzuriteServer
 from tests.conftest import unavailable
+from tests.networks import share_networks
 from tests.stack import Stack
 
 
@@ -21,7 +22,7 @@ def make_stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[st
 
     def make(**settings: str) -> Stack:
         base = tmp_path / f"stack{len(stacks)}"
-        base.mkdir()
+        share_networks(base / "data")
         stack = Stack(azurite, base, unique_name, settings)
         stacks.append(stack)
         stack.start_api()

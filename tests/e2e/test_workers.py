@@ -24,16 +24,23 @@ def same_but_for_ids(one: dict[str, bytes], other: dict[str, bytes]) -> None:
         assert one[name] == other[name], f"{name} differs"
 
 
+@pytest.fixture(scope="module")
+def kept() -> dict[str, bytes]:
+    """What the first test that needs it made, for the others."""
+    return {}
+
+
 @pytest.fixture
-def undisturbed(make_stack) -> dict[str, bytes]:
+def undisturbed(make_stack, kept: dict[str, bytes]) -> dict[str, bytes]:
     """The results of one worker that nothing disturbs."""
-    stack = make_stack(**SHORT_SEGMENTS)
-    stack.start_worker()
-    job_id = stack.submit(SAMPLE)
-    assert stack.wait(job_id)["state"] == "completed", stack.logs()
-    files = result_files(stack, job_id)
-    stack.stop()
-    return files
+    if not kept:
+        stack = make_stack(**SHORT_SEGMENTS)
+        stack.start_worker()
+        job_id = stack.submit(SAMPLE)
+        assert stack.wait(job_id)["state"] == "completed", stack.logs()
+        kept.update(result_files(stack, job_id))
+        stack.stop()
+    return kept
 
 
 @pytest.mark.slow
