@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -20,14 +19,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from core.bootstrap import close_ports, open_ports
-from tests.chaos.arena import Arena, Files, Nursery, Worker, end, left_behind
+from tests.chaos.arena import Arena, Files, Nursery, come_to_rest, end, left_behind
+from tests.chaos.battle import SLEEP_S, Battle, Fight
 from tests.chaos.recordings import Recording, make_recordings
+from tests.chaos.witness import Witness
 from tests.servers import MongoServer, start_azurite
 
 MOST_RECORDINGS = 8
-AHEAD = 4
-"""Jobs that are submitted before the share of kills that is theirs."""
-SHORTEST_LIFE_S, LONGEST_MEAN_S = 0.05, 6.0
 PATIENCE_S = 180.0
 PATIENCE_BEFORE_S = 600.0
 """For the undisturbed run, which may have to convert networks first: minutes on a busy machine."""
@@ -50,20 +48,6 @@ class Verdict:
         return f"lost {len(self.lost)}, doubled {len(self.doubled)}, differing {len(self.differing)}"
 
 
-@dataclass
-class Battle:
-    """The jobs of a run, and who was killed when."""
-
-    recordings: dict[str, Recording] = field(default_factory=dict)
-    workers: list[Worker] = field(default_factory=list)
-    dead: list[Worker] = field(default_factory=list)
-
-    @property
-    def job_ids(self) -> list[str]:
-        """All jobs submitted so far."""
-        return list(self.recordings)
-
-
 async def undisturbed(arena: Arena, nursery: Nursery, recordings: list[Recording]) -> dict[str, Files]:
     """Return each recording's files as one worker makes them that nobody disturbs.
 
@@ -81,48 +65,17 @@ async def undisturbed(arena: Arena, nursery: Nursery, recordings: list[Recording
     return {name: result.files for name, result in results.items()}
 
 
-async def fight(
-    arena: Arena, nursery: Nursery, recordings: list[Recording], *, kills: int, jobs: int, chance: random.Random, progress: Progress
-) -> Battle:
-    """Submit jobs to two workers and kill one or the other at random moments; each is replaced at once."""
-    battle = Battle(workers=[nursery.start(), nursery.start()])
-    killed_bar, done_bar = progress.add_task("kills", total=kills), progress.add_task("jobs", total=jobs)
-    completed, mean_s = 0, 1.5
-    while len(battle.dead) < kills:
-        due = min(jobs, AHEAD + jobs * len(battle.dead) // kills)
-        while len(battle.recordings) < (due if completed < len(battle.recordings) else min(jobs, due + 1)):
-            await _submit_next(arena, battle, recordings)
-        await asyncio.sleep(chance.uniform(SHORTEST_LIFE_S, 2 * mean_s))
-        victim = battle.workers.pop(chance.randrange(2))
-        victim.signal(signal.SIGKILL)
-        battle.dead.append(victim)
-        battle.workers.append(nursery.start())
-        completed = sum([(await arena.ports.jobs.get(job_id)).is_terminal for job_id in battle.recordings])
-        # Kills that come after the work hit nothing, kills that come too fast let nothing be done: both keep step.
-        ahead = completed / jobs > len(battle.dead) / kills
-        mean_s = max(0.1, mean_s * 0.8) if ahead else min(LONGEST_MEAN_S, mean_s * 1.2)
-        progress.update(killed_bar, completed=len(battle.dead))
-        progress.update(done_bar, completed=completed)
-    while len(battle.recordings) < jobs:
-        await _submit_next(arena, battle, recordings)
-    return battle
-
-
-async def _submit_next(arena: Arena, battle: Battle, recordings: list[Recording]) -> None:
-    recording = recordings[len(battle.recordings) % len(recordings)]
-    battle.recordings[await arena.submit(recording)] = recording
-
-
-async def judge(arena: Arena, battle: Battle, expected: dict[str, Files], *, done: bool, before: list[str]) -> Verdict:
-    """Compare what readers find with the undisturbed results.
+async def judge(arena: Arena, battle: Battle, witness: Witness, expected: dict[str, Files], *, done: bool, before: list[str]) -> Verdict:
+    """Compare what readers find with the undisturbed results, and with what they found before.
 
     Args:
+        witness: Has seen the jobs complete.
         done: Whether all jobs ended in time, and no message was left.
         before: Jobs of the undisturbed run.
     """
-    verdict = Verdict()
+    verdict = Verdict(differing=await witness.rewritten())
     records = await arena.statistics_of([*before, *battle.job_ids])
-    published = Counter(str(line["job_id"]) for worker in (*battle.dead, *battle.workers) for line in worker.lines() if _completes(line))
+    published = Counter(str(line["job_id"]) for worker in battle.all_workers for line in worker.lines() if _completes(line))
     for job_id, recording in battle.recordings.items():
         results = await arena.results(job_id)
         wanted = expected[recording.name]
@@ -132,6 +85,8 @@ async def judge(arena: Arena, battle: Battle, expected: dict[str, Files], *, don
             verdict.differing[job_id] = ", ".join(name for name in wanted if results.files[name] != wanted[name])
         if records[job_id] > 1 or published[job_id] > 1:
             verdict.doubled[job_id] = f"{records[job_id]} records of statistics, published {published[job_id]} times"
+        elif job_id in witness.regressed:
+            verdict.doubled[job_id] = witness.regressed[job_id]
     for job_id in set(records) - set(before) - set(battle.recordings):
         verdict.doubled[job_id] = "statistics of a job that nobody submitted"
     if (summed := await arena.jobs_in_time_series()) > len(before) + len(battle.recordings):
@@ -153,21 +108,31 @@ async def run(arguments: argparse.Namespace, console: Console, folder: Path, sto
     console.print(f"Counting {len(recordings)} recordings undisturbed …")
     expected = await undisturbed(arena, nursery, recordings)
     before = list(await arena.statistics_of([]))
+    undisturbed_s = time.monotonic() - began
     chosen = f"seed {arguments.seed}, store {arguments.store}, engine {arguments.engine}"
-    console.print(f"… which took {time.monotonic() - began:.0f} s. Now with kills; {chosen}.")
+    console.print(f"… which took {undisturbed_s:.0f} s. Now with kills; {chosen}.")
     chance = random.Random(arguments.seed)
+    battle, witness = Battle(), Witness(arena, random.Random(arguments.seed))
+    plan = Fight(kills=arguments.kills, jobs=arguments.jobs, job_s=undisturbed_s / len(recordings), chance=chance)
     columns = (TextColumn("{task.description:<6}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        battle = await fight(arena, nursery, recordings, kills=arguments.kills, jobs=arguments.jobs, chance=chance, progress=progress)
-    done = await arena.wait_until_done(battle.job_ids, timeout_s=PATIENCE_S)
-    verdict = await judge(arena, battle, expected, done=done, before=before)
+    watching = asyncio.create_task(witness.watch(battle.job_ids))
+    try:
+        with Progress(*columns, console=console) as progress:
+            await plan.run(arena, nursery, recordings, battle, progress)
+        done = await arena.wait_until_done(battle.job_ids, timeout_s=PATIENCE_S)
+        await come_to_rest(battle.workers)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    verdict = await judge(arena, battle, witness, expected, done=done, before=before)
     await end(battle.workers)
     hits = Counter(step.partition(":")[0] for worker in battle.dead for step in worker.steps_under_way())
     busy = sum(bool(worker.steps_under_way()) for worker in battle.dead)
     console.print(
         f"{len(battle.recordings)} jobs, {len(battle.dead)} kills in {time.monotonic() - began:.0f} s; {busy} kills hit a worker at work: "
         + ", ".join(f"{step} {number}" for step, number in hits.most_common())
-        + f". Left behind: {await arena.revisions_left(battle.job_ids)} unpublished revisions, {left_behind(battle.dead)} processes."
+        + f". Besides, {battle.stopped} workers stood still for {SLEEP_S:.0f} s, and {witness.repeated} messages came twice."
+        + f" Left behind: {await arena.revisions_left(battle.job_ids)} unpublished revisions, {left_behind(battle.dead)} processes."
     )
     for what, jobs in (("lost", verdict.lost), ("doubled", verdict.doubled), ("differing", verdict.differing)):
         for job_id, reason in jobs.items():

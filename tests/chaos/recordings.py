@@ -10,6 +10,8 @@ from core.domain.analysis import AnalysisSettings
 from tests.video_samples import write_video
 
 SAMPLE = Path(__file__).parents[2] / "ml_engine" / "samples" / "pasture.mp4"
+SLOW_RECORDING = "recording3"
+"""One step of its jobs takes longer than the visibility of its message."""
 FRAMES, SEGMENT_FRAMES, WIDTH_PX, HEIGHT_PX = 60, 20, 320, 180
 
 
