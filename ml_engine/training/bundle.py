@@ -1,6 +1,6 @@
 """Train the bundled detector: a small COCO checkpoint, fine-tuned on rendered pastures with photographs mixed in.
 
-python -m ml_engine.training.bundle --base COCO_CHECKPOINT --out ml_engine/checkpoints/pasture --steps 2400 --seed 1 --state FILE
+python -m ml_engine.training.bundle --base COCO_CHECKPOINT --out ml_engine/checkpoints/pasture --steps 3340 --seed 1 --state FILE
 """
 
 from __future__ import annotations
@@ -107,12 +107,12 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ml_engine.training.bundle", description=__doc__.split("\n")[0])
     parser.add_argument("--base", default="../shared/models/deimv2-femto-coco", help="checkpoint to start from")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=3340)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--side", type=Path, default=Path("../shared/data/coco-mini"), help="COCO photographs, or a missing folder")
     parser.add_argument("--aerial", type=Path, default=Path("../shared/data/aerial-cows"), help="aerial photographs, or a missing folder")
     parser.add_argument("--without-clip", help="leave this clip of the aerial photographs out, to measure on it")
-    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--size", type=int, default=416)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")

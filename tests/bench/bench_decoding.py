@@ -25,9 +25,9 @@ from tests.networks import kept_networks
 
 SAMPLE = Path(__file__).parents[2] / "ml_engine" / "samples" / "pasture.mp4"
 SIZE_WH = (1920, 1080)
-FRAMES, REPEATS = 60, 5
+FRAMES, REPEATS = 100, 3
 """Detection goes over the frames once, decoding alone over all repeats."""
-PAIRS = 5
+PAIRS = 3
 LEAST_THROUGHPUT = 0.9
 MOST_CORE_TIME = 1.1
 

@@ -3,7 +3,8 @@
 `python -m tests.chaos.nursery quick`: their engine only pretends; see `tests.quick_worker`. Else nothing differs from the real one.
 
 Reads the path of a log file from standard input for each worker to start, and answers with its process id. The workers are those of
-`python -m worker.main`, with the configuration of the environment; only their log says in addition when a step begins and ends.
+`python -m worker.main`, with the configuration of the environment; only their log says in addition when a step begins and ends, and none
+of them sweeps: a sweeper would make up for messages that were lost.
 """
 
 from __future__ import annotations
@@ -39,12 +40,23 @@ _HEAVY = (
 )
 
 
+class NoSweeper:
+    """Sends nothing again."""
+
+    def __init__(self, *_: object) -> None:
+        """Take what a sweeper takes."""
+
+    async def run(self, **_: object) -> None:
+        """Do nothing."""
+
+
 def serve() -> None:
     """Fork a worker for each line of standard input, until its end."""
     if sys.argv[1:] == ["quick"]:
         worker.main.real_engine = importlib.import_module("tests.quick_worker").quick_engine
     for name in _LIGHT if sys.argv[1:] == ["quick"] else _LIGHT + _HEAVY:
         importlib.import_module(name)
+    worker.main.Sweeper = NoSweeper  # type: ignore[assignment,misc]
     for step, handler in list(HANDLERS.items()):
         HANDLERS[step] = _noted(handler)
     # Nobody asks how a killed worker ended; unasked, it would stay as a zombie.
