@@ -1,6 +1,6 @@
 # People and CI run the same commands. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench chaos lint lock
+.PHONY: help setup run test bench chaos mutants lint lock
 PY := .venv/bin/python
 KILLS ?= 200
 JOBS ?= 40
@@ -25,6 +25,9 @@ bench: setup  ## measure, print the ratios and write tests/bench/RESULTS.md
 
 chaos: setup  ## kill workers KILLS times over JOBS jobs (200, 40) and see that nothing is lost, doubled or different; STORE=sqlite|mongo, ENGINE=real|quick
 	@exec $(PY) -m tests.chaos --kills $(KILLS) --jobs $(JOBS) --store $(STORE) --engine $(ENGINE) $(if $(SEED),--seed $(SEED))
+
+mutants: setup  ## take out each mechanism behind a promise, one after the other, and see that its test notices; ARGS=words of some
+	@exec $(PY) -m tests.mutants $(ARGS)
 
 lint: setup  ## format and check the code
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
