@@ -96,9 +96,9 @@ def make_mix(data: Data, size: int, seed: int, scenes: Path) -> Mix:
         photos.append((side, 2))
     if data.aerial is not None:
         photos.append((aerial_photos(data.aerial, data.clips), 2))
-    usual = Rendered(scenes / "usual", first, 2400, 576, backdrops, view=View(window=(0.55, 1.0), mosaic=0.2), damage=0.95, harsh=0.03)
+    usual = Rendered(scenes / "usual", first, 4800, 576, backdrops, view=View(window=(0.55, 1.0), mosaic=0.2), damage=0.95, harsh=0.03)
     view = View(window=(0.6, 1.0), mosaic=0.12)
-    beside = Rendered(scenes / "side", first + 500_000, 1600, 512, backdrops, SIDE_VIEWS, view=view, damage=0.95, harsh=0.03)
+    beside = Rendered(scenes / "side", first + 500_000, 2400, 512, backdrops, SIDE_VIEWS, view=view, damage=0.95, harsh=0.03)
     rest = 8 - sum(count for _, count in photos)
     return Mix(size, ((usual, rest - rest // 2), (beside, rest // 2), *photos))
 

@@ -71,8 +71,8 @@ MUTANTS = (
     Mutant(
         "a lost lease is settled all the same",
         "worker/processor.py",
-        '    return Settlement("nothing", "lease lost")\n\n\ndef _describe',
-        "    return COMPLETE\n\n\ndef _describe",
+        '            if stop.is_lost:\n                logger.warning("left alone',
+        '            if False:\n                logger.warning("left alone',
         "tests/unit/test_worker_lost_leases.py",
     ),
     Mutant(
@@ -80,7 +80,7 @@ MUTANTS = (
         "worker/write_once.py",
         "return await store.put(name, data, content_type=content_type, only_new=True)",
         "return await store.put(name, data, content_type=content_type)",
-        "tests/unit/test_worker_lost_leases.py",
+        "tests/unit/test_worker_write_once.py",
     ),
     Mutant(
         "a write whose answer was lost is taken for somebody else's",
@@ -176,8 +176,8 @@ MUTANTS = (
     Mutant(
         "storage that does not answer is a permanent failure",
         "core/adapters/azure_errors.py",
-        '    "ServiceRequestError": _away,\n',
-        '    "ServiceRequestError": _denied,\n',
+        '    return Unavailable(f"Storage did not answer while {doing}. Try again in a few seconds.")\n',
+        '    return PermanentError(f"Storage did not answer while {doing}. Try again in a few seconds.", code="storage_away")\n',
         "tests/integration/test_promise_outages.py::test_promise_storage_that_is_unreachable_delays_everything_and_loses_nothing",
     ),
     Mutant(

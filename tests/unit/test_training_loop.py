@@ -17,9 +17,11 @@ from core.errors import InvalidInput
 from ml_engine.detector import bundled_checkpoint
 from ml_engine.training.augment import View, crop_to, tint, view_example
 from ml_engine.training.batches import Mix, make_batch
-from ml_engine.training.coco import Example
+from ml_engine.training.coco import Example, boxes_of
 from ml_engine.training.loop import Plan, Run, fraction, rate_factor, train
-from ml_engine.training.sources import Rendered, render_ahead
+from ml_engine.training.pasture import random_scene
+from ml_engine.training.scene import render_scene
+from ml_engine.training.sources import Rendered, render_ahead, with_margin
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE = 192
@@ -180,3 +182,29 @@ def test_scenes_rendered_ahead_are_kept(tmp_path: Path) -> None:
     assert first.bgr.shape == (96, 96, 3) and len(first.xyxy) == len(first.classes)
     render_ahead(scenes, 1, told.append)
     assert scenes.path(910_000).stat().st_mtime_ns == before and told == [1, 2]
+
+
+def test_rendered_boxes_are_as_wide_as_people_draw_them(tmp_path: Path) -> None:
+    scenes = Rendered(tmp_path, 900_003, 1, SIZE)
+    exact, _ = boxes_of(render_scene(random_scene(900_003, SIZE, SIZE)))
+    assert len(exact)
+    learnt = scenes.scene(900_003).xyxy
+    inner = (exact > 1) & (exact < SIZE - 1)
+    assert np.array_equal((learnt - exact)[inner], np.broadcast_to(np.float32([-1, -1, 1, 1]), exact.shape)[inner])
+
+
+@pytest.mark.parametrize(
+    ("box", "wider"),
+    [
+        ((10, 20, 30, 25), (9, 19, 31, 26)),
+        ((0, 0.5, 5, 5), (0, 0, 6, 6)),
+        ((90, 90, 96, 95.5), (89, 89, 96, 96)),
+        ((0, 0, 96, 96), (0, 0, 96, 96)),
+    ],
+)
+def test_a_margin_stays_within_the_picture(box: tuple[float, ...], wider: tuple[float, ...]) -> None:
+    assert with_margin(np.array([box], np.float32), 96).tolist() == [list(wider)]
+
+
+def test_a_margin_around_nothing() -> None:
+    assert with_margin(np.zeros((0, 4), np.float32), 96).shape == (0, 4)
