@@ -251,10 +251,10 @@ MUTANTS = (
         f"{_TRACE}::test_one_trace_id_leads_from_the_upload_to_the_result",
     ),
     Mutant(
-        "empty polls are traced",
-        "core/adapters/azure_queue.py",
-        'message = await self._client.receive_message(visibility_timeout=seconds, tracing_options={"enabled": False})',
-        "message = await self._client.receive_message(visibility_timeout=seconds)",
+        "an SDK's own requests begin traces",
+        "core/tracing_export.py",
+        "own = bool(attributes and attributes.get(OWN))",
+        "own = True",
         f"{_TRACE}::test_an_idle_worker_and_an_idle_api_emit_no_span",
     ),
 )
