@@ -172,12 +172,22 @@ def _returns(ends: Tracklets, found: Identities, model: ReturnModel, closed: boo
 
 def _travels(found: Identities) -> bool:
     """Tell whether the camera looked at different places, and not only trembled or turned a little."""
+    return bool((_extent(found) > TRAVEL_SHARE).any())
+
+
+def _flies_strips(found: Identities) -> bool:
+    """Tell whether the camera went along and across, as in strips beside each other: it passes the same herd more than once."""
+    return bool((_extent(found) > TRAVEL_SHARE).all())
+
+
+def _extent(found: Identities) -> Array:
+    """Return (2,) how far apart the places are that the middle of the picture showed, as shares of its width and height."""
     camera, (width, height) = found.view.camera, found.view.resolution_wh
     rows = np.arange(len(camera.stretch))
     if not len(rows):
-        return False
+        return np.zeros(2)
     middle = camera.stabilised(np.full((len(rows), 2), (width / 2, height / 2)), rows)
-    return bool((np.ptp(middle, axis=0) > TRAVEL_SHARE * np.array([width, height])).any())
+    return np.ptp(middle, axis=0) / np.array([width, height])
 
 
 def _merged(links: Links, odds: Array, before: Index, after: Index, back: Array, closed: bool) -> Candidates:
@@ -234,6 +244,8 @@ def estimate(
         settings: `population`, `zones` and `counted` matter.
     """
     link, model, population = found.links, ReturnModel(), PopulationModel()
+    if found.measured and _flies_strips(found):
+        population = replace(population, spread=float(np.hypot(population.spread, population.spread_strips)))
     stretch = found.chains()
     places = None
     if any(zone.mode != "count" for zone in settings.zones):

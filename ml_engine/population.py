@@ -88,6 +88,8 @@ class PopulationModel:
         spread: Standard deviation of the share by which all is wrong in ways not foreseen; with it go, as the root of a sum of squares,
             `spread_crowded` times the square of the share that is crowded, and `spread_brief` over the mean time in s for which an animal
             was found, if that is more than 1 s.
+        spread_strips: Goes with `spread` in the same way where the camera flew in strips: who is who from one strip to the next is right or
+            wrong for many animals alike.
         stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the count is added.
     """
 
@@ -106,6 +108,7 @@ class PopulationModel:
     spread: float = 0.025
     spread_crowded: float = 0.19
     spread_brief: float = 0.23
+    spread_strips: float = 0.035
     stated: float = 0.5
     stated_share: float = 0.02
 

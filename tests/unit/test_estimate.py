@@ -13,7 +13,7 @@ from core.domain.analysis import AnalysisSettings, Zone
 from ml_engine.estimate import Estimate, ReturnModel, candidates_of, estimate, evidence_of
 from ml_engine.identities import Identities
 from ml_engine.links import LinkModel
-from ml_engine.population import Candidates, Evidence
+from ml_engine.population import Candidates, Evidence, PopulationModel
 from ml_engine.records import DetectionLog
 from ml_engine.scoring import class_scores, strength, thresholds_of
 from ml_engine.stitching import regrouped
@@ -185,3 +185,18 @@ def test_counted_frames_narrow_the_interval() -> None:
     assert width(few) <= width(plain) and few.unique(1)[1] <= plain.unique(1)[1]
     far = guess(log, counted=({"frame": 10_000, "counts": {"cattle": 3}},))
     np.testing.assert_array_equal(far.weight, plain.weight)
+
+
+def moved(log: DetectionLog, step_px: tuple[float, float]) -> DetectionLog:
+    """Say that the camera moved by so much a frame; where the boxes are stays as it is."""
+    motion = np.tile(np.eye(3), (len(log.frames), 1, 1))
+    motion[1:, :2, 2] = step_px
+    return replace(log, motion=motion, motion_reasons=("",) * len(log.frames))
+
+
+@pytest.mark.parametrize(("step_px", "strips"), [((0.5, 0.5), False), ((8, 0), False), ((0, 8), False), ((-8, 8), True)])
+def test_a_camera_that_flies_in_strips_is_believed_less(step_px: tuple[float, float], strips: bool) -> None:
+    still = scene([walk((200 + 60 * i, 200), (0, 0), range(40)) for i in range(4)], 40)
+    variance = [float(np.var(guess(moved(still, step)).draws.more)) for step in ((0.0, 0.0), step_px)]
+    wider = PopulationModel().spread_strips ** 2 if strips else 0
+    assert variance[1] - variance[0] == pytest.approx(wider, rel=0.05, abs=1e-5)
