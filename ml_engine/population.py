@@ -108,7 +108,7 @@ class PopulationModel:
     spread: float = 0.025
     spread_crowded: float = 0.19
     spread_brief: float = 0.23
-    spread_strips: float = 0.035
+    spread_strips: float = 0.025
     stated: float = 0.5
     stated_share: float = 0.02
 
