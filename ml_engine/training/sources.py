@@ -23,7 +23,8 @@ from ml_engine.training.scene import render_scene
 
 MARGIN_PX = 1.0
 """By so much the boxes of rendered animals are widened on each side before anything learns from them. Rendered boxes end where the animal
-does; people draw them about a pixel farther out, which for an animal of 20 px decides whether two boxes overlap by a half."""
+does. Of small animals on drone photographs people's boxes were found to be about a pixel wider, which for 20 px decides whether two overlap
+by a half; from the side they were not, and what learnt from widened boxes was no worse there."""
 
 
 class Source(ABC):

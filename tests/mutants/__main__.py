@@ -66,7 +66,7 @@ def is_noticed(mutant: Mutant, folder: Path) -> tuple[bool, str]:
 def told(output: str) -> str:
     """Return the line in which pytest names the failure, or its last one."""
     lines = output.strip().splitlines() or [""]
-    failed = [line for line in lines if re.match(r"(FAILED|ERROR) ", line)]
+    failed = [line for line in lines if re.match(r"(FAILED|ERROR) tests/", line)]
     return (failed or lines[-1:])[0][:200]
 
 

@@ -34,7 +34,8 @@ def test_names_are_unique() -> None:
 
 
 def test_the_failure_is_told() -> None:
-    output = "....F\nFAILED tests/unit/test_x.py::test_y - AssertionError: no\n1 failed, 4 passed in 2.1s\n"
+    logged = "ERROR    worker.settle:settle.py:70 message given up\n"
+    output = f"....F\n{logged}FAILED tests/unit/test_x.py::test_y - AssertionError: no\n1 failed, 4 passed in 2.1s\n"
     assert told(output) == "FAILED tests/unit/test_x.py::test_y - AssertionError: no"
     assert told("5 passed in 1.0s\n") == "5 passed in 1.0s"
     assert told("") == ""
