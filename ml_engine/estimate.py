@@ -245,7 +245,7 @@ def estimate(
     """
     link, model, population = found.links, ReturnModel(), PopulationModel()
     if found.measured and _flies_strips(found):
-        population = replace(population, spread=float(np.hypot(population.spread, population.spread_strips)))
+        population = population.over_strips()
     stretch = found.chains()
     places = None
     if any(zone.mode != "count" for zone in settings.zones):

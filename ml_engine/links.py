@@ -29,7 +29,8 @@ _SLACK = 1e-6
 class LinkModel:
     """What is assumed of animals, people and detectors. Lengths are in sizes: sqrt of a box's area.
 
-    The numbers were fitted on the eight public MOT sequences and on simulated scenes together.
+    The numbers were fitted on the eight public MOT sequences and on simulated scenes together; those of errors of velocities and of short
+    gaps on simulated scenes alone.
 
     Attributes:
         keep_rate_s: For so long an animal goes on as it went. walk: What part of its way after that is not known.
@@ -46,7 +47,8 @@ class LinkModel:
         seen_before: How many new ones are to be expected on ground that was in view before, for one on new ground.
         returned: Log-odds that the camera finds again what it had turned away from, besides its place.
         soon: Share of the gaps that are a detector's or a tracker's, of a few frames. soon_frames: mean length of those.
-        place_rate: Standard deviation of a box's place besides the animal's, from which the error of a velocity follows.
+        place_rate: Standard deviation of a box's place besides the animal's, from which the error of a velocity follows. cut_rate: error of
+            the velocity of one that the border cuts: its box grows or shrinks.
         usual_rate: Standard deviation of the velocities of animals, towards which those of short tracklets are drawn.
         tremble: Standard deviation of where an animal goes in a second, anew in every moment.
     """
@@ -65,16 +67,17 @@ class LinkModel:
     resize_crowded: float = 0.25
     gone_inside: float = 0.66
     gone_crowded: float = 0.6
-    gone_border: float = 0.72
+    gone_border: float = 0.66
     hidden_s: float = 3.3
     away_s: float = 5.6
     come_inside: float = 1.0
     border: float = 0.22
     seen_before: float = 0.22
     returned: float = 0.6
-    soon: float = 0.0
+    soon: float = 0.38
     soon_frames: float = 2.0
-    place_rate: float = 0.0
+    place_rate: float = 0.07
+    cut_rate: float = 0.3
     usual_rate: float = 0.9
     tremble: float = 0.0
 
@@ -99,6 +102,7 @@ UNMEASURED_LINKS = LinkModel(
     soon=0.384,
     soon_frames=2.0,
     place_rate=0.073,
+    cut_rate=0.0,
     usual_rate=0.9,
     tremble=0.054,
 )
@@ -204,7 +208,7 @@ def _weighed(before: Index, after: Index, tracklets: Tracklets, view: View, mode
     same = end.stretch[before] == begin.stretch[after]
     before, after = before[same], after[same]
     gap_s = begin.time_s[after] - end.time_s[before]
-    odds = _movement_odds(tracklets, before, after, gap_s, view, model)
+    odds = _movement_odds(tracklets, before, after, gap_s, view, model, ends)
     crowded = end.crowded[before].astype(float) + begin.crowded[after]
     cut = ends.at_end[before] | ends.at_begin[after]
     unlike = np.maximum(cut * model.resize_cut, (crowded > 0) * model.resize_crowded)
@@ -233,7 +237,7 @@ def _gap_density(gap_s: Array, away_s: Array, step_s: float, model: LinkModel) -
     return np.logaddexp(hidden, np.log(model.soon) - gap_s / soon_s - np.log(soon_s))
 
 
-def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View, model: LinkModel) -> Array:
+def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View, model: LinkModel, ends: _Ends) -> Array:
     """Return the log-odds (n,) of going from where the one ended, as it went, to where the other begins, as that goes on.
 
     One goes on with the herd all the time, and for a while as it went besides.
@@ -242,7 +246,8 @@ def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Arr
     size = np.sqrt(end.size[before] * begin.size[after])[:, None]
     begin_s, end_s = end.time_s[before], begin.time_s[after]
     first, last = end.rate[before] / size - herd.rate_at(begin_s), begin.rate[after] / size - herd.rate_at(end_s)
-    first_error, last_error = model.place_rate / end.rate_spread_s[before], model.place_rate / begin.rate_spread_s[after]
+    first_error = np.hypot(model.place_rate / end.rate_spread_s[before], model.cut_rate * ends.at_end[before])
+    last_error = np.hypot(model.place_rate / begin.rate_spread_s[after], model.cut_rate * ends.at_begin[after])
     # What a few boxes tell of a velocity counts as much as it is more exact than what is known of all.
     first_trust, last_trust = (1 / (1 + (error / model.usual_rate) ** 2) for error in (first_error, last_error))
     rate = (first * first_trust[:, None] + last * last_trust[:, None]) / np.maximum(first_trust + last_trust, 1e-9)[:, None]

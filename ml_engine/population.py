@@ -8,7 +8,7 @@ and so free of others is no mistake of the detector. Then those that had left th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -84,12 +84,13 @@ class PopulationModel:
             either end. blur_s: how exactly that is known.
         scenario: Standard deviation of the log-odds of all returns together: nobody knows whether what left came back.
         unseen: Share of the animals that were never detected for long enough; `unseen_crowded` more where all are crowded, growing with the
-            square of how many are: some stand behind others all the time.
+            square of how many are: some stand behind others all the time; `unseen_strips` more where the camera flew in strips, and passed
+            most of them once.
         spread: Standard deviation of the share by which all is wrong in ways not foreseen; with it go, as the root of a sum of squares,
             `spread_crowded` times the square of the share that is crowded, and `spread_brief` over the mean time in s for which an animal
             was found, if that is more than 1 s.
-        spread_strips: Goes with `spread` in the same way where the camera flew in strips: who is who from one strip to the next is right or
-            wrong for many animals alike.
+        spread_strips: Goes with `spread` in the same way over strips: who is who from one to the next is right or wrong for many animals
+            alike.
         stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the count is added.
     """
 
@@ -103,14 +104,19 @@ class PopulationModel:
     needed_s: float = 0.2
     blur_s: float = 0.15
     scenario: float = 12.0
-    unseen: float = 0.02
+    unseen: float = 0.005
     unseen_crowded: float = 0.14
-    spread: float = 0.025
+    unseen_strips: float = 0.02
+    spread: float = 0.028
     spread_crowded: float = 0.19
-    spread_brief: float = 0.23
-    spread_strips: float = 0.025
+    spread_brief: float = 0.16
+    spread_strips: float = 0.055
     stated: float = 0.5
     stated_share: float = 0.02
+
+    def over_strips(self) -> PopulationModel:
+        """Return what is assumed where the camera flew in strips."""
+        return replace(self, unseen=self.unseen + self.unseen_strips, spread=float(np.hypot(self.spread, self.spread_strips)))
 
 
 @dataclass(frozen=True, slots=True)

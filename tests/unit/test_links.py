@@ -135,3 +135,34 @@ def test_pairs_come_in_parts_of_bounded_size() -> None:
     assert len(before) == 1500 * 1499 // 2
     assert (after > before).all()
     np.testing.assert_array_equal(np.lexsort((after, before)), np.arange(len(before)))
+
+
+def test_a_velocity_that_few_boxes_or_a_cut_one_tell_counts_for_less() -> None:
+    def against_turn(paths: list[Path2D], **model: float) -> float:
+        """Return by how much another direction makes the link less likely, under a model and under one without the errors."""
+        values = [
+            possible_links(describe(tracklet_boxes(paths), view.camera), view, one, 3600).log_odds[0]
+            for one in (LinkModel(**model), LinkModel(**{**model, "place_rate": 0.0, "cut_rate": 0.0}))
+        ]
+        return float(values[0] - values[1])
+
+    view = looked_at(100)
+    turns = {frame: (300 - 6.0 * (frame - 22), 240.0) for frame in range(22, 50)}
+    few, many = walk((300 - 6.0 * 2, 240), (6, 0), range(18, 20)), walk((300 - 6.0 * 20, 240), (6, 0), range(20))
+    assert against_turn([few, turns]) > against_turn([many, turns]) >= 0
+    goes, comes = walk((500, 240), (6, 0), range(20)), {frame: (614 - 6.0 * (frame - 21), 240.0) for frame in range(21, 50)}
+    assert against_turn([goes, comes], place_rate=0.0) > 0
+    assert against_turn([many, turns], place_rate=0.0) == 0
+
+
+def test_a_gap_of_a_frame_or_two_is_the_detectors() -> None:
+    """Most gaps are as short as that, at the border too, where longer ones say that it was gone."""
+    view = looked_at(100)
+
+    def gain(first: int) -> float:
+        paths = [walk((30, 240), (0, 0), range(20)), walk((30, 240), (0, 0), range(first, first + 20))]
+        tracklets = describe(tracklet_boxes(paths), view.camera)
+        with_them, without = (possible_links(tracklets, view, LinkModel(soon=share), 3600).log_odds[0] for share in (LinkModel().soon, 0.0))
+        return float(with_them - without)
+
+    assert gain(21) > 0.5 and gain(60) == pytest.approx(np.log1p(-LinkModel().soon), abs=0.05)
