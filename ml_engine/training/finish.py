@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,9 @@ def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run
     from ml_engine.training.finetune import Result, mean_ap50
 
     old = old_thresholds(request.start)
-    source = f"fine-tuned from {request.start} on {len(ready.train)} pictures"
+    # Where a checkpoint lay on the machine that trained is nobody else's business; a hub id stays whole.
+    began = Path(request.start).name if Path(request.start).exists() else request.start
+    source = f"fine-tuned from {began} on {len(ready.train)} pictures"
     write_muster_json(request.out, old, source, None)
     with closing(load_detector(str(request.out), name=request.out.name, device="auto", cache_dir=cache_dir())) as detector:
         found, samples = detect_photos(detector, ready.valid)

@@ -39,6 +39,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_writes_a_checkpoint_and_its_report(trained: Path) -> None:
     table = json.loads((trained / "muster.json").read_text())
     assert set(table["labels"]) == {"bison", "cattle", "person"} == set(table["thresholds"])
+    assert table["source"].startswith("fine-tuned from pasture on ")
     assert json.loads((trained / "preprocessor_config.json").read_text())["size"] == {"height": 192, "width": 192}
     page = (trained / "report.html").read_text()
     assert "AP50 before" in page and "curves.png" in page
