@@ -14,6 +14,7 @@ from ml_engine.links import Array, Index, LinkModel, Links, over_border, pairs_w
 from ml_engine.population import (
     NEGLIGIBLE,
     SUMS,
+    UNMEASURED_POPULATION,
     Candidates,
     Draws,
     Evidence,
@@ -243,7 +244,8 @@ def estimate(
         scores: (m, 3) per class of `CLASSES`. sure: (m,) score as a multiple of the threshold.
         settings: `population`, `zones` and `counted` matter.
     """
-    link, model, population = found.links, ReturnModel(), PopulationModel()
+    link, model = found.links, ReturnModel()
+    population = PopulationModel() if found.measured else UNMEASURED_POPULATION
     if found.measured and _flies_strips(found):
         population = population.over_strips()
     stretch = found.chains()

@@ -119,6 +119,10 @@ class PopulationModel:
         return replace(self, unseen=self.unseen + self.unseen_strips, spread=float(np.hypot(self.spread, self.spread_strips)))
 
 
+UNMEASURED_POPULATION = PopulationModel(unseen=0.02, spread=0.025, spread_brief=0.23)
+"""Where nobody measured the camera's motion: less is sure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draws:
     """Ways in which it may have been: d draws of k stretches and c classes.

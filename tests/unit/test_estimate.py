@@ -167,6 +167,13 @@ def test_zones(mode: str) -> None:
     assert guess(log, zones=(left,)).unique(1)[1] == (3 if mode == "include" else 4)
 
 
+def test_where_nobody_measured_the_camera_less_is_sure() -> None:
+    walks = [walk((100 + 60 * row, 240), (0, 0), range(25)) for row in range(7)]
+    known, unknown = (guess(scene(walks, 60, measured=measured)).draws.more for measured in (True, False))
+    assert np.std(unknown) > 1.3 * np.std(known)
+    assert np.mean(unknown) - np.mean(known) == pytest.approx(UNMEASURED_POPULATION.unseen - PopulationModel().unseen, abs=2e-3)
+
+
 def unsure(animal: int, frame: int) -> Mapping[str, float]:
     return {"cattle": 0.9 if animal < 3 else 0.43}
 
