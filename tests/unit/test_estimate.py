@@ -13,7 +13,7 @@ from core.domain.analysis import AnalysisSettings, Zone
 from ml_engine.estimate import Estimate, ReturnModel, candidates_of, estimate, evidence_of
 from ml_engine.identities import Identities
 from ml_engine.links import LinkModel
-from ml_engine.population import Candidates, Evidence, PopulationModel
+from ml_engine.population import UNMEASURED_POPULATION, Candidates, Evidence, PopulationModel
 from ml_engine.records import DetectionLog
 from ml_engine.scoring import class_scores, strength, thresholds_of
 from ml_engine.stitching import regrouped
