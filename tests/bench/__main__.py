@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"There is no benchmark '{unknown[0]}'. There are: {', '.join(BENCHMARKS)}.", file=sys.stderr)
         return 2
+    # What is told to end stops the servers that it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sections = {}
     for name in names or BENCHMARKS:
         print(f"\n{BENCHMARKS[name]} …", flush=True)
