@@ -104,6 +104,20 @@ def start_from(base: str | Path) -> PreTrainedModel:
     return model
 
 
+def mixed_weights(trained: dict[str, torch.Tensor], begun: dict[str, torch.Tensor], keep: float) -> dict[str, torch.Tensor]:
+    """Return weights on the line between those that a training began with and what it made of them.
+
+    Much of what a narrow training forgets comes back at little cost to what it taught (Wortsman et al. 2022, "Robust fine-tuning of
+    zero-shot models").
+
+    Args:
+        trained: By name, any shapes.
+        begun: The same names and shapes.
+        keep: Share of `begun`, 0 to 1. What is no floating-point number is taken from `trained`.
+    """
+    return {name: value.lerp(begun[name].to(value), keep) if value.is_floating_point() else value for name, value in trained.items()}
+
+
 def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
     """Add a constant to the logit that decides about a class: where two are taken for each other, it moves the border between them."""
     import torch

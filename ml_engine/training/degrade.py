@@ -9,7 +9,7 @@ import numpy.typing as npt
 Picture = npt.NDArray[np.uint8]
 
 
-def _tones(rng: np.random.Generator, mean: float, good: bool) -> Picture:
+def tones(rng: np.random.Generator, mean: float, good: bool) -> Picture:
     """Return a (1, 256, 3) look-up table: exposure, gamma, white balance and a contrast curve; cameras expose for the `mean` (0-1)."""
     level = np.linspace(0, 1, 256)[:, None]
     gamma = np.exp(rng.normal(-0.4, 0.2))
@@ -112,7 +112,7 @@ def degrade(picture: Picture, rng: np.random.Generator) -> Picture:
     Exposure, colours and contrast vary in all; some are greyscale, equalised, sharpened or damaged by codecs.
     """
     good = bool(rng.random() < 0.5)
-    work = np.asarray(cv2.LUT(picture, _tones(rng, float(cv2.mean(picture[picture.shape[0] * 2 // 5 :])[1]) / 255, good)), np.uint8)
+    work = np.asarray(cv2.LUT(picture, tones(rng, float(cv2.mean(picture[picture.shape[0] * 2 // 5 :])[1]) / 255, good)), np.uint8)
     if rng.random() < 0.06:
         return _coded(equalised(work, rng), int(rng.integers(60, 96)))
     work = _colour(work, rng, good)

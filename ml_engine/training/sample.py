@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import cos, pi, radians, sin
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,12 +21,15 @@ from ml_engine.training import clutter
 from ml_engine.training.animals import Pose, Species, random_look
 from ml_engine.training.camera import Camera
 from ml_engine.training.coats import Light
+from ml_engine.training.degrade import tones
 from ml_engine.training.scene import Label, Thing, label_scene, render_scene
 from ml_engine.training.sequence import Sequence, Sway, Walker
 from ml_engine.training.terrain import make_terrain
 from ml_engine.training.truth import counts, crossings, foot_rows
 
 WIDTH, HEIGHT, FPS, FRAMES, SEED = 960, 540, 25, 350, 142
+EXPOSURE_SEED = 5
+"""Of the tones that a camera gives the film: rendered light is darker than any camera leaves it."""
 CLEAR_PX = 60
 """An animal that crosses the line ends at least so far beyond it; one that does not stays at least `NEAR_PX` away."""
 NEAR_PX = 14
@@ -133,14 +137,16 @@ def write_video(sequence: Sequence, path: Path, crf: int) -> None:
     """Render and encode a film as H.264 in MP4. One thread: the same bytes each time."""
     import av
 
+    first = render_scene(sequence.scene(0)).bgr
+    exposed = tones(np.random.default_rng(EXPOSURE_SEED), float(first.mean()) / 255, good=True)
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(sequence.fps))
         stream.width, stream.height, stream.pix_fmt = sequence.camera.width, sequence.camera.height, "yuv420p"
         stream.thread_count = 1
         stream.options = {"crf": str(crf), "preset": "slow", "g": "50", "keyint_min": "50", "sc_threshold": "0"}
         for number in range(sequence.frames):
-            picture = render_scene(sequence.scene(number))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.bgr, format="bgr24")))
+            picture = np.asarray(cv2.LUT(render_scene(sequence.scene(number)).bgr, exposed), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
             if number % 50 == 0:
                 print(f"frame {number} of {sequence.frames}", flush=True)
         container.mux(stream.encode())

@@ -17,6 +17,7 @@ from core.errors import InvalidInput
 from ml_engine.detector import bundled_checkpoint
 from ml_engine.training.augment import View, crop_to, tint, view_example
 from ml_engine.training.batches import Mix, make_batch
+from ml_engine.training.checkpoint import mixed_weights
 from ml_engine.training.coco import Example, boxes_of
 from ml_engine.training.loop import Plan, Run, fraction, rate_factor, train
 from ml_engine.training.pasture import random_scene
@@ -148,6 +149,36 @@ def test_windows_take_their_boxes_along() -> None:
     cut = crop_to(example, (50, 0, 150, 100), (200, 100))
     assert cut.bgr.shape == (100, 200, 3)
     assert (cut.xyxy.tolist(), cut.classes.tolist()) == ([[0, 20, 40, 40]], [0])
+
+
+@pytest.mark.parametrize(("keep", "weight"), [(0.0, [2.0, 6.0]), (0.25, [1.75, 5.0]), (1.0, [1.0, 2.0])])
+def test_a_share_of_the_weights_begun_with_is_kept(keep: float, weight: list[float]) -> None:
+    import torch
+
+    trained = {"w": torch.tensor([2.0, 6.0]), "seen": torch.tensor(7)}
+    begun = {"w": torch.tensor([1.0, 2.0]), "seen": torch.tensor(0)}
+    mixed = mixed_weights(trained, begun, keep)
+    assert mixed["w"].tolist() == weight
+    assert int(mixed["seen"]) == 7
+    assert trained["w"].tolist() == [2.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("box", "kept"),
+    [
+        ((90, 0, 590, 100), [0, 0, 400, 400]),  # a fifth of a near animal fills the right of the picture
+        ((90, 0, 1190, 100), []),  # of this one an eleventh is seen: it may be anything
+        ((90, 50, 240, 150), []),  # two thirds by a half: the corner of a box may show country
+        ((90, 0, 115, 8), [360, 0, 400, 32]),  # two fifths of a far one
+        ((90, 0, 120, 8), []),  # a third of a far one: too little, and too small, to be told
+        ((-200, 20, 95, 90), [0, 80, 380, 360]),  # a third, from the left
+    ],
+)
+def test_what_a_window_leaves_of_an_animal_counts_where_it_can_be_told(box: tuple[float, ...], kept: list[float]) -> None:
+    example = Example(np.zeros((100, 1000, 3), np.uint8), np.array([box], np.float32), np.array([1]))
+    window = (90, 0, 190, 100) if box[2] > 200 else (0, 0, 100, 100)
+    cut = crop_to(example, window, (400, 400))
+    assert cut.xyxy.tolist() == ([kept] if kept else [])
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])

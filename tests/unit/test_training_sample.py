@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 import ml_engine
-from ml_engine.training.sample import FRAMES, HEIGHT, ROLES, WIDTH, check, sample_sequence
-from ml_engine.training.scene import SPECIES, label_scene
+from ml_engine.training.sample import FRAMES, HEIGHT, ROLES, WIDTH, check, sample_sequence, write_video
+from ml_engine.training.scene import SPECIES, label_scene, render_scene
 from ml_engine.training.truth import counts, crossings
 
 FOLDER = Path(ml_engine.__file__).parent / "samples"
@@ -68,3 +69,13 @@ def test_the_truth_is_what_the_film_says(truth: dict) -> None:
 def test_every_role_is_counted(truth: dict) -> None:
     for species in SPECIES:
         assert truth["counts"][species]["unique"] == sum(r.species == species for r in ROLES)
+
+
+def test_a_film_is_exposed_as_a_camera_would(tmp_path: Path) -> None:
+    sequence = replace(sample_sequence(3), frames=2)
+    write_video(sequence, tmp_path / "film.mp4", 20)
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        means = [frame.to_ndarray(format="bgr24").mean() / 255 for frame in container.decode(video=0)]
+    assert render_scene(sequence.scene(0)).bgr.mean() / 255 < 0.3
+    assert means == pytest.approx([0.4, 0.4], abs=0.08)
+    assert means[0] == pytest.approx(means[1], abs=0.01), "the exposure must not flicker"
