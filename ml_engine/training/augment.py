@@ -14,8 +14,8 @@ from ml_engine.training.coco import Example
 Picture = npt.NDArray[np.uint8]
 Ground = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
-CLEAR_PX = 40.0
-"""A piece of an animal that is so wide and high in the training picture shows what it is, px."""
+SLICE_PX = 40.0
+"""What a window leaves of an animal, cut along one axis, shows what it is where it is so wide and high in the training picture, px."""
 
 GROUNDS: tuple[Ground, ...] = (
     ((0.05, 0.08, 0.05), (0.18, 0.42, 0.24), (0.45, 0.75, 0.62)),
@@ -109,7 +109,7 @@ def crop_to(example: Example, window: tuple[float, float, float, float], size_wh
     """Cut a window (xyxy px) out of an example and stretch it to `size_wh`.
 
     Boxes are clipped. Those that lose over 60 % of their area go, unless a slice of at least a fifth, cut along one axis only, is left
-    that is `CLEAR_PX` wide and high: a head that fills the picture is an animal, and must not be learnt as country, but a corner of a box
+    that is `SLICE_PX` wide and high: a head that fills the picture is an animal, and must not be learnt as country, but a corner of a box
     may be country. Those that become smaller than 3 px go.
     """
     x0, y0, x1, y1 = (round(v) for v in window)
@@ -123,7 +123,7 @@ def crop_to(example: Example, window: tuple[float, float, float, float], size_wh
     boxes = (clipped - low) * (np.array([*size_wh, *size_wh], np.float32) / span)
     least_px = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf)
     shares = (clipped[:, 2:] - clipped[:, :2]) / np.maximum(example.xyxy[:, 2:] - example.xyxy[:, :2], 1e-6)
-    enough = np.where((least_px >= CLEAR_PX) & (shares.max(axis=1, initial=0) >= 0.7), 0.2, 0.4)
+    enough = np.where((least_px >= SLICE_PX) & (shares.max(axis=1, initial=0) >= 0.7), 0.2, 0.4)
     kept = (left >= enough * np.maximum(area, 1e-6)) & (least_px >= 3)
     return Example(np.asarray(patch, np.uint8), boxes[kept].astype(np.float32), example.classes[kept])
 
