@@ -25,7 +25,7 @@ from ml_engine.training.degrade import tones
 from ml_engine.training.scene import Label, Thing, label_scene, render_scene
 from ml_engine.training.sequence import Sequence, Sway, Walker
 from ml_engine.training.terrain import make_terrain
-from ml_engine.training.truth import counts, crossings, foot_rows
+from ml_engine.training.truth import counts, crossings, foot_rows, turns
 
 WIDTH, HEIGHT, FPS, FRAMES, SEED = 960, 540, 25, 350, 142
 EXPOSURE_SEED = 5
@@ -120,8 +120,7 @@ def check(frames: list[list[Label]]) -> None:
         crosses = ends[0] * ends[1] < 0
         if crosses and (abs(ends[1]) < CLEAR_PX or abs(ends[0]) < NEAR_PX):
             raise InvalidInput(f"{species} {identity} crosses the line but ends {ends[1]:.0f} px from it.", code="sample_unclear")
-        below = [r >= line for r in rows]
-        if sum(a != b for a, b in zip(below, below[1:], strict=False)) > 1:
+        if len(turns(rows, line)) > 1:
             raise InvalidInput(f"{species} {identity} crosses the line more than once.", code="sample_unclear")
         if not crosses and min(abs(r - line) for r in rows) < NEAR_PX:
             raise InvalidInput(f"{species} {identity} comes too near to the line.", code="sample_unclear")

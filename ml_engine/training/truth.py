@@ -9,6 +9,8 @@ from ml_engine.training.scene import SPECIES, Label
 
 SHORTEST_S = 0.5
 """An animal, or a number of animals at once, counts when it lasts this long."""
+BAND_PX = 3.0
+"""So near to a line an animal is still on the side that it came from: its step moves the lower edge of its box up and down."""
 
 
 def _longest_run(flags: list[bool]) -> int:
@@ -44,11 +46,15 @@ def crossings(frames: list[list[Label]], line_y_px: float) -> dict[str, dict[str
     """Count crossings of a level line by the bottom-centre of boxes: `in` is downwards in the picture, `out` upwards."""
     out = {species: {"in": 0, "out": 0} for species in SPECIES}
     for species, places in foot_rows(frames).values():
-        below = [y >= line_y_px for y in places]
-        for before, after in zip(below, below[1:], strict=False):
-            if before != after:
-                out[species]["in" if after else "out"] += 1
+        for below in turns(places, line_y_px):
+            out[species]["in" if below else "out"] += 1
     return out
+
+
+def turns(rows: list[float], line_y_px: float) -> list[bool]:
+    """Return for every change of side, in order, whether it led below the line; `BAND_PX` about the line is neither side."""
+    sides = [y > line_y_px for y in rows if abs(y - line_y_px) > BAND_PX]
+    return [after for before, after in zip(sides, sides[1:], strict=False) if before != after]
 
 
 def foot_rows(frames: list[list[Label]]) -> dict[int, tuple[str, list[float]]]:

@@ -14,7 +14,7 @@ from ml_engine.training.batches import to_arrays
 from ml_engine.training.coco import Example, read_photos, render_example, write_folder
 from ml_engine.training.sample import check
 from ml_engine.training.scene import Label
-from ml_engine.training.truth import counts, crossings
+from ml_engine.training.truth import counts, crossings, turns
 
 
 def label(identity: int, foot_y: float, species: str = "cattle", left: float = 10.0, visible: float = 1.0) -> Label:
@@ -50,11 +50,25 @@ def test_downwards_is_in_and_upwards_is_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rows", "led_below"),
+    [
+        ([100.0, 147.5, 151.0, 149.0, 152.9, 160.0], [True]),
+        ([160.0, 151.0, 149.0, 152.0, 140.0, 161.0], [False, True]),
+        ([100.0, 152.0, 149.0], []),
+        ([150.0, 149.0], []),
+        ([], []),
+    ],
+)
+def test_a_step_at_the_line_is_no_crossing(rows: list[float], led_below: list[bool]) -> None:
+    assert turns(rows, 150.0) == led_below
+
+
+@pytest.mark.parametrize(
     ("frames", "what"),
     [
         ([[label(0, 200 + 4 * i)] for i in range(20)], "crosses"),
         ([[label(0, 265)] for _ in range(20)], "near"),
-        ([[label(0, y)] for y in (200, 260, 272, 268, 274, 350)], "more than once"),
+        ([[label(0, y)] for y in (200, 260, 276, 264, 276, 350)], "more than once"),
         ([[label(0, 100)] if i < 5 or i > 12 else [] for i in range(3)] + [[], [label(0, 100)]], "back"),
         ([[label(0, 100, visible=0.3)] for _ in range(20)], "hidden"),
     ],
