@@ -116,11 +116,9 @@ def _load(source: str, name: str, device: Device) -> Detector:
 
 
 def cache_dir() -> Path:
-    """Return where converted networks are kept: under Muster's data folder."""
-    data_dir = os.environ.get("MUSTER_DATA_DIR")
-    if data_dir:
-        return Path(data_dir) / "cache"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "muster" / "cache"
+    """Return where converted networks are kept: under Muster's data folder, where the workers of `make run` keep theirs too."""
+    data_dir = os.environ.get("MUSTER_DATA_DIR") or Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "muster"
+    return Path(data_dir) / "cache" / "networks"
 
 
 def _detect(
