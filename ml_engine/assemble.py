@@ -89,7 +89,8 @@ def assemble(
     counts = count(tracks, visible, guess, log, presence, settings)
     detected = _detections(log, scores, thresholds, settings)
     counts = {name: {**counts[name], **detected[name]} for name in counts}
-    passed = crossings(tracks, log.times_s, settings, video)
+    likely = counted & (guess.track_real[numbers][tracks.track_id - 1] >= LIKELY)
+    passed = crossings(track_table.select(tracks, likely), log.times_s, settings, video)
     results = {
         "version": RESULTS_VERSION,
         "video": _video(video, log),
@@ -104,7 +105,6 @@ def assemble(
         "warnings": _warnings(log, tracks, ground, small_animals(tracks, detector, video, settings.tiles, classes)),
     }
     per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
-    likely = counted & (guess.track_real[numbers][tracks.track_id - 1] >= LIKELY)
     everyone = animals(tracks, likely, box_times_s, video, doubts_of(found, guess, numbers))
     files = {
         "results.json": result_files.results_json(results),

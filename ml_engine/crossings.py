@@ -47,7 +47,7 @@ def crossings(tracks: TrackTable, times_s: npt.NDArray[np.float64], settings: An
     all. One that passes and comes back has not passed: the pair cancels. Only what crosses between the ends of the line counts.
 
     Args:
-        tracks: All tracks; those too short to be counted are left out here.
+        tracks: Who may pass: those who are animals more likely than not. Those too short to be counted are left out here.
         times_s: (n,) time of every frame of the recording; passings are ordered by it.
         settings: With lines, or null for the default one.
         video: Size and rate of the recording.

@@ -115,18 +115,18 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ml_engine.training.bundle", description=__doc__.split("\n")[0])
     parser.add_argument("--base", default="../shared/models/deimv2-femto-coco", help="checkpoint to start from")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4600)
+    parser.add_argument("--steps", type=int, default=7200)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--side", type=Path, default=Path("../shared/data/coco-mini"), help="COCO photographs, or a missing folder")
     parser.add_argument("--aerial", type=Path, help="photographs from above; the bundled detector was better without those that there are")
     parser.add_argument("--without-clip", help="leave this clip of the aerial photographs out, to measure on it")
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--size", type=int, default=416)
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads; other numbers give slightly other weights")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; other numbers give slightly other weights")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--keep", type=float, default=0.1, help="share of the weights begun with that is mixed in at the end")
+    parser.add_argument("--keep", type=float, default=0.235, help="share of the weights begun with that is mixed in at the end")
     parser.add_argument(
-        "--bison-shift", type=float, default=0.3, help="added to the logit of bison: between taking cattle for bison and back"
+        "--bison-shift", type=float, default=0.55, help="added to the logit of bison: between taking cattle for bison and back"
     )
     parser.add_argument("--validation", type=int, default=160, help="rendered scenes to measure on")
     parser.add_argument("--scenes", type=Path, default=Path("build/scenes"), help="folder that keeps rendered scenes")

@@ -27,7 +27,7 @@ from ml_engine.training.sequence import Sequence, Sway, Walker
 from ml_engine.training.terrain import make_terrain
 from ml_engine.training.truth import counts, crossings, foot_rows, turns
 
-WIDTH, HEIGHT, FPS, FRAMES, SEED = 960, 540, 25, 350, 142
+WIDTH, HEIGHT, FPS, FRAMES, SEED = 960, 540, 25, 350, 1
 EXPOSURE_SEED = 5
 """Of the tones that a camera gives the film: rendered light is darker than any camera leaves it."""
 CLEAR_PX = 60
@@ -79,7 +79,7 @@ THINGS: tuple[tuple[str, tuple[float, float], float], ...] = (
 
 def _camera() -> Camera:
     focal = WIDTH / 2 / np.tan(radians(30))
-    return Camera(WIDTH, HEIGHT, 21.0, 58.0, float(focal), float(focal))
+    return Camera(WIDTH, HEIGHT, 16.0, 58.0, float(focal), float(focal))
 
 
 def _ground(camera: Camera, points: tuple[tuple[float, float], ...]) -> npt.NDArray[np.float64]:
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ml_engine.training.sample", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--crf", type=int, default=27)
+    parser.add_argument("--crf", type=int, default=25)
     parser.add_argument("--boxes", type=Path, help="also write every frame's boxes to this JSON file")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -76,6 +76,17 @@ def test_a_small_scene() -> None:
     assert len(made.files["tracks.mot.txt"].splitlines()) == 60
 
 
+def test_a_second_box_on_an_animal_passes_no_line() -> None:
+    boxes = [[(box_at((200, 100 + 5 * t)), {"cattle": 0.9})] for t in range(60)]
+    for t in range(22, 36):
+        boxes[t].append((box_at((200, 100 + 5 * t), (30, 40)), {"cattle": 0.55}))
+    made = run(log_of(boxes))
+    assert set(made.tracks.track_id) == {1, 2}
+    assert [animal.track_id for animal in made.animals] == [1]
+    assert made.results["lines"][0]["counts"]["cattle"] == {"in": 1, "out": 0}
+    assert [crossing["track_id"] for crossing in made.results["crossings"]] == [1]
+
+
 def test_same_input_same_bytes() -> None:
     log = walking_herd(20, 100)
     first, second = (run(log, fps=30, zones=(Zone(name="z", polygon=((0, 0), (400, 0), (400, 400))),)) for _ in range(2))
