@@ -50,7 +50,7 @@ def test_what_moves_in_the_file_is_where_the_film_of_its_seed_has_it(truth: dict
         for label in label_scene(sequence.scene(number)):
             x0, y0, x1, y1 = (int(v) for v in label.xyxy)
             # Shadows move with their animals.
-            near[max(y0 - 30, 0) : y1 + 30, max(x0 - 30, 0) : x1 + 30] = True
+            near[max(y0 - 20, 0) : y1 + 20, max(x0 - 20, 0) : x1 + 20] = True
     assert changed.sum() > 3000
     assert near.mean() < 0.5
     assert (changed & near).sum() > 0.95 * changed.sum()
