@@ -45,7 +45,9 @@ def start():
         return AutoModelForObjectDetection.from_pretrained(bundled_checkpoint())
 
 
-def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix) -> None:
+# Which queries are refined hangs on rounding: in sixteen bits some are others, and their gradients with them.
+@pytest.mark.parametrize(("halves", "most_loss", "least_alike"), [(False, 1e-4, 0.9998), (True, 0.01, 0.6)])
+def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix, halves: bool, most_loss: float, least_alike: float) -> None:
     import torch
 
     from ml_engine.training.lean import make_lean
@@ -57,16 +59,17 @@ def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix) -> Non
     plain, lean = copy.deepcopy(start).train(), copy.deepcopy(start).train()
     make_norms_still(plain)
     plain.config.num_denoising = plain.model.config.num_denoising = 0
-    make_lean(lean, halves=False)
+    make_lean(lean, halves=halves)
     losses = [model(pixel_values=pixels, labels=labels).loss for model in (plain, lean)]
-    assert float(losses[1].detach()) == pytest.approx(float(losses[0].detach()), rel=1e-4)
+    assert float(losses[1].detach()) == pytest.approx(float(losses[0].detach()), rel=most_loss)
     for loss in losses:
         loss.backward()
     gradients = [dict(model.named_parameters()) for model in (plain, lean)]
     learning = [name for name, p in gradients[1].items() if p.grad is not None]
     assert any("conv_encoder" in name for name in learning) and not any("embedder" in name for name in learning)
     wanted, got = (torch.cat([named[name].grad.flatten() for name in learning]) for named in gradients)
-    assert float((wanted - got).norm()) <= 0.02 * float(wanted.norm())
+    assert float(wanted @ got / (wanted.norm() * got.norm())) >= least_alike
+    assert float(got.norm() / wanted.norm()) == pytest.approx(1, abs=100 * most_loss)
 
 
 def test_a_seed_decides_the_batch(mix: Mix) -> None:
