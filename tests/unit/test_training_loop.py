@@ -46,8 +46,8 @@ def start():
 
 
 # Which queries are refined hangs on rounding: in sixteen bits some are others, and their gradients with them.
-@pytest.mark.parametrize(("halves", "most_loss", "least_alike"), [(False, 1e-4, 0.9998), (True, 0.01, 0.6)])
-def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix, halves: bool, most_loss: float, least_alike: float) -> None:
+@pytest.mark.parametrize(("halves", "most_loss", "most_apart"), [(False, 1e-4, 0.02), (True, 0.01, 0.8)])
+def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix, halves: bool, most_loss: float, most_apart: float) -> None:
     import torch
 
     from ml_engine.training.lean import make_lean
@@ -68,8 +68,7 @@ def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix, halves
     learning = [name for name, p in gradients[1].items() if p.grad is not None]
     assert any("conv_encoder" in name for name in learning) and not any("embedder" in name for name in learning)
     wanted, got = (torch.cat([named[name].grad.flatten() for name in learning]) for named in gradients)
-    assert float(wanted @ got / (wanted.norm() * got.norm())) >= least_alike
-    assert float(got.norm() / wanted.norm()) == pytest.approx(1, abs=100 * most_loss)
+    assert float((wanted - got).norm()) <= most_apart * float(wanted.norm())
 
 
 def test_a_seed_decides_the_batch(mix: Mix) -> None:
