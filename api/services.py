@@ -48,7 +48,7 @@ class Services:
         self._opened = asyncio.Event()
         if opened:
             self._opened.set()
-        self.dispatcher = Dispatcher(ports.queue, ports.detect_queue)
+        self.dispatcher = Dispatcher(ports)
         self.keys = Keys(ports.keys, clock)
         self.access = Access(config, self.keys, ready=self.require_open)
         self.quotas = Quotas(ports.jobs, ports.keys, clock, day_bytes=config.quota_day_bytes, active_jobs=config.quota_jobs)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from core import tracing
 from core.adapters.azure_blob import AzureBlobStore
 from core.adapters.azure_connection import trace_requests
 from core.adapters.azure_queue import AzureJobQueue
 from core.config import Config
-from core.ports import CalibrationStore, JobStore, KeyStore, Ports, StatsStore, WebhookSender, WebhookStore
+from core.domain.clock import utc_now
+from core.ports import Ports, WebhookSender
+from core.services.storage_identity import require_own_storage, use_own_names
 from core.tracing import Stop
 
 
@@ -21,43 +25,40 @@ def make_ports(config: Config) -> Ports:
         Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite where not.
     """
     storage = {"connection_string": config.storage_connection, "account_url": config.storage_account_url}
-    jobs, stats, webhooks, calibrations, keys = _make_stores(config)
     return Ports(
         sources=AzureBlobStore(container=config.input_container, **storage),
         results=AzureBlobStore(container=config.output_container, **storage),
         queue=AzureJobQueue(queue=config.queue_name, **storage),
         detect_queue=AzureJobQueue(queue=config.detect_queue_name, **storage),
-        jobs=jobs,
-        stats=stats,
-        webhooks=webhooks,
-        calibrations=calibrations,
-        keys=keys,
+        **_make_stores(config),
     )
 
 
-def _make_stores(config: Config) -> tuple[JobStore, StatsStore, WebhookStore, CalibrationStore, KeyStore]:
+def _make_stores(config: Config) -> dict[str, Any]:
     # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on MongoDB no file.
     if config.mongo_uri:
-        from core.adapters import mongo as stores
+        from core.adapters import mongo
 
-        mongo = stores.MongoConnection(config.mongo_uri, database=config.mongo_database)
-        return (
-            stores.MongoJobStore(mongo),
-            stores.MongoStatsStore(mongo),
-            stores.MongoWebhookStore(mongo),
-            stores.MongoCalibrationStore(mongo),
-            stores.MongoKeyStore(mongo),
-        )
+        connection = mongo.MongoConnection(config.mongo_uri, database=config.mongo_database)
+        return {
+            "jobs": mongo.MongoJobStore(connection),
+            "stats": mongo.MongoStatsStore(connection),
+            "webhooks": mongo.MongoWebhookStore(connection),
+            "calibrations": mongo.MongoCalibrationStore(connection),
+            "keys": mongo.MongoKeyStore(connection),
+            "ledger": mongo.MongoStorageLedger(connection),
+        }
     from core.adapters import sqlite
 
     database = sqlite.SqliteDatabase(config.data_dir / "muster.sqlite3")
-    return (
-        sqlite.SqliteJobStore(database),
-        sqlite.SqliteStatsStore(database),
-        sqlite.SqliteWebhookStore(database),
-        sqlite.SqliteCalibrationStore(database),
-        sqlite.SqliteKeyStore(database),
-    )
+    return {
+        "jobs": sqlite.SqliteJobStore(database),
+        "stats": sqlite.SqliteStatsStore(database),
+        "webhooks": sqlite.SqliteWebhookStore(database),
+        "calibrations": sqlite.SqliteCalibrationStore(database),
+        "keys": sqlite.SqliteKeyStore(database),
+        "ledger": sqlite.SqliteStorageLedger(database),
+    }
 
 
 def make_sender() -> WebhookSender:
@@ -75,12 +76,27 @@ def start_tracing(config: Config, *, service: str, instance: str) -> Stop:
 
 
 async def open_ports(ports: Ports) -> None:
-    """Create containers, queues, tables and indexes. Idempotent.
+    """Create tables, indexes, containers and queues, and make sure that they belong together. Idempotent.
+
+    Raises:
+        Unavailable: A service does not answer.
+        ForeignStorage: Storage and database do not belong together.
+    """
+    await open_unchecked(ports)
+    await require_own_storage(ports, utc_now)
+
+
+async def open_unchecked(ports: Ports) -> None:
+    """Open the ports as `open_ports` does, whomever the storage belongs to: for commands that tell and change that.
 
     Raises:
         Unavailable: A service does not answer.
     """
-    for port in ports.all():
+    for port in ports.database:
+        await port.open()
+    # A database may have containers and queues of its own.
+    await use_own_names(ports)
+    for port in ports.storage:
         await port.open()
 
 

@@ -13,6 +13,7 @@
     │   ├── DetectorError       a checkpoint that cannot be loaded or run (the job fails)
     │   ├── NotFound            no such job, blob, artefact, upload (404)
     │   │   └── Expired             it was there, and was deleted because it was kept long enough (410)
+    │   ├── ForeignStorage      storage and database do not belong together: the process does not start
     │   ├── Unauthenticated     nobody knows who asks (401)
     │   ├── Forbidden           who asks may not do this (403)
     │   └── Conflict            the state does not allow it (409)
@@ -117,6 +118,12 @@ class NotFound(PermanentError):
     """No such thing, or none that the caller may see."""
 
     default_code = "not_found"
+
+
+class ForeignStorage(PermanentError):
+    """Storage and database do not belong together: one of them is another installation's."""
+
+    default_code = "foreign_storage"
 
 
 class Unauthenticated(PermanentError):

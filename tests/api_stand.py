@@ -22,12 +22,14 @@ from core.domain.message import JobMessage
 from core.errors import Unavailable
 from core.ports import Ports
 from tests.fakes import (
+    IDENTITY,
     MemoryBlobStore,
     MemoryCalibrationStore,
     MemoryJobQueue,
     MemoryJobStore,
     MemoryKeyStore,
     MemoryStatsStore,
+    MemoryStorageLedger,
     MemoryWebhookStore,
 )
 
@@ -161,6 +163,7 @@ def make_ports(clock: SteppedClock) -> Ports:
         webhooks=MemoryWebhookStore(),
         calibrations=MemoryCalibrationStore(),
         keys=MemoryKeyStore(),
+        ledger=MemoryStorageLedger(IDENTITY),
     )
 
 

@@ -55,7 +55,7 @@ class AzuriteStand(WorkerStand):
             data_dir=base / "data",
         )
         self.ports = make_ports(self.config)
-        self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
+        self.dispatcher = Dispatcher(self.ports)
 
     @asynccontextmanager
     async def reaching_azurite_by(self, connection_string: str) -> AsyncIterator[Ports]:

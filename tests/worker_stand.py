@@ -20,12 +20,14 @@ from core.ports import JobQueue, Lease, Ports
 from core.services.dispatch import Dispatcher
 from tests.fake_engine import FakeEngine
 from tests.fakes import (
+    IDENTITY,
     MemoryBlobStore,
     MemoryCalibrationStore,
     MemoryJobQueue,
     MemoryJobStore,
     MemoryKeyStore,
     MemoryStatsStore,
+    MemoryStorageLedger,
     MemoryWebhookSender,
     MemoryWebhookStore,
 )
@@ -113,8 +115,9 @@ class WorkerStand:
             webhooks=MemoryWebhookStore(),
             calibrations=MemoryCalibrationStore(),
             keys=MemoryKeyStore(),
+            ledger=MemoryStorageLedger(IDENTITY),
         )
-        self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
+        self.dispatcher = Dispatcher(self.ports)
         self.executor = ThreadPoolExecutor(8)
         self.sender = MemoryWebhookSender()
         self.scratches: list[Scratch] = []
@@ -141,7 +144,7 @@ class WorkerStand:
             worker_id=worker_id,
             config=config,
             ports=ports,
-            dispatcher=Dispatcher(ports.queue, ports.detect_queue),
+            dispatcher=Dispatcher(ports),
             engine=engine,
             detectors=Detectors(engine, config),
             sources=sources,

@@ -134,7 +134,7 @@ def _make_tools(
         worker_id=worker_id,
         config=config,
         ports=ports,
-        dispatcher=Dispatcher(ports.queue, ports.detect_queue),
+        dispatcher=Dispatcher(ports),
         engine=engine,
         detectors=Detectors(engine, config),
         sources=SourceCache(ports.sources, folder, scratch, limit_bytes=config.cache_bytes, probe=engine.probe),

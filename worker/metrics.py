@@ -49,6 +49,12 @@ class WorkerMetrics:
         )
         self.lease_losses = Counter("muster_worker_lease_losses", "Messages that were lost while they were worked on.", registry=r)
         self.poisoned = Counter("muster_worker_messages_poisoned", "Messages that were given up.", ("step",), registry=r)
+        self.set_aside = Counter(
+            "muster_worker_messages_set_aside",
+            "Messages that were given back unread: of a newer release, or of another installation.",
+            ("kind",),
+            registry=r,
+        )
         self.webhooks = Counter("muster_worker_webhook_tries", "Tries to deliver a webhook, by how they went.", ("outcome",), registry=r)
 
     def serve(self, host: str, port: int) -> int:

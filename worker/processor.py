@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from core.domain.blobs import job_prefix
 from core.domain.job import ACTIVE, Failure, Job
 from core.domain.message import JobMessage
-from core.errors import FenceLost, LeaseLost, MalformedRequest, MusterError, NotFound, PermanentError, Unavailable
+from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, Unavailable
 from core.ports import JobQueue, Lease
+from core.services.delete import delete_owned
 from ml_engine.records import Stopped
 from worker.deliveries import Deliveries
 from worker.handlers import HANDLERS
+from worker.intake import read_message
 from worker.lease_keeper import LeaseKeeper
 from worker.metrics import Observation, observed
 from worker.publish import ensure_statistics
@@ -51,13 +52,9 @@ class Processor:
 
     async def process(self, queue: JobQueue, lease: Lease) -> None:
         """Do what a message asks for and settle it. Raises no `MusterError`."""
-        try:
-            message = JobMessage.from_bytes(lease.body)
-            if message.step == "detect" and message.segment is None:
-                raise MalformedRequest("This detect message names no segment.", code="undecodable_message")
-        except MalformedRequest as error:
-            self._tools.metrics.poisoned.labels("undecodable").inc()
-            await settle(queue, lease, Settlement("poison", error.message), self._tools.timer)
+        message = await read_message(self._tools, lease)
+        if isinstance(message, Settlement):
+            await settle(queue, lease, message, self._tools.timer)
             return
         if message.step == "notify":
             await self.deliveries.take(queue, lease, message)
@@ -119,7 +116,7 @@ class Processor:
         except LeaseLost:
             return Settlement("nothing", "lease lost")
         except (FenceLost, NotFound) as error:
-            return await self._unwanted(message, error)
+            return await self._unwanted(message, error, deliveries)
         except MusterError as error:
             return Settlement("release", error.message, self._delay_s(5))
 
@@ -278,17 +275,32 @@ class Processor:
         too_often = failures >= self._tools.config.max_failures or starts > self._tools.config.max_deaths
         return job.state == "failed" and job.attempt == message.attempt and too_often
 
-    async def _unwanted(self, message: JobMessage, error: MusterError) -> Settlement:
-        """Acknowledge a message whose job has moved on or is gone; of a deleted job, no blob of ours stays behind."""
+    async def _unwanted(self, message: JobMessage, error: MusterError, deliveries: int) -> Settlement:
+        """Settle a message whose job has moved on or is gone."""
         if error.code == "job_not_found":
             try:
-                for store in (self._tools.ports.results, self._tools.ports.sources):
-                    await store.delete_prefix(job_prefix(message.job_id))
-                await self._tools.ports.stats.delete(message.job_id)
+                return await self._without_job(message, deliveries)
             except Unavailable as away:
                 return Settlement("release", away.message, self._delay_s(3))
         logger.info("nothing to do: %s", error.message, extra=_facts("message_obsolete", message, code=error.code))
         return COMPLETE
+
+    async def _without_job(self, message: JobMessage, deliveries: int) -> Settlement:
+        """Settle a message without a job: obsolete where the job was deleted; else the database is perhaps not the right one."""
+        ports = self._tools.ports
+        if await ports.ledger.tombstones([message.job_id]):
+            # What a worker wrote while the job was being deleted.
+            await delete_owned(ports, message.job_id)
+            logger.info("the job was deleted", extra=_facts("message_obsolete", message, code="job_deleted"))
+            return COMPLETE
+        if deliveries < self._tools.config.max_failures:
+            return Settlement("release", "a message of a job that the database does not know", self._delay_s(deliveries))
+        self._tools.metrics.poisoned.labels("unknown_job").inc()
+        sentence = (
+            f"The database has no job {message.job_id} and no record that it was deleted, not even after {deliveries} deliveries. Was the "
+            "database set back to a backup? `python -m worker.storage recover` makes records of jobs whose files are there."
+        )
+        return Settlement("poison", sentence)
 
     async def _patiently(self, request: Callable[[], Awaitable[T]], stop: StopFlag) -> T:
         """Await a request to store or queue, again while it is away.

@@ -28,7 +28,7 @@ async def sweep(config: Config) -> Report:
     try:
         await open_ports(ports)
         rules = config.housekeeping_rules
-        return await Housekeeping(ports, Dispatcher(ports.queue, ports.detect_queue), utc_now, rules).run(everything=True)
+        return await Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True)
     finally:
         await close_ports(ports)
 

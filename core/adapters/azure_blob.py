@@ -46,13 +46,13 @@ class AzureBlobStore(BlobStore):
     """One container.
 
     Args:
-        container: Its name; `open` creates it.
+        container: Its name, also the attribute `name`; `open` creates it.
         connection_string: `UseDevelopmentStorage=true`, or one with an account key. Ignored where `account_url` is given.
         account_url: `https://<account>.blob.core.windows.net`: use the process's managed identity.
     """
 
     def __init__(self, *, container: str, connection_string: str, account_url: str | None = None) -> None:
-        self._name = container
+        self.name = container
         self._connection_string = connection_string
         self._account_url = account_url
         self._service: BlobServiceClient | None = None
@@ -71,7 +71,7 @@ class AzureBlobStore(BlobStore):
         """
         if self._service is None:
             self._service = self._connect()
-        with mapped(f"creating the container '{self._name}'"):
+        with mapped(f"creating the container '{self.name}'"):
             try:
                 await self._client.create_container()
             except ResourceExistsError as error:
@@ -89,7 +89,7 @@ class AzureBlobStore(BlobStore):
 
     async def ping(self) -> None:
         """Ask for the container's properties."""
-        with mapped(f"asking for the container '{self._name}'"):
+        with mapped(f"asking for the container '{self.name}'"):
             await self._client.get_container_properties(read_timeout=azure_connection.PING_S)
 
     # ------------------------------------------------------------ writing
@@ -249,7 +249,7 @@ class AzureBlobStore(BlobStore):
     async def now(self) -> datetime:
         """Return what the service writes into its answers as their date."""
         told: list[str] = []
-        with mapped(f"asking for the container '{self._name}'"):
+        with mapped(f"asking for the container '{self.name}'"):
             await self._client.get_container_properties(raw_response_hook=lambda answer: told.append(answer.http_response.headers["Date"]))
         return parsedate_to_datetime(told[-1]).astimezone(UTC)
 
@@ -275,7 +275,7 @@ class AzureBlobStore(BlobStore):
             )
         sas = generate_blob_sas(
             account_name=blob.account_name,
-            container_name=self._name,
+            container_name=self.name,
             blob_name=name,
             # `create` alone allows no blocks, and large files need blocks.
             permission=BlobSasPermissions(create=True, write=True),
@@ -299,7 +299,7 @@ class AzureBlobStore(BlobStore):
 
     @property
     def _client(self) -> ContainerClient:
-        return self._service_client.get_container_client(self._name)
+        return self._service_client.get_container_client(self.name)
 
     @property
     def _service_client(self) -> BlobServiceClient:

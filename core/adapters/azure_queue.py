@@ -26,6 +26,7 @@ _NEVER = -1
 # Released messages come behind younger ones: the oldest is among the first, but not always the first.
 _PEEKED = 32
 # The identity may send but not create or look: then the queue was made by whoever deployed, and the refusal is an answer.
+_MARK = "muster_identity"
 _NOT_OUR_ROLE = ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions")
 
 
@@ -35,14 +36,14 @@ class AzureJobQueue(JobQueue):
     Bodies are the messages' text as it is, without base64: what cannot be understood can then still be received, and moved away.
 
     Args:
-        queue: Its name; `open` creates both.
+        queue: Its name, also the attribute `name`; `open` creates both.
         connection_string: `UseDevelopmentStorage=true`, or one with an account key. Ignored where `account_url` is given.
         account_url: `https://<account>.blob.core.windows.net` (or `.queue.`): use the process's managed identity.
         clock: Tells when a lease ends. The service's clock may differ from ours, a span does not.
     """
 
     def __init__(self, *, queue: str, connection_string: str, account_url: str | None = None, clock: Clock = utc_now) -> None:
-        self._name = queue
+        self.name = queue
         self._connection_string = connection_string
         self._account_url = account_url
         self._clock = clock
@@ -58,7 +59,7 @@ class AzureJobQueue(JobQueue):
             Unavailable: The service does not answer.
         """
         if self._queue is None or self._poison_queue is None:
-            self._queue, self._poison_queue = self._connect(self._name), self._connect(f"{self._name}-poison")
+            self._queue, self._poison_queue = self._connect(self.name), self._connect(f"{self.name}-poison")
         for client in (self._queue, self._poison_queue):
             with mapped(f"creating the queue '{client.queue_name}'"):
                 try:
@@ -77,9 +78,23 @@ class AzureJobQueue(JobQueue):
         if credential is not None:
             await credential.close()
 
+    async def mark(self) -> str | None:
+        """Return the identity in the queue's metadata."""
+        return (await self._metadata()).get(_MARK)
+
+    async def set_mark(self, identity: str) -> None:
+        """Write the identity into the queue's metadata; other entries stay."""
+        metadata = await self._metadata() | {_MARK: identity}
+        with mapped(f"marking the queue '{self.name}'"):
+            try:
+                await self._client.set_queue_metadata(metadata)
+            except HttpResponseError as error:
+                if error_code(error) not in _NOT_OUR_ROLE:
+                    raise
+
     async def ping(self) -> None:
         """Ask for the queue's properties."""
-        with mapped(f"asking for the queue '{self._name}'"):
+        with mapped(f"asking for the queue '{self.name}'"):
             try:
                 await self._client.get_queue_properties(read_timeout=azure_connection.PING_S)
             except HttpResponseError as error:
@@ -94,14 +109,14 @@ class AzureJobQueue(JobQueue):
             Unavailable: The service does not answer; the message may be in the queue all the same.
         """
         text = _checked(body)
-        with mapped(f"sending to the queue '{self._name}'"):
+        with mapped(f"sending to the queue '{self.name}'"):
             await self._client.send_message(text, visibility_timeout=_seconds(delay), time_to_live=_NEVER)
 
     async def receive(self, *, visibility: timedelta) -> Lease | None:
         """Lease one message for `visibility`, rounded up to whole seconds, or return None at once."""
         seconds = max(1, _seconds(visibility))
         asked_at_utc = self._clock()
-        with mapped(f"receiving from the queue '{self._name}'"):
+        with mapped(f"receiving from the queue '{self.name}'"):
             # No span for each of a day's empty polls.
             message = await self._client.receive_message(visibility_timeout=seconds, tracing_options={"enabled": False})
         if message is None:
@@ -117,11 +132,11 @@ class AzureJobQueue(JobQueue):
 
     async def renew(self, lease: Lease, *, visibility: timedelta) -> Lease:
         """Stay the owner for `visibility` from now, rounded up to whole seconds."""
-        return await self._update(lease, _seconds(visibility), f"renewing a lease in the queue '{self._name}'")
+        return await self._update(lease, _seconds(visibility), f"renewing a lease in the queue '{self.name}'")
 
     async def complete(self, lease: Lease) -> None:
         """Delete the message. Azure answers 404 both when it is gone and when somebody else has it: there, both are success."""
-        with mapped(f"deleting from the queue '{self._name}'"):
+        with mapped(f"deleting from the queue '{self.name}'"):
             try:
                 await self._client.delete_message(lease.message_id, lease.receipt)
             except HttpResponseError as error:
@@ -130,7 +145,7 @@ class AzureJobQueue(JobQueue):
 
     async def release(self, lease: Lease, *, delay: timedelta = timedelta(0)) -> None:
         """Give the message back."""
-        await self._update(lease, _seconds(delay), f"releasing to the queue '{self._name}'")
+        await self._update(lease, _seconds(delay), f"releasing to the queue '{self.name}'")
 
     async def poison(self, lease: Lease, *, reason: str) -> None:
         """Copy the message to the poison queue as JSON `{body, reason, message_id, delivery_count, poisoned_at_utc}`, then delete it.
@@ -142,13 +157,13 @@ class AzureJobQueue(JobQueue):
         # The renewal is the proof that the message is still ours, and keeps it so until it is deleted.
         owned = await self.renew(lease, visibility=_POISONING)
         for text in poison_texts(lease, reason=reason, at=self._clock()):
-            with mapped(f"sending to the queue '{self._name}-poison'"):
+            with mapped(f"sending to the queue '{self.name}-poison'"):
                 await self._poison_client.send_message(text, time_to_live=_NEVER)
         await self.complete(owned)
 
     async def depth(self) -> QueueDepth:
         """Return the service's estimates, and the age of the oldest of the messages that come first."""
-        with mapped(f"asking for the queue '{self._name}'"):
+        with mapped(f"asking for the queue '{self.name}'"):
             properties = await self._client.get_queue_properties()
             poison = await self._poison_client.get_queue_properties()
             try:
@@ -163,6 +178,16 @@ class AzureJobQueue(JobQueue):
             oldest_at_utc=None if oldest is None else oldest.astimezone(UTC),
             poisoned=poison.approximate_message_count or 0,
         )
+
+    async def _metadata(self) -> dict[str, str]:
+        with mapped(f"asking for the queue '{self.name}'"):
+            try:
+                properties = await self._client.get_queue_properties()
+            except HttpResponseError as error:
+                if error_code(error) not in _NOT_OUR_ROLE:
+                    raise
+                return {}
+        return dict(properties.metadata or {})
 
     async def _update(self, lease: Lease, seconds: int, doing: str) -> Lease:
         asked_at_utc = self._clock()

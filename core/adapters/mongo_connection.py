@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
@@ -62,6 +63,10 @@ class MongoConnection:
             client, self._client = self._client, None
             with mapped():
                 await client.close()
+
+    def describe(self) -> str:
+        """Return hosts and database for a person, without credentials."""
+        return f"MongoDB {urlsplit(self._uri).netloc.rpartition('@')[2]}, database {self._database}"
 
     async def ping(self) -> None:
         """Return when the server answers.

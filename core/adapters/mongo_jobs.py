@@ -179,6 +179,13 @@ class MongoJobStore(MongoStore, JobStore):
             found = self._jobs.find(query).sort([("created_at_utc", ASCENDING), ("_id", ASCENDING)]).limit(limit)
             return [_job(document) async for document in found]
 
+    async def count_unexpired(self, *, created_before: datetime | None = None) -> int:
+        query: Document = {"active": False, "expired_at_utc": None}
+        if created_before is not None:
+            query["created_at_utc"] = {"$lt": bound(created_before)}
+        with mapped():
+            return await self._jobs.count_documents(query)
+
     async def delete(self, job_id: str) -> bool:
         with mapped():
             return (await self._jobs.delete_one({"_id": job_id})).deleted_count > 0

@@ -162,6 +162,11 @@ class SqliteJobStore(SqliteStore, JobStore):
         values = (listing.bound_ms(created_before), limit)
         return await self._database.read(lambda connection: [_job(row) for row in connection.execute(query, values)])
 
+    async def count_unexpired(self, *, created_before: datetime | None = None) -> int:
+        query = "SELECT COUNT(*) FROM jobs WHERE active = 0 AND expired = 0 AND created_ms < ?"
+        values = (listing.MAX_MS + 1 if created_before is None else listing.bound_ms(created_before),)
+        return await self._database.read(lambda connection: connection.execute(query, values).fetchone()[0])
+
     async def delete(self, job_id: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
             for table in ("job_documents", "job_plans", "done_segments"):

@@ -84,5 +84,15 @@ _WEBHOOKS = (
     "CREATE INDEX webhook_events_waiting ON webhook_events (look_ms, id) WHERE look_ms IS NOT NULL",
 )
 
-VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _ACCESS, _WEBHOOKS, _RETENTION)
+_LEDGER = (
+    "CREATE TABLE storage_identity (one INTEGER PRIMARY KEY CHECK (one = 1), document TEXT NOT NULL)",
+    """CREATE TABLE tombstones (
+        key TEXT PRIMARY KEY, job_id TEXT NOT NULL, reason TEXT NOT NULL, written_ms INTEGER NOT NULL, done_ms INTEGER
+    ) WITHOUT ROWID""",
+    "CREATE INDEX tombstones_unfinished ON tombstones (written_ms, key) WHERE done_ms IS NULL",
+    "CREATE INDEX tombstones_done ON tombstones (done_ms) WHERE done_ms IS NOT NULL",
+    "CREATE TABLE notes (name TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID",
+)
+
+VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _ACCESS, _WEBHOOKS, _RETENTION, _LEDGER)
 """The statements that lead from each version to the next."""

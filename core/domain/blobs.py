@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 
 ARTIFACTS: dict[str, str] = {
@@ -22,11 +23,19 @@ ARTIFACTS: dict[str, str] = {
 
 JOBS_PREFIX = "jobs/"
 UPLOADS_PREFIX = "uploads/"
+LINK_SUFFIX = ".link"
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def job_prefix(job_id: str) -> str:
     """Prefix of everything a job owns, in either container."""
     return f"{JOBS_PREFIX}{job_id}/"
+
+
+def job_of_folder(folder: str) -> str | None:
+    """Return the id of the job whose folder this is, such as `jobs/…/`; None for a folder that is not one of Muster's."""
+    job_id = folder.removeprefix(JOBS_PREFIX).removesuffix("/")
+    return job_id if _ID.fullmatch(job_id) else None
 
 
 def source_blob(job_id: str, index: int) -> str:
@@ -45,8 +54,13 @@ def track_blob(job_id: str, file_index: int) -> str:
 
 
 def submitting_blob(job_id: str) -> str:
-    """Name of the sign of life that a slow submission leaves, in the input container."""
+    """Name of the marker of a submission that is not finished, in the input container: what allows to delete its blobs."""
     return f"{job_prefix(job_id)}submitting"
+
+
+def submission_blob(job_id: str) -> str:
+    """Name of the copy of the job's record as it was accepted, in the output container: what a lost record is made again from."""
+    return f"{job_prefix(job_id)}submission.json"
 
 
 def source_prefix(job_id: str) -> str:
@@ -62,6 +76,15 @@ def uploads_of(owner: str) -> str:
 def upload_blob(upload_id: str, *, owner: str) -> str:
     """Staging name of a direct upload, in the input container."""
     return f"{uploads_of(owner)}{upload_id}"
+
+
+def link_blob(upload: str) -> str:
+    """Name of the marker of an upload link, beside the blob that is uploaded with it: what allows to delete that one.
+
+    Args:
+        upload: Name of the staging blob.
+    """
+    return f"{upload}{LINK_SUFFIX}"
 
 
 def log_prefix(job_id: str) -> str:

@@ -1,4 +1,4 @@
-"""What the operator set for everything that is put right by itself: lost messages, blobs of nobody, what was kept long enough."""
+"""What the operator set for everything that is put right by itself: lost messages, orphaned blobs, what was kept long enough."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ class HousekeepingRules:
     upload_life: timedelta
     keep: timedelta | None = None
     expiring_results: ExpiringResults = "persons"
+
+    @property
+    def retention(self) -> str:
+        """The retention as a text: another value is another text."""
+        return "off" if self.keep is None else f"{self.keep.total_seconds():.0f} s, {self.expiring_results}"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import base64
+import binascii
+import json
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import MalformedRequest
 
 Step = Literal["plan", "detect", "assemble", "render", "notify"]
+
+UNKNOWN_MESSAGE = "unknown_message"
+"""Code of the error of a message that a newer Muster may have sent: it must not be given up at once."""
 
 
 class JobMessage(BaseModel):
@@ -21,6 +27,7 @@ class JobMessage(BaseModel):
         step: What to do. `notify` tells a webhook that the attempt has ended.
         segment: Index of the segment, for `detect` only.
         traceparent: W3C trace context of the submission, if any.
+        identity: Id of the storage whose job it is; null in messages of releases that knew none.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -31,6 +38,7 @@ class JobMessage(BaseModel):
     step: Step
     segment: int | None = Field(None, ge=0)
     traceparent: str | None = None
+    identity: str | None = None
 
     @property
     def step_key(self) -> str:
@@ -43,13 +51,55 @@ class JobMessage(BaseModel):
 
     @classmethod
     def from_bytes(cls, body: bytes) -> JobMessage:
-        """Parse a message body.
+        """Parse a message body: JSON, or JSON in base64, as other tools put a message back.
 
         Raises:
-            MalformedRequest: The body is not a message of this format.
+            MalformedRequest: The body is no message of Muster's (code `undecodable_message`), or one of a version or a step that this
+                release does not know (code `unknown_message`; `details` has its `identity`).
         """
+        values = _json_object(body)
+        if _is_newer(values):
+            raise MalformedRequest(
+                f"This message has version {values.get('v', 1)!r} and step {values['step']!r}, which this release does not know; "
+                "a newer worker may.",
+                code=UNKNOWN_MESSAGE,
+                identity=values.get("identity"),
+            )
         try:
-            return cls.model_validate_json(body)
+            message = cls.model_validate(values)
         except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-            raise MalformedRequest(f"This queue message is not one of Muster's: {problem}.", code="undecodable_message") from error
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise _undecodable(f"{where}: {fault['msg']}" if where else fault["msg"]) from error
+        if message.step == "detect" and message.segment is None:
+            raise _undecodable("a detect message names its segment")
+        return message
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    for decode in (bytes, _from_base64):
+        try:
+            values = json.loads(decode(body))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(values, dict):
+            return values
+    raise _undecodable("it is no JSON object, also when it is read as base64")
+
+
+def _from_base64(body: bytes) -> bytes:
+    try:
+        return base64.b64decode(b"".join(body.split()), validate=True)
+    except binascii.Error as error:
+        raise ValueError("no base64") from error
+
+
+def _is_newer(values: dict[str, Any]) -> bool:
+    version, step = values.get("v", 1), values.get("step")
+    if type(version) is not int or version < 1 or not isinstance(step, str) or not isinstance(values.get("job_id"), str):
+        return False
+    return version > 1 or step not in get_args(Step)
+
+
+def _undecodable(why: str) -> MalformedRequest:
+    return MalformedRequest(f"This queue message is not one of Muster's: {why}.", code="undecodable_message")

@@ -15,6 +15,7 @@ from core.ports.blobs import BlobInfo, BlobStore
 from core.ports.calibrations import CalibrationStore
 from core.ports.jobs import JobFilter, JobOutline, JobStore, WorkerReport
 from core.ports.keys import KeyStore
+from core.ports.ledger import StorageLedger
 from core.ports.queue import JobQueue, Lease, QueueDepth
 from core.ports.statistics import Bucket, StatsFilter, StatsStore
 from core.ports.webhooks import WebhookAnswer, WebhookSender, WebhookStore
@@ -36,6 +37,7 @@ __all__ = [
     "QueueDepth",
     "StatsFilter",
     "StatsStore",
+    "StorageLedger",
     "WebhookAnswer",
     "WebhookSender",
     "WebhookStore",
@@ -56,17 +58,18 @@ class Ports:
     calibrations: CalibrationStore
     webhooks: WebhookStore
     keys: KeyStore
+    ledger: StorageLedger
+
+    @property
+    def storage(self) -> tuple[BlobStore, BlobStore, JobQueue, JobQueue]:
+        """The containers and queues."""
+        return (self.sources, self.results, self.queue, self.detect_queue)
+
+    @property
+    def database(self) -> tuple[Port, ...]:
+        """The stores of one database."""
+        return (self.ledger, self.jobs, self.stats, self.webhooks, self.calibrations, self.keys)
 
     def all(self) -> tuple[Port, ...]:
         """Return every port."""
-        return (
-            self.sources,
-            self.results,
-            self.queue,
-            self.detect_queue,
-            self.jobs,
-            self.stats,
-            self.webhooks,
-            self.calibrations,
-            self.keys,
-        )
+        return (*self.database, *self.storage)

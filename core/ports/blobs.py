@@ -23,7 +23,13 @@ class BlobInfo:
 
 
 class BlobStore(Port):
-    """Named byte strings in one container. Writes are atomic: a reader sees a whole blob or none."""
+    """Named byte strings in one container. Writes are atomic: a reader sees a whole blob or none.
+
+    Attributes:
+        name: The container's. It may be set before `open`, not afterwards.
+    """
+
+    name: str
 
     @abstractmethod
     async def put(self, name: str, data: bytes, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:

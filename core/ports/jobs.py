@@ -155,6 +155,10 @@ class JobStore(Port):
         """Return ended jobs from before that time whose `expired_at_utc` is null, oldest first."""
 
     @abstractmethod
+    async def count_unexpired(self, *, created_before: datetime | None = None) -> int:
+        """Return how many ended jobs have a null `expired_at_utc`: all of them, or those from before that time."""
+
+    @abstractmethod
     async def delete(self, job_id: str) -> bool:
         """Delete a job's record; return whether there was one. Idempotent."""
 

@@ -38,7 +38,21 @@ class QueueDepth:
 
 
 class JobQueue(Port):
-    """At-least-once delivery. Messages never expire. The body goes through unchanged, byte for byte (UTF-8 text, at most 48 KiB)."""
+    """At-least-once delivery. Messages never expire. The body goes through unchanged, byte for byte (UTF-8 text, at most 48 KiB).
+
+    Attributes:
+        name: The queue's. It may be set before `open`, not afterwards.
+    """
+
+    name: str
+
+    @abstractmethod
+    async def mark(self) -> str | None:
+        """Return the identity that the queue carries; None where it carries none, or where the service does not tell this process."""
+
+    @abstractmethod
+    async def set_mark(self, identity: str) -> None:
+        """Let the queue carry this identity. Idempotent. Nothing happens where the service does not let this process do so."""
 
     @abstractmethod
     async def send(self, body: bytes, *, delay: timedelta = timedelta(0)) -> None:

@@ -1,4 +1,4 @@
-"""Everything that is put right by itself, once in a while: lost messages, webhooks, blobs of nobody, what was kept long enough."""
+"""Everything that is put right by itself, once in a while: lost messages, webhooks, orphaned blobs, what was kept long enough."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from core.domain.clock import Clock
 from core.domain.housekeeping import HousekeepingRules
 from core.errors import MusterError
 from core.ports import Ports
+from core.services.delete import finish_deletions
 from core.services.dispatch import Dispatcher
+from core.services.expiry_brake import ExpiryBrake
 from core.services.orphans import Orphans
 from core.services.retention import Retention
 from core.services.sweep import Sweeper
@@ -21,15 +23,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """What one run did: jobs whose message was sent again; blobs of no job, unclaimed uploads and blobs of unpublished results that were
-    deleted; jobs that expired.
+    """What one run did.
+
+    Attributes:
+        resent: Jobs whose message was sent again.
+        finished: Deletions that were announced earlier and finished now.
+        orphans, uploads, unpublished, buried: Blobs that were deleted; see `Cleared`.
+        expired: Jobs that expired.
+        held: Whether an expiry waits for the operator's word, or for a day.
     """
 
     resent: int = 0
+    finished: int = 0
     orphans: int = 0
     uploads: int = 0
     unpublished: int = 0
+    buried: int = 0
     expired: int = 0
+    held: bool = False
 
 
 class Housekeeping:
@@ -40,14 +51,19 @@ class Housekeeping:
         dispatcher: Sends messages.
         clock: Tells the time.
         rules: What the operator configured.
+        confirmed: The operator has said that everything that is due may expire.
     """
 
-    def __init__(self, ports: Ports, dispatcher: Dispatcher, clock: Clock, rules: HousekeepingRules) -> None:
+    def __init__(self, ports: Ports, dispatcher: Dispatcher, clock: Clock, rules: HousekeepingRules, *, confirmed: bool = False) -> None:
+        self._ports = ports
+        self._clock = clock
         self._rules = rules
+        self._confirmed = confirmed
         self._sweeper = Sweeper(ports, dispatcher, clock)
         self._orphans = Orphans(ports, clock, least_age=rules.least_age, upload_life=rules.upload_life)
         keep = rules.keep
         self._retention = None if keep is None else Retention(ports, clock, after=keep, results=rules.expiring_results)
+        self._brake = ExpiryBrake(ports, clock, rules.retention)
 
     async def run(self, *, everything: bool = False) -> Report:
         """Do a bounded piece of work: the next run goes on where this one stopped.
@@ -61,6 +77,7 @@ class Housekeeping:
         report, errors = Report(), []
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "messages": lambda: self._resend(report),
+            "deletions": lambda: self._finish(report, everything),
             "orphans": lambda: self._clear(report, everything),
             "retention": lambda: self._expire(report, everything),
         }
@@ -79,14 +96,24 @@ class Housekeeping:
     async def _resend(self, report: Report) -> None:
         report.resent = await self._sweeper.run(visibility=self._rules.visibility)
 
+    async def _finish(self, report: Report, everything: bool) -> None:
+        while done := await finish_deletions(self._ports, self._clock):
+            report.finished += done
+            if not everything:
+                return
+
     async def _clear(self, report: Report, everything: bool) -> None:
         cleared = await self._orphans.run(pages=None) if everything else await self._orphans.run()
-        report.orphans, report.uploads, report.unpublished = cleared.orphans, cleared.uploads, cleared.unpublished
+        report.orphans, report.uploads = cleared.orphans, cleared.uploads
+        report.unpublished, report.buried = cleared.unpublished, cleared.buried
 
     async def _expire(self, report: Report, everything: bool) -> None:
+        keep = self._rules.keep
+        due_before = None if keep is None else self._clock() - keep
+        report.held = not await self._brake.allows(due_before=due_before, confirmed=self._confirmed)
         if self._retention is None:
             return
-        while done := await self._retention.run():
+        while not report.held and (done := await self._retention.run()):
             report.expired += done
             if not everything:
                 return

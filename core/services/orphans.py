@@ -1,29 +1,43 @@
-"""Delete blobs that are nobody's: what a submission that died has left, what was uploaded and never used, results that nobody will see.
+"""Clear what no job needs: what a submission that died has left, uploads that were never used, results that nobody will see.
 
-A blob is deleted only when it has not changed for long by the storage's own clock, so that neither a slow submission nor a clock that is
-wrong costs anything. Several of these at once do no harm: deleting twice is deleting.
+A blob is deleted only on the word of this installation: a tombstone in the database, or a marker that the unfinished submission or the
+upload link has left itself and that carries this storage's identity. A record that is missing allows nothing; such blobs are counted and
+reported. What a marker allows to delete must also be old by the storage's own clock, so that neither a slow submission nor a wrong clock
+costs anything. Several of these at once do no harm: deleting twice is deleting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from core.domain.blobs import JOBS_PREFIX, UPLOADS_PREFIX, job_prefix, log_prefix, results_prefix, revision_attempt
+from core.domain.blobs import (
+    JOBS_PREFIX,
+    LINK_SUFFIX,
+    UPLOADS_PREFIX,
+    job_of_folder,
+    job_prefix,
+    link_blob,
+    log_prefix,
+    results_prefix,
+    revision_attempt,
+    submitting_blob,
+)
 from core.domain.clock import Clock
-from core.errors import PermanentError
-from core.ports import BlobStore, JobOutline, Page, Ports
+from core.domain.identity import StorageMark
+from core.errors import NotFound, PermanentError
+from core.ports import BlobInfo, BlobStore, JobOutline, Page, Ports
+from core.services.submit import clear_submission
+from core.services.unclaimed import Tally, Unclaimed
 
 logger = logging.getLogger(__name__)
 
-_ID = re.compile(r"[0-9a-f]{32}")
 _PAGE = 500
 _DELETES_AT_ONCE = 8
 _SETTLED_AFTER = timedelta(days=1)
@@ -34,11 +48,19 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Cleared:
-    """How many were deleted in one run: blobs of no job, unclaimed uploads, blobs of revisions that nobody will see."""
+    """How many blobs were deleted in one run.
+
+    Attributes:
+        orphans: Of submissions that died.
+        uploads: Uploads of which no job was made.
+        unpublished: Of revisions that nobody will see.
+        buried: Of deleted jobs, written late.
+    """
 
     orphans: int = 0
     uploads: int = 0
     unpublished: int = 0
+    buried: int = 0
 
 
 class _Walk:
@@ -63,6 +85,11 @@ class _Walk:
             if self._cursor is None:
                 return
 
+    @property
+    def is_at_start(self) -> bool:
+        """Whether the next call begins anew."""
+        return self._cursor is None
+
 
 class Orphans:
     """The use case.
@@ -72,14 +99,27 @@ class Orphans:
         clock: Tells the time of the job store.
         least_age: What has changed since is left alone; several times as long as submissions take from one sign of life to the next.
         upload_life: How long a direct-upload link works.
+        dry_run: Delete nothing; what would be deleted is counted all the same.
+        on_unclaimed: Called with everything that no record, tombstone or marker explains.
     """
 
-    def __init__(self, ports: Ports, clock: Clock, *, least_age: timedelta, upload_life: timedelta) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        clock: Clock,
+        *,
+        least_age: timedelta,
+        upload_life: timedelta,
+        dry_run: bool = False,
+        on_unclaimed: Callable[[Unclaimed], None] | None = None,
+    ) -> None:
         self._ports = ports
         self._clock = clock
         self._least_age = least_age
         self._upload_life = upload_life
+        self._dry_run = dry_run
         self._walks = {name: _Walk() for name in ("uploads", "sources", "results")}
+        self._tally = Tally(self._walks, on_unclaimed)
         self._settled: OrderedDict[str, int] = OrderedDict()
 
     async def run(self, *, pages: int | None = 20) -> Cleared:
@@ -98,6 +138,8 @@ class Orphans:
         await self._uploads(cleared, pages)
         await self._folders("sources", self._ports.sources, cleared, pages)
         await self._folders("results", self._ports.results, cleared, pages)
+        if not self._dry_run:
+            await self._tally.write_down(self._ports.ledger, self._clock())
         return cleared
 
     async def _uploads(self, cleared: Cleared, most: int | None) -> None:
@@ -107,34 +149,72 @@ class Orphans:
         walk = self._walks["uploads"].pages(lambda cursor: store.page(UPLOADS_PREFIX, limit=_PAGE, cursor=cursor), most)
         async with aclosing(walk) as pages:
             async for infos in pages:
-                old = [info.name for info in infos if info.modified_at_utc < before]
-                await _purge(store, old)
-                cleared.uploads += len(old)
-                for name in old:
-                    logger.info("an upload that no job was made of was deleted", extra={"action": "upload_cleared", "blob": name})
+                old = [info for info in infos if info.modified_at_utc < before]
+                for link in [info.name for info in old if info.name.endswith(LINK_SUFFIX)]:
+                    await self._clear_link(store, link)
+                for info in [info for info in old if not info.name.endswith(LINK_SUFFIX)]:
+                    cleared.uploads += await self._clear_upload(store, info)
+        self._ended("uploads")
+
+    async def _clear_link(self, store: BlobStore, link: str) -> None:
+        """Delete the marker of a dead link with which nothing was uploaded, or whose upload became a job."""
+        upload = link.removesuffix(LINK_SUFFIX)
+        beside = await store.page(upload, limit=2)
+        if upload not in [info.name for info in beside.items] and await self._allows(store, link):
+            await self._purge(store, [link])
+
+    async def _clear_upload(self, store: BlobStore, info: BlobInfo) -> int:
+        link = link_blob(info.name)
+        if not await self._allows(store, link):
+            self._tally.add("uploads", Unclaimed.of("uploads", info.name, [info]))
+            return 0
+        await self._purge(store, [info.name])
+        # Last: while it is there, a run that dies is made up for.
+        await self._purge(store, [link])
+        logger.info("an upload that no job was made of was deleted", extra={"action": "upload_cleared", "blob": info.name})
+        return 1
 
     async def _folders(self, name: str, store: BlobStore, cleared: Cleared, most: int | None) -> None:
         before = await store.now() - self._least_age
         walk = self._walks[name].pages(lambda cursor: store.folders(JOBS_PREFIX, limit=_PAGE, cursor=cursor), most)
         async with aclosing(walk) as pages:
             async for folders in pages:
-                ids = [job_id for folder in dict.fromkeys(folders) if _ID.fullmatch(job_id := folder.removeprefix(JOBS_PREFIX)[:-1])]
+                ids = [job_id for folder in dict.fromkeys(folders) if (job_id := job_of_folder(folder)) is not None]
                 outlines = await self._ports.jobs.outlines(ids)
-                for job_id in ids:
-                    outline = outlines.get(job_id)
-                    if outline is None:
-                        cleared.orphans += await self._clear_job(store, job_id, before)
-                    elif name == "results" and outline.is_terminal and self._settled.get(job_id) != outline.attempt:
+                await self._without_record(name, store, [job_id for job_id in ids if job_id not in outlines], before, cleared)
+                for job_id, outline in outlines.items():
+                    if name == "results" and outline.is_terminal and self._settled.get(job_id) != outline.attempt:
                         cleared.unpublished += await self._clear_revisions(job_id, outline, before)
+        self._ended(name)
 
-    async def _clear_job(self, store: BlobStore, job_id: str, before: datetime) -> int:
-        blobs = await _all_if_old(store, job_prefix(job_id), before)
-        # Asked again: a submission may have ended since.
-        if not blobs or await self._ports.jobs.outlines([job_id]):
-            return 0
-        await _purge(store, blobs)
-        logger.warning("blobs of no job were deleted", extra={"action": "orphan_cleared", "job_id": job_id, "blobs": len(blobs)})
-        return len(blobs)
+    async def _without_record(self, name: str, store: BlobStore, ids: Collection[str], before: datetime, cleared: Cleared) -> None:
+        buried = await self._ports.ledger.tombstones(ids) if ids else {}
+        for job_id in ids:
+            blobs = await _all(store, job_prefix(job_id))
+            if job_id in buried:
+                # A worker that was slow to notice wrote them.
+                await self._purge(store, [info.name for info in blobs])
+                cleared.buried += len(blobs)
+                logger.info(
+                    "blobs of a deleted job were deleted", extra={"action": "buried_cleared", "job_id": job_id, "blobs": len(blobs)}
+                )
+            # Asked again: a submission may have ended since.
+            elif blobs and max(info.modified_at_utc for info in blobs) < before and not await self._ports.jobs.outlines([job_id]):
+                if name == "sources" and await self._allows(store, submitting_blob(job_id)):
+                    cleared.orphans += len(blobs) if self._dry_run else await clear_submission(store, job_id)
+                    extra = {"action": "submission_cleared", "job_id": job_id, "blobs": len(blobs)}
+                    logger.warning("blobs of a submission that was not finished were deleted", extra=extra)
+                else:
+                    self._tally.add(name, Unclaimed.of(name, job_id, blobs))
+
+    async def _allows(self, store: BlobStore, marker: str) -> bool:
+        """Return whether a marker is there and carries this storage's identity."""
+        try:
+            mark = StorageMark.from_bytes(await store.get(marker))
+        except NotFound:
+            return False
+        own = await self._ports.ledger.identity()
+        return mark is not None and own is not None and own.owns(mark.identity)
 
     async def _clear_revisions(self, job_id: str, outline: JobOutline, before: datetime) -> int:
         """Delete the revisions of attempts that have ended, all but the published one: no fence lets anybody publish them any more."""
@@ -144,21 +224,31 @@ class Orphans:
             attempt = revision_attempt(revision)
             if attempt is None or attempt > outline.attempt or revision == outline.result_revision:
                 continue
-            blobs = await _all_if_old(store, folder, before)
-            if not blobs:
+            infos = await _all(store, folder)
+            if not infos or max(info.modified_at_utc for info in infos) >= before:
                 settled = False
                 continue
             notes = [info.name async for info in store.list(log_prefix(job_id)) if info.name.endswith(f"/{revision}.json")]
-            await _purge(store, [*blobs, *notes])
-            gone += len(blobs) + len(notes)
-            extra = {"action": "revision_cleared", "job_id": job_id, "revision": revision, "blobs": len(blobs)}
+            await self._purge(store, [*(info.name for info in infos), *notes])
+            gone += len(infos) + len(notes)
+            extra = {"action": "revision_cleared", "job_id": job_id, "revision": revision, "blobs": len(infos)}
             logger.info("results that nobody will see were deleted", extra=extra)
-        if settled:
+        if settled and not self._dry_run:
             # Nobody writes to it any more: later runs need not look again.
             self._settled[job_id] = outline.attempt
             while len(self._settled) > _REMEMBERED:
                 self._settled.popitem(last=False)
         return gone
+
+    async def _purge(self, store: BlobStore, names: Sequence[str]) -> None:
+        if self._dry_run:
+            return
+        for start in range(0, len(names), _DELETES_AT_ONCE):
+            await asyncio.gather(*(store.purge(name) for name in names[start : start + _DELETES_AT_ONCE]))
+
+    def _ended(self, name: str) -> None:
+        if self._walks[name].is_at_start:
+            self._tally.end(name)
 
 
 async def _every(read: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncGenerator[T]:
@@ -172,17 +262,7 @@ async def _every(read: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncGener
             return
 
 
-async def _all_if_old(store: BlobStore, prefix: str, before: datetime) -> list[str]:
-    """Return the names under a prefix, those with staged blocks only included; none if any of them has changed since `before`."""
-    names: list[str] = []
+async def _all(store: BlobStore, prefix: str) -> list[BlobInfo]:
+    """Return the blobs under a prefix, those with staged blocks only included."""
     async with aclosing(_every(lambda cursor: store.page(prefix, limit=_PAGE, cursor=cursor))) as infos:
-        async for info in infos:
-            if info.modified_at_utc >= before:
-                return []
-            names.append(info.name)
-    return names
-
-
-async def _purge(store: BlobStore, names: Sequence[str]) -> None:
-    for start in range(0, len(names), _DELETES_AT_ONCE):
-        await asyncio.gather(*(store.purge(name) for name in names[start : start + _DELETES_AT_ONCE]))
+        return [info async for info in infos]

@@ -8,7 +8,8 @@ from typing import Any
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.clock import Clock
-from core.domain.job import Job
+from core.domain.job import Job, JobState
+from core.domain.message import Step
 from core.domain.placement import check_settings
 from core.errors import Conflict, InvalidSettings
 from core.ports import Ports
@@ -21,6 +22,8 @@ from core.services.retry import require_stored
 from core.services.submit import job_of
 
 logger = logging.getLogger(__name__)
+
+_BEGINNING: dict[bool, tuple[JobState, Step]] = {False: ("assembling", "assemble"), True: ("queued", "plan")}
 
 
 def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
@@ -61,7 +64,8 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
     job = await job_of(ports, job_id, owner=owner)
     if not job.is_terminal:
         raise still_active(job)
-    if job.plan is None or not job.is_detected:
+    recovered = job.plan is None and job.result_revision is not None
+    if not recovered and not job.is_detected:
         raise Conflict(
             "The job's detections are not complete, so there is nothing to count again; submit the video as a new job.",
             code="no_detection_log",
@@ -69,8 +73,11 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
         )
     given = await with_stored_calibration(given, ports.calibrations, owner=job.owner)
     settings = await asyncio.to_thread(merged_settings, job, given, limits)
-    check_settings(settings, job.plan.video)
-    require_stored(job, sources=settings.render)
-    begun = await start_attempt(ports, dispatcher, clock, job, settings=settings, state="assembling", step="assemble")
+    if job.plan is not None:
+        check_settings(settings, job.plan.video)
+    require_stored(job, sources=settings.render or recovered)
+    # A record that was made again from its blobs has no plan; planning finds the detections under the log's name.
+    state, step = _BEGINNING[recovered]
+    begun = await start_attempt(ports, dispatcher, clock, job, settings=settings, state=state, step=step)
     logger.info("recount begun", extra={"action": "recount_begun", "job_id": job_id, "attempt": begun.attempt})
     return begun

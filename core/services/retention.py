@@ -8,6 +8,7 @@ from datetime import timedelta
 from core.domain.blobs import job_prefix, source_prefix
 from core.domain.clock import Clock
 from core.domain.housekeeping import ExpiringResults
+from core.domain.identity import Tombstone
 from core.domain.job import TERMINAL, Expirable, Job
 from core.errors import FenceLost, NotFound
 from core.ports import Ports
@@ -46,29 +47,54 @@ class Retention:
         done = 0
         for job in await self._ports.jobs.unexpired(created_before=self._clock() - self._after, limit=limit):
             try:
-                await self._expire(job)
+                done += await self._expire(job)
             except (FenceLost, NotFound):
                 # Deleted meanwhile, or counted again: then it is found when that has ended.
                 continue
-            done += 1
         return done
 
-    async def _expire(self, job: Job) -> None:
-        jobs, both = self._ports.jobs, self._results == "all" or may_show_persons(job)
+    async def _expire(self, job: Job) -> bool:
+        both = self._results == "all" or may_show_persons(job)
         expired: tuple[Expirable, ...] = ("sources", "results") if both else ("sources",)
-        # Said first, so that nobody is promised what is going; noted as done last, so that a run that dies is made up for.
+        # Said first, so that nobody is promised what is going; the tombstone lets any later sweep finish what this one has begun.
         changes = {"expired": expired, "artifacts": ()} if both else {"expired": expired}
-        await jobs.update(job.id, attempt=job.attempt, expected=TERMINAL, at=self._clock(), changes=changes)
-        if both:
-            await self._ports.results.delete_prefix(job_prefix(job.id))
-            await self._ports.sources.delete_prefix(job_prefix(job.id))
-        else:
+        await self._ports.jobs.update(job.id, attempt=job.attempt, expected=TERMINAL, at=self._clock(), changes=changes)
+        tombstone = Tombstone(job_id=job.id, reason="expired", written_at_utc=self._clock())
+        return await carry_out_expiry(self._ports, self._clock, await self._ports.ledger.bury(tombstone))
+
+
+async def carry_out_expiry(ports: Ports, clock: Clock, tombstone: Tombstone) -> bool:
+    """Delete what a job's record says has expired, and note that it is done. Idempotent.
+
+    Returns:
+        Whether it is done. A job that is counted again meanwhile is left for later: no results may be deleted that are being written.
+
+    Raises:
+        Unavailable: Storage or database does not answer.
+    """
+    try:
+        job = await ports.jobs.get(tombstone.job_id)
+        if not job.is_terminal:
+            return False
+        if "results" in job.expired:
+            await ports.results.delete_prefix(job_prefix(job.id))
+            await ports.sources.delete_prefix(job_prefix(job.id))
+        elif "sources" in job.expired:
             # Telemetry stays: a recount needs it, and it shows nobody.
-            await self._ports.sources.delete_prefix(source_prefix(job.id))
-        now = self._clock()
-        await jobs.update(job.id, attempt=job.attempt, expected=TERMINAL, at=now, changes={"expired_at_utc": now})
-        extra = {"action": "job_expired", "job_id": job.id, "expired": list(expired)}
+            await ports.sources.delete_prefix(source_prefix(job.id))
+        now = clock()
+        await ports.jobs.update(job.id, attempt=job.attempt, expected=TERMINAL, at=now, changes={"expired_at_utc": now})
+    except FenceLost:
+        return False
+    except NotFound as error:
+        if error.code != "job_not_found":
+            raise
+        # Deleted meanwhile, by a tombstone of its own.
+    else:
+        extra = {"action": "job_expired", "job_id": job.id, "expired": list(job.expired)}
         logger.info("deleted after the time for which it is kept", extra=extra)
+    await ports.ledger.finish(tombstone, at=clock())
+    return True
 
 
 def may_show_persons(job: Job) -> bool:

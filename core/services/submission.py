@@ -46,7 +46,7 @@ class Submission:
         job_id: The id that the job will have.
         accepted: The job is safe: leaving the submission deletes nothing.
         recorded: The job may have been recorded, whether the store said so or not.
-        life: Keeps the sweeper away while the files are being written.
+        life: Marks the submission as unfinished while its files are being written.
         webhook: Where to tell how the job ends, if anywhere.
         traceparent: W3C trace context of the request, if any.
         room: What the owner's quota leaves for them; None: any.
@@ -110,6 +110,7 @@ class Submission:
         self._count(info.size_bytes)
         async with aclosing(sources.stream(blob, length=min(SNIFF_BYTES, info.size_bytes), if_match=info.etag)) as pieces:
             sniff(b"".join([piece async for piece in pieces]))
+        await self._marked()
         copied = await sources.copy(blob, source_blob(self.job_id, index), if_match=info.etag)
         return self._keep(SourceFile(name=shown, blob=copied.name, size_bytes=copied.size_bytes, etag=copied.etag), identity)
 
@@ -178,6 +179,8 @@ class Submission:
             head += chunk
             if len(head) >= SNIFF_BYTES:
                 sniff(head)
+                if self.life is not None:
+                    self.life.begin()
                 yield head
                 head = None
         if head == b"":
@@ -185,6 +188,12 @@ class Submission:
         if head is not None:
             sniff(head)
             yield head
+        # The stream's end is what the blob is committed at.
+        await self._marked()
+
+    async def _marked(self) -> None:
+        if self.life is not None:
+            await self.life.marked()
 
     def _next_telemetry_name(self, name: str | None) -> str:
         self._check_number(len(self._telemetry))
@@ -194,6 +203,7 @@ class Submission:
         self._count(len(data))
         found = await telemetry.read(data)
         blob = telemetry_blob(self.job_id, len(self._telemetry))
+        await self._marked()
         info = await self._ports.sources.put(blob, data, content_type=telemetry.MEDIA_TYPE)
         self._telemetry.append(telemetry.described("uploaded", name, info, found))
         self._telemetry_identities.append(telemetry_identity(name, identity))

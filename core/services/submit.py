@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from core.domain.analysis import AnalysisSettings
-from core.domain.blobs import job_prefix
+from core.domain.blobs import job_prefix, submission_blob, submitting_blob
 from core.domain.clock import Clock
+from core.domain.identity import Tombstone
 from core.domain.job import Job
 from core.domain.message import JobMessage
 from core.errors import InvalidInput, MusterError
-from core.ports import Ports
+from core.ports import BlobStore, Ports
 from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
 from core.services.quotas import Quotas
@@ -27,6 +28,8 @@ from core.services.submission import Submission
 from core.services.submission_life import ALIVE_EVERY, SubmissionLife
 
 logger = logging.getLogger(__name__)
+
+_PAGE = 500
 
 UNSENT_AFTER = timedelta(seconds=2)
 """How long a recorded job may wait for its first message before a repetition of the request sends it, too."""
@@ -70,6 +73,7 @@ class Submissions:
         self._quotas = quotas or Quotas(ports.jobs, ports.keys, clock, day_bytes=0, active_jobs=0)
         self._unfinished: set[str] = set()
         self._doubtful: set[str] = set()
+        self._recorded: set[str] = set()
 
     @asynccontextmanager
     async def begin(self, *, owner: str, idempotency_key: str | None = None) -> AsyncGenerator[Submission]:
@@ -80,14 +84,18 @@ class Submissions:
             Throttled: The owner's quota is used up (code `quota_jobs` or `quota_bytes`).
         """
         await asyncio.gather(self._ports.jobs.ping(), self._ports.queue.ping())
+        identity = await self._ports.ledger.identity()
         submission = Submission(self._ports, self._limits, owner=owner, idempotency_key=idempotency_key)
         if await self._earlier(submission) is None:
             submission.room = await self._quotas.check(owner)
         try:
-            async with SubmissionLife(self._ports.sources, submission.job_id, self._clock, every=self._alive_every) as submission.life:
+            life = SubmissionLife(self._ports.sources, submission.job_id, identity, self._clock, every=self._alive_every)
+            async with life as submission.life:
                 yield submission
         finally:
-            if not submission.accepted:
+            if submission.accepted:
+                await life.erase()
+            else:
                 # Shielded: a client that goes away cancels the request, not the cleaning up after it.
                 await asyncio.shield(asyncio.ensure_future(self._leave(submission)))
 
@@ -120,6 +128,11 @@ class Submissions:
             submission.recorded = False
             return await self.replay(stored, job.request_hash)
         await submission.require_alive()
+        # A database that is lost, or set back to a backup, must not cost an accepted job.
+        await self._ports.results.put(submission_blob(job.id), job.model_dump_json().encode(), content_type="application/json")
+        if submission.life is not None:
+            # The job's first step deletes the marker: none may be written after it.
+            await submission.life.stop()
         await self._dispatcher.send(JobMessage(job_id=job.id, attempt=job.attempt, step="plan", traceparent=traceparent))
         submission.accepted = True
         logger.info("job accepted", extra={"action": "job_accepted", "job_id": job.id, "files": len(job.files)})
@@ -162,6 +175,8 @@ class Submissions:
             self._doubtful.add(submission.job_id)
             logger.warning("recorded, but not accepted", extra={"action": "submission_doubtful", "job_id": submission.job_id})
         else:
+            if submission.recorded:
+                self._recorded.add(submission.job_id)
             await self._undo(submission.job_id)
 
     async def _settle_doubt(self, job_id: str) -> None:
@@ -174,10 +189,17 @@ class Submissions:
         self._doubtful.discard(job_id)
 
     async def _undo(self, job_id: str) -> None:
+        tombstone = Tombstone(job_id=job_id, reason="refused", written_at_utc=self._clock())
         try:
+            if job_id in self._recorded:
+                # Its first message may have been sent: by the tombstone a worker knows that there is nothing to wait for.
+                await self._ports.ledger.bury(tombstone)
             # The record first: while one may exist, its blobs stay, because a worker may be told to use them.
             await self._ports.jobs.delete(job_id)
-            await self._ports.sources.delete_prefix(job_prefix(job_id))
+            await clear_submission(self._ports.sources, job_id)
+            if job_id in self._recorded:
+                await self._ports.results.delete_prefix(job_prefix(job_id))
+                await self._ports.ledger.finish(tombstone, at=self._clock())
         except MusterError as error:
             self._unfinished.add(job_id)
             logger.warning(
@@ -185,6 +207,31 @@ class Submissions:
             )
             return
         self._unfinished.discard(job_id)
+        self._recorded.discard(job_id)
+
+
+async def clear_submission(sources: BlobStore, job_id: str) -> int:
+    """Delete the blobs of a submission that has no job, the marker last: while it is there, the sweeper can finish this. Idempotent.
+
+    Returns:
+        How many blobs were there, those with staged blocks only included.
+
+    Raises:
+        Unavailable: Storage does not answer.
+    """
+    names: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await sources.page(job_prefix(job_id), limit=_PAGE, cursor=cursor)
+        names += [info.name for info in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    marker = submitting_blob(job_id)
+    for name in sorted(set(names) - {marker}):
+        await sources.purge(name)
+    await sources.delete(marker)
+    return len(set(names))
 
 
 async def job_of(ports: Ports, job_id: str, *, owner: str | None) -> Job:

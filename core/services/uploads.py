@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.domain.analysis import AnalysisSettings
-from core.domain.blobs import upload_blob, uploads_of
+from core.domain.blobs import LINK_SUFFIX, link_blob, upload_blob, uploads_of
 from core.domain.clock import Clock
 from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed, Throttled
 from core.ports import Ports
@@ -87,7 +87,11 @@ class Uploads:
         upload_id = uuid.uuid4().hex
         valid_for = timedelta(minutes=self._limits.upload_minutes)
         expires_at_utc = self._clock() + valid_for
-        url = await self._ports.sources.upload_url(upload_blob(upload_id, owner=owner), valid_for=valid_for)
+        blob, identity = upload_blob(upload_id, owner=owner), await self._ports.ledger.identity()
+        if identity is not None:
+            # Before the link is given out: without its marker, what is put there would never be cleared.
+            await self._ports.sources.put(link_blob(blob), identity.mark.to_bytes())
+        url = await self._ports.sources.upload_url(blob, valid_for=valid_for)
         return UploadLink(upload_id, url, "PUT", {"x-ms-blob-type": "BlockBlob"}, expires_at_utc)
 
     async def submit(
@@ -149,7 +153,8 @@ class Uploads:
         room = await self._quotas.check(owner)
         if room is None:
             return
-        staged = [blob.size_bytes async for blob in self._ports.sources.list(uploads_of(owner))]
+        listed = self._ports.sources.list(uploads_of(owner))
+        staged = [blob.size_bytes async for blob in listed if not blob.name.endswith(LINK_SUFFIX)]
         room.check(sum(staged) + size_bytes)
         if len(staged) >= MAX_STAGED:
             raise Throttled(
@@ -173,7 +178,9 @@ class Uploads:
     async def _clear(self, upload_ids: Sequence[str], owner: str) -> None:
         try:
             for upload_id in upload_ids:
-                await self._ports.sources.delete(upload_blob(upload_id, owner=owner))
+                blob = upload_blob(upload_id, owner=owner)
+                await self._ports.sources.delete(blob)
+                await self._ports.sources.delete(link_blob(blob))
         except MusterError as error:
             # The job has its own copy and is accepted; the sweeper clears what stays behind.
             logger.warning("a used upload could not be deleted", extra={"action": "upload_left", "code": error.code})

@@ -138,7 +138,7 @@ class Arena:
             mongo_database="muster",
         )
         self.ports = make_ports(config)
-        self._dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
+        self._dispatcher = Dispatcher(self.ports)
 
     async def submit(self, recording: Recording) -> str:
         """Submit a recording; return the job's id."""

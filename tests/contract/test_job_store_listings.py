@@ -164,6 +164,9 @@ async def test_ended_jobs_are_found_until_they_have_expired_oldest_first(store: 
 
     assert await found() == ["a", "b", "c"]
     assert await found(2) == ["a", "b"]
+    assert await store.count_unexpired(created_before=at(9)) == 3
+    assert await store.count_unexpired(created_before=at(0)) == 0
+    assert await store.count_unexpired() == 4
     await store.update("a", attempt=1, expected=TERMINAL, at=at(10), changes={"expired": ("sources", "results")})
     assert await found() == ["a", "b", "c"], "begun is not done"
     job = await store.update("a", attempt=1, expected=TERMINAL, at=at(11), changes={"expired_at_utc": at(11)})

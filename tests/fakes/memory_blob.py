@@ -36,7 +36,7 @@ class MemoryBlobStore(BlobStore):
         self.away = False
         self.piece_bytes = _PIECE_BYTES
         self._clock = clock
-        self._container = container
+        self.name = container
         self._blobs: dict[str, _Blob] = {}
         self._staged: dict[str, BlobInfo] = {}
 
@@ -161,7 +161,7 @@ class MemoryBlobStore(BlobStore):
         _check_name(name)
         await self._answer()
         expires = (self._clock() + valid_for).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return f"memory://{self._container}/{quote(name)}?sp=cw&se={quote(expires)}"
+        return f"memory://{self.name}/{quote(name)}?sp=cw&se={quote(expires)}"
 
     async def _answer(self) -> None:
         # Gives other tasks their turn, as a request does, so that races show.

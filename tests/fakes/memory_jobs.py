@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.adapters import listing
@@ -116,6 +116,9 @@ class MemoryJobStore(MemoryStore, JobStore):
         self._answer()
         jobs = [job for job in map(self._read, self._records) if job.is_terminal and job.expired_at_utc is None]
         return sorted((job for job in jobs if job.created_at_utc < created_before), key=lambda job: (job.created_at_utc, job.id))[:limit]
+
+    async def count_unexpired(self, *, created_before: datetime | None = None) -> int:
+        return len(await self.unexpired(created_before=created_before or datetime.max.replace(tzinfo=UTC), limit=10**9))
 
     async def delete(self, job_id: str) -> bool:
         self._answer()

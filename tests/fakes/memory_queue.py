@@ -46,12 +46,14 @@ class MemoryJobQueue(JobQueue):
         poisoned: What `poison` moved, oldest first.
     """
 
-    def __init__(self, clock: Clock = utc_now) -> None:
+    def __init__(self, clock: Clock = utc_now, *, name: str = "memory") -> None:
+        self.name = name
         self.away = False
         self.poisoned: list[PoisonedMessage] = []
         self._clock = clock
         self._messages: dict[str, _Message] = {}
         self._order = itertools.count()
+        self._mark: str | None = None
 
     def bodies(self) -> list[bytes]:
         """Return the bodies of all messages, leased ones too, in the order in which they become visible."""
@@ -63,6 +65,16 @@ class MemoryJobQueue(JobQueue):
 
     async def close(self) -> None:
         """Do nothing: there are no connections."""
+
+    async def mark(self) -> str | None:
+        """Return what `set_mark` wrote."""
+        await self._answer()
+        return self._mark
+
+    async def set_mark(self, identity: str) -> None:
+        """Keep the identity."""
+        await self._answer()
+        self._mark = identity
 
     async def ping(self) -> None:
         """Return unless `away`."""

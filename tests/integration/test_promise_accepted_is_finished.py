@@ -72,9 +72,7 @@ def dying(stack: Stack) -> Iterator[DyingApis]:
 def sweep(stack: Stack, *, upload_life: timedelta = HOUR) -> Report:
     """Do what the API does by itself once in a while, as if much time had passed."""
     rules = HousekeepingRules(visibility=timedelta(milliseconds=1), least_age=ALL_OLD, upload_life=upload_life)
-    return stack.with_ports(
-        lambda ports: Housekeeping(ports, Dispatcher(ports.queue, ports.detect_queue), utc_now, rules).run(everything=True)
-    )
+    return stack.with_ports(lambda ports: Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True))
 
 
 def everything_in_storage(stack: Stack) -> tuple[list[str], list[str]]:

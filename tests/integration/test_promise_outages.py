@@ -138,7 +138,7 @@ def check_everything(stack: Stack, jobs: list[str]) -> None:
         rules = HousekeepingRules(timedelta(seconds=VISIBILITY_S), least_age=timedelta(seconds=-2), upload_life=timedelta(0))
         recorded = [job.id for job in (await ports.jobs.list(JobFilter(), limit=200)).items]
         if set(recorded) == set(jobs):
-            await Housekeeping(ports, Dispatcher(ports.queue, ports.detect_queue), utc_now, rules).run(everything=True)
+            await Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True)
         found = [await ports.jobs.get(job_id) for job_id in recorded]
         blobs = [info.name for store in (ports.sources, ports.results) for info in (await store.page("jobs/", limit=5000)).items]
         stats = {job_id: record.attempt for job_id in recorded if (record := await ports.stats.get(job_id))}

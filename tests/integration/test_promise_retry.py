@@ -81,9 +81,7 @@ def test_promise_a_retry_whose_api_dies_is_finished_by_the_sweeper(stack: Stack)
     finally:
         apis.stop()
     assert (stack.job(job_id)["state"], stack.job(job_id)["attempt"]) == ("assembling", 3)
-    resent = stack.with_ports(
-        lambda ports: Sweeper(ports, Dispatcher(ports.queue, ports.detect_queue), utc_now).run(visibility=timedelta(milliseconds=1))
-    )
+    resent = stack.with_ports(lambda ports: Sweeper(ports, Dispatcher(ports), utc_now).run(visibility=timedelta(milliseconds=1)))
     assert resent == 1
     job = stack.wait(job_id)
     assert (job["state"], job["attempt"]) == ("completed", 3)

@@ -80,7 +80,7 @@ class Farm:
             data_dir=base / "data",
         )
         self.ports: Ports = make_ports(config)
-        self.dispatcher = Dispatcher(self.ports.queue, self.ports.detect_queue)
+        self.dispatcher = Dispatcher(self.ports)
 
     def start(self, *arguments: str, module: str = "worker.main", **env: str) -> Child:
         """Start one more worker."""

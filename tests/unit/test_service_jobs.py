@@ -88,7 +88,7 @@ async def test_of_two_recounts_at_once_one_is_begun(clock, monkeypatch) -> None:
 
     monkeypatch.setattr(ports.jobs, "begin_attempt", begin_after_another)
     with pytest.raises(Conflict) as caught:
-        await recount(ports, Dispatcher(ports.queue, ports.detect_queue), LIMITS, clock, JOB, {}, owner="local")
+        await recount(ports, Dispatcher(ports), LIMITS, clock, JOB, {}, owner="local")
     assert caught.value.code == "job_active"
     assert (await ports.jobs.get(JOB)).attempt == 2
 

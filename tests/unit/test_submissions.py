@@ -28,7 +28,7 @@ class Stand:
         self.clock = SteppedClock()
         self.ports = make_ports(self.clock)
         self.written = asyncio.Event()
-        self.submissions = Submissions(self.ports, Dispatcher(self.ports.queue, self.ports.detect_queue), LIMITS, self.clock, **options)
+        self.submissions = Submissions(self.ports, Dispatcher(self.ports), LIMITS, self.clock, **options)
 
     async def submit(self, key: str | None = None, *, wait: asyncio.Event | None = None) -> Accepted:
         async with self.submissions.begin(owner="local", idempotency_key=key) as submission:

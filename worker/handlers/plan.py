@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from core.domain.blobs import log_blob
+from core.domain.blobs import log_blob, submitting_blob
 from core.domain.job import Job, Plan, SourceFile
 from core.errors import FenceLost
 from worker.handlers.detecting import start_assembling
@@ -22,6 +22,8 @@ async def plan(step: Step) -> None:
         await step.update(("queued", "planning"), {"state": "planning"})
         made, files = await _make_plan(step)
         done = await _stored_segments(step, made)
+        # The record stands: the marker of an unfinished submission has served its turn.
+        await step.tools.ports.sources.delete(submitting_blob(job.id))
         job = await step.update(("planning",), {"plan": made, "files": files, "done_segments": done, "state": "detecting"})
         step.log("job_planned", "planned", frames=made.video.frames, segments=len(made.segments), log_key=made.log_key)
     elif job.state == "detecting" and job.plan is not None:

@@ -1,0 +1,142 @@
+"""Make records again of jobs whose blobs are there and whose record is lost, as after a database was set back to a backup."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.blobs import (
+    ARTIFACTS,
+    job_prefix,
+    result_blob,
+    results_prefix,
+    revision_attempt,
+    source_blob,
+    source_prefix,
+    submission_blob,
+)
+from core.domain.clock import Clock
+from core.domain.job import Failure, Job, SourceFile
+from core.errors import Conflict, NotFound
+from core.ports import BlobInfo, Ports
+
+logger = logging.getLogger(__name__)
+
+RECOVERED = "recovered"
+"""Code of the error of a job that was recovered without results."""
+
+
+async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Job]:
+    """Make records again. Blobs are read and never changed. Idempotent: a job that has a record, or a tombstone, is left alone.
+
+    A job with a whole revision of results is completed again, with the newest one. Any other is `failed` with the code `recovered`, for
+    retry to begin: what it was doing when its record was lost is not known. Owner, settings and names come from the copy that was stored
+    when the job was accepted; jobs of releases before that have the owner `local` and the settings of their results.
+
+    Args:
+        ports: Open.
+        clock: Tells the time.
+        job_ids: Of jobs that have blobs.
+
+    Returns:
+        The jobs as they were recorded.
+
+    Raises:
+        Unavailable: Storage or database does not answer.
+    """
+    ids = list(dict.fromkeys(job_ids))
+    skipped = {*await ports.jobs.outlines(ids), *await ports.ledger.tombstones(ids)}
+    made = []
+    for job_id in ids:
+        job = None if job_id in skipped else await _read(ports, job_id, clock())
+        if job is None:
+            continue
+        try:
+            made.append(await ports.jobs.add(job))
+        except Conflict:
+            continue
+        logger.warning("job recovered", extra={"action": "job_recovered", "job_id": job_id, "state": job.state})
+    return made
+
+
+async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
+    """Return the job that blobs tell of; None where neither videos nor results are there."""
+    sources = [info async for info in ports.sources.list(source_prefix(job_id))]
+    results = [info async for info in ports.results.list(job_prefix(job_id))]
+    copy = await _copy(ports, job_id)
+    revision = _newest_revision(job_id, results)
+    if not sources and revision is None:
+        return None
+    values: dict[str, Any] = {"id": job_id, "files": _files(job_id, sources, copy), "updated_at_utc": now, "heartbeat_at_utc": now}
+    values["created_at_utc"] = copy.created_at_utc if copy else min(info.modified_at_utc for info in [*sources, *results])
+    if copy is not None:
+        # The idempotency key too: a request that is sent again finds its job.
+        kept = ("owner", "settings", "idempotency_key", "request_hash", "webhook", "traceparent")
+        values |= {name: getattr(copy, name) for name in kept}
+    if not sources:
+        values |= {"expired": ("sources",), "expired_at_utc": now}
+    if revision is None:
+        return Job.model_validate({**values, "state": "failed", "completed_at_utc": now, "error": _lost()})
+    return Job.model_validate({**values, **await _completed(ports, job_id, revision, results)})
+
+
+async def _completed(ports: Ports, job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, Any]:
+    prefix = result_blob(job_id, revision, "")
+    stored = {info.name.removeprefix(prefix): info for info in results if info.name.startswith(prefix)}
+    told = json.loads(await ports.results.get(result_blob(job_id, revision, "results.json")))
+    try:
+        settings = {"settings": AnalysisSettings.model_validate(told["settings"])}
+    except (ValidationError, KeyError):
+        settings = {}
+    return {
+        "state": "completed",
+        "attempt": revision_attempt(revision) or 1,
+        "result_revision": revision,
+        "counts": told["counts"],
+        "artifacts": tuple(name for name in ARTIFACTS if name in stored),
+        "completed_at_utc": stored["run.json"].modified_at_utc,
+        **settings,
+    }
+
+
+def _newest_revision(job_id: str, results: list[BlobInfo]) -> str | None:
+    """Return the newest revision with all its files: `run.json` is the last that is written before a revision is published."""
+    prefix, ends = results_prefix(job_id), {}
+    for info in results:
+        revision, _, name = info.name.removeprefix(prefix).partition("/")
+        if info.name.startswith(prefix) and name == "run.json" and revision_attempt(revision) is not None:
+            ends[revision] = (revision_attempt(revision) or 0, info.modified_at_utc)
+    names = {info.name for info in results}
+    whole = [revision for revision in ends if result_blob(job_id, revision, "results.json") in names]
+    return max(whole, key=lambda revision: ends[revision], default=None)
+
+
+def _files(job_id: str, sources: list[BlobInfo], copy: Job | None) -> tuple[SourceFile, ...]:
+    if not sources:
+        return copy.files if copy else (SourceFile(name="video-1", blob=source_blob(job_id, 0), size_bytes=0, etag=""),)
+    known = {file.blob: file for file in copy.files} if copy else {}
+    files = []
+    for number, info in enumerate(sources):
+        file = known.get(info.name) or SourceFile(name=f"video-{number + 1}", blob=info.name, size_bytes=0, etag="")
+        files.append(file.model_copy(update={"size_bytes": info.size_bytes, "etag": info.etag}))
+    return tuple(files)
+
+
+async def _copy(ports: Ports, job_id: str) -> Job | None:
+    try:
+        return Job.model_validate_json(await ports.results.get(submission_blob(job_id)))
+    except (NotFound, ValidationError):
+        return None
+
+
+def _lost() -> Failure:
+    return Failure(
+        code=RECOVERED,
+        message="The job's record was lost and made again from its files, which hold no whole results; retry to count it.",
+    )

@@ -1,0 +1,186 @@
+"""Keep storage and database together: both carry one identity, and a process that finds two does not start.
+
+The database is marked first, then the containers in a fixed order, each only if it has no mark, then the queues. Of two databases that meet
+on an unmarked storage, one gets the first container, and the other one is refused before it has marked anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.domain.blobs import JOBS_PREFIX, UPLOADS_PREFIX, job_of_folder
+from core.domain.clock import Clock
+from core.domain.identity import MARK_BLOB, StorageIdentity, StorageMark, new_identity
+from core.errors import ForeignStorage, NotFound, PreconditionFailed
+from core.ports import BlobStore, JobFilter, Ports
+
+logger = logging.getLogger(__name__)
+
+SAMPLED_FOLDERS = 20
+"""Job folders that are looked up to tell whether an unmarked storage and an unmarked database belong together."""
+
+_COMMANDS = (
+    "If MONGO_URI, MUSTER_DATA_DIR or the storage's settings are wrong here, correct them. If this database is to take this storage over, "
+    "run `python -m worker.storage adopt`; if it is to have containers and queues of its own there, `python -m worker.storage separate`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The marks that containers and queues carry, by their names; None where one carries none."""
+
+    containers: Mapping[str, StorageMark | None]
+    queues: Mapping[str, str | None]
+
+    @property
+    def found(self) -> dict[str, str]:
+        """The identities of those that carry one, by name, containers first."""
+        marks = {name: mark.identity for name, mark in self.containers.items() if mark is not None}
+        return marks | {name: mark for name, mark in self.queues.items() if mark is not None}
+
+    def described(self, identity: str) -> str:
+        """Return which database wrote the marks of this identity, and when, as far as they say."""
+        mark = next((mark for mark in self.containers.values() if mark is not None and mark.identity == identity), None)
+        if mark is None or mark.marked_at_utc is None:
+            return "another database"
+        return f"another database ({mark.database}, since {mark.marked_at_utc:%Y-%m-%d %H:%M} UTC)"
+
+
+async def use_own_names(ports: Ports) -> None:
+    """Name containers and queues as the database says, before they are opened. Idempotent."""
+    identity = await ports.ledger.identity()
+    if identity is not None:
+        for place in ports.storage:
+            place.name = identity.names.get(place.name, place.name)
+
+
+async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
+    """Make sure that storage and database belong together; mark what is not marked yet. Idempotent.
+
+    Args:
+        ports: Open.
+        clock: Tells the time.
+
+    Returns:
+        The identity that they share.
+
+    Raises:
+        ForeignStorage: They do not belong together, or nobody can tell (codes `foreign_storage`, `storage_unmarked`, `storage_unclear`).
+        Unavailable: A service does not answer.
+    """
+    marks, own = await read_marks(ports), await ports.ledger.identity()
+    foreign = [identity for identity in marks.found.values() if own is None or not own.owns(identity)]
+    if foreign:
+        raise _foreign(ports, marks, foreign[0])
+    if own is None:
+        await _require_together(ports)
+        own = await ports.ledger.claim(StorageIdentity(id=new_identity(), marked_at_utc=clock(), database=ports.ledger.describe()))
+    elif not marks.found and await is_used(ports):
+        raise ForeignStorage(
+            f"This database ({ports.ledger.describe()}) has an identity, and the storage carries no mark although it holds jobs: it may be "
+            f"another installation's. {_COMMANDS}",
+            code="storage_unmarked",
+        )
+    await _complete_marks(ports, marks, own)
+    return own
+
+
+async def read_marks(ports: Ports) -> Marks:
+    """Return what containers and queues carry.
+
+    Raises:
+        Unavailable: A service does not answer.
+    """
+    containers = {store.name: await _mark_of(store) for store in (ports.sources, ports.results)}
+    return Marks(containers, {queue.name: await queue.mark() for queue in (ports.queue, ports.detect_queue)})
+
+
+async def is_used(ports: Ports) -> bool:
+    """Return whether a container holds a blob of a job or of an upload."""
+    for store in (ports.sources, ports.results):
+        for prefix in (JOBS_PREFIX, UPLOADS_PREFIX):
+            cursor: str | None = None
+            while True:
+                page = await store.page(prefix, limit=1, cursor=cursor)
+                if page.items:
+                    return True
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+    return False
+
+
+async def write_marks(ports: Ports, identity: StorageIdentity) -> None:
+    """Let containers and queues carry this identity, whatever they carried before. Idempotent."""
+    for store in (ports.sources, ports.results):
+        await store.put(MARK_BLOB, identity.mark.to_bytes(), content_type="application/json")
+    for queue in (ports.queue, ports.detect_queue):
+        await queue.set_mark(identity.id)
+
+
+async def _mark_of(store: BlobStore) -> StorageMark | None:
+    try:
+        body = await store.get(MARK_BLOB)
+    except NotFound:
+        return None
+    # A mark that cannot be read is a mark all the same: nobody knows whose.
+    return StorageMark.from_bytes(body) or StorageMark(identity="unreadable")
+
+
+async def _require_together(ports: Ports) -> None:
+    """Tell whether an unmarked database and an unmarked storage belong together, as every installation made before marks does.
+
+    Raises:
+        ForeignStorage: Both are used, and none of the sampled job folders has its record (code `storage_unclear`).
+    """
+    has_jobs = bool((await ports.jobs.list(JobFilter(), limit=1)).items)
+    if not has_jobs or not await is_used(ports):
+        return
+    ids: list[str] = []
+    for store in (ports.sources, ports.results):
+        page = await store.folders(JOBS_PREFIX, limit=SAMPLED_FOLDERS)
+        ids += [job_id for folder in page.items if (job_id := job_of_folder(folder)) is not None]
+    ids = list(dict.fromkeys(ids))[:SAMPLED_FOLDERS]
+    known = await ports.jobs.outlines(ids)
+    if not known:
+        raise ForeignStorage(
+            f"This database ({ports.ledger.describe()}) knows none of {len(ids)} jobs that lie in the storage: they seem to be another "
+            f"installation's. {_COMMANDS}",
+            code="storage_unclear",
+        )
+    extra = {"action": "storage_recognised", "sampled": len(ids), "known": len(known)}
+    logger.info("storage and database of an older release were recognised as one installation", extra=extra)
+
+
+async def _complete_marks(ports: Ports, marks: Marks, own: StorageIdentity) -> None:
+    for store in (ports.sources, ports.results):
+        if marks.containers[store.name] is None:
+            await _mark(ports, store, own)
+    for queue in (ports.queue, ports.detect_queue):
+        if marks.queues[queue.name] is None:
+            await queue.set_mark(own.id)
+            present = await queue.mark()
+            if present is not None and not own.owns(present):
+                raise _foreign(ports, marks, present)
+
+
+async def _mark(ports: Ports, store: BlobStore, own: StorageIdentity) -> None:
+    try:
+        await store.put(MARK_BLOB, own.mark.to_bytes(), content_type="application/json", only_new=True)
+    except PreconditionFailed:
+        present = await _mark_of(store)
+        if present is not None and not own.owns(present.identity):
+            raise _foreign(ports, Marks({store.name: present}, {}), present.identity) from None
+    else:
+        logger.info("container marked", extra={"action": "storage_marked", "container": store.name, "identity": own.id})
+
+
+def _foreign(ports: Ports, marks: Marks, identity: str) -> ForeignStorage:
+    places = ", ".join(f"'{name}'" for name, found in marks.found.items() if found == identity)
+    return ForeignStorage(
+        f"This database ({ports.ledger.describe()}) and this storage do not belong together: {places or 'the storage'} belongs to "
+        f"{marks.described(identity)}. {_COMMANDS}",
+        identity=identity,
+    )
