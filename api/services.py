@@ -16,7 +16,7 @@ from api.metrics import Metrics
 from api.watch import JobWatchers
 from core.config import Config
 from core.domain.clock import Clock
-from core.errors import MusterError, Unavailable
+from core.errors import ForeignStorage, MusterError, Unavailable
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from core.services.housekeeping import Housekeeping
@@ -46,8 +46,11 @@ class Services:
         self.ports = ports
         self.clock = clock
         self._opened = asyncio.Event()
+        self._decided = asyncio.Event()
+        self._refusal: ForeignStorage | None = None
         if opened:
             self._opened.set()
+            self._decided.set()
         self.dispatcher = Dispatcher(ports)
         self.keys = Keys(ports.keys, clock)
         self.access = Access(config, self.keys, ready=self.require_open)
@@ -68,10 +71,16 @@ class Services:
         return self._opened.is_set()
 
     async def wait_open(self, at_most_s: float) -> bool:
-        """Wait until all ports are open, or for so long; return whether they are."""
+        """Wait until all ports are open, or for so long; return whether they are.
+
+        Raises:
+            ForeignStorage: Storage and database do not belong together: the process must not start.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(at_most_s):
-                await self._opened.wait()
+                await self._decided.wait()
+        if self._refusal is not None:
+            raise self._refusal
         return self.opened
 
     def require_open(self) -> Services:
@@ -80,6 +89,8 @@ class Services:
         Raises:
             Unavailable: Storage or database has not answered since the start.
         """
+        if self._refusal is not None:
+            raise Unavailable(self._refusal.message, code=self._refusal.code)
         if not self.opened:
             raise Unavailable("Storage or database has not answered yet; ask again in a few seconds.", code="not_open")
         return self
@@ -92,12 +103,20 @@ class Services:
 
             try:
                 await open_ports(self.ports)
+            except ForeignStorage as error:
+                if self._refusal is None:
+                    logger.error(error.message, extra={"action": "storage_refused", "code": error.code})
+                self._refusal = error
+                self._decided.set()
+                await asyncio.sleep(longest_s)
             except MusterError as error:
                 logger.warning("storage or database is away: %s", error.message, extra={"action": "open_failed", "code": error.code})
                 await asyncio.sleep(pause_s)
                 pause_s = min(longest_s, pause_s * 2)
             else:
+                self._refusal = None
                 self._opened.set()
+                self._decided.set()
                 logger.info("storage and database are open", extra={"action": "ports_opened"})
         await asyncio.gather(self._clean(cleaning_s), self._sweep())
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from core.bootstrap import close_ports, make_ports, make_sender, open_ports, start_tracing
 from core.config import Config
-from core.errors import InvalidInput, MusterError
+from core.errors import ForeignStorage, InvalidInput, MusterError
 from core.logs import configure_logging
 from core.ports import JobQueue, Ports, WebhookSender
 from core.redaction import secrets_of
@@ -147,7 +147,11 @@ def _make_tools(
 
 
 async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -> bool:
-    """Open the ports, however long that takes; return False if told to stop before."""
+    """Open the ports, however long that takes; return False if told to stop before.
+
+    Raises:
+        ForeignStorage: Storage and database do not belong together.
+    """
     tries = 0
     while not stopping.is_set():
         try:
@@ -155,6 +159,9 @@ async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -
             return True
         except Stopped:
             return False
+        except ForeignStorage:
+            # No waiting puts that right: the operator has to say whose the storage is.
+            raise
         except MusterError as error:
             logger.warning("waiting: %s", error.message, extra={"action": "open_failed", "code": error.code})
         await timer.wait(stopping, back_off_s(tries, longest_s=10.0))

@@ -1,54 +1,133 @@
-"""`python -m worker.sweep`: put right once, and completely, what the API puts right a bit at a time: lost messages, blobs of nobody, what
-was kept long enough. For deployments whose API does not run all the time, and for those who do not want to wait.
+"""`python -m worker.sweep`: put right once, and completely, what the API puts right a bit at a time: lost messages, deletions that were not
+finished, orphaned blobs, what was kept long enough. For deployments whose API does not run all the time, and for those who cannot wait.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
+from datetime import datetime
 
 from core.bootstrap import close_ports, make_ports, open_ports
 from core.config import Config
 from core.domain.clock import utc_now
 from core.errors import MusterError
 from core.logs import configure_logging
+from core.ports import Ports
 from core.redaction import secrets_of
 from core.services.dispatch import Dispatcher
-from core.services.housekeeping import Housekeeping, Report
+from core.services.expiry_brake import held_expiry
+from core.services.housekeeping import Housekeeping
+from core.services.orphans import Orphans
+from core.services.unclaimed import Unclaimed, noted_unclaimed
 from worker.main import read_config
 
+DESCRIPTION = (
+    "Sends lost messages again, finishes deletions, clears orphaned blobs and lets expire what was kept long enough: once, completely."
+)
 
-async def sweep(config: Config) -> Report:
-    """Sweep once; return what was done.
+
+async def sweep(ports: Ports, config: Config, *, confirmed: bool = False) -> list[str]:
+    """Sweep once; return what was done, in lines for a person.
 
     Raises:
         MusterError: A part could not be done, such as while storage or database is away; the others were.
     """
+    housekeeping = Housekeeping(ports, Dispatcher(ports), utc_now, config.housekeeping_rules, confirmed=confirmed)
+    report = await housekeeping.run(everything=True)
+    lines = [
+        f"Jobs whose message was sent again: {report.resent}",
+        f"Deletions that were announced earlier and finished now: {report.finished}",
+        f"Blobs of submissions that were never finished that were deleted: {report.orphans}",
+        f"Unclaimed uploads that were deleted: {report.uploads}",
+        f"Blobs of results that nobody will see that were deleted: {report.unpublished}",
+        f"Late blobs of deleted jobs that were deleted: {report.buried}",
+        f"Jobs that expired: {report.expired}",
+    ]
+    held = await held_expiry(ports)
+    unclaimed = await noted_unclaimed(ports.ledger)
+    lines += [held.sentence] if held is not None else []
+    if unclaimed.get("blobs"):
+        lines.append(f"Blobs that no job of this database explains: {unclaimed['blobs']}. `python -m worker.sweep --dry-run` lists them.")
+    return lines
+
+
+async def dry_run(ports: Ports, config: Config) -> list[str]:
+    """Return what a sweep would delete, and which blobs nothing explains, in lines for a person. Changes nothing.
+
+    Raises:
+        MusterError: Storage or database does not answer.
+    """
+    rules = config.housekeeping_rules
+    found = await find_unclaimed(ports, config)
+    orphans = Orphans(ports, utc_now, least_age=rules.least_age, upload_life=rules.upload_life, dry_run=True)
+    cleared = await orphans.run(pages=None)
+    due = 0 if rules.keep is None else await ports.jobs.count_unexpired(created_before=utc_now() - rules.keep)
+    lines = [
+        f"Would be deleted: {cleared.orphans} blobs of submissions that were never finished, {cleared.uploads} unclaimed uploads, "
+        f"{cleared.unpublished} blobs of results that nobody will see, {cleared.buried} late blobs of deleted jobs.",
+        f"Announced deletions that are not finished: {len(await ports.ledger.unfinished(limit=1000))}. Jobs that are due to expire: {due}.",
+    ]
+    return [*lines, *unclaimed_lines(found, utc_now())]
+
+
+async def find_unclaimed(ports: Ports, config: Config) -> list[Unclaimed]:
+    """Return everything that no record, tombstone or marker explains, oldest first. Changes nothing."""
+    rules, found = config.housekeeping_rules, []
+    orphans = Orphans(ports, utc_now, least_age=rules.least_age, upload_life=rules.upload_life, dry_run=True, on_unclaimed=found.append)
+    await orphans.run(pages=None)
+    return sorted(found, key=lambda item: item.oldest_at_utc)
+
+
+def unclaimed_lines(found: Sequence[Unclaimed], now: datetime) -> list[str]:
+    """Return a line for each folder or upload that is unclaimed, and their sum."""
+    if not found:
+        return ["Every blob of a job or an upload is explained by this database."]
+    total = sum(item.size_bytes for item in found)
+    lines = [
+        f"  {item.place:<8} {item.name}  {item.blobs} blobs, {item.size_bytes} bytes, {age(item.newest_at_utc, now)} old" for item in found
+    ]
+    return [
+        "No record, tombstone or marker of this database explains these; nothing deletes them by itself:",
+        *lines,
+        f"In all: {len(found)} folders and uploads, {sum(item.blobs for item in found)} blobs, {total} bytes. `python -m worker.storage "
+        "recover` makes records of jobs again, `python -m worker.storage purge` deletes them.",
+    ]
+
+
+def age(at: datetime, now: datetime) -> str:
+    """Return how long ago something was, in words."""
+    hours = max(0.0, (now - at).total_seconds() / 3600)
+    return f"{hours:.0f} hours" if hours < 72 else f"{hours / 24:.0f} days"
+
+
+async def _run(config: Config, *, is_dry: bool, confirmed: bool) -> list[str]:
     ports = make_ports(config)
     try:
         await open_ports(ports)
-        rules = config.housekeeping_rules
-        return await Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True)
+        return await dry_run(ports, config) if is_dry else await sweep(ports, config, confirmed=confirmed)
     finally:
         await close_ports(ports)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m worker.sweep", description=DESCRIPTION)
+    parser.add_argument("--dry-run", action="store_true", help="change nothing; say what would be deleted and what nothing explains")
+    parser.add_argument("--yes", action="store_true", help="let expire what is due, though a new retention would delete much at once")
+    arguments = parser.parse_args(argv)
     config = read_config(None)
     if config is None:
         return 2
     configure_logging(config.log_level, stream=sys.stderr, secrets=secrets_of(config))
     try:
-        report = asyncio.run(sweep(config))
+        lines = asyncio.run(_run(config, is_dry=arguments.dry_run, confirmed=arguments.yes))
     except MusterError as error:
         print(error.message, file=sys.stderr)
         return 1
-    print(f"Jobs whose message was sent again: {report.resent}")
-    print(f"Blobs of no job that were deleted: {report.orphans}")
-    print(f"Unclaimed uploads that were deleted: {report.uploads}")
-    print(f"Blobs of results that nobody will see that were deleted: {report.unpublished}")
-    print(f"Jobs that have expired: {report.expired}")
+    print("\n".join(lines))
     return 0
 
 

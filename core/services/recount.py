@@ -64,7 +64,7 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
     job = await job_of(ports, job_id, owner=owner)
     if not job.is_terminal:
         raise still_active(job)
-    recovered = job.plan is None and job.result_revision is not None
+    recovered = job.plan is None and job.state == "completed"
     if not recovered and not job.is_detected:
         raise Conflict(
             "The job's detections are not complete, so there is nothing to count again; submit the video as a new job.",

@@ -59,6 +59,10 @@ class MemoryJobQueue(JobQueue):
         """Return the bodies of all messages, leased ones too, in the order in which they become visible."""
         return [m.body for m in sorted(self._messages.values(), key=lambda m: (m.visible_at_utc, m.order))]
 
+    def clear(self) -> None:
+        """Take all messages away."""
+        self._messages.clear()
+
     async def open(self) -> None:
         """Do nothing: there is nothing to create."""
         await self._answer()

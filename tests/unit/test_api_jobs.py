@@ -36,7 +36,7 @@ async def test_files_keep_their_order(api: ApiStand) -> None:
 
     job = await api.ports.jobs.get(answer.json()["id"])
     assert [(f.name, f.size_bytes - len(MP4)) for f in job.files] == [("b.mp4", 1), ("a.mp4", 2), ("c.mp4", 0)]
-    assert await api.blob_names() == [f"jobs/{job.id}/source/00{i}" for i in range(3)]
+    assert await api.blob_names() == [*(f"jobs/{job.id}/source/00{i}" for i in range(3)), f"jobs/{job.id}/submission.json"]
 
 
 async def test_the_trace_context_of_a_submission_travels_with_its_message(api: ApiStand) -> None:
@@ -55,7 +55,7 @@ async def test_the_same_request_with_the_same_key_makes_one_job(api: ApiStand) -
     assert again.headers["location"] == first.headers["location"]
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
-    assert await api.blob_names() == [f"jobs/{first.json()['id']}/source/000"]
+    assert await api.blob_names() == [f"jobs/{first.json()['id']}/{name}" for name in ("source/000", "submission.json")]
     assert len(api.messages()) == 1
 
 
@@ -68,7 +68,7 @@ async def test_a_key_stands_for_one_request(api: ApiStand, change: str) -> None:
         headers={"Idempotency-Key": "k1"},
     )
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-    assert await api.blob_names() == [f"jobs/{first.json()['id']}/source/000"]
+    assert await api.blob_names() == [f"jobs/{first.json()['id']}/{name}" for name in ("source/000", "submission.json")]
 
 
 async def test_an_empty_key_is_refused(api: ApiStand) -> None:
@@ -172,7 +172,7 @@ async def test_deleting_leaves_nothing_and_touches_nobody_elses(api: ApiStand) -
     await api.ports.results.put(f"jobs/{gone}/log/k/00000.parquet", b"x")
 
     assert (await api.client.delete(f"/api/v1/jobs/{gone}")).status_code == 204
-    assert await api.blob_names() == [f"jobs/{kept}/source/000"]
+    assert await api.blob_names() == [f"jobs/{kept}/source/000", f"jobs/{kept}/submission.json"]
     assert (await api.client.get(f"/api/v1/jobs/{gone}")).status_code == 404
     assert (await api.client.get(f"/api/v1/jobs/{kept}")).status_code == 200
 

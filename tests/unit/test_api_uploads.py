@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from core.domain.blobs import upload_blob
+from core.domain.blobs import link_blob, upload_blob
+from core.domain.identity import StorageMark
 from core.ports import BlobInfo
 from tests.api_stand import MP4, ApiStand, running_api
+from tests.fakes import IDENTITY
 
 
 @pytest.fixture
@@ -28,6 +30,9 @@ async def test_a_link_names_what_to_send_where_and_until_when(api: ApiStand) -> 
     assert upload_blob(link["upload_id"], owner="local") in link["url"]
     assert (link["method"], link["headers"]) == ("PUT", {"x-ms-blob-type": "BlockBlob"})
     assert link["expires_at_utc"] == "2026-06-01T10:30:00Z"
+    # The marker, without which no sweeper may ever delete what is put there, is written before the link is given out.
+    marker = StorageMark.from_bytes(await api.ports.sources.get(link_blob(upload_blob(link["upload_id"], owner="local"))))
+    assert marker is not None and marker.identity == IDENTITY.id
     assert (await api.client.post("/api/v1/uploads")).status_code == 201
 
 
@@ -39,7 +44,7 @@ async def test_a_job_of_uploads_has_its_own_copy_and_the_staged_ones_go(api: Api
     job = answer.json()
     assert [(f["name"], f["size_bytes"]) for f in job["files"]] == [("1.mp4", len(MP4) + 1), ("2.mp4", len(MP4))]
     assert job["settings"]["only"] == "cattle"
-    assert await api.blob_names() == [f"jobs/{job['id']}/source/000", f"jobs/{job['id']}/source/001"]
+    assert await api.blob_names() == [f"jobs/{job['id']}/{name}" for name in ("source/000", "source/001", "submission.json")]
     stored = await api.ports.jobs.get(job["id"])
     assert [f.etag for f in stored.files] == [(await api.ports.sources.info(f.blob)).etag for f in stored.files]
     assert [m.step for m in api.messages()] == ["plan"]
@@ -69,7 +74,7 @@ async def test_an_upload_that_is_no_recording_is_refused_and_stays_for_the_sweep
     await api.ports.sources.put(upload_blob(upload_id, owner="local"), data)
     answer = await api.client.post("/api/v1/jobs", json={"upload_ids": [upload_id]})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert await api.blob_names() == [upload_blob(upload_id, owner="local")]
+    assert [name for name in await api.blob_names() if not name.endswith(".link")] == [upload_blob(upload_id, owner="local")]
     assert api.messages() == []
 
 
@@ -103,7 +108,7 @@ async def test_an_upload_that_is_written_again_meanwhile_is_409(api: ApiStand, m
     monkeypatch.setattr(sources, "info", look_then_somebody_writes)
     answer = await api.client.post("/api/v1/jobs", json={"upload_ids": [upload_id]})
     assert (answer.status_code, answer.json()["code"]) == (409, "upload_changed")
-    assert await api.blob_names() == [upload_blob(upload_id, owner="local")]
+    assert [name for name in await api.blob_names() if not name.endswith(".link")] == [upload_blob(upload_id, owner="local")]
 
 
 async def test_a_link_for_too_large_a_file_is_refused(api: ApiStand) -> None:

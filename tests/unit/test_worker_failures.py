@@ -13,6 +13,7 @@ import pytest
 from core.domain.blobs import source_blob
 from core.domain.message import JobMessage
 from core.errors import DetectorError, StorageFull, Unavailable, VideoError
+from tests.fakes import IDENTITY
 from tests.worker_stand import VISIBILITY_S, WorkerStand
 from worker.processor import MOST_EARLY_DELIVERIES
 from worker.settle import back_off_s
@@ -116,7 +117,7 @@ async def test_after_max_failures_the_message_is_poison_and_the_job_failed(stand
     tries = await drain_with_delays(stand, stand.worker(max_failures=3))
     assert tries == 1 + 3
     (poisoned,) = stand.ports.detect_queue.poisoned
-    assert JobMessage.from_bytes(poisoned.body) == JobMessage(job_id="job1", attempt=1, step="detect", segment=0)
+    assert JobMessage.from_bytes(poisoned.body) == JobMessage(job_id="job1", attempt=1, step="detect", segment=0, identity=IDENTITY.id)
     assert "3 times" in poisoned.reason
     job = await stand.job()
     assert job.state == "failed"
@@ -257,7 +258,7 @@ async def test_a_message_of_an_attempt_that_the_store_does_not_know_is_waited_fo
     job = await stand.submit()
     worker = stand.worker()
     await stand.drain(worker)
-    early = JobMessage(job_id=job.id, attempt=2, step="assemble")
+    early = JobMessage(job_id=job.id, attempt=2, step="assemble", identity=IDENTITY.id)
     await stand.dispatcher.send(early)
     before, deliveries = await stand.job(), 0
     while (await stand.ports.queue.depth()).messages:

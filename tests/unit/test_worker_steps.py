@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.domain.analysis import AnalysisSettings
+from core.domain.identity import Tombstone
 from core.domain.message import JobMessage
 from core.errors import InvalidSettings
 from tests.worker_stand import VISIBILITY_S, WorkerStand
@@ -206,15 +207,18 @@ async def test_an_older_attempts_message_is_acknowledged_without_work(stand: Wor
     assert (job.state, job.attempt, job.result_revision) == ("assembling", 2, None)
 
 
-async def test_a_message_of_a_job_that_is_gone_leaves_nothing_behind(stand: WorkerStand) -> None:
+async def test_a_message_of_a_deleted_job_leaves_nothing_behind(stand: WorkerStand) -> None:
     await stand.submit()
     worker = stand.worker()
     await stand.deliver(worker)
     await stand.deliver(worker)
+    # Announced, and then the process that was to delete it died; a worker went on in between.
+    await stand.ports.ledger.bury(Tombstone(job_id="job1", reason="deleted", written_at_utc=stand.timer.now()))
     await stand.ports.jobs.delete("job1")
     await stand.drain(worker)
-    assert [blob.name async for blob in stand.ports.results.list("jobs/job1/")] == []
+    assert [blob.name for store in (stand.ports.results, stand.ports.sources) async for blob in store.list("jobs/job1/")] == []
     assert (await stand.ports.detect_queue.depth()).messages == 0
+    assert stand.ports.detect_queue.poisoned == []
 
 
 async def test_an_undecodable_message_is_quarantined_and_the_queue_goes_on(stand: WorkerStand) -> None:

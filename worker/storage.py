@@ -1,0 +1,163 @@
+"""`python -m worker.storage`: whose the storage is, and what an operator can do about it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from core.bootstrap import close_ports, make_ports, open_ports, open_unchecked
+from core.config import Config
+from core.domain.clock import utc_now
+from core.domain.job import Job
+from core.errors import MusterError
+from core.logs import configure_logging
+from core.ports import JobFilter, Ports
+from core.redaction import secrets_of
+from core.services import storage_takeover
+from core.services.dispatch import Dispatcher
+from core.services.recovery import recover
+from core.services.retry import retry
+from core.services.unclaimed import Unclaimed, purge_unclaimed
+from worker.main import read_config
+from worker.publish import ensure_statistics
+from worker.sweep import age, find_unclaimed, unclaimed_lines
+
+Lines = list[str]
+
+
+async def show(ports: Ports) -> Lines:
+    """Return what database and storage carry. Changes nothing."""
+    await open_unchecked(ports)
+    state = await storage_takeover.state_of_storage(ports)
+    carried = "none" if state.identity is None else state.identity.id
+    lines = [f"Database: {ports.ledger.describe()}", f"  identity: {carried}"]
+    for name, mark in state.marks.containers.items():
+        since = (
+            "" if mark is None or mark.marked_at_utc is None else f", written {mark.marked_at_utc:%Y-%m-%d %H:%M} UTC by {mark.database}"
+        )
+        lines.append(f"Container {name}: {'no mark' if mark is None else mark.identity + since}")
+    lines += [f"Queue {name}: {mark or 'no mark'}" for name, mark in state.marks.queues.items()]
+    if not state.belongs:
+        return [
+            *lines,
+            "They do not belong together. `adopt` lets this database take the storage over, `separate` gives it one of its own.",
+        ]
+    return [*lines, "They belong together." if state.marks.found else "Nothing is marked yet; the first process that starts does that."]
+
+
+async def adopt(ports: Ports, config: Config) -> Lines:
+    """Let this database take the storage over; return what it does not know there."""
+    await open_unchecked(ports)
+    identity = await storage_takeover.adopt(ports, utc_now)
+    found = await find_unclaimed(ports, config)
+    first = (
+        f"This database ({ports.ledger.describe()}) has the storage now, as {identity.id}. A database that had it before is refused at its "
+    )
+    return [
+        first + "next start: stop everything that uses that one.",
+        *unclaimed_lines(found, utc_now()),
+    ]
+
+
+async def separate(ports: Ports) -> Lines:
+    """Give this database containers and queues of its own; return their names."""
+    await open_unchecked(ports)
+    has_jobs = bool((await ports.jobs.list(JobFilter(), limit=1)).items)
+    identity = await storage_takeover.separate(ports, utc_now)
+    await close_ports(ports)
+    await open_ports(ports)
+    lines = [f"This database ({ports.ledger.describe()}) has containers and queues of its own; it keeps their names, no setting changes:"]
+    lines += [f"  {configured} → {own}" for configured, own in identity.names.items()]
+    return [*lines, "Its jobs of before have their files in the containers of before."] if has_jobs else lines
+
+
+async def recover_all(ports: Ports, *, begin: bool, config: Config) -> Lines:
+    """Make records again of unclaimed jobs; return which."""
+    await open_ports(ports)
+    ids = {item.name for item in await find_unclaimed(ports, config) if item.place != "uploads"}
+    jobs = await recover(ports, utc_now, sorted(ids))
+    for job in jobs:
+        if job.state == "completed":
+            await ensure_statistics(ports, job)
+        elif begin:
+            await retry(ports, Dispatcher(ports), utc_now, job.id, owner=None)
+    lines = [f"  {job.id}  {_outcome(job, begin)}, owner {job.owner}, {', '.join(file.name for file in job.files)}" for job in jobs]
+    left = len(ids) - len(jobs)
+    return [
+        *(["Records that were made again:", *lines] if lines else ["There is no job whose record can be made again."]),
+        *([f"Jobs of which neither videos nor results are there: {left}."] if left else []),
+    ]
+
+
+def _outcome(job: Job, begin: bool) -> str:
+    if job.state == "completed":
+        return "completed, with its results"
+    return "without results, begun again" if begin else "without results: POST …/retry, or recover --begin, counts it"
+
+
+async def purge(ports: Ports, config: Config, *, ask: Callable[[str], str] | None) -> Lines:
+    """Delete unclaimed blobs after showing them and asking; `ask` None: the operator has said yes."""
+    await open_ports(ports)
+    found: Sequence[Unclaimed] = await find_unclaimed(ports, config)
+    if not found:
+        return unclaimed_lines(found, utc_now())
+    print("\n".join(unclaimed_lines(found, utc_now())))
+    oldest, newest = age(found[0].oldest_at_utc, utc_now()), age(max(item.newest_at_utc for item in found), utc_now())
+    total = sum(item.size_bytes for item in found)
+    if ask is not None and ask(f"Delete {total} bytes for good, {newest} to {oldest} old? Type yes: ").strip() != "yes":
+        return ["Nothing was deleted."]
+    await purge_unclaimed(ports, utc_now, found)
+    return [f"{sum(item.blobs for item in found)} blobs, {total} bytes were deleted."]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m worker.storage", description="Whose the storage is, and what lies there.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("show", help="say what database, containers and queues carry; changes nothing")
+    commands.add_parser("adopt", help="let this database take the storage over; says which of its jobs the database does not know")
+    commands.add_parser("separate", help="give this database containers and queues of its own on this storage account")
+    command = commands.add_parser("recover", help="make records again of jobs whose files are there and whose record is lost")
+    command.add_argument("--begin", action="store_true", help="begin at once what has no results")
+    command = commands.add_parser("purge", help="delete blobs that nothing explains, after showing them and asking")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    return parser
+
+
+async def _run(arguments: argparse.Namespace, config: Config) -> Lines:
+    ports = make_ports(config)
+    commands: dict[str, Callable[[], Awaitable[Lines]]] = {
+        "show": lambda: show(ports),
+        "adopt": lambda: adopt(ports, config),
+        "separate": lambda: separate(ports),
+        "recover": lambda: recover_all(ports, begin=arguments.begin, config=config),
+        "purge": lambda: purge(ports, config, ask=None if arguments.yes else input),
+    }
+    try:
+        return await commands[arguments.command]()
+    finally:
+        await close_ports(ports)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    arguments = _parser().parse_args(argv)
+    config = read_config(None)
+    if config is None:
+        return 2
+    configure_logging(config.log_level, stream=sys.stderr, secrets=secrets_of(config))
+    try:
+        lines = asyncio.run(_run(arguments, config))
+    except MusterError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    except EOFError:
+        print("There is nobody to ask; add --yes to delete without asking.", file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
