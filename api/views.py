@@ -12,6 +12,7 @@ from api.webhook_views import WEBHOOK_DESCRIPTION, WebhookView, webhook_view
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
 from core.domain.clock import UtcDatetime
+from core.domain.interval import INTERVAL_BASIS, INTERVAL_NOTE
 from core.domain.job import Expirable, Failure, Job, JobState, SourceFile, TelemetryRemark, VideoFacts
 from core.domain.statistics import JobStatistics, TimeBucket
 from core.domain.webhook import WebhookEvent
@@ -75,8 +76,11 @@ class JobView(BaseModel):
     video: VideoFacts | None = Field(description="Null until the video was probed.")
     progress: ProgressView
     counts: dict[str, dict[str, Any]] | None = Field(
-        description="Per class {unique, low, high, peak, mean, …} of the published results; null while there are none.",
-        examples=[{"bison": {"unique": 12, "low": 12, "high": 13, "peak": 9, "mean": 6.4, "reasons": []}}],
+        description=f"Per class {{unique, low, high, interval_basis, peak, mean, …}} of the published results; null while there are none. "
+        f"{INTERVAL_NOTE}",
+        examples=[
+            {"bison": {"unique": 12, "low": 12, "high": 13, "interval_basis": INTERVAL_BASIS, "peak": 9, "mean": 6.4, "reasons": []}}
+        ],
     )
     totals: Totals | None = Field(description="Of the published results; null while there are none, and in listings.")
     artifacts: list[str] = Field(examples=[["results.json", "tracks.csv", "annotated.mp4"]])

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from core.config import default_data_dir
+from core.domain.interval import INTERVAL_NOTE
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 
@@ -87,6 +88,7 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
         console.print(f"The job ended as {job['state']}: {error.get('message', 'no reason given')}", style="red", markup=False)
         return
     console.print(_table(job["counts"]))
+    console.print(INTERVAL_NOTE, highlight=False)
     base = str(client.base_url).rstrip("/") + f"/api/v1/jobs/{job['id']}"
     for what, name in (("Contact sheet:  ", "/contact_sheet.jpg"), ("Annotated video:", "/annotated.mp4"), ("All results:    ", "")):
         console.print(f"{what} {base}/artifacts{name}", highlight=False)

@@ -25,7 +25,7 @@ from ml_engine.scoring import class_scores, strength, thresholds_of
 from ml_engine.small_animals import small_animals
 from ml_engine.zones import counted_places, zone_figures
 
-RESULTS_VERSION = "1.0"
+RESULTS_VERSION = "1.1"
 LIKELY = 0.5
 """Who is less probably an animal has no picture on the contact sheet."""
 GLIMPSE_S = 0.3

@@ -49,6 +49,12 @@ def reason_height(text: int) -> int:
     return REASON_LINES * round(text * 1.1)
 
 
+def paint_line(draw: ImageDraw.ImageDraw, line: str, width: int, y: int) -> int:
+    """Paint a line over the whole sheet, from `y` on; return where it ends."""
+    draw.text((GAP_PX + 2, y), fitted(line, width - 2 * GAP_PX, 22), INK_RGB, font(22))
+    return y + NOTE_PX
+
+
 def paint_heading(draw: ImageDraw.ImageDraw, title: str, note: str, colour: Colour, width: int, y: int) -> int:
     """Paint a title on a bar and a line under it, from `y` on; return where they end."""
     draw.rectangle((GAP_PX, y, width - GAP_PX - 1, y + HEADING_PX - 1), fill=colour)

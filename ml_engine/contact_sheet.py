@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES
+from core.domain.interval import INTERVAL_NOTE
 from core.domain.job import VideoFacts
 from ml_engine import contact_painting as painting
 from ml_engine.animals import Animal
@@ -60,9 +61,9 @@ class _Section:
 class ContactSheet:
     """Collects pictures while a video is decoded once, then puts the sheet together. Same input, same bytes.
 
-    A section per class: the count as heading, one picture per animal; at last, if there are several in it, a frame as a whole, in which
-    everyone counted has its number, so that one sees who was not. In memory are one small picture per animal, at most `MOST_SHOWN`, and
-    that frame.
+    The condition of the ranges on top, then a section per class: the count as heading, one picture per animal; at last, if there are
+    several in it, a frame as a whole, in which everyone counted has its number, so that one sees who was not. In memory are one small
+    picture per animal, at most `MOST_SHOWN`, and that frame.
 
     Args:
         animals: Everyone counted.
@@ -109,7 +110,7 @@ class ContactSheet:
 
         canvas = Pillow.new("RGB", (self._layout.width, self._layout.height), painting.GROUND_RGB)
         draw = ImageDraw.Draw(canvas)
-        y = GAP_PX
+        y = painting.paint_line(draw, INTERVAL_NOTE, self._layout.width, GAP_PX)
         for section in self._sections:
             y = self._paint_section(canvas, draw, section, y)
         if self._whole.size:
@@ -172,7 +173,7 @@ def _sections(animals: Sequence[Animal], counts: Mapping[str, Mapping[str, Any]]
         if not mine and not figures["high"]:
             continue
         shown = tuple(animal for animal in mine if animal.track_id in chosen)
-        heading = f"{name}: {figures['unique']} ({figures['low']} to {figures['high']})"
+        heading = f"{name}: {figures['unique']} ({figures['low']} to {figures['high']} of what was detected)"
         note = _note(len(mine), len(shown), figures["unique"], sum(animal.uncertain for animal in mine))
         sections.append(_Section(name, heading, note, shown))
     return sections
@@ -211,7 +212,7 @@ def _layout(sections: Sequence[_Section], aspect: float, video: VideoFacts, *, w
         if rows <= TALLEST * width:
             break
     heading = painting.HEADING_PX + painting.NOTE_PX
-    height = 2 * GAP_PX + len(sections) * (heading + GAP_PX) + rows + painting.LEGEND_PX
+    height = 2 * GAP_PX + painting.NOTE_PX + len(sections) * (heading + GAP_PX) + rows + painting.LEGEND_PX
     if not whole:
         return layout._replace(height=height)
     # A frame that stands upright is not shown higher than another would be wide.

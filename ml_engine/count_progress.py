@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from core.domain.interval import INTERVAL_NOTE
+
 LINE_EVERY = 0.1
 """Without a terminal one line for every tenth."""
 
@@ -49,7 +51,7 @@ def _lines(what: str, frames: int, unit: str) -> Callable[[int], None]:
 
 
 def print_counts(results: dict[str, Any]) -> None:
-    """Print counts, lines and warnings on stdout."""
+    """Print counts, what their range is of, lines and warnings on stdout."""
     from rich.console import Console
     from rich.table import Table
 
@@ -59,6 +61,7 @@ def print_counts(results: dict[str, Any]) -> None:
         numbers = [f"{figures[key]:g}" for key in ("unique", "low", "high", "peak")]
         table.add_row(name, *numbers, f"{figures['mean']:.2f}", "; ".join(figures["reasons"]))
     console.print(table)
+    console.print(INTERVAL_NOTE)
     for line in results["lines"]:
         passed = {name: counts for name, counts in line["counts"].items() if counts["in"] or counts["out"]}
         told = ", ".join(f"{name} {counts['in']} in {counts['out']} out" for name, counts in passed.items())

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings, MusterClass
+from core.domain.interval import INTERVAL_BASIS
 from ml_engine.estimate import Estimate
 from ml_engine.presence import Presence
 from ml_engine.records import DetectionLog, TrackTable
@@ -43,7 +44,8 @@ def count(
 
     Returns:
         Per class `unique`, the median of what may have been, `low` and `high`, its 5th and 95th percentile and never under `peak`, as those
-        were seen together; `peak`, `mean`, and `reasons`, sentences on what makes the number uncertain.
+        were seen together; `interval_basis`, that these are of what was detected; `peak`, `mean`, and `reasons`, sentences on what makes
+        the number uncertain.
     """
     unreadable = int((log.status == 2).sum())
     result = {}
@@ -55,7 +57,8 @@ def count(
         low, unique, high = (max(bound, peak) for bound in guess.unique(index))
         reasons = _reasons(guess, index, len(np.unique(tracks.track_id[mine & ~visible_tracks(tracks, visible)])), high > low, unreadable)
         reasons += _held_against(name, unique, settings)
-        result[name] = {"unique": unique, "low": low, "high": high, "peak": peak, "mean": mean, "reasons": reasons}
+        interval = {"low": low, "high": high, "interval_basis": INTERVAL_BASIS}
+        result[name] = {"unique": unique, **interval, "peak": peak, "mean": mean, "reasons": reasons}
     return result
 
 
@@ -96,17 +99,19 @@ def _reasons(guess: Estimate, index: int, short: int, open_bounds: bool, unreada
     found = []
     returned = int((mine & came & (real >= LIKELY) & (begins < real - MATTERS)).sum())
     if returned and open_bounds:
-        found.append(f"re-entry: {returned} came into view after others had left it; whether they are the same ones cannot be seen")
+        found.append(f"re-entry: {returned} appeared after others had left; may already be counted")
     joins = int((mine & ~came & (real >= LIKELY) & (begins > MATTERS) & (begins < real - MATTERS)).sum())
     if joins:
-        found.append(f"uncertain joins: {joins} {'track goes' if joins == 1 else 'tracks go'} on an earlier one, or show another animal")
+        subject, new = ("track", "a new animal") if joins == 1 else ("tracks", "new animals")
+        found.append(f"uncertain joins: {joins} {subject} may continue an earlier one or be {new}")
     unsure = int((mine & (real > MATTERS) & (real < LIKELY)).sum()) + int((mine & (real >= LIKELY) & (real < 1 - MATTERS)).sum())
     if unsure:
-        found.append(f"doubtful: {unsure} {'track is' if unsure == 1 else 'tracks are'} faint, short, or behind others: perhaps no animals")
+        subject, mistake = ("track is", "a false detection") if unsure == 1 else ("tracks are", "false detections")
+        found.append(f"doubtful: {unsure} {subject} faint, short or occluded; may be {mistake}")
     if short:
         found.append(f"short tracks: {short} {'was' if short == 1 else 'were'} seen for less than half a second")
     if unreadable and open_bounds:
-        found.append(f"unreadable frames: in {unreadable} frames nobody could be seen")
+        found.append(f"unreadable frames: {unreadable} {'frame' if unreadable == 1 else 'frames'} could not be decoded")
     return found
 
 

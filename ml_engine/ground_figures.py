@@ -38,7 +38,7 @@ class Way:
         distance_m: Length of its way, trembling left out.
         duration_s: From its first position to its last.
         speed_max_m_s: Greatest mean speed over two seconds.
-        error_m: Median radius that holds it with 90 % probability.
+        error_m: Median radius that holds it with 90 % probability, if the errors assumed for drone, calibration and box hold.
     """
 
     track_id: int

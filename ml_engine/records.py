@@ -132,7 +132,8 @@ class TrackTable:
         interpolated: (n,) bool: the box lies in a gap of the track.
         ground: (n, 2) float64, where the animal stands, in the calibration's unit, or longitude and latitude of a flight; NaN where that is
             not known.
-        ground_error_m: (n,) float64, radius in metres within which it stands with 90 % probability; NaN where `ground` is.
+        ground_error_m: (n,) float64, radius in metres within which it stands with 90 % probability if the assumed errors
+            of drone, calibration and box hold; NaN where `ground` is.
     """
 
     frame: npt.NDArray[np.int32]

@@ -10,6 +10,7 @@ from api.problems import documented
 from api.services import OpenServices
 from api.views import JOBS, ArtifactList, artifact_view
 from core.domain.blobs import ARTIFACTS
+from core.domain.interval import INTERVAL_NOTE
 from core.services.query import artifact_blob, artifact_infos, published_revision
 from core.services.submit import job_of
 
@@ -25,7 +26,10 @@ _ANY_FILE = {
 @router.get(
     "/results",
     response_class=Response,
-    responses={200: {"description": "`results.json`.", "content": {"application/json": {}}}, **documented(404, 409, 410, 503)},
+    responses={
+        200: {"description": f"`results.json`. {INTERVAL_NOTE}", "content": {"application/json": {}}},
+        **documented(404, 409, 410, 503),
+    },
     summary="Counts in full",
 )
 async def results(job_id: str, request: Request, services: OpenServices, caller: CallerDep) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.domain.clock import UtcDatetime
+from core.domain.interval import INTERVAL_NOTE
 
 
 class _Record(BaseModel):
@@ -17,8 +18,8 @@ class ClassStatistics(_Record):
     """Figures of one class in one job. `detections`: boxes over the threshold, all frames; `avg_confidence`: their mean score."""
 
     unique: int
-    low: int
-    high: int
+    low: int = Field(description=INTERVAL_NOTE)
+    high: int = Field(description=INTERVAL_NOTE)
     peak: int
     mean: float
     detections: int

@@ -106,7 +106,7 @@ def event_body(job: Job) -> str:
         "completed_at_utc": _text(job.completed_at_utc or job.updated_at_utc),
     }
     if job.state == "completed":
-        figures = ("unique", "low", "high", "peak", "mean")
+        figures = ("unique", "low", "high", "interval_basis", "peak", "mean")
         values["counts"] = {
             name: {key: counts[key] for key in figures if key in counts} for name, counts in sorted((job.counts or {}).items())
         }

@@ -109,7 +109,7 @@ async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[dict[str, Any]]
 
     Yields:
         {frame, time_s, tracks: [{track_id, class, score, xyxy (px), interpolated, ground ([x, y] or null),
-        ground_error_m (radius that holds it with 90 % probability, or null)}]}.
+        ground_error_m (radius that holds it with 90 % probability if the assumed errors hold, or null)}]}.
         Frames without tracks are left out.
 
     Raises:

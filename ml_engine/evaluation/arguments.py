@@ -59,7 +59,7 @@ def _add_mot(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _add_simulator(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = kinds.add_parser("simulator", help="counts and their intervals on simulated scenes")
+    parser = kinds.add_parser("simulator", help="counts on simulated scenes, and how often their ranges hold the truth there")
     parser.add_argument("--scenes", type=_positive, required=True, metavar="N", help="how many")
     parser.add_argument("--seed", type=_natural, required=True, metavar="S", help="the same seed gives the same scenes")
     parser.add_argument("--ranges", choices=("tuned", "unseen"), default="tuned", help="unseen: scenes unlike those the model was tuned on")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.domain.analysis import AnalysisSettings, MusterClass
+from core.domain.interval import INTERVAL_NOTE
 from core.errors import InvalidInput
 from ml_engine.count_progress import progress
 from ml_engine.count_settings import read_settings
@@ -28,6 +29,12 @@ SHOWN = {
     ),
 }
 """Which figures the terminal shows, where not all."""
+CONDITIONS = {
+    "mot": INTERVAL_NOTE,
+    "simulator": "coverage: how often low to high holds the truth of these simulated scenes and their simulated detector; "
+    "real footage was not measured.",
+}
+"""What the terminal says under figures that hold on a condition only."""
 SCENES_A_PROCESS = 30
 """Fewer are done before another process has started."""
 
@@ -46,6 +53,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         raise InvalidInput(f"There is no folder {arguments.json.parent} to write {arguments.json.name} to.", code="no_such_folder")
     report = KINDS[arguments.kind](arguments)
     print_report(report, SHOWN.get(arguments.kind))
+    if arguments.kind in CONDITIONS:
+        print(CONDITIONS[arguments.kind])
     if arguments.json is not None:
         write_json(report, arguments.json)
     return 0

@@ -40,7 +40,8 @@ These figures say how well it knows rendered scenes. They say little about real 
 - Real bison: it has seen rendered ones only. Real photographs and clips of them had no part in training.
 - Animals under about 14 px in the input: use tiles for high drone flights.
 - Animals that hide one another in dense groups, and animals cut by the picture's edge.
-- Horses, sheep and other four-legged animals: background to it at best, cattle at worst.
+- Elephants, sheep, goats, horses, dogs and other four-legged animals: it has no class for them and counts many as cattle or bison.
+- Counts from it: low to high is the range of what was detected. Animals that the detector missed are not in this range.
 """
 
 SIDE = """,

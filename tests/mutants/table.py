@@ -34,6 +34,20 @@ _TRACE = "tests/integration/test_promise_one_trace.py"
 
 MUTANTS = (
     Mutant(
+        "counts do not say that their range is of what was detected",
+        "ml_engine/counting.py",
+        ', "interval_basis": INTERVAL_BASIS}',
+        "}",
+        "tests/unit/test_interval.py::test_results_say_it_for_every_class",
+    ),
+    Mutant(
+        "the contact sheet does not say what its ranges are of",
+        "ml_engine/contact_sheet.py",
+        "painting.paint_line(draw, INTERVAL_NOTE, self._layout.width, GAP_PX)",
+        "GAP_PX + painting.NOTE_PX",
+        "tests/unit/test_interval.py::test_the_contact_sheet",
+    ),
+    Mutant(
         "a silent job's message is not sent again",
         "core/services/sweep.py",
         'await self._dispatcher.send(message.model_copy(update={"traceparent": job.traceparent}))',

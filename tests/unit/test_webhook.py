@@ -101,7 +101,8 @@ def ended(**fields: Any) -> Job:
 
 
 def test_a_completed_job_is_told_with_its_counts() -> None:
-    counts = {"cattle": {"unique": 9, "low": 8, "high": 10, "peak": 8, "mean": 7.7, "reasons": ["x"], "detections": 4000}}
+    figures = {"unique": 9, "low": 8, "high": 10, "interval_basis": "detected", "peak": 8, "mean": 7.7}
+    counts = {"cattle": {**figures, "reasons": ["x"], "detections": 4000}}
     assert json.loads(event_body(ended(state="completed", counts=counts))) == {
         "event": "completed",
         "event_id": "job1-2",
@@ -110,8 +111,13 @@ def test_a_completed_job_is_told_with_its_counts() -> None:
         "state": "completed",
         "created_at_utc": "2026-06-01T09:30:00.000Z",
         "completed_at_utc": "2026-06-01T09:31:00.000Z",
-        "counts": {"cattle": {"unique": 9, "low": 8, "high": 10, "peak": 8, "mean": 7.7}},
+        "counts": {"cattle": figures},
     }
+
+
+def test_counts_of_before_the_basis_are_told_as_they_are() -> None:
+    counts = {"cattle": {"unique": 9, "low": 8, "high": 10, "peak": 8, "mean": 7.7}}
+    assert json.loads(event_body(ended(state="completed", counts=counts)))["counts"] == counts
 
 
 def test_a_failed_job_is_told_with_its_reason() -> None:
