@@ -154,10 +154,10 @@ def make_job(job_id: str, at: datetime, **fields: Any) -> Job:
 def make_ports(clock: SteppedClock) -> Ports:
     """Return stand-ins for all ports."""
     return Ports(
-        sources=MemoryBlobStore(clock),
-        results=MemoryBlobStore(clock),
-        queue=MemoryJobQueue(clock),
-        detect_queue=MemoryJobQueue(clock),
+        sources=MemoryBlobStore(clock, container="raw-videos"),
+        results=MemoryBlobStore(clock, container="processed-videos"),
+        queue=MemoryJobQueue(clock, name="jobs"),
+        detect_queue=MemoryJobQueue(clock, name="jobs-detect"),
         jobs=MemoryJobStore(),
         stats=MemoryStatsStore(),
         webhooks=MemoryWebhookStore(),

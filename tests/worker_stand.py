@@ -106,10 +106,10 @@ class WorkerStand:
         self.base = base
         clock = self.timer.now
         self.ports = Ports(
-            sources=MemoryBlobStore(clock),
-            results=MemoryBlobStore(clock),
-            queue=MemoryJobQueue(clock),
-            detect_queue=MemoryJobQueue(clock),
+            sources=MemoryBlobStore(clock, container="raw-videos"),
+            results=MemoryBlobStore(clock, container="processed-videos"),
+            queue=MemoryJobQueue(clock, name="jobs"),
+            detect_queue=MemoryJobQueue(clock, name="jobs-detect"),
             jobs=MemoryJobStore(),
             stats=MemoryStatsStore(),
             webhooks=MemoryWebhookStore(),

@@ -81,19 +81,23 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
         values |= {name: getattr(copy, name) for name in kept}
     if not sources:
         values |= {"expired": ("sources",), "expired_at_utc": now}
-    if revision is None:
+    completed = None if revision is None else await _completed(ports, job_id, revision, results)
+    if completed is None:
         return Job.model_validate({**values, "state": "failed", "completed_at_utc": now, "error": _lost()})
-    return Job.model_validate({**values, **await _completed(ports, job_id, revision, results)})
+    return Job.model_validate({**values, **completed})
 
 
-async def _completed(ports: Ports, job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, Any]:
+async def _completed(ports: Ports, job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, Any] | None:
+    """Return the fields of a completed job; None where its results cannot be read."""
     prefix = result_blob(job_id, revision, "")
     stored = {info.name.removeprefix(prefix): info for info in results if info.name.startswith(prefix)}
-    told = json.loads(await ports.results.get(result_blob(job_id, revision, "results.json")))
     try:
+        told = json.loads(await ports.results.get(result_blob(job_id, revision, "results.json")))
         settings = {"settings": AnalysisSettings.model_validate(told["settings"])}
-    except (ValidationError, KeyError):
-        settings = {}
+        told["counts"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        logger.warning("results cannot be read", extra={"action": "results_unreadable", "job_id": job_id, "revision": revision})
+        return None
     return {
         "state": "completed",
         "attempt": revision_attempt(revision) or 1,

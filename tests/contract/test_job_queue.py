@@ -321,3 +321,19 @@ async def test_empty_polls_leave_no_spans(azure: AzureJobQueue, monkeypatch: pyt
     monkeypatch.setattr(type(azure._client), "receive_message", nothing)
     assert await azure.receive(visibility=timedelta(milliseconds=100)) is None
     assert asked == [{"visibility_timeout": 1, "tracing_options": {"enabled": False}}]
+
+
+async def test_a_queue_carries_one_identity(harness: Harness) -> None:
+    assert await harness.queue.mark() is None
+    for identity in ("a" * 32, "b" * 32, "b" * 32):
+        await harness.queue.set_mark(identity)
+        assert await harness.queue.mark() == identity
+    await harness.queue.open()
+    await harness.queue.send(b"{}")
+    assert (await harness.queue.mark(), (await harness.queue.depth()).messages) == ("b" * 32, 1)
+
+
+async def test_marking_a_queue_leaves_what_others_wrote_there(azure: AzureJobQueue) -> None:
+    await azure._client.set_queue_metadata({"team": "north"})
+    await azure.set_mark("a" * 32)
+    assert (await azure._client.get_queue_properties()).metadata == {"team": "north", "muster_identity": "a" * 32}
