@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
+from core.domain.interval import INTERVAL_BASIS
 from core.domain.job import VideoFacts
 from core.telemetry import Telemetry
 from ml_engine import result_files, track_table
@@ -94,6 +95,7 @@ def assemble(
     results = {
         "version": RESULTS_VERSION,
         "video": _video(video, log),
+        "interval_basis": INTERVAL_BASIS,
         "counts": counts,
         "lines": line_counts(passed, lines_of(settings, video), classes),
         "zones": zone_figures(track_table.select(tracks, counted), presence, settings, classes),

@@ -2,27 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """The code without one of its mechanisms.
-
-    Attributes:
-        name: What is gone, in words.
-        file: Where, relative to the repository.
-        old: Text that stands there once.
-        new: What takes its place.
-        test: pytest's id of a test, or of all of a file, that fails then.
-    """
-
-    name: str
-    file: str
-    old: str
-    new: str
-    test: str
-
+from tests.mutants.mutant import Mutant
+from tests.mutants.storage import STORAGE
 
 _ACCEPTED = "tests/integration/test_promise_accepted_is_finished.py::test_promise_accepted_is_finished"
 _LEASES = "tests/integration/test_promise_leases.py"
@@ -33,6 +14,7 @@ _TERMINAL = "tests/unit/test_promise_terminal_states.py"
 _TRACE = "tests/integration/test_promise_one_trace.py"
 
 MUTANTS = (
+    *STORAGE,
     Mutant(
         "counts do not say that their range is of what was detected",
         "ml_engine/counting.py",
@@ -55,7 +37,7 @@ MUTANTS = (
         _ACCEPTED,
     ),
     Mutant(
-        "blobs of nobody are left",
+        "blobs of submissions that died are left",
         "core/services/housekeeping.py",
         "cleared = await self._orphans.run(pages=None) if everything else await self._orphans.run()",
         "return",
@@ -133,9 +115,9 @@ MUTANTS = (
     ),
     Mutant(
         "what cannot be understood stays in the queue",
-        "worker/processor.py",
-        'await settle(queue, lease, Settlement("poison", error.message), self._tools.timer)',
-        'await settle(queue, lease, Settlement("release", error.message), self._tools.timer)',
+        "worker/intake.py",
+        'return Settlement("poison", error.message)',
+        'return Settlement("release", error.message)',
         f"{_POISON}::test_undecodable_messages_are_quarantined_and_the_queue_goes_on",
     ),
     Mutant(

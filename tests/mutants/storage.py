@@ -1,0 +1,176 @@
+"""Mechanisms that keep footage safe."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_IDENTITY = "tests/unit/test_storage_identity.py"
+_INTAKE = "tests/unit/test_worker_intake.py"
+_ORPHANS = "tests/unit/test_orphans.py"
+_DELETION = "tests/unit/test_deletion.py"
+_SUBMISSIONS = "tests/unit/test_submissions.py"
+_BRAKE = "tests/unit/test_expiry_brake.py"
+
+STORAGE = (
+    Mutant(
+        "a foreign storage is not refused",
+        "core/services/storage_identity.py",
+        "    if foreign:\n        raise _foreign(ports, marks, foreign[0])\n",
+        "",
+        _IDENTITY,
+    ),
+    Mutant(
+        "a used storage without a mark is taken by a marked database",
+        "core/services/storage_identity.py",
+        "    elif not marks.found and await is_used(ports):\n",
+        "    elif False:\n",
+        f"{_IDENTITY}::test_a_marked_database_marks_an_empty_storage_and_is_refused_a_used_one",
+    ),
+    Mutant(
+        "two unmarked strangers are brought together",
+        "core/services/storage_identity.py",
+        "    if not known:\n",
+        "    if False:\n",
+        f"{_IDENTITY}::test_two_used_strangers_without_marks_are_not_brought_together",
+    ),
+    Mutant(
+        "a container's mark is overwritten by whoever comes second",
+        "core/services/storage_identity.py",
+        'own.mark.to_bytes(), content_type="application/json", only_new=True)',
+        'own.mark.to_bytes(), content_type="application/json")',
+        f"{_IDENTITY}::test_of_two_databases_that_meet_on_a_new_storage_one_gets_all_of_it",
+    ),
+    Mutant(
+        "a process that opens its ports does not ask whose the storage is",
+        "core/bootstrap.py",
+        "    await require_own_storage(ports, utc_now)\n",
+        "",
+        "tests/integration/test_promise_two_databases.py",
+    ),
+    Mutant(
+        "a takeover keeps the identity that the other database has",
+        "core/services/storage_takeover.py",
+        "    if own is None or not state.belongs:\n",
+        "    if own is None:\n",
+        f"{_IDENTITY}::test_a_database_takes_a_storage_over_and_the_one_before_is_refused",
+    ),
+    Mutant(
+        "a message of an unknown job costs its blobs",
+        "worker/processor.py",
+        "        if await ports.ledger.tombstones([message.job_id]):\n",
+        "        if True:\n",
+        f"{_INTAKE}::test_a_worker_with_another_database_deletes_nothing",
+    ),
+    Mutant(
+        "a message of another installation is done",
+        "worker/intake.py",
+        "    return message if _is_ours(message.identity, own) else _foreign(tools, lease)\n",
+        "    return message\n",
+        f"{_INTAKE}::test_a_message_of_another_installation_is_never_given_up",
+    ),
+    Mutant(
+        "a message of a newer release is given up at once",
+        "worker/intake.py",
+        "    if tools.timer.now() - lease.inserted_at_utc < KEEP_UNKNOWN:\n",
+        "    if False:\n",
+        f"{_INTAKE}::test_what_a_newer_worker_may_understand_is_kept_for_a_day",
+    ),
+    Mutant(
+        "messages do not say whose they are",
+        "core/services/dispatch.py",
+        'message.model_copy(update={"identity": own}).to_bytes()',
+        "message.to_bytes()",
+        f"{_INTAKE}::test_messages_carry_the_identity",
+    ),
+    Mutant(
+        "blobs without a record are deleted without a marker",
+        "core/services/orphans.py",
+        'if name == "sources" and await self._allows(store, submitting_blob(job_id)):',
+        'if name == "sources":',
+        f"{_ORPHANS}::test_what_nothing_explains_is_reported_and_never_deleted",
+    ),
+    Mutant(
+        "uploads are deleted without a marker",
+        "core/services/orphans.py",
+        "        if not await self._allows(store, link):\n",
+        "        if False:\n",
+        f"{_ORPHANS}::test_an_upload_without_a_marker_of_ours_stays",
+    ),
+    Mutant(
+        "a marker of any storage allows to delete",
+        "core/services/orphans.py",
+        "return mark is not None and own is not None and own.owns(mark.identity)",
+        "return mark is not None and own is not None",
+        f"{_ORPHANS}::test_a_submission_that_died_is_cleared_on_its_marker_s_word",
+    ),
+    Mutant(
+        "a submission's marker goes before its blobs",
+        "core/services/submit.py",
+        "    marker = submitting_blob(job_id)\n",
+        "    marker = submitting_blob(job_id)\n    await sources.delete(marker)\n",
+        f"{_ORPHANS}::test_a_sweep_that_dies_keeps_the_marker_for_the_next",
+    ),
+    Mutant(
+        "a blob is committed before its marker is there",
+        "core/services/submission.py",
+        "        # The stream's end is what the blob is committed at.\n        await self._marked()\n",
+        "",
+        f"{_SUBMISSIONS}::test_without_a_marker_nothing_is_committed",
+    ),
+    Mutant(
+        "a link is given out without a marker",
+        "core/services/uploads.py",
+        "            await self._ports.sources.put(link_blob(blob), identity.mark.to_bytes())\n",
+        "            pass\n",
+        "tests/unit/test_api_uploads.py::test_a_link_names_what_to_send_where_and_until_when",
+    ),
+    Mutant(
+        "a deletion is not announced",
+        "core/services/delete.py",
+        '    tombstone = await ports.ledger.bury(Tombstone(job_id=job_id, reason="deleted", written_at_utc=clock()))\n',
+        '    tombstone = Tombstone(job_id=job_id, reason="deleted", written_at_utc=clock())\n',
+        f"{_DELETION}::test_what_is_announced_is_finished_wherever_the_process_dies",
+    ),
+    Mutant(
+        "an expiry is not announced",
+        "core/services/retention.py",
+        "await self._ports.ledger.bury(tombstone))",
+        "tombstone)",
+        f"{_DELETION}::test_a_job_that_is_counted_again_keeps_its_results_until_that_has_ended",
+    ),
+    Mutant(
+        "announced deletions are not finished",
+        "core/services/housekeeping.py",
+        '            "deletions": lambda: self._finish(report, everything),\n',
+        "",
+        "tests/unit/test_housekeeping.py::test_a_sweep_finishes_what_was_announced",
+    ),
+    Mutant(
+        "a refused submission that was recorded leaves no tombstone",
+        "core/services/submit.py",
+        "                await self._ports.ledger.bury(tombstone)\n",
+        "                pass\n",
+        f"{_SUBMISSIONS}::test_a_job_whose_message_could_not_be_sent_is_taken_back",
+    ),
+    Mutant(
+        "an accepted job has no copy of its record",
+        "core/services/submit.py",
+        '        await self._ports.results.put(submission_blob(job.id), job.model_dump_json().encode(), content_type="application/json")\n',
+        "",
+        f"{_SUBMISSIONS}::test_an_accepted_job_has_its_film_a_copy_of_its_record_and_no_marker",
+    ),
+    Mutant(
+        "a new retention expires everything at once",
+        "core/services/expiry_brake.py",
+        "        if due <= MUCH_JOBS or due <= MUCH_FRACTION * kept:\n",
+        "        if True:\n",
+        f"{_BRAKE}::test_a_new_value_that_hits_much_waits_a_day_and_then_goes_on",
+    ),
+    Mutant(
+        "the brake is never asked",
+        "core/services/housekeeping.py",
+        "        report.held = not await self._brake.allows(due_before=due_before, confirmed=self._confirmed)\n",
+        "",
+        f"{_BRAKE}::test_a_new_value_that_hits_much_waits_a_day_and_then_goes_on",
+    ),
+)
