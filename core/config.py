@@ -76,7 +76,7 @@ class Config(AccessConfig):
     max_files: int = Field(50, ge=1, description="Most video files in one job.")
     upload_minutes: float = Field(60, gt=0, description="How long a direct-upload link works.")
     sweep_s: float = Field(300, ge=0, description="How often the API looks for what got lost or was kept long enough; 0: never.")
-    orphan_minutes: float = Field(60, ge=20, description="How long blobs of an unfinished submission must not have changed before they are deleted.")
+    orphan_minutes: float = Field(60, ge=20, description="Age from which blobs of an unfinished submission are deleted.")
     retention_days: float = Field(0, ge=0, description="Days after which videos, and results that may show persons, are deleted; 0: never.")
     retention_results: ExpiringResults = Field("persons", description="Which results are deleted with the videos.")
     max_pixels: int = Field(8192 * 4320, ge=1, description="Most pixels in a picture of a video.")
