@@ -67,11 +67,12 @@ class FullDisk:
         where = ""
         if "disk_of" not in error.details:
             free_bytes, host = shutil.disk_usage(folder).free, platform.node()
-            where = f" It holds {folder} on {host}."
+            where = f" The worker writes under {folder} on {host}."
             self._problem["message"] += f" {free_bytes // 2**20} MiB are free under {folder} on {host}."
             self._problem |= {"folder": str(folder), "free_bytes": free_bytes}
         since = before.since_utc if before is not None else at
-        promise = f"The job goes on by itself within a minute of that, and is given up at {since + patience:%Y-%m-%d %H:%M} UTC."
+        until = f"{since + patience:%Y-%m-%d %H:%M} UTC"
+        promise = f"Once that is put right, the job goes on by itself within a minute; it is given up at {until}."
         return Waiting(code=error.code, message=f"{error.message}{where} {promise}", since_utc=since)
 
     def forget(self) -> None:

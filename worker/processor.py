@@ -215,7 +215,7 @@ class Processor:
         """Let a job wait for room on a disk, which is no failure of the step; fail it when it has waited for too long."""
         message, before, now = step.message, step.job.waiting, self._tools.timer.now()
         patience = timedelta(seconds=self._tools.config.disk_patience_s)
-        folder = self._tools.scratch.path.parent
+        folder = self._tools.scratch.path.parents[1]
         waiting = self._tools.full_disk.meet(error, folder=folder, at=now, before=before, patience=patience)
         self._tools.metrics.full_disks.labels(message.step).inc()
         logger.warning("waiting for room: %s", error.message, extra=_facts("disk_full", message, code=error.code))

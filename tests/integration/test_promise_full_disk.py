@@ -49,7 +49,7 @@ def test_a_video_that_does_not_fit_waits_for_room_and_is_then_counted(stack: Sta
     assert stack.actions("step_failed") == []
     waiting = stack.job(job_id)
     assert (waiting["state"], waiting["error"], waiting["waiting"]["code"]) == ("planning", None, "storage_full")
-    assert "The job goes on by itself" in waiting["waiting"]["message"]
+    assert "the job goes on by itself" in waiting["waiting"]["message"]
     _wait_for(lambda: bool(stack.client.get("/health").json()["problems"]), stack)
     health = stack.client.get("/health").json()
     assert (health["status"], [problem["code"] for problem in health["problems"]]) == ("degraded", ["storage_full"])

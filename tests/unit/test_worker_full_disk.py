@@ -68,9 +68,9 @@ async def test_a_full_disk_is_waited_for_and_no_failure(stand: WorkerStand, step
     job = await stand.job()
     assert (job.is_terminal, job.step_failures, job.step_starts, await messages(stand)) == (False, {}, {}, 1)
     assert job.waiting is not None and (job.waiting.code, job.waiting.since_utc) == ("storage_full", START)
-    folder = stand.base / "scratch"
-    assert job.waiting.message.startswith(f"The worker's disk is full. Make room. It holds {folder} on ")
-    assert job.waiting.message.endswith("The job goes on by itself within a minute of that, and is given up at 2026-06-02 12:00 UTC.")
+    assert job.waiting.message.startswith(f"The worker's disk is full. Make room. The worker writes under {stand.base} on ")
+    promise = "Once that is put right, the job goes on by itself within a minute; it is given up at 2026-06-02 12:00 UTC."
+    assert job.waiting.message.endswith(promise)
     stand.engine.hooks.clear()
     stand.timer.advance(LONGEST_DELAY_S)
     await stand.drain(worker)
@@ -171,7 +171,7 @@ async def test_a_full_disk_of_the_database_is_waited_for_and_nothing_is_done_twi
     await stand.pass_time(work)
     job = await stand.job()
     assert (job.state, job.step_failures, job.step_starts) == ("detecting", {}, {})
-    assert job.waiting is not None and job.waiting.message.startswith("The disk of the database is full. The job goes on by itself")
+    assert job.waiting is not None and job.waiting.message.startswith("The disk of the database is full. Once that is put right")
     stand.timer.advance(LONGEST_DELAY_S)
     await stand.drain(worker)
     assert ((await stand.job()).state, stand.engine.calls["detect_segment"]) == ("completed", 1)
@@ -185,9 +185,8 @@ async def test_a_worker_reports_a_full_disk_until_it_meets_none_any_more(stand: 
     await stand.submit(b"9 frames")
     await stand.drain(worker)
     (problem,) = presence.report().detail["problems"]
-    folder = stand.base / "scratch"
-    assert (problem["code"], problem["folder"]) == ("storage_full", str(folder)) and problem["free_bytes"] > 0
-    assert f"MiB are free under {folder} on " in problem["message"]
+    assert (problem["code"], problem["folder"]) == ("storage_full", str(stand.base)) and problem["free_bytes"] > 0
+    assert f"MiB are free under {stand.base} on " in problem["message"]
     assert tools.metrics.full_disks.labels("plan")._value.get() == 1
     await wait_in_vain(stand, worker, seconds=HOUR_S)
     assert len(presence.report().detail["problems"]) == 1
