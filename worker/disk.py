@@ -33,13 +33,18 @@ def full_disk_told() -> Iterator[None]:
         raise
 
 
-def require_room(folder: Path, size_bytes: int) -> None:
+def require_room(folder: Path, size_bytes: int, *, given_back: int = 0) -> None:
     """Refuse to begin with a file that cannot fit.
 
+    Args:
+        folder: Where it is to be.
+        size_bytes: Of the file.
+        given_back: Bytes in the folder that can be made free for it.
+
     Raises:
-        StorageFull: The folder's disk has fewer free bytes.
+        StorageFull: The folder's disk has too few free bytes.
     """
-    if shutil.disk_usage(folder).free < size_bytes:
+    if shutil.disk_usage(folder).free + given_back < size_bytes:
         raise StorageFull(f"The worker's disk is full: a file needs {math.ceil(size_bytes / 2**20)} MiB. Make room.")
 
 

@@ -110,6 +110,8 @@ class SourceCache:
             os.close(lock)
 
     async def _download(self, file: SourceFile, path: Path) -> None:
+        # What would not fit even so takes no other job's files away, again and again while it waits.
+        require_room(self._folder, file.size_bytes, given_back=self._kept_bytes())
         await asyncio.to_thread(self._make_room, file.size_bytes)
         partial = self._scratch.new_path()
         began = time.monotonic()
@@ -134,7 +136,7 @@ class SourceCache:
         logger.info("source fetched", extra=extra)
 
     async def _get(self, file: SourceFile, partial: Path) -> None:
-        # A job may wait for room all day: it must not fetch what fits each minute.
+        # A job may wait for room all day: a part of the file is not fetched each minute.
         require_room(self._folder, file.size_bytes)
         await self._store.get_file(file.blob, partial, if_match=file.etag)
 
@@ -149,7 +151,10 @@ class SourceCache:
         return sorted(entries)
 
     def _over_limit(self) -> bool:
-        return sum(size for _, size, _ in self._entries()) > self._limit_bytes
+        return self._kept_bytes() > self._limit_bytes
+
+    def _kept_bytes(self) -> int:
+        return sum(size for _, size, _ in self._entries())
 
     def _make_room(self, size_bytes: int) -> None:
         entries = self._entries()

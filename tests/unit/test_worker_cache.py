@@ -138,12 +138,19 @@ async def test_a_full_disk_gives_back_what_is_kept_then_says_so(shelf: Shelf) ->
 
 
 async def test_a_file_that_cannot_fit_is_not_begun_with(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 100
+    monkeypatch.setattr("worker.disk.shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
     cache, file = shelf.cache(), await shelf.file("large")
-    monkeypatch.setattr("worker.disk.shutil.disk_usage", lambda folder: SimpleNamespace(free=len("large") - 1))
+    await use(cache, await shelf.file("old"))
+    free = len("large") - len("old") - 1
     with pytest.raises(StorageFull, match=r"disk is full: a file needs 1 MiB"):
         await use(cache, file)
-    assert shelf.store.downloads == 0
-    monkeypatch.setattr("worker.disk.shutil.disk_usage", lambda folder: SimpleNamespace(free=len("large")))
+    assert (shelf.store.downloads, shelf.kept()) == (1, 1), "nothing is fetched or given up for it"
+    free += 1
+    with pytest.raises(StorageFull):
+        await use(cache, file)
+    assert (shelf.store.downloads, shelf.kept()) == (1, 0), "what is kept is given back"
+    free = len("large")
     assert await use(cache, file) == ["large"]
 
 
