@@ -138,6 +138,7 @@ def install(app: FastAPI) -> None:
 async def _muster_error(request: Request, error: errors.MusterError) -> JSONResponse:
     if status_of(error) >= 500:
         logger.warning("request refused: %s", error.message, extra={"action": "request_unavailable", "code": error.code})
+        request.app.state.services.note(error)
     return of_error(error, request.url.path)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends
@@ -16,7 +17,7 @@ from api.metrics import Metrics
 from api.watch import JobWatchers
 from core.config import Config
 from core.domain.clock import Clock
-from core.errors import ForeignStorage, MusterError, Unavailable
+from core.errors import ForeignStorage, MusterError, StorageFull, Unavailable
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from core.services.housekeeping import Housekeeping
@@ -29,6 +30,8 @@ from core.services.uploads import Uploads
 from core.services.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
+
+_FULL_DISK_SHOWN = timedelta(minutes=5)
 
 
 class Services:
@@ -45,6 +48,7 @@ class Services:
         self.limits = Limits(config.max_upload_bytes, config.max_files, config.upload_minutes, detector_names(config.detectors))
         self.ports = ports
         self.clock = clock
+        self._full_disk: tuple[datetime, StorageFull] | None = None
         self._opened = asyncio.Event()
         self._decided = asyncio.Event()
         self._refusal: ForeignStorage | None = None
@@ -64,6 +68,17 @@ class Services:
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
         self.metrics = Metrics(ports, clock)
+
+    def note(self, error: MusterError) -> None:
+        """Take note of an error that a request ran into: a full disk is shown by `/health` for a while."""
+        if isinstance(error, StorageFull):
+            self._full_disk = (self.clock(), error)
+
+    @property
+    def full_disk(self) -> StorageFull | None:
+        """The last full disk that a request of this process ran into in the last minutes."""
+        met_at, error = self._full_disk or (self.clock(), None)
+        return error if self.clock() - met_at <= _FULL_DISK_SHOWN else None
 
     @property
     def opened(self) -> bool:

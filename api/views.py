@@ -13,7 +13,7 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
 from core.domain.clock import UtcDatetime
 from core.domain.interval import INTERVAL_BASIS, INTERVAL_NOTE
-from core.domain.job import Expirable, Failure, Job, JobState, SourceFile, TelemetryRemark, VideoFacts
+from core.domain.job import Expirable, Failure, Job, JobState, SourceFile, TelemetryRemark, VideoFacts, Waiting
 from core.domain.statistics import JobStatistics, TimeBucket
 from core.domain.webhook import WebhookEvent
 from core.ports import BlobInfo
@@ -85,6 +85,7 @@ class JobView(BaseModel):
     totals: Totals | None = Field(description="Of the published results; null while there are none, and in listings.")
     artifacts: list[str] = Field(examples=[["results.json", "tracks.csv", "annotated.mp4"]])
     error: Failure | None = Field(description="Why the job failed.")
+    waiting: Waiting | None = Field(description="Why the job cannot go on at present, such as a full disk; null while it goes on.")
     webhook: WebhookView | None = Field(description="Who is told how the job ends; null for nobody.")
     expired: list[Expirable] = Field(
         description="What was deleted after the time for which it is kept; `counts` stay. Empty while nothing was.", examples=[["sources"]]
@@ -188,16 +189,27 @@ class BisonStats(BaseModel):
     timestamp: str
 
 
+class HealthProblem(BaseModel):
+    """Something that an operator should see to."""
+
+    code: str = Field(examples=["storage_full"])
+    message: str
+    workers: list[str] = Field([], description="Ids of the workers that report it; empty where it is not about workers.")
+
+
 class Health(BaseModel):
     """How the system is. `gpu_available`, `device` and `models_loaded` are what workers reported in the last minutes."""
 
-    status: str = Field(examples=["healthy"], description="`healthy`, or `degraded` while a part is away or no worker reports.")
+    status: str = Field(
+        examples=["healthy"], description="`healthy`, or `degraded` while a part is away, no worker reports, or there are `problems`."
+    )
     gpu_available: bool
     device: str = Field(examples=["openvino:cpu"], description="`none` while no worker reports.")
     models_loaded: list[str]
     database_connected: bool
     storage_connected: bool
     workers: int
+    problems: list[HealthProblem]
 
 
 class Ready(BaseModel):
@@ -235,6 +247,7 @@ def job_view(
         totals=totals_view(statistics) if statistics else None,
         artifacts=list(job.artifacts),
         error=job.error,
+        waiting=job.waiting,
         webhook=webhook_view(job, events),
         expired=list(job.expired),
         links={

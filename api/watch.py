@@ -91,4 +91,4 @@ class JobWatchers:
 
 def _visible(job: Job) -> tuple[Any, ...]:
     # A heartbeat alone is no change that anybody wants to be told of.
-    return (job.state, job.attempt, job.done_segments, job.rendered_frames, job.result_revision, job.error, job.plan is None)
+    return (job.state, job.attempt, job.done_segments, job.rendered_frames, job.result_revision, job.error, job.waiting, job.plan is None)

@@ -70,6 +70,7 @@ class Config(AccessConfig):
     visibility_s: float = Field(60, gt=0, description="Visibility timeout of a leased message; renewed at a third of it.")
     max_failures: int = Field(5, ge=1)
     max_deaths: int = Field(20, ge=1)
+    disk_patience_s: float = Field(86400, ge=3600, description="How long a job waits for room on a full disk before it fails.")
     grace_s: float = Field(8, ge=0, description="What a worker may still finish after SIGTERM.")
     segment_frames: int = Field(300, ge=1, description="Least number of frames in a segment.")
     max_upload_bytes: int = Field(64 * 2**30, ge=1)

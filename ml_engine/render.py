@@ -148,7 +148,7 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         if is_disk_full(error):
-            raise StorageFull("No room left on the disk for the pictures: free some and try again.") from error
+            raise StorageFull("No room left on the disk for the pictures. Make room.") from error
         raise
 
 

@@ -116,5 +116,5 @@ class VideoWriter:
 
 def _mapped(error: OSError) -> Exception:
     if is_disk_full(error):
-        return StorageFull("No room left on the disk for the annotated video: free some and try again.")
+        return StorageFull("No room left on the disk for the annotated video. Make room.")
     return error

@@ -48,6 +48,7 @@ class WorkerMetrics:
             "muster_worker_redeliveries", "Messages that had been delivered before: released, or their worker ended.", ("step",), registry=r
         )
         self.lease_losses = Counter("muster_worker_lease_losses", "Messages that were lost while they were worked on.", registry=r)
+        self.full_disks = Counter("muster_worker_full_disks", "Steps that wait for room on a full disk, each try.", ("step",), registry=r)
         self.poisoned = Counter("muster_worker_messages_poisoned", "Messages that were given up.", ("step",), registry=r)
         self.set_aside = Counter(
             "muster_worker_messages_set_aside",

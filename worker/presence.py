@@ -42,7 +42,7 @@ class Presence:
             gpu_available=self._gpu_available,
             models_loaded=tuple(sorted(loaded)),
             serves=self._serves,
-            detail={"host": platform.node(), "pid": os.getpid()},
+            detail={"host": platform.node(), "pid": os.getpid(), "problems": self._tools.full_disk.problems(self._tools.timer.now())},
         )
 
     async def run(self, stopping: asyncio.Event) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from core.domain.job import ACTIVE, Failure, Job
+from core.domain.job import ACTIVE, Failure, Job, Waiting
 from core.domain.message import JobMessage
-from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, Unavailable
+from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, StorageFull, Unavailable
 from core.ports import JobQueue, Lease
 from core.services.delete import delete_owned
 from ml_engine.records import Stopped
@@ -148,7 +149,7 @@ class Processor:
 
     async def _run(self, step: Step) -> Settlement:
         """Run a step's handler; count how it ended."""
-        message, stop = step.message, step.stop
+        message, stop, waited = step.message, step.stop, step.job.waiting is not None
         try:
             await self._through_outages(step)
         except Stopped:
@@ -160,6 +161,8 @@ class Processor:
         except Unavailable as error:
             await self._take_back_start(message)
             return Settlement("release", error.message, self._delay_s(5))
+        except StorageFull as error:
+            return await self._wait_for_room(step, error)
         except PermanentError as error:
             if error.code == "job_not_found":
                 raise
@@ -170,6 +173,10 @@ class Processor:
             return await self._count_failure(message, error, stop)
         await self.deliveries.announce(step.job)
         await self._forget_starts(message)
+        if waited:
+            self._tools.full_disk.forget()
+            if not step.job.is_terminal:
+                await self._noting(message, self._set_waiting(message, None))
         return COMPLETE
 
     async def _through_outages(self, step: Step) -> None:
@@ -200,6 +207,31 @@ class Processor:
         if step.job.state == "completed":
             await ensure_statistics(self._tools.ports, step.job)
         return not step.job.is_terminal
+
+    async def _wait_for_room(self, step: Step, error: StorageFull) -> Settlement:
+        """Let a job wait for room on a disk, which is no failure of the step; fail it when it has waited for too long."""
+        message, before, now = step.message, step.job.waiting, self._tools.timer.now()
+        patience = timedelta(seconds=self._tools.config.disk_patience_s)
+        folder = self._tools.scratch.path.parents[1]
+        waiting = self._tools.full_disk.meet(error, folder=folder, at=now, before=before, patience=patience)
+        self._tools.metrics.full_disks.labels(message.step).inc()
+        logger.warning("waiting for room: %s", error.message, extra=_facts("disk_full", message, code=error.code))
+        waited_s = max(0.0, (now - waiting.since_utc).total_seconds())
+        if waited_s >= self._tools.config.disk_patience_s:
+            hours = self._tools.config.disk_patience_s / 3600
+            sentence = f"{error.message} The job waited for {hours:g} h. When there is room, POST /api/v1/jobs/{message.job_id}/retry."
+            await self._fail(message, Failure(code=error.code, message=sentence, step=message.step), step.stop)
+            return COMPLETE
+        if waiting != before:
+            await self._patiently(lambda: self._set_waiting(message, waiting), step.stop)
+        await self._take_back_start(message)
+        # As long again as it has waited: the longer, the more slowly.
+        return Settlement("release", waiting.message, self._delay_s(int(math.log2(1 + waited_s))))
+
+    def _set_waiting(self, message: JobMessage, waiting: Waiting | None) -> Awaitable[Job]:
+        return self._tools.ports.jobs.update(
+            message.job_id, attempt=message.attempt, expected=ACTIVE, at=self._tools.timer.now(), changes={"waiting": waiting}
+        )
 
     async def _count_failure(self, message: JobMessage, error: Exception, stop: StopFlag) -> Settlement:
         code, sentence = _describe(error)
@@ -303,7 +335,7 @@ class Processor:
         return Settlement("poison", sentence)
 
     async def _patiently(self, request: Callable[[], Awaitable[T]], stop: StopFlag) -> T:
-        """Await a request to store or queue, again while it is away.
+        """Await a request to store or queue, again while it is away or has no room.
 
         Raises:
             Stopped: The step was stopped while waiting.
@@ -312,7 +344,7 @@ class Processor:
         while True:
             try:
                 return await request()
-            except Unavailable as error:
+            except (Unavailable, StorageFull) as error:
                 logger.warning("waiting: %s", error.message, extra={"action": "outage", "code": error.code})
             await self._tools.timer.wait(stop.event, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
             tries += 1

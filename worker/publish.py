@@ -12,6 +12,7 @@ from core.domain.statistics import ClassStatistics, JobStatistics
 from core.errors import NotFound
 from core.ports import Ports
 from worker.step import Step
+from worker.stored import read_result
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +26,12 @@ async def publish(step: Step, revision: str) -> None:
 
     Raises:
         FenceLost: Another attempt has begun, or this one has ended; nothing was shown.
+        PermanentError: The revision's files are gone (code `results_missing`).
     """
     job, store = step.job, step.tools.ports.results
     prefix = result_blob(job.id, revision, "")
     stored = {blob.name.removeprefix(prefix) async for blob in store.list(prefix)}
-    results = json.loads(await store.get(result_blob(job.id, revision, "results.json")))
+    results = json.loads(await read_result(store, result_blob(job.id, revision, "results.json")))
     changes = {
         "state": "completed",
         "result_revision": revision,

@@ -21,9 +21,10 @@ from typing import Any
 from core.domain.job import SourceFile
 from core.errors import PreconditionFailed, StorageFull
 from core.ports import BlobStore
-from worker.disk import full_disk_told
+from worker.disk import full_disk_told, require_room
 from worker.scratch import Scratch
 from worker.stop import StopFlag
+from worker.stored import source_told
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +62,8 @@ class SourceCache:
 
         Raises:
             Stopped: `stop` was set before all files were there.
-            NotFound, PreconditionFailed: A source is gone, or is no longer the one of the submission.
-            VideoError, UnsupportedMedia: From `probe`.
+            VideoError: A source is gone (code `source_missing`), or is not the one of the submission (`source_changed`); or from `probe`.
+            UnsupportedMedia: From `probe`.
             StorageFull: No room on the disk.
             Unavailable: Storage does not answer.
         """
@@ -77,7 +78,7 @@ class SourceCache:
         path = self._folder / (_key(file) + _SUFFIX)
         held = _hold(path, file.size_bytes)
         while held is None:
-            with full_disk_told():
+            with source_told(file.name), full_disk_told():
                 await stop.unless_set(self._fetch(file, path))
             held = _hold(path, file.size_bytes)
         try:
@@ -88,7 +89,8 @@ class SourceCache:
     async def _index(self, file: SourceFile, path: Path, stop: StopFlag) -> Any:
         key = _key(file)
         if key not in self._indexes:
-            self._indexes[key] = await stop.unless_set(asyncio.to_thread(self._probe, path, should_stop=stop.is_set))
+            with full_disk_told():
+                self._indexes[key] = await stop.unless_set(asyncio.to_thread(self._probe, path, should_stop=stop.is_set))
         self._indexes.move_to_end(key)
         while len(self._indexes) > _KEPT_INDEXES:
             self._indexes.popitem(last=False)
@@ -108,20 +110,20 @@ class SourceCache:
             os.close(lock)
 
     async def _download(self, file: SourceFile, path: Path) -> None:
+        # What would not fit even so takes no other job's files away, again and again while it waits.
+        require_room(self._folder, file.size_bytes, given_back=self._kept_bytes())
         await asyncio.to_thread(self._make_room, file.size_bytes)
         partial = self._scratch.new_path()
         began = time.monotonic()
         try:
             try:
-                await self._store.get_file(file.blob, partial, if_match=file.etag)
+                await self._get(file, partial)
             except StorageFull:
-                # Somebody else fills this disk: give back all that can be given.
+                # Other programs fill this disk: give back all that can be given.
                 await asyncio.to_thread(self._make_room, self._limit_bytes)
-                await self._store.get_file(file.blob, partial, if_match=file.etag)
+                await self._get(file, partial)
             if partial.stat().st_size != file.size_bytes:
-                raise PreconditionFailed(
-                    "The stored video is not as long as the one that was submitted; submit it again.", code="source_changed"
-                )
+                raise PreconditionFailed("The stored video is not as long as the one that was submitted.")
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -132,6 +134,11 @@ class SourceCache:
             "seconds": round(time.monotonic() - began, 3),
         }
         logger.info("source fetched", extra=extra)
+
+    async def _get(self, file: SourceFile, partial: Path) -> None:
+        # A job may wait for room all day: a part of the file is not fetched each minute.
+        require_room(self._folder, file.size_bytes)
+        await self._store.get_file(file.blob, partial, if_match=file.etag)
 
     def _entries(self) -> list[tuple[float, int, Path]]:
         entries = []
@@ -144,7 +151,10 @@ class SourceCache:
         return sorted(entries)
 
     def _over_limit(self) -> bool:
-        return sum(size for _, size, _ in self._entries()) > self._limit_bytes
+        return self._kept_bytes() > self._limit_bytes
+
+    def _kept_bytes(self) -> int:
+        return sum(size for _, size, _ in self._entries())
 
     def _make_room(self, size_bytes: int) -> None:
         entries = self._entries()

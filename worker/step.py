@@ -20,7 +20,7 @@ from core.ports import Ports, WebhookSender
 from core.services.dispatch import Dispatcher
 from core.tracing import traceparent
 from worker.detectors import Detectors
-from worker.disk import full_disk_told
+from worker.disk import FullDisk, full_disk_told
 from worker.engine import Engine
 from worker.metrics import WorkerMetrics
 from worker.scratch import Scratch
@@ -48,6 +48,7 @@ class Tools:
         executor: Runs the engine's functions, away from the event loop.
         sender: Delivers webhooks.
         metrics: What this worker counts.
+        full_disk: The last one that its steps met.
         reached: Called at named points of the steps; tests end the process there.
     """
 
@@ -63,6 +64,7 @@ class Tools:
     sender: WebhookSender
     timer: Timer = field(default_factory=Timer)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    full_disk: FullDisk = field(default_factory=FullDisk)
     reached: Callable[[str], None] = nothing_happens
 
 

@@ -14,6 +14,7 @@ from core.services import telemetry as files
 from core.telemetry import Remark, Telemetry, joined, parse_srt
 from ml_engine.records import Stopped
 from worker.step import Step
+from worker.stored import source_told
 from worker.write_once import put_once
 
 logger = logging.getLogger(__name__)
@@ -71,17 +72,21 @@ async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
     """Return the telemetry of all files of a job, its times those of the recording; None where there is nothing to say.
 
     Raises:
-        NotFound, PreconditionFailed: A file is gone, or is no longer the one of the submission.
+        VideoError: A file is gone (code `source_missing`), or is not the one of the submission (`source_changed`).
     """
     given = [(number, file.telemetry) for number, file in enumerate(step.job.files) if file.telemetry is not None and file.telemetry.blob]
-    store = step.tools.ports.sources
-    stored = await step.gather((lambda item=item: store.get(item.blob, if_match=item.etag)) for _, item in given)
+    stored = await step.gather((lambda item=item: _stored(step, item)) for _, item in given)
     left_out = _left_out(step.job)
     if not given:
         return Telemetry.nothing(left_out) if left_out else None
     parts = [await step.in_thread(parse_srt, data) for data in stored]
     telemetry = joined(parts, [plan.file_starts_s[number] for number, _ in given])
     return replace(telemetry, warnings=(*telemetry.warnings, *left_out))
+
+
+async def _stored(step: Step, file: TelemetryFile) -> bytes:
+    with source_told(file.name):
+        return await step.tools.ports.sources.get(str(file.blob), if_match=file.etag)
 
 
 def _left_out(job: Job) -> tuple[Remark, ...]:

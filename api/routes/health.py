@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.problems import documented
 from api.services import AnyServices, Services
-from api.views import Health, Ready
+from api.views import Health, HealthProblem, Ready
 from core.errors import MusterError, Unavailable
 from core.ports import Port, WorkerReport
 
@@ -26,7 +26,8 @@ async def health(services: AnyServices) -> Health:
     checks = await _checks(services)
     workers = await _workers(services) if checks["database"] else []
     storage = checks["sources"] and checks["results"] and checks["queue"] and checks["detect_queue"]
-    well = all(checks.values()) and bool(workers)
+    problems = _problems(services, workers)
+    well = all(checks.values()) and bool(workers) and not problems
     return Health(
         status="healthy" if well else "degraded",
         gpu_available=any(worker.gpu_available for worker in workers),
@@ -35,6 +36,7 @@ async def health(services: AnyServices) -> Health:
         database_connected=checks["database"],
         storage_connected=storage,
         workers=len(workers),
+        problems=problems,
     )
 
 
@@ -82,6 +84,17 @@ async def _answers(port: Port) -> bool:
     except (MusterError, TimeoutError):
         return False
     return True
+
+
+def _problems(services: Services, workers: list[WorkerReport]) -> list[HealthProblem]:
+    """Return what requests met, and what workers report, the same words of several as one problem."""
+    full = services.full_disk
+    met = [HealthProblem(code=full.code, message=full.message)] if full is not None else []
+    told: dict[tuple[str, str], list[str]] = {}
+    for worker in workers:
+        for problem in worker.detail.get("problems", ()):
+            told.setdefault((problem["code"], problem["message"]), []).append(worker.worker_id)
+    return met + [HealthProblem(code=code, message=message, workers=ids) for (code, message), ids in told.items()]
 
 
 async def _workers(services: Services) -> list[WorkerReport]:

@@ -175,5 +175,5 @@ def disk_full_mapped(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         if is_disk_full(error):
-            raise StorageFull(f"The disk is full (while {doing}). Make room; the work goes on by itself.") from error
+            raise StorageFull(f"The disk is full (while {doing}). Make room.") from error
         raise

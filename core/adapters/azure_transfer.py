@@ -7,7 +7,7 @@ import io
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from azure.storage.blob import BlobBlock
 from azure.storage.blob.aio import BlobClient
 
 from core.adapters.azure_errors import mapped
-from core.errors import NotFound, PermanentError
+from core.errors import NotFound, PermanentError, PreconditionFailed
 
 BLOCK_BYTES = 4 * 2**20
 _STAGED_AT_ONCE = 4
@@ -128,7 +128,7 @@ async def read_pieces(blob: BlobClient, *, offset: int, length: int | None, if_m
         ahead: How many pieces to fetch while the caller is busy with one, at least 1; memory stays within that many and one more.
 
     Raises:
-        NotFound: There is no such blob.
+        NotFound: There is no such blob, whatever `if_match`, or it was deleted meanwhile.
         PreconditionFailed: Its ETag is not `if_match`, or it was overwritten meanwhile.
         Unavailable: Storage does not answer.
     """
@@ -169,13 +169,26 @@ async def _first_piece(blob: BlobClient, offset: int, length: int | None, if_mat
             cause = error.__cause__
             if not (isinstance(cause, HttpResponseError) and cause.status_code == _RANGE_NOT_SATISFIABLE):
                 raise
-    with mapped(f"reading the blob '{blob.blob_name}'"):
+    async with _reading(blob):
         await blob.get_blob_properties(**condition(if_match))
     return None
 
 
+@asynccontextmanager
+async def _reading(blob: BlobClient) -> AsyncIterator[None]:
+    """Map errors; ask again where a condition failed: with `If-Match`, a missing blob gets the same response as a changed one."""
+    doing = f"reading the blob '{blob.blob_name}'"
+    try:
+        with mapped(doing):
+            yield
+    except PreconditionFailed:
+        with mapped(doing):
+            await blob.get_blob_properties()
+        raise
+
+
 async def _fetch(blob: BlobClient, offset: int, length: int, etag: str | None) -> _Piece:
-    with mapped(f"reading the blob '{blob.blob_name}'"):
+    async with _reading(blob):
         download = await blob.download_blob(offset, length, max_concurrency=1, **condition(etag))
         data = await download.readall()
     properties = download.properties

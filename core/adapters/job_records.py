@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.domain.job import Job, SourceFile
+from core.domain.job import TERMINAL, Job, SourceFile
 from core.errors import Conflict, FenceLost, InvalidInput, NotFound
 from core.ports import WorkerReport
 
@@ -25,7 +25,7 @@ def plain(job: Job) -> dict[str, Any]:
 
 
 def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
-    """Check the changes of an update and return them as JSON values.
+    """Check the changes of an update and return them as JSON values. An attempt that ends waits for nothing: `waiting` becomes null.
 
     Raises:
         InvalidInput: A field that an update may not set, or a value that it cannot have (code `invalid_change`).
@@ -33,6 +33,8 @@ def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
     wrong = sorted(name for name in changes if name in _FIXED or name not in Job.model_fields)
     if wrong:
         raise InvalidInput(f"'{wrong[0]}' is no field of a job that an update may set.", code="invalid_change")
+    if changes.get("state") in TERMINAL:
+        changes = {**changes, "waiting": None}
     moment = datetime(2000, 1, 1, tzinfo=UTC)
     blank = {
         "id": "blank",

@@ -46,7 +46,8 @@ def map_error(error: PyMongoError | BSONError) -> MusterError:
     if isinstance(error, InvalidOperation):
         return Unavailable("The connection to MongoDB is not open.", code="database_unavailable", cause=str(error))
     if getattr(error, "code", None) == _NO_SPACE:
-        return StorageFull("The disk of the MongoDB server is full. Free some space.")
+        sentence = "The disk of the MongoDB server is full. Make room; requests are refused, and jobs wait, until then."
+        return StorageFull(sentence, disk_of="database")
     return Unavailable(
         "MongoDB does not answer as it should. Check MONGO_URI and the server.", code="database_unavailable", cause=str(error)
     )

@@ -119,7 +119,8 @@ class MongoJobStore(MongoStore, JobStore):
         return await self._fenced(job_id, attempt, tuple(expected), {"$set": values})
 
     async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
-        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0, "expired_at_utc": None}
+        fresh: dict[str, Any] = {"error": None, "waiting": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0}
+        fresh["expired_at_utc"] = None
         values = _fields(checked_changes({"settings": settings, "state": state, **fresh}))
         values |= {"updated_at_utc": as_utc(at), "heartbeat_at_utc": as_utc(at)}
         return await self._fenced(job_id, expected_attempt, TERMINAL, {"$set": values, "$inc": {"attempt": 1}})

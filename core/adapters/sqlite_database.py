@@ -177,4 +177,5 @@ class SqliteDatabase:
         return Unavailable(f"The database {self.path} cannot be used: {reason}.", code="database_unavailable", cause=str(error))
 
     def _full(self) -> StorageFull:
-        return StorageFull(f"The disk that holds {self.path} is full. Free some space; the work goes on by itself.")
+        sentence = f"The disk that holds {self.path} is full. Make room; requests are refused, and jobs wait, until then."
+        return StorageFull(sentence, disk_of="database")

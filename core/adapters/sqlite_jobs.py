@@ -77,7 +77,8 @@ class SqliteJobStore(SqliteStore, JobStore):
         return await self._fenced(job_id, attempt, states, change)
 
     async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
-        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0, "expired_at_utc": None}
+        fresh: dict[str, Any] = {"error": None, "waiting": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0}
+        fresh["expired_at_utc"] = None
         values = checked_changes({"settings": settings, "state": state, **fresh})
 
         def change(connection: sqlite3.Connection) -> None:

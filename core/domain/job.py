@@ -121,6 +121,14 @@ class Failure(_Record):
     step: str | None = None
 
 
+class Waiting(_Record):
+    """Why a job cannot go on at present: a code for programs, a sentence for people, and since when, over all tries."""
+
+    code: str
+    message: str
+    since_utc: UtcDatetime
+
+
 class Job(_Record):
     """One request to analyse one recording. Immutable: stores return a new one after each change.
 
@@ -130,6 +138,7 @@ class Job(_Record):
         result_revision: The published revision, or null while there is none; survives a failed recount.
         staged_revision: While rendering, the revision that is assembled and not published yet.
         counts: Counts of the published revision by class, as in results.json; null before.
+        waiting: What the present attempt waits for, such as room on a disk; null while it goes on, and once it has ended.
         step_failures: Per step key, transient failures of this attempt. step_starts: starts that have not ended (killed workers).
         expired: What was, or is being, deleted because it was kept long enough. expired_at_utc: when that was done; null while it is not.
         request_hash: Fingerprint of the submission, compared when its idempotency key is used again.
@@ -155,6 +164,7 @@ class Job(_Record):
     counts: dict[str, dict[str, Any]] | None = None
     artifacts: tuple[str, ...] = ()
     error: Failure | None = None
+    waiting: Waiting | None = None
     expired: tuple[Expirable, ...] = ()
     expired_at_utc: UtcDatetime | None = None
     idempotency_key: str | None = None

@@ -95,7 +95,7 @@ class JobStore(Port):
         """Set fields of a job, if its attempt is `attempt` and its state one of `expected`.
 
         `changes` maps names of `Job` fields to new values (pydantic models or plain values). `updated_at_utc` and `heartbeat_at_utc`
-        become `at`. Repeating a change is harmless.
+        become `at`; with a terminal state, `waiting` becomes null. Repeating a change is harmless.
 
         Raises:
             FenceLost: Attempt or state differ; `details` has `state` and `attempt` as they are.
@@ -104,7 +104,7 @@ class JobStore(Port):
 
     @abstractmethod
     async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
-        """Start the next attempt of a job whose present one has ended: attempt + 1, no error, no failures, `state`, new settings.
+        """Start the next attempt of a job whose present one has ended: attempt + 1, `state`, new settings; no error, failures, waiting.
 
         Plan, done segments, the published revision and what has expired stay; `expired_at_utc` becomes null, because there will be
         results to look at again.

@@ -12,7 +12,7 @@ import pytest
 from core.adapters.mongo import MongoJobStore
 from core.adapters.sqlite import SqliteJobStore
 from core.domain.analysis import AnalysisSettings
-from core.domain.job import Failure, Job, Plan, Segment, SourceFile, TelemetryFile, TelemetryRemark, VideoFacts
+from core.domain.job import Failure, Job, Plan, Segment, SourceFile, TelemetryFile, TelemetryRemark, VideoFacts, Waiting
 from core.ports import JobFilter, JobStore
 from tests.contract.databases import opened_stores
 from tests.fakes import MemoryJobStore
@@ -62,6 +62,8 @@ TELEMETRY = TelemetryFile(
     has_attitude=True,
     warnings=(TelemetryRemark(code="telemetry_no_fix", message="17 positions are 0, 0: the drone had no satellites yet."),),
 )
+
+WAITING = Waiting(code="storage_full", message="The worker's disk is full: $5 would do.", since_utc=at(3.125))
 
 FULL = make_job(
     "full",

@@ -234,7 +234,7 @@ async def test_container_gone_is_no_missing_blob(azurite, unique_name: Callable[
     store = AzureBlobStore(container=unique_name("gone"), connection_string=azurite.connection_string)
     await store.open()
     await store._client.delete_container()
-    for call in (store.get("x"), store.put("x", b""), store.ping(), store.info("x")):
+    for call in (store.get("x"), store.get("x", if_match="0x8D"), store.put("x", b""), store.ping(), store.info("x")):
         with pytest.raises(Unavailable) as caught:
             await call
         assert caught.value.code == "storage_not_ready"

@@ -272,6 +272,23 @@ async def test_files(store: BlobStore, tmp_path: Path, size: int) -> None:
     assert files_in(tmp_path) == ["in", "out"]
 
 
+async def test_a_missing_blob_is_missing_whatever_etag_the_reader_names(store: BlobStore, tmp_path: Path) -> None:
+    deleted = await store.put("x", b"frames")
+    await store.delete("x")
+    calls = [
+        store.get("x", if_match=deleted.etag),
+        store.get_file("x", tmp_path / "out", if_match=deleted.etag),
+        collect(store.stream("x", if_match=deleted.etag)),
+        collect(store.stream("x", length=0, if_match=deleted.etag)),
+        store.copy("x", "y", if_match=deleted.etag),
+    ]
+    for call in calls:
+        with pytest.raises(NotFound) as caught:
+            await call
+        assert caught.value.code == "blob_not_found"
+    assert files_in(tmp_path) == []
+
+
 async def test_copy(store: BlobStore) -> None:
     data = b"m" * 5 * MIB
     source = await store.put("uploads/1", data, content_type="video/mp4")

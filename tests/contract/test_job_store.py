@@ -13,7 +13,7 @@ from core.domain.job import ACTIVE, TERMINAL, Failure, Job
 from core.errors import Conflict, FenceLost, InvalidInput, NotFound
 from core.ports import JobFilter, JobStore
 from tests.contract.databases import KINDS
-from tests.contract.job_examples import FILE, FULL, START, TELEMETRY, at, keys, make_job, make_plan, opened_job_store
+from tests.contract.job_examples import FILE, FULL, START, TELEMETRY, WAITING, at, keys, make_job, make_plan, opened_job_store
 
 
 @pytest.fixture(params=KINDS)
@@ -130,6 +130,29 @@ async def test_update_sets_fields_and_times(store: JobStore) -> None:
     assert (await store.update("a", attempt=1, expected=TERMINAL, at=at(9), changes={"error": failure})).error == failure
     cleared = await store.update("a", attempt=1, expected=TERMINAL, at=at(9), changes={"plan": None, "counts": None})
     assert (cleared.plan, cleared.counts) == (None, None)
+
+
+async def test_what_a_job_waits_for_is_kept_until_the_attempt_ends(store: JobStore) -> None:
+    job = await store.add(make_job())
+    assert job.waiting is None
+    waiting = await store.update("a", attempt=1, expected=ACTIVE, at=at(4), changes={"waiting": WAITING, "state": "planning"})
+    assert waiting.waiting == WAITING
+    await store.touch("a", attempt=1, at=at(5))
+    assert (await store.get("a")).waiting == (await store.list(JobFilter(), limit=1)).items[0].waiting == WAITING
+    assert (await store.update("a", attempt=1, expected=ACTIVE, at=at(6), changes={"waiting": None})).waiting is None
+    for attempt, state in enumerate(TERMINAL, start=1):
+        await store.update("a", attempt=attempt, expected=ACTIVE, at=at(6 + attempt), changes={"waiting": WAITING})
+        ended = await store.update("a", attempt=attempt, expected=ACTIVE, at=at(7 + attempt), changes={"state": state})
+        assert (ended.state, ended.waiting) == (state, None)
+        assert await store.get("a") == ended
+        again = {"expected_attempt": attempt, "settings": AnalysisSettings(), "state": "queued"}
+        assert (await store.begin_attempt("a", **again, at=at(8 + attempt))).waiting is None
+
+
+async def test_a_new_attempt_waits_for_nothing(store: JobStore) -> None:
+    await store.add(make_job(state="failed", waiting=WAITING))
+    begun = await store.begin_attempt("a", expected_attempt=1, settings=AnalysisSettings(), state="queued", at=at(1))
+    assert begun.waiting is None
 
 
 async def test_telemetry_that_planning_finds_is_written_to_the_files(store: JobStore) -> None:

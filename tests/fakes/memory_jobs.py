@@ -56,14 +56,15 @@ class MemoryJobStore(MemoryStore, JobStore):
 
     async def update(self, job_id: str, *, attempt: int, expected: Iterable[JobState], at: datetime, changes: dict[str, Any]) -> Job:
         self._answer()
-        checked_changes(changes)
+        values = checked_changes(changes)
         job = self._fenced(job_id, attempt, tuple(expected))
-        return self._write(job, **changes, updated_at_utc=at, heartbeat_at_utc=at)
+        return self._write(job, **values, updated_at_utc=at, heartbeat_at_utc=at)
 
     async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
         self._answer()
         job = self._fenced(job_id, expected_attempt, TERMINAL)
-        fresh: dict[str, Any] = {"error": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0, "expired_at_utc": None}
+        fresh: dict[str, Any] = {"error": None, "waiting": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0}
+        fresh["expired_at_utc"] = None
         times = {"updated_at_utc": at, "heartbeat_at_utc": at}
         return self._write(job, attempt=job.attempt + 1, settings=settings, state=state, **fresh, **times)
 

@@ -11,6 +11,8 @@ _POISON = "tests/integration/test_promise_poison.py"
 _NOBODY = "tests/integration/test_promise_nobody_gets_in.py"
 _ONE_JOB = "tests/integration/test_promise_one_job_for_one_key.py"
 _TERMINAL = "tests/unit/test_promise_terminal_states.py"
+_FULL_DISK = "tests/unit/test_worker_full_disk.py"
+_MISSING = "tests/unit/test_worker_missing_blobs.py"
 _TRACE = "tests/integration/test_promise_one_trace.py"
 
 MUTANTS = (
@@ -98,6 +100,69 @@ MUTANTS = (
         "if failures < self._tools.config.max_failures:",
         "if True:",
         f"{_POISON}::test_after_max_failures_the_message_is_poison_with_its_body_and_the_reason",
+    ),
+    Mutant(
+        "a full disk counts as a failure",
+        "worker/processor.py",
+        "            return await self._wait_for_room(step, error)\n",
+        "            return await self._count_failure(message, error, stop)\n",
+        f"{_FULL_DISK}::test_a_full_disk_is_waited_for_and_no_failure",
+    ),
+    Mutant(
+        "a full disk counts as a death",
+        "worker/processor.py",
+        "        await self._take_back_start(message)\n        # As long again",
+        "        # As long again",
+        f"{_FULL_DISK}::test_a_full_disk_is_waited_for_and_no_failure",
+    ),
+    Mutant(
+        "a full disk is waited for without end",
+        "worker/processor.py",
+        "if waited_s >= self._tools.config.disk_patience_s:",
+        "if False:",
+        f"{_FULL_DISK}::test_when_the_patience_is_over_the_job_fails_and_can_be_tried_again",
+    ),
+    Mutant(
+        "each try begins the wait for room again",
+        "worker/disk.py",
+        "since = before.since_utc if before is not None else at",
+        "since = at",
+        f"{_FULL_DISK}::test_when_the_patience_is_over_the_job_fails_and_can_be_tried_again",
+    ),
+    Mutant(
+        "a job that has ended still waits",
+        "core/adapters/job_records.py",
+        'changes = {**changes, "waiting": None}',
+        "pass",
+        "tests/contract/test_job_store.py",
+    ),
+    Mutant(
+        "a full disk is not reported",
+        "worker/presence.py",
+        '"problems": self._tools.full_disk.problems(self._tools.timer.now())',
+        '"problems": []',
+        f"{_FULL_DISK}::test_a_worker_reports_a_full_disk_until_it_meets_none_any_more",
+    ),
+    Mutant(
+        "a missing source is not told apart from a changed one",
+        "core/adapters/azure_transfer.py",
+        "        with mapped(doing):\n            await blob.get_blob_properties()\n        raise\n",
+        "        raise\n",
+        "tests/contract/test_blob_store.py::test_a_missing_blob_is_missing_whatever_etag_the_reader_names",
+    ),
+    Mutant(
+        "a missing source is tried again",
+        "worker/stored.py",
+        """raise VideoError(f"The file '{name}' is no longer in storage. Submit it again.", code="source_missing") from error""",
+        """raise RuntimeError(f"The file '{name}' is no longer in storage.") from error""",
+        f"{_MISSING}::test_a_source_that_is_gone_is_told_by_every_step_that_reads_it",
+    ),
+    Mutant(
+        "missing detections stay noted as done",
+        "worker/handlers/assemble.py",
+        '    await step.update(("assembling",), {"done_segments": left})\n',
+        "    del left\n",
+        f"{_MISSING}::test_detections_that_are_gone_are_told_and_a_retry_detects_them_again",
     ),
     Mutant(
         "deaths have no limit",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -12,6 +14,8 @@ import pytest
 
 from api.app import create_app
 from core.config import Config
+from core.domain.job import Job
+from core.errors import StorageFull
 from core.ports import WorkerReport
 from tests.api_stand import ApiStand, SteppedClock, make_ports, running_api
 
@@ -35,6 +39,7 @@ async def test_health_has_the_known_shape_and_what_workers_report(api: ApiStand)
         "database_connected": True,
         "storage_connected": True,
         "workers": 0,
+        "problems": [],
     }
     await api.ports.jobs.report_worker(WorkerReport("w1", api.clock(), "cuda:0", True, ("pasture",)))
     served = (await api.client.get("/health")).json()
@@ -47,6 +52,38 @@ async def test_health_has_the_known_shape_and_what_workers_report(api: ApiStand)
     )
     api.clock.step(600)
     assert (await api.client.get("/health")).json()["workers"] == 0
+
+
+async def test_a_full_disk_that_workers_report_is_a_problem(api: ApiStand) -> None:
+    well = WorkerReport("w0", api.clock(), "cuda:0", True, detail={"host": "h", "pid": 1, "problems": []})
+    full = {"code": "storage_full", "message": "The worker's disk is full.", "folder": "/data", "free_bytes": 5}
+    for report in (well, *(replace(well, worker_id=name, detail={"problems": [full]}) for name in ("w1", "w2"))):
+        await api.ports.jobs.report_worker(report)
+    health = (await api.client.get("/health")).json()
+    problem = {"code": "storage_full", "message": "The worker's disk is full.", "workers": ["w1", "w2"]}
+    assert (health["status"], health["workers"], health["problems"]) == ("degraded", 3, [problem])
+    for name in ("w1", "w2"):
+        await api.ports.jobs.report_worker(replace(well, worker_id=name))
+    health = (await api.client.get("/health")).json()
+    assert (health["status"], health["problems"]) == ("healthy", [])
+
+
+async def test_a_full_disk_of_the_database_refuses_submissions_and_is_a_problem(api: ApiStand, monkeypatch) -> None:
+    async def full(job: Job) -> Job:
+        raise StorageFull("The disk that holds /data/muster.sqlite3 is full. Make room.", disk_of="database")
+
+    await api.ports.jobs.report_worker(WorkerReport("w1", api.clock() + timedelta(minutes=5), "cuda:0", True))
+    with monkeypatch.context() as patch:
+        patch.setattr(api.ports.jobs, "add", full)
+        refused = await api.submit()
+    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "storage_full", "5")
+    assert [blob.name async for blob in api.ports.sources.list("jobs/")] == []
+    health = (await api.client.get("/health")).json()
+    problem = {"code": "storage_full", "message": refused.json()["detail"], "workers": []}
+    assert (health["status"], health["problems"]) == ("degraded", [problem])
+    api.clock.step(301)
+    health = (await api.client.get("/health")).json()
+    assert (health["status"], health["problems"]) == ("healthy", [])
 
 
 @pytest.mark.parametrize("part", ["sources", "results", "queue", "detect_queue", "jobs"])

@@ -8,12 +8,13 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from core.config import Config
 from core.domain.job import SourceFile
-from core.errors import DetectorError, InvalidSettings, PreconditionFailed, StorageFull
+from core.errors import DetectorError, InvalidSettings, StorageFull, VideoError
 from core.logs import JsonFormatter
 from tests.fake_engine import FakeEngine
 from tests.fakes import MemoryBlobStore
@@ -94,8 +95,15 @@ async def test_other_content_is_another_file(shelf: Shelf) -> None:
     assert await use(cache, first) == ["same-name one"]
     second = await shelf.file("same-name two")
     assert await use(cache, second) == ["same-name two"]
-    with pytest.raises(PreconditionFailed):
-        await use(shelf.cache(), first.model_copy(update={"etag": "never"}))
+    for changes in ({"etag": "never"}, {"size_bytes": second.size_bytes + 1, "etag": second.etag}):
+        with pytest.raises(VideoError) as changed:
+            await use(shelf.cache(), first.model_copy(update=changes))
+        assert (changed.value.code, "'a.mp4'" in changed.value.message) == ("source_changed", True)
+    await shelf.store.delete(second.blob)
+    assert await use(cache, second) == ["same-name two"], "what is kept is used"
+    with pytest.raises(VideoError) as gone:
+        await use(cache, second.model_copy(update={"etag": "never"}))
+    assert (gone.value.code, "'a.mp4'" in gone.value.message) == ("source_missing", True)
 
 
 async def test_the_least_recently_used_goes_first_and_what_is_used_stays(shelf: Shelf) -> None:
@@ -127,6 +135,23 @@ async def test_a_full_disk_gives_back_what_is_kept_then_says_so(shelf: Shelf) ->
     with pytest.raises(StorageFull):
         await use(cache, await shelf.file("newer"))
     assert list(shelf.scratches[0].path.iterdir()) == []
+
+
+async def test_a_file_that_cannot_fit_is_not_begun_with(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 100
+    monkeypatch.setattr("worker.disk.shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    cache, file = shelf.cache(), await shelf.file("large")
+    await use(cache, await shelf.file("old"))
+    free = len("large") - len("old") - 1
+    with pytest.raises(StorageFull, match=r"disk is full: a file needs 1 MiB"):
+        await use(cache, file)
+    assert (shelf.store.downloads, shelf.kept()) == (1, 1), "nothing is fetched or given up for it"
+    free += 1
+    with pytest.raises(StorageFull):
+        await use(cache, file)
+    assert (shelf.store.downloads, shelf.kept()) == (1, 0), "what is kept is given back"
+    free = len("large")
+    assert await use(cache, file) == ["large"]
 
 
 async def test_a_damaged_copy_is_fetched_again(shelf: Shelf) -> None:

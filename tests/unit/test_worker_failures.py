@@ -12,7 +12,7 @@ import pytest
 
 from core.domain.blobs import source_blob
 from core.domain.message import JobMessage
-from core.errors import DetectorError, StorageFull, Unavailable, VideoError
+from core.errors import DetectorError, Unavailable, VideoError
 from tests.fakes import IDENTITY
 from tests.worker_stand import VISIBILITY_S, WorkerStand
 from worker.processor import MOST_EARLY_DELIVERIES
@@ -75,17 +75,20 @@ async def test_a_permanent_error_fails_the_job_at_once(stand: WorkerStand, funct
 
 
 @pytest.mark.parametrize("case", ["gone", "changed"])
-async def test_a_source_that_is_not_the_submitted_one_fails_the_job(stand: WorkerStand, case: str) -> None:
+async def test_a_source_that_is_not_the_submitted_one_fails_the_job_at_once(stand: WorkerStand, case: str) -> None:
     await stand.submit()
     name = source_blob("job1", 0)
     if case == "gone":
         await stand.ports.sources.delete(name)
     else:
         await stand.ports.sources.put(name, b"99 frames")
-    await stand.drain(stand.worker())
+    assert await stand.deliver(stand.worker()) is not None
     job = await stand.job()
-    assert job.state == "failed"
-    assert job.error is not None and job.error.code == ("blob_not_found" if case == "gone" else "precondition_failed")
+    assert (job.state, job.step_failures, stand.timer.elapsed_s) == ("failed", {}, 0)
+    told = "is no longer in storage" if case == "gone" else "in storage is not the one that was submitted"
+    assert job.error is not None and job.error.code == ("source_missing" if case == "gone" else "source_changed")
+    assert job.error.message == f"The file '0.mp4' {told}. Submit it again."
+    assert (await stand.ports.queue.depth()).messages == 0
 
 
 async def test_a_transient_error_is_tried_again_after_a_while(stand: WorkerStand) -> None:
@@ -107,8 +110,7 @@ async def test_a_transient_error_is_tried_again_after_a_while(stand: WorkerStand
     [
         (RuntimeError("secret detail"), "internal_error"),
         (MemoryError(), "out_of_memory"),
-        (StorageFull("The disk is full."), "storage_full"),
-        (OSError(errno.ENOSPC, "No space left on device"), "storage_full"),
+        (OSError(errno.EIO, "Input/output error"), "internal_error"),
     ],
 )
 async def test_after_max_failures_the_message_is_poison_and_the_job_failed(stand: WorkerStand, error: Exception, code: str) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from core.domain.blobs import ARTIFACTS, log_blob, new_revision, result_blob
 from core.domain.job import Plan
-from core.errors import FenceLost
+from core.errors import FenceLost, PermanentError
 from worker.publish import discard, publish
 from worker.run_record import keep_for_render, new_run_record, write_run_record
 from worker.step import Step
+from worker.stored import read_if_stored
 from worker.telemetry import read_telemetry
 
 
@@ -60,7 +61,10 @@ async def _stage(step: Step, plan: Plan, revision: str, assembled: Any, seconds:
 async def _assemble(step: Step, plan: Plan) -> Any:
     store, engine = step.tools.ports.results, step.tools.engine
     names = [log_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
-    stored = await step.gather((lambda name=name: store.get(name)) for name in names)
+    found = await step.gather((lambda name=name: read_if_stored(store, name)) for name in names)
+    stored = [data for data in found if data is not None]
+    if len(stored) < len(names):
+        await _forget_missing(step, plan, {number for number, data in enumerate(found) if data is None})
     telemetry = await read_telemetry(step, plan)
 
     def work() -> Any:
@@ -68,3 +72,13 @@ async def _assemble(step: Step, plan: Plan) -> Any:
         return engine.assemble(log, settings=step.job.settings, video=plan.video, detector=plan.detector, telemetry=telemetry)
 
     return await step.in_thread(work)
+
+
+async def _forget_missing(step: Step, plan: Plan, missing: set[int]) -> None:
+    """Note that detections are gone, so that a retry detects them again; then fail."""
+    left = tuple(segment for segment in step.job.done_segments if segment not in missing)
+    await step.update(("assembling",), {"done_segments": left})
+    sentence = (
+        f"The detections of {len(missing)} of {len(plan.segments)} segments are no longer in storage. Retry the job: it detects them again."
+    )
+    raise PermanentError(sentence, code="log_missing", segments=sorted(missing))

@@ -14,6 +14,7 @@ from worker.disk import full_disk_told
 from worker.publish import publish
 from worker.run_record import kept_for_render, write_run_record
 from worker.step import Step
+from worker.stored import read_result
 from worker.write_once import put_file_once
 
 
@@ -43,9 +44,9 @@ async def render(step: Step) -> None:
 
 async def _render(step: Step, plan: Plan, revision: str, out_dir: Path) -> None:
     job, engine, store = step.job, step.tools.engine, step.tools.ports.results
-    tracks = await step.in_thread(engine.read_tracks_csv, await store.get(result_blob(job.id, revision, "tracks.csv")))
-    animals = await step.in_thread(engine.read_animals_csv, await store.get(result_blob(job.id, revision, "animals.csv")))
-    results = json.loads(await store.get(result_blob(job.id, revision, "results.json")))
+    tracks = await step.in_thread(engine.read_tracks_csv, await read_result(store, result_blob(job.id, revision, "tracks.csv")))
+    animals = await step.in_thread(engine.read_animals_csv, await read_result(store, result_blob(job.id, revision, "animals.csv")))
+    results = json.loads(await read_result(store, result_blob(job.id, revision, "results.json")))
     async with step.tools.sources.open(job.files, stop=step.stop) as sources:
         files = await step.in_thread(
             engine.render,
