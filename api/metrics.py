@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from core.domain.clock import Clock
 from core.errors import MusterError
 from core.ports import Ports
+from core.services.unclaimed import noted_unclaimed
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.unclaimed = {
+            unit: Gauge(
+                f"muster_unclaimed_{unit}", f"{unit.capitalize()} in storage that nothing in the database explains.", registry=self.registry
+            )
+            for unit in ("blobs", "bytes")
+        }
+
     async def render(self) -> bytes:
         """Return all figures in Prometheus' text format. What does not answer is left out, not reported as empty."""
         await self._ask_store()
@@ -72,8 +80,13 @@ class Metrics:
         now = self._clock()
         try:
             silent = await self._ports.jobs.stalled(heartbeat_before=now, limit=1)
+            unclaimed = await noted_unclaimed(self._ports.ledger)
         except MusterError as error:
-            self.silence.set(math.nan)
+            for gauge in (self.silence, *self.unclaimed.values()):
+                gauge.set(math.nan)
             logger.warning("silence of jobs unknown", extra={"action": "silence_unknown", "code": error.code})
         else:
             self.silence.set(max(0.0, (now - silent[0].heartbeat_at_utc).total_seconds()) if silent else 0.0)
+            for unit, gauge in self.unclaimed.items():
+                # Nobody has counted them before the first walk through storage has ended.
+                gauge.set(unclaimed.get(unit, math.nan))

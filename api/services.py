@@ -85,6 +85,16 @@ class Services:
         """Whether all ports have been opened."""
         return self._opened.is_set()
 
+    @property
+    def refusal(self) -> Unavailable | None:
+        """Why nothing is served, where storage and database do not belong together. Callers are not told whose either is."""
+        if self._refusal is None:
+            return None
+        return Unavailable(
+            "Storage and database of this server do not belong together; its log says whose they are and what to do.",
+            code=self._refusal.code,
+        )
+
     async def wait_open(self, at_most_s: float) -> bool:
         """Wait until all ports are open, or for so long; return whether they are.
 
@@ -104,8 +114,8 @@ class Services:
         Raises:
             Unavailable: Storage or database has not answered since the start.
         """
-        if self._refusal is not None:
-            raise Unavailable(self._refusal.message, code=self._refusal.code)
+        if self.refusal is not None:
+            raise self.refusal
         if not self.opened:
             raise Unavailable("Storage or database has not answered yet; ask again in a few seconds.", code="not_open")
         return self

@@ -194,6 +194,7 @@ class HealthProblem(BaseModel):
 
     code: str = Field(examples=["storage_full"])
     message: str
+    degrades: bool = Field(True, description="Whether work is held up by it; false: it is told for the operator to decide.")
     workers: list[str] = Field([], description="Ids of the workers that report it; empty where it is not about workers.")
 
 
@@ -201,7 +202,7 @@ class Health(BaseModel):
     """How the system is. `gpu_available`, `device` and `models_loaded` are what workers reported in the last minutes."""
 
     status: str = Field(
-        examples=["healthy"], description="`healthy`, or `degraded` while a part is away, no worker reports, or there are `problems`."
+        examples=["healthy"], description="`healthy`, or `degraded` while a part is away, no worker reports, or a problem degrades it."
     )
     gpu_available: bool
     device: str = Field(examples=["openvino:cpu"], description="`none` while no worker reports.")

@@ -18,10 +18,10 @@ from core.logs import configure_logging
 from core.ports import Ports
 from core.redaction import secrets_of
 from core.services.dispatch import Dispatcher
-from core.services.expiry_brake import held_expiry
+from core.services.findings import find
 from core.services.housekeeping import Housekeeping
 from core.services.orphans import Orphans
-from core.services.unclaimed import Unclaimed, noted_unclaimed
+from core.services.unclaimed import Unclaimed
 from worker.main import read_config
 
 DESCRIPTION = (
@@ -46,11 +46,7 @@ async def sweep(ports: Ports, config: Config, *, confirmed: bool = False) -> lis
         f"Late blobs of deleted jobs that were deleted: {report.buried}",
         f"Jobs that expired: {report.expired}",
     ]
-    held = await held_expiry(ports)
-    unclaimed = await noted_unclaimed(ports.ledger)
-    lines += [held.sentence] if held is not None else []
-    if unclaimed.get("blobs"):
-        lines.append(f"Blobs that no job of this database explains: {unclaimed['blobs']}. `python -m worker.sweep --dry-run` lists them.")
+    lines += [finding.message for finding in await find(ports)]
     return lines
 
 

@@ -13,6 +13,7 @@ from api.services import AnyServices, Services
 from api.views import Health, HealthProblem, Ready
 from core.errors import MusterError, Unavailable
 from core.ports import Port, WorkerReport
+from core.services.findings import find
 
 router = APIRouter(tags=["health"])
 
@@ -26,8 +27,8 @@ async def health(services: AnyServices) -> Health:
     checks = await _checks(services)
     workers = await _workers(services) if checks["database"] else []
     storage = checks["sources"] and checks["results"] and checks["queue"] and checks["detect_queue"]
-    problems = _problems(services, workers)
-    well = all(checks.values()) and bool(workers) and not problems
+    problems = [*_problems(services, workers), *(await _findings(services) if checks["database"] else [])]
+    well = all(checks.values()) and bool(workers) and not any(problem.degrades for problem in problems)
     return Health(
         status="healthy" if well else "degraded",
         gpu_available=any(worker.gpu_available for worker in workers),
@@ -88,13 +89,21 @@ async def _answers(port: Port) -> bool:
 
 def _problems(services: Services, workers: list[WorkerReport]) -> list[HealthProblem]:
     """Return what requests met, and what workers report, the same words of several as one problem."""
-    full = services.full_disk
-    met = [HealthProblem(code=full.code, message=full.message)] if full is not None else []
+    met = [HealthProblem(code=error.code, message=error.message) for error in (services.refusal, services.full_disk) if error is not None]
     told: dict[tuple[str, str], list[str]] = {}
     for worker in workers:
         for problem in worker.detail.get("problems", ()):
             told.setdefault((problem["code"], problem["message"]), []).append(worker.worker_id)
     return met + [HealthProblem(code=code, message=message, workers=ids) for (code, message), ids in told.items()]
+
+
+async def _findings(services: Services) -> list[HealthProblem]:
+    """Return what sweepers have found and what is for the operator to decide."""
+    try:
+        findings = await find(services.ports)
+    except MusterError:
+        return []
+    return [HealthProblem(code=finding.code, message=finding.message, degrades=False) for finding in findings]
 
 
 async def _workers(services: Services) -> list[WorkerReport]:

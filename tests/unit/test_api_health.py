@@ -14,9 +14,12 @@ import pytest
 
 from api.app import create_app
 from core.config import Config
+from core.domain.housekeeping import HousekeepingRules
 from core.domain.job import Job
 from core.errors import StorageFull
 from core.ports import WorkerReport
+from core.services.dispatch import Dispatcher
+from core.services.housekeeping import Housekeeping
 from tests.api_stand import ApiStand, SteppedClock, make_ports, running_api
 
 REPOSITORY = Path(__file__).parents[2]
@@ -54,13 +57,31 @@ async def test_health_has_the_known_shape_and_what_workers_report(api: ApiStand)
     assert (await api.client.get("/health")).json()["workers"] == 0
 
 
+async def test_what_sweepers_found_is_told_and_holds_nothing_up(api: ApiStand) -> None:
+    await api.ports.jobs.report_worker(WorkerReport("w1", api.clock() + timedelta(days=90), "cuda:0", True))
+    await api.ports.results.put("jobs/" + "a" * 32 + "/log/k/00000.parquet", b"12345")
+    for number in range(30):
+        await api.add_job(f"{number:032x}", state="completed")
+    api.clock.step(60 * 24 * 3600)
+    assert "muster_unclaimed_blobs NaN" in (await api.client.get("/metrics")).text, "not counted yet"
+    rules = HousekeepingRules(timedelta(days=99), timedelta(hours=1), timedelta(hours=1), keep=timedelta(days=30))
+    await Housekeeping(api.ports, Dispatcher(api.ports), api.clock, rules).run()
+    health = (await api.client.get("/health")).json()
+    told = [(problem["code"], problem["degrades"], problem["workers"]) for problem in health["problems"]]
+    assert (health["status"], told) == ("healthy", [("unclaimed_blobs", False, []), ("expiry_held", False, [])])
+    assert "1 blobs (5 bytes)" in health["problems"][0]["message"]
+    assert "30 of 30 jobs" in health["problems"][1]["message"]
+    figures = (await api.client.get("/metrics")).text
+    assert "muster_unclaimed_blobs 1.0" in figures and "muster_unclaimed_bytes 5.0" in figures
+
+
 async def test_a_full_disk_that_workers_report_is_a_problem(api: ApiStand) -> None:
     well = WorkerReport("w0", api.clock(), "cuda:0", True, detail={"host": "h", "pid": 1, "problems": []})
     full = {"code": "storage_full", "message": "The worker's disk is full.", "folder": "/data", "free_bytes": 5}
     for report in (well, *(replace(well, worker_id=name, detail={"problems": [full]}) for name in ("w1", "w2"))):
         await api.ports.jobs.report_worker(report)
     health = (await api.client.get("/health")).json()
-    problem = {"code": "storage_full", "message": "The worker's disk is full.", "workers": ["w1", "w2"]}
+    problem = {"code": "storage_full", "message": "The worker's disk is full.", "degrades": True, "workers": ["w1", "w2"]}
     assert (health["status"], health["workers"], health["problems"]) == ("degraded", 3, [problem])
     for name in ("w1", "w2"):
         await api.ports.jobs.report_worker(replace(well, worker_id=name))
