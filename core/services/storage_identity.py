@@ -180,7 +180,7 @@ async def _mark(ports: Ports, store: BlobStore, own: StorageIdentity) -> None:
 def _foreign(ports: Ports, marks: Marks, identity: str) -> ForeignStorage:
     places = ", ".join(f"'{name}'" for name, found in marks.found.items() if found == identity)
     return ForeignStorage(
-        f"This database ({ports.ledger.describe()}) and this storage do not belong together: {places or 'the storage'} belongs to "
+        f"This database ({ports.ledger.describe()}) and this storage do not belong together: {places or 'its places'} carry the mark of "
         f"{marks.described(identity)}. {_COMMANDS}",
         identity=identity,
     )
