@@ -87,8 +87,7 @@ def assemble(
     counted = long_enough(tracks, video, settings)
     visible = counted & ~_hidden(tracks, thresholds)
     guess = estimate(log, found, scores, sure, settings)
-    counts = count(tracks, visible, guess, log, presence, settings)
-    detected = _detections(log, scores, thresholds, settings)
+    counts, detected = count(tracks, visible, guess, log, presence, settings), _detections(log, scores, thresholds, settings)
     counts = {name: {**counts[name], **detected[name]} for name in counts}
     likely = counted & (guess.track_real[numbers][tracks.track_id - 1] >= LIKELY)
     passed = crossings(track_table.select(tracks, likely), log.times_s, settings, video)

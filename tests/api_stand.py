@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.watch import JobWatchers
 from core.config import Config
-from core.domain.blobs import result_blob
+from core.domain.blobs import LINK_SUFFIX, result_blob
 from core.domain.job import Job, Plan, Segment, SourceFile, VideoFacts
 from core.domain.message import JobMessage
 from core.errors import Unavailable
@@ -113,6 +113,10 @@ class ApiStand:
     async def blob_names(self) -> list[str]:
         """Return the names of all blobs in both containers."""
         return [blob.name for store in (self.ports.sources, self.ports.results) async for blob in store.list("")]
+
+    async def films(self) -> list[str]:
+        """Return the names of what was sent: blobs in the input container, markers left out."""
+        return [blob.name async for blob in self.ports.sources.list("") if not blob.name.endswith((LINK_SUFFIX, "/submitting"))]
 
     def messages(self) -> list[JobMessage]:
         """Return what was sent to the main queue."""

@@ -265,7 +265,7 @@ async def test_another_owners_upload_is_not_there(api: ApiStand) -> None:
         assert (theirs.status_code, theirs.json()["code"]) == (404, "upload_not_found")
         assert told(theirs)[1].replace(link["upload_id"], "ID") == told(absent)[1]
         assert (await park.post(JOBS, json={"telemetry_upload_ids": body["upload_ids"], "upload_ids": [ABSENT]})).status_code == 404
-        assert await api.blob_names() == [staged]
+        assert await api.films() == [staged]
         assert (await ranch.post(JOBS, json=body)).status_code == 202
 
 

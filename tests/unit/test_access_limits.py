@@ -84,7 +84,7 @@ async def test_a_days_bytes_are_counted_and_begin_anew_at_midnight(api: ApiStand
     refused = await send(api, key)
     assert (refused.status_code, refused.json()["code"]) == (429, "quota_bytes")
     assert refused.headers["retry-after"] == str(14 * 3600 + 1800), "from 09:30 to midnight UTC"
-    assert len(api.messages()) == 3 and len(await api.blob_names()) == 3
+    assert len(api.messages()) == 3 and len(await api.films()) == 3
     async with client_of(api, key) as client:
         assert (await client.get("/api/v1/whoami")).json() | {"key_id": None} == {
             "owner": "ranch",
@@ -104,7 +104,7 @@ async def test_what_does_not_fit_is_refused_as_it_comes_and_leaves_nothing_count
     key = await make_key(api, "ranch")
     for data, code in ((MP4 * 4, "quota_bytes"), (b"text", "unsupported_media"), (b"", "empty_file")):
         assert (await send(api, key, data)).json()["code"] == code
-    assert await api.blob_names() == []
+    assert await api.films() == []
     assert await api.ports.keys.spent("ranch", day=api.clock().date()) == 0
 
 
@@ -127,7 +127,7 @@ async def test_one_owner_has_so_many_jobs_at_a_time(api: ApiStand) -> None:
     assert sorted(answer.status_code for answer in done) == [202] * 4 + [429] * 4
     refused = [answer for answer in done if answer.status_code == 429]
     assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in refused} == {("quota_jobs", "30")}
-    assert len(await api.blob_names()) == 4
+    assert len(await api.films()) == 4
     accepted = next(answer for answer in done if answer.status_code == 202)
     async with client_of(api, key) as client:
         assert (await client.post(f"{accepted.headers['location']}/cancel")).status_code == 202

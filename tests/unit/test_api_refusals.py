@@ -30,7 +30,7 @@ async def assert_refused(api: ApiStand, answer: httpx.Response, status: int, cod
     assert problem["title"] == httpx.codes(status).phrase or problem["title"]
     assert len(problem["detail"]) > 20
     assert problem["instance"] == answer.request.url.path
-    assert await api.blob_names() == []
+    assert await api.films() == []
     assert api.messages() == []
     assert (await api.client.get("/api/v1/jobs")).json()["items"] == []
     return problem
@@ -96,7 +96,7 @@ async def test_a_degenerate_calibration(api: ApiStand) -> None:
         data={"settings": f'{{"calibration": {{"image_points": {points}, "ground_points": {points}}}}}'},
     )
     assert answer.status_code == 422
-    assert await api.blob_names() == []
+    assert await api.films() == []
 
 
 @pytest.mark.parametrize("name", ["default", "pasture", "mine"])
@@ -124,7 +124,7 @@ async def test_a_file_name_is_shown_and_never_used_as_a_path(api: ApiStand, sent
     answer = await api.client.post("/api/v1/jobs", content=form_body([("file", sent, MP4)]), headers=FORM)
     assert answer.status_code == 202
     assert answer.json()["files"][0]["name"] == shown
-    assert await api.blob_names() == [f"jobs/{answer.json()['id']}/source/000"]
+    assert await api.films() == [f"jobs/{answer.json()['id']}/source/000"]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ async def test_a_client_that_goes_away_leaves_nothing(api: ApiStand) -> None:
     headers = [(b"content-type", FORM["Content-Type"].encode()), (b"host", b"localhost")]
     scope = {"type": "http", "method": "POST", "path": "/api/v1/jobs", "raw_path": b"/api/v1/jobs", "query_string": b"", "headers": headers}
     await api.app({**scope, "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "scheme": "http", "root_path": ""}, receive, send)
-    assert await api.blob_names() == []
+    assert await api.films() == []
     assert (await api.client.get("/api/v1/jobs")).json()["items"] == []
 
 
@@ -247,16 +247,16 @@ async def test_what_cannot_be_deleted_at_once_is_deleted_later(api: ApiStand, mo
         broken.setattr(api.ports.jobs, "delete", fails)
         assert (await api.submit()).status_code == 503
     # The record may be there and its message sent, so its blobs must be there too.
-    assert len(await api.blob_names()) == 1
+    assert len(await api.films()) == 1
     assert await api.app.state.services.submissions.retry_cleaning() == 0
-    assert await api.blob_names() == []
+    assert await api.films() == []
 
 
 async def test_concurrent_requests_with_one_key_make_one_job(api: ApiStand) -> None:
     answers = await asyncio.gather(*(api.submit(headers={"Idempotency-Key": "k"}) for _ in range(5)))
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["id"] for answer in answers}) == 1
-    assert len(await api.blob_names()) == 1
+    assert len(await api.films()) == 1
     assert len(api.messages()) == 1
 
 

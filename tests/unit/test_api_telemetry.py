@@ -54,7 +54,7 @@ async def test_the_job_tells_what_was_found_and_keeps_the_file(api: ApiStand) ->
     assert await api.ports.sources.get(f"jobs/{job['id']}/telemetry/000.srt", if_match=kept.etag) == SRT
     assert (kept.blob, kept.size_bytes) == (f"jobs/{job['id']}/telemetry/000.srt", len(SRT))
     assert (await api.client.delete(f"/api/v1/jobs/{job['id']}")).status_code == 204
-    assert await api.blob_names() == []
+    assert await api.films() == []
 
 
 async def test_the_order_of_the_parts_does_not_matter_and_the_old_address_takes_it_too(api: ApiStand) -> None:
@@ -83,7 +83,7 @@ async def test_telemetry_that_tells_nothing_is_refused(
     parts = [("file", "a.mp4", MP4), ("telemetry", "a.srt", data)]
     answer = await send(api, *(parts if first == "file" else parts[::-1]))
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert await api.blob_names() == []
+    assert await api.films() == []
     assert api.messages() == []
 
 
@@ -101,7 +101,7 @@ async def test_telemetry_that_tells_nothing_is_refused(
 async def test_telemetry_that_belongs_nowhere_is_refused(api: ApiStand, parts: list, status: int, code: str) -> None:
     answer = await send(api, *parts)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert await api.blob_names() == []
+    assert await api.films() == []
 
 
 def pairs(videos: list[str], names: list[str]) -> list[str | None]:
@@ -154,7 +154,7 @@ async def test_direct_uploads(api: ApiStand) -> None:
     assert answer.status_code == 202
     assert [file["telemetry"] and file["telemetry"]["name"] for file in answer.json()["files"]] == [None, "2.SRT"]
     prefix = f"jobs/{answer.json()['id']}"
-    assert await api.blob_names() == [f"{prefix}/source/000", f"{prefix}/source/001", f"{prefix}/telemetry/000.srt"]
+    assert await api.films() == [f"{prefix}/source/000", f"{prefix}/source/001", f"{prefix}/telemetry/000.srt"]
     again = await api.client.post("/api/v1/jobs", json=body, headers=key)
     assert (again.status_code, again.json()["id"]) == (202, answer.json()["id"])
     without = {name: body[name] for name in ("upload_ids", "names")}
@@ -175,4 +175,4 @@ async def test_direct_uploads_that_are_refused(api: ApiStand, monkeypatch: pytes
     assert await code(None, telemetry_upload_ids=["../x"]) == (404, "upload_not_found")
     assert await code(SRT, telemetry_names=["a", "b"]) == (422, "names_differ")
     assert await code(None, upload_ids=["a" * 32]) == (422, "doubled_upload")
-    assert [name for name in await api.blob_names() if name.startswith("jobs/")] == []
+    assert [name for name in await api.films() if name.startswith("jobs/")] == []
