@@ -120,8 +120,8 @@ class Stack:
 
         async def run() -> T:
             ports = make_ports(self.config())
-            await open_ports(ports)
             try:
+                await open_ports(ports)
                 return await work(ports)
             finally:
                 await close_ports(ports)
