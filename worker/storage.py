@@ -78,10 +78,9 @@ async def recover_all(ports: Ports, *, begin: bool, config: Config) -> Lines:
     await open_ports(ports)
     ids = {item.name for item in await find_unclaimed(ports, config) if item.place != "uploads"}
     jobs = await recover(ports, utc_now, sorted(ids))
+    await _mend_statistics(ports)
     for job in jobs:
-        if job.state == "completed":
-            await ensure_statistics(ports, job)
-        elif begin:
+        if begin and job.state != "completed":
             await retry(ports, Dispatcher(ports), utc_now, job.id, owner=None)
     lines = [f"  {job.id}  {_outcome(job, begin)}, owner {job.owner}, {', '.join(file.name for file in job.files)}" for job in jobs]
     left = len(ids) - len(jobs)
@@ -89,6 +88,19 @@ async def recover_all(ports: Ports, *, begin: bool, config: Config) -> Lines:
         *(["Records that were made again:", *lines] if lines else ["There is no job whose record can be made again."]),
         *([f"Jobs of which neither videos nor results are there: {left}."] if left else []),
     ]
+
+
+async def _mend_statistics(ports: Ports) -> None:
+    """Write the statistics of completed jobs that have none: the message that would have seen to it may be used up."""
+    cursor: str | None = None
+    while True:
+        page = await ports.jobs.list(JobFilter(states=("completed",)), limit=200, cursor=cursor)
+        for job in page.items:
+            if "results" not in job.expired:
+                await ensure_statistics(ports, job)
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 def _outcome(job: Job, begin: bool) -> str:
@@ -100,7 +112,7 @@ def _outcome(job: Job, begin: bool) -> str:
 async def purge(ports: Ports, config: Config, *, ask: Callable[[str], str] | None) -> Lines:
     """Delete unclaimed blobs after showing them and asking; `ask` None: the operator has said yes."""
     await open_ports(ports)
-    found: Sequence[Unclaimed] = await find_unclaimed(ports, config)
+    found: Sequence[Unclaimed] = await find_unclaimed(ports, config, reported_age=None)
     if not found:
         return unclaimed_lines(found, utc_now())
     print("\n".join(unclaimed_lines(found, utc_now())))

@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from core.bootstrap import close_ports, make_ports, open_ports
 from core.config import Config
@@ -20,9 +20,12 @@ from core.redaction import secrets_of
 from core.services.dispatch import Dispatcher
 from core.services.findings import find
 from core.services.housekeeping import Housekeeping
-from core.services.orphans import Orphans
+from core.services.orphans import Cleared, Orphans
 from core.services.unclaimed import Unclaimed
 from worker.main import read_config
+
+ANY_AGE = timedelta(0)
+"""Whatever is there now is reported: a submission that is being written has its marker."""
 
 DESCRIPTION = (
     "Sends lost messages again, finishes deletions, clears orphaned blobs and lets expire what was kept long enough: once, completely."
@@ -56,24 +59,46 @@ async def dry_run(ports: Ports, config: Config) -> list[str]:
     Raises:
         MusterError: Storage or database does not answer.
     """
-    rules = config.housekeeping_rules
-    found = await find_unclaimed(ports, config)
-    orphans = Orphans(ports, utc_now, least_age=rules.least_age, upload_life=rules.upload_life, dry_run=True)
-    cleared = await orphans.run(pages=None)
+    rules, found = config.housekeeping_rules, []
+    cleared = await _look(ports, config, found, reported_age=ANY_AGE)
     due = 0 if rules.keep is None else await ports.jobs.count_unexpired(created_before=utc_now() - rules.keep)
     lines = [
         f"Would be deleted: {cleared.orphans} blobs of submissions that were never finished, {cleared.uploads} unclaimed uploads, "
         f"{cleared.unpublished} blobs of results that nobody will see, {cleared.buried} late blobs of deleted jobs.",
         f"Announced deletions that are not finished: {len(await ports.ledger.unfinished(limit=1000))}. Jobs that are due to expire: {due}.",
     ]
-    return [*lines, *unclaimed_lines(found, utc_now())]
+    return [*lines, *unclaimed_lines(oldest_first(found), utc_now())]
 
 
-async def find_unclaimed(ports: Ports, config: Config) -> list[Unclaimed]:
-    """Return everything that no record, tombstone or marker explains, oldest first. Changes nothing."""
-    rules, found = config.housekeeping_rules, []
-    orphans = Orphans(ports, utc_now, least_age=rules.least_age, upload_life=rules.upload_life, dry_run=True, on_unclaimed=found.append)
-    await orphans.run(pages=None)
+async def find_unclaimed(ports: Ports, config: Config, *, reported_age: timedelta | None = ANY_AGE) -> list[Unclaimed]:
+    """Return everything that no record, tombstone or marker explains, oldest first. Changes nothing.
+
+    Args:
+        ports: Open.
+        config: The process's configuration.
+        reported_age: How long it must not have changed; None: as long as a sweep waits before it deletes something.
+    """
+    found: list[Unclaimed] = []
+    await _look(ports, config, found, reported_age=reported_age)
+    return oldest_first(found)
+
+
+async def _look(ports: Ports, config: Config, found: list[Unclaimed], *, reported_age: timedelta | None) -> Cleared:
+    rules = config.housekeeping_rules
+    orphans = Orphans(
+        ports,
+        utc_now,
+        least_age=rules.least_age,
+        upload_life=rules.upload_life,
+        reported_age=reported_age,
+        dry_run=True,
+        on_unclaimed=found.append,
+    )
+    return await orphans.run(pages=None)
+
+
+def oldest_first(found: Sequence[Unclaimed]) -> list[Unclaimed]:
+    """Return what is unclaimed in the order in which it was written."""
     return sorted(found, key=lambda item: item.oldest_at_utc)
 
 

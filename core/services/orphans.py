@@ -97,8 +97,9 @@ class Orphans:
     Args:
         ports: Where blobs and jobs are.
         clock: Tells the time of the job store.
-        least_age: What has changed since is left alone; several times as long as submissions take from one sign of life to the next.
+        least_age: What has changed since is not deleted; several times as long as submissions take from one sign of life to the next.
         upload_life: How long a direct-upload link works.
+        reported_age: What has changed since is not counted as unclaimed; None: as `least_age`.
         dry_run: Delete nothing; what would be deleted is counted all the same.
         on_unclaimed: Called with everything that no record, tombstone or marker explains.
     """
@@ -110,12 +111,14 @@ class Orphans:
         *,
         least_age: timedelta,
         upload_life: timedelta,
+        reported_age: timedelta | None = None,
         dry_run: bool = False,
         on_unclaimed: Callable[[Unclaimed], None] | None = None,
     ) -> None:
         self._ports = ports
         self._clock = clock
         self._least_age = least_age
+        self._reported_age = least_age if reported_age is None else reported_age
         self._upload_life = upload_life
         self._dry_run = dry_run
         self._walks = {name: _Walk() for name in ("uploads", "sources", "results")}
@@ -198,14 +201,23 @@ class Orphans:
                 logger.info(
                     "blobs of a deleted job were deleted", extra={"action": "buried_cleared", "job_id": job_id, "blobs": len(blobs)}
                 )
-            # Asked again: a submission may have ended since.
-            elif blobs and max(info.modified_at_utc for info in blobs) < before and not await self._ports.jobs.outlines([job_id]):
-                if name == "sources" and await self._allows(store, submitting_blob(job_id)):
-                    cleared.orphans += len(blobs) if self._dry_run else await clear_submission(store, job_id)
-                    extra = {"action": "submission_cleared", "job_id": job_id, "blobs": len(blobs)}
-                    logger.warning("blobs of a submission that was not finished were deleted", extra=extra)
-                else:
-                    self._tally.add(name, Unclaimed.of(name, job_id, blobs))
+            elif blobs:
+                await self._unexplained(name, store, job_id, blobs, before, cleared)
+
+    async def _unexplained(
+        self, name: str, store: BlobStore, job_id: str, blobs: list[BlobInfo], before: datetime, cleared: Cleared
+    ) -> None:
+        newest = max(info.modified_at_utc for info in blobs)
+        is_marked = name == "sources" and await self._allows(store, submitting_blob(job_id))
+        # Asked again: a submission may have ended since.
+        if newest >= (before if is_marked else before + self._least_age - self._reported_age) or await self._ports.jobs.outlines([job_id]):
+            return
+        if not is_marked:
+            self._tally.add(name, Unclaimed.of(name, job_id, blobs))
+            return
+        cleared.orphans += len(blobs) if self._dry_run else await clear_submission(store, job_id)
+        extra = {"action": "submission_cleared", "job_id": job_id, "blobs": len(blobs)}
+        logger.warning("blobs of a submission that was not finished were deleted", extra=extra)
 
     async def _allows(self, store: BlobStore, marker: str) -> bool:
         """Return whether a marker is there and carries this storage's identity."""

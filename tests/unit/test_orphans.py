@@ -144,6 +144,16 @@ async def test_late_blobs_of_a_deleted_job_go_however_young(stand: Stand) -> Non
     assert {name.split("/")[1] for name in await stand.blobs()} == {key(3)}, "an expired job has its record, or is unknown"
 
 
+async def test_an_operator_who_asks_is_told_of_the_youngest_too(stand: Stand) -> None:
+    await stand.ports.sources.put(source_blob(key(1), 0), b"x")
+    await stand.die(2)
+    found: list[Unclaimed] = []
+    stand.clock.step(0.001)
+    asked = stand.sweeper(reported_age=timedelta(0), dry_run=True, on_unclaimed=found.append)
+    assert await asked.run(pages=None) == Cleared()
+    assert [item.name for item in found] == [key(1)], "what is being submitted has its marker"
+
+
 async def test_a_dry_run_deletes_nothing_and_says_the_same(stand: Stand) -> None:
     await stand.die(1, files=2)
     await stand.link(2)
