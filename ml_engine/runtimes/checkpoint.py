@@ -201,6 +201,8 @@ def _from_hub(model_id: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    # Requests then tell the hub neither what else is installed nor what started the program.
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
         return Path(snapshot_download(model_id, allow_patterns=["*.json", "*.safetensors"]))
     except (RepositoryNotFoundError, GatedRepoError, HFValidationError) as error:
