@@ -15,7 +15,7 @@ from api import gate, problems
 from api.gate import Cors, Door, Identified
 from api.middleware import Figures, SecurityHeaders, SmallBodies
 from api.request_log import RequestLog
-from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, stats, tickets, uploads, webhooks
+from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, reference, stats, tickets, uploads, webhooks
 from api.services import Services
 from core.config import Config
 from core.domain.clock import Clock, utc_now
@@ -52,6 +52,8 @@ def create_app(
         lifespan=lambda app: _lifespan(app, config, ports, clock, on_config),
         responses=problems.documented(401, 403, 429, 500, 503),
         redirect_slashes=False,
+        docs_url=None,  # its own pages load their scripts from a CDN; `reference` serves them from files
+        redoc_url=None,
         # Its own records whole query strings and exceptions; what is worth a span is one where it happens.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
@@ -63,7 +65,7 @@ def create_app(
     app.add_middleware(Figures)
     app.add_middleware(RequestLog)
     problems.install(app)
-    for module in (jobs, artifacts, uploads, webhooks, calibrations, stats, compat, health, events, keys, tickets):
+    for module in (jobs, artifacts, uploads, webhooks, calibrations, stats, compat, health, events, keys, tickets, reference):
         app.include_router(module.router)
     _document_problems(app)
     return app

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from core.domain.message import JobMessage
 from core.errors import InvalidInput
 from core.tracing import note, span
+from worker.metrics_server import serve_metrics
 
 if TYPE_CHECKING:
     from worker.settle import Settlement
@@ -65,12 +66,12 @@ class WorkerMetrics:
             InvalidInput: The port cannot be listened on (code `metrics_port_unusable`).
         """
         try:
-            server, _ = start_http_server(port, host, self.registry)
+            bound = serve_metrics(self.registry, host, port)
         except OSError as error:
             sentence = f"Figures cannot be shown on {host}:{port} ({error.strerror}). Set MUSTER_METRICS_PORT to a free port, or unset it."
             raise InvalidInput(sentence, code="metrics_port_unusable") from error
-        logger.info("figures are shown", extra={"action": "metrics_served", "host": host, "port": server.server_port})
-        return server.server_port
+        logger.info("figures are shown", extra={"action": "metrics_served", "host": host, "port": bound})
+        return bound
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from core.errors import DetectorError, Unavailable
 from ml_engine.labels import COCO_NAMES, DEFAULT_THRESHOLDS, SOFTMAX_THRESHOLDS, TABLE_FILE, LabelTable, label_table
 from ml_engine.preprocessing import CONFIG_FILE, Preprocessing, plain_preprocessing, read_preprocessing
+from ml_engine.runtimes.openvino_package import load_openvino
 
 ENGINE_VERSION = "2"
 """Raised whenever preprocessing or post-processing changes what a checkpoint finds: it is part of every fingerprint."""
@@ -125,10 +126,8 @@ def onnx_input_hw(path: Path) -> tuple[int, int]:
     Raises:
         DetectorError: It is no ONNX file (code `bad_checkpoint`) or has no such input (`unknown_signature`).
     """
-    import openvino
-
     try:
-        model = openvino.Core().read_model(path)
+        model = load_openvino().Core().read_model(path)
     except RuntimeError as error:
         message = f"'{path.name}' cannot be read as ONNX; export it again."
         raise DetectorError(message, code="bad_checkpoint", reason=str(error)[:500]) from error
@@ -202,6 +201,8 @@ def _from_hub(model_id: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    # Requests then tell the hub neither what else is installed nor what started the program.
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
         return Path(snapshot_download(model_id, allow_patterns=["*.json", "*.safetensors"]))
     except (RepositoryNotFoundError, GatedRepoError, HFValidationError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from core.errors import DetectorError, StorageFull
 from ml_engine.runtimes.checkpoint import Checkpoint
+from ml_engine.runtimes.openvino_package import load_openvino
 
 _FORMAT = "2"
 """Raised whenever the outputs of a converted network change: networks converted before are left aside then."""
@@ -60,7 +61,6 @@ def _key(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]) -> 
 
 
 def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]) -> Any:
-    import openvino
     import torch
 
     from ml_engine.runtimes.torch_runtime import load_network, plain_outputs, quiet
@@ -76,6 +76,7 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
             extra = {"pixel_mask": pixel_mask[0]} if pixel_mask else {}
             return plain_outputs(self.network(pixel_values=pixel_values, **extra))
 
+    openvino = load_openvino()
     # Noise rather than zeros: a network that branches on its input is traced along the usual path.
     shape = (batch_size, 3, *input_hw)
     example: list[torch.Tensor] = [torch.rand(shape, generator=torch.Generator().manual_seed(0))]
@@ -100,8 +101,7 @@ def store_network(model: Any, target: Path) -> None:
     Raises:
         StorageFull: It cannot be written.
     """
-    import openvino
-
+    openvino = load_openvino()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from core.errors import DetectorError
 from ml_engine.runtimes.checkpoint import Checkpoint, check_signature
 from ml_engine.runtimes.network import Outputs, Runtime, usable_cores
+from ml_engine.runtimes.openvino_package import load_openvino
 
 BATCH_SIZE = 1
 """One picture per call: on a CPU larger batches gain nothing, and every core works on a picture of its own."""
@@ -24,8 +25,7 @@ def compile_network(model: Any, cores: int) -> Any:
     Precision is fixed to float32: left alone, OpenVINO picks bfloat16 on processors that claim it, which shifts scores and on some dies
     with SIGILL. Pinning is off: it puts several workers of one machine onto the same cores.
     """
-    import openvino
-
+    openvino = load_openvino()
     return openvino.Core().compile_model(
         model,
         "CPU",
@@ -73,10 +73,8 @@ class OnnxOpenVinoRuntime(Runtime):
     name, device, precision = "openvino", "cpu", "f32"
 
     def __init__(self, path: Path, input_hw: tuple[int, int], *, cores: int) -> None:
-        import openvino
-
         try:
-            model = openvino.Core().read_model(path)
+            model = load_openvino().Core().read_model(path)
             check_signature(model, path.name)
             batch = model.input("images").get_partial_shape()[0]
             self.batch_size = BATCH_SIZE if batch.is_dynamic else int(batch.get_length())

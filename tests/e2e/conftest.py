@@ -14,6 +14,8 @@ from tests.conftest import unavailable
 from tests.networks import share_networks
 from tests.stack import Stack
 
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
 
 @pytest.fixture
 def make_stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[Callable[..., Stack]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.e2e.conftest import CHROMIUM_ARGUMENTS
 from tests.stack import SAMPLE, TRUTH
 
 PLAY_AND_SEEK = """async (url) => {
@@ -50,9 +51,10 @@ def test_the_annotated_video_plays_and_seeks(make_stack, chromium: str, tmp_path
     assert job["state"] == "completed", f"{job}\n{stack.logs()}"
 
     url = f"{stack.url}/api/v1/jobs/{job_id}/artifacts/annotated.mp4"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*arguments, "--autoplay-policy=no-user-gesture-required"])
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=[*CHROMIUM_ARGUMENTS, "--autoplay-policy=no-user-gesture-required"]
+        )
         # A page of the same origin, so that the canvas may be read; its policy lets nothing be loaded, as befits an answer that is no page.
         page = browser.new_page(viewport={"width": 1000, "height": 600}, bypass_csp=True)
         page.goto(f"{stack.url}/health/live")

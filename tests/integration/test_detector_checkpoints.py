@@ -19,6 +19,7 @@ from ml_engine.detector import Detector, describe_detector, load_detector
 from ml_engine.duplicates import remove_duplicates
 from ml_engine.records import Detections
 from ml_engine.runtimes.conversion import store_network
+from ml_engine.runtimes.openvino_package import load_openvino
 from ml_engine.video import decode
 from ml_engine.video_index import VideoIndex, probe
 
@@ -192,12 +193,11 @@ def test_conversion_is_kept_and_safe_at_once(shared_dir: Path, tmp_path: Path, h
 
 
 def test_second_process_that_converted_keeps_the_firsts_folder(tmp_path: Path) -> None:
-    import openvino
-    from openvino import opset13
+    openvino = load_openvino()
 
     def network(factor: float) -> openvino.Model:
-        pixels = opset13.parameter([1, 3], openvino.Type.f32)
-        return openvino.Model([opset13.multiply(pixels, np.float32(factor))], [pixels])
+        pixels = openvino.opset13.parameter([1, 3], openvino.Type.f32)
+        return openvino.Model([openvino.opset13.multiply(pixels, np.float32(factor))], [pixels])
 
     target = tmp_path / "cache" / "key"
     store_network(network(2), target)

@@ -318,4 +318,25 @@ MUTANTS = (
         "own = True",
         f"{_TRACE}::test_an_idle_worker_and_an_idle_api_emit_no_span",
     ),
+    Mutant(
+        "OpenVINO reports usage",
+        "ml_engine/runtimes/openvino_package.py",
+        '    sys.modules["openvino_telemetry"] = None\n',
+        "",
+        "tests/unit/test_openvino_package.py",
+    ),
+    Mutant(
+        "Azurite reports usage",
+        "infra/azurite_server.py",
+        '"--disableTelemetry", ',
+        "",
+        "tests/integration/test_promise_nothing_leaves.py::test_the_parts_of_make_run_send_nothing",
+    ),
+    Mutant(
+        "the API's own pages may load from anywhere",
+        "api/routes/reference.py",
+        'headers={"Content-Security-Policy": _POLICIES[viewer]}',
+        "headers={}",
+        "tests/unit/test_api_reference.py",
+    ),
 )

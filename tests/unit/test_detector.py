@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,32 @@ def test_hub_without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     with pytest.raises(DetectorError, match="switched off") as caught:
         load_detector("nobody/has-such-a-model", name="x", device="auto", cache_dir=tmp_path)
     assert caught.value.code == "checkpoint_not_found"
+
+
+def test_the_hub_is_not_told_what_else_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    told: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            told.append(self.headers["User-Agent"])
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{hub.server_port}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        assert code_of("nobody/has-such-a-model") == "checkpoint_not_found"
+        hub.shutdown()
+    assert told and not any("torch" in agent for agent in told)
 
 
 @pytest.mark.parametrize(

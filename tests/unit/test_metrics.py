@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.request
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -123,3 +124,10 @@ def test_a_worker_shows_its_figures_where_it_is_told_to() -> None:
     with pytest.raises(InvalidInput) as refused:
         WorkerMetrics().serve("127.0.0.1", port)
     assert refused.value.code == "metrics_port_unusable"
+
+
+def test_a_worker_that_shows_its_figures_looks_no_name_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(socket, "getfqdn", lambda name="": asked.append(name) or "muster.example")
+    WorkerMetrics().serve("0.0.0.0", 0)
+    assert asked == []

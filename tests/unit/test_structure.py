@@ -23,6 +23,7 @@ ENGINE_MAY_IMPORT = (
     "core.geodesy",
     "core.errors",
 )
+OPENVINO_IS_IMPORTED_BY = "ml_engine/runtimes/openvino_package.py"
 DOMAIN_MAY_IMPORT = ("pydantic", "core.domain", "core.errors")
 
 
@@ -67,6 +68,8 @@ def forbidden_in(path: Path) -> list[str]:
             faults.append(module)
         if top in STORAGE and not inside.startswith("core/adapters/"):
             faults.append(module)
+        if top == "openvino" and inside != OPENVINO_IS_IMPORTED_BY:
+            faults.append(module)
         in_domain = inside.startswith("core/domain/")
         if in_domain and top not in sys.stdlib_module_names and not starts_with(module, *DOMAIN_MAY_IMPORT):
             faults.append(module)
@@ -88,6 +91,7 @@ def test_the_rule_itself_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("core/services/c.py", "from core.adapters.mongo import X", "core.adapters.mongo"),
         ("ml_engine/d.py", "from core.ports import BlobStore", "core.ports"),
         ("worker/e.py", "import pymongo", "pymongo"),
+        ("ml_engine/f.py", "from openvino.frontend import OpConversionFailure", "openvino.frontend"),
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

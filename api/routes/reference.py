@@ -1,0 +1,59 @@
+"""The pages `/docs` and `/redoc`, from files that come with the API: they load nothing from anywhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+from starlette.exceptions import HTTPException
+
+router = APIRouter(include_in_schema=False)
+
+_STATIC = Path(__file__).parents[1] / "static"
+_ASSETS = {
+    "swagger-ui": ("start.js", "swagger-ui-bundle.js", "swagger-ui.css"),
+    "redoc": ("redoc.standalone.js",),
+}
+_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'none';"
+_POLICIES = {
+    # Icons are data in the style sheet; a picture that a request was answered with is shown from a blob.
+    "swagger-ui": f"{_POLICY} style-src 'self'; img-src 'self' data: blob:",
+    # Redoc makes its style sheet in the browser: an empty one, which it fills by script, and one of fixed text. Its search is a worker.
+    "redoc": f"{_POLICY} style-src 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
+    "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src data:; worker-src blob:",
+}
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def docs() -> FileResponse:
+    """Swagger UI: every route, to try out."""
+    return _page("swagger-ui")
+
+
+@router.api_route("/docs/{name}", methods=["GET", "HEAD"])
+async def docs_asset(name: str) -> FileResponse:
+    """A file of Swagger UI."""
+    return _asset("swagger-ui", name)
+
+
+@router.api_route("/redoc", methods=["GET", "HEAD"])
+async def redoc() -> FileResponse:
+    """Redoc: every route, to read."""
+    return _page("redoc")
+
+
+@router.api_route("/redoc/{name}", methods=["GET", "HEAD"])
+async def redoc_asset(name: str) -> FileResponse:
+    """A file of Redoc."""
+    return _asset("redoc", name)
+
+
+def _page(viewer: str) -> FileResponse:
+    return FileResponse(_STATIC / viewer / "index.html", headers={"Content-Security-Policy": _POLICIES[viewer]})
+
+
+def _asset(viewer: str, name: str) -> FileResponse:
+    if name not in _ASSETS[viewer]:
+        raise HTTPException(404)
+    return FileResponse(_STATIC / viewer / name)

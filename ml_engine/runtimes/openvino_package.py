@@ -1,0 +1,18 @@
+"""The only place that imports OpenVINO, so that OpenVINO cannot report who uses it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def load_openvino() -> Any:
+    """Import OpenVINO without its usage reports; return the package.
+
+    OpenVINO requires `openvino_telemetry`, so every installation has it. Loading it is enough: it writes a client id into the user's home
+    folder and sends an event to an analytics service. With None in its place its import fails, and OpenVINO uses its own stub instead.
+    """
+    sys.modules["openvino_telemetry"] = None
+    import openvino
+
+    return openvino
