@@ -85,8 +85,8 @@ STORAGE = (
     Mutant(
         "blobs without a record are deleted without a marker",
         "core/services/orphans.py",
-        'if name == "sources" and await self._allows(store, submitting_blob(job_id)):',
-        'if name == "sources":',
+        'is_marked = name == "sources" and await self._allows(store, submitting_blob(job_id))',
+        'is_marked = name == "sources"',
         f"{_ORPHANS}::test_what_nothing_explains_is_reported_and_never_deleted",
     ),
     Mutant(
