@@ -15,7 +15,9 @@ import httpx
 
 from core.bootstrap import make_ports
 from core.config import Config
+from core.domain.blobs import LINK_SUFFIX
 from core.domain.clock import utc_now
+from core.domain.identity import MARK_BLOB
 from core.ports import Ports
 from core.services.keys import Keys, NewKey
 from infra.azurite_server import AzuriteServer
@@ -117,10 +119,11 @@ class ApiPair:
         return self.with_ports(lambda ports: Keys(ports.keys, utc_now).create(**asked))
 
     def blob_names(self) -> list[str]:
-        """Return the names of all sources and uploads."""
+        """Return the names of all sources and uploads, without marks of identity."""
 
         async def names(ports: Ports) -> list[str]:
-            return [blob.name async for blob in ports.sources.list("")]
+            found = [blob.name async for blob in ports.sources.list("")]
+            return [name for name in found if name != MARK_BLOB and not name.endswith(LINK_SUFFIX)]
 
         return self.with_ports(names)
 

@@ -43,10 +43,12 @@ def _deadly(point: str, config: Config) -> Ports:
     async def call(*args: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
-        if when == "before" and calls == int(number):
+        # Its own number: another call may begin before this one has ended.
+        is_the_one = calls == int(number)
+        if when == "before" and is_the_one:
             _die()
         result = await plain(*args, **options)
-        if when == "after" and calls == int(number):
+        if when == "after" and is_the_one:
             _die()
         return result
 

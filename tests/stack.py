@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from core.bootstrap import close_ports, make_ports, open_ports
+from core.bootstrap import close_ports, make_ports, open_ports, open_unchecked
 from core.config import Config
 from core.ports import Ports
 from infra.azurite_server import AzuriteServer
@@ -72,6 +72,11 @@ class Stack:
         self.workers.append(worker)
         return worker
 
+    def run(self, module: str, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command in its environment to the end; `typed` is what a person answers."""
+        argv = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(argv, env=self.env, cwd=REPOSITORY, input=typed, capture_output=True, text=True, timeout=120)
+
     def submit(self, *videos: Path, settings: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> str:
         """Upload videos as one job; return its id."""
         files = [("file", (video.name, video.read_bytes(), "video/mp4")) for video in videos]
@@ -115,13 +120,13 @@ class Stack:
             mongo_database=self.env.get("MUSTER_MONGO_DATABASE", "muster"),
         )
 
-    def with_ports(self, work: Callable[[Ports], Awaitable[T]]) -> T:
-        """Run a coroutine function on ports of the test's own; return its result."""
+    def with_ports(self, work: Callable[[Ports], Awaitable[T]], *, checked: bool = True) -> T:
+        """Run a coroutine function on ports of the test's own; return its result. `checked`: only if storage and database go together."""
 
         async def run() -> T:
             ports = make_ports(self.config())
             try:
-                await open_ports(ports)
+                await (open_ports(ports) if checked else open_unchecked(ports))
                 return await work(ports)
             finally:
                 await close_ports(ports)

@@ -114,7 +114,8 @@ async def purge(ports: Ports, config: Config, *, ask: Callable[[str], str] | Non
     await open_ports(ports)
     found: Sequence[Unclaimed] = await find_unclaimed(ports, config, reported_age=None)
     if not found:
-        return unclaimed_lines(found, utc_now())
+        # Younger ones may be there: what lists them does not delete them.
+        return [f"There is nothing to delete: of what nothing explains, all has changed in the last {config.orphan_minutes:g} minutes."]
     print("\n".join(unclaimed_lines(found, utc_now())))
     oldest, newest = age(found[0].oldest_at_utc, utc_now()), age(max(item.newest_at_utc for item in found), utc_now())
     total = sum(item.size_bytes for item in found)

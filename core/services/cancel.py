@@ -8,6 +8,7 @@ from core.domain.clock import Clock
 from core.domain.job import ACTIVE, Job
 from core.errors import Conflict, FenceLost
 from core.ports import Ports
+from core.services.submission_life import erase_marker
 from core.services.submit import job_of
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) 
             job = await job_of(ports, job_id, owner=owner)
         else:
             logger.info("job cancelled", extra={"action": "job_cancelled", "job_id": job_id, "attempt": job.attempt})
+            # An API that died while it accepted the job has left it, and no first step will come to delete it.
+            await erase_marker(ports.sources, job_id)
             return job
     if job.state != "cancelled":
         raise Conflict(f"The job has {job.state} already; there is nothing to cancel.", code="job_ended", state=job.state)

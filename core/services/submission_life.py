@@ -39,7 +39,7 @@ class SubmissionLife:
         self, sources: BlobStore, job_id: str, identity: StorageIdentity | None, clock: Clock, *, every: timedelta = ALIVE_EVERY
     ) -> None:
         self._sources = sources
-        self._name = submitting_blob(job_id)
+        self._job_id = job_id
         self._body = b"" if identity is None else identity.mark.to_bytes()
         self._clock = clock
         self._every = every
@@ -84,12 +84,8 @@ class SubmissionLife:
     async def erase(self) -> None:
         """Delete the marker, if one was written: the record of the job stands. Raises nothing; the first step deletes it, too."""
         await self.stop()
-        if self._first is None:
-            return
-        try:
-            await self._sources.delete(self._name)
-        except MusterError as error:
-            logger.info("a submission's marker stays", extra={"action": "submission_marker_left", "code": error.code})
+        if self._first is not None:
+            await erase_marker(self._sources, self._job_id)
 
     async def require(self, files: tuple[SourceFile, ...]) -> None:
         """Make sure that the sweeper has not taken a submission for dead, which it may where this process stood still for long.
@@ -110,7 +106,7 @@ class SubmissionLife:
                 ) from error
 
     async def _write(self) -> None:
-        await self._sources.put(self._name, self._body)
+        await self._sources.put(submitting_blob(self._job_id), self._body)
         self._seen_at = self._clock()
 
     async def _keep(self) -> None:
@@ -120,3 +116,11 @@ class SubmissionLife:
                 await self._write()
             except MusterError as error:
                 logger.warning("no sign of life written: %s", error.message, extra={"action": "submission_sign_failed", "code": error.code})
+
+
+async def erase_marker(sources: BlobStore, job_id: str) -> None:
+    """Delete the marker of a submission whose job is recorded. Raises nothing; the first step deletes it, too. Idempotent."""
+    try:
+        await sources.delete(submitting_blob(job_id))
+    except MusterError as error:
+        logger.info("a submission's marker stays", extra={"action": "submission_marker_left", "code": error.code})

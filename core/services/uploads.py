@@ -178,9 +178,8 @@ class Uploads:
     async def _clear(self, upload_ids: Sequence[str], owner: str) -> None:
         try:
             for upload_id in upload_ids:
-                blob = upload_blob(upload_id, owner=owner)
-                await self._ports.sources.delete(blob)
-                await self._ports.sources.delete(link_blob(blob))
+                # The marker stays as long as the link works: what a client puts there once more is cleared by it.
+                await self._ports.sources.delete(upload_blob(upload_id, owner=owner))
         except MusterError as error:
             # The job has its own copy and is accepted; the sweeper clears what stays behind.
             logger.warning("a used upload could not be deleted", extra={"action": "upload_left", "code": error.code})

@@ -269,7 +269,7 @@ async def test_foreign_text_is_delivered_undecoded(azure: AzureJobQueue) -> None
 
 
 async def test_two_adapters_share_one_queue(azure: AzureJobQueue, azurite) -> None:
-    other = AzureJobQueue(queue=azure._name, connection_string=azurite.connection_string)
+    other = AzureJobQueue(queue=azure.name, connection_string=azurite.connection_string)
     await other.open()
     await azure.send(b"1")
     lease = await receive(other, SECOND)

@@ -16,6 +16,8 @@ import websockets.sync.client
 
 from core.adapters.azure_blob import AzureBlobStore
 from core.adapters.azure_queue import AzureJobQueue
+from core.domain.blobs import LINK_SUFFIX
+from core.domain.identity import MARK_BLOB
 from core.domain.message import JobMessage
 from infra.azurite_server import AzuriteServer
 from tests.api_stand import MP4
@@ -43,11 +45,14 @@ def sources(stack: Stack) -> AzureBlobStore:
 
 
 def blob_names(stack: Stack) -> list[str]:
+    """Return the names of all sources, without the container's mark and the markers of upload links, which stay while the links work."""
+
     async def read() -> list[str]:
         store = sources(stack)
         await store.open()
         try:
-            return [blob.name async for blob in store.list("")]
+            names = [blob.name async for blob in store.list("")]
+            return [name for name in names if name != MARK_BLOB and not name.endswith(LINK_SUFFIX)]
         finally:
             await store.close()
 

@@ -14,6 +14,7 @@ from tests.quick_worker import SEGMENT_FRAMES
 from tests.stack import DyingApis, Stack
 
 KEPT_S = 1
+RESULTS = {"log", "results", "submission.json"}
 DEATHS = ("after:jobs.update:1", "after:results.delete_prefix:1", "after:sources.delete_prefix:1")
 
 
@@ -45,7 +46,7 @@ def test_promise_videos_and_results_with_persons_expire(stack: Stack) -> None:
     persons = stack.client.post("/api/v1/jobs", files=files, data={"settings": '{"classes": ["cattle"]}'}).json()["id"]
     before = {job_id: stack.wait(job_id) for job_id in (animals, persons)}
     assert {job["state"] for job in before.values()} == {"completed"}
-    assert stored(stack, animals) == stored(stack, persons) == {"source", "log", "results"}
+    assert stored(stack, animals) == stored(stack, persons) == {"source", *RESULTS}
 
     # APIs that sweep every moment and keep nothing for more than a second; one after the other dies in the midst of it.
     env = {**stack.env, "MUSTER_SWEEP_S": "0.5", "MUSTER_RETENTION_DAYS": str(KEPT_S / 86_400)}
@@ -60,7 +61,7 @@ def test_promise_videos_and_results_with_persons_expire(stack: Stack) -> None:
     for job_id, job in before.items():
         assert stack.wait(job_id, until=lambda job: is_done(stack, job["id"]), timeout_s=60)["counts"] == job["counts"]
     shown = {job_id: stack.job(job_id) for job_id in before}
-    assert (shown[animals]["expired"], stored(stack, animals)) == (["sources"], {"log", "results"})
+    assert (shown[animals]["expired"], stored(stack, animals)) == (["sources"], RESULTS)
     assert (shown[persons]["expired"], stored(stack, persons)) == (["sources", "results"], set())
     assert stack.artifact(animals, "results.json")
     refused = stack.client.get(f"/api/v1/jobs/{persons}/results")

@@ -8,6 +8,7 @@ from tests.mutants.storage import STORAGE
 _ACCEPTED = "tests/integration/test_promise_accepted_is_finished.py::test_promise_accepted_is_finished"
 _LEASES = "tests/integration/test_promise_leases.py"
 _POISON = "tests/integration/test_promise_poison.py"
+_MARKER = "tests/unit/test_submission_marker.py"
 _NOBODY = "tests/integration/test_promise_nobody_gets_in.py"
 _ONE_JOB = "tests/integration/test_promise_one_job_for_one_key.py"
 _TERMINAL = "tests/unit/test_promise_terminal_states.py"
@@ -44,6 +45,27 @@ MUTANTS = (
         "cleared = await self._orphans.run(pages=None) if everything else await self._orphans.run()",
         "return",
         _ACCEPTED,
+    ),
+    Mutant(
+        "a video that is refused keeps the marker of an unfinished submission",
+        "worker/handlers/plan.py",
+        "        await step.tools.ports.sources.delete(submitting_blob(job.id))\n",
+        "",
+        f"{_MARKER}::test_the_first_step_deletes_it_also_where_the_video_is_refused",
+    ),
+    Mutant(
+        "a job that is cancelled early keeps the marker of an unfinished submission",
+        "core/services/cancel.py",
+        "            await erase_marker(ports.sources, job_id)\n",
+        "",
+        f"{_MARKER}::test_cancelling_deletes_it_because_no_first_step_will",
+    ),
+    Mutant(
+        "the marker of an upload link goes before the link is dead",
+        "core/services/uploads.py",
+        "await self._ports.sources.delete(upload_blob(upload_id, owner=owner))",
+        "await self._ports.sources.delete_prefix(upload_blob(upload_id, owner=owner))",
+        "tests/unit/test_api_uploads.py::test_a_job_of_uploads_has_its_own_copy_and_the_staged_ones_go",
     ),
     Mutant(
         "messages are acknowledged before the work",

@@ -20,10 +20,10 @@ async def plan(step: Step) -> None:
     job = step.job
     if job.state in ("queued", "planning"):
         await step.update(("queued", "planning"), {"state": "planning"})
+        # The record stands, whatever becomes of it: the marker of an unfinished submission has served its turn.
+        await step.tools.ports.sources.delete(submitting_blob(job.id))
         made, files = await _make_plan(step)
         done = await _stored_segments(step, made)
-        # The record stands: the marker of an unfinished submission has served its turn.
-        await step.tools.ports.sources.delete(submitting_blob(job.id))
         job = await step.update(("planning",), {"plan": made, "files": files, "done_segments": done, "state": "detecting"})
         step.log("job_planned", "planned", frames=made.video.frames, segments=len(made.segments), log_key=made.log_key)
     elif job.state == "detecting" and job.plan is not None:
