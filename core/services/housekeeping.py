@@ -63,7 +63,7 @@ class Housekeeping:
         self._orphans = Orphans(ports, clock, least_age=rules.least_age, upload_life=rules.upload_life)
         keep = rules.keep
         self._retention = None if keep is None else Retention(ports, clock, after=keep, results=rules.expiring_results)
-        self._brake = ExpiryBrake(ports, clock, rules.retention)
+        self._brake = ExpiryBrake(ports, rules.retention)
 
     async def run(self, *, everything: bool = False) -> Report:
         """Do a bounded piece of work: the next run goes on where this one stopped.
@@ -109,7 +109,8 @@ class Housekeeping:
 
     async def _expire(self, report: Report, everything: bool) -> None:
         keep = self._rules.keep
-        due_before = None if keep is None else self._clock() - keep
+        # By the clock of storage: a process whose own is behind would find nothing due, and let a new value pass for an old one.
+        due_before = None if keep is None else await self._ports.sources.now() - keep
         report.held = not await self._brake.allows(due_before=due_before, confirmed=self._confirmed)
         if self._retention is None:
             return
