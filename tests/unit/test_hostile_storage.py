@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from core.domain.blobs import job_prefix, log_blob, result_blob, source_blob, submission_blob, submitting_blob
+from core.domain.blobs import result_blob, source_blob, submission_blob, submitting_blob
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.identity import MARK_BLOB, StorageIdentity, Tombstone
 from core.domain.job import Job
-from core.errors import ForeignStorage, PermanentError, Unavailable
+from core.errors import ForeignStorage
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from core.services.expiry_brake import held_expiry
 from core.services.housekeeping import Housekeeping
 from core.services.orphans import Cleared, Orphans
-from core.services.storage_identity import require_own_storage, use_own_names
-from core.services.storage_takeover import adopt, separate, state_of_storage
+from core.services.storage_identity import require_own_storage
+from core.services.storage_takeover import adopt, state_of_storage
 from core.services.unclaimed import Unclaimed
 from tests.api_stand import SteppedClock, make_job, make_ports
 from tests.fakes import IDENTITY, MemoryJobStore, MemoryStorageLedger
