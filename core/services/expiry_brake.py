@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.domain.clock import Clock
 from core.ports import Ports
 
 logger = logging.getLogger(__name__)
@@ -47,13 +46,11 @@ class ExpiryBrake:
 
     Args:
         ports: Where jobs and notes are.
-        clock: Tells the time.
         value: The retention that is configured; another text is another value.
     """
 
-    def __init__(self, ports: Ports, clock: Clock, value: str) -> None:
+    def __init__(self, ports: Ports, value: str) -> None:
         self._ports = ports
-        self._clock = clock
         self._value = value
 
     async def allows(self, *, due_before: datetime | None, confirmed: bool = False) -> bool:
@@ -64,7 +61,7 @@ class ExpiryBrake:
             confirmed: The operator has said yes.
 
         Raises:
-            Unavailable: The database does not answer.
+            Unavailable: Storage or database does not answer.
         """
         note = await self._ports.ledger.note(NOTE) or {}
         if note == {"accepted": self._value}:
@@ -79,7 +76,8 @@ class ExpiryBrake:
         kept = await self._ports.jobs.count_unexpired()
         if due <= MUCH_JOBS or due <= MUCH_FRACTION * kept:
             return False
-        now = self._clock()
+        # By the clock of storage, which all processes share: one whose own is a day ahead must not end the wait that another has begun.
+        now = await self._ports.sources.now()
         since = datetime.fromisoformat(note["since_utc"]) if note.get("waiting") == self._value else now
         held = HeldExpiry(due, kept, since + WAIT)
         if now >= held.goes_on_at_utc:

@@ -16,6 +16,7 @@ from core.services.dispatch import Dispatcher
 from core.services.expiry_brake import ExpiryBrake
 from core.services.orphans import Orphans
 from core.services.retention import Retention
+from core.services.storage_identity import require_no_takeover
 from core.services.sweep import Sweeper
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Housekeeping:
         self._orphans = Orphans(ports, clock, least_age=rules.least_age, upload_life=rules.upload_life)
         keep = rules.keep
         self._retention = None if keep is None else Retention(ports, clock, after=keep, results=rules.expiring_results)
-        self._brake = ExpiryBrake(ports, clock, rules.retention)
+        self._brake = ExpiryBrake(ports, rules.retention)
 
     async def run(self, *, everything: bool = False) -> Report:
         """Do a bounded piece of work: the next run goes on where this one stopped.
@@ -72,11 +73,14 @@ class Housekeeping:
             everything: Do not stop before all of it is done.
 
         Raises:
-            MusterError: The first error of any part; the other parts were done all the same.
+            MusterError: The first error of any part; the other parts were done all the same. `ForeignStorage`: another database has
+                taken the storage over, and nothing was deleted.
         """
         report, errors = Report(), []
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "messages": lambda: self._resend(report),
+            # Before anything is deleted: a stack that runs on after `adopt` elsewhere has no say any more.
+            "marks": lambda: require_no_takeover(self._ports),
             "deletions": lambda: self._finish(report, everything),
             "orphans": lambda: self._clear(report, everything),
             "retention": lambda: self._expire(report, everything),
@@ -87,6 +91,8 @@ class Housekeeping:
             except MusterError as error:
                 errors.append(error)
                 logger.warning("not swept: %s", error.message, extra={"action": "sweep_failed", "part": name, "code": error.code})
+                if name == "marks":
+                    break
         found = dataclasses.asdict(report)
         logger.log(logging.INFO if any(found.values()) else logging.DEBUG, "swept", extra={"action": "swept", **found})
         if errors:
@@ -109,7 +115,8 @@ class Housekeeping:
 
     async def _expire(self, report: Report, everything: bool) -> None:
         keep = self._rules.keep
-        due_before = None if keep is None else self._clock() - keep
+        # By the clock of storage: a process whose own is behind would find nothing due, and let a new value pass for an old one.
+        due_before = None if keep is None else await self._ports.sources.now() - keep
         report.held = not await self._brake.allows(due_before=due_before, confirmed=self._confirmed)
         if self._retention is None:
             return

@@ -27,6 +27,7 @@ from core.domain.blobs import (
     log_prefix,
     results_prefix,
     revision_attempt,
+    submission_blob,
     submitting_blob,
 )
 from core.domain.clock import Clock
@@ -208,7 +209,7 @@ class Orphans:
         self, name: str, store: BlobStore, job_id: str, blobs: list[BlobInfo], before: datetime, cleared: Cleared
     ) -> None:
         newest = max(info.modified_at_utc for info in blobs)
-        is_marked = name == "sources" and await self._allows(store, submitting_blob(job_id))
+        is_marked = name == "sources" and await self._allows(store, submitting_blob(job_id)) and not await self._was_recorded(job_id)
         # Asked again: a submission may have ended since.
         if newest >= (before if is_marked else before + self._least_age - self._reported_age) or await self._ports.jobs.outlines([job_id]):
             return
@@ -227,6 +228,14 @@ class Orphans:
             return False
         own = await self._ports.ledger.identity()
         return mark is not None and own is not None and own.owns(mark.identity)
+
+    async def _was_recorded(self, job_id: str) -> bool:
+        """Return whether a submission got as far as its job: then its record was lost, and a marker that was left allows nothing."""
+        try:
+            await self._ports.results.info(submission_blob(job_id))
+        except NotFound:
+            return False
+        return True
 
     async def _clear_revisions(self, job_id: str, outline: JobOutline, before: datetime) -> int:
         """Delete the revisions of attempts that have ended, all but the published one: no fence lets anybody publish them any more."""

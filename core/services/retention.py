@@ -45,7 +45,9 @@ class Retention:
             Unavailable: Storage or database does not answer.
         """
         done = 0
-        for job in await self._ports.jobs.unexpired(created_before=self._clock() - self._after, limit=limit):
+        # The earlier of two clocks: one that is wrong must not cost a film.
+        now = min(self._clock(), await self._ports.sources.now())
+        for job in await self._ports.jobs.unexpired(created_before=now - self._after, limit=limit):
             try:
                 done += await self._expire(job)
             except (FenceLost, NotFound):

@@ -70,10 +70,7 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
         ForeignStorage: They do not belong together, or nobody can tell (codes `foreign_storage`, `storage_unmarked`, `storage_unclear`).
         Unavailable: A service does not answer.
     """
-    marks, own = await read_marks(ports), await ports.ledger.identity()
-    foreign = [identity for identity in marks.found.values() if own is None or not own.owns(identity)]
-    if foreign:
-        raise _foreign(ports, marks, foreign[0])
+    marks, own = await _own_marks(ports)
     if own is None:
         await _require_together(ports)
         own = await ports.ledger.claim(StorageIdentity(id=new_identity(), marked_at_utc=clock(), database=ports.ledger.describe()))
@@ -85,6 +82,16 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
         )
     await _complete_marks(ports, marks, own)
     return own
+
+
+async def require_no_takeover(ports: Ports) -> None:
+    """Make sure that no other database has taken the storage over since this process started. Marks nothing.
+
+    Raises:
+        ForeignStorage: One has; nothing there is this process's to delete any more.
+        Unavailable: A service does not answer.
+    """
+    await _own_marks(ports)
 
 
 async def read_marks(ports: Ports) -> Marks:
@@ -118,6 +125,14 @@ async def write_marks(ports: Ports, identity: StorageIdentity) -> None:
         await store.put(MARK_BLOB, identity.mark.to_bytes(), content_type="application/json")
     for queue in (ports.queue, ports.detect_queue):
         await queue.set_mark(identity.id)
+
+
+async def _own_marks(ports: Ports) -> tuple[Marks, StorageIdentity | None]:
+    marks, own = await read_marks(ports), await ports.ledger.identity()
+    foreign = [identity for identity in marks.found.values() if own is None or not own.owns(identity)]
+    if foreign:
+        raise _foreign(ports, marks, foreign[0])
+    return marks, own
 
 
 async def _mark_of(store: BlobStore) -> StorageMark | None:

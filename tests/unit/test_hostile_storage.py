@@ -1,0 +1,159 @@
+"""Wrong databases, restored backups, wrong clocks, interrupted commands: nothing that somebody may need is deleted."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from core.domain.blobs import result_blob, source_blob, submission_blob, submitting_blob
+from core.domain.housekeeping import HousekeepingRules
+from core.domain.identity import MARK_BLOB, StorageIdentity, Tombstone
+from core.domain.job import Job
+from core.errors import ForeignStorage
+from core.ports import Ports
+from core.services.dispatch import Dispatcher
+from core.services.expiry_brake import held_expiry
+from core.services.housekeeping import Housekeeping
+from core.services.orphans import Cleared, Orphans
+from core.services.storage_identity import require_own_storage
+from core.services.storage_takeover import adopt, state_of_storage
+from core.services.unclaimed import Unclaimed
+from tests.api_stand import SteppedClock, make_job, make_ports
+from tests.fakes import IDENTITY, MemoryJobStore, MemoryStorageLedger
+
+DAY_S = 24 * 3600.0
+HOUR = timedelta(hours=1)
+NAMES = ("raw-videos", "processed-videos", "video-queue", "video-queue-detect")
+
+
+def key(number: int) -> str:
+    return f"{number:032x}"
+
+
+def rules(days: float | None = None) -> HousekeepingRules:
+    return HousekeepingRules(timedelta(days=999), HOUR, HOUR, None if days is None else timedelta(days=days))
+
+
+def sweep(ports: Ports, clock: Any, days: float | None = None) -> Housekeeping:
+    return Housekeeping(ports, Dispatcher(ports), clock, rules(days))
+
+
+async def blobs(ports: Ports) -> list[str]:
+    stores = (ports.sources, ports.results)
+    return [info.name for store in stores for info in (await store.page("", limit=10_000)).items if info.name != MARK_BLOB]
+
+
+def with_database(storage: Ports, identity: StorageIdentity | None = None) -> Ports:
+    """Return another database beside the same storage."""
+    return dataclasses.replace(storage, ledger=MemoryStorageLedger(identity), jobs=MemoryJobStore())
+
+
+async def marks(ports: Ports) -> set[str]:
+    return set((await state_of_storage(ports)).marks.found.values())
+
+
+# ---------------------------------------------------------------- markers
+
+
+async def submit(ports: Ports, clock: SteppedClock, number: int, *, accepted: bool) -> Job:
+    """Leave what an API leaves that could not delete the marker; not accepted: it died before the record."""
+    job = make_job(key(number), clock())
+    await ports.sources.put(submitting_blob(job.id), IDENTITY.mark.to_bytes())
+    await ports.sources.put(source_blob(job.id, 0), b"film")
+    if accepted:
+        await ports.results.put(submission_blob(job.id), job.model_dump_json().encode())
+    return job
+
+
+@pytest.mark.parametrize("identity", [IDENTITY, IDENTITY.model_copy(update={"id": "e" * 32, "former": (IDENTITY.id,)})])
+async def test_a_marker_left_beside_an_accepted_film_does_not_cost_it(identity: StorageIdentity) -> None:
+    """The marker stays where storage did not answer its deletion; then a backup is restored, or another database adopts."""
+    clock = SteppedClock()
+    ports = with_database(make_ports(clock), identity)
+    await submit(ports, clock, 1, accepted=True)
+    await submit(ports, clock, 2, accepted=False)
+    clock.step(30 * DAY_S)
+    found: list[Unclaimed] = []
+    cleared = await Orphans(ports, clock, least_age=HOUR, upload_life=HOUR, on_unclaimed=found.append).run()
+    assert cleared == Cleared(orphans=2), "what was never accepted goes"
+    assert {item.name for item in found} == {key(1)}
+    assert await blobs(ports) == [source_blob(key(1), 0), submitting_blob(key(1)), submission_blob(key(1))]
+
+
+# ---------------------------------------------------------------- a stack that runs on after its storage was taken
+
+
+async def expire_all(ports: Ports, clock: SteppedClock, numbers: range) -> None:
+    for number in numbers:
+        await ports.jobs.add(make_job(key(number), clock(), state="completed"))
+        await ports.sources.put(source_blob(key(number), 0), b"film")
+
+
+@pytest.mark.parametrize("what", ["retention", "announced", "marked", "revisions"])
+async def test_a_sweeper_whose_storage_was_taken_over_deletes_nothing(what: str) -> None:
+    clock = SteppedClock()
+    first = with_database(make_ports(clock))
+    own = await require_own_storage(first, clock)
+    await expire_all(first, clock, range(3))
+    if what == "announced":
+        await first.ledger.bury(Tombstone(job_id=key(0), reason="deleted", written_at_utc=clock()))
+    if what == "marked":
+        await first.sources.put(submitting_blob(key(7)), own.mark.to_bytes())
+    if what == "revisions":
+        await first.results.put(result_blob(key(0), "r0001-00000000", "results.json"), b"{}")
+    clock.step(40 * DAY_S)
+    everything = await blobs(first)
+    await adopt(with_database(first), clock)
+    for _ in range(2):
+        with pytest.raises(ForeignStorage):
+            await sweep(first, clock, 7).run(everything=True)
+    assert await blobs(first) == everything
+    assert (await first.jobs.get(key(0))).expired == ()
+
+
+async def test_a_sweeper_goes_on_where_its_own_storage_lost_marks() -> None:
+    clock = SteppedClock()
+    ports = with_database(make_ports(clock))
+    await require_own_storage(ports, clock)
+    await ports.results.delete(MARK_BLOB)
+    await expire_all(ports, clock, range(3))
+    clock.step(40 * DAY_S)
+    assert (await sweep(ports, clock, 7).run(everything=True)).expired == 3
+
+
+# ---------------------------------------------------------------- clocks
+
+
+@pytest.mark.parametrize("ahead_days", [1, 400, 20_000])
+async def test_a_clock_that_is_ahead_lets_nothing_expire(ahead_days: float) -> None:
+    clock = SteppedClock()
+    ports = make_ports(clock)
+    await sweep(ports, clock, 30).run()
+    await expire_all(ports, clock, range(3))
+    clock.step(29.5 * DAY_S)
+    everything = await blobs(ports)
+    wrong = sweep(ports, lambda: clock() + timedelta(days=ahead_days), 30)
+    assert (await wrong.run(everything=True)).expired == 0
+    assert await blobs(ports) == everything
+    clock.step(DAY_S)
+    assert (await sweep(ports, clock, 30).run(everything=True)).expired == 3
+
+
+@pytest.mark.parametrize(("first_days", "second_days"), [(0, 1), (0, 400), (-1, 0), (-400, 0)])
+async def test_clocks_that_differ_do_not_end_the_wait_of_a_new_retention(first_days: float, second_days: float) -> None:
+    """Two APIs: one begins the wait, the other one looks whether it is over."""
+    clock = SteppedClock()
+    ports = make_ports(clock)
+    await sweep(ports, clock, 300).run()
+    await expire_all(ports, clock, range(30))
+    clock.step(100 * DAY_S)
+    for days in (first_days, second_days):
+        wrong = sweep(ports, lambda days=days: clock() + timedelta(days=days), 7)
+        report = await wrong.run(everything=True)
+        assert (report.expired, report.held or days < 0) == (0, True)
+    assert (await sweep(ports, clock, 7).run(everything=True)).held
+    held = await held_expiry(ports)
+    assert held is not None and held.goes_on_at_utc == clock() + timedelta(days=1)
