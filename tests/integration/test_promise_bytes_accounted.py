@@ -227,7 +227,7 @@ def live(stack: Stack, crowd: Crowd, dying: DyingApis, tenth: int, uploads: int)
     until = utc_now()
     assert all(stack.job(job_id)["state"] == "completed" for job_id in expiring)
 
-    counted = crowd.submit(3 * tenth)
+    counted = crowd.submit(4 * tenth)
     # In the midst of whatever the worker does with them.
     crowd.cancel(crowd.submit(tenth))
     crowd.delete(crowd.submit(tenth))

@@ -27,6 +27,7 @@ from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, free_ports
+from tests.api_stand import make_job
 from tests.conftest import REPOSITORY
 from tests.video_samples import write_video
 
@@ -293,10 +294,12 @@ async def test_after_work_a_message_is_noticed_within_200_ms(farm: Farm) -> None
     farm.start()
     await farm.wait_line("worker_ready")
     delays_ms = []
+    # Messages of a job that has ended are settled at once.
+    ended = await farm.ports.jobs.add(make_job(new_job_id(), utc_now(), state="cancelled"))
     for number in range(10):
         await asyncio.sleep(0.137)
         sent = utc_now()
-        await farm.dispatcher.send(JobMessage(job_id=f"nobody{number}", attempt=1, step="plan" if number % 2 else "detect", segment=0))
+        await farm.dispatcher.send(JobMessage(job_id=ended.id, attempt=1, step="plan" if number % 2 else "detect", segment=0))
         while len(found := farm.lines("message_obsolete")) <= number:
             assert (utc_now() - sent).total_seconds() < 5, farm.tails()
             await asyncio.sleep(0.02)
@@ -319,7 +322,9 @@ async def test_the_sweep_command_sends_a_lost_message_again(farm: Farm, tmp_path
         assert (done.returncode, done.stdout.splitlines()[:1]) == (0, [f"Jobs whose message was sent again: {expected}"]), done.stderr
     lease = await farm.ports.queue.receive(visibility=timedelta(seconds=60))
     assert lease is not None
-    assert JobMessage.from_bytes(lease.body) == JobMessage(job_id=job.id, attempt=1, step="plan")
+    own = await farm.dispatcher.identity()
+    assert own is not None
+    assert JobMessage.from_bytes(lease.body) == JobMessage(job_id=job.id, attempt=1, step="plan", identity=own.id)
 
 
 async def test_a_worker_waits_for_storage_that_is_away_and_can_be_stopped_meanwhile(farm: Farm) -> None:
