@@ -22,7 +22,7 @@ from core.domain.blobs import (
     submission_blob,
 )
 from core.domain.clock import Clock
-from core.domain.job import Failure, Job, SourceFile
+from core.domain.job import Failure, Job, JobState, SourceFile
 from core.errors import Conflict, NotFound
 from core.ports import BlobInfo, Ports
 from core.services.expiry_brake import NOTE as RETENTION_NOTE
@@ -66,6 +66,35 @@ async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Jo
             made.append(recorded)
             logger.warning("job recovered", extra={"action": "job_recovered", "job_id": job_id, "state": job.state})
     return made
+
+
+async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | None:
+    """Let a completed job whose published results are gone show the newest ones that are there.
+
+    A database that was set back to a backup names a revision that a recount since has replaced. Blobs are read and never changed.
+
+    Returns:
+        The job in an attempt of its own; None where no results of it can be read.
+
+    Raises:
+        FenceLost: It was counted again meanwhile.
+        Unavailable: Storage or database does not answer.
+    """
+    results = [info async for info in ports.results.list(job_prefix(job.id))]
+    for revision in _whole_revisions(job.id, results):
+        found = await _completed(ports, job.id, revision, results)
+        if found is None:
+            continue
+        settings = found.pop("settings")
+        del found["attempt"]
+        # Should this process end here, the sweeper sends the message with which the attempt is counted as any other.
+        state: JobState = "queued" if job.plan is None else "assembling"
+        begun = await ports.jobs.begin_attempt(job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock())
+        changes = {**found, "expired_at_utc": job.expired_at_utc}
+        shown = await ports.jobs.update(job.id, attempt=begun.attempt, expected=(state,), at=clock(), changes=changes)
+        logger.warning("newest results shown", extra={"action": "results_shown_again", "job_id": job.id, "revision": revision})
+        return shown
+    return None
 
 
 async def _record(ports: Ports, job: Job) -> Job | None:
