@@ -6,25 +6,30 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 from core.bootstrap import close_ports, make_ports, open_ports, open_unchecked
 from core.config import Config
+from core.domain.blobs import result_blob
 from core.domain.clock import utc_now
 from core.domain.job import Job
-from core.errors import MusterError
+from core.errors import Conflict, FenceLost, MusterError, NotFound, PermanentError
 from core.logs import configure_logging
 from core.ports import JobFilter, Ports
 from core.redaction import secrets_of
 from core.services import storage_takeover
 from core.services.dispatch import Dispatcher
-from core.services.recovery import recover
+from core.services.recovery import recover, show_newest_results
 from core.services.retry import retry
-from core.services.unclaimed import Unclaimed, purge_unclaimed
+from core.services.unclaimed import purge_unclaimed
 from worker.main import read_config
 from worker.publish import ensure_statistics
 from worker.sweep import age, find_unclaimed, unclaimed_lines
 
 Lines = list[str]
+
+_OF_THIS_MOMENT = timedelta(days=-1)
+"""Blobs are seen whose age is nothing, too."""
 
 
 async def show(ports: Ports) -> Lines:
@@ -78,41 +83,79 @@ async def recover_all(ports: Ports, *, begin: bool, config: Config) -> Lines:
     await open_ports(ports)
     ids = {item.name for item in await find_unclaimed(ports, config) if item.place != "uploads"}
     jobs = await recover(ports, utc_now, sorted(ids))
-    await _mend_statistics(ports)
-    for job in jobs:
-        if begin and job.state != "completed":
-            await retry(ports, Dispatcher(ports), utc_now, job.id, owner=None)
-    lines = [f"  {job.id}  {_outcome(job, begin)}, owner {job.owner}, {', '.join(file.name for file in job.files)}" for job in jobs]
+    lines = [
+        f"  {job.id}  {await _outcome(ports, job, begin)}, owner {job.owner}, {', '.join(file.name for file in job.files)}" for job in jobs
+    ]
+    mended = await _mend_results(ports)
     left = len(ids) - len(jobs)
     return [
         *(["Records that were made again:", *lines] if lines else ["There is no job whose record can be made again."]),
-        *([f"Jobs of which neither videos nor results are there: {left}."] if left else []),
+        *([f"Jobs without videos and results, or submitted again since: {left}."] if left else []),
+        *mended,
     ]
 
 
-async def _mend_statistics(ports: Ports) -> None:
-    """Write the statistics of completed jobs that have none: the message that would have seen to it may be used up."""
+async def _mend_results(ports: Ports) -> Lines:
+    """See to results and statistics of completed jobs: a record of before may name a revision that is gone, a message be used up."""
+    lines: Lines = []
     cursor: str | None = None
     while True:
         page = await ports.jobs.list(JobFilter(states=("completed",)), limit=200, cursor=cursor)
         for job in page.items:
             if "results" not in job.expired:
-                await ensure_statistics(ports, job)
+                lines += await _mend(ports, job)
         cursor = page.next_cursor
         if cursor is None:
-            return
+            return lines
 
 
-def _outcome(job: Job, begin: bool) -> str:
+async def _mend(ports: Ports, job: Job) -> Lines:
+    lines: Lines = []
+    try:
+        if not await _has_results(ports, job):
+            shown = await show_newest_results(ports, utc_now, job)
+            if shown is None:
+                return [f"The results of job {job.id} are gone; a recount makes them again."]
+            lines, job = [f"Job {job.id} shows its newest results again: the ones that its record named are gone."], shown
+        await ensure_statistics(ports, job)
+    except FenceLost:
+        # Counted again meanwhile: then it has results soon.
+        return lines
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # Of a release of before, or damaged. It must not keep the other jobs from being helped.
+        return [*lines, f"The results of job {job.id} make no statistics; a recount makes them again."]
+    return lines
+
+
+async def _has_results(ports: Ports, job: Job) -> bool:
+    try:
+        await ports.results.info(result_blob(job.id, str(job.result_revision), "results.json"))
+    except NotFound:
+        return False
+    return True
+
+
+async def _outcome(ports: Ports, job: Job, begin: bool) -> str:
     if job.state == "completed":
         return "completed, with its results"
-    return "without results, begun again" if begin else "without results: POST …/retry, or recover --begin, counts it"
+    if not begin:
+        return "without results: POST …/retry, or recover --begin, counts it"
+    try:
+        await retry(ports, Dispatcher(ports), utc_now, job.id, owner=None)
+    except (Conflict, PermanentError) as error:
+        # What one job lacks must not keep the others from being begun.
+        return f"without results, not begun: {error.message}"
+    return "without results, begun again"
 
 
 async def purge(ports: Ports, config: Config, *, ask: Callable[[str], str] | None) -> Lines:
     """Delete unclaimed blobs after showing them and asking; `ask` None: the operator has said yes."""
     await open_ports(ports)
-    found: Sequence[Unclaimed] = await find_unclaimed(ports, config, reported_age=None)
+    everything = await find_unclaimed(ports, config, reported_age=_OF_THIS_MOMENT)
+    before = await ports.sources.now() - config.housekeeping_rules.least_age
+    # All of a job goes: one of which a part is young, in either container, is perhaps another database's that works on it.
+    young = {item.name for item in everything if item.newest_at_utc >= before}
+    found = [item for item in everything if item.name not in young]
     if not found:
         # Younger ones may be there: what lists them does not delete them.
         return [f"There is nothing to delete: of what nothing explains, all has changed in the last {config.orphan_minutes:g} minutes."]

@@ -22,9 +22,10 @@ from core.domain.blobs import (
     submission_blob,
 )
 from core.domain.clock import Clock
-from core.domain.job import Failure, Job, SourceFile
+from core.domain.job import Failure, Job, JobState, SourceFile
 from core.errors import Conflict, NotFound
 from core.ports import BlobInfo, Ports
+from core.services.expiry_brake import NOTE as RETENTION_NOTE
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +58,61 @@ async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Jo
         job = None if job_id in skipped else await _read(ports, job_id, clock())
         if job is None:
             continue
-        try:
-            made.append(await ports.jobs.add(job))
-        except Conflict:
-            continue
-        logger.warning("job recovered", extra={"action": "job_recovered", "job_id": job_id, "state": job.state})
+        if not made:
+            # Jobs come back that may be older than the retention: its value counts as a new one, so that many of them do not go at once.
+            await ports.ledger.write_note(RETENTION_NOTE, {})
+        recorded = await _record(ports, job)
+        if recorded is not None:
+            made.append(recorded)
+            logger.warning("job recovered", extra={"action": "job_recovered", "job_id": job_id, "state": job.state})
     return made
+
+
+async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | None:
+    """Let a completed job whose published results are gone show the newest ones that are there.
+
+    A database that was set back to a backup names a revision that a recount since has replaced. Blobs are read and never changed.
+
+    Returns:
+        The job in an attempt of its own; None where no results of it can be read.
+
+    Raises:
+        FenceLost: It was counted again meanwhile.
+        Unavailable: Storage or database does not answer.
+    """
+    results = [info async for info in ports.results.list(job_prefix(job.id))]
+    for revision in _whole_revisions(job.id, results):
+        found = await _completed(ports, job.id, revision, results)
+        if found is None:
+            continue
+        settings = found.pop("settings")
+        del found["attempt"]
+        # Should this process end here, the sweeper sends the message with which the attempt is counted as any other.
+        state: JobState = "queued" if job.plan is None else "assembling"
+        begun = await ports.jobs.begin_attempt(job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock())
+        changes = {**found, "expired_at_utc": job.expired_at_utc}
+        shown = await ports.jobs.update(job.id, attempt=begun.attempt, expected=(state,), at=clock(), changes=changes)
+        logger.warning("newest results shown", extra={"action": "results_shown_again", "job_id": job.id, "revision": revision})
+        return shown
+    return None
+
+
+async def _record(ports: Ports, job: Job) -> Job | None:
+    """Record a job; return None where somebody else did, or where the same request has made another job since."""
+    try:
+        stored = await ports.jobs.add(job)
+        if stored.id != job.id and stored.request_hash != job.request_hash:
+            # Its key stands for other content by now.
+            job = job.model_copy(update={"idempotency_key": None, "request_hash": None})
+            stored = await ports.jobs.add(job)
+    except Conflict:
+        return None
+    if stored.id != job.id:
+        # Recorded as well, it would be counted twice. Its files stay, and are reported.
+        extra = {"action": "job_submitted_again", "job_id": job.id, "other": stored.id}
+        logger.warning("not recovered: the same request has made another job since", extra=extra)
+        return None
+    return stored
 
 
 async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
@@ -70,8 +120,8 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
     sources = [info async for info in ports.sources.list(source_prefix(job_id))]
     results = [info async for info in ports.results.list(job_prefix(job_id))]
     copy = await _copy(ports, job_id)
-    revision = _newest_revision(job_id, results)
-    if not sources and revision is None:
+    revisions = _whole_revisions(job_id, results)
+    if not sources and not revisions:
         return None
     values: dict[str, Any] = {"id": job_id, "files": _files(job_id, sources, copy), "updated_at_utc": now, "heartbeat_at_utc": now}
     values["created_at_utc"] = copy.created_at_utc if copy else min(info.modified_at_utc for info in [*sources, *results])
@@ -81,16 +131,18 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
         values |= {name: getattr(copy, name) for name in kept}
     if not sources:
         values |= {"expired": ("sources",), "expired_at_utc": now}
-    completed = None if revision is None else await _completed(ports, job_id, revision, results)
-    if completed is None:
-        return Job.model_validate({**values, "state": "failed", "completed_at_utc": now, "error": _lost()})
-    return Job.model_validate({**values, **completed})
+    for revision in revisions:
+        completed = await _completed(ports, job_id, revision, results)
+        if completed is not None:
+            return Job.model_validate({**values, **completed})
+    if revisions:
+        # Shown as the results of an earlier attempt: without that they would be swept away as those of nobody.
+        values |= _shown(job_id, revisions[0], results)
+    return Job.model_validate({**values, "state": "failed", "completed_at_utc": now, "error": _lost()})
 
 
 async def _completed(ports: Ports, job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, Any] | None:
     """Return the fields of a completed job; None where its results cannot be read."""
-    prefix = result_blob(job_id, revision, "")
-    stored = {info.name.removeprefix(prefix): info for info in results if info.name.startswith(prefix)}
     try:
         told = json.loads(await ports.results.get(result_blob(job_id, revision, "results.json")))
         settings = {"settings": AnalysisSettings.model_validate(told["settings"])}
@@ -98,19 +150,20 @@ async def _completed(ports: Ports, job_id: str, revision: str, results: list[Blo
     except (ValueError, KeyError, TypeError, AttributeError):
         logger.warning("results cannot be read", extra={"action": "results_unreadable", "job_id": job_id, "revision": revision})
         return None
-    return {
-        "state": "completed",
-        "attempt": revision_attempt(revision) or 1,
-        "result_revision": revision,
-        "counts": told["counts"],
-        "artifacts": tuple(name for name in ARTIFACTS if name in stored),
-        "completed_at_utc": stored["run.json"].modified_at_utc,
-        **settings,
-    }
+    ended = next(info.modified_at_utc for info in results if info.name == result_blob(job_id, revision, "run.json"))
+    shown = _shown(job_id, revision, results)
+    return {"state": "completed", "counts": told["counts"], "completed_at_utc": ended, **shown, **settings}
 
 
-def _newest_revision(job_id: str, results: list[BlobInfo]) -> str | None:
-    """Return the newest revision with all its files: `run.json` is the last that is written before a revision is published."""
+def _shown(job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, Any]:
+    """Return the fields that let readers see a revision."""
+    names = {info.name for info in results}
+    artifacts = tuple(name for name in ARTIFACTS if result_blob(job_id, revision, name) in names)
+    return {"attempt": revision_attempt(revision) or 1, "result_revision": revision, "artifacts": artifacts}
+
+
+def _whole_revisions(job_id: str, results: list[BlobInfo]) -> list[str]:
+    """Return the revisions with all their files, newest first: `run.json` is the last that is written before a revision is published."""
     prefix, ends = results_prefix(job_id), {}
     for info in results:
         revision, _, name = info.name.removeprefix(prefix).partition("/")
@@ -118,18 +171,20 @@ def _newest_revision(job_id: str, results: list[BlobInfo]) -> str | None:
             ends[revision] = (revision_attempt(revision) or 0, info.modified_at_utc)
     names = {info.name for info in results}
     whole = [revision for revision in ends if result_blob(job_id, revision, "results.json") in names]
-    return max(whole, key=lambda revision: ends[revision], default=None)
+    return sorted(whole, key=lambda revision: ends[revision], reverse=True)
 
 
 def _files(job_id: str, sources: list[BlobInfo], copy: Job | None) -> tuple[SourceFile, ...]:
     if not sources:
         return copy.files if copy else (SourceFile(name="video-1", blob=source_blob(job_id, 0), size_bytes=0, etag=""),)
-    known = {file.blob: file for file in copy.files} if copy else {}
-    files = []
-    for number, info in enumerate(sources):
-        file = known.get(info.name) or SourceFile(name=f"video-{number + 1}", blob=info.name, size_bytes=0, etag="")
-        files.append(file.model_copy(update={"size_bytes": info.size_bytes, "etag": info.etag}))
-    return tuple(files)
+    if copy:
+        # One that is gone stays in the list: a part of a recording must not be counted as if it were all of it.
+        here = {info.name: {"size_bytes": info.size_bytes, "etag": info.etag} for info in sources}
+        return tuple(file.model_copy(update=here.get(file.blob, {})) for file in copy.files)
+    return tuple(
+        SourceFile(name=f"video-{number + 1}", blob=info.name, size_bytes=info.size_bytes, etag=info.etag)
+        for number, info in enumerate(sources)
+    )
 
 
 async def _copy(ports: Ports, job_id: str) -> Job | None:

@@ -171,14 +171,18 @@ async def _require_together(ports: Ports) -> None:
 
 async def _complete_marks(ports: Ports, marks: Marks, own: StorageIdentity) -> None:
     for store in (ports.sources, ports.results):
-        if marks.containers[store.name] is None:
+        present = marks.containers[store.name]
+        if present is None:
             await _mark(ports, store, own)
+        elif present.identity != own.id:
+            # A takeover that died: with the mark of before, the database of before could start, too.
+            await store.put(MARK_BLOB, own.mark.to_bytes(), content_type="application/json")
     for queue in (ports.queue, ports.detect_queue):
-        if marks.queues[queue.name] is None:
+        if marks.queues[queue.name] != own.id:
             await queue.set_mark(own.id)
-            present = await queue.mark()
-            if present is not None and not own.owns(present):
-                raise _foreign(ports, marks, present)
+            found = await queue.mark()
+            if found is not None and not own.owns(found):
+                raise _foreign(ports, marks, found)
 
 
 async def _mark(ports: Ports, store: BlobStore, own: StorageIdentity) -> None:

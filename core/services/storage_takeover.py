@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 
@@ -93,7 +94,15 @@ async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
     if state.belongs and state.marks.found:
         raise Conflict("This database and this storage belong together already; there is nothing to separate.", code="storage_is_own")
     own = state.identity or StorageIdentity(id=new_identity(), marked_at_utc=clock(), database=ports.ledger.describe())
-    own = own.model_copy(update={"names": {place.name: _own_name(place.name, own.id) for place in ports.storage}})
+    if own.names and not state.marks.found:
+        # A separation that died before its containers were marked: goes on with the same names.
+        return own
+    configured = {own_name: name for name, own_name in own.names.items()}
+    if own.names:
+        # Another database has those of before.
+        own = own.model_copy(update={"id": new_identity(), "former": (*own.former, own.id)})
+    names = [configured.get(place.name, place.name) for place in ports.storage]
+    own = own.model_copy(update={"names": {name: _own_name(name, own.id) for name in names}})
     await ports.ledger.replace(own)
     logger.warning("this database has containers of its own", extra={"action": "storage_separated", "names": own.names})
     return own
@@ -101,4 +110,7 @@ async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
 
 def _own_name(name: str, identity: str) -> str:
     base, suffix = (name.removesuffix(_DETECT), _DETECT) if name.endswith(_DETECT) else (name, "")
-    return f"{base[:_LONGEST_NAME].rstrip('-')}-{identity[:8]}{suffix}"
+    if len(base) > _LONGEST_NAME:
+        # Names that begin alike must not become one.
+        base = f"{base[: _LONGEST_NAME - 7].rstrip('-')}-{hashlib.sha256(base.encode()).hexdigest()[:6]}"
+    return f"{base}-{identity[:8]}{suffix}"

@@ -12,14 +12,14 @@ from core.domain.blobs import result_blob, source_blob, submission_blob, submitt
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.identity import MARK_BLOB, StorageIdentity, Tombstone
 from core.domain.job import Job
-from core.errors import ForeignStorage
+from core.errors import ForeignStorage, Unavailable
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from core.services.expiry_brake import held_expiry
 from core.services.housekeeping import Housekeeping
 from core.services.orphans import Cleared, Orphans
-from core.services.storage_identity import require_own_storage
-from core.services.storage_takeover import adopt, state_of_storage
+from core.services.storage_identity import require_own_storage, use_own_names
+from core.services.storage_takeover import adopt, separate, state_of_storage
 from core.services.unclaimed import Unclaimed
 from tests.api_stand import SteppedClock, make_job, make_ports
 from tests.fakes import IDENTITY, MemoryJobStore, MemoryStorageLedger
@@ -157,3 +157,78 @@ async def test_clocks_that_differ_do_not_end_the_wait_of_a_new_retention(first_d
     assert (await sweep(ports, clock, 7).run(everything=True)).held
     held = await held_expiry(ports)
     assert held is not None and held.goes_on_at_utc == clock() + timedelta(days=1)
+
+
+# ---------------------------------------------------------------- commands that die, and that are run again
+
+
+@pytest.mark.parametrize("place", ["sources", "results", "queue", "detect_queue"])
+async def test_a_takeover_that_died_anywhere_is_finished_by_the_next_start(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the database of before could start, too, and two would own one storage."""
+    clock = SteppedClock()
+    first = with_database(make_ports(clock))
+    await require_own_storage(first, clock)
+    second = with_database(first)
+
+    async def die(*args: Any, **options: Any) -> None:
+        raise Unavailable("It does not answer.")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(getattr(second, place), "set_mark" if "queue" in place else "put", die)
+        with pytest.raises(Unavailable):
+            await adopt(second, clock)
+    taken = await require_own_storage(second, clock)
+    assert await marks(second) == {taken.id}
+    with pytest.raises(ForeignStorage):
+        await require_own_storage(first, clock)
+
+
+def named(ports: Ports, names: tuple[str, ...] = NAMES) -> Ports:
+    """Return the same database beside a new storage, with the names that are configured: as a process starts."""
+    new = make_ports(SteppedClock())
+    again = dataclasses.replace(ports, sources=new.sources, results=new.results, queue=new.queue, detect_queue=new.detect_queue)
+    for place, name in zip(again.storage, names, strict=True):
+        place.name = name
+    return again
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_a_separation_that_died_before_it_was_marked_keeps_its_names(times: int) -> None:
+    clock = SteppedClock()
+    ports = named(with_database(make_ports(clock)))
+    names = (await separate(ports, clock)).names
+    for _ in range(times):
+        # As the command does: the names are those of before when it is run again.
+        again = named(ports)
+        await use_own_names(again)
+        assert (await separate(again, clock)).names == names
+    started = named(ports)
+    await use_own_names(started)
+    await require_own_storage(started, clock)
+    assert {place.name: own for place, own in zip(named(ports).storage, names.values(), strict=True)} == names
+    assert [place.name for place in started.storage] == list(names.values())
+
+
+@pytest.mark.parametrize("shared", ["ranch-of-the-northern-plains-video", "x" * 50])
+async def test_long_names_that_begin_alike_get_names_that_differ(shared: str) -> None:
+    clock = SteppedClock()
+    names = (f"{shared}-in", f"{shared}-out", f"{shared}-queue"[:49], f"{shared}-queue"[:49] + "-detect")
+    own = list((await separate(named(with_database(make_ports(clock)), names), clock)).names.values())
+    assert len(set(own)) == 4
+    assert own[3] == f"{own[2]}-detect" and max(len(f"{name}-poison") for name in own) <= 63
+
+
+async def test_a_copy_of_a_separated_database_gets_names_that_are_not_the_other_s() -> None:
+    """Two copies of one file: one adopts, the other one has to go."""
+    clock = SteppedClock()
+    first = named(with_database(make_ports(clock)))
+    identity = await separate(first, clock)
+    opened = named(first)
+    await use_own_names(opened)
+    await require_own_storage(opened, clock)
+    copy = with_database(opened, identity.model_copy(update={"id": "c" * 32}))
+    apart = await separate(copy, clock)
+    assert list(apart.names) == list(NAMES) and not {*apart.names.values()} & {*identity.names.values()}
+    started = named(copy)
+    await use_own_names(started)
+    assert await require_own_storage(started, clock) == apart
