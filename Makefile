@@ -1,6 +1,6 @@
 # People and CI run the same commands. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench chaos mutants lint lock
+.PHONY: help setup run test soak bench chaos mutants lint lock
 PY := .venv/bin/python
 KILLS ?= 200
 JOBS ?= 40
@@ -19,6 +19,9 @@ run: setup  ## start Azurite, the API and a worker on this machine and count the
 test: setup  ## run all tests, with real Azurite and a MongoDB-protocol server
 	@$(PY) -m ruff check .
 	@$(PY) -m pytest $(ARGS)
+
+soak: setup  ## run the long forms of what `make test` runs in small: minutes to hours
+	@$(PY) -m pytest -m soak --timeout 3600 $(ARGS)
 
 bench: setup  ## measure, print the ratios and write tests/bench/RESULTS.md
 	@exec $(PY) -m tests.bench $(ARGS)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import MusterError
+from ml_engine.command_options import add_device, start_logging
 from ml_engine.evaluation.arguments import add_evaluate
 from ml_engine.memory import keep_freed_memory
 from ml_engine.training.arguments import add_train
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     keep_freed_memory()
     arguments = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING, stream=sys.stderr)
+    start_logging(verbose=arguments.verbose)
     try:
         return int(arguments.run(arguments))
     except MusterError as error:
@@ -57,7 +58,7 @@ def _add_count(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     count.add_argument("video", nargs="+", type=Path, metavar="VIDEO", help="video file; several in order are one recording")
     count.add_argument("--out", type=Path, metavar="DIR", help="folder for the results; default: <VIDEO's name>-muster beside it")
     count.add_argument("--detector", metavar="PATH_OR_HUB_ID", help="checkpoint: folder, .onnx file or hub id; default: the bundled one")
-    count.add_argument("--device", choices=("auto", "cuda", "openvino", "torch"), default="auto", help="what runs it; default: auto")
+    add_device(count)
     count.add_argument("--settings", type=Path, metavar="FILE.json", help="settings of the analysis, as the API takes them")
     count.add_argument(
         "--calibration", type=Path, metavar="FILE", help="picture-to-ground points: JSON, or .npz of image_points and map_points"

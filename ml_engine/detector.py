@@ -56,7 +56,8 @@ def load_detector(source: str, *, name: str, device: Device, cache_dir: Path, th
     Args:
         source: Folder of a transformers checkpoint, folder or path of an `.onnx` file, or id of a model on the hub.
         name: Name under which it was asked for.
-        device: `auto` is CUDA if there is a device, else OpenVINO; `cuda` and `torch` (on the CPU) need a transformers checkpoint.
+        device: `auto` is CUDA if there is a device, else OpenVINO, else (where OpenVINO cannot take over the checkpoint, which a warning in
+            the log says) torch; `cuda` and `torch` (on the CPU) need a transformers checkpoint.
         cache_dir: Folder for converted networks; made if missing. Several processes may share it.
         threads: CPU threads to use; default: one per core that this process may use.
 
@@ -72,6 +73,10 @@ def load_detector(source: str, *, name: str, device: Device, cache_dir: Path, th
 
     checkpoint = open_checkpoint(source)
     runtime = choose_runtime(checkpoint.kind, device)
+    if runtime == "openvino" and device == "auto" and checkpoint.kind == "transformers":
+        from ml_engine.runtimes.fallback import FallbackRuntime
+
+        return NetworkDetector(checkpoint, FallbackRuntime(checkpoint, cache_dir=cache_dir, threads=threads), name=name)
     if runtime == "openvino":
         from ml_engine.runtimes.openvino_runtime import open_openvino
 
@@ -105,7 +110,7 @@ def bundled_checkpoint() -> Path:
 
 
 def choose_runtime(kind: str, device: Device) -> Literal["cuda", "openvino", "torch"]:
-    """Decide what runs a checkpoint.
+    """Decide what runs a checkpoint; with `auto`, torch still takes over where OpenVINO turns out not to be able to.
 
     Args:
         kind: `transformers` or `onnx`.

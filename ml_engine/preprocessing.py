@@ -4,7 +4,8 @@ Gives the tensors that the checkpoint's own image processor of transformers give
 Pillow, whose bilinear filter widens when it shrinks a picture (no aliasing) and normalises its weights at the border. libswscale's bilinear
 filter widens in the same way, but repeats border pixels instead; so the outermost row or column of a shrunk side is taken from Pillow.
 Tolerance, in grey levels (1/255 before mean and standard deviation): 1 where a picture is shrunk, 3 where it is enlarged (reached on
-noise), a third of a level on average. Other filters than bilinear are Pillow's throughout, hence exact.
+noise), a third of a level on average. Other filters than bilinear are Pillow's throughout, hence exact. The processor of RF-DETR resizes
+without widening and does not round; OpenCV's bilinear filter is that one, to within a level.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ CONFIG_FILE = "preprocessor_config.json"
 _BILINEAR = 2
 _KNOWN_FILTERS = (0, 1, 2, 3, 4, 5)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_ASPECT_PROCESSORS = ("Detr", "ConditionalDetr", "DeformableDetr", "Yolos", "Deta", "GroundingDino")
+_ASPECT_PROCESSORS = ("Detr", "ConditionalDetr", "DeformableDetr", "RfDetr", "Yolos", "Deta", "GroundingDino")
+_YOLOS_PATCH = 16
+"""The processor of YOLOS cuts both edges to whole patches of this many px, whatever the checkpoint's patches are."""
 
 SizeRule = Literal["exact", "edges", "bounds"]
 
@@ -43,6 +46,8 @@ class Preprocessing:
         scale: Factor on the grey levels 0..255, such as 1/255.
         mean, std: Per colour in the order RGB, after scaling.
         pad_hw: Height and width to fill up to, at the right and at the bottom, with zeros; None: no padding.
+        multiple: With `edges`, both edges are cut to a multiple of so many px.
+        widens: Whether the bilinear filter widens when it shrinks a picture.
     """
 
     rule: SizeRule | None
@@ -52,6 +57,8 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     pad_hw: tuple[int, int] | None = None
+    multiple: int = 1
+    widens: bool = True
 
     def resized_hw(self, shape_hw: tuple[int, int]) -> tuple[int, int]:
         """Return height and width that a frame of this size is resized to."""
@@ -59,7 +66,7 @@ class Preprocessing:
         if self.rule == "exact":
             return self.size
         if self.rule == "edges":
-            return _edges_hw(height, width, *self.size)
+            return _edges_hw(height, width, *self.size, self.multiple)
         if self.rule == "bounds":
             factor = min(self.size[0] / height, self.size[1] / width)
             return int(height * factor), int(width * factor)
@@ -125,6 +132,8 @@ def parse_preprocessing(config: Mapping[str, Any]) -> Preprocessing:
         mean=_three(config.get("image_mean", _IMAGENET_MEAN)) if normalize else (0.0, 0.0, 0.0),
         std=_three(config.get("image_std", _IMAGENET_STD)) if normalize else (1.0, 1.0, 1.0),
         pad_hw=(int(pad["height"]), int(pad["width"])) if pad else None,
+        multiple=_YOLOS_PATCH if kind.startswith("Yolos") else 1,
+        widens=not kind.startswith("RfDetr"),
     )
 
 
@@ -148,19 +157,21 @@ def _three(values: float | Sequence[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _edges_hw(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
-    """The rule of transformers' `get_size_with_aspect_ratio`, with its rounding."""
+def _edges_hw(height: int, width: int, shortest: int, longest: int, multiple: int) -> tuple[int, int]:
+    """The rule of transformers' `get_size_with_aspect_ratio`, with its rounding; with a multiple, that of YOLOS's variant of it."""
     short, long = min(height, width), max(height, width)
     raw: float = shortest
     if longest and long / short * shortest > longest:
         raw = longest * short / long
     target = round(raw)
-    if short == target:
-        return height, width
     exact = raw if raw != shortest else target
-    if width < height:
-        return int(exact * height / width), target
-    return target, int(exact * width / height)
+    if short == target and (multiple == 1 or width >= height):
+        resized = height, width
+    elif width < height:
+        resized = int(exact * height / width), target
+    else:
+        resized = target, int(exact * width / height)
+    return resized[0] - resized[0] % multiple, resized[1] - resized[1] % multiple
 
 
 class Preprocessor:
@@ -206,6 +217,8 @@ class Preprocessor:
         shape_hw = target.shape[1:]
         if frame_bgr.shape[:2] == shape_hw:
             planes: Sequence[npt.NDArray[np.uint8]] = self._split(frame_bgr)
+        elif self.preprocessing.resample == _BILINEAR and not self.preprocessing.widens:
+            planes = self._split(cv2.resize(frame_bgr, shape_hw[::-1], interpolation=cv2.INTER_LINEAR))
         elif self.preprocessing.resample == _BILINEAR:
             planes = [self._resize_plane(plane, shape_hw) for plane in self._split(frame_bgr)]
             _patch_border(frame_bgr, planes)

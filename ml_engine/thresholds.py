@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
 from core.errors import DetectorError, MusterError
+from ml_engine.command_options import add_device, start_logging
 from ml_engine.evaluation.average_precision import match
 from ml_engine.labels import TABLE_FILE
 
@@ -213,13 +214,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--annotations", type=Path, help="boxes, in COCO's format")
     parser.add_argument("--rendered", type=int, default=0, metavar="SCENES", help="measure on so many rendered pastures instead")
     parser.add_argument("--detector", metavar="PATH_OR_HUB_ID", help="default: the bundled one")
+    add_device(parser)
     parser.add_argument("--only", choices=("bison", "cattle"), help="read every animal as this class")
     parser.add_argument("--write", action="store_true", help=f"write into {TABLE_FILE} beside the weights")
     options = parser.parse_args(argv)
     if not options.rendered and (options.images is None or options.annotations is None):
         parser.error("give --images and --annotations, or --rendered")
     try:
-        detector = open_detector(options.detector, "auto")
+        start_logging()
+        detector = open_detector(options.detector, options.device)
         settings = AnalysisSettings(only=options.only)
         samples = (
             rendered_samples(detector, options.rendered)

@@ -18,13 +18,15 @@ _PACKAGES = ("av", "numpy", "opencv-python-headless", "openvino", "pyarrow", "su
 
 
 async def write_segment_note(step: Step, plan: Plan, segment: Segment, seconds: float) -> None:
-    """Store how a segment's log was made, beside the log: times and hosts must not be in the log itself."""
+    """Store how a segment's log was made, beside the log: times, hosts and runtimes must not be in the log itself."""
     note = {
         "segment": segment.index,
         "frames": segment.frames,
         "attempt": step.message.attempt,
         "worker": step.tools.worker_id,
         "host": platform.node(),
+        # The plan cannot know it: other workers have other devices, and OpenVINO may refuse a checkpoint.
+        "runtime": step.tools.detectors.loaded().get((plan.detector or {}).get("name", "")),
         "seconds": round(seconds, 3),
     }
     name = _note_blob(step.job.id, plan.log_key, segment.index)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ml_engine.command_options import add_device
+
 CLASS_NAMES = ("bison", "cattle", "person")
 
 
@@ -69,7 +71,7 @@ def _add_simulator(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_detector(parser: argparse.ArgumentParser, *, only: bool = True) -> None:
     parser.add_argument("--detector", metavar="PATH_OR_HUB_ID", help="checkpoint: folder, .onnx file or hub id; default: the bundled one")
-    parser.add_argument("--device", choices=("auto", "cuda", "openvino", "torch"), default="auto", help="what runs it; default: auto")
+    add_device(parser)
     if only:
         parser.add_argument("--only", choices=("bison", "cattle"), help="read every four-legged animal as this class")
 

@@ -14,7 +14,7 @@ from core.errors import DetectorError, Unavailable
 from ml_engine.labels import COCO_NAMES, DEFAULT_THRESHOLDS, SOFTMAX_THRESHOLDS, TABLE_FILE, LabelTable, label_table
 from ml_engine.preprocessing import CONFIG_FILE, Preprocessing, plain_preprocessing, read_preprocessing
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 """Raised whenever preprocessing or post-processing changes what a checkpoint finds: it is part of every fingerprint."""
 
 SIGMOID_MODELS = frozenset(
@@ -90,7 +90,7 @@ def _open_transformers(folder: Path) -> Checkpoint:
             f"The checkpoint '{folder.name}' has no .safetensors weights; other formats can run code when they are read. Convert it.",
             code="unsafe_weights",
         )
-    config = _read_config(folder)
+    config = read_config(folder)
     kind = config.get("model_type")
     if "auto_map" in config or kind not in SIGMOID_MODELS | SOFTMAX_MODELS:
         known = ", ".join(sorted(SIGMOID_MODELS | SOFTMAX_MODELS))
@@ -110,7 +110,7 @@ def _open_onnx(path: Path) -> Checkpoint:
     preprocessing = read_preprocessing(folder) if described else plain_preprocessing(onnx_input_hw(path))
     names = COCO_NAMES
     if own is not None and (own / "config.json").is_file():
-        names = _label_names(_read_config(own), own)
+        names = _label_names(read_config(own), own)
     elif own is not None and (own / TABLE_FILE).is_file():
         names = _names_of_table(own, names)
     table = label_table(names, own)
@@ -156,7 +156,12 @@ def check_signature(model: Any, name: str) -> None:
     )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's `config.json`.
+
+    Raises:
+        DetectorError: It is no readable JSON object (code `bad_checkpoint`).
+    """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

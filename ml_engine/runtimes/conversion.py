@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +22,14 @@ from ml_engine.runtimes.checkpoint import Checkpoint
 _FORMAT = "2"
 """Raised whenever the outputs of a converted network change: networks converted before are left aside then."""
 _TOOLS = ("openvino", "torch", "transformers")
+REFUSED = "conversion_failed"
+"""Code of the error of a checkpoint that OpenVINO cannot take over, though it runs with torch."""
+SAY_EVERY_S = 15.0
 
 logger = logging.getLogger(__name__)
 
 
-def converted_network(checkpoint: Checkpoint, cache_dir: Path, *, batch_size: int, input_hw: tuple[int, int]) -> Path:
+def converted_network(checkpoint: Checkpoint, cache_dir: Path, *, batch_size: int, input_hw: tuple[int, int], heed_notes: bool) -> Path:
     """Return a checkpoint's network in OpenVINO's format, converted now if it was not before.
 
     Several processes may do so at once: each writes a folder of its own, and the first one renamed into place serves all.
@@ -31,26 +38,97 @@ def converted_network(checkpoint: Checkpoint, cache_dir: Path, *, batch_size: in
         checkpoint: A transformers checkpoint.
         cache_dir: Folder of converted networks; made if missing.
         batch_size, input_hw: Shape of the input, which is fixed: tracing would freeze it anyway, and OpenVINO is faster with it.
+        heed_notes: Do not try again what failed before with the same weights and versions.
 
     Returns:
         Path of the `.xml`; the network takes pixels (and, for padded input, the mask), and gives logits, boxes and
         the decoder's last hidden state.
 
     Raises:
-        DetectorError: The network cannot be loaded or converted (code `bad_checkpoint` or `conversion_failed`).
+        DetectorError: The network cannot be loaded or run (code `bad_checkpoint`) or not be converted (`REFUSED`).
         StorageFull: The cache folder cannot be written.
     """
     target = cache_dir / "openvino" / _key(checkpoint, batch_size, input_hw)
+    if heed_notes and (reason := _noted(target)) is not None:
+        raise refusal(checkpoint, reason, remembered=True)
     if not (target / "model.xml").is_file():
         from ml_engine.runtimes.torch_runtime import LOADING
 
         with LOADING:
             if not (target / "model.xml").is_file():
-                started = time.monotonic()
-                store_network(_convert(checkpoint, batch_size, input_hw), target)
-                facts = {"action": "detector_converted", "checkpoint": checkpoint.path.name}
-                logger.info("Converted a checkpoint for OpenVINO.", extra={**facts, "seconds": round(time.monotonic() - started, 1)})
+                with _saying_so(checkpoint.path.name):
+                    try:
+                        store_network(_convert(checkpoint, batch_size, input_hw), target)
+                    except DetectorError as error:
+                        if error.code == REFUSED:
+                            note_refusal(target, error.details["reason"])
+                        raise
     return target / "model.xml"
+
+
+def refusal(checkpoint: Checkpoint, reason: str, *, remembered: bool = False) -> DetectorError:
+    """Return the error that says that OpenVINO cannot take over a checkpoint."""
+    return DetectorError(
+        f"OpenVINO cannot take over the checkpoint '{checkpoint.path.name}' ({reason[:200]}); use device auto, torch or cuda.",
+        code=REFUSED,
+        reason=reason,
+        remembered=remembered,
+    )
+
+
+def note_refusal(target: Path, reason: str) -> None:
+    """Remember beside a converted network's folder why OpenVINO cannot take it over, so that the next start need not try for a minute."""
+    # Without the note the next start tries again, no more.
+    with suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = target.with_name(f".note-{os.getpid()}-{threading.get_ident()}")
+        scratch.write_text(json.dumps({"reason": reason}), encoding="utf-8")
+        os.replace(scratch, _note(target))
+
+
+def forget_refusal(target: Path) -> None:
+    """Remove a note that turned out to hold no longer."""
+    with suppress(OSError):
+        _note(target).unlink(missing_ok=True)
+
+
+def _note(target: Path) -> Path:
+    return target.with_name(target.name + ".refused.json")
+
+
+def _noted(target: Path) -> str | None:
+    try:
+        return str(json.loads(_note(target).read_text(encoding="utf-8"))["reason"])
+    except (OSError, ValueError, KeyError, TypeError):  # no note, or one cut off: tried again
+        return None
+
+
+@contextmanager
+def _saying_so(name: str) -> Iterator[None]:
+    """Log that a conversion begins, how long it has taken so far, and that it is done."""
+    started, done = time.monotonic(), threading.Event()
+
+    def seconds() -> float:
+        return round(time.monotonic() - started, 1)
+
+    def repeat() -> None:
+        while not done.wait(SAY_EVERY_S):
+            said = f"Still converting '{name}' for OpenVINO, {seconds():.0f} s so far."
+            logger.info(said, extra={"action": "detector_converting", "checkpoint": name, "seconds": seconds()})
+
+    logger.info(
+        f"Converting '{name}' for OpenVINO: once per machine and input size, up to a few minutes.",
+        extra={"action": "detector_converting", "checkpoint": name, "seconds": 0.0},
+    )
+    voice = threading.Thread(target=repeat, name="conversion", daemon=True)
+    voice.start()
+    try:
+        yield
+    finally:
+        done.set()
+        voice.join()
+    said = f"Converted '{name}' for OpenVINO in {seconds():.0f} s; the result is kept."
+    logger.info(said, extra={"action": "detector_converted", "checkpoint": name, "seconds": seconds()})
 
 
 def _key(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]) -> str:
@@ -63,34 +141,18 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
     import openvino
     import torch
 
-    from ml_engine.runtimes.torch_runtime import load_network, plain_outputs, quiet
+    from ml_engine.runtimes.torch_runtime import example_inputs, plain_network, quiet, try_out
 
-    class Bare(torch.nn.Module):
-        """The network with plain tensors for its inputs and outputs."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = load_network(checkpoint.path)
-
-        def forward(self, pixel_values: torch.Tensor, *pixel_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            extra = {"pixel_mask": pixel_mask[0]} if pixel_mask else {}
-            return plain_outputs(self.network(pixel_values=pixel_values, **extra))
-
-    # Noise rather than zeros: a network that branches on its input is traced along the usual path.
-    shape = (batch_size, 3, *input_hw)
-    example: list[torch.Tensor] = [torch.rand(shape, generator=torch.Generator().manual_seed(0))]
-    if checkpoint.preprocessing.pad_hw is not None:
-        example.append(torch.ones((batch_size, *input_hw), dtype=torch.int64))
+    network = plain_network(checkpoint.path)
+    example = example_inputs(checkpoint, batch_size, input_hw)
+    # What does not run at all is the checkpoint's fault, which no other device makes good.
+    try_out(network, example, checkpoint.path)
     try:
         with quiet(), torch.inference_mode():
-            model = openvino.convert_model(Bare().eval(), example_input=tuple(example))
+            model = openvino.convert_model(network, example_input=tuple(example))
             model.reshape({index: list(tensor.shape) for index, tensor in enumerate(example)})
     except (RuntimeError, ValueError, TypeError, openvino.frontend.OpConversionFailure) as error:
-        raise DetectorError(
-            f"OpenVINO cannot take over the checkpoint '{checkpoint.path.name}'; use device torch or cuda.",
-            code="conversion_failed",
-            reason=str(error)[:500],
-        ) from error
+        raise refusal(checkpoint, str(error)[:500]) from error
     return model
 
 

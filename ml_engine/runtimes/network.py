@@ -82,7 +82,8 @@ class NetworkDetector(Detector):
     """A checkpoint on a runtime."""
 
     def __init__(self, checkpoint: Checkpoint, runtime: Runtime, *, name: str) -> None:
-        self.info = describe(checkpoint, name=name, runtime=runtime.name, device=runtime.device, precision=runtime.precision)
+        self._checkpoint, self._name = checkpoint, name
+        self.info = self._describe(runtime)
         self.batch_size = runtime.batch_size
         self.concurrency = runtime.concurrency
         self._runtime: Runtime | None = runtime
@@ -121,6 +122,9 @@ class NetworkDetector(Detector):
             self._runtime.close()
             self._runtime = None
 
+    def _describe(self, runtime: Runtime) -> DetectorInfo:
+        return describe(self._checkpoint, name=self._name, runtime=runtime.name, device=runtime.device, precision=runtime.precision)
+
     def _detect_same_size(self, frames: Sequence[Frame]) -> list[Detections]:
         found: list[Detections] = []
         for start in range(0, len(frames), self.batch_size):
@@ -137,4 +141,6 @@ class NetworkDetector(Detector):
         if missing:
             pixels = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.float32)])
         outputs = runtime.run(pixels, self._preprocessor.mask((height, width)), (width, height))
+        if runtime.name != self.info.runtime:  # OpenVINO refused the checkpoint at its first frame
+            self.info = self._describe(runtime)
         return [self._decode(tuple(output[index] for output in outputs), (width, height)) for index in range(len(frames))]

@@ -104,8 +104,8 @@ class ConvertedOpenVinoRuntime(Runtime):
     name, device, precision = "openvino", "cpu", "f32"
     batch_size = BATCH_SIZE
 
-    def __init__(self, checkpoint: Checkpoint, cache_dir: Path, *, cores: int) -> None:
-        self._checkpoint, self._cache_dir = checkpoint, cache_dir
+    def __init__(self, checkpoint: Checkpoint, cache_dir: Path, *, cores: int, heed_notes: bool) -> None:
+        self._checkpoint, self._cache_dir, self._heed_notes = checkpoint, cache_dir, heed_notes
         self.concurrency = cores
         self._pools: dict[tuple[int, int], RequestPool] = {}
         self._lock = threading.Lock()
@@ -127,21 +127,32 @@ class ConvertedOpenVinoRuntime(Runtime):
     def _pool(self, input_hw: tuple[int, int]) -> RequestPool:
         with self._lock:
             if input_hw not in self._pools:
-                from ml_engine.runtimes.conversion import converted_network
-
-                path = converted_network(self._checkpoint, self._cache_dir, batch_size=self.batch_size, input_hw=input_hw)
-                compiled = compile_network(path, self.concurrency)
-                self._pools[input_hw] = RequestPool(compiled, self.concurrency, tuple(range(len(compiled.outputs))))
+                self._pools[input_hw] = self._open_pool(input_hw)
             return self._pools[input_hw]
 
+    def _open_pool(self, input_hw: tuple[int, int]) -> RequestPool:
+        from ml_engine.runtimes.conversion import converted_network, forget_refusal, note_refusal, refusal
 
-def open_openvino(checkpoint: Checkpoint, *, cache_dir: Path, threads: int | None) -> Runtime:
+        shape = {"batch_size": self.batch_size, "input_hw": input_hw}
+        path = converted_network(self._checkpoint, self._cache_dir, heed_notes=self._heed_notes, **shape)
+        try:
+            compiled = compile_network(path, self.concurrency)
+            pool = RequestPool(compiled, self.concurrency, tuple(range(len(compiled.outputs))))
+        except RuntimeError as error:
+            note_refusal(path.parent, str(error)[:500])
+            raise refusal(self._checkpoint, str(error)[:500]) from error
+        forget_refusal(path.parent)
+        return pool
+
+
+def open_openvino(checkpoint: Checkpoint, *, cache_dir: Path, threads: int | None, heed_notes: bool = False) -> Runtime:
     """Open a checkpoint with OpenVINO.
 
     Args:
         checkpoint: What to run.
         cache_dir: Folder of converted networks.
         threads: Cores to use; default: those that this process may use.
+        heed_notes: Do not try again a conversion that failed before.
 
     Raises:
         DetectorError: The network cannot be read, converted or compiled.
@@ -149,4 +160,4 @@ def open_openvino(checkpoint: Checkpoint, *, cache_dir: Path, threads: int | Non
     cores = threads or usable_cores()
     if checkpoint.kind == "onnx":
         return OnnxOpenVinoRuntime(checkpoint.path, checkpoint.preprocessing.nominal_hw, cores=cores)
-    return ConvertedOpenVinoRuntime(checkpoint, cache_dir, cores=cores)
+    return ConvertedOpenVinoRuntime(checkpoint, cache_dir, cores=cores, heed_notes=heed_notes)

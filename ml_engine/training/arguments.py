@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ml_engine.command_options import add_device
+
 
 def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `train` to a command line."""
@@ -23,7 +25,7 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--rehearsal", type=int, default=1, help="rendered scenes among them, so that other classes are not forgotten")
     parser.add_argument("--rate", type=float, default=3e-4, help="learning rate")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device(parser, "what runs it while it is measured; training itself takes CUDA with auto and cuda, else torch on the CPU")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: one per core")
     view = parser.add_mutually_exclusive_group()
     view.add_argument(

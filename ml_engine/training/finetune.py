@@ -50,7 +50,7 @@ class Request:
         steps: Steps at most. minutes: Time at most; None: steps alone decide, and a seed gives the same weights again.
         size: Side of the input, px; 0: that of the checkpoint, or `LARGER` where animals would be too small.
         batch: Pictures a step. rehearsal: How many of them are rendered scenes, so that the other classes are not forgotten.
-        rate: Learning rate. seed: Of all chance. device: `auto`, `cpu` or `cuda`. threads: On the CPU.
+        rate: Learning rate. seed: Of all chance. device: As for `load_detector`. threads: On the CPU.
         above: Whether the camera looks down; None: where animals are small in the pictures.
         onnx: Whether to write an ONNX export too.
     """
@@ -197,7 +197,7 @@ def mean_ap50(figures: dict[str, Curve]) -> float:
 
 
 def choose_device(device: str) -> str:
-    """Return `cuda` or `cpu`.
+    """Return what to train on, `cuda` or `cpu`: OpenVINO cannot train, so that torch does it on the CPU there.
 
     Raises:
         DetectorError: CUDA was asked for and is not there (code `no_cuda`).
@@ -205,7 +205,7 @@ def choose_device(device: str) -> str:
     from ml_engine.detector import has_cuda
 
     if device == "cuda" and not has_cuda():
-        raise DetectorError("No CUDA device can be used here; use cpu or auto.", code="no_cuda")
+        raise DetectorError("No CUDA device can be used here; use torch or auto.", code="no_cuda")
     return "cuda" if device == "cuda" or (device == "auto" and has_cuda()) else "cpu"
 
 

@@ -44,7 +44,7 @@ def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run
     began = Path(request.start).name if Path(request.start).exists() else request.start
     source = f"fine-tuned from {began} on {len(ready.train)} pictures"
     write_muster_json(request.out, old, source, None)
-    with closing(load_detector(str(request.out), name=request.out.name, device="auto", cache_dir=cache_dir())) as detector:
+    with closing(load_detector(str(request.out), name=request.out.name, device=request.device, cache_dir=cache_dir())) as detector:
         found, samples = detect_photos(detector, ready.valid)
     measured = measure_thresholds(samples)
     thresholds = {**old, **{name: one.score for name, one in measured.items()}}

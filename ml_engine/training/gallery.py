@@ -1,6 +1,6 @@
 """Pictures with what a detector finds in them, side by side in one: to be looked at.
 
-python -m ml_engine.training.gallery --data DIR --out FILE.jpg [--detector CHECKPOINT] [--count 10] [--columns 5]
+python -m ml_engine.training.gallery --data DIR --out FILE.jpg [--detector CHECKPOINT] [--device auto] [--count 10] [--columns 5]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from core.domain.analysis import AnalysisSettings
 from core.errors import MusterError
+from ml_engine.command_options import add_device, start_logging
 from ml_engine.scoring import thresholds_of
 from ml_engine.training.dataset import read_folder
 from ml_engine.training.report import Picture, draw_mistakes, mistakes_in
@@ -79,11 +80,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotated pictures, as `train` takes them")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.jpg")
     parser.add_argument("--detector", metavar="CHECKPOINT", help="default: the bundled one")
+    add_device(parser)
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--columns", type=int, default=5)
     options = parser.parse_args(argv)
     try:
-        with closing(open_detector(options.detector, "auto")) as detector:
+        start_logging()
+        with closing(open_detector(options.detector, options.device)) as detector:
             sheet = draw_gallery(detector, options.data, max(options.count, 1), max(options.columns, 1))
         options.out.write_bytes(cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
     except (MusterError, OSError) as error:

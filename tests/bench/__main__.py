@@ -18,6 +18,7 @@ BENCHMARKS = {
     "counts": "Tracks and counts on real sequences, beside stock trackers",
     "motion": "Camera motion beside detection",
     "decoding": "Decoding in a confined process",
+    "detectors": "Published detectors on both runtimes",
     "ground": "Positions on the ground",
     "upload_adapter": "The blob adapter against the raw SDK",
     "upload": "Upload through the API against the raw SDK",

@@ -77,12 +77,18 @@ def test_tensors_are_the_processors(name: str, shape_hw: tuple[int, int]) -> Non
 def test_sizes_round_as_the_processors_do(seed: int) -> None:
     from transformers.image_transforms import get_size_with_aspect_ratio
     from transformers.image_utils import get_image_size_for_max_height_width
+    from transformers.models.yolos.image_processing_pil_yolos import get_size_with_aspect_ratio_yolos
 
     rng = np.random.default_rng(seed)
     height, width, shortest, longest = (int(number) for number in rng.integers(2, 3000, 4))
     shortest, longest = min(shortest, longest), max(shortest, longest)
     edges = parse_preprocessing({**DETR, "size": {"shortest_edge": shortest, "longest_edge": longest}})
     assert edges.resized_hw((height, width)) == get_size_with_aspect_ratio((height, width), shortest, longest)
+    yolos = parse_preprocessing(
+        {"image_processor_type": "YolosImageProcessor", "size": {"shortest_edge": shortest, "longest_edge": longest}}
+    )
+    for shape_hw in ((height, width), (shortest, width), (height, shortest)):
+        assert yolos.resized_hw(shape_hw) == get_size_with_aspect_ratio_yolos(shape_hw, shortest, longest)
     bounds = parse_preprocessing({**DETR, "size": {"max_height": shortest, "max_width": longest}})
     assert bounds.resized_hw((height, width)) == get_image_size_for_max_height_width((height, width), shortest, longest)
 
