@@ -12,114 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ml_engine.labels import COCO_NAMES
-
-_GAPS = frozenset((0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91))
-"""Numbers without a label among COCO's 91, which the first DETR keeps as `N/A`."""
-_NAMES_91 = iter(COCO_NAMES)
-COCO_91 = {str(index): "N/A" if index in _GAPS else next(_NAMES_91) for index in range(91)}
-COCO_80 = {str(index): name for index, name in enumerate(COCO_NAMES)}
-
-_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-_TIMM = {"use_timm_backbone": True, "use_pretrained_backbone": True, "backbone_config": None, "dilation": False}
-_SMALL_DETR = {
-    "d_model": 32,
-    "encoder_layers": 1,
-    "decoder_layers": 2,
-    "encoder_ffn_dim": 32,
-    "decoder_ffn_dim": 32,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "num_queries": 9,
-}
-_SMALL_TIMM = {**_SMALL_DETR, "backbone": "test_resnet"}
-_SMALL_RESNET = {
-    "model_type": "resnet",
-    "embedding_size": 8,
-    "hidden_sizes": [8, 8, 16, 16],
-    "depths": [1, 1, 1, 1],
-    "layer_type": "basic",
-    "out_features": ["stage4"],
-}
-_SMALL_HYBRID = {
-    "d_model": 32,
-    "encoder_hidden_dim": 32,
-    "encoder_in_channels": [16, 32, 32],
-    "decoder_in_channels": [32, 32, 32],
-    "encoder_ffn_dim": 32,
-    "decoder_ffn_dim": 32,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "decoder_layers": 2,
-    "num_queries": 30,
-}
-_SMALL_RT_RESNET = {
-    "model_type": "rt_detr_resnet",
-    "embedding_size": 8,
-    "hidden_sizes": [8, 16, 32, 32],
-    "depths": [1, 1, 1, 1],
-    "layer_type": "basic",
-    "out_features": ["stage2", "stage3", "stage4"],
-}
-_SMALL_HGNET = {
-    "model_type": "hgnet_v2",
-    "depths": [1, 1, 1, 1],
-    "embedding_size": 8,
-    "hidden_sizes": [8, 16, 32, 32],
-    "out_features": ["stage2", "stage3", "stage4"],
-    "stage_downsample": [False, True, True, True],
-    "stage_downsample_strides": [2, 2, 2, 2],
-    "stage_in_channels": [8, 8, 16, 32],
-    "stage_kernel_size": [3, 3, 5, 5],
-    "stage_light_block": [False, False, True, True],
-    "stage_mid_channels": [8, 8, 8, 8],
-    "stage_num_blocks": [1, 1, 1, 1],
-    "stage_numb_of_layers": [2, 2, 2, 2],
-    "stage_out_channels": [8, 16, 32, 32],
-    "stem_channels": [3, 8, 8],
-    "stem_strides": [2, 1, 1, 2, 1],
-    "use_learnable_affine_block": True,
-}
-_HGNET_B0 = {
-    "model_type": "hgnet_v2",
-    "depths": [3, 4, 6, 3],
-    "embedding_size": 32,
-    "hidden_act": "relu",
-    "hidden_sizes": [128, 256, 512, 1024],
-    "out_features": ["stage2", "stage3", "stage4"],
-    "stage_downsample": [False, True, True, True],
-    "stage_downsample_strides": [2, 2, 2, 2],
-    "stage_in_channels": [16, 64, 256, 512],
-    "stage_kernel_size": [3, 3, 5, 5],
-    "stage_light_block": [False, False, True, True],
-    "stage_mid_channels": [16, 32, 64, 128],
-    "stage_num_blocks": [1, 1, 2, 1],
-    "stage_numb_of_layers": [3, 3, 3, 3],
-    "stage_out_channels": [64, 256, 512, 1024],
-    "stem_channels": [3, 16, 16],
-    "stem_strides": [2, 1, 1, 2, 1],
-    "use_learnable_affine_block": True,
-}
-_HGNET_B0_TWO_LEVELS = {**_HGNET_B0, "out_features": ["stage3", "stage4"]}
-_RF_DETR_VIT = {
-    "model_type": "rf_detr_dinov2",
-    "hidden_size": 384,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 6,
-    "mlp_ratio": 4,
-}
-
-
-def _old_processor(family: str) -> dict[str, Any]:
-    """The form of the years in which image processors were called feature extractors."""
-    described = {"feature_extractor_type": f"{family}FeatureExtractor", "format": "coco_detection", **_IMAGENET}
-    return {**described, "do_normalize": True, "do_resize": True, "size": 800, "max_size": 1333}
-
-
-def _new_processor(kind: str, *, normalize: bool = True, pad: bool = False, **size: int) -> dict[str, Any]:
-    flags = {"do_convert_annotations": True, "do_normalize": normalize, "do_pad": pad, "do_rescale": True, "do_resize": True}
-    scaled = {"resample": 2, "rescale_factor": 0.00392156862745098, "format": "coco_detection"}
-    return {"image_processor_type": kind, **flags, **_IMAGENET, **scaled, "size": size}
+from tests.architecture_parts import (
+    COCO_80,
+    COCO_91,
+    DETR,
+    EDGES,
+    HGNET_B0,
+    HGNET_B0_TWO_LEVELS,
+    R18_NECK,
+    RF_DETR_VIT,
+    RT_R18,
+    RT_R50,
+    SMALL_DETR,
+    SMALL_HGNET,
+    SMALL_HYBRID,
+    SMALL_RESNET,
+    SMALL_RT_RESNET,
+    SMALL_TIMM,
+    TIMM,
+    new_processor,
+    old_processor,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,42 +58,35 @@ class Architecture:
     labels: Mapping[str, str] = field(default_factory=lambda: COCO_80)
 
 
-_EDGES = {"shortest_edge": 96, "longest_edge": 160}
-_DETR = {"model_type": "detr", "architectures": ["DetrForObjectDetection"], "num_queries": 100, "auxiliary_loss": False}
-_RT_RESNET = {"model_type": "rt_detr_resnet", "embedding_size": 64, "out_features": ["stage2", "stage3", "stage4"], "num_channels": 3}
-_RT_R18 = {**_RT_RESNET, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2], "layer_type": "basic"}
-_RT_R50 = {**_RT_RESNET, "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3], "layer_type": "bottleneck"}
-_R18_NECK = {"encoder_in_channels": [128, 256, 512], "hidden_expansion": 0.5, "decoder_layers": 3}
-
 ARCHITECTURES = (
     Architecture(
         "DETR R50",
         "facebook/detr-resnet-50",
         "Apache-2.0",
-        {**_DETR, **_TIMM, "backbone": "resnet50"},
-        _old_processor("Detr"),
-        _SMALL_TIMM,
-        _EDGES,
+        {**DETR, **TIMM, "backbone": "resnet50"},
+        old_processor("Detr"),
+        SMALL_TIMM,
+        EDGES,
         COCO_91,
     ),
     Architecture(
         "DETR R101",
         "facebook/detr-resnet-101",
         "Apache-2.0",
-        {**_DETR, **_TIMM, "backbone": "resnet101", "backbone_kwargs": {"in_chans": 3, "out_indices": [1, 2, 3, 4]}},
-        _old_processor("Detr"),
-        _SMALL_TIMM,
-        _EDGES,
+        {**DETR, **TIMM, "backbone": "resnet101", "backbone_kwargs": {"in_chans": 3, "out_indices": [1, 2, 3, 4]}},
+        old_processor("Detr"),
+        SMALL_TIMM,
+        EDGES,
         COCO_91,
     ),
     Architecture(
         "DETR R50, transformers' own ResNet",
         "facebook/detr-resnet-50 (revision no_timm)",
         "Apache-2.0",
-        {**_DETR, "use_timm_backbone": False, "backbone": None, "backbone_config": {"model_type": "resnet", "out_features": ["stage4"]}},
-        _new_processor("DetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333),
-        {**_SMALL_DETR, "backbone_config": _SMALL_RESNET},
-        _EDGES,
+        {**DETR, "use_timm_backbone": False, "backbone": None, "backbone_config": {"model_type": "resnet", "out_features": ["stage4"]}},
+        new_processor("DetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333),
+        {**SMALL_DETR, "backbone_config": SMALL_RESNET},
+        EDGES,
         COCO_91,
     ),
     Architecture(
@@ -188,61 +94,61 @@ ARCHITECTURES = (
         "facebook/detr-resnet-101 (revision no_timm)",
         "Apache-2.0",
         {
-            **_DETR,
+            **DETR,
             "use_timm_backbone": False,
             "backbone": None,
             "backbone_config": {"model_type": "resnet", "depths": [3, 4, 23, 3], "out_features": ["stage4"]},
         },
-        _new_processor("DetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333),
-        {**_SMALL_DETR, "backbone_config": {**_SMALL_RESNET, "depths": [1, 1, 2, 1]}},
-        _EDGES,
+        new_processor("DetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333),
+        {**SMALL_DETR, "backbone_config": {**SMALL_RESNET, "depths": [1, 1, 2, 1]}},
+        EDGES,
         COCO_91,
     ),
     Architecture(
         "Conditional DETR R50",
         "microsoft/conditional-detr-resnet-50",
         "Apache-2.0",
-        {"model_type": "conditional_detr", **_TIMM, "backbone": "resnet50", "num_queries": 300},
-        _old_processor("ConditionalDetr"),
-        _SMALL_TIMM,
-        _EDGES,
+        {"model_type": "conditional_detr", **TIMM, "backbone": "resnet50", "num_queries": 300},
+        old_processor("ConditionalDetr"),
+        SMALL_TIMM,
+        EDGES,
         COCO_91,
     ),
     Architecture(
         "Deformable DETR R50",
         "SenseTime/deformable-detr",
         "Apache-2.0",
-        {"model_type": "deformable_detr", **_TIMM, "backbone": "resnet50", "num_queries": 300},
-        _old_processor("DeformableDetr"),
-        _SMALL_TIMM,
-        _EDGES,
+        {"model_type": "deformable_detr", **TIMM, "backbone": "resnet50", "num_queries": 300},
+        old_processor("DeformableDetr"),
+        SMALL_TIMM,
+        EDGES,
         COCO_91,
     ),
     Architecture(
         "DAB-DETR R50",
         "IDEA-Research/dab-detr-resnet-50",
         "Apache-2.0",
-        {"model_type": "dab-detr", **_TIMM, "backbone": "resnet50", "num_queries": 300, "hidden_size": 256, "activation_function": "prelu"},
-        _new_processor("ConditionalDetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333),
-        {**{key: value for key, value in _SMALL_TIMM.items() if key != "d_model"}, "hidden_size": 32},
-        _EDGES,
+        {"model_type": "dab-detr", **TIMM, "backbone": "resnet50", "num_queries": 300, "hidden_size": 256, "activation_function": "prelu"},
+        new_processor("ConditionalDetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333),
+        {**{key: value for key, value in SMALL_TIMM.items() if key != "d_model"}, "hidden_size": 32},
+        EDGES,
         COCO_91,
     ),
     Architecture(
         "RT-DETR R50",
         "PekingU/rtdetr_r50vd",
         "Apache-2.0",
-        {"model_type": "rt_detr", "backbone_config": _RT_R50},
-        _new_processor("RTDetrImageProcessor", normalize=False, height=640, width=640),
-        {**_SMALL_HYBRID, "backbone_config": _SMALL_RT_RESNET},
+        {"model_type": "rt_detr", "backbone_config": RT_R50},
+        new_processor("RTDetrImageProcessor", normalize=False, height=640, width=640),
+        {**SMALL_HYBRID, "backbone_config": SMALL_RT_RESNET},
     ),
     Architecture(
         "RT-DETRv2 R18",
         "PekingU/rtdetr_v2_r18vd",
         "Apache-2.0",
-        {"model_type": "rt_detr_v2", "backbone_config": _RT_R18, **_R18_NECK},
-        _new_processor("RTDetrImageProcessor", normalize=False, height=640, width=640),
-        {**_SMALL_HYBRID, "backbone_config": _SMALL_RT_RESNET},
+        {"model_type": "rt_detr_v2", "backbone_config": RT_R18, **R18_NECK},
+        new_processor("RTDetrImageProcessor", normalize=False, height=640, width=640),
+        {**SMALL_HYBRID, "backbone_config": SMALL_RT_RESNET},
     ),
     Architecture(
         "D-FINE S",
@@ -250,15 +156,15 @@ ARCHITECTURES = (
         "Apache-2.0",
         {
             "model_type": "d_fine",
-            "backbone_config": _HGNET_B0,
+            "backbone_config": HGNET_B0,
             "encoder_in_channels": [256, 512, 1024],
             "hidden_expansion": 0.5,
             "depth_mult": 0.34,
             "decoder_layers": 3,
             "decoder_n_points": [3, 6, 3],
         },
-        _new_processor("RTDetrImageProcessor", normalize=False, height=640, width=640),
-        {**_SMALL_HYBRID, "backbone_config": _SMALL_HGNET},
+        new_processor("RTDetrImageProcessor", normalize=False, height=640, width=640),
+        {**SMALL_HYBRID, "backbone_config": SMALL_HGNET},
     ),
     Architecture(
         "DEIMv2 N",
@@ -266,7 +172,7 @@ ARCHITECTURES = (
         "Apache-2.0",
         {
             "model_type": "deimv2",
-            "backbone_config": _HGNET_B0_TWO_LEVELS,
+            "backbone_config": HGNET_B0_TWO_LEVELS,
             "d_model": 128,
             "encoder_hidden_dim": 128,
             "encoder_in_channels": [512, 1024],
@@ -281,12 +187,13 @@ ARCHITECTURES = (
             "decoder_layers": 3,
             "decoder_n_points": [6, 6],
         },
-        _new_processor("RTDetrImageProcessor", normalize=False, height=640, width=640),
+        new_processor("RTDetrImageProcessor", normalize=False, height=640, width=640),
         {
-            **{key: value for key, value in _SMALL_HYBRID.items() if key not in ("encoder_in_channels", "decoder_in_channels")},
-            "backbone_config": {**_SMALL_HGNET, "out_features": ["stage3", "stage4"]},
+            **{key: value for key, value in SMALL_HYBRID.items() if key not in ("encoder_in_channels", "decoder_in_channels")},
+            "backbone_config": {**SMALL_HGNET, "out_features": ["stage3", "stage4"]},
             "encoder_in_channels": [32, 32],
             "decoder_in_channels": [32, 32],
+            "num_queries": 60,
         },
     ),
     Architecture(
@@ -296,7 +203,7 @@ ARCHITECTURES = (
         {
             "model_type": "rf_detr",
             "backbone_config": {
-                **_RF_DETR_VIT,
+                **RF_DETR_VIT,
                 "image_size": 384,
                 "patch_size": 16,
                 "num_windows": 2,
@@ -305,7 +212,7 @@ ARCHITECTURES = (
             "decoder_layers": 2,
             "decoder_n_points": 2,
         },
-        _new_processor("RfDetrImageProcessor", height=384, width=384),
+        new_processor("RfDetrImageProcessor", height=384, width=384),
         {
             "backbone_config": {
                 "model_type": "rf_detr_dinov2",
@@ -333,7 +240,7 @@ ARCHITECTURES = (
         {
             "model_type": "rf_detr",
             "backbone_config": {
-                **_RF_DETR_VIT,
+                **RF_DETR_VIT,
                 "image_size": 518,
                 "patch_size": 14,
                 "num_windows": 4,
@@ -342,7 +249,7 @@ ARCHITECTURES = (
             "decoder_layers": 3,
             "decoder_n_points": 2,
         },
-        _new_processor("DetrImageProcessor", pad=True, height=560, width=560),
+        new_processor("DetrImageProcessor", pad=True, height=560, width=560),
         {
             "backbone_config": {
                 "model_type": "rf_detr_dinov2",
@@ -382,7 +289,7 @@ ARCHITECTURES = (
             "num_queries": 100,
             "decoder_n_points": 2,
         },
-        _new_processor("DeformableDetrImageProcessor", pad=True, height=640, width=640),
+        new_processor("DeformableDetrImageProcessor", pad=True, height=640, width=640),
         {
             "backbone_config": {
                 "model_type": "lw_detr_vit",
@@ -415,9 +322,9 @@ ARCHITECTURES = (
             "image_size": [800, 1333],
             "use_mid_position_embeddings": False,
         },
-        _old_processor("Yolos"),
+        old_processor("Yolos"),
         {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "image_size": [96, 160]},
-        _EDGES,
+        EDGES,
         COCO_91,
     ),
 )
@@ -459,9 +366,9 @@ def write_checkpoint(architecture: Architecture, folder: Path, *, small: bool, s
 
 
 def _spread(network: Any) -> None:
-    """Fresh weights give every query nearly the same score and box, which would hide a wrong order: spread the last layer's."""
+    """Fresh weights give all labels and queries nearly the same score, which would hide a wrong order; too far apart, animals get none."""
     import torch
 
     for name, parameter in network.named_parameters():
-        if "class" in name and name.endswith("weight") and parameter.ndim == 2:
-            torch.nn.init.normal_(parameter, std=0.5)
+        if ("class" in name or "score" in name) and name.endswith("weight") and parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.15)

@@ -15,6 +15,7 @@ from core.errors import DetectorError
 from ml_engine.cli import main
 from ml_engine.detector import Detector, load_detector
 from ml_engine.preprocessing import Preprocessor
+from ml_engine.records import Detections
 from ml_engine.runtimes.checkpoint import open_checkpoint
 from tests.architectures import ARCHITECTURES, Architecture, write_checkpoint
 from tests.integration.test_detector_checkpoints import assert_same_detections
@@ -108,14 +109,26 @@ def assert_prepared_as_its_processor_does(folder: Path, shapes_hw: Sequence[tupl
         assert levels.max() <= (3.01 if backend == "pil" else 1) and levels.mean() <= 0.34
 
 
-def assert_runs_alike(detectors: Sequence[Detector], shapes_hw: Sequence[tuple[int, int]]) -> None:
+def assert_nearly_same_detections(one: Detections, other: Detections) -> None:
+    """99 boxes in 100 within 1 px, scores within 0.01: of thousands of places, random weights rank some alike, and runtimes pick others."""
+    for a, b in ((one, other), (other, one)):
+        distance = np.abs(a.xyxy[:, None] - b.xyxy[None]).max(axis=2)
+        near = (distance.min(axis=1) <= 1) & (np.abs(a.scores - b.scores[distance.argmin(axis=1)]).max(axis=1) <= 0.01)
+        assert near.mean() >= 0.99
+
+
+def assert_runs_alike(
+    detectors: Sequence[Detector],
+    shapes_hw: Sequence[tuple[int, int]],
+    assert_same: Callable[[Detections, Detections], None] = assert_same_detections,
+) -> None:
     """One picture and three at once, of each size, on both: the same boxes, and none that depends on its neighbours."""
     for shape_hw in shapes_hw:
         frames = pictures(3, *shape_hw)
         one, other = ([*detector.detect(frames[:1]), *detector.detect(frames)] for detector in detectors)
         for a, b in zip(one, other, strict=True):
             assert len(a) > 0
-            assert_same_detections(a, b)
+            assert_same(a, b)
         assert np.array_equal(one[0].xyxy, one[1].xyxy) and np.array_equal(one[0].scores, one[1].scores)
 
 
@@ -143,7 +156,7 @@ def test_published_sizes_run_on_both_runtimes(name: str, tmp_path: Path, load: L
     write_checkpoint(BY_NAME[name], tmp_path / "published", small=False)
     assert_prepared_as_its_processor_does(tmp_path / "published", [(720, 1280), (1280, 720)])
     detectors = load(tmp_path / "published", "torch"), load(tmp_path / "published", "auto")
-    assert_runs_alike(detectors, [(720, 1280), (1280, 720)])
+    assert_runs_alike(detectors, [(720, 1280), (1280, 720)], assert_nearly_same_detections)
     assert [detector.info.runtime for detector in detectors] == ["torch", "openvino"]
 
 

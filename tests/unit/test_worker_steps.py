@@ -52,6 +52,7 @@ async def test_the_run_record_says_who_did_what(stand: WorkerStand) -> None:
     assert sorted(record["steps"]) == ["assemble", "detect", "render"]
     assert record["steps"]["detect"]["workers"] == ["worker-a", "worker-b"]
     assert [note["segment"] for note in record["segments"]] == [0, 1, 2, 3]
+    assert {note["runtime"] for note in record["segments"]} == {"openvino:cpu"}
     assert record["segments_detected_in_this_attempt"] == 4
     assert record["versions"]["python"]
 
