@@ -30,6 +30,7 @@ _POISON = "tests/integration/test_promise_poison.py"
 _NOBODY = "tests/integration/test_promise_nobody_gets_in.py"
 _ONE_JOB = "tests/integration/test_promise_one_job_for_one_key.py"
 _TERMINAL = "tests/unit/test_promise_terminal_states.py"
+_DETECTORS = "tests/integration/test_detector_architectures.py"
 _TRACE = "tests/integration/test_promise_one_trace.py"
 
 MUTANTS = (
@@ -256,5 +257,33 @@ MUTANTS = (
         "own = bool(attributes and attributes.get(OWN))",
         "own = True",
         f"{_TRACE}::test_an_idle_worker_and_an_idle_api_emit_no_span",
+    ),
+    Mutant(
+        "auto gives up where OpenVINO refuses a checkpoint",
+        "ml_engine/runtimes/fallback.py",
+        "        if error.code != REFUSED:\n",
+        "        if error.code:\n",
+        f"{_DETECTORS}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
+    ),
+    Mutant(
+        "a conversion that failed is tried again at every start",
+        "ml_engine/runtimes/conversion.py",
+        'note_refusal(target, error.details["reason"])',
+        "pass",
+        f"{_DETECTORS}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
+    ),
+    Mutant(
+        "a checkpoint on disk asks the hub for its backbone",
+        "ml_engine/runtimes/torch_runtime.py",
+        'settings.pop("backbone_kwargs", None) or {}',
+        "{}",
+        f"{_DETECTORS}::test_published_files_are_read_as_they_are_meant",
+    ),
+    Mutant(
+        "commands do not heed MUSTER_DEVICE",
+        "ml_engine/command_options.py",
+        'default=os.environ.get(DEVICE_VARIABLE) or "auto"',
+        'default="auto"',
+        "tests/unit/test_command_options.py",
     ),
 )
