@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from ml_engine.detector import DEVICES
+from ml_engine.devices import DEVICES
 
 DEVICE_VARIABLE = "MUSTER_DEVICE"
 _OLD_NAMES = {"cpu": "torch"}

@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DetectorError
+from ml_engine.devices import DEVICES, Device
 from ml_engine.records import Detections, DetectorInfo
-
-Device = Literal["auto", "cuda", "openvino", "torch"]
-DEVICES: tuple[Device, ...] = ("auto", "cuda", "openvino", "torch")
 
 
 class Detector(ABC):

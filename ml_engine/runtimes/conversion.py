@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from core.errors import DetectorError, StorageFull
+from core.errors import DetectorError, StorageFull, is_disk_full
 from ml_engine.runtimes.checkpoint import Checkpoint
 from ml_engine.runtimes.openvino_package import load_openvino
 
@@ -161,21 +161,30 @@ def store_network(model: Any, target: Path) -> None:
     """Write a network into a folder that appears complete or not at all. Where another process was first, its folder stays.
 
     Raises:
-        StorageFull: It cannot be written.
+        StorageFull: There is no room for it.
+        DetectorError: The folder cannot be written to (code `cache_not_writable`): no waiting makes that good.
     """
     openvino = load_openvino()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
     except OSError as error:
-        raise StorageFull(f"Converted detectors cannot be kept: {error.strerror}.", code="cache_not_writable") from error
+        raise _not_kept(error) from error
     try:
         openvino.save_model(model, scratch / "model.xml", compress_to_fp16=False)
         os.replace(scratch, target)
     except OSError as error:
         if not (target / "model.xml").is_file():  # else another process was first
-            raise StorageFull(f"Converted detectors cannot be kept: {error.strerror}.", code="cache_not_writable") from error
+            raise _not_kept(error) from error
     except RuntimeError as error:
         raise StorageFull("Converted detectors cannot be kept; is the disk full?", code="cache_not_writable") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _not_kept(error: OSError) -> StorageFull | DetectorError:
+    if is_disk_full(error):
+        return StorageFull("Converted detectors cannot be kept: the disk is full. Make room.")
+    return DetectorError(
+        f"Converted detectors cannot be kept: {error.strerror}. Set MUSTER_DATA_DIR to a folder of yours.", code="cache_not_writable"
+    )

@@ -14,7 +14,7 @@ from core.errors import DetectorError
 from ml_engine import count_command, thresholds
 from ml_engine.cli import build_parser, main
 from ml_engine.command_options import add_device
-from ml_engine.detector import DEVICES
+from ml_engine.devices import DEVICES
 from ml_engine.evaluation import pictures
 from ml_engine.training import gallery
 

@@ -1,0 +1,38 @@
+"""Mechanisms that let detectors of every published architecture run."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_DETECTORS = "tests/integration/test_detector_architectures.py"
+
+DETECTORS = (
+    Mutant(
+        "auto gives up where OpenVINO refuses a checkpoint",
+        "ml_engine/runtimes/fallback.py",
+        "        if error.code != REFUSED:\n",
+        "        if error.code:\n",
+        f"{_DETECTORS}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
+    ),
+    Mutant(
+        "a conversion that failed is tried again at every start",
+        "ml_engine/runtimes/conversion.py",
+        'note_refusal(target, error.details["reason"])',
+        "pass",
+        f"{_DETECTORS}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
+    ),
+    Mutant(
+        "a checkpoint on disk asks the hub for its backbone",
+        "ml_engine/runtimes/torch_runtime.py",
+        'settings.pop("backbone_kwargs", None) or {}',
+        "{}",
+        f"{_DETECTORS}::test_published_files_are_read_as_they_are_meant",
+    ),
+    Mutant(
+        "commands do not heed MUSTER_DEVICE",
+        "ml_engine/command_options.py",
+        'default=os.environ.get(DEVICE_VARIABLE) or "auto"',
+        'default="auto"',
+        "tests/unit/test_command_options.py",
+    ),
+)
