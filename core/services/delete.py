@@ -8,7 +8,7 @@ from datetime import timedelta
 from core.domain.blobs import job_prefix
 from core.domain.clock import Clock
 from core.domain.identity import Tombstone
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, PermanentError
 from core.ports import Ports
 from core.services.cancel import cancel
 from core.services.retention import carry_out_expiry
@@ -52,15 +52,27 @@ async def finish_deletions(ports: Ports, clock: Clock, *, limit: int = 100) -> i
 
     Raises:
         Unavailable: A service does not answer; the next run goes on.
+        PermanentError: Storage refuses to delete something; all others were done.
     """
-    finished = 0
+    finished, errors = 0, []
     for tombstone in await ports.ledger.unfinished(limit=limit):
-        if tombstone.reason == "expired":
-            finished += await carry_out_expiry(ports, clock, tombstone)
-        else:
-            await _carry_out(ports, clock, tombstone)
-            finished += 1
-    await ports.ledger.forget(finished_before=clock() - KEEP_TOMBSTONES)
+        try:
+            if tombstone.reason == "expired":
+                finished += await carry_out_expiry(ports, clock, tombstone)
+            else:
+                await _carry_out(ports, clock, tombstone)
+                finished += 1
+        except PermanentError as error:
+            # Such as a lease that somebody has put on a blob: it must not hold up the others for good.
+            logger.warning(
+                "not deleted: %s", error.message, extra={"action": "delete_refused", "job_id": tombstone.job_id, "code": error.code}
+            )
+            errors.append(error)
+    # The earlier of two clocks: what a process whose own is ahead forgot, `recover` would bring back.
+    now = min(clock(), await ports.sources.now())
+    await ports.ledger.forget(finished_before=now - KEEP_TOMBSTONES)
+    if errors:
+        raise errors[0]
     return finished
 
 

@@ -10,7 +10,7 @@ from core.domain.clock import Clock
 from core.domain.housekeeping import ExpiringResults
 from core.domain.identity import Tombstone
 from core.domain.job import TERMINAL, Expirable, Job
-from core.errors import FenceLost, NotFound
+from core.errors import FenceLost, NotFound, PermanentError
 from core.ports import Ports
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,9 @@ class Retention:
 
         Raises:
             Unavailable: Storage or database does not answer.
+            PermanentError: Storage refuses to delete something; all others were done.
         """
-        done = 0
+        done, errors = 0, []
         # The earlier of two clocks: one that is wrong must not cost a film.
         now = min(self._clock(), await self._ports.sources.now())
         for job in await self._ports.jobs.unexpired(created_before=now - self._after, limit=limit):
@@ -53,6 +54,12 @@ class Retention:
             except (FenceLost, NotFound):
                 # Deleted meanwhile, or counted again: then it is found when that has ended.
                 continue
+            except PermanentError as error:
+                # Such as a lease that somebody has put on a blob: it must not hold up the others for good.
+                logger.warning("not expired: %s", error.message, extra={"action": "expiry_refused", "job_id": job.id, "code": error.code})
+                errors.append(error)
+        if errors:
+            raise errors[0]
         return done
 
     async def _expire(self, job: Job) -> bool:

@@ -10,6 +10,9 @@ _ORPHANS = "tests/unit/test_orphans.py"
 _DELETION = "tests/unit/test_deletion.py"
 _SUBMISSIONS = "tests/unit/test_submissions.py"
 _BRAKE = "tests/unit/test_expiry_brake.py"
+_HOSTILE = "tests/unit/test_hostile_storage.py"
+_RECOVERY = "tests/unit/test_hostile_recovery.py"
+_COMMANDS = "tests/unit/test_hostile_commands.py"
 
 STORAGE = (
     Mutant(
@@ -172,5 +175,75 @@ STORAGE = (
         "        report.held = not await self._brake.allows(due_before=due_before, confirmed=self._confirmed)\n",
         "",
         f"{_BRAKE}::test_a_new_value_that_hits_much_waits_a_day_and_then_goes_on",
+    ),
+    Mutant(
+        "a marker left beside an accepted film costs it",
+        "core/services/orphans.py",
+        " and not await self._was_recorded(job_id)",
+        "",
+        f"{_HOSTILE}::test_a_marker_left_beside_an_accepted_film_does_not_cost_it",
+    ),
+    Mutant(
+        "a stack whose storage was taken over goes on deleting",
+        "core/services/housekeeping.py",
+        '                if name == "marks":\n                    break\n',
+        "",
+        f"{_HOSTILE}::test_a_sweeper_whose_storage_was_taken_over_deletes_nothing",
+    ),
+    Mutant(
+        "films expire by the clock of one machine",
+        "core/services/retention.py",
+        "min(self._clock(), await self._ports.sources.now())",
+        "self._clock()",
+        f"{_HOSTILE}::test_a_clock_that_is_ahead_lets_nothing_expire",
+    ),
+    Mutant(
+        "a value is taken for an old one by the clock of one machine",
+        "core/services/housekeeping.py",
+        "await self._ports.sources.now() - keep",
+        "self._clock() - keep",
+        f"{_HOSTILE}::test_clocks_that_differ_do_not_end_the_wait_of_a_new_retention",
+    ),
+    Mutant(
+        "a takeover that died leaves marks of before",
+        "core/services/storage_identity.py",
+        "        elif present.identity != own.id:\n",
+        "        elif False:\n",
+        f"{_HOSTILE}::test_a_takeover_that_died_anywhere_is_finished_by_the_next_start",
+    ),
+    Mutant(
+        "a separation that is run again loses its names",
+        "core/services/storage_takeover.py",
+        "    if own.names and not state.marks.found:\n",
+        "    if False:\n",
+        f"{_HOSTILE}::test_a_separation_that_died_before_it_was_marked_keeps_its_names",
+    ),
+    Mutant(
+        "results that recovery cannot read are left to the sweeper",
+        "core/services/recovery.py",
+        "        values |= _shown(job_id, revisions[0], results)\n",
+        "        pass\n",
+        f"{_RECOVERY}::test_results_of_which_none_can_be_read_are_not_swept_away",
+    ),
+    Mutant(
+        "what was recovered expires without the brake",
+        "core/services/recovery.py",
+        "            await ports.ledger.write_note(RETENTION_NOTE, {})\n",
+        "            pass\n",
+        f"{_RECOVERY}::test_what_was_made_again_does_not_expire_at_once",
+    ),
+    Mutant(
+        "a part of a recording is recovered as all of it",
+        "core/services/recovery.py",
+        "    if copy:\n        # One",
+        "    if False:\n        # One",
+        f"{_RECOVERY}::test_a_recording_of_which_a_file_is_gone_is_not_counted_as_a_whole_one",
+    ),
+    Mutant(
+        "purge deletes more of a job than it shows",
+        "worker/storage.py",
+        "if item.name not in young]",
+        "if item.newest_at_utc < before]",
+        f"{_COMMANDS}::test_purge_leaves_a_job_alone_of_which_a_part_is_young",
     ),
 )

@@ -117,7 +117,7 @@ async def test_a_job_that_is_counted_again_keeps_its_results_until_that_has_ende
     await stand.fill()
     stand.clock.step(2 * 24 * 3600)
     calls = Calls()
-    killed_at(calls, 2, after=True)
+    killed_at(calls, 3, after=True)
     with pytest.raises(Killed):
         await Retention(calls.watch(stand.ports), stand.clock, after=timedelta(days=1), results="all").run()
     assert calls.names[-1] == "ledger.bury"

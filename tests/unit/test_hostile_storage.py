@@ -12,7 +12,7 @@ from core.domain.blobs import result_blob, source_blob, submission_blob, submitt
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.identity import MARK_BLOB, StorageIdentity, Tombstone
 from core.domain.job import Job
-from core.errors import ForeignStorage, Unavailable
+from core.errors import ForeignStorage, PermanentError, Unavailable
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
 from core.services.expiry_brake import held_expiry
@@ -159,6 +159,15 @@ async def test_clocks_that_differ_do_not_end_the_wait_of_a_new_retention(first_d
     assert held is not None and held.goes_on_at_utc == clock() + timedelta(days=1)
 
 
+async def test_a_clock_that_is_ahead_forgets_no_tombstone() -> None:
+    clock = SteppedClock()
+    ports = make_ports(clock)
+    tombstone = await ports.ledger.bury(Tombstone(job_id=key(1), reason="deleted", written_at_utc=clock()))
+    await ports.ledger.finish(tombstone, at=clock())
+    await sweep(ports, lambda: clock() + timedelta(days=400)).run()
+    assert list(await ports.ledger.tombstones([key(1)])) == [key(1)]
+
+
 # ---------------------------------------------------------------- commands that die, and that are run again
 
 
@@ -232,3 +241,35 @@ async def test_a_copy_of_a_separated_database_gets_names_that_are_not_the_other_
     started = named(copy)
     await use_own_names(started)
     assert await require_own_storage(started, clock) == apart
+
+
+# ---------------------------------------------------------------- a blob that cannot be deleted
+
+
+@pytest.mark.parametrize("reason", ["deleted", "expired"])
+async def test_a_job_whose_blobs_cannot_be_deleted_holds_up_no_other(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease or a hold that somebody put on a blob: storage refuses, each time."""
+    clock = SteppedClock()
+    ports = make_ports(clock)
+    await expire_all(ports, clock, range(3))
+    await sweep(ports, clock, 30).run()
+    if reason == "deleted":
+        for number in range(3):
+            await ports.ledger.bury(Tombstone(job_id=key(number), reason="deleted", written_at_utc=clock()))
+            clock.step(1)
+    delete = ports.sources.delete_prefix
+
+    async def held(prefix: str) -> int:
+        if key(0) in prefix:
+            raise PermanentError("There is currently a lease on the blob.")
+        return await delete(prefix)
+
+    monkeypatch.setattr(ports.sources, "delete_prefix", held)
+    clock.step(31 * DAY_S)
+    for _ in range(2):
+        with pytest.raises(PermanentError, match="lease"):
+            await sweep(ports, clock, 30).run(everything=True)
+    assert await blobs(ports) == [source_blob(key(0), 0)]
+    monkeypatch.undo()
+    await sweep(ports, clock, 30).run(everything=True)
+    assert await blobs(ports) == []
