@@ -124,7 +124,10 @@ class Services:
         """Open the ports, trying again as long as it takes; afterwards keep in order what they hold. Ends by being cancelled."""
         pause_s = first_s
         while not self.opened:
-            from core.bootstrap import open_ports  # brings the SDKs of every adapter: not for a process that was given its ports
+            from core.bootstrap import (  # brings the SDKs of every adapter: not for a process that was given its ports
+                close_ports,
+                open_ports,
+            )
 
             try:
                 await open_ports(self.ports)
@@ -133,6 +136,8 @@ class Services:
                     logger.error(error.message, extra={"action": "storage_refused", "code": error.code})
                 self._refusal = error
                 self._decided.set()
+                # `separate` may give other names meanwhile: a connection that stays goes to the queues of before.
+                await close_ports(self.ports)
                 await asyncio.sleep(longest_s)
             except MusterError as error:
                 logger.warning("storage or database is away: %s", error.message, extra={"action": "open_failed", "code": error.code})

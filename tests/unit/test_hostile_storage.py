@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from api.services import Services
+from core import bootstrap
+from core.config import Config
 from core.domain.blobs import result_blob, source_blob, submission_blob, submitting_blob
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.identity import MARK_BLOB, StorageIdentity, Tombstone
@@ -273,3 +277,32 @@ async def test_a_job_whose_blobs_cannot_be_deleted_holds_up_no_other(reason: str
     monkeypatch.undo()
     await sweep(ports, clock, 30).run(everything=True)
     assert await blobs(ports) == []
+
+
+async def test_an_api_that_was_refused_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator runs `separate` beside it: a connection that stayed would go to the queues of before."""
+    ports, connected = make_ports(SteppedClock()), set()
+
+    async def connect(queue: Any) -> None:
+        # As the real one: once, under the name of that moment.
+        connected.add(queue.name if not connected else min(connected))
+
+    async def disconnect(queue: Any) -> None:
+        connected.clear()
+
+    async def open_ports(opened: Ports) -> None:
+        await opened.queue.open()
+        if connected == {"queue-of-before"}:
+            opened.queue.name = "queue-of-its-own"
+            raise ForeignStorage("Storage and database do not belong together.")
+
+    ports.queue.name = "queue-of-before"
+    monkeypatch.setattr(type(ports.queue), "open", connect)
+    monkeypatch.setattr(type(ports.queue), "close", disconnect)
+    monkeypatch.setattr(bootstrap, "open_ports", open_ports)
+    services = Services(Config(), ports, SteppedClock(), opened=False)
+    opening = asyncio.ensure_future(services.keep_open(longest_s=0))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    opening.cancel()
+    assert services.opened and connected == {"queue-of-its-own"}
