@@ -277,7 +277,7 @@ MUTANTS = (
         "ml_engine/runtimes/torch_runtime.py",
         'settings.pop("backbone_kwargs", None) or {}',
         "{}",
-        f"{_DETECTORS}::test_published_files_are_read_as_they_are_meant[DETR R101]",
+        f"{_DETECTORS}::test_published_files_are_read_as_they_are_meant",
     ),
     Mutant(
         "commands do not heed MUSTER_DEVICE",
