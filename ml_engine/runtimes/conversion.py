@@ -22,7 +22,7 @@ from ml_engine.runtimes.openvino_package import load_openvino
 
 _FORMAT = "2"
 """Raised whenever the outputs of a converted network change: networks converted before are left aside then."""
-_TOOLS = ("openvino", "torch", "transformers")
+_TOOLS = ("openvino", "timm", "torch", "transformers")
 REFUSED = "conversion_failed"
 """Code of the error of a checkpoint that OpenVINO cannot take over, though it runs with torch."""
 SAY_EVERY_S = 15.0
