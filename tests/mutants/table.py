@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.gate import GATE
 from tests.mutants.mutant import Mutant
 from tests.mutants.storage import STORAGE
 
@@ -17,6 +18,7 @@ _TRACE = "tests/integration/test_promise_one_trace.py"
 
 MUTANTS = (
     *STORAGE,
+    *GATE,
     Mutant(
         "counts do not say that their range is of what was detected",
         "ml_engine/counting.py",
