@@ -119,8 +119,16 @@ class LocalStack:
 
     def ended(self) -> list[Child]:
         """Return the parts that have ended by themselves."""
-        parts = [self.azurite.child if self.azurite else None, self.api, self.worker]
-        return [part for part in parts if part is not None and not part.alive]
+        return [part for part in self._parts() if not part.alive]
+
+    def rotate_logs(self) -> None:
+        """Keep the logs of all parts from filling the disk. Called again and again while they run."""
+        for part in self._parts():
+            part.rotate_log()
+
+    def _parts(self) -> list[Child]:
+        parts = (self.azurite.child if self.azurite else None, self.api, self.worker)
+        return [part for part in parts if part is not None]
 
     def stop(self) -> None:
         """Stop API, worker, then Azurite, and let another runner have the data folder. Idempotent."""

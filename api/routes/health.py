@@ -21,6 +21,7 @@ CHECK_S = 3.0
 WORKER_FRESH = timedelta(minutes=3)
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="How the system is")
 async def health(services: AnyServices) -> Health:
     """Always 200: `status` says whether something is missing."""
@@ -41,12 +42,14 @@ async def health(services: AnyServices) -> Health:
     )
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", summary="Is the process alive")
 async def live() -> dict[str, str]:
     """200 as long as requests are answered at all; needs nothing else."""
     return {"status": "live"}
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", responses=documented(503), summary="Can requests be served")
 async def ready(services: AnyServices) -> Ready:
     """200 when storage, queues and database answer; 503 with the missing ones when not."""
@@ -57,6 +60,7 @@ async def ready(services: AnyServices) -> Ready:
     return Ready(status="ready", checks=checks)
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}, summary="Figures for Prometheus")
 async def metrics(services: AnyServices) -> Response:
     """Requests, uploads, queue depth."""

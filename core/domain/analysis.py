@@ -12,6 +12,8 @@ from core.errors import InvalidSettings
 
 MusterClass = Literal["bison", "cattle", "person"]
 CLASSES: tuple[MusterClass, ...] = ("bison", "cattle", "person")
+MOST_FRAMES = 2**53 - 1
+"""Beyond it neither every database nor every reader of JSON holds a whole number."""
 SCORE_FLOOR = 0.05
 """Detections below this score are not in a detection log, so no threshold can be lower."""
 
@@ -115,7 +117,7 @@ class FlightSettings(_Record):
 class CountedFrame(_Record):
     """What a person counted in one frame: it corrects `peak` and `mean`, and narrows the interval of `unique`."""
 
-    frame: int = Field(ge=0, description="Index over all files of the recording.")
+    frame: int = Field(ge=0, le=MOST_FRAMES, description="Index over all files of the recording.")
     counts: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(min_length=1)
 
 
@@ -125,7 +127,7 @@ class AnalysisSettings(_Record):
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
     only: Literal["bison", "cattle"] | None = Field(None, description="Read every four-legged animal as this class.")
     population: Literal["open", "closed"] = Field("open", description="`closed`: one herd, nobody joins or leaves for good.")
-    expected: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] | int | None = Field(
+    expected: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] | Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
         None, description="How many there should be: gives «43 of 44 seen»."
     )
     counted: tuple[CountedFrame, ...] = Field((), max_length=1000, description="Frames that a person counted.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_ABSURD = "tests/unit/test_absurd_requests.py"
 _LINEAR = "tests/unit/test_linear.py"
 
 GATE = (
@@ -34,5 +35,47 @@ GATE = (
         "        unwanted.set()\n",
         "        pass\n",
         f"{_LINEAR}::test_the_api_stops_reading_for_a_caller_that_is_gone",
+    ),
+    Mutant(
+        "what an array claims is not checked before room is made for it",
+        "core/calibration.py",
+        "    if kind.hasobject or math.prod(shape) * kind.itemsize > NPZ_LIMIT_BYTES or len(shape) != 2 or shape[1] != 2:\n",
+        "    if False:\n",
+        f"{_ABSURD}::test_what_an_array_claims_is_checked_before_room_is_made",
+    ),
+    Mutant(
+        "a date may lead out of the calendar",
+        "core/domain/clock.py",
+        "    except OverflowError as error:\n",
+        "    except ZeroDivisionError as error:\n",
+        f"{_ABSURD}::test_a_date_out_of_the_calendar_is_refused",
+    ),
+    Mutant(
+        "digits of a range are read however many they are",
+        "api/blob_answers.py",
+        "    return int(digits) if len(digits) <= 18 else 10**18\n",
+        "    return int(digits)\n",
+        f"{_ABSURD}::test_a_range_of_absurd_numbers",
+    ),
+    Mutant(
+        "an unexpected error is answered outside of the layer of headers",
+        "api/app.py",
+        "    app.add_middleware(Faults)\n",
+        "",
+        f"{_ABSURD}::test_an_unexpected_error_has_the_headers_of_every_answer",
+    ),
+    Mutant(
+        "the storage's client unpacks what it reads",
+        "core/adapters/azure_transfer.py",
+        ", decompress=False",
+        "",
+        "tests/contract/test_azure_blob_store.py::test_a_blob_is_read_as_it_is_stored_whatever_encoding_it_was_given",
+    ),
+    Mutant(
+        "the logs of make run are not rotated",
+        "infra/local_stack.py",
+        "            part.rotate_log()\n",
+        "            pass\n",
+        "tests/unit/test_processes.py::test_all_parts_of_make_run_have_their_logs_rotated",
     ),
 )
