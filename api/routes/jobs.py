@@ -13,6 +13,7 @@ from api.services import OpenServices
 from api.views import JOBS, JobPage, JobView, UploadedRecording, job_view
 from core.domain.clock import UtcDatetime
 from core.domain.job import Job, JobState
+from core.domain.names import CLEANED
 from core.ports import JobFilter
 from core.services.cancel import cancel
 from core.services.delete import delete
@@ -72,7 +73,7 @@ async def list_jobs(
     services: OpenServices,
     seen: SeenDep,
     state: Annotated[list[JobState] | None, Query(description="Any of these states.")] = None,
-    camera: Annotated[str | None, Query(max_length=80)] = None,
+    camera: Annotated[str | None, CLEANED, Query(max_length=80)] = None,
     created_from: Annotated[UtcDatetime | None, Query(description="Inclusive.", examples=["2026-06-01T00:00:00Z"])] = None,
     created_until: Annotated[UtcDatetime | None, Query(description="Exclusive.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,

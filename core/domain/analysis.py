@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.domain.clock import UtcDatetime
+from core.domain.names import CLEANED_IF_TYPED, TYPED
 from core.errors import InvalidSettings
 
 MusterClass = Literal["bison", "cattle", "person"]
@@ -18,7 +19,7 @@ SCORE_FLOOR = 0.05
 """Detections below this score are not in a detection log, so no threshold can be lower."""
 
 Point = tuple[float, float]
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")]
+Name = Annotated[str, CLEANED_IF_TYPED, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")]
 
 
 class _Record(BaseModel):
@@ -195,7 +196,7 @@ def parse_settings(data: Any) -> AnalysisSettings:
         InvalidSettings: With every fault named, in `details["errors"]` as `{"field", "problem"}`.
     """
     try:
-        return AnalysisSettings.model_validate({} if data is None else data)
+        return AnalysisSettings.model_validate({} if data is None else data, context=TYPED)
     except ValidationError as error:
         faults = [
             {"field": ".".join(map(str, e["loc"])) or "settings", "problem": e["msg"].removeprefix("Value error, ")} for e in error.errors()

@@ -78,4 +78,25 @@ GATE = (
         "            pass\n",
         "tests/unit/test_processes.py::test_all_parts_of_make_run_have_their_logs_rotated",
     ),
+    Mutant(
+        "what a terminal obeys stands in the logs as it is",
+        "core/logs.py",
+        "        return _UNSEEN.sub(_numbered, self._redact(json.dumps(line, default=str, ensure_ascii=False)))\n",
+        "        return self._redact(json.dumps(line, default=str, ensure_ascii=False))\n",
+        "tests/unit/test_logs.py::test_what_terminals_obey_and_nobody_sees_is_written_as_its_number",
+    ),
+    Mutant(
+        "names of cameras, lines and zones are kept as they are typed",
+        "core/domain/names.py",
+        "    return cleaned(value) if info.context == TYPED else value\n",
+        "    return value\n",
+        "tests/unit/test_names.py::test_a_name_is_kept_as_it_looks",
+    ),
+    Mutant(
+        "a camera is asked for as it is typed",
+        "api/routes/jobs.py",
+        "Annotated[str | None, CLEANED, Query(max_length=80)]",
+        "Annotated[str | None, Query(max_length=80)]",
+        "tests/unit/test_names.py::test_a_camera_is_found_however_its_name_is_typed",
+    ),
 )

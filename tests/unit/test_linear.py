@@ -61,6 +61,7 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
     "core/domain/analysis.py:_tiles": [longer("1", "x"), longer("", "1")],
     "core/domain/blobs.py:_ID": [longer("", "a")],
     "core/domain/webhook.py:_NAME": [longer("", "a"), longer("", "a-")],
+    "core/logs.py:_UNSEEN": [longer("", "\x85"), longer("", "a")],
     "core/redaction.py:_PATTERNS": [
         longer("", "Pwd="),
         longer("", "&sig=;"),
