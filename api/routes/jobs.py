@@ -127,7 +127,16 @@ async def recount_job(
     job_id: str, response: Response, services: OpenServices, caller: CallerDep, settings: dict[str, Any] | None = None
 ) -> JobView:
     """The settings given replace the job's, key by key; null stands for the default. Detections are reused, so this takes seconds."""
-    job = await recount(services.ports, services.dispatcher, services.limits, services.clock, job_id, settings, owner=caller.sees)
+    job = await recount(
+        services.ports,
+        services.dispatcher,
+        services.limits,
+        services.clock,
+        job_id,
+        settings,
+        owner=caller.sees,
+        quotas=services.quotas,
+    )
     _point_to(response, job)
     return job_view(job, services)
 
@@ -135,7 +144,7 @@ async def recount_job(
 @router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409, 410, 503), summary="Try a failed or cancelled job again")
 async def retry_job(job_id: str, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
     """Begins the next attempt from what is stored: segments that were detected are not detected again. 409 for other jobs."""
-    job = await retry(services.ports, services.dispatcher, services.clock, job_id, owner=caller.sees)
+    job = await retry(services.ports, services.dispatcher, services.clock, job_id, owner=caller.sees, quotas=services.quotas)
     _point_to(response, job)
     return job_view(job, services)
 

@@ -99,4 +99,26 @@ GATE = (
         "Annotated[str | None, Query(max_length=80)]",
         "tests/unit/test_names.py::test_a_camera_is_found_however_its_name_is_typed",
     ),
+    Mutant(
+        "every probe asks storage and database",
+        "api/readiness.py",
+        "            if self._monotonic() - self._found_s >= FRESH_S:\n",
+        "            if True:\n",
+        "tests/unit/test_api_health.py::test_parts_are_asked_once_a_second_however_many_probes_come",
+    ),
+    Mutant(
+        "a job that begins again asks for no quota",
+        "core/services/attempts.py",
+        "nullcontext() if quotas is None else quotas.attempting(job.owner)",
+        "nullcontext()",
+        "tests/unit/test_access_limits.py::test_jobs_that_begin_again_are_counted_like_new_ones",
+    ),
+    Mutant(
+        "jobs that begin again at once are not let in one after the other",
+        "core/services/quotas.py",
+        "        async with self._admitting.setdefault(owner, asyncio.Lock()):\n"
+        "            await self._check_jobs(owner)\n            yield\n",
+        "        await self._check_jobs(owner)\n        await asyncio.sleep(0)\n        yield\n",
+        "tests/unit/test_access_limits.py::test_jobs_that_begin_again_are_counted_like_new_ones",
+    ),
 )
