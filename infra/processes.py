@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from core.private_files import UMASK
+
 LARGEST_LOG_BYTES = 32 * 2**20
 """Of each process; as much again is kept of before."""
 
@@ -88,6 +90,7 @@ class Child:
                 env=self._env,
                 cwd=self._cwd,
                 start_new_session=True,
+                umask=UMASK,
             )
         self._pid_path.write_text(f"{self.process.pid} {_start_ticks(self.process.pid)}\n")
 

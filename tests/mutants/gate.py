@@ -121,4 +121,32 @@ GATE = (
         "        await self._check_jobs(owner)\n        await asyncio.sleep(0)\n        yield\n",
         "tests/unit/test_access_limits.py::test_jobs_that_begin_again_are_counted_like_new_ones",
     ),
+    Mutant(
+        "a server's files can be read by others",
+        "api/main.py",
+        "keep_files_private()\napp",
+        "app",
+        "tests/unit/test_private_files.py::test_a_server_begins_with_it",
+    ),
+    Mutant(
+        "the worker's files can be read by others",
+        "worker/main.py",
+        "    keep_files_private()\n",
+        "",
+        "tests/unit/test_private_files.py::test_every_command_begins_with_it",
+    ),
+    Mutant(
+        "what Azurite writes can be read by others",
+        "infra/processes.py",
+        "                umask=UMASK,\n",
+        "",
+        "tests/unit/test_private_files.py::test_children_of_make_run_write_private_files",
+    ),
+    Mutant(
+        "a data folder of before stays open to others",
+        "infra/local_stack.py",
+        "            self._close_to_others()\n",
+        "            self.run_dir.mkdir()\n",
+        "tests/unit/test_private_files.py::test_a_data_folder_of_before_is_closed_and_its_neighbours_are_left",
+    ),
 )
