@@ -67,7 +67,7 @@ class Access:
         if name is None or not (self._is_ours(name) or _address(name) is not None):
             raise _foreign_host()
         for origin in headers.getlist("origin"):
-            same = urlsplit(origin).netloc.lower() == hosts[0].lower() and origin.lower().startswith(("http://", "https://"))
+            same = origin.lower() in (f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}")
             if not same and origin.lower() not in self.origins:
                 raise _foreign_origin()
 

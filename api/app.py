@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from api import gate, problems
 from api.gate import Cors, Door, Identified
-from api.middleware import Figures, SecurityHeaders, SmallBodies
+from api.middleware import Faults, Figures, SecurityHeaders, SmallBodies
 from api.request_log import RequestLog
 from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, reference, stats, tickets, uploads, webhooks
 from api.services import Services
@@ -61,6 +61,7 @@ def create_app(
     app.add_middleware(Identified)
     app.add_middleware(Cors)
     app.add_middleware(Door)
+    app.add_middleware(Faults)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Figures)
     app.add_middleware(RequestLog)

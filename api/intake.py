@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from pydantic import ValidationError
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from api.access import Caller
@@ -157,10 +158,19 @@ def idempotency_key(request: Request) -> str | None:
     return key.strip() if key else None
 
 
+def declared_bytes(headers: Headers) -> int:
+    """Return the length that a request declares of its body; 0 where it declares none."""
+    digits = headers.get("content-length", "")
+    if not (digits.isascii() and digits.isdigit()):
+        return 0
+    # Python reads at most 4300 digits; no body has so many bytes that 19 are needed.
+    return int(digits) if len(digits) <= 18 else 10**18
+
+
 def _check_length(request: Request, limit_bytes: int) -> None:
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit_bytes + _FORM_OVERHEAD_BYTES:
-        check_size(int(declared), limit_bytes)
+    declared = declared_bytes(request.headers)
+    if declared > limit_bytes + _FORM_OVERHEAD_BYTES:
+        check_size(declared, limit_bytes)
 
 
 def _uploaded_recording(body: bytes) -> UploadedRecording:

@@ -18,6 +18,7 @@ from rich.table import Table
 from core.config import Config
 from core.domain.clock import Clock, utc_now
 from core.errors import InvalidInput, MusterError
+from core.private_files import keep_files_private
 from core.services.keys import Keys
 
 _PAGE = 200
@@ -25,6 +26,7 @@ _PAGE = 200
 
 def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> int:
     """Run one command; return its exit status: 0, 1 (it failed, with a sentence) or 2 (wrong usage)."""
+    keep_files_private()
     asked = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:

@@ -1,10 +1,11 @@
-"""`uvicorn api.main:app --port 8000`. Loading this module begins a server's process: its logs are JSON lines from here on."""
+"""`uvicorn api.main:app --port 8000`. Loading this module begins a server's process: JSON lines as logs, private files."""
 
 from __future__ import annotations
 
 from api.app import create_app
 from core.config import Config
 from core.logs import configure_logging
+from core.private_files import keep_files_private
 from core.redaction import secrets_of
 
 
@@ -15,4 +16,5 @@ def log_as_configured(config: Config) -> None:
 
 # The configuration is read when the application starts; the server writes before that.
 configure_logging("INFO")
+keep_files_private()
 app = create_app(on_config=log_as_configured)

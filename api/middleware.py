@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
-from api.intake import FORM_PATHS, MAX_JSON_BYTES
+from api.intake import FORM_PATHS, MAX_JSON_BYTES, declared_bytes
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -48,6 +48,32 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
+class Faults:
+    """Answers what no handler knows with 500, inside the other layers: such an answer too has their headers and is counted."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def send_noting_start(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting_start)
+        except Exception as error:
+            if begun:
+                raise
+            await problems.unexpected(scope["path"], error)(scope, receive, send)
+
+
 class SmallBodies:
     """Refuses large bodies wherever no video is expected: forms are counted where they are read."""
 
@@ -61,9 +87,7 @@ class SmallBodies:
             return
         # An HTTPException: FastAPI passes no other kind on from where it reads a body.
         too_large = problems.HttpError(413, f"This body may have at most {MAX_JSON_BYTES} bytes.", code="too_large")
-        declared = Headers(scope=scope).get("content-length", "")
-        refused_at_once = declared.isdigit() and int(declared) > MAX_JSON_BYTES
-        if refused_at_once:
+        if declared_bytes(Headers(scope=scope)) > MAX_JSON_BYTES:
             await problems.problem(scope["path"], 413, too_large.code, too_large.detail)(scope, receive, send)
             return
         seen = 0

@@ -132,7 +132,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.MusterError, _muster_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _muster_error(request: Request, error: errors.MusterError) -> JSONResponse:
@@ -158,6 +157,7 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     return problem(request.url.path, error.status_code, code, detail, headers=dict(error.headers or {}))
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    logger.error("unexpected error", exc_info=error, extra={"action": "unexpected_error", "path": request.url.path})
-    return problem(request.url.path, 500, "internal_error", "Something went wrong in the server; its log says what. Please report it.")
+def unexpected(path: str, error: Exception) -> JSONResponse:
+    """Return the answer to an error that nobody foresaw, and write it down."""
+    logger.error("unexpected error", exc_info=error, extra={"action": "unexpected_error", "path": path})
+    return problem(path, 500, "internal_error", "Something went wrong in the server; its log says what. Please report it.")

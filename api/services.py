@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 
 from api.access import Access
 from api.metrics import Metrics
+from api.readiness import Readiness
 from api.watch import JobWatchers
 from core.config import Config
 from core.domain.clock import Clock
@@ -68,6 +69,7 @@ class Services:
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
         self.metrics = Metrics(ports, clock)
+        self.readiness = Readiness(ports, lambda: self.opened)
 
     def note(self, error: MusterError) -> None:
         """Take note of an error that a request ran into: a full disk is shown by `/health` for a while."""

@@ -6,6 +6,7 @@ NumPy only, and pyproj for degrees, so that the API can refuse a degenerate cali
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import Any
 from zipfile import BadZipFile
@@ -29,6 +30,7 @@ LARGEST_RESIDUAL = 0.1
 PAIRS_FOR_CONSENSUS = 6
 """Of fewer pairs none can be told to be the wrong one: any four fit exactly."""
 NPZ_LIMIT_BYTES = 4 * 2**20
+_NPY_HEADER_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +147,10 @@ def read_npz(data: bytes) -> dict[str, Any]:
     if len(data) > NPZ_LIMIT_BYTES:
         raise InvalidCalibration(f"A calibration file has at most {NPZ_LIMIT_BYTES} bytes.", code="bad_calibration_file")
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False, max_header_size=10_000) as archive:
+        with np.load(io.BytesIO(data), allow_pickle=False, max_header_size=_NPY_HEADER_CHARACTERS) as archive:
             if sum(item.file_size for item in archive.zip.infolist()) > NPZ_LIMIT_BYTES:
                 raise ValueError(f"unpacked it has more than {NPZ_LIMIT_BYTES} bytes")
-            points = {key: np.asarray(archive[key], np.float64) for key in ("image_points", "map_points")}
+            points = {key: _points(archive, key) for key in ("image_points", "map_points")}
     except KeyError as error:
         raise InvalidCalibration("A calibration .npz has the arrays image_points and map_points.", code="bad_calibration_file") from error
     # `zipfile` raises NotImplementedError and RuntimeError for packings and encryption that it does not know.
@@ -160,6 +162,19 @@ def read_npz(data: bytes) -> dict[str, Any]:
         if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
             raise InvalidCalibration(f"{key} must be n finite points of 2 numbers.", code="bad_calibration_file")
     return {"image_points": points["image_points"].tolist(), "ground_points": points["map_points"].tolist()}
+
+
+def _points(archive: np.lib.npyio.NpzFile, key: str) -> Array:
+    """Return an array of an archive. What its header claims is looked at first: NumPy makes room for it before it reads."""
+    if f"{key}.npy" not in archive.zip.namelist():
+        raise KeyError(key)
+    with archive.zip.open(f"{key}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(member, max_header_size=_NPY_HEADER_CHARACTERS)
+    if kind.hasobject or math.prod(shape) * kind.itemsize > NPZ_LIMIT_BYTES or len(shape) != 2 or shape[1] != 2:
+        raise ValueError(f"{key} is not n points of 2 numbers")
+    return np.asarray(archive[key], np.float64)
 
 
 def _check_points(image: Array, given: Array, ground: Array) -> None:

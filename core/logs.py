@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 # Libraries that tell of every request at INFO.
 _CHATTY = ("azure", "aiosqlite", "httpx", "pymongo", "urllib3")
 _SERVER = "uvicorn"
+# What JSON leaves as it is, and a terminal or a reader of lines obeys: DEL and C1 controls, line and paragraph separators, what changes
+# the direction of text or has no width, and halves of pairs, which cannot be written at all.
+_UNSEEN = re.compile("[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]")
 
 
 class JsonFormatter(logging.Formatter):
@@ -45,7 +49,12 @@ class JsonFormatter(logging.Formatter):
             line["trace_id"] = trace
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return self._redact(json.dumps(line, default=str, ensure_ascii=False))
+        # Within JSON such characters stand in texts only, where their number means the same.
+        return _UNSEEN.sub(_numbered, self._redact(json.dumps(line, default=str, ensure_ascii=False)))
+
+
+def _numbered(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def configure_logging(level: str, *, stream: TextIO | None = None, secrets: Iterable[str] = (), **fields: Any) -> None:

@@ -57,7 +57,8 @@ class LocalStack:
 
     def _make_data_dir(self) -> None:
         try:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._close_to_others()
         except OSError as error:
             raise StartError(
                 f"The data folder {self.data_dir} cannot be made ({error.strerror}). Set MUSTER_DATA_DIR to another."
@@ -68,6 +69,15 @@ class LocalStack:
                 f"Too little disk: {free_mib} MiB are free under {self.data_dir}, {LEAST_FREE_MIB} MiB are needed. "
                 "Make room, or set MUSTER_DATA_DIR to a folder on another disk."
             )
+
+    def _close_to_others(self) -> None:
+        """Let nobody else read what lies in the data folder, also what earlier releases made: only the parts that are Muster's own."""
+        for name in ("azurite", "cache", "run"):
+            folder = self.data_dir / name
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
+        for file in self.data_dir.glob("muster.sqlite3*"):
+            file.chmod(0o600)
 
     def _lock(self) -> None:
         self._lock_file = open(self.run_dir / "runner.lock", "w")  # noqa: SIM115  held until `stop`
@@ -119,8 +129,16 @@ class LocalStack:
 
     def ended(self) -> list[Child]:
         """Return the parts that have ended by themselves."""
-        parts = [self.azurite.child if self.azurite else None, self.api, self.worker]
-        return [part for part in parts if part is not None and not part.alive]
+        return [part for part in self._parts() if not part.alive]
+
+    def rotate_logs(self) -> None:
+        """Keep the logs of all parts from filling the disk. Called again and again while they run."""
+        for part in self._parts():
+            part.rotate_log()
+
+    def _parts(self) -> list[Child]:
+        parts = (self.azurite.child if self.azurite else None, self.api, self.worker)
+        return [part for part in parts if part is not None]
 
     def stop(self) -> None:
         """Stop API, worker, then Azurite, and let another runner have the data folder. Idempotent."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from core.private_files import UMASK
+
+LARGEST_LOG_BYTES = 32 * 2**20
+"""Of each process; as much again is kept of before."""
 
 
 class StartError(Exception):
@@ -63,6 +69,7 @@ class Child:
     ) -> None:
         self.name = name
         self.log_path = run_dir / f"{name}.log"
+        self._older_log = run_dir / f"{name}.log.1"
         self._pid_path = run_dir / f"{name}.pid"
         self._argv = list(argv)
         self._env = env
@@ -72,7 +79,9 @@ class Child:
     def start(self) -> None:
         """Start the process in a session of its own, so that a Ctrl-C on the terminal reaches only the parent."""
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.log_path, "wb") as log:
+        if self.log_path.exists():
+            self.log_path.replace(self._older_log)
+        with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self._argv,
                 stdout=log,
@@ -81,8 +90,21 @@ class Child:
                 env=self._env,
                 cwd=self._cwd,
                 start_new_session=True,
+                umask=UMASK,
             )
         self._pid_path.write_text(f"{self.process.pid} {_start_ticks(self.process.pid)}\n")
+
+    def rotate_log(self, largest_bytes: int = LARGEST_LOG_BYTES) -> None:
+        """Move what the log holds to `<name>.log.1` once it is too large. The process goes on writing to the same file."""
+        try:
+            if self.log_path.stat().st_size <= largest_bytes:
+                return
+            shutil.copyfile(self.log_path, self._older_log)
+            # The process appends: after this it writes at the beginning.
+            os.truncate(self.log_path, 0)
+        except OSError:
+            # A full disk must not end the runner; the next look tries again.
+            return
 
     def wait_ready(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
         """Return when `ready` says so.

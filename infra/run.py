@@ -64,6 +64,7 @@ def _interrupt(number: int, frame: object) -> None:
 def _serve(stack: LocalStack, console: Console) -> int:
     while True:
         time.sleep(0.5)
+        stack.rotate_logs()
         for part in stack.ended():
             if part is stack.worker:
                 console.print("The worker ended by itself; starting another one. Its job goes on where it stopped.")

@@ -56,6 +56,8 @@ def _recovers_later(sei: bytes) -> bool:
         kind = size = 0
         while position < len(sei) and sei[position] == 0xFF:
             kind, position = kind + 255, position + 1
+        if position + 1 >= len(sei):
+            return False
         kind, position = kind + sei[position], position + 1
         while position < len(sei) and sei[position] == 0xFF:
             size, position = size + 255, position + 1

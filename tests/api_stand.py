@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import httpx
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.readiness import Readiness
 from api.watch import JobWatchers
 from core.config import Config
 from core.domain.blobs import LINK_SUFFIX, result_blob
@@ -184,6 +186,8 @@ async def running_api(**config: Any) -> AsyncGenerator[ApiStand]:
 
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
         app.state.services.watchers = JobWatchers(ports.jobs, sleep=one_turn)
+        # Each look at this clock is a second later: nothing that was found is used again.
+        app.state.services.readiness = Readiness(ports, lambda: app.state.services.opened, itertools.count().__next__)
         yield ApiStand(app, client, ports, clock)
 
 

@@ -22,6 +22,7 @@ from core.config import Config
 from core.errors import ForeignStorage, InvalidInput, MusterError
 from core.logs import configure_logging
 from core.ports import JobQueue, Ports, WebhookSender
+from core.private_files import keep_files_private
 from core.redaction import secrets_of
 from core.services.dispatch import Dispatcher
 from core.services.sweep import Sweeper
@@ -195,6 +196,7 @@ def main(
     argv: Sequence[str] | None = None, *, reached: Callable[[str], None] = nothing_happens, sender: WebhookSender | None = None
 ) -> int:
     """Run a worker; return the exit status. `reached`: see `Tools`; `sender`: see `serve`."""
+    keep_files_private()
     parser = argparse.ArgumentParser(prog="python -m worker.main", description="Takes steps of jobs from the queues and does them.")
     parser.add_argument("--serves", choices=("all", "detect", "cpu"), help="which queues to serve (default: MUSTER_SERVES, or all)")
     config = read_config(parser.parse_args(argv).serves)

@@ -16,6 +16,7 @@ from core.domain.job import Job
 from core.errors import Conflict, FenceLost, MusterError, NotFound, PermanentError
 from core.logs import configure_logging
 from core.ports import JobFilter, Ports
+from core.private_files import keep_files_private
 from core.redaction import secrets_of
 from core.services import storage_takeover
 from core.services.dispatch import Dispatcher
@@ -198,6 +199,7 @@ async def _run(arguments: argparse.Namespace, config: Config) -> Lines:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
+    keep_files_private()
     arguments = _parser().parse_args(argv)
     config = read_config(None)
     if config is None:

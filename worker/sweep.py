@@ -16,6 +16,7 @@ from core.domain.clock import utc_now
 from core.errors import MusterError
 from core.logs import configure_logging
 from core.ports import Ports
+from core.private_files import keep_files_private
 from core.redaction import secrets_of
 from core.services.dispatch import Dispatcher
 from core.services.findings import find
@@ -135,6 +136,7 @@ async def _run(config: Config, *, is_dry: bool, confirmed: bool) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
+    keep_files_private()
     parser = argparse.ArgumentParser(prog="python -m worker.sweep", description=DESCRIPTION)
     parser.add_argument("--dry-run", action="store_true", help="change nothing; say what would be deleted and what nothing explains")
     parser.add_argument("--yes", action="store_true", help="let expire what is due, though a new retention would delete much at once")

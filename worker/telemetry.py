@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +48,7 @@ async def _track(step: Step, number: int, file: SourceFile, path: Path) -> Telem
         data = await step.in_thread(step.tools.engine.read_telemetry_track, path, should_stop=step.stop.is_set)
         if data is None:
             return None
-        telemetry = await step.in_thread(parse_srt, data)
+        telemetry = await step.in_thread(parse_srt, data, _check(step))
     except PermanentError as error:
         step.log("track_refused", error.message, file=number, code=error.code)
         return None if error.code in _OTHER_SUBTITLES else files.unusable(file.name, error)
@@ -79,9 +79,19 @@ async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
     left_out = _left_out(step.job)
     if not given:
         return Telemetry.nothing(left_out) if left_out else None
-    parts = [await step.in_thread(parse_srt, data) for data in stored]
+    parts = [await step.in_thread(parse_srt, data, _check(step)) for data in stored]
     telemetry = joined(parts, [plan.file_starts_s[number] for number, _ in given])
     return replace(telemetry, warnings=(*telemetry.warnings, *left_out))
+
+
+def _check(step: Step) -> Callable[[], None]:
+    """Return what ends the reading when the step is stopped. Called in the engine's thread: it only reads the flag."""
+
+    def check() -> None:
+        if step.stop.is_set():
+            raise Stopped
+
+    return check
 
 
 async def _stored(step: Step, file: TelemetryFile) -> bytes:

@@ -12,6 +12,7 @@ from api.calibration_intake import BODY_SCHEMA, read_calibration
 from api.calibration_views import CALIBRATIONS, CalibrationPage, CalibrationView, calibration_view, summary_view
 from api.problems import documented
 from api.services import OpenServices
+from core.domain.names import CLEANED
 from core.services import calibrations
 
 router = APIRouter(prefix=CALIBRATIONS, tags=["calibrations"])
@@ -52,7 +53,7 @@ async def add_calibration(request: Request, response: Response, services: OpenSe
 async def list_calibrations(
     services: OpenServices,
     caller: CallerDep,
-    camera: Annotated[str | None, Query(max_length=80)] = None,
+    camera: Annotated[str | None, CLEANED, Query(max_length=80)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: str | None = None,
 ) -> CalibrationPage:

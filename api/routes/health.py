@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 from fastapi import APIRouter, Response
@@ -12,19 +11,19 @@ from api.problems import documented
 from api.services import AnyServices, Services
 from api.views import Health, HealthProblem, Ready
 from core.errors import MusterError, Unavailable
-from core.ports import Port, WorkerReport
+from core.ports import WorkerReport
 from core.services.findings import find
 
 router = APIRouter(tags=["health"])
 
-CHECK_S = 3.0
 WORKER_FRESH = timedelta(minutes=3)
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="How the system is")
 async def health(services: AnyServices) -> Health:
     """Always 200: `status` says whether something is missing."""
-    checks = await _checks(services)
+    checks = await services.readiness.checks()
     workers = await _workers(services) if checks["database"] else []
     storage = checks["sources"] and checks["results"] and checks["queue"] and checks["detect_queue"]
     problems = [*_problems(services, workers), *(await _findings(services) if checks["database"] else [])]
@@ -41,50 +40,29 @@ async def health(services: AnyServices) -> Health:
     )
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", summary="Is the process alive")
 async def live() -> dict[str, str]:
     """200 as long as requests are answered at all; needs nothing else."""
     return {"status": "live"}
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", responses=documented(503), summary="Can requests be served")
 async def ready(services: AnyServices) -> Ready:
-    """200 when storage, queues and database answer; 503 with the missing ones when not."""
-    checks = await _checks(services)
+    """200 when storage, queues and database answer; 503 with the missing ones when not. An answer is at most a second old."""
+    checks = await services.readiness.checks()
     if not all(checks.values()):
         missing = ", ".join(sorted(name for name, well in checks.items() if not well))
         raise Unavailable(f"Not ready: no answer from {missing}.", code="not_ready_to_serve", checks=checks)
     return Ready(status="ready", checks=checks)
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}, summary="Figures for Prometheus")
 async def metrics(services: AnyServices) -> Response:
     """Requests, uploads, queue depth."""
     return Response(await services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
-
-
-async def _checks(services: Services) -> dict[str, bool]:
-    ports = services.ports
-    asked: dict[str, Port] = {
-        "sources": ports.sources,
-        "results": ports.results,
-        "queue": ports.queue,
-        "detect_queue": ports.detect_queue,
-        "database": ports.jobs,
-    }
-    if not services.opened:
-        return dict.fromkeys(asked, False)
-    answers = await asyncio.gather(*(_answers(port) for port in asked.values()))
-    return dict(zip(asked, answers, strict=True))
-
-
-async def _answers(port: Port) -> bool:
-    try:
-        async with asyncio.timeout(CHECK_S):
-            await port.ping()
-    except (MusterError, TimeoutError):
-        return False
-    return True
 
 
 def _problems(services: Services, workers: list[WorkerReport]) -> list[HealthProblem]:

@@ -13,6 +13,7 @@ from api.services import OpenServices
 from api.views import JOBS, JobPage, JobView, UploadedRecording, job_view
 from core.domain.clock import UtcDatetime
 from core.domain.job import Job, JobState
+from core.domain.names import CLEANED
 from core.ports import JobFilter
 from core.services.cancel import cancel
 from core.services.delete import delete
@@ -72,7 +73,7 @@ async def list_jobs(
     services: OpenServices,
     seen: SeenDep,
     state: Annotated[list[JobState] | None, Query(description="Any of these states.")] = None,
-    camera: Annotated[str | None, Query(max_length=80)] = None,
+    camera: Annotated[str | None, CLEANED, Query(max_length=80)] = None,
     created_from: Annotated[UtcDatetime | None, Query(description="Inclusive.", examples=["2026-06-01T00:00:00Z"])] = None,
     created_until: Annotated[UtcDatetime | None, Query(description="Exclusive.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -126,7 +127,16 @@ async def recount_job(
     job_id: str, response: Response, services: OpenServices, caller: CallerDep, settings: dict[str, Any] | None = None
 ) -> JobView:
     """The settings given replace the job's, key by key; null stands for the default. Detections are reused, so this takes seconds."""
-    job = await recount(services.ports, services.dispatcher, services.limits, services.clock, job_id, settings, owner=caller.sees)
+    job = await recount(
+        services.ports,
+        services.dispatcher,
+        services.limits,
+        services.clock,
+        job_id,
+        settings,
+        owner=caller.sees,
+        quotas=services.quotas,
+    )
     _point_to(response, job)
     return job_view(job, services)
 
@@ -134,7 +144,7 @@ async def recount_job(
 @router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409, 410, 503), summary="Try a failed or cancelled job again")
 async def retry_job(job_id: str, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
     """Begins the next attempt from what is stored: segments that were detected are not detected again. 409 for other jobs."""
-    job = await retry(services.ports, services.dispatcher, services.clock, job_id, owner=caller.sees)
+    job = await retry(services.ports, services.dispatcher, services.clock, job_id, owner=caller.sees, quotas=services.quotas)
     _point_to(response, job)
     return job_view(job, services)
 

@@ -12,6 +12,7 @@ from api.services import OpenServices
 from api.views import StatsPage, TimeSeries
 from core.domain.analysis import MusterClass
 from core.domain.clock import UtcDatetime
+from core.domain.names import CLEANED
 from core.domain.statistics import JobStatistics
 from core.errors import NotFound
 from core.ports import Bucket, StatsFilter
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/api/v1/stats", tags=["statistics"])
 def _where(
     seen: SeenDep,
     muster_class: Annotated[MusterClass | None, Query(alias="class", description="Only jobs that counted this class.")] = None,
-    camera: Annotated[str | None, Query(max_length=80)] = None,
+    camera: Annotated[str | None, CLEANED, Query(max_length=80)] = None,
     from_utc: Annotated[UtcDatetime | None, Query(alias="from", description="Inclusive.", examples=["2026-06-01T00:00:00Z"])] = None,
     until_utc: Annotated[UtcDatetime | None, Query(alias="until", description="Exclusive.")] = None,
 ) -> StatsFilter:

@@ -189,7 +189,7 @@ async def _reading(blob: BlobClient) -> AsyncIterator[None]:
 
 async def _fetch(blob: BlobClient, offset: int, length: int, etag: str | None) -> _Piece:
     async with _reading(blob):
-        download = await blob.download_blob(offset, length, max_concurrency=1, **condition(etag))
+        download = await blob.download_blob(offset, length, max_concurrency=1, decompress=False, **condition(etag))
         data = await download.readall()
     properties = download.properties
     total = int(properties.content_range.rpartition("/")[2]) if properties.content_range else offset + len(data)

@@ -8,15 +8,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.domain.clock import UtcDatetime
+from core.domain.names import CLEANED_IF_TYPED, TYPED
 from core.errors import InvalidSettings
 
 MusterClass = Literal["bison", "cattle", "person"]
 CLASSES: tuple[MusterClass, ...] = ("bison", "cattle", "person")
+MOST_FRAMES = 2**53 - 1
+"""Beyond it neither every database nor every reader of JSON holds a whole number."""
 SCORE_FLOOR = 0.05
 """Detections below this score are not in a detection log, so no threshold can be lower."""
 
 Point = tuple[float, float]
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")]
+Name = Annotated[str, CLEANED_IF_TYPED, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")]
 
 
 class _Record(BaseModel):
@@ -115,7 +118,7 @@ class FlightSettings(_Record):
 class CountedFrame(_Record):
     """What a person counted in one frame: it corrects `peak` and `mean`, and narrows the interval of `unique`."""
 
-    frame: int = Field(ge=0, description="Index over all files of the recording.")
+    frame: int = Field(ge=0, le=MOST_FRAMES, description="Index over all files of the recording.")
     counts: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(min_length=1)
 
 
@@ -125,7 +128,7 @@ class AnalysisSettings(_Record):
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
     only: Literal["bison", "cattle"] | None = Field(None, description="Read every four-legged animal as this class.")
     population: Literal["open", "closed"] = Field("open", description="`closed`: one herd, nobody joins or leaves for good.")
-    expected: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] | int | None = Field(
+    expected: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] | Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
         None, description="How many there should be: gives «43 of 44 seen»."
     )
     counted: tuple[CountedFrame, ...] = Field((), max_length=1000, description="Frames that a person counted.")
@@ -193,7 +196,7 @@ def parse_settings(data: Any) -> AnalysisSettings:
         InvalidSettings: With every fault named, in `details["errors"]` as `{"field", "problem"}`.
     """
     try:
-        return AnalysisSettings.model_validate({} if data is None else data)
+        return AnalysisSettings.model_validate({} if data is None else data, context=TYPED)
     except ValidationError as error:
         faults = [
             {"field": ".".join(map(str, e["loc"])) or "settings", "problem": e["msg"].removeprefix("Value error, ")} for e in error.errors()

@@ -21,11 +21,14 @@ def as_utc(value: datetime) -> datetime:
     """Return an aware time in UTC, cut to milliseconds.
 
     Raises:
-        ValueError: The time is naive: nobody can tell which moment is meant.
+        ValueError: The time is naive: nobody can tell which moment is meant. Or its offset leads out of the years 1 to 9999.
     """
     if value.tzinfo is None:
         raise ValueError("a time needs its offset from UTC, such as 2026-06-01T09:30:00Z")
-    value = value.astimezone(UTC)
+    try:
+        value = value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time lies in the years 1 to 9999, in UTC too") from error
     return value.replace(microsecond=value.microsecond // 1000 * 1000)
 
 

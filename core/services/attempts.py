@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.clock import Clock
@@ -12,6 +13,7 @@ from core.domain.webhook import WebhookRules
 from core.errors import Conflict, FenceLost, MusterError
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
+from core.services.quotas import Quotas
 from core.services.webhooks import Webhooks
 from core.tracing import span, traceparent
 
@@ -32,6 +34,7 @@ async def start_attempt(
     settings: AnalysisSettings,
     state: JobState,
     step: Step,
+    quotas: Quotas | None,
 ) -> Job:
     """Start the next attempt in `state` and send the message of `step`.
 
@@ -43,18 +46,21 @@ async def start_attempt(
         settings: Of the new attempt.
         state: In which it begins.
         step: What is to be done first.
+        quotas: Those of the job's owner hold; None: an operator on the server's own machine asks.
 
     Returns:
         The job in its new attempt.
 
     Raises:
         Conflict: Somebody else started one first (code `job_active`).
+        Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
         Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
     """
     # The attempt that ended must be told of before the next one takes its place.
     await Webhooks(ports, dispatcher, WebhookRules(), clock).announce(job)
     try:
-        begun = await ports.jobs.begin_attempt(job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock())
+        async with nullcontext() if quotas is None else quotas.attempting(job.owner):
+            begun = await ports.jobs.begin_attempt(job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock())
     except FenceLost as error:
         raise still_active(job) from error
     try:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.domain.analysis import CalibrationSettings, Name
 from core.domain.calibration import CalibrationName, StoredCalibration
 from core.domain.clock import Clock
+from core.domain.names import TYPED
 from core.errors import InvalidCalibration, InvalidSettings, NotFound
 from core.ports import CalibrationStore
 
@@ -131,7 +132,7 @@ def _checked(given: dict[str, Any], clock: Clock, owner: str) -> StoredCalibrati
     checked: list[Any] = []
     for model, values in ((_Labels, labels), (CalibrationSettings, points)):
         try:
-            checked.append(model.model_validate(values))
+            checked.append(model.model_validate(values, context=TYPED))
         except ValidationError as error:
             faults += [_fault(item) for item in error.errors()]
     if faults:

@@ -136,6 +136,20 @@ class Quotas:
                 await asyncio.shield(asyncio.ensure_future(admission.take_back()))
                 raise
 
+    @asynccontextmanager
+    async def attempting(self, owner: str) -> AsyncGenerator[None]:
+        """Let a job of an owner that has ended become active again, one after the other; its bytes are counted already.
+
+        Raises:
+            Throttled: Too many jobs have not ended (code `quota_jobs`).
+        """
+        if owner == LOCAL_OWNER:
+            yield
+            return
+        async with self._admitting.setdefault(owner, asyncio.Lock()):
+            await self._check_jobs(owner)
+            yield
+
     async def spend(self, owner: str, size_bytes: int) -> date | None:
         """Count a submission.
 

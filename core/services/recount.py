@@ -17,6 +17,7 @@ from core.services.attempts import start_attempt, still_active
 from core.services.calibrations import with_stored_calibration
 from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
+from core.services.quotas import Quotas
 from core.services.requested import check_requested_settings
 from core.services.retry import require_stored
 from core.services.submit import job_of
@@ -48,7 +49,17 @@ def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
     return settings
 
 
-async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: Clock, job_id: str, given: Any, *, owner: str | None) -> Job:
+async def recount(
+    ports: Ports,
+    dispatcher: Dispatcher,
+    limits: Limits,
+    clock: Clock,
+    job_id: str,
+    given: Any,
+    *,
+    owner: str | None,
+    quotas: Quotas | None = None,
+) -> Job:
     """Start the next attempt of an ended job, from `assemble` on.
 
     Returns:
@@ -58,6 +69,7 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
         NotFound: No such job.
         Conflict: It is still active (code `job_active`), or its detections are not complete (`no_detection_log`).
         Expired: What it needs was deleted after the time for which it is kept.
+        Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
         InvalidSettings, InvalidCalibration: As `merged_settings`; no calibration of that name (code `unknown_calibration`).
         Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
     """
@@ -78,6 +90,6 @@ async def recount(ports: Ports, dispatcher: Dispatcher, limits: Limits, clock: C
     require_stored(job, sources=settings.render or recovered)
     # A record that was made again from its blobs has no plan; planning finds the detections under the log's name.
     state, step = _BEGINNING[recovered]
-    begun = await start_attempt(ports, dispatcher, clock, job, settings=settings, state=state, step=step)
+    begun = await start_attempt(ports, dispatcher, clock, job, settings=settings, state=state, step=step, quotas=quotas)
     logger.info("recount begun", extra={"action": "recount_begun", "job_id": job_id, "attempt": begun.attempt})
     return begun

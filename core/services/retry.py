@@ -11,12 +11,13 @@ from core.errors import Conflict, Expired
 from core.ports import Ports
 from core.services.attempts import start_attempt, still_active
 from core.services.dispatch import Dispatcher
+from core.services.quotas import Quotas
 from core.services.submit import job_of
 
 logger = logging.getLogger(__name__)
 
 
-async def retry(ports: Ports, dispatcher: Dispatcher, clock: Clock, job_id: str, *, owner: str | None) -> Job:
+async def retry(ports: Ports, dispatcher: Dispatcher, clock: Clock, job_id: str, *, owner: str | None, quotas: Quotas | None = None) -> Job:
     """Start the next attempt of a job that failed or was cancelled, with the settings it has.
 
     Where all detections are stored, it begins with `assemble`; else with `plan`, which finds those that there are under the log's name.
@@ -28,6 +29,7 @@ async def retry(ports: Ports, dispatcher: Dispatcher, clock: Clock, job_id: str,
         NotFound: No such job.
         Conflict: It is still active (code `job_active`), or it has completed (`job_completed`).
         Expired: What the attempt would need has been deleted.
+        Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
         Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
     """
     job = await job_of(ports, job_id, owner=owner)
@@ -41,7 +43,7 @@ async def retry(ports: Ports, dispatcher: Dispatcher, clock: Clock, job_id: str,
         )
     require_stored(job, sources=not job.is_detected or job.settings.render)
     state, step = _beginning(job)
-    begun = await start_attempt(ports, dispatcher, clock, job, settings=job.settings, state=state, step=step)
+    begun = await start_attempt(ports, dispatcher, clock, job, settings=job.settings, state=state, step=step, quotas=quotas)
     logger.info("retry begun", extra={"action": "retry_begun", "job_id": job_id, "attempt": begun.attempt, "step": step})
     return begun
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Any
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import source_blob, telemetry_blob
 from core.domain.job import Job, SourceFile, TelemetryFile, new_job_id
+from core.domain.names import visible
 from core.errors import InvalidInput, TooLarge
 from core.ports import Ports
 from core.services import telemetry
@@ -32,8 +32,7 @@ def display_name(name: str | None, index: int, *, kind: str = "video") -> str:
         index: Position of the file in the recording, for one without a usable name.
         kind: What to call that one.
     """
-    last = unicodedata.normalize("NFC", name or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
-    shown = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp")).strip()
+    shown = visible((name or "").replace("\\", "/").rstrip("/").rpartition("/")[2])
     if shown in ("", ".", ".."):
         return f"{kind}-{index + 1}"
     return shown[:MAX_NAME_LENGTH]

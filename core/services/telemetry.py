@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from core.domain.job import SourceFile, TelemetryFile, TelemetryRemark
-from core.errors import InvalidInput, PermanentError, TooLarge
+from core.errors import InvalidInput, InvalidTelemetry, PermanentError, TooLarge
 from core.ports import BlobInfo
 
 if TYPE_CHECKING:
@@ -45,14 +46,23 @@ def check_telemetry_size(name: str, size_bytes: int) -> None:
 
 
 async def read(data: bytes) -> Telemetry:
-    """Read telemetry, away from the event loop.
+    """Read telemetry, away from the event loop. The thread ends soon after the caller has stopped waiting.
 
     Raises:
         InvalidTelemetry: It tells nothing; the code says why.
     """
     from core.telemetry import parse_srt  # numpy: only where there is telemetry
 
-    return await asyncio.to_thread(parse_srt, data)
+    unwanted = threading.Event()
+
+    def check() -> None:
+        if unwanted.is_set():
+            raise InvalidTelemetry("The caller of this reading is gone.", code="telemetry_unwanted")
+
+    try:
+        return await asyncio.to_thread(parse_srt, data, check)
+    finally:
+        unwanted.set()
 
 
 def described(source: Literal["uploaded", "embedded"], name: str, info: BlobInfo, telemetry: Telemetry) -> TelemetryFile:

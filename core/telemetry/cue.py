@@ -10,8 +10,8 @@ import numpy as np
 _NUMBER = r"([-+]?\d{1,9}(?:\.\d{0,12})?)"
 _BRACKET = re.compile(r"\[([^\[\]]{1,400})\]")
 _PAIR = re.compile(r"([A-Za-z_]{2,20})\s{0,3}:\s{0,3}" + _NUMBER + r"(?![\d/])")
-_POSITION = re.compile(r"\b(GPS|RTK)\s{0,3}\(\s*" + _NUMBER + r"\s*,\s*" + _NUMBER + r"\s*(?:,\s*" + _NUMBER + r"\s*([mM]?)\s*)?\)")
-_HOME = re.compile(r"\bHOME\s{0,3}\(\s*" + _NUMBER + r"\s*,\s*" + _NUMBER + r"\s*(?:,\s*" + _NUMBER + r"\s*[mM]?\s*)?\)")
+_POSITION = re.compile(r"\b(GPS|RTK)\s{0,3}\(\s*" + _NUMBER + r"\s*,\s*" + _NUMBER + r"\s*(?:,\s*" + _NUMBER + r"\s*(?:([mM])\s*)?)?\)")
+_HOME = re.compile(r"\bHOME\s{0,3}\(\s*" + _NUMBER + r"\s*,\s*" + _NUMBER + r"\s*(?:,\s*" + _NUMBER + r"\s*(?:[mM]\s*)?)?\)")
 _BAROMETER = re.compile(r"\bBAROMETER(?::|\()\s*" + _NUMBER + r"\s*[mM]?\)?")
 _HEIGHT = re.compile(r"(?:^|[\s,])(?:H\s+|Hb:)" + _NUMBER + r"m?(?=[\s,]|$)", re.MULTILINE)
 _GIMBAL = re.compile(r"\bG\.PRY\s{0,3}\(" + r"\s*,\s*".join([_NUMBER + r"[^-+\d,()]{0,4}"] * 3) + r"\)")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -21,6 +22,9 @@ LIMIT_BYTES = 64 * 2**20
 LIMIT_CUES = 500_000
 LONGEST_CUE = 4000
 """Characters of a cue that are looked at: drones write some hundreds, a hostile file millions."""
+BUDGET_S = 5.0
+BUDGET_S_PER_MIB = 3.0
+"""Processor time that reading may take. Files of drones take 0.3 to 0.5 s a MiB on a small machine."""
 FARTHEST_DEG = 0.5
 """No drone flies farther than this from the middle of its own flight: such a position is a fault of the receiver."""
 RANGES = {
@@ -35,23 +39,32 @@ RANGES = {
     "zoom": (0.5, 500.0),
     "f_number": (0.5, 64.0),
 }
-_TIMING = re.compile(r"(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s*-->\s*\d{1,3}:\d{1,2}:\d{1,2}[,.]\d{1,3}")
+_ARROW = "-->"
+_TIMING = re.compile(r"(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s{0,8}-->\s{0,8}\d{1,3}:\d{1,2}:\d{1,2}[,.]\d{1,3}")
+_AROUND = 32
+"""Characters before and after an arrow that `_TIMING` may take."""
 
 
-def parse_srt(data: bytes) -> Telemetry:
+def _go_on() -> None:
+    """Stand for a check that never ends the reading."""
+
+
+def parse_srt(data: bytes, check: Callable[[], None] = _go_on, *, clock: Callable[[], float] = time.thread_time) -> Telemetry:
     """Read DJI's telemetry from a subtitle file.
 
     Broken cues are left out and told in `warnings`; so are values out of range and positions without a fix.
 
     Args:
         data: The file's bytes: UTF-8 with or without a byte-order mark, or UTF-16 with one.
+        check: Called between cues; what it raises ends the reading.
+        clock: Tells the seconds that reading has taken; default: this thread's time on the processor.
 
     Returns:
         At least one record.
 
     Raises:
         InvalidTelemetry: Codes `telemetry_too_large`, `telemetry_empty`, `telemetry_not_srt` (no cue at all), `telemetry_not_dji` (none
-            of the cues holds anything that a drone writes).
+            of the cues holds anything that a drone writes), `telemetry_too_slow` (it takes longer than a file of its size may).
     """
     if len(data) > LIMIT_BYTES:
         raise InvalidTelemetry(f"A telemetry file has at most {LIMIT_BYTES} bytes.", code="telemetry_too_large", limit_bytes=LIMIT_BYTES)
@@ -59,8 +72,9 @@ def parse_srt(data: bytes) -> Telemetry:
     text = data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip("\0 \n\t\ufeff"):
         raise InvalidTelemetry("The telemetry file is empty; copy it from the drone's card again.", code="telemetry_empty")
+    spend = _budget(len(data), check, clock)
     # One more than is allowed: a hostile file has millions.
-    timings = list(islice(_TIMING.finditer(text), LIMIT_CUES + 1))
+    timings = list(islice(_timings(text, spend), LIMIT_CUES + 1))
     if len(timings) > LIMIT_CUES:
         raise _too_many()
     if not timings:
@@ -68,10 +82,43 @@ def parse_srt(data: bytes) -> Telemetry:
             "This is no subtitle file: it has no line like 00:00:00,000 --> 00:00:00,033; give the .SRT that lies beside the video.",
             code="telemetry_not_srt",
         )
+    return from_cues(_texts(text, timings, spend))
+
+
+def _budget(size_bytes: int, check: Callable[[], None], clock: Callable[[], float]) -> Callable[[], None]:
+    """Return what is called between the parts of the work: it raises once a file of this size has taken too long."""
+    most_s = BUDGET_S + BUDGET_S_PER_MIB * size_bytes / 2**20
+    began_s = clock()
+
+    def spend() -> None:
+        check()
+        if clock() - began_s > most_s:
+            raise InvalidTelemetry(
+                f"Reading the telemetry file takes over {most_s:.0f} s; send the .SRT as the drone wrote it.", code="telemetry_too_slow"
+            )
+
+    return spend
+
+
+def _timings(text: str, spend: Callable[[], None]) -> Iterator[re.Match[str]]:
+    """Yield the lines that say when a cue begins, found by their arrows: no single search holds the interpreter for long."""
+    end, arrow = 0, text.find(_ARROW)
+    while arrow >= 0:
+        spend()
+        match = _TIMING.search(text, max(end, arrow - _AROUND), arrow + _AROUND)
+        end = arrow + len(_ARROW)
+        if match is not None:
+            yield match
+            end = max(end, match.end())
+        arrow = text.find(_ARROW, end)
+
+
+def _texts(text: str, timings: Sequence[re.Match[str]], spend: Callable[[], None]) -> Iterator[tuple[float, str]]:
+    """Yield each cue's start, seconds, and its text up to the next cue."""
     ends = [match.start() for match in timings[1:]] + [len(text)]
-    return from_cues(
-        (_seconds(match), text[match.end() : min(end, match.end() + LONGEST_CUE)]) for match, end in zip(timings, ends, strict=True)
-    )
+    for match, end in zip(timings, ends, strict=True):
+        spend()
+        yield _seconds(match), text[match.end() : min(end, match.end() + LONGEST_CUE)]
 
 
 def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:

@@ -22,12 +22,14 @@ ALIKE = 0.985
 _COPY = re.compile(
     r"(_jpe?g|_png)?\.rf\.[0-9a-f]{16,}$|[-_ .](aug|rot|rotated|flip|flipped|mirror|crop|copy|bright|dark|blur|noise)[-_]?\d*$", re.I
 )
-_FRAME = re.compile(r"[-_ .]?(frame|f|t)?[-_ .]?\d+$", re.I)
+_FRAME = re.compile(r"[-_ .]?(frame|f|t)?[-_ .]?(?<!\d)\d+$", re.I)
+_LONGEST_NAME = 255
+"""Characters of a file name on every system."""
 
 
 def name_of_source(name: str, frames: bool) -> str:
     """Return what a file's name says about where it comes from: without the marks of copies and, with `frames`, without its number."""
-    stem = Path(name).stem
+    stem = Path(name).stem[:_LONGEST_NAME]
     while (shorter := _COPY.sub("", stem)) != stem and shorter:
         stem = shorter
     return (_FRAME.sub("", stem) or stem) if frames else stem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,6 +54,21 @@ async def test_upload_url_writes_one_blob_and_reads_none(azure: AzureBlobStore) 
             assert answer.status == 403
     assert await azure.get("uploads/1") == b"onetwo"
     assert await azure.get("other") == b"secret"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+@pytest.mark.parametrize("data", [gzip.compress(b"a film" * 1000), b"no gzip at all" * 1000])
+async def test_a_blob_is_read_as_it_is_stored_whatever_encoding_it_was_given(azure: AzureBlobStore, encoding: str, data: bytes) -> None:
+    url = await azure.upload_url("uploads/1", valid_for=timedelta(minutes=10))
+    headers = {"x-ms-blob-type": "BlockBlob", "x-ms-blob-content-encoding": encoding, "Content-Encoding": encoding}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.put(url, data=data, headers=headers, skip_auto_headers=["Content-Type"]) as answer,
+    ):
+        assert answer.status == 201
+    assert (await azure.info("uploads/1")).size_bytes == len(data)
+    assert await azure.get("uploads/1") == data
+    assert b"".join([piece async for piece in azure.stream("uploads/1", offset=3, length=20)]) == data[3:23]
 
 
 async def test_uncommitted_and_snapshots(azure: AzureBlobStore) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from infra.processes import accepts_connections, free_ports
 from tests.stack import REPOSITORY, TRUTH
+from tests.unit.test_private_files import open_to_others
 
 
 class Runner:
@@ -75,6 +77,8 @@ def test_counts_then_ctrl_c_then_again_then_a_crash(data_dir: Path) -> None:
         assert figures[:2] == [true["unique"]] * 2, row
         assert figures[-2:] == [true["peak"]] * 2, row
     job_id = re.search(r"as job ([0-9a-f]{32})", printed).group(1)
+    assert [*(data_dir / "azurite").iterdir()] and open_to_others(data_dir / "azurite") == []
+    assert open_to_others(data_dir / "cache") == [] and stat.S_IMODE((data_dir / "muster.sqlite3").stat().st_mode) == 0o600
     started = first.children()
     assert first.interrupt() == 0
     assert gone(started)

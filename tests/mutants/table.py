@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.detectors import DETECTORS
+from tests.mutants.gate import GATE
 from tests.mutants.mutant import Mutant
 from tests.mutants.storage import STORAGE
 
@@ -20,6 +21,7 @@ _TRACE = "tests/integration/test_promise_one_trace.py"
 MUTANTS = (
     *STORAGE,
     *DETECTORS,
+    *GATE,
     Mutant(
         "counts do not say that their range is of what was detected",
         "ml_engine/counting.py",

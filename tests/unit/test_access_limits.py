@@ -10,7 +10,7 @@ from core.domain.blobs import upload_blob
 from core.errors import Throttled, Unavailable
 from core.services.rate import RateLimiter
 from tests.access_stand import client_of, make_key
-from tests.api_stand import MP4, ApiStand, running_api
+from tests.api_stand import MP4, ApiStand, make_plan, running_api
 
 JOBS = "/api/v1/jobs"
 
@@ -180,3 +180,34 @@ async def test_zero_is_no_limit() -> None:
         async with client_of(api, key) as client:
             assert (await client.get("/api/v1/whoami")).json()["quota_jobs"] is None
             assert (await client.post("/api/v1/uploads")).status_code == 201
+
+
+@pytest.mark.parametrize("again", ["retry", "recount"])
+async def test_jobs_that_begin_again_are_counted_like_new_ones(api: ApiStand, again: str) -> None:
+    ended = {
+        "state": "completed" if again == "recount" else "cancelled",
+        "plan": make_plan(frames=600, segments=2),
+        "done_segments": (0, 1),
+    }
+    for number in range(6):
+        await api.add_job(f"{number:032x}", owner="ranch", **ended)
+    async with client_of(api, await make_key(api, "ranch")) as client:
+        answers = await asyncio.gather(*(client.post(f"{JOBS}/{number:032x}/{again}") for number in range(6)))
+        assert sorted(answer.status_code for answer in answers) == [202] * 4 + [429] * 2
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in refused} == {("quota_jobs", "30")}
+        assert await api.ports.jobs.count_active("ranch") == 4
+        assert (await client.post(JOBS, files={"file": ("a.mp4", MP4)})).json()["code"] == "quota_jobs"
+        begun = next(number for number, answer in enumerate(answers) if answer.status_code == 202)
+        left = next(number for number, answer in enumerate(answers) if answer.status_code == 429)
+        assert (await client.post(f"{JOBS}/{begun:032x}/cancel")).status_code == 202
+        assert (await client.post(f"{JOBS}/{left:032x}/{again}")).status_code == 202
+    async with client_of(api, await make_key(api, "office", "read", "submit", "admin")) as client:
+        late = await client.post(f"{JOBS}/{begun:032x}/retry")
+        assert (late.status_code, late.json()["code"]) == (429, "quota_jobs"), "an admin passes no owner's quota"
+
+
+async def test_the_machines_own_jobs_begin_again_without_a_quota(api: ApiStand) -> None:
+    for number in range(6):
+        await api.add_job(f"{number:032x}", state="cancelled", plan=make_plan(frames=600, segments=2))
+        assert (await api.client.post(f"{JOBS}/{number:032x}/retry")).status_code == 202

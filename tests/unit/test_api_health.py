@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from api.app import create_app
+from api.readiness import Readiness
 from core.config import Config
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.job import Job
@@ -191,3 +193,30 @@ def test_importing_the_application_reads_and_opens_nothing() -> None:
     environment = {**os.environ, "MUSTER_DATA_DIR": "not/absolute", "MUSTER_DETECTORS": "not JSON"}
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_parts_are_asked_once_a_second_however_many_probes_come() -> None:
+    asked, now = [], [0.0]
+    async with running_api() as api:
+        ping = api.ports.jobs.ping
+
+        async def counted() -> None:
+            asked.append(now[0])
+            await asyncio.sleep(0)
+            await ping()
+
+        api.ports.jobs.ping = counted
+        api.app.state.services.readiness = Readiness(api.ports, lambda: True, lambda: now[0])
+        answers = await asyncio.gather(*(api.client.get("/health/ready") for _ in range(50)))
+        assert ({answer.status_code for answer in answers}, asked) == ({200}, [0.0])
+        now[0] = 0.9
+        api.set_away("jobs", True)
+        assert (await api.client.get("/health/ready")).status_code == 200
+        now[0] = 1.0
+        assert (await api.client.get("/health/ready")).status_code == 503
+        api.set_away("jobs", False)
+        now[0] = 1.9
+        assert (await api.client.head("/health/ready")).status_code == 503
+        now[0] = 2.0
+        assert (await api.client.get("/health/ready")).status_code == 200
+        assert asked == [0.0, 1.0, 2.0]

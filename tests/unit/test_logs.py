@@ -148,3 +148,20 @@ async def test_websockets_are_a_line_as_well(caplog: pytest.LogCaptureFixture) -
         await api.follow("a")
     (line,) = [record for record in caplog.records if getattr(record, "action", "") == "websocket"]
     assert (line.method, line.path) == ("WEBSOCKET", "/ws/jobs/a")
+
+
+@pytest.mark.parametrize(
+    "char", ["\x7f", "\x80", "\x85", "\x9b", "\u2028", "\u2029", "\u202e", "\u2066", "\u200b", "\ufeff", "\ud800", "\xad"]
+)
+def test_what_terminals_obey_and_nobody_sees_is_written_as_its_number(char: str) -> None:
+    record = logging.makeLogRecord({"name": "api.x", "levelname": "INFO", "msg": f"a{char}b", "created": 0.0})
+    record.path, record.exc_info = f"/{char}", (ValueError, ValueError(char), None)
+    text = JsonFormatter(worker=char).format(record)
+    assert char not in text and len(text.splitlines()) == 1 and f"a\\u{ord(char):04x}b" in text
+    line = json.loads(text.encode())
+    assert (line["message"], line["path"], line["worker"]) == (f"a{char}b", f"/{char}", char)
+
+
+def test_letters_of_every_script_are_written_as_they_are() -> None:
+    record = logging.makeLogRecord({"name": "api.x", "levelname": "INFO", "msg": "Бизон 牛 \U0001f9ac é", "created": 0.0})
+    assert "Бизон 牛 \U0001f9ac é" in JsonFormatter().format(record)
