@@ -38,7 +38,7 @@ class Engine:
     read_tracks_csv: Callable[[bytes], Any]
     read_animals_csv: Callable[[bytes], Any]
     render: Callable[..., tuple[Path, ...]]
-    decoding_problems: Callable[[], list[dict[str, Any]]] = list
+    decoding_problems: Callable[[], list[dict[str, Any]]]
 
 
 def decoder_limits(config: Config) -> DecoderLimits:
