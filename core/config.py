@@ -87,6 +87,9 @@ class Config(AccessConfig):
     max_streams: int = Field(64, ge=1, description="Most tracks in a video file: video, sound, subtitles, data.")
     decoder_memory_mb: int = Field(2048, ge=64, description="Most memory that decoding one video may take, MiB.")
     decoder_stall_s: float = Field(30, gt=0, description="Longest time that decoding may take without a picture or other progress.")
+    allow_unconfined_decoding: bool = Field(
+        False, description="Decode also where the system cannot filter what the decoder does (seccomp); a hostile video can then harm it."
+    )
     cache_bytes: int = Field(20 * 2**30, ge=0, description="Most bytes of source videos that a worker keeps on disk.")
     log_level: str = "INFO"
     webhook_secret: SecretStr | None = Field(

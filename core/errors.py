@@ -22,6 +22,7 @@
     ├── TransientError          another try may succeed: 503 + Retry-After, or released with back-off
     │   ├── Unavailable         storage, queue or database did not answer
     │   ├── StorageFull         no room left on a disk that Muster writes to
+    │   ├── Unconfined          this machine cannot confine the process that decodes: another worker may
     │   └── Throttled           more than the caller is allowed at present (429)
     └── LeaseLost               the message is no longer ours: stop, publish nothing, acknowledge nothing
 
@@ -179,6 +180,12 @@ class StorageFull(TransientError):
     """No room left on a disk that Muster writes to."""
 
     default_code = "storage_full"
+
+
+class Unconfined(TransientError):
+    """The system of this machine does not let Muster confine the process that decodes a stranger's video. Another machine may."""
+
+    default_code = "confinement_unavailable"
 
 
 class Throttled(TransientError):

@@ -1,12 +1,13 @@
 """Takes rights away from the process that decodes, before it looks at the first byte of a stranger's file.
 
-What an operating system does not offer is named, so that whoever started the process can say so. Linux offers all of it, to every user
-and in containers; macOS the limits except that of memory.
+What an operating system does not offer is named, so that the process's parent can decide. Linux offers all of it, to every user and in
+containers; macOS the limits except that of memory, and no filter of system calls.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import signal
@@ -15,15 +16,17 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ml_engine.system_calls import Numbers, numbers_of
+from ml_engine.system_calls import FIRST_NEWER, Machine, Rule, machine_of
 
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _SECCOMP_MODE_FILTER = 22, 38, 2
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_EACCES, _ENOSYS = 13, 38
-_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
-_CLONE_THREAD = 0x00010000
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT, _ARGUMENT_BYTES = 0, 4, 16, 8
 _X32_BIT = 0x40000000
+Step = tuple[int, int, int, int]
+"""An instruction of a filter: code, jump if true, jump if false, operand."""
+FILTER = "system calls"
+"""What is missing where the kernel does not take a filter: then a file that takes the decoder over can do whatever its user can."""
 _OOM_SCORE = "500"
 """Where memory runs out on the machine, this process goes before the worker that started it."""
 
@@ -62,7 +65,7 @@ def confine(allowance: Allowance) -> list[str]:
         file.write(_OOM_SCORE)
     missing += _limit(allowance)
     if not _filter_calls():
-        missing.append("network and files")
+        missing.append(FILTER)
     return missing
 
 
@@ -103,11 +106,11 @@ def _address_space() -> int | None:
 
 
 def _filter_calls() -> bool:
-    """Have the kernel refuse system calls that open files or sockets, start programs or look at other processes (seccomp, Linux)."""
-    machine = numbers_of(platform.machine()) if sys.platform == "linux" and struct.calcsize("P") == 8 else None
+    """Have the kernel refuse every system call but those that decoding needs (seccomp, Linux)."""
+    machine = machine_of(platform.machine()) if sys.platform == "linux" and struct.calcsize("P") == 8 else None
     if machine is None:
         return False
-    program = _program(machine, os.getpid())
+    program = b"".join(struct.pack("=HBBI", *step) for step in filter_steps(machine, os.getpid()))
     code = ctypes.create_string_buffer(program, len(program))
     header = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -117,32 +120,46 @@ def _filter_calls() -> bool:
     return prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(header), 0, 0) == 0
 
 
-def _program(machine: Numbers, process: int) -> bytes:
-    """Return the filter as Berkeley packet filter instructions: code, jump if true, jump if false, operand."""
-    refuse = _REFUSE | _EACCES
+def filter_steps(machine: Machine, process: int) -> list[Step]:
+    """Return the filter as instructions of the Berkeley packet filter.
+
+    What is not allowed fails with EPERM, and with ENOSYS where a C library is to fall back on an older call.
+
+    Args:
+        machine: Whose numbers to use.
+        process: Id of the process that will be filtered.
+    """
+    absent = _ERRNO | errno.ENOSYS
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, machine.audit),
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER_AT),
-        # The other numbering of x86-64 would pass by all that follows.
+        # The other numbering of x86-64: no program of this process uses it.
         (_AT_LEAST, 0, 1, _X32_BIT),
         (_RETURN, 0, 0, _KILL),
-        # The C library asks the older call, whose flags a filter can read, where there is no newer one.
-        (_EQUAL, 0, 1, machine.clone3),
-        (_RETURN, 0, 0, _REFUSE | _ENOSYS),
-        (_EQUAL, 0, 4, machine.clone),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
-        (_ANY_BIT, 0, 1, _CLONE_THREAD),
-        (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, refuse),
-        (_EQUAL, 0, 4, machine.tgkill),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
-        (_EQUAL, 0, 1, process),
-        (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, refuse),
     ]
-    for number in machine.refused:
-        steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, refuse)]
-    steps.append((_RETURN, 0, 0, _ALLOW))
-    return b"".join(struct.pack("=HBBI", *step) for step in steps)
+    for number, rule in machine.allowed:
+        decided = [(_RETURN, 0, 0, _ALLOW)] if rule is None else _rule_steps(rule, process)
+        steps += [(_EQUAL, 0, len(decided), number), *decided]
+    steps += [(_EQUAL, 0, 1, machine.clone3), (_RETURN, 0, 0, absent)]
+    steps += [(_AT_LEAST, 0, 1, FIRST_NEWER), (_RETURN, 0, 0, absent)]
+    return [*steps, (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
+
+
+def _rule_steps(rule: Rule, process: int) -> list[Step]:
+    """Return the instructions that decide on a call by its argument."""
+    allow, refuse = (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | errno.EPERM)
+    steps = [(_LOAD, 0, 0, _ARGUMENTS_AT + rule.argument * _ARGUMENT_BYTES)]
+    if rule.without:
+        steps += [(_ANY_BIT, 0, 1, rule.without), refuse]
+    if rule.needed:
+        steps += [(_ANY_BIT, 1, 0, rule.needed), refuse]
+    values = (process,) if rule.own_process else rule.values
+    if values is None:
+        return [*steps, allow]
+    if rule.ignored:
+        steps.append((_AND, 0, 0, 0xFFFFFFFF & ~rule.ignored))
+    for value in values:
+        steps += [(_EQUAL, 0, 1, value), allow]
+    return [*steps, refuse]

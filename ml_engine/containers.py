@@ -177,7 +177,8 @@ def _read_at(descriptor: int, position: int, size: int) -> bytes:
 def _has_moov(source: Path | int) -> bool:
     """Walk the top-level boxes of an MP4: 32-bit size and type, size 1 = a 64-bit size follows, 0 = up to the end (ISO 14496-12)."""
     with _descriptor(source) as descriptor:
-        size_bytes = os.fstat(descriptor).st_size
+        # Not fstat: Python may do that with a call that takes paths, too, and a confined process has none such.
+        size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         position = 0
         while position + 8 <= size_bytes:
             header = _read_at(descriptor, position, 16)

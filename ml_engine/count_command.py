@@ -20,6 +20,7 @@ from ml_engine.count_progress import print_counts, progress
 from ml_engine.records import DetectionLog
 
 if TYPE_CHECKING:
+    from ml_engine.decoding import ConfinedDecoder
     from ml_engine.detector import Detector, Device
     from ml_engine.video_index import VideoIndex
 
@@ -59,17 +60,18 @@ def count_videos(request: CountRequest) -> int:
         if not path.is_file():
             raise InvalidInput(f"There is no video file {path}.", code="video_not_found")
     source, name = _detector_source(request)
-    indexes = [ConfinedDecoder().probe(path) for path in request.videos]
+    decoder = ConfinedDecoder()
+    indexes = [decoder.probe(path) for path in request.videos]
     video, segments = plan_segments(indexes, min_frames=SEGMENT_FRAMES)
     check_settings(request.settings, video)
-    telemetry = recording_telemetry(request.videos, file_starts_s(indexes), request.telemetry)
+    telemetry = recording_telemetry(request.videos, file_starts_s(indexes), request.telemetry, decoder)
     request.out_dir.mkdir(parents=True, exist_ok=True)
     seconds = {"plan": time.perf_counter() - started}
 
     started = time.perf_counter()
     detector = _load(source, name, request.device)
     try:
-        log = _detect(request, indexes, video, segments, detector)
+        log = _detect(request, indexes, video, segments, detector, decoder)
         facts = asdict(detector.info)
     finally:
         detector.close()
@@ -83,7 +85,7 @@ def count_videos(request: CountRequest) -> int:
 
     if request.settings.render:
         started = time.perf_counter()
-        _render(request, indexes, video, assembled)
+        _render(request, indexes, video, assembled, decoder)
         seconds["render"] = time.perf_counter() - started
     _write_run(request.out_dir, seconds)
     print_counts(assembled.results)
@@ -122,7 +124,12 @@ def cache_dir() -> Path:
 
 
 def _detect(
-    request: CountRequest, indexes: Sequence[VideoIndex], video: VideoFacts, segments: Sequence[Segment], detector: Detector
+    request: CountRequest,
+    indexes: Sequence[VideoIndex],
+    video: VideoFacts,
+    segments: Sequence[Segment],
+    detector: Detector,
+    decoder: ConfinedDecoder,
 ) -> DetectionLog:
     from ml_engine.detect import detect_segment
     from ml_engine.detection_log import concat, read_log
@@ -142,13 +149,16 @@ def _detect(
                 frame_times_s=all_times_s[first:end],
                 progress=lambda done, before=first: update(before + done),
                 should_stop=_never,
+                decoder=decoder,
             )
             logs.append(read_log(data))
         update(video.frames)
     return concat(logs)
 
 
-def _render(request: CountRequest, indexes: Sequence[VideoIndex], video: VideoFacts, assembled: Assembled) -> None:
+def _render(
+    request: CountRequest, indexes: Sequence[VideoIndex], video: VideoFacts, assembled: Assembled, decoder: ConfinedDecoder
+) -> None:
     from ml_engine.render import render
 
     with progress("rendering", video.frames) as update:
@@ -163,6 +173,7 @@ def _render(request: CountRequest, indexes: Sequence[VideoIndex], video: VideoFa
             out_dir=request.out_dir,
             progress=update,
             should_stop=_never,
+            decoder=decoder,
         )
         update(video.frames)
 

@@ -6,9 +6,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import InvalidTelemetry
 from core.telemetry import LIMIT_BYTES, Remark, Telemetry, joined, parse_srt
+
+if TYPE_CHECKING:
+    from ml_engine.decoding import ConfinedDecoder
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +20,9 @@ NO_TELEMETRY = ("telemetry_not_dji", "telemetry_not_srt", "telemetry_empty")
 """What is said of subtitles that were never meant to be telemetry."""
 
 
-def recording_telemetry(videos: Sequence[Path], starts_s: Sequence[float], given: Sequence[Path]) -> Telemetry | None:
+def recording_telemetry(
+    videos: Sequence[Path], starts_s: Sequence[float], given: Sequence[Path], decoder: ConfinedDecoder
+) -> Telemetry | None:
     """Read the telemetry of a recording.
 
     What was found without being asked for, and cannot be used, costs nothing but a warning.
@@ -25,6 +31,7 @@ def recording_telemetry(videos: Sequence[Path], starts_s: Sequence[float], given
         videos: The recording's files, in order.
         starts_s: When each begins in the recording.
         given: Files of telemetry: one for each video in the same order, or named as their videos; empty to look for them.
+        decoder: Reads tracks within the videos.
 
     Returns:
         Times from the start of the recording; None where there is none.
@@ -37,7 +44,7 @@ def recording_telemetry(videos: Sequence[Path], starts_s: Sequence[float], given
     parts, begins, remarks = [], [], []
     for number, video in enumerate(videos):
         try:
-            found = _named(named[number]) if number in named else None if given else _found(video)
+            found = _named(named[number]) if number in named else None if given else _found(video, decoder)
         except InvalidTelemetry as error:
             if given:
                 raise
@@ -71,13 +78,11 @@ def _named(path: Path) -> Telemetry:
         return parse_srt(file.read(LIMIT_BYTES + 1))
 
 
-def _found(video: Path) -> Telemetry | None:
+def _found(video: Path, decoder: ConfinedDecoder) -> Telemetry | None:
     """Return what lies beside a video or within it."""
-    from ml_engine.decoding import ConfinedDecoder
-
     beside = sorted(path for path in video.parent.iterdir() if path.stem == video.stem and path.suffix.casefold() == ".srt")
     where = beside[0].name if beside else f"a track within {video.name}"
-    data = beside[0].read_bytes() if beside else ConfinedDecoder().read_telemetry_track(video)
+    data = beside[0].read_bytes() if beside else decoder.read_telemetry_track(video)
     if data is None:
         return None
     try:

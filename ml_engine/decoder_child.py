@@ -26,7 +26,7 @@ import av.subtitles.subtitle
 from av.video.reformatter import VideoReformatter
 
 from core.errors import MusterError, VideoError
-from ml_engine.confinement import Allowance, confine
+from ml_engine.confinement import FILTER, Allowance, confine
 from ml_engine.decoder_messages import DONE, ERROR, FRAME, NO_SLOT, NOTE, OUT_OF_MEMORY, PICTURE, READY, SCAN, TRACK, packed_scan, send
 from ml_engine.frames import Run, decoded_frames, to_bgr
 from ml_engine.memory import keep_freed_memory
@@ -93,6 +93,8 @@ def main(request_at: int, video_at: int, ring_at: int) -> int:
     missing = confine(Allowance(**request["allowance"]))
     slots = _Slots(ring.slots if ring else 0)
     send(_OUT, READY, json.dumps(missing).encode())
+    if FILTER in missing and not request["allow_unconfined"]:
+        return 0
     try:
         if request["asked"] == "scan":
             send(_OUT, SCAN, packed_scan(scan_video(video_at, limits, _Notes())))

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from core.errors import InvalidTelemetry, MusterError, TransientError, UnsupportedMedia, VideoError
-from ml_engine.confinement import Allowance
+from ml_engine.confinement import FILTER, Allowance
 from ml_engine.decoder_messages import DONE, ERROR, HEADER, NOTE, OUT_OF_MEMORY, READY, text_of
 from ml_engine.records import Stopped
 from ml_engine.shared_memory import FrameRing, make_file, ring_size
@@ -54,6 +54,7 @@ class DecoderLimits:
         memory_bytes: Of one decoding process, on top of what it starts with.
         stall_s: Longest time without a picture, or without progress where there are none.
         cpu_s_per_frame, cpu_s_per_gib: Processor time that a whole file may take, for each of its frames and its size.
+        allow_unconfined: Whether to decode where the system does not filter the system calls of the process.
     """
 
     video: VideoLimits = VideoLimits()
@@ -61,6 +62,7 @@ class DecoderLimits:
     stall_s: float = 30.0
     cpu_s_per_frame: float = 2.0
     cpu_s_per_gib: float = 240.0
+    allow_unconfined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class DecoderProcess:
         task: What it is to do.
         limits: What it may take.
         should_stop: Asked at least every `TICK_S` while it is waited for.
+        on_unconfined: Called when the process reports that the system does not filter its calls. The process has not looked at the file
+            yet; an error that this raises comes out of `messages`.
 
     Attributes:
         ring: Where its pictures are, or None.
@@ -103,11 +107,11 @@ class DecoderProcess:
         TransientError: `decoder_not_started`.
     """
 
-    def __init__(self, task: Task, limits: DecoderLimits, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, task: Task, limits: DecoderLimits, should_stop: Callable[[], bool], on_unconfined: Callable[[], None]) -> None:
         self.ring: FrameRing | None = None
         self.peak_bytes: int | None = None
         self.cpu_s: float | None = None
-        self._task, self._limits, self._should_stop = task, limits, should_stop
+        self._task, self._limits, self._should_stop, self._on_unconfined = task, limits, should_stop, on_unconfined
         self._ready = self._closed = False
         self._lock = threading.RLock()
         self._buffer = bytearray()
@@ -155,15 +159,15 @@ class DecoderProcess:
         Raises:
             VideoError, UnsupportedMedia, InvalidTelemetry: What it found out; `video_memory`, `video_takes_too_long`,
                 `video_decoder_crashed` where the file was too much for it.
-            TransientError: `decoder_killed`, `decoder_stalled`: the machine is to blame.
+            TransientError: `decoder_killed`, `decoder_stalled`: the machine is to blame. Also what `on_unconfined` raises.
             Stopped: `should_stop` said so.
             OSError: The disk fails.
         """
         while True:
             kind, content = self._receive()
-            if kind == READY:
+            if kind == READY and not self._ready:
                 self._ready = True
-                _tell_missing(content)
+                self._hear_missing([text_of(word) for word in json.loads(content)])
             elif kind == ERROR:
                 raise _error_from(content)
             elif kind == DONE:
@@ -172,6 +176,12 @@ class DecoderProcess:
                 yield kind, content
             elif content:
                 self.peak_bytes = self._kib(content) * 1024
+
+    def _hear_missing(self, missing: list[str]) -> None:
+        if missing:
+            logger.info("this system cannot limit a decoder's %s", ", ".join(missing), extra={"action": "decoder_not_limited"})
+        if FILTER in missing:
+            self._on_unconfined()
 
     def impossible(self, why: str) -> VideoError:
         """Return the error for a process that says what cannot be: something in the file has taken it over."""
@@ -275,6 +285,7 @@ class DecoderProcess:
         request = {
             "asked": task.asked,
             "limits": asdict(limits.video),
+            "allow_unconfined": limits.allow_unconfined,
             "allowance": asdict(Allowance(memory_bytes=limits.memory_bytes, cpu_s=max(1, round(cpu_s)))),
             "run": task.run,
             "stored_wh": task.stored_wh,
@@ -314,12 +325,6 @@ def _cpu_s(pid: int) -> float | None:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return None
-
-
-def _tell_missing(content: bytes) -> None:
-    missing = text_of(json.loads(content))
-    if missing != "[]":
-        logger.info("this system cannot limit a decoder's %s", missing, extra={"action": "decoder_not_limited"})
 
 
 def _error_from(content: bytes) -> Exception:

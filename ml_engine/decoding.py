@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 from array import array
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from core.errors import InvalidTelemetry
+from core.errors import InvalidTelemetry, MusterError, Unconfined
 from ml_engine.decoder_messages import FRAME, NO_SLOT, PICTURE, SCAN, TRACK, unpacked_scan
 from ml_engine.decoder_process import DecoderLimits, DecoderProcess, Task
 from ml_engine.subtitles import LIMIT_BYTES, read_telemetry_track
@@ -22,6 +24,7 @@ __all__ = ["ConfinedDecoder", "DecoderLimits"]
 
 logger = logging.getLogger(__name__)
 
+ALLOW_UNCONFINED = "MUSTER_ALLOW_UNCONFINED_DECODING"
 _BYTES_A_PIXEL = 3
 _SPARE_SLOTS = 3
 """So many are left to the decoder, whatever the pictures are used for."""
@@ -31,21 +34,69 @@ def _never() -> bool:
     return False
 
 
+def _limits_of_commands() -> DecoderLimits:
+    """Return the usual limits, for commands that no configuration reaches."""
+    allowed = os.environ.get(ALLOW_UNCONFINED, "").strip().lower()
+    return DecoderLimits(allow_unconfined=allowed in ("1", "true", "yes", "on"))
+
+
 class ConfinedDecoder:
     """Decodes in a process of its own for each file and question, with limits of memory, time, files and network.
 
-    Gives what `ml_engine.video` and `ml_engine.subtitles` give, bit for bit. May be used by any number of threads. Windows has neither the
-    limits nor descriptors to pass on: there it works in this process, and says so once.
+    Gives what `ml_engine.video` and `ml_engine.subtitles` give, bit for bit. May be used by any number of threads. Where the system does
+    not filter the process's system calls, the decoder decodes nothing unless `limits.allow_unconfined`. On Windows, which cannot pass
+    descriptors on, it then decodes in this process.
 
     Args:
-        limits: What decoding may take.
+        limits: What decoding may take; default: the usual limits, and what the environment says of unconfined decoding.
     """
 
     def __init__(self, limits: DecoderLimits | None = None) -> None:
-        self.limits = limits or DecoderLimits()
+        self.limits = limits or _limits_of_commands()
         self._apart = os.name == "posix"
-        if not self._apart:
-            logger.warning("videos are decoded without limits on this system", extra={"action": "decoder_not_confined"})
+        self._problem: dict[str, Any] | None = None
+
+    def problems(self) -> list[dict[str, Any]]:
+        """Return what is wrong with decoding on this machine, as far as seen: {code, message, degrades}."""
+        return [self._problem] if self._problem else []
+
+    def check(self) -> None:
+        """Find out whether this machine confines decoding, so that `problems` can say so before the first video comes. Raises nothing."""
+        try:
+            if not self._apart:
+                self._meet_unconfined()
+                return
+            with self._process(Task(Path(os.devnull), "nothing"), _never) as child:
+                for _ in child.messages():
+                    pass
+        except (MusterError, OSError) as error:
+            logger.warning("%s", error, extra={"action": "decoder_check_failed"})
+
+    def _process(self, task: Task, should_stop: Callable[[], bool]) -> DecoderProcess:
+        return DecoderProcess(task, self.limits, should_stop, self._meet_unconfined)
+
+    def _meet_unconfined(self) -> None:
+        """Refuse to decode where the system filters no calls, or warn once where the operator allows it.
+
+        Raises:
+            Unconfined: The operator does not allow it.
+        """
+        host = platform.node()
+        if not self.limits.allow_unconfined:
+            error = Unconfined(
+                f"The system of {host} does not let Muster restrict the process that decodes videos (seccomp), so none is decoded there. "
+                f"Use Linux, and a container whose security profile allows seccomp; or set {ALLOW_UNCONFINED}=true to decode all the same, "
+                "which you should do only for videos that you trust."
+            )
+            self._problem = {"code": error.code, "message": error.message, "degrades": True}
+            raise error
+        sentence = (
+            f"Videos are decoded unconfined on {host}: its system does not let Muster restrict the process (seccomp), and "
+            f"{ALLOW_UNCONFINED} allows it. A hostile video can do there what this user can."
+        )
+        if self._problem is None:
+            logger.warning("%s", sentence, extra={"action": "decoder_not_confined"})
+        self._problem = {"code": "decoding_unconfined", "message": sentence, "degrades": False}
 
     def probe(self, path: Path, *, should_stop: Callable[[], bool] = _never) -> VideoIndex:
         """Index a video file.
@@ -57,13 +108,15 @@ class ConfinedDecoder:
         Raises:
             VideoError: See `ml_engine.video_index.probe`; also `video_memory`, `video_takes_too_long`, `video_decoder_crashed`.
             UnsupportedMedia: See there.
-            TransientError: The machine is to blame: `decoder_not_started`, `decoder_killed`, `decoder_stalled`.
+            TransientError: The machine is to blame: `decoder_not_started`, `decoder_killed`, `decoder_stalled`; `confinement_unavailable`
+                (`Unconfined`).
             Stopped: `should_stop` said so.
             OSError: The file cannot be read at all.
         """
         if not self._apart:
+            self._meet_unconfined()
             return probe(path, limits=self.limits.video)
-        with DecoderProcess(Task(path, "scan"), self.limits, should_stop) as child:
+        with self._process(Task(path, "scan"), should_stop) as child:
             content = _answer(child, SCAN)
             try:
                 return index_of(unpacked_scan(content), self.limits.video)
@@ -78,8 +131,9 @@ class ConfinedDecoder:
             VideoError, UnsupportedMedia, TransientError, Stopped, OSError: See `probe`.
         """
         if not self._apart:
+            self._meet_unconfined()
             return read_telemetry_track(path)
-        with DecoderProcess(Task(path, "track"), self.limits, should_stop) as child:
+        with self._process(Task(path, "track"), should_stop) as child:
             content = _answer(child, TRACK)
         if len(content) > 2 * LIMIT_BYTES:
             raise InvalidTelemetry(f"The video's subtitle track has over {LIMIT_BYTES} bytes.", code="telemetry_too_large")
@@ -107,13 +161,14 @@ class ConfinedDecoder:
             ValueError: The run lies outside the file.
         """
         if not self._apart:
+            self._meet_unconfined()
             yield from decode(path, index, first_frame=first_frame, frames=frames, seek_pts=seek_pts, threads=threads)
             return
         run = run_of(index, first_frame=first_frame, frames=frames, seek_pts=seek_pts, threads=threads, limits=self.limits.video)
         plain = {name: getattr(run, name) for name in ("by_order", "first", "end", "seek_pts", "threads")}
         task = Task(path, "run", run.end - run.first, index.stored_wh, plain, array("q", run.pts))
         expected = run.first
-        with DecoderProcess(task, self.limits, should_stop) as child:
+        with self._process(task, should_stop) as child:
             pictures = _Pictures(child, index)
             for kind, content in child.messages():
                 if kind != PICTURE or len(content) != FRAME.size or expected >= run.end:

@@ -1,73 +1,133 @@
-"""System calls of Linux that decoding an open file has no business with, and their numbers (from the kernel's tables)."""
+"""The Linux system calls that the decoding of an open file needs, each with its reason. The filter refuses every other call.
+
+Numbers are from the kernel's tables. What a call is for was found by tracing decoders of every kind of video, and by reading what
+other versions of the C libraries glibc and musl call in the same places.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# fmt: off
-REFUSED: dict[str, tuple[int | None, int | None]] = {
-    "open": (2, None), "creat": (85, None), "openat": (257, 56), "openat2": (437, 437), "open_tree": (428, 428),
-    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "truncate": (76, 45), "ftruncate": (77, 46), "unlink": (87, None),
-    "unlinkat": (263, 35), "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "mkdir": (83, None),
-    "mkdirat": (258, 34), "rmdir": (84, None), "link": (86, None), "linkat": (265, 37), "symlink": (88, None), "symlinkat": (266, 36),
-    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, None), "fchown": (93, 55), "lchown": (94, None),
-    "fchownat": (260, 54), "mknod": (133, None), "mknodat": (259, 33), "utime": (132, None), "utimes": (235, None),
-    "utimensat": (280, 88), "futimesat": (261, None), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
-    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "chdir": (80, 49), "fchdir": (81, 50),
-    "chroot": (161, 51), "pivot_root": (155, 41), "mount": (165, 40), "umount2": (166, 39), "move_mount": (429, 429),
-    "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
-    "swapon": (167, 224), "swapoff": (168, 225), "sethostname": (170, 161), "setdomainname": (171, 162), "socket": (41, 198),
-    "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242),
-    "sendto": (44, 206), "sendmsg": (46, 211), "sendmmsg": (307, 269), "recvfrom": (45, 207), "recvmsg": (47, 212),
-    "recvmmsg": (299, 243), "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281), "kill": (62, 129),
-    "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240), "ptrace": (101, 117),
-    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272), "pidfd_open": (434, 434),
-    "pidfd_getfd": (438, 438), "pidfd_send_signal": (424, 424), "process_madvise": (440, 440), "process_mrelease": (448, 448),
-    "setns": (308, 268), "unshare": (272, 97), "setpgid": (109, 154), "setsid": (112, 157), "setrlimit": (160, 164),
-    "prlimit64": (302, 261), "setpriority": (141, 140), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
-    "sched_setattr": (314, 274), "ioprio_set": (251, 30), "setuid": (105, 146), "setgid": (106, 144), "setreuid": (113, 145),
-    "setregid": (114, 143), "setresuid": (117, 147), "setresgid": (119, 149), "setgroups": (116, 159), "setfsuid": (122, 151),
-    "setfsgid": (123, 152), "capset": (126, 91), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427), "io_setup": (206, 0), "io_submit": (209, 2), "bpf": (321, 280), "perf_event_open": (298, 241),
-    "userfaultfd": (323, 282), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "init_module": (175, 105),
-    "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104), "kexec_file_load": (320, 294),
-    "reboot": (169, 142), "syslog": (103, 116), "acct": (163, 89), "quotactl": (179, 60), "iopl": (172, None), "ioperm": (173, None),
-    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188),
-    "msgctl": (71, 187), "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191), "mq_open": (240, 180), "mq_unlink": (241, 181),
-    "inotify_init": (253, None), "inotify_init1": (294, 26), "fanotify_init": (300, 262), "memfd_create": (319, 279),
-    "memfd_secret": (447, 447), "personality": (135, 92), "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171),
-    "clock_adjtime": (305, 266), "vhangup": (153, 58), "lookup_dcookie": (212, 18),
-}
-# fmt: on
-"""By name, the number on x86-64 and on 64-bit ARM: files by their names, network, other processes, limits, corners of the kernel.
-Reading, writing and mapping what is open already, memory, threads and clocks stay."""
+_THREAD = 0x00010000
+_THREAD_FLAGS = 0x007D0F00
+"""Shared memory, files and signal handlers, thread-local storage, thread ids: the flags with which glibc and musl start a thread."""
+_EXECUTABLE = 0x4
+_FUTEX_FLAGS = 128 | 256
+"""Private to this process; real-time clock."""
+
+FIRST_NEWER = 451
+"""Calls from this number on are newer than this list. The filter says that they do not exist, so that a C library uses older ones."""
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class Rule:
+    """What the arguments of a call must be. Each is the lower half of a 64-bit argument: all that the kernel reads of these.
+
+    Attributes:
+        argument: Place of the argument, from 0.
+        values: Values that are allowed; None for all.
+        ignored: Bits that do not count when values are compared.
+        without: Bits that must not be set.
+        needed: Bit that must be set; 0 for none.
+        own_process: The argument must be the id of the calling process.
+    """
+
+    argument: int
+    values: tuple[int, ...] | None = None
+    ignored: int = 0
+    without: int = 0
+    needed: int = 0
+    own_process: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that is allowed.
+
+    Attributes:
+        name: As Linux names it.
+        x86_64: Its number there.
+        aarch64: Its number on 64-bit ARM; None where that has no such call.
+        reason: What decoding needs it for.
+        rule: What its arguments must be; None for any.
+    """
+
+    name: str
+    x86_64: int
+    aarch64: int | None
+    reason: str
+    rule: Rule | None = None
+
+
+# fmt: off
+ALLOWED: tuple[Call, ...] = (
+    Call("futex", 202, 98, "locks and conditions of threads; without priority inheritance (6 to 8, 11 to 13), which nothing uses",
+         Rule(1, values=(0, 1, 3, 4, 5, 9, 10), ignored=_FUTEX_FLAGS)),
+    Call("read", 0, 63, "the video, and which slots are free again"),
+    Call("write", 1, 64, "messages on standard output; files are closed to it by the limit of written bytes"),
+    Call("writev", 20, 66, "how the C libraries write their last words"),
+    Call("pread64", 17, 67, "the process's own peak of memory, from a descriptor that is open"),
+    Call("lseek", 8, 62, "places in the video"),
+    Call("fstat", 5, 80, "FFmpeg asks for the size of the video"),
+    Call("dup", 32, 23, "FFmpeg opens a descriptor by copying it"),
+    Call("fcntl", 72, 25, "FFmpeg marks its copy to be closed on exec: F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC; nothing that signals",
+         Rule(1, values=(1, 2, 3, 1030))),
+    Call("close", 3, 57, "FFmpeg closes its copy of the descriptor"),
+    Call("mmap", 9, 222, "memory; no executable memory", Rule(2, without=_EXECUTABLE)),
+    Call("mprotect", 10, 226, "stacks and heaps of threads; no executable memory", Rule(2, without=_EXECUTABLE)),
+    Call("munmap", 11, 215, "memory is given back"),
+    Call("mremap", 25, 216, "realloc of large blocks"),
+    Call("brk", 12, 214, "the heap of the first thread"),
+    Call("madvise", 28, 233, "the C library gives back stacks of threads and free memory, sets huge pages and guards of stacks",
+         Rule(2, values=(4, 8, 14, 102, 103))),
+    Call("clone", 56, 220, "threads of FFmpeg; neither processes nor namespaces",
+         Rule(0, without=0xFFFFFFFF & ~_THREAD_FLAGS, needed=_THREAD)),
+    Call("set_robust_list", 273, 99, "a thread of glibc begins"),
+    Call("rseq", 334, 293, "a thread of glibc from 2.35 on begins"),
+    Call("set_tid_address", 218, 96, "a detached thread of musl ends"),
+    Call("prctl", 157, 167, "FFmpeg names its threads (PR_SET_NAME)", Rule(0, values=(15,))),
+    Call("exit", 60, 93, "the end of a thread"),
+    Call("exit_group", 231, 94, "the end of the process"),
+    Call("rt_sigaction", 13, 134, "glibc prepares the cancelling of threads; abort sets the default again"),
+    Call("rt_sigprocmask", 14, 135, "threads start with signals blocked"),
+    Call("rt_sigreturn", 15, 139, "the end of a signal handler"),
+    Call("restart_syscall", 219, 128, "the kernel goes on with a wait when the process was stopped and continued"),
+    Call("tgkill", 234, 131, "abort: a signal to itself", Rule(0, own_process=True)),
+    Call("getpid", 39, 172, "abort in older C libraries"),
+    Call("gettid", 186, 178, "locks that know their owner; abort"),
+    Call("sched_getaffinity", 204, 123, "decoders count processors"),
+    Call("sched_yield", 24, 124, "threads that wait for a short time"),
+    Call("nanosleep", 35, 101, "sleeping, in older C libraries"),
+    Call("clock_nanosleep", 230, 115, "sleeping in Python and FFmpeg"),
+    Call("clock_gettime", 228, 113, "time, on machines where the kernel cannot tell it without a call"),
+    Call("clock_getres", 229, 114, "time, likewise"),
+    Call("gettimeofday", 96, 169, "time, likewise"),
+    Call("time", 201, None, "time, likewise"),
+    Call("sysinfo", 99, 179, "qsort of glibc up to 2.36 chooses its way by the size of the memory"),
+    Call("getrandom", 318, 278, "glibc's malloc and the hashing of a new thread draw random numbers"),
+)
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
     """How one architecture numbers the calls.
 
     Attributes:
         audit: The architecture's name in a filter.
-        clone, clone3, tgkill: Calls whose arguments decide.
-        refused: Calls that are never needed.
+        clone3: A call that the filter says does not exist: the C library then uses `clone`, whose flags a filter can read.
+        allowed: Numbers of allowed calls with their rules, in the order in which they are compared.
     """
 
     audit: int
-    clone: int
     clone3: int
-    tgkill: int
-    refused: tuple[int, ...]
+    allowed: tuple[tuple[int, Rule | None], ...]
 
 
-def numbers_of(architecture: str) -> Numbers | None:
+def machine_of(architecture: str) -> Machine | None:
     """Return an architecture's numbers, by its name in `platform.machine()`; None where they are not known."""
     if architecture == "x86_64":
-        return Numbers(0xC000003E, 56, 435, 234, _column(0))
+        return Machine(0xC000003E, 435, tuple((call.x86_64, call.rule) for call in ALLOWED))
     if architecture in ("aarch64", "arm64"):
-        return Numbers(0xC00000B7, 220, 435, 131, _column(1))
+        return Machine(0xC00000B7, 435, tuple((call.aarch64, call.rule) for call in ALLOWED if call.aarch64 is not None))
     return None
-
-
-def _column(place: int) -> tuple[int, ...]:
-    return tuple(sorted({numbers[place] for numbers in REFUSED.values()} - {None}))

@@ -185,5 +185,8 @@ class FakeEngine:
         (out_dir / "contact_sheet.jpg").write_bytes(f"{len(animals)} of {counts['cattle']['unique']}".encode())
         return out_dir / "annotated.mp4", out_dir / "preview.jpg", out_dir / "contact_sheet.jpg"
 
+    def decoding_problems(self) -> list[dict[str, Any]]:
+        return []
+
     def bundle(self) -> Engine:
         return Engine(**{name: getattr(self, name) for name in Engine.__slots__})

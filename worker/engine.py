@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The engine's functions under their own names; all block and run in threads. Signatures are those of `ml_engine`."""
+    """The engine's functions under their own names; all block and run in threads. Signatures are those of `ml_engine`.
+
+    Attributes:
+        decoding_problems: Returns what is wrong with decoding on this machine, as a worker's report says it. Does not block.
+    """
 
     probe: Callable[..., Any]
     plan_segments: Callable[..., Any]
@@ -34,6 +38,7 @@ class Engine:
     read_tracks_csv: Callable[[bytes], Any]
     read_animals_csv: Callable[[bytes], Any]
     render: Callable[..., tuple[Path, ...]]
+    decoding_problems: Callable[[], list[dict[str, Any]]]
 
 
 def decoder_limits(config: Config) -> DecoderLimits:
@@ -48,7 +53,12 @@ def decoder_limits(config: Config) -> DecoderLimits:
         fps=config.max_fps,
         streams=config.max_streams,
     )
-    return DecoderLimits(video, memory_bytes=config.decoder_memory_mb * 2**20, stall_s=config.decoder_stall_s)
+    return DecoderLimits(
+        video,
+        memory_bytes=config.decoder_memory_mb * 2**20,
+        stall_s=config.decoder_stall_s,
+        allow_unconfined=config.allow_unconfined_decoding,
+    )
 
 
 def real_engine(limits: DecoderLimits) -> Engine:
@@ -69,6 +79,7 @@ def real_engine(limits: DecoderLimits) -> Engine:
     from ml_engine.result_files import read_tracks_csv
 
     decoder = ConfinedDecoder(limits)
+    decoder.check()
     return Engine(
         probe=decoder.probe,
         plan_segments=plan_segments,
@@ -86,4 +97,5 @@ def real_engine(limits: DecoderLimits) -> Engine:
         read_tracks_csv=read_tracks_csv,
         read_animals_csv=read_animals_csv,
         render=partial(render, decoder=decoder),
+        decoding_problems=decoder.problems,
     )

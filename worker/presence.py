@@ -35,6 +35,7 @@ class Presence:
     def report(self) -> WorkerReport:
         """Return the present report."""
         loaded = self._tools.detectors.loaded()
+        problems = [*self._tools.full_disk.problems(self._tools.timer.now()), *self._tools.engine.decoding_problems()]
         return WorkerReport(
             worker_id=self._tools.worker_id,
             at_utc=self._tools.timer.now(),
@@ -42,7 +43,7 @@ class Presence:
             gpu_available=self._gpu_available,
             models_loaded=tuple(sorted(loaded)),
             serves=self._serves,
-            detail={"host": platform.node(), "pid": os.getpid(), "problems": self._tools.full_disk.problems(self._tools.timer.now())},
+            detail={"host": platform.node(), "pid": os.getpid(), "problems": problems},
         )
 
     async def run(self, stopping: asyncio.Event) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from core.domain.job import ACTIVE, Failure, Job, Waiting
 from core.domain.message import JobMessage
-from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, StorageFull, Unavailable
+from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, StorageFull, Unavailable, Unconfined
 from core.ports import JobQueue, Lease
 from core.services.delete import delete_owned
 from ml_engine.records import Stopped
@@ -158,7 +158,7 @@ class Processor:
             raise
         except (LeaseLost, FenceLost):
             raise
-        except Unavailable as error:
+        except (Unavailable, Unconfined) as error:
             await self._take_back_start(message)
             return Settlement("release", error.message, self._delay_s(5))
         except StorageFull as error:

@@ -68,11 +68,11 @@ async def metrics(services: AnyServices) -> Response:
 def _problems(services: Services, workers: list[WorkerReport]) -> list[HealthProblem]:
     """Return what requests met, and what workers report, the same words of several as one problem."""
     met = [HealthProblem(code=error.code, message=error.message) for error in (services.refusal, services.full_disk) if error is not None]
-    told: dict[tuple[str, str], list[str]] = {}
+    told: dict[tuple[str, str, bool], list[str]] = {}
     for worker in workers:
         for problem in worker.detail.get("problems", ()):
-            told.setdefault((problem["code"], problem["message"]), []).append(worker.worker_id)
-    return met + [HealthProblem(code=code, message=message, workers=ids) for (code, message), ids in told.items()]
+            told.setdefault((problem["code"], problem["message"], problem.get("degrades", True)), []).append(worker.worker_id)
+    return met + [HealthProblem(code=code, message=message, degrades=holds, workers=ids) for (code, message, holds), ids in told.items()]
 
 
 async def _findings(services: Services) -> list[HealthProblem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
 from tests.mutants.mutant import Mutant
@@ -22,6 +23,7 @@ MUTANTS = (
     *STORAGE,
     *DETECTORS,
     *GATE,
+    *CONFINEMENT,
     Mutant(
         "counts do not say that their range is of what was detected",
         "ml_engine/counting.py",
@@ -165,8 +167,8 @@ MUTANTS = (
     Mutant(
         "a full disk is not reported",
         "worker/presence.py",
-        '"problems": self._tools.full_disk.problems(self._tools.timer.now())',
-        '"problems": []',
+        "[*self._tools.full_disk.problems(self._tools.timer.now()), ",
+        "[",
         f"{_FULL_DISK}::test_a_worker_reports_a_full_disk_until_it_meets_none_any_more",
     ),
     Mutant(
@@ -266,20 +268,6 @@ MUTANTS = (
         '    return Unavailable(f"Storage did not answer while {doing}. Try again in a few seconds.")\n',
         '    return PermanentError(f"Storage did not answer while {doing}. Try again in a few seconds.", code="storage_away")\n',
         "tests/integration/test_promise_outages.py::test_promise_storage_that_is_unreachable_delays_everything_and_loses_nothing",
-    ),
-    Mutant(
-        "decoding has no limit of memory",
-        "ml_engine/confinement.py",
-        'limits.append(("memory", resource.RLIMIT_AS, in_use + allowance.memory_bytes))',
-        "pass",
-        "tests/unit/test_decoding.py",
-    ),
-    Mutant(
-        "decoding may open files and connections",
-        "ml_engine/confinement.py",
-        '    if not _filter_calls():\n        missing.append("network and files")\n',
-        "",
-        "tests/unit/test_decoding.py",
     ),
     Mutant(
         "anybody sees anybody's jobs",

@@ -91,6 +91,13 @@ async def test_a_full_disk_that_workers_report_is_a_problem(api: ApiStand) -> No
     assert (health["status"], health["problems"]) == ("healthy", [])
 
 
+async def test_decoding_without_confinement_is_a_problem_that_holds_nothing_up(api: ApiStand) -> None:
+    told = {"code": "decoding_unconfined", "message": "Videos are decoded unconfined.", "degrades": False}
+    await api.ports.jobs.report_worker(WorkerReport("w0", api.clock(), "cuda:0", True, detail={"problems": [told]}))
+    health = (await api.client.get("/health")).json()
+    assert (health["status"], health["problems"]) == ("healthy", [{**told, "workers": ["w0"]}])
+
+
 async def test_a_full_disk_of_the_database_refuses_submissions_and_is_a_problem(api: ApiStand, monkeypatch) -> None:
     async def full(job: Job) -> Job:
         raise StorageFull("The disk that holds /data/muster.sqlite3 is full. Make room.", disk_of="database")

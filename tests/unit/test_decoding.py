@@ -47,6 +47,11 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "avi": lambda folder: write_video(folder / "a.avi", codec="mpeg4", b_frames=0),
     "ten bits": lambda folder: write_video(folder / "a.mkv", codec="libx265", pix_fmt="yuv420p10le"),
     "damaged": _damaged,
+    "VP8": lambda folder: write_video(folder / "a.webm", codec="libvpx", b_frames=0, frames=12),
+    "VP9": lambda folder: write_video(folder / "a.webm", codec="libvpx-vp9", b_frames=0, frames=12),
+    "AV1": lambda folder: write_video(folder / "a.mp4", codec="libsvtav1", b_frames=0, frames=12, options={"preset": "12"}),
+    "Motion JPEG": lambda folder: write_video(folder / "a.mov", codec="mjpeg", pix_fmt="yuvj420p", b_frames=0, frames=12),
+    "MPEG-2": lambda folder: write_video(folder / "a.mpg", codec="mpeg2video", frames=12),
 }
 
 
@@ -345,16 +350,12 @@ def test_a_confined_process_is_refused(tmp_path: Path, attempt: str) -> None:
     assert (done.stdout.strip(), done.stderr) == (expected, "")
 
 
-def test_without_limits_to_set_it_decodes_all_the_same_and_says_so_once(
-    plain: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("ml_engine.decoding.os.name", "nt")
-    with caplog.at_level("INFO"):
-        decoder = ConfinedDecoder()
-        index = decoder.probe(plain)
-        assert len(list(decoder.decode(plain, index))) == 60
-        assert decoder.read_telemetry_track(plain) is None
-    assert [record.action for record in caplog.records] == ["decoder_not_confined"]
+def test_a_decoder_that_a_file_has_taken_over_cannot_claim_to_be_unconfined(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _with_program(monkeypatch, "child.send(1, child.READY, b'[\"system calls\"]'); time.sleep(60)")
+    decoder = ConfinedDecoder()
+    with pytest.raises(VideoError) as caught:
+        decoder.probe(plain)
+    assert (caught.value.code, decoder.problems()) == ("video_decoder_crashed", [])
 
 
 def test_a_scan_of_other_lengths_is_none() -> None:
