@@ -15,8 +15,9 @@ from ml_engine.labels import COCO_NAMES, DEFAULT_THRESHOLDS, SOFTMAX_THRESHOLDS,
 from ml_engine.preprocessing import CONFIG_FILE, Preprocessing, plain_preprocessing, read_preprocessing
 from ml_engine.runtimes.openvino_package import load_openvino
 
-ENGINE_VERSION = "3"
-"""Raised whenever preprocessing or post-processing changes what a checkpoint finds: it is part of every fingerprint."""
+ENGINE_VERSION = "2"
+"""Raised whenever preprocessing or post-processing changes what every checkpoint finds: jobs that were planned before it then end with
+`detector_changed`. What changes for some checkpoints only goes into the fingerprints of those."""
 
 SIGMOID_MODELS = frozenset(
     ("conditional_detr", "d_fine", "dab-detr", "deformable_detr", "deimv2", "lw_detr", "rf_detr", "rt_detr", "rt_detr_v2")
@@ -99,8 +100,9 @@ def _open_transformers(folder: Path) -> Checkpoint:
     softmax = kind in SOFTMAX_MODELS or config.get("use_focal_loss") is False
     table = label_table(_label_names(config, folder), folder, SOFTMAX_THRESHOLDS if softmax else DEFAULT_THRESHOLDS)
     index = sorted(folder.glob("*.safetensors.index.json"))
-    fingerprint = _fingerprint([*weights, *index, folder / "config.json", folder / CONFIG_FILE, folder / TABLE_FILE], table)
-    return Checkpoint("transformers", folder, fingerprint, table, read_preprocessing(folder), softmax)
+    preprocessing = read_preprocessing(folder)
+    files = [*weights, *index, folder / "config.json", folder / CONFIG_FILE, folder / TABLE_FILE]
+    return Checkpoint("transformers", folder, _fingerprint(files, table, preprocessing), table, preprocessing, softmax)
 
 
 def _open_onnx(path: Path) -> Checkpoint:
@@ -117,7 +119,7 @@ def _open_onnx(path: Path) -> Checkpoint:
     table = label_table(names, own)
     data = path.with_name(path.name + ".data")
     files = [path, data] if own is None else [path, data, own / "config.json", own / CONFIG_FILE, own / TABLE_FILE]
-    return Checkpoint("onnx", path, _fingerprint(files, table), table, preprocessing)
+    return Checkpoint("onnx", path, _fingerprint(files, table, preprocessing), table, preprocessing)
 
 
 def onnx_input_hw(path: Path) -> tuple[int, int]:
@@ -192,13 +194,16 @@ def _names_of_table(folder: Path, default: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(str(index) for index in range(max(numbers) + 1)) if usable else default
 
 
-def _fingerprint(files: list[Path], table: LabelTable) -> str:
+def _fingerprint(files: list[Path], table: LabelTable, preprocessing: Preprocessing) -> str:
     total = hashlib.sha256(f"muster-detector-{ENGINE_VERSION}\n".encode())
     for path in files:
         if path.is_file():
             with path.open("rb") as stream:
                 total.update(f"{path.suffix} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
     total.update(json.dumps([table.names, table.labels], sort_keys=True).encode())
+    if preprocessing.multiple != 1 or not preprocessing.widens:
+        # Before these rules, such a checkpoint was given other tensors.
+        total.update(f"multiple {preprocessing.multiple}, widens {preprocessing.widens}".encode())
     return total.hexdigest()
 
 
