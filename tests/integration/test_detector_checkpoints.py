@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,7 +193,7 @@ def test_conversion_is_kept_and_safe_at_once(shared_dir: Path, tmp_path: Path, h
     assert (kept[0] / "model.bin").stat().st_mtime_ns == before
 
 
-def test_second_process_that_converted_keeps_the_firsts_folder(tmp_path: Path) -> None:
+def test_second_process_that_converted_keeps_the_firsts_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     openvino = load_openvino()
 
     def network(factor: float) -> openvino.Model:
@@ -206,8 +207,16 @@ def test_second_process_that_converted_keeps_the_firsts_folder(tmp_path: Path) -
     assert (target / "model.bin").read_bytes() == first
     assert [entry.name for entry in target.parent.iterdir()] == ["key"]
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageFull):
+    with pytest.raises(DetectorError) as refused:
         store_network(network(2), tmp_path / "file" / "key")
+    assert refused.value.code == "cache_not_writable", "waiting would not help"
+
+    def no_room(*given: object, **options: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ml_engine.runtimes.conversion.tempfile.mkdtemp", no_room)
+    with pytest.raises(StorageFull):
+        store_network(network(2), tmp_path / "other" / "key")
 
 
 def test_closed_detector_says_so(shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]) -> None:

@@ -41,7 +41,7 @@ STORAGE = (
         "core/services/storage_identity.py",
         'own.mark.to_bytes(), content_type="application/json", only_new=True)',
         'own.mark.to_bytes(), content_type="application/json")',
-        f"{_IDENTITY}::test_of_two_databases_that_meet_on_a_new_storage_one_gets_all_of_it",
+        f"{_IDENTITY}::test_a_storage_that_is_marked_while_a_process_looks_stays_whose_it_is",
     ),
     Mutant(
         "a process that opens its ports does not ask whose the storage is",

@@ -94,6 +94,21 @@ async def test_of_two_databases_that_meet_on_a_new_storage_one_gets_all_of_it() 
     assert len(set((await marks(first))[:4])) == 1
 
 
+async def test_a_storage_that_is_marked_while_a_process_looks_stays_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = unmarked()
+    second = with_database(first)
+    claim, won = second.ledger.claim, []
+
+    async def overtaken(identity: StorageIdentity) -> StorageIdentity:
+        won.append(await start(first))
+        return await claim(identity)
+
+    monkeypatch.setattr(second.ledger, "claim", overtaken)
+    with pytest.raises(ForeignStorage):
+        await start(second)
+    assert (await marks(first))[:4] == [won[0].id] * 4
+
+
 @pytest.mark.parametrize("used", ["storage", "database", "neither", "both"])
 async def test_an_unmarked_database_is_refused_a_marked_storage_whatever_either_holds(used: str) -> None:
     """A forgotten MONGO_URI, another data folder, a database restored from before the marking."""
