@@ -21,7 +21,7 @@ from rich.console import Console
 from tests.conftest import REPOSITORY
 from tests.mutants.table import MUTANTS, Mutant
 
-COPIED = ("api", "core", "infra", "ml_engine", "tests", "worker", "pyproject.toml")
+COPIED = ("api", "core", "docs", "infra", "ml_engine", "tests", "worker", "pyproject.toml", "README.md")
 LONGEST_S = 1500
 FAILED = 1
 """What pytest returns where a test has failed; everything else means that none was run, or that all passed."""
