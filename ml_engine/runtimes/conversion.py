@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -146,8 +146,10 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
     openvino = load_openvino()
     network = plain_network(checkpoint.path)
     example = example_inputs(checkpoint, batch_size, input_hw)
+    fix_positions = _remember_positions(network)
     # What does not run at all is the checkpoint's fault, which no other device makes good.
     try_out(network, example, checkpoint.path)
+    fix_positions()
     try:
         with quiet(), torch.inference_mode():
             model = openvino.convert_model(network, example_input=tuple(example))
@@ -155,6 +157,32 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
     except (RuntimeError, ValueError, TypeError, openvino.frontend.OpConversionFailure) as error:
         raise refusal(checkpoint, str(error)[:500]) from error
     return model
+
+
+def _remember_positions(network: Any) -> Callable[[], None]:
+    """Take note of the position embeddings of the next run; the returned function makes them constants.
+
+    They depend on the input's size alone. OpenVINO enlarges them by another bicubic filter than torch, which moves boxes by whole pixels.
+    """
+    modules = [module for module in network.modules() if hasattr(module, "interpolate_pos_encoding")]
+    kept: dict[int, Any] = {}
+
+    def keeping(place: int, interpolate: Callable[..., Any]) -> Callable[..., Any]:
+        def keep(*given: Any, **options: Any) -> Any:
+            kept[place] = interpolate(*given, **options)
+            return kept[place]
+
+        return keep
+
+    for place, module in enumerate(modules):
+        module.interpolate_pos_encoding = keeping(place, module.interpolate_pos_encoding)
+
+    def fix() -> None:
+        for place, module in enumerate(modules):
+            if place in kept:
+                module.interpolate_pos_encoding = lambda *given, value=kept[place], **options: value
+
+    return fix
 
 
 def store_network(model: Any, target: Path) -> None:
