@@ -158,6 +158,6 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def unexpected(path: str, error: Exception) -> JSONResponse:
-    """Return the answer to an error that nobody foresaw, and write it down."""
+    """Return the answer to an unexpected error, and log it."""
     logger.error("unexpected error", exc_info=error, extra={"action": "unexpected_error", "path": path})
     return problem(path, 500, "internal_error", "Something went wrong in the server; its log says what. Please report it.")

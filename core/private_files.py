@@ -1,4 +1,4 @@
-"""Files under the data folder are for the user who runs Muster and nobody else: films of customers lie among them."""
+"""Files under the data folder are readable only by the user who runs Muster: customers' films lie among them."""
 
 from __future__ import annotations
 

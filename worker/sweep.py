@@ -46,7 +46,7 @@ async def sweep(ports: Ports, config: Config, *, confirmed: bool = False) -> lis
         f"Deletions that were announced earlier and finished now: {report.finished}",
         f"Blobs of submissions that were never finished that were deleted: {report.orphans}",
         f"Unclaimed uploads that were deleted: {report.uploads}",
-        f"Blobs of results that nobody will see that were deleted: {report.unpublished}",
+        f"Blobs of superseded results that were deleted: {report.unpublished}",
         f"Late blobs of deleted jobs that were deleted: {report.buried}",
         f"Jobs that expired: {report.expired}",
     ]
@@ -65,7 +65,7 @@ async def dry_run(ports: Ports, config: Config) -> list[str]:
     due = 0 if rules.keep is None else await ports.jobs.count_unexpired(created_before=utc_now() - rules.keep)
     lines = [
         f"Would be deleted: {cleared.orphans} blobs of submissions that were never finished, {cleared.uploads} unclaimed uploads, "
-        f"{cleared.unpublished} blobs of results that nobody will see, {cleared.buried} late blobs of deleted jobs.",
+        f"{cleared.unpublished} blobs of superseded results, {cleared.buried} late blobs of deleted jobs.",
         f"Announced deletions that are not finished: {len(await ports.ledger.unfinished(limit=1000))}. Jobs that are due to expire: {due}.",
     ]
     return [*lines, *unclaimed_lines(oldest_first(found), utc_now())]

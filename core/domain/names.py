@@ -18,7 +18,7 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def visible(text: str) -> str:
-    """Return a text in composed form without what nobody sees: two names that look the same must be the same."""
+    """Return a text in composed form without invisible characters: two names that look the same must be the same."""
     return unicodedata.normalize("NFC", "".join(c for c in text if unicodedata.category(c) not in _UNSEEN)).strip()
 
 

@@ -63,7 +63,7 @@ async def finish_deletions(ports: Ports, clock: Clock, *, limit: int = 100) -> i
                 await _carry_out(ports, clock, tombstone)
                 finished += 1
         except PermanentError as error:
-            # Such as a lease that somebody has put on a blob: it must not hold up the others for good.
+            # For example, a blob under a lease: it must not block the other jobs.
             logger.warning(
                 "not deleted: %s", error.message, extra={"action": "delete_refused", "job_id": tombstone.job_id, "code": error.code}
             )

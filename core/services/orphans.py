@@ -1,4 +1,4 @@
-"""Clear what no job needs: what a submission that died has left, uploads that were never used, results that nobody will see.
+"""Clear what no job needs: what a submission that died has left, uploads that were never used, superseded results.
 
 A blob is deleted only on the word of this installation: a tombstone in the database, or a marker that the unfinished submission or the
 upload link has left itself and that carries this storage's identity. A record that is missing allows nothing; such blobs are counted and
@@ -54,7 +54,7 @@ class Cleared:
     Attributes:
         orphans: Of submissions that died.
         uploads: Uploads of which no job was made.
-        unpublished: Of revisions that nobody will see.
+        unpublished: Of revisions that were never published or were replaced.
         buried: Of deleted jobs, written late.
     """
 
@@ -65,7 +65,7 @@ class Cleared:
 
 
 class _Walk:
-    """A walk through a listing, a few pages at each call, from where the last call stopped; at the end it begins anew."""
+    """A walk through a listing, a few pages at each call, from where the last call stopped; at the end it starts again."""
 
     def __init__(self) -> None:
         self._cursor: str | None = None
@@ -88,7 +88,7 @@ class _Walk:
 
     @property
     def is_at_start(self) -> bool:
-        """Whether the next call begins anew."""
+        """Whether the next call starts from the beginning."""
         return self._cursor is None
 
 
@@ -253,7 +253,7 @@ class Orphans:
             await self._purge(store, [*(info.name for info in infos), *notes])
             gone += len(infos) + len(notes)
             extra = {"action": "revision_cleared", "job_id": job_id, "revision": revision, "blobs": len(infos)}
-            logger.info("results that nobody will see were deleted", extra=extra)
+            logger.info("superseded results were deleted", extra=extra)
         if settled and not self._dry_run:
             # Nobody writes to it any more: later runs need not look again.
             self._settled[job_id] = outline.attempt

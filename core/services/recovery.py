@@ -98,7 +98,7 @@ async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | Non
 
 
 async def _record(ports: Ports, job: Job) -> Job | None:
-    """Record a job; return None where somebody else did, or where the same request has made another job since."""
+    """Record a job; return None where another process did, or where the same request has made another job since."""
     try:
         stored = await ports.jobs.add(job)
         if stored.id != job.id and stored.request_hash != job.request_hash:
@@ -136,7 +136,7 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
         if completed is not None:
             return Job.model_validate({**values, **completed})
     if revisions:
-        # Shown as the results of an earlier attempt: without that they would be swept away as those of nobody.
+        # Shown as the results of an earlier attempt: otherwise the sweeper would delete them as superseded.
         values |= _shown(job_id, revisions[0], results)
     return Job.model_validate({**values, "state": "failed", "completed_at_utc": now, "error": _lost()})
 

@@ -55,7 +55,7 @@ class Retention:
                 # Deleted meanwhile, or counted again: then it is found when that has ended.
                 continue
             except PermanentError as error:
-                # Such as a lease that somebody has put on a blob: it must not hold up the others for good.
+                # For example, a blob under a lease: it must not block the other jobs.
                 logger.warning("not expired: %s", error.message, extra={"action": "expiry_refused", "job_id": job.id, "code": error.code})
                 errors.append(error)
         if errors:

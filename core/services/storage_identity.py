@@ -67,7 +67,7 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
         The identity that they share.
 
     Raises:
-        ForeignStorage: They do not belong together, or nobody can tell (codes `foreign_storage`, `storage_unmarked`, `storage_unclear`).
+        ForeignStorage: They do not belong together, or it is unknown (codes `foreign_storage`, `storage_unmarked`, `storage_unclear`).
         Unavailable: A service does not answer.
     """
     marks, own = await _own_marks(ports)

@@ -26,7 +26,7 @@ SWEPT = [
     "Deletions that were announced earlier and finished now: 0",
     "Blobs of submissions that were never finished that were deleted: 0",
     "Unclaimed uploads that were deleted: 0",
-    "Blobs of results that nobody will see that were deleted: 0",
+    "Blobs of superseded results that were deleted: 0",
     "Late blobs of deleted jobs that were deleted: 0",
 ]
 
