@@ -123,6 +123,8 @@ async def _read_form(request: Request, reader: MultipartReader, services: Servic
                     code="unknown_part",
                 )
         settings = settings or check_requested_settings(None, services.limits)
+        # A film takes hours to arrive; a key that was revoked meanwhile makes no job.
+        await services.keys.check_revoked(caller)
         return await services.submissions.accept(submission, settings, traceparent=traceparent())
 
 

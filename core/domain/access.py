@@ -45,6 +45,7 @@ class Caller(_Record):
         credential: What limits are counted by: `key:…`, `token:…`, or null for the machine's own user.
         key_id: Id of the key, where it is one.
         job_id: The only job that they may ask for; null means any of theirs. A ticket's holder has one.
+        ends_at_utc: When the key or token ends that was sent, or with which the ticket was made; null: it has no end.
     """
 
     owner: str
@@ -52,6 +53,7 @@ class Caller(_Record):
     credential: str | None = None
     key_id: str | None = None
     job_id: str | None = None
+    ends_at_utc: UtcDatetime | None = None
 
     @property
     def sees(self) -> str | None:
@@ -100,6 +102,7 @@ class Ticket(_Record):
         job_id: The only job that it is good for.
         key_id: The key that it was made with, if any: it dies with it.
         credential: As `Caller`.
+        ends_at_utc: As `Caller`: what the ticket opens ends with the key or token that the ticket was made with.
     """
 
     digest: str
@@ -108,6 +111,7 @@ class Ticket(_Record):
     job_id: str
     key_id: str | None = None
     credential: str | None = None
+    ends_at_utc: UtcDatetime | None = None
     expires_at_utc: UtcDatetime
 
 
