@@ -11,7 +11,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from api.access import CallerDep
 from api.services import Services, services_of
-from api.views import job_view
+from api.views import job_summary
 from core.domain.access import Caller
 from core.domain.job import Job
 from core.errors import NotFound, TransientError, Unauthenticated
@@ -38,8 +38,8 @@ class Close:
 
 @router.websocket("/ws/jobs/{job_id}")
 async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
-    """Sends `{type: "status", payload: job}` now and after each change; when the job has completed, `{type: "tracks", payload: frame}` for
-    each frame with tracks; then closes with 1000. Closes with 4404 for an unknown job, 1013 while storage or database is away, and 4401
+    """Sends `{type: "status", payload: job}`, the job as listings show it, now and after each change; when the job has completed,
+    `{type: "tracks", payload: frame}` for each frame with tracks; then closes with 1000. Closes with 4404 for an unknown job, 1013 while storage or database is away, and 4401
     when the key or token has ended that opened it, or that made its ticket: its reason is `token_expired` or `key_expired` at that moment,
     or `key_revoked` within five seconds.
 
@@ -93,7 +93,7 @@ async def _tell(socket: WebSocket, services: Services, job_id: str, owner: str |
 
 
 async def _send_status(socket: WebSocket, services: Services, job: Job) -> None:
-    await socket.send_json({"type": "status", "payload": job_view(job, services).model_dump(mode="json")})
+    await socket.send_json({"type": "status", "payload": job_summary(job, services).model_dump(mode="json")})
 
 
 async def until_refused(services: Services, caller: Caller, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> Close:

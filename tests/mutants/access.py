@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_ADDRESSES = "tests/integration/test_promise_webhook_addresses.py"
 _ENDS = "tests/unit/test_credential_ends.py"
 
 ACCESS = (
@@ -62,5 +63,68 @@ ACCESS = (
         "        await services.keys.check_revoked(caller)\n",
         "",
         f"{_ENDS}::test_an_upload_whose_key_is_revoked_meanwhile_makes_no_job",
+    ),
+    Mutant(
+        "a submission may name a private address",
+        "core/services/webhooks.py",
+        "if is_local if literal is None else not is_public(literal):",
+        "if is_local and literal is None:",
+        "tests/unit/test_webhook.py::test_a_private_network_is_refused_when_it_is_named",
+    ),
+    Mutant(
+        "a submission may name this machine",
+        "core/services/webhooks.py",
+        "if is_local if literal is None else not is_public(literal):",
+        "if literal is not None and not is_public(literal):",
+        "tests/unit/test_webhook.py::test_a_private_network_is_refused_when_it_is_named",
+    ),
+    Mutant(
+        "a name may stand in brackets",
+        "core/domain/webhook.py",
+        ' or in_brackets != (":" in parts.hostname):',
+        ":",
+        "tests/unit/test_webhook.py::test_what_only_some_programs_take_for_an_address_is_no_host",
+    ),
+    Mutant(
+        "a submitter is told which names a private network has",
+        "api/webhook_views.py",
+        "NOT_REACHED if event.last_error in UNREACHED else event.last_error",
+        "event.last_error",
+        "tests/unit/test_webhook_service.py::test_a_submitter_is_told_the_same_of_every_address_that_was_not_reached",
+    ),
+    Mutant(
+        "a name of a private network is given up at once",
+        "core/adapters/webhook_http.py",
+        'return WebhookAnswer(None, "address_not_public")',
+        'return WebhookAnswer(None, "address_not_public", is_final=True)',
+        f"{_ADDRESSES}::test_a_name_with_any_address_that_is_not_public_is_refused",
+    ),
+    Mutant(
+        "a try that reached nothing ends as soon as it failed",
+        "core/adapters/webhook_http.py",
+        "            await self._sleep(max(0.0, began_s + timeout_s - self._monotonic()))\n",
+        "            pass\n",
+        f"{_ADDRESSES}::test_how_long_a_try_takes_tells_nothing_of_names_and_ports_that_were_not_reached",
+    ),
+    Mutant(
+        "a try without a connection is called slow",
+        "core/adapters/webhook_http.py",
+        '"timeout" if connected.is_set() else "no_connection"',
+        '"timeout"',
+        f"{_ADDRESSES}::test_time_is_limited_from_the_name_to_the_end_of_the_answer",
+    ),
+    Mutant(
+        "listings carry whole settings",
+        "api/settings_views.py",
+        '_SHORTENED = ("calibration", "zones", "counted")',
+        "_SHORTENED: tuple[str, ...] = ()",
+        "tests/unit/test_listed_settings.py",
+    ),
+    Mutant(
+        "status events carry whole settings",
+        "api/routes/events.py",
+        "job_summary(job, services).model_dump",
+        "job_view(job, services).model_dump",
+        "tests/unit/test_listed_settings.py",
     ),
 )
