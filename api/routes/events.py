@@ -39,9 +39,9 @@ class Close:
 @router.websocket("/ws/jobs/{job_id}")
 async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
     """Sends `{type: "status", payload: job}`, the job as listings show it, now and after each change; when the job has completed,
-    `{type: "tracks", payload: frame}` for each frame with tracks; then closes with 1000. Closes with 4404 for an unknown job, 1013 while storage or database is away, and 4401
-    when the key or token has ended that opened it, or that made its ticket: its reason is `token_expired` or `key_expired` at that moment,
-    or `key_revoked` within five seconds.
+    `{type: "tracks", payload: frame}` for each frame with tracks; then closes with 1000. Closes with 4404 for an unknown job, 1013 while
+    storage or database is away, and 4401 when the key or token has ended that opened it, or that made its ticket: its reason is
+    `token_expired` or `key_expired` at that moment, or `key_revoked` within five seconds.
 
     Where a key is needed, browsers first get a ticket from `POST /api/v1/tickets`; other clients may send the key as a header.
     """

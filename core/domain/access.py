@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,6 +32,26 @@ _KEY_ANYWHERE = re.compile(r"muster_[0-9a-f]{16}_[A-Za-z0-9_-]{43}")
 
 OwnerName = Annotated[str, COMPOSED, Field(min_length=1, max_length=200, pattern=r"^\w[\w .:@+|-]*$")]
 """Letters and digits of any script, and within them `. : @ + | -` and spaces."""
+
+
+_LOOKALIKES = str.maketrans("οоօ0ıіιl1|ӏԁժсϲςᴄː꞉∶׃", "oooo" + "iiiiiii" + "dd" + "cccc" + "::::")
+"""Letters of other alphabets, and digits, that look like one of `oidc:`, after case and composition were taken away."""
+
+
+def is_token_owner(owner: str) -> bool:
+    """Return whether an owner is one that a token stands for."""
+    return owner.startswith(TOKEN_OWNER_PREFIX)
+
+
+def resembles_token_owner(owner: str) -> bool:
+    """Return whether an owner is one that a token stands for, or that a person would take for one.
+
+    Case, spaces, accents and invisible characters make no difference, nor do wide and mathematical letters, nor letters of other alphabets
+    of the same shape.
+    """
+    seen = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", owner).casefold())
+    shape = "".join(c for c in seen if unicodedata.category(c)[0] not in "ZC" and unicodedata.category(c) != "Mn")
+    return shape.translate(_LOOKALIKES).startswith(TOKEN_OWNER_PREFIX)
 
 
 class _Record(BaseModel):

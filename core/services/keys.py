@@ -72,6 +72,13 @@ class Keys:
             InvalidInput: Any of these cannot be (code `invalid_key`).
         """
         now = self._clock()
+        if access.resembles_token_owner(owner):
+            raise InvalidInput(
+                f"A key's owner cannot begin with '{access.TOKEN_OWNER_PREFIX}', nor look as if: such owners are those of an identity "
+                "provider's tokens. Choose another name.",
+                code="invalid_key",
+                field="owner",
+            )
         key_id, secret = access.new_key()
         try:
             key = ApiKey(
@@ -134,6 +141,12 @@ class Keys:
         # Compared also where there is no key, so that the answer takes as long.
         known = access.matches(secret, key.digest if key is not None else None)
         if key is None or not known or not key.is_usable(now):
+            raise refused()
+        if access.is_token_owner(key.owner):
+            logger.warning(
+                "a key of a token's owner was refused: revoke it, and make one of another owner",
+                extra={"action": "key_owner_reserved", "key_id": key.id},
+            )
             raise refused()
         await self._note_use(key, now)
         return Caller(
