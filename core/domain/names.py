@@ -6,7 +6,6 @@ import unicodedata
 from typing import Any
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 
 def composed(value: Any) -> Any:
@@ -43,7 +42,7 @@ def whole_number(least: int, most: int) -> tuple[AfterValidator, WithJsonSchema]
 
     def check(value: int, info: ValidationInfo) -> int:
         if info.context == TYPED and not least <= value <= most:
-            raise PydanticCustomError("not_within", "Input should be from {least} to {most}", {"least": least, "most": most})
+            raise ValueError(f"Input should be from {least} to {most}")
         return value
 
     return AfterValidator(check), WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})

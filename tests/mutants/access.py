@@ -155,4 +155,18 @@ ACCESS = (
         "if False:",
         "tests/unit/test_token_owners.py::test_a_key_of_before_with_such_an_owner_opens_nothing_and_the_log_says_which",
     ),
+    Mutant(
+        "a limit of what is typed holds for what is stored",
+        "core/domain/names.py",
+        "if info.context == TYPED and not least <= value <= most:",
+        "if not least <= value <= most:",
+        "tests/contract/test_job_store.py::test_a_record_of_before_a_limit_is_read_listed_and_changed_as_it_is",
+    ),
+    Mutant(
+        "looking at the storage makes what is missing",
+        "core/services/storage_takeover.py",
+        "        await place.connect()\n",
+        "        await place.open()\n",
+        "tests/integration/test_storage_commands.py::test_show_says_what_belongs_together_and_changes_nothing",
+    ),
 )
