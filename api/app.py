@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from api import gate, problems
+from api.framing import Framing
 from api.gate import Cors, Door, Identified
 from api.middleware import Faults, Figures, SecurityHeaders, SmallBodies
 from api.request_log import RequestLog
@@ -63,6 +64,7 @@ def create_app(
     app.add_middleware(Identified)
     app.add_middleware(Cors)
     app.add_middleware(Door)
+    app.add_middleware(Framing)
     app.add_middleware(Faults)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Figures)

@@ -108,7 +108,7 @@ async def test_of_many_who_take_a_ticket_at_once_one_gets_it(stores: tuple[KeySt
     secret = new_ticket()
     given = ticket_of(secret, key_id="0" * 16)
     await stores[0].add_ticket(given, at=at(0))
-    taken = await asyncio.gather(*(stores[i % 2].take_ticket(digest_of(secret), at=at(44.999)) for i in range(20)))
+    taken = await asyncio.gather(*(stores[i % 2].take_ticket(digest_of(secret), at=at(44.999)) for i in range(50)))
     assert [ticket for ticket in taken if ticket is not None] == [given]
 
 
@@ -125,7 +125,7 @@ async def test_a_ticket_that_expired_or_never_was_is_none(store: KeyStore) -> No
 
 
 async def test_a_days_quota_is_never_passed_however_many_spend_at_once(stores: tuple[KeyStore, KeyStore]) -> None:
-    spending = (stores[i % 2].spend("ranch", day=TODAY, size_bytes=30, limit_bytes=100) for i in range(20))
+    spending = (stores[i % 2].spend("ranch", day=TODAY, size_bytes=30, limit_bytes=100) for i in range(50))
     assert sum(await asyncio.gather(*spending)) == 3
     assert await stores[1].spent("ranch", day=TODAY) == 90
     assert await stores[0].spend("ranch", day=TODAY, size_bytes=10, limit_bytes=100)
