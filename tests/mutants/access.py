@@ -169,4 +169,26 @@ ACCESS = (
         "        await place.open()\n",
         "tests/integration/test_storage_commands.py::test_show_says_what_belongs_together_and_changes_nothing",
     ),
+    Mutant(
+        "a body may have a length beside a coding, or several codings",
+        "api/framing.py",
+        '    return len(lengths) > 1 or (bool(codings) and (codings != ["chunked"] or bool(lengths)))\n',
+        "    return False and bool(lengths)\n",
+        "tests/integration/test_promise_attacks.py::"
+        "test_a_request_whose_end_may_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read",
+    ),
+    Mutant(
+        "what an archive unpacks to is not added up",
+        "core/calibration.py",
+        "            if sum(item.file_size for item in archive.zip.infolist()) > NPZ_LIMIT_BYTES:\n",
+        "            if False:\n",
+        "tests/unit/test_archive_bombs.py",
+    ),
+    Mutant(
+        "a message may name any job id",
+        "core/domain/message.py",
+        'job_id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")',
+        "job_id: str",
+        "tests/unit/test_forged_messages.py::test_what_is_no_message_is_set_aside_and_changes_nothing",
+    ),
 )
