@@ -84,8 +84,8 @@ class Access:
         caller = await self._who(connection)
         if caller.credential is not None:
             self._limiter.take(caller.credential)
-        needed = needed_scope(connection)
-        if needed is not None and not caller.may(needed) and not _sees_figures(caller, connection):
+        needed = None if _sees_figures(caller, connection) else needed_scope(connection)
+        if needed is not None and not caller.may(needed):
             raise missing_scope(needed)
         if caller.job_id is not None and caller.job_id not in connection["path"].split("/"):
             raise refused()
