@@ -27,6 +27,7 @@ OPEN_PATHS = ("/health/live", "/health/ready")
 KEYS_PATH = "/api/v1/keys"
 _TICKETS_PATH = "/api/v1/tickets"
 _WHOAMI_PATH = "/api/v1/whoami"
+_FIGURES_PATH = "/metrics"
 _OWNER_HELP = "Only this owner's; others' need the scope `admin`, which shows everybody's otherwise."
 _LOOKS = ("GET", "HEAD", "OPTIONS")
 # What only a proxy adds: whoever sent such a request is not on this machine, wherever the proxy is.
@@ -83,7 +84,7 @@ class Access:
         caller = await self._who(connection)
         if caller.credential is not None:
             self._limiter.take(caller.credential)
-        needed = needed_scope(connection)
+        needed = None if _sees_figures(caller, connection) else needed_scope(connection)
         if needed is not None and not caller.may(needed):
             raise missing_scope(needed)
         if caller.job_id is not None and caller.job_id not in connection["path"].split("/"):
@@ -143,12 +144,17 @@ def is_open(connection: Connection) -> bool:
 def needed_scope(connection: Connection) -> Scope | None:
     """Return what a caller must be allowed. New routes are covered without saying so: looking needs `read`, all else `submit`."""
     path = route_path(connection)
-    if path == KEYS_PATH or path.startswith(KEYS_PATH + "/"):
+    if path in (KEYS_PATH, _FIGURES_PATH) or path.startswith(KEYS_PATH + "/"):
         return "admin"
     if path == _WHOAMI_PATH:
         return None
     looks = connection["type"] == "websocket" or connection["method"] in _LOOKS
     return "read" if looks or path == _TICKETS_PATH else "submit"
+
+
+def _sees_figures(caller: Caller, connection: Connection) -> bool:
+    """Return whether these are the figures of all owners' work, asked for by the machine's own user."""
+    return caller.credential is None and connection["type"] == "http" and route_path(connection) == _FIGURES_PATH
 
 
 def route_path(connection: Connection) -> str:

@@ -12,9 +12,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from api import gate, problems
+from api.framing import Framing
 from api.gate import Cors, Door, Identified
 from api.middleware import Faults, Figures, SecurityHeaders, SmallBodies
 from api.request_log import RequestLog
+from api.revocation import Revocation
 from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, reference, stats, tickets, uploads, webhooks
 from api.services import Services
 from core.config import Config
@@ -58,9 +60,11 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
     app.add_middleware(SmallBodies)
+    app.add_middleware(Revocation)
     app.add_middleware(Identified)
     app.add_middleware(Cors)
     app.add_middleware(Door)
+    app.add_middleware(Framing)
     app.add_middleware(Faults)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Figures)

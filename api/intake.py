@@ -18,12 +18,12 @@ from api.services import Services
 from api.views import UploadedRecording
 from api.webhook_views import WEBHOOK_DESCRIPTION
 from core.domain.analysis import AnalysisSettings
-from core.domain.webhook import check_webhook_url
 from core.errors import InvalidInput, MalformedRequest, PermanentError, Throttled, TooLarge, UnsupportedMedia
 from core.services.requested import check_requested_settings, requested_settings
 from core.services.submission import check_size
 from core.services.submit import Accepted
 from core.services.uploads import UploadedTelemetry
+from core.services.webhooks import requested_webhook
 from core.tracing import note, span, traceparent, valid_traceparent
 
 MAX_JSON_BYTES = 4 * 2**20
@@ -123,6 +123,8 @@ async def _read_form(request: Request, reader: MultipartReader, services: Servic
                     code="unknown_part",
                 )
         settings = settings or check_requested_settings(None, services.limits)
+        # A film takes hours to arrive; a key that was revoked meanwhile makes no job.
+        await services.keys.check_revoked(caller)
         return await services.submissions.accept(submission, settings, traceparent=traceparent())
 
 
@@ -143,7 +145,7 @@ async def _accept_uploads(request: Request, services: Services, caller: Caller) 
 
 
 def _webhook(url: str, services: Services) -> str:
-    return check_webhook_url(url.strip(), services.webhook_rules)
+    return requested_webhook(url.strip(), services.webhook_rules)
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.config import Config
+from core.domain.access import is_token_owner
 from core.domain.clock import Clock, utc_now
 from core.errors import InvalidInput, MusterError
 from core.private_files import keep_files_private
@@ -49,7 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m api.keys", description="Keys of the API. The database is that of the configuration.")
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="make a key and show it, this once")
-    create.add_argument("--owner", required=True, help="whose jobs it opens; 'local' is the user of this machine without a key")
+    create.add_argument(
+        "--owner",
+        required=True,
+        help="whose jobs it opens; 'local' is the user of this machine without a key; names that begin with 'oidc:' are those of tokens",
+    )
     create.add_argument("--scopes", default="submit,read", help="of submit, read, admin, with commas (default: %(default)s)")
     create.add_argument("--label", default="", help="what you call it")
     create.add_argument("--expires-days", type=float, help="after so many days it opens nothing (default: until it is revoked)")
@@ -124,7 +129,9 @@ async def _list(keys: Keys, asked: argparse.Namespace, clock: Clock) -> int:
         page = await keys.list(owner=asked.owner, limit=_PAGE, cursor=cursor)
         for key in page.items:
             state = "good" if key.is_usable(clock()) else "revoked" if key.revoked_at_utc else "expired"
-            if state == "good" and key.expires_at_utc is not None:
+            if state == "good" and is_token_owner(key.owner):
+                state = "refused: the owner is a token's"
+            elif state == "good" and key.expires_at_utc is not None:
                 state = f"good until {key.expires_at_utc:%Y-%m-%d}"
             used = f"{key.last_used_at_utc:%Y-%m-%d %H:%M}" if key.last_used_at_utc else "never"
             table.add_row(key.id, key.owner, ", ".join(key.scopes), key.label, f"{key.created_at_utc:%Y-%m-%d %H:%M}", used, state)

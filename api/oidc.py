@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -91,7 +92,7 @@ class TokenVerifier:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud"]},
             )
-        except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        except (jwt.PyJWTError, ValueError, ArithmeticError, RecursionError) as error:
             # The reason goes to the log, by its kind alone: messages of the library may quote the token's claims.
             logger.info("a token was refused", extra={"action": "token_refused", "reason": type(error).__name__})
             raise refused() from None
@@ -106,7 +107,8 @@ class TokenVerifier:
         # Counted by person, also where many of them share one owner.
         counted = hashlib.sha256(f"{self._issuer}\n{subject}".encode()).hexdigest()[:16]
         allowed = frozenset(self._scopes[role] for role in _roles(claims) if role in self._scopes)
-        return Caller(owner=f"{TOKEN_OWNER_PREFIX}{name}", scopes=allowed, credential=f"token:{counted}")
+        owner = f"{TOKEN_OWNER_PREFIX}{name}"
+        return Caller(owner=owner, scopes=allowed, credential=f"token:{counted}", ends_at_utc=_moment(claims["exp"]))
 
     async def _key(self, key_id: Any) -> jwt.PyJWK | None:
         if key_id is not None and not isinstance(key_id, str):
@@ -143,6 +145,14 @@ class TokenVerifier:
             raise _away("it publishes no key that can be used")
         logger.info("keys of the issuer of tokens were read", extra={"action": "issuer_keys_read", "keys": len(keys)})
         return keys
+
+
+def _moment(seconds: Any) -> datetime:
+    """Return a token's end; one beyond the calendar is the calendar's last moment."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _roles(claims: Mapping[str, Any]) -> Iterable[str]:

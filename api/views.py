@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.services import Services
+from api.settings_views import ListedSettings, listed_settings
 from api.webhook_views import WEBHOOK_DESCRIPTION, WebhookView, webhook_view
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
@@ -61,9 +62,7 @@ class Totals(BaseModel):
     total_count: int
 
 
-class JobView(BaseModel):
-    """A job as it is now."""
-
+class _JobFields(BaseModel):
     id: str = Field(examples=["3f1b6c0e8d5f4a7c9a1e2b3c4d5e6f70"])
     owner: str = Field(description="Whose it is: nobody else sees it, admins excepted.", examples=["north ranch"])
     state: JobState
@@ -72,7 +71,6 @@ class JobView(BaseModel):
     updated_at_utc: UtcDatetime
     completed_at_utc: UtcDatetime | None
     files: list[FileView]
-    settings: AnalysisSettings
     video: VideoFacts | None = Field(description="Null until the video was probed.")
     progress: ProgressView
     counts: dict[str, dict[str, Any]] | None = Field(
@@ -93,10 +91,22 @@ class JobView(BaseModel):
     links: dict[str, str]
 
 
+class JobView(_JobFields):
+    """A job as it is now."""
+
+    settings: AnalysisSettings
+
+
+class JobSummary(_JobFields):
+    """A job in a listing or a status event: as `JobView`, without the long lists of its settings."""
+
+    settings: ListedSettings
+
+
 class JobPage(BaseModel):
     """A page of jobs, newest first."""
 
-    items: list[JobView]
+    items: list[JobSummary]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 
@@ -224,9 +234,20 @@ def job_view(
     job: Job, services: Services, statistics: JobStatistics | None = None, events: Sequence[WebhookEvent] | None = None
 ) -> JobView:
     """Return a job as the API shows it; with its statistics, where they were read, its totals too; with its webhook's events likewise."""
+    return JobView(settings=job.settings, **_fields(job, services, statistics, events))
+
+
+def job_summary(job: Job, services: Services) -> JobSummary:
+    """Return a job as listings and status events show it."""
+    return JobSummary(settings=listed_settings(job.settings), **_fields(job, services))
+
+
+def _fields(
+    job: Job, services: Services, statistics: JobStatistics | None = None, events: Sequence[WebhookEvent] | None = None
+) -> dict[str, Any]:
     progress = services.meter.progress(job, services.clock())
     base = f"{JOBS}/{job.id}"
-    return JobView(
+    return dict(
         id=job.id,
         owner=job.owner,
         state=job.state,
@@ -235,7 +256,6 @@ def job_view(
         updated_at_utc=job.updated_at_utc,
         completed_at_utc=job.completed_at_utc,
         files=[_file_view(file) for file in job.files],
-        settings=job.settings,
         video=job.plan.video if job.plan else None,
         progress=ProgressView(
             step=job.state,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
+from collections.abc import Callable, Iterable
 from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -29,8 +33,37 @@ class _MetricsServerV6(_MetricsServer):
     address_family = socket.AF_INET6
 
 
+_App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _for_this_machine(app: _App) -> _App:
+    """Return an application that answers under the machine's own names alone: a page whose name is bound anew to it has another."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            name = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
+        except ValueError:
+            name = None
+        if name is None or not _is_loopback(name):
+            start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+            return [b"This port answers under the names of this machine alone: localhost, or a loopback address.\n"]
+        return app(environ, start_response)
+
+    return answer
+
+
 def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> int:
     """Answer `/metrics` in a thread until the process ends; return the port.
+
+    No key is asked for. On a loopback address only requests under a name of loopback are answered; on another address the network decides
+    who reaches the port.
 
     Args:
         registry: What to show.
@@ -41,6 +74,7 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> int:
         OSError: It cannot be listened on.
     """
     server = (_MetricsServerV6 if ":" in host else _MetricsServer)((host, port), _SilentHandler)
-    server.set_app(make_wsgi_app(registry))
+    app: Any = make_wsgi_app(registry)
+    server.set_app(_for_this_machine(app) if _is_loopback(str(server.server_address[0])) else app)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_port

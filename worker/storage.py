@@ -34,23 +34,26 @@ _OF_THIS_MOMENT = timedelta(days=-1)
 
 
 async def show(ports: Ports) -> Lines:
-    """Return what database and storage carry. Changes nothing."""
-    await open_unchecked(ports)
-    state = await storage_takeover.state_of_storage(ports)
+    """Return what database and storage carry. Makes and changes nothing."""
+    state = await storage_takeover.look(ports)
     carried = "none" if state.identity is None else state.identity.id
     lines = [f"Database: {ports.ledger.describe()}", f"  identity: {carried}"]
     for name, mark in state.marks.containers.items():
         since = (
             "" if mark is None or mark.marked_at_utc is None else f", written {mark.marked_at_utc:%Y-%m-%d %H:%M} UTC by {mark.database}"
         )
-        lines.append(f"Container {name}: {'no mark' if mark is None else mark.identity + since}")
-    lines += [f"Queue {name}: {mark or 'no mark'}" for name, mark in state.marks.queues.items()]
+        lines.append(f"Container {name}: {_unmarked(state, name) if mark is None else mark.identity + since}")
+    lines += [f"Queue {name}: {mark or _unmarked(state, name)}" for name, mark in state.marks.queues.items()]
     if not state.belongs:
         return [
             *lines,
             "They do not belong together. `adopt` lets this database take the storage over, `separate` gives it one of its own.",
         ]
     return [*lines, "They belong together." if state.marks.found else "Nothing is marked yet; the first process that starts does that."]
+
+
+def _unmarked(state: storage_takeover.StorageState, name: str) -> str:
+    return "not there yet" if name in state.marks.missing else "no mark"
 
 
 async def adopt(ports: Ports, config: Config) -> Lines:
@@ -172,7 +175,7 @@ async def purge(ports: Ports, config: Config, *, ask: Callable[[str], str] | Non
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m worker.storage", description="Whose the storage is, and what lies there.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("show", help="say what database, containers and queues carry; changes nothing")
+    commands.add_parser("show", help="say what database, containers and queues carry; makes and changes nothing")
     commands.add_parser("adopt", help="let this database take the storage over; says which of its jobs the database does not know")
     commands.add_parser("separate", help="give this database containers and queues of its own on this storage account")
     command = commands.add_parser("recover", help="make records again of jobs whose files are there and whose record is lost")

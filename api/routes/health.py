@@ -61,7 +61,8 @@ async def ready(services: AnyServices) -> Ready:
 @router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}, summary="Figures for Prometheus")
 async def metrics(services: AnyServices) -> Response:
-    """Requests, uploads, queue depth."""
+    """Requests, uploads, queue depth. They are of all owners' work: a key or token needs the scope `admin`; the server's own machine asks
+    without one."""
     return Response(await services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -10,7 +10,7 @@ from api.access import CallerDep, SeenDep
 from api.intake import MULTIPART_SCHEMA, accept_request
 from api.problems import documented
 from api.services import OpenServices
-from api.views import JOBS, JobPage, JobView, UploadedRecording, job_view
+from api.views import JOBS, JobPage, JobView, UploadedRecording, job_summary, job_view
 from core.domain.clock import UtcDatetime
 from core.domain.job import Job, JobState
 from core.domain.names import CLEANED
@@ -79,10 +79,10 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: str | None = None,
 ) -> JobPage:
-    """Newest first, in pages."""
+    """Newest first, in pages, without the points of calibrations, the outlines of zones and the frames counted by hand."""
     where = JobFilter(states=tuple(state or ()), camera=camera, created_from_utc=created_from, created_until_utc=created_until, owner=seen)
     page = await services.ports.jobs.list(where, limit=limit, cursor=cursor)
-    return JobPage(items=[job_view(job, services) for job in page.items], next_cursor=page.next_cursor)
+    return JobPage(items=[job_summary(job, services) for job in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{job_id}", responses=documented(404, 503), summary="Look at a job")

@@ -46,7 +46,7 @@ class Whoami(BaseModel):
 @router.post("/tickets", status_code=201, responses=documented(400, 404, 413, 422, 503), summary="Get a ticket for a WebSocket")
 async def create_ticket(asked: TicketRequest, services: OpenServices, caller: CallerDep) -> TicketView:
     """Browsers cannot send a key with a WebSocket, and a key in an address ends up in logs: a ticket is good once, for one job, for
-    45 seconds."""
+    45 seconds, and what it opens ends with the key or token that it was made with."""
     job = await job_of(services.ports, asked.job_id, owner=caller.sees)
     made = await services.keys.make_ticket(caller, job.id)
     return TicketView(ticket=made.secret, url=f"/ws/jobs/{job.id}?ticket={made.secret}", expires_at_utc=made.expires_at_utc)

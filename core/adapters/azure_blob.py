@@ -69,14 +69,18 @@ class AzureBlobStore(BlobStore):
             InvalidInput: The connection string or account address is not one.
             Unavailable: Storage does not answer.
         """
-        if self._service is None:
-            self._service = self._connect()
+        await self.connect()
         with mapped(f"creating the container '{self.name}'"):
             try:
                 await self._client.create_container()
             except ResourceExistsError as error:
                 if error_code(error) != "ContainerAlreadyExists":
                     raise
+
+    async def connect(self) -> None:
+        """Connect; sends nothing. Raises `InvalidInput` as `open` does."""
+        if self._service is None:
+            self._service = self._connect()
 
     async def close(self) -> None:
         """Close the connections."""

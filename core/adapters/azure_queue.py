@@ -58,15 +58,19 @@ class AzureJobQueue(JobQueue):
             InvalidInput: The connection string or account address is not one.
             Unavailable: The service does not answer.
         """
-        if self._queue is None or self._poison_queue is None:
-            self._queue, self._poison_queue = self._connect(self.name), self._connect(f"{self.name}-poison")
-        for client in (self._queue, self._poison_queue):
+        await self.connect()
+        for client in (self._client, self._poison_client):
             with mapped(f"creating the queue '{client.queue_name}'"):
                 try:
                     await client.create_queue()
                 except HttpResponseError as error:
                     if error_code(error) not in ("QueueAlreadyExists", *_NOT_OUR_ROLE):
                         raise
+
+    async def connect(self) -> None:
+        """Connect; sends nothing. Raises `InvalidInput` as `open` does."""
+        if self._queue is None or self._poison_queue is None:
+            self._queue, self._poison_queue = self._connect(self.name), self._connect(f"{self.name}-poison")
 
     async def close(self) -> None:
         """Close the connections."""

@@ -40,6 +40,10 @@ class MongoStorageLedger(MongoStore, StorageLedger):
             found = await self._collection("storage_identity").find_one({"_id": _THE_IDENTITY})
         return None if found is None else StorageIdentity.model_validate_json(found["document"])
 
+    async def look(self) -> StorageIdentity | None:
+        await self._connection.open(self)
+        return await self.identity()
+
     async def claim(self, identity: StorageIdentity) -> StorageIdentity:
         try:
             with mapped_but(DuplicateKeyError):

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,6 +81,27 @@ class SqliteDatabase:
             self._thread = self._connection = None
             await asyncio.wrap_future(thread.submit(connection.close))
             thread.shutdown(wait=False)
+
+    async def look(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Run a function that reads on the file as it is, though it is not open; nothing is made or changed.
+
+        Returns:
+            What the function returns; None where there is no file, or none of the tables that it asks for.
+
+        Raises:
+            Unavailable: The file cannot be read.
+        """
+        return await asyncio.to_thread(self._look, work)
+
+    def _look(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        if not self.path.exists():
+            return None
+        try:
+            with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=self._busy_timeout_s)) as connection:
+                tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()
+                return work(connection) if tables[0] else None
+        except sqlite3.Error as error:
+            raise self._mapped(error) from error
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function in a read transaction: it sees one state of the database.

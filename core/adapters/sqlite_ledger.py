@@ -32,6 +32,9 @@ class SqliteStorageLedger(SqliteStore, StorageLedger):
     async def identity(self) -> StorageIdentity | None:
         return await self._database.read(_identity)
 
+    async def look(self) -> StorageIdentity | None:
+        return await self._database.look(_identity)
+
     async def claim(self, identity: StorageIdentity) -> StorageIdentity:
         def work(connection: sqlite3.Connection) -> StorageIdentity:
             connection.execute("INSERT OR IGNORE INTO storage_identity VALUES (1, ?)", (identity.model_dump_json(),))

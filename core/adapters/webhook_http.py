@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from core.addresses import is_public, parse_address
+from core.domain.webhook import UNREACHED
 from core.ports import WebhookAnswer, WebhookSender
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,9 @@ async def resolve(host: str, port: int) -> list[Address]:
 class HttpWebhookSender(WebhookSender):
     """Sends each event over a connection of its own.
 
+    A try that connects to no public address takes the whole time that it has, whatever the reason: how long a try took must not tell
+    which names a private network has.
+
     A name that has any address which is not public is refused as a whole, and what is connected to is an address, never the name: however
     a name server answers a second question, it is not asked one.
 
@@ -49,21 +54,38 @@ class HttpWebhookSender(WebhookSender):
         resolver: Finds the addresses of a host.
         policy: Says which of them may be asked.
         tls: How receivers prove who they are; default: the system's certificate authorities.
+        monotonic: Tells seconds that never go back.
+        sleep: Waits; tests give their own.
     """
 
-    def __init__(self, *, resolver: Resolver = resolve, policy: Policy = is_public, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        resolver: Resolver = resolve,
+        policy: Policy = is_public,
+        tls: ssl.SSLContext | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         self._resolver = resolver
         self._policy = policy
         self._tls = tls
+        self._monotonic = monotonic
+        self._sleep = sleep
 
     async def send(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float) -> WebhookAnswer:
+        began_s = self._monotonic()
+        connected = asyncio.Event()
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._send(url, body, headers)
+                answer = await self._send(url, body, headers, connected)
         except TimeoutError:
-            return WebhookAnswer(None, "timeout")
+            answer = WebhookAnswer(None, "timeout" if connected.is_set() else "no_connection")
+        if answer.error in UNREACHED:
+            await self._sleep(max(0.0, began_s + timeout_s - self._monotonic()))
+        return answer
 
-    async def _send(self, url: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
+    async def _send(self, url: str, body: bytes, headers: dict[str, str], connected: asyncio.Event) -> WebhookAnswer:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         literal = parse_address(host)
@@ -75,16 +97,18 @@ class HttpWebhookSender(WebhookSender):
             return WebhookAnswer(None, "name_not_found")
         if not all(map(self._policy, addresses)):
             logger.warning("webhook refused: not a public address", extra={"action": "webhook_refused", "host": host})
-            return WebhookAnswer(None, "address_not_public", is_final=True)
+            return WebhookAnswer(None, "address_not_public")
         answer = WebhookAnswer(None, "no_connection")
         for address in addresses[:MAX_ADDRESSES]:
-            answer = await self._post(url, address, port, host, body, headers)
+            answer = await self._post(url, address, port, host, body, headers, connected)
             # Only where no connection was made is it certain that the next address would not be a second delivery.
             if answer.error != "no_connection":
                 return answer
         return answer
 
-    async def _post(self, url: str, address: Address, port: int, host: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
+    async def _post(
+        self, url: str, address: Address, port: int, host: str, body: bytes, headers: dict[str, str], connected: asyncio.Event
+    ) -> WebhookAnswer:
         parts = urlsplit(url)
         target = URL.build(
             scheme=parts.scheme, host=str(address), port=port, path=parts.path or "/", query_string=parts.query, encoded=True
@@ -98,6 +122,7 @@ class HttpWebhookSender(WebhookSender):
             max_line_size=MAX_HEAD_BYTES,
             max_field_size=MAX_HEAD_BYTES,
             skip_auto_headers=("Accept-Encoding",),
+            trace_configs=[_noting(connected)],
         )
         try:
             async with (
@@ -121,6 +146,15 @@ class HttpWebhookSender(WebhookSender):
             return WebhookAnswer(None, "no_connection")
         except (aiohttp.ClientError, ValueError, OSError):
             return WebhookAnswer(None, "broken_answer")
+
+
+def _noting(connected: asyncio.Event) -> aiohttp.TraceConfig:
+    async def note(*_: object) -> None:
+        connected.set()
+
+    noting = aiohttp.TraceConfig()
+    noting.on_connection_create_end.append(note)
+    return noting
 
 
 def _judged(status: int) -> WebhookAnswer:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +34,26 @@ OwnerName = Annotated[str, COMPOSED, Field(min_length=1, max_length=200, pattern
 """Letters and digits of any script, and within them `. : @ + | -` and spaces."""
 
 
+_LOOKALIKES = str.maketrans("οоօ0ıіιl1|ӏԁժсϲςᴄː꞉∶׃", "oooo" + "iiiiiii" + "dd" + "cccc" + "::::")
+"""Letters of other alphabets, and digits, that look like one of `oidc:`, after case and composition were taken away."""
+
+
+def is_token_owner(owner: str) -> bool:
+    """Return whether an owner is one that a token stands for."""
+    return owner.startswith(TOKEN_OWNER_PREFIX)
+
+
+def resembles_token_owner(owner: str) -> bool:
+    """Return whether an owner is one that a token stands for, or that a person would take for one.
+
+    Case, spaces, accents and invisible characters make no difference, nor do wide and mathematical letters, nor letters of other alphabets
+    of the same shape.
+    """
+    seen = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", owner).casefold())
+    shape = "".join(c for c in seen if unicodedata.category(c)[0] not in "ZC" and unicodedata.category(c) != "Mn")
+    return shape.translate(_LOOKALIKES).startswith(TOKEN_OWNER_PREFIX)
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +66,7 @@ class Caller(_Record):
         credential: What limits are counted by: `key:…`, `token:…`, or null for the machine's own user.
         key_id: Id of the key, where it is one.
         job_id: The only job that they may ask for; null means any of theirs. A ticket's holder has one.
+        ends_at_utc: When the key or token ends that was sent, or with which the ticket was made; null: it has no end.
     """
 
     owner: str
@@ -52,6 +74,7 @@ class Caller(_Record):
     credential: str | None = None
     key_id: str | None = None
     job_id: str | None = None
+    ends_at_utc: UtcDatetime | None = None
 
     @property
     def sees(self) -> str | None:
@@ -100,6 +123,7 @@ class Ticket(_Record):
         job_id: The only job that it is good for.
         key_id: The key that it was made with, if any: it dies with it.
         credential: As `Caller`.
+        ends_at_utc: As `Caller`: what the ticket opens ends with the key or token that the ticket was made with.
     """
 
     digest: str
@@ -108,6 +132,7 @@ class Ticket(_Record):
     job_id: str
     key_id: str | None = None
     credential: str | None = None
+    ends_at_utc: UtcDatetime | None = None
     expires_at_utc: UtcDatetime
 
 

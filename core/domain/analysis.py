@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.domain.clock import UtcDatetime
-from core.domain.names import CLEANED_IF_TYPED, TYPED
+from core.domain.names import CLEANED_IF_TYPED, TYPED, whole_number
 from core.errors import InvalidSettings
 
 MusterClass = Literal["bison", "cattle", "person"]
@@ -18,6 +18,8 @@ MOST_FRAMES = 2**53 - 1
 SCORE_FLOOR = 0.05
 """Detections below this score are not in a detection log, so no threshold can be lower."""
 
+FrameNumber = Annotated[int, *whole_number(0, MOST_FRAMES)]
+HowMany = Annotated[int, *whole_number(0, 1_000_000)]
 Point = tuple[float, float]
 Name = Annotated[str, CLEANED_IF_TYPED, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")]
 
@@ -118,8 +120,8 @@ class FlightSettings(_Record):
 class CountedFrame(_Record):
     """What a person counted in one frame: it corrects `peak` and `mean`, and narrows the interval of `unique`."""
 
-    frame: int = Field(ge=0, le=MOST_FRAMES, description="Index over all files of the recording.")
-    counts: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(min_length=1)
+    frame: FrameNumber = Field(description="Index over all files of the recording.")
+    counts: dict[MusterClass, HowMany] = Field(min_length=1)
 
 
 class AnalysisSettings(_Record):
@@ -128,9 +130,7 @@ class AnalysisSettings(_Record):
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
     only: Literal["bison", "cattle"] | None = Field(None, description="Read every four-legged animal as this class.")
     population: Literal["open", "closed"] = Field("open", description="`closed`: one herd, nobody joins or leaves for good.")
-    expected: dict[MusterClass, Annotated[int, Field(ge=0, le=1_000_000)]] | Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
-        None, description="How many there should be: gives «43 of 44 seen»."
-    )
+    expected: dict[MusterClass, HowMany] | HowMany | None = Field(None, description="How many there should be: gives «43 of 44 seen».")
     counted: tuple[CountedFrame, ...] = Field((), max_length=1000, description="Frames that a person counted.")
     detector: Name | None = Field(None, description="Name of a detector that the operator configured; default: the configured default.")
     thresholds: dict[MusterClass, Annotated[float, Field(ge=SCORE_FLOOR, lt=1)]] | None = Field(
@@ -198,8 +198,11 @@ def parse_settings(data: Any) -> AnalysisSettings:
     try:
         return AnalysisSettings.model_validate({} if data is None else data, context=TYPED)
     except ValidationError as error:
-        faults = [
-            {"field": ".".join(map(str, e["loc"])) or "settings", "problem": e["msg"].removeprefix("Value error, ")} for e in error.errors()
-        ]
+        faults = [{"field": _field(e["loc"]), "problem": e["msg"].removeprefix("Value error, ")} for e in error.errors()]
         listed = "; ".join(f"{f['field']}: {f['problem']}" for f in faults[:5])
         raise InvalidSettings(f"The settings cannot be used: {listed}.", errors=faults) from error
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    # Where several types are allowed, the names of the tried ones stand within: `expected.dict[…].bison`.
+    return ".".join(str(part) for part in location if "[" not in str(part)) or "settings"

@@ -1,11 +1,11 @@
-"""Names that people type."""
+"""Names and numbers that people type: cleaned and limited when they are typed. What is stored is read as it is."""
 
 from __future__ import annotations
 
 import unicodedata
 from typing import Any
 
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
 
 
 def composed(value: Any) -> Any:
@@ -35,6 +35,18 @@ TYPED = {"typed": True}
 """Context of a validation of what a person sends. What is stored is not cleaned: a record of before must stay readable."""
 CLEANED_IF_TYPED = BeforeValidator(_cleaned_if_typed)
 CLEANED = BeforeValidator(cleaned)
+
+
+def whole_number(least: int, most: int) -> tuple[AfterValidator, WithJsonSchema]:
+    """Return what limits a whole number that a person types. A stored one of a release without the limit stays readable."""
+
+    def check(value: int, info: ValidationInfo) -> int:
+        if info.context == TYPED and not least <= value <= most:
+            raise ValueError(f"Input should be from {least} to {most}")
+        return value
+
+    return AfterValidator(check), WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
+
 
 COMPOSED = BeforeValidator(composed)
 """What makes a field of a record composed before it is checked."""

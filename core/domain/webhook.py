@@ -19,6 +19,8 @@ from core.errors import InvalidInput
 MAX_URL_LENGTH = 2000
 EventState = Literal["expected", "due", "delivered", "given_up"]
 OPEN: tuple[EventState, ...] = ("expected", "due")
+UNREACHED = ("name_not_found", "address_not_public", "no_connection")
+"""Codes of tries that connected to no public address. The operator's log tells them apart; a submitter sees one code for all of them."""
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
@@ -135,7 +137,8 @@ def check_webhook_url(url: str, rules: WebhookRules) -> str:
     # Read differently by different programs: what was checked might not be what is asked.
     if "@" in parts.netloc or "\\" in url or "#" in url:
         raise _bad("a webhook's address has no user name, password, fragment or backslash")
-    if port == 0 or not parts.hostname or not is_host(parts.hostname):
+    in_brackets = "[" in parts.netloc
+    if port == 0 or not parts.hostname or not is_host(parts.hostname) or in_brackets != (":" in parts.hostname):
         raise _bad("its host is neither a name nor an IP address")
     return url
 

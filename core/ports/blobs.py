@@ -32,6 +32,13 @@ class BlobStore(Port):
     name: str
 
     @abstractmethod
+    async def connect(self) -> None:
+        """Make ready to read without creating anything; where the container is missing, reading raises `Unavailable` (`storage_not_ready`).
+
+        Idempotent; `open` does the same and creates the container.
+        """
+
+    @abstractmethod
     async def put(self, name: str, data: bytes, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
         """Write a blob from memory. Idempotent.
 

@@ -23,6 +23,17 @@ class StorageLedger(Port):
         """Return the database's identity; None before it has one."""
 
     @abstractmethod
+    async def look(self) -> StorageIdentity | None:
+        """Return the database's identity without `open`: neither a file, table or index is made, nor anything changed.
+
+        Returns:
+            The identity; None where it has none, and where there is no database yet.
+
+        Raises:
+            Unavailable: The database is there and cannot be read.
+        """
+
+    @abstractmethod
     async def claim(self, identity: StorageIdentity) -> StorageIdentity:
         """Give the database an identity if it has none; return the one that it has. Of several at once, one stays."""
 

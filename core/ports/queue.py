@@ -47,6 +47,13 @@ class JobQueue(Port):
     name: str
 
     @abstractmethod
+    async def connect(self) -> None:
+        """Make ready to read without creating anything; where the queue is missing, reading raises `Unavailable` (`storage_not_ready`).
+
+        Idempotent; `open` does the same and creates both queues.
+        """
+
+    @abstractmethod
     async def mark(self) -> str | None:
         """Return the identity that the queue carries; None where it carries none, or where the service does not tell this process."""
 

@@ -72,6 +72,13 @@ class Keys:
             InvalidInput: Any of these cannot be (code `invalid_key`).
         """
         now = self._clock()
+        if access.resembles_token_owner(owner):
+            raise InvalidInput(
+                f"A key's owner cannot begin with '{access.TOKEN_OWNER_PREFIX}', nor look as if: such owners are those of an identity "
+                "provider's tokens. Choose another name.",
+                code="invalid_key",
+                field="owner",
+            )
         key_id, secret = access.new_key()
         try:
             key = ApiKey(
@@ -135,8 +142,20 @@ class Keys:
         known = access.matches(secret, key.digest if key is not None else None)
         if key is None or not known or not key.is_usable(now):
             raise refused()
+        if access.is_token_owner(key.owner):
+            logger.warning(
+                "a key of a token's owner was refused: revoke it, and make one of another owner",
+                extra={"action": "key_owner_reserved", "key_id": key.id},
+            )
+            raise refused()
         await self._note_use(key, now)
-        return Caller(owner=key.owner, scopes=frozenset(key.scopes), credential=f"key:{key.id}", key_id=key.id)
+        return Caller(
+            owner=key.owner,
+            scopes=frozenset(key.scopes),
+            credential=f"key:{key.id}",
+            key_id=key.id,
+            ends_at_utc=key.expires_at_utc,
+        )
 
     async def make_ticket(self, caller: Caller, job_id: str) -> NewTicket:
         """Make a ticket for one WebSocket of one job, which the caller must have been found to see."""
@@ -149,7 +168,8 @@ class Keys:
             job_id=job_id,
             key_id=caller.key_id,
             credential=caller.credential,
-            expires_at_utc=now + TICKET_LIFE,
+            ends_at_utc=caller.ends_at_utc,
+            expires_at_utc=min(now + TICKET_LIFE, caller.ends_at_utc or now + TICKET_LIFE),
         )
         await self._store.add_ticket(ticket, at=now)
         return NewTicket(secret, job_id, ticket.expires_at_utc)
@@ -158,7 +178,8 @@ class Keys:
         """Use a ticket up and return whom it lets in, for its one job.
 
         Raises:
-            Unauthenticated: It is none, was used, has expired, or its key was revoked (code `invalid_credentials`).
+            Unauthenticated: It is none, was used, has expired, or the key or token that it was made with is no longer good
+                (code `invalid_credentials`).
         """
         now = self._clock()
         ticket = await self._store.take_ticket(access.digest_of(secret), at=now) if access.is_ticket(secret) else None
@@ -170,21 +191,46 @@ class Keys:
             credential=ticket.credential,
             key_id=ticket.key_id,
             job_id=ticket.job_id,
+            ends_at_utc=ticket.ends_at_utc,
         )
-        await self.check_again(caller)
+        try:
+            await self.check_again(caller)
+        except Unauthenticated:
+            raise refused() from None
         return caller
 
     async def check_again(self, caller: Caller) -> None:
-        """Return if what somebody came in with is still good: asked at every beat of a connection that stays open.
+        """Return if the caller's key or token is still good: asked at every beat of a connection that stays open.
 
         Raises:
-            Unauthenticated: Their key was revoked or has expired (code `invalid_credentials`).
+            Unauthenticated: The token has ended (code `token_expired`), or the key (`key_expired`), or the key was revoked (`key_revoked`).
+        """
+        self.check_end(caller)
+        await self.check_revoked(caller)
+
+    async def check_revoked(self, caller: Caller) -> None:
+        """Return if the caller's key was not revoked; one that has expired meanwhile may finish what it began.
+
+        Raises:
+            Unauthenticated: It was (code `key_revoked`).
         """
         if caller.key_id is None:
             return
         key = await self._store.get(caller.key_id)
-        if key is None or not key.is_usable(self._clock()):
-            raise refused()
+        if key is None or key.revoked_at_utc is not None:
+            raise Unauthenticated("The key was revoked. Ask the operator for a new key.", code="key_revoked")
+
+    def check_end(self, caller: Caller) -> None:
+        """Return if the caller's key or token has not come to its own end; revocation is not asked for.
+
+        Raises:
+            Unauthenticated: It has (code `token_expired` or `key_expired`).
+        """
+        if caller.ends_at_utc is None or self._clock() < caller.ends_at_utc:
+            return
+        if caller.key_id is not None:
+            raise Unauthenticated("The key has expired. Ask the operator for a new key.", code="key_expired")
+        raise Unauthenticated("The token has expired. Get a new token from the issuer, and connect again.", code="token_expired")
 
     async def _note_use(self, key: ApiKey, now: datetime) -> None:
         if key.last_used_at_utc is not None and now - key.last_used_at_utc < USE_NOTED_EVERY:

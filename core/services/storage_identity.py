@@ -7,16 +7,18 @@ on an unmarked storage, one gets the first container, and the other one is refus
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from core.domain.blobs import JOBS_PREFIX, UPLOADS_PREFIX, job_of_folder
 from core.domain.clock import Clock
 from core.domain.identity import MARK_BLOB, StorageIdentity, StorageMark, new_identity
-from core.errors import ForeignStorage, NotFound, PreconditionFailed
+from core.errors import ForeignStorage, NotFound, PreconditionFailed, Unavailable
 from core.ports import BlobStore, JobFilter, Ports
 
 logger = logging.getLogger(__name__)
+Mark = TypeVar("Mark")
 
 SAMPLED_FOLDERS = 20
 """Job folders that are looked up to tell whether an unmarked storage and an unmarked database belong together."""
@@ -29,10 +31,11 @@ _COMMANDS = (
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The marks that containers and queues carry, by their names; None where one carries none."""
+    """The marks that containers and queues carry, by their names; None where one carries none. `missing`: those that are not there."""
 
     containers: Mapping[str, StorageMark | None]
     queues: Mapping[str, str | None]
+    missing: frozenset[str] = frozenset()
 
     @property
     def found(self) -> dict[str, str]:
@@ -50,7 +53,11 @@ class Marks:
 
 async def use_own_names(ports: Ports) -> None:
     """Name containers and queues as the database says, before they are opened. Idempotent."""
-    identity = await ports.ledger.identity()
+    take_names(ports, await ports.ledger.identity())
+
+
+def take_names(ports: Ports, identity: StorageIdentity | None) -> None:
+    """Name containers and queues as this identity says, before they are opened. Idempotent."""
     if identity is not None:
         for place in ports.storage:
             place.name = identity.names.get(place.name, place.name)
@@ -102,6 +109,28 @@ async def read_marks(ports: Ports) -> Marks:
     """
     containers = {store.name: await _mark_of(store) for store in (ports.sources, ports.results)}
     return Marks(containers, {queue.name: await queue.mark() for queue in (ports.queue, ports.detect_queue)})
+
+
+async def look_at_marks(ports: Ports) -> Marks:
+    """Return what containers and queues carry that are connected and perhaps not there; nothing is made.
+
+    Raises:
+        Unavailable: A service does not answer.
+    """
+    missing: set[str] = set()
+
+    async def unless_missing(name: str, mark: Awaitable[Mark]) -> Mark | None:
+        try:
+            return await mark
+        except Unavailable as error:
+            if error.code != "storage_not_ready":
+                raise
+            missing.add(name)
+            return None
+
+    containers = {store.name: await unless_missing(store.name, _mark_of(store)) for store in (ports.sources, ports.results)}
+    queues = {queue.name: await unless_missing(queue.name, queue.mark()) for queue in (ports.queue, ports.detect_queue)}
+    return Marks(containers, queues, frozenset(missing))
 
 
 async def is_used(ports: Ports) -> bool:

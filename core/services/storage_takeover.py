@@ -10,7 +10,7 @@ from core.domain.clock import Clock
 from core.domain.identity import StorageIdentity, new_identity
 from core.errors import Conflict
 from core.ports import Ports
-from core.services.storage_identity import Marks, read_marks, write_marks
+from core.services.storage_identity import Marks, look_at_marks, read_marks, take_names, write_marks
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,19 @@ async def state_of_storage(ports: Ports) -> StorageState:
         Unavailable: A service does not answer.
     """
     return StorageState(await ports.ledger.identity(), await read_marks(ports))
+
+
+async def look(ports: Ports) -> StorageState:
+    """Return what database and storage carry, of ports that are not open: nothing is made or changed anywhere.
+
+    Raises:
+        Unavailable: A service does not answer.
+    """
+    identity = await ports.ledger.look()
+    take_names(ports, identity)
+    for place in ports.storage:
+        await place.connect()
+    return StorageState(identity, await look_at_marks(ports))
 
 
 async def adopt(ports: Ports, clock: Clock) -> StorageIdentity:

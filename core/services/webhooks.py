@@ -15,11 +15,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+from core.addresses import is_public, parse_address
 from core.domain.clock import Clock
 from core.domain.job import Job
 from core.domain.message import JobMessage
-from core.domain.webhook import WebhookEvent, WebhookRules, event_body, event_id
-from core.errors import MusterError, NotFound
+from core.domain.webhook import WebhookEvent, WebhookRules, check_webhook_url, event_body, event_id
+from core.errors import InvalidInput, MusterError, NotFound
 from core.ports import Ports, WebhookAnswer, WebhookSender
 from core.services.dispatch import Dispatcher
 from core.tracing import traceparent
@@ -35,6 +36,26 @@ LOOK_AGAIN = timedelta(minutes=10)
 LATE = timedelta(minutes=1)
 """How long after its time a try counts as forgotten; doubled with each message that the sweeper sends for it, up to an hour."""
 SIGNATURE = "Muster-Signature"
+_LOCAL_DOMAINS = ("localhost", "localdomain", "local", "internal", "home.arpa")
+"""What no public name ends with (RFC 6761, 6762, 8375; ICANN's choice of `internal`)."""
+
+
+def requested_webhook(url: str, rules: WebhookRules) -> str:
+    """Return a webhook's address as a submission may name it. No name is looked up, so the answer is the same whether there is one.
+
+    Raises:
+        InvalidInput: It is no address that can be asked (code `bad_webhook`), it is an address or a name of a private network
+            (code `webhook_not_public`), or the operator set no secret (code `webhooks_off`).
+    """
+    host = (urlsplit(check_webhook_url(url, rules)).hostname or "").rstrip(".")
+    literal = parse_address(host)
+    is_local = "." not in host or any(f".{host}".endswith(f".{domain}") for domain in _LOCAL_DOMAINS)
+    if is_local if literal is None else not is_public(literal):
+        raise InvalidInput(
+            "The webhook cannot be used: its host is an address or a name of a private network. Name a host on the public internet.",
+            code="webhook_not_public",
+        )
+    return url
 
 
 def owner_secret(secret: str, owner: str) -> str:

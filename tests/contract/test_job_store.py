@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from core.domain.analysis import AnalysisSettings
+from core.domain.analysis import AnalysisSettings, parse_settings
 from core.domain.job import ACTIVE, TERMINAL, Failure, Job
-from core.errors import Conflict, FenceLost, InvalidInput, NotFound
+from core.errors import Conflict, FenceLost, InvalidInput, InvalidSettings, NotFound
 from core.ports import JobFilter, JobStore
 from tests.contract.databases import KINDS
 from tests.contract.job_examples import FILE, FULL, START, TELEMETRY, WAITING, at, keys, make_job, make_plan, opened_job_store
@@ -27,6 +27,33 @@ async def test_a_job_comes_back_as_it_was(store: JobStore, job: Job) -> None:
     assert await store.add(job) == job
     assert await store.get(job.id) == job
     assert (await store.list(JobFilter(), limit=1)).items == [job]
+
+
+OF_BEFORE: list[tuple[str, Any]] = [
+    ("expected", 1_000_001),
+    ("expected", 2**63 - 1),
+    ("expected", -(2**63)),
+    ("expected", {"bison": 2**40}),
+    ("counted", [{"frame": 2**63 - 1, "counts": {"bison": 2**40}}]),
+    ("camera", "north\x85gate\u202e"),
+    ("zones", [{"name": "trough\u200b", "polygon": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], "mode": "count"}]),
+    ("lines", [{"name": "gate\u2028", "start": [0.0, 0.0], "end": [1.0, 1.0]}]),
+]
+"""What earlier releases took and stored; this one refuses or cleans it when it is typed."""
+
+
+@pytest.mark.parametrize(("name", "value"), OF_BEFORE, ids=lambda value: ascii(value)[:40])
+async def test_a_record_of_before_a_limit_is_read_listed_and_changed_as_it_is(store: JobStore, name: str, value: Any) -> None:
+    given = await store.add(make_job(settings=AnalysisSettings.model_validate({name: value})))
+    assert given.settings.model_dump(mode="json")[name] == value
+    assert await store.get(given.id) == given
+    assert (await store.list(JobFilter(), limit=1)).items == [given]
+    failed = await store.update(given.id, attempt=1, expected=ACTIVE, at=at(1), changes={"state": "failed"})
+    assert (failed.state, failed.settings) == ("failed", given.settings)
+    try:
+        assert parse_settings({name: value}).model_dump(mode="json")[name] != value, "typed, it is cleaned"
+    except InvalidSettings as refused:
+        assert name in refused.message
 
 
 async def test_opening_again_and_ping_are_harmless(store: JobStore) -> None:

@@ -108,7 +108,7 @@ async def test_of_many_who_take_a_ticket_at_once_one_gets_it(stores: tuple[KeySt
     secret = new_ticket()
     given = ticket_of(secret, key_id="0" * 16)
     await stores[0].add_ticket(given, at=at(0))
-    taken = await asyncio.gather(*(stores[i % 2].take_ticket(digest_of(secret), at=at(44.999)) for i in range(20)))
+    taken = await asyncio.gather(*(stores[i % 2].take_ticket(digest_of(secret), at=at(44.999)) for i in range(50)))
     assert [ticket for ticket in taken if ticket is not None] == [given]
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from core.adapters.mongo import MongoConnection, MongoStorageLedger
-from core.adapters.sqlite import SqliteStorageLedger
+from core.adapters.sqlite import SqliteDatabase, SqliteStorageLedger
 from core.domain.identity import StorageIdentity, Tombstone, new_identity
+from core.errors import Unavailable
 from core.ports import StorageLedger
 from tests.contract.databases import KINDS, opened_stores
 from tests.fakes import MemoryStorageLedger
@@ -39,6 +42,27 @@ def identity(**fields: object) -> StorageIdentity:
 
 def tombstone(job_id: str, seconds: float = 0, reason: str = "deleted") -> Tombstone:
     return Tombstone.model_validate({"job_id": job_id, "reason": reason, "written_at_utc": at(seconds)})
+
+
+async def test_looking_makes_nothing_and_sees_what_was_claimed(request: pytest.FixtureRequest, ledgers: list[StorageLedger]) -> None:
+    given = await ledgers[0].claim(identity())
+    assert await ledgers[1].look() == given
+    await ledgers[1].close()
+    assert await ledgers[1].look() == given, "also where it is not open"
+
+
+async def test_looking_at_an_sqlite_file_makes_none(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "muster #1?.sqlite3"
+    ledger = SqliteStorageLedger(SqliteDatabase(path))
+    assert await ledger.look() is None
+    assert os.listdir(tmp_path) == []
+    path.parent.mkdir()
+    path.touch()
+    assert await ledger.look() is None, "an empty file has no table"
+    assert path.read_bytes() == b""
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(Unavailable):
+        await ledger.look()
 
 
 async def test_an_identity_is_claimed_once(ledgers: list[StorageLedger]) -> None:

@@ -40,6 +40,9 @@ class MemoryBlobStore(BlobStore):
         self._blobs: dict[str, _Blob] = {}
         self._staged: dict[str, BlobInfo] = {}
 
+    async def connect(self) -> None:
+        """Nothing to do."""
+
     async def open(self) -> None:
         """Do nothing: there is nothing to create."""
         await self._answer()

@@ -34,6 +34,9 @@ class MemoryStorageLedger(MemoryStore, StorageLedger):
         self._answer()
         return self._identity
 
+    async def look(self) -> StorageIdentity | None:
+        return await self.identity()
+
     async def claim(self, identity: StorageIdentity) -> StorageIdentity:
         self._answer()
         self._identity = self._identity or identity

@@ -63,6 +63,9 @@ class MemoryJobQueue(JobQueue):
         """Take all messages away."""
         self._messages.clear()
 
+    async def connect(self) -> None:
+        """Nothing to do."""
+
     async def open(self) -> None:
         """Do nothing: there is nothing to create."""
         await self._answer()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
 import pytest
 
 from api.oidc import KEYS_ASKED_EVERY_S, KEYS_FRESH_S, TokenVerifier
+from api.routes import events
 from core.config import Config
 from core.errors import Unauthenticated, Unavailable
-from tests.access_stand import client_of
+from tests.access_stand import client_of, shake_hands
 from tests.api_stand import MP4, running_api
 from tests.oidc_issuer import AUDIENCE, Issuer, running_issuer
 
@@ -90,6 +93,7 @@ def bad_tokens(issuer: Issuer) -> dict[str, str]:
     return {
         "expired": issuer.token(exp=now - HOUR_S),
         "without an end": issuer.token(exp=None),
+        "endlessly good": issuer.token(exp=float("inf")),
         "not yet": issuer.token(nbf=now + HOUR_S),
         "made in the future": issuer.token(iat=now + HOUR_S),
         "for another audience": issuer.token(aud="api://other"),
@@ -199,6 +203,28 @@ async def test_over_http_a_token_opens_what_a_key_would(issuer: Issuer) -> None:
             assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
     async with running_api() as closed, client_of(closed, issuer.token()) as client:
         assert (await client.get("/api/v1/jobs")).json()["code"] == "invalid_credentials"
+
+
+@pytest.mark.parametrize("by_ticket", [True, False], ids=["ticket", "header"])
+async def test_a_web_socket_ends_with_its_token(issuer: Issuer, by_ticket: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "BEAT_S", 0.01)
+    end = int(time.time()) + HOUR_S
+    token = issuer.token(exp=end)
+    assert (await verifier(issuer).check(token)).ends_at_utc == datetime.fromtimestamp(end, UTC)
+    async with running_api(oidc_issuer=issuer.url, oidc_audience=AUDIENCE) as api, client_of(api, token) as client:
+        api.clock.now_utc = datetime.fromtimestamp(end - 1, UTC)
+        await api.add_job("a" * 32, owner="oidc:rancher")
+        asked = {"authorization": f"Bearer {token}"}
+        if by_ticket:
+            ticket = (await client.post("/api/v1/tickets", json={"job_id": "a" * 32})).json()
+            asked = {"query": f"ticket={ticket['ticket']}"}
+            assert ticket["expires_at_utc"] == f"{datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        socket = asyncio.create_task(shake_hands(api, f"/ws/jobs/{'a' * 32}", stays=True, **asked))
+        await asyncio.sleep(0.2)
+        assert not socket.done()
+        api.clock.step(1)
+        sent = await asyncio.wait_for(socket, 20)
+        assert (sent[-1]["type"], sent[-1]["code"], sent[-1]["reason"]) == ("websocket.close", 4401, "token_expired")
 
 
 def test_an_issuer_needs_an_audience_and_tls() -> None:

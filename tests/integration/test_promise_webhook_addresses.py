@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.adapters.webhook_http import Address, HttpWebhookSender
+from core.domain.webhook import UNREACHED
 from core.ports import WebhookAnswer
 from tests.webhook_receiver import Receiver, answer_with, make_certificate
 
@@ -33,6 +34,10 @@ def trap() -> Iterator[Receiver]:
         assert server.received == []
 
 
+async def at_once(seconds: float) -> None:
+    """Stand for the wait with which a try that reached no public address uses up its time."""
+
+
 class Names:
     """A resolver that answers each question with the next of its answers, the last one again and again."""
 
@@ -52,7 +57,7 @@ def only_here(address: Address) -> bool:
 
 async def send(url: str, resolver: Callable[[str, int], Awaitable[list[Address]]] | None = None, **options: object) -> WebhookAnswer:
     timeout_s = float(str(options.pop("timeout_s", 20)))
-    sender = HttpWebhookSender(resolver=resolver or Names([HERE]), **{"policy": only_here, **options})  # type: ignore[arg-type]
+    sender = HttpWebhookSender(resolver=resolver or Names([HERE]), **{"policy": only_here, "sleep": at_once, **options})  # type: ignore[arg-type]
     return await sender.send(url, BODY, {"Content-Type": "application/json", "Muster-Event": "completed"}, timeout_s=timeout_s)
 
 
@@ -67,8 +72,8 @@ async def test_an_event_arrives_as_it_was_sent(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/", "http://localhost:{port}/", "http://[::ffff:127.0.0.1]:{port}/"])
 async def test_as_it_is_configured_nothing_on_this_machine_is_asked(trap: Receiver, url: str) -> None:
-    answer = await HttpWebhookSender().send(url.format(port=trap.port), BODY, {}, timeout_s=20)
-    assert answer == WebhookAnswer(None, "address_not_public", is_final=True)
+    answer = await HttpWebhookSender(sleep=at_once).send(url.format(port=trap.port), BODY, {}, timeout_s=20)
+    assert answer == WebhookAnswer(None, "address_not_public")
 
 
 @pytest.mark.parametrize(
@@ -76,8 +81,8 @@ async def test_as_it_is_configured_nothing_on_this_machine_is_asked(trap: Receiv
 )
 async def test_a_name_with_any_address_that_is_not_public_is_refused(trap: Receiver, addresses: list[str]) -> None:
     names = Names([ipaddress.ip_address(address) for address in addresses])
-    answer = await HttpWebhookSender(resolver=names).send(f"http://hooks.example.org:{trap.port}/", BODY, {}, timeout_s=20)
-    assert answer == WebhookAnswer(None, "address_not_public", is_final=True)
+    answer = await HttpWebhookSender(resolver=names, sleep=at_once).send(f"http://hooks.example.org:{trap.port}/", BODY, {}, timeout_s=20)
+    assert answer == WebhookAnswer(None, "address_not_public")
 
 
 async def test_a_name_that_is_bound_anew_after_the_check_leads_nowhere_else(receiver: Receiver, trap: Receiver) -> None:
@@ -91,7 +96,7 @@ async def test_a_name_that_is_bound_anew_after_the_check_leads_nowhere_else(rece
     assert len(receiver.received) == 2
     names.answers = [[THERE]]
     answer = await send(f"http://rebind.example.org:{trap.port}/", names)
-    assert answer == WebhookAnswer(None, "address_not_public", is_final=True)
+    assert answer == WebhookAnswer(None, "address_not_public")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -122,7 +127,7 @@ async def test_time_is_limited_from_the_name_to_the_end_of_the_answer(receiver: 
         await asyncio.sleep(60)
         return [HERE]
 
-    assert await send(f"http://hooks.example.org:{receiver.port}/", slow, timeout_s=1) == WebhookAnswer(None, "timeout")
+    assert await send(f"http://hooks.example.org:{receiver.port}/", slow, timeout_s=1) == WebhookAnswer(None, "no_connection")
     assert time.monotonic() - began < 12
 
 
@@ -140,6 +145,41 @@ async def test_names_that_do_not_exist_and_ports_where_nobody_listens_are_tried_
     with Receiver() as closed:
         port = closed.port
     assert await send(f"http://hooks.example.org:{port}/") == WebhookAnswer(None, "no_connection")
+
+
+@pytest.mark.parametrize(
+    "addresses", [None, [], ["10.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["127.0.0.1"]], ids=["unknown", "none", "private", "mixed", "closed"]
+)
+async def test_how_long_a_try_takes_tells_nothing_of_names_and_ports_that_were_not_reached(addresses: list[str] | None) -> None:
+    """`127.0.0.1` stands for a public address, where no port listens."""
+    now_s, waited = 100.0, []
+
+    async def resolver(host: str, port: int) -> list[Address]:
+        nonlocal now_s
+        now_s += 3.0
+        if addresses is None:
+            raise OSError("no such host")
+        return [ipaddress.ip_address(address) for address in addresses]
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    with Receiver() as closed:
+        port = closed.port
+    sender = HttpWebhookSender(resolver=resolver, policy=only_here, monotonic=lambda: now_s, sleep=sleep)
+    answer = await sender.send(f"http://hooks.example.org:{port}/", BODY, {}, timeout_s=10)
+    assert (answer.status, answer.error in UNREACHED, answer.is_final) == (None, True, False)
+    assert waited == [7.0], "with the three seconds that the name took, all of the ten"
+
+
+async def test_a_try_that_was_answered_ends_with_the_answer(receiver: Receiver) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    assert await send(f"http://hooks.example.org:{receiver.port}/", sleep=sleep) == WebhookAnswer(204)
+    assert waited == []
 
 
 async def test_tls_names_and_checks_the_host_though_the_address_is_connected_to(tmp_path: Path) -> None:

@@ -53,19 +53,24 @@ def blobs(stack: Stack) -> dict[str, int]:
     return stack.with_ports(read, checked=False)
 
 
+async def _nothing(ports: Ports) -> None:
+    """The ports are opened: containers, queues and tables are there."""
+
+
 def test_show_says_what_belongs_together_and_changes_nothing(stack: Stack) -> None:
     database = f"Database: SQLite file {stack.base / 'data' / 'muster.sqlite3'}"
     containers = [stack.env["BLOB_CONTAINER_INPUT"], stack.env["BLOB_CONTAINER_OUTPUT"]]
     queues = [stack.env["QUEUE_NAME"], f"{stack.env['QUEUE_NAME']}-detect"]
+
+    def nothing_marked(found: str) -> list[str]:
+        places = [*(f"Container {name}: {found}" for name in containers), *(f"Queue {name}: {found}" for name in queues)]
+        return [database, "  identity: none", *places, "Nothing is marked yet; the first process that starts does that."]
+
     for _ in range(2):
-        lines = told(stack, "worker.storage", "show")
-        assert lines == [
-            database,
-            "  identity: none",
-            *(f"Container {name}: no mark" for name in containers),
-            *(f"Queue {name}: no mark" for name in queues),
-            "Nothing is marked yet; the first process that starts does that.",
-        ]
+        assert told(stack, "worker.storage", "show") == nothing_marked("not there yet")
+    assert not (stack.base / "data").exists(), "no database is made by looking"
+    stack.with_ports(_nothing, checked=False)
+    assert told(stack, "worker.storage", "show") == nothing_marked("no mark")
 
     async def identity(ports: Ports) -> StorageIdentity | None:
         return await ports.ledger.identity()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.access import ACCESS
 from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
@@ -24,6 +25,7 @@ MUTANTS = (
     *DETECTORS,
     *GATE,
     *CONFINEMENT,
+    *ACCESS,
     Mutant(
         "counts do not say that their range is of what was detected",
         "ml_engine/counting.py",
@@ -307,8 +309,8 @@ MUTANTS = (
     Mutant(
         "tickets are good more than once",
         "core/services/keys.py",
-        "        await self.check_again(caller)\n        return caller\n",
-        "        await self._store.add_ticket(ticket, at=now)\n        await self.check_again(caller)\n        return caller\n",
+        "        try:\n            await self.check_again(caller)\n",
+        "        await self._store.add_ticket(ticket, at=now)\n        try:\n            await self.check_again(caller)\n",
         f"{_NOBODY}::test_a_ticket_lets_one_web_socket_in_whichever_process_is_asked",
     ),
     Mutant(

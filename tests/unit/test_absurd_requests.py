@@ -12,11 +12,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from core.calibration import read_npz
-from core.domain.analysis import AnalysisSettings
-from core.errors import InvalidCalibration
+from core.domain.analysis import AnalysisSettings, parse_settings
+from core.errors import InvalidCalibration, InvalidSettings
 from tests.api_stand import ApiStand, running_api
 
 JOB = "a" * 32
@@ -142,10 +141,12 @@ async def test_a_declared_length_of_absurd_digits(api: ApiStand, length: str) ->
 
 
 def test_every_number_that_is_stored_has_64_bits() -> None:
-    largest = AnalysisSettings.model_validate({"expected": 10**6, "counted": [{"frame": 2**53 - 1, "counts": {"bison": 10**6}}]})
+    largest = parse_settings({"expected": 10**6, "counted": [{"frame": 2**53 - 1, "counts": {"bison": 10**6}}]})
     assert largest.counted[0].frame < 2**63
-    with pytest.raises(ValidationError):
-        AnalysisSettings.model_validate({"counted": [{"frame": 2**53, "counts": {"bison": 1}}]})
+    for settings in ({"counted": [{"frame": 2**53, "counts": {"bison": 1}}]}, {"expected": 10**6 + 1}, {"expected": {"bison": -1}}):
+        with pytest.raises(InvalidSettings) as refused:
+            parse_settings(settings)
+        assert any(fault["problem"].startswith("Input should be from 0 to ") for fault in refused.value.details["errors"])
 
 
 def npz_of(header: bytes, version: tuple[int, int] = (1, 0)) -> bytes:
@@ -219,3 +220,19 @@ async def test_an_error_after_the_answer_began_ends_the_connection(api: ApiStand
     monkeypatch.setattr(api.ports.results, "stream", stream)
     with pytest.raises(ValueError, match="secret"):
         await httpx.AsyncClient(transport=httpx.ASGITransport(app=api.app), base_url="http://127.0.0.1").get(FILE)
+
+
+@pytest.mark.parametrize("expected", [1_000_001, 10**30, -5, {"bison": 2**70}])
+async def test_a_job_of_a_release_without_the_limit_is_shown_listed_followed_and_counted_again(api: ApiStand, expected: Any) -> None:
+    settings = AnalysisSettings.model_validate({"expected": expected, "counted": [{"frame": 2**60, "counts": {"bison": 2**50}}]})
+    old = "b" * 32
+    await api.publish(old, {"tracks.csv": b"frame,time_s\n", "results.json": b"{}"}, settings=settings)
+    assert (await api.client.get(f"/api/v1/jobs/{old}")).json()["settings"]["expected"] == expected
+    listed = (await api.client.get("/api/v1/jobs")).json()["items"]
+    assert {item["id"]: item["settings"]["expected"] for item in listed}[old] == expected
+    sent, code = await api.follow(old)
+    assert (sent[0]["payload"]["settings"]["expected"], code) == (expected, 1000)
+    refused = await api.client.post(f"/api/v1/jobs/{old}/recount", json={"camera": "gate"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_settings")
+    again = await api.client.post(f"/api/v1/jobs/{old}/recount", json={"expected": 43, "counted": []})
+    assert (again.status_code, again.json()["settings"]["expected"]) == (202, 43), again.text

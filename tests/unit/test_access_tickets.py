@@ -102,7 +102,7 @@ async def test_a_web_socket_does_not_outlive_its_key(by_ticket: bool, monkeypatc
         assert not doomed.done() and not other.done()
         await service.revoke(keys[0].split("_")[1])
         sent = await asyncio.wait_for(doomed, 30)
-        assert (sent[-1]["type"], sent[-1]["code"]) == ("websocket.close", 1008)
+        assert (sent[-1]["type"], sent[-1]["code"], sent[-1]["reason"]) == ("websocket.close", 4401, "key_revoked")
         assert not other.done(), "another key's WebSocket stays open"
         api.set_away("keys", True)
         assert (await asyncio.wait_for(other, 30))[-1]["code"] == 1013, "who cannot be checked is not let on"

@@ -68,7 +68,13 @@ async def test_a_job_without_one_shows_none(api: ApiStand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("webhooks", "code"), [(["http://example.org/"], "bad_webhook"), ([URL, URL], "doubled_part"), ([""], "bad_webhook")]
+    ("webhooks", "code"),
+    [
+        (["http://example.org/"], "bad_webhook"),
+        (["https://[::ffff:10.0.0.1]/"], "webhook_not_public"),
+        ([URL, URL], "doubled_part"),
+        ([""], "bad_webhook"),
+    ],
 )
 async def test_bad_ones_are_refused_and_leave_nothing_behind(api: ApiStand, webhooks: list[str], code: str) -> None:
     answer = await submit(api, *webhooks)

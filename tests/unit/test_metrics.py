@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import urllib.request
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 
 from core.errors import InvalidInput, LeaseLost, Unavailable
 from core.ports import Lease
+from tests.access_stand import client_of, make_key
 from tests.api_stand import running_api
 from tests.fakes import MemoryJobQueue, MemoryJobStore
 from tests.worker_stand import VISIBILITY_S, WorkerStand
@@ -131,3 +133,45 @@ def test_a_worker_that_shows_its_figures_looks_no_name_up(monkeypatch: pytest.Mo
     monkeypatch.setattr(socket, "getfqdn", lambda name="": asked.append(name) or "muster.example")
     WorkerMetrics().serve("0.0.0.0", 0)
     assert asked == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_worker_on_loopback_answers_under_loopbacks_names_alone(host: str) -> None:
+    """A page whose name is bound anew to this machine sends its own name."""
+    port = WorkerMetrics().serve(host, 0)
+
+    def status(name: str | None) -> int:
+        connection = http.client.HTTPConnection(host, port, timeout=10)
+        connection.putrequest("GET", "/metrics", skip_host=True)
+        if name is not None:
+            connection.putheader("Host", name)
+        connection.endheaders()
+        answer = connection.getresponse()
+        shown = b"muster_worker" in answer.read()
+        connection.close()
+        assert shown == (answer.status == 200)
+        return answer.status
+
+    for name in (f"127.0.0.1:{port}", f"localhost:{port}", "LOCALHOST", f"[::1]:{port}", "127.0.0.9"):
+        assert status(name) == 200, name
+    for name in ("rebound.example", f"rebound.example:{port}", "192.0.2.7", "localhost.rebound.example", "127.0.0.1.nip.io", "[", "", None):
+        assert status(name) == 403, name
+
+
+def test_a_worker_on_another_address_answers_under_whatever_name_the_network_gives_it() -> None:
+    port = WorkerMetrics().serve("0.0.0.0", 0)
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Host": f"worker-1:{port}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert b"muster_worker" in answer.read()
+
+
+async def test_the_apis_figures_need_the_scope_admin_or_the_machines_own_user() -> None:
+    async with running_api() as api:
+        for scopes, status in ((("read",), 403), (("submit", "read"), 403), (("admin",), 200)):
+            async with client_of(api, await make_key(api, "ranch", *scopes)) as client:
+                answer = await client.get("/metrics")
+                assert answer.status_code == status
+                assert ("muster_http_requests" in answer.text) == (status == 200)
+        assert (await api.client.get("/metrics")).status_code == 200
+    async with running_api(require_key=True) as api:
+        assert (await api.client.get("/metrics")).status_code == 401

@@ -13,7 +13,7 @@ import pytest
 from core.domain.job import Failure, Job
 from core.domain.webhook import WebhookRules, check_webhook_url, event_body, shown_url
 from core.errors import InvalidInput
-from core.services.webhooks import owner_secret, signature
+from core.services.webhooks import owner_secret, requested_webhook, signature
 from tests.api_stand import make_job
 
 AT = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
@@ -76,6 +76,132 @@ def test_other_addresses_are_refused(url: str) -> None:
         check_webhook_url(url, RULES)
     assert refused.value.code == "bad_webhook"
     assert "hunter2" not in refused.value.message
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "127.255.255.254",
+    "0.0.0.0",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "168.63.129.16",
+    "192.0.0.192",
+    "198.18.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "[::]",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[fe80::1]",
+    "[fc00::1]",
+    "[fd00:ec2::254]",
+    "[ff02::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::FFFF:169.254.169.254]",
+    "[::ffff:0:127.0.0.1]",
+    "[::127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[64:ff9b::10.0.0.1]",
+    "[64:ff9b:1::8.8.8.8]",
+    "[2002:7f00:1::1]",
+    "[2002:a9fe:a9fe::]",
+    "[2001:0:4136:e378:8000:63bf:3fff:fdd2]",
+    "[2001:db8::1]",
+    "[2606:4700::5efe:10.0.0.1]",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "a.localhost",
+    "a.b.LocalHost.",
+    "localhost.localdomain",
+    "printer.local",
+    "metadata.google.internal",
+    "metadata.google.internal.",
+    "nas.home.arpa",
+    "database",
+    "kubernetes.",
+]
+DISGUISED = [
+    "127.1",
+    "127.0.1",
+    "127.0.0.1.",
+    "127.0.0.1..",
+    "2130706433",
+    "017700000001",
+    "0177.0.0.1",
+    "0177.0.0.01",
+    "127.0.0.01",
+    "0x7f000001",
+    "0x7F.0x0.0x0.0x1",
+    "0x7f.1",
+    "127.0.0.0x1",
+    "0",
+    "0.0",
+    "00.00.00.00",
+    "256.256.256.256",
+    "127.0.0.1.0x",
+    "%31%32%37.0.0.1",
+    "127%2e0.0.1",
+    "[fe80::1%25eth0]",
+    "[fe80::1%eth0]",
+    "[::1%25lo]",
+    "[::1",
+    "[127.0.0.1]",
+    "[localhost]",
+    "[v1.localhost]",
+    "[v1.example]",
+    "::1",
+    "\u0661\u0662\u0667.0.0.1",
+    "\uff11\uff12\uff17.0.0.1",
+    "127\u30020\u30020\u30021",
+    "\u24db\u24de\u24d2\u24d0\u24dbhost",
+    "example.org@127.0.0.1",
+    "127.0.0.1\\@example.org",
+    "127.0.0.1#@example.org",
+    "127.0.0.1 ",
+    "\t127.0.0.1",
+    "127.0.0.1\n",
+    "",
+    ".",
+]
+
+
+@pytest.mark.parametrize("suffix", ["/hook", ":8443/hook"])
+@pytest.mark.parametrize("host", PRIVATE)
+def test_a_private_network_is_refused_when_it_is_named(host: str, suffix: str) -> None:
+    for scheme in ("https", "http"):
+        with pytest.raises(InvalidInput) as refused:
+            requested_webhook(f"{scheme}://{host}{suffix}", WebhookRules(SECRET, allow_http=True))
+        assert refused.value.code == "webhook_not_public"
+        assert host.strip("[]").lower() not in refused.value.message.lower(), "one sentence for all of them"
+
+
+@pytest.mark.parametrize("host", DISGUISED)
+def test_what_only_some_programs_take_for_an_address_is_no_host(host: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        requested_webhook(f"https://{host}/hook", WebhookRules(SECRET, allow_http=True))
+    assert refused.value.code == "bad_webhook"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.org",
+        "example.org.",
+        "8.8.8.8",
+        "[2606:4700::1111]",
+        "localhost.example.org",
+        "notlocalhost.org",
+        "mylocal.io",
+        "10.0.0.1.nip.io",
+    ],
+)
+def test_public_names_and_addresses_are_taken_without_a_look_at_what_they_resolve_to(host: str) -> None:
+    assert requested_webhook(f"https://{host}/hook", RULES) == f"https://{host}/hook"
 
 
 def test_http_is_taken_where_the_operator_says_so() -> None:

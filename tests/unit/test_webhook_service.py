@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from api.webhook_views import webhook_view
 from core.domain.message import JobMessage
-from core.domain.webhook import WebhookEvent, WebhookRules
+from core.domain.webhook import UNREACHED, WebhookEvent, WebhookRules
 from core.errors import Unavailable
 from core.ports import WebhookAnswer
 from core.services.cancel import cancel
@@ -156,11 +157,32 @@ async def test_it_is_given_up_after_the_stated_time_and_the_job_stays_as_it_is(d
 
 
 async def test_what_can_never_succeed_is_given_up_at_once(desk: Desk) -> None:
-    desk.sender.answers = [WebhookAnswer(None, "address_not_public", is_final=True)]
+    desk.sender.answers = [WebhookAnswer(410, "refused", is_final=True)]
     await desk.ask()
     await desk.work()
     event = await desk.event()
-    assert (event.state, event.tries, event.last_error) == ("given_up", 1, "address_not_public")
+    assert (event.state, event.tries, event.last_status) == ("given_up", 1, 410)
+
+
+async def test_a_submitter_is_told_the_same_of_every_address_that_was_not_reached(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    told = []
+    for number, code in enumerate(UNREACHED):
+        desk = Desk(tmp_path / str(number))
+        desk.processor.deliveries._webhooks._random = lambda: 0.0
+        desk.sender.answers = [WebhookAnswer(None, code)] * 3
+        await desk.ask()
+        for _ in range(3):
+            await desk.work()
+            desk.timer.advance(30)
+        view = webhook_view(await desk.job(), [await desk.event()])
+        desk.close()
+        assert view is not None
+        told.append(view.model_dump())
+        assert any(getattr(record, "code", None) == code for record in caplog.records), "the operator's log tells them apart"
+    (delivery,) = told[0]["deliveries"]
+    assert (delivery["last_error"], delivery["last_status"], delivery["state"], delivery["tries"]) == ("not_reached", None, "due", 3)
+    assert told[1:] == [told[0]] * 2
 
 
 async def test_an_event_whose_message_got_lost_is_found_by_the_sweeper(desk: Desk) -> None:
