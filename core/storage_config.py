@@ -42,6 +42,7 @@ class StorageConfig(BaseSettings):
 
     storage_connection: str = Field(
         "",
+        repr=False,
         validation_alias=AliasChoices("AZURE_STORAGE_CONNECTION_STRING", "storage_connection"),
         description="Connection string of Azure Storage or Azurite; default: that of the data folder's own Azurite.",
     )
