@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
@@ -59,6 +60,12 @@ class StorageConfig(BaseSettings):
     allow_published_storage_key: bool = Field(
         False, description="Take Azurite's development account, whose key is published; for data that may be lost and seen by anyone."
     )
+
+    @field_validator("storage_connection_file", "storage_account_url", mode="before")
+    @classmethod
+    def _blank_is_none(cls, value: Any) -> Any:
+        # Compose files and `make run` hand an unset variable on as an empty one.
+        return None if isinstance(value, str) and not value.strip() else value
 
     def require_storage(self) -> None:
         """Refuse to begin without a storage.

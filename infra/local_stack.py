@@ -99,6 +99,7 @@ class LocalStack:
         shared = {
             # Its own storage, whatever an `.env` file names: an empty variable counts as none and comes before the file's.
             "AZURE_STORAGE_CONNECTION_STRING": "",
+            "AZURE_STORAGE_ACCOUNT_URL": "",
             "AZURE_STORAGE_CONNECTION_STRING_FILE": str(self.azurite.connection_file),
             "MUSTER_DATA_DIR": str(self.data_dir),
             "PYTHONUNBUFFERED": "1",

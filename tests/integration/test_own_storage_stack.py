@@ -33,7 +33,15 @@ WEBHOOK_SECRET = "the-webhook-secret-of-muster"
 
 
 @pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
+def installed() -> None:
+    try:
+        install_azurite()
+    except StartError as error:
+        unavailable(str(error))
+
+
+@pytest.fixture
+def stack(installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
     for name, value in {**SECRETS, "MUSTER_WEBHOOK_SECRET": WEBHOOK_SECRET}.items():
         monkeypatch.setenv(name, value)
     made = LocalStack(tmp_path / "data", port=free_ports(1)[0])
@@ -41,8 +49,6 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStac
         made.prepare()
         made.start()
         yield made
-    except StartError as error:
-        unavailable(str(error))
     finally:
         made.stop()
 
@@ -69,11 +75,9 @@ def test_parts_of_make_run_inherit_no_secret_and_use_the_own_account(stack: Loca
     assert "published_storage_key" not in {problem["code"] for problem in health["problems"]}
 
 
-def test_parts_started_by_hand_find_the_azurite_of_their_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    try:
-        install_azurite()
-    except StartError as error:
-        unavailable(str(error))
+def test_parts_started_by_hand_find_the_azurite_of_their_data_folder(
+    installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data_dir = tmp_path / "data"
     env = {**os.environ, "MUSTER_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
     argv = [sys.executable, "-m", "infra.storage"]

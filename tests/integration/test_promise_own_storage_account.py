@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient, generate_account_sas
+from azure.storage.queue import QueueServiceClient
 from azure.storage.queue import generate_account_sas as generate_queue_sas
 
 from core.adapters.azure_blob import AzureBlobStore
@@ -119,10 +120,20 @@ def test_promise_nothing_is_read_or_changed_without_the_own_key(target: Target, 
     account = {"published": PUBLISHED, "own": target.account}.get(named, named)
     by = {"published key": PUBLISHED_KEY, "no key": None, "empty key": ""}[signed]
     both = ("x=y", "x=y") if by is None else signatures(account, by)
-    hosts = ("127.0.0.1:{port}", f"{account}.evil.example:{{port}}", f"{account}.localhost:{{port}}", f"{account}.blob.core.windows.net")
-    for host in hosts:
-        for prefix in (f"{account}/", "", f"{account}-secondary/"):
-            assert target.attack(account, *both, host=host, prefix=prefix) == [], (host, prefix)
+    path = [("127.0.0.1:{port}", f"{account}/"), ("localhost:{port}", f"{account}-secondary/")]
+    names = [f"{account}.evil.example:{{port}}", f"{account}.localhost:{{port}}", f"{account}.blob.core.windows.net"]
+    for host, prefix in (*path, *((name, "") for name in names)):
+        assert target.attack(account, *both, host=host, prefix=prefix) == [], (host, prefix)
+
+
+def test_promise_a_host_name_chooses_no_account(azurite: AzuriteServer, target: Target) -> None:
+    """Not even with a signature by the own key: a page whose name leads to this machine reaches no account by it."""
+    key = re.search("AccountKey=([^;]+)", azurite.connection_string)[1]
+    signed = signatures(target.account, key)
+    for host in (f"{target.account}.evil.example:{{port}}", f"{target.account}.localhost:{{port}}"):
+        assert target.attack(target.account, *signed, host=host, prefix="") == []
+    answer = httpx.get(f"http://127.0.0.1:{target.ports[0]}/{target.account}/{target.container}/film.mp4?{signed[0]}")
+    assert answer.content == FILM, "the signature is good"
 
 
 def test_promise_a_page_is_told_that_it_may_ask_nothing(target: Target) -> None:
@@ -155,10 +166,19 @@ def test_the_same_requests_open_an_azurite_with_the_published_account(tmp_path: 
         credential = {"account_name": PUBLISHED, "account_key": PUBLISHED_KEY}
         with BlobServiceClient(address, credential=credential, api_version=API_VERSION) as client:
             client.create_container("films").upload_blob("film.mp4", FILM)
+        queues = f"http://127.0.0.1:{ports[1]}/{PUBLISHED}"
+        with QueueServiceClient(queues, credential=credential, api_version=API_VERSION) as service:
+            service.create_queue("jobs")
         target = Target(ports, PUBLISHED, "films", "jobs")
         through = target.attack(PUBLISHED, *signatures(PUBLISHED, PUBLISHED_KEY), host=f"{PUBLISHED}.evil.example:{{port}}", prefix="")
         told = {line.rsplit(" ", 1)[0] for line in through}
-        assert told >= {"GET films 200", "GET films/film.mp4 200", "PUT films/forged.csv 201", "DELETE films/film.mp4 202"}, through
+        assert told >= {
+            "GET films 200",
+            "GET films/film.mp4 200",
+            "PUT films/forged.csv 201",
+            "DELETE films/film.mp4 202",
+            "POST jobs/messages 201",
+        }, through
     finally:
         child.stop()
 

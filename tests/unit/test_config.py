@@ -93,9 +93,15 @@ def test_the_data_folders_own_azurite_is_found_and_a_file_may_be_named(tmp_path:
     )
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING_FILE", str(other))
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_URL", "")
     (tmp_path / ".env").write_text(OLD_ENV)
     named = Config(data_dir=tmp_path)
     assert "AccountName=other;" in named.storage_connection, "an empty variable comes before the .env file"
+    assert named.storage_account_url is None
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING_FILE", "")
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING")
+    assert "AccountName=ranch;AccountKey=abc==" in Config(data_dir=tmp_path).storage_connection
+    assert "a" * 86 not in repr(named)
     assert "a" * 86 in secrets_of(named)[0], "a key from a file is kept out of logs, too"
 
 
@@ -193,16 +199,22 @@ def test_every_command_refuses_the_published_key(
     said = capsys.readouterr()
     assert "(published_storage_key)" in said.err and "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY" in said.err
     assert PUBLISHED[:12] not in said.err + said.out
-    if main is not keys.main:
-        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "")
-        assert main(arguments) != 0
-        assert "Configuration (no_storage): No storage is configured. Start Azurite first" in capsys.readouterr().err
+
+
+def test_workers_and_their_commands_begin_with_a_storage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MUSTER_DATA_DIR", str(tmp_path))
+    assert worker_main.read_config(None) is None
+    assert "Configuration (no_storage): No storage is configured. Start Azurite first" in capsys.readouterr().err
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", OWN)
+    assert worker_main.read_config(None) is not None
 
 
 @pytest.mark.parametrize(("connection", "said"), [("UseDevelopmentStorage=true", "published_storage_key"), ("", "Start Azurite first")])
 def test_the_api_does_not_start_without_a_storage_of_its_own(tmp_path: Path, connection: str, said: str) -> None:
     argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", "0"]
     env = {"MUSTER_DATA_DIR": str(tmp_path), "AZURE_STORAGE_CONNECTION_STRING": connection, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=20)
     assert done.returncode == 3
     assert said in done.stdout + done.stderr
