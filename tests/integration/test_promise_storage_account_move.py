@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import shutil
@@ -17,6 +18,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from core.bootstrap import close_ports, make_ports, open_ports
+from core.config import Config
 from infra import azurite_server, environments
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, StartError, accepts_connections, free_ports
@@ -51,7 +54,7 @@ class PublishedAzurite:
     def __init__(self, location: Path) -> None:
         self.blob, self.queue, self.table = free_ports(3)
         listen = {"blob": self.blob, "queue": self.queue, "table": self.table}
-        argv = [azurite_server._node(), str(azurite_server.install_azurite()), "--location", str(location), "--silent"]
+        argv = [azurite_server.node_binary(), str(azurite_server.install_azurite()), "--location", str(location), "--silent"]
         argv += [part for name, port in listen.items() for part in (f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port))]
         argv += ["--disableTelemetry", "--skipApiVersionCheck"]
         self._child = Child("azurite", argv, run_dir=location.parent / "run", env=environments.of_azurite())
@@ -140,7 +143,7 @@ def of_account(found: dict[str, list[dict[str, Any]]], account: str) -> dict[str
 
 
 def prepare(location: Path, *node: str, **env: str) -> subprocess.CompletedProcess[str]:
-    argv = [azurite_server._node(), *node, "-e", PREPARE, str(location)]
+    argv = [azurite_server.node_binary(), *node, "-e", PREPARE, str(location)]
     return subprocess.run(argv, env=environments.of_azurite() | env, capture_output=True, text=True, timeout=120)
 
 
@@ -195,6 +198,37 @@ def test_promise_everything_is_there_under_the_own_account(old: Path) -> None:
         with BlobServiceClient.from_connection_string(azurite.connection_string, api_version=API_VERSION) as client:
             assert client.get_blob_client("new", "new.bin").download_blob().readall() == b"new"
             assert client.get_blob_client("rare", "staged.mp4").download_blob().readall() == b"A" * 1000 + b"B" * 1000
+    finally:
+        azurite.stop()
+
+
+def test_promise_storage_and_database_still_belong_together(tmp_path: Path, installed: None) -> None:
+    location, names = (
+        tmp_path / "azurite",
+        {"data_dir": tmp_path, "input_container": "raw", "output_container": "out", "queue_name": "jobs"},
+    )
+
+    async def opened(config: Config) -> tuple[str, bytes | None, str | None]:
+        """Open the ports as a process does; return the identity, a job's film and the queue's mark."""
+        ports = make_ports(config)
+        try:
+            await open_ports(ports)
+            if config.allow_published_storage_key:
+                await ports.sources.put("jobs/x/film", b"film")
+            identity = await ports.ledger.identity()
+            assert identity is not None
+            return identity.id, await ports.sources.get("jobs/x/film"), await ports.queue.mark()
+        finally:
+            await close_ports(ports)
+
+    with PublishedAzurite(location) as published:
+        connection = published.connection_string
+        before = asyncio.run(opened(Config(_env_file=None, storage_connection=connection, allow_published_storage_key=True, **names)))
+    azurite = own_azurite(location)
+    azurite.start()
+    try:
+        assert asyncio.run(opened(Config(_env_file=None, **names))) == before
+        assert before[1:] == (b"film", before[0])
     finally:
         azurite.stop()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.azurite_server import _node
+from infra.azurite_server import node_binary
 from tests.mutants.__main__ import told
 from tests.mutants.table import MUTANTS, Mutant
 
@@ -21,7 +21,7 @@ def test_what_is_taken_out_is_there_once_and_leaves_python(mutant: Mutant) -> No
     assert text.count(mutant.old) == 1
     changed = text.replace(mutant.old, mutant.new)
     if mutant.file.endswith(".js"):
-        checked = subprocess.run([_node(), "--check", "-"], input=changed, capture_output=True, text=True)
+        checked = subprocess.run([node_binary(), "--check", "-"], input=changed, capture_output=True, text=True)
         assert (changed != text, checked.returncode) == (True, 0), checked.stderr
         return
     assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(text))
