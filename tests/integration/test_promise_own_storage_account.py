@@ -18,14 +18,11 @@ from azure.storage.queue import generate_account_sas as generate_queue_sas
 
 from core.adapters.azure_blob import AzureBlobStore
 from core.adapters.azure_queue import AzureJobQueue
-from infra import environments
-from infra.azurite_server import AzuriteServer, install_azurite, node_binary
-from infra.processes import Child, accepts_connections, free_ports
+from infra.azurite_server import AzuriteServer
 from tests.azurite_stand import API_VERSION
 from tests.conftest import REPOSITORY
+from tests.published_azurite import KEY, PUBLISHED, PublishedAzurite
 
-PUBLISHED = "devstoreaccount1"
-PUBLISHED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 FILM = b"\x00\x00\x00\x18ftypisom a customer's film"
 PUT = {"x-ms-blob-type": "BlockBlob", "x-ms-version": API_VERSION}
 PAGE = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
@@ -118,7 +115,7 @@ ACCOUNTS = ("published", "own", "mustera0b1c2d3e4f5a6b7c8", "constructor", "__pr
 @pytest.mark.parametrize("signed", ["published key", "no key", "empty key"])
 def test_promise_nothing_is_read_or_changed_without_the_own_key(target: Target, named: str, signed: str) -> None:
     account = {"published": PUBLISHED, "own": target.account}.get(named, named)
-    by = {"published key": PUBLISHED_KEY, "no key": None, "empty key": ""}[signed]
+    by = {"published key": KEY, "no key": None, "empty key": ""}[signed]
     both = ("x=y", "x=y") if by is None else signatures(account, by)
     path = [("127.0.0.1:{port}", f"{account}/"), ("localhost:{port}", f"{account}-secondary/")]
     names = [f"{account}.evil.example:{{port}}", f"{account}.localhost:{{port}}", f"{account}.blob.core.windows.net"]
@@ -154,44 +151,27 @@ def test_the_containers_are_closed_and_the_own_key_opens_them(azurite: AzuriteSe
 
 def test_the_same_requests_open_an_azurite_with_the_published_account(tmp_path: Path) -> None:
     """The attack itself works: without an account of the folder's own, everything is read and changed."""
-    ports = tuple(free_ports(3))
-    services = zip(("blob", "queue", "table"), ports, strict=True)
-    listen = [part for name, port in services for part in (f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port))]
-    argv = [node_binary(), str(install_azurite()), *listen, "--location", str(tmp_path / "old"), "--silent", "--skipApiVersionCheck"]
-    child = Child("azurite", [*argv, "--disableTelemetry"], run_dir=tmp_path, env=environments.of_azurite())
-    child.start()
-    try:
-        child.wait_ready(lambda: accepts_connections(ports[2]), timeout_s=60)
-        address = f"http://127.0.0.1:{ports[0]}/{PUBLISHED}"
-        credential = {"account_name": PUBLISHED, "account_key": PUBLISHED_KEY}
-        with BlobServiceClient(address, credential=credential, api_version=API_VERSION) as client:
+    with PublishedAzurite(tmp_path / "old") as azurite:
+        with BlobServiceClient.from_connection_string(azurite.connection_string, api_version=API_VERSION) as client:
             client.create_container("films").upload_blob("film.mp4", FILM)
-        queues = f"http://127.0.0.1:{ports[1]}/{PUBLISHED}"
-        with QueueServiceClient(queues, credential=credential, api_version=API_VERSION) as service:
+        with QueueServiceClient.from_connection_string(azurite.connection_string, api_version=API_VERSION) as service:
             service.create_queue("jobs")
-        target = Target(ports, PUBLISHED, "films", "jobs")
-        through = target.attack(PUBLISHED, *signatures(PUBLISHED, PUBLISHED_KEY), host=f"{PUBLISHED}.evil.example:{{port}}", prefix="")
-        told = {line.rsplit(" ", 1)[0] for line in through}
-        assert told >= {
-            "GET films 200",
-            "GET films/film.mp4 200",
-            "PUT films/forged.csv 201",
-            "DELETE films/film.mp4 202",
-            "POST jobs/messages 201",
-        }, through
-    finally:
-        child.stop()
+        target = Target((azurite.blob, azurite.queue, azurite.table), PUBLISHED, "films", "jobs")
+        through = target.attack(PUBLISHED, *signatures(PUBLISHED, KEY), host=f"{PUBLISHED}.evil.example:{{port}}", prefix="")
+    told = {line.rsplit(" ", 1)[0] for line in through}
+    wanted = {"GET films 200", "GET films/film.mp4 200", "PUT films/forged.csv 201", "DELETE films/film.mp4 202", "POST jobs/messages 201"}
+    assert told >= wanted, through
 
 
 def test_the_key_is_in_no_argument_and_no_environment_and_for_its_owner_only(azurite: AzuriteServer) -> None:
     key = re.search("AccountKey=([^;]+)", azurite.connection_string)[1]
-    assert len(key) == 88 and key != PUBLISHED_KEY
+    assert len(key) == 88 and key != KEY
     assert re.fullmatch("muster[0-9a-f]{18}", account_of(azurite))
     assert azurite.child is not None and azurite.child.process is not None
     process = Path(f"/proc/{azurite.child.process.pid}")
     for name in ("cmdline", "environ"):
         content = (process / name).read_text()
-        assert content and key not in content and PUBLISHED_KEY not in content, name
+        assert content and key not in content and KEY not in content, name
     assert key not in azurite.child.log_path.read_text()
     for name in ("muster-account", "connection-string"):
         assert stat.S_IMODE((azurite.connection_file.parent / name).stat().st_mode) == 0o600
