@@ -60,7 +60,8 @@ function read(location) {
   const match = LINE.exec(line);
   if (match === null || match[1] === PUBLISHED) {
     throw new AccountError(
-      `${file} holds no account of this data folder. Put a copy of it back. If there is none, delete it: the next start gives the data a new key.`
+      `${file} holds no account of this data folder. Put a copy of it back. If there is none, delete it: ` +
+        "the next start gives the data a new key."
     );
   }
   fs.chmodSync(file, 0o600);
