@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> i
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     except ValidationError as error:
-        print(f"The configuration cannot be used: {error.errors()[0]['msg']}.", file=sys.stderr)
+        fault = error.errors()[0]
+        print(f"The configuration cannot be used ({fault['type']}): {fault['msg']}.", file=sys.stderr)
         return 1
 
 

@@ -9,12 +9,17 @@ from core.private_files import keep_files_private
 from core.redaction import secrets_of
 
 
-def log_as_configured(config: Config) -> None:
-    """Go on with the level that the operator chose, and without the secrets that the process was given."""
+def begin(config: Config) -> None:
+    """Go on with the level that the operator chose, without the secrets that the process was given, if there is a storage.
+
+    Raises:
+        InvalidInput: No storage is configured (code `no_storage`).
+    """
+    config.require_storage()
     configure_logging(config.log_level, secrets=secrets_of(config))
 
 
 # The configuration is read when the application starts; the server writes before that.
 configure_logging("INFO")
 keep_files_private()
-app = create_app(on_config=log_as_configured)
+app = create_app(on_config=begin)

@@ -66,6 +66,7 @@ class Services:
         self.webhooks = Webhooks(ports, self.dispatcher, self.webhook_rules, clock)
         self.housekeeping = Housekeeping(ports, self.dispatcher, clock, config.housekeeping_rules)
         self._sweep_s = config.sweep_s
+        self.published_storage_key = config.published_storage_key
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
         self.metrics = Metrics(ports, clock)

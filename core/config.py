@@ -7,14 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from core.access_config import AccessConfig
 from core.domain.housekeeping import ExpiringResults, HousekeepingRules
 from core.domain.webhook import WebhookRules
-
-AZURITE_CONNECTION = "UseDevelopmentStorage=true"
+from core.storage_config import OWN_CONNECTION_FILE, StorageConfig, resolve_connection
 
 
 def default_data_dir() -> Path:
@@ -23,7 +22,7 @@ def default_data_dir() -> Path:
     return Path(base) / "muster"
 
 
-class Config(AccessConfig):
+class Config(StorageConfig, AccessConfig):
     """Configuration of an API or worker process. Nothing here can be set over HTTP.
 
     Names without the prefix `MUSTER_` are those of the systems that Muster replaces.
@@ -39,16 +38,6 @@ class Config(AccessConfig):
         hide_input_in_errors=True,
     )
 
-    storage_connection: str = Field(
-        AZURITE_CONNECTION,
-        validation_alias=AliasChoices("AZURE_STORAGE_CONNECTION_STRING", "storage_connection"),
-        description="Connection string of Azure Storage or Azurite.",
-    )
-    storage_account_url: str | None = Field(
-        None,
-        validation_alias=AliasChoices("AZURE_STORAGE_ACCOUNT_URL", "storage_account_url"),
-        description="https://<account>.blob.core.windows.net: use the managed identity instead of a connection string.",
-    )
     input_container: str = Field("raw-videos", validation_alias=AliasChoices("BLOB_CONTAINER_INPUT", "input_container"))
     output_container: str = Field("processed-videos", validation_alias=AliasChoices("BLOB_CONTAINER_OUTPUT", "output_container"))
     queue_name: str = Field("video-processing-queue", validation_alias=AliasChoices("QUEUE_NAME", "queue_name"))
@@ -122,6 +111,16 @@ class Config(AccessConfig):
         if len(value.get_secret_value()) < 16:
             raise ValueError("MUSTER_WEBHOOK_SECRET is too short; take at least 16 random characters, such as `openssl rand -hex 32` gives")
         return value
+
+    @model_validator(mode="after")
+    def _find_storage(self) -> Config:
+        own = None if self.storage_account_url else self.data_dir / OWN_CONNECTION_FILE
+        found = resolve_connection(
+            self.storage_connection, self.storage_connection_file, own, allow_published=self.allow_published_storage_key
+        )
+        # The model is frozen for its users; this is still its making.
+        object.__setattr__(self, "storage_connection", found)
+        return self
 
     @property
     def webhook_rules(self) -> WebhookRules:

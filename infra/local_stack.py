@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import sys
 import urllib.error
@@ -11,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
+from infra import environments
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, StartError, accepts_connections, free_ports, port_is_free
 
@@ -37,8 +37,11 @@ class LocalStack:
         self.worker: Child | None = None
         self._lock_file: IO[str] | None = None
 
-    def prepare(self) -> list[str]:
+    def prepare(self, *, with_api: bool = True) -> list[str]:
         """Check what can be checked beforehand and stop leftovers of a crash; return what was stopped.
+
+        Args:
+            with_api: Whether the API is to be started, so that its port must be free.
 
         Raises:
             StartError: Another runner uses this data folder, the port is busy, or the disk is full.
@@ -49,7 +52,7 @@ class LocalStack:
         for name in ("api", "worker", "azurite"):
             if Child(name, [], run_dir=self.run_dir).stop_leftover():
                 stopped.append(name)
-        if not port_is_free(self.port):
+        if with_api and not port_is_free(self.port):
             raise StartError(
                 f"Port {self.port} is in use by another program. Stop it, or choose another port: MUSTER_PORT={self.port + 1} make run"
             )
@@ -92,25 +95,39 @@ class LocalStack:
         Raises:
             StartError: A part does not start; with the end of its log.
         """
+        self.start_azurite()
+        shared = {
+            # Its own storage, whatever an `.env` file names: an empty variable counts as none and comes before the file's.
+            "AZURE_STORAGE_CONNECTION_STRING": "",
+            "AZURE_STORAGE_ACCOUNT_URL": "",
+            "AZURE_STORAGE_CONNECTION_STRING_FILE": str(self.azurite.connection_file),
+            "MUSTER_DATA_DIR": str(self.data_dir),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._worker_env = environments.of_worker() | shared
+        api_argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.api = Child(
+            "api",
+            [*api_argv, "--no-access-log", "--timeout-graceful-shutdown", "5"],
+            run_dir=self.run_dir,
+            env=environments.of_api() | shared,
+            cwd=REPOSITORY,
+        )
+        self.api.start()
+        self.start_worker()
+        self.api.wait_ready(self._api_ready, timeout_s=60)
+
+    def start_azurite(self) -> None:
+        """Start Azurite alone, on its usual ports where they are free.
+
+        Raises:
+            StartError: It does not start; with the end of its log.
+        """
         ports = AZURITE_PORTS if all(map(port_is_free, AZURITE_PORTS)) else tuple(free_ports(3))
         self.azurite = AzuriteServer(
             location=self.data_dir / "azurite", run_dir=self.run_dir, blob_port=ports[0], queue_port=ports[1], table_port=ports[2]
         )
         self.azurite.start()
-        env = {
-            **os.environ,
-            "AZURE_STORAGE_CONNECTION_STRING": self.azurite.connection_string,
-            "MUSTER_DATA_DIR": str(self.data_dir),
-            "PYTHONUNBUFFERED": "1",
-        }
-        api_argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", str(self.port)]
-        self.api = Child(
-            "api", [*api_argv, "--no-access-log", "--timeout-graceful-shutdown", "5"], run_dir=self.run_dir, env=env, cwd=REPOSITORY
-        )
-        self.api.start()
-        self._worker_env = env
-        self.start_worker()
-        self.api.wait_ready(self._api_ready, timeout_s=60)
 
     def start_worker(self) -> None:
         """Start the worker, also after it ended by itself."""

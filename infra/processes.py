@@ -60,7 +60,7 @@ class Child:
         name: What a person calls it, such as `worker`.
         argv: Command and arguments.
         run_dir: Folder of the pid and log files.
-        env: The child's whole environment.
+        env: The child's whole environment; default: an empty one. `infra.environments` says what a program inherits.
         cwd: Working directory.
     """
 
@@ -72,7 +72,7 @@ class Child:
         self._older_log = run_dir / f"{name}.log.1"
         self._pid_path = run_dir / f"{name}.pid"
         self._argv = list(argv)
-        self._env = env
+        self._env = env or {}
         self._cwd = cwd
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from core.child_environment import inherited
 from core.errors import InvalidTelemetry, MusterError, TransientError, UnsupportedMedia, VideoError
 from ml_engine.confinement import FILTER, Allowance
 from ml_engine.decoder_messages import DONE, ERROR, HEADER, NOTE, OUT_OF_MEMORY, READY, text_of
@@ -34,6 +35,9 @@ TICK_S = 0.1
 """How often somebody is asked whether to go on."""
 MACHINE_PATIENCE = 10
 """A process that gets no processor time is waited for so many times as long as one that does and makes no progress."""
+
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""What the process has of the environment: where shared libraries are of a Python that is not the system's."""
 
 _READ_BYTES = 65_536
 _MOST_MESSAGE_BYTES = 2**28
@@ -302,8 +306,7 @@ def _start(request: int, ring: int, video: int) -> subprocess.Popen[bytes]:
     folders = [str(Path(__file__).parents[1]), str(Path(av.origin).parents[1])]
     # Neither the environment nor site packages' start-up files: no secret of the parent's is there to be read, and it starts faster.
     argv = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, *folders, str(request), str(video), str(ring)]
-    env = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
-    env |= {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+    env = inherited(_INHERITED) | {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
     passed = tuple(descriptor for descriptor in (request, ring, video) if descriptor >= 0)
     return subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, pass_fds=passed, bufsize=0

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from urllib.parse import parse_qs, urlsplit
 
-from infra.azurite_server import AzuriteServer, connection_string
+from infra.azurite_server import AzuriteServer
 
 
 class LossyProxy:
@@ -36,7 +36,7 @@ class LossyProxy:
             server = await asyncio.start_server(self._serving(target), "127.0.0.1", 0)
             self._servers.append(server)
             ports.append(server.sockets[0].getsockname()[1])
-        self.connection_string = connection_string(blob_port=ports[0], queue_port=ports[1])
+        self.connection_string = self._azurite.connection_string_through(blob_port=ports[0], queue_port=ports[1])
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from infra import environments
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, StartError, accepts_connections, free_ports
 
@@ -48,7 +49,7 @@ class MongoServer:
         else:
             jars = _fetch_java_server()
             argv = ["java", "-cp", f"{jars}/*", str(_MONGO_DIR / "Server.java"), str(self._port), str(data / "data.h2")]
-        self._child = Child("mongo", argv, run_dir=base_dir / "run")
+        self._child = Child("mongo", argv, run_dir=base_dir / "run", env=environments.of_mongo_test_server())
         self.start()
 
     @property
@@ -85,7 +86,7 @@ def _fetch_java_server() -> Path:
     if stamp.exists() and stamp.read_bytes() == pom:
         return jars
     argv = ["mvn", "-q", "-B", "-f", str(_MONGO_DIR / "pom.xml"), "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
-    done = subprocess.run(argv, capture_output=True, text=True)
+    done = subprocess.run(argv, env=environments.of_maven(), capture_output=True, text=True)
     if done.returncode != 0:
         raise StartError(f"mongo-java-server could not be fetched. Maven said:\n{done.stdout[-1500:]}")
     stamp.write_bytes(pom)

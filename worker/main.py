@@ -185,9 +185,15 @@ def read_config(serves: str | None) -> Config | None:
     """Return the configuration, or None after saying on standard error what is wrong with it."""
     try:
         config = Config()
+        config.require_storage()
     except ValidationError as error:
         for fault in error.errors():
-            print(f"Configuration: {'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+            code = "" if fault["type"] == "value_error" else f" ({fault['type']})"
+            place = ".".join(map(str, fault["loc"]))
+            print(f"Configuration{code}: {place and place + ': '}{fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        return None
+    except InvalidInput as error:
+        print(f"Configuration ({error.code}): {error.message}", file=sys.stderr)
         return None
     return config.model_copy(update={"serves": serves}) if serves else config
 

@@ -13,9 +13,14 @@ from api.views import Health, HealthProblem, Ready
 from core.errors import MusterError, Unavailable
 from core.ports import WorkerReport
 from core.services.findings import find
+from core.storage_config import PUBLISHED_STORAGE_KEY
 
 router = APIRouter(tags=["health"])
 
+_PUBLISHED_KEY_ALLOWED = (
+    "The storage is reached by a key that is published, and MUSTER_ALLOW_PUBLISHED_STORAGE_KEY allows it. Any program and any web page on "
+    "this machine can read, change and delete all videos."
+)
 WORKER_FRESH = timedelta(minutes=3)
 
 
@@ -69,6 +74,8 @@ async def metrics(services: AnyServices) -> Response:
 def _problems(services: Services, workers: list[WorkerReport]) -> list[HealthProblem]:
     """Return what requests met, and what workers report, the same words of several as one problem."""
     met = [HealthProblem(code=error.code, message=error.message) for error in (services.refusal, services.full_disk) if error is not None]
+    if services.published_storage_key:
+        met.append(HealthProblem(code=PUBLISHED_STORAGE_KEY, message=_PUBLISHED_KEY_ALLOWED, degrades=False))
     told: dict[tuple[str, str, bool], list[str]] = {}
     for worker in workers:
         for problem in worker.detail.get("problems", ()):

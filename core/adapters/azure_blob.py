@@ -47,7 +47,7 @@ class AzureBlobStore(BlobStore):
 
     Args:
         container: Its name, also the attribute `name`; `open` creates it.
-        connection_string: `UseDevelopmentStorage=true`, or one with an account key. Ignored where `account_url` is given.
+        connection_string: One with an account key. Ignored where `account_url` is given.
         account_url: `https://<account>.blob.core.windows.net`: use the process's managed identity.
     """
 

@@ -37,7 +37,7 @@ class AzureJobQueue(JobQueue):
 
     Args:
         queue: Its name, also the attribute `name`; `open` creates both.
-        connection_string: `UseDevelopmentStorage=true`, or one with an account key. Ignored where `account_url` is given.
+        connection_string: One with an account key. Ignored where `account_url` is given.
         account_url: `https://<account>.blob.core.windows.net` (or `.queue.`): use the process's managed identity.
         clock: Tells when a lease ends. The service's clock may differ from ours, a span does not.
     """

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.adapters.azure_queue import AzureJobQueue
-from infra.azurite_server import AzuriteServer, connection_string
+from infra.azurite_server import AzuriteServer
 from infra.processes import Child, free_ports
 from tests.bench.figures import Figure, markdown_table
 from tests.servers import start_azurite
@@ -69,7 +69,7 @@ async def _watch(azurite: AzuriteServer, base: Path, times: int) -> list[Figure]
     name = f"jobs-{uuid.uuid4().hex[:12]}"
     env = {
         **os.environ,
-        "AZURE_STORAGE_CONNECTION_STRING": connection_string(blob_port=azurite.ports[0], queue_port=proxy_port),
+        "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string_through(blob_port=azurite.ports[0], queue_port=proxy_port),
         "QUEUE_NAME": name,
         "MUSTER_DATA_DIR": str(base / "data"),
     }

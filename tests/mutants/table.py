@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.access import ACCESS
+from tests.mutants.account import ACCOUNT
 from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
@@ -22,6 +23,7 @@ _TRACE = "tests/integration/test_promise_one_trace.py"
 
 MUTANTS = (
     *STORAGE,
+    *ACCOUNT,
     *DETECTORS,
     *GATE,
     *CONFINEMENT,
@@ -343,9 +345,9 @@ MUTANTS = (
     ),
     Mutant(
         "Azurite reports usage",
-        "infra/azurite_server.py",
-        '"--disableTelemetry", ',
-        "",
+        "infra/azurite/start.js",
+        ', "--disableTelemetry"]',
+        "]",
         "tests/integration/test_promise_nothing_leaves.py::test_the_parts_of_make_run_send_nothing",
     ),
     Mutant(

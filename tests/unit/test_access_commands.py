@@ -116,7 +116,7 @@ def test_compose_makes_a_key_before_the_api_starts_where_the_api_can_show_it(
 ) -> None:
     api, first = compose["services"]["api"], compose["services"]["first-key"]
     assert api["depends_on"]["first-key"] == {"condition": "service_completed_successfully"}
-    assert api["volumes"] == first["volumes"] == ["api-data:/data"]
+    assert api["volumes"] == first["volumes"] == ["api-data:/data", "storage-account:/storage-account:ro"]
     assert "api-data" in compose["volumes"]
     assert api["build"] == first["build"]
     assert api["environment"] == first["environment"], "the same database"

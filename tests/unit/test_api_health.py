@@ -227,3 +227,15 @@ async def test_parts_are_asked_once_a_second_however_many_probes_come() -> None:
         now[0] = 2.0
         assert (await api.client.get("/health/ready")).status_code == 200
         assert asked == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("connection", ["UseDevelopmentStorage=true", "AccountName=ranch;AccountKey=YWJj"])
+async def test_a_published_key_that_the_operator_allows_is_told_and_degrades_nothing(connection: str) -> None:
+    async with running_api(storage_connection=connection, allow_published_storage_key=True) as api:
+        told = [problem for problem in (await api.client.get("/health")).json()["problems"] if problem["code"] == "published_storage_key"]
+    if connection != "UseDevelopmentStorage=true":
+        assert told == []
+        return
+    (problem,) = told
+    assert (problem["degrades"], problem["workers"]) == (False, [])
+    assert "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY" in problem["message"]

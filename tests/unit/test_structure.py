@@ -21,6 +21,7 @@ ENGINE_MAY_IMPORT = (
     "core.homography",
     "core.telemetry",
     "core.geodesy",
+    "core.child_environment",
     "core.errors",
 )
 OPENVINO_IS_IMPORTED_BY = "ml_engine/runtimes/openvino_package.py"

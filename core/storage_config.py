@@ -1,0 +1,158 @@
+"""The part of the configuration that says where blobs and queues are, and by which key or identity they are reached."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings
+
+from core.errors import InvalidInput
+
+PUBLISHED_STORAGE_KEY = "published_storage_key"
+"""Code of the refusal, and of the problem in `/health` where the operator allows it."""
+
+OWN_CONNECTION_FILE = Path("azurite") / "connection-string"
+"""Where the data folder's own Azurite leaves its connection string, below the data folder."""
+
+NO_STORAGE = "no_storage"
+NO_STORAGE_SENTENCE = (
+    "No storage is configured. Start Azurite first with `python -m infra.storage` and the same MUSTER_DATA_DIR, or set "
+    "AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT_URL."
+)
+
+_PUBLISHED_ACCOUNT = "devstoreaccount1"
+# SHA-256 of the key: the same key is printed in the documentation of every emulator of Azure Storage.
+_PUBLISHED_KEY_DIGEST = "cb4de97f405a7e4686710db86f345ac95acb27c33192e82caafa9c197f2019e5"
+_REFUSAL = (
+    "the storage connection uses the development account, whose key is published: any program and any web page on this machine could "
+    "read, change and delete all videos. Leave AZURE_STORAGE_CONNECTION_STRING unset and start Azurite with "
+    "`python -m infra.storage` (or everything with `make run`, `docker compose up`): it gives the data folder an account of its own "
+    "and moves its data there. An Azurite of your own takes an account from its variable AZURITE_ACCOUNTS. For data that may be lost and "
+    "seen by anyone, set MUSTER_ALLOW_PUBLISHED_STORAGE_KEY=true"
+)
+
+
+class StorageConfig(BaseSettings):
+    """Which storage account, and by which key or identity."""
+
+    storage_connection: str = Field(
+        "",
+        repr=False,
+        validation_alias=AliasChoices("AZURE_STORAGE_CONNECTION_STRING", "storage_connection"),
+        description="Connection string of Azure Storage or Azurite; default: that of the data folder's own Azurite.",
+    )
+    storage_connection_file: Path | None = Field(
+        None,
+        validation_alias=AliasChoices("AZURE_STORAGE_CONNECTION_STRING_FILE", "storage_connection_file"),
+        description="A file that holds the connection string, instead of the string itself.",
+    )
+    storage_account_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("AZURE_STORAGE_ACCOUNT_URL", "storage_account_url"),
+        description="https://<account>.blob.core.windows.net: use the managed identity instead of a connection string.",
+    )
+    allow_published_storage_key: bool = Field(
+        False, description="Take Azurite's development account, whose key is published; for data that may be lost and seen by anyone."
+    )
+
+    @field_validator("storage_connection_file", "storage_account_url", mode="before")
+    @classmethod
+    def _blank_is_none(cls, value: Any) -> Any:
+        # Compose files and `make run` hand an unset variable on as an empty one.
+        return None if isinstance(value, str) and not value.strip() else value
+
+    def require_storage(self) -> None:
+        """Refuse to begin without a storage.
+
+        Raises:
+            InvalidInput: None is configured (code `no_storage`).
+        """
+        if not self.storage_connection and not self.storage_account_url:
+            raise InvalidInput(NO_STORAGE_SENTENCE, code=NO_STORAGE)
+
+    @property
+    def published_storage_key(self) -> bool:
+        """Whether the storage is reached by the published key."""
+        return not self.storage_account_url and uses_published_key(self.storage_connection)
+
+
+def resolve_connection(given: str, file: Path | None, own: Path | None, *, allow_published: bool) -> str:
+    """Return the connection string that a configuration means. Reads a file; idempotent.
+
+    Args:
+        given: The string itself; blank: none.
+        file: The file that the operator named.
+        own: The file of the data folder's own Azurite, used where the operator named nothing; it may be absent. None: not used.
+        allow_published: Whether the published key may be used.
+
+    Returns:
+        The string; empty where there is none.
+
+    Raises:
+        ValueError: Both a string and a file are given, or a file cannot be read.
+        PydanticCustomError: It uses the published key (code `published_storage_key`).
+    """
+    connection = given.strip()
+    if connection and file is not None:
+        raise ValueError("AZURE_STORAGE_CONNECTION_STRING and AZURE_STORAGE_CONNECTION_STRING_FILE are both set; keep one of them")
+    named = file or own
+    if not connection and named is not None:
+        try:
+            connection = named.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            if file is not None:
+                raise ValueError(f"the file {file} of AZURE_STORAGE_CONNECTION_STRING_FILE does not exist") from None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise ValueError(f"the connection string in {named} cannot be read: {reason}") from None
+    if uses_published_key(connection) and not allow_published:
+        raise PydanticCustomError(PUBLISHED_STORAGE_KEY, _REFUSAL)
+    return connection
+
+
+def uses_published_key(connection: str) -> bool:
+    """Return whether a connection string means the development account or holds its key, however it is written."""
+    parts = [
+        (name.strip(" \"'").lower(), value.strip(" \"'")) for name, _, value in (part.partition("=") for part in connection.split(";"))
+    ]
+    if any(name == "usedevelopmentstorage" and value.lower() == "true" for name, value in parts):
+        return True
+    keys = [value for name, value in parts if name == "accountkey"]
+    if keys:
+        return any(map(_is_published, keys))
+    # A signature tells no key; one for this account was made with the published one.
+    return any(_account_in(name, value) == _PUBLISHED_ACCOUNT for name, value in parts)
+
+
+def _is_published(key: str) -> bool:
+    # The SDK skips characters that are not of base64 and ignores what follows the padding, so that many texts are one key.
+    for text in (key, key.translate(str.maketrans("-_", "+/"))):
+        for padding in ("", "=", "=="):
+            try:
+                decoded = base64.b64decode(text + padding)
+            except ValueError:
+                continue
+            if hashlib.sha256(decoded).hexdigest() == _PUBLISHED_KEY_DIGEST:
+                return True
+    return False
+
+
+def _account_in(name: str, value: str) -> str:
+    """Return the account that one part of a connection string names; empty: none."""
+    if name == "accountname":
+        return value.lower()
+    if not name.endswith("endpoint"):
+        return ""
+    try:
+        address = urlsplit(value)
+        host = (address.hostname or "").split(".")[0]
+    except ValueError:
+        return ""
+    first = address.path.strip("/").split("/")[0].lower()
+    return next((text for text in (first, host) if text == _PUBLISHED_ACCOUNT), "")

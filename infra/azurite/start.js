@@ -1,0 +1,47 @@
+"use strict";
+/**
+ * Azurite with the data folder's own account, in this process: the key is in no argument and in no environment that others can read.
+ *
+ *   node start.js --azurite=FILE --location=FOLDER --listen=ADDRESS --ports=BLOB,QUEUE,TABLE --host=NAME --connection-file=FILE
+ *
+ * `--azurite` is Azurite's own start script, `--host` the name under which other processes reach it. They read the connection string
+ * from `--connection-file`, which is there, with mode 0600, before Azurite listens.
+ */
+const path = require("node:path");
+const { parseArgs } = require("node:util");
+const { AccountError, prepare, replace } = require("./account.js");
+
+const NAMES = ["azurite", "location", "listen", "ports", "host", "connection-file"];
+
+function main() {
+  process.umask(0o077);
+  const options = Object.fromEntries(NAMES.map((name) => [name, { type: "string" }]));
+  const asked = parseArgs({ options }).values;
+  const [blob, queue, table] = asked.ports.split(",");
+  const { name, key } = prepare(asked.location, console.log);
+  replace(
+    asked["connection-file"],
+    `DefaultEndpointsProtocol=http;AccountName=${name};AccountKey=${key};` +
+      `BlobEndpoint=http://${asked.host}:${blob}/${name};QueueEndpoint=http://${asked.host}:${queue}/${name};\n`
+  );
+  process.env.AZURITE_ACCOUNTS = `${name}:${key}`;
+  const listen = Object.entries({ blob, queue, table }).flatMap(([service, port]) => [
+    `--${service}Host`,
+    asked.listen,
+    `--${service}Port`,
+    port,
+  ]);
+  const script = path.resolve(asked.azurite);
+  process.argv = [process.argv[0], script, ...listen, "--location", asked.location, "--silent", "--disableTelemetry"];
+  // The account comes from the path alone: a page whose host name was made to lead here cannot choose it.
+  process.argv.push("--skipApiVersionCheck", "--disableProductStyleUrl");
+  require(script);
+}
+
+try {
+  main();
+} catch (error) {
+  if (!(error instanceof AccountError) && error.code === undefined) throw error;
+  console.error(error.message);
+  process.exit(1);
+}

@@ -1,0 +1,48 @@
+"""`python -m infra.storage`: Azurite alone, for an API and workers that are started by hand with the same data folder, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from core.config import default_data_dir
+from infra.local_stack import LocalStack
+from infra.processes import StartError
+
+
+class _Interrupted(Exception):
+    pass
+
+
+def main() -> int:
+    """Run until Ctrl-C or SIGTERM; return the exit status."""
+    stack = LocalStack(Path(os.environ.get("MUSTER_DATA_DIR") or default_data_dir()), port=0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        stack.prepare(with_api=False)
+        stack.start_azurite()
+        print(f"Azurite runs on the data folder {stack.data_dir}. API and workers find it there: set no connection string.", flush=True)
+        assert stack.azurite is not None and stack.azurite.child is not None and stack.azurite.child.process is not None
+        stack.azurite.child.process.wait()
+        print(f"Azurite ended by itself. The end of {stack.azurite.child.log_path}:\n{stack.azurite.child.log_tail()}", file=sys.stderr)
+        return 1
+    except StartError as error:
+        print(f"Azurite cannot run: {error}", file=sys.stderr)
+        return 1
+    except (_Interrupted, KeyboardInterrupt):
+        return 0
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        stack.stop()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise _Interrupted
+
+
+if __name__ == "__main__":
+    sys.exit(main())
