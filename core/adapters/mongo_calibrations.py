@@ -15,6 +15,7 @@ from core.adapters.mongo_errors import mapped, mapped_but
 from core.adapters.mongo_store import MongoStore
 from core.domain.calibration import StoredCalibration, calibration_key
 from core.domain.clock import as_utc
+from core.errors import Unavailable
 from core.ports import CalibrationStore, Page
 
 _NEWEST = [("created_at_utc", DESCENDING), ("_id", DESCENDING)]
@@ -50,6 +51,8 @@ class MongoCalibrationStore(MongoStore, CalibrationStore):
             # Another process inserted it at this very moment: now there is one to change.
             with mapped():
                 stored = await self._calibrations.find_one_and_update(query, change, upsert=True, return_document=True)
+        if stored is None:
+            raise Unavailable("The database returned no calibration after storing one.")
         return _calibration(stored)
 
     async def get(self, name: str, *, owner: str) -> StoredCalibration:

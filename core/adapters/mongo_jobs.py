@@ -233,7 +233,7 @@ def _submission(owner: str, idempotency_key: str) -> str:
 
 def _fields(values: dict[str, Any]) -> Document:
     """Turn fields, given as JSON values, into those of a document."""
-    document = escaped(values)
+    document: Document = escaped(values)
     for name in _TIMES:
         if document.get(name) is not None:
             document[name] = datetime.fromisoformat(document[name])

@@ -153,7 +153,10 @@ class SqliteJobStore(SqliteStore, JobStore):
                 query = f"""SELECT updated_ms, id, state, attempt, json_extract(document, '$.result_revision') FROM jobs
                     LEFT JOIN job_documents ON job_id = id WHERE id IN ({", ".join("?" * len(some))})"""
                 rows = connection.execute(query, some)
-                found |= {job_id: JobOutline(*rest, listing.from_ms(updated_ms)) for updated_ms, job_id, *rest in rows}
+                found |= {
+                    job_id: JobOutline(state, attempt, revision, listing.from_ms(updated_ms))
+                    for updated_ms, job_id, state, attempt, revision in rows
+                }
             return found
 
         return await self._database.read(work)
@@ -239,7 +242,8 @@ def _find(connection: sqlite3.Connection, owner: str, idempotency_key: str) -> J
 
 def _newest(connection: sqlite3.Connection, where: JobFilter, span: listing.Span, limit: int) -> Iterator[Job]:
     # One walk for each state, merged: an index on (state, time) holds the jobs of one state in order, not those of several.
-    walks = [_walk(connection, where, state, span, limit) for state in sorted(set(where.states)) or [None]]
+    states: list[JobState | None] = [*sorted(set(where.states))] or [None]
+    walks = [_walk(connection, where, state, span, limit) for state in states]
     return heapq.merge(*walks, key=_position, reverse=True)
 
 

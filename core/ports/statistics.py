@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -49,7 +49,7 @@ class StatsStore(Port):
         """
 
     @abstractmethod
-    def stream(self, where: StatsFilter) -> AsyncIterator[JobStatistics]:
+    def stream(self, where: StatsFilter) -> AsyncGenerator[JobStatistics]:
         """Yield all records, newest first, in batches from the server: memory stays flat whatever their number."""
 
     @abstractmethod

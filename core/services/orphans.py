@@ -70,7 +70,7 @@ class _Walk:
     def __init__(self) -> None:
         self._cursor: str | None = None
 
-    async def pages(self, read: Callable[[str | None], Awaitable[Page]], most: int | None) -> AsyncGenerator[list]:
+    async def pages(self, read: Callable[[str | None], Awaitable[Page[T]]], most: int | None) -> AsyncGenerator[list[T]]:
         number = 0
         while most is None or number < most:
             number += 1

@@ -53,7 +53,7 @@ async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Jo
     """
     ids = list(dict.fromkeys(job_ids))
     skipped = {*await ports.jobs.outlines(ids), *await ports.ledger.tombstones(ids)}
-    made = []
+    made: list[Job] = []
     for job_id in ids:
         job = None if job_id in skipped else await _read(ports, job_id, clock())
         if job is None:
