@@ -153,7 +153,8 @@ def needed_scope(connection: Connection) -> Scope | None:
 
 def route_path(connection: Connection) -> str:
     """Return the path as routes know it, without the prefix that a proxy was told to add."""
-    return connection["path"].removeprefix(connection.get("root_path", ""))
+    path: str = connection["path"]
+    return path.removeprefix(connection.get("root_path", ""))
 
 
 def arrived_on_loopback(connection: Connection) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -89,5 +89,5 @@ async def revoke_key(key_id: str, services: OpenServices, admin: AdminDep) -> Ke
     return KeyView(**_shown(await services.keys.revoke(key_id)))
 
 
-def _shown(key: ApiKey) -> dict:
+def _shown(key: ApiKey) -> dict[str, Any]:
     return key.model_dump(exclude={"digest"})
