@@ -105,7 +105,9 @@ def assemble(
         "detector": {**{key: detector[key] for key in sorted(detector)}, "thresholds": thresholds},
         "warnings": _warnings(log, tracks, ground, small_animals(tracks, detector, video, settings.tiles, classes)),
     }
-    per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
+    per_frame: dict[str, npt.NDArray[np.int64]] = {
+        name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes
+    }
     everyone = animals(tracks, likely, box_times_s, video, doubts_of(found, guess, numbers))
     files = {
         "results.json": result_files.results_json(results),
@@ -161,7 +163,7 @@ def _detections(
     over = score >= np.array([thresholds[name] for name in CLASSES], np.float32)[best]
     if any(zone.mode != "count" for zone in settings.zones):
         over &= counted_places(track_table.foot_points(log.xyxy), settings.zones)
-    result = {}
+    result: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(CLASSES):
         mine = score[over & (best == index)].astype(np.float64)
         result[name] = {"detections": len(mine), "avg_confidence": round(float(mine.mean()), 4) if len(mine) else 0.0}

@@ -117,4 +117,5 @@ def box_deviation_px(boxes: Array, resolution_wh: tuple[int, int]) -> Array:
     size = boxes[:, 2:] - boxes[:, :2]
     cut = (boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= np.array(resolution_wh) - BORDER_PX)
     hidden_px = np.where(cut, CUT_DEVIATION * size.max(axis=1, keepdims=True), 0.0)
-    return np.sqrt(1 + (BOX_DEVIATION * size) ** 2 + hidden_px**2)
+    deviation_px: Array = np.sqrt(1 + (BOX_DEVIATION * size) ** 2 + hidden_px**2)
+    return deviation_px

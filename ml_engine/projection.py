@@ -46,7 +46,8 @@ def to_ground(
 
     def moved(change: Array) -> Array:
         """How the place moves as the ray does."""
-        return reach[:, None] * (change[:, :2] + slope * change[:, 2:])
+        moves: Array = reach[:, None] * (change[:, :2] + slope * change[:, 2:])
+        return moves
 
     deviations = poses.deviations
     yaw = poses.yaw_rad[frame]
