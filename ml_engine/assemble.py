@@ -105,9 +105,7 @@ def assemble(
         "detector": {**{key: detector[key] for key in sorted(detector)}, "thresholds": thresholds},
         "warnings": _warnings(log, tracks, ground, small_animals(tracks, detector, video, settings.tiles, classes)),
     }
-    per_frame: dict[str, npt.NDArray[np.int64]] = {
-        name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes
-    }
+    per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
     everyone = animals(tracks, likely, box_times_s, video, doubts_of(found, guess, numbers))
     files = {
         "results.json": result_files.results_json(results),

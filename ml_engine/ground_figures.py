@@ -136,9 +136,9 @@ def describe_ways(tracks: TrackTable, times_s: Array, plane: LocalPlane | None) 
 def ground_separation(
     first_m: Array,
     second_m: Array,
-    first_error_m: Array,
-    second_error_m: Array,
-    gap_s: Array,
+    first_error_m: Array | float,
+    second_error_m: Array | float,
+    gap_s: Array | float,
     *,
     per_m2: float,
     speed_m_s: Array | float = 0.0,

@@ -14,7 +14,7 @@ LEAST_DEPRESSION_DEG = 8.0
 
 
 def to_ground(
-    poses: Poses, frame: npt.NDArray[np.intp], points_px: Array, deviation_px: Array, above_m: Array, above_deviation_m: Array
+    poses: Poses, frame: npt.NDArray[np.integer], points_px: Array, deviation_px: Array, above_m: Array, above_deviation_m: Array
 ) -> tuple[Array, Array]:
     """Place what is seen on the ground.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pa_compute
 import pyarrow.csv as pa_csv
 
-from core.domain.analysis import CLASSES
+from core.domain.analysis import CLASSES, MusterClass
 from core.errors import InvalidInput
 from ml_engine.records import TrackTable
 
@@ -141,7 +141,7 @@ def timeline_csv(
     frames: npt.NDArray[np.int32],
     times_s: npt.NDArray[np.float64],
     status: npt.NDArray[np.uint8],
-    visible: dict[str, npt.NDArray[np.int64]],
+    visible: Mapping[MusterClass, npt.NDArray[np.int64]],
 ) -> bytes:
     """Write how many of each class are visible in every frame.
 
