@@ -54,7 +54,8 @@ class AzuriteStand(WorkerStand):
             queue_name=name("jobs"),
             data_dir=base / "data",
         )
-        self.ports = make_ports(self.config)
+        # This stand is on real storage.
+        self.ports = make_ports(self.config)  # type: ignore[assignment]
         self.dispatcher = Dispatcher(self.ports)
 
     @asynccontextmanager

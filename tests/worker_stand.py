@@ -20,16 +20,8 @@ from core.ports import JobQueue, Lease, Ports
 from core.services.dispatch import Dispatcher
 from tests.fake_engine import FakeEngine
 from tests.fakes import (
-    IDENTITY,
-    MemoryBlobStore,
-    MemoryCalibrationStore,
-    MemoryJobQueue,
-    MemoryJobStore,
-    MemoryKeyStore,
-    MemoryStatsStore,
-    MemoryStorageLedger,
     MemoryWebhookSender,
-    MemoryWebhookStore,
+    memory_ports,
 )
 from worker.detectors import Detectors
 from worker.processor import Processor
@@ -105,18 +97,7 @@ class WorkerStand:
         self.engine = FakeEngine()
         self.base = base
         clock = self.timer.now
-        self.ports = Ports(
-            sources=MemoryBlobStore(clock, container="raw-videos"),
-            results=MemoryBlobStore(clock, container="processed-videos"),
-            queue=MemoryJobQueue(clock, name="jobs"),
-            detect_queue=MemoryJobQueue(clock, name="jobs-detect"),
-            jobs=MemoryJobStore(),
-            stats=MemoryStatsStore(),
-            webhooks=MemoryWebhookStore(),
-            calibrations=MemoryCalibrationStore(),
-            keys=MemoryKeyStore(),
-            ledger=MemoryStorageLedger(IDENTITY),
-        )
+        self.ports = memory_ports(clock)
         self.dispatcher = Dispatcher(self.ports)
         self.executor = ThreadPoolExecutor(8)
         self.sender = MemoryWebhookSender()
@@ -200,7 +181,7 @@ class WorkerStand:
 
     async def drain(self, *workers: Processor, most: int = 200) -> list[JobMessage]:
         """Let workers take turns until no message is visible; return the messages in order."""
-        done = []
+        done: list[JobMessage] = []
         for number in range(most):
             message = await self.deliver(workers[number % len(workers)])
             if message is None:

@@ -117,7 +117,7 @@ async def test_memory_of_an_upload_is_bounded(azure: AzureBlobStore, monkeypatch
     most = alive = 0
     plain = azure_transfer._stage
 
-    async def counted(*args: object) -> None:
+    async def counted(*args: Any) -> None:
         nonlocal most, alive
         alive += 1
         most = max(most, alive)

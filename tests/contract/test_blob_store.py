@@ -389,4 +389,5 @@ async def stage_only(store: BlobStore, name: str) -> None:
     if isinstance(store, MemoryBlobStore):
         store.stage_only(name)
     else:
+        assert isinstance(store, AzureBlobStore)
         await store._client.get_blob_client(name).stage_block("0001", b"x")

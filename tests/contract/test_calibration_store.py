@@ -158,10 +158,10 @@ async def test_opening_again_and_ping_are_harmless(store: CalibrationStore) -> N
 
 
 async def test_an_sqlite_file_of_before_gets_the_table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.adapters import sqlite_database
+    from core.adapters import sqlite_database, sqlite_schema
 
     with monkeypatch.context() as before:
-        before.setattr(sqlite_database, "VERSIONS", sqlite_database.VERSIONS[:1])
+        before.setattr(sqlite_database, "VERSIONS", sqlite_schema.VERSIONS[:1])
         old = SqliteDatabase(tmp_path / "muster.sqlite3")
         await old.open(tmp_path)
         await old.close(tmp_path)

@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from bson.int64 import Int64
@@ -119,7 +120,7 @@ async def test_a_stream_goes_on_when_the_server_has_dropped_its_cursor(stores: t
     _, stats = stores
     records = [make_record(f"job{i:04}", time=START + timedelta(seconds=i // 3)) for i in range(1200)]
     await put_all(stats, records)
-    stream = stats.stream(StatsFilter())
+    stream: Any = stats.stream(StatsFilter())
     seen = [(await anext(stream)).job_id for _ in range(100)]
     cursor = stream.ag_frame.f_locals["found"].cursor_id
     killed = await stats._stats.database.command("killCursors", stats._stats.name, cursors=[Int64(cursor)])

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.bootstrap import close_ports, make_ports, open_ports
@@ -46,7 +47,8 @@ def herd(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     clip = shared_dir / "data" / "clips" / "cow-herd-pasture.mp4"
     index = probe(clip)
     frames = [item.image_bgr for item in decode(clip, index, first_frame=0, frames=FRAMES, seek_pts=None, threads=2)]
-    small = [cv2.resize(frame, (640, 360), interpolation=cv2.INTER_AREA) for frame in frames]
+    whole = [frame for frame in frames if frame is not None]
+    small = [np.asarray(cv2.resize(frame, (640, 360), interpolation=cv2.INTER_AREA), np.uint8) for frame in whole]
     path = tmp_path_factory.mktemp("video") / "herd.mp4"
     return write_video(path, frames=FRAMES, width=640, height=360, gop=12, image=lambda n: small[n])
 

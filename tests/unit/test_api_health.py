@@ -212,7 +212,7 @@ async def test_parts_are_asked_once_a_second_however_many_probes_come() -> None:
             await asyncio.sleep(0)
             await ping()
 
-        api.ports.jobs.ping = counted
+        vars(api.ports.jobs)["ping"] = counted
         api.app.state.services.readiness = Readiness(api.ports, lambda: True, lambda: now[0])
         answers = await asyncio.gather(*(api.client.get("/health/ready") for _ in range(50)))
         assert ({answer.status_code for answer in answers}, asked) == ({200}, [0.0])

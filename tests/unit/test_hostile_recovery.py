@@ -103,7 +103,7 @@ async def test_results_of_which_none_can_be_read_are_not_swept_away(stand: Worke
 
 
 async def test_a_request_that_was_sent_again_since_is_not_counted_twice(stand: WorkerStand) -> None:
-    asked = {"owner": "north", "idempotency_key": "k", "request_hash": "h"}
+    asked: dict[str, Any] = {"owner": "north", "idempotency_key": "k", "request_hash": "h"}
     await stored(stand, 1, **asked)
     since = await stand.ports.jobs.add(make_job(key(2), stand.timer.now(), **asked))
     assert await again(stand) == []
@@ -113,7 +113,7 @@ async def test_a_request_that_was_sent_again_since_is_not_counted_twice(stand: W
 
 
 async def test_a_key_that_stands_for_other_content_by_now_costs_no_job(stand: WorkerStand) -> None:
-    asked = {"owner": "north", "idempotency_key": "k"}
+    asked: dict[str, Any] = {"owner": "north", "idempotency_key": "k"}
     await stored(stand, 1, **asked, request_hash="of the film that was lost")
     await stand.ports.jobs.add(make_job(key(2), stand.timer.now(), **asked, request_hash="of another film"))
     (job,) = await again(stand)

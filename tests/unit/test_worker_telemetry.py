@@ -77,7 +77,8 @@ async def test_times_of_several_files_are_those_of_the_recording(stand: WorkerSt
     await stand.submit(b"35 frames\n" + flight(48.1, 48.2), b"20 frames", b"15 frames")
     await give(stand, 2, flight(49.1, 49.2))
     await stand.drain(stand.worker())
-    assert (await stand.job()).plan.file_starts_s == (0.0, 3.5, 5.5)
+    plan = (await stand.job()).plan
+    assert plan is not None and plan.file_starts_s == (0.0, 3.5, 5.5)
     telemetry = stand.engine.telemetry
     assert telemetry is not None
     np.testing.assert_allclose(telemetry.time_s, [0, 1, 5.5, 6.5])
