@@ -41,7 +41,8 @@ def body(name: str | None = "north-camera", **changes: Any) -> dict[str, Any]:
 
 def npz(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **{"image_points": view(GROUND), "map_points": GROUND, **arrays})
+    given: dict[str, Any] = {"image_points": view(GROUND), "map_points": GROUND, **arrays}
+    np.savez(file, **given)
     return file.getvalue()
 
 
