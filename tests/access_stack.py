@@ -127,7 +127,7 @@ class ApiPair:
         """Return the names of all sources and uploads, without marks of identity."""
 
         async def names(ports: Ports) -> list[str]:
-            found = [blob.name async for blob in ports.sources.list("")]
+            found = [blob.name async for blob in ports.sources.list_blobs("")]
             return [name for name in found if name != MARK_BLOB and not name.endswith(LINK_SUFFIX)]
 
         return self.with_ports(names)

@@ -106,11 +106,11 @@ class ApiStand:
 
     async def blob_names(self) -> list[str]:
         """Return the names of all blobs in both containers."""
-        return [blob.name for store in (self.ports.sources, self.ports.results) async for blob in store.list("")]
+        return [blob.name for store in (self.ports.sources, self.ports.results) async for blob in store.list_blobs("")]
 
     async def films(self) -> list[str]:
         """Return the names of what was sent: blobs in the input container, markers left out."""
-        return [blob.name async for blob in self.ports.sources.list("") if not blob.name.endswith((LINK_SUFFIX, "/submitting"))]
+        return [blob.name async for blob in self.ports.sources.list_blobs("") if not blob.name.endswith((LINK_SUFFIX, "/submitting"))]
 
     def messages(self) -> list[JobMessage]:
         """Return what was sent to the main queue."""

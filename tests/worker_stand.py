@@ -215,7 +215,7 @@ class WorkerStand:
 
     async def blobs(self, job_id: str = "job1") -> dict[str, bytes]:
         """Return the job's result blobs but for those that tell times, by the path `results/ATTEMPT/NAME`."""
-        found = [blob.name async for blob in self.ports.results.list(f"{job_prefix(job_id)}results/")]
+        found = [blob.name async for blob in self.ports.results.list_blobs(f"{job_prefix(job_id)}results/")]
         names = {re.sub(r".*/results/(r\d+)-[0-9a-f]+/", r"results/\1/", name): name for name in found if not name.endswith("run.json")}
         return {short: await self.ports.results.get(name) for short, name in names.items()}
 

@@ -47,7 +47,7 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dic
     """
     store = step.tools.ports.results
     prefix = log_blob(step.job.id, plan.log_key, 0).rpartition("/")[0] + "/"
-    stored = {blob.name async for blob in store.list(prefix)}
+    stored = {blob.name async for blob in store.list_blobs(prefix)}
     wanted = [_note_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
     notes = [json.loads(data) for data in await step.gather(partial(store.get, name) for name in wanted if name in stored)]
     detected = [note for note in notes if note["attempt"] == step.message.attempt]

@@ -79,7 +79,7 @@ async def list_keys(
     cursor: str | None = None,
 ) -> KeyPage:
     """Newest first, revoked and expired ones too, in pages."""
-    page = await services.keys.list(owner=owner, limit=limit, cursor=cursor)
+    page = await services.keys.list_page(owner=owner, limit=limit, cursor=cursor)
     return KeyPage(items=[KeyView(**_shown(key)) for key in page.items], next_cursor=page.next_cursor)
 
 

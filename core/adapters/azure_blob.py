@@ -190,7 +190,7 @@ class AzureBlobStore(BlobStore):
         """
         if not prefix:
             raise InvalidInput("An empty prefix would delete every blob; name the prefix to delete.", code="empty_prefix")
-        names = [info.name async for info in self.list(prefix)]
+        names = [info.name async for info in self.list_blobs(prefix)]
         gone = 0
         for start in range(0, len(names), _DELETES_AT_ONCE):
             deletions = (self._delete(name) for name in names[start : start + _DELETES_AT_ONCE])
@@ -224,7 +224,7 @@ class AzureBlobStore(BlobStore):
         with disk_full_mapped(f"fetching the blob '{name}'"):
             await write_file(path, pieces)
 
-    async def list(self, prefix: str) -> AsyncGenerator[BlobInfo]:
+    async def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
         """Yield committed blobs in order of name, a page at a time."""
         pages = self._client.list_blobs(name_starts_with=prefix)
         while True:

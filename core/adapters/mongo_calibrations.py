@@ -62,7 +62,7 @@ class MongoCalibrationStore(MongoStore, CalibrationStore):
             raise no_such_calibration(name)
         return _calibration(document)
 
-    async def list(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
+    async def list_page(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
         listing.check_limit(limit)
         query: Document = {"owner": owner} | ({} if camera is None else {"camera": camera})
         query |= within(listing.span(since=None, until=None, cursor=cursor), time="created_at_utc")

@@ -100,7 +100,7 @@ class MongoJobStore(MongoStore, JobStore):
             document = await self._jobs.find_one({"submission": _submission(owner, idempotency_key)})
         return None if document is None else _job(document)
 
-    async def list(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+    async def list_page(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
         listing.check_limit(limit)
         span = listing.span(since=where.created_from_utc, until=where.created_until_utc, cursor=cursor)
         query: Document = {name: value for name, value in (("owner", where.owner), (_CAMERA, where.camera)) if value is not None}

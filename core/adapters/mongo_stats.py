@@ -62,7 +62,7 @@ class MongoStatsStore(MongoStore, StatsStore):
             document = await self._stats.find_one(query, sort=_NEWEST)
         return None if document is None else _record(document)
 
-    async def list(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
         listing.check_limit(limit)
         query = _query(where, listing.span(since=where.from_utc, until=where.until_utc, cursor=cursor))
         with mapped():

@@ -59,7 +59,7 @@ class SqliteJobStore(SqliteStore, JobStore):
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
         return await self._database.read(lambda connection: _find(connection, owner, idempotency_key))
 
-    async def list(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+    async def list_page(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
         listing.check_limit(limit)
         span = listing.span(since=where.created_from_utc, until=where.created_until_utc, cursor=cursor)
         jobs = await self._database.read(lambda connection: list(itertools.islice(_newest(connection, where, span, limit + 1), limit + 1)))

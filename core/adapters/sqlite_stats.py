@@ -37,7 +37,7 @@ class SqliteStatsStore(SqliteStore, StatsStore):
         records = await self._newest(where, listing.span(since=where.from_utc, until=where.until_utc), 1)
         return records[0] if records else None
 
-    async def list(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
         listing.check_limit(limit)
         span = listing.span(since=where.from_utc, until=where.until_utc, cursor=cursor)
         records = await self._newest(where, span, limit + 1)

@@ -85,7 +85,7 @@ class BlobStore(Port):
         """Copy within the container, on the server's side; returns when the copy is whole. Idempotent. Raises as `get` does."""
 
     @abstractmethod
-    def list(self, prefix: str) -> AsyncGenerator[BlobInfo]:
+    def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
         """Yield the blobs whose names begin with `prefix`, in order of name, uncommitted ones left out."""
 
     @abstractmethod

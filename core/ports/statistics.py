@@ -41,7 +41,7 @@ class StatsStore(Port):
         """Return the record with the newest `timestamp_utc` (then the greatest job id), if any."""
 
     @abstractmethod
-    async def list(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
         """List records, newest first (by `timestamp_utc`, then job id, both descending), `limit` (1 to 200) a page.
 
         Raises:

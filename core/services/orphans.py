@@ -249,7 +249,7 @@ class Orphans:
             if not infos or max(info.modified_at_utc for info in infos) >= before:
                 settled = False
                 continue
-            notes = [info.name async for info in store.list(log_prefix(job_id)) if info.name.endswith(f"/{revision}.json")]
+            notes = [info.name async for info in store.list_blobs(log_prefix(job_id)) if info.name.endswith(f"/{revision}.json")]
             await self._purge(store, [*(info.name for info in infos), *notes])
             gone += len(infos) + len(notes)
             extra = {"action": "revision_cleared", "job_id": job_id, "revision": revision, "blobs": len(infos)}

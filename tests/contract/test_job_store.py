@@ -26,7 +26,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[JobStore]:
 async def test_a_job_comes_back_as_it_was(store: JobStore, job: Job) -> None:
     assert await store.add(job) == job
     assert await store.get(job.id) == job
-    assert (await store.list(JobFilter(), limit=1)).items == [job]
+    assert (await store.list_page(JobFilter(), limit=1)).items == [job]
 
 
 async def test_opening_again_and_ping_are_harmless(store: JobStore) -> None:
@@ -138,7 +138,7 @@ async def test_what_a_job_waits_for_is_kept_until_the_attempt_ends(store: JobSto
     waiting = await store.update("a", attempt=1, expected=ACTIVE, at=at(4), changes={"waiting": WAITING, "state": "planning"})
     assert waiting.waiting == WAITING
     await store.touch("a", attempt=1, at=at(5))
-    assert (await store.get("a")).waiting == (await store.list(JobFilter(), limit=1)).items[0].waiting == WAITING
+    assert (await store.get("a")).waiting == (await store.list_page(JobFilter(), limit=1)).items[0].waiting == WAITING
     assert (await store.update("a", attempt=1, expected=ACTIVE, at=at(6), changes={"waiting": None})).waiting is None
     for attempt, state in enumerate(TERMINAL, start=1):
         await store.update("a", attempt=attempt, expected=ACTIVE, at=at(6 + attempt), changes={"waiting": WAITING})

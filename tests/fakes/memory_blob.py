@@ -105,7 +105,7 @@ class MemoryBlobStore(BlobStore):
         blob = self._find(source, if_match)
         return self._commit(target, blob.data, content_type=blob.info.content_type, only_new=False)
 
-    async def list(self, prefix: str) -> AsyncGenerator[BlobInfo]:
+    async def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
         """Yield blobs in order of name."""
         await self._answer()
         for name in sorted(name for name in self._blobs if name.startswith(prefix)):

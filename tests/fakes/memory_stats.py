@@ -34,7 +34,7 @@ class MemoryStatsStore(MemoryStore, StatsStore):
         self._answer()
         return next(iter(self._matching(where)), None)
 
-    async def list(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
         self._answer()
         rows = [(record.timestamp_utc, record.job_id, record) for record in self._matching(where)]
         return page_of(rows, limit=limit, cursor=cursor)

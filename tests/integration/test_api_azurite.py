@@ -52,7 +52,7 @@ def blob_names(stack: Stack) -> list[str]:
         store = sources(stack)
         await store.open()
         try:
-            names = [blob.name async for blob in store.list("")]
+            names = [blob.name async for blob in store.list_blobs("")]
             return [name for name in names if name != MARK_BLOB and not name.endswith(LINK_SUFFIX)]
         finally:
             await store.close()

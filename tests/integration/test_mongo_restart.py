@@ -82,7 +82,7 @@ async def test_a_kill_loses_nothing_acknowledged_and_the_client_goes_on(
             jobs.get("a"),
             jobs.touch("a", attempt=1, at=START),
             jobs.mark_segment_done("a", attempt=1, segment=3, at=START),
-            jobs.list(JobFilter(), limit=5),
+            jobs.list_page(JobFilter(), limit=5),
             jobs.ping(),
             jobs.open(),
             stats.put(make_record("b")),
@@ -109,7 +109,7 @@ async def listed(jobs: MongoJobStore) -> list[Job]:
     found: list[Job] = []
     cursor = None
     while True:
-        page = await jobs.list(JobFilter(), limit=200, cursor=cursor)
+        page = await jobs.list_page(JobFilter(), limit=200, cursor=cursor)
         found += page.items
         if page.next_cursor is None:
             return found

@@ -90,7 +90,7 @@ def everything_in_storage(stack: Stack) -> tuple[list[str], list[str]]:
 
 def job_ids(stack: Stack) -> list[str]:
     async def read(ports: Ports) -> list[str]:
-        return sorted(job.id for job in (await ports.jobs.list(JobFilter(), limit=200)).items)
+        return sorted(job.id for job in (await ports.jobs.list_page(JobFilter(), limit=200)).items)
 
     return stack.with_ports(read)
 

@@ -58,7 +58,7 @@ def sources_of(apis: ApiPair) -> list[str]:
 
 
 def recorded(apis: ApiPair) -> list[str]:
-    page = apis.with_ports(lambda ports: ports.jobs.list(JobFilter(), limit=200))
+    page = apis.with_ports(lambda ports: ports.jobs.list_page(JobFilter(), limit=200))
     return [job.id for job in page.items]
 
 

@@ -143,7 +143,7 @@ def check_everything(stack: Stack, jobs: list[str]) -> None:
 
     async def look(ports: Ports) -> tuple[list[Job], list[str], list[str], dict[str, int]]:
         rules = HousekeepingRules(timedelta(seconds=VISIBILITY_S), least_age=timedelta(seconds=-2), upload_life=timedelta(0))
-        recorded = [job.id for job in (await ports.jobs.list(JobFilter(), limit=200)).items]
+        recorded = [job.id for job in (await ports.jobs.list_page(JobFilter(), limit=200)).items]
         if set(recorded) == set(jobs):
             await Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True)
         found = [await ports.jobs.get(job_id) for job_id in recorded]

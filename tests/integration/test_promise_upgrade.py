@@ -142,7 +142,7 @@ class Upgraded:
         async def read(ports: Ports) -> dict[str, dict[str, str]]:
             found: dict[str, dict[str, str]] = {}
             for name, store in (("sources", ports.sources), ("results", ports.results)):
-                names = [info.name async for info in store.list("")]
+                names = [info.name async for info in store.list_blobs("")]
                 found[name] = {blob: hashlib.sha256(await store.get(blob)).hexdigest() for blob in names}
             return found
 

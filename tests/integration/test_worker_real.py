@@ -127,7 +127,7 @@ class Farm:
             await asyncio.sleep(0.05)
         assert (statistics.revision, statistics.frames) == (job.result_revision, FRAMES)
         prefix = f"{job_prefix(job_id)}results/{job.result_revision}/"
-        names = [blob.name async for blob in self.ports.results.list(prefix)]
+        names = [blob.name async for blob in self.ports.results.list_blobs(prefix)]
         assert {name.removeprefix(prefix) for name in names} == set(job.artifacts)
         return {name.removeprefix(prefix): await self.ports.results.get(name) for name in names if not name.endswith("run.json")}
 
@@ -289,7 +289,7 @@ async def test_a_broken_video_fails_its_job_and_harms_nothing(farm: Farm, tmp_pa
     assert job.state == "failed" and job.error is not None
     assert job.error.step == "plan" and job.error.code and job.error.message.endswith(".")
     assert worker.alive
-    assert [blob.name async for blob in farm.ports.results.list("jobs/")] == []
+    assert [blob.name async for blob in farm.ports.results.list_blobs("jobs/")] == []
 
 
 async def test_after_work_a_message_is_noticed_within_200_ms(farm: Farm) -> None:

@@ -201,7 +201,7 @@ async def test_an_unexpected_error_has_the_headers_of_every_answer(api: ApiStand
         raise ValueError("secret")
 
     usual = (await api.client.get("/api/v1/jobs")).headers
-    monkeypatch.setattr(api.ports.jobs, "list", fails)
+    monkeypatch.setattr(api.ports.jobs, "list_page", fails)
     answer = await api.client.get("/api/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     same = {name: value for name, value in usual.items() if name not in ("content-length", "content-type")}

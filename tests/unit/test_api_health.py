@@ -107,7 +107,7 @@ async def test_a_full_disk_of_the_database_refuses_submissions_and_is_a_problem(
         patch.setattr(api.ports.jobs, "add", full)
         refused = await api.submit()
     assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "storage_full", "5")
-    assert [blob.name async for blob in api.ports.sources.list("jobs/")] == []
+    assert [blob.name async for blob in api.ports.sources.list_blobs("jobs/")] == []
     health = (await api.client.get("/health")).json()
     problem = {"code": "storage_full", "message": refused.json()["detail"], "degrades": True, "workers": []}
     assert (health["status"], health["problems"]) == ("degraded", [problem])

@@ -281,7 +281,7 @@ async def test_an_unexpected_error_tells_nothing_of_the_inside(api: ApiStand, mo
     async def fails(*_: object, **__: object) -> None:
         raise ValueError("secret")
 
-    monkeypatch.setattr(api.ports.jobs, "list", fails)
+    monkeypatch.setattr(api.ports.jobs, "list_page", fails)
     transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         answer = await client.get("/api/v1/jobs")

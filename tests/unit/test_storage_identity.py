@@ -61,7 +61,7 @@ async def marks(ports: Ports) -> list[str | None]:
 
 
 async def mark_of(store: Any) -> str | None:
-    names = [info.name async for info in store.list(MARK_BLOB)]
+    names = [info.name async for info in store.list_blobs(MARK_BLOB)]
     mark = StorageMark.from_bytes(await store.get(MARK_BLOB)) if names else None
     return None if mark is None else mark.identity
 

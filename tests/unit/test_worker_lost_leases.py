@@ -117,7 +117,9 @@ async def test_what_the_engine_made_after_its_lease_ended_is_not_used(stand: Wor
     queue, lease = await stand.deliver_until(stand.worker(), "detect")
     await stand.worker().process(queue, lease)
     assert stand.engine.segments == [0], "it was made"
-    assert [blob.name async for blob in stand.ports.results.list(log_prefix("job1"))] == [], "what a stopped step has made was written"
+    assert [blob.name async for blob in stand.ports.results.list_blobs(log_prefix("job1"))] == [], (
+        "what a stopped step has made was written"
+    )
     job = await stand.job()
     assert (job.done_segments, job.step_failures) == ((), {})
     assert (await queue.depth()).messages == 1, "nothing is acknowledged"

@@ -57,7 +57,7 @@ async def test_without_any_there_is_none(stand: WorkerStand) -> None:
     await stand.drain(stand.worker())
     assert stand.engine.telemetry is None
     assert (await file_of(stand)).telemetry is None
-    assert [blob.name async for blob in stand.ports.sources.list("jobs/job1/telemetry")] == []
+    assert [blob.name async for blob in stand.ports.sources.list_blobs("jobs/job1/telemetry")] == []
 
 
 async def test_a_track_within_the_video_is_found_told_and_stored(stand: WorkerStand) -> None:
@@ -120,7 +120,7 @@ async def test_a_bad_track_fails_no_job(stand: WorkerStand, track: bytes, hook: 
     found = (await file_of(stand)).telemetry
     told = [remark.code for remark in found.warnings] if found else []
     assert told == ([code] if code else [])
-    assert (found is None or found.blob is None) and [b.name async for b in stand.ports.sources.list("jobs/job1/telemetry")] == []
+    assert (found is None or found.blob is None) and [b.name async for b in stand.ports.sources.list_blobs("jobs/job1/telemetry")] == []
     given = stand.engine.telemetry
     assert ([] if given is None else [remark.code for remark in given.warnings]) == told
     if given is not None:
