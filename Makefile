@@ -18,6 +18,7 @@ run: setup  ## start Azurite, the API and a worker on this machine and count the
 
 test: setup  ## run all tests, with real Azurite and a MongoDB-protocol server
 	@$(PY) -m ruff check .
+	@$(PY) -m mypy --no-error-summary
 	@$(PY) -m pytest $(ARGS)
 
 soak: setup  ## run the long forms of what `make test` runs in small: minutes to hours
@@ -32,8 +33,8 @@ chaos: setup  ## kill workers KILLS times over JOBS jobs (200, 40) and see that 
 mutants: setup  ## take out each mechanism behind a promise, one after the other, and see that its test notices; ARGS=words of some
 	@exec $(PY) -m tests.mutants $(ARGS)
 
-lint: setup  ## format and check the code
-	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
+lint: setup  ## format and check the code and its types
+	@$(PY) -m ruff format . && $(PY) -m ruff check --fix . && $(PY) -m mypy
 
 lock: setup  ## pin the newest versions that requirements*.txt allow
 	@.venv/bin/uv pip compile --quiet --python-version 3.11 --overrides infra/overrides.txt requirements-dev.txt -o requirements.lock

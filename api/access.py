@@ -159,7 +159,8 @@ def _sees_figures(caller: Caller, connection: Connection) -> bool:
 
 def route_path(connection: Connection) -> str:
     """Return the path as routes know it, without the prefix that a proxy was told to add."""
-    return connection["path"].removeprefix(connection.get("root_path", ""))
+    path: str = connection["path"]
+    return path.removeprefix(connection.get("root_path", ""))
 
 
 def arrived_on_loopback(connection: Connection) -> bool:

@@ -32,6 +32,13 @@ DESCRIPTION = """Counts bison, cattle and persons in uploaded video.
 Send a recording to `POST /api/v1/jobs`, follow the job, fetch its results. Errors are problem details (RFC 9457) with a stable `code`."""
 
 
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = gate.document(problems.document(super().openapi()))
+        return self.openapi_schema
+
+
 def create_app(
     config: Config | None = None,
     ports: Ports | None = None,
@@ -47,7 +54,7 @@ def create_app(
         clock: Tells the time.
         on_config: Called with the configuration at the start, before anything else is done.
     """
-    app = FastAPI(
+    app = _App(
         title="Muster",
         version="0.1.0",
         description=DESCRIPTION,
@@ -72,7 +79,6 @@ def create_app(
     problems.install(app)
     for module in (jobs, artifacts, uploads, webhooks, calibrations, stats, compat, health, events, keys, tickets, reference):
         app.include_router(module.router)
-    _document_problems(app)
     return app
 
 
@@ -111,14 +117,3 @@ def _start_tracing(config: Config) -> Stop:
     from core.bootstrap import start_tracing
 
     return start_tracing(config, service="muster-api", instance=f"{platform.node()}-{os.getpid()}")
-
-
-def _document_problems(app: FastAPI) -> None:
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = gate.document(problems.document(generate()))
-        return app.openapi_schema
-
-    app.openapi = openapi

@@ -100,7 +100,8 @@ def document(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _access(scope: Scope) -> Access:
-    return scope["app"].state.services.access
+    access: Access = scope["app"].state.services.access
+    return access
 
 
 async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from api.access import Caller
 from api.drain import drain
 from api.multipart import MultipartReader, Part
 from api.services import Services
 from api.views import UploadedRecording
 from api.webhook_views import WEBHOOK_DESCRIPTION
+from core.domain.access import Caller
 from core.domain.analysis import AnalysisSettings
 from core.errors import InvalidInput, MalformedRequest, PermanentError, Throttled, TooLarge, UnsupportedMedia
 from core.services.requested import check_requested_settings, requested_settings
@@ -190,7 +190,8 @@ def _uploaded_telemetry(asked: UploadedRecording) -> list[UploadedTelemetry]:
         raise InvalidInput(
             f"{len(ids)} telemetry_upload_ids but {len(names)} telemetry_names; give one for each, or none.", code="names_differ"
         )
-    return [UploadedTelemetry(upload_id, name) for upload_id, name in zip(ids, names or [None] * len(ids), strict=True)]
+    given: list[str | None] = [*names] or [None] * len(ids)
+    return [UploadedTelemetry(upload_id, name) for upload_id, name in zip(ids, given, strict=True)]
 
 
 def json_of(data: bytes) -> Any:

@@ -127,7 +127,7 @@ async def _list(keys: Keys, asked: argparse.Namespace, clock: Clock) -> int:
     table = Table("id", "owner", "scopes", "label", "made", "last used", "state")
     cursor = None
     while True:
-        page = await keys.list(owner=asked.owner, limit=_PAGE, cursor=cursor)
+        page = await keys.list_page(owner=asked.owner, limit=_PAGE, cursor=cursor)
         for key in page.items:
             state = "good" if key.is_usable(clock()) else "revoked" if key.revoked_at_utc else "expired"
             if state == "good" and is_token_owner(key.owner):

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from core.errors import MalformedRequest
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 _MAX_EPILOGUE_BYTES = 64 * 1024
 
@@ -101,7 +105,7 @@ class MultipartReader:
         except FormParserError as error:
             raise MalformedRequest(f"The body is not what its Content-Type says: {error}.", code="malformed_multipart") from error
 
-    def _callbacks(self) -> dict:
+    def _callbacks(self) -> MultipartCallbacks:
         def begin() -> None:
             self._headers = {}
 

@@ -129,9 +129,9 @@ def document(schema: dict[str, Any]) -> dict[str, Any]:
 
 def install(app: FastAPI) -> None:
     """Make every error of an application a problem answer."""
-    app.add_exception_handler(errors.MusterError, _muster_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    app.exception_handler(errors.MusterError)(_muster_error)
+    app.exception_handler(RequestValidationError)(_validation_error)
+    app.exception_handler(HTTPException)(_http_error)
 
 
 async def _muster_error(request: Request, error: errors.MusterError) -> JSONResponse:

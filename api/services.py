@@ -174,7 +174,8 @@ class Services:
 
 def services_of(connection: HTTPConnection) -> Services:
     """Return the application's services, open or not."""
-    return connection.app.state.services
+    services: Services = connection.app.state.services
+    return services
 
 
 def open_services_of(connection: HTTPConnection) -> Services:

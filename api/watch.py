@@ -71,7 +71,8 @@ class JobWatchers:
             watched.watchers -= 1
             if watched.watchers == 0:
                 self._watched.pop(job_id, None)
-                watched.task.cancel()
+                if watched.task is not None:
+                    watched.task.cancel()
 
     async def _poll(self, job_id: str, watched: _Watched) -> None:
         while not watched.gone:

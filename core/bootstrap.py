@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from core import tracing
 from core.adapters.azure_blob import AzureBlobStore
@@ -15,6 +15,11 @@ from core.services.storage_identity import require_own_storage, use_own_names
 from core.tracing import Stop
 
 
+class _Storage(TypedDict):
+    connection_string: str
+    account_url: str | None
+
+
 def make_ports(config: Config) -> Ports:
     """Build the adapters that a configuration asks for. Connects to nothing; `open_ports` does.
 
@@ -24,7 +29,7 @@ def make_ports(config: Config) -> Ports:
     Returns:
         Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite where not.
     """
-    storage = {"connection_string": config.storage_connection, "account_url": config.storage_account_url}
+    storage = _Storage(connection_string=config.storage_connection, account_url=config.storage_account_url)
     return Ports(
         sources=AzureBlobStore(container=config.input_container, **storage),
         results=AzureBlobStore(container=config.output_container, **storage),

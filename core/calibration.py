@@ -166,9 +166,10 @@ def read_npz(data: bytes) -> dict[str, Any]:
 
 def _points(archive: np.lib.npyio.NpzFile, key: str) -> Array:
     """Return an array of an archive. What its header claims is looked at first: NumPy makes room for it before it reads."""
-    if f"{key}.npy" not in archive.zip.namelist():
+    members = archive.zip
+    if members is None or f"{key}.npy" not in members.namelist():
         raise KeyError(key)
-    with archive.zip.open(f"{key}.npy") as member:
+    with members.open(f"{key}.npy") as member:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read(member, max_header_size=_NPY_HEADER_CHARACTERS)

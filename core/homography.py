@@ -67,14 +67,16 @@ def fit(image: Array, ground: Array) -> tuple[Array, Array]:
 def residuals(matrix: Array, image: Array, ground: Array) -> Array:
     """Return the distances on the ground (n,) between where pixels (n, 2) fall and their points (n, 2)."""
     place, _, _ = project(matrix, image)
-    return np.hypot(*(place - ground).T)
+    distances: Array = np.hypot(*(place - ground).T)
+    return distances
 
 
 def surprises(matrix: Array, image: Array, ground: Array) -> Array:
     """Return the whitened distances (n,) of pairs, as multiples of the normalised unit."""
     from_image, from_ground = normaliser(image), normaliser(ground)
     normal = from_ground @ matrix @ np.linalg.inv(from_image)
-    return np.sqrt(_squares(normal[None], _apply(from_image, image), _apply(from_ground, ground))[0])
+    distances: Array = np.sqrt(_squares(normal[None], _apply(from_image, image), _apply(from_ground, ground))[0])
+    return distances
 
 
 def project(matrix: Array, points: Array) -> tuple[Array, Array, Array]:
@@ -133,7 +135,8 @@ def consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
     winner = int(quantile.argmin())
     best, least = _squares(matrices[winner : winner + 1], a, b)[0], float(quantile[winner])
     spread = 1.4826 * (1 + 5 / (count - 4)) * np.sqrt(least)
-    return np.sqrt(best) <= max(4 * float(spread), slip(image))
+    consistent: npt.NDArray[np.bool_] = np.sqrt(best) <= max(4 * float(spread), slip(image))
+    return consistent
 
 
 def slip(image: Array) -> float:
@@ -151,7 +154,8 @@ def radius_90(covariance: Array) -> Array:
     squares = (covariance**2).sum(axis=(1, 2))
     freedom = trace**2 / np.maximum(squares, 1e-300)
     part = 2 / (9 * np.maximum(freedom, 1e-9))
-    return np.sqrt(trace * (1 - part + 1.2816 * np.sqrt(part)) ** 3)
+    radii: Array = np.sqrt(trace * (1 - part + 1.2816 * np.sqrt(part)) ** 3)
+    return radii
 
 
 def hull(points: Array) -> Array:
@@ -176,7 +180,8 @@ def beyond_hull(corners: Array, points: Array) -> Array:
     edges = np.roll(corners, -1, axis=0) - corners
     outward = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.hypot(*edges.T)[:, None]
     away = (points @ outward.T - (corners * outward).sum(axis=1)).max(axis=1)
-    return np.maximum(away, 0) / float(np.ptp(corners, axis=0).max())
+    outside: Array = np.maximum(away, 0) / float(np.ptp(corners, axis=0).max())
+    return outside
 
 
 def normaliser(points: Array) -> Array:
@@ -261,4 +266,5 @@ def _covariance(matrix: Array, image: Array, ground: Array, mark: float) -> Arra
     jacobian, error = _whitened(matrix, image, ground)
     variance = (MARK_WEIGHT * mark**2 + float(error @ error)) / (MARK_WEIGHT + len(error) - 8)
     # The ninth direction is the matrix's scale, which moves nothing.
-    return variance * np.linalg.pinv(jacobian.T @ jacobian, rcond=1e-10, hermitian=True)
+    covariance: Array = variance * np.linalg.pinv(jacobian.T @ jacobian, rcond=1e-10, hermitian=True).astype(np.float64, copy=False)
+    return covariance

@@ -140,7 +140,8 @@ class LocalStack:
             return False
         try:
             with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5) as answer:
-                return answer.status == 200
+                status: int = answer.status
+                return status == 200
         except (urllib.error.URLError, OSError):
             return False
 

@@ -103,7 +103,8 @@ def _submit(client: httpx.Client) -> dict[str, Any]:
             data={"settings": json.dumps({"camera": "sample"})},
             headers={"Idempotency-Key": "muster-sample"},
         )
-    return answer.raise_for_status().json()
+    job: dict[str, Any] = answer.raise_for_status().json()
+    return job
 
 
 def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
         bar = progress.add_task("queued", total=1.0)
         shown = ""
         while True:
-            job = client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
+            job: dict[str, Any] = client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
             progress.update(bar, description=job["state"], completed=job["progress"]["fraction"])
             if progress.disable and job["state"] != shown:
                 print(f"  {job['state']}", flush=True)

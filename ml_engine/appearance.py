@@ -87,7 +87,8 @@ def looks_of(embeddings: npt.NDArray[np.float16] | None, rows: Index, boxes: Box
 
 def _cosine(one: Array, other: Array) -> Array:
     length = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return np.divide((one * other).sum(axis=1), length, out=np.full(len(one), np.nan), where=length > 0)
+    cosine: Array = np.divide((one * other).sum(axis=1), length, out=np.full(len(one), np.nan), where=length > 0)
+    return cosine
 
 
 def _normal(values: Array) -> tuple[float, float]:
@@ -96,4 +97,5 @@ def _normal(values: Array) -> tuple[float, float]:
 
 
 def _log_normal(values: Array, mean: float, deviation: float) -> Array:
-    return -0.5 * ((values - mean) / deviation) ** 2 - np.log(deviation)
+    density: Array = -0.5 * ((values - mean) / deviation) ** 2 - np.log(deviation)
+    return density

@@ -161,7 +161,7 @@ def _detections(
     over = score >= np.array([thresholds[name] for name in CLASSES], np.float32)[best]
     if any(zone.mode != "count" for zone in settings.zones):
         over &= counted_places(track_table.foot_points(log.xyxy), settings.zones)
-    result = {}
+    result: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(CLASSES):
         mine = score[over & (best == index)].astype(np.float64)
         result[name] = {"detections": len(mine), "avg_confidence": round(float(mine.mean()), 4) if len(mine) else 0.0}

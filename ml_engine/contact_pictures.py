@@ -78,4 +78,4 @@ def resized_rgb(image_bgr: Image, size_wh: tuple[int, int]) -> Image:
     """Return a picture in another size and order of colours, in memory of its own."""
     smaller = size_wh[0] * size_wh[1] < image_bgr.shape[0] * image_bgr.shape[1]
     image = cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

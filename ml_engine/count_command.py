@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +21,8 @@ from ml_engine.records import DetectionLog
 
 if TYPE_CHECKING:
     from ml_engine.decoding import ConfinedDecoder
-    from ml_engine.detector import Detector, Device
+    from ml_engine.detector import Detector
+    from ml_engine.devices import Device
     from ml_engine.video_index import VideoIndex
 
 SEGMENT_FRAMES = 300
@@ -147,13 +148,17 @@ def _detect(
                 detector,
                 settings=request.settings,
                 frame_times_s=all_times_s[first:end],
-                progress=lambda done, before=first: update(before + done),
+                progress=_after(first, update),
                 should_stop=_never,
                 decoder=decoder,
             )
             logs.append(read_log(data))
         update(video.frames)
     return concat(logs)
+
+
+def _after(first: int, update: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda done: update(first + done)
 
 
 def _render(

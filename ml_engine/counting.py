@@ -48,7 +48,7 @@ def count(
         the number uncertain.
     """
     unreadable = int((log.status == 2).sum())
-    result = {}
+    result: dict[str, dict[str, Any]] = {}
     for name in counted_classes(settings):
         index = CLASSES.index(name)
         mine = tracks.class_index == index
@@ -115,7 +115,7 @@ def _reasons(guess: Estimate, index: int, short: int, open_bounds: bool, unreada
     return found
 
 
-def _held_against(name: str, unique: int, settings: AnalysisSettings) -> list[str]:
+def _held_against(name: MusterClass, unique: int, settings: AnalysisSettings) -> list[str]:
     """Return what the number is to be held against: how many there should be."""
     expected = settings.expected.get(name) if isinstance(settings.expected, dict) else settings.expected
     if expected is None or (not isinstance(settings.expected, dict) and len(counted_classes(settings)) > 1 and unique == 0):

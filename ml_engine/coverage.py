@@ -76,7 +76,8 @@ def _spans(xyxy: Array, inner: Index, outer: Index) -> npt.NDArray[np.bool_]:
     outline[~several] = 0
     shared = np.prod(np.maximum(np.minimum(outline[:, 2:], xyxy[:, 2:]) - np.maximum(outline[:, :2], xyxy[:, :2]), 0), axis=1)
     sizes = np.prod(outline[:, 2:] - outline[:, :2], axis=1) + np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1)
-    return several & (shared >= SPANNED * np.maximum(sizes - shared, 1e-9))
+    spanning: npt.NDArray[np.bool_] = several & (shared >= SPANNED * np.maximum(sizes - shared, 1e-9))
+    return spanning
 
 
 def _pairs(frame_row: npt.NDArray[np.int64], times_s: Array) -> Iterator[tuple[Index, Index, Index]]:

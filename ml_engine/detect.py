@@ -201,7 +201,9 @@ class _Batch:
 
 
 def _batches(frames: Iterator[Frame | None], chosen: npt.NDArray[np.bool_], size: int) -> Iterator[_Batch]:
-    number, statuses, images = 0, [], []
+    number = 0
+    statuses: list[FrameStatus] = []
+    images: list[Frame] = []
     for frame, wanted in zip(frames, chosen, strict=False):
         statuses.append("unreadable" if frame is None else "detected" if wanted else "skipped")
         if frame is not None and wanted:

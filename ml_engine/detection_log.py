@@ -34,18 +34,17 @@ _WIDTH = len(SCORE_COLUMNS)
 def _schema() -> pyarrow.Schema:
     import pyarrow as pa
 
-    return pa.schema(
-        [
-            pa.field("frame", pa.int32(), nullable=False),
-            pa.field("time_s", pa.float64(), nullable=False),
-            pa.field("status", pa.string(), nullable=False),
-            pa.field("boxes", pa.list_(pa.float32()), nullable=False),
-            pa.field("scores", pa.list_(pa.float32()), nullable=False),
-            pa.field("embeddings", pa.list_(pa.float16())),
-            pa.field("motion", pa.list_(pa.float64())),
-            pa.field("motion_reason", pa.string()),
-        ]
-    )
+    fields: list[pyarrow.Field[Any]] = [
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("time_s", pa.float64(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("boxes", pa.list_(pa.float32()), nullable=False),
+        pa.field("scores", pa.list_(pa.float32()), nullable=False),
+        pa.field("embeddings", pa.list_(pa.float16())),
+        pa.field("motion", pa.list_(pa.float64())),
+        pa.field("motion_reason", pa.string()),
+    ]
+    return pa.schema(fields)
 
 
 def write_log(
@@ -70,7 +69,7 @@ def write_log(
 
     schema = _schema()
     found = [record.detections for record in records]
-    columns = [
+    columns: list[pyarrow.Array[Any]] = [
         pa.array(np.array([record.frame for record in records], np.int32)),
         pa.array(np.array([record.time_s for record in records], np.float64)),
         pa.array([record.status for record in records], pa.string()),
@@ -90,7 +89,7 @@ def write_log(
     return sink.getvalue().to_pybytes()
 
 
-def _lists(arrays: Sequence[npt.NDArray[Any] | None], dtype: np.dtype[Any], kind: pyarrow.DataType) -> pyarrow.ListArray:
+def _lists(arrays: Sequence[npt.NDArray[Any] | None], dtype: np.dtype[Any], kind: pyarrow.DataType) -> pyarrow.ListArray[Any]:
     import pyarrow as pa
 
     lengths = np.array([0 if array is None else array.size for array in arrays], np.int32)
@@ -99,7 +98,7 @@ def _lists(arrays: Sequence[npt.NDArray[Any] | None], dtype: np.dtype[Any], kind
     values = np.concatenate(flat) if flat else np.zeros(0, dtype)
     missing = np.array([array is None for array in arrays], np.bool_)
     mask = pa.array(missing) if missing.any() else None
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, kind), mask=mask)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, kind), mask=mask)
 
 
 def read_log(data: bytes) -> DetectionLog:
@@ -188,10 +187,12 @@ def _motion_between(before: DetectionLog, after: DetectionLog) -> tuple[npt.NDAr
 
     if before.resolution_wh is None or before.resolution_wh != after.resolution_wh:
         return None, "cut"
-    pictures = [read_grey(png) for png in (before.last_grey_png, after.first_grey_png) if png is not None]
-    if any(picture is None for picture in pictures):
+    if before.last_grey_png is None or after.first_grey_png is None:
+        return None, "cut"
+    last, first = read_grey(before.last_grey_png), read_grey(after.first_grey_png)
+    if last is None or first is None:
         raise _corrupt("one of its pictures is no PNG")
-    return motion_between(*(picture for picture in pictures if picture is not None), before.resolution_wh)
+    return motion_between(last, first, before.resolution_wh)
 
 
 def _read_table(data: bytes) -> pyarrow.Table:
@@ -231,7 +232,7 @@ def _to_columns(table: pyarrow.Table) -> DetectionLog:
         scores=scores.reshape(-1, _WIDTH),
         embeddings=_embeddings(table["embeddings"], len(boxes) // 4),
         motion=_motion(table["motion"]),
-        motion_reasons=tuple(pc.fill_null(table["motion_reason"], "").to_pylist()),
+        motion_reasons=tuple("" if reason is None else reason for reason in table["motion_reason"].to_pylist()),
         resolution_wh=_resolution(table.schema.metadata.get(_SIZE_KEY)),
         first_grey_png=table.schema.metadata.get(_FIRST_KEY),
         last_grey_png=table.schema.metadata.get(_LAST_KEY),
@@ -245,7 +246,7 @@ def _resolution(text: bytes | None) -> tuple[int, int] | None:
     return width, height
 
 
-def _flat(column: pyarrow.ChunkedArray, width: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+def _flat(column: pyarrow.ChunkedArray[Any], width: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Return all values of a list column, and how many groups of `width` each row has."""
     import pyarrow.compute as pc
 
@@ -255,7 +256,7 @@ def _flat(column: pyarrow.ChunkedArray, width: int) -> tuple[npt.NDArray[Any], n
     return pc.list_flatten(column).to_numpy(), lengths // width
 
 
-def _embeddings(column: pyarrow.ChunkedArray, detections: int) -> npt.NDArray[np.float16] | None:
+def _embeddings(column: pyarrow.ChunkedArray[Any], detections: int) -> npt.NDArray[np.float16] | None:
     values, _ = _flat(column, 1)
     if not detections or not len(values):
         return None
@@ -264,7 +265,7 @@ def _embeddings(column: pyarrow.ChunkedArray, detections: int) -> npt.NDArray[np
     return values.reshape(detections, -1)
 
 
-def _motion(column: pyarrow.ChunkedArray) -> npt.NDArray[np.float64]:
+def _motion(column: pyarrow.ChunkedArray[Any]) -> npt.NDArray[np.float64]:
     values, counts = _flat(column, 9)
     if (counts > 1).any():
         raise ValueError("a row has more than one motion")

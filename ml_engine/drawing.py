@@ -139,19 +139,17 @@ class FramePainter:
     def _paint_tracks(self, image_bgr: Image, frame: int, rows: slice) -> None:
         tracks = self._tracks
         guessed = tracks.interpolated[rows]
-        boxes = sv.Detections(
-            # Annotators cut decimals off.
-            xyxy=np.clip(tracks.xyxy[rows], -_FAR_PX, _FAR_PX).round(),
-            class_id=tracks.class_index[rows] + len(CLASSES) * guessed,
-            tracker_id=tracks.track_id[rows],
-        )
+        # Annotators cut decimals off.
+        xyxy = np.clip(tracks.xyxy[rows], -_FAR_PX, _FAR_PX).round()
+        class_id, track_id = tracks.class_index[rows] + len(CLASSES) * guessed, tracks.track_id[rows]
+        boxes = sv.Detections(xyxy=xyxy, class_id=class_id, tracker_id=track_id)
         self._paint_traces(image_bgr, frame, boxes, tracks.class_index[rows])
         if guessed.any():
-            self._guessed_boxes.annotate(image_bgr, boxes[guessed])
-            self._boxes.annotate(image_bgr, boxes[~guessed])
+            for annotator, mine in ((self._guessed_boxes, guessed), (self._boxes, ~guessed)):
+                annotator.annotate(image_bgr, sv.Detections(xyxy=xyxy[mine], class_id=class_id[mine], tracker_id=track_id[mine]))
         else:
             self._boxes.annotate(image_bgr, boxes)
-        self._paint_labels(image_bgr, boxes, tracks.class_index[rows])
+        self._paint_labels(image_bgr, boxes, tracks.class_index[rows], track_id)
 
     def _paint_traces(self, image_bgr: Image, frame: int, boxes: sv.Detections, class_index: npt.NDArray[np.int8]) -> None:
         first = int(np.searchsorted(self._times_s, self._times_s[frame] - TRACE_S))
@@ -160,14 +158,16 @@ class FramePainter:
         # frames were painted before it, and nothing is forgotten or kept too long.
         trace = self._traces.trace
         trace.reset()
-        trace.frame_id = self._tracks.frame[past]
-        trace.tracker_id = self._tracks.track_id[past]
-        trace.xy = np.clip(foot_points(self._tracks.xyxy[past]), -_FAR_PX, _FAR_PX).round()
+        trace.frame_id = self._tracks.frame[past].astype(np.intp)
+        trace.tracker_id = self._tracks.track_id[past].astype(np.intp)
+        trace.xy = np.clip(foot_points(self._tracks.xyxy[past]), -_FAR_PX, _FAR_PX).round().astype(np.float32)
         trace.current_frame_id = frame
-        self._traces.annotate(image_bgr, boxes, custom_color_lookup=class_index)
+        self._traces.annotate(image_bgr, boxes, custom_color_lookup=class_index.astype(np.intp))
 
-    def _paint_labels(self, image_bgr: Image, boxes: sv.Detections, class_index: npt.NDArray[np.int8]) -> None:
-        ids = boxes.tracker_id.tolist()
+    def _paint_labels(
+        self, image_bgr: Image, boxes: sv.Detections, class_index: npt.NDArray[np.int8], track_id: npt.NDArray[np.int32]
+    ) -> None:
+        ids = track_id.tolist()
         texts = [f"{CLASSES[kind]} #{number}" for kind, number in zip(class_index.tolist(), ids, strict=True)] if self._named else None
         texts = texts or [f"#{number}" for number in ids]
         # The annotator's own `smart_position` takes longer than all else together, and its labels jump about: only what would lie outside

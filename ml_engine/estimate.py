@@ -10,7 +10,7 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES, AnalysisSettings
 from ml_engine.coverage import coverage
 from ml_engine.identities import Identities
-from ml_engine.links import Array, Index, LinkModel, Links, over_border, pairs_within
+from ml_engine.links import LinkModel, Links, over_border, pairs_within
 from ml_engine.population import (
     NEGLIGIBLE,
     SUMS,
@@ -27,7 +27,7 @@ from ml_engine.population import (
 from ml_engine.records import DetectionLog
 from ml_engine.stitching import regrouped, weighed_links
 from ml_engine.track_table import foot_points
-from ml_engine.tracklets import Tracklets, describe
+from ml_engine.tracklets import Array, Index, Tracklets, describe
 from ml_engine.zones import counted_places
 
 MOST_PAIRS = 300_000
@@ -108,7 +108,7 @@ def evidence_of(
         end_s=end_s,
         boxes=boxes_of,
         looked=(looked_before[end + 1] - looked_before[begin]).astype(np.float64) if number else np.zeros(0),
-        strength=np.bincount(group_of, strength[rows], number),
+        strength=np.bincount(group_of, strength[rows], number).astype(np.float64, copy=False),
         covered=share * np.bincount(group_of[sampled], covered[sampled], number),
         spanning=share * np.bincount(group_of[sampled], spanning[sampled], number),
         crowded=share * np.bincount(group_of[sampled], crowded[sampled], number),
@@ -188,7 +188,8 @@ def _extent(found: Identities) -> Array:
     if not len(rows):
         return np.zeros(2)
     middle = camera.stabilised(np.full((len(rows), 2), (width / 2, height / 2)), rows)
-    return np.ptp(middle, axis=0) / np.array([width, height])
+    apart: Array = np.ptp(middle, axis=0) / np.array([width, height])
+    return apart
 
 
 def _merged(links: Links, odds: Array, before: Index, after: Index, back: Array, closed: bool) -> Candidates:

@@ -82,7 +82,7 @@ def _span_remarks(telemetry: Telemetry, times_s: Array) -> list[Remark]:
     return [Remark("telemetry_other_length", text)]
 
 
-def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.intp]) -> TrackTable:
+def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.integer]) -> TrackTable:
     """Return the tracks with longitude, latitude and error radius of every box; NaN where the pose is not known or looks too flat.
 
     Args:
@@ -100,7 +100,7 @@ def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.intp]) -
     return replace(tracks, ground=ground, ground_error_m=radius)
 
 
-def _placed(boxes: Array, class_index: npt.NDArray[np.int8], camera: Poses, frame_row: npt.NDArray[np.intp]) -> tuple[Array, Array]:
+def _placed(boxes: Array, class_index: npt.NDArray[np.int8], camera: Poses, frame_row: npt.NDArray[np.integer]) -> tuple[Array, Array]:
     """Return longitude and latitude (k, 2) and error radius (k,) of boxes (k, 4)."""
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     height_m, height_deviation_m = np.array([BODY_HEIGHT_M[name] for name in CLASSES])[class_index].T
@@ -117,4 +117,5 @@ def box_deviation_px(boxes: Array, resolution_wh: tuple[int, int]) -> Array:
     size = boxes[:, 2:] - boxes[:, :2]
     cut = (boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= np.array(resolution_wh) - BORDER_PX)
     hidden_px = np.where(cut, CUT_DEVIATION * size.max(axis=1, keepdims=True), 0.0)
-    return np.sqrt(1 + (BOX_DEVIATION * size) ** 2 + hidden_px**2)
+    deviation_px: Array = np.sqrt(1 + (BOX_DEVIATION * size) ** 2 + hidden_px**2)
+    return deviation_px

@@ -129,8 +129,7 @@ def poses(telemetry: Telemetry, times_s: Array, stated: FlightSettings | None, v
         focal=focal,
     )
     size = (video.width_px, video.height_px)
-    angles = [np.radians(angle) for angle in (yaw, pitch, roll)]
-    return Poses(xy_m, height, *angles, focal_px, size, plane, deviations, tuple(remarks))
+    return Poses(xy_m, height, np.radians(yaw), np.radians(pitch), np.radians(roll), focal_px, size, plane, deviations, tuple(remarks))
 
 
 def _receiver_m(telemetry: Telemetry) -> float:

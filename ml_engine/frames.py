@@ -164,7 +164,7 @@ def _by_order(stream: VideoStream, source: Iterator[Packet[VideoStream]]) -> Ite
     shown: set[int] = set()
     number = 0
     for frame in _decoded(stream, marked()):
-        place, is_key = frame.opaque if frame.opaque is not None else (number, False)
+        place, is_key = frame.opaque if isinstance(frame.opaque, tuple) else (number, False)
         if is_key:
             ahead = sum(1 for other in shown if other > place)
             number = max(number, place + ahead)

@@ -85,7 +85,8 @@ def footprint(poses: Poses, row: int, axes: tuple[Array, Array, Array]) -> Array
     if not steep.any():
         return None
     reach = np.where(steep, flat / np.where(steep, -ray[:, 2], 1), 1 / slope) * poses.height_m[row]
-    return poses.xy_m[row] + ray[:, :2] / np.maximum(flat, 1e-12)[:, None] * reach[:, None]
+    corners: Array = poses.xy_m[row] + ray[:, :2] / np.maximum(flat, 1e-12)[:, None] * reach[:, None]
+    return corners
 
 
 def _telling_frames(poses: Poses) -> npt.NDArray[np.intp]:

@@ -113,7 +113,7 @@ def _variance(place: Array) -> float:
         return 0.0
     bend = place[2:] - 2 * place[1:-1] + place[:-2]
     # Of two normal distributions of six variances each, squared and added: the median, which turns leave alone.
-    return float(np.median((bend**2).sum(axis=1))) / (6 * 2 * np.log(2))
+    return float(np.median((bend**2).sum(axis=1)) / (6 * 2 * np.log(2)))
 
 
 def describe_ways(tracks: TrackTable, times_s: Array, plane: LocalPlane | None) -> list[dict[str, Any]]:
@@ -136,9 +136,9 @@ def describe_ways(tracks: TrackTable, times_s: Array, plane: LocalPlane | None) 
 def ground_separation(
     first_m: Array,
     second_m: Array,
-    first_error_m: Array,
-    second_error_m: Array,
-    gap_s: Array,
+    first_error_m: Array | float,
+    second_error_m: Array | float,
+    gap_s: Array | float,
     *,
     per_m2: float,
     speed_m_s: Array | float = 0.0,
@@ -172,4 +172,5 @@ def ground_separation(
     )
     squared = ((np.asarray(second_m) - np.asarray(first_m)) ** 2).sum(axis=-1)
     same = np.exp(-squared / (2 * variance)) / (2 * np.pi * variance)
-    return same / (same + per_m2)
+    probability: Array = same / (same + per_m2)
+    return probability

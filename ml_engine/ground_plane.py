@@ -87,7 +87,7 @@ class Ground:
             return self.homography.unit
         return "wgs84" if self.source else None
 
-    def placed(self, tracks: TrackTable, frames: npt.NDArray[np.int32]) -> TrackTable:
+    def placed(self, tracks: TrackTable, frames: npt.NDArray[np.integer]) -> TrackTable:
         """Return the tracks with the ground position and error radius of every box; NaN where there is none.
 
         Args:

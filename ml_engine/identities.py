@@ -11,12 +11,12 @@ from ml_engine import tracking
 from ml_engine.appearance import Looks, looks_of
 from ml_engine.box_motion import measured, with_box_motion
 from ml_engine.herd_path import herd_path
-from ml_engine.links import UNMEASURED_LINKS, Array, Index, LinkModel, View
+from ml_engine.links import UNMEASURED_LINKS, LinkModel, View
 from ml_engine.records import DetectionLog
 from ml_engine.stabilise import stabilise
 from ml_engine.stitching import Joins, StitchOptions, chains, stitch
 from ml_engine.tracking import TrackerOptions
-from ml_engine.tracklets import Boxes
+from ml_engine.tracklets import Array, Boxes, Index
 
 BRIDGED = ("no_texture",)
 UNMEASURED_S = 5.0
@@ -134,7 +134,7 @@ def bridged(log: DetectionLog) -> DetectionLog:
 
     Not where a cut was seen.
     """
-    known = np.isfinite(log.motion).all(axis=(1, 2))
+    known = np.asarray(np.isfinite(log.motion).all(axis=(1, 2)), np.bool_)
     lost = [i for i in np.flatnonzero(~known).tolist() if 0 < i < len(known) - 1 and log.motion_reasons[i] in BRIDGED]
     lost = [i for i in lost if known[i - 1] and known[i + 1]]
     if not lost:

@@ -216,7 +216,8 @@ def _weighed(before: Index, after: Index, tracklets: Tracklets, view: View, mode
     crowd = ends.crowd[after] - model.returned
     easiest = -_gap_density(gap_s, gap_s * (model.away_s > model.hidden_s), view.step_s, model) - ends.stays[before] + ends.new[after]
     hopeful = odds - (easiest if view.camera.still else np.minimum(easiest, crowd)) > least - _SLACK
-    before, after, gap_s, odds, crowd = (column[hopeful] for column in (before, after, gap_s, odds, crowd))
+    before, after = before[hopeful], after[hopeful]
+    gap_s, odds, crowd = gap_s[hopeful], odds[hopeful], crowd[hopeful]
     turned_s = _out_of_view_s(tracklets, before, after, gap_s, view)
     turned = turned_s > gap_s / 2
     both = ends.at_end[before] & ends.at_begin[after]
@@ -230,11 +231,12 @@ def _weighed(before: Index, after: Index, tracklets: Tracklets, view: View, mode
 
 def _gap_density(gap_s: Array, away_s: Array, step_s: float, model: LinkModel) -> Array:
     """Return the logarithm (n,) of how probable gaps are, a second; `away_s` (n,) of them the animal was out of view."""
-    hidden = np.log1p(-model.soon) - (gap_s - away_s) / model.hidden_s - away_s / model.away_s - np.log(model.hidden_s)
+    hidden: Array = np.log1p(-model.soon) - (gap_s - away_s) / model.hidden_s - away_s / model.away_s - np.log(model.hidden_s)
     if not model.soon:
         return hidden
     soon_s = model.soon_frames * step_s
-    return np.logaddexp(hidden, np.log(model.soon) - gap_s / soon_s - np.log(soon_s))
+    either: Array = np.logaddexp(hidden, np.log(model.soon) - gap_s / soon_s - np.log(soon_s))
+    return either
 
 
 def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View, model: LinkModel, ends: _Ends) -> Array:
@@ -276,7 +278,8 @@ def _size_odds(resized: Array, gap_s: Array, least: Array, model: LinkModel) -> 
     sigma = np.minimum(np.sqrt(2 * model.resize**2 + (model.resize_s * gap_s) ** 2), model.resize_most)
     sigma = np.maximum(sigma, least)[:, None]
     # Against others, whose sizes differ by as much as those of a herd seen from one side and the other.
-    return (-0.5 * (resized / sigma) ** 2 + np.log(OTHERS_RESIZED / sigma)).sum(axis=1)
+    odds: Array = (-0.5 * (resized / sigma) ** 2 + np.log(OTHERS_RESIZED / sigma)).sum(axis=1)
+    return odds
 
 
 def over_border(end: End, resolution_wh: tuple[int, int], border: float, forward: int) -> npt.NDArray[np.bool_]:
@@ -313,7 +316,8 @@ def _in_view(place: Array, time_s: Array, view: View) -> npt.NDArray[np.bool_]:
     frame = np.clip(np.searchsorted(view.times_s, time_s), 0, len(view.times_s) - 1)
     x, y = view.camera.seen(place, frame).T
     width, height = view.resolution_wh
-    return (x > 0) & (x < width) & (y > 0) & (y < height)
+    inside: npt.NDArray[np.bool_] = (x > 0) & (x < width) & (y > 0) & (y < height)
+    return inside
 
 
 def _crowd(tracklets: Tracklets, view: View, model: LinkModel) -> Array:
@@ -331,7 +335,8 @@ def _crowd(tracklets: Tracklets, view: View, model: LinkModel) -> Array:
         for share in _LOOKS:
             time_s = first_s + share * (begin.time_s - 1.0 - first_s)
             seen |= (time_s > first_s) & _in_view(begin.place, np.maximum(time_s, first_s), view)
-    return crowd * np.where(seen, model.seen_before, 1.0)
+    unseen: Array = crowd * np.where(seen, model.seen_before, 1.0)
+    return unseen
 
 
 _LOOKS = np.linspace(0.02, 1, 30)
@@ -346,7 +351,8 @@ def _newcomers(tracklets: Tracklets, coming: npt.NDArray[np.bool_], view: View, 
     # Tracks break inside the picture, seldom at its border: who came over the border came.
     comers = float(coming.sum()) + 1
     inside = model.come_inside * (comers + _at_once(tracklets, view)) / area
-    return np.where(coming, comers / ring, inside) / view.duration_s
+    rate: Array = np.where(coming, comers / ring, inside) / view.duration_s
+    return rate
 
 
 def _at_once(tracklets: Tracklets, view: View) -> float:
@@ -380,4 +386,5 @@ def pair_parts(end_s: Array, begin_s: Array, longest_s: float) -> Iterator[tuple
 def _log_t(miss: Array, sigma: Array) -> Array:
     """Return the log density of misses (n, 2) under a bivariate Student t with 4 degrees of freedom: animals do start and stop."""
     squared = (miss**2).sum(axis=1) / sigma**2
-    return -3 * np.log1p(squared / 4) - np.log(2 * np.pi * sigma**2)
+    density: Array = -3 * np.log1p(squared / 4) - np.log(2 * np.pi * sigma**2)
+    return density

@@ -50,19 +50,20 @@ def small_grey(frame_bgr: npt.NDArray[np.uint8]) -> Grey:
 
     height, width = frame_bgr.shape[:2]
     if width <= GREY_WIDTH_PX:
-        return cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY)
+        return np.asarray(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
     size = (GREY_WIDTH_PX, max(1, round(height * GREY_WIDTH_PX / width)))
     if width >= 4 * GREY_WIDTH_PX:
         # Averaging every pixel of a large frame would take longer than all the rest.
-        frame_bgr = cv2.resize(frame_bgr, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA)
+        frame_bgr = np.asarray(cv2.resize(frame_bgr, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.resize(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def read_grey(png: bytes) -> Grey | None:
     """Return a stored grey picture (h, w); None where the bytes are none."""
     import cv2
 
-    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return None if picture is None else np.asarray(picture, np.uint8)
 
 
 class MotionMeter:
@@ -135,7 +136,8 @@ class MotionMeter:
         step = to_frame @ small @ to_small
         if small[2, 0] == 0 == small[2, 1]:
             step[2] = 0, 0, 1
-        return step / step[2, 2]
+        scaled: Array = step / step[2, 2]
+        return scaled
 
 
 def motion_between(before: Grey, after: Grey, resolution_wh: tuple[int, int]) -> tuple[Array | None, str | None]:
@@ -210,10 +212,14 @@ class _Key:
 
         start = self.points.astype(np.float32)
         window, stop = (_WINDOW_PX, _WINDOW_PX), (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02)
-        options = {"winSize": window, "criteria": stop, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+        near = cv2.OPTFLOW_USE_INITIAL_FLOW
         expected = project(guess, self.points).astype(np.float32)
-        there, found, _ = cv2.calcOpticalFlowPyrLK(self.grey, grey, start, expected, maxLevel=_LEVELS, **options)
-        back, returned, _ = cv2.calcOpticalFlowPyrLK(grey, self.grey, there, start.copy(), maxLevel=1, **options)
+        there, found, _ = cv2.calcOpticalFlowPyrLK(
+            self.grey, grey, start, expected, winSize=window, criteria=stop, flags=near, maxLevel=_LEVELS
+        )
+        back, returned, _ = cv2.calcOpticalFlowPyrLK(
+            grey, self.grey, there, start.copy(), winSize=window, criteria=stop, flags=near, maxLevel=1
+        )
         height, width = grey.shape
         good = (found.ravel() == 1) & (returned.ravel() == 1) & (np.abs(back - start).max(axis=1) <= _BACK_PX)
         good &= ((there >= _MARGIN_PX) & (there <= (width - _MARGIN_PX, height - _MARGIN_PX))).all(axis=1)

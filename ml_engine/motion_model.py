@@ -97,7 +97,8 @@ def corner_shift(one: Array, other: Array, size_wh: tuple[int, int]) -> float:
 
 def _distances(transform: Array, before: Array, after: Array) -> Array:
     difference = project(transform, before) - after
-    return np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    distances: Array = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return distances
 
 
 def _best_hypothesis(before: Array, after: Array, last: Array, expected: Array, weights: Array, size_wh: tuple[int, int]) -> Array:
@@ -143,7 +144,8 @@ def _spread(agreement: Array, u: npt.NDArray[np.complex128]) -> Array:
         n, mx, my, xx, yy, xy = (weight @ moments.T).T
         n = np.maximum(n, 1e-9)
         vx, vy, c = xx / n - (mx / n) ** 2, yy / n - (my / n) ** 2, xy / n - mx * my / n**2
-        return np.sqrt(np.maximum(vx * vy - c * c, 0)) + 1.0
+        areas: Array = np.sqrt(np.maximum(vx * vy - c * c, 0)) + 1.0
+        return areas
 
     return np.minimum(area(agreement) / area(np.ones((1, len(u)))), 1.0) ** 0.5
 
@@ -248,7 +250,7 @@ def _homography(x: Array, y: Array, weight: Array) -> Array | None:
 def _solve(matrix: Array, right: Array) -> Array | None:
     """Solve normal equations; None where the points do not determine the answer."""
     try:
-        solution = np.linalg.solve(matrix, right)
+        solution = np.linalg.solve(matrix, right).astype(np.float64, copy=False)
     except np.linalg.LinAlgError:
         return None
     return solution if np.abs(solution).max() < _MOST_COEFFICIENT else None
@@ -271,7 +273,7 @@ def _same(transform: Array, kind: str, last: Array, before: Array, after: Array,
         return False
     price = _PRICE_PER_PARAMETER * parameters * np.log(max(2, count))
     new_cost, old_cost = (float((weights[near] * _cost(distances[near])).sum()) for distances in (new, old))
-    return old_cost <= (1 + _DOUBT * (len(near) / max(1, count)) ** 2) * new_cost + price
+    return bool(old_cost <= (1 + _DOUBT * (len(near) / max(1, count)) ** 2) * new_cost + price)
 
 
 def _cost(distances: Array) -> Array:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.links import Array, Index
 from ml_engine.matching import best_matching
+from ml_engine.tracklets import Array, Index
 
 DRAWS = 80
 SUMS = ("boxes", "looked", "strength", "covered", "spanning")
@@ -215,7 +215,8 @@ def weights(draws: Draws, evidence: Evidence, stated: Sequence[tuple[float, int,
     while True:
         weight = np.exp(-0.5 * (miss - miss.min()) / heat)
         if weight.sum() ** 2 / (weight**2).sum() >= LEAST_DRAWS:
-            return weight / weight.sum()
+            shares: Array = weight / weight.sum()
+            return shares
         heat *= 1.5
 
 
@@ -287,7 +288,8 @@ def _summed(root: Index, values: Array) -> Array:
     """Return (draws, count) the sums of values (count,) over chains, at their roots; 0 elsewhere."""
     draws, count = root.shape
     flat = (root + np.arange(draws)[:, None] * count).ravel()
-    return np.bincount(flat, np.broadcast_to(values, (draws, count)).ravel(), draws * count).reshape(draws, count)
+    sums = np.bincount(flat, np.broadcast_to(values, (draws, count)).ravel(), draws * count).astype(np.float64, copy=False)
+    return sums.reshape(draws, count)
 
 
 def _sigmoid(odds: Array) -> Array:

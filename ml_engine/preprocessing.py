@@ -218,7 +218,7 @@ class Preprocessor:
         if frame_bgr.shape[:2] == shape_hw:
             planes: Sequence[npt.NDArray[np.uint8]] = self._split(frame_bgr)
         elif self.preprocessing.resample == _BILINEAR and not self.preprocessing.widens:
-            planes = self._split(cv2.resize(frame_bgr, shape_hw[::-1], interpolation=cv2.INTER_LINEAR))
+            planes = self._split(np.asarray(cv2.resize(frame_bgr, shape_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8))
         elif self.preprocessing.resample == _BILINEAR:
             planes = [self._resize_plane(plane, shape_hw) for plane in self._split(frame_bgr)]
             _patch_border(frame_bgr, planes)
@@ -232,10 +232,11 @@ class Preprocessor:
         import cv2
 
         shape_hw = frame_bgr.shape[:2]
-        planes = getattr(self._local, "planes", None)
+        planes: list[npt.NDArray[np.uint8]] | None = getattr(self._local, "planes", None)
         if planes is None or planes[0].shape != shape_hw:
             planes = self._local.planes = [np.empty(shape_hw, np.uint8) for _ in range(3)]
-        return cv2.split(frame_bgr, planes)
+        cv2.split(frame_bgr, planes)
+        return planes
 
     def _resize_plane(self, plane: npt.NDArray[np.uint8], shape_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
         import av

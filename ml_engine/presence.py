@@ -52,7 +52,7 @@ class Presence:
 
     def seconds(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return for how long a track was visible that has so many rows, gaps closed."""
-        return (rows - 1) * self.frame_s + self.step_s
+        return (rows - 1).astype(np.float64) * self.frame_s + self.step_s
 
     def class_of_track(self, tracks: TrackTable) -> npt.NDArray[np.int8]:
         """Return the class index of every track id, -1 where there is no such track: (highest id + 1,)."""

@@ -14,7 +14,7 @@ LEAST_DEPRESSION_DEG = 8.0
 
 
 def to_ground(
-    poses: Poses, frame: npt.NDArray[np.intp], points_px: Array, deviation_px: Array, above_m: Array, above_deviation_m: Array
+    poses: Poses, frame: npt.NDArray[np.integer], points_px: Array, deviation_px: Array, above_m: Array, above_deviation_m: Array
 ) -> tuple[Array, Array]:
     """Place what is seen on the ground.
 
@@ -46,7 +46,8 @@ def to_ground(
 
     def moved(change: Array) -> Array:
         """How the place moves as the ray does."""
-        return reach[:, None] * (change[:, :2] + slope * change[:, 2:])
+        moves: Array = reach[:, None] * (change[:, :2] + slope * change[:, 2:])
+        return moves
 
     deviations = poses.deviations
     yaw = poses.yaw_rad[frame]

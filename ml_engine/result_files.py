@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pa_compute
 import pyarrow.csv as pa_csv
 
-from core.domain.analysis import CLASSES
+from core.domain.analysis import CLASSES, MusterClass
 from core.errors import InvalidInput
 from ml_engine.records import TrackTable
 
@@ -55,7 +55,7 @@ def _tracks_table(tracks: TrackTable, times_s: npt.NDArray[np.float64], rows: sl
         tracks.frame[rows],
         np.round(times_s[rows], 4),
         tracks.track_id[rows],
-        pa.array(CLASSES).take(pa.array(tracks.class_index[rows])),
+        pa.array(CLASSES).take(pa.array(tracks.class_index[rows], pa.int8())),
         np.round(tracks.score[rows].astype(np.float64), 4),
         *(boxes[:, i] for i in range(4)),
         tracks.interpolated[rows].astype(np.int8),
@@ -86,7 +86,8 @@ def read_tracks_csv(data: bytes) -> TrackTable:
     read = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
     filled = 0
     try:
-        for batch in pa_csv.open_csv(pa.BufferReader(data), read_options=read, convert_options=convert):
+        # The stubs leave out that Arrow's own files can be read.
+        for batch in pa_csv.open_csv(pa.BufferReader(data), read_options=read, convert_options=convert):  # type: ignore[arg-type]
             _fill(table, slice(filled, filled + len(batch)), batch)
             filled += len(batch)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
@@ -140,7 +141,7 @@ def timeline_csv(
     frames: npt.NDArray[np.int32],
     times_s: npt.NDArray[np.float64],
     status: npt.NDArray[np.uint8],
-    visible: dict[str, npt.NDArray[np.int64]],
+    visible: Mapping[MusterClass, npt.NDArray[np.int64]],
 ) -> bytes:
     """Write how many of each class are visible in every frame.
 
@@ -154,7 +155,7 @@ def timeline_csv(
     columns = {
         "frame": frames,
         "time_s": np.round(times_s, 4),
-        "status": pa.array(STATUS_NAMES).take(pa.array(status)),
+        "status": pa.array(STATUS_NAMES).take(pa.array(status, pa.uint8())),
     }
     for name in CLASSES:
         columns[name] = pa.array(visible[name], mask=unreadable) if name in visible else pa.nulls(len(frames), pa.int64())

@@ -33,4 +33,5 @@ def class_scores(scores: npt.NDArray[np.float32], settings: AnalysisSettings) ->
 
 def strength(scores: npt.NDArray[np.float32], thresholds: dict[str, float]) -> npt.NDArray[np.float32]:
     """Return for every box (m,) its score as a multiple of the threshold, for the class where that is greatest."""
-    return (scores / np.array([thresholds[name] for name in CLASSES], np.float32)).max(axis=1, initial=0)
+    multiple: npt.NDArray[np.float32] = (scores / np.array([thresholds[name] for name in CLASSES], np.float32)).max(axis=1, initial=0)
+    return multiple

@@ -31,7 +31,9 @@ def size_px(
     """
     x1, y1, x2, y2 = plan_tiles((video.width_px, video.height_px), tiles, input_hw)[-1].tolist()
     boxes = tracks.xyxy[rows].astype(np.float64)
-    return np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1) * input_hw[0] * input_hw[1] / ((x2 - x1) * (y2 - y1)))
+    area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+    sizes_px: npt.NDArray[np.float64] = np.sqrt(area * input_hw[0] * input_hw[1] / ((x2 - x1) * (y2 - y1)))
+    return sizes_px
 
 
 def small_animals(

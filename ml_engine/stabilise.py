@@ -76,7 +76,7 @@ class Camera:
 
     def moved(self, from_rows: npt.NDArray[np.integer], to_rows: npt.NDArray[np.integer]) -> Array:
         """Return (m, 3, 3) transforms from the pixels of some frames to those of others; NaN where they are of different stretches."""
-        transforms = self.from_reference[to_rows] @ self.to_reference[from_rows]
+        transforms: Array = self.from_reference[to_rows] @ self.to_reference[from_rows]
         transforms[self.stretch[from_rows] != self.stretch[to_rows]] = np.nan
         return transforms
 
@@ -108,7 +108,9 @@ def stabilise(log: DetectionLog, resolution_wh: tuple[int, int] | None = None) -
         (start, end, str(reasons[start] or "first_frame")) for start, end in zip(starts, [*starts[1:], count][: len(starts)], strict=True)
     ]
     to_reference = np.tile(np.eye(3), (count, 1, 1))
-    stretch, why, references = np.zeros(count, np.int32), [], []
+    stretch = np.zeros(count, np.int32)
+    why: list[str] = []
+    references: list[int] = []
     for first, end, reason in spans:
         start = first
         while start < end:
@@ -176,7 +178,8 @@ def _distortion(transforms: Array, size_wh: tuple[int, int]) -> Array:
     jacobian = (normalised[:, None, :2, :2] - place[..., :, None] * normalised[:, None, 2:, :2]) / safe[..., None, None]
     values = np.linalg.svd(jacobian, compute_uv=False)
     scale = np.maximum(values[..., 0], 1 / np.maximum(values[..., 1], 1e-9))
-    return np.where(weight > _LEAST_WEIGHT, scale, np.inf).max(axis=1)
+    most: Array = np.where(weight > _LEAST_WEIGHT, scale, np.inf).max(axis=1)
+    return most
 
 
 def _normalised(transforms: Array) -> Array:

@@ -10,9 +10,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ml_engine.appearance import MOST_ODDS, Looks
-from ml_engine.links import Array, Index, LinkModel, Links, View, possible_links
+from ml_engine.links import LinkModel, Links, View, possible_links
 from ml_engine.matching import best_matching
-from ml_engine.tracklets import Boxes, Tracklets, describe
+from ml_engine.tracklets import Array, Boxes, Index, Tracklets, describe
 
 
 @dataclass(frozen=True, slots=True)

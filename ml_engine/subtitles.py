@@ -66,7 +66,9 @@ def _cues(container: InputContainer, track: SubtitleStream, note: Callable[[int]
             # The demuxer then passes over the pictures without reading them.
             stream.discard = Discard.all
     video = container.streams.video[0] if container.streams.video else None
-    first_s = float(video.start_time * video.time_base) if video is not None and video.start_time is not None else 0.0
+    first_s = 0.0
+    if video is not None and video.start_time is not None and video.time_base is not None:
+        first_s = float(video.start_time * video.time_base)
     codec = track.codec_context.name
     try:
         for number, packet in enumerate(container.demux(track)):

@@ -65,7 +65,7 @@ class Threshold:
 
 def measure_thresholds(samples: Sequence[Sample]) -> dict[str, Threshold]:
     """Return, for every class with at least `FEWEST_BOXES` true boxes, the score with the best F1 at an overlap of a half (IoU)."""
-    result = {}
+    result: dict[str, Threshold] = {}
     for index, name in enumerate(CLASSES):
         boxes = sum(int(((s.true_class == index) & ~s.crowd).sum()) for s in samples)
         if boxes < FEWEST_BOXES:

@@ -69,7 +69,7 @@ def _rounded(values: npt.NDArray[np.float32], decimals: int) -> npt.NDArray[np.f
 
 
 def _gaps(
-    track_id: npt.NDArray[np.int32], frame_row: npt.NDArray[np.intp], xyxy: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64]
+    track_id: npt.NDArray[np.int32], frame_row: npt.NDArray[np.int32], xyxy: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
     """Return track, frame row and box (k, 4) for every frame missing in a short gap; input in order of track, then frame."""
     before, after = frame_row[:-1], frame_row[1:]

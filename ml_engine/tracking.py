@@ -103,7 +103,7 @@ def _follow(
     alive = _Alive()
     clock_s = now_s = 0.0
     for i, (time_s, status) in enumerate(zip(boxes.times_s.tolist(), boxes.status.tolist(), strict=True)):
-        if moves[i]:
+        if boxes.motion is not None and moves[i]:
             kalman.warp(alive.state, boxes.motion[i])
         if i and status != 2:
             clock_s += time_s - boxes.times_s[i - 1]
@@ -133,7 +133,8 @@ def _moves(boxes: Boxes) -> list[bool]:
     if boxes.motion is None:
         return [False] * len(boxes.times_s)
     known, moved = np.isfinite(boxes.motion).all(axis=(1, 2)), (boxes.motion != np.eye(3)).any(axis=(1, 2))
-    return (known & moved).tolist()
+    moves: list[bool] = (known & moved).tolist()
+    return moves
 
 
 class _Alive:
@@ -166,9 +167,8 @@ class _Alive:
         if lost.any():
             keep = ~lost
             self.state = self.state[:, keep]
-            self.number, self.hits, self.missed, self.seen_s = (
-                column[keep] for column in (self.number, self.hits, self.missed, self.seen_s)
-            )
+            self.number, self.hits, self.missed = self.number[keep], self.hits[keep], self.missed[keep]
+            self.seen_s = self.seen_s[keep]
 
     def add(self, cxcywh: Array, clock_s: float) -> npt.NDArray[np.int64]:
         """Start tracklets from boxes (k, 4); return their numbers."""
@@ -205,7 +205,8 @@ def _rivalled(overlap: Array, tracks: npt.NDArray[np.intp], found: npt.NDArray[n
     own = overlap[tracks, found]
     others = overlap.copy()
     others[tracks, found] = 0
-    return np.maximum(others.max(axis=0)[found], others.max(axis=1)[tracks]) > share * own
+    rivalled: npt.NDArray[np.bool_] = np.maximum(others.max(axis=0)[found], others.max(axis=1)[tracks]) > share * own
+    return rivalled
 
 
 def _assign(overlap: Array, gain: Array, least: Array | float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -235,4 +236,5 @@ def iou_matrix(one: Array, other: Array) -> Array:
     height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
     shared = np.maximum(width, 0) * np.maximum(height, 0)
     area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return shared / np.maximum(area - shared, 1e-9)
+    overlap: Array = shared / np.maximum(area - shared, 1e-9)
+    return overlap

@@ -60,7 +60,7 @@ def decode(
     reformatter = VideoReformatter()
     for number, frame in decoded_frames(path, run):
         bgr = None if frame is None else to_bgr(reformatter, frame, index.stored_wh)
-        yield DecodedFrame(number, None if bgr is None else turned(bgr.to_ndarray(), index))
+        yield DecodedFrame(number, None if bgr is None else turned(np.asarray(bgr.to_ndarray(), np.uint8), index))
 
 
 def run_of(index: VideoIndex, *, first_frame: int, frames: int | None, seek_pts: int | None, threads: int, limits: VideoLimits) -> Run:
@@ -81,8 +81,8 @@ def turned(image_bgr: Image, index: VideoIndex) -> Image:
     import cv2
 
     if index.mirrored:
-        image_bgr = cv2.flip(image_bgr, 1)
+        image_bgr = np.asarray(cv2.flip(image_bgr, 1), np.uint8)
     if index.rotation_deg:
         turns = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-        image_bgr = cv2.rotate(image_bgr, turns[index.rotation_deg])
+        image_bgr = np.asarray(cv2.rotate(image_bgr, turns[index.rotation_deg]), np.uint8)
     return np.ascontiguousarray(image_bgr)

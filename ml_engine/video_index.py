@@ -150,13 +150,13 @@ def _frames(scan: Scan, facts: StreamFacts) -> tuple[npt.NDArray[np.int64], npt.
     # AVI has decoding times only. Where FFmpeg cannot work out the others it hands them out in decoding order all the same.
     guessed = facts.container == "avi" and facts.has_b_frames and bool((np.diff(pts) > 0).all())
     if has_pts.mean() <= 0.5 or guessed:
-        return _by_order(np.count_nonzero(shown & ~headless))
+        return _by_order(int(np.count_nonzero(shown & ~headless)))
     # In a stream that has timestamps, a packet without one is the second field of a picture.
     pts, key, shown, headless = pts[has_pts], key[has_pts], (shown & has_pts)[has_pts], headless[has_pts]
     highest_before = np.concatenate(([MISSING + 1], np.maximum.accumulate(pts)[:-1]))
     jump_back_s = float((highest_before[1:] - pts[1:]).max(initial=0) * facts.time_base)
     if jump_back_s > MAX_JUMP_BACK_S or len(np.unique(pts[shown])) < np.count_nonzero(shown):
-        return _by_order(np.count_nonzero(shown & ~headless))
+        return _by_order(int(np.count_nonzero(shown & ~headless)))
     if is_stream:
         # A stream that was cut in the middle begins with pictures that lack their references: no decoder ever shows them.
         if key.any():

@@ -123,7 +123,7 @@ def video_stream(container: InputContainer) -> VideoStream:
     from av.stream import Disposition
 
     no_film = Disposition.attached_pic | Disposition.timed_thumbnails
-    streams = [s for s in container.streams if s.type == "video" and not s.disposition & no_film]
+    streams = [s for s in container.streams.video if not s.disposition & no_film]
     if not container.streams:
         raise no_frames()
     if not streams:
@@ -227,7 +227,8 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
     """
     from av.sidedata.sidedata import Type
 
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    # The stubs know one kind of side data only.
+    data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
     if data is None:
         return 0, False
     a, b, _, c, d = (float(value) for value in struct.unpack_from("=5i", bytes(data)))

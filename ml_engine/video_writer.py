@@ -72,8 +72,9 @@ class VideoWriter:
         if (image_bgr.shape[1], image_bgr.shape[0]) != self._resolution_wh:
             raise ValueError(f"a picture of shape {image_bgr.shape} for a video of {self._resolution_wh}")
         if any(self._pad_wh):
-            image_bgr = cv2.copyMakeBorder(image_bgr, 0, self._pad_wh[1], 0, self._pad_wh[0], cv2.BORDER_REPLICATE)
-        frame = av.VideoFrame.from_ndarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2YUV_I420), "yuv420p")
+            padded = cv2.copyMakeBorder(image_bgr, 0, self._pad_wh[1], 0, self._pad_wh[0], cv2.BORDER_REPLICATE)
+            image_bgr = np.asarray(padded, np.uint8)
+        frame = av.VideoFrame.from_ndarray(np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2YUV_I420), np.uint8), "yuv420p")
         frame.colorspace, frame.color_range = _BT601, _LIMITED_RANGE
         frame.time_base = TIME_BASE
         frame.pts = self._last_pts = max(round(time_s / TIME_BASE), self._last_pts + 1)

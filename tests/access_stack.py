@@ -8,8 +8,9 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -52,7 +53,11 @@ class ApiPair:
     def __init__(self, azurite: AzuriteServer, base: Path, name: Callable[[str], str], of_b: dict[str, str], **settings: str) -> None:
         self.azurite = azurite
         self.ports = dict(zip("ab", free_ports(2), strict=True))
-        fields = {"storage_connection": azurite.connection_string, "input_container": name("raw"), "output_container": name("out")}
+        fields: dict[str, Any] = {
+            "storage_connection": azurite.connection_string,
+            "input_container": name("raw"),
+            "output_container": name("out"),
+        }
         self.config = Config(_env_file=None, **fields, queue_name=name("jobs"), data_dir=base / "data")
         self.env = {
             **os.environ,
@@ -75,7 +80,7 @@ class ApiPair:
         for child in self.children.values():
             child.start()
         for key, child in self.children.items():
-            child.wait_ready(lambda key=key: self._ready(key), timeout_s=90)
+            child.wait_ready(partial(self._ready, key), timeout_s=90)
 
     def _ready(self, key: str) -> bool:
         if not accepts_connections(self.ports[key]):
@@ -115,14 +120,14 @@ class ApiPair:
     def make_key(self, owner: str, *scopes: str, lifetime_s: float | None = None) -> NewKey:
         """Make a key, with all scopes but `admin` where none are given."""
         expires = None if lifetime_s is None else utc_now() + timedelta(seconds=lifetime_s)
-        asked = {"owner": owner, "scopes": scopes or ("submit", "read"), "expires_at_utc": expires}
+        asked: dict[str, Any] = {"owner": owner, "scopes": scopes or ("submit", "read"), "expires_at_utc": expires}
         return self.with_ports(lambda ports: Keys(ports.keys, utc_now).create(**asked))
 
     def blob_names(self) -> list[str]:
         """Return the names of all sources and uploads, without marks of identity."""
 
         async def names(ports: Ports) -> list[str]:
-            found = [blob.name async for blob in ports.sources.list("")]
+            found = [blob.name async for blob in ports.sources.list_blobs("")]
             return [name for name in found if name != MARK_BLOB and not name.endswith(LINK_SUFFIX)]
 
         return self.with_ports(names)

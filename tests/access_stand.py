@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -43,8 +43,8 @@ async def shake_hands(
             return await asyncio.Future()
         return message or {"type": "websocket.disconnect", "code": 1001}
 
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
 
     named = [(b"host", (host or f"{server}:8000").encode())]
     given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]

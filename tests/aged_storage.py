@@ -11,7 +11,7 @@ from core.config import Config
 from core.domain.housekeeping import HousekeepingRules
 
 TWO_DAYS_AHEAD = timedelta(days=-2)
-_plain = Config.housekeeping_rules.fget
+_plain = vars(Config)["housekeeping_rules"].fget
 
 
 def _aged(config: Config) -> HousekeepingRules:
@@ -19,5 +19,5 @@ def _aged(config: Config) -> HousekeepingRules:
 
 
 if __name__ == "__main__":
-    Config.housekeeping_rules = property(_aged)
+    setattr(Config, "housekeeping_rules", property(_aged))  # noqa: B010  a type checker takes a property for a value
     sys.exit(importlib.import_module(sys.argv[1]).main(sys.argv[2:]))

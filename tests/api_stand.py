@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,17 +22,9 @@ from core.domain.blobs import LINK_SUFFIX, result_blob
 from core.domain.job import Job, Plan, Segment, SourceFile, VideoFacts
 from core.domain.message import JobMessage
 from core.errors import Unavailable
-from core.ports import Ports
 from tests.fakes import (
-    IDENTITY,
-    MemoryBlobStore,
-    MemoryCalibrationStore,
-    MemoryJobQueue,
-    MemoryJobStore,
-    MemoryKeyStore,
-    MemoryStatsStore,
-    MemoryStorageLedger,
-    MemoryWebhookStore,
+    MemoryPorts,
+    memory_ports,
 )
 
 BASE_URL = "http://127.0.0.1"
@@ -64,7 +56,7 @@ class ApiStand:
 
     app: FastAPI
     client: httpx.AsyncClient
-    ports: Ports
+    ports: MemoryPorts
     clock: SteppedClock
 
     async def submit(self, *files: tuple[str, bytes], settings: str | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
@@ -94,7 +86,7 @@ class ApiStand:
                 return {"type": "websocket.connect"}
             return await asyncio.Future()
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             nonlocal close_code
             if message["type"] == "websocket.send":
                 sent.append(json.loads(message["text"]))
@@ -114,11 +106,11 @@ class ApiStand:
 
     async def blob_names(self) -> list[str]:
         """Return the names of all blobs in both containers."""
-        return [blob.name for store in (self.ports.sources, self.ports.results) async for blob in store.list("")]
+        return [blob.name for store in (self.ports.sources, self.ports.results) async for blob in store.list_blobs("")]
 
     async def films(self) -> list[str]:
         """Return the names of what was sent: blobs in the input container, markers left out."""
-        return [blob.name async for blob in self.ports.sources.list("") if not blob.name.endswith((LINK_SUFFIX, "/submitting"))]
+        return [blob.name async for blob in self.ports.sources.list_blobs("") if not blob.name.endswith((LINK_SUFFIX, "/submitting"))]
 
     def messages(self) -> list[JobMessage]:
         """Return what was sent to the main queue."""
@@ -157,20 +149,9 @@ def make_job(job_id: str, at: datetime, **fields: Any) -> Job:
     return Job(**{"id": job_id, "files": (file,), "created_at_utc": at, "updated_at_utc": at, "heartbeat_at_utc": at, **fields})
 
 
-def make_ports(clock: SteppedClock) -> Ports:
+def make_ports(clock: SteppedClock) -> MemoryPorts:
     """Return stand-ins for all ports."""
-    return Ports(
-        sources=MemoryBlobStore(clock, container="raw-videos"),
-        results=MemoryBlobStore(clock, container="processed-videos"),
-        queue=MemoryJobQueue(clock, name="jobs"),
-        detect_queue=MemoryJobQueue(clock, name="jobs-detect"),
-        jobs=MemoryJobStore(),
-        stats=MemoryStatsStore(),
-        webhooks=MemoryWebhookStore(),
-        calibrations=MemoryCalibrationStore(),
-        keys=MemoryKeyStore(),
-        ledger=MemoryStorageLedger(IDENTITY),
-    )
+    return memory_ports(clock)
 
 
 @asynccontextmanager

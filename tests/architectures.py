@@ -383,6 +383,6 @@ def _keep_alive(network: Any) -> None:
     for module in network.modules():
         weight = getattr(module, "weight", None)
         if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(weight, nonlinearity="relu")
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         elif "BatchNorm" in type(module).__name__ and weight is not None:
             torch.nn.init.ones_(weight)

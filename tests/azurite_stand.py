@@ -54,7 +54,8 @@ class AzuriteStand(WorkerStand):
             queue_name=name("jobs"),
             data_dir=base / "data",
         )
-        self.ports = make_ports(self.config)
+        # This stand is on real storage.
+        self.ports = make_ports(self.config)  # type: ignore[assignment]
         self.dispatcher = Dispatcher(self.ports)
 
     @asynccontextmanager
@@ -132,7 +133,7 @@ class AzuriteStand(WorkerStand):
         job = await self.job(job_id)
         prefix = result_blob(job_id, str(job.result_revision), "")
         record = job.model_dump(exclude={"heartbeat_at_utc", "step_starts", "step_failures"})
-        blobs = {blob.name: blob.etag async for blob in self.ports.results.list(prefix)}
+        blobs = {blob.name: blob.etag async for blob in self.ports.results.list_blobs(prefix)}
         return {"job": record, "statistics": await self.ports.stats.get(job_id), "blobs": blobs}
 
     async def assert_one_result(self, job_id: str = "job1") -> None:
@@ -141,7 +142,7 @@ class AzuriteStand(WorkerStand):
         assert job.state == "completed" and job.error is None, job
         statistics = await self.ports.stats.get(job_id)
         assert statistics is not None and (statistics.attempt, statistics.revision) == (job.attempt, job.result_revision)
-        names = [blob.name.split("/")[3:] async for blob in self.ports.results.list(f"jobs/{job_id}/results/r{job.attempt:04d}")]
+        names = [blob.name.split("/")[3:] async for blob in self.ports.results.list_blobs(f"jobs/{job_id}/results/r{job.attempt:04d}")]
         assert {revision for revision, _ in names} == {job.result_revision}
         assert {name for _, name in names} == set(job.artifacts)
 

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.servers import MissingService, MongoServer, start_azurite
 REPOSITORY = Path(__file__).parents[1]
 
 
-def unavailable(reason: str) -> None:
+def unavailable(reason: str) -> NoReturn:
     """Skip the test, or fail it where `CI` is set: there, everything must be there."""
     if os.environ.get("CI"):
         pytest.fail(reason)
@@ -48,7 +49,11 @@ def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
 @pytest.fixture(scope="session")
 def unique_name() -> Callable[[str], str]:
     """Returns names that no other test uses, fit for containers, queues and databases."""
-    return lambda prefix="test": f"{prefix}-{uuid.uuid4().hex[:12]}"
+
+    def name(prefix: str = "test") -> str:
+        return f"{prefix}-{uuid.uuid4().hex[:12]}"
+
+    return name
 
 
 def find_shared_dir() -> Path | None:

@@ -16,11 +16,11 @@ import uvicorn
 
 import core.bootstrap
 from api.app import create_app
-from core.adapters import azure_blob
+from core.adapters import azure_blob, azure_transfer
 from core.config import Config
 from core.ports import Ports
 
-_make_ports, _stage_blocks = core.bootstrap.make_ports, azure_blob.stage_blocks
+_make_ports, _stage_blocks = core.bootstrap.make_ports, azure_transfer.stage_blocks
 
 
 def _die() -> None:
@@ -59,7 +59,7 @@ def _deadly(point: str, config: Config) -> Ports:
 def _serve(point: str, port: int) -> None:
     """Serve until the point is reached."""
     if point == "staged":
-        azure_blob.stage_blocks = _stage_and_die
+        vars(azure_blob)["stage_blocks"] = _stage_and_die
     else:
         core.bootstrap.make_ports = lambda config: _deadly(point, config)
     uvicorn.run(create_app(), port=port, access_log=False)

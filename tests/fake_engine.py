@@ -141,7 +141,7 @@ class FakeEngine:
         self.telemetry = telemetry
         assert log == list(range(video.frames))
         figures = {"unique": 3, "low": 3, "high": 3, "peak": 2, "mean": 1.5, "reasons": [], "detections": 9, "avg_confidence": 0.5}
-        results = {
+        results: dict[str, Any] = {
             "video": {"frames": video.frames, "fps": video.fps, "width": 64, "height": 48, "duration_s": video.duration_s},
             "counts": {"cattle": figures},
             "lines": [{"name": "middle", "counts": {"cattle": {"in": 2, "out": 1}}}],

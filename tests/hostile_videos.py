@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.mp4_boxes import box, boxes, full_box, replace
 from tests.video_samples import add_subtitles, remux, write_video
@@ -41,7 +42,7 @@ class Corpus:
     def __init__(self, folder: Path, outside: str) -> None:
         self._folder, self._outside = folder, outside
         self._secret = folder / "secret.mp4"
-        small = {"frames": FRAMES, "width": WIDTH, "height": HEIGHT, "gop": 8}
+        small: dict[str, Any] = {"frames": FRAMES, "width": WIDTH, "height": HEIGHT, "gop": 8}
         self.mp4 = write_video(folder / "whole.mp4", audio=True, **small)
         write_video(self._secret, **small)
         sources = [

@@ -74,8 +74,16 @@ def watch(argv: Sequence[str], *, env: dict[str, str], timeout_s: float = 240) -
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "sent.json"
         command = [*unshare, sys.executable, "-m", "tests.loopback_only", str(record), *argv]
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        done = subprocess.run(command, cwd=REPOSITORY, env=env, text=True, timeout=timeout_s, **streams)
+        done = subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env=env,
+            text=True,
+            timeout=timeout_s,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert record.exists(), done.stdout
         return Watched(done.returncode, done.stdout, json.loads(record.read_text()))
 

@@ -48,7 +48,7 @@ def _sleeping(seconds: float) -> Callable[..., None]:
 
 
 if __name__ == "__main__":
-    worker.main.real_engine = quick_engine
+    vars(worker.main)["real_engine"] = quick_engine
     status = worker.main.main([])
     logging.shutdown()
     sys.stdout.flush()

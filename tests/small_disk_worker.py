@@ -16,7 +16,7 @@ from tests.quick_worker import quick_engine
 if __name__ == "__main__":
     limit_bytes = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-    worker.main.real_engine = quick_engine
+    vars(worker.main)["real_engine"] = quick_engine
     status = worker.main.main([])
     logging.shutdown()
     sys.stdout.flush()

@@ -130,7 +130,7 @@ def trim_with_edit_list(source: Path, target: Path, *, start_pts: int) -> Path:
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
         for packet in old.demux(stream):
-            if packet.dts is not None:
+            if packet.pts is not None and packet.dts is not None:
                 packet.pts, packet.dts = packet.pts - start_pts, packet.dts - start_pts
                 packet.stream = copy
                 new.mux(packet)
@@ -171,9 +171,9 @@ def add_subtitles(source: Path, target: Path, cues: Iterable[tuple[float, bytes]
                 packet.stream = video
                 write.mux(packet)
         for start_s, content in cues:
-            packet = av.Packet(len(content).to_bytes(2, "big") + content if codec == "mov_text" else content)
-            packet.stream, packet.time_base = track, Fraction(1, 1000)
-            packet.pts = packet.dts = round(start_s * 1000)
-            packet.duration = 500
-            write.mux(packet)
+            cue = av.Packet(len(content).to_bytes(2, "big") + content if codec == "mov_text" else content)
+            cue.stream, cue.time_base = track, Fraction(1, 1000)
+            cue.pts = cue.dts = round(start_s * 1000)
+            cue.duration = 500
+            write.mux(cue)
     return target

@@ -43,7 +43,7 @@ class LocalSender(HttpWebhookSender):
 
 if __name__ == "__main__":
     if "quick" in sys.argv:
-        worker.main.real_engine = quick_engine
+        vars(worker.main)["real_engine"] = quick_engine
     status = worker.main.main([], sender=LocalSender(dies="die" in sys.argv))
     logging.shutdown()
     sys.stdout.flush()

@@ -20,16 +20,8 @@ from core.ports import JobQueue, Lease, Ports
 from core.services.dispatch import Dispatcher
 from tests.fake_engine import FakeEngine
 from tests.fakes import (
-    IDENTITY,
-    MemoryBlobStore,
-    MemoryCalibrationStore,
-    MemoryJobQueue,
-    MemoryJobStore,
-    MemoryKeyStore,
-    MemoryStatsStore,
-    MemoryStorageLedger,
     MemoryWebhookSender,
-    MemoryWebhookStore,
+    memory_ports,
 )
 from worker.detectors import Detectors
 from worker.processor import Processor
@@ -105,18 +97,7 @@ class WorkerStand:
         self.engine = FakeEngine()
         self.base = base
         clock = self.timer.now
-        self.ports = Ports(
-            sources=MemoryBlobStore(clock, container="raw-videos"),
-            results=MemoryBlobStore(clock, container="processed-videos"),
-            queue=MemoryJobQueue(clock, name="jobs"),
-            detect_queue=MemoryJobQueue(clock, name="jobs-detect"),
-            jobs=MemoryJobStore(),
-            stats=MemoryStatsStore(),
-            webhooks=MemoryWebhookStore(),
-            calibrations=MemoryCalibrationStore(),
-            keys=MemoryKeyStore(),
-            ledger=MemoryStorageLedger(IDENTITY),
-        )
+        self.ports = memory_ports(clock)
         self.dispatcher = Dispatcher(self.ports)
         self.executor = ThreadPoolExecutor(8)
         self.sender = MemoryWebhookSender()
@@ -200,7 +181,7 @@ class WorkerStand:
 
     async def drain(self, *workers: Processor, most: int = 200) -> list[JobMessage]:
         """Let workers take turns until no message is visible; return the messages in order."""
-        done = []
+        done: list[JobMessage] = []
         for number in range(most):
             message = await self.deliver(workers[number % len(workers)])
             if message is None:
@@ -234,7 +215,7 @@ class WorkerStand:
 
     async def blobs(self, job_id: str = "job1") -> dict[str, bytes]:
         """Return the job's result blobs but for those that tell times, by the path `results/ATTEMPT/NAME`."""
-        found = [blob.name async for blob in self.ports.results.list(f"{job_prefix(job_id)}results/")]
+        found = [blob.name async for blob in self.ports.results.list_blobs(f"{job_prefix(job_id)}results/")]
         names = {re.sub(r".*/results/(r\d+)-[0-9a-f]+/", r"results/\1/", name): name for name in found if not name.endswith("run.json")}
         return {short: await self.ports.results.get(name) for short, name in names.items()}
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from core.domain.message import JobMessage
 from core.errors import InvalidInput
-from core.tracing import note, span
+from core.tracing import Attribute, note, span
 from worker.metrics_server import serve_metrics
 
 if TYPE_CHECKING:
@@ -103,7 +103,12 @@ def observed(metrics: WorkerMetrics, message: JobMessage, *, delivery_count: int
     seen, began_s = Observation(), time.perf_counter()
     if delivery_count > 1:
         metrics.redeliveries.labels(message.step).inc()
-    facts = {"job_id": message.job_id, "attempt": message.attempt, "segment": message.segment, "delivery": delivery_count}
+    facts: dict[str, Attribute | None] = {
+        "job_id": message.job_id,
+        "attempt": message.attempt,
+        "segment": message.segment,
+        "delivery": delivery_count,
+    }
     try:
         with span(f"step {message.step}", parent=message.traceparent, kind="consumer", **facts):
             try:

@@ -25,7 +25,7 @@ class _MetricsServer(ThreadingMixIn, WSGIServer):
     def server_bind(self) -> None:
         # Without HTTPServer's own method, which asks the name server what the address is called.
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
         self.setup_environ()
 
 

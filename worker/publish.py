@@ -30,7 +30,7 @@ async def publish(step: Step, revision: str) -> None:
     """
     job, store = step.job, step.tools.ports.results
     prefix = result_blob(job.id, revision, "")
-    stored = {blob.name.removeprefix(prefix) async for blob in store.list(prefix)}
+    stored = {blob.name.removeprefix(prefix) async for blob in store.list_blobs(prefix)}
     results = json.loads(await read_result(store, result_blob(job.id, revision, "results.json")))
     changes = {
         "state": "completed",
@@ -61,7 +61,7 @@ async def discard(step: Step, revision: str) -> None:
 async def _remove_unpublished(step: Step, published: str) -> None:
     """Delete what workers that ended on the way have left of this attempt: one revision of an attempt is published, the others never."""
     store = step.tools.ports.results
-    written = store.list(result_blob(step.job.id, attempt_revisions(step.message.attempt), "").removesuffix("/"))
+    written = store.list_blobs(result_blob(step.job.id, attempt_revisions(step.message.attempt), "").removesuffix("/"))
     for name in [blob.name async for blob in written if not blob.name.startswith(published)]:
         await store.delete(name)
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from functools import partial
 from typing import Any
 
 from core.domain.blobs import ARTIFACTS, assembly_blob, log_blob, result_blob
@@ -46,9 +47,9 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dic
     """
     store = step.tools.ports.results
     prefix = log_blob(step.job.id, plan.log_key, 0).rpartition("/")[0] + "/"
-    stored = {blob.name async for blob in store.list(prefix)}
+    stored = {blob.name async for blob in store.list_blobs(prefix)}
     wanted = [_note_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
-    notes = [json.loads(data) for data in await step.gather((lambda name=name: store.get(name)) for name in wanted if name in stored)]
+    notes = [json.loads(data) for data in await step.gather(partial(store.get, name) for name in wanted if name in stored)]
     detected = [note for note in notes if note["attempt"] == step.message.attempt]
     return {
         "job_id": step.job.id,
@@ -83,7 +84,8 @@ async def kept_for_render(step: Step, plan: Plan, revision: str) -> dict[str, An
         data = await step.tools.ports.results.get(assembly_blob(step.job.id, plan.log_key, revision))
     except NotFound:
         return {"job_id": step.job.id, "attempt": step.message.attempt, "steps": {}}
-    return json.loads(data)
+    record: dict[str, Any] = json.loads(data)
+    return record
 
 
 def _versions() -> dict[str, str]:

@@ -73,7 +73,7 @@ async def adopt(ports: Ports, config: Config) -> Lines:
 async def separate(ports: Ports) -> Lines:
     """Give this database containers and queues of its own; return their names."""
     await open_unchecked(ports)
-    has_jobs = bool((await ports.jobs.list(JobFilter(), limit=1)).items)
+    has_jobs = bool((await ports.jobs.list_page(JobFilter(), limit=1)).items)
     identity = await storage_takeover.separate(ports, utc_now)
     await close_ports(ports)
     await open_ports(ports)
@@ -104,7 +104,7 @@ async def _mend_results(ports: Ports) -> Lines:
     lines: Lines = []
     cursor: str | None = None
     while True:
-        page = await ports.jobs.list(JobFilter(states=("completed",)), limit=200, cursor=cursor)
+        page = await ports.jobs.list_page(JobFilter(states=("completed",)), limit=200, cursor=cursor)
         for job in page.items:
             if "results" not in job.expired:
                 lines += await _mend(ports, job)

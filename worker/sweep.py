@@ -60,7 +60,8 @@ async def dry_run(ports: Ports, config: Config) -> list[str]:
     Raises:
         MusterError: Storage or database does not answer.
     """
-    rules, found = config.housekeeping_rules, []
+    rules = config.housekeeping_rules
+    found: list[Unclaimed] = []
     cleared = await _look(ports, config, found, reported_age=ANY_AGE)
     due = 0 if rules.keep is None else await ports.jobs.count_unexpired(created_before=utc_now() - rules.keep)
     lines = [

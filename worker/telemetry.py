@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from core.domain.blobs import track_blob
@@ -75,7 +76,7 @@ async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
         VideoError: A file is gone (code `source_missing`), or is not the one of the submission (`source_changed`).
     """
     given = [(number, file.telemetry) for number, file in enumerate(step.job.files) if file.telemetry is not None and file.telemetry.blob]
-    stored = await step.gather((lambda item=item: _stored(step, item)) for _, item in given)
+    stored = await step.gather(partial(_stored, step, item) for _, item in given)
     left_out = _left_out(step.job)
     if not given:
         return Telemetry.nothing(left_out) if left_out else None

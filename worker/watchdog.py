@@ -21,7 +21,7 @@ async def watch(stopping: asyncio.Event, timer: Timer, *, visibility_s: float) -
     limit_s = max(LEAST_S, VISIBILITIES * visibility_s)
     try:
         while True:
-            faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__ or sys.stderr)
             if await timer.wait(stopping, limit_s / 4):
                 return
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
 from api.access import CallerDep
@@ -16,7 +18,7 @@ from core.services.submit import job_of
 
 router = APIRouter(prefix=f"{JOBS}/{{job_id}}", tags=["results"])
 
-_ANY_FILE = {
+_ANY_FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {kind: {} for kind in sorted(set(ARTIFACTS.values()))}},
     206: {"description": "The range that was asked for."},
     304: {"description": "You have it already."},

@@ -58,7 +58,7 @@ async def list_calibrations(
     cursor: str | None = None,
 ) -> CalibrationPage:
     """Newest first, in pages, without their points."""
-    page = await services.ports.calibrations.list(owner=caller.owner, camera=camera, limit=limit, cursor=cursor)
+    page = await services.ports.calibrations.list_page(owner=caller.owner, camera=camera, limit=limit, cursor=cursor)
     return CalibrationPage(items=[summary_view(item) for item in page.items], next_cursor=page.next_cursor)
 
 

@@ -81,7 +81,7 @@ async def list_jobs(
 ) -> JobPage:
     """Newest first, in pages, without the points of calibrations, the outlines of zones and the frames counted by hand."""
     where = JobFilter(states=tuple(state or ()), camera=camera, created_from_utc=created_from, created_until_utc=created_until, owner=seen)
-    page = await services.ports.jobs.list(where, limit=limit, cursor=cursor)
+    page = await services.ports.jobs.list_page(where, limit=limit, cursor=cursor)
     return JobPage(items=[job_summary(job, services) for job in page.items], next_cursor=page.next_cursor)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -79,7 +79,7 @@ async def list_keys(
     cursor: str | None = None,
 ) -> KeyPage:
     """Newest first, revoked and expired ones too, in pages."""
-    page = await services.keys.list(owner=owner, limit=limit, cursor=cursor)
+    page = await services.keys.list_page(owner=owner, limit=limit, cursor=cursor)
     return KeyPage(items=[KeyView(**_shown(key)) for key in page.items], next_cursor=page.next_cursor)
 
 
@@ -89,5 +89,5 @@ async def revoke_key(key_id: str, services: OpenServices, admin: AdminDep) -> Ke
     return KeyView(**_shown(await services.keys.revoke(key_id)))
 
 
-def _shown(key: ApiKey) -> dict:
+def _shown(key: ApiKey) -> dict[str, Any]:
     return key.model_dump(exclude={"digest"})

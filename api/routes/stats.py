@@ -38,7 +38,7 @@ async def list_stats(
     services: OpenServices, where: Where, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None
 ) -> StatsPage:
     """One record a finished job, newest recording first, in pages."""
-    page = await services.ports.stats.list(where, limit=limit, cursor=cursor)
+    page = await services.ports.stats.list_page(where, limit=limit, cursor=cursor)
     return StatsPage(items=page.items, next_cursor=page.next_cursor)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import io
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -100,7 +100,7 @@ class AzureBlobStore(BlobStore):
 
     async def put(self, name: str, data: bytes, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
         """Write a blob from memory, in one request if it is small."""
-        return await _undisturbed(lambda: self.put_stream(name, _slices(data), content_type=content_type, only_new=only_new))
+        return await _undisturbed(lambda: self.put_stream(name, _only(data), content_type=content_type, only_new=only_new))
 
     async def put_stream(
         self, name: str, chunks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream", only_new: bool = False
@@ -194,7 +194,7 @@ class AzureBlobStore(BlobStore):
         """
         if not prefix:
             raise InvalidInput("An empty prefix would delete every blob; name the prefix to delete.", code="empty_prefix")
-        names = [info.name async for info in self.list(prefix)]
+        names = [info.name async for info in self.list_blobs(prefix)]
         gone = 0
         for start in range(0, len(names), _DELETES_AT_ONCE):
             deletions = (self._delete(name) for name in names[start : start + _DELETES_AT_ONCE])
@@ -216,7 +216,7 @@ class AzureBlobStore(BlobStore):
         """Read a whole blob."""
         return b"".join([piece async for piece in read_pieces(self._existing(name), offset=0, length=None, if_match=if_match, ahead=3)])
 
-    async def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncGenerator[bytes]:
         """Read a range in pieces of at most 4 MiB, the next one fetched meanwhile; an overwritten blob raises `PreconditionFailed`."""
         async with aclosing(read_pieces(self._existing(name), offset=offset, length=length, if_match=if_match, ahead=1)) as pieces:
             async for piece in pieces:
@@ -228,7 +228,7 @@ class AzureBlobStore(BlobStore):
         with disk_full_mapped(f"fetching the blob '{name}'"):
             await write_file(path, pieces)
 
-    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+    async def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
         """Yield committed blobs in order of name, a page at a time."""
         pages = self._client.list_blobs(name_starts_with=prefix)
         while True:
@@ -278,7 +278,7 @@ class AzureBlobStore(BlobStore):
                 code="upload_links_unavailable",
             )
         sas = generate_blob_sas(
-            account_name=blob.account_name,
+            account_name=blob.account_name or azure_connection.account_of(blob.url),
             container_name=self.name,
             blob_name=name,
             # `create` alone allows no blocks, and large files need blocks.
@@ -371,8 +371,8 @@ async def _one_page(listed: AsyncItemPaged[Any], cursor: str | None, doing: str)
     return items, pages.continuation_token or None
 
 
-async def _slices(data: bytes) -> AsyncIterator[memoryview]:
-    yield memoryview(data)
+async def _only(data: bytes) -> AsyncGenerator[bytes]:
+    yield data
 
 
 async def _followed_by(head: list[io.BytesIO], rest: AsyncIterator[io.BytesIO]) -> AsyncIterator[io.BytesIO]:

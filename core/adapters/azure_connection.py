@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.core.settings import settings
 from azure.identity.aio import DefaultAzureCredential
@@ -32,7 +33,8 @@ def client_options(*, read_timeout_s: float) -> dict[str, Any]:
         "api_version": _API_VERSION,
         "connection_timeout": _CONNECT_S,
         "read_timeout": read_timeout_s,
-        "retry_policy": LinearRetry(backoff=_RETRY_PAUSE_S, random_jitter_range=0.2, retry_total=2, retry_read=0),
+        # The SDK declares whole seconds and computes with any.
+        "retry_policy": LinearRetry(backoff=_RETRY_PAUSE_S, random_jitter_range=0.2, retry_total=2, retry_read=0),  # type: ignore[arg-type]
     }
 
 
@@ -60,6 +62,11 @@ def service_url(account_url: str, service: str) -> str:
             code="bad_storage_account_url",
         )
     return f"https://{account}.{service}.{suffix}"
+
+
+def account_of(url: str) -> str:
+    """Return the account's name, the first label of its host. The SDK finds it only in the domains of Azure's public clouds."""
+    return (urlsplit(url).hostname or "").partition(".")[0]
 
 
 def managed_identity() -> DefaultAzureCredential:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from azure.core.exceptions import HttpResponseError
 from azure.identity.aio import DefaultAzureCredential
@@ -15,8 +16,10 @@ from core.adapters import azure_connection
 from core.adapters.azure_connection import bad_connection_string, client_options, managed_identity, service_url
 from core.adapters.azure_errors import error_code, mapped
 from core.domain.clock import Clock, utc_now
-from core.errors import InvalidInput
+from core.errors import InvalidInput, Unavailable
 from core.ports import JobQueue, Lease, QueueDepth
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 48 * 1024
 _MAX_MESSAGE_BYTES = 64 * 1024
@@ -127,10 +130,10 @@ class AzureJobQueue(JobQueue):
             return None
         return Lease(
             message_id=message.id,
-            receipt=message.pop_receipt,
+            receipt=_told(message.pop_receipt, "receipt"),
             body=(message.content or "").encode(),
-            delivery_count=message.dequeue_count,
-            inserted_at_utc=message.inserted_on.astimezone(UTC),
+            delivery_count=_told(message.dequeue_count, "number of deliveries"),
+            inserted_at_utc=_told(message.inserted_on, "time of insertion").astimezone(UTC),
             visible_at_utc=asked_at_utc + timedelta(seconds=seconds),
         )
 
@@ -199,7 +202,7 @@ class AzureJobQueue(JobQueue):
             message = await self._client.update_message(lease.message_id, lease.receipt, visibility_timeout=seconds)
         return Lease(
             message_id=lease.message_id,
-            receipt=message.pop_receipt,
+            receipt=_told(message.pop_receipt, "receipt"),
             body=lease.body,
             delivery_count=lease.delivery_count,
             inserted_at_utc=lease.inserted_at_utc,
@@ -230,6 +233,13 @@ class AzureJobQueue(JobQueue):
         return self._poison_queue
 
 
+def _told(value: T | None, what: str) -> T:
+    """Return what the service says of every message that it hands out."""
+    if value is None:
+        raise Unavailable(f"The queue handed out a message without its {what}.")
+    return value
+
+
 def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
     """Yield what goes to the poison queue: one JSON object, or several with `part` and `parts` where one would be over 64 KiB.
 
@@ -239,8 +249,9 @@ def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
         at: When.
     """
     body = lease.body.decode(errors="replace")
+    reason = reason[:1000]
     facts = {
-        "reason": reason[:1000],
+        "reason": reason,
         "message_id": lease.message_id,
         "delivery_count": lease.delivery_count,
         "poisoned_at_utc": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -250,7 +261,7 @@ def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
         yield whole
         return
     # A character takes at most 6 bytes in JSON; 4 KiB are more than the facts can take.
-    step = (_MAX_MESSAGE_BYTES - 4 * 1024 - 6 * len(facts["reason"])) // 6
+    step = (_MAX_MESSAGE_BYTES - 4 * 1024 - 6 * len(reason)) // 6
     parts = [body[start : start + step] for start in range(0, len(body), step)]
     for number, part in enumerate(parts, start=1):
         yield _json({"body": part, **facts, "part": number, "parts": len(parts)})

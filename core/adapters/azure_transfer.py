@@ -6,10 +6,11 @@ import asyncio
 import io
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
@@ -25,7 +26,7 @@ _MOST_BLOCKS = 50_000
 _RANGE_NOT_SATISFIABLE = 416
 
 
-async def regroup(chunks: AsyncIterator[bytes], block_bytes: int = BLOCK_BYTES) -> AsyncIterator[io.BytesIO]:
+async def regroup(chunks: AsyncIterator[bytes], block_bytes: int = BLOCK_BYTES) -> AsyncGenerator[io.BytesIO]:
     """Yield a stream of any chunk sizes as buffers of `block_bytes`, the last one shorter, none of them empty, each at its start."""
     # The buffer itself is handed on as the request's body: every byte is copied once.
     buffer = io.BytesIO()
@@ -103,7 +104,7 @@ async def _stage(blob: BlobClient, block_id: str, block: io.BytesIO) -> None:
         await blob.stage_block(block_id, block, length=size_of(block))
 
 
-async def file_chunks(path: Path) -> AsyncIterator[bytes]:
+async def file_chunks(path: Path) -> AsyncGenerator[bytes]:
     """Yield a file in blocks, read off the event loop."""
     with await asyncio.to_thread(path.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, BLOCK_BYTES):
@@ -117,7 +118,7 @@ class _Piece:
     total_bytes: int
 
 
-async def read_pieces(blob: BlobClient, *, offset: int, length: int | None, if_match: str | None, ahead: int) -> AsyncIterator[bytes]:
+async def read_pieces(blob: BlobClient, *, offset: int, length: int | None, if_match: str | None, ahead: int) -> AsyncGenerator[bytes]:
     """Yield a range of a blob in pieces of at most 4 MiB, all of the same version of it.
 
     Args:
@@ -196,14 +197,21 @@ async def _fetch(blob: BlobClient, offset: int, length: int, etag: str | None) -
     return _Piece(data, properties.etag.strip('"'), total)
 
 
-def condition(if_match: str | None) -> dict[str, object]:
+class IfMatch(TypedDict, total=False):
+    """The SDK's arguments for `If-Match`."""
+
+    etag: str
+    match_condition: MatchConditions
+
+
+def condition(if_match: str | None) -> IfMatch:
     """Return the SDK's arguments for `If-Match`, none for None."""
     if if_match is None:
         return {}
     return {"etag": f'"{if_match}"', "match_condition": MatchConditions.IfNotModified}
 
 
-async def write_file(path: Path, pieces: AsyncIterator[bytes]) -> None:
+async def write_file(path: Path, pieces: AsyncGenerator[bytes]) -> None:
     """Write pieces to a file off the event loop; it appears under its name when it is whole. Errors leave nothing behind."""
     part = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.part")
     try:

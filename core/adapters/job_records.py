@@ -21,7 +21,8 @@ _FIXED = {"id", "attempt", "owner", "created_at_utc", "updated_at_utc", "heartbe
 
 def plain(job: Job) -> dict[str, Any]:
     """Return a job as JSON values."""
-    return json.loads(job.model_dump_json())
+    values: dict[str, Any] = json.loads(job.model_dump_json())
+    return values
 
 
 def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from core.adapters.mongo_errors import mapped, mapped_but
 from core.adapters.mongo_store import MongoStore
 from core.domain.calibration import StoredCalibration, calibration_key
 from core.domain.clock import as_utc
+from core.errors import Unavailable
 from core.ports import CalibrationStore, Page
 
 _NEWEST = [("created_at_utc", DESCENDING), ("_id", DESCENDING)]
@@ -50,6 +51,8 @@ class MongoCalibrationStore(MongoStore, CalibrationStore):
             # Another process inserted it at this very moment: now there is one to change.
             with mapped():
                 stored = await self._calibrations.find_one_and_update(query, change, upsert=True, return_document=True)
+        if stored is None:
+            raise Unavailable("The database returned no calibration after storing one.")
         return _calibration(stored)
 
     async def get(self, name: str, *, owner: str) -> StoredCalibration:
@@ -59,7 +62,7 @@ class MongoCalibrationStore(MongoStore, CalibrationStore):
             raise no_such_calibration(name)
         return _calibration(document)
 
-    async def list(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
+    async def list_page(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
         listing.check_limit(limit)
         query: Document = {"owner": owner} | ({} if camera is None else {"camera": camera})
         query |= within(listing.span(since=None, until=None, cursor=cursor), time="created_at_utc")

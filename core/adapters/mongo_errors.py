@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from bson.errors import BSONError
-from pymongo.errors import DocumentTooLarge, InvalidDocument, InvalidOperation, PyMongoError
+from bson.errors import BSONError, InvalidDocument
+from pymongo.errors import DocumentTooLarge, InvalidOperation, PyMongoError
 
 from core.errors import InvalidInput, MusterError, StorageFull, Unavailable
 

@@ -100,7 +100,7 @@ class MongoJobStore(MongoStore, JobStore):
             document = await self._jobs.find_one({"submission": _submission(owner, idempotency_key)})
         return None if document is None else _job(document)
 
-    async def list(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+    async def list_page(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
         listing.check_limit(limit)
         span = listing.span(since=where.created_from_utc, until=where.created_until_utc, cursor=cursor)
         query: Document = {name: value for name, value in (("owner", where.owner), (_CAMERA, where.camera)) if value is not None}
@@ -233,7 +233,7 @@ def _submission(owner: str, idempotency_key: str) -> str:
 
 def _fields(values: dict[str, Any]) -> Document:
     """Turn fields, given as JSON values, into those of a document."""
-    document = escaped(values)
+    document: Document = escaped(values)
     for name in _TIMES:
         if document.get(name) is not None:
             document[name] = datetime.fromisoformat(document[name])

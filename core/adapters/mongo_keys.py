@@ -50,7 +50,7 @@ class MongoKeyStore(MongoStore, KeyStore):
             document = await self._keys.find_one({"_id": key_id})
         return None if document is None else _key(document)
 
-    async def list(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+    async def list_page(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         listing.check_limit(limit)
         query: Document = {} if owner is None else {"owner": owner}
         query |= within(listing.span(since=None, until=None, cursor=cursor), time="created_at_utc")

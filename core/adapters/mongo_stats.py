@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,7 +62,7 @@ class MongoStatsStore(MongoStore, StatsStore):
             document = await self._stats.find_one(query, sort=_NEWEST)
         return None if document is None else _record(document)
 
-    async def list(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
         listing.check_limit(limit)
         query = _query(where, listing.span(since=where.from_utc, until=where.until_utc, cursor=cursor))
         with mapped():
@@ -71,7 +71,7 @@ class MongoStatsStore(MongoStore, StatsStore):
         records = records[:limit]
         return Page(records, listing.encode_cursor(_position(records[-1])) if more else None)
 
-    async def stream(self, where: StatsFilter) -> AsyncIterator[JobStatistics]:
+    async def stream(self, where: StatsFilter) -> AsyncGenerator[JobStatistics]:
         span = listing.span(since=where.from_utc, until=where.until_utc)
         while True:
             try:
@@ -120,7 +120,7 @@ def _query(where: StatsFilter, span: listing.Span) -> Document:
 
 
 def _document(record: JobStatistics) -> Document:
-    document = escaped(json.loads(record.model_dump_json()))
+    document: Document = escaped(json.loads(record.model_dump_json()))
     document["_id"] = document.pop("job_id")
     document["timestamp_utc"] = record.timestamp_utc
     document["class_names"] = sorted(record.classes)

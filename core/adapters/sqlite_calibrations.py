@@ -34,7 +34,7 @@ class SqliteCalibrationStore(SqliteStore, CalibrationStore):
             raise no_such_calibration(name)
         return found
 
-    async def list(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
+    async def list_page(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
         listing.check_limit(limit)
         before = listing.span(since=None, until=None, cursor=cursor).before
         equal = {"owner": owner} | ({} if camera is None else {"camera": camera})

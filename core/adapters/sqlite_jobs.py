@@ -59,7 +59,7 @@ class SqliteJobStore(SqliteStore, JobStore):
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
         return await self._database.read(lambda connection: _find(connection, owner, idempotency_key))
 
-    async def list(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+    async def list_page(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
         listing.check_limit(limit)
         span = listing.span(since=where.created_from_utc, until=where.created_until_utc, cursor=cursor)
         jobs = await self._database.read(lambda connection: list(itertools.islice(_newest(connection, where, span, limit + 1), limit + 1)))
@@ -153,7 +153,10 @@ class SqliteJobStore(SqliteStore, JobStore):
                 query = f"""SELECT updated_ms, id, state, attempt, json_extract(document, '$.result_revision') FROM jobs
                     LEFT JOIN job_documents ON job_id = id WHERE id IN ({", ".join("?" * len(some))})"""
                 rows = connection.execute(query, some)
-                found |= {job_id: JobOutline(*rest, listing.from_ms(updated_ms)) for updated_ms, job_id, *rest in rows}
+                found |= {
+                    job_id: JobOutline(state, attempt, revision, listing.from_ms(updated_ms))
+                    for updated_ms, job_id, state, attempt, revision in rows
+                }
             return found
 
         return await self._database.read(work)
@@ -239,7 +242,8 @@ def _find(connection: sqlite3.Connection, owner: str, idempotency_key: str) -> J
 
 def _newest(connection: sqlite3.Connection, where: JobFilter, span: listing.Span, limit: int) -> Iterator[Job]:
     # One walk for each state, merged: an index on (state, time) holds the jobs of one state in order, not those of several.
-    walks = [_walk(connection, where, state, span, limit) for state in sorted(set(where.states)) or [None]]
+    states: list[JobState | None] = [*sorted(set(where.states))] or [None]
+    walks = [_walk(connection, where, state, span, limit) for state in states]
     return heapq.merge(*walks, key=_position, reverse=True)
 
 

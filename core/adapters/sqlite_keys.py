@@ -41,7 +41,7 @@ class SqliteKeyStore(SqliteStore, KeyStore):
     async def get(self, key_id: str) -> ApiKey | None:
         return await self._database.read(lambda connection: _find(connection, key_id))
 
-    async def list(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+    async def list_page(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         listing.check_limit(limit)
         before = listing.span(since=None, until=None, cursor=cursor).before
         equal = () if owner is None else (owner,)

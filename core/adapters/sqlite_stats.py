@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
+from functools import partial
 
 from core.adapters import listing
 from core.adapters.sqlite_store import SqliteStore
@@ -36,7 +37,7 @@ class SqliteStatsStore(SqliteStore, StatsStore):
         records = await self._newest(where, listing.span(since=where.from_utc, until=where.until_utc), 1)
         return records[0] if records else None
 
-    async def list(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
         listing.check_limit(limit)
         span = listing.span(since=where.from_utc, until=where.until_utc, cursor=cursor)
         records = await self._newest(where, span, limit + 1)
@@ -44,7 +45,7 @@ class SqliteStatsStore(SqliteStore, StatsStore):
         records = records[:limit]
         return Page(records, listing.encode_cursor(_position(records[-1])) if more else None)
 
-    async def stream(self, where: StatsFilter) -> AsyncIterator[JobStatistics]:
+    async def stream(self, where: StatsFilter) -> AsyncGenerator[JobStatistics]:
         # Each batch is a transaction of its own: a slow reader would otherwise keep the write-ahead log from being emptied.
         span = listing.span(since=where.from_utc, until=where.until_utc)
         while True:
@@ -61,7 +62,7 @@ class SqliteStatsStore(SqliteStore, StatsStore):
         while since is not None:
             # In portions: other callers share the database's thread.
             portion, since = await self._database.read(
-                lambda connection, since=since: _buckets(connection, where, muster_class, bucket, since)
+                partial(_buckets, where=where, muster_class=muster_class, bucket=bucket, since_ms=since)
             )
             series += portion
         return series

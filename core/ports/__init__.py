@@ -61,7 +61,7 @@ class Ports:
     ledger: StorageLedger
 
     @property
-    def storage(self) -> tuple[BlobStore, BlobStore, JobQueue, JobQueue]:
+    def storage(self) -> tuple[BlobStore | JobQueue, ...]:
         """The containers and queues."""
         return (self.sources, self.results, self.queue, self.detect_queue)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -80,7 +80,7 @@ class BlobStore(Port):
         """
 
     @abstractmethod
-    def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncIterator[bytes]:
+    def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncGenerator[bytes]:
         """Read `length` bytes from `offset` on, in pieces of at most 4 MiB. The iterator raises as `get` does, at its first step."""
 
     @abstractmethod
@@ -92,7 +92,7 @@ class BlobStore(Port):
         """Copy within the container, on the server's side; returns when the copy is whole. Idempotent. Raises as `get` does."""
 
     @abstractmethod
-    def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+    def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
         """Yield the blobs whose names begin with `prefix`, in order of name, uncommitted ones left out."""
 
     @abstractmethod

@@ -83,7 +83,7 @@ class JobStore(Port):
         """Return the job that this owner submitted with this idempotency key, if any."""
 
     @abstractmethod
-    async def list(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+    async def list_page(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
         """List jobs, newest first (by `created_at_utc`, then id, both descending), `limit` (1 to 200) a page.
 
         Raises:

@@ -28,7 +28,7 @@ class KeyStore(Port):
         """Return a key, revoked and expired ones too, if there is one of this id."""
 
     @abstractmethod
-    async def list(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+    async def list_page(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         """List keys, all or one owner's, newest first (by `created_at_utc`, then id), `limit` (1 to 200) a page.
 
         Raises:

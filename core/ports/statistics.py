@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -41,7 +41,7 @@ class StatsStore(Port):
         """Return the record with the newest `timestamp_utc` (then the greatest job id), if any."""
 
     @abstractmethod
-    async def list(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
         """List records, newest first (by `timestamp_utc`, then job id, both descending), `limit` (1 to 200) a page.
 
         Raises:
@@ -49,7 +49,7 @@ class StatsStore(Port):
         """
 
     @abstractmethod
-    def stream(self, where: StatsFilter) -> AsyncIterator[JobStatistics]:
+    def stream(self, where: StatsFilter) -> AsyncGenerator[JobStatistics]:
         """Yield all records, newest first, in batches from the server: memory stays flat whatever their number."""
 
     @abstractmethod

@@ -104,16 +104,16 @@ class Keys:
         """Make a key unless there is one that opens something; return it, or None. Raises as `create`."""
         now, cursor = self._clock(), None
         while True:
-            page = await self._store.list(limit=_PAGE, cursor=cursor)
+            page = await self._store.list_page(limit=_PAGE, cursor=cursor)
             if any(key.is_usable(now) for key in page.items):
                 return None
             cursor = page.next_cursor
             if cursor is None:
                 return await self.create(owner=owner, scopes=scopes, label=label)
 
-    async def list(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+    async def list_page(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         """List keys, newest first. Raises as the store does."""
-        return await self._store.list(owner=owner, limit=limit, cursor=cursor)
+        return await self._store.list_page(owner=owner, limit=limit, cursor=cursor)
 
     async def revoke(self, key_id: str) -> ApiKey:
         """End a key at once, for every process. Idempotent.

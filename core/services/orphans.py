@@ -70,7 +70,7 @@ class _Walk:
     def __init__(self) -> None:
         self._cursor: str | None = None
 
-    async def pages(self, read: Callable[[str | None], Awaitable[Page]], most: int | None) -> AsyncGenerator[list]:
+    async def pages(self, read: Callable[[str | None], Awaitable[Page[T]]], most: int | None) -> AsyncGenerator[list[T]]:
         number = 0
         while most is None or number < most:
             number += 1
@@ -249,7 +249,7 @@ class Orphans:
             if not infos or max(info.modified_at_utc for info in infos) >= before:
                 settled = False
                 continue
-            notes = [info.name async for info in store.list(log_prefix(job_id)) if info.name.endswith(f"/{revision}.json")]
+            notes = [info.name async for info in store.list_blobs(log_prefix(job_id)) if info.name.endswith(f"/{revision}.json")]
             await self._purge(store, [*(info.name for info in infos), *notes])
             gone += len(infos) + len(notes)
             extra = {"action": "revision_cleared", "job_id": job_id, "revision": revision, "blobs": len(infos)}

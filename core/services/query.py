@@ -99,7 +99,7 @@ async def artifact_infos(ports: Ports, job: Job) -> list[tuple[str, BlobInfo]]:
         NotFound, Conflict: As `published_revision`.
     """
     prefix = result_blob(job.id, published_revision(job), "")
-    async with aclosing(ports.results.list(prefix)) as blobs:
+    async with aclosing(ports.results.list_blobs(prefix)) as blobs:
         found = {blob.name.removeprefix(prefix): blob async for blob in blobs}
     return [(name, found[name]) for name in ARTIFACTS if name in found and name in job.artifacts]
 

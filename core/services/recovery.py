@@ -53,7 +53,7 @@ async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Jo
     """
     ids = list(dict.fromkeys(job_ids))
     skipped = {*await ports.jobs.outlines(ids), *await ports.ledger.tombstones(ids)}
-    made = []
+    made: list[Job] = []
     for job_id in ids:
         job = None if job_id in skipped else await _read(ports, job_id, clock())
         if job is None:
@@ -80,7 +80,7 @@ async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | Non
         FenceLost: It was counted again meanwhile.
         Unavailable: Storage or database does not answer.
     """
-    results = [info async for info in ports.results.list(job_prefix(job.id))]
+    results = [info async for info in ports.results.list_blobs(job_prefix(job.id))]
     for revision in _whole_revisions(job.id, results):
         found = await _completed(ports, job.id, revision, results)
         if found is None:
@@ -117,8 +117,8 @@ async def _record(ports: Ports, job: Job) -> Job | None:
 
 async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
     """Return the job that blobs tell of; None where neither videos nor results are there."""
-    sources = [info async for info in ports.sources.list(source_prefix(job_id))]
-    results = [info async for info in ports.results.list(job_prefix(job_id))]
+    sources = [info async for info in ports.sources.list_blobs(source_prefix(job_id))]
+    results = [info async for info in ports.results.list_blobs(job_prefix(job_id))]
     copy = await _copy(ports, job_id)
     revisions = _whole_revisions(job_id, results)
     if not sources and not revisions:

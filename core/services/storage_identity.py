@@ -179,7 +179,7 @@ async def _require_together(ports: Ports) -> None:
     Raises:
         ForeignStorage: Both are used, and none of the sampled job folders has its record (code `storage_unclear`).
     """
-    has_jobs = bool((await ports.jobs.list(JobFilter(), limit=1)).items)
+    has_jobs = bool((await ports.jobs.list_page(JobFilter(), limit=1)).items)
     if not has_jobs or not await is_used(ports):
         return
     ids: list[str] = []

@@ -153,7 +153,7 @@ class Uploads:
         room = await self._quotas.check(owner)
         if room is None:
             return
-        listed = self._ports.sources.list(uploads_of(owner))
+        listed = self._ports.sources.list_blobs(uploads_of(owner))
         staged = [blob.size_bytes async for blob in listed if not blob.name.endswith(LINK_SUFFIX)]
         room.check(sum(staged) + size_bytes)
         if len(staged) >= MAX_STAGED:

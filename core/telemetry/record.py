@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +78,37 @@ class Telemetry:
     def nothing(cls, warnings: tuple[Remark, ...]) -> Telemetry:
         """Return telemetry without records, which says why there are none."""
         none = np.zeros(0)
-        return cls(none, *(none for _ in COLUMNS), dialect="none", coordinate_step_deg=1.0, home=None, warnings=warnings)
+        return cls.of_columns(none, dict.fromkeys(COLUMNS, none), dialect="none", coordinate_step_deg=1.0, home=None, warnings=warnings)
+
+    @classmethod
+    def of_columns(
+        cls,
+        time_s: Array,
+        columns: Mapping[str, Array],
+        *,
+        dialect: str,
+        coordinate_step_deg: float,
+        home: tuple[float, float] | None,
+        warnings: tuple[Remark, ...],
+    ) -> Telemetry:
+        """Return telemetry whose arrays are given by their names; `columns` has all of `COLUMNS`."""
+        return cls(
+            time_s=time_s,
+            latitude=columns["latitude"],
+            longitude=columns["longitude"],
+            height_m=columns["height_m"],
+            altitude_m=columns["altitude_m"],
+            yaw_deg=columns["yaw_deg"],
+            pitch_deg=columns["pitch_deg"],
+            roll_deg=columns["roll_deg"],
+            focal_length_mm=columns["focal_length_mm"],
+            zoom=columns["zoom"],
+            f_number=columns["f_number"],
+            dialect=dialect,
+            coordinate_step_deg=coordinate_step_deg,
+            home=home,
+            warnings=warnings,
+        )
 
     @property
     def has_position(self) -> bool:
@@ -94,7 +124,14 @@ class Telemetry:
         """Return the values at other times (k,), seconds: linear, angles the short way round, NaN in gaps over `LONGEST_GAP_S`."""
         times = np.asarray(times_s, np.float64)
         values = {name: _interpolated(times, self.time_s, getattr(self, name), name) for name in COLUMNS}
-        return replace(self, time_s=times, **values)
+        return Telemetry.of_columns(
+            times,
+            values,
+            dialect=self.dialect,
+            coordinate_step_deg=self.coordinate_step_deg,
+            home=self.home,
+            warnings=self.warnings,
+        )
 
 
 def joined(parts: Sequence[Telemetry], starts_s: Sequence[float]) -> Telemetry:
@@ -110,7 +147,8 @@ def joined(parts: Sequence[Telemetry], starts_s: Sequence[float]) -> Telemetry:
     time_s = np.concatenate([part.time_s[keep] + start for part, keep, start in zip(parts, kept, starts_s, strict=True)])
     remarks = tuple(dict.fromkeys(remark for part in parts for remark in part.warnings))
     step = max(part.coordinate_step_deg for part in parts)
-    return replace(parts[0], time_s=time_s, **columns, coordinate_step_deg=step, warnings=remarks)
+    first = parts[0]
+    return Telemetry.of_columns(time_s, columns, dialect=first.dialect, coordinate_step_deg=step, home=first.home, warnings=remarks)
 
 
 def wrapped(degrees: Array) -> Array:

@@ -159,7 +159,7 @@ def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
     columns = {name: values[order] for name, values in columns.items()}
     _remark_absences(columns, style, remarks)
     step = 10.0 ** -max((row.decimals for row in rows), default=0)
-    return Telemetry(time_s=time_s, **columns, dialect=style, coordinate_step_deg=step, home=home, warnings=tuple(remarks))
+    return Telemetry.of_columns(time_s, columns, dialect=style, coordinate_step_deg=step, home=home, warnings=tuple(remarks))
 
 
 LATITUDE_FIRST = {"avata", "matrice"}

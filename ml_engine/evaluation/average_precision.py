@@ -72,7 +72,8 @@ def _overlap(found: Array, true: Array, crowd: npt.NDArray[np.bool_]) -> Array:
     shared = np.maximum(width, 0) * np.maximum(height, 0)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (found, true)]
     whole = areas[0][:, None] + np.where(crowd, 0, areas[1] - shared)
-    return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+    overlap: npt.NDArray[np.float64] = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+    return overlap
 
 
 @dataclass(frozen=True, slots=True)

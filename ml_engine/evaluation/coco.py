@@ -86,7 +86,7 @@ def _class_index(name: str, settings: AnalysisSettings | None) -> int | None:
     only = settings.only if settings else None
     if only is not None and column in ("bison", "cattle", "animal"):
         column = only
-    return CLASSES.index(column) if column in CLASSES else None  # type: ignore[arg-type]
+    return CLASSES.index(column) if column in CLASSES else None
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
@@ -113,7 +113,7 @@ def precision_report(found: list[Found], truth: list[Annotated]) -> Report:
     if not pooled:
         raise InvalidInput("The annotations have no box of a bison, a cow or a person.", code="no_usable_category")
     groups = np.unique([one.group for one in truth], return_inverse=True)[1]
-    by_class = {name: _figures([one], groups) for name, one in pooled.items()}
+    by_class: dict[str, dict[str, float]] = {name: _figures([one], groups) for name, one in pooled.items()}
     overall = _figures(list(pooled.values()), groups)
     overall["ms_per_image"] = 1000 * math.fsum(one.seconds for one in found) / len(found)
     return Report(overall, "by_class", by_class)

@@ -51,8 +51,13 @@ class Truth:
         order = np.argsort(frame, kind="stable")
         order = order[(frame[order] >= 0) & (frame[order] < frames)]
         offsets = np.searchsorted(frame[order], np.arange(frames + 1))
-        columns = (track_id.astype(np.int64), xyxy.astype(np.float64), counted, distractor)
-        return Truth(offsets.astype(np.int64), *(column[order] for column in columns))
+        return Truth(
+            offsets.astype(np.int64),
+            track_id.astype(np.int64)[order],
+            xyxy.astype(np.float64)[order],
+            counted[order],
+            distractor[order],
+        )
 
     @property
     def frame(self) -> Ints:
@@ -122,7 +127,8 @@ def iou(a: Array, b: Array) -> Array:
     height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
     shared = np.maximum(width, 0) * np.maximum(height, 0)
     areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (a, b)]
-    return shared / np.maximum(areas[0][:, None] + areas[1] - shared, _TINY)
+    overlap: Array = shared / np.maximum(areas[0][:, None] + areas[1] - shared, _TINY)
+    return overlap
 
 
 def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

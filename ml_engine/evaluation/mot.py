@@ -168,7 +168,8 @@ def unit_scores(given: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     if given.min() >= 0 and given.max() <= 1:
         return given
     low, high = np.percentile(given, [1, 99])
-    return np.clip(LEAST_MARGIN + (1 - LEAST_MARGIN) * (given - low) / max(high - low, 1e-9), 0, 1)
+    scores: npt.NDArray[np.float64] = np.clip(LEAST_MARGIN + (1 - LEAST_MARGIN) * (given - low) / max(high - low, 1e-9), 0, 1)
+    return scores
 
 
 def _log(rows: npt.NDArray[np.float64], frames: int, fps: float, muster_class: MusterClass) -> DetectionLog:

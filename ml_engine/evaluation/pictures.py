@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from core.domain.analysis import AnalysisSettings
 from core.errors import DetectorError, InvalidInput
-from ml_engine.assemble import class_scores
 from ml_engine.duplicates import remove_duplicates
 from ml_engine.records import Detections
+from ml_engine.scoring import class_scores
 
 if TYPE_CHECKING:
-    from ml_engine.detector import Detector, Device
+    from ml_engine.detector import Detector
+    from ml_engine.devices import Device
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -93,11 +94,12 @@ def read_picture(picture: Picture) -> npt.NDArray[np.uint8]:
         image = cv2.imread(str(picture.path), flags)
         if image is None:
             raise InvalidInput(f"{picture.path} cannot be read as a picture.", code="unreadable_picture")
-        if picture.resolution_wh in (None, (image.shape[1], image.shape[0])):
-            return image
+        size_wh = (image.shape[1], image.shape[0])
+        if picture.resolution_wh in (None, size_wh):
+            return np.asarray(image, np.uint8)
     width, height = picture.resolution_wh or (0, 0)
     raise InvalidInput(
-        f"{picture.path} has {image.shape[1]} x {image.shape[0]} px, but its annotations say {width} x {height}.", code="wrong_picture_size"
+        f"{picture.path} has {size_wh[0]} x {size_wh[1]} px, but its annotations say {width} x {height}.", code="wrong_picture_size"
     )
 
 

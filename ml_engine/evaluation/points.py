@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings, MusterClass
 from core.errors import InvalidInput
-from ml_engine.assemble import thresholds_of
 from ml_engine.evaluation.pictures import Found, Picture, detect_all, picture_path
 from ml_engine.evaluation.report import Report
+from ml_engine.scoring import thresholds_of
 
 if TYPE_CHECKING:
     from ml_engine.detector import Detector
@@ -98,4 +98,5 @@ def point_report(found: list[Found], truth: list[Pointed], thresholds: dict[str,
 def _inside(points: npt.NDArray[np.float64], xyxy: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Tell which points (n,) lie in any box (m, 4)."""
     x, y = points[:, :1], points[:, 1:]
-    return ((x >= xyxy[:, 0]) & (x <= xyxy[:, 2]) & (y >= xyxy[:, 1]) & (y <= xyxy[:, 3])).any(axis=1)
+    inside = (x >= xyxy[:, 0]) & (x <= xyxy[:, 2]) & (y >= xyxy[:, 1]) & (y <= xyxy[:, 3])
+    return np.asarray(inside.any(axis=1), np.bool_)

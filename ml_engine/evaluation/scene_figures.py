@@ -69,8 +69,9 @@ def count_scenes(count: int, seed: int, ranges: str, jobs: int, progress: Callab
 
 def _counted(index: int, seed: int, ranges: str) -> list[Counted]:
     from ml_engine.evaluation import simulator
+    from ml_engine.evaluation.simulator_ranges import Ranges
 
-    return count_scene(simulator.scene(index, seed, getattr(simulator.Ranges, ranges)()))
+    return count_scene(simulator.scene(index, seed, getattr(Ranges, ranges)()))
 
 
 def scene_report(cases: list[Counted]) -> Report:

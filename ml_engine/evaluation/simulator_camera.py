@@ -47,13 +47,14 @@ class Field:
             return np.array(self.low) + u * (np.array(self.high) - self.low)
         distance = np.sqrt(self.low[0] ** 2 + u[:, 0] * (self.high[0] ** 2 - self.low[0] ** 2))
         angle = self.low[1] + u[:, 1] * (self.high[1] - self.low[1])
-        return distance[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        points: Array = distance[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        return points
 
     def contains(self, points: Array) -> npt.NDArray[np.bool_]:
         """Tell which points (n, 2) lie in it."""
         if self.sector:
             points = np.stack([np.hypot(*points.T), np.arctan2(points[:, 0], points[:, 1])], axis=1)
-        return ((points >= self.low) & (points <= self.high)).all(axis=1)
+        return np.asarray(((points >= self.low) & (points <= self.high)).all(axis=1), np.bool_)
 
     def way_out(self, points: Array) -> tuple[Array, Array]:
         """Return for points (n, 2) the direction (n, 2) to the nearer side, left or right, and the distance to it (n,) in m."""
@@ -89,11 +90,13 @@ class CameraPath:
         k = np.array([[self.focal_px, 0, self.resolution_wh[0] / 2], [0, self.focal_px, self.resolution_wh[1] / 2], [0, 0, 1]])
         axes = self.rotation[:, :, :2]
         origin = -np.einsum("tij,tj->ti", self.rotation, self.position_m)
-        return k @ np.concatenate([axes, origin[:, :, None]], axis=2)
+        homographies: Array = k @ np.concatenate([axes, origin[:, :, None]], axis=2)
+        return homographies
 
     def to_axes(self, vectors: Array, rows: npt.NDArray[np.integer]) -> Array:
         """Turn world vectors (n, 3) into the axes of the camera in frames `rows` (n,)."""
-        return np.einsum("nij,nj->ni", self.rotation[rows], vectors)
+        turned: Array = np.einsum("nij,nj->ni", self.rotation[rows], vectors)
+        return turned
 
 
 def camera_path(kind: CameraKind, times_s: Array, ranges: Ranges, rng: np.random.Generator) -> CameraPath:

@@ -161,7 +161,8 @@ def embeddings(animal: npt.NDArray[np.int64], distinct: float, rng: np.random.Ge
     """
     own = rng.standard_normal((int(animal.max(initial=0)) + 2, EMBEDDING_SIZE)) * distinct
     vectors = rng.standard_normal(EMBEDDING_SIZE) + own[animal] + 0.6 * rng.standard_normal((len(animal), EMBEDDING_SIZE))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    unit: npt.NDArray[np.float16] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    return unit
 
 
 def _sigmoid(x: Array) -> Array:

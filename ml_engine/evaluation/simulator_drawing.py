@@ -25,11 +25,11 @@ def drawing(made: Scene) -> np.ndarray:
     for moment in _MOMENTS:
         frame = round(moment * (made.video.frames - 1))
         panel = np.full((height, _WIDTH, 3), 40, np.uint8)
-        for row in np.flatnonzero(made.truth.frame == frame):
+        for row in np.flatnonzero(made.truth.frame == frame).tolist():
             _box(panel, made.truth.xyxy[row] * scale, (60, 160, 60), -1)
             place = tuple(int(v) for v in made.truth.xyxy[row, :2] * scale + (1, 9))
             cv2.putText(panel, str(made.truth.animal[row]), place, cv2.FONT_HERSHEY_PLAIN, 0.6, (0, 0, 0))
-        for row in range(*made.log.offsets[frame : frame + 2]):
+        for row in range(int(made.log.offsets[frame]), int(made.log.offsets[frame + 1])):
             strong = made.log.scores[row].max() >= 0.5
             colour = (255, 255, 255) if strong else (130, 130, 130)
             _box(panel, made.log.xyxy[row] * scale, (60, 60, 255) if made.truth.shown[row] < 0 else colour, 1)

@@ -69,7 +69,7 @@ def homes(rng: np.random.Generator, count: int, spacing_m: float, field: Field) 
     """Place animals (count, 2) in groups, neighbours about `spacing_m` apart, all in the field."""
     groups = int(rng.integers(1, 4))
     centre = field.sample(rng, groups)[rng.integers(groups, size=count)]
-    place = centre + rng.standard_normal((count, 2)) * spacing_m * np.sqrt(count / groups) / 2.2
+    place: Array = centre + rng.standard_normal((count, 2)) * spacing_m * np.sqrt(count / groups) / 2.2
     place[rng.random(count) < 0.1] = np.inf
     for _ in range(4):
         outside = ~field.contains(place)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.domain.analysis import AnalysisSettings, MusterClass
-from ml_engine.assemble import thresholds_of
 from ml_engine.evaluation.pictures import Found, Picture, detect_all
 from ml_engine.evaluation.report import Report
 from ml_engine.records import SCORE_COLUMNS
+from ml_engine.scoring import thresholds_of
 
 if TYPE_CHECKING:
     from ml_engine.detector import Detector

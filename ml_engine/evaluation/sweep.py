@@ -51,8 +51,7 @@ def swept(sequence: MotSequence, *, share: float = 1 / 3, least_visible: float =
         motion_reasons=reasons,
     )
     boxes, seen = _cropped(truth.xyxy, left[truth.frame], window, height, least_visible)
-    columns = (truth.frame, truth.track_id, boxes, truth.counted, truth.distractor)
-    view = Truth.of(sequence.frames, *(column[seen] for column in columns))
+    view = Truth.of(sequence.frames, truth.frame[seen], truth.track_id[seen], boxes[seen], truth.counted[seen], truth.distractor[seen])
     found = np.isin(view.track_id, detectable(view, detections, sequence.needed_frames))
     return replace(
         sequence,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,16 @@ def describe(checkpoint: Checkpoint, *, name: str, runtime: str, device: str, pr
     )
 
 
+def _decode_export(export: ExportDecoder, outputs: Outputs, resolution_wh: tuple[int, int]) -> Detections:
+    labels, boxes_xyxy, scores = outputs
+    return export(np.asarray(labels, np.int64), np.asarray(boxes_xyxy, np.float32), np.asarray(scores, np.float32), resolution_wh)
+
+
+def _decode_queries(queries: QueryDecoder, outputs: Outputs, resolution_wh: tuple[int, int]) -> Detections:
+    logits, boxes_cxcywh, *hidden = (np.asarray(output, np.float32) for output in outputs)
+    return queries(logits, boxes_cxcywh, resolution_wh, *hidden)
+
+
 class NetworkDetector(Detector):
     """A checkpoint on a runtime."""
 
@@ -92,10 +103,10 @@ class NetworkDetector(Detector):
         self._decode: Callable[[Outputs, tuple[int, int]], Detections]
         if checkpoint.kind == "onnx":
             export = ExportDecoder(membership)
-            self._decode = lambda outputs, resolution_wh: export(*outputs, resolution_wh)
+            self._decode = partial(_decode_export, export)
         else:
             queries = QueryDecoder(membership, softmax=checkpoint.softmax)
-            self._decode = lambda outputs, resolution_wh: queries(*outputs[:2], resolution_wh, *outputs[2:])
+            self._decode = partial(_decode_queries, queries)
 
     def detect(self, frames_bgr: Sequence[Frame], tiles: str = "off") -> list[Detections]:
         """See `Detector.detect`."""

@@ -12,7 +12,8 @@ def load_openvino() -> Any:
     OpenVINO requires `openvino_telemetry`, so every installation has it. Loading it is enough: it writes a client id into the user's home
     folder and sends an event to an analytics service. With None in its place its import fails, and OpenVINO uses its own stub instead.
     """
-    sys.modules["openvino_telemetry"] = None
+    # Python itself documents None as what keeps a module from being imported; its stubs do not know it.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
     return openvino

@@ -131,8 +131,9 @@ class ConvertedOpenVinoRuntime(Runtime):
     def _open_pool(self, input_hw: tuple[int, int]) -> RequestPool:
         from ml_engine.runtimes.conversion import converted_network, forget_refusal, note_refusal, refusal
 
-        shape = {"batch_size": self.batch_size, "input_hw": input_hw}
-        path = converted_network(self._checkpoint, self._cache_dir, heed_notes=self._heed_notes, **shape)
+        path = converted_network(
+            self._checkpoint, self._cache_dir, heed_notes=self._heed_notes, batch_size=self.batch_size, input_hw=input_hw
+        )
         try:
             compiled = compile_network(path, self.concurrency)
             pool = RequestPool(compiled, self.concurrency, tuple(range(len(compiled.outputs))))

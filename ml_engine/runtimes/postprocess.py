@@ -80,7 +80,8 @@ class QueryDecoder:
         if self._projection is None:
             self._projection = projection(hidden.shape[1])
         reduced = hidden @ self._projection
-        return (reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-6)).astype(np.float16)
+        unit: npt.NDArray[np.float16] = (reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-6)).astype(np.float16)
+        return unit
 
 
 class ExportDecoder:

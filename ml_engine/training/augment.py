@@ -145,12 +145,13 @@ def tint(example: Example, rng: np.random.Generator) -> Example:
     """Give a harsh grey picture softer tones and the colours that a pasture may have; a fifth stay as they are."""
     if rng.random() < 0.2:
         return example
-    grey = cv2.cvtColor(example.bgr, cv2.COLOR_BGR2GRAY).astype(np.float32) / 255
+    grey = np.asarray(cv2.cvtColor(example.bgr, cv2.COLOR_BGR2GRAY), np.float32) / np.float32(255)
     animals = _animals(grey, example.xyxy) if rng.random() < 0.6 else None
-    soft = cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.5, 2.0)))
-    grey = grey + (soft - grey) * float(rng.uniform(0, 1))
+    soft = np.asarray(cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.5, 2.0))), np.float32)
+    grey = grey + (soft - grey) * np.float32(rng.uniform(0, 1))
     # Equalised pictures use all greys alike; real ones keep around the middle.
-    grey = np.clip(0.5 + (grey - 0.5) * float(rng.uniform(0.3, 1.0)) + float(rng.uniform(-0.12, 0.12)), 0, 1)
+    middle = np.float32(0.5)
+    grey = np.clip(middle + (grey - middle) * np.float32(rng.uniform(0.3, 1.0)) + np.float32(rng.uniform(-0.12, 0.12)), 0, 1)
     if rng.random() < 0.2:
         colour = np.repeat(grey[..., None], 3, axis=2)
     else:
@@ -171,7 +172,7 @@ def _animals(grey: npt.NDArray[np.float32], xyxy: npt.NDArray[np.float32]) -> np
     for x0, y0, x1, y1 in xyxy:
         dx, dy = 0.08 * (x1 - x0), 0.08 * (y1 - y0)
         inside[int(y0 + dy) : int(y1 - dy) + 1, int(x0 + dx) : int(x1 - dx) + 1] = 1
-    return cv2.GaussianBlur(inside * (grey < 0.3), (0, 0), 0.8)
+    return np.asarray(cv2.GaussianBlur(inside * (grey < 0.3), (0, 0), 0.8), np.float32)
 
 
 def harsh_grey(bgr: Picture, rng: np.random.Generator) -> Picture:

@@ -14,7 +14,8 @@ NOSE: Colour = (0.02, 0.02, 0.024)
 
 
 def _mix(a: Colour, b: Colour, share: float) -> Colour:
-    return tuple(x * (1 - share) + y * share for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
+    blue, green, red = (x * (1 - share) + y * share for x, y in zip(a, b, strict=True))
+    return blue, green, red
 
 
 def _trunk(look: Look, lying: bool) -> list[Part]:
@@ -58,7 +59,7 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
     nod = 0.03 * sin(phase_rad * 0.3)
     if is_down(pose):
         poll, way = (1.16, 0.0, 0.8), (0.17, -0.6)
-        neck = [
+        neck: list[tuple[float, ...]] = [
             (0.6, 0, 1.12, 0.3, 0.44, 0.42),
             (0.84, 0, 1.06, 0.28, 0.4, 0.38),
             (1.02, 0, 0.94, 0.26, 0.32, 0.32),

@@ -45,7 +45,8 @@ class Camera:
         base = np.array([[1, 0, 0], [0, -sin(pitch), -cos(pitch)], [0, cos(pitch), -sin(pitch)]])
         turn = np.array([[cos(yaw), sin(yaw), 0], [-sin(yaw), cos(yaw), 0], [0, 0, 1]])
         tilt = np.array([[cos(roll), sin(roll), 0], [-sin(roll), cos(roll), 0], [0, 0, 1]])
-        return tilt @ base @ turn
+        axes: Floats = tilt @ base @ turn
+        return axes
 
     def position(self) -> Floats:
         """Return the lens in world coordinates, (3,) m."""

@@ -54,7 +54,7 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
     if is_down(pose):
         poll = (1.12, 0.0, 0.55)
         way = (0.2, -0.44)
-        neck = [
+        neck: list[tuple[float, ...]] = [
             (0.5, 0, 1.1, 0.18, 0.3, 0.3),
             (0.72, 0, 1.02, 0.15, 0.26, 0.26),
             (0.94, 0, 0.81, 0.115, 0.2, 0.2),

@@ -28,7 +28,8 @@ ANCESTORS: dict[str, dict[str, float]] = {
 def _rows(tensor: torch.Tensor, label2id: dict[str, int]) -> torch.Tensor:
     import torch
 
-    return torch.stack([sum(tensor[label2id[name]] * weight for name, weight in ANCESTORS[cls].items()) for cls in SPECIES])  # type: ignore[misc]
+    nothing = torch.zeros(())
+    return torch.stack([sum((tensor[label2id[name]] * weight for name, weight in ANCESTORS[cls].items()), nothing) for cls in SPECIES])
 
 
 def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
@@ -98,7 +99,7 @@ def start_from(base: str | Path) -> PreTrainedModel:
             state[key] = torch.cat([_rows(value, label2id), value[-1:]])
         elif "class_embed" in key or "enc_score_head" in key:
             state[key] = _rows(value, label2id)
-    model = AutoModelForObjectDetection.from_config(config)
+    model: PreTrainedModel = AutoModelForObjectDetection.from_config(config)
     model.load_state_dict(state)
     model.tie_weights()
     return model
@@ -122,7 +123,7 @@ def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
     """Add a constant to the logit that decides about a class: where two are taken for each other, it moves the border between them."""
     import torch
 
-    row = SPECIES.index(name)  # type: ignore[arg-type]
+    row = list[str](SPECIES).index(name)
     done: set[int] = set()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
@@ -172,7 +173,7 @@ def save(model: PreTrainedModel, processor_config: Path, out: Path) -> PreTraine
     _write_weights(model, out)
     if processor_config != out / "preprocessor_config.json":
         (out / "preprocessor_config.json").write_text(processor_config.read_text())
-    written = AutoModelForObjectDetection.from_pretrained(out).eval()
+    written: PreTrainedModel = AutoModelForObjectDetection.from_pretrained(out).eval()
     size = json.loads(processor_config.read_text())["size"]
     probe = torch.rand(1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

@@ -47,10 +47,11 @@ def make_coat(
     rng: np.random.Generator, second_bgr: Colour, level: float, belly: bool = False, fur: float = 0.1, frost: float = 0.0
 ) -> Coat:
     """Return a coat with a random pattern."""
-    offset = tuple(float(v) for v in rng.uniform(0, 1, 4))
+    first, second, third, fourth = (float(v) for v in rng.uniform(0, 1, 4))
+    offset = (first, second, third, fourth)
     gloss = float(rng.uniform(0, 0.18)) if rng.random() < 0.6 else 0.0
     dirt = float(rng.uniform(0.1, 0.8)) if rng.random() < 0.25 else 0.0
-    return Coat(second_bgr, level, offset, float(rng.uniform(2.2, 6.5)), belly, fur, frost, gloss, 0.0, dirt=dirt)  # type: ignore[arg-type]
+    return Coat(second_bgr, level, offset, float(rng.uniform(2.2, 6.5)), belly, fur, frost, gloss, 0.0, dirt=dirt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def _patches(surface: Surface, coat: Coat) -> Image:
         field = field + coat.speckle * sample("grit", u * 6, v * 6)
     if coat.belly:
         field = field * 0.5 + (0.72 - body[:, 2]) * 9
-    return np.clip((field - np.float32(coat.level)) * 9 + 0.5, 0, 1) * surface.patterned
+    share: Image = np.clip((field - np.float32(coat.level)) * 9 + 0.5, 0, 1) * surface.patterned
+    return share
 
 
 def _hair(surface: Surface, coat: Coat) -> Image:
@@ -96,7 +98,8 @@ def _hair(surface: Surface, coat: Coat) -> Image:
     clumps = sample("smooth", u * np.float32(1.3), v * np.float32(0.5))
     thick = np.clip(surface.hair * 2 - 0.6, 0, 1)
     curls = sample("curls", u * np.float32(1.1), v * np.float32(0.75)) if float(thick.max()) > 0 else np.float32(0)
-    return (strands * (0.6 - 0.25 * thick) + curls * thick * 0.75 + clumps * 0.45) * (0.25 + 1.3 * surface.hair)
+    relief: Image = (strands * (0.6 - 0.25 * thick) + curls * thick * 0.75 + clumps * 0.45) * (0.25 + 1.3 * surface.hair)
+    return relief
 
 
 def shade(surface: Surface, coat: Coat, light: Light, sun: Image, towards: Image, bounce: float = 0.1) -> Image:
@@ -135,7 +138,7 @@ def shade(surface: Surface, coat: Coat, light: Light, sun: Image, towards: Image
         half /= np.linalg.norm(half)
         shine = np.maximum(surface.normal @ half + np.float32(0.1 * coat.fur) * relief, 0) ** 10
         shine *= surface.lit * np.float32(light.direct * coat.gloss)
-    white = np.float32(0)
+    white: Image | np.float32 = np.float32(0)
     if coat.frost:
         white = np.minimum(np.float32(1.6 * coat.frost) * np.clip(up - np.float32(0.35) + np.float32(0.3) * relief, 0, 1), 1)
     out = np.empty((len(up), 3), np.float32)

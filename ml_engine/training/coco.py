@@ -6,6 +6,7 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +50,8 @@ def boxes_of(picture: RenderedPicture) -> tuple[npt.NDArray[np.float32], npt.NDA
 def write_folder(folder: Path, count: int, seed: int, width: int, height: int) -> Path:
     """Render `count` scenes into `folder`/images and describe them in `folder`/annotations.coco.json, whose path is returned."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number in range(count):
         example = render_example(seed + number, width, height)
         name = f"scene_{seed + number:08d}.jpg"
@@ -125,7 +127,7 @@ def read_photos(
     """
     data = json.loads(annotations.read_text())
     categories = {c["id"]: c["name"] for c in data["categories"]}
-    by_image: dict[int, list[dict]] = {}
+    by_image: dict[int, list[dict[str, Any]]] = {}
     for a in data["annotations"]:
         by_image.setdefault(a["image_id"], []).append(a)
     paths, boxes, classes = [], [], []
@@ -137,7 +139,7 @@ def read_photos(
         xywh = np.array([a["bbox"] for a in kept], np.float32).reshape(-1, 4)
         paths.append(images / image["file_name"])
         boxes.append(np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1))
-        classes.append(np.array([SPECIES.index(names[categories[a["category_id"]]]) for a in kept], np.int64))  # type: ignore[arg-type]
+        classes.append(np.array([SPECIES.index(names[categories[a["category_id"]]]) for a in kept], np.int64))
     return PhotoSet(tuple(paths), tuple(boxes), tuple(classes))
 
 

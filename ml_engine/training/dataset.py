@@ -98,7 +98,7 @@ def _named(left_out: dict[str, int]) -> str:
 def class_of(name: str) -> int | None:
     """Return a category's index into `SPECIES` by its common name; None where it is none of them."""
     column = column_of(name)
-    return SPECIES.index(column) if column in SPECIES else None  # type: ignore[arg-type]
+    return SPECIES.index(column) if column in SPECIES else None
 
 
 def _is_coco(path: Path) -> bool:

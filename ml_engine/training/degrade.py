@@ -23,7 +23,8 @@ def tones(rng: np.random.Generator, mean: float, good: bool) -> Picture:
     value = np.clip(value, 0, 1)
     value = value + curve * (value * value * (3 - 2 * value) - value)
     lift = float(rng.uniform(0, 0.1)) if rng.random() < 0.25 else 0.0
-    return np.clip((lift + (1 - lift) * value) * 255 + 0.5, 0, 255).astype(np.uint8)[None]
+    table: npt.NDArray[np.uint8] = np.clip((lift + (1 - lift) * value) * 255 + 0.5, 0, 255).astype(np.uint8)[None]
+    return table
 
 
 def _colour(picture: Picture, rng: np.random.Generator, good: bool) -> Picture:
@@ -42,7 +43,7 @@ def equalised(picture: Picture, rng: np.random.Generator) -> Picture:
     tiles = int(rng.integers(3, 13))
     out = cv2.createCLAHE(float(rng.uniform(2, 9)), (tiles, tiles)).apply(grey)
     if rng.random() < 0.6:
-        out = _sharpened(out, rng, 2.0)
+        out = _sharpened(np.asarray(out, np.uint8), rng, 2.0)
     return np.ascontiguousarray(np.repeat(np.asarray(out, np.uint8)[..., None], 3, axis=2))
 
 

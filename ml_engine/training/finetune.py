@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import DetectorError, InvalidInput
+from ml_engine.devices import Device
 from ml_engine.training.augment import View
 from ml_engine.training.batches import TRAINING_SEEDS, Mix
 from ml_engine.training.checkpoint import input_size, open_for_training, save, write_processor
 from ml_engine.training.coco import Example, PhotoSet
 from ml_engine.training.dataset import Labelled, read_folder
+from ml_engine.training.lean import to_device
 from ml_engine.training.loop import Plan, Run, fraction, train
 from ml_engine.training.measure import Curve, curves, detect
 from ml_engine.training.sources import Photos, Rendered, Source
@@ -65,7 +67,7 @@ class Request:
     rehearsal: int = 1
     rate: float = 3e-4
     seed: int = 1
-    device: str = "auto"
+    device: Device = "auto"
     threads: int = 0
     above: bool | None = None
     onnx: bool = True
@@ -253,7 +255,8 @@ def fine_tune(request: Request, say: Any = print) -> Result:
     _tell(data, ready, say)
     device, threads = choose_device(request.device), request.threads or usable_cores()
     torch.set_num_threads(threads)
-    plain = copy.deepcopy(model).to(device)
+    plain = copy.deepcopy(model)
+    to_device(plain, device)
     truth = [ready.valid.load(row) for row in range(min(len(ready.valid), MOST_MEASURED))]
     before = measured(plain.eval(), truth, input_size(origin))
     say(f"before training: AP50 {mean_ap50(before):.3f}")

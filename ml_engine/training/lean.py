@@ -42,12 +42,24 @@ def make_lean(model: PreTrainedModel, *, halves: bool) -> None:
         if hgnet and "conv_encoder" in name and (any(part in name for part in FROZEN) or ".lab." in name):
             parameter.requires_grad_(False)
     for config in (model.config, getattr(getattr(model, "model", None), "config", None)):
-        if hasattr(config, "num_denoising"):
+        if config is not None and hasattr(config, "num_denoising"):
             # The denoising queries cost a third of a step and pay off in long trainings only.
             config.num_denoising = 0
     backbone = getattr(getattr(model, "model", None), "conv_encoder", None)
     if halves and isinstance(backbone, torch.nn.Module):
         _in_halves(backbone)
+    to_channels_last(model)
+
+
+def to_device(model: torch.nn.Module, device: str) -> None:
+    """Move a model. Called through torch's own class, whose `to` has its arguments declared."""
+    model.to(device)
+
+
+def to_channels_last(model: torch.nn.Module) -> None:
+    """Keep a model's pictures with their channels last in memory."""
+    import torch
+
     model.to(memory_format=torch.channels_last)
 
 
@@ -81,7 +93,8 @@ def _fold(layer: Any) -> None:
             image = hidden.float() if wide else hidden
             out = torch.nn.functional.conv2d(image, weight, offset * scale + bias, conv.stride, conv.padding, conv.dilation, conv.groups)
         if not active:
-            return self.lab(self.activation(out))
+            passed: torch.Tensor = self.lab(self.activation(out))
+            return passed
         # The same as clamp, whose gradient takes two passes more.
         least, most = (bias, math.inf) if scale > 0 else (-math.inf, bias)
         return torch.nn.functional.hardtanh(out, least, most)

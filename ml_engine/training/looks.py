@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
     return (b, g, r)
 
 
-def _breed(rng: np.random.Generator, name: str) -> tuple[tuple[Colour, Colour, Colour], Coat, dict]:
+def _breed(rng: np.random.Generator, name: str) -> tuple[tuple[Colour, Colour, Colour], Coat, dict[str, Any]]:
     none = make_coat(rng, WHITE, 9.0, fur=0.1)
     if name in ("holstein", "red_pied"):
         dark = vary(rng, BLACK if name == "holstein" else (RED if rng.random() < 0.6 else TAN), 0.25)
@@ -170,7 +170,8 @@ CLOTH: tuple[Colour, ...] = (
 
 def _cloth(rng: np.random.Generator) -> Colour:
     if rng.random() < 0.3:
-        return vary(rng, tuple(float(v) for v in rng.uniform(0.03, 0.85, 3)), 0.1)  # type: ignore[arg-type]
+        b, g, r = (float(v) for v in rng.uniform(0.03, 0.85, 3))
+        return vary(rng, (b, g, r), 0.1)
     return vary(rng, CLOTH[int(rng.integers(len(CLOTH)))], 0.35)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InvalidInput
 from ml_engine.training.batches import Batch, Mix, batches
-from ml_engine.training.lean import make_lean, runs_bfloat16
+from ml_engine.training.lean import make_lean, runs_bfloat16, to_device
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +107,8 @@ def train(
     import torch
 
     torch.set_num_threads(plan.threads)
-    model.to(plan.device).train()
+    to_device(model, plan.device)
+    model.train()
     make_lean(model, halves=runs_bfloat16(plan.device) if plan.halves is None else plan.halves)
     optimizer = _optimizer(model, plan)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -39,7 +39,8 @@ def iou_matrix(a: Floats, b: Floats) -> Floats:
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     both = np.prod(np.maximum(high - low, 0), axis=2)
     areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b)]
-    return (both / np.maximum(areas[0][:, None] + areas[1][None, :] - both, 1e-9)).astype(np.float32)
+    overlap: Floats = (both / np.maximum(areas[0][:, None] + areas[1][None, :] - both, 1e-9)).astype(np.float32)
+    return overlap
 
 
 def without_duplicates(found: Found, most_iou: float = 0.6) -> Found:

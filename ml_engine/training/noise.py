@@ -37,7 +37,8 @@ def tileable_noise(rng: np.random.Generator, size: int, octaves: tuple[tuple[int
 
 def _wrapped_blur(image: Image, sigma_x: float, sigma_y: float) -> Image:
     pad = 64
-    blurred = cv2.GaussianBlur(np.pad(image, pad, mode="wrap"), (0, 0), sigmaX=sigma_x, sigmaY=sigma_y)[pad:-pad, pad:-pad]
+    padded = np.pad(image, pad, mode="wrap")
+    blurred = np.asarray(cv2.GaussianBlur(padded, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y), np.float32)[pad:-pad, pad:-pad]
     return blurred / max(float(blurred.std()), 1e-6)
 
 
@@ -71,5 +72,5 @@ def sample(name: str, u: Image, v: Image) -> Image:
         rows = -(-count // 256)
         pad = np.zeros(rows * 256 - count, np.float32)
         x, y = (np.concatenate([a, pad]).reshape(rows, 256) for a in (x, y))
-        return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).reshape(-1)[:count]
-    return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        return np.asarray(cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32).reshape(-1)[:count]
+    return np.asarray(cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)

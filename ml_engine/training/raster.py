@@ -172,7 +172,8 @@ def _lookup(atlas: Image, u: Image, v: Image) -> Image:
     rows = -(-count // width)
     pad = rows * width - count
     maps = [np.concatenate([a, np.zeros(pad, np.float32)]).reshape(rows, width) for a in (u, v)]
-    return cv2.remap(atlas, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 4)[:count]
+    found = cv2.remap(atlas, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, np.float32).reshape(-1, 4)[:count]
 
 
 def see(
@@ -251,19 +252,22 @@ def _blended(normal: Image, where: npt.NDArray[np.int32], shape_hw: tuple[int, i
     image = np.zeros((shape_hw[0] * shape_hw[1], 3), np.float32)
     image[where] = normal
     side = 2 * min(reach_px, 24) + 1
-    soft = cv2.blur(image.reshape(*shape_hw, 3), (side, side)).reshape(-1, 3)[where]
+    soft = np.asarray(cv2.blur(image.reshape(*shape_hw, 3), (side, side)), np.float32).reshape(-1, 3)[where]
     soft /= np.maximum(np.sqrt(soft[:, 0] ** 2 + soft[:, 1] ** 2 + soft[:, 2] ** 2), np.float32(1e-6))[:, None]
     mixed = normal * np.float32(0.35) + soft * np.float32(0.65)
-    return mixed / np.maximum(np.sqrt(mixed[:, 0] ** 2 + mixed[:, 1] ** 2 + mixed[:, 2] ** 2), np.float32(1e-6))[:, None]
+    unit: Image = mixed / np.maximum(np.sqrt(mixed[:, 0] ** 2 + mixed[:, 1] ** 2 + mixed[:, 2] ** 2), np.float32(1e-6))[:, None]
+    return unit
 
 
 def _shown(body: Stand, sun: Floats | None, samples: _Samples, index: npt.NDArray[np.int32]) -> tuple[Image, ...]:
     """Return what `Surface` tells of the samples that are seen, in its order."""
     u, v, part = samples.places(index)
     shape, mesh = samples.shape, body.mesh
-    coarse = sun is None or len(index) < 250
-    lit = np.ones(shape, np.float32) if coarse else _own_shade(mesh.vertices, body.turned_back(sun), 0.25)
-    sky = np.full(shape, 0.8, np.float32) if coarse else _own_shade(mesh.vertices, np.array([0, 0, 1], np.float32), 0.9)
+    if sun is None or len(index) < 250:
+        lit, sky = np.ones(shape, np.float32), np.full(shape, 0.8, np.float32)
+    else:
+        lit = _own_shade(mesh.vertices, body.turned_back(sun), 0.25)
+        sky = _own_shade(mesh.vertices, np.array([0, 0, 1], np.float32), 0.9)
     atlas = np.empty((3, *shape, 4), np.float32)
     atlas[0, ..., :3], atlas[0, ..., 3] = mesh.normals, lit
     atlas[1, ..., :3], atlas[1, ..., 3] = mesh.vertices, sky

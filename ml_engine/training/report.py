@@ -124,7 +124,7 @@ def _row(
 ) -> str:
     if not after.boxes:
         return f"<tr><td>{name}</td><td>0</td><td>–</td><td>–</td><td>{threshold:.3f}</td><td>–</td><td>–</td></tr>"
-    index = list(SPECIES).index(name)
+    index = list[str](SPECIES).index(name)
     right = sum(int((f.classes[one.right] == index).sum()) for one, f in zip(judged, found, strict=True))
     false = sum(int((f.classes[one.false] == index).sum()) for one, f in zip(judged, found, strict=True))
     precision = f"{right / (right + false):.2f}" if right + false else "–"

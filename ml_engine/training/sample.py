@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import cos, pi, radians, sin
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -151,7 +152,7 @@ def write_video(sequence: Sequence, path: Path, crf: int) -> None:
         container.mux(stream.encode())
 
 
-def truth_record(frames: list[list[Label]], seed: int) -> dict:
+def truth_record(frames: list[list[Label]], seed: int) -> dict[str, Any]:
     """Return what `pasture.truth.json` says."""
     return {
         "frames": len(frames),

@@ -164,8 +164,8 @@ def _body(
 
 def _bodies(scene: Scene) -> list[_Body]:
     camera = scene.camera
-    bodies = [(_body(camera, t.parts, t.coat, t.heading_rad, t.scale, (t.x_m, t.y_m), None), t.ghost) for t in scene.things]
-    bodies = [replace(b, ghost=True) if b is not None and ghost else b for b, ghost in bodies]
+    things = [(_body(camera, t.parts, t.coat, t.heading_rad, t.scale, (t.x_m, t.y_m), None), t.ghost) for t in scene.things]
+    bodies = [replace(b, ghost=True) if b is not None and ghost else b for b, ghost in things]
     for a in scene.actors:
         parts = body_parts(a.look, a.pose, a.phase_rad, a.walking)
         bodies.append(_body(camera, parts, a.look.coat, a.heading_rad, a.look.scale, (a.x_m, a.y_m), a))
@@ -186,8 +186,8 @@ def _overlap(
 def _resized(raster: npt.NDArray[np.float32], finer: float) -> npt.NDArray[np.float32]:
     """Bring a raster to the picture's pixels, with soft edges."""
     if finer > 1:
-        return cv2.resize(raster, None, fx=1 / finer, fy=1 / finer, interpolation=cv2.INTER_AREA)
-    return cv2.GaussianBlur(raster, (3, 3), 0.55)
+        return np.asarray(cv2.resize(raster, None, fx=1 / finer, fy=1 / finer, interpolation=cv2.INTER_AREA), np.float32)
+    return np.asarray(cv2.GaussianBlur(raster, (3, 3), 0.55), np.float32)
 
 
 def _colours(scene: Scene, body: _Body, surface: Surface) -> npt.NDArray[np.float32]:
@@ -263,8 +263,12 @@ def _label(actor: Actor, mask: npt.NDArray[np.bool_], left: int, top: int, owner
     seen = clipped
     if visible > 0:
         down, across = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
-        seen = (clipped[0] + across[0], clipped[1] + down[0], clipped[0] + across[-1] + 1.0, clipped[1] + down[-1] + 1.0)
-        seen = tuple(float(v) for v in seen)
+        seen = (
+            float(clipped[0] + across[0]),
+            float(clipped[1] + down[0]),
+            float(clipped[0] + across[-1] + 1.0),
+            float(clipped[1] + down[-1] + 1.0),
+        )
     return Label(actor.identity, actor.look.species, clipped, (x0, y0, x1, y1), visible, seen, (actor.x_m, actor.y_m))
 
 
@@ -281,7 +285,7 @@ def _shadows(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
     shaded = cv2.GaussianBlur(cast, (0, 0), light.softness_px) if light.softness_px > 0.2 else cast
     near = cv2.GaussianBlur(contact, (0, 0), float(np.clip(np.median(sizes) * 0.12, 0.6, 9))) if sizes else contact
     taken = 1 - (1 - light.shadow * (shaded.astype(np.float32) / 255)) * (1 - min(0.3, light.shadow) * (near.astype(np.float32) / 255))
-    return taken
+    return np.asarray(taken, np.float32)
 
 
 def _ground(scene: Scene, bodies: list[_Body], backdrop: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.float32]:
@@ -295,7 +299,7 @@ def _ground(scene: Scene, bodies: list[_Body], backdrop: npt.NDArray[np.uint8] |
     if scene.blur_px > 0.3:
         small = cv2.resize(canvas, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), scene.blur_px / 2)
-        canvas = cv2.resize(small, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR)
+        canvas = np.asarray(cv2.resize(small, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR), np.float32)
     left = 1 - _shadows(scene, bodies)
     light_bgr = cv2.merge([left * np.float32(level * t) for t in light.tint_bgr])
     return np.asarray(cv2.multiply(canvas, light_bgr, dst=light_bgr), np.float32)

@@ -60,7 +60,7 @@ class Sky:
         across = np.arange(width, dtype=np.float32) / np.float32(picture_height)
         down = np.arange(height, dtype=np.float32) / np.float32(picture_height)
         u, v = np.broadcast_to(across[None, :], above.shape), np.broadcast_to(down[:, None], above.shape)
-        leaves = sample("smooth", u * 1.3 + np.float32(self.offset[0]), v * 2.1)
+        leaves = sample("smooth", u * np.float32(1.3) + np.float32(self.offset[0]), v * np.float32(2.1))
         smooth = bank()["smooth"]
         for tall, rough, colour, row in self.ridges:
             wave = np.interp(across * 60 + 100, np.arange(512), smooth[row])
@@ -90,9 +90,11 @@ def make_sky(rng: np.random.Generator, palette: npt.NDArray[np.float32]) -> Sky:
         colour = green if trees else base * rng.uniform(0.5, 1.0)
         haze = float(rng.uniform(0, 0.35) if trees else rng.uniform(0.15, 0.7))
         colour = np.clip(colour * (1 - haze) + horizon * 0.8 * haze, 0, 1)
-        ridges.append((tall, float(rng.uniform(0.15, 0.5)) if trees else 0.03, tuple(float(v) for v in colour), int(rng.integers(512))))
-    ridges.sort(key=lambda r: -r[0])
+        rough = float(rng.uniform(0.15, 0.5)) if trees else 0.03
+        b, g, r = (float(v) for v in colour)
+        ridges.append((tall, rough, (b, g, r), int(rng.integers(512))))
+    ridges.sort(key=lambda ridge: -ridge[0])
     clouds = float(rng.uniform(0.1, 1.0)) if not grey and rng.random() < 0.6 else 0.0
     reach = float(rng.uniform(150, 2500))
     offset = (float(rng.random()), float(rng.random()))
-    return Sky(zenith.astype(np.float32), horizon.astype(np.float32), clouds, offset, tuple(ridges), reach)  # type: ignore[arg-type]
+    return Sky(zenith.astype(np.float32), horizon.astype(np.float32), clouds, offset, tuple(ridges), reach)

@@ -6,6 +6,7 @@ given, a Catmull-Rom spline (Catmull and Rom 1974) is laid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import cos, sin
@@ -68,7 +69,9 @@ def _full(section: tuple[float, ...], taper: float) -> tuple[float, ...]:
     return (x, y, z, wide, above, heights[1] if len(heights) > 1 else above, taper)
 
 
-def tube(sections: list[tuple[float, ...]], colour: Colour | Floats, patterned: bool = True, hair: float = 0.3, taper: float = 0.0) -> Part:
+def tube(
+    sections: Sequence[tuple[float, ...]], colour: Colour | Floats, patterned: bool = True, hair: float = 0.3, taper: float = 0.0
+) -> Part:
     """Return a tube through sections.
 
     Args:
@@ -157,7 +160,8 @@ class Mesh:
 
 def _unit(vectors: Image) -> Image:
     length = np.sqrt(vectors[..., 0] ** 2 + vectors[..., 1] ** 2 + vectors[..., 2] ** 2)
-    return vectors / np.maximum(length, np.float32(1e-9))[..., None]
+    unit: Image = vectors / np.maximum(length, np.float32(1e-9))[..., None]
+    return unit
 
 
 def _cross(a: Image, b: Image) -> Image:

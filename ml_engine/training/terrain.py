@@ -157,7 +157,8 @@ class Terrain:
         ground = np.asarray(cv2.merge(planes), np.float32)
         if mist is not None:
             ground = self.sky.paint(ground, sky, half, level)
-        ground = cv2.resize(ground, (2 * half.width, 2 * half.height), interpolation=cv2.INTER_LINEAR)[: camera.height, : camera.width]
+        whole = np.asarray(cv2.resize(ground, (2 * half.width, 2 * half.height), interpolation=cv2.INTER_LINEAR), np.float32)
+        ground = whole[: camera.height, : camera.width]
         return self._grained(np.ascontiguousarray(ground), x, y, footprint, sky, camera)
 
     def _value(self, x: Image, y: Image, footprint: Image) -> Image:
@@ -169,7 +170,8 @@ class Terrain:
             dx, dy, spacing, strength = self.rows
             phase = (x * np.float32(dx) + y * np.float32(dy)) * np.float32(2 * np.pi / spacing)
             value += np.sin(phase + np.float32(1.5) * value) * np.float32(strength) / (1 + (footprint * np.float32(4 / spacing)) ** 2)
-        return np.clip(np.float32(0.5) + np.float32(self.contrast) * value, 0, 1).astype(np.float32)
+        level: Image = np.clip(np.float32(0.5) + np.float32(self.contrast) * value, 0, 1).astype(np.float32)
+        return level
 
     def _grained(self, ground: Image, x: Image, y: Image, footprint: Image, sky: npt.NDArray[np.bool_], camera: Camera) -> Image:
         """Lay detail as fine as the pixels over the ground, at any distance: its scale follows that of the pixels by powers of 2."""
@@ -181,9 +183,9 @@ class Terrain:
         far = footprint * np.float32((camera.focal_x_px * camera.focal_y_px) ** 0.5 / 2 / GRAIN_FADES_M)
         seen = np.where(sky, np.float32(0), np.float32(layer.strength) / (1 + far * far))
         c, s = (np.float32(v) for v in layer.turn)
-        u, v = (x * c + y * s) / scale, (y * c - x * s) / scale
+        half = ((x * c + y * s) / scale, (y * c - x * s) / scale, seen)
         size = (2 * x.shape[1], 2 * x.shape[0])
-        whole = (cv2.resize(a.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) for a in (u, v, seen))
+        whole = (np.asarray(cv2.resize(a.astype(np.float32), size, interpolation=cv2.INTER_LINEAR), np.float32) for a in half)
         u, v, seen = (a[: camera.height, : camera.width] for a in whole)
         grain = 1 + sample(layer.texture, u + np.float32(layer.offset[0]), v + np.float32(layer.offset[1])) * seen
         return np.asarray(cv2.multiply(ground, cv2.merge([np.maximum(grain, np.float32(0.1))] * 3), dst=ground), np.float32)
@@ -219,7 +221,10 @@ def _strip_share(strip: Strip, x: Image, y: Image, value: Image) -> Image:
     off = np.abs(aside)
     if strip.ruts:
         off = np.abs(off - np.float32(0.8)) + np.float32(strip.half_width_m - 0.3)
-    return np.clip((np.float32(strip.half_width_m) - off + np.float32(0.5) * (value - np.float32(0.5))) * 3, 0, 0.92).astype(np.float32)
+    share: Image = np.clip((np.float32(strip.half_width_m) - off + np.float32(0.5) * (value - np.float32(0.5))) * 3, 0, 0.92).astype(
+        np.float32
+    )
+    return share
 
 
 def _layer(rng: np.random.Generator, texture: str, repeat_m: float, strength: float) -> Layer:
@@ -238,7 +243,8 @@ def _strips(rng: np.random.Generator, tone: npt.NDArray[np.float32]) -> tuple[St
         winding = float(rng.uniform(1, 6)) if rng.random() < 0.5 else 0.0
         point = (float(rng.uniform(-14, 14)), float(rng.uniform(0, 45)))
         ruts = bool(1.0 < wide < 2.0 and rng.random() < 0.6)
-        out.append(Strip(point, (float(np.cos(angle)), float(np.sin(angle))), wide, winding, tuple(float(v) for v in colour), ruts))  # type: ignore[arg-type]
+        b, g, r = (float(v) for v in colour)
+        out.append(Strip(point, (float(np.cos(angle)), float(np.sin(angle))), wide, winding, (b, g, r), ruts))
     return tuple(out)
 
 
@@ -259,7 +265,7 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
     palette = np.clip(np.array(PALETTES[kind]) * gain * tint, 0, 1).astype(np.float32)
     second = np.clip(np.array(PALETTES[other]) * gain, 0, 1).astype(np.float32)
     rough = float(rng.uniform(0.5, 1.5)) * (0.55 if snow else 1.0)
-    layers = (
+    layers: tuple[Layer, ...] = (
         _layer(rng, "smooth", float(rng.uniform(60, 200)), 0.2),
         _layer(rng, "smooth", float(rng.uniform(9, 30)), float(rng.uniform(0.08, 0.2))),
         _layer(rng, "curls" if rng.random() < 0.4 else "grit", float(rng.uniform(8, 22)), float(rng.uniform(0.08, 0.2))),

@@ -32,7 +32,7 @@ def counts(frames: list[list[Label]], fps: float) -> dict[str, dict[str, int]]:
         Per class `unique`, how many were visible for `SHORTEST_S` without a break, and `peak`, the most at once for as long.
     """
     least = ceil(SHORTEST_S * fps)
-    out = {}
+    out: dict[str, dict[str, int]] = {}
     for species in SPECIES:
         present = [{x.identity for x in labels if x.species == species and x.inside >= 0.5} for labels in frames]
         everyone = set().union(*present) if present else set()
@@ -44,7 +44,7 @@ def counts(frames: list[list[Label]], fps: float) -> dict[str, dict[str, int]]:
 
 def crossings(frames: list[list[Label]], line_y_px: float) -> dict[str, dict[str, int]]:
     """Count crossings of a level line by the bottom-centre of boxes: `in` is downwards in the picture, `out` upwards."""
-    out = {species: {"in": 0, "out": 0} for species in SPECIES}
+    out: dict[str, dict[str, int]] = {species: {"in": 0, "out": 0} for species in SPECIES}
     for species, places in foot_rows(frames).values():
         for below in turns(places, line_y_px):
             out[species]["in" if below else "out"] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import statistics
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ MOST_CORE_TIME = 1.1
 class HereDecoder:
     """Decodes in this process."""
 
-    def decode(self, *arguments: Any, should_stop: Callable[[], bool], **options: Any) -> Generator[DecodedFrame]:
+    def decode(self, *arguments: Any, should_stop: Callable[[], bool], **options: Any) -> Iterator[DecodedFrame]:
         """As `ConfinedDecoder.decode`."""
         return decode(*arguments, **options)
 
@@ -56,7 +56,7 @@ def _clips(folder: Path) -> tuple[Path, Path]:
     with VideoWriter(short, fps=index.fps, resolution_wh=SIZE_WH, threads=1) as writer:
         for frame in decode(SAMPLE, index, frames=FRAMES):
             assert frame.image_bgr is not None
-            writer.write(cv2.resize(frame.image_bgr, SIZE_WH), float(frame.file_frame / index.fps))
+            writer.write(np.asarray(cv2.resize(frame.image_bgr, SIZE_WH), np.uint8), float(frame.file_frame / index.fps))
     repeat_video(short, folder / "clip.mp4", REPEATS)
     return short, folder / "clip.mp4"
 
@@ -102,7 +102,7 @@ def _detecting(clip: Path) -> list[Figure]:
 def _only_decoding(clip: Path) -> Figure:
     index, confined = probe(clip), ConfinedDecoder()
 
-    def drain(frames: Generator[DecodedFrame]) -> None:
+    def drain(frames: Iterator[DecodedFrame]) -> None:
         sums = [int(frame.image_bgr[0, 0, 0]) for frame in frames if frame.image_bgr is not None]
         assert len(sums) == index.frames
 

@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from infra.azurite_server import AzuriteServer
 from tests.bench.clips import repeat_video
 from tests.bench.figures import Figure, markdown_table, memory_mib
 from tests.servers import start_azurite
@@ -40,7 +41,7 @@ def measure(*, minutes: tuple[int, int] = (1, 10), detect_fps: float = 2.0) -> l
     return [Figure(what, f"{ratio:.3f}", "≤ 1.05", ratio <= 1.05)]
 
 
-def _peak_mib(azurite: object, base: Path, clip: Path, detect_fps: float) -> float:
+def _peak_mib(azurite: AzuriteServer, base: Path, clip: Path, detect_fps: float) -> float:
     stack = Stack(azurite, base, lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", {})
     try:
         stack.start_api()
@@ -49,6 +50,7 @@ def _peak_mib(azurite: object, base: Path, clip: Path, detect_fps: float) -> flo
         if job["state"] != "completed":
             raise RuntimeError(f"the job ended as {job['state']}: {job['error']}\n{stack.logs()}")
         # The kernel's own high-water mark: no peak falls between two looks.
+        assert worker.process is not None
         return memory_mib("VmHWM", worker.process.pid)
     finally:
         stack.stop()

@@ -62,7 +62,8 @@ def _figure(name: str, detector: Any, frames: list[np.ndarray]) -> Figure:
         for frame in frames:
             meter.measure(small_grey(frame))
 
-    detection(), motion()
+    detection()
+    motion()
     pairs = [(_core_ms(motion), _core_ms(detection)) for _ in range(PAIRS)]
     ratio = statistics.median(one / other for one, other in pairs)
     middle = [statistics.median(column) / len(frames) for column in zip(*pairs, strict=True)]

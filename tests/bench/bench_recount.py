@@ -9,11 +9,17 @@ import statistics
 import tempfile
 import time
 import uuid
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.bench.figures import Figure, markdown_table
 from tests.servers import start_azurite
 from tests.stack import SAMPLE, Stack
+
+
+def _ended(job: dict[str, Any], attempt: int) -> bool:
+    return job["attempt"] == attempt and job["state"] in ("completed", "failed")
 
 
 def measure(*, times: int = 7) -> list[Figure]:
@@ -46,7 +52,7 @@ def _figure(stack: Stack, job_id: str, render: bool, times: int) -> Figure:
         start = time.perf_counter()
         settings = {"thresholds": {"bison": 0.4 + 0.01 * number}, "render": render}
         stack.client.post(f"/api/v1/jobs/{job_id}/recount", json=settings).raise_for_status()
-        job = stack.wait(job_id, until=lambda job, attempt=attempt: job["attempt"] == attempt and job["state"] in ("completed", "failed"))
+        job = stack.wait(job_id, until=partial(_ended, attempt=attempt))
         took.append(time.perf_counter() - start)
         if job["state"] != "completed":
             raise RuntimeError(f"{job}\n{stack.logs()}")

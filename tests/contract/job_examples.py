@@ -90,4 +90,4 @@ FULL = make_job(
 
 
 async def keys(store: JobStore, **conditions: Any) -> list[str]:
-    return [job.id for job in (await store.list(JobFilter(**conditions), limit=200)).items]
+    return [job.id for job in (await store.list_page(JobFilter(**conditions), limit=200)).items]

@@ -7,12 +7,13 @@ import gzip
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from azure.storage.blob import UserDelegationKey
+from azure.storage.blob import UserDelegationKey, generate_blob_sas
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from core.adapters import azure_connection, azure_transfer
@@ -116,7 +117,7 @@ async def test_memory_of_an_upload_is_bounded(azure: AzureBlobStore, monkeypatch
     most = alive = 0
     plain = azure_transfer._stage
 
-    async def counted(*args: object) -> None:
+    async def counted(*args: Any) -> None:
         nonlocal most, alive
         alive += 1
         most = max(most, alive)
@@ -217,11 +218,18 @@ async def test_local_emulator_by_its_short_name() -> None:
         assert service.url == "http://127.0.0.1:10000/devstoreaccount1/"
 
 
-async def test_managed_identity_signs_links_with_a_delegation_key(monkeypatch: pytest.MonkeyPatch) -> None:
+# The SDK knows no account name for hosts outside Azure's public clouds.
+@pytest.mark.parametrize("host", ["herd.blob.core.windows.net", "herd.blob.north.farm.example"])
+async def test_managed_identity_signs_links_with_a_delegation_key(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     asked: list[datetime] = []
+    signed: list[str] = []
+
+    def sign(account_name: str, **options: Any) -> str:
+        signed.append(account_name)
+        return generate_blob_sas(account_name, **options)
 
     async def delegation_key(self, start: datetime, expiry: datetime) -> UserDelegationKey:
-        assert self.url == "https://herd.blob.core.windows.net/"
+        assert self.url == f"https://{host}/"
         asked.append(expiry)
         key = UserDelegationKey()
         key.signed_oid = key.signed_tid = "00000000-0000-0000-0000-000000000001"
@@ -233,14 +241,16 @@ async def test_managed_identity_signs_links_with_a_delegation_key(monkeypatch: p
         pass
 
     monkeypatch.setattr(BlobServiceClient, "get_user_delegation_key", delegation_key)
+    monkeypatch.setattr("core.adapters.azure_blob.generate_blob_sas", sign)
     monkeypatch.setattr(ContainerClient, "create_container", created)
-    store = AzureBlobStore(container="raw", connection_string="", account_url="https://herd.blob.core.windows.net")
+    store = AzureBlobStore(container="raw", connection_string="", account_url=f"https://{host}")
     await store.open()
     for minutes in (10, 20, 100):
         url = await store.upload_url("uploads/1", valid_for=timedelta(minutes=minutes))
-        assert url.startswith("https://herd.blob.core.windows.net/raw/uploads/1?")
+        assert url.startswith(f"https://{host}/raw/uploads/1?")
         for part in ("sp=cw", "sr=b", "spr=https", "sig=", "skoid=00000000-0000-0000-0000-000000000001"):
             assert part in url
+    assert signed == ["herd"] * 3
     # The key is kept while it outlives the links.
     assert len(asked) == 2
     await store.close()

@@ -48,7 +48,7 @@ def files_in(path: Path) -> list[str]:
 
 
 async def names(store: BlobStore, prefix: str) -> list[str]:
-    return [info.name async for info in store.list(prefix)]
+    return [info.name async for info in store.list_blobs(prefix)]
 
 
 async def test_put_get_info(store: BlobStore) -> None:
@@ -309,7 +309,7 @@ async def test_list_and_delete(store: BlobStore) -> None:
     assert await names(store, "jobs/1") == ["jobs/1/a", "jobs/1/c", "jobs/10/a"]
     assert await names(store, "") == ["jobs/1/a", "jobs/1/c", "jobs/10/a", "jobs/2/b", "other"]
     assert await names(store, "none") == []
-    assert [info async for info in store.list("other")] == [await store.info("other")]
+    assert [info async for info in store.list_blobs("other")] == [await store.info("other")]
     await store.delete("jobs/1/a")
     await store.delete("jobs/1/a")
     with pytest.raises(InvalidInput) as caught:
@@ -389,4 +389,5 @@ async def stage_only(store: BlobStore, name: str) -> None:
     if isinstance(store, MemoryBlobStore):
         store.stage_only(name)
     else:
+        assert isinstance(store, AzureBlobStore)
         await store._client.get_blob_client(name).stage_block("0001", b"x")

@@ -39,14 +39,14 @@ def make(name: str = "north-camera", *, seconds: float = 0, **changes: Any) -> S
 
 
 async def names(store: CalibrationStore, **conditions: Any) -> list[str]:
-    return [item.name for item in (await store.list(**{"owner": "local", "limit": 200, **conditions})).items]
+    return [item.name for item in (await store.list_page(**{"owner": "local", "limit": 200, **conditions})).items]
 
 
 async def test_a_calibration_comes_back_as_it_was(store: CalibrationStore) -> None:
     given = make("Бизон 1. (north)", camera="north gate", seconds=0.125)
     assert await store.add(given) == given
     assert await store.get("Бизон 1. (north)", owner="local") == given
-    assert (await store.list(owner="local", limit=1)).items == [given]
+    assert (await store.list_page(owner="local", limit=1)).items == [given]
 
 
 async def test_ten_thousand_points_fit(store: CalibrationStore) -> None:
@@ -96,7 +96,7 @@ async def test_put_inserts_or_replaces_and_keeps_when_it_was_made(store: Calibra
 
 async def test_many_put_at_once_leave_one(store: CalibrationStore) -> None:
     await asyncio.gather(*(store.put(make(camera=f"camera {i}", seconds=i)) for i in range(8)))
-    (kept,) = (await store.list(owner="local", limit=10)).items
+    (kept,) = (await store.list_page(owner="local", limit=10)).items
     assert kept.camera in {f"camera {i}" for i in range(8)}
 
 
@@ -109,7 +109,7 @@ async def test_pages_go_from_new_to_old_and_show_one_owners(store: CalibrationSt
     seen: list[str] = []
     cursor = None
     while True:
-        page = await store.list(owner="local", limit=3, cursor=cursor)
+        page = await store.list_page(owner="local", limit=3, cursor=cursor)
         seen += [item.name for item in page.items]
         cursor = page.next_cursor
         if cursor is None:
@@ -125,14 +125,14 @@ async def test_pages_go_from_new_to_old_and_show_one_owners(store: CalibrationSt
 @pytest.mark.parametrize("cursor", ["", "x", "bm90IG91cnM"])
 async def test_a_cursor_of_another_kind_is_refused(store: CalibrationStore, cursor: str) -> None:
     with pytest.raises(MalformedRequest) as caught:
-        await store.list(owner="local", limit=5, cursor=cursor)
+        await store.list_page(owner="local", limit=5, cursor=cursor)
     assert caught.value.code == "bad_cursor"
 
 
 async def test_a_page_has_1_to_200_items(store: CalibrationStore) -> None:
     for limit in (0, 201):
         with pytest.raises(InvalidInput):
-            await store.list(owner="local", limit=limit)
+            await store.list_page(owner="local", limit=limit)
 
 
 async def test_delete(store: CalibrationStore) -> None:
@@ -158,10 +158,10 @@ async def test_opening_again_and_ping_are_harmless(store: CalibrationStore) -> N
 
 
 async def test_an_sqlite_file_of_before_gets_the_table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.adapters import sqlite_database
+    from core.adapters import sqlite_database, sqlite_schema
 
     with monkeypatch.context() as before:
-        before.setattr(sqlite_database, "VERSIONS", sqlite_database.VERSIONS[:1])
+        before.setattr(sqlite_database, "VERSIONS", sqlite_schema.VERSIONS[:1])
         old = SqliteDatabase(tmp_path / "muster.sqlite3")
         await old.open(tmp_path)
         await old.close(tmp_path)

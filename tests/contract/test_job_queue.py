@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ class Harness:
 
     queue: JobQueue
     pass_time: Callable[[float], Awaitable[None]]
-    poisoned: Callable[[], Awaitable[list[dict[str, object]]]]
+    poisoned: Callable[[], Awaitable[list[dict[str, Any]]]]
 
 
 def memory_harness() -> Harness:
@@ -37,7 +38,7 @@ def memory_harness() -> Harness:
         nonlocal now
         now += timedelta(seconds=seconds)
 
-    async def poisoned() -> list[dict[str, object]]:
+    async def poisoned() -> list[dict[str, Any]]:
         return [
             {"body": m.body.decode(), "reason": m.reason, "message_id": m.message_id, "delivery_count": m.delivery_count}
             for m in queue.poisoned
@@ -50,7 +51,7 @@ def azure_harness(queue: AzureJobQueue) -> Harness:
     async def pass_time(seconds: float) -> None:
         await asyncio.sleep(seconds + 0.2)
 
-    async def poisoned() -> list[dict[str, object]]:
+    async def poisoned() -> list[dict[str, Any]]:
         found = [json.loads(m.content) for m in await queue._poison_client.peek_messages(max_messages=32)]
         for message in found:
             assert abs(datetime.fromisoformat(message.pop("poisoned_at_utc")) - datetime.now(UTC)) < LONG
@@ -255,6 +256,7 @@ async def test_messages_never_expire(azure: AzureJobQueue) -> None:
     (held,) = await azure._poison_client.peek_messages()
     await azure.send(b"2")
     (sent,) = await azure._client.peek_messages()
+    assert held.expires_on is not None and sent.expires_on is not None
     assert held.expires_on.year == sent.expires_on.year == 9999
 
 
@@ -313,7 +315,7 @@ def test_poison_texts_fit_and_lose_nothing() -> None:
 
 
 async def test_empty_polls_leave_no_spans(azure: AzureJobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, object]] = []
+    asked: list[dict[str, Any]] = []
 
     async def nothing(self, **options: object) -> None:
         asked.append(options)

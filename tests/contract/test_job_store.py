@@ -26,7 +26,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[JobStore]:
 async def test_a_job_comes_back_as_it_was(store: JobStore, job: Job) -> None:
     assert await store.add(job) == job
     assert await store.get(job.id) == job
-    assert (await store.list(JobFilter(), limit=1)).items == [job]
+    assert (await store.list_page(JobFilter(), limit=1)).items == [job]
 
 
 OF_BEFORE: list[tuple[str, Any]] = [
@@ -165,14 +165,14 @@ async def test_what_a_job_waits_for_is_kept_until_the_attempt_ends(store: JobSto
     waiting = await store.update("a", attempt=1, expected=ACTIVE, at=at(4), changes={"waiting": WAITING, "state": "planning"})
     assert waiting.waiting == WAITING
     await store.touch("a", attempt=1, at=at(5))
-    assert (await store.get("a")).waiting == (await store.list(JobFilter(), limit=1)).items[0].waiting == WAITING
+    assert (await store.get("a")).waiting == (await store.list_page(JobFilter(), limit=1)).items[0].waiting == WAITING
     assert (await store.update("a", attempt=1, expected=ACTIVE, at=at(6), changes={"waiting": None})).waiting is None
     for attempt, state in enumerate(TERMINAL, start=1):
         await store.update("a", attempt=attempt, expected=ACTIVE, at=at(6 + attempt), changes={"waiting": WAITING})
         ended = await store.update("a", attempt=attempt, expected=ACTIVE, at=at(7 + attempt), changes={"state": state})
         assert (ended.state, ended.waiting) == (state, None)
         assert await store.get("a") == ended
-        again = {"expected_attempt": attempt, "settings": AnalysisSettings(), "state": "queued"}
+        again: dict[str, Any] = {"expected_attempt": attempt, "settings": AnalysisSettings(), "state": "queued"}
         assert (await store.begin_attempt("a", **again, at=at(8 + attempt))).waiting is None
 
 
@@ -267,7 +267,7 @@ async def test_begin_attempt_keeps_what_is_done(store: JobStore) -> None:
 
 async def test_begin_attempt_needs_an_ended_job_and_works_once(store: JobStore) -> None:
     await store.add(make_job(state="rendering"))
-    again = {"expected_attempt": 1, "settings": AnalysisSettings(), "state": "assembling"}
+    again: dict[str, Any] = {"expected_attempt": 1, "settings": AnalysisSettings(), "state": "assembling"}
     with pytest.raises(FenceLost) as caught:
         await store.begin_attempt("a", **again, at=at(1))
     assert caught.value.details == {"state": "rendering", "attempt": 1}
@@ -304,7 +304,7 @@ async def test_touch_shows_a_cancel(store: JobStore) -> None:
 
 async def test_starts_and_failures_of_steps_are_counted_apart(store: JobStore) -> None:
     await store.add(make_job())
-    step = {"attempt": 1, "step_key": "detect:3"}
+    step: dict[str, Any] = {"attempt": 1, "step_key": "detect:3"}
     assert [await store.step_started("a", **step, at=at(i)) for i in (1, 2)] == [1, 2]
     assert await store.step_started("a", attempt=1, step_key="detect:4", at=at(3)) == 1
     assert await store.step_ended("a", **step, failed=True, at=at(4)) == 1
@@ -321,7 +321,7 @@ async def test_starts_and_failures_of_steps_are_counted_apart(store: JobStore) -
 
 async def test_a_start_is_taken_back_and_failures_stay(store: JobStore) -> None:
     await store.add(make_job())
-    step = {"attempt": 1, "step_key": "detect:3"}
+    step: dict[str, Any] = {"attempt": 1, "step_key": "detect:3"}
     await store.step_started("a", **step, at=at(1))
     await store.step_ended("a", **step, failed=True, at=at(2))
     assert [await store.step_started("a", **step, at=at(i)) for i in (3, 4)] == [1, 2]

@@ -51,7 +51,7 @@ async def test_pages_have_no_gaps_and_no_doubles_while_jobs_arrive(store: JobSto
     seen: list[str] = []
     cursor, arrived = None, 0
     while True:
-        page = await store.list(JobFilter(), limit=3, cursor=cursor)
+        page = await store.list_page(JobFilter(), limit=3, cursor=cursor)
         assert len(page.items) == 3 or page.next_cursor is None
         seen += [job.id for job in page.items]
         if page.next_cursor is None:
@@ -67,7 +67,7 @@ async def test_pages_of_several_states_go_on_where_they_ended(store: JobStore) -
         await store.add(make_job(f"job{i}", seconds=i // 3, state=("queued", "failed", "completed")[i % 3]))
     where, seen, cursor = JobFilter(states=("queued", "failed"), created_from_utc=at(0), created_until_utc=at(3)), [], None
     while True:
-        page = await store.list(where, limit=2, cursor=cursor)
+        page = await store.list_page(where, limit=2, cursor=cursor)
         seen += [job.id for job in page.items]
         if page.next_cursor is None:
             break
@@ -76,10 +76,10 @@ async def test_pages_of_several_states_go_on_where_they_ended(store: JobStore) -
 
 
 async def test_the_last_page_has_no_cursor(store: JobStore) -> None:
-    assert await store.list(JobFilter(), limit=2) == await store.list(JobFilter(), limit=1)
+    assert await store.list_page(JobFilter(), limit=2) == await store.list_page(JobFilter(), limit=1)
     for key in "ab":
         await store.add(make_job(key))
-    page = await store.list(JobFilter(), limit=2)
+    page = await store.list_page(JobFilter(), limit=2)
     assert ([job.id for job in page.items], page.next_cursor) == (["b", "a"], None)
 
 
@@ -102,14 +102,14 @@ BAD_CURSORS = [
 @pytest.mark.parametrize("cursor", BAD_CURSORS)
 async def test_a_cursor_that_is_not_ours_is_refused(store: JobStore, cursor: str) -> None:
     with pytest.raises(MalformedRequest) as caught:
-        await store.list(JobFilter(), limit=5, cursor=cursor)
+        await store.list_page(JobFilter(), limit=5, cursor=cursor)
     assert caught.value.code == "bad_cursor"
 
 
 @pytest.mark.parametrize("limit", [0, -1, 201])
 async def test_a_page_has_1_to_200_items(store: JobStore, limit: int) -> None:
     with pytest.raises(InvalidInput) as caught:
-        await store.list(JobFilter(), limit=limit)
+        await store.list_page(JobFilter(), limit=limit)
     assert caught.value.code == "bad_limit"
 
 

@@ -54,7 +54,7 @@ async def test_a_key_comes_back_as_it_was(stores: tuple[KeyStore, KeyStore]) -> 
     given = make(owner="Бизон 1", label="gate's uploader", scopes=("admin",), seconds=0.125, expires_at_utc=at(60))
     assert await writer.add(given) == given
     assert await reader.get(given.id) == given
-    assert (await reader.list(limit=1)).items == [given]
+    assert (await reader.list_page(limit=1)).items == [given]
     assert await reader.get("0" * 16) is None
 
 
@@ -90,18 +90,18 @@ async def test_pages_go_from_new_to_old(store: KeyStore) -> None:
     seen: list[str] = []
     cursor = None
     while True:
-        page = await store.list(limit=3, cursor=cursor)
+        page = await store.list_page(limit=3, cursor=cursor)
         seen += [key.id for key in page.items]
         cursor = page.next_cursor
         if cursor is None:
             break
     assert seen == expected
-    assert [key.id for key in (await store.list(owner="ranch", limit=9)).items] == [keys[i].id for i in (5, 3, 1)]
-    assert (await store.list(owner="nobody", limit=9)).items == []
+    assert [key.id for key in (await store.list_page(owner="ranch", limit=9)).items] == [keys[i].id for i in (5, 3, 1)]
+    assert (await store.list_page(owner="nobody", limit=9)).items == []
     with pytest.raises(InvalidInput):
-        await store.list(limit=0)
+        await store.list_page(limit=0)
     with pytest.raises(MalformedRequest):
-        await store.list(limit=1, cursor="x")
+        await store.list_page(limit=1, cursor="x")
 
 
 async def test_of_many_who_take_a_ticket_at_once_one_gets_it(stores: tuple[KeyStore, KeyStore]) -> None:

@@ -56,16 +56,16 @@ async def use_listings(jobs: JobStore, stats: StatsStore) -> None:
     for key in ("c", "d", "e"):
         await jobs.add(make_job(key))
         await stats.put(make_record(key))
-    job_cursor = (await jobs.list(JobFilter(), limit=1)).next_cursor
-    stats_cursor = (await stats.list(StatsFilter(), limit=1)).next_cursor
+    job_cursor = (await jobs.list_page(JobFilter(), limit=1)).next_cursor
+    stats_cursor = (await stats.list_page(StatsFilter(), limit=1)).next_cursor
     of_jobs = {"owner": "o", "camera": "c", "states": ("queued", "failed"), "created_from_utc": TIME, "created_until_utc": TIME}
     for conditions in subsets(of_jobs):
-        await jobs.list(JobFilter(**conditions), limit=10)
-        await jobs.list(JobFilter(**conditions), limit=10, cursor=job_cursor)
+        await jobs.list_page(JobFilter(**conditions), limit=10)
+        await jobs.list_page(JobFilter(**conditions), limit=10, cursor=job_cursor)
     for conditions in subsets({"owner": "local", "camera": "c", "muster_class": "bison", "from_utc": TIME, "until_utc": TIME}):
         where = StatsFilter(**conditions)
-        await stats.list(where, limit=10)
-        await stats.list(where, limit=10, cursor=stats_cursor)
+        await stats.list_page(where, limit=10)
+        await stats.list_page(where, limit=10, cursor=stats_cursor)
         await stats.latest(where)
         _ = [record async for record in stats.stream(where)]
         for muster_class in ("bison", "cattle"):
@@ -80,9 +80,9 @@ async def use_calibrations(store: CalibrationStore) -> None:
     await store.put(make_calibration("south", seconds=1))
     await store.get("south", owner="local")
     for camera in (None, "gate"):
-        cursor = (await store.list(owner="local", limit=1)).next_cursor
-        await store.list(owner="local", camera=camera, limit=10, cursor=cursor)
-        await store.list(owner="local", camera=camera, limit=10)
+        cursor = (await store.list_page(owner="local", limit=1)).next_cursor
+        await store.list_page(owner="local", camera=camera, limit=10, cursor=cursor)
+        await store.list_page(owner="local", camera=camera, limit=10)
     await store.delete("south", owner="local")
 
 

@@ -46,7 +46,7 @@ def make_record(key: str = "a", *, time: datetime = START, classes: Any = None, 
 async def keys(store: StatsStore, **conditions: Any) -> list[str]:
     """Ids in the order of the listing; the stream and the newest one must say the same."""
     where = StatsFilter(**conditions)
-    listed = [record.job_id for record in (await store.list(where, limit=200)).items]
+    listed = [record.job_id for record in (await store.list_page(where, limit=200)).items]
     assert [record.job_id async for record in store.stream(where)] == listed
     latest = await store.latest(where)
     assert (latest.job_id if latest else None) == (listed[0] if listed else None)
@@ -57,7 +57,7 @@ async def test_a_record_comes_back_as_it_was(store: StatsStore) -> None:
     record = make_record(camera="north gate", owner="ranch", time=at(0.125), classes={"bison": figures(), "cattle": figures(0, peak=0)})
     await store.put(record)
     assert await store.get("a") == record
-    assert (await store.list(StatsFilter(), limit=1)).items == [record]
+    assert (await store.list_page(StatsFilter(), limit=1)).items == [record]
     assert await store.latest(StatsFilter()) == record
     assert [item async for item in store.stream(StatsFilter())] == [record]
 
@@ -136,7 +136,7 @@ async def test_pages_have_no_gaps_and_no_doubles_while_records_arrive(store: Sta
     seen: list[str] = []
     cursor, arrived = None, 0
     while True:
-        page = await store.list(StatsFilter(muster_class="bison"), limit=3, cursor=cursor)
+        page = await store.list_page(StatsFilter(muster_class="bison"), limit=3, cursor=cursor)
         seen += [record.job_id for record in page.items]
         if page.next_cursor is None:
             break
@@ -149,14 +149,14 @@ async def test_pages_have_no_gaps_and_no_doubles_while_records_arrive(store: Sta
 @pytest.mark.parametrize("cursor", ["", "x", "é", "WzFd", "WyJhIiwxXQ"])
 async def test_a_cursor_that_is_not_ours_is_refused(store: StatsStore, cursor: str) -> None:
     with pytest.raises(MalformedRequest) as caught:
-        await store.list(StatsFilter(), limit=5, cursor=cursor)
+        await store.list_page(StatsFilter(), limit=5, cursor=cursor)
     assert caught.value.code == "bad_cursor"
 
 
 async def test_a_page_has_1_to_200_items(store: StatsStore) -> None:
     for limit in (0, 201):
         with pytest.raises(InvalidInput):
-            await store.list(StatsFilter(), limit=limit)
+            await store.list_page(StatsFilter(), limit=limit)
 
 
 def bucket(start: datetime, *, jobs: int, unique_sum: int, peak_max: int) -> TimeBucket:

@@ -117,7 +117,7 @@ async def blob_names(stack: Stack) -> list[str]:
             container=stack.env[container], connection_string=stack.env["AZURE_STORAGE_CONNECTION_STRING"], account_url=None
         )
         await store.open()
-        names += [blob.name async for blob in store.list("jobs/")]
+        names += [blob.name async for blob in store.list_blobs("jobs/")]
         await store.close()
     return names
 

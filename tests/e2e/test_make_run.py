@@ -31,6 +31,7 @@ class Runner:
 
     def read_until(self, text: str) -> str:
         """Return everything printed up to the line with `text` in it."""
+        assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
             if text in line:
@@ -47,6 +48,7 @@ class Runner:
 
     def end(self) -> int:
         """Wait for the end and read the rest; return the exit status."""
+        assert self.process.stdout is not None
         with self.process.stdout as rest:
             self.lines += rest.readlines()
         return self.process.wait(60)
@@ -76,7 +78,9 @@ def test_counts_then_ctrl_c_then_again_then_a_crash(data_dir: Path) -> None:
         figures = [int(n) for n in re.findall(r"(?<![–\d.])\b(\d+)\b(?![–.\d])", row)]
         assert figures[:2] == [true["unique"]] * 2, row
         assert figures[-2:] == [true["peak"]] * 2, row
-    job_id = re.search(r"as job ([0-9a-f]{32})", printed).group(1)
+    found = re.search(r"as job ([0-9a-f]{32})", printed)
+    assert found is not None, printed
+    job_id = found.group(1)
     assert [*(data_dir / "azurite").iterdir()] and open_to_others(data_dir / "azurite") == []
     assert open_to_others(data_dir / "cache") == [] and stat.S_IMODE((data_dir / "muster.sqlite3").stat().st_mode) == 0o600
     started = first.children()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from typing import Any
 
 import httpx_ws
 import pytest
@@ -61,6 +62,7 @@ def _statistics_agree(stack, job_id: str) -> None:
 
 def _tracks_arrive_by_websocket(stack, job_id: str, rows: list[dict[str, str]]) -> None:
     seen: dict[int, int] = {}
+    socket: Any
     with httpx_ws.connect_ws(f"{stack.url}/ws/jobs/{job_id}", stack.client) as socket:
         first = socket.receive_json()
         assert (first["type"], first["payload"]["state"]) == ("status", "completed")

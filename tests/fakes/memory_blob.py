@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -86,7 +86,7 @@ class MemoryBlobStore(BlobStore):
         await self._answer()
         return self._find(name, if_match).data
 
-    async def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncGenerator[bytes]:
         """Read a range in pieces, all of the blob as it was at the first."""
         await self._answer()
         blob = self._find(name, if_match)
@@ -108,7 +108,7 @@ class MemoryBlobStore(BlobStore):
         blob = self._find(source, if_match)
         return self._commit(target, blob.data, content_type=blob.info.content_type, only_new=False)
 
-    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+    async def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
         """Yield blobs in order of name."""
         await self._answer()
         for name in sorted(name for name in self._blobs if name.startswith(prefix)):

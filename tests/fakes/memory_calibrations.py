@@ -38,7 +38,7 @@ class MemoryCalibrationStore(MemoryStore, CalibrationStore):
             raise no_such_calibration(name)
         return StoredCalibration.model_validate_json(known)
 
-    async def list(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
+    async def list_page(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
         self._answer()
         items = [item for item in map(StoredCalibration.model_validate_json, self._records.values()) if item.owner == owner]
         rows = [(item.created_at_utc, item.key, item) for item in items if camera is None or item.camera == camera]

@@ -49,7 +49,7 @@ class MemoryJobStore(MemoryStore, JobStore):
         self._answer()
         return self._find(owner, idempotency_key)
 
-    async def list(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+    async def list_page(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
         self._answer()
         jobs = [job for job in map(self._read, self._records) if _matches(job, where)]
         return page_of([(job.created_at_utc, job.id, job) for job in jobs], limit=limit, cursor=cursor)

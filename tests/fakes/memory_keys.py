@@ -38,7 +38,7 @@ class MemoryKeyStore(MemoryStore, KeyStore):
         self.reads += 1
         return self._keys.get(key_id)
 
-    async def list(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+    async def list_page(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         self._answer()
         rows = [(key.created_at_utc, key.id, key) for key in self._keys.values() if owner is None or key.owner == owner]
         return page_of(rows, limit=limit, cursor=cursor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 
 from core.domain.statistics import ClassStatistics, JobStatistics, TimeBucket
@@ -34,12 +34,12 @@ class MemoryStatsStore(MemoryStore, StatsStore):
         self._answer()
         return next(iter(self._matching(where)), None)
 
-    async def list(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
         self._answer()
         rows = [(record.timestamp_utc, record.job_id, record) for record in self._matching(where)]
         return page_of(rows, limit=limit, cursor=cursor)
 
-    async def stream(self, where: StatsFilter) -> AsyncIterator[JobStatistics]:
+    async def stream(self, where: StatsFilter) -> AsyncGenerator[JobStatistics]:
         self._answer()
         for record in self._matching(where):
             yield record

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -51,7 +52,7 @@ def blob_names(stack: Stack) -> list[str]:
         store = sources(stack)
         await store.open()
         try:
-            names = [blob.name async for blob in store.list("")]
+            names = [blob.name async for blob in store.list_blobs("")]
             return [name for name in names if name != MARK_BLOB and not name.endswith(LINK_SUFFIX)]
         finally:
             await store.close()
@@ -98,6 +99,7 @@ def test_a_large_upload_is_stored_byte_for_byte_and_its_message_sent(stack: Stac
         await queue.open()
         try:
             lease = await queue.receive(visibility=timedelta(seconds=30))
+            assert lease is not None
             await queue.complete(lease)
             return await store.get(f"jobs/{job['id']}/source/000"), lease.body
         finally:
@@ -155,7 +157,7 @@ def test_a_body_cut_off_between_its_files_leaves_nothing(stack: Stack) -> None:
 
 
 def test_a_key_makes_one_job_of_two_requests(stack: Stack) -> None:
-    sent = {"files": {"file": ("herd.mp4", MP4)}, "headers": {"Idempotency-Key": "integration"}}
+    sent: dict[str, Any] = {"files": {"file": ("herd.mp4", MP4)}, "headers": {"Idempotency-Key": "integration"}}
     first, again = (stack.client.post("/api/v1/jobs", **sent) for _ in range(2))
     assert (first.status_code, again.status_code, again.headers["idempotency-replayed"]) == (202, 202, "true")
     assert blob_names(stack) == [f"jobs/{first.json()['id']}/source/000"]
@@ -254,11 +256,11 @@ def test_events_come_over_a_real_web_socket(stack: Stack) -> None:
         assert json.loads(socket_.recv(timeout=10))["payload"]["state"] == "cancelled"
         with pytest.raises(websockets.exceptions.ConnectionClosedOK) as closed:
             socket_.recv(timeout=10)
-        assert closed.value.rcvd.code == 1000
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1000
     with websockets.sync.client.connect(f"ws://127.0.0.1:{stack.port}/ws/jobs/{'0' * 32}") as socket_:
-        with pytest.raises(websockets.exceptions.ConnectionClosedError) as closed:
+        with pytest.raises(websockets.exceptions.ConnectionClosedError) as refused:
             socket_.recv(timeout=10)
-        assert closed.value.rcvd.code == 4404
+        assert refused.value.rcvd is not None and refused.value.rcvd.code == 4404
     clear(stack)
 
 

@@ -234,7 +234,7 @@ class Refusal:
         raise RuntimeError("no rule for this operator")
 
 
-def told(caplog: pytest.LogCaptureFixture, action: str) -> list[logging.LogRecord]:
+def told(caplog: pytest.LogCaptureFixture, action: str) -> list[Any]:
     return [record for record in caplog.records if getattr(record, "action", "") == action]
 
 

@@ -97,7 +97,7 @@ def test_several_labels_of_one_animal_are_known_from_an_export(shared_dir: Path,
     detector = load(shared_dir / "models" / "deimv2-femto-coco-onnx")
     both = 0
     for path in sorted((shared_dir / "data" / "bison-photos").glob("*.jpg"))[:8]:
-        found = detector.detect([cv2.imread(str(path))])[0]
+        found = detector.detect([np.asarray(cv2.imread(str(path)), np.uint8)])[0]
         assert len(np.unique(found.xyxy, axis=0)) == len(found)
         both += int(((found.scores[:, CATTLE] > 0.05) & (found.scores[:, ANIMAL] > found.scores[:, CATTLE])).sum())
     assert both >= 1  # such as an elephant of 0.4 that is a cow of 0.3
@@ -196,7 +196,7 @@ def test_conversion_is_kept_and_safe_at_once(shared_dir: Path, tmp_path: Path, h
 def test_second_process_that_converted_keeps_the_firsts_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     openvino = load_openvino()
 
-    def network(factor: float) -> openvino.Model:
+    def network(factor: float) -> Any:
         pixels = openvino.opset13.parameter([1, 3], openvino.Type.f32)
         return openvino.Model([openvino.opset13.multiply(pixels, np.float32(factor))], [pixels])
 
@@ -240,10 +240,12 @@ NAMES = {0: "person", 1: "cow", 2: "horse", 3: "tree"}
 def save_tiny_detr(folder: Path) -> None:
     from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
 
-    backbone = ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 8, 16], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage4"])
-    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 9}
-    config = DetrConfig(use_timm_backbone=False, backbone=None, backbone_config=backbone, id2label=NAMES, **sizes, **heads)
+    layers: dict[str, Any] = {"hidden_sizes": [8, 8, 8, 16], "depths": [1, 1, 1, 1], "layer_type": "basic", "out_features": ["stage4"]}
+    backbone = ResNetConfig(embedding_size=8, **layers)
+    sizes: dict[str, Any] = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads: dict[str, Any] = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 9}
+    whose: dict[str, Any] = {"use_timm_backbone": False, "backbone": None}
+    config = DetrConfig(**whose, backbone_config=backbone, id2label=NAMES, **sizes, **heads)
     DetrForObjectDetection(config).save_pretrained(folder)
     size = '{"shortest_edge": 96, "longest_edge": 160}'
     (folder / "preprocessor_config.json").write_text(f'{{"image_processor_type": "DetrImageProcessor", "size": {size}, "do_pad": true}}')
@@ -252,7 +254,13 @@ def save_tiny_detr(folder: Path) -> None:
 def save_tiny_yolos(folder: Path) -> None:
     from transformers import YolosConfig, YolosForObjectDetection
 
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "image_size": [96, 128]}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "image_size": [96, 128],
+    }
     config = YolosConfig(**sizes, num_detection_tokens=9, use_mid_position_embeddings=False, id2label=NAMES)
     YolosForObjectDetection(config).save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(

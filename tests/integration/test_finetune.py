@@ -11,6 +11,7 @@ import pytest
 
 from ml_engine.cli import main
 from ml_engine.detector import load_detector
+from ml_engine.devices import Device
 from ml_engine.training.coco import write_folder
 from ml_engine.training.dataset import read_folder
 from ml_engine.training.finetune import Request, make_mix, prepare
@@ -43,16 +44,17 @@ def test_it_writes_a_checkpoint_and_its_report(trained: Path) -> None:
     assert json.loads((trained / "preprocessor_config.json").read_text())["size"] == {"height": 192, "width": 192}
     page = (trained / "report.html").read_text()
     assert "AP50 before" in page and "curves.png" in page
-    assert cv2.imread(str(trained / "curves.png")).shape == (360, 900, 3)
+    assert np.asarray(cv2.imread(str(trained / "curves.png"))).shape == (360, 900, 3)
     for name in page.split('src="mistakes/')[1:]:
         assert (trained / "mistakes" / name.split('"')[0]).is_file()
 
 
 @pytest.mark.slow
 def test_every_runtime_finds_the_same_with_it(trained: Path, data: Path, tmp_path: Path) -> None:
-    frame = cv2.imread(str(sorted((data / "images").glob("*.jpg"))[0]))
+    frame = np.asarray(cv2.imread(str(sorted((data / "images").glob("*.jpg"))[0])), np.uint8)
     found = {}
-    for place, device in ((trained, "openvino"), (trained, "torch"), (trained / "onnx", "openvino")):
+    ways: tuple[tuple[Path, Device], ...] = ((trained, "openvino"), (trained, "torch"), (trained / "onnx", "openvino"))
+    for place, device in ways:
         detector = load_detector(str(place), name="herd", device=device, cache_dir=tmp_path, threads=1)
         found[place.name, device] = detector.detect([frame])[0]
         detector.close()

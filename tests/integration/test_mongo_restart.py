@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from bson.int64 import Int64
@@ -81,7 +82,7 @@ async def test_a_kill_loses_nothing_acknowledged_and_the_client_goes_on(
             jobs.get("a"),
             jobs.touch("a", attempt=1, at=START),
             jobs.mark_segment_done("a", attempt=1, segment=3, at=START),
-            jobs.list(JobFilter(), limit=5),
+            jobs.list_page(JobFilter(), limit=5),
             jobs.ping(),
             jobs.open(),
             stats.put(make_record("b")),
@@ -108,7 +109,7 @@ async def listed(jobs: MongoJobStore) -> list[Job]:
     found: list[Job] = []
     cursor = None
     while True:
-        page = await jobs.list(JobFilter(), limit=200, cursor=cursor)
+        page = await jobs.list_page(JobFilter(), limit=200, cursor=cursor)
         found += page.items
         if page.next_cursor is None:
             return found
@@ -119,7 +120,7 @@ async def test_a_stream_goes_on_when_the_server_has_dropped_its_cursor(stores: t
     _, stats = stores
     records = [make_record(f"job{i:04}", time=START + timedelta(seconds=i // 3)) for i in range(1200)]
     await put_all(stats, records)
-    stream = stats.stream(StatsFilter())
+    stream: Any = stats.stream(StatsFilter())
     seen = [(await anext(stream)).job_id for _ in range(100)]
     cursor = stream.ag_frame.f_locals["found"].cursor_id
     killed = await stats._stats.database.command("killCursors", stats._stats.name, cursors=[Int64(cursor)])

@@ -49,7 +49,7 @@ def verifier(issuer: Issuer, clock: Clock | None = None, **options: Any) -> Toke
 async def test_a_token_stands_for_an_owner_and_what_its_roles_allow(issuer: Issuer, key_id: str) -> None:
     caller = await verifier(issuer).check(issuer.token(key_id=key_id, roles=["Muster.Read", "Muster.Submit", "Other.All"]))
     assert (caller.owner, caller.scopes, caller.key_id) == ("oidc:rancher", {"read", "submit"}, None)
-    assert caller.credential.startswith("token:")
+    assert caller.credential is not None and caller.credential.startswith("token:")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def bad_tokens(issuer: Issuer) -> dict[str, str]:
         "of a key that is another kind": issuer.token(headers={"kid": "2"}),
         "with a symmetric key": issuer.token(headers={"kid": "secret"}),
         "without a signature": f"{encoded({'alg': 'none', 'kid': '1'})}.{encoded(claims)}.",
-        "unsigned": jwt.encode(claims, None, "none", headers={"kid": "1"}),
+        "unsigned": jwt.encode(claims, "", "none", headers={"kid": "1"}),
         "signed with the public key as a secret": _hs256(encoded({"alg": "HS256", "kid": "1"}), encoded(claims), public),
         "changed": f"{head}.{encoded({**claims, 'roles': ['Muster.Admin']})}.{signature}",
         "cut": good[:-10],
@@ -228,7 +228,8 @@ async def test_a_web_socket_ends_with_its_token(issuer: Issuer, by_ticket: bool,
 
 
 def test_an_issuer_needs_an_audience_and_tls() -> None:
-    for settings in ({"oidc_issuer": "https://a.example"}, {"oidc_issuer": "http://a.example", "oidc_audience": "x"}):
+    given: tuple[dict[str, Any], ...] = ({"oidc_issuer": "https://a.example"}, {"oidc_issuer": "http://a.example", "oidc_audience": "x"})
+    for settings in given:
         with pytest.raises(ValueError, match="MUSTER_OIDC"):
             Config(_env_file=None, **settings)
     Config(_env_file=None, oidc_issuer="https://login.microsoftonline.com/t/v2.0", oidc_audience="x")

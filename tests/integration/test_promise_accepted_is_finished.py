@@ -82,15 +82,15 @@ def everything_in_storage(stack: Stack) -> tuple[list[str], list[str]]:
     """Return the names of all blobs but the container's mark, those with staged blocks only included, by container."""
 
     async def read(ports: Ports) -> tuple[list[str], list[str]]:
-        pages = [await store.page("", limit=5000) for store in (ports.sources, ports.results)]
-        return tuple([info.name for info in page.items if info.name != MARK_BLOB] for page in pages)
+        sources, results = [(await store.page("", limit=5000)).items for store in (ports.sources, ports.results)]
+        return [i.name for i in sources if i.name != MARK_BLOB], [i.name for i in results if i.name != MARK_BLOB]
 
     return stack.with_ports(read)
 
 
 def job_ids(stack: Stack) -> list[str]:
     async def read(ports: Ports) -> list[str]:
-        return sorted(job.id for job in (await ports.jobs.list(JobFilter(), limit=200)).items)
+        return sorted(job.id for job in (await ports.jobs.list_page(JobFilter(), limit=200)).items)
 
     return stack.with_ports(read)
 

@@ -141,7 +141,7 @@ class Account:
 async def account(ports: Ports) -> Account:
     jobs, cursor = [], None
     while True:
-        page = await ports.jobs.list(JobFilter(), limit=100, cursor=cursor)
+        page = await ports.jobs.list_page(JobFilter(), limit=100, cursor=cursor)
         jobs += [await ports.jobs.get(job.id) for job in page.items]
         cursor = page.next_cursor
         if cursor is None:

@@ -121,7 +121,8 @@ async def test_a_stopped_process_that_wakes_after_a_recount_changes_nothing_that
     stand: AzuriteStand, tmp_path: Path, state: str
 ) -> None:
     step = {"detecting": "detect", "rendering": "render"}[state]
-    zombie = stand.start_worker(tmp_path, {"detecting": {"detect_segment": 4}, "rendering": {"render": 4}}[state])
+    pauses: dict[str, dict[str, float]] = {"detecting": {"detect_segment": 4}, "rendering": {"render": 4}}
+    zombie = stand.start_worker(tmp_path, pauses[state])
     try:
         await stand.submit(f"{FRAMES} frames".encode())
         # The state changes before the message of its step is received: stopped in between, the process would hold nothing.

@@ -107,7 +107,7 @@ def test_the_environment_of_the_requirements_sends_nothing(home: Path, clip: Pat
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     uv = Path(sys.executable).with_name("uv")
-    argv = [uv, "pip", "install", "--quiet", "--python", python, "-r", REPOSITORY / "requirements.txt"]
+    argv: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python, "-r", REPOSITORY / "requirements.txt"]
     done = subprocess.run(argv, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         unavailable(f"the packages cannot be installed: {done.stderr[-500:]}")

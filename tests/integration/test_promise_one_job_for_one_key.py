@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -57,13 +58,17 @@ def sources_of(apis: ApiPair) -> list[str]:
 
 
 def recorded(apis: ApiPair) -> list[str]:
-    page = apis.with_ports(lambda ports: ports.jobs.list(JobFilter(), limit=200))
+    page = apis.with_ports(lambda ports: ports.jobs.list_page(JobFilter(), limit=200))
     return [job.id for job in page.items]
 
 
 @pytest.mark.parametrize("body", [MP4, LARGER], ids=["one request", "blocks"])
 def test_the_same_request_50_times_at_once_makes_one_job_and_one_blob(apis: ApiPair, body: bytes) -> None:
-    sent = {"files": {"file": ("herd.mp4", body)}, "data": {"settings": '{"only": "bison"}'}, "headers": {"Idempotency-Key": "fifty"}}
+    sent: dict[str, Any] = {
+        "files": {"file": ("herd.mp4", body)},
+        "data": {"settings": '{"only": "bison"}'},
+        "headers": {"Idempotency-Key": "fifty"},
+    }
     answers = all_at_once(apis, lambda client, _: client.post("/api/v1/jobs", **sent))
     assert Counter(answer.status_code for answer in answers) == {202: AT_ONCE}, answers[0].text
     (job_id,) = {answer.json()["id"] for answer in answers}
@@ -76,7 +81,7 @@ def test_with_another_body_it_is_422_and_changes_nothing(apis: ApiPair) -> None:
     with apis.client() as client:
         first = client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4)}, headers={"Idempotency-Key": "other"})
     assert first.status_code == 202
-    changed = [
+    changed: list[dict[str, Any]] = [
         {"files": {"file": ("herd.mp4", MP4 + b"x")}},
         {"files": {"file": ("flock.mp4", MP4)}},
         {"files": {"file": ("herd.mp4", MP4)}, "data": {"settings": '{"only": "cattle"}'}},
@@ -109,7 +114,7 @@ def test_the_same_direct_upload_50_times_at_once_makes_one_job_and_one_blob(apis
     with apis.client() as client:
         link = client.post("/api/v1/uploads", json={"size_bytes": len(LARGER)}).json()
     assert httpx.put(link["url"], headers=link["headers"], content=LARGER, timeout=60).status_code == 201
-    sent = {"json": {"upload_ids": [link["upload_id"]]}, "headers": {"Idempotency-Key": "direct"}}
+    sent: dict[str, Any] = {"json": {"upload_ids": [link["upload_id"]]}, "headers": {"Idempotency-Key": "direct"}}
     answers = all_at_once(apis, lambda client, _: client.post("/api/v1/jobs", **sent))
     assert Counter(answer.status_code for answer in answers) == {202: AT_ONCE}, [a.text for a in answers if a.status_code != 202][:1]
     (job_id,) = {answer.json()["id"] for answer in answers}

@@ -11,11 +11,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -81,8 +83,13 @@ def slowly(halfway: threading.Event, go_on: threading.Event) -> Iterator[bytes]:
     yield VIDEO[half:]
 
 
+def _each(lines: Mapping[str, CutLine], do: Callable[..., None], *how: Any) -> None:
+    for line in lines.values():
+        do(line, *how)
+
+
 @contextmanager
-def outage(stack: Stack, end: Callable[[], None], begin: Callable[[], None], *, seconds: float) -> Iterator[list[str]]:
+def outage(stack: Stack, end: Callable[[], object], begin: Callable[[], object], *, seconds: float) -> Iterator[list[str]]:
     """Let it begin when one job is being detected and another is about to be published, while one is being sent; yield while it lasts.
 
     Yields:
@@ -136,7 +143,7 @@ def check_everything(stack: Stack, jobs: list[str]) -> None:
 
     async def look(ports: Ports) -> tuple[list[Job], list[str], list[str], dict[str, int]]:
         rules = HousekeepingRules(timedelta(seconds=VISIBILITY_S), least_age=timedelta(seconds=-2), upload_life=timedelta(0))
-        recorded = [job.id for job in (await ports.jobs.list(JobFilter(), limit=200)).items]
+        recorded = [job.id for job in (await ports.jobs.list_page(JobFilter(), limit=200)).items]
         if set(recorded) == set(jobs):
             await Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True)
         found = [await ports.jobs.get(job_id) for job_id in recorded]
@@ -198,9 +205,7 @@ def test_promise_storage_that_is_unreachable_delays_everything_and_loses_nothing
     stack = Stack(azurite, tmp_path, unique_name, {**SETTINGS, "AZURE_STORAGE_CONNECTION_STRING": far})
     try:
         start(stack)
-        with outage(
-            stack, lambda: [line.mend() for line in lines.values()], lambda: [line.cut(how) for line in lines.values()], seconds=STORAGE_S
-        ) as jobs:
+        with outage(stack, partial(_each, lines, CutLine.mend), partial(_each, lines, CutLine.cut, how), seconds=STORAGE_S) as jobs:
             assert stack.client.get(f"/api/v1/jobs/{jobs[0]}").status_code == 200, "the database is there"
             assert stack.client.get("/health/ready").status_code == 503
             link = stack.client.post("/api/v1/jobs", files={"file": ("a.mp4", MP4)})

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from azure.storage.queue.aio import QueueClient
 
+from core.adapters.azure_queue import AzureJobQueue
 from core.bootstrap import close_ports, make_ports, open_ports
 from core.domain.blobs import log_blob, result_blob, source_blob
 from core.domain.clock import utc_now
@@ -103,6 +104,7 @@ async def look(ports: Ports) -> dict[str, Any]:
     for store in (ports.sources, ports.results):
         infos = (await store.page("", limit=5000)).items
         found |= {f"{store.name}/{info.name}": (info.size_bytes, info.etag) for info in infos}
+    assert isinstance(ports.queue, AzureJobQueue)
     connection = ports.queue._connection_string
     for queue in (ports.queue, ports.detect_queue):
         for name in (queue.name, f"{queue.name}-poison"):

@@ -15,6 +15,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from azure.storage.blob import BlobServiceClient
 from core.domain.blobs import JOBS_PREFIX, UPLOADS_PREFIX
 from core.domain.clock import utc_now
 from core.domain.housekeeping import HousekeepingRules
+from core.domain.job import Job
+from core.domain.webhook import WebhookEvent
 from core.errors import MusterError
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
@@ -139,7 +142,7 @@ class Upgraded:
         async def read(ports: Ports) -> dict[str, dict[str, str]]:
             found: dict[str, dict[str, str]] = {}
             for name, store in (("sources", ports.sources), ("results", ports.results)):
-                names = [info.name async for info in store.list("")]
+                names = [info.name async for info in store.list_blobs("")]
                 found[name] = {blob: hashlib.sha256(await store.get(blob)).hexdigest() for blob in names}
             return found
 
@@ -182,6 +185,18 @@ def counts_of(job: dict[str, Any]) -> dict[str, dict[str, int]]:
     return {name: {key: figures[key] for key in ("unique", "low", "high", "peak")} for name, figures in job["counts"].items()}
 
 
+async def _job(ports: Ports, job_id: str) -> Job:
+    return await ports.jobs.get(job_id)
+
+
+async def _events(ports: Ports, job_id: str) -> list[WebhookEvent]:
+    return await ports.webhooks.of_job(job_id)
+
+
+def _tried_more(job: dict[str, Any], tries: int) -> bool:
+    return bool(job["webhook"]["deliveries"][0]["tries"] > tries)
+
+
 def test_promise_every_job_in_work_completes_as_if_submitted_today(upgraded: Upgraded) -> None:
     stack, expected, fresh = upgraded.stack, upgraded.expected, upgraded.fresh()
     assert {job["state"] for job in fresh.values()} == {"completed"}
@@ -208,7 +223,7 @@ def test_promise_an_ended_job_stays_as_it_was(upgraded: Upgraded) -> None:
         job = upgraded.stack.job(was["id"])
         same = ("state", "attempt", "counts", "error", "expired", "artifacts", "created_at_utc", "completed_at_utc")
         assert {key: job[key] for key in same} == {key: was[key] for key in same}, name
-        stored = upgraded.stack.with_ports(lambda ports, job_id=was["id"]: ports.jobs.get(job_id))
+        stored = upgraded.stack.with_ports(partial(_job, job_id=was["id"]))
         assert stored.result_revision == was["revision"], name
     assert lost_or_changed(upgraded.expected["blobs"], upgraded.blobs()) == []
 
@@ -217,10 +232,10 @@ def test_promise_an_event_that_was_not_told_is_still_to_be_told(upgraded: Upgrad
     # No secret is configured, so nothing is sent: each try leaves the event where it was.
     for name in ("completed_untold", "assembling"):
         (was,) = upgraded.expected["webhooks"][name]
-        upgraded.stack.wait(was["job_id"], until=lambda job, tries=was["tries"]: job["webhook"]["deliveries"][0]["tries"] > tries)
-        (event,) = upgraded.stack.with_ports(lambda ports, job_id=was["job_id"]: ports.webhooks.of_job(job_id))
+        upgraded.stack.wait(was["job_id"], until=partial(_tried_more, tries=was["tries"]))
+        (event,) = upgraded.stack.with_ports(partial(_events, job_id=was["job_id"]))
         assert (event.id, event.state, event.event) == (was["id"], "due", "completed"), name
-        assert event.body == was["body"] if was["body"] else json.loads(event.body)["job_id"] == was["job_id"], name
+        assert event.body == was["body"] if was["body"] else json.loads(event.body or "")["job_id"] == was["job_id"], name
 
 
 def test_promise_nothing_is_counted_twice(upgraded: Upgraded) -> None:

@@ -66,7 +66,7 @@ async def test_stores_on_one_file_open_it_at_the_same_moment(tmp_path: Path) -> 
     path = tmp_path / "new" / "muster.sqlite3"
     stores = await asyncio.gather(*(opened(path, busy_timeout_s=60) for _ in range(8)))
     await asyncio.gather(*(store.add(make_job(f"job{i}")) for i, store in enumerate(stores)))
-    listed = await stores[0].list(JobFilter(), limit=20)
+    listed = await stores[0].list_page(JobFilter(), limit=20)
     for store in stores:
         await store.close()
     assert [job.id for job in listed.items] == [f"job{i}" for i in reversed(range(8))]

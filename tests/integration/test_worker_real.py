@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.bootstrap import close_ports, make_ports, open_ports
@@ -47,7 +48,8 @@ def herd(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     clip = shared_dir / "data" / "clips" / "cow-herd-pasture.mp4"
     index = probe(clip)
     frames = [item.image_bgr for item in decode(clip, index, first_frame=0, frames=FRAMES, seek_pts=None, threads=2)]
-    small = [cv2.resize(frame, (640, 360), interpolation=cv2.INTER_AREA) for frame in frames]
+    whole = [frame for frame in frames if frame is not None]
+    small = [np.asarray(cv2.resize(frame, (640, 360), interpolation=cv2.INTER_AREA), np.uint8) for frame in whole]
     path = tmp_path_factory.mktemp("video") / "herd.mp4"
     return write_video(path, frames=FRAMES, width=640, height=360, gop=12, image=lambda n: small[n])
 
@@ -126,7 +128,7 @@ class Farm:
             await asyncio.sleep(0.05)
         assert (statistics.revision, statistics.frames) == (job.result_revision, FRAMES)
         prefix = f"{job_prefix(job_id)}results/{job.result_revision}/"
-        names = [blob.name async for blob in self.ports.results.list(prefix)]
+        names = [blob.name async for blob in self.ports.results.list_blobs(prefix)]
         assert {name.removeprefix(prefix) for name in names} == set(job.artifacts)
         return {name.removeprefix(prefix): await self.ports.results.get(name) for name in names if not name.endswith("run.json")}
 
@@ -288,7 +290,7 @@ async def test_a_broken_video_fails_its_job_and_harms_nothing(farm: Farm, tmp_pa
     assert job.state == "failed" and job.error is not None
     assert job.error.step == "plan" and job.error.code and job.error.message.endswith(".")
     assert worker.alive
-    assert [blob.name async for blob in farm.ports.results.list("jobs/")] == []
+    assert [blob.name async for blob in farm.ports.results.list_blobs("jobs/")] == []
 
 
 async def test_after_work_a_message_is_noticed_within_200_ms(farm: Farm) -> None:

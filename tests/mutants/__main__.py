@@ -19,7 +19,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.conftest import REPOSITORY
-from tests.mutants.table import MUTANTS, Mutant
+from tests.mutants.mutant import Mutant
+from tests.mutants.table import MUTANTS
 
 COPIED = ("api", "core", "docs", "infra", "ml_engine", "tests", "worker", "pyproject.toml", "README.md")
 LONGEST_S = 1500

@@ -246,4 +246,11 @@ STORAGE = (
         "if item.newest_at_utc < before]",
         f"{_COMMANDS}::test_purge_leaves_a_job_alone_of_which_a_part_is_young",
     ),
+    Mutant(
+        "only the SDK is asked for the name of the account that signs links",
+        "core/adapters/azure_blob.py",
+        "account_name=blob.account_name or azure_connection.account_of(blob.url),",
+        "account_name=blob.account_name,",
+        "tests/contract/test_azure_blob_store.py::test_managed_identity_signs_links_with_a_delegation_key",
+    ),
 )

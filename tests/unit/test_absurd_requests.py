@@ -37,7 +37,7 @@ async def api() -> AsyncIterator[ApiStand]:
     "origin", ["http://[", "http://[::1", "http://]", "http://a]b[", "http://[v1.]", "http://127.0.0.1:99999999", "http://\u00e4"]
 )
 async def test_an_origin_that_is_no_address_is_foreign(api: ApiStand, origin: str) -> None:
-    answer = await api.client.get("/api/v1/jobs", headers={"Origin": origin.encode()})
+    answer = await api.client.get("/api/v1/jobs", headers={b"Origin": origin.encode()})
     assert (answer.status_code, answer.json()["code"]) == (403, "foreign_origin")
 
 
@@ -136,7 +136,7 @@ async def test_an_upload_of_absurd_size_is_too_large(api: ApiStand) -> None:
 
 @pytest.mark.parametrize("length", [DIGITS, "99999999999999999999", "\u00b2"])
 async def test_a_declared_length_of_absurd_digits(api: ApiStand, length: str) -> None:
-    answer = await api.client.post("/api/v1/uploads", content=b"{}", headers={"Content-Length": length.encode("latin-1")})
+    answer = await api.client.post("/api/v1/uploads", content=b"{}", headers={b"Content-Length": length.encode("latin-1")})
     assert answer.status_code in (201, 413, 422)
 
 
@@ -202,7 +202,7 @@ async def test_an_unexpected_error_has_the_headers_of_every_answer(api: ApiStand
         raise ValueError("secret")
 
     usual = (await api.client.get("/api/v1/jobs")).headers
-    monkeypatch.setattr(api.ports.jobs, "list", fails)
+    monkeypatch.setattr(api.ports.jobs, "list_page", fails)
     answer = await api.client.get("/api/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     same = {name: value for name, value in usual.items() if name not in ("content-length", "content-type")}

@@ -28,6 +28,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str, now: datetime = NOW
     try:
         status = keys.main(arguments, clock=lambda: now)
     except SystemExit as end:
+        assert isinstance(end.code, int)
         status = end.code
     out, err = capsys.readouterr()
     return status, out, err

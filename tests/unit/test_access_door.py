@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from typing import Any
+
 import httpx
 import pytest
 
@@ -44,14 +47,21 @@ async def test_where_the_server_does_not_say_the_address_a_key_is_needed(api: Ap
     app = api.app
     seen: list[int] = []
 
-    async def send(message: dict) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             seen.append(message["status"])
 
     async def receive() -> dict:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    scope = {"type": "http", "method": "GET", "path": JOBS, "raw_path": JOBS.encode(), "query_string": b"", "scheme": "http"}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": JOBS,
+        "raw_path": JOBS.encode(),
+        "query_string": b"",
+        "scheme": "http",
+    }
     scope |= {"root_path": "", "client": None, "headers": [(b"host", b"localhost")]}
     for server in (None, ("/run/muster.sock", None)):
         await app({**scope, "server": server}, receive, send)
@@ -179,7 +189,7 @@ async def test_cors_is_off_unless_configured_and_then_for_these_pages_alone(api:
 async def test_web_sockets_go_through_the_same_door(api: ApiStand) -> None:
     path = f"/ws/jobs/{'a' * 32}"
 
-    async def outcome(**options: str) -> tuple[str, int]:
+    async def outcome(**options: Any) -> tuple[str, int]:
         first = (await shake_hands(api, path, **options))[0]
         return first["type"], first.get("status", 0)
 

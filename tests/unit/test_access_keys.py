@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -232,7 +233,7 @@ async def test_a_keys_use_is_noted_once_a_minute_and_a_full_disk_keeps_nobody_ou
     noted: list[str] = []
     used = store.used
 
-    async def note(key_id: str, *, at: object) -> None:
+    async def note(key_id: str, *, at: datetime) -> None:
         noted.append(key_id)
         if len(noted) == 2:
             raise StorageFull("The disk is full.")
@@ -277,7 +278,7 @@ async def test_calibrations_and_idempotency_keys_are_their_owners_too(api: ApiSt
         assert (await ranch.put("/api/v1/calibrations/north", json=points)).status_code == 201
         assert (await park.get("/api/v1/calibrations/north")).json()["code"] == "calibration_not_found"
         assert (await park.delete("/api/v1/calibrations/north")).status_code == 404
-        sent = {"files": {"file": ("a.mp4", MP4)}, "headers": {"Idempotency-Key": "1"}}
+        sent: dict[str, Any] = {"files": {"file": ("a.mp4", MP4)}, "headers": {"Idempotency-Key": "1"}}
         ids = {(await client.post(JOBS, **sent)).json()["id"] for client in (ranch, park, ranch)}
         assert len(ids) == 2
         asked = await park.post(JOBS, files={"file": ("a.mp4", MP4)}, data={"settings": '{"calibration": "north"}'})
@@ -285,7 +286,7 @@ async def test_calibrations_and_idempotency_keys_are_their_owners_too(api: ApiSt
 
 
 async def test_cattle_counters_address_follows_the_same_rules(api: ApiStand) -> None:
-    sent = {"file": ("cows.mp4", MP4)}
+    sent: dict[str, Any] = {"file": ("cows.mp4", MP4)}
     async with client_of(api) as client:
         assert (await client.post("/submit-job", files=sent)).status_code == 401
     async with client_of(api, await make_key(api, "ranch")) as client:
@@ -299,7 +300,7 @@ async def test_a_detector_is_a_configured_name_on_every_route_that_takes_setting
     async with client_of(api, await make_key(api, "ranch")) as client:
         for detector in ("/etc/passwd", "../x", "hub/model", "https://evil.example/x", "pasture "):
             settings = json.dumps({"detector": detector})
-            form = {"files": {"file": ("a.mp4", MP4)}, "data": {"settings": settings}}
+            form: dict[str, Any] = {"files": {"file": ("a.mp4", MP4)}, "data": {"settings": settings}}
             answers = [await client.post(path, **form) for path in (JOBS, "/submit-job")]
             answers.append(await client.post(JOBS, json={"upload_ids": [ABSENT], "settings": {"detector": detector}}))
             answers.append(await client.post(f"{JOBS}/{THEIRS}/recount", json={"detector": detector}))

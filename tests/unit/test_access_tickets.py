@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -112,8 +113,8 @@ async def test_a_server_without_refusals_for_web_sockets_closes_before_accepting
     async with running_api() as api:
         sent: list[dict[str, Any]] = []
 
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(dict(message))
 
         async def receive() -> dict[str, Any]:
             return {"type": "websocket.connect"}

@@ -41,7 +41,8 @@ def body(name: str | None = "north-camera", **changes: Any) -> dict[str, Any]:
 
 def npz(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.savez(file, **{"image_points": view(GROUND), "map_points": GROUND, **arrays})
+    given: dict[str, Any] = {"image_points": view(GROUND), "map_points": GROUND, **arrays}
+    np.savez(file, **given)
     return file.getvalue()
 
 
@@ -106,7 +107,7 @@ async def test_a_form_goes_before_what_its_file_says(api: ApiStand) -> None:
     assert (answer.json()["name"], answer.json()["camera"]) == ("new", "old")
 
 
-SPOTON = {
+SPOTON: dict[str, Any] = {
     "ground_plane": {"width": 2000, "pixels_per_meter": 100},
     "cameras": [
         {"id": "c01", "source_points": view(GROUND).tolist(), "destination_points": (GROUND * 100).tolist(), "frame_path": "/x.jpg"},

@@ -107,7 +107,7 @@ async def test_a_full_disk_of_the_database_refuses_submissions_and_is_a_problem(
         patch.setattr(api.ports.jobs, "add", full)
         refused = await api.submit()
     assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "storage_full", "5")
-    assert [blob.name async for blob in api.ports.sources.list("jobs/")] == []
+    assert [blob.name async for blob in api.ports.sources.list_blobs("jobs/")] == []
     health = (await api.client.get("/health")).json()
     problem = {"code": "storage_full", "message": refused.json()["detail"], "degrades": True, "workers": []}
     assert (health["status"], health["problems"]) == ("degraded", [problem])
@@ -212,7 +212,7 @@ async def test_parts_are_asked_once_a_second_however_many_probes_come() -> None:
             await asyncio.sleep(0)
             await ping()
 
-        api.ports.jobs.ping = counted
+        vars(api.ports.jobs)["ping"] = counted
         api.app.state.services.readiness = Readiness(api.ports, lambda: True, lambda: now[0])
         answers = await asyncio.gather(*(api.client.get("/health/ready") for _ in range(50)))
         assert ({answer.status_code for answer in answers}, asked) == ({200}, [0.0])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import http
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from typing import Any
 
 import httpx
 import pytest
@@ -27,7 +29,7 @@ async def assert_refused(api: ApiStand, answer: httpx.Response, status: int, cod
     assert answer.headers["content-type"] == "application/problem+json"
     assert problem["status"] == status
     assert problem["type"] == f"urn:muster:problem:{code}"
-    assert problem["title"] == httpx.codes(status).phrase or problem["title"]
+    assert problem["title"] == http.HTTPStatus(status).phrase or problem["title"]
     assert len(problem["detail"]) > 20
     assert problem["instance"] == answer.request.url.path
     assert await api.films() == []
@@ -205,11 +207,13 @@ async def test_a_client_that_goes_away_leaves_nothing(api: ApiStand) -> None:
     async def receive() -> dict:
         return next(messages)
 
-    async def send(message: dict) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         return None
 
     whole = form_body([("file", "a.mp4", MP4), ("file", "b.mp4", MP4 * 100)])
-    messages = iter([{"type": "http.request", "body": whole[:50_000], "more_body": True}, *[{"type": "http.disconnect"}] * 3])
+    messages: Iterator[dict[str, Any]] = iter(
+        [{"type": "http.request", "body": whole[:50_000], "more_body": True}, *[{"type": "http.disconnect"}] * 3]
+    )
     headers = [(b"content-type", FORM["Content-Type"].encode()), (b"host", b"localhost")]
     scope = {"type": "http", "method": "POST", "path": "/api/v1/jobs", "raw_path": b"/api/v1/jobs", "query_string": b"", "headers": headers}
     await api.app({**scope, "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "scheme": "http", "root_path": ""}, receive, send)
@@ -277,7 +281,7 @@ async def test_an_unexpected_error_tells_nothing_of_the_inside(api: ApiStand, mo
     async def fails(*_: object, **__: object) -> None:
         raise ValueError("secret")
 
-    monkeypatch.setattr(api.ports.jobs, "list", fails)
+    monkeypatch.setattr(api.ports.jobs, "list_page", fails)
     transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         answer = await client.get("/api/v1/jobs")

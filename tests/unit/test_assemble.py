@@ -16,9 +16,10 @@ import pytest
 import ml_engine
 from core.domain.analysis import AnalysisSettings, CalibrationSettings, Zone
 from core.errors import InvalidCalibration
-from ml_engine.assemble import assemble, class_scores, thresholds_of
+from ml_engine.assemble import assemble
 from ml_engine.records import DetectionLog
 from ml_engine.result_files import read_tracks_csv
+from ml_engine.scoring import class_scores, thresholds_of
 from ml_engine.track_table import build, hidden
 from tests.logs import box_at, log_of, tracks_of, video_facts, walking_herd
 

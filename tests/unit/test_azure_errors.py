@@ -40,7 +40,7 @@ def http_error(status: int, code: str | None = None, cls: type[HttpResponseError
     error = cls("from the service")
     error.status_code = status
     if code:
-        error.error_code = code
+        vars(error)["error_code"] = code
     return error
 
 

@@ -99,7 +99,9 @@ def test_training_measures_on_the_device(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(finish, "old_thresholds", lambda start: {})
     monkeypatch.setattr(finish, "write_muster_json", lambda *_: None)
     request = finetune.Request(data=tmp_path, start="bundled", out=tmp_path, device="torch")
+    ready: Any = SimpleNamespace(train=[], valid=[])
+    training: Any = SimpleNamespace()
     with pytest.raises(DetectorError, match="none here"):
-        finish.finish(request, SimpleNamespace(train=[], valid=[]), {}, SimpleNamespace(), print)
+        finish.finish(request, ready, {}, training, print)
     assert asked == ["torch"]
     assert finetune.choose_device("openvino") == "cpu", "OpenVINO cannot train"

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from core.domain.analysis import CLASSES
+from core.domain.analysis import CLASSES, MusterClass
 from core.domain.job import VideoFacts
 from ml_engine import contact_sheet
 from ml_engine.animals import Animal
 from ml_engine.contact_painting import DOUBT_RGB, clock, fitted, font, wrapped
-from ml_engine.contact_pictures import crop_region, picture_of
+from ml_engine.contact_pictures import Box, crop_region, picture_of
 from ml_engine.contact_sheet import ContactSheet
 from ml_engine.drawing import CLASS_COLOURS
 from ml_engine.records import TrackTable
@@ -24,9 +24,7 @@ VIDEO = VideoFacts(frames=100, fps=10.0, width_px=640, height_px=480, duration_s
 Image = npt.NDArray[np.uint8]
 
 
-def animal(
-    number: int, *, name: str = "cattle", frame: int = 0, xyxy: tuple[float, ...] = (300, 200, 340, 230), reason: str = ""
-) -> Animal:
+def animal(number: int, *, name: MusterClass = "cattle", frame: int = 0, xyxy: Box = (300, 200, 340, 230), reason: str = "") -> Animal:
     return Animal(
         muster_class=name, number=number, track_id=number + 1000 * CLASSES.index(name), first_frame=0, last_frame=99, first_time_s=0.0,
         last_time_s=9.9, boxes=100, mean_score=0.8, best_frame=frame, best_time_s=frame / 10, best_xyxy=xyxy, uncertain=bool(reason),
@@ -57,7 +55,9 @@ def sheet_of(everyone: list[Animal], counts: dict[str, Any] | None = None, track
 
 def opened(data: bytes) -> Image:
     """Return a JPEG as RGB."""
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def share_of(image: Image, colour: tuple[int, int, int]) -> float:
@@ -167,7 +167,7 @@ def test_a_picture_that_never_came_is_said_to_be_missing() -> None:
         pytest.param((320, 240, 320, 240), 4 / 3, (296, 222, 344, 258), id="no area"),
     ],
 )
-def test_crop_region(xyxy: tuple[float, ...], aspect: float, region: tuple[int, ...]) -> None:
+def test_crop_region(xyxy: Box, aspect: float, region: tuple[int, ...]) -> None:
     assert crop_region(xyxy, (640, 480), aspect) == region
 
 

@@ -135,7 +135,7 @@ def test_who_stands_elsewhere_when_the_camera_comes_back_is_another() -> None:
 
 
 def test_a_sweep_over_a_line_of_animals_counts_all_of_them() -> None:
-    shift = np.arange(300) * 8.0
+    shift = np.arange(300.0) * 8.0
     herd = [still(100 + 190.0 * number, range(300), 120 + 70 * (number % 5)) for number in range(15)]
     found = cattle(scene(herd, 300, shift_px=shift))
     assert found["unique"] == 15 and found["peak"] <= 5

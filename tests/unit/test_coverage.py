@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from ml_engine.coverage import WHOLLY_WEIGHT, coverage
 
 
-def looks(xyxy: list[list[float]], strength: list[float] | None = None) -> tuple[list[float], list[float], list[float]]:
+def looks(xyxy: Sequence[Sequence[float]], strength: list[float] | None = None) -> tuple[list[float], list[float], list[float]]:
     given = np.ones(len(xyxy)) if strength is None else np.array(strength)
     found = coverage(np.zeros(len(xyxy), np.int64), np.array(xyxy, float).reshape(-1, 4), given, np.array([0.0]))
-    return tuple(one.tolist() for one in found)
+    first, second, third = (one.tolist() for one in found)
+    return first, second, third
 
 
 def test_apart_and_touching_are_not_covered() -> None:

@@ -56,7 +56,7 @@ def test_only_between_the_ends() -> None:
 
 def test_where_it_crosses_decides_not_where_it_is_sure() -> None:
     settings = AnalysisSettings(lines=(Line(name="gate", start=(100, 240), end=(200, 240)),))
-    slanted = {0: (180, 225), 1: (188, 232), 2: (196, 239), 3: (199, 241), 4: (230, 260), 5: (240, 280)}
+    slanted: dict[int, tuple[float, float]] = {0: (180, 225), 1: (188, 232), 2: (196, 239), 3: (199, 241), 4: (230, 260), 5: (240, 280)}
     assert passed(slanted, settings) == [(3, "in")]
 
 

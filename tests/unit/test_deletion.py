@@ -36,7 +36,7 @@ class Stand:
 
     async def blobs(self, job_id: str) -> list[str]:
         stores = (self.ports.sources, self.ports.results)
-        return [info.name for store in stores async for info in store.list(f"jobs/{job_id}/")]
+        return [info.name for store in stores async for info in store.list_blobs(f"jobs/{job_id}/")]
 
     async def is_there(self, job_id: str) -> bool:
         return bool(await self.ports.jobs.outlines([job_id]))

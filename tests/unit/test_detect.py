@@ -93,7 +93,7 @@ def test_pictures_are_small_and_grey() -> None:
     for png, level in ((first, 1), (last, 3)):  # of the first and last readable frame
         assert png is not None
         picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
-        assert picture.shape == (20, 320) and (picture == level).all()
+        assert picture is not None and picture.shape == (20, 320) and (picture == level).all()
     assert read_grey_pictures(run(PixelDetector(), frames(2, unreadable=(0, 1)), 2)) == (None, None)
 
 

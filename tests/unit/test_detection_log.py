@@ -42,10 +42,11 @@ def test_what_is_written_is_read(embeddings: int) -> None:
         assert np.array_equal(log.scores[part], written.detections.scores)
         if embeddings:
             assert log.embeddings is not None and log.embeddings.dtype == np.float16
+            assert written.detections.embeddings is not None
             assert np.array_equal(log.embeddings[part], written.detections.embeddings)
     assert (log.xyxy.dtype, log.scores.dtype, log.xyxy.shape, log.scores.shape) == (np.float32, np.float32, (5, 4), (5, 4))
     assert (log.embeddings is None) == (not embeddings)
-    assert np.array_equal(log.motion[3], given[3].motion)
+    assert given[3].motion is not None and np.array_equal(log.motion[3], given[3].motion)
     assert np.isnan(log.motion[[0, 1, 2, 4]]).all()
     assert log.motion_reasons == ("first_frame", "not_measured", "not_measured", "", "not_measured")
 

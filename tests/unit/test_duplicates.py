@@ -81,8 +81,8 @@ def test_embeddings_follow_their_boxes() -> None:
 
 def test_overlaps_of_known_boxes() -> None:
     iou, inside = overlaps(np.array([[0, 0, 4, 4], [2, 0, 6, 4], [9, 9, 9, 9]], np.float32))
-    assert np.allclose(iou, [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]])
-    assert np.allclose(inside, [[1, 0.5, 0], [0.5, 1, 0], [0, 0, 0]])
+    assert np.allclose(iou, [[1.0, 1 / 3, 0.0], [1 / 3, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    assert np.allclose(inside, [[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
 
 
 @pytest.mark.parametrize(

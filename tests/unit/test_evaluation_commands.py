@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -95,7 +96,8 @@ def test_means_of_percentages_and_sums_of_numbers() -> None:
 
 
 def test_json_leaves_out_what_is_no_number(tmp_path: Path) -> None:
-    write_json(Report({"AP": np.float64(0.25), "AP50": float("nan"), "boxes": np.int64(3)}, "by_class", {"bison": {}}), tmp_path / "a.json")
+    overall: dict[str, Any] = {"AP": np.float64(0.25), "AP50": float("nan"), "boxes": np.int64(3)}
+    write_json(Report(overall, "by_class", {"bison": {}}), tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text()) == {"overall": {"AP": 0.25, "boxes": 3}, "by_class": {"bison": {}}}
 
 

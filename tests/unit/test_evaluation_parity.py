@@ -23,6 +23,11 @@ def test_figures_equal_those_of_trackeval(path: Path, tmp_path: Path) -> None:
     tracks = assembled(sequence).tracks
     ours = score_table(sequence, tracks)
     theirs = reference_figures(
-        path, tmp_path, tracks.frame, tracks.track_id, tracks.xyxy, with_classes=np.any(sequence.truth.distractor) or "MOT17" in path.name
+        path,
+        tmp_path,
+        tracks.frame,
+        tracks.track_id,
+        tracks.xyxy,
+        with_classes=bool(np.any(sequence.truth.distractor)) or "MOT17" in path.name,
     )
     assert {key: ours[key] for key in theirs} == pytest.approx(theirs, abs=0.01)

@@ -67,9 +67,11 @@ async def assert_sound(stand: WorkerStand) -> None:
     assert statistics is not None and (statistics.attempt, statistics.revision) == (job.attempt, job.result_revision)
     assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []
     assert await messages(stand) == 0
-    found = {blob.name.split("/")[3] async for blob in stand.ports.results.list("jobs/job1/results/")}
+    found = {blob.name.split("/")[3] async for blob in stand.ports.results.list_blobs("jobs/job1/results/")}
     assert {name for name in found if name.startswith(f"r{job.attempt:04d}")} == {job.result_revision}, "one revision of an attempt stays"
-    names = {blob.name.rpartition("/")[2] async for blob in stand.ports.results.list(result_blob("job1", str(job.result_revision), ""))}
+    names = {
+        blob.name.rpartition("/")[2] async for blob in stand.ports.results.list_blobs(result_blob("job1", str(job.result_revision), ""))
+    }
     assert names == set(job.artifacts)
 
 
@@ -114,7 +116,7 @@ async def seen_by_readers(stand: WorkerStand) -> dict[str, Any]:
     """Return what readers see of the job: its record, its statistics, and its published blobs with their ETags."""
     job = await stand.job()
     prefix = result_blob("job1", str(job.result_revision), "")
-    blobs = {blob.name: blob.etag async for blob in stand.ports.results.list(prefix)}
+    blobs = {blob.name: blob.etag async for blob in stand.ports.results.list_blobs(prefix)}
     record = job.model_dump(exclude={"heartbeat_at_utc", "step_starts", "step_failures"})
     return {"job": record, "statistics": await stand.ports.stats.get("job1"), "blobs": blobs}
 

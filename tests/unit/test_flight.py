@@ -94,13 +94,15 @@ def test_what_is_not_known_gives_no_place() -> None:
         ({"nadir": True, "heading_deg": "course"}, False),
     ):
         flight = flight_ground(telemetry, np.array([0.0, 1.0]), parse_settings({"flight": stated}), VIDEO)
-        assert flight.places_animals is known and len(flight.poses.xy_m) == 2
+        assert flight is not None
+        assert flight.places_animals is known and flight.poses is not None and len(flight.poses.xy_m) == 2
         codes = {remark.code for remark in flight.remarks}
         assert ("telemetry_no_attitude" in codes) is not known
         result = place(tracks, flight, tracks.frame)
         assert np.isfinite(result.ground).all() == known and np.isfinite(result.ground_error_m).all() == known
     # The box of 40 x 60 px stands on row 500: its middle is 30 px, 1.5 m, north of the axis.
     flight = flight_ground(telemetry, np.array([0.0, 1.0]), parse_settings({"flight": {"nadir": True, "heading_deg": 0}}), VIDEO)
+    assert flight is not None
     north = LocalPlane(20, 10).to_metres(place(tracks, flight, tracks.frame).ground)
     np.testing.assert_allclose(north, [[0, 1.5]], atol=0.005)
 
@@ -109,6 +111,7 @@ def test_without_position_or_telemetry() -> None:
     tracks = tracks_of({1: {0: (1000, 500)}})
     assert flight_ground(None, np.zeros(1), AnalysisSettings(), VIDEO) is None
     blind = flight_ground(from_cues([(0.0, "[fnum : 280]")]), np.zeros(1), AnalysisSettings(), VIDEO)
+    assert blind is not None
     assert blind.poses is None and not blind.places_animals and place(tracks, blind, tracks.frame) is tracks
     assert {"telemetry_no_position"} <= {remark.code for remark in blind.remarks}
 
@@ -121,11 +124,13 @@ def test_angles_of_view() -> None:
     assert (posed().deviations.focal, posed(hfov_deg=90).deviations.focal) == (0.03, 0.01)
     plain = from_cues([(0.0, "GPS (8.2090, 47.4692, 18), D 49.21m, H 45.60m")])
     guessed = poses(plain, np.zeros(1), None, VIDEO)
+    assert guessed is not None
     assert guessed.focal_px == pytest.approx([2000 * 24 / 36]) and guessed.deviations.focal == 0.1
     assert [remark.code for remark in guessed.remarks] == ["flight_focal_length_guessed"]
     # Four decimals of a degree are steps of 11 m.
     assert guessed.deviations.position_m == pytest.approx(np.hypot(1.5, 11.1 / 12**0.5))
     upright = poses(plain, np.zeros(1), FlightSettings(hfov_deg=90), video_facts(1, 1.0, 1000, 2000))
+    assert upright is not None
     assert upright.focal_px == pytest.approx([1000])
 
 
@@ -162,7 +167,7 @@ def test_boxes_cut_by_the_border_are_less_sure() -> None:
     boxes = np.array([[100.0, 100, 140, 180], [0, 100, 40, 180], [100, 920, 140, 1000]])
     whole = np.sqrt([1 + 4, 1 + 16])
     cut = np.sqrt(24**2 + whole**2)
-    np.testing.assert_allclose(box_deviation_px(boxes, (2000, 1000)), [whole, [cut[0], whole[1]], [whole[0], cut[1]]])
+    np.testing.assert_allclose(box_deviation_px(boxes, (2000, 1000)), np.array([whole, [cut[0], whole[1]], [whole[0], cut[1]]]))
 
 
 def test_rendered_flights_without_noise_are_exact_to_a_decimetre() -> None:
@@ -175,7 +180,9 @@ def test_rendered_flights_without_noise_are_exact_to_a_decimetre() -> None:
 def errors_of(flown) -> tuple[np.ndarray, np.ndarray]:
     """Return how far the placed animals are from where they stand, and the radii, m."""
     flight = flight_ground(parse_srt(flown.srt), flown.times_s, AnalysisSettings(), flown.video)
+    assert flight is not None
     tracks = place(flown.tracks, flight, flown.tracks.frame)
+    assert flight.poses is not None
     errors = np.hypot(*(flight.poses.plane.to_metres(tracks.ground) - flight.poses.plane.to_metres(flown.truth)).T)
     seen = np.isfinite(errors)
     assert seen.mean() > 0.99
@@ -208,7 +215,9 @@ def test_a_drone_without_attitude_that_flew_forwards_looking_down() -> None:
         flown = rendered_flight(seed, height_m=60, pitch_deg=-90, cows=15, seconds=1.0)
         srt = re.sub(rb" \[gb_yaw[^\]]*\]", b"", flown.srt)
         flight = flight_ground(parse_srt(srt), flown.times_s, stated, flown.video)
+        assert flight is not None
         tracks = place(flown.tracks, flight, flown.tracks.frame)
+        assert flight.poses is not None
         placed_m, truth_m = (flight.poses.plane.to_metres(degrees) for degrees in (tracks.ground, flown.truth))
         error = np.hypot(*(placed_m - truth_m).T)
         seen = np.isfinite(error)
@@ -221,4 +230,5 @@ def test_telemetry_of_another_recording_is_told() -> None:
     cues = [(float(second), CUE.format(h="50.0", y="0.0", p="-90.0", r="0.0")) for second in range(60)]
     for seconds, told in ((60, False), (63, False), (20, True), (300, True)):
         flight = flight_ground(from_cues(cues), np.arange(float(seconds)), AnalysisSettings(), VIDEO)
+        assert flight is not None
         assert ("telemetry_other_length" in {remark.code for remark in flight.remarks}) is told

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_engine.detector import Detector, DetectorInfo
+from ml_engine.detector import Detector
 from ml_engine.evaluation import pictures
-from ml_engine.records import Detections
+from ml_engine.records import Detections, DetectorInfo
 from ml_engine.training.coco import write_folder
 from ml_engine.training.gallery import CELL_PX, GAP_PX, draw_gallery, main, side_by_side
 from ml_engine.training.report import FALSE_BGR

@@ -47,6 +47,7 @@ def test_without_a_calibration_there_is_no_ground() -> None:
 
 def test_what_results_say_of_a_calibration() -> None:
     told = describe(ground_of(ABOVE).homography)
+    assert told is not None
     assert (told["unit"], told["pairs"], told["pairs_left_out"], told["origin"]) == ("m", 5, [], None)
     assert told["residual_rms_m"] < 1e-4 and told["residual_max_m"] < 1e-4
     np.testing.assert_allclose(np.array(told["matrix"]) @ [100, 300, 1], [10, 10, 1], atol=1e-6)

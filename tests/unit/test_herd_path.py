@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,14 +18,16 @@ SIZE = (40 * 60) ** 0.5
 PLACES = [(60.0 + 70 * (number % 5), 150.0 + 100 * (number // 5)) for number in range(10)]
 
 
-def path_of(paths: list[Path2D], frames: int, shift_px: np.ndarray | None = None) -> HerdPath:
+def path_of(paths: Sequence[Path2D], frames: int, shift_px: np.ndarray | None = None) -> HerdPath:
     return herd_path(tracklet_boxes(paths), looked_at(frames, shift_px=shift_px).camera)
 
 
 def test_all_going_one_way_is_the_herd_going() -> None:
     found = path_of([walk(place, (2, 1), range(80)) for place in PLACES], 80)
     np.testing.assert_allclose(found.rate_at(np.array([1.0, 4.0, 7.0])), [[20 / SIZE, 10 / SIZE]] * 3, rtol=0.02)
-    np.testing.assert_allclose(found.gone(np.array([1.0, 2.0]), np.array([6.0, 2.0])), [[100 / SIZE, 50 / SIZE], [0, 0]], rtol=0.02)
+    np.testing.assert_allclose(
+        found.gone(np.array([1.0, 2.0]), np.array([6.0, 2.0])), np.array([[100 / SIZE, 50 / SIZE], [0, 0]]), rtol=0.02
+    )
     before_and_after = found.gone(np.array([-2.0]), np.array([12.0]))
     np.testing.assert_allclose(before_and_after, [[14 * 20 / SIZE, 14 * 10 / SIZE]], rtol=0.02)
 

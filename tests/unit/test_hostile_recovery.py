@@ -103,7 +103,7 @@ async def test_results_of_which_none_can_be_read_are_not_swept_away(stand: Worke
 
 
 async def test_a_request_that_was_sent_again_since_is_not_counted_twice(stand: WorkerStand) -> None:
-    asked = {"owner": "north", "idempotency_key": "k", "request_hash": "h"}
+    asked: dict[str, Any] = {"owner": "north", "idempotency_key": "k", "request_hash": "h"}
     await stored(stand, 1, **asked)
     since = await stand.ports.jobs.add(make_job(key(2), stand.timer.now(), **asked))
     assert await again(stand) == []
@@ -113,7 +113,7 @@ async def test_a_request_that_was_sent_again_since_is_not_counted_twice(stand: W
 
 
 async def test_a_key_that_stands_for_other_content_by_now_costs_no_job(stand: WorkerStand) -> None:
-    asked = {"owner": "north", "idempotency_key": "k"}
+    asked: dict[str, Any] = {"owner": "north", "idempotency_key": "k"}
     await stored(stand, 1, **asked, request_hash="of the film that was lost")
     await stand.ports.jobs.add(make_job(key(2), stand.timer.now(), **asked, request_hash="of another film"))
     (job,) = await again(stand)
@@ -126,7 +126,7 @@ async def test_two_recoveries_at_once_make_each_record_once(stand: WorkerStand) 
         await stored(stand, number, owner="north", idempotency_key=f"k{number}", request_hash="h")
     first, second = await asyncio.gather(again(stand, *range(1, 6)), again(stand, *range(1, 6)))
     assert {job.id for job in (*first, *second)} == {key(number) for number in range(1, 6)}
-    assert len((await stand.ports.jobs.list(JobFilter(), limit=100)).items) == 5
+    assert len((await stand.ports.jobs.list_page(JobFilter(), limit=100)).items) == 5
 
 
 # ---------------------------------------------------------------- films of which a part is gone

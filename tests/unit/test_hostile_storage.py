@@ -26,7 +26,7 @@ from core.services.storage_identity import require_own_storage, use_own_names
 from core.services.storage_takeover import adopt, separate, state_of_storage
 from core.services.unclaimed import Unclaimed
 from tests.api_stand import SteppedClock, make_job, make_ports
-from tests.fakes import IDENTITY, MemoryJobStore, MemoryStorageLedger
+from tests.fakes import IDENTITY, MemoryJobStore, MemoryPorts, MemoryStorageLedger
 
 DAY_S = 24 * 3600.0
 HOUR = timedelta(hours=1)
@@ -50,7 +50,7 @@ async def blobs(ports: Ports) -> list[str]:
     return [info.name for store in stores for info in (await store.page("", limit=10_000)).items if info.name != MARK_BLOB]
 
 
-def with_database(storage: Ports, identity: StorageIdentity | None = None) -> Ports:
+def with_database(storage: MemoryPorts, identity: StorageIdentity | None = None) -> MemoryPorts:
     """Return another database beside the same storage."""
     return dataclasses.replace(storage, ledger=MemoryStorageLedger(identity), jobs=MemoryJobStore())
 
@@ -196,7 +196,7 @@ async def test_a_takeover_that_died_anywhere_is_finished_by_the_next_start(place
         await require_own_storage(first, clock)
 
 
-def named(ports: Ports, names: tuple[str, ...] = NAMES) -> Ports:
+def named(ports: MemoryPorts, names: tuple[str, ...] = NAMES) -> MemoryPorts:
     """Return the same database beside a new storage, with the names that are configured: as a process starts."""
     new = make_ports(SteppedClock())
     again = dataclasses.replace(ports, sources=new.sources, results=new.results, queue=new.queue, detect_queue=new.detect_queue)
@@ -281,7 +281,8 @@ async def test_a_job_whose_blobs_cannot_be_deleted_holds_up_no_other(reason: str
 
 async def test_an_api_that_was_refused_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator runs `separate` beside it: a connection that stayed would go to the queues of before."""
-    ports, connected = make_ports(SteppedClock()), set()
+    ports = make_ports(SteppedClock())
+    connected: set[str] = set()
 
     async def connect(queue: Any) -> None:
         # As the real one: once, under the name of that moment.

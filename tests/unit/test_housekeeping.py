@@ -28,7 +28,7 @@ async def test_a_sweep_finishes_what_was_announced() -> None:
         await ports.ledger.bury(Tombstone(job_id=job_id, reason="deleted", written_at_utc=clock()))
     report = await Housekeeping(ports, Dispatcher(ports), clock, RULES).run(everything=True)
     assert report == Report(finished=3)
-    assert [info.name async for info in ports.sources.list("")] == []
+    assert [info.name async for info in ports.sources.list_blobs("")] == []
     assert await ports.jobs.outlines([f"{number:032x}" for number in range(3)]) == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.logs import Path2D, log_of
 from tests.scenes import scene, unmeasured_at, walk, who_is_who
 
 
-def numbers(paths: list[Path2D], log: DetectionLog, found: Identities) -> list[set[int]]:
+def numbers(paths: Sequence[Path2D], log: DetectionLog, found: Identities) -> list[set[int]]:
     """Return the track numbers that each of the paths got."""
     order = [(frame, number) for number, path in enumerate(paths) for frame in path]
     owner = np.array([number for _, number in sorted(order)])
@@ -25,7 +26,7 @@ def numbers(paths: list[Path2D], log: DetectionLog, found: Identities) -> list[s
 @pytest.mark.parametrize("paths", [[], [{0: (300.0, 240.0)}]])
 @pytest.mark.parametrize("frames", [1, 10])
 @pytest.mark.parametrize("measured", [False, True])
-def test_nobody(paths: list[Path2D], frames: int, measured: bool) -> None:
+def test_nobody(paths: Sequence[Path2D], frames: int, measured: bool) -> None:
     found = who_is_who(scene(paths, frames, measured=measured))
     assert found.ids.dtype == np.int32 and found.ids.tolist() == [0] * len(paths)
     assert len(found.rows) == len(found.boxes.tracklet) == len(found.joins.before) == 0
@@ -105,7 +106,7 @@ def test_without_measured_motion_places_are_forgotten() -> None:
 
 
 def test_a_lost_motion_is_bridged_and_a_cut_is_not() -> None:
-    shift = np.arange(90) * 3.0
+    shift = np.arange(90.0) * 3.0
     path = {frame: (450.0, 240.0) for frame in range(90) if not 30 <= frame < 50}
     log = scene([path], 90, shift_px=shift)
     untextured = unmeasured_at(log, {40: "no_texture"})
@@ -121,12 +122,12 @@ def test_a_lost_motion_is_bridged_and_a_cut_is_not() -> None:
 
 
 def test_two_lost_motions_in_a_row_are_not_bridged() -> None:
-    log = unmeasured_at(scene([], 20, shift_px=np.arange(20) * 2.0), {8: "no_texture", 9: "no_texture", 19: "no_texture"})
+    log = unmeasured_at(scene([], 20, shift_px=np.arange(20.0) * 2.0), {8: "no_texture", 9: "no_texture", 19: "no_texture"})
     assert bridged(log) is log
 
 
 def test_a_bridge_knows_how_long_frames_last() -> None:
-    log = scene([], 20, shift_px=np.arange(20) * 2.0)
+    log = scene([], 20, shift_px=np.arange(20.0) * 2.0)
     times_s = log.times_s.copy()
     times_s[10:] += 0.1
     filled = bridged(unmeasured_at(replace(log, times_s=times_s), {10: "no_texture"}))

@@ -180,10 +180,11 @@ def patterns_in(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text(), str(path))
     for top in tree.body:
         for node in ast.walk(top):
-            is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
-            if is_call and node.func.value.id == "re" and node.func.attr != "escape":
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)):
+                continue
+            if node.func.value.id == "re" and node.func.attr != "escape":
                 inner = [item for item in ast.walk(top) if isinstance(item, ast.FunctionDef) and node in ast.walk(item)]
-                name = inner[-1].name if inner else ast.unparse(top.targets[0])
+                name = inner[-1].name if inner else ast.unparse(vars(top)["targets"][0])
                 yield f"{path.relative_to(REPOSITORY).as_posix()}:{name}"
 
 
@@ -264,7 +265,8 @@ async def test_the_api_stops_reading_for_a_caller_that_is_gone(monkeypatch: pyte
 
 def test_the_worker_stops_reading_when_its_step_is_stopped() -> None:
     stop = threading.Event()
-    check = _check(SimpleNamespace(stop=stop))
+    step: Any = SimpleNamespace(stop=stop)
+    check = _check(step)
     check()
     stop.set()
     with pytest.raises(Stopped):

@@ -129,7 +129,7 @@ async def test_each_request_is_one_line_without_its_query(caplog: pytest.LogCapt
         await api.client.get("/api/v1/jobs/none?sig=planted")
         await api.client.get("/health/live?sig=planted")
         await api.client.get("/nowhere/planted-not")
-    lines = [record for record in caplog.records if getattr(record, "action", "") == "request"]
+    lines: list[Any] = [record for record in caplog.records if getattr(record, "action", "") == "request"]
     assert [(line.method, line.path, line.status) for line in lines] == [
         ("POST", "/api/v1/jobs", 202),
         ("GET", "/api/v1/jobs", 200),
@@ -146,6 +146,7 @@ async def test_websockets_are_a_line_as_well(caplog: pytest.LogCaptureFixture) -
     async with running_api() as api:
         await api.add_job("a", state="failed")
         await api.follow("a")
+    line: Any
     (line,) = [record for record in caplog.records if getattr(record, "action", "") == "websocket"]
     assert (line.method, line.path) == ("WEBSOCKET", "/ws/jobs/a")
 

@@ -130,7 +130,12 @@ def test_a_worker_shows_its_figures_where_it_is_told_to() -> None:
 
 def test_a_worker_that_shows_its_figures_looks_no_name_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(socket, "getfqdn", lambda name="": asked.append(name) or "muster.example")
+
+    def getfqdn(name: str = "") -> str:
+        asked.append(name)
+        return "muster.example"
+
+    monkeypatch.setattr(socket, "getfqdn", getfqdn)
     WorkerMetrics().serve("0.0.0.0", 0)
     assert asked == []
 

@@ -10,7 +10,8 @@ import pytest
 
 from infra.azurite_server import node_binary
 from tests.mutants.__main__ import told
-from tests.mutants.table import MUTANTS, Mutant
+from tests.mutants.mutant import Mutant
+from tests.mutants.table import MUTANTS
 
 REPOSITORY = Path(__file__).parents[2]
 

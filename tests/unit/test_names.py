@@ -32,6 +32,7 @@ def settings_of(name: str, other: str = "b") -> dict[str, Any]:
 @pytest.mark.parametrize("name", WAYS)
 def test_a_name_is_kept_as_it_looks(name: str) -> None:
     settings = parse_settings(settings_of(name))
+    assert settings.lines is not None
     assert (settings.camera, settings.lines[0].name, settings.zones[0].name) == (COMPOSED,) * 3
     assert display_name(f"x/{name}", 0) == COMPOSED
 

@@ -162,7 +162,8 @@ async def test_a_dry_run_deletes_nothing_and_says_the_same(stand: Stand) -> None
     await stand.ports.ledger.bury(Tombstone(job_id=key(3), reason="deleted", written_at_utc=stand.clock()))
     await stand.ports.results.put(log_blob(key(4), "k", 0), b"x")
     stand.clock.step(2 * HOUR_S)
-    before, found = await stand.blobs(), []
+    before = await stand.blobs()
+    found: list[Unclaimed] = []
     said = await stand.sweeper(dry_run=True, on_unclaimed=found.append).run(pages=None)
     assert (await stand.blobs(), await noted_unclaimed(stand.ports.ledger)) == (before, {})
     assert said == await stand.orphans.run(pages=None) == Cleared(orphans=3, uploads=1, buried=1)

@@ -29,7 +29,7 @@ RT_DETR = {"image_processor_type": "RTDetrImageProcessor", "size": {"height": 64
 DETR = {"image_processor_type": "DetrImageProcessor"}
 DETR_PADDED = {**DETR, "size": {"shortest_edge": 480, "longest_edge": 800}, "do_pad": True, "pad_size": {"height": 832, "width": 800}}
 BICUBIC = {**DETR, "size": {"shortest_edge": 300, "longest_edge": 401}, "resample": 3, "do_normalize": False}
-CONFIGS = {"deimv2": DEIMV2, "rt_detr": RT_DETR, "detr": DETR, "detr_padded": DETR_PADDED, "bicubic": BICUBIC}
+CONFIGS: dict[str, dict[str, Any]] = {"deimv2": DEIMV2, "rt_detr": RT_DETR, "detr": DETR, "detr_padded": DETR_PADDED, "bicubic": BICUBIC}
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -68,7 +68,8 @@ def test_tensors_are_the_processors(name: str, shape_hw: tuple[int, int]) -> Non
     assert levels.max() <= (0 if exact else 1 if shrinks else 3) + 1e-3
     assert levels.mean() <= 0.34
     if preprocessing.pad_hw is not None:
-        assert np.array_equal(preprocessor.mask(shape_hw), expected["pixel_mask"][0])
+        mask = preprocessor.mask(shape_hw)
+        assert mask is not None and np.array_equal(mask, expected["pixel_mask"][0])
     else:
         assert preprocessor.mask(shape_hw) is None
 

@@ -70,6 +70,7 @@ def test_children_of_make_run_write_private_files(tmp_path: Path) -> None:
     code = "import os; os.makedirs('a/b'); open('a/b/film', 'w').close(); print('x')"
     child = Child("writer", [sys.executable, "-c", code], run_dir=tmp_path / "run", cwd=tmp_path)
     child.start()
+    assert child.process is not None
     child.process.wait()
     assert (tmp_path / "a" / "b" / "film").is_file()
     assert open_to_others(tmp_path / "a") == []

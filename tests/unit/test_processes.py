@@ -51,6 +51,7 @@ def test_a_new_start_keeps_the_log_of_the_last(tmp_path: Path) -> None:
     for word in ("one", "two"):
         child = Child("writer", [sys.executable, "-c", f"print({word!r})"], run_dir=tmp_path)
         child.start()
+        assert child.process is not None
         child.process.wait()
     assert ((tmp_path / "writer.log").read_text(), (tmp_path / "writer.log.1").read_text()) == ("two\n", "one\n")
 
@@ -64,6 +65,7 @@ def test_all_parts_of_make_run_have_their_logs_rotated(tmp_path: Path) -> None:
 
     stack = LocalStack(tmp_path, port=1)
     stack.rotate_logs()
-    stack.api, stack.worker = Part(), Part()
+    parts = (Part(), Part())
+    vars(stack).update(api=parts[0], worker=parts[1])
     stack.rotate_logs()
-    assert (stack.api.rotated, stack.worker.rotated) == (1, 1)
+    assert [part.rotated for part in parts] == [1, 1]

@@ -19,7 +19,7 @@ from core.domain.job import ACTIVE, TERMINAL, Job, JobState
 from core.domain.message import JobMessage
 from core.errors import FenceLost, MusterError
 from core.ports import JobQueue, JobStore, Lease, Ports
-from tests.fakes import MemoryJobStore
+from tests.fakes import MemoryJobStore, MemoryPorts
 from tests.interference import Calls
 from tests.worker_stand import VISIBILITY_S, QuietTimer, WorkerStand
 
@@ -113,7 +113,7 @@ class World:
         """Send a message of an attempt that has begun once more."""
         attempt = min(attempt, (await self.stand.job()).attempt)
         name, _, segment = step.partition(":")
-        message = JobMessage(job_id="job1", attempt=attempt, step=name, segment=int(segment) if segment else None)  # type: ignore[arg-type]
+        message = JobMessage(job_id="job1", attempt=attempt, step=name, segment=int(segment) if segment else None)
         await self.stand.dispatcher.send(message)
 
     async def _wait(self) -> None:
@@ -162,7 +162,7 @@ async def play(base: Path, on_sqlite: bool, actions: Iterable[tuple[Any, ...]]) 
     database = SqliteDatabase(base / "jobs.sqlite3")
     if on_sqlite:
         jobs, stats = SqliteJobStore(database), SqliteStatsStore(database)
-        stand.ports = Ports(**{**_fields(stand.ports), "jobs": jobs, "stats": stats})
+        stand.ports = MemoryPorts(**{**_fields(stand.ports), "jobs": jobs, "stats": stats})
         await jobs.open()
         await stats.open()
     try:

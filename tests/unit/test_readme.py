@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import AliasChoices
 
 from core.calibration import fit_homography
 from core.config import Config
@@ -20,7 +21,8 @@ def environment_names(field: str) -> list[str]:
     alias = Config.model_fields[field].validation_alias
     if alias is None:
         return [f"MUSTER_{field.upper()}"]
-    return [choice for choice in alias.choices if choice.isupper()]
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return [choice for choice in choices if isinstance(choice, str) and choice.isupper()]
 
 
 @pytest.mark.parametrize("field", Config.model_fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -105,7 +106,7 @@ def test_several_files_are_one_video(tmp_path: Path, source: Path) -> None:
 
 def test_preview_is_the_frame_with_most_animals(tmp_path: Path, source: Path) -> None:
     _, preview, _, _ = run([source], tmp_path / "a", walk(90))
-    got = cv2.imread(str(preview)).astype(int)
+    got = np.asarray(cv2.imread(str(preview))).astype(int)
     painter = FramePainter(walk(90), np.arange(90) / 30, AnalysisSettings(), facts(90))
     index = probe(source)
     assert painter.best_frame() == 46
@@ -202,7 +203,12 @@ def test_a_trace_ends_where_its_time_is_over_and_with_its_track() -> None:
 def labels(monkeypatch: pytest.MonkeyPatch, tracks: TrackTable, frame: int) -> list[str]:
     texts: list[str] = []
     original = sv.LabelAnnotator.annotate
-    monkeypatch.setattr(sv.LabelAnnotator, "annotate", lambda self, *args: texts.extend(args[2]) or original(self, *args))
+
+    def annotate(self: sv.LabelAnnotator, *args: Any) -> Any:
+        texts.extend(args[2])
+        return original(self, *args)
+
+    monkeypatch.setattr(sv.LabelAnnotator, "annotate", annotate)
     FramePainter(tracks, np.arange(90) / 30, AnalysisSettings(), facts(90)).paint(blank(), frame)
     return texts
 
@@ -223,7 +229,12 @@ def test_labels_stay_in_the_picture() -> None:
 def test_lines_and_counts_are_those_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
     original = sv.draw_text
-    monkeypatch.setattr(sv, "draw_text", lambda image, text, *a, **k: texts.append(text) or original(image, text, *a, **k))
+
+    def draw_text(image: Any, text: str, *args: Any, **options: Any) -> Any:
+        texts.append(text)
+        return original(image, text, *args, **options)
+
+    monkeypatch.setattr(sv, "draw_text", draw_text)
     settings = AnalysisSettings(
         lines=(Line(name="gate", start=(0, 120), end=(320, 120)),), zones=(Zone(name="Süd", polygon=((0, 0), (90, 0), (90, 90))),)
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from core.domain.analysis import MusterClass
 from core.errors import InvalidInput
 from ml_engine.result_files import read_tracks_csv, timeline_csv, tracks_csv, tracks_mot
 from tests.logs import tracks_of
@@ -62,7 +64,7 @@ def test_mot(tracks) -> None:
 
 
 def test_timeline_tells_nobody_from_unreadable() -> None:
-    visible = {"cattle": np.array([2, 0, 1]), "person": np.array([0, 0, 0])}
+    visible: dict[MusterClass, npt.NDArray[np.int64]] = {"cattle": np.array([2, 0, 1]), "person": np.array([0, 0, 0])}
     data = timeline_csv(np.arange(3, dtype=np.int32), np.arange(3) / 10, np.array([0, 0, 2], np.uint8), visible)
     assert data.decode().splitlines() == [
         "frame,time_s,status,bison,cattle,person",

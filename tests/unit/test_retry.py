@@ -51,9 +51,11 @@ async def test_a_cancelled_job_ends_as_if_it_had_never_been_cancelled(stand: Wor
     stand.timer.advance(VISIBILITY_S + 1)
     await stand.drain(worker)
     job = await stand.job()
+    assert job.counts is not None
     assert (job.state, job.attempt, job.counts["cattle"]["unique"]) == ("completed", 2, 3)
     assert sorted(stand.engine.segments) == [0, 1, 2, 3], "what was detected is not detected again"
-    assert (await stand.ports.stats.get("job1")).attempt == 2
+    statistics = await stand.ports.stats.get("job1")
+    assert statistics is not None and statistics.attempt == 2
 
 
 async def test_a_job_that_failed_while_rendering_is_not_detected_again(stand: WorkerStand) -> None:
@@ -63,7 +65,8 @@ async def test_a_job_that_failed_while_rendering_is_not_detected_again(stand: Wo
     await stand.submit()
     stand.engine.hooks["render"] = broken
     await stand.drain(stand.worker())
-    assert (await stand.job()).error.code == "unreadable_video"
+    error = (await stand.job()).error
+    assert error is not None and error.code == "unreadable_video"
     del stand.engine.hooks["render"]
     begun = await try_again(stand)
     assert (begun.state, messages(stand)) == ("assembling", [("assemble", 2)])
@@ -107,7 +110,7 @@ async def test_what_is_begun_is_taken_back_where_no_message_can_be_sent(stand: W
     with pytest.raises(Unavailable):
         await try_again(stand)
     job = await stand.job()
-    assert (job.state, job.error.code) == ("failed", "unreadable_video")
+    assert job.error is not None and (job.state, job.error.code) == ("failed", "unreadable_video")
     stand.ports.queue.away = False
     assert (await try_again(stand)).state == "queued"
 

@@ -74,7 +74,7 @@ async def test_a_deletion_that_fails_half_way_can_be_asked_for_again(clock) -> N
     await delete(ports, clock, JOB, owner="local")
     with pytest.raises(NotFound):
         await ports.jobs.get(JOB)
-    assert [blob.name async for blob in ports.sources.list("")] == []
+    assert [blob.name async for blob in ports.sources.list_blobs("")] == []
 
 
 async def test_of_two_recounts_at_once_one_is_begun(clock, monkeypatch) -> None:

@@ -11,13 +11,13 @@ import pytest
 from ml_engine.detection_log import read_log, write_log
 from ml_engine.evaluation.simulator import Scene, peak, scene, scenes
 from ml_engine.evaluation.simulator_camera import Field, camera_path, measured_motion
-from ml_engine.evaluation.simulator_detector import HARD_MISS, NOTHING, detect, misses
+from ml_engine.evaluation.simulator_detector import NOTHING, detect, misses
 from ml_engine.evaluation.simulator_drawing import drawing
 from ml_engine.evaluation.simulator_herd import Herd, homes
 from ml_engine.evaluation.simulator_random import streaks, swings
-from ml_engine.evaluation.simulator_ranges import CAMERA_KINDS, Ranges, Rates, draw
+from ml_engine.evaluation.simulator_ranges import CAMERA_KINDS, HARD_MISS, Ranges, Rates, draw
 from ml_engine.evaluation.simulator_view import View, seen, view
-from ml_engine.records import Detections, FrameRecord
+from ml_engine.records import Detections, FrameRecord, FrameStatus
 
 SMALL = replace(Ranges.tuned(), herd=((8, 12),), duration_s=((9, 10),))
 RATES = Rates(miss=0.2, miss_s=0.5, hard_share=0.0, faint=0.5, jitter=0.04, double=0.03, false_boxes=0.4, stumps=0, score_logit=1.6)
@@ -88,7 +88,7 @@ def records(made: Scene) -> list[FrameRecord]:
         vectors = None if log.embeddings is None or start == end else log.embeddings[start:end]
         found = Detections(log.xyxy[start:end], log.scores[start:end], vectors)
         reason = log.motion_reasons[i]
-        status = "unreadable" if log.status[i] == 2 else "detected"
+        status: FrameStatus = "unreadable" if log.status[i] == 2 else "detected"
         result.append(FrameRecord(i, float(log.times_s[i]), status, found, None if reason else log.motion[i], reason or None))
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,14 +17,14 @@ from tests.logs import Path2D
 from tests.scenes import looked_at, tracklet_boxes, walk
 
 
-def joined(paths: list[Path2D], frames: int = 100, options: StitchOptions | None = None) -> tuple[Joins, list[int]]:
+def joined(paths: Sequence[Path2D], frames: int = 100, options: StitchOptions | None = None) -> tuple[Joins, list[int]]:
     """Return the joins, and the chain of every path."""
     joins = stitch(tracklet_boxes(paths), looked_at(frames), options or StitchOptions())
     return joins, chains(len(paths), joins.before, joins.after).tolist()
 
 
 @pytest.mark.parametrize("paths", [[], [walk((300, 200), (0, 0), range(1))], [walk((300, 200), (0, 0), range(50))]])
-def test_nothing_to_join(paths: list[Path2D]) -> None:
+def test_nothing_to_join(paths: Sequence[Path2D]) -> None:
     joins, chain = joined(paths)
     assert [len(getattr(joins, name)) for name in Joins.__slots__] == [0] * 6
     assert chain == list(range(len(paths)))

@@ -15,7 +15,7 @@ from core.ports import Ports
 from core.services.storage_identity import require_own_storage, use_own_names
 from core.services.storage_takeover import adopt, separate, state_of_storage
 from tests.api_stand import SteppedClock, make_job, make_ports
-from tests.fakes import MemoryJobStore, MemoryStorageLedger
+from tests.fakes import MemoryJobStore, MemoryPorts, MemoryStorageLedger
 
 CLOCK = SteppedClock()
 
@@ -24,17 +24,17 @@ def key(number: int) -> str:
     return f"{number:032x}"
 
 
-def unmarked() -> Ports:
+def unmarked() -> MemoryPorts:
     """Return a new database beside a new storage."""
     return with_database(make_ports(CLOCK))
 
 
-def with_database(storage: Ports, identity: StorageIdentity | None = None) -> Ports:
+def with_database(storage: MemoryPorts, identity: StorageIdentity | None = None) -> MemoryPorts:
     """Return another database beside the same storage."""
     return dataclasses.replace(storage, ledger=MemoryStorageLedger(identity), jobs=MemoryJobStore())
 
 
-def with_storage(ports: Ports) -> Ports:
+def with_storage(ports: MemoryPorts) -> MemoryPorts:
     """Return the same database beside another storage."""
     new = make_ports(CLOCK)
     return dataclasses.replace(ports, sources=new.sources, results=new.results, queue=new.queue, detect_queue=new.detect_queue)
@@ -57,11 +57,11 @@ async def marks(ports: Ports) -> list[str | None]:
     state = await state_of_storage(ports)
     containers = [await mark_of(store) for store in (ports.sources, ports.results)]
     queues = [await queue.mark() for queue in (ports.queue, ports.detect_queue)]
-    return [*containers, *queues, state.identity and state.identity.id]
+    return [*containers, *queues, None if state.identity is None else state.identity.id]
 
 
 async def mark_of(store: Any) -> str | None:
-    names = [info.name async for info in store.list(MARK_BLOB)]
+    names = [info.name async for info in store.list_blobs(MARK_BLOB)]
     mark = StorageMark.from_bytes(await store.get(MARK_BLOB)) if names else None
     return None if mark is None else mark.identity
 
@@ -275,7 +275,7 @@ async def test_names_of_its_own_fit_whatever_is_configured() -> None:
 
 async def test_an_outage_is_no_refusal() -> None:
     ports = unmarked()
-    ports.sources.away = True  # type: ignore[attr-defined]
+    ports.sources.away = True
     with pytest.raises(MusterError) as refused:
         await start(ports)
     assert refused.value.code == "unavailable" and await ports.ledger.identity() is None

@@ -25,7 +25,7 @@ async def stand(tmp_path: Path) -> WorkerStand:
 
 
 async def names(stand: WorkerStand) -> list[str]:
-    return [info.name async for info in stand.ports.sources.list("")]
+    return [info.name async for info in stand.ports.sources.list_blobs("")]
 
 
 async def test_the_first_step_deletes_it_also_where_the_video_is_refused(stand: WorkerStand) -> None:

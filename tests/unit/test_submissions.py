@@ -41,10 +41,10 @@ class Stand:
             return await self.submissions.accept(submission, AnalysisSettings())
 
     async def blobs(self) -> list[str]:
-        return [blob.name async for blob in self.ports.sources.list("")]
+        return [blob.name async for blob in self.ports.sources.list_blobs("")]
 
     async def copies(self) -> list[str]:
-        return [blob.name async for blob in self.ports.results.list("")]
+        return [blob.name async for blob in self.ports.results.list_blobs("")]
 
     async def jobs(self) -> list[str]:
         return sorted(job.id for job in await self.ports.jobs.stalled(heartbeat_before=self.clock() + timedelta(days=1), limit=100))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import InvalidInput, InvalidTelemetry
-from core.telemetry import from_cues, joined, parse_srt, srt
+from core.telemetry import COLUMNS, from_cues, joined, parse_srt, srt
 
 SHARED = Path(os.environ.get("MUSTER_SHARED_DIR") or Path(__file__).parents[3] / "shared")
 REAL = SHARED / "data" / "dji-srt"
@@ -117,7 +117,7 @@ def test_every_dialect_is_read(dialect: str) -> None:
     telemetry = parse_srt(srt_of(text, text))
     assert telemetry.dialect == dialect
     assert telemetry.time_s.tolist() == [0, 1]
-    for name in srt.COLUMNS:
+    for name in COLUMNS:
         np.testing.assert_allclose(getattr(telemetry, name), [expected.get(name, np.nan)] * 2, rtol=1e-12, err_msg=name)
     assert {remark.code for remark in telemetry.warnings} == codes
     assert all(remark.message.endswith(".") for remark in telemetry.warnings)

@@ -81,7 +81,7 @@ def test_what_is_no_trace_context_is_not_handed_on(text: str | None) -> None:
 async def test_the_context_travels_with_the_messages_of_a_job(recorded: InMemorySpanExporter, tmp_path: Path) -> None:
     stand = WorkerStand(tmp_path)
     await stand.submit()
-    stand.ports.queue._messages.clear()  # type: ignore[attr-defined]
+    stand.ports.queue._messages.clear()
     await stand.dispatcher.send(JobMessage(job_id="job1", attempt=1, step="plan", traceparent=CLIENT))
     await stand.drain(stand.worker())
     stand.close()

@@ -93,7 +93,9 @@ if __name__ == "__main__":
 def test_a_training_that_is_killed_leaves_no_process(mix: Mix, tmp_path: Path) -> None:
     script = tmp_path / "begin.py"
     script.write_text(BEGIN, encoding="utf-8")
-    argv = [sys.executable, str(script), str(mix.sources[0][0].folder)]
+    rendered = mix.sources[0][0]
+    assert isinstance(rendered, Rendered)
+    argv = [sys.executable, str(script), str(rendered.folder)]
     with subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE, text=True) as training:
         assert training.stdout is not None and training.stdout.readline() == "begun\n"
         children = psutil.Process(training.pid).children(recursive=True)
@@ -223,7 +225,7 @@ def test_rendered_boxes_are_as_wide_as_people_draw_them(tmp_path: Path) -> None:
     assert len(exact)
     learnt = scenes.scene(900_003).xyxy
     inner = (exact > 1) & (exact < SIZE - 1)
-    assert np.array_equal((learnt - exact)[inner], np.broadcast_to(np.float32([-1, -1, 1, 1]), exact.shape)[inner])
+    assert np.array_equal((learnt - exact)[inner], np.broadcast_to(np.array([-1, -1, 1, 1], np.float32), exact.shape)[inner])
 
 
 @pytest.mark.parametrize(

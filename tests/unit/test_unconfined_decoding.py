@@ -62,7 +62,7 @@ def test_where_it_is_allowed_it_decodes_unconfined_and_warns_once(
         frames = list(decoder.decode(plain, index))
         assert [number_in(frame.image_bgr) for frame in frames if frame.image_bgr is not None] == list(range(60))
         assert decoder.read_telemetry_track(plain) is None
-    assert [(record.action, record.levelname) for record in caplog.records] == [("decoder_not_confined", "WARNING")]
+    assert [(vars(record)["action"], record.levelname) for record in caplog.records] == [("decoder_not_confined", "WARNING")]
     assert [(problem["code"], problem["degrades"]) for problem in decoder.problems()] == [("decoding_unconfined", False)]
 
 

@@ -43,7 +43,7 @@ class Desk(WorkerStand):
 
     async def work(self) -> list[str]:
         """Do everything that can be done now; return the steps."""
-        steps = []
+        steps: list[str] = []
         while (message := await self.deliver(self.processor)) is not None:
             steps.append(message.step)
             await self.processor.deliveries.idle()

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -177,7 +178,7 @@ def test_what_a_dead_process_left_is_removed_and_what_a_living_one_has_is_not(tm
     assert list(tmp_path.iterdir()) == []
 
 
-def detectors(tmp_path: Path, **settings: object) -> Detectors:
+def detectors(tmp_path: Path, **settings: Any) -> Detectors:
     return Detectors(FakeEngine().bundle(), Config(_env_file=None, data_dir=tmp_path, **settings))
 
 

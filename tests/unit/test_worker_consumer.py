@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,8 @@ class Recorder:
 
 class Bench:
     def __init__(self, stand: WorkerStand, monkeypatch: pytest.MonkeyPatch, serves: str = "all", grace_s: float = 8) -> None:
-        self.stand, self.requests = stand, []
+        self.stand = stand
+        self.requests: list[Any] = []
         self.recorder = Recorder(stand)
         receive = MemoryJobQueue.receive
 

@@ -267,7 +267,7 @@ async def test_a_message_of_an_attempt_that_the_store_does_not_know_is_waited_fo
         deliveries += await stand.deliver(worker) is not None
         stand.timer.advance(1)
         assert deliveries <= MOST_EARLY_DELIVERIES and stand.timer.elapsed_s < 3600
-    (poisoned,) = stand.ports.queue.poisoned  # type: ignore[attr-defined]
+    (poisoned,) = stand.ports.queue.poisoned
     assert (JobMessage.from_bytes(poisoned.body), deliveries) == (early, MOST_EARLY_DELIVERIES)
     assert "does not know this attempt" in poisoned.reason
     assert stand.timer.elapsed_s > 60, "more and more slowly"
@@ -286,7 +286,7 @@ async def test_an_attempt_that_the_store_comes_to_know_later_is_done(stand: Work
     await stand.ports.jobs.begin_attempt("job1", expected_attempt=1, settings=job.settings, state="assembling", at=stand.timer.now())
     await stand.drain(worker)
     assert ((await stand.job()).state, (await stand.job()).attempt) == ("completed", 2)
-    assert stand.ports.queue.poisoned == []  # type: ignore[attr-defined]
+    assert stand.ports.queue.poisoned == []
 
 
 async def test_back_off_doubles_is_capped_and_differs() -> None:

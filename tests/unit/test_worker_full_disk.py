@@ -76,7 +76,7 @@ async def test_a_full_disk_is_waited_for_and_no_failure(stand: WorkerStand, step
     await stand.drain(worker)
     job = await stand.job()
     assert (job.state, job.error, job.waiting, job.step_failures) == ("completed", None, None, {})
-    assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []  # type: ignore[attr-defined]
+    assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []
 
 
 async def test_when_the_patience_is_over_the_job_fails_and_can_be_tried_again(stand: WorkerStand) -> None:

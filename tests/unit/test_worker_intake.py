@@ -35,7 +35,7 @@ def plan(**fields: Any) -> bytes:
 
 
 async def blobs(stand: WorkerStand) -> list[str]:
-    return [blob.name for store in (stand.ports.sources, stand.ports.results) async for blob in store.list("")]
+    return [blob.name for store in (stand.ports.sources, stand.ports.results) async for blob in store.list_blobs("")]
 
 
 async def deliver_for(stand: WorkerStand, seconds: float) -> int:

@@ -54,7 +54,7 @@ async def test_a_lost_lease_stops_the_work_and_nothing_is_published(stand: Worke
     job = await stand.job()
     assert (job.state, job.done_segments, job.result_revision) == (job_before.state, job_before.done_segments, None)
     assert await stand.blobs() == before
-    assert [blob.name async for blob in stand.ports.results.list("jobs/job1/log/")] == [] or name == "render"
+    assert [blob.name async for blob in stand.ports.results.list_blobs("jobs/job1/log/")] == [] or name == "render"
     assert (await step.queue.depth()).messages == 1, "nothing is acknowledged"
     # Whoever has the message now completes the job.
     stand.engine.hooks.clear()
@@ -75,7 +75,7 @@ async def test_cancelling_stops_the_engine_within_one_renewal(stand: WorkerStand
     job = await stand.job()
     assert job.state == "cancelled" and job.done_segments == ()
     assert (await stand.ports.detect_queue.depth()).messages == 0, "the message is acknowledged"
-    assert [blob.name async for blob in stand.ports.results.list("jobs/job1/")] == []
+    assert [blob.name async for blob in stand.ports.results.list_blobs("jobs/job1/")] == []
 
 
 async def test_rendered_frames_are_reported_every_second(stand: WorkerStand) -> None:

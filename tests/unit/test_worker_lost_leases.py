@@ -86,9 +86,9 @@ async def test_a_step_that_was_given_up_after_its_lease_is_put_into_the_poison_q
     queue, lease = await deliver_and_stand_still(stand, worker, "detect", "update")
     assert (await stand.job()).state == "failed"
     await assert_left_alone(queue, lease)
-    assert stand.ports.detect_queue.poisoned == []  # type: ignore[attr-defined]
+    assert stand.ports.detect_queue.poisoned == []
     await stand.drain(stand.worker("worker-b", max_failures=1))
-    (poisoned,) = stand.ports.detect_queue.poisoned  # type: ignore[attr-defined]
+    (poisoned,) = stand.ports.detect_queue.poisoned
     assert poisoned.body == lease.body and "tried 1 times" in poisoned.reason
 
 
@@ -117,7 +117,9 @@ async def test_what_the_engine_made_after_its_lease_ended_is_not_used(stand: Wor
     queue, lease = await stand.deliver_until(stand.worker(), "detect")
     await stand.worker().process(queue, lease)
     assert stand.engine.segments == [0], "it was made"
-    assert [blob.name async for blob in stand.ports.results.list(log_prefix("job1"))] == [], "what a stopped step has made was written"
+    assert [blob.name async for blob in stand.ports.results.list_blobs(log_prefix("job1"))] == [], (
+        "what a stopped step has made was written"
+    )
     job = await stand.job()
     assert (job.done_segments, job.step_failures) == ((), {})
     assert (await queue.depth()).messages == 1, "nothing is acknowledged"
@@ -138,4 +140,4 @@ async def test_an_engine_in_one_long_batch_is_left_behind_when_the_lease_is_lost
     job = await stand.job()
     assert (job.step_failures, job.error) == ({}, None), "a lost lease is no failure of the step"
     assert (await long.queue.depth()).messages == 1
-    assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []  # type: ignore[attr-defined]
+    assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []

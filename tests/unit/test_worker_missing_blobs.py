@@ -25,7 +25,7 @@ async def failed(stand: WorkerStand) -> tuple[str, str, str | None]:
     job = await stand.job()
     assert job.state == "failed" and job.error is not None and job.step_failures == {}
     assert (await stand.ports.queue.depth()).messages == (await stand.ports.detect_queue.depth()).messages == 0
-    assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []  # type: ignore[attr-defined]
+    assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []
     assert stand.timer.elapsed_s == 0, "at once"
     return job.error.code, job.error.message, job.error.step
 

@@ -217,7 +217,7 @@ async def test_a_message_of_a_deleted_job_leaves_nothing_behind(stand: WorkerSta
     await stand.ports.ledger.bury(Tombstone(job_id="job1", reason="deleted", written_at_utc=stand.timer.now()))
     await stand.ports.jobs.delete("job1")
     await stand.drain(worker)
-    assert [blob.name for store in (stand.ports.results, stand.ports.sources) async for blob in store.list("jobs/job1/")] == []
+    assert [blob.name for store in (stand.ports.results, stand.ports.sources) async for blob in store.list_blobs("jobs/job1/")] == []
     assert (await stand.ports.detect_queue.depth()).messages == 0
     assert stand.ports.detect_queue.poisoned == []
 

@@ -57,7 +57,7 @@ async def test_without_any_there_is_none(stand: WorkerStand) -> None:
     await stand.drain(stand.worker())
     assert stand.engine.telemetry is None
     assert (await file_of(stand)).telemetry is None
-    assert [blob.name async for blob in stand.ports.sources.list("jobs/job1/telemetry")] == []
+    assert [blob.name async for blob in stand.ports.sources.list_blobs("jobs/job1/telemetry")] == []
 
 
 async def test_a_track_within_the_video_is_found_told_and_stored(stand: WorkerStand) -> None:
@@ -77,7 +77,8 @@ async def test_times_of_several_files_are_those_of_the_recording(stand: WorkerSt
     await stand.submit(b"35 frames\n" + flight(48.1, 48.2), b"20 frames", b"15 frames")
     await give(stand, 2, flight(49.1, 49.2))
     await stand.drain(stand.worker())
-    assert (await stand.job()).plan.file_starts_s == (0.0, 3.5, 5.5)
+    plan = (await stand.job()).plan
+    assert plan is not None and plan.file_starts_s == (0.0, 3.5, 5.5)
     telemetry = stand.engine.telemetry
     assert telemetry is not None
     np.testing.assert_allclose(telemetry.time_s, [0, 1, 5.5, 6.5])
@@ -119,7 +120,7 @@ async def test_a_bad_track_fails_no_job(stand: WorkerStand, track: bytes, hook: 
     found = (await file_of(stand)).telemetry
     told = [remark.code for remark in found.warnings] if found else []
     assert told == ([code] if code else [])
-    assert (found is None or found.blob is None) and [b.name async for b in stand.ports.sources.list("jobs/job1/telemetry")] == []
+    assert (found is None or found.blob is None) and [b.name async for b in stand.ports.sources.list_blobs("jobs/job1/telemetry")] == []
     given = stand.engine.telemetry
     assert ([] if given is None else [remark.code for remark in given.warnings]) == told
     if given is not None:

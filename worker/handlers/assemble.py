@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from core.domain.blobs import ARTIFACTS, log_blob, new_revision, result_blob
@@ -45,7 +46,7 @@ async def _stage(step: Step, plan: Plan, revision: str, assembled: Any, seconds:
     """Write a revision of this worker's own; then → rendering, or → completed where no video is wanted."""
     job, store = step.job, step.tools.ports.results
     await step.gather(
-        (lambda name=name, data=data: store.put(result_blob(job.id, revision, name), data, content_type=ARTIFACTS[name]))
+        partial(store.put, result_blob(job.id, revision, name), data, content_type=ARTIFACTS[name])
         for name, data in sorted(assembled.files.items())
     )
     record = await new_run_record(step, plan, seconds)
@@ -61,7 +62,7 @@ async def _stage(step: Step, plan: Plan, revision: str, assembled: Any, seconds:
 async def _assemble(step: Step, plan: Plan) -> Any:
     store, engine = step.tools.ports.results, step.tools.engine
     names = [log_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
-    found = await step.gather((lambda name=name: read_if_stored(store, name)) for name in names)
+    found = await step.gather(partial(read_if_stored, store, name) for name in names)
     stored = [data for data in found if data is not None]
     if len(stored) < len(names):
         await _forget_missing(step, plan, {number for number, data in enumerate(found) if data is None})

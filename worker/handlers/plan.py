@@ -52,7 +52,7 @@ async def _stored_segments(step: Step, made: Plan) -> tuple[int, ...]:
     """Return the segments whose log is there: an earlier attempt may have had the same plan."""
     names = {log_blob(step.job.id, made.log_key, segment.index): segment.index for segment in made.segments}
     prefix = log_blob(step.job.id, made.log_key, 0).rpartition("/")[0] + "/"
-    return tuple(sorted([names[blob.name] async for blob in step.tools.ports.results.list(prefix) if blob.name in names]))
+    return tuple(sorted([names[blob.name] async for blob in step.tools.ports.results.list_blobs(prefix) if blob.name in names]))
 
 
 async def _mark_stored(step: Step, job: Job, made: Plan) -> Job:
