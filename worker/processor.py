@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from core.domain.job import ACTIVE, Failure, Job, Waiting
 from core.domain.message import JobMessage
-from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, StorageFull, Unavailable, Unconfined
+from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, StorageFull, Throttled, Unavailable, Unconfined
 from core.ports import JobQueue, Lease
 from core.services.delete import delete_owned
 from ml_engine.records import Stopped
@@ -163,6 +163,8 @@ class Processor:
             return Settlement("release", error.message, self._delay_s(5))
         except StorageFull as error:
             return await self._wait_for_room(step, error)
+        except Throttled as error:
+            return await self._wait_for_day(step, error)
         except PermanentError as error:
             if error.code == "job_not_found":
                 raise
@@ -173,7 +175,7 @@ class Processor:
             return await self._count_failure(message, error, stop)
         await self.deliveries.announce(step.job)
         await self._forget_starts(message)
-        if waited:
+        if waited and step.job.state != "queued":
             self._tools.full_disk.forget()
             if not step.job.is_terminal:
                 await self._noting(message, self._set_waiting(message, None))
@@ -227,6 +229,23 @@ class Processor:
         await self._take_back_start(message)
         # As long again as it has waited: the longer, the more slowly.
         return Settlement("release", waiting.message, self._delay_s(int(math.log2(1 + waited_s))))
+
+    async def _wait_for_day(self, step: Step, error: Throttled) -> Settlement:
+        """Let a job wait for its owner's next day, without a message in the queue: the sweeper sends one when it is time."""
+        message, before, now = step.message, step.job.waiting, self._tools.timer.now()
+        since = before.since_utc if before is not None and before.code == error.code else now
+        until = now + timedelta(seconds=error.retry_after_s)
+        waiting = Waiting(code=error.code, message=error.message, since_utc=since, until_utc=until)
+        logger.info("waiting for the next day: %s", error.message, extra=_facts("quota_used_up", message, code=error.code))
+        changes = {"state": "queued", "waiting": waiting}
+        await self._patiently(
+            lambda: self._tools.ports.jobs.update(
+                message.job_id, attempt=message.attempt, expected=("planning",), at=self._tools.timer.now(), changes=changes
+            ),
+            step.stop,
+        )
+        await self._take_back_start(message)
+        return COMPLETE
 
     def _set_waiting(self, message: JobMessage, waiting: Waiting | None) -> Awaitable[Job]:
         return self._tools.ports.jobs.update(

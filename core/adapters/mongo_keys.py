@@ -90,8 +90,7 @@ class MongoKeyStore(MongoStore, KeyStore):
 
     async def spend(self, owner: str, *, day: date, size_bytes: int, limit_bytes: int, at: datetime | None = None) -> bool:
         room = limit_bytes - size_bytes
-        with mapped():
-            await self._usage.delete_many({"day": {"$lt": (day - timedelta(days=KEEP_USAGE_DAYS)).isoformat()}})
+        await self._forget_old(day)
         await self._current(owner, day, at)
         if room < 0:
             return False
@@ -122,6 +121,8 @@ class MongoKeyStore(MongoStore, KeyStore):
     async def hold(self, owner: str, hold: Hold, *, at: datetime, limit_bytes: int | None, most_links: int | None = None) -> Refusal | None:
         for _ in range(_TRIES):
             document = await self._current(owner, hold.day, at)
+            if document is None:
+                await self._forget_old(hold.day)
             known = None if document is None else _holds(document).get(hold.id)
             held = known.amount if known else 0
             more, is_new_link = max(0, hold.amount - held), known is None and hold.is_link
@@ -130,11 +131,11 @@ class MongoKeyStore(MongoStore, KeyStore):
                 return "amount"
             if is_new_link and most_links is not None and links >= most_links:
                 return "links"
-            # What was read decides only together with these conditions: they hold at the moment of the change.
+            # What was read decides only together with these conditions, also where there was no record: one may have been inserted since.
             query: Document = {"_id": _usage_id(owner, hold.day), **_unchanged(hold.id, known)}
-            if document is not None and limit_bytes is not None and more > 0:
+            if limit_bytes is not None and more > 0:
                 query["bytes"] = {"$lte": limit_bytes - more}
-            if document is not None and is_new_link and most_links is not None:
+            if is_new_link and most_links is not None:
                 query["links"] = {"$not": {"$gte": most_links}}
             kept = {"amount": held + more, "until_utc": as_utc(hold.until_utc), "kind": known.kind if known else hold.kind}
             change = {"$inc": {"bytes": more, "links": int(is_new_link)}, "$set": {"day": hold.day.isoformat(), f"holds.{hold.id}": kept}}
@@ -172,6 +173,10 @@ class MongoKeyStore(MongoStore, KeyStore):
             found = [item async for item in self._usage.find({"_id": {"$in": [_usage_id(owner, day) for day in days]}})]
         live = [hold for document in found for hold in _holds(document).values() if hold.until_utc > at]
         return sorted(live, key=lambda hold: (hold.until_utc, hold.id))
+
+    async def _forget_old(self, day: date) -> None:
+        with mapped():
+            await self._usage.delete_many({"day": {"$lt": (day - timedelta(days=KEEP_USAGE_DAYS)).isoformat()}})
 
     async def _current(self, owner: str, day: date, at: datetime | None) -> Document | None:
         """Return the record of a day without the holds that have expired, which are dropped."""

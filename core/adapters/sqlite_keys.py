@@ -86,8 +86,7 @@ class SqliteKeyStore(SqliteStore, KeyStore):
 
     async def spend(self, owner: str, *, day: date, size_bytes: int, limit_bytes: int, at: datetime | None = None) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
-            for table in ("usage", "holds"):
-                connection.execute(f"DELETE FROM {table} WHERE day < ?", ((day - timedelta(days=KEEP_USAGE_DAYS)).isoformat(),))
+            _forget_old(connection, day)
             _drop_expired(connection, owner, day, at)
             if _spent(connection, owner, day) + size_bytes > limit_bytes:
                 return False
@@ -107,6 +106,7 @@ class SqliteKeyStore(SqliteStore, KeyStore):
 
     async def hold(self, owner: str, hold: Hold, *, at: datetime, limit_bytes: int | None, most_links: int | None = None) -> Refusal | None:
         def work(connection: sqlite3.Connection) -> Refusal | None:
+            _forget_old(connection, hold.day)
             _drop_expired(connection, owner, hold.day, at)
             held = _holds(connection, owner, hold.day)
             links = sum(other.is_link for other in held.values())
@@ -183,6 +183,11 @@ def _holds(connection: sqlite3.Connection, owner: str, day: date) -> dict[str, H
 
 def _expired(connection: sqlite3.Connection, owner: str, day: date, at: datetime | None) -> list[Hold]:
     return [] if at is None else [hold for hold in _holds(connection, owner, day).values() if hold.until_utc <= at]
+
+
+def _forget_old(connection: sqlite3.Connection, day: date) -> None:
+    for table in ("usage", "holds"):
+        connection.execute(f"DELETE FROM {table} WHERE day < ?", ((day - timedelta(days=KEEP_USAGE_DAYS)).isoformat(),))
 
 
 def _drop_expired(connection: sqlite3.Connection, owner: str, day: date, at: datetime | None) -> None:

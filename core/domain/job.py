@@ -122,11 +122,16 @@ class Failure(_Record):
 
 
 class Waiting(_Record):
-    """Why a job cannot go on at present: a code for programs, a sentence for people, and since when, over all tries."""
+    """Why a job cannot go on at present: a code for programs, a sentence for people, and since when, over all tries.
+
+    Attributes:
+        until_utc: When it is tried again; null where that is done all the time.
+    """
 
     code: str
     message: str
     since_utc: UtcDatetime
+    until_utc: UtcDatetime | None = None
 
 
 class Job(_Record):

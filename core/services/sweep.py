@@ -93,5 +93,9 @@ def _is_due(job: Job, now: datetime, silence: timedelta) -> bool:
     """
     if job.state not in _WAITING:
         return True
-    before, after = (max(0, (at - job.updated_at_utc) // silence) for at in (job.heartbeat_at_utc, now))
+    since = job.updated_at_utc
+    if job.waiting is not None and job.waiting.until_utc is not None:
+        # Nothing is in the queue until then: what counts as silence begins there.
+        since = max(since, job.waiting.until_utc - silence)
+    before, after = (max(0, (at - since) // silence) for at in (job.heartbeat_at_utc, now))
     return after.bit_length() > before.bit_length()

@@ -157,6 +157,14 @@ async def test_usage_of_long_ago_is_dropped(store: KeyStore) -> None:
     assert await store.spent("ranch", day=TODAY) == 0
 
 
+async def test_holds_of_long_ago_are_dropped(store: KeyStore) -> None:
+    await held(store, hold_of("old", 5, until=10**8))
+    later = TODAY + timedelta(days=60)
+    assert await store.hold("park", hold_of("new", 1, day=later, until=10**8), at=at(0), limit_bytes=9) is None
+    assert await store.spent("ranch", day=TODAY) == 0
+    assert await store.holds("ranch", since=TODAY, at=at(0)) == []
+
+
 def hold_of(hold_id: str, amount: int, *, until: float = 60, day: date = TODAY, kind: str = "upload") -> Hold:
     return Hold(id=hold_id, day=day, amount=amount, until_utc=at(until), kind=kind)
 

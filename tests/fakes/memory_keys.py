@@ -69,8 +69,7 @@ class MemoryKeyStore(MemoryStore, KeyStore):
 
     async def spend(self, owner: str, *, day: date, size_bytes: int, limit_bytes: int, at: datetime | None = None) -> bool:
         self._answer()
-        oldest = day - timedelta(days=KEEP_USAGE_DAYS)
-        self._usage = {key: used for key, used in self._usage.items() if key[1] >= oldest}
+        self._forget_old(day)
         self._drop_expired(owner, day, at)
         used = self._usage.get((owner, day), 0) + size_bytes
         if used > limit_bytes:
@@ -89,6 +88,7 @@ class MemoryKeyStore(MemoryStore, KeyStore):
 
     async def hold(self, owner: str, hold: Hold, *, at: datetime, limit_bytes: int | None, most_links: int | None = None) -> Refusal | None:
         self._answer()
+        self._forget_old(hold.day)
         self._drop_expired(owner, hold.day, at)
         key, used = (owner, hold.day, hold.id), self._usage.get((owner, hold.day), 0)
         known = self._holds.get(key)
@@ -128,3 +128,8 @@ class MemoryKeyStore(MemoryStore, KeyStore):
             if at is not None and hold.until_utc <= at:
                 del self._holds[owner, day, hold.id]
                 self._usage[owner, day] = max(0, self._usage[owner, day] - hold.amount)
+
+    def _forget_old(self, day: date) -> None:
+        oldest = day - timedelta(days=KEEP_USAGE_DAYS)
+        self._usage = {key: used for key, used in self._usage.items() if key[1] >= oldest}
+        self._holds = {key: hold for key, hold in self._holds.items() if key[1] >= oldest}

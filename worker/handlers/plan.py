@@ -6,7 +6,9 @@ from dataclasses import asdict
 
 from core.domain.blobs import log_blob, submitting_blob
 from core.domain.job import Job, Plan, SourceFile
+from core.domain.work import check_work, looks_left
 from core.errors import FenceLost
+from core.services.work import count_work
 from worker.handlers.detecting import start_assembling
 from worker.step import Step
 from worker.telemetry import with_tracks
@@ -18,12 +20,16 @@ async def plan(step: Step) -> None:
     Redelivered in `detecting`, it sends what is missing again.
     """
     job = step.job
+    if job.waiting is not None and job.waiting.until_utc is not None and step.tools.timer.now() < job.waiting.until_utc:
+        # A message too many: the sweeper sends another one when it is time.
+        return
     if job.state in ("queued", "planning"):
         await step.update(("queued", "planning"), {"state": "planning"})
         # The record stands, whatever becomes of it: the marker of an unfinished submission has served its turn.
         await step.tools.ports.sources.delete(submitting_blob(job.id))
         made, files = await _make_plan(step)
         done = await _stored_segments(step, made)
+        await _count_work(step, made, done)
         job = await step.update(("planning",), {"plan": made, "files": files, "done_segments": done, "state": "detecting"})
         step.log("job_planned", "planned", frames=made.video.frames, segments=len(made.segments), log_key=made.log_key)
     elif job.state == "detecting" and job.plan is not None:
@@ -46,6 +52,20 @@ async def _make_plan(step: Step) -> tuple[Plan, tuple[SourceFile, ...]]:
     times_s = engine.times_s(indexes)
     starts_s = tuple(float(times_s[segment.first_frame]) for segment in segments if segment.file_first_frame == 0)
     return Plan(video=video, segments=segments, log_key=key, file_starts_s=starts_s, detector=asdict(detector)), files
+
+
+async def _count_work(step: Step, made: Plan, done: tuple[int, ...]) -> None:
+    """Count what is left to detect.
+
+    Raises:
+        InvalidSettings: It is more than a job may be (code `work_over_budget`).
+        Throttled, PermanentError: It is more than the owner's day has room for (code `quota_work`).
+    """
+    tools, video, settings = step.tools, made.video, step.job.settings
+    slices = len(tools.engine.plan_tiles((video.width_px, video.height_px), settings.tiles, tuple(made.detector["input_hw"])))
+    looks = looks_left(made, done, settings, slices)
+    check_work(looks, tools.config.max_work, video=video, settings=settings, slices=slices)
+    await count_work(tools.ports.keys, tools.timer.now, step.job, looks, day_work=tools.config.quota_day_work)
 
 
 async def _stored_segments(step: Step, made: Plan) -> tuple[int, ...]:
