@@ -23,6 +23,7 @@ from worker.publish import ensure_statistics
 from worker.settle import COMPLETE, Settlement, back_off_s, settle
 from worker.step import Step, Tools
 from worker.stop import StopFlag
+from worker.waiting import waiting_for_day
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -78,7 +79,9 @@ class Processor:
             )
             async with keeper:
                 how = await self._handle(message, stop, deliveries=lease.delivery_count)
-            step = self._running[stop]
+                step = self._running[stop]
+                if step is not None and how.kind == "complete":
+                    how = await self._go_on(step)
             seen.settled(how, is_lost=stop.is_lost, frames=step.progress.done if step else 0)
             if stop.is_lost:
                 logger.warning("left alone: the lease was lost", extra=_facts("work_abandoned", message))
@@ -128,6 +131,8 @@ class Processor:
             return self._too_early(deliveries)
         if job.attempt != message.attempt or job.is_terminal:
             return await self._ended_already(message, job, stop)
+        if message.step in ("plan", "assemble") and not await self._patiently(lambda: self._tools.turns.begins(job), stop):
+            return COMPLETE
         asked = 0
 
         def start() -> Awaitable[int]:
@@ -146,6 +151,15 @@ class Processor:
         step = Step(message, job, self._tools, stop=stop, redelivered=deliveries > 1)
         self._running[stop] = step
         return await self._run(step)
+
+    async def _go_on(self, step: Step) -> Settlement:
+        """Hand out what follows; where that fails, whoever gets the message again does so again."""
+        if step.message.step in ("plan", "detect") or step.job.is_terminal:
+            try:
+                await self._tools.turns.go_on(step.job.owner)
+            except MusterError as error:
+                return Settlement("release", error.message, self._delay_s(1))
+        return COMPLETE
 
     async def _run(self, step: Step) -> Settlement:
         """Run a step's handler; count how it ended."""
@@ -232,19 +246,10 @@ class Processor:
 
     async def _wait_for_day(self, step: Step, error: Throttled) -> Settlement:
         """Let a job wait for its owner's next day, without a message in the queue: the sweeper sends one when it is time."""
-        message, before, now = step.message, step.job.waiting, self._tools.timer.now()
-        since = before.since_utc if before is not None and before.code == error.code else now
-        until = now + timedelta(seconds=error.retry_after_s)
-        waiting = Waiting(code=error.code, message=error.message, since_utc=since, until_utc=until)
-        logger.info("waiting for the next day: %s", error.message, extra=_facts("quota_used_up", message, code=error.code))
-        changes = {"state": "queued", "waiting": waiting}
-        await self._patiently(
-            lambda: self._tools.ports.jobs.update(
-                message.job_id, attempt=message.attempt, expected=("planning",), at=self._tools.timer.now(), changes=changes
-            ),
-            step.stop,
-        )
-        await self._take_back_start(message)
+        waiting = waiting_for_day(error, before=step.job.waiting, now=self._tools.timer.now())
+        logger.info("waiting for the next day: %s", error.message, extra=_facts("quota_used_up", step.message, code=error.code))
+        await self._patiently(lambda: step.update(("planning",), {"state": "queued", "waiting": waiting}), step.stop)
+        await self._take_back_start(step.message)
         return COMPLETE
 
     def _set_waiting(self, message: JobMessage, waiting: Waiting | None) -> Awaitable[Job]:
@@ -281,6 +286,7 @@ class Processor:
         except FenceLost:
             return
         await self.deliveries.announce(job)
+        await self._tools.turns.try_to_go_on(job.owner)
         logger.warning("job failed: %s", failure.message, extra=_facts("job_failed", message, code=failure.code))
 
     async def _forget_starts(self, message: JobMessage) -> None:

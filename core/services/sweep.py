@@ -15,6 +15,7 @@ from core.domain.webhook import WebhookRules
 from core.errors import FenceLost, NotFound
 from core.ports import Ports
 from core.services.dispatch import Dispatcher
+from core.services.turns import PARKED, Turns
 from core.services.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Sweeper:
         self._ports = ports
         self._dispatcher = dispatcher
         self._clock = clock
+        self._turns = Turns(ports, dispatcher, clock)
         self._webhooks = Webhooks(ports, dispatcher, WebhookRules(), clock)
 
     async def run(self, *, visibility: timedelta, limit: int = 100) -> int:
@@ -64,9 +66,16 @@ class Sweeper:
                 continue
             for message in messages:
                 await self._dispatcher.send(message.model_copy(update={"traceparent": job.traceparent}))
-            if messages:
+            handed_out = await self._turns.go_on(job.owner) if not messages and _has_no_message(job) else 0
+            if messages or handed_out:
                 resent += 1
-                extra = {"action": "step_resent", "job_id": job.id, "attempt": job.attempt, "state": job.state, "messages": len(messages)}
+                extra = {
+                    "action": "step_resent",
+                    "job_id": job.id,
+                    "attempt": job.attempt,
+                    "state": job.state,
+                    "messages": len(messages) or handed_out,
+                }
                 logger.warning("no heartbeat: the step's message was sent again", extra=extra)
         await self._webhooks.sweep(limit=limit)
         return resent
@@ -76,9 +85,8 @@ class Sweeper:
             return []
         if job.state != "detecting" or job.plan is None:
             return [JobMessage(job_id=job.id, attempt=job.attempt, step=_STEP_OF.get(job.state, "plan"))]
-        missing = sorted({segment.index for segment in job.plan.segments} - set(job.done_segments))
-        if missing:
-            return [JobMessage(job_id=job.id, attempt=job.attempt, step="detect", segment=index) for index in missing]
+        if not job.is_detected:
+            return [JobMessage(job_id=job.id, attempt=job.attempt, step="detect", segment=index) for index in job.handed_out]
         # Whoever marked the last segment ended before it could say so.
         await self._ports.jobs.update(
             job.id, attempt=job.attempt, expected=("detecting",), at=self._clock(), changes={"state": "assembling"}
@@ -91,7 +99,7 @@ def _is_due(job: Job, now: datetime, silence: timedelta) -> bool:
 
     Else a long queue would grow by every job in it at each sweep.
     """
-    if job.state not in _WAITING:
+    if job.state not in _WAITING and not _is_parked(job):
         return True
     since = job.updated_at_utc
     if job.waiting is not None and job.waiting.until_utc is not None:
@@ -99,3 +107,12 @@ def _is_due(job: Job, now: datetime, silence: timedelta) -> bool:
         since = max(since, job.waiting.until_utc - silence)
     before, after = (max(0, (at - since) // silence) for at in (job.heartbeat_at_utc, now))
     return after.bit_length() > before.bit_length()
+
+
+def _has_no_message(job: Job) -> bool:
+    """Whether it may be its owner's turn, of which the process that should have handed it out did not live to tell."""
+    return _is_parked(job) or (job.state == "detecting" and not job.is_detected and not job.handed_out)
+
+
+def _is_parked(job: Job) -> bool:
+    return job.waiting is not None and job.waiting.code == PARKED

@@ -1,4 +1,4 @@
-"""Plan: look at the recording, cut it into segments, ask for the detection of each."""
+"""Plan: look at the recording and cut it into segments, which are then handed out (`core/services/turns.py`)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from worker.telemetry import with_tracks
 
 
 async def plan(step: Step) -> None:
-    """queued → planning → detecting, and a `detect` message for each segment without a log.
-
-    Redelivered in `detecting`, it sends what is missing again.
-    """
+    """queued → planning → detecting. Redelivered in `detecting`, it sends again what was handed out and is missing."""
     job = step.job
     if job.waiting is not None and job.waiting.until_utc is not None and step.tools.timer.now() < job.waiting.until_utc:
         # A message too many: the sweeper sends another one when it is time.
@@ -30,7 +27,7 @@ async def plan(step: Step) -> None:
         made, files = await _make_plan(step)
         done = await _stored_segments(step, made)
         await _count_work(step, made, done)
-        job = await step.update(("planning",), {"plan": made, "files": files, "done_segments": done, "state": "detecting"})
+        job = await step.update(("planning",), {"plan": made, "files": files, "done_segments": done, "sent_until": 0, "state": "detecting"})
         step.log("job_planned", "planned", frames=made.video.frames, segments=len(made.segments), log_key=made.log_key)
     elif job.state == "detecting" and job.plan is not None:
         job = await _mark_stored(step, job, job.plan)
@@ -86,8 +83,9 @@ async def _mark_stored(step: Step, job: Job, made: Plan) -> Job:
 async def _ask_for_missing(step: Step, job: Job) -> None:
     if job.plan is None:
         raise FenceLost(f"Job {job.id} has lost its plan.", state=job.state, attempt=job.attempt)
-    missing = sorted({segment.index for segment in job.plan.segments} - set(job.done_segments))
-    if not missing:
+    if job.is_detected:
         await start_assembling(step, job)
-    for segment in missing:
-        await step.send("detect", segment)
+    elif step.redelivered:
+        # Whoever had this message may have ended after handing out segments and before sending their messages.
+        for segment in job.handed_out:
+            await step.send("detect", segment)
