@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from core.domain.blobs import source_blob
-from core.domain.job import Job, SourceFile
 from core.domain.message import JobMessage
 from core.errors import Unavailable
 from core.ports import JobQueue, WorkerReport
@@ -24,7 +22,6 @@ from core.services.turns import LEAST_WIDTH, Turns
 from tests.worker_stand import VISIBILITY_S, WorkerStand
 from worker.processor import Processor
 
-OWNERS = ("ranch", "park")
 LONG, SHORT = b"400 frames", b"10 frames"
 """Of 40 segments and of one."""
 
@@ -40,14 +37,8 @@ def stand(tmp_path: Path) -> Iterator[WorkerStand]:
     stand.close()
 
 
-async def submit(stand: WorkerStand, job_id: str, owner: str, data: bytes, **settings: Any) -> None:
-    """As the API does: a record, then a message."""
-    info = await stand.ports.sources.put(source_blob(job_id, 0), data)
-    file = SourceFile(name="0.mp4", blob=info.name, size_bytes=info.size_bytes, etag=info.etag)
-    now = stand.timer.now()
-    times = {"created_at_utc": now, "updated_at_utc": now, "heartbeat_at_utc": now}
-    await stand.ports.jobs.add(Job(id=job_id, owner=owner, files=(file,), settings={"render": False, **settings}, **times))
-    await stand.dispatcher.send(JobMessage(job_id=job_id, attempt=1, step="plan"))
+async def submit(stand: WorkerStand, job_id: str, owner: str, data: bytes) -> None:
+    await stand.submit(data, job_id=job_id, owner=owner, render=False)
     stand.timer.advance(0.001)
 
 

@@ -65,18 +65,8 @@ def test_the_finest_tiling_that_fits_is_named(frames: int, limit: int, tiles: st
     assert fitting_tiles(frames, limit) == tiles
 
 
-async def submitted(stand: WorkerStand, job_id: str, data: bytes = b"35 frames", *, owner: str = "ranch", **settings: Any) -> Job:
-    """Record a job of an owner, with its first message."""
-    given = stand.ports.jobs.add
-
-    async def add(job: Job) -> Job:
-        return await given(job.model_copy(update={"owner": owner}))
-
-    stand.ports.jobs.add = add  # type: ignore[method-assign]
-    try:
-        return await stand.submit(data, job_id=job_id, **settings)
-    finally:
-        stand.ports.jobs.add = given  # type: ignore[method-assign]
+async def submitted(stand: WorkerStand, job_id: str, *, owner: str = "ranch", **settings: Any) -> Job:
+    return await stand.submit(job_id=job_id, owner=owner, **settings)
 
 
 async def sweep(stand: WorkerStand) -> int:
