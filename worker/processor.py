@@ -13,6 +13,7 @@ from core.domain.message import JobMessage
 from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, StorageFull, Throttled, Unavailable, Unconfined
 from core.ports import JobQueue, Lease
 from core.services.delete import delete_owned
+from core.tracing import traceparent
 from ml_engine.records import Stopped
 from worker.deliveries import Deliveries
 from worker.handlers import HANDLERS
@@ -153,10 +154,10 @@ class Processor:
         return await self._run(step)
 
     async def _go_on(self, step: Step) -> Settlement:
-        """Hand out what follows; where that fails, whoever gets the message again does so again."""
+        """Hand out what follows; where that fails, the message is given back to be tried again."""
         if step.message.step in ("plan", "detect") or step.job.is_terminal:
             try:
-                await self._tools.turns.go_on(step.job.owner)
+                await self._tools.turns.go_on(step.job.owner, traceparents={step.job.id: traceparent() or step.message.traceparent})
             except MusterError as error:
                 return Settlement("release", error.message, self._delay_s(1))
         return COMPLETE
@@ -246,8 +247,7 @@ class Processor:
 
     async def _wait_for_day(self, step: Step, error: Throttled) -> Settlement:
         """Let a job wait for its owner's next day, without a message in the queue: the sweeper sends one when it is time."""
-        waiting = waiting_for_day(error, before=step.job.waiting, now=self._tools.timer.now())
-        logger.info("waiting for the next day: %s", error.message, extra=_facts("quota_used_up", step.message, code=error.code))
+        waiting = waiting_for_day(error, step.job, now=self._tools.timer.now())
         await self._patiently(lambda: step.update(("planning",), {"state": "queued", "waiting": waiting}), step.stop)
         await self._take_back_start(step.message)
         return COMPLETE

@@ -57,6 +57,7 @@ class Sweeper:
             Unavailable: Store or queue does not answer; a job that was being looked at is found again three timeouts later.
         """
         resent, silence = 0, SILENT_TIMEOUTS * visibility
+        owners: set[str] = set()
         for stalled in await self._ports.jobs.stalled(heartbeat_before=self._clock() - silence, limit=limit):
             try:
                 # The heartbeat first: of two sweepers at once, or of one that runs again soon, only one finds the job.
@@ -66,7 +67,10 @@ class Sweeper:
                 continue
             for message in messages:
                 await self._dispatcher.send(message.model_copy(update={"traceparent": job.traceparent}))
-            handed_out = await self._turns.go_on(job.owner) if not messages and _has_no_message(job) else 0
+            handed_out = 0
+            if _has_no_message(job) and job.owner not in owners:
+                owners.add(job.owner)
+                handed_out = await self._turns.go_on(job.owner)
             if messages or handed_out:
                 resent += 1
                 extra = {
@@ -81,7 +85,7 @@ class Sweeper:
         return resent
 
     async def _messages(self, job: Job) -> list[JobMessage]:
-        if job.is_terminal:
+        if job.is_terminal or _is_parked(job):
             return []
         if job.state != "detecting" or job.plan is None:
             return [JobMessage(job_id=job.id, attempt=job.attempt, step=_STEP_OF.get(job.state, "plan"))]
@@ -99,7 +103,7 @@ def _is_due(job: Job, now: datetime, silence: timedelta) -> bool:
 
     Else a long queue would grow by every job in it at each sweep.
     """
-    if job.state not in _WAITING and not _is_parked(job):
+    if job.state not in _WAITING:
         return True
     since = job.updated_at_utc
     if job.waiting is not None and job.waiting.until_utc is not None:

@@ -10,7 +10,9 @@ two requests is found by the sweeper, as any lost message.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 from core.domain.clock import Clock
@@ -78,11 +80,12 @@ class Turns:
         await self.go_on(job.owner)
         return False
 
-    async def go_on(self, owner: str) -> int:
+    async def go_on(self, owner: str, *, traceparents: Mapping[str, str | None] | None = None) -> int:
         """Send what is an owner's turn now: segments of planned jobs, and the next parked jobs. May be called at any time.
 
         Args:
             owner: Of whose work a part has ended.
+            traceparents: W3C trace contexts to hand on, by job id; default: those of the jobs' submissions.
 
         Returns:
             How many messages were sent.
@@ -91,6 +94,8 @@ class Turns:
             Unavailable: Store or queue does not answer; the next call, or the sweeper, sends what this one has not.
         """
         turns, width, sent = await self._ports.jobs.turns(owner), await self._wide(), 0
+        given = traceparents or {}
+        turns = [dataclasses.replace(turn, traceparent=given.get(turn.id) or turn.traceparent) for turn in turns]
         room = width - sum(turn.handed_out for turn in turns if turn.state == "detecting")
         for turn in turns:
             if turn.has_more and room > 0:

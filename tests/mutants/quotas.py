@@ -197,8 +197,8 @@ QUOTAS = (
     Mutant(
         "the sweeper does not look for parked jobs whose turn was lost",
         "core/services/sweep.py",
-        "    if job.state not in _WAITING and not _is_parked(job):\n",
-        "    if _is_parked(job):\n        return False\n    if job.state not in _WAITING:\n",
+        "            if _has_no_message(job) and job.owner not in owners:\n",
+        "            if False:\n",
         f"{_TURNS}::test_a_parked_job_whose_turn_was_lost_is_found_by_the_sweeper",
     ),
     Mutant(

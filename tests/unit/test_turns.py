@@ -227,7 +227,9 @@ async def test_a_worker_killed_while_it_hands_out_loses_nothing(stand: WorkerSta
     """Killed after each claim, and after each message that it sends; no sweeper runs."""
     await submit(stand, "job", "ranch", b"120 frames")
     kills = 0
-    while not (await stand.job("job")).is_terminal:
+    for _ in range(60):
+        if (await stand.job("job")).is_terminal:
+            break
         tools = stand.tools(f"worker-{kills}")
         given = stand.ports.jobs.hand_out if what == "claimed" else tools.dispatcher.send
 
@@ -247,7 +249,6 @@ async def test_a_worker_killed_while_it_hands_out_loses_nothing(stand: WorkerSta
         stand.timer.advance(VISIBILITY_S + 1)
         # The next one lives a little longer.
         await round_of(stand, stand.worker("lives"))
-        assert kills < 60
     assert kills >= 3
     assert (await stand.job("job")).state == "completed"
     assert set(stand.engine.segments) == set(range(12))
