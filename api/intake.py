@@ -102,7 +102,13 @@ async def _accept_form(request: Request, services: Services, caller: Caller) -> 
 async def _read_form(request: Request, reader: MultipartReader, services: Services, caller: Caller) -> Accepted:
     key = idempotency_key(request)
     settings: AnalysisSettings | None = None
-    async with services.submissions.begin(owner=caller.owner, idempotency_key=key) as submission, aclosing(reader.parts()) as parts:
+    beginning = services.submissions.begin(
+        owner=caller.owner,
+        idempotency_key=key,
+        declared_bytes=declared_bytes(request.headers),
+        slack_bytes=_FORM_OVERHEAD_BYTES,
+    )
+    async with beginning as submission, aclosing(reader.parts()) as parts:
         async for part in parts:
             if part.name == "file":
                 await submission.add_stream(part.filename, part.chunks)

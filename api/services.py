@@ -59,7 +59,9 @@ class Services:
         self.dispatcher = Dispatcher(ports)
         self.keys = Keys(ports.keys, clock)
         self.access = Access(config, self.keys, ready=self.require_open)
-        self.quotas = Quotas(ports.jobs, ports.keys, clock, day_bytes=config.quota_day_bytes, active_jobs=config.quota_jobs)
+        self.quotas = Quotas(
+            ports.jobs, ports.keys, clock, day_bytes=config.quota_day_bytes, active_jobs=config.quota_jobs, links=config.quota_links
+        )
         self.submissions = Submissions(ports, self.dispatcher, self.limits, clock, quotas=self.quotas)
         self.uploads = Uploads(ports, self.submissions, self.limits, clock, self.quotas)
         self.webhook_rules = config.webhook_rules

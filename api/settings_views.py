@@ -30,8 +30,9 @@ class ListedZone(BaseModel):
 class ListedSettings(AnalysisSettings):
     """Settings without points of the calibration, outlines of zones, and frames counted by hand: a look at the job shows those."""
 
-    calibration: ListedCalibration | None = Field(None, description="Which one, without its points.")
-    zones: tuple[ListedZone, ...] = Field((), description="Without their outlines.")
+    # A view that is only ever written as JSON: no code takes it for settings that can be counted with.
+    calibration: ListedCalibration | None = Field(None, description="Which one, without its points.")  # type: ignore[assignment]
+    zones: tuple[ListedZone, ...] = Field((), description="Without their outlines.")  # type: ignore[assignment]
     counted: tuple[CountedFrame, ...] = Field((), exclude=True)
     counted_frames: int = Field(0, description="How many frames a person counted; the job itself shows them.")
 

@@ -133,7 +133,7 @@ class UploadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str | None = Field(None, max_length=1000, description="The file's name, for your own records.", examples=["DJI_0042.MP4"])
-    size_bytes: int | None = Field(None, ge=0, description="Too large a file is refused at once.", examples=[4_000_000_000])
+    size_bytes: int | None = Field(None, ge=0, description="Held in the day's quota; a larger file makes no job.", examples=[4_000_000_000])
 
 
 class UploadView(BaseModel):

@@ -24,6 +24,10 @@ class AccessConfig(BaseSettings):
     rate_burst: int = Field(100, ge=1, description="Requests at once with one key.")
     quota_day_bytes: int = Field(2**40, ge=0, description="Bytes that one owner may submit in a day (UTC); 0: no limit.")
     quota_jobs: int = Field(500, ge=0, description="Jobs of one owner that wait or are worked on at a time; 0: no limit.")
+    quota_links: int = Field(100, ge=0, description="Links for direct uploads of one owner that are alive at a time; 0: no limit.")
+    quota_day_work: int = Field(
+        50_000_000, ge=0, description="Work of one owner in a day (UTC), in looks at pictures; more waits for the next day. 0: no limit."
+    )
     oidc_issuer: str | None = Field(
         None, description="Issuer whose tokens are taken, such as https://login.microsoftonline.com/<tenant>/v2.0 for Entra ID."
     )

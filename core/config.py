@@ -73,6 +73,9 @@ class Config(StorageConfig, AccessConfig):
     max_duration_s: float = Field(48 * 3600, gt=0, description="Longest video file.")
     max_frames: int = Field(10_000_000, ge=1, description="Most frames in a video file.")
     max_fps: float = Field(1000, gt=0, description="Highest average frame rate of a video.")
+    max_work: int = Field(
+        10_000_000, ge=0, description="Most work in one job, in looks at pictures: frames times the slices that tiles make; 0: no limit."
+    )
     max_streams: int = Field(64, ge=1, description="Most tracks in a video file: video, sound, subtitles, data.")
     decoder_memory_mb: int = Field(2048, ge=64, description="Most memory that decoding one video may take, MiB.")
     decoder_stall_s: float = Field(30, gt=0, description="Longest time that decoding may take without a picture or other progress.")

@@ -95,12 +95,12 @@ class LocalStack:
         Raises:
             StartError: A part does not start; with the end of its log.
         """
-        self.start_azurite()
+        azurite = self.start_azurite()
         shared = {
             # Its own storage, whatever an `.env` file names: an empty variable counts as none and comes before the file's.
             "AZURE_STORAGE_CONNECTION_STRING": "",
             "AZURE_STORAGE_ACCOUNT_URL": "",
-            "AZURE_STORAGE_CONNECTION_STRING_FILE": str(self.azurite.connection_file),
+            "AZURE_STORAGE_CONNECTION_STRING_FILE": str(azurite.connection_file),
             "MUSTER_DATA_DIR": str(self.data_dir),
             "PYTHONUNBUFFERED": "1",
         }
@@ -117,8 +117,8 @@ class LocalStack:
         self.start_worker()
         self.api.wait_ready(self._api_ready, timeout_s=60)
 
-    def start_azurite(self) -> None:
-        """Start Azurite alone, on its usual ports where they are free.
+    def start_azurite(self) -> AzuriteServer:
+        """Start Azurite alone, on its usual ports where they are free, and return it.
 
         Raises:
             StartError: It does not start; with the end of its log.
@@ -128,6 +128,7 @@ class LocalStack:
             location=self.data_dir / "azurite", run_dir=self.run_dir, blob_port=ports[0], queue_port=ports[1], table_port=ports[2]
         )
         self.azurite.start()
+        return self.azurite
 
     def start_worker(self) -> None:
         """Start the worker, also after it ended by itself."""

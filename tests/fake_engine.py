@@ -82,6 +82,11 @@ class FakeEngine:
         total = sum(index.frames for index in indexes)
         return VideoFacts(frames=total, fps=10.0, width_px=64, height_px=48, duration_s=total / 10), tuple(segments)
 
+    def plan_tiles(self, resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, int]) -> list[tuple[int, int]]:
+        self._called("plan_tiles")
+        rows, columns = (0, 0) if tiles in ("off", "auto") else map(int, tiles.split("x"))
+        return [(0, 0), *((row, column) for row in range(rows) for column in range(columns))]
+
     def check_settings(self, settings: AnalysisSettings, video: VideoFacts) -> None:
         self._called("check_settings", settings)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.config import Config
+from core.domain.access import LOCAL_OWNER
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import job_prefix, result_blob, source_blob
 from core.domain.job import Job, SourceFile
@@ -139,7 +140,7 @@ class WorkerStand:
     def worker(self, worker_id: str = "worker-a", **options: Any) -> Processor:
         return Processor(self.tools(worker_id, **options))
 
-    async def submit(self, *files: bytes, job_id: str = "job1", **settings: Any) -> Job:
+    async def submit(self, *files: bytes, job_id: str = "job1", owner: str = LOCAL_OWNER, **settings: Any) -> Job:
         """Record a job and send its first message; default: one file of 35 frames, which makes 4 segments."""
         sources = []
         for index, data in enumerate(files or (b"35 frames",)):
@@ -148,6 +149,7 @@ class WorkerStand:
         now = self.timer.now()
         job = Job(
             id=job_id,
+            owner=owner,
             settings=AnalysisSettings(**settings),
             files=tuple(sources),
             created_at_utc=now,

@@ -24,6 +24,7 @@ class Engine:
 
     probe: Callable[..., Any]
     plan_segments: Callable[..., Any]
+    plan_tiles: Callable[..., Any]
     check_settings: Callable[..., None]
     times_s: Callable[..., Any]
     read_telemetry_track: Callable[..., bytes | None]
@@ -77,12 +78,14 @@ def real_engine(limits: DecoderLimits) -> Engine:
     from ml_engine.planning import plan_segments, times_s
     from ml_engine.render import render
     from ml_engine.result_files import read_tracks_csv
+    from ml_engine.tiling import plan_tiles
 
     decoder = ConfinedDecoder(limits)
     decoder.check()
     return Engine(
         probe=decoder.probe,
         plan_segments=plan_segments,
+        plan_tiles=plan_tiles,
         check_settings=check_settings,
         times_s=times_s,
         read_telemetry_track=decoder.read_telemetry_track,

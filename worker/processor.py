@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from core.domain.job import ACTIVE, Failure, Job, Waiting
 from core.domain.message import JobMessage
-from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, StorageFull, Unavailable, Unconfined
+from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, StorageFull, Throttled, Unavailable, Unconfined
 from core.ports import JobQueue, Lease
 from core.services.delete import delete_owned
+from core.tracing import traceparent
 from ml_engine.records import Stopped
 from worker.deliveries import Deliveries
 from worker.handlers import HANDLERS
@@ -23,6 +24,7 @@ from worker.publish import ensure_statistics
 from worker.settle import COMPLETE, Settlement, back_off_s, settle
 from worker.step import Step, Tools
 from worker.stop import StopFlag
+from worker.waiting import waiting_for_day
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -78,7 +80,9 @@ class Processor:
             )
             async with keeper:
                 how = await self._handle(message, stop, deliveries=lease.delivery_count)
-            step = self._running[stop]
+                step = self._running[stop]
+                if step is not None and how.kind == "complete":
+                    how = await self._go_on(step)
             seen.settled(how, is_lost=stop.is_lost, frames=step.progress.done if step else 0)
             if stop.is_lost:
                 logger.warning("left alone: the lease was lost", extra=_facts("work_abandoned", message))
@@ -128,6 +132,8 @@ class Processor:
             return self._too_early(deliveries)
         if job.attempt != message.attempt or job.is_terminal:
             return await self._ended_already(message, job, stop)
+        if message.step in ("plan", "assemble") and not await self._patiently(lambda: self._tools.turns.begins(job), stop):
+            return COMPLETE
         asked = 0
 
         def start() -> Awaitable[int]:
@@ -147,6 +153,15 @@ class Processor:
         self._running[stop] = step
         return await self._run(step)
 
+    async def _go_on(self, step: Step) -> Settlement:
+        """Hand out what follows; where that fails, the message is given back to be tried again."""
+        if step.message.step in ("plan", "detect") or step.job.is_terminal:
+            try:
+                await self._tools.turns.go_on(step.job.owner, traceparents={step.job.id: traceparent() or step.message.traceparent})
+            except MusterError as error:
+                return Settlement("release", error.message, self._delay_s(1))
+        return COMPLETE
+
     async def _run(self, step: Step) -> Settlement:
         """Run a step's handler; count how it ended."""
         message, stop, waited = step.message, step.stop, step.job.waiting is not None
@@ -163,6 +178,8 @@ class Processor:
             return Settlement("release", error.message, self._delay_s(5))
         except StorageFull as error:
             return await self._wait_for_room(step, error)
+        except Throttled as error:
+            return await self._wait_for_day(step, error)
         except PermanentError as error:
             if error.code == "job_not_found":
                 raise
@@ -173,7 +190,7 @@ class Processor:
             return await self._count_failure(message, error, stop)
         await self.deliveries.announce(step.job)
         await self._forget_starts(message)
-        if waited:
+        if waited and step.job.state != "queued":
             self._tools.full_disk.forget()
             if not step.job.is_terminal:
                 await self._noting(message, self._set_waiting(message, None))
@@ -228,6 +245,13 @@ class Processor:
         # As long again as it has waited: the longer, the more slowly.
         return Settlement("release", waiting.message, self._delay_s(int(math.log2(1 + waited_s))))
 
+    async def _wait_for_day(self, step: Step, error: Throttled) -> Settlement:
+        """Let a job wait for its owner's next day, without a message in the queue: the sweeper sends one when it is time."""
+        waiting = waiting_for_day(error, step.job, now=self._tools.timer.now())
+        await self._patiently(lambda: step.update(("planning",), {"state": "queued", "waiting": waiting}), step.stop)
+        await self._take_back_start(step.message)
+        return COMPLETE
+
     def _set_waiting(self, message: JobMessage, waiting: Waiting | None) -> Awaitable[Job]:
         return self._tools.ports.jobs.update(
             message.job_id, attempt=message.attempt, expected=ACTIVE, at=self._tools.timer.now(), changes={"waiting": waiting}
@@ -262,6 +286,7 @@ class Processor:
         except FenceLost:
             return
         await self.deliveries.announce(job)
+        await self._tools.turns.try_to_go_on(job.owner)
         logger.warning("job failed: %s", failure.message, extra=_facts("job_failed", message, code=failure.code))
 
     async def _forget_starts(self, message: JobMessage) -> None:

@@ -18,6 +18,7 @@ from core.domain.message import Step as StepName
 from core.errors import FenceLost
 from core.ports import Ports, WebhookSender
 from core.services.dispatch import Dispatcher
+from core.services.turns import Turns
 from core.tracing import traceparent
 from worker.detectors import Detectors
 from worker.disk import FullDisk, full_disk_told
@@ -49,6 +50,7 @@ class Tools:
         sender: Delivers webhooks.
         metrics: What this worker counts.
         full_disk: The last one that its steps met.
+        turns: Hands out what is an owner's turn.
         reached: Called at named points of the steps; tests end the process there.
     """
 
@@ -66,6 +68,10 @@ class Tools:
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     full_disk: FullDisk = field(default_factory=FullDisk)
     reached: Callable[[str], None] = nothing_happens
+    turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", Turns(self.ports, self.dispatcher, self.timer.now))
 
 
 class StepProgress:

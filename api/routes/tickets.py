@@ -37,7 +37,7 @@ class Whoami(BaseModel):
     owner: str
     scopes: list[Scope]
     key_id: str | None = Field(description="Null with a token, or without a key.")
-    bytes_today: int = Field(description="Submitted since midnight UTC.")
+    bytes_today: int = Field(description="Submitted since midnight UTC, and held for uploads and links.")
     quota_day_bytes: int | None = Field(description="The most in a day; null: no limit.")
     jobs_active: int = Field(description="Jobs that wait or are worked on.")
     quota_jobs: int | None = Field(description="The most at a time; null: no limit.")

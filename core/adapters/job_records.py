@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from core.domain.job import TERMINAL, Job, SourceFile
+from core.domain.job import TERMINAL, Job, JobState, SourceFile
 from core.errors import Conflict, FenceLost, InvalidInput, NotFound
-from core.ports import WorkerReport
+from core.ports import JobTurn, WorkerReport
 
 KEEP_REPORTS = timedelta(days=7)
 """Reports this much older than a new one are dropped: every restart of a worker leaves one behind."""
@@ -79,3 +81,29 @@ def report_from_plain(values: dict[str, Any], *, at: datetime) -> WorkerReport:
     """Read a report."""
     lists = {name: tuple(values[name]) for name in ("models_loaded", "serves")}
     return WorkerReport(**{**values, **lists}, at_utc=at)
+
+
+def turn_of(
+    segments: int, done: Collection[int], sent_until: int | None, *, state: JobState, waiting: str | None, **fields: Any
+) -> JobTurn:
+    """Return a job's turn.
+
+    Args:
+        segments: How many there are.
+        done: Those that are done.
+        sent_until: As in `Job`.
+        state, waiting, fields: As in `JobTurn`.
+    """
+    if state != "detecting":
+        return JobTurn(state=state, waiting=waiting, **fields)
+    until = segments if sent_until is None else sent_until
+    handed_out = until - sum(index < until for index in done)
+    return JobTurn(state=state, waiting=waiting, handed_out=handed_out, has_more=len(done) + handed_out < segments, **fields)
+
+
+def next_segments(segments: int, done: Collection[int], sent_until: int | None, most: int) -> list[int]:
+    """Return the segments that are to be handed out next."""
+    if sent_until is None:
+        return []
+    known = set(done)
+    return list(itertools.islice((index for index in range(sent_until, segments) if index not in known), max(0, most)))

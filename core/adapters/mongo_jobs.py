@@ -18,10 +18,12 @@ from core.adapters.job_records import (
     checked_changes,
     fence_lost,
     job_exists,
+    next_segments,
     no_such_job,
     plain,
     report_from_plain,
     report_to_plain,
+    turn_of,
 )
 from core.adapters.mongo_connection import Document, bound, escaped, escaped_key, newest_first, unescaped, within
 from core.adapters.mongo_errors import mapped, mapped_but
@@ -30,10 +32,12 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.clock import as_utc
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
 from core.errors import Unavailable
-from core.ports import JobFilter, JobOutline, JobStore, Page, WorkerReport
+from core.ports import JobFilter, JobOutline, JobStore, JobTurn, Page, WorkerReport
 
 _TIMES = ("created_at_utc", "updated_at_utc", "heartbeat_at_utc", "completed_at_utc", "expired_at_utc")
 _BOOKKEEPING = ("active", "submission")
+_TURN = ("plan.segments.index", "done_segments", "sent_until")
+_TRIES = 50
 _CAMERA = "settings.camera"
 _JOB_INDEXES = (
     # Sparse: jobs without an idempotency key lack the field. A compound index would leave out only what lacks all its fields.
@@ -129,6 +133,42 @@ class MongoJobStore(MongoStore, JobStore):
         times = {"updated_at_utc": as_utc(at), "heartbeat_at_utc": as_utc(at)}
         return await self._fenced(job_id, attempt, ACTIVE, {"$set": times, "$addToSet": {"done_segments": segment}})
 
+    async def turns(self, owner: str) -> list[JobTurn]:
+        query = {"owner": owner, "state": {"$in": list(ACTIVE)}}
+        fields = dict.fromkeys(("state", "attempt", "waiting.code", "traceparent", *_TURN), 1)
+        with mapped():
+            found = self._jobs.find(query, fields).sort([("created_at_utc", ASCENDING), ("_id", ASCENDING)])
+            return [
+                turn_of(
+                    *_handing(item),
+                    id=item["_id"],
+                    state=item["state"],
+                    attempt=item["attempt"],
+                    waiting=(item.get("waiting") or {}).get("code"),
+                    traceparent=item.get("traceparent"),
+                )
+                async for item in found
+            ]
+
+    async def hand_out(self, job_id: str, *, attempt: int, most: int) -> list[int]:
+        for _ in range(_TRIES):
+            with mapped():
+                found = await self._jobs.find_one({"_id": job_id}, dict.fromkeys(("state", "attempt", *_TURN), 1))
+            if found is None:
+                raise no_such_job(job_id)
+            if found["attempt"] != attempt or found["state"] != "detecting":
+                raise fence_lost(job_id, state=found["state"], attempt=found["attempt"])
+            segments, done, sent_until = _handing(found)
+            handed = next_segments(segments, done, sent_until, most)
+            if not handed:
+                return []
+            query = {"_id": job_id, "attempt": attempt, "state": "detecting", "sent_until": sent_until}
+            with mapped():
+                changed = await self._jobs.update_one(query, {"$set": {"sent_until": handed[-1] + 1}})
+            if changed.matched_count:
+                return handed
+        raise Unavailable(f"Segments of job {job_id} could not be handed out: others do so all the time.", code="database_unavailable")
+
     async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:
         values: Document = {"heartbeat_at_utc": as_utc(at)}
         if rendered_frames is not None:
@@ -221,6 +261,12 @@ class MongoJobStore(MongoStore, JobStore):
         if present is None:
             raise no_such_job(job_id)
         raise fence_lost(job_id, state=present["state"], attempt=present["attempt"])
+
+
+def _handing(document: Document) -> tuple[int, list[int], int | None]:
+    """Return how many segments a job has, those that are done, and `sent_until`."""
+    plan = document.get("plan") or {}
+    return len(plan.get("segments", ())), document.get("done_segments", []), document.get("sent_until")
 
 
 def _position(job: Job) -> listing.Position:

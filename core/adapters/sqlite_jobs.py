@@ -16,20 +16,25 @@ from core.adapters.job_records import (
     checked_changes,
     fence_lost,
     job_exists,
+    next_segments,
     no_such_job,
     plain,
     report_from_plain,
     report_to_plain,
+    turn_of,
 )
 from core.adapters.sqlite_store import SqliteStore
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
-from core.ports import JobFilter, JobOutline, JobStore, Page, WorkerReport
+from core.ports import JobFilter, JobOutline, JobStore, JobTurn, Page, WorkerReport
 
 _TIMES = ("created", "updated", "heartbeat")
 _COLUMNS = ("id", "owner", "state", "attempt", "idempotency_key", "rendered_frames")
 _ROW_ONLY = {*_COLUMNS, "step_starts", "step_failures", "plan", "done_segments", *(f"{name}_at_utc" for name in _TIMES)}
 _IDS_AT_ONCE = 500
+# Only where they are asked for: the plan of a long recording is large.
+_SEGMENTS = "CASE state WHEN 'detecting' THEN (SELECT json_array_length(plan, '$.segments') FROM job_plans WHERE job_plans.job_id = id) END"
+_DONE = "CASE state WHEN 'detecting' THEN (SELECT json_group_array(segment) FROM done_segments WHERE done_segments.job_id = id) END"
 # LEFT JOINs fix the order of the tables: the walk along an index of `jobs` is the outer loop.
 _SELECT = f"""SELECT {", ".join(f"jobs.{name}" for name in _COLUMNS)}, {", ".join(f"{name}_ms" for name in _TIMES)},
     step_starts, step_failures, document, plan, (SELECT json_group_array(segment) FROM done_segments WHERE job_id = jobs.id)
@@ -94,6 +99,42 @@ class SqliteJobStore(SqliteStore, JobStore):
             _touch(connection, job_id, at, everything=True)
 
         return await self._fenced(job_id, attempt, ACTIVE, change)
+
+    async def turns(self, owner: str) -> list[JobTurn]:
+        query = f"""SELECT id, state, attempt, json_extract(document, '$.waiting.code'), json_extract(document, '$.traceparent'),
+            json_extract(document, '$.sent_until'), {_SEGMENTS}, {_DONE} FROM jobs LEFT JOIN job_documents ON job_id = id
+            WHERE owner = ? AND state IN ({", ".join("?" * len(ACTIVE))}) ORDER BY created_ms, id"""
+
+        def work(connection: sqlite3.Connection) -> list[JobTurn]:
+            return [
+                turn_of(
+                    segments or 0,
+                    json.loads(done or "[]"),
+                    sent_until,
+                    id=job_id,
+                    state=state,
+                    attempt=attempt,
+                    waiting=waiting,
+                    traceparent=traceparent,
+                )
+                for job_id, state, attempt, waiting, traceparent, sent_until, segments, done in connection.execute(query, (owner, *ACTIVE))
+            ]
+
+        return await self._database.read(work)
+
+    async def hand_out(self, job_id: str, *, attempt: int, most: int) -> list[int]:
+        query = f"""SELECT json_extract(document, '$.sent_until'), {_SEGMENTS}, {_DONE} FROM jobs
+            LEFT JOIN job_documents ON job_id = id WHERE id = ?"""
+
+        def work(connection: sqlite3.Connection) -> list[int]:
+            _check_fence(connection, job_id, attempt, ("detecting",))
+            sent_until, segments, done = connection.execute(query, (job_id,)).fetchone()
+            handed = next_segments(segments or 0, json.loads(done or "[]"), sent_until, most)
+            if handed:
+                _set(connection, job_id, {"sent_until": handed[-1] + 1})
+            return handed
+
+        return await self._database.write(work)
 
     async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:
         def change(connection: sqlite3.Connection) -> None:

@@ -94,5 +94,13 @@ _LEDGER = (
     "CREATE TABLE notes (name TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID",
 )
 
-VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _ACCESS, _WEBHOOKS, _RETENTION, _LEDGER)
+_HOLDS = (
+    """CREATE TABLE holds (
+        owner TEXT NOT NULL, day TEXT NOT NULL, id TEXT NOT NULL, amount INTEGER NOT NULL, until_ms INTEGER NOT NULL, kind TEXT NOT NULL,
+        PRIMARY KEY (owner, day, id)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX holds_day ON holds (day)",
+)
+
+VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _ACCESS, _WEBHOOKS, _RETENTION, _LEDGER, _HOLDS)
 """The statements that lead from each version to the next."""

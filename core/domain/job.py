@@ -122,11 +122,16 @@ class Failure(_Record):
 
 
 class Waiting(_Record):
-    """Why a job cannot go on at present: a code for programs, a sentence for people, and since when, over all tries."""
+    """Why a job cannot go on at present: a code for programs, a sentence for people, and since when, over all tries.
+
+    Attributes:
+        until_utc: When it is tried again; null where that is done all the time.
+    """
 
     code: str
     message: str
     since_utc: UtcDatetime
+    until_utc: UtcDatetime | None = None
 
 
 class Job(_Record):
@@ -135,6 +140,7 @@ class Job(_Record):
     Attributes:
         attempt: Number of the present attempt, from 1; recount and retry start the next one. Writes of older ones are refused.
         done_segments: Indices of the segments whose log blob exists; progress is read from it.
+        sent_until: Segments below this index were handed out; null where all were, as by releases that knew no turns.
         result_revision: The published revision, or null while there is none; survives a failed recount.
         staged_revision: While rendering, the revision that is assembled and not published yet.
         counts: Counts of the published revision by class, as in results.json; null before.
@@ -158,6 +164,7 @@ class Job(_Record):
     completed_at_utc: UtcDatetime | None = None
     plan: Plan | None = None
     done_segments: tuple[int, ...] = ()
+    sent_until: int | None = None
     rendered_frames: int = 0
     result_revision: str | None = None
     staged_revision: str | None = None
@@ -181,6 +188,14 @@ class Job(_Record):
             return 0
         done = set(self.done_segments)
         return sum(segment.frames for segment in self.plan.segments if segment.index in done)
+
+    @property
+    def handed_out(self) -> tuple[int, ...]:
+        """Segments that were handed out and are not done, ascending."""
+        if self.plan is None:
+            return ()
+        left = {segment.index for segment in self.plan.segments} - set(self.done_segments)
+        return tuple(sorted(index for index in left if self.sent_until is None or index < self.sent_until))
 
     @property
     def is_detected(self) -> bool:

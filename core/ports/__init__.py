@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from core.ports.base import Page, Port
 from core.ports.blobs import BlobInfo, BlobStore
 from core.ports.calibrations import CalibrationStore
-from core.ports.jobs import JobFilter, JobOutline, JobStore, WorkerReport
+from core.ports.jobs import JobFilter, JobOutline, JobStore, JobTurn, WorkerReport
 from core.ports.keys import KeyStore
 from core.ports.ledger import StorageLedger
 from core.ports.queue import JobQueue, Lease, QueueDepth
@@ -29,6 +29,7 @@ __all__ = [
     "JobOutline",
     "JobQueue",
     "JobStore",
+    "JobTurn",
     "KeyStore",
     "Lease",
     "Page",

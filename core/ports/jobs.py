@@ -55,6 +55,35 @@ class JobOutline:
         return self.state in TERMINAL
 
 
+@dataclass(frozen=True, slots=True)
+class JobTurn:
+    """As much of an active job as tells what is its owner's turn. Fields as in `Job`.
+
+    Attributes:
+        waiting: Code of what it waits for, if for anything.
+        handed_out: Segments that were handed out and are not done.
+        has_more: It is detecting, and has segments that were not handed out.
+    """
+
+    id: str
+    state: JobState
+    attempt: int
+    waiting: str | None = None
+    handed_out: int = 0
+    has_more: bool = False
+    traceparent: str | None = None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it is worked on: past `queued`, and not parked before a later step."""
+        return self.state != "queued" and self.waiting != "turn"
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether it is queued with a message on its way."""
+        return self.state == "queued" and self.waiting is None
+
+
 class JobStore(Port):
     """Jobs and their fences. Every change is one atomic update; changed jobs are returned as they are after the change."""
 
@@ -117,6 +146,21 @@ class JobStore(Port):
     @abstractmethod
     async def mark_segment_done(self, job_id: str, *, attempt: int, segment: int, at: datetime) -> Job:
         """Add a segment to the job's done set (a set: repeating is harmless). Raises as `update` does, for any active state."""
+
+    @abstractmethod
+    async def turns(self, owner: str) -> list[JobTurn]:
+        """Return an owner's active jobs, oldest first (by `created_at_utc`, then id)."""
+
+    @abstractmethod
+    async def hand_out(self, job_id: str, *, attempt: int, most: int) -> list[int]:
+        """Hand out the next segments of a job that are not done, at most so many, in one atomic step. No segment is handed out twice.
+
+        Nothing is handed out where `sent_until` is null.
+
+        Raises:
+            FenceLost: The attempt differs, or the job is not `detecting`.
+            NotFound: There is no such job.
+        """
 
     @abstractmethod
     async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:

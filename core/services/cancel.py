@@ -8,8 +8,10 @@ from core.domain.clock import Clock
 from core.domain.job import ACTIVE, Job
 from core.errors import Conflict, FenceLost
 from core.ports import Ports
+from core.services.dispatch import Dispatcher
 from core.services.submission_life import erase_marker
 from core.services.submit import job_of
+from core.services.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) 
             logger.info("job cancelled", extra={"action": "job_cancelled", "job_id": job_id, "attempt": job.attempt})
             # An API that died while it accepted the job has left it, and no first step will come to delete it.
             await erase_marker(ports.sources, job_id)
+            await Turns(ports, Dispatcher(ports), clock).try_to_go_on(job.owner)
             return job
     if job.state != "cancelled":
         raise Conflict(f"The job has {job.state} already; there is nothing to cancel.", code="job_ended", state=job.state)

@@ -25,6 +25,7 @@ from core.domain.blobs import (
     job_prefix,
     link_blob,
     log_prefix,
+    result_blob,
     results_prefix,
     revision_attempt,
     submission_blob,
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 _PAGE = 500
 _DELETES_AT_ONCE = 8
+READ_LIFE = timedelta(hours=2)
+"""How long a download of results may take after the next results were published."""
 _SETTLED_AFTER = timedelta(days=1)
 _REMEMBERED = 100_000
 
@@ -62,6 +65,21 @@ class Cleared:
     uploads: int = 0
     unpublished: int = 0
     buried: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """The published revision of a job.
+
+    Attributes:
+        attempt: That made it: results of earlier ones may have been published before it.
+        is_gone: Storage has none of its files, as after a database was set back. What is left may be all that there is.
+        is_new: Downloads of the results before it may still run.
+    """
+
+    attempt: int
+    is_gone: bool
+    is_new: bool
 
 
 class _Walk:
@@ -103,6 +121,7 @@ class Orphans:
         reported_age: What has changed since is not counted as unclaimed; None: as `least_age`.
         dry_run: Delete nothing; what would be deleted is counted all the same.
         on_unclaimed: Called with everything that no record, tombstone or marker explains.
+        read_life: How long superseded results stay for those who are reading them.
     """
 
     def __init__(
@@ -115,12 +134,14 @@ class Orphans:
         reported_age: timedelta | None = None,
         dry_run: bool = False,
         on_unclaimed: Callable[[Unclaimed], None] | None = None,
+        read_life: timedelta = READ_LIFE,
     ) -> None:
         self._ports = ports
         self._clock = clock
         self._least_age = least_age
         self._reported_age = least_age if reported_age is None else reported_age
         self._upload_life = upload_life
+        self._read_life = max(read_life, least_age)
         self._dry_run = dry_run
         self._walks = {name: _Walk() for name in ("uploads", "sources", "results")}
         self._tally = Tally(self._walks, on_unclaimed)
@@ -238,15 +259,24 @@ class Orphans:
         return True
 
     async def _clear_revisions(self, job_id: str, outline: JobOutline, before: datetime) -> int:
-        """Delete the revisions of attempts that have ended, all but the published one: no fence lets anybody publish them any more."""
+        """Delete the revisions of attempts that have ended, all but the published one: no fence lets anybody publish them any more.
+
+        The job's record says which one is published. Downloads of the one before may run on for `read_life`.
+        """
         store, gone, settled = self._ports.results, 0, self._clock() - outline.updated_at_utc >= _SETTLED_AFTER
-        async for folder in _every(lambda cursor: store.folders(results_prefix(job_id), limit=_PAGE, cursor=cursor)):
+        folders = [folder async for folder in _every(lambda cursor: store.folders(results_prefix(job_id), limit=_PAGE, cursor=cursor))]
+        unpublished = {}
+        for folder in folders:
             revision = folder.removeprefix(results_prefix(job_id))[:-1]
             attempt = revision_attempt(revision)
-            if attempt is None or attempt > outline.attempt or revision == outline.result_revision:
-                continue
+            if attempt is not None and attempt <= outline.attempt and revision != outline.result_revision:
+                unpublished[revision] = folder
+        published = await self._published(job_id, outline) if unpublished else None
+        for revision, folder in unpublished.items():
             infos = await _all(store, folder)
-            if not infos or max(info.modified_at_utc for info in infos) >= before:
+            is_fresh = published is not None and published.is_new and (revision_attempt(revision) or 0) < published.attempt
+            newest = max((info.modified_at_utc for info in infos), default=before)
+            if newest >= before or (published is not None and published.is_gone) or is_fresh:
                 settled = False
                 continue
             notes = [info.name async for info in store.list_blobs(log_prefix(job_id)) if info.name.endswith(f"/{revision}.json")]
@@ -260,6 +290,17 @@ class Orphans:
             while len(self._settled) > _REMEMBERED:
                 self._settled.popitem(last=False)
         return gone
+
+    async def _published(self, job_id: str, outline: JobOutline) -> _Published | None:
+        """Return what is known of the published revision; None where there is none."""
+        if outline.result_revision is None:
+            return None
+        infos = await _all(self._ports.results, result_blob(job_id, outline.result_revision, ""))
+        now = await self._ports.results.now()
+        # The record's time is a worker's, that of the files is storage's: by the earlier clock, the later of both must be long ago.
+        at = max([outline.updated_at_utc, *(info.modified_at_utc for info in infos)])
+        is_new = min(now, self._clock()) - at < self._read_life
+        return _Published(revision_attempt(outline.result_revision) or 0, is_gone=not infos, is_new=is_new)
 
     async def _purge(self, store: BlobStore, names: Sequence[str]) -> None:
         if self._dry_run:

@@ -18,7 +18,7 @@ from core.ports import Ports
 from core.services import telemetry
 from core.services.limits import Limits
 from core.services.media_sniff import SNIFF_BYTES, sniff
-from core.services.quotas import Room
+from core.services.rooms import Room
 from core.services.submission_life import SubmissionLife
 
 MAX_NAME_LENGTH = 200
@@ -87,17 +87,18 @@ class Submission:
         identity = f"sha256:{digest.hexdigest()}" if digest else ""
         return self._keep(SourceFile(name=display_name(name, index), blob=info.name, size_bytes=info.size_bytes, etag=info.etag), identity)
 
-    async def add_blob(self, name: str | None, blob: str, *, identity: str) -> SourceFile:
+    async def add_blob(self, name: str | None, blob: str, *, identity: str, at_most: int | None = None) -> SourceFile:
         """Copy a staged blob, as it is now, to the job.
 
         Args:
             name: What to call the file.
             blob: Name of the staged blob.
             identity: What tells this file from others when a request is sent again.
+            at_most: The size that was declared for it, if any.
 
         Raises:
             NotFound: There is no such blob.
-            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`.
+            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`; it is larger than was declared (code `larger_than_declared`).
             PreconditionFailed: Somebody wrote the blob between the check and the copy.
         """
         index = self._next_index()
@@ -106,7 +107,8 @@ class Submission:
         info = await sources.info(blob)
         if info.size_bytes == 0:
             raise _empty(shown)
-        self._count(info.size_bytes)
+        _check_declared(shown, info.size_bytes, at_most)
+        await self._count(info.size_bytes)
         async with aclosing(sources.stream(blob, length=min(SNIFF_BYTES, info.size_bytes), if_match=info.etag)) as pieces:
             sniff(b"".join([piece async for piece in pieces]))
         await self._marked()
@@ -125,7 +127,7 @@ class Submission:
         data = await telemetry.collected(shown, chunks)
         return await self._keep_telemetry(shown, data, f"sha256:{hashlib.sha256(data).hexdigest()}")
 
-    async def add_telemetry_blob(self, name: str | None, blob: str, *, identity: str) -> TelemetryFile:
+    async def add_telemetry_blob(self, name: str | None, blob: str, *, identity: str, at_most: int | None = None) -> TelemetryFile:
         """Copy a staged telemetry file to the job. Arguments as `add_blob`.
 
         Raises:
@@ -136,6 +138,7 @@ class Submission:
         shown = self._next_telemetry_name(name)
         info = await self._ports.sources.info(blob)
         telemetry.check_telemetry_size(shown, info.size_bytes)
+        _check_declared(shown, info.size_bytes, at_most)
         return await self._keep_telemetry(shown, await self._ports.sources.get(blob, if_match=info.etag), identity)
 
     async def require_alive(self) -> None:
@@ -169,7 +172,7 @@ class Submission:
     async def _checked(self, name: str, chunks: AsyncIterator[bytes], digest: Any) -> AsyncGenerator[bytes]:
         head: bytes | None = b""
         async for chunk in chunks:
-            self._count(len(chunk))
+            await self._count(len(chunk))
             if digest is not None:
                 digest.update(chunk)
             if head is None:
@@ -199,7 +202,7 @@ class Submission:
         return display_name(name, len(self._telemetry), kind="telemetry")
 
     async def _keep_telemetry(self, name: str, data: bytes, identity: str) -> TelemetryFile:
-        self._count(len(data))
+        await self._count(len(data))
         found = await telemetry.read(data)
         blob = telemetry_blob(self.job_id, len(self._telemetry))
         await self._marked()
@@ -220,11 +223,11 @@ class Submission:
                 limit=self._max_files,
             )
 
-    def _count(self, size_bytes: int) -> None:
+    async def _count(self, size_bytes: int) -> None:
         self.size_bytes += size_bytes
         check_size(self.size_bytes, self._max_bytes)
         if self.room is not None:
-            self.room.check(self.size_bytes)
+            await self.room.check(self.size_bytes)
 
     def _keep(self, file: SourceFile, identity: str) -> SourceFile:
         self._files.append(file)
@@ -265,6 +268,15 @@ def telemetry_identity(name: str, identity: str) -> str:
 def webhook_identity(url: str | None) -> list[str]:
     """Return what a webhook adds to a fingerprint; nothing where there is none."""
     return [] if url is None else [f"webhook\n{url}"]
+
+
+def _check_declared(name: str, size_bytes: int, declared_bytes: int | None) -> None:
+    if declared_bytes is not None and size_bytes > declared_bytes:
+        raise TooLarge(
+            f"The file '{name}' has {size_bytes} bytes, but its link was asked for {declared_bytes}; ask for a link with the file's size.",
+            code="larger_than_declared",
+            declared_bytes=declared_bytes,
+        )
 
 
 def _empty(name: str) -> InvalidInput:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,11 +19,12 @@ from core.domain.clock import Clock
 from core.domain.identity import Tombstone
 from core.domain.job import Job
 from core.domain.message import JobMessage
-from core.errors import InvalidInput, MusterError
+from core.errors import InvalidInput, MusterError, Throttled
 from core.ports import BlobStore, Ports
 from core.services.dispatch import Dispatcher
 from core.services.limits import Limits
 from core.services.quotas import Quotas
+from core.services.rooms import Room
 from core.services.submission import Submission
 from core.services.submission_life import ALIVE_EVERY, SubmissionLife
 
@@ -76,8 +77,23 @@ class Submissions:
         self._recorded: set[str] = set()
 
     @asynccontextmanager
-    async def begin(self, *, owner: str, idempotency_key: str | None = None) -> AsyncGenerator[Submission]:
-        """Begin a submission, once storage and database are known to answer.
+    async def begin(
+        self,
+        *,
+        owner: str,
+        idempotency_key: str | None = None,
+        declared_bytes: int = 0,
+        slack_bytes: int = 0,
+        uploads: Collection[str] | None = None,
+    ) -> AsyncGenerator[Submission]:
+        """Begin a submission, once storage and database are known to answer. Its bytes are held until it is left.
+
+        Args:
+            owner: Who submits.
+            idempotency_key: Of the request, if any.
+            declared_bytes: What the request declares of its length; 0: nothing.
+            slack_bytes: How much of that may be no file's.
+            uploads: The finished uploads that it is made of; None: its files come with the request.
 
         Raises:
             Unavailable: One of them does not; nothing was written.
@@ -87,7 +103,7 @@ class Submissions:
         identity = await self._ports.ledger.identity()
         submission = Submission(self._ports, self._limits, owner=owner, idempotency_key=idempotency_key)
         if await self._earlier(submission) is None:
-            submission.room = await self._quotas.check(owner)
+            submission.room = await self._room(submission, declared_bytes, slack_bytes, uploads)
         try:
             life = SubmissionLife(self._ports.sources, submission.job_id, identity, self._clock, every=self._alive_every)
             async with life as submission.life:
@@ -98,6 +114,18 @@ class Submissions:
             else:
                 # Shielded: a client that goes away cancels the request, not the cleaning up after it.
                 await asyncio.shield(asyncio.ensure_future(self._leave(submission)))
+
+    async def _room(self, submission: Submission, declared_bytes: int, slack_bytes: int, uploads: Collection[str] | None) -> Room | None:
+        owner, key = submission.owner, submission.idempotency_key
+        try:
+            if uploads is not None:
+                return await self._quotas.room_of_uploads(owner, uploads, life=timedelta(minutes=self._limits.upload_minutes))
+            return await self._quotas.reserve(owner, declared_bytes=declared_bytes, slack_bytes=slack_bytes, name=key or "")
+        except Throttled:
+            # The same request may have made its job since it was looked for, and used what this one asks for.
+            if await self._earlier(submission) is None:
+                raise
+            return None
 
     async def accept(self, submission: Submission, settings: AnalysisSettings, *, traceparent: str | None = None) -> Accepted:
         """Record the job and send its first message.
@@ -118,7 +146,7 @@ class Submissions:
             # The same request may have made its job by now, which uses no quota twice.
             stored = await self._earlier(submission)
             if stored is None:
-                await admission.spend(submission.size_bytes)
+                await admission.spend(submission.size_bytes, submission.room)
                 # Before it is: of a request to the store that fails, nobody knows whether it did something.
                 submission.recorded = True
                 stored = await self._ports.jobs.add(job)
@@ -170,6 +198,8 @@ class Submissions:
         return len(self._unfinished) + len(self._doubtful)
 
     async def _leave(self, submission: Submission) -> None:
+        if submission.room is not None:
+            await submission.room.end()
         if submission.recorded and submission.idempotency_key is not None:
             # The same request may have been answered with this job already, or will be: a record that there is stays.
             self._doubtful.add(submission.job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import uuid
@@ -9,14 +10,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from core.domain.access import LOCAL_OWNER
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import LINK_SUFFIX, link_blob, upload_blob, uploads_of
 from core.domain.clock import Clock
+from core.domain.job import SourceFile, TelemetryFile
+from core.domain.quota import Hold
 from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed, Throttled
 from core.ports import Ports
 from core.services.limits import Limits
 from core.services.quotas import Quotas
-from core.services.submission import check_size, display_name, request_hash, telemetry_identity, webhook_identity
+from core.services.rooms import LinkRoom
+from core.services.submission import Submission, check_size, display_name, request_hash, telemetry_identity, webhook_identity
 from core.services.submit import Accepted, Submissions
 
 logger = logging.getLogger(__name__)
@@ -78,15 +83,25 @@ class Uploads:
 
         Raises:
             TooLarge: It is over the operator's limit.
-            Throttled: With what lies unused, it passes the owner's quota (codes `quota_bytes`, `quota_jobs`, `quota_uploads`).
+            Throttled: With what lies unused and what other links hold, it passes the owner's quota (codes `quota_bytes`, `quota_jobs`,
+                `quota_uploads`, `quota_links`).
             Unavailable: Storage does not answer.
         """
         if size_bytes is not None:
             check_size(size_bytes, self._limits.max_upload_bytes)
-        await self._check_quota(owner, size_bytes or 1)
         upload_id = uuid.uuid4().hex
         valid_for = timedelta(minutes=self._limits.upload_minutes)
         expires_at_utc = self._clock() + valid_for
+        hold = await self._reserve(owner, upload_id, size_bytes, expires_at_utc)
+        try:
+            return await self._link(owner, upload_id, valid_for, expires_at_utc)
+        except BaseException:
+            if hold is not None:
+                # Shielded: a client that goes away cancels the request, not the cleaning up after it.
+                await asyncio.shield(asyncio.ensure_future(self._quotas.end_hold(owner, hold)))
+            raise
+
+    async def _link(self, owner: str, upload_id: str, valid_for: timedelta, expires_at_utc: datetime) -> UploadLink:
         blob, identity = upload_blob(upload_id, owner=owner), await self._ports.ledger.identity()
         if identity is not None:
             # Before the link is given out: without its marker, what is put there would never be cleared.
@@ -133,12 +148,13 @@ class Uploads:
             if earlier is not None:
                 return await self._submissions.replay(earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook))
         try:
-            async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key) as submission:
+            everything = [*upload_ids, *(item.upload_id for item in telemetry)]
+            async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key, uploads=everything) as submission:
                 submission.webhook = webhook
                 for upload_id, name in zip(upload_ids, shown, strict=True):
-                    await self._add(submission.add_blob, upload_id, name, owner)
+                    await self._add(submission.add_blob, upload_id, name, submission)
                 for number, item in enumerate(telemetry):
-                    await self._add(submission.add_telemetry_blob, item.upload_id, item.shown_name(number), owner)
+                    await self._add(submission.add_telemetry_blob, item.upload_id, item.shown_name(number), submission)
                 accepted = await self._submissions.accept(submission, settings, traceparent=traceparent)
         except (NotFound, Conflict):
             # The same request, sent at the same time, may have made its job of these very uploads.
@@ -146,16 +162,15 @@ class Uploads:
             if earlier is None:
                 raise
             return await self._submissions.replay(earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook))
-        await self._clear([*upload_ids, *(item.upload_id for item in telemetry)], owner)
+        await self._clear(everything, owner)
         return accepted
 
-    async def _check_quota(self, owner: str, size_bytes: int) -> None:
-        room = await self._quotas.check(owner)
-        if room is None:
-            return
-        listed = self._ports.sources.list_blobs(uploads_of(owner))
-        staged = [blob.size_bytes async for blob in listed if not blob.name.endswith(LINK_SUFFIX)]
-        room.check(sum(staged) + size_bytes)
+    async def _reserve(self, owner: str, upload_id: str, size_bytes: int | None, until: datetime) -> Hold | None:
+        if owner == LOCAL_OWNER:
+            return None
+        prefix = uploads_of(owner)
+        listed = self._ports.sources.list_blobs(prefix)
+        staged = {blob.name.removeprefix(prefix): blob.size_bytes async for blob in listed if not blob.name.endswith(LINK_SUFFIX)}
         if len(staged) >= MAX_STAGED:
             raise Throttled(
                 f"{len(staged)} of your uploads lie unused; make jobs of them, or wait until they are cleared.",
@@ -163,10 +178,18 @@ class Uploads:
                 retry_after_s=_STAGED_RETRY_S,
                 limit=MAX_STAGED,
             )
+        largest = self._limits.max_upload_bytes
+        return await self._quotas.reserve_link(owner, upload_id, size_bytes=size_bytes, largest=largest, until=until, staged=staged)
 
-    async def _add(self, add: Callable[..., Awaitable[object]], upload_id: str, name: str, owner: str) -> None:
+    async def _add(
+        self, add: Callable[..., Awaitable[SourceFile | TelemetryFile]], upload_id: str, name: str, submission: Submission
+    ) -> None:
+        room, blob = submission.room, upload_blob(upload_id, owner=submission.owner)
         try:
-            await add(name, upload_blob(upload_id, owner=owner), identity=upload_id)
+            if isinstance(room, LinkRoom):
+                room.add(upload_id, (await add(name, blob, identity=upload_id, at_most=room.declared(upload_id))).size_bytes)
+            else:
+                await add(name, blob, identity=upload_id)
         except NotFound as error:
             raise _no_upload(upload_id) from error
         except PreconditionFailed as error:

@@ -13,6 +13,7 @@ import pytest
 from core.adapters.mongo import MongoKeyStore
 from core.adapters.sqlite import SqliteDatabase, SqliteKeyStore
 from core.domain.access import ApiKey, Ticket, digest_of, new_key, new_ticket
+from core.domain.quota import Hold
 from core.errors import Conflict, InvalidInput, MalformedRequest
 from core.ports import KeyStore
 from tests.contract.databases import KINDS, opened_stores
@@ -154,6 +155,103 @@ async def test_usage_of_long_ago_is_dropped(store: KeyStore) -> None:
     await store.spend("ranch", day=TODAY, size_bytes=1, limit_bytes=9)
     await store.spend("park", day=TODAY + timedelta(days=60), size_bytes=1, limit_bytes=9)
     assert await store.spent("ranch", day=TODAY) == 0
+
+
+async def test_holds_of_long_ago_are_dropped(store: KeyStore) -> None:
+    await held(store, hold_of("old", 5, until=10**8))
+    later = TODAY + timedelta(days=60)
+    assert await store.hold("park", hold_of("new", 1, day=later, until=10**8), at=at(0), limit_bytes=9) is None
+    assert await store.spent("ranch", day=TODAY) == 0
+    assert await store.holds("ranch", since=TODAY, at=at(0)) == []
+
+
+def hold_of(hold_id: str, amount: int, *, until: float = 60, day: date = TODAY, kind: str = "upload") -> Hold:
+    return Hold(id=hold_id, day=day, amount=amount, until_utc=at(until), kind=kind)
+
+
+async def held(store: KeyStore, hold: Hold, *, seconds: float = 0, limit: int | None = 100, links: int | None = None) -> str | None:
+    return await store.hold("ranch", hold, at=at(seconds), limit_bytes=limit, most_links=links)
+
+
+async def test_what_is_held_counts_like_what_is_used_however_many_ask_at_once(stores: tuple[KeyStore, KeyStore]) -> None:
+    asked = (held(stores[i % 2], hold_of(f"{i:032x}", 30)) for i in range(20))
+    answers = await asyncio.gather(*asked)
+    assert sorted(map(str, answers)) == ["None"] * 3 + ["amount"] * 17
+    assert await stores[0].spent("ranch", day=TODAY, at=at(0)) == 90
+    assert not await stores[1].spend("ranch", day=TODAY, size_bytes=11, limit_bytes=100, at=at(0))
+    assert await stores[1].spend("ranch", day=TODAY, size_bytes=10, limit_bytes=100, at=at(0))
+    assert len(await stores[1].holds("ranch", since=TODAY, at=at(0))) == 3
+
+
+async def test_the_same_hold_twice_is_one_that_grows_and_never_shrinks(stores: tuple[KeyStore, KeyStore]) -> None:
+    assert await asyncio.gather(*(held(stores[i % 2], hold_of("same", 60)) for i in range(8))) == [None] * 8
+    assert await held(stores[0], hold_of("same", 20, until=90)) is None
+    assert await held(stores[0], hold_of("same", 101)) == "amount"
+    assert await stores[1].holds("ranch", since=TODAY, at=at(0)) == [hold_of("same", 60, until=90)]
+    assert await held(stores[1], hold_of("same", 100)) is None
+    assert await stores[0].spent("ranch", day=TODAY, at=at(0)) == 100
+
+
+async def test_a_hold_that_expired_holds_nothing(store: KeyStore) -> None:
+    assert await held(store, hold_of("dead", 100, until=60)) is None
+    assert await held(store, hold_of("next", 1), seconds=59.9) == "amount"
+    assert await store.spent("ranch", day=TODAY, at=at(59.9)) == 100
+    assert await store.spent("ranch", day=TODAY, at=at(60)) == 0
+    assert await store.holds("ranch", since=TODAY, at=at(60)) == []
+    assert await store.spend("ranch", day=TODAY, size_bytes=70, limit_bytes=100, at=at(60))
+    assert await store.settle("ranch", "dead", day=TODAY, size_bytes=100, limit_bytes=100) is None
+    assert await held(store, hold_of("next", 31, until=200), seconds=61) == "amount"
+    assert await held(store, hold_of("next", 30, until=200), seconds=61) is None
+    assert await store.spent("ranch", day=TODAY, at=at(61)) == 100
+
+
+@pytest.mark.parametrize(("used", "spent"), [(0, 0), (40, 40), (60, 60), (100, 100)])
+async def test_a_hold_becomes_what_was_really_used(store: KeyStore, used: int, spent: int) -> None:
+    await held(store, hold_of("upload", 60))
+    assert await store.settle("ranch", "upload", day=TODAY, size_bytes=used, limit_bytes=100) is True
+    assert await store.spent("ranch", day=TODAY, at=at(0)) == spent
+    assert await store.settle("ranch", "upload", day=TODAY, size_bytes=used, limit_bytes=100) is None, "settled once"
+    assert await store.settle("park", "upload", day=TODAY, size_bytes=1, limit_bytes=100) is None
+    assert await store.spent("ranch", day=TODAY, at=at(0)) == spent
+
+
+async def test_more_than_was_held_needs_room_and_leaves_the_hold_without(stores: tuple[KeyStore, KeyStore]) -> None:
+    for name in ("a", "b"):
+        await held(stores[0], hold_of(name, 40))
+    results = [stores[i].settle("ranch", name, day=TODAY, size_bytes=60, limit_bytes=100) for i, name in enumerate(("a", "b"))]
+    assert sorted(await asyncio.gather(*results)) == [False, True]
+    assert await stores[0].spent("ranch", day=TODAY, at=at(0)) == 100
+    assert len(await stores[0].holds("ranch", since=TODAY, at=at(0))) == 1
+
+
+async def test_links_are_counted_and_free_their_place_when_they_end(stores: tuple[KeyStore, KeyStore]) -> None:
+    asked = (held(stores[i % 2], hold_of(f"{i:032x}", 0, kind="link"), limit=None, links=5) for i in range(12))
+    answers = await asyncio.gather(*asked)
+    assert sorted(map(str, answers)) == ["None"] * 5 + ["links"] * 7
+    assert await held(stores[0], hold_of("upload", 10), links=5) is None, "no link"
+    first = next(i for i, answer in enumerate(answers) if answer is None)
+    assert await stores[1].settle("ranch", f"{first:032x}", day=TODAY, size_bytes=0, limit_bytes=None) is True
+    assert await held(stores[0], hold_of("again", 0, kind="open_link", until=30), limit=None, links=5) is None
+    assert await held(stores[0], hold_of("more", 0, kind="link"), limit=None, links=5) == "links"
+    assert await held(stores[1], hold_of("late", 0, kind="link"), seconds=30, limit=None, links=5) is None
+
+
+async def test_holds_belong_to_their_day_and_owner(store: KeyStore) -> None:
+    tomorrow = TODAY + timedelta(days=1)
+    await held(store, hold_of("today", 100, until=90_000, kind="link"))
+    assert await held(store, hold_of("tomorrow", 100, day=tomorrow, until=95_000)) is None
+    assert await store.hold("park", hold_of("today", 100), at=at(0), limit_bytes=100) is None
+    assert [hold.id for hold in await store.holds("ranch", since=TODAY, at=at(80_000))] == ["today", "tomorrow"]
+    assert [hold.day for hold in await store.holds("ranch", since=tomorrow, at=at(80_000))] == [tomorrow]
+    assert await store.holds("ranch", since=TODAY, at=at(90_000)) == [hold_of("tomorrow", 100, day=tomorrow, until=95_000)]
+    assert await store.settle("ranch", "today", day=tomorrow, size_bytes=1, limit_bytes=100) is None
+
+
+async def test_the_largest_numbers_fit(store: KeyStore) -> None:
+    assert await held(store, hold_of("large", 2**62), limit=2**62) is None
+    assert await held(store, hold_of("one", 1), limit=2**62) == "amount"
+    assert await store.settle("ranch", "large", day=TODAY, size_bytes=0, limit_bytes=2**62) is True
+    assert await store.spent("ranch", day=TODAY, at=at(0)) == 0
 
 
 def files_of(folder: Path) -> bytes:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.adapters import listing
-from core.adapters.job_records import checked_changes, no_such_job
+from core.adapters.job_records import checked_changes, next_segments, no_such_job, turn_of
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
 from core.errors import Conflict, FenceLost
-from core.ports import JobFilter, JobOutline, JobStore, Page, WorkerReport
+from core.ports import JobFilter, JobOutline, JobStore, JobTurn, Page, WorkerReport
 from tests.fakes.memory_store import MemoryStore
 
 
@@ -73,6 +73,19 @@ class MemoryJobStore(MemoryStore, JobStore):
         job = self._fenced(job_id, attempt, ACTIVE)
         done = tuple(sorted({*job.done_segments, segment}))
         return self._write(job, done_segments=done, updated_at_utc=at, heartbeat_at_utc=at)
+
+    async def turns(self, owner: str) -> list[JobTurn]:
+        self._answer()
+        jobs = [job for job in map(self._read, self._records) if job.owner == owner and not job.is_terminal]
+        return [_turn(job) for job in sorted(jobs, key=lambda job: (job.created_at_utc, job.id))]
+
+    async def hand_out(self, job_id: str, *, attempt: int, most: int) -> list[int]:
+        self._answer()
+        job = self._fenced(job_id, attempt, ("detecting",))
+        handed = next_segments(len(job.plan.segments) if job.plan else 0, job.done_segments, job.sent_until, most)
+        if handed:
+            self._write(job, sent_until=handed[-1] + 1)
+        return handed
 
     async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:
         self._answer()
@@ -154,6 +167,12 @@ class MemoryJobStore(MemoryStore, JobStore):
         if job.attempt != attempt or (states is not None and job.state not in states):
             raise FenceLost(f"Job {job_id} is at attempt {job.attempt}, {job.state}.", state=job.state, attempt=job.attempt)
         return job
+
+
+def _turn(job: Job) -> JobTurn:
+    fields = {"id": job.id, "attempt": job.attempt, "traceparent": job.traceparent}
+    waiting = job.waiting.code if job.waiting else None
+    return turn_of(len(job.plan.segments) if job.plan else 0, job.done_segments, job.sent_until, state=job.state, waiting=waiting, **fields)
 
 
 def page_of(rows: list[tuple[datetime, str, Any]], *, limit: int, cursor: str | None) -> Page[Any]:

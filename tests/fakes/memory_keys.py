@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 from core.adapters.key_records import key_exists
 from core.domain.access import ApiKey, Ticket
+from core.domain.quota import Hold, Refusal
 from core.ports import KeyStore, Page
 from core.ports.keys import KEEP_USAGE_DAYS
 from tests.fakes.memory_jobs import page_of
@@ -25,6 +26,7 @@ class MemoryKeyStore(MemoryStore, KeyStore):
         self._keys: dict[str, ApiKey] = {}
         self._tickets: dict[str, Ticket] = {}
         self._usage: dict[tuple[str, date], int] = {}
+        self._holds: dict[tuple[str, date, str], Hold] = {}
 
     async def add(self, key: ApiKey) -> ApiKey:
         self._answer()
@@ -65,10 +67,10 @@ class MemoryKeyStore(MemoryStore, KeyStore):
         ticket = self._tickets.pop(digest, None)
         return ticket if ticket is not None and at < ticket.expires_at_utc else None
 
-    async def spend(self, owner: str, *, day: date, size_bytes: int, limit_bytes: int) -> bool:
+    async def spend(self, owner: str, *, day: date, size_bytes: int, limit_bytes: int, at: datetime | None = None) -> bool:
         self._answer()
-        oldest = day - timedelta(days=KEEP_USAGE_DAYS)
-        self._usage = {key: used for key, used in self._usage.items() if key[1] >= oldest}
+        self._forget_old(day)
+        self._drop_expired(owner, day, at)
         used = self._usage.get((owner, day), 0) + size_bytes
         if used > limit_bytes:
             return False
@@ -79,6 +81,55 @@ class MemoryKeyStore(MemoryStore, KeyStore):
         self._answer()
         self._usage[owner, day] = max(0, self._usage.get((owner, day), 0) - size_bytes)
 
-    async def spent(self, owner: str, *, day: date) -> int:
+    async def spent(self, owner: str, *, day: date, at: datetime | None = None) -> int:
         self._answer()
-        return self._usage.get((owner, day), 0)
+        expired = sum(hold.amount for hold in self._of_day(owner, day) if at is not None and hold.until_utc <= at)
+        return self._usage.get((owner, day), 0) - expired
+
+    async def hold(self, owner: str, hold: Hold, *, at: datetime, limit_bytes: int | None, most_links: int | None = None) -> Refusal | None:
+        self._answer()
+        self._forget_old(hold.day)
+        self._drop_expired(owner, hold.day, at)
+        key, used = (owner, hold.day, hold.id), self._usage.get((owner, hold.day), 0)
+        known = self._holds.get(key)
+        more = max(0, hold.amount - (known.amount if known else 0))
+        if limit_bytes is not None and more and used + more > limit_bytes:
+            return "amount"
+        links = sum(other.is_link for other in self._of_day(owner, hold.day))
+        if known is None and hold.is_link and most_links is not None and links >= most_links:
+            return "links"
+        self._usage[owner, hold.day] = used + more
+        amount = more + (known.amount if known else 0)
+        self._holds[key] = hold.model_copy(update={"amount": amount, "kind": known.kind if known else hold.kind})
+        return None
+
+    async def settle(self, owner: str, hold_id: str, *, day: date, size_bytes: int, limit_bytes: int | None) -> bool | None:
+        self._answer()
+        known = self._holds.get((owner, day, hold_id))
+        if known is None:
+            return None
+        used = self._usage[owner, day] + size_bytes - known.amount
+        if limit_bytes is not None and size_bytes > known.amount and used > limit_bytes:
+            return False
+        del self._holds[owner, day, hold_id]
+        self._usage[owner, day] = max(0, used)
+        return True
+
+    async def holds(self, owner: str, *, since: date, at: datetime) -> list[Hold]:
+        self._answer()
+        found = [hold for (name, day, _), hold in self._holds.items() if name == owner and day >= since and hold.until_utc > at]
+        return sorted(found, key=lambda hold: (hold.until_utc, hold.id))
+
+    def _of_day(self, owner: str, day: date) -> list[Hold]:
+        return [hold for key, hold in self._holds.items() if key[:2] == (owner, day)]
+
+    def _drop_expired(self, owner: str, day: date, at: datetime | None) -> None:
+        for hold in self._of_day(owner, day):
+            if at is not None and hold.until_utc <= at:
+                del self._holds[owner, day, hold.id]
+                self._usage[owner, day] = max(0, self._usage[owner, day] - hold.amount)
+
+    def _forget_old(self, day: date) -> None:
+        oldest = day - timedelta(days=KEEP_USAGE_DAYS)
+        self._usage = {key: used for key, used in self._usage.items() if key[1] >= oldest}
+        self._holds = {key: hold for key, hold in self._holds.items() if key[1] >= oldest}

@@ -117,8 +117,8 @@ GATE = (
         "jobs that begin again at once are not let in one after the other",
         "core/services/quotas.py",
         "        async with self._admitting.setdefault(owner, asyncio.Lock()):\n"
-        "            await self._check_jobs(owner)\n            yield\n",
-        "        await self._check_jobs(owner)\n        await asyncio.sleep(0)\n        yield\n",
+        "            await self.check_jobs(owner)\n            yield\n",
+        "        await self.check_jobs(owner)\n        await asyncio.sleep(0)\n        yield\n",
         "tests/unit/test_access_limits.py::test_jobs_that_begin_again_are_counted_like_new_ones",
     ),
     Mutant(

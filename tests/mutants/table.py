@@ -8,6 +8,7 @@ from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
 from tests.mutants.mutant import Mutant
+from tests.mutants.quotas import QUOTAS
 from tests.mutants.storage import STORAGE
 
 _ACCEPTED = "tests/integration/test_promise_accepted_is_finished.py::test_promise_accepted_is_finished"
@@ -24,6 +25,7 @@ _TRACE = "tests/integration/test_promise_one_trace.py"
 MUTANTS = (
     *STORAGE,
     *ACCOUNT,
+    *QUOTAS,
     *DETECTORS,
     *GATE,
     *CONFINEMENT,

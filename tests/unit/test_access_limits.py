@@ -147,20 +147,22 @@ async def test_a_repeated_request_costs_nothing_even_when_nothing_is_left(api: A
 
 async def test_direct_uploads_count_what_lies_unused(api: ApiStand, monkeypatch) -> None:
     async with client_of(api, await make_key(api, "ranch")) as client:
-        link = (await client.post("/api/v1/uploads", json={"size_bytes": len(MP4)})).json()
+        link = (await client.post("/api/v1/uploads", json={"size_bytes": 2 * len(MP4)})).json()
         await api.ports.sources.put(upload_blob(link["upload_id"], owner="ranch"), MP4 * 2)
         assert (await client.post("/api/v1/uploads", json={"size_bytes": len(MP4)})).status_code == 201
-        refused = await client.post("/api/v1/uploads", json={"size_bytes": len(MP4) + 1})
+        refused = await client.post("/api/v1/uploads", json={"size_bytes": 1})
         assert (refused.status_code, refused.json()["code"]) == (429, "quota_bytes")
         assert (await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})).status_code == 202
-        assert await api.ports.keys.spent("ranch", day=api.clock().date()) == 2 * len(MP4)
+        assert await api.ports.keys.spent("ranch", day=api.clock().date()) == 3 * len(MP4), "the job's, and what the second link holds"
+        api.clock.step(3601)
+        assert await api.ports.keys.spent("ranch", day=api.clock().date(), at=api.clock()) == 2 * len(MP4)
         monkeypatch.setattr("core.services.uploads.MAX_STAGED", 0)
         assert (await client.post("/api/v1/uploads")).json()["code"] == "quota_uploads"
 
 
 async def test_an_upload_that_grew_past_the_quota_makes_no_job(api: ApiStand) -> None:
     async with client_of(api, await make_key(api, "ranch")) as client:
-        link = (await client.post("/api/v1/uploads", json={"size_bytes": 1})).json()
+        link = (await client.post("/api/v1/uploads")).json()
         await api.ports.sources.put(upload_blob(link["upload_id"], owner="ranch"), MP4 * 4)
         assert (await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})).json()["code"] == "quota_bytes"
     assert api.messages() == []

@@ -189,7 +189,7 @@ async def test_an_upload_whose_key_is_revoked_meanwhile_makes_no_job() -> None:
             answer = await client.post("/api/v1/jobs", content=slowly())
         assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")
         assert await api.films() == []
-        assert (await api.ports.jobs.list(JobFilter(), limit=10)).items == []
+        assert (await api.ports.jobs.list_page(JobFilter(), limit=10)).items == []
 
 
 def test_a_tokens_end_beyond_the_calendar_is_the_calendars_last_moment() -> None:

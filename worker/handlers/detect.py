@@ -22,6 +22,10 @@ async def detect(step: Step) -> None:
     if job.state != "detecting" or plan is None or step.message.segment is None or step.message.segment >= len(plan.segments):
         return
     segment = plan.segments[step.message.segment]
+    if step.redelivered and segment.index in job.done_segments:
+        # Whoever had this message may have ended after handing out segments and before sending their messages.
+        for index in job.handed_out:
+            await step.send("detect", index)
     name = log_blob(job.id, plan.log_key, segment.index)
     if await _exists(step, name):
         step.log("segment_found", "the segment's log is there already", segment=segment.index)

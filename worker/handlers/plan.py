@@ -1,4 +1,4 @@
-"""Plan: look at the recording, cut it into segments, ask for the detection of each."""
+"""Plan: look at the recording and cut it into segments, which are then handed out (`core/services/turns.py`)."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from dataclasses import asdict
 
 from core.domain.blobs import log_blob, submitting_blob
 from core.domain.job import Job, Plan, SourceFile
+from core.domain.work import check_work, looks_left
 from core.errors import FenceLost
+from core.services.work import count_work
 from worker.handlers.detecting import start_assembling
 from worker.step import Step
 from worker.telemetry import with_tracks
 
 
 async def plan(step: Step) -> None:
-    """queued → planning → detecting, and a `detect` message for each segment without a log.
-
-    Redelivered in `detecting`, it sends what is missing again.
-    """
+    """queued → planning → detecting. Redelivered in `detecting`, it sends again what was handed out and is missing."""
     job = step.job
+    if job.waiting is not None and job.waiting.until_utc is not None and step.tools.timer.now() < job.waiting.until_utc:
+        # A message too many: the sweeper sends another one when it is time.
+        return
     if job.state in ("queued", "planning"):
         await step.update(("queued", "planning"), {"state": "planning"})
         # The record stands, whatever becomes of it: the marker of an unfinished submission has served its turn.
         await step.tools.ports.sources.delete(submitting_blob(job.id))
         made, files = await _make_plan(step)
         done = await _stored_segments(step, made)
-        job = await step.update(("planning",), {"plan": made, "files": files, "done_segments": done, "state": "detecting"})
+        await _count_work(step, made, done)
+        job = await step.update(("planning",), {"plan": made, "files": files, "done_segments": done, "sent_until": 0, "state": "detecting"})
         step.log("job_planned", "planned", frames=made.video.frames, segments=len(made.segments), log_key=made.log_key)
     elif job.state == "detecting" and job.plan is not None:
         job = await _mark_stored(step, job, job.plan)
@@ -48,6 +51,20 @@ async def _make_plan(step: Step) -> tuple[Plan, tuple[SourceFile, ...]]:
     return Plan(video=video, segments=segments, log_key=key, file_starts_s=starts_s, detector=asdict(detector)), files
 
 
+async def _count_work(step: Step, made: Plan, done: tuple[int, ...]) -> None:
+    """Count what is left to detect.
+
+    Raises:
+        InvalidSettings: It is more than a job may be (code `work_over_budget`).
+        Throttled, PermanentError: It is more than the owner's day has room for (code `quota_work`).
+    """
+    tools, video, settings = step.tools, made.video, step.job.settings
+    slices = len(tools.engine.plan_tiles((video.width_px, video.height_px), settings.tiles, tuple(made.detector["input_hw"])))
+    looks = looks_left(made, done, settings, slices)
+    check_work(looks, tools.config.max_work, video=video, settings=settings, slices=slices)
+    await count_work(tools.ports.keys, tools.timer.now, step.job, looks, day_work=tools.config.quota_day_work)
+
+
 async def _stored_segments(step: Step, made: Plan) -> tuple[int, ...]:
     """Return the segments whose log is there: an earlier attempt may have had the same plan."""
     names = {log_blob(step.job.id, made.log_key, segment.index): segment.index for segment in made.segments}
@@ -66,8 +83,9 @@ async def _mark_stored(step: Step, job: Job, made: Plan) -> Job:
 async def _ask_for_missing(step: Step, job: Job) -> None:
     if job.plan is None:
         raise FenceLost(f"Job {job.id} has lost its plan.", state=job.state, attempt=job.attempt)
-    missing = sorted({segment.index for segment in job.plan.segments} - set(job.done_segments))
-    if not missing:
+    if job.is_detected:
         await start_assembling(step, job)
-    for segment in missing:
-        await step.send("detect", segment)
+    elif step.redelivered:
+        # Whoever had this message may have ended after handing out segments and before sending their messages.
+        for segment in job.handed_out:
+            await step.send("detect", segment)

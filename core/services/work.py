@@ -1,0 +1,53 @@
+"""How much work one owner's jobs may be in a day: counted in the store when a job is planned, so that retries count once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from core.domain.access import LOCAL_OWNER
+from core.domain.clock import Clock
+from core.domain.job import Job
+from core.domain.quota import Hold, work_account
+from core.errors import PermanentError, Throttled
+from core.ports import KeyStore
+
+CODE = "quota_work"
+
+
+async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_work: int) -> None:
+    """Count a job's work for the present day (UTC). Idempotent: of one job on one day, the largest number counts.
+
+    Args:
+        keys: Where it is counted.
+        clock: Tells the time.
+        job: Whose work.
+        looks: What is left to do.
+        day_work: Most looks of an owner in a day; 0: any. The machine's own user has no such limit.
+
+    Raises:
+        Throttled: The day has no room for it; the next one may (code `quota_work`).
+        PermanentError: No day has (code `quota_work`).
+    """
+    if job.owner == LOCAL_OWNER or not day_work or not looks:
+        return
+    if looks > day_work:
+        raise PermanentError(
+            f"This job needs {looks} looks at pictures, more than the {day_work} that you may have in a day. Use fewer tiles, lower "
+            "detect_fps, or split the recording.",
+            code=CODE,
+            looks=looks,
+            limit=day_work,
+        )
+    now = clock()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    # Held to the end of the day and never settled: a worker that ends between counting and planning has counted it once all the same.
+    hold = Hold(id=job.id, day=now.date(), amount=looks, until_utc=midnight, kind="work")
+    if await keys.hold(work_account(job.owner), hold, at=now, limit_bytes=day_work) is not None:
+        raise Throttled(
+            f"Your jobs have used up the {day_work} looks at pictures that you may have in a day; this one needs {looks}. It begins by "
+            f"itself after {midnight:%Y-%m-%d %H:%M} UTC.",
+            code=CODE,
+            retry_after_s=(midnight - now).total_seconds(),
+            looks=looks,
+            limit=day_work,
+        )
