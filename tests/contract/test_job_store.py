@@ -47,7 +47,7 @@ async def test_a_record_of_before_a_limit_is_read_listed_and_changed_as_it_is(st
     given = await store.add(make_job(settings=AnalysisSettings.model_validate({name: value})))
     assert given.settings.model_dump(mode="json")[name] == value
     assert await store.get(given.id) == given
-    assert (await store.list(JobFilter(), limit=1)).items == [given]
+    assert (await store.list_page(JobFilter(), limit=1)).items == [given]
     failed = await store.update(given.id, attempt=1, expected=ACTIVE, at=at(1), changes={"state": "failed"})
     assert (failed.state, failed.settings) == ("failed", given.settings)
     try:

@@ -60,7 +60,7 @@ def of(child: Child | None, name: str) -> str:
 
 def test_parts_of_make_run_inherit_no_secret_and_use_the_own_account(stack: LocalStack) -> None:
     assert stack.azurite is not None
-    key = re.search("AccountKey=([^;]+)", stack.azurite.connection_string)[1]
+    key = re.findall("AccountKey=([^;]+)", stack.azurite.connection_string)[0]
     parts = {"azurite": stack.azurite.child, "api": stack.api, "worker": stack.worker}
     for name, child in parts.items():
         for file in ("environ", "cmdline"):
@@ -85,6 +85,7 @@ def test_parts_started_by_hand_find_the_azurite_of_their_data_folder(
         monkeypatch.delenv(name, raising=False)
     with subprocess.Popen(argv, env=env, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as azurite:
         try:
+            assert azurite.stdout is not None
             said = azurite.stdout.readline()
             assert said.startswith("Azurite runs on the data folder"), said
             second = subprocess.run(argv, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import av
@@ -92,7 +93,7 @@ def forms(folder: Path, outside: Outside) -> dict[str, Callable[[], bytes]]:
         films = (
             references(own, target.encode()) if kind in ("address", "path") else dict(list(references(own, target.encode()).items())[:2])
         )
-        made |= {f"{name}, {kind}": (lambda data=data: data) for name, data in (texts | films).items()}
+        made |= {f"{name}, {kind}": partial(bytes, data) for name, data in (texts | films).items()}
     said = add_subtitles(folder / "own.mp4", folder / "said.mp4", [(0.1, f"{{\\img}} <img src='{address}'> file://{secret}".encode())])
     made["subtitles that name files"] = said.read_bytes
     return made

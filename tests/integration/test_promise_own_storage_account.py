@@ -83,7 +83,8 @@ class Target:
 def signatures(account: str, key: str) -> tuple[str, str]:
     """Return signatures that allow everything on blobs and on queues, if the account has this key."""
     everything = "rwdlacupitfx"
-    options = {"expiry": datetime.now(UTC) + timedelta(hours=1), "account_name": account, "account_key": key, "permission": everything}
+    until = datetime.now(UTC) + timedelta(hours=1)
+    options: dict[str, Any] = {"expiry": until, "account_name": account, "account_key": key, "permission": everything}
     return (generate_account_sas(resource_types="sco", **options), generate_queue_sas(resource_types="sco", **options))
 
 
@@ -97,7 +98,7 @@ async def target(azurite: AzuriteServer, unique_name: Callable[[str], str]) -> A
     await store.put("film.mp4", FILM)
     await jobs.send(b"{}")
     yield Target(azurite.ports, account_of(azurite), container, queue)
-    assert [info.name async for info in store.list("")] == ["film.mp4"], "nothing was added"
+    assert [info.name async for info in store.list_blobs("")] == ["film.mp4"], "nothing was added"
     assert await store.get("film.mp4") == FILM, "nothing was changed"
     assert (await jobs.depth()).messages == 1
     await store.close()
@@ -105,7 +106,7 @@ async def target(azurite: AzuriteServer, unique_name: Callable[[str], str]) -> A
 
 
 def account_of(azurite: AzuriteServer) -> str:
-    return re.search("AccountName=([^;]+)", azurite.connection_string)[1]
+    return re.findall("AccountName=([^;]+)", azurite.connection_string)[0]
 
 
 ACCOUNTS = ("published", "own", "mustera0b1c2d3e4f5a6b7c8", "constructor", "__proto__", "toString", "")
@@ -125,7 +126,7 @@ def test_promise_nothing_is_read_or_changed_without_the_own_key(target: Target, 
 
 def test_promise_a_host_name_chooses_no_account(azurite: AzuriteServer, target: Target) -> None:
     """Not even with a signature by the own key: a page whose name leads to this machine reaches no account by it."""
-    key = re.search("AccountKey=([^;]+)", azurite.connection_string)[1]
+    key = re.findall("AccountKey=([^;]+)", azurite.connection_string)[0]
     signed = signatures(target.account, key)
     for host in (f"{target.account}.evil.example:{{port}}", f"{target.account}.localhost:{{port}}"):
         assert target.attack(target.account, *signed, host=host, prefix="") == []
@@ -143,7 +144,7 @@ def test_promise_a_page_is_told_that_it_may_ask_nothing(target: Target) -> None:
 
 
 def test_the_containers_are_closed_and_the_own_key_opens_them(azurite: AzuriteServer, target: Target) -> None:
-    options = {"container_name": target.container, "api_version": API_VERSION}
+    options: dict[str, Any] = {"container_name": target.container, "api_version": API_VERSION}
     with ContainerClient.from_connection_string(azurite.connection_string, **options) as container:
         assert container.get_container_properties().public_access is None
         assert container.download_blob("film.mp4").readall() == FILM
@@ -164,7 +165,7 @@ def test_the_same_requests_open_an_azurite_with_the_published_account(tmp_path: 
 
 
 def test_the_key_is_in_no_argument_and_no_environment_and_for_its_owner_only(azurite: AzuriteServer) -> None:
-    key = re.search("AccountKey=([^;]+)", azurite.connection_string)[1]
+    key = re.findall("AccountKey=([^;]+)", azurite.connection_string)[0]
     assert len(key) == 88 and key != KEY
     assert re.fullmatch("muster[0-9a-f]{18}", account_of(azurite))
     assert azurite.child is not None and azurite.child.process is not None

@@ -90,10 +90,10 @@ def everything(connection_string: str) -> dict[str, Any]:
                     committed, waiting = blob.get_block_list("all")
                     seen[f"{key} blocks"] = [(block.id, block.size) for block in (*committed, *waiting)]
     with QueueServiceClient.from_connection_string(connection_string, api_version=API_VERSION) as service:
-        for found in service.list_queues(include_metadata=True):
-            queue = service.get_queue_client(found.name)
+        for each in service.list_queues(include_metadata=True):
+            queue = service.get_queue_client(each.name)
             messages = [(message.id, message.content, message.dequeue_count) for message in queue.peek_messages(max_messages=32)]
-            seen[f"queue {found.name}"] = (found.metadata, queue.get_queue_properties().approximate_message_count, messages)
+            seen[f"queue {each.name}"] = (each.metadata, queue.get_queue_properties().approximate_message_count, messages)
     return seen
 
 
@@ -172,10 +172,8 @@ def test_promise_everything_is_there_under_the_own_account(old: Path) -> None:
 
 
 def test_promise_storage_and_database_still_belong_together(tmp_path: Path, installed: None) -> None:
-    location, names = (
-        tmp_path / "azurite",
-        {"data_dir": tmp_path, "input_container": "raw", "output_container": "out", "queue_name": "jobs"},
-    )
+    location = tmp_path / "azurite"
+    names: dict[str, Any] = {"data_dir": tmp_path, "input_container": "raw", "output_container": "out", "queue_name": "jobs"}
 
     async def opened(config: Config) -> tuple[str, bytes | None, str | None]:
         """Open the ports as a process does; return the identity, a job's film and the queue's mark."""

@@ -50,8 +50,8 @@ def test_all_containers_that_read_it_run_as_the_user_that_azurite_writes_as() ->
         assert "--uid 10001" in text and "\nUSER muster\n" in text
     assert "user=10001" in (FOLDER / "entrypoint.sh").read_text()
     assert os.access(FOLDER / "entrypoint.sh", os.X_OK)
-    copied = re.search(r"COPY (account.js.*) \./", (FOLDER / "Dockerfile").read_text())[1].split()
-    assert copied == ["account.js", "start.js", "entrypoint.sh"]
+    copied = re.search(r"COPY (account.js.*) \./", (FOLDER / "Dockerfile").read_text())
+    assert copied is not None and copied[1].split() == ["account.js", "start.js", "entrypoint.sh"]
 
 
 @pytest.fixture

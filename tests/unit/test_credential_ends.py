@@ -138,11 +138,14 @@ async def answer_in_pieces(api: ApiStand, caller: Caller, before_piece: Any) -> 
             await before_piece(number)
             await send({"type": "http.response.body", "body": b"x", "more_body": number < 9})
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Any) -> None:
         sent.append(message)
 
+    async def receive() -> Any:
+        raise AssertionError("the answer reads no body")
+
     scope = {"type": "http", "path": "/x", "app": api.app, "state": {"caller": caller}}
-    await Revocation(app, lambda: now_s)(scope, None, send)
+    await Revocation(app, lambda: now_s)(scope, receive, send)
     return sent
 
 

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.child_environment import absolute_parts, inherited
 from infra import environments
 from infra.processes import Child
-from ml_engine import decoder_process
 from ml_engine.decoding import ConfinedDecoder
 from tests.stack import SAMPLE
 
@@ -129,11 +129,11 @@ def test_the_decoder_inherits_where_shared_libraries_are(parent: None, monkeypat
     seen: list[dict[str, str]] = []
     start = subprocess.Popen
 
-    def watched(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+    def watched(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
         process = start(*arguments, **options)
         seen.append(environment_of(process))
         return process
 
-    monkeypatch.setattr(decoder_process.subprocess, "Popen", watched)
+    monkeypatch.setattr(subprocess, "Popen", watched)
     assert ConfinedDecoder().probe(SAMPLE).pts.size > 0
     assert seen and all(env == {"LD_LIBRARY_PATH": "/opt/lib", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"} for env in seen)

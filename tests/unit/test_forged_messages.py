@@ -76,7 +76,9 @@ NO_MESSAGES = {
 
 
 async def everything(stand: WorkerStand) -> dict[str, bytes]:
-    return {blob.name: await store.get(blob.name) for store in (stand.ports.sources, stand.ports.results) async for blob in store.list("")}
+    return {
+        blob.name: await store.get(blob.name) for store in (stand.ports.sources, stand.ports.results) async for blob in store.list_blobs("")
+    }
 
 
 def queue_of(stand: WorkerStand) -> MemoryJobQueue:

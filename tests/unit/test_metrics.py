@@ -157,6 +157,7 @@ def test_a_worker_on_loopback_answers_under_loopbacks_names_alone(host: str) -> 
         assert shown == (answer.status == 200)
         return answer.status
 
+    name: str | None
     for name in (f"127.0.0.1:{port}", f"localhost:{port}", "LOCALHOST", f"[::1]:{port}", "127.0.0.9"):
         assert status(name) == 200, name
     for name in ("rebound.example", f"rebound.example:{port}", "192.0.2.7", "localhost.rebound.example", "127.0.0.1.nip.io", "[", "", None):

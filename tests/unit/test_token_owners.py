@@ -86,4 +86,4 @@ async def test_a_key_of_before_with_such_an_owner_opens_nothing_and_the_log_says
                 answer = await client.get("/api/v1/jobs")
         assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
         (record,) = [record for record in caplog.records if getattr(record, "action", "") == "key_owner_reserved"]
-        assert record.key_id == key_id
+        assert record.__dict__["key_id"] == key_id

@@ -126,7 +126,8 @@ async def test_the_queues_never_hold_more_of_an_owner_than_the_width(stand: Work
 
 
 async def test_jobs_of_an_owner_are_worked_on_in_their_order(stand: WorkerStand) -> None:
-    worker, ended = stand.worker(), []
+    worker = stand.worker()
+    ended: list[str] = []
     for number in range(12):
         await submit(stand, f"job{number:02d}", "ranch", b"30 frames")
     while len(ended) < 12:
@@ -144,7 +145,9 @@ async def test_an_owner_who_is_alone_keeps_many_workers_busy(stand: WorkerStand)
     worker = stand.worker()
     await lane(stand, worker, stand.ports.queue)
     while not (await stand.job("job")).is_detected:
-        left = len((await stand.job("job")).plan.segments) - len((await stand.job("job")).done_segments)
+        job = await stand.job("job")
+        assert job.plan is not None
+        left = len(job.plan.segments) - len(job.done_segments)
         assert depth(stand.ports.detect_queue) == min(32, left), "two for each worker"
         await lane(stand, worker, stand.ports.detect_queue)
 
@@ -240,7 +243,8 @@ async def test_a_worker_killed_while_it_hands_out_loses_nothing(stand: WorkerSta
             return done
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(*((stand.ports.jobs, "hand_out") if what == "claimed" else (tools.dispatcher, "send")), dies)
+            target: tuple[object, str] = (stand.ports.jobs, "hand_out") if what == "claimed" else (tools.dispatcher, "send")
+            patched.setattr(*target, dies)
             try:
                 while await round_of(stand, Processor(tools)):
                     pass
@@ -259,7 +263,7 @@ async def test_what_was_handed_out_and_lost_is_found_by_the_sweeper(stand: Worke
     await submit(stand, "job", "ranch", LONG)
     await lane(stand, worker, stand.ports.queue)
     await stand.ports.jobs.hand_out("job", attempt=1, most=2)
-    stand.ports.detect_queue._messages.clear()  # type: ignore[attr-defined]
+    stand.ports.detect_queue._messages.clear()
     stand.timer.advance(3 * VISIBILITY_S + 1)
     assert await sweep(stand) == 1
     assert depth(stand.ports.detect_queue) == LEAST_WIDTH + 2
@@ -301,7 +305,7 @@ async def test_a_job_of_an_older_release_has_all_its_messages_already(stand: Wor
     await submit(stand, "job", "ranch", b"80 frames")
     await lane(stand, worker, stand.ports.queue)
     await stand.ports.jobs.update("job", attempt=1, expected=("detecting",), at=stand.timer.now(), changes={"sent_until": None})
-    stand.ports.detect_queue._messages.clear()  # type: ignore[attr-defined]
+    stand.ports.detect_queue._messages.clear()
     assert await Turns(stand.ports, stand.dispatcher, stand.timer.now).go_on("ranch") == 0
     (turn,) = await stand.ports.jobs.turns("ranch")
     assert (turn.handed_out, turn.has_more) == (8, False)
