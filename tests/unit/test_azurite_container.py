@@ -71,6 +71,8 @@ def test_the_start_gives_volumes_of_before_to_the_user_and_goes_on_as_that_user(
     for path in (data, film.parent, film):
         os.chown(path, 1000, 1000)
     programs.mkdir()
+    # Whatever the mask of this process is: other tests load programs that close it.
+    programs.chmod(0o755)
     node = programs / "node"
     node.write_text('#!/bin/sh\nid -u; id -G; printf "%s\\n" "$@"\nprintf key > "$STORAGE/connection-string"\n')
     node.chmod(0o755)
