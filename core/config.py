@@ -13,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from core.access_config import AccessConfig
 from core.domain.housekeeping import ExpiringResults, HousekeepingRules
 from core.domain.webhook import WebhookRules
+from core.port_config import PortConfig
 
 AZURITE_CONNECTION = "UseDevelopmentStorage=true"
 
@@ -23,7 +24,7 @@ def default_data_dir() -> Path:
     return Path(base) / "muster"
 
 
-class Config(AccessConfig):
+class Config(AccessConfig, PortConfig):
     """Configuration of an API or worker process. Nothing here can be set over HTTP.
 
     Names without the prefix `MUSTER_` are those of the systems that Muster replaces.

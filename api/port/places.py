@@ -1,0 +1,89 @@
+"""Who has a place: connections in all and by address, and which one goes when there are too many."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+SPARE = 32
+"""Places beyond a limit, in which a probe of `/health` is answered and everything else is told to come again."""
+
+
+class Holder(Protocol):
+    """A connection, as places know it."""
+
+    address: str
+    is_spare: bool
+
+    @property
+    def is_expendable(self) -> bool:
+        """Whether no request is being worked on: it waits for headers or for another request, or it lingers."""
+
+    def shed(self) -> None:
+        """End the connection, at once."""
+
+    def check(self, now_s: float) -> None:
+        """End the connection if it has been waited for too long."""
+
+
+class Places:
+    """Counts connections. Not thread-safe; nothing blocks.
+
+    A new connection over a limit takes the place of the oldest one that has not finished its headers: of its own address where that has too
+    many, of the address with the most where all together have. So a client that sends its request gets in, however many connections stand.
+
+    Args:
+        total: Most connections.
+        per_address: Most connections of one address; 0 means no limit of its own.
+    """
+
+    def __init__(self, *, total: int, per_address: int) -> None:
+        self._total = total
+        self._per_address = per_address or total
+        self._count = 0
+        self._by_address: dict[str, dict[Holder, None]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def admit(self, holder: Holder) -> bool:
+        """Give a place to a new connection, at another one's cost if need be; return whether there was one."""
+        own = self._by_address.get(holder.address, {})
+        if len(own) >= self._per_address:
+            free, over = _shed_oldest(own), len(own) - self._per_address
+        elif self._count >= self._total:
+            largest = max(self._by_address.values(), key=len)
+            free, over = _shed_oldest(largest), self._count - self._total
+        else:
+            free, over = True, 0
+        if not free and over >= SPARE:
+            return False
+        # A place that was freed beyond the limit is a spare one again.
+        holder.is_spare = over > 0 or not free
+        self._by_address.setdefault(holder.address, {})[holder] = None
+        self._count += 1
+        return True
+
+    def has_room(self, address: str) -> bool:
+        """Return whether an address, and all together, are within their limits."""
+        return len(self._by_address.get(address, ())) <= self._per_address and self._count <= self._total
+
+    def leave(self, holder: Holder) -> None:
+        """Take the place back. Idempotent."""
+        own = self._by_address.get(holder.address, {})
+        if holder in own:
+            del own[holder]
+            self._count -= 1
+            if not own:
+                del self._by_address[holder.address]
+
+    def all(self) -> list[Holder]:
+        """Return all connections."""
+        return [holder for own in self._by_address.values() for holder in own]
+
+
+def _shed_oldest(holders: dict[Holder, None]) -> bool:
+    for holder in holders:
+        if holder.is_expendable:
+            holder.shed()
+            return True
+    return False
