@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 
 from starlette.types import Message, Receive
 
@@ -36,12 +37,14 @@ class Paces:
         idle_s: Longest wait for a byte, seconds.
         least_bytes_per_s: Least average rate over `WINDOW_S` of waiting; 0 means none.
         bodies: Places for open bodies.
+        now: Tells seconds that never go back, the same ones as `bodies` reads.
     """
 
-    def __init__(self, *, idle_s: float, least_bytes_per_s: float, bodies: OpenBodies) -> None:
+    def __init__(self, *, idle_s: float, least_bytes_per_s: float, bodies: OpenBodies, now: Callable[[], float] = time.monotonic) -> None:
         self.idle_s = idle_s
         self.least_bytes = least_bytes_per_s * WINDOW_S
         self.bodies = bodies
+        self.now = now
 
 
 class PacedBody:
@@ -89,14 +92,14 @@ class PacedBody:
         """
         if self._ended:
             return await self._receive()
-        began_s = time.monotonic()
+        began_s = self._paces.now()
         self._place.waits_since_s = began_s
         try:
             message = await self._wait(began_s)
         finally:
             self._place.waits_since_s = None
         self._window_bytes += len(message.get("body", b""))
-        self._count(time.monotonic() - began_s)
+        self._count(self._paces.now() - began_s)
         if message["type"] != "http.request" or not message.get("more_body", False):
             self._ended = True
             self.leave()
@@ -106,7 +109,7 @@ class PacedBody:
 
     async def _wait(self, began_s: float) -> Message:
         while True:
-            waited_s = time.monotonic() - began_s
+            waited_s = self._paces.now() - began_s
             left_s = min(self._paces.idle_s - waited_s, WINDOW_S - self._window_s - waited_s)
             if not self._has_place:
                 left_s = min(left_s, _FREE_S - self._waited_s - waited_s)
@@ -114,7 +117,7 @@ class PacedBody:
                 async with asyncio.timeout(max(0.0, left_s)) as self._timer:
                     return await self._receive()
             except TimeoutError:
-                self._check(time.monotonic() - began_s)
+                self._check(self._paces.now() - began_s)
             finally:
                 self._timer = None
 

@@ -48,17 +48,15 @@ class Places:
     def admit(self, holder: Holder) -> bool:
         """Give a place to a new connection, at another one's cost if need be; return whether there was one."""
         own = self._by_address.get(holder.address, {})
+        freed = True
         if len(own) >= self._per_address:
-            free, over = _shed_oldest(own), len(own) - self._per_address
+            freed = _shed_oldest(own)
         elif self._count >= self._total:
-            largest = max(self._by_address.values(), key=len)
-            free, over = _shed_oldest(largest), self._count - self._total
-        else:
-            free, over = True, 0
-        if not free and over >= SPARE:
+            freed = _shed_oldest(max(self._by_address.values(), key=len))
+        over = max(len(own) - self._per_address, self._count - self._total)
+        if not freed and over >= SPARE:
             return False
-        # A place that was freed beyond the limit is a spare one again.
-        holder.is_spare = over > 0 or not free
+        holder.is_spare = over >= 0
         self._by_address.setdefault(holder.address, {})[holder] = None
         self._count += 1
         return True
