@@ -6,6 +6,7 @@ from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
 from tests.mutants.mutant import Mutant
+from tests.mutants.port import PORT
 from tests.mutants.storage import STORAGE
 
 _ACCEPTED = "tests/integration/test_promise_accepted_is_finished.py::test_promise_accepted_is_finished"
@@ -23,6 +24,7 @@ MUTANTS = (
     *STORAGE,
     *DETECTORS,
     *GATE,
+    *PORT,
     *CONFINEMENT,
     Mutant(
         "counts do not say that their range is of what was detected",
