@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -27,6 +28,7 @@ _NEVER_V6 = (
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
+@functools.lru_cache(maxsize=4096)
 def client_group(host: str | None) -> str:
     """Return under which name a client is counted: its address, or the /64 of an IPv6 one, which a single subscriber is given.
 

@@ -81,7 +81,7 @@ class FakeServer:
             self.task = asyncio.ensure_future(self.app({"type": "http", "path": self.path}, self._receive, self._send))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.transport = None
+        self.transport = self.app = None
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         await self.go.wait()

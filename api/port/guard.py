@@ -4,7 +4,7 @@ A connection is in one of these phases:
 
     HEAD ──▶ BODY or CHUNKED ──▶ BUSY ──▶ HEAD …       a request after the other: what is sent ahead of time waits in `_held`
     TUNNEL                                              a WebSocket: everything is passed on
-    LINGER                                              answered for good: what still comes is dropped, so that the answer is read
+    LINGER                                              answered for good: what still comes is dropped, so that the answer is read; or lost
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from api.port.heads import MOST_HEADERS, Head
 from api.port.limits import Limits
 from api.port.transport import GuardedTransport
 
-_SLICE_BYTES = 16 * 1024
-"""A chunked body is parsed in such pieces: its end is not known, and hundreds of requests could hide behind it in one packet."""
+_SLICE_BYTES, _A_REQUEST = 16 * 1024, b" HTTP/1."
+"""A chunked body is parsed in such pieces where it holds such text: thousands of requests could hide behind its end."""
 
 _BUFFERED_BYTES = 512 * 1024
 """What the server reads ahead of an application: 64 KiB and one packet. More is no body but chunk extensions, trailers or tiny chunks."""
@@ -59,7 +59,7 @@ class GuardedConnection(asyncio.Protocol):
         self._limits = limits
         self._now: Callable[[], float] = limits.now
         self._transport: Any = None
-        self._guarded: GuardedTransport
+        self._guarded: Any = None
         self._detached = True
         self._head = Head()
         self._heads = self._requests = self._active = 0
@@ -110,12 +110,15 @@ class GuardedConnection(asyncio.Protocol):
         return None if self._detached else self.inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Give the place back, and let go of the server's protocol: a ring of references would wait for the garbage collector."""
         self._limits.places.leave(self)
         self._held = b""
+        self.phase = Phase.LINGER
+        inner, self.inner = self.inner, None
         if not self._detached:
             self._detached = True
-            self.inner.connection_lost(exc)
+            inner.connection_lost(exc)
+        self._guarded = None
 
     def pause_writing(self) -> None:
         """Tell the server."""
@@ -239,7 +242,7 @@ class GuardedConnection(asyncio.Protocol):
         return data[taken:]
 
     def _take_chunked(self, data: bytes) -> bytes:
-        piece, rest = data[:_SLICE_BYTES], data[_SLICE_BYTES:]
+        piece, rest = (data[:_SLICE_BYTES], data[_SLICE_BYTES:]) if _A_REQUEST in data else (data, b"")
         self._raw_bytes += len(piece)
         overhead = self._raw_bytes - self._body_bytes - self._body_bytes // 4
         if overhead > _BUFFERED_BYTES + self._limits.head_bytes or self._raw_bytes - self._raw_at_body > _BUFFERED_BYTES + _SLICE_BYTES:
@@ -266,9 +269,11 @@ class GuardedConnection(asyncio.Protocol):
 
     def _release(self) -> None:
         held, self._held = self._held, b""
-        if held and not self._transport.is_closing():
+        if self.is_over:
+            return
+        if held:
             self.data_received(held)
-        if not self._held:
+        if not self._held and not self.is_over:
             self._guarded.hold_reading(False)
 
     # Requests

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from api.port.heads import Head
@@ -268,6 +271,24 @@ async def test_a_place_comes_back_when_a_connection_is_lost() -> None:
         connection.connection_lost(None)
         connection.connection_lost(None)
     assert len(port.limits.places) == 0
+
+
+@virtually
+async def test_a_lost_connection_leaves_no_ring_of_references() -> None:
+    port = Port()
+    connection, transport = port.connect()
+    connection.inner.go.set()
+    connection.data_received(GET)
+    await connection.inner.task
+    connection.inner.task = None
+    connection.connection_lost(None)
+    gone = weakref.ref(connection)
+    gc.disable()
+    try:
+        del connection, transport
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @virtually
