@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import Message, Receive
 
@@ -19,6 +20,7 @@ from core.services.open_bodies import OpenBodies, OpenBody
 WINDOW_S = 60.0
 """Over how much waiting a rate is averaged: a satellite link that stalls for half a minute keeps its upload."""
 
+_LOOK_S = 0.1
 _FREE_S = 1.0
 """Small bodies that come within this time take no place."""
 
@@ -62,7 +64,9 @@ class PacedBody:
         self._receive = receive
         self._place = OpenBody(names, self._cut_off)
         self._has_place = False
-        self._timer: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._is_due = False
         self._is_cut_off = False
         self._ended = False
         self._waited_s = 0.0
@@ -80,8 +84,10 @@ class PacedBody:
             self._has_place = True
 
     def leave(self) -> None:
-        """Give the place back. Idempotent."""
+        """Give the place back, and look no more. Idempotent."""
         self._paces.bodies.leave(self._place)
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def receive(self) -> Message:
         """Return the server's next message.
@@ -108,18 +114,35 @@ class PacedBody:
         return message
 
     async def _wait(self, began_s: float) -> Message:
+        # As `asyncio.timeout`, but with one timer for the whole body: one for each message would cost as much as the limit itself.
+        task = asyncio.current_task()
+        assert task is not None
+        if self._timer is None:
+            self._look_again()
         while True:
-            waited_s = self._paces.now() - began_s
-            left_s = min(self._paces.idle_s - waited_s, WINDOW_S - self._window_s - waited_s)
-            if not self._has_place:
-                left_s = min(left_s, _FREE_S - self._waited_s - waited_s)
+            before = task.cancelling()
+            self._task = task
             try:
-                async with asyncio.timeout(max(0.0, left_s)) as self._timer:
-                    return await self._receive()
-            except TimeoutError:
+                return await self._receive()
+            except asyncio.CancelledError:
+                if not self._is_due or task.uncancel() > before:
+                    raise
                 self._check(self._paces.now() - began_s)
             finally:
-                self._timer = None
+                self._task, self._is_due = None, False
+
+    def _left_s(self, waited_s: float) -> float:
+        """Return how long may be waited on before something is to be checked."""
+        left_s = min(self._paces.idle_s - waited_s, WINDOW_S - self._window_s - waited_s)
+        return left_s if self._has_place else min(left_s, _FREE_S - self._waited_s - waited_s)
+
+    def _look_again(self) -> None:
+        since_s = self._place.waits_since_s
+        left_s = 0.0 if self._is_cut_off else self._left_s(0 if since_s is None else self._paces.now() - since_s)
+        if self._task is not None and left_s <= 0 and not self._is_due:
+            self._is_due = True
+            self._task.cancel()
+        self._timer = asyncio.get_running_loop().call_later(max(_LOOK_S, left_s), self._look_again)
 
     def _check(self, waited_s: float) -> None:
         if self._is_cut_off or waited_s >= self._paces.idle_s:
@@ -156,4 +179,5 @@ class PacedBody:
     def _cut_off(self) -> None:
         self._is_cut_off = True
         if self._timer is not None:
-            self._timer.reschedule(asyncio.get_running_loop().time())
+            self._timer.cancel()
+            self._look_again()

@@ -67,6 +67,7 @@ class FakeServer:
         self.app: Any = self._serve
         self.seen = b""
         self.path = "/"
+        self.knows_caller = True
         self.transport: Any = None
         self.begun = 0
         self.go = asyncio.Event()
@@ -78,7 +79,11 @@ class FakeServer:
         self.seen += data
         while self.seen.count(b"\r\n\r\n") > self.begun:
             self.begun += 1
-            self.task = asyncio.ensure_future(self.app({"type": "http", "path": self.path}, self._receive, self._send))
+            self.task = asyncio.ensure_future(
+                self.app(
+                    {"type": "http", "path": self.path, "state": {"caller": "a"} if self.knows_caller else {}}, self._receive, self._send
+                )
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = self.app = None

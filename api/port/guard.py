@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,16 +20,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.port.answers import raw_problem, too_many_connections
 from api.port.heads import MOST_HEADERS, Head
 from api.port.limits import Limits
+from api.port.places import Worth
 from api.port.transport import GuardedTransport
 
-_SLICE_BYTES, _A_REQUEST = 16 * 1024, b" HTTP/1."
-"""A chunked body is parsed in such pieces where it holds such text: thousands of requests could hide behind its end."""
+_SLICE_BYTES, _SAMPLE_BYTES, _LINE_BYTES = 16 * 1024, 512, 64
+"""A chunked body is parsed in such pieces where its lines are short: thousands of requests, or of chunks, could be in one packet."""
 
 _BUFFERED_BYTES = 512 * 1024
 """What the server reads ahead of an application: 64 KiB and one packet. More is no body but chunk extensions, trailers or tiny chunks."""
 
 _TUNNEL_BYTES, _TUNNEL_BYTES_PER_S = 64 * 1024, 1024
 """What a WebSocket's client may send: answers to pings. Nothing of Muster reads messages."""
+
+
+def _has_short_lines(data: bytes) -> bool:
+    # A sample: counting all would cost more than parsing.
+    start = random.randrange(max(1, len(data) - _SAMPLE_BYTES))
+    sample = data[start : start + _SAMPLE_BYTES] + data[-_SAMPLE_BYTES:]
+    return sample.count(b"\n") * _LINE_BYTES > len(sample)
 
 
 class Phase(enum.Enum):
@@ -65,6 +74,7 @@ class GuardedConnection(asyncio.Protocol):
         self._heads = self._requests = self._active = 0
         self._body_left = 0
         self._held = b""
+        self._scope: Scope | None = None
         self._waits_since_s: float | None = self._now()
         self._idle_since_s = self._opened_s = self._now()
         self._ends_at_s: float | None = None
@@ -164,9 +174,12 @@ class GuardedConnection(asyncio.Protocol):
         return self.phase is Phase.LINGER
 
     @property
-    def is_expendable(self) -> bool:
-        """Whether no request is being worked on."""
-        return self._active == 0 and (self.phase is not Phase.TUNNEL)
+    def worth(self) -> Worth:
+        """What would be lost with the connection."""
+        if self._active:
+            # Without a caller a request is being refused, or its body drained: that costs an attacker no key.
+            return Worth.WORK if self._scope is not None and "caller" in self._scope.get("state", ()) else Worth.REQUEST
+        return Worth.REQUEST if self.phase is Phase.TUNNEL else Worth.NOTHING
 
     def shed(self) -> None:
         """End the connection for another one."""
@@ -242,7 +255,7 @@ class GuardedConnection(asyncio.Protocol):
         return data[taken:]
 
     def _take_chunked(self, data: bytes) -> bytes:
-        piece, rest = (data[:_SLICE_BYTES], data[_SLICE_BYTES:]) if _A_REQUEST in data else (data, b"")
+        piece, rest = (data[:_SLICE_BYTES], data[_SLICE_BYTES:]) if _has_short_lines(data) else (data, b"")
         self._raw_bytes += len(piece)
         overhead = self._raw_bytes - self._body_bytes - self._body_bytes // 4
         if overhead > _BUFFERED_BYTES + self._limits.head_bytes or self._raw_bytes - self._raw_at_body > _BUFFERED_BYTES + _SLICE_BYTES:
@@ -291,7 +304,7 @@ class GuardedConnection(asyncio.Protocol):
         return guarded
 
     async def _serve_websocket(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        self._begin()
+        self._begin(scope)
         try:
             if self.is_spare and not self._limits.places.has_room(self.address):
                 await receive()
@@ -309,7 +322,7 @@ class GuardedConnection(asyncio.Protocol):
             self._limits.note("pipelined", self.address)
             self._transport.abort()
             return
-        self._begin()
+        self._begin(scope)
         chunked = self.phase is Phase.CHUNKED
         ended = False
 
@@ -342,12 +355,14 @@ class GuardedConnection(asyncio.Protocol):
             if not ended:
                 self._end()
 
-    def _begin(self) -> None:
+    def _begin(self, scope: Scope) -> None:
         self._active += 1
+        self._scope = scope
         self._waits_since_s = None
 
     def _end(self) -> None:
         self._active -= 1
+        self._scope = None
         self._waits_since_s = None
         self._idle_since_s = self._now()
         if self.phase is Phase.BUSY:

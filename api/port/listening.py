@@ -70,6 +70,9 @@ def _guarding(opener: Callable[..., Any], limits: Limits, descriptors: int) -> C
         if kwargs.get("backlog"):
             # asyncio accepts a whole backlog at once, before any connection can be ended.
             kwargs["backlog"] = min(kwargs["backlog"], max(16, descriptors // 8))
+        if kwargs.get("ssl") is not None:
+            # Until TLS is agreed upon, the connection is not the guard's.
+            kwargs.setdefault("ssl_handshake_timeout", limits.head_s)
         return await opener(guarded, *args, **kwargs)
 
     return open_guarded

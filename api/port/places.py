@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Protocol
 
 SPARE = 32
 """Places beyond a limit, in which a probe of `/health` is answered and everything else is told to come again."""
+
+
+class Worth(enum.IntEnum):
+    """What is lost with a connection that is ended."""
+
+    NOTHING = 0
+    """It waits for headers or for another request, or it was answered for good."""
+    REQUEST = 1
+    """A request whose caller is not known: it is just being looked at, or refused."""
+    WORK = 2
+    """A request of a known caller."""
 
 
 class Holder(Protocol):
@@ -15,8 +27,8 @@ class Holder(Protocol):
     is_spare: bool
 
     @property
-    def is_expendable(self) -> bool:
-        """Whether no request is being worked on: it waits for headers or for another request, or it lingers."""
+    def worth(self) -> Worth:
+        """What would be lost with it."""
 
     def shed(self) -> None:
         """End the connection, at once."""
@@ -29,7 +41,8 @@ class Places:
     """Counts connections. Not thread-safe; nothing blocks.
 
     A new connection over a limit takes the place of the oldest one that has not finished its headers: of its own address where that has too
-    many, of the address with the most where all together have. So a client that sends its request gets in, however many connections stand.
+    many, of the address with the most where all together have. Where all have, the oldest one goes whose caller is not known. So a client
+    that sends its request gets in, however many connections stand.
 
     Args:
         total: Most connections.
@@ -80,8 +93,15 @@ class Places:
 
 
 def _shed_oldest(holders: dict[Holder, None]) -> bool:
+    chosen = None
     for holder in holders:
-        if holder.is_expendable:
-            holder.shed()
-            return True
-    return False
+        worth = holder.worth
+        if worth == Worth.NOTHING:
+            chosen = holder
+            break
+        if worth == Worth.REQUEST and chosen is None:
+            chosen = holder
+    if chosen is None:
+        return False
+    chosen.shed()
+    return True

@@ -98,16 +98,23 @@ PORT = (
     Mutant(
         "connections over the limit are turned away, whoever stands",
         "api/port/places.py",
-        "        if holder.is_expendable:\n",
-        "        if holder.address == '':\n",
+        "        if worth == Worth.NOTHING:\n",
+        "        if worth < Worth.NOTHING:\n",
         f"{_PORT}::test_a_connection_over_the_limit_takes_the_place_of_one_that_stands",
     ),
     Mutant(
         "a request that is worked on gives way to a new connection",
         "api/port/guard.py",
-        "        return self._active == 0 and (self.phase is not Phase.TUNNEL)\n",
-        "        return True\n",
+        "        if self._active:\n            # Without",
+        "        if False:\n            # Without",
         f"{_PORT}::test_a_connection_over_the_limit_takes_the_place_of_one_that_stands",
+    ),
+    Mutant(
+        "a request that is being refused keeps its place",
+        "api/port/places.py",
+        "        if worth == Worth.REQUEST and chosen is None:\n",
+        "        if worth < Worth.NOTHING and chosen is None:\n",
+        f"{_PORT}::test_a_request_without_a_caller_gives_way_after_those_that_stand",
     ),
     Mutant(
         "all together may have any number of connections",

@@ -250,6 +250,28 @@ async def test_where_every_place_works_probes_are_answered_and_others_told_to_co
 
 
 @virtually
+async def test_a_request_without_a_caller_gives_way_after_those_that_stand() -> None:
+    port = Port(address_connections=20)
+    refused = []
+    for number in range(20):
+        connection, transport = port.connect()
+        if number:
+            connection.inner.knows_caller = number > 2
+            connection.data_received(GET)
+        refused.append(transport)
+    await port.after(0.1)
+    states = []
+    for _ in range(4):
+        newest = port.connect()[0]
+        newest.data_received(GET)
+        await port.after(0.1)
+        states.append([transport.state for transport in refused].count("aborted"))
+    assert states == [1, 2, 3, 3]
+    assert [transport.state for transport in refused[:3]] == ["aborted"] * 3
+    assert newest.is_spare
+
+
+@virtually
 async def test_spare_places_end_too() -> None:
     port = Port(address_connections=20)
     taken = []

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import uvicorn
 
+from api.port.guard import GuardedConnection
 from api.port.limits import Seldom, raise_descriptors
 from api.port.listening import guarded_port
-from api.port.places import Places
+from api.port.places import Places, Worth
 from core.addresses import client_group
 from core.config import Config
-from tests.port_stand import FakeTransport, Port
+from tests.port_stand import FakeServer, FakeTransport, Port
 from tests.virtual_time import run_virtually
 
 
@@ -91,6 +92,31 @@ async def test_a_server_that_cannot_be_guarded_does_not_open() -> None:
     server.close()
 
 
+async def test_tls_and_the_backlog_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: dict[str, Any] = {}
+
+    async def opener(factory: Any, *args: Any, **kwargs: Any) -> None:
+        opened.update(kwargs, protocol=factory())
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "create_server", opener, raising=False)
+    monkeypatch.setattr("api.port.listening.raise_descriptors", lambda: 1024)
+
+    def factory() -> FakeServer:
+        return FakeServer()
+
+    with guarded_port(Config(_env_file=None), Port().metrics):
+        factory.__module__ = "uvicorn.server"
+        await loop.create_server(factory, "127.0.0.1", 0, ssl=object(), backlog=2048)
+        assert isinstance(opened["protocol"], GuardedConnection)
+        assert (opened["ssl_handshake_timeout"], opened["backlog"]) == (20, 128)
+        factory.__module__ = "another"
+        await loop.create_server(factory, "127.0.0.1", 0, backlog=2048)
+        assert isinstance(opened["protocol"], FakeServer)
+        assert opened["backlog"] == 2048
+    assert loop.create_server is opener
+
+
 def test_the_log_tells_of_an_attack_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         port = Port()
@@ -133,7 +159,7 @@ def test_the_process_may_open_what_the_system_allows() -> None:
 
 def test_places_have_no_limit_of_an_address_where_the_operator_says_so() -> None:
     class Holder:
-        is_spare, is_expendable = False, True
+        is_spare, worth = False, Worth.NOTHING
 
         def __init__(self, address: str) -> None:
             self.address = address
