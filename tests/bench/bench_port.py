@@ -25,7 +25,7 @@ from tests.stack import REPOSITORY, Stack
 AT_LEAST = 0.95
 
 
-def measure(*, pairs: int = 15, upload_mib: int = 48, polls: int = 100) -> list[Figure]:
+def measure(*, pairs: int = 11, upload_mib: int = 48, polls: int = 100) -> list[Figure]:
     """Run the benchmark.
 
     Args:
