@@ -81,7 +81,9 @@ class FakeServer:
             self.begun += 1
             self.task = asyncio.ensure_future(
                 self.app(
-                    {"type": "http", "path": self.path, "state": {"caller": "a"} if self.knows_caller else {}}, self._receive, self._send
+                    {"type": "http", "method": "POST", "path": self.path, "state": {"caller": "a"} if self.knows_caller else {}},
+                    self._receive,
+                    self._send,
                 )
             )
 
@@ -97,7 +99,8 @@ class FakeServer:
         return await asyncio.Future()
 
     async def _send(self, message: Any) -> None:
-        self.transport.write(repr(message).encode())
+        if self.transport is not None:
+            self.transport.write(repr(message).encode())
 
 
 class Port:

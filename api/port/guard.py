@@ -16,11 +16,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from api.port.answers import raw_problem, too_many_connections
 from api.port.heads import MOST_HEADERS, Head
 from api.port.limits import Limits
 from api.port.places import Worth
+from api.port.readers import Reader
 from api.port.transport import GuardedTransport
 
 _SLICE_BYTES, _SAMPLE_BYTES, _LINE_BYTES = 16 * 1024, 512, 64
@@ -71,7 +73,8 @@ class GuardedConnection(asyncio.Protocol):
         self._guarded: Any = None
         self._detached = True
         self._head = Head()
-        self._heads = self._requests = self._active = 0
+        self._heads = self._requests = self._begun = self._active = 0
+        self._lost_at_s: float | None = None
         self._body_left = 0
         self._held = b""
         self._scope: Scope | None = None
@@ -79,7 +82,7 @@ class GuardedConnection(asyncio.Protocol):
         self._idle_since_s = self._opened_s = self._now()
         self._ends_at_s: float | None = None
         self._raw_bytes = self._raw_at_body = self._body_bytes = 0
-        self._watch: tuple[float, int, float, int] | None = None
+        self._reader = Reader(limits.idle_s, limits.least_bytes_per_s, limits.window_s)
 
     # What the socket's transport calls
 
@@ -120,8 +123,10 @@ class GuardedConnection(asyncio.Protocol):
         return None if self._detached else self.inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back, and let go of the server's protocol: a ring of references would wait for the garbage collector."""
-        self._limits.places.leave(self)
+        """Give the place back, once no request is worked on, and let go of the server's protocol: rings wait for the garbage collector."""
+        self._lost_at_s = self._now()
+        if not self._active and self._heads == self._begun:
+            self._limits.places.leave(self)
         self._held = b""
         self.phase = Phase.LINGER
         inner, self.inner = self.inner, None
@@ -175,7 +180,9 @@ class GuardedConnection(asyncio.Protocol):
 
     @property
     def worth(self) -> Worth:
-        """What would be lost with the connection."""
+        """What would be lost with the connection. One that is lost keeps its place for its request, which goes on."""
+        if self._lost_at_s is not None:
+            return Worth.WORK
         if self._active:
             # Without a caller a request is being refused, or its body drained: that costs an attacker no key.
             return Worth.WORK if self._scope is not None and "caller" in self._scope.get("state", ()) else Worth.REQUEST
@@ -189,9 +196,12 @@ class GuardedConnection(asyncio.Protocol):
 
     def check(self, now_s: float) -> None:
         """End the connection if it has been waited for too long. Called about once a second."""
-        if self._ends_at_s is not None and now_s > self._ends_at_s:
+        if self._lost_at_s is not None:
+            if not self._active and now_s - self._lost_at_s > 1:
+                self._limits.places.leave(self)  # its request was none
+        elif self._ends_at_s is not None and now_s > self._ends_at_s:
             self._transport.abort()
-        elif self._reads_slowly(now_s):
+        elif self._reader.is_slow(now_s, self.sent_bytes, self._transport.get_write_buffer_size()):
             self._limits.note("slow_reader", self.address)
             self._transport.abort()
         elif self._active or self.phase is Phase.LINGER or self._transport.is_closing():
@@ -204,22 +214,6 @@ class GuardedConnection(asyncio.Protocol):
                 self._answer(408, "head_too_slow", f"The headers did not arrive within {self._limits.head_s:g} s. Send the request again.")
         elif self._waits_since_s is None and now_s - self._idle_since_s > self._limits.kept_alive_s:
             self._transport.close()
-
-    def _reads_slowly(self, now_s: float) -> bool:
-        waiting_bytes = self._transport.get_write_buffer_size()
-        if not waiting_bytes:
-            self._watch = None
-            return False
-        read_bytes = self.sent_bytes - waiting_bytes
-        since_s, at_start, moved_s, last = self._watch or (now_s, read_bytes, now_s, read_bytes)
-        if read_bytes > last:
-            moved_s = now_s
-        if now_s - since_s >= self._limits.window_s:
-            if read_bytes - at_start < self._limits.least_bytes_per_s * (now_s - since_s):
-                return True
-            since_s, at_start = now_s, read_bytes
-        self._watch = (since_s, at_start, moved_s, read_bytes)
-        return now_s - moved_s > self._limits.idle_s
 
     # Phases
 
@@ -306,11 +300,15 @@ class GuardedConnection(asyncio.Protocol):
     async def _serve_websocket(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self._begin(scope)
         try:
-            if self.is_spare and not self._limits.places.has_room(self.address):
+            if self._lost_at_s is not None or (self.is_spare and not self._limits.places.has_room(self.address)):
                 await receive()
                 await send({"type": "websocket.close", "code": 1013, "reason": "too_many_connections"})
             else:
                 await app(scope, receive, send)
+        except (OSError, WebSocketDisconnect):
+            # A client that leaves during its handshake is no fault of the application, and worth no traceback.
+            if self._lost_at_s is None:
+                raise
         finally:
             self._end()
             self._waits_since_s = self._now()  # for the close handshake
@@ -322,6 +320,9 @@ class GuardedConnection(asyncio.Protocol):
             self._limits.note("pipelined", self.address)
             self._transport.abort()
             return
+        if self._lost_at_s is not None and scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            self._limits.places.leave(self)
+            return  # no client reads the answer
         self._begin(scope)
         chunked = self.phase is Phase.CHUNKED
         ended = False
@@ -356,6 +357,7 @@ class GuardedConnection(asyncio.Protocol):
                 self._end()
 
     def _begin(self, scope: Scope) -> None:
+        self._begun += 1
         self._active += 1
         self._scope = scope
         self._waits_since_s = None
@@ -363,6 +365,8 @@ class GuardedConnection(asyncio.Protocol):
     def _end(self) -> None:
         self._active -= 1
         self._scope = None
+        if self._lost_at_s is not None and not self._active:
+            self._limits.places.leave(self)
         self._waits_since_s = None
         self._idle_since_s = self._now()
         if self.phase is Phase.BUSY:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
@@ -50,7 +50,8 @@ async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     code, told = next((outcome for outcome in outcomes if isinstance(outcome, int)), None), outcomes[0]
     if code is not None:
-        await socket.close(code)
+        with suppress(WebSocketDisconnect):  # a client that has left hears nothing
+            await socket.close(code)
     elif isinstance(told, Exception) and not isinstance(told, WebSocketDisconnect):
         raise told
 

@@ -31,6 +31,11 @@ HOST = b"Host: localhost\r\n"
 CHUNKED = FORM + b"Transfer-Encoding: chunked\r\n\r\n"
 GET = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
 LAST = GET[:-2] + b"Connection: close\r\n\r\n"
+HANDSHAKE = (
+    b"GET /ws/jobs/a HTTP/1.1\r\n"
+    + HOST
+    + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 SERVERS = {
     "httptools": {},
     "h11": {"UVICORN_HTTP": "h11", "UVICORN_LOOP": "asyncio", "UVICORN_WS": "wsproto"},
@@ -211,11 +216,7 @@ STRANGE = {
     "CONNECT": b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00",
     "half a handshake": b"GET / HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x",
-    "a WebSocket of no job": b"GET /ws/jobs/a HTTP/1.1\r\n"
-    + HOST
-    + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    + b"\x81\xfe\xff\xff"
-    + b"x" * 1000,
+    "a WebSocket of no job": HANDSHAKE + b"\x81\xfe\xff\xff" + b"x" * 1000,
     "pipelined": GET * 50,
     "blank lines": b"\r\n" * 5000,
 }
@@ -248,7 +249,11 @@ def test_connections_that_come_and_go(hasty: Stack) -> None:
     for _ in range(3000):
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", hasty.port), timeout=5).close()
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", hasty.port), timeout=5) as connection:
+            connection.sendall(HANDSHAKE)
     assert httpx.get(f"{hasty.url}/health/live", timeout=10).status_code == 200
+    assert "Traceback" not in hasty.api.log_path.read_text(), "each client that leaves in the middle fills the disk"
     deadline = time.monotonic() + 10
     while "muster_open_connections 1.0" not in (figures := hasty.client.get("/metrics").text):
         assert time.monotonic() < deadline, figures

@@ -296,6 +296,36 @@ async def test_a_place_comes_back_when_a_connection_is_lost() -> None:
 
 
 @virtually
+async def test_a_request_keeps_its_place_when_its_client_has_gone() -> None:
+    port = Port(address_connections=20)
+    gone = [port.connect()[0] for _ in range(20)]
+    inners = [connection.inner for connection in gone]
+    for number, connection in enumerate(gone):
+        connection.data_received(GET)
+        if number % 2:
+            await port.after(0.1)
+        connection.connection_lost(None)
+    await port.after(5)
+    assert len(port.limits.places) == 20
+    assert port.connect()[0].is_spare
+    for inner in inners:
+        inner.go.set()
+    await port.after(1)
+    assert len(port.limits.places) == 1
+
+
+@virtually
+async def test_a_request_that_never_begins_keeps_no_place() -> None:
+    port = Port()
+    connection, _ = port.connect()
+    connection.inner.begun = 1  # what the parser refuses
+    connection.data_received(GET)
+    connection.connection_lost(None)
+    await port.after(3)
+    assert len(port.limits.places) == 0
+
+
+@virtually
 async def test_a_lost_connection_leaves_no_ring_of_references() -> None:
     port = Port()
     connection, transport = port.connect()
