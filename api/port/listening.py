@@ -14,6 +14,7 @@ from api.port.limits import Limits, Seldom, raise_descriptors
 from core.port_config import PortConfig
 
 CHECK_S = 0.5
+_MOST_WAITING = 512
 _SERVER = "uvicorn"
 _OPENERS = ("create_server", "create_unix_server")
 
@@ -68,8 +69,8 @@ def _guarding(opener: Callable[..., Any], limits: Limits, descriptors: int) -> C
         guarded = guarded_factory(factory, limits)
         guarded()  # A server that cannot be guarded does not open.
         if kwargs.get("backlog"):
-            # asyncio accepts a whole backlog at once, before any connection can be ended.
-            kwargs["backlog"] = min(kwargs["backlog"], max(16, descriptors // 8))
+            # Who comes waits behind the whole backlog, and asyncio accepts all of it before any connection can be ended.
+            kwargs["backlog"] = min(kwargs["backlog"], _MOST_WAITING, max(16, descriptors // 8))
         if kwargs.get("ssl") is not None:
             # Until TLS is agreed upon, the connection is not the guard's.
             kwargs.setdefault("ssl_handshake_timeout", limits.head_s)
