@@ -128,7 +128,14 @@ PORT = (
         "api/port/guard.py",
         "            if self._lost_at_s is None:\n                raise\n",
         "            raise\n",
-        f"{_PROMISE}::test_connections_that_come_and_go",
+        f"{_PORT}::test_a_client_that_leaves_during_its_handshake_is_no_fault",
+    ),
+    Mutant(
+        "a client that leaves before its job is found fills the log",
+        "api/routes/events.py",
+        "        with suppress(WebSocketDisconnect):",
+        "        with suppress(ZeroDivisionError):",
+        "tests/unit/test_api_events.py::test_a_client_that_has_left_is_told_no_end",
     ),
     Mutant(
         "all together may have any number of connections",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import weakref
+from typing import Any
 
 import pytest
+from starlette.websockets import WebSocketDisconnect
 
 from api.port.heads import Head
 from api.port.places import SPARE
@@ -312,6 +315,26 @@ async def test_a_request_keeps_its_place_when_its_client_has_gone() -> None:
         inner.go.set()
     await port.after(1)
     assert len(port.limits.places) == 1
+
+
+@pytest.mark.parametrize("has_left", [True, False])
+def test_a_client_that_leaves_during_its_handshake_is_no_fault(has_left: bool) -> None:
+    async def run() -> None:
+        connection, _ = Port().connect()
+        connection.data_received(GET)
+        socket = FakeServer()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if has_left:
+                connection.connection_lost(None)
+            raise WebSocketDisconnect(1006)
+
+        socket.app = app
+        connection.inner.transport.set_protocol(socket)
+        await socket.app({"type": "websocket", "path": "/"}, None, None)
+
+    with contextlib.nullcontext() if has_left else pytest.raises(WebSocketDisconnect):
+        run_virtually(run())
 
 
 @virtually
