@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -13,10 +13,12 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope as Connection
 
 from core.access_config import AccessConfig
-from core.domain.access import LOCAL_CALLER, Caller, Scope, holds_key, key_id_of
+from core.addresses import client_group
+from core.domain.access import LOCAL_CALLER, Caller, Scope, digest_of, holds_key, key_id_of
 from core.errors import Forbidden, Unauthenticated
 from core.services.keys import Keys, refused
 from core.services.rate import RateLimiter
+from core.services.wrong_keys import WrongKeys
 
 if TYPE_CHECKING:
     from api.oidc import TokenVerifier
@@ -50,6 +52,7 @@ class Access:
         self._hosts = config.allowed_hosts
         self.origins = config.allowed_origins
         self._limiter = RateLimiter(per_s=config.rate_per_s, burst=config.rate_burst)
+        self._wrong_keys = WrongKeys(per_minute=config.wrong_keys_per_min)
         self._tokens = _verifier(config)
 
     def check_door(self, connection: Connection) -> None:
@@ -78,7 +81,7 @@ class Access:
         Raises:
             Unauthenticated: Nobody, or nobody known.
             Forbidden: They may not do such a thing (code `missing_scope`), or it came under a foreign name (`foreign_host`).
-            Throttled: Too fast (code `rate_limited`).
+            Throttled: Too fast (code `rate_limited`), or too many wrong keys came from this address (`too_many_wrong_keys`).
             Unavailable: It cannot be found out at present.
         """
         caller = await self._who(connection)
@@ -102,15 +105,47 @@ class Access:
             ticket = _take_ticket_out(connection)
             if ticket is not None:
                 self._ready()
-                return await self._keys.redeem(ticket)
+                return await self._looked_up(connection, ticket, self._keys.redeem)
         if credential is None:
             return self._local(connection)
+        return await self._looked_up(connection, credential, self._check)
+
+    async def _looked_up(self, connection: Connection, credential: str, check: Callable[[str], Awaitable[Caller]]) -> Caller:
+        """Ask a check about a credential, unless its address has tried too many wrong ones. `core.services.wrong_keys` says the rules."""
+        digest = digest_of(credential)
+        recognised = self._wrong_keys.recognises(digest)
+        client = connection.get("client")
+        address = client_group(client[0] if client else None)
+        if not recognised:
+            self._wrong_keys.take(address)
+        try:
+            caller = await check(credential)
+        except Unauthenticated:
+            self._wrong_keys.forget(digest)
+            raise
+        except BaseException:
+            if not recognised:
+                self._wrong_keys.give_back(address)
+            raise
+        if not recognised:
+            self._wrong_keys.give_back(address)
+        if caller.job_id is None:
+            self._wrong_keys.remember(digest)
+        else:
+            self._wrong_keys.forget(digest)  # a ticket is good once
+        return caller
+
+    async def _check(self, credential: str) -> Caller:
         if key_id_of(credential) is not None:
             self._ready()
             return await self._keys.check(credential)
         if self._tokens is not None and credential.count(".") == 2:
             return await self._tokens.check(credential)
         raise refused()
+
+    def expect(self, ticket: str) -> None:
+        """Recognise a ticket that this process has just made, however many wrong keys come from the address that will bring it."""
+        self._wrong_keys.remember(digest_of(ticket))
 
     def _local(self, connection: Connection) -> Caller:
         headers = Headers(scope=connection)

@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from api import gate, problems
 from api.framing import Framing
 from api.gate import Cors, Door, Identified
-from api.middleware import Faults, Figures, SecurityHeaders, SmallBodies
+from api.middleware import Faults, Figures, Pace, SecurityHeaders, SmallBodies
+from api.port import guarded_port
 from api.request_log import RequestLog
 from api.revocation import Revocation
 from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, reference, stats, tickets, uploads, webhooks
@@ -68,6 +69,7 @@ def create_app(
     )
     app.add_middleware(SmallBodies)
     app.add_middleware(Revocation)
+    app.add_middleware(Pace)
     app.add_middleware(Identified)
     app.add_middleware(Cors)
     app.add_middleware(Door)
@@ -101,7 +103,8 @@ async def _lifespan(
     try:
         if not given:
             await services.wait_open(FIRST_OPEN_S)
-        yield
+        with guarded_port(config, services.metrics):
+            yield
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)

@@ -52,6 +52,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.ended = Counter(
+            "muster_clients_cut_off",
+            "Connections and bodies that a limit of the port ended.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.open_connections = Gauge("muster_open_connections", "Connections that are open.", registry=self.registry)
         self.unclaimed = {
             unit: Gauge(
                 f"muster_unclaimed_{unit}", f"{unit.capitalize()} in storage that nothing in the database explains.", registry=self.registry

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from api.drain import drain
 from api.intake import FORM_PATHS, MAX_JSON_BYTES, declared_bytes
+from api.pace import PacedBody
+from core.addresses import client_group
+from core.errors import Throttled
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -101,6 +107,44 @@ class SmallBodies:
             return message
 
         await self._app(scope, receive_counted, send)
+
+
+class Pace:
+    """Answers bodies that stand or trickle with 408, and gives each a place."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or not _has_body(headers := Headers(scope=scope)):
+            await self._app(scope, receive, send)
+            return
+        services = scope["app"].state.services
+        caller = scope.get("state", {}).get("caller")
+        client = scope.get("client")
+        names = (f"address {client_group(client[0] if client else None)}", *((f"owner {caller.owner}",) if caller else ()))
+        body = PacedBody(services.paces, receive, names)
+        if _is_form_of_videos(scope):
+            try:
+                body.take_place()
+            except Throttled as error:
+                services.metrics.ended.labels(error.code).inc()
+                if "expect" not in headers:
+                    async with aclosing(Request(scope, receive).stream()) as rest:
+                        await drain(rest)
+                await problems.of_error(error, scope["path"])(scope, receive, send)
+                return
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            body.leave()
+            if body.fault is not None:
+                services.metrics.ended.labels(body.fault).inc()
+
+
+def _has_body(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 def _is_form_of_videos(scope: Scope) -> bool:

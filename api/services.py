@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 
 from api.access import Access
 from api.metrics import Metrics
+from api.pace import Paces
 from api.readiness import Readiness
 from api.watch import JobWatchers
 from core.config import Config
@@ -24,6 +25,7 @@ from core.services.dispatch import Dispatcher
 from core.services.housekeeping import Housekeeping
 from core.services.keys import Keys
 from core.services.limits import Limits, detector_names
+from core.services.open_bodies import OpenBodies
 from core.services.query import ProgressMeter
 from core.services.quotas import Quotas
 from core.services.submit import Submissions
@@ -72,6 +74,7 @@ class Services:
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
         self.metrics = Metrics(ports, clock)
+        self.paces = Paces(idle_s=config.idle_s, least_bytes_per_s=config.least_bytes_per_s, bodies=OpenBodies(config.open_submissions))
         self.readiness = Readiness(ports, lambda: self.opened)
 
     def note(self, error: MusterError) -> None:

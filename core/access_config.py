@@ -22,6 +22,9 @@ class AccessConfig(BaseSettings):
     allowed_origins: Names = Field((), description="Origins (`https://app.example.org`) whose pages may ask.")
     rate_per_s: float = Field(20, ge=0, description="Requests a second, on average, with one key in one API process; 0: no limit.")
     rate_burst: int = Field(100, ge=1, description="Requests at once with one key.")
+    wrong_keys_per_min: float = Field(
+        30, ge=0, description="Wrong keys, tokens and tickets a minute from one address to one API process; 0: no limit."
+    )
     quota_day_bytes: int = Field(2**40, ge=0, description="Bytes that one owner may submit in a day (UTC); 0: no limit.")
     quota_jobs: int = Field(500, ge=0, description="Jobs of one owner that wait or are worked on at a time; 0: no limit.")
     quota_links: int = Field(100, ge=0, description="Links for direct uploads of one owner that are alive at a time; 0: no limit.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -25,6 +26,25 @@ _NEVER_V6 = (
     IPv6Network("3fff::/20"),  # documentation
 )
 _ISATAP = (0x00005EFE, 0x02005EFE)
+
+
+@functools.lru_cache(maxsize=4096)
+def client_group(host: str | None) -> str:
+    """Return under which name a client is counted: its address, or the /64 of an IPv6 one, which a single subscriber is given.
+
+    Args:
+        host: The address as a socket tells it; None for a Unix socket.
+    """
+    try:
+        address = ipaddress.ip_address((host or "").partition("%")[0])
+    except ValueError:
+        return host or "local socket"
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        if not address.is_loopback:
+            return str(IPv6Network((address, 64), strict=False))
+    return str(address)
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:

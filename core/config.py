@@ -13,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from core.access_config import AccessConfig
 from core.domain.housekeeping import ExpiringResults, HousekeepingRules
 from core.domain.webhook import WebhookRules
+from core.port_config import PortConfig
 from core.storage_config import OWN_CONNECTION_FILE, StorageConfig, resolve_connection
 
 
@@ -22,7 +23,7 @@ def default_data_dir() -> Path:
     return Path(base) / "muster"
 
 
-class Config(StorageConfig, AccessConfig):
+class Config(StorageConfig, AccessConfig, PortConfig):
     """Configuration of an API or worker process. Nothing here can be set over HTTP.
 
     Names without the prefix `MUSTER_` are those of the systems that Muster replaces.

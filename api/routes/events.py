@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -67,7 +67,8 @@ async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     close, told = next((outcome for outcome in outcomes if isinstance(outcome, Close)), None), outcomes[0]
     if close is not None:
-        await socket.close(close.code, close.reason)
+        with suppress(WebSocketDisconnect):  # a client that has left hears nothing
+            await socket.close(close.code, close.reason)
     elif isinstance(told, Exception) and not isinstance(told, WebSocketDisconnect):
         raise told
 

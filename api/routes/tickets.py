@@ -49,6 +49,7 @@ async def create_ticket(asked: TicketRequest, services: OpenServices, caller: Ca
     45 seconds, and what it opens ends with the key or token that it was made with."""
     job = await job_of(services.ports, asked.job_id, owner=caller.sees)
     made = await services.keys.make_ticket(caller, job.id)
+    services.access.expect(made.secret)
     return TicketView(ticket=made.secret, url=f"/ws/jobs/{job.id}?ticket={made.secret}", expires_at_utc=made.expires_at_utc)
 
 

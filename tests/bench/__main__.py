@@ -22,6 +22,7 @@ BENCHMARKS = {
     "ground": "Positions on the ground",
     "upload_adapter": "The blob adapter against the raw SDK",
     "upload": "Upload through the API against the raw SDK",
+    "port": "What the limits of the port cost",
     "recount": "Recount",
     "idle": "Noticing messages, and asking for none",
     "worker": "The whole path of a worker",

@@ -8,6 +8,7 @@ from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
 from tests.mutants.mutant import Mutant
+from tests.mutants.port import PORT
 from tests.mutants.quotas import QUOTAS
 from tests.mutants.storage import STORAGE
 
@@ -28,6 +29,7 @@ MUTANTS = (
     *QUOTAS,
     *DETECTORS,
     *GATE,
+    *PORT,
     *CONFINEMENT,
     *ACCESS,
     Mutant(

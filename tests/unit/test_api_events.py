@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -85,3 +86,23 @@ async def test_a_store_that_is_away_closes_with_try_again_later(api: ApiStand) -
     await api.add_job(JOB)
     api.set_away("jobs", True)
     assert await api.follow(JOB) == ([], 1013)
+
+
+async def test_a_client_that_has_left_is_told_no_end() -> None:
+    async with running_api() as api:
+        sent: list[str] = []
+
+        async def receive() -> dict[str, Any]:
+            if not sent:
+                return {"type": "websocket.connect"}
+            return await asyncio.Future()
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message["type"])
+            if message["type"] != "websocket.accept":
+                raise OSError("The connection is gone.")
+
+        scope = {"type": "websocket", "path": "/ws/jobs/none", "raw_path": b"", "query_string": b"", "headers": [(b"host", b"localhost")]}
+        more = {"subprotocols": [], "scheme": "ws", "server": ("127.0.0.1", 80), "root_path": "", "client": ("127.0.0.1", 1)}
+        await api.app({**scope, **more}, receive, send)
+        assert sent == ["websocket.accept", "websocket.close"]

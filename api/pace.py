@@ -1,0 +1,183 @@
+"""The pace of bodies: one that stands or trickles is answered with 408, and holds no place that another one needs.
+
+Only the time in which the application waits for the client counts. A slow storage is not the client's fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from starlette.types import Message, Receive
+
+from api import problems
+from core.errors import Throttled
+from core.services.open_bodies import OpenBodies, OpenBody
+
+WINDOW_S = 60.0
+"""Over how much waiting a rate is averaged: a satellite link that stalls for half a minute keeps its upload."""
+
+_LOOK_S = 0.1
+_FREE_S = 1.0
+"""Small bodies that come within this time take no place."""
+
+
+class Slow(problems.HttpError):
+    """A body that is too slow. An `HTTPException`: FastAPI passes no other kind on from where it reads a body."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(408, message, code=code, headers={"Retry-After": "5", "Connection": "close"})
+
+
+class Paces:
+    """What holds for all bodies of one application.
+
+    Args:
+        idle_s: Longest wait for a byte, seconds.
+        least_bytes_per_s: Least average rate over `WINDOW_S` of waiting; 0 means none.
+        bodies: Places for open bodies.
+        now: Tells seconds that never go back, the same ones as `bodies` reads.
+    """
+
+    def __init__(self, *, idle_s: float, least_bytes_per_s: float, bodies: OpenBodies, now: Callable[[], float] = time.monotonic) -> None:
+        self.idle_s = idle_s
+        self.least_bytes = least_bytes_per_s * WINDOW_S
+        self.bodies = bodies
+        self.now = now
+
+
+class PacedBody:
+    """One body that is read.
+
+    Args:
+        paces: What holds.
+        receive: The server's.
+        names: Under which the body takes a place.
+    """
+
+    def __init__(self, paces: Paces, receive: Receive, names: tuple[str, ...]) -> None:
+        self.fault: str | None = None
+        self._paces = paces
+        self._receive = receive
+        self._place = OpenBody(names, self._cut_off)
+        self._has_place = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._is_due = False
+        self._is_cut_off = False
+        self._ended = False
+        self._waited_s = 0.0
+        self._window_s = 0.0
+        self._window_bytes = 0
+
+    def take_place(self) -> None:
+        """Take a place.
+
+        Raises:
+            Throttled: There is none (code `too_many_open_submissions`).
+        """
+        if not self._has_place:
+            self._paces.bodies.enter(self._place)
+            self._has_place = True
+
+    def leave(self) -> None:
+        """Give the place back, and look no more. Idempotent."""
+        self._paces.bodies.leave(self._place)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def receive(self) -> Message:
+        """Return the server's next message.
+
+        Raises:
+            Slow: None came in time (code `body_idle`), or too few bytes (`body_too_slow`).
+            HttpError: All places for bodies are taken (code `too_many_open_submissions`).
+        """
+        if self._ended:
+            return await self._receive()
+        began_s = self._paces.now()
+        self._place.waits_since_s = began_s
+        try:
+            message = await self._wait(began_s)
+        finally:
+            self._place.waits_since_s = None
+        self._window_bytes += len(message.get("body", b""))
+        self._count(self._paces.now() - began_s)
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._ended = True
+            self.leave()
+        elif self._window_s >= WINDOW_S:
+            self._end_window()
+        return message
+
+    async def _wait(self, began_s: float) -> Message:
+        # As `asyncio.timeout`, but with one timer for the whole body: one for each message would cost as much as the limit itself.
+        task = asyncio.current_task()
+        assert task is not None
+        if self._timer is None:
+            self._look_again()
+        while True:
+            before = task.cancelling()
+            self._task = task
+            try:
+                return await self._receive()
+            except asyncio.CancelledError:
+                if not self._is_due or task.uncancel() > before:
+                    raise
+                self._check(self._paces.now() - began_s)
+            finally:
+                self._task, self._is_due = None, False
+
+    def _left_s(self, waited_s: float) -> float:
+        """Return how long may be waited on before something is to be checked."""
+        left_s = min(self._paces.idle_s - waited_s, WINDOW_S - self._window_s - waited_s)
+        return left_s if self._has_place else min(left_s, _FREE_S - self._waited_s - waited_s)
+
+    def _look_again(self) -> None:
+        since_s = self._place.waits_since_s
+        left_s = 0.0 if self._is_cut_off else self._left_s(0 if since_s is None else self._paces.now() - since_s)
+        if self._task is not None and left_s <= 0 and not self._is_due:
+            self._is_due = True
+            self._task.cancel()
+        self._timer = asyncio.get_running_loop().call_later(max(_LOOK_S, left_s), self._look_again)
+
+    def _check(self, waited_s: float) -> None:
+        if self._is_cut_off or waited_s >= self._paces.idle_s:
+            self._fail("body_idle", "No byte of the body came for too long. Send the request again.")
+        if not self._has_place and self._waited_s + waited_s >= _FREE_S:
+            self._take_place_late()
+        if self._window_s + waited_s >= WINDOW_S:
+            self._end_window()
+            # The wait that goes on counts from the new window's beginning.
+            self._window_s = -waited_s
+
+    def _count(self, waited_s: float) -> None:
+        self._waited_s += waited_s
+        self._window_s += waited_s
+
+    def _end_window(self) -> None:
+        if self._window_bytes < self._paces.least_bytes:
+            least = f"{self._paces.least_bytes / WINDOW_S:g}"
+            self._fail("body_too_slow", f"The body came with less than {least} bytes a second. Use a direct upload (POST /api/v1/uploads).")
+        self._window_s, self._window_bytes = 0.0, 0
+
+    def _take_place_late(self) -> None:
+        try:
+            self.take_place()
+        except Throttled as error:
+            self.fault = error.code
+            wait = {"Retry-After": str(math.ceil(error.retry_after_s)), "Connection": "close"}
+            raise problems.HttpError(429, error.message, code=error.code, headers=wait) from None
+
+    def _fail(self, code: str, message: str) -> None:
+        self.fault = code
+        raise Slow(message, code)
+
+    def _cut_off(self) -> None:
+        self._is_cut_off = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._look_again()

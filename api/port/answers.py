@@ -1,0 +1,33 @@
+"""Answers that come from the port itself: problem details, though no application has seen the request."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.types import Receive, Scope, Send
+
+from api import problems
+
+RETRY_AFTER_S = "5"
+
+
+def raw_problem(status: int, code: str, detail: str) -> bytes:
+    """Return a whole answer with problem details, after which the connection ends."""
+    answer = problems.problem("/", status, code, detail)
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {answer.media_type}\r\ncontent-length: {len(answer.body)}\r\n"
+        "cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + bytes(answer.body)
+
+
+async def too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tell a client that came beyond the limit of connections to come again."""
+    answer = problems.problem(
+        scope["path"],
+        503,
+        "too_many_connections",
+        "Too many connections are open, in all or from your address. Close some, or send the request again in a few seconds.",
+        headers={"Retry-After": RETRY_AFTER_S, "Connection": "close"},
+    )
+    await answer(scope, receive, send)

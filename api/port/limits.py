@@ -1,0 +1,106 @@
+"""What holds for all connections of a port, and what is told of those that it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from collections.abc import Callable
+from typing import Any
+
+from api.access import OPEN_PATHS
+from api.metrics import Metrics
+from api.port.places import Places
+from core.addresses import client_group
+from core.port_config import PortConfig
+
+logger = logging.getLogger(__name__)
+
+TOLD_EVERY_S = 60.0
+"""How often the log tells of one reason: an attack must not fill the disk."""
+
+_DESCRIPTORS = 65_536
+
+
+class Limits:
+    """The limits, the places, and the notes of one port.
+
+    Args:
+        config: What the operator allows.
+        metrics: Where ended connections are counted.
+        loop: Whose clock and queue are used.
+        total: Most connections.
+    """
+
+    window_s = 60.0
+    kept_alive_s = 120.0
+    """Longest silence between two requests: beyond what servers allow by themselves, so that theirs holds."""
+    linger_s = 10.0
+    """How long a client may go on sending a body that was answered already."""
+    refused_linger_s = 2.0
+    open_paths = OPEN_PATHS
+
+    def __init__(self, config: PortConfig, metrics: Metrics, loop: asyncio.AbstractEventLoop, *, total: int) -> None:
+        self.head_s = config.head_s
+        self.head_bytes = config.head_bytes
+        self.idle_s = config.idle_s
+        self.least_bytes_per_s = config.least_bytes_per_s
+        self.places = Places(total=total, per_address=config.address_connections)
+        self.now = loop.time
+        self.call_soon: Callable[..., Any] = loop.call_soon
+        self._metrics = metrics
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def group(self, peer: Any) -> str:
+        """Return under which name a peer is counted."""
+        return client_group(str(peer[0]) if isinstance(peer, tuple) and peer else None)
+
+    def note(self, reason: str, address: str) -> None:
+        """Count a connection that was ended; tell the log now and then."""
+        self._metrics.ended.labels(reason).inc()
+        now_s = self.now()
+        told_s, untold = self._told.get(reason, (now_s - TOLD_EVERY_S, 0))
+        untold += 1
+        if now_s - told_s >= TOLD_EVERY_S:
+            extra = {"action": "connection_ended", "reason": reason, "count": untold, "client": address}
+            logger.warning("ended %d connections: %s", untold, reason, extra=extra)
+            told_s, untold = now_s, 0
+        self._told[reason] = (told_s, untold)
+
+    def check(self) -> None:
+        """Look at every connection once."""
+        now_s = self.now()
+        for connection in self.places.all():
+            connection.check(now_s)
+        self._metrics.open_connections.set(len(self.places))
+
+
+class Seldom(logging.Filter):
+    """Lets one in a while of the server's lines about unreadable requests through: each costs a client one packet."""
+
+    texts = ("Invalid HTTP request received.", "Unsupported upgrade request.")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._now = now
+        self._told_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line is written."""
+        if record.msg not in self.texts:
+            return True
+        now_s = self._now()
+        if now_s - self._told_s.get(record.msg, -TOLD_EVERY_S) < TOLD_EVERY_S:
+            return False
+        self._told_s[record.msg] = now_s
+        return True
+
+
+def raise_descriptors() -> int:
+    """Let this process open as many descriptors as the system allows, within reason; return how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
