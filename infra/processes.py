@@ -127,6 +127,17 @@ class Child:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
 
     @property
+    def pid(self) -> int:
+        """Number of the process that was started last.
+
+        Raises:
+            StartError: None was started.
+        """
+        if self.process is None:
+            raise StartError(f"The {self.name} was not started.")
+        return self.process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether the process runs."""
         return self.process is not None and self.process.poll() is None

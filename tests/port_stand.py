@@ -103,14 +103,17 @@ class FakeServer:
             self.transport.write(repr(message).encode())
 
 
+def _figures() -> Any:
+    registry = CollectorRegistry()
+    ended = Counter("ended", "x", ("reason",), registry=registry)
+    return SimpleNamespace(ended=ended, open_connections=Gauge("open", "x", registry=registry))
+
+
 class Port:
     """A port on such transports."""
 
     def __init__(self, **settings: Any) -> None:
-        registry = CollectorRegistry()
-        self.metrics: Any = SimpleNamespace(
-            ended=Counter("ended", "x", ("reason",), registry=registry), open_connections=Gauge("open", "x", registry=registry)
-        )
+        self.metrics = _figures()
         total = settings.pop("total", 1000)
         config = Config(_env_file=None, **settings)
         self.limits = Limits(config, self.metrics, asyncio.get_running_loop(), total=total)

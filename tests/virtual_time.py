@@ -12,6 +12,10 @@ T = TypeVar("T")
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Jumps to the next moment that something waits for, when there is nothing to do before it."""
 
+    # The loop's own, which its stubs leave out.
+    _scheduled: list[asyncio.TimerHandle]
+    _ready: Any
+
     def __init__(self) -> None:
         super().__init__()
         self._moment_s = 1000.0
@@ -24,7 +28,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         coming = [timer.when() for timer in self._scheduled if not timer.cancelled()]
         if not self._ready and coming:
             self._moment_s = max(self._moment_s, min(coming))
-        super()._run_once()
+        super()._run_once()  # type: ignore[misc]
 
 
 def run_virtually(work: Coroutine[Any, Any, T]) -> T:

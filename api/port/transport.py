@@ -87,11 +87,12 @@ class GuardedTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         """Return what the socket's transport says."""
-        return self._transport.get_write_buffer_size()
+        return int(self._transport.get_write_buffer_size())
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """Return what the socket's transport says."""
-        return self._transport.get_write_buffer_limits()
+        low, high = self._transport.get_write_buffer_limits()
+        return (low, high)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Pass on."""
@@ -99,7 +100,7 @@ class GuardedTransport(asyncio.Transport):
 
     def can_write_eof(self) -> bool:
         """Return what the socket's transport says."""
-        return self._transport.can_write_eof()
+        return bool(self._transport.can_write_eof())
 
     def write_eof(self) -> None:
         """Pass on."""

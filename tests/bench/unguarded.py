@@ -18,6 +18,5 @@ class _NoPace:
 
 
 configure_logging("INFO")
-api.app.guarded_port = lambda *_: contextlib.nullcontext()  # type: ignore[assignment,return-value]
-api.app.Pace = _NoPace  # type: ignore[assignment,misc]
+vars(api.app).update(guarded_port=lambda *_: contextlib.nullcontext(), Pace=_NoPace)
 app = api.app.create_app()

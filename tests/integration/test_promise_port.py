@@ -98,7 +98,7 @@ def test_everybody_gets_in_while_an_attacker_holds_what_he_can(stack: Stack, des
         stack.start_api()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
-    pid = stack.api.process.pid
+    pid = stack.api.pid
     limits = Path(f"/proc/{pid}/limits").read_text()
     assert int(next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3]) > 1024
     assert post_video(stack.port, [VIDEO], len(VIDEO))[0] == 202
@@ -201,11 +201,11 @@ def test_honest_clients_notice_nothing(hasty: Stack) -> None:
     ids=["tiny chunks", "extensions", "a trailer", "trailers", "requests behind chunks"],
 )
 def test_what_is_no_body_ends_soon(hasty: Stack, sent: bytes) -> None:
-    base_mib = memory_mib("VmRSS", hasty.api.process.pid)
+    base_mib = memory_mib("VmRSS", hasty.api.pid)
     began_s = time.monotonic()
     talk(hasty.port, CHUNKED, [sent] * 5000)
     assert time.monotonic() - began_s < 10
-    assert memory_mib("VmRSS", hasty.api.process.pid) - base_mib < 20
+    assert memory_mib("VmRSS", hasty.api.pid) - base_mib < 20
     assert hasty.client.get("/health/live").status_code == 200
     assert not [name for name in films(hasty) if name.endswith("/submitting")]
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import logging
 import resource
+import ssl
 import subprocess
 import sys
 from typing import Any
@@ -102,12 +103,12 @@ async def test_tls_and_the_backlog_are_limited(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(loop, "create_server", opener, raising=False)
     monkeypatch.setattr("api.port.listening.raise_descriptors", lambda: 1024)
 
-    def factory() -> FakeServer:
+    def factory() -> Any:
         return FakeServer()
 
     with guarded_port(Config(_env_file=None), Port().metrics):
         factory.__module__ = "uvicorn.server"
-        await loop.create_server(factory, "127.0.0.1", 0, ssl=object(), backlog=2048)
+        await loop.create_server(factory, "127.0.0.1", 0, ssl=ssl.create_default_context(), backlog=2048)
         assert isinstance(opened["protocol"], GuardedConnection)
         assert (opened["ssl_handshake_timeout"], opened["backlog"]) == (20, 128)
         factory.__module__ = "another"

@@ -30,7 +30,7 @@ def wrong_key() -> str:
 
 
 def reads(api: ApiStand) -> int:
-    return api.ports.keys.reads  # type: ignore[attr-defined]
+    return api.ports.keys.reads
 
 
 async def test_wrong_keys_are_refused_before_the_store_is_asked() -> None:
