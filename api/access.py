@@ -12,13 +12,13 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope as Connection
 
-from core.access_config import AccessConfig
 from core.addresses import client_group
+from core.config.access import AccessConfig
 from core.domain.access import LOCAL_CALLER, Caller, Scope, digest_of, holds_key, key_id_of
 from core.errors import Forbidden, Unauthenticated
-from core.services.keys import Keys, refused
-from core.services.rate import RateLimiter
-from core.services.wrong_keys import WrongKeys
+from core.services.access.keys import Keys, refused
+from core.services.access.rate import RateLimiter
+from core.services.access.wrong_keys import WrongKeys
 
 if TYPE_CHECKING:
     from api.oidc import TokenVerifier
@@ -111,7 +111,7 @@ class Access:
         return await self._looked_up(connection, credential, self._check)
 
     async def _looked_up(self, connection: Connection, credential: str, check: Callable[[str], Awaitable[Caller]]) -> Caller:
-        """Ask a check about a credential, unless its address has tried too many wrong ones. `core.services.wrong_keys` says the rules."""
+        """Ask a check about a credential, unless its address has tried too many wrong ones. `core.services.access.wrong_keys` says the rules."""
         digest = digest_of(credential)
         recognised = self._wrong_keys.recognises(digest)
         client = connection.get("client")

@@ -20,10 +20,10 @@ from api.request_log import RequestLog
 from api.revocation import Revocation
 from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, reference, stats, tickets, uploads, webhooks
 from api.services import Services
-from core.config import Config
+from core.config.settings import Config
 from core.domain.clock import Clock, utc_now
+from core.observability.tracing import Stop
 from core.ports import Ports
-from core.tracing import Stop
 
 FIRST_OPEN_S = 3.0
 """How long a start waits for storage and database before it serves without them."""

@@ -126,6 +126,6 @@ async def _read(part: Part, limit_bytes: int | None) -> bytes:
 
 
 async def _read_file(data: bytes, camera: str | None) -> dict[str, Any]:
-    from core.calibration_files import read_file  # numpy: only where a file is given
+    from core.geometry.calibration_files import read_file  # numpy: only where a file is given
 
     return await asyncio.to_thread(read_file, data, camera=camera)

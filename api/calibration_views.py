@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 from core.domain.analysis import Point
 from core.domain.calibration import StoredCalibration
 from core.domain.clock import UtcDatetime
-from core.services.calibrations import Fitted
+from core.services.submission.calibrations import Fitted
 
 if TYPE_CHECKING:
-    from core.calibration import Homography
+    from core.geometry.calibration import Homography
 
 CALIBRATIONS = "/api/v1/calibrations"
 

@@ -19,12 +19,12 @@ from api.webhook_views import WEBHOOK_DESCRIPTION
 from core.domain.access import Caller
 from core.domain.analysis import AnalysisSettings
 from core.errors import InvalidInput, MalformedRequest, PermanentError, Throttled, TooLarge, UnsupportedMedia
-from core.services.requested import check_requested_settings, requested_settings
-from core.services.submission import check_size
-from core.services.submit import Accepted
-from core.services.uploads import UploadedTelemetry
+from core.observability.tracing import note, span, traceparent, valid_traceparent
+from core.services.submission.files import check_size
+from core.services.submission.requested import check_requested_settings, requested_settings
+from core.services.submission.submit import Accepted
+from core.services.submission.uploads import UploadedTelemetry
 from core.services.webhooks import requested_webhook
-from core.tracing import note, span, traceparent, valid_traceparent
 
 MAX_JSON_BYTES = 4 * 2**20
 FORM_PATHS = ("/api/v1/jobs", "/submit-job")

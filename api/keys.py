@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from core.config import Config
+from core.config.settings import Config
 from core.domain.access import is_token_owner
 from core.domain.clock import Clock, utc_now
 from core.errors import InvalidInput, MusterError
 from core.private_files import keep_files_private
-from core.services.keys import Keys
+from core.services.access.keys import Keys
 
 _PAGE = 200
 

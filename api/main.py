@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from api.app import create_app
-from core.config import Config
-from core.logs import configure_logging
+from core.config.settings import Config
+from core.observability.logs import configure_logging
+from core.observability.redaction import secrets_of
 from core.private_files import keep_files_private
-from core.redaction import secrets_of
 
 
 def begin(config: Config) -> None:

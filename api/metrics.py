@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from core.domain.clock import Clock
 from core.errors import MusterError
 from core.ports import Ports
-from core.services.unclaimed import noted_unclaimed
+from core.services.housekeeping.unclaimed import noted_unclaimed
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import jwt
 
 from core.domain.access import TOKEN_OWNER_PREFIX, Caller, Scope
 from core.errors import MusterError, Unavailable
-from core.services.keys import refused
+from core.services.access.keys import refused
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from starlette.types import Message, Receive
 
 from api import problems
 from core.errors import Throttled
-from core.services.open_bodies import OpenBodies, OpenBody
+from core.services.access.open_bodies import OpenBodies, OpenBody
 
 WINDOW_S = 60.0
 """Over how much waiting a rate is averaged: a satellite link that stalls for half a minute keeps its upload."""

@@ -17,19 +17,19 @@ from api.metrics import Metrics
 from api.pace import Paces
 from api.readiness import Readiness
 from api.watch import JobWatchers
-from core.config import Config
+from core.config.settings import Config
 from core.domain.clock import Clock
 from core.errors import ForeignStorage, MusterError, StorageFull, Unavailable
 from core.ports import Ports
-from core.services.dispatch import Dispatcher
-from core.services.housekeeping import Housekeeping
-from core.services.keys import Keys
-from core.services.limits import Limits, detector_names
-from core.services.open_bodies import OpenBodies
+from core.services.access.keys import Keys
+from core.services.access.limits import Limits, detector_names
+from core.services.access.open_bodies import OpenBodies
+from core.services.access.quotas import Quotas
+from core.services.attempts.dispatch import Dispatcher
+from core.services.housekeeping.keeper import Housekeeping
 from core.services.query import ProgressMeter
-from core.services.quotas import Quotas
-from core.services.submit import Submissions
-from core.services.uploads import Uploads
+from core.services.submission.submit import Submissions
+from core.services.submission.uploads import Uploads
 from core.services.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)

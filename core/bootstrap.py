@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from core import tracing
-from core.adapters.azure_blob import AzureBlobStore
-from core.adapters.azure_connection import trace_requests
-from core.adapters.azure_queue import AzureJobQueue
-from core.config import Config
+from core.adapters.azure.blob import AzureBlobStore
+from core.adapters.azure.connection import trace_requests
+from core.adapters.azure.queue import AzureJobQueue
+from core.config.settings import Config
 from core.domain.clock import utc_now
+from core.observability import tracing
+from core.observability.tracing import Stop
 from core.ports import Ports, WebhookSender
-from core.services.storage_identity import require_own_storage, use_own_names
-from core.tracing import Stop
+from core.services.housekeeping.storage_identity import require_own_storage, use_own_names
 
 
 class _Storage(TypedDict):
@@ -68,7 +68,7 @@ def _make_stores(config: Config) -> dict[str, Any]:
 
 def make_sender() -> WebhookSender:
     """Return what delivers webhooks, to public addresses only."""
-    from core.adapters.webhook_http import HttpWebhookSender  # an HTTP client: only for workers
+    from core.adapters.http.webhook import HttpWebhookSender  # an HTTP client: only for workers
 
     return HttpWebhookSender()
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.storage_config import OWN_CONNECTION_FILE
+from core.config.storage import OWN_CONNECTION_FILE
 from infra import environments
 from infra.processes import Child, StartError, accepts_connections
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import AliasChoices
 
 from core.child_environment import inherited
-from core.config import Config
+from core.config.settings import Config
 
 _ANY = {
     "PATH": "programs that it starts itself",

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.config import default_data_dir
+from core.config.settings import default_data_dir
 from core.domain.interval import INTERVAL_NOTE
 from infra.local_stack import LocalStack
 from infra.processes import StartError

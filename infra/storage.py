@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from core.config import default_data_dir
+from core.config.settings import default_data_dir
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 

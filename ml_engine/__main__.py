@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ml_engine.cli import main
+from ml_engine.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

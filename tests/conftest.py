@@ -12,7 +12,7 @@ import pytest
 
 from infra.azurite_server import AzuriteServer
 from infra.processes import StartError
-from tests.servers import MissingService, MongoServer, start_azurite
+from tests.support.servers import MissingService, MongoServer, start_azurite
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from core.config import Config
+from core.config.settings import Config
 from core.errors import DetectorError, InvalidSettings
 from worker.engine import Engine
 

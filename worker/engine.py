@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.config import Config
+from core.config.settings import Config
 
 if TYPE_CHECKING:
-    from ml_engine.decoding import DecoderLimits
+    from ml_engine.video.sandbox.decoder import DecoderLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Engine:
 
 def decoder_limits(config: Config) -> DecoderLimits:
     """Return what decoding a video may take."""
-    from ml_engine.decoding import DecoderLimits
-    from ml_engine.video_limits import VideoLimits
+    from ml_engine.video.limits import VideoLimits
+    from ml_engine.video.sandbox.decoder import DecoderLimits
 
     video = VideoLimits(
         frames=config.max_frames,
@@ -69,16 +69,16 @@ def real_engine(limits: DecoderLimits) -> Engine:
         limits: What decoding a video may take.
     """
     from core.domain.placement import check_settings
-    from ml_engine.animals import read_animals_csv
-    from ml_engine.assemble import assemble
-    from ml_engine.decoding import ConfinedDecoder
-    from ml_engine.detect import detect_segment, log_key
-    from ml_engine.detection_log import concat, read_log
-    from ml_engine.detector import bundled_checkpoint, describe_detector, load_detector
-    from ml_engine.planning import plan_segments, times_s
-    from ml_engine.render import render
-    from ml_engine.result_files import read_tracks_csv
-    from ml_engine.tiling import plan_tiles
+    from ml_engine.counting.individuals import read_animals_csv
+    from ml_engine.detection.loading import bundled_checkpoint, describe_detector, load_detector
+    from ml_engine.detection.log import concat, read_log
+    from ml_engine.detection.tiling import plan_tiles
+    from ml_engine.results.tables import read_tracks_csv
+    from ml_engine.stages.assemble import assemble
+    from ml_engine.stages.detect import detect_segment, log_key
+    from ml_engine.stages.plan import plan_segments, times_s
+    from ml_engine.stages.render import render
+    from ml_engine.video.sandbox.decoder import ConfinedDecoder
 
     decoder = ConfinedDecoder(limits)
     decoder.check()

@@ -18,22 +18,22 @@ from datetime import timedelta
 from pydantic import ValidationError
 
 from core.bootstrap import close_ports, make_ports, make_sender, open_ports, start_tracing
-from core.config import Config
+from core.config.settings import Config
 from core.errors import ForeignStorage, InvalidInput, MusterError
-from core.logs import configure_logging
+from core.observability.logs import configure_logging
+from core.observability.redaction import secrets_of
 from core.ports import JobQueue, Ports, WebhookSender
 from core.private_files import keep_files_private
-from core.redaction import secrets_of
-from core.services.dispatch import Dispatcher
-from core.services.sweep import Sweeper
-from ml_engine.memory import keep_freed_memory
-from ml_engine.records import Stopped
+from core.services.attempts.dispatch import Dispatcher
+from core.services.housekeeping.sweep import Sweeper
+from ml_engine.arrays import Stopped
+from ml_engine.video.malloc import keep_freed_memory
 from worker.consumer import Consumer
 from worker.detectors import Detectors
 from worker.engine import decoder_limits, real_engine
-from worker.presence import Presence, planned_device
 from worker.processor import Processor
 from worker.scratch import Scratch
+from worker.self_report import Presence, planned_device
 from worker.settle import back_off_s
 from worker.source_cache import SourceCache
 from worker.step import Tools, nothing_happens

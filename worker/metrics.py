@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from core.domain.message import JobMessage
 from core.errors import InvalidInput
-from core.tracing import Attribute, note, span
+from core.observability.tracing import Attribute, note, span
 from worker.metrics_server import serve_metrics
 
 if TYPE_CHECKING:

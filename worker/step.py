@@ -11,15 +11,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from core.config import Config
+from core.config.settings import Config
 from core.domain.job import Job, JobState
 from core.domain.message import JobMessage
 from core.domain.message import Step as StepName
 from core.errors import FenceLost
+from core.observability.tracing import traceparent
 from core.ports import Ports, WebhookSender
-from core.services.dispatch import Dispatcher
-from core.services.turns import Turns
-from core.tracing import traceparent
+from core.services.attempts.dispatch import Dispatcher
+from core.services.attempts.turns import Turns
 from worker.detectors import Detectors
 from worker.disk import FullDisk, full_disk_told
 from worker.engine import Engine

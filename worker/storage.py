@@ -9,20 +9,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from core.bootstrap import close_ports, make_ports, open_ports, open_unchecked
-from core.config import Config
+from core.config.settings import Config
 from core.domain.blobs import result_blob
 from core.domain.clock import utc_now
 from core.domain.job import Job
 from core.errors import Conflict, FenceLost, MusterError, NotFound, PermanentError
-from core.logs import configure_logging
+from core.observability.logs import configure_logging
+from core.observability.redaction import secrets_of
 from core.ports import JobFilter, Ports
 from core.private_files import keep_files_private
-from core.redaction import secrets_of
-from core.services import storage_takeover
-from core.services.dispatch import Dispatcher
-from core.services.recovery import recover, show_newest_results
-from core.services.retry import retry
-from core.services.unclaimed import purge_unclaimed
+from core.services.attempts.dispatch import Dispatcher
+from core.services.attempts.retry import retry
+from core.services.housekeeping import storage_takeover
+from core.services.housekeeping.recovery import recover, show_newest_results
+from core.services.housekeeping.unclaimed import purge_unclaimed
 from worker.main import read_config
 from worker.publish import ensure_statistics
 from worker.sweep import age, find_unclaimed, unclaimed_lines

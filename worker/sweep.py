@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config import Config
+from core.config.settings import Config
 from core.domain.clock import utc_now
 from core.errors import MusterError
-from core.logs import configure_logging
+from core.observability.logs import configure_logging
+from core.observability.redaction import secrets_of
 from core.ports import Ports
 from core.private_files import keep_files_private
-from core.redaction import secrets_of
-from core.services.dispatch import Dispatcher
-from core.services.findings import find
-from core.services.housekeeping import Housekeeping
-from core.services.orphans import Cleared, Orphans
-from core.services.unclaimed import Unclaimed
+from core.services.attempts.dispatch import Dispatcher
+from core.services.housekeeping.findings import find
+from core.services.housekeeping.keeper import Housekeeping
+from core.services.housekeeping.orphans import Cleared, Orphans
+from core.services.housekeeping.unclaimed import Unclaimed
 from worker.main import read_config
 
 ANY_AGE = timedelta(0)

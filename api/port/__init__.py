@@ -5,7 +5,7 @@ the server's own protocol: `guarded_port` wraps `create_server` of the running l
 before the server binds. This way was chosen over two others. Subclasses of uvicorn's protocols would be needed once for each of httptools,
 h11 and three kinds of WebSockets, and uvicorn chooses among them before it imports the application. Patched classes would change every
 server of the process. The wrapper needs only what asyncio promises of transports and protocols, and one thing of uvicorn: that its
-protocols call the attribute `app` for each request. `tests/unit/test_port_server.py` fails when that changes.
+protocols call the attribute `app` for each request. `tests/unit/api/test_port_server.py` fails when that changes.
 
 `places` counts connections and chooses which one goes, `heads` finds the end of headers, `guard` is the connection, `listening` the rest.
 """

@@ -12,7 +12,7 @@ from api.access import OPEN_PATHS
 from api.metrics import Metrics
 from api.port.places import Places
 from core.addresses import client_group
-from core.port_config import PortConfig
+from core.config.port import PortConfig
 
 logger = logging.getLogger(__name__)
 

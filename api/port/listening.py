@@ -11,7 +11,7 @@ from typing import Any
 from api.metrics import Metrics
 from api.port.guard import GuardedConnection
 from api.port.limits import Limits, Seldom, raise_descriptors
-from core.port_config import PortConfig
+from core.config.port import PortConfig
 
 CHECK_S = 0.5
 _MOST_WAITING = 512

@@ -14,7 +14,7 @@ from api.views import JOBS, ArtifactList, artifact_view
 from core.domain.blobs import ARTIFACTS
 from core.domain.interval import INTERVAL_NOTE
 from core.services.query import artifact_blob, artifact_infos, published_revision
-from core.services.submit import job_of
+from core.services.submission.submit import job_of
 
 router = APIRouter(prefix=f"{JOBS}/{{job_id}}", tags=["results"])
 

@@ -13,7 +13,7 @@ from api.calibration_views import CALIBRATIONS, CalibrationPage, CalibrationView
 from api.problems import documented
 from api.services import OpenServices
 from core.domain.names import CLEANED
-from core.services import calibrations
+from core.services.submission import calibrations
 
 router = APIRouter(prefix=CALIBRATIONS, tags=["calibrations"])
 

@@ -16,7 +16,7 @@ from core.domain.access import Caller
 from core.domain.job import Job
 from core.errors import NotFound, TransientError, Unauthenticated
 from core.services.query import track_frames
-from core.services.submit import job_of
+from core.services.submission.submit import job_of
 
 router = APIRouter()
 

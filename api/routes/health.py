@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.problems import documented
 from api.services import AnyServices, Services
 from api.views import Health, HealthProblem, Ready
+from core.config.storage import PUBLISHED_STORAGE_KEY
 from core.errors import MusterError, Unavailable
 from core.ports import WorkerReport
-from core.services.findings import find
-from core.storage_config import PUBLISHED_STORAGE_KEY
+from core.services.housekeeping.findings import find
 
 router = APIRouter(tags=["health"])
 

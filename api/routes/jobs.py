@@ -15,11 +15,11 @@ from core.domain.clock import UtcDatetime
 from core.domain.job import Job, JobState
 from core.domain.names import CLEANED
 from core.ports import JobFilter
-from core.services.cancel import cancel
-from core.services.delete import delete
-from core.services.recount import recount
-from core.services.retry import retry
-from core.services.submit import job_of
+from core.services.attempts.cancel import cancel
+from core.services.attempts.recount import recount
+from core.services.attempts.retry import retry
+from core.services.housekeeping.delete import delete
+from core.services.submission.submit import job_of
 
 router = APIRouter(prefix=JOBS, tags=["jobs"])
 

@@ -10,7 +10,7 @@ from api.problems import documented
 from api.services import OpenServices
 from core.domain.access import Scope
 from core.domain.clock import UtcDatetime
-from core.services.submit import job_of
+from core.services.submission.submit import job_of
 
 router = APIRouter(prefix="/api/v1", tags=["access"])
 

@@ -21,9 +21,9 @@ from core.domain.job import Job
 from core.domain.message import JobMessage
 from core.domain.webhook import WebhookEvent, WebhookRules, check_webhook_url, event_body, event_id
 from core.errors import InvalidInput, MusterError, NotFound
+from core.observability.tracing import traceparent
 from core.ports import Ports, WebhookAnswer, WebhookSender
-from core.services.dispatch import Dispatcher
-from core.tracing import traceparent
+from core.services.attempts.dispatch import Dispatcher
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings, MusterClass
 from core.errors import InvalidInput
-from ml_engine.evaluation.pictures import Found, Picture, detect_all, picture_path
+from ml_engine.detection.scores import thresholds_of
 from ml_engine.evaluation.report import Report
-from ml_engine.scoring import thresholds_of
+from ml_engine.evaluation.run_detector import Found, Picture, detect_all, picture_path
 
 if TYPE_CHECKING:
-    from ml_engine.detector import Detector
+    from ml_engine.detection.loading import Detector
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.domain.analysis import AnalysisSettings, MusterClass
-from ml_engine.evaluation.pictures import Found, Picture, detect_all
+from ml_engine.arrays import SCORE_COLUMNS
+from ml_engine.detection.scores import thresholds_of
 from ml_engine.evaluation.report import Report
-from ml_engine.records import SCORE_COLUMNS
-from ml_engine.scoring import thresholds_of
+from ml_engine.evaluation.run_detector import Found, Picture, detect_all
 
 if TYPE_CHECKING:
-    from ml_engine.detector import Detector
+    from ml_engine.detection.loading import Detector
 
 
 def evaluate_species(

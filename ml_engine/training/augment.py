@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.training.coco import Example
+from ml_engine.datasets.photos import Example
 
 Picture = npt.NDArray[np.uint8]
 Ground = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]

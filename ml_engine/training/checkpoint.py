@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import DetectorError
-from ml_engine.training.scene import SPECIES
+from ml_engine.synthetic.scene import SPECIES
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
     import torch
     from transformers import AutoModelForObjectDetection
 
-    from ml_engine.runtimes.checkpoint import open_checkpoint
+    from ml_engine.detection.runtimes.checkpoint import open_checkpoint
 
     checkpoint = open_checkpoint(source)
     if checkpoint.kind != "transformers" or checkpoint.softmax or checkpoint.preprocessing.rule != "exact":
@@ -63,7 +63,7 @@ def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
 
 def input_size(folder: Path) -> int:
     """Return the side of a checkpoint's input, px; the longer where it is no square."""
-    from ml_engine.preprocessing import read_preprocessing
+    from ml_engine.detection.preprocessing import read_preprocessing
 
     return max(read_preprocessing(folder).nominal_hw)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import DetectorError
-from ml_engine.training.scene import SPECIES
+from ml_engine.synthetic.scene import SPECIES
 
 MOST_ROWS = 300
 
@@ -39,7 +39,7 @@ def write_onnx(folder: Path) -> Path:
     network = AutoModelForObjectDetection.from_pretrained(folder, dtype=torch.float32).eval()
     example = (torch.rand(1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0)), torch.tensor([[640, 480]]))
     names: dict[str, Any] = {"input_names": ["images", "orig_target_sizes"], "output_names": ["labels", "boxes", "scores"]}
-    from ml_engine.runtimes.torch_runtime import quiet
+    from ml_engine.detection.runtimes.torch_runtime import quiet
 
     try:
         with quiet(), torch.no_grad():

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import DetectorError, InvalidInput
-from ml_engine.devices import Device
+from ml_engine.datasets.labelled import Labelled, read_folder
+from ml_engine.datasets.photos import Example, PhotoSet
+from ml_engine.detection.devices import Device
 from ml_engine.training.augment import View
 from ml_engine.training.batches import TRAINING_SEEDS, Mix
 from ml_engine.training.checkpoint import input_size, open_for_training, save, write_processor
-from ml_engine.training.coco import Example, PhotoSet
-from ml_engine.training.dataset import Labelled, read_folder
-from ml_engine.training.lean import to_device
+from ml_engine.training.cpu_speedups import to_device
 from ml_engine.training.loop import Plan, Run, fraction, train
 from ml_engine.training.measure import Curve, curves, detect
 from ml_engine.training.sources import Photos, Rendered, Source
@@ -204,7 +204,7 @@ def choose_device(device: str) -> str:
     Raises:
         DetectorError: CUDA was asked for and is not there (code `no_cuda`).
     """
-    from ml_engine.detector import has_cuda
+    from ml_engine.detection.loading import has_cuda
 
     if device == "cuda" and not has_cuda():
         raise DetectorError("No CUDA device can be used here; use torch or auto.", code="no_cuda")
@@ -243,8 +243,8 @@ def fine_tune(request: Request, say: Any = print) -> Result:
     """
     import torch
 
-    from ml_engine.count_progress import progress
-    from ml_engine.runtimes.network import usable_cores
+    from ml_engine.detection.runtimes.network_detector import usable_cores
+    from ml_engine.progress import progress
     from ml_engine.training.finish import finish
 
     work = request.out / WORK

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.domain.analysis import CLASSES
-from ml_engine.labels import DEFAULT_THRESHOLDS
-from ml_engine.thresholds import Sample, measure_smallest_px, measure_thresholds
+from ml_engine.cli.thresholds import Sample, measure_smallest_px, measure_thresholds
+from ml_engine.datasets.photos import Example, PhotoSet
+from ml_engine.detection.labels import DEFAULT_THRESHOLDS
+from ml_engine.synthetic.scene import SPECIES
 from ml_engine.training.checkpoint import write_muster_json
-from ml_engine.training.coco import Example, PhotoSet
 from ml_engine.training.loop import Run
 from ml_engine.training.measure import Curve, Found, curves
 from ml_engine.training.report import write_report
-from ml_engine.training.scene import SPECIES
 
 if TYPE_CHECKING:
-    from ml_engine.detector import Detector
+    from ml_engine.detection.loading import Detector
     from ml_engine.training.finetune import Prepared, Request, Result
 
 
@@ -34,8 +34,8 @@ def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run
         run: How the training went.
         say: Takes sentences for a person.
     """
-    from ml_engine.count_command import cache_dir
-    from ml_engine.detector import load_detector
+    from ml_engine.cli.count import cache_dir
+    from ml_engine.detection.loading import load_detector
     from ml_engine.training.export import write_onnx
     from ml_engine.training.finetune import Result, mean_ap50
 
@@ -65,7 +65,7 @@ def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run
 
 def old_thresholds(start: str) -> dict[str, float]:
     """Return the thresholds of the checkpoint that was begun from: they stay where there is too little to measure."""
-    from ml_engine.runtimes.checkpoint import open_checkpoint
+    from ml_engine.detection.runtimes.checkpoint import open_checkpoint
 
     return {**DEFAULT_THRESHOLDS, **open_checkpoint(start).table.thresholds}
 
@@ -76,7 +76,7 @@ def detect_photos(detector: Detector, photos: PhotoSet) -> tuple[list[Found], li
     Returns:
         What was found, each box with its best class, and the same with all scores beside the truth.
     """
-    from ml_engine.duplicates import remove_duplicates
+    from ml_engine.detection.duplicates import remove_duplicates
 
     kinds = np.array([CLASSES.index(name) for name in SPECIES], np.int64)
     columns = [CLASSES.index(name) for name in SPECIES]

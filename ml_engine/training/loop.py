@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InvalidInput
 from ml_engine.training.batches import Batch, Mix, batches
-from ml_engine.training.lean import make_lean, runs_bfloat16, to_device
+from ml_engine.training.cpu_speedups import make_lean, runs_bfloat16, to_device
 
 if TYPE_CHECKING:
     import torch

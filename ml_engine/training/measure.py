@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.training.coco import Example
-from ml_engine.training.scene import SPECIES
+from ml_engine.datasets.photos import Example
+from ml_engine.synthetic.scene import SPECIES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

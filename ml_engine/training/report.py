@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.training.coco import Example
+from ml_engine.datasets.photos import Example
+from ml_engine.synthetic.scene import SPECIES
 from ml_engine.training.loop import Run
 from ml_engine.training.measure import Curve, Found, iou_matrix
-from ml_engine.training.scene import SPECIES
 
 if TYPE_CHECKING:
     from ml_engine.training.finetune import Prepared, Result

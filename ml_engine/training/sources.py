@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.datasets.photos import Example, PhotoSet, boxes_of
+from ml_engine.synthetic.random_scene import USUAL, Recipe, random_scene
+from ml_engine.synthetic.scene import render_scene
 from ml_engine.training.augment import View
-from ml_engine.training.coco import Example, PhotoSet, boxes_of
-from ml_engine.training.pasture import USUAL, Recipe, random_scene
-from ml_engine.training.scene import render_scene
 
 MARGIN_PX = 1.0
 """By so much the boxes of rendered animals are widened on each side before anything learns from them. Rendered boxes end where the animal

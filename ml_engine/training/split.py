@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import InvalidInput
-from ml_engine.training.dataset import Labelled
+from ml_engine.datasets.labelled import Labelled
 
 SHARE = 0.2
 """Of the pictures that measure, at least."""

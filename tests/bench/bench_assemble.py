@@ -12,10 +12,10 @@ import supervision as sv
 from trackers import ByteTrackTracker
 
 from core.domain.analysis import AnalysisSettings
-from ml_engine.assemble import assemble
-from ml_engine.records import DetectionLog
+from ml_engine.arrays import DetectionLog
+from ml_engine.stages.assemble import assemble
 from tests.bench.figures import Figure, interleaved, markdown_table, memory_mib, ratio_figure, seconds
-from tests.logs import video_facts, walking_herd
+from tests.support.logs import video_facts, walking_herd
 
 ANIMALS = 50
 FRAMES = 1000

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from core.domain.analysis import AnalysisSettings
-from ml_engine.evaluation.commands import PERCENTAGES
-from ml_engine.evaluation.mot import MotSequence, assembled, figures_of, read_sequence
+from ml_engine.cli.evaluate import PERCENTAGES
+from ml_engine.evaluation.mot_sequences import MotSequence, assembled, figures_of, read_sequence
+from ml_engine.evaluation.moving_window import swept
 from ml_engine.evaluation.report import over_all
-from ml_engine.evaluation.sweep import swept
 from tests.bench.figures import Figure, markdown_table
 from tests.bench.stock_trackers import MAKERS, Tracks, track, treated
 

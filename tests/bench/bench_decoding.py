@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from core.domain.analysis import AnalysisSettings
-from ml_engine.decoding import ConfinedDecoder
-from ml_engine.detect import detect_segment
-from ml_engine.detector import bundled_checkpoint, load_detector
-from ml_engine.memory import keep_freed_memory
-from ml_engine.planning import plan_segments, times_s
-from ml_engine.video import DecodedFrame, decode, probe
-from ml_engine.video_writer import VideoWriter
+from ml_engine.detection.loading import bundled_checkpoint, load_detector
+from ml_engine.stages.detect import detect_segment
+from ml_engine.stages.plan import plan_segments, times_s
+from ml_engine.video.decode import DecodedFrame, decode, probe
+from ml_engine.video.malloc import keep_freed_memory
+from ml_engine.video.sandbox.decoder import ConfinedDecoder
+from ml_engine.video.writer import VideoWriter
 from tests.bench.clips import repeat_video
 from tests.bench.figures import Figure, interleaved, markdown_table, ratio_figure, seconds
-from tests.networks import kept_networks
+from tests.support.networks import kept_networks
 
 SAMPLE = Path(__file__).parents[2] / "ml_engine" / "samples" / "pasture.mp4"
 SIZE_WH = (1920, 1080)

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.architectures import ARCHITECTURES, Architecture, write_checkpoint
 from tests.bench.figures import Figure, markdown_table
+from tests.support.architectures import ARCHITECTURES, Architecture, write_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 TABLE = REPOSITORY / "docs" / "detectors.md"
@@ -75,9 +75,9 @@ def measure_one(name: str) -> dict[str, Any]:
     import numpy as np
 
     from core.errors import DetectorError
-    from ml_engine.detector import load_detector
-    from ml_engine.runtimes.checkpoint import open_checkpoint
-    from ml_engine.runtimes.conversion import REFUSED
+    from ml_engine.detection.loading import load_detector
+    from ml_engine.detection.runtimes.checkpoint import open_checkpoint
+    from ml_engine.detection.runtimes.openvino_conversion import REFUSED
 
     architecture = next(one for one in ARCHITECTURES if one.name == name)
     frame = np.random.default_rng(0).integers(0, 256, (FRAME_WH[1], FRAME_WH[0], 3), np.uint8)

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration import fit_homography
 from core.domain.analysis import AnalysisSettings, CalibrationSettings
+from core.geometry.calibration import fit_homography
 from core.telemetry import parse_srt
-from ml_engine.flight import flight_ground, place
-from ml_engine.ground_plane import Ground
+from ml_engine.ground.flight import flight_ground, place
+from ml_engine.ground.ground import Ground
 from tests.bench.figures import Figure, markdown_table
-from tests.rendered_flights import rendered_flight
+from tests.support.rendered_flights import rendered_flight
 
 Array = npt.NDArray[np.float64]
 

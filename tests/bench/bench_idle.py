@@ -15,12 +15,12 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from core.adapters.azure_queue import AzureJobQueue
+from core.adapters.azure.queue import AzureJobQueue
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, free_ports
 from tests.bench.figures import Figure, markdown_table
-from tests.servers import start_azurite
-from tests.stack import REPOSITORY
+from tests.support.servers import start_azurite
+from tests.support.stack import REPOSITORY
 
 IDLE_AFTER_S = 12.0
 WATCHED_S = 20.0

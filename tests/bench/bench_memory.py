@@ -12,8 +12,8 @@ from pathlib import Path
 from infra.azurite_server import AzuriteServer
 from tests.bench.clips import repeat_video
 from tests.bench.figures import Figure, markdown_table, memory_mib
-from tests.servers import start_azurite
-from tests.stack import SAMPLE, TRUTH, Stack
+from tests.support.servers import start_azurite
+from tests.support.stack import SAMPLE, TRUTH, Stack
 
 MIB = 2**20
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ml_engine.detector import bundled_checkpoint, load_detector
-from ml_engine.motion import MotionMeter, small_grey
-from ml_engine.video import decode
-from ml_engine.video_index import probe
+from ml_engine.camera_motion.measure import MotionMeter, small_grey
+from ml_engine.detection.loading import bundled_checkpoint, load_detector
+from ml_engine.video.decode import decode
+from ml_engine.video.index import probe
 from tests.bench.figures import Figure, markdown_table
 
 FRAMES = 40

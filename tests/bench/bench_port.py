@@ -17,10 +17,10 @@ import httpx
 from infra.processes import Child, accepts_connections, free_ports
 from tests.bench.bench_upload import BLOCK, MIB
 from tests.bench.figures import Figure, markdown_table, ratio_figure
-from tests.raw_upload import CONTENT_TYPE, HEAD, TAIL, post_video
-from tests.servers import start_azurite
-from tests.slow_clients import UNFINISHED, opened, standing_upload
-from tests.stack import REPOSITORY, Stack
+from tests.support.raw_upload import CONTENT_TYPE, HEAD, TAIL, post_video
+from tests.support.servers import start_azurite
+from tests.support.slow_clients import UNFINISHED, opened, standing_upload
+from tests.support.stack import REPOSITORY, Stack
 
 AT_LEAST = 0.95
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.figures import Figure, markdown_table
-from tests.servers import start_azurite
-from tests.stack import SAMPLE, Stack
+from tests.support.servers import start_azurite
+from tests.support.stack import SAMPLE, Stack
 
 
 def _ended(job: dict[str, Any], attempt: int) -> bool:

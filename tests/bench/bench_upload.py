@@ -15,9 +15,9 @@ import psutil
 from azure.storage.blob import BlobServiceClient
 
 from tests.bench.figures import Figure, interleaved, markdown_table, ratio_figure
-from tests.raw_upload import post_video
-from tests.servers import start_azurite
-from tests.stack import Stack
+from tests.support.raw_upload import post_video
+from tests.support.servers import start_azurite
+from tests.support.stack import Stack
 
 MIB = 2**20
 BLOCK = b"\x00\x00\x00\x20ftypisom" + os.urandom(4 * MIB - 12)

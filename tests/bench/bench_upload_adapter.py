@@ -18,9 +18,9 @@ from pathlib import Path
 
 from azure.storage.blob.aio import ContainerClient
 
-from core.adapters.azure_blob import AzureBlobStore
+from core.adapters.azure.blob import AzureBlobStore
 from tests.bench.figures import Figure, markdown_table, memory_mib, ratio_figure
-from tests.servers import start_azurite
+from tests.support.servers import start_azurite
 
 MIB = 2**20
 _CHUNK_BYTES = 64 * 1024

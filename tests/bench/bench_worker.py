@@ -14,12 +14,12 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
-from ml_engine.detector import bundled_checkpoint
+from ml_engine.detection.loading import bundled_checkpoint
 from tests.bench.clips import repeat_video
 from tests.bench.figures import Figure, markdown_table, ratio_figure
 from tests.bench.worker_steps import STEPS, StepCosts
-from tests.servers import start_azurite
-from tests.stack import SAMPLE, TRUTH, Stack
+from tests.support.servers import start_azurite
+from tests.support.stack import SAMPLE, TRUTH, Stack
 
 REPEATS = 4
 OLD_LOOP_FRAMES = 40

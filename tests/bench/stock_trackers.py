@@ -11,8 +11,8 @@ import numpy.typing as npt
 import supervision as sv
 from trackers import BoTSORTTracker, ByteTrackTracker, CBIoUTracker, OCSORTTracker
 
-from ml_engine.evaluation.identity import score
-from ml_engine.evaluation.mot import MotSequence
+from ml_engine.evaluation.mot_sequences import MotSequence
+from ml_engine.evaluation.track_metrics import score
 
 SHORTEST_S = 0.2
 LONGEST_GAP_S = 1.5

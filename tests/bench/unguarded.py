@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import api.app
-from core.logs import configure_logging
+from core.observability.logs import configure_logging
 
 
 class _NoPace:

@@ -68,15 +68,15 @@ def _serve(pipe: Connection, barrier: Barrier, clip: str, cache_dir: str) -> Non
 
 def _prepare(clip: Path, cache_dir: Path, folder: Path) -> dict[str, Callable[[], int]]:
     from core.domain.analysis import AnalysisSettings
-    from ml_engine.assemble import assemble
-    from ml_engine.detection_log import read_log, write_log
-    from ml_engine.detector import bundled_checkpoint, load_detector
-    from ml_engine.drawing import FramePainter
-    from ml_engine.duplicates import remove_duplicates
-    from ml_engine.planning import plan_segments, times_s
-    from ml_engine.records import FrameRecord
-    from ml_engine.video import decode, probe
-    from ml_engine.video_writer import VideoWriter
+    from ml_engine.arrays import FrameRecord
+    from ml_engine.detection.duplicates import remove_duplicates
+    from ml_engine.detection.loading import bundled_checkpoint, load_detector
+    from ml_engine.detection.log import read_log, write_log
+    from ml_engine.drawing.frame_painter import FramePainter
+    from ml_engine.stages.assemble import assemble
+    from ml_engine.stages.plan import plan_segments, times_s
+    from ml_engine.video.decode import decode, probe
+    from ml_engine.video.writer import VideoWriter
 
     index = probe(clip)
     video, _ = plan_segments([index], min_frames=300)

@@ -23,7 +23,7 @@ from tests.chaos.arena import Arena, Files, Nursery, come_to_rest, end, left_beh
 from tests.chaos.battle import SLEEP_S, Battle, Fight
 from tests.chaos.recordings import Recording, make_recordings
 from tests.chaos.witness import Witness
-from tests.servers import MongoServer, start_azurite
+from tests.support.servers import MongoServer, start_azurite
 
 MOST_RECORDINGS = 8
 PATIENCE_S = 180.0

@@ -15,17 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.bootstrap import make_ports
-from core.config import Config
+from core.config.settings import Config
 from core.domain.blobs import result_blob, results_prefix, source_blob
 from core.domain.clock import utc_now
 from core.domain.job import Job, SourceFile, new_job_id
 from core.domain.message import JobMessage, Step
 from core.ports import StatsFilter
-from core.services.dispatch import Dispatcher
+from core.services.attempts.dispatch import Dispatcher
 from infra.azurite_server import AzuriteServer
 from tests.chaos.recordings import SEGMENT_FRAMES, Recording
 from tests.conftest import REPOSITORY
-from tests.networks import share_networks
+from tests.support.networks import share_networks
 
 VISIBILITY_S = 3
 MAX_DEATHS = 1000

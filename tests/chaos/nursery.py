@@ -1,6 +1,6 @@
 """Forks workers that need not import anything any more: `python -m tests.chaos.nursery`.
 
-`python -m tests.chaos.nursery quick`: their engine only pretends; see `tests.quick_worker`. Else nothing differs from the real one.
+`python -m tests.chaos.nursery quick`: their engine only pretends; see `tests.support.quick_worker`. Else nothing differs from the real one.
 
 Reads the path of a log file from standard input for each worker to start, and answers with its process id. The workers are those of
 `python -m worker.main`, with the configuration of the environment; only their log says in addition when a step begins and ends, and none
@@ -32,11 +32,11 @@ _HEAVY = (
     "openvino",
     "pyarrow.parquet",
     "scipy.optimize",
-    "ml_engine.assemble",
-    "ml_engine.detect",
-    "ml_engine.render",
-    "ml_engine.runtimes.network",
-    "ml_engine.runtimes.openvino_runtime",
+    "ml_engine.stages.assemble",
+    "ml_engine.stages.detect",
+    "ml_engine.stages.render",
+    "ml_engine.detection.runtimes.network_detector",
+    "ml_engine.detection.runtimes.openvino_runtime",
 )
 
 
@@ -53,7 +53,7 @@ class NoSweeper:
 def serve() -> None:
     """Fork a worker for each line of standard input, until its end."""
     if sys.argv[1:] == ["quick"]:
-        vars(worker.main)["real_engine"] = importlib.import_module("tests.quick_worker").quick_engine
+        vars(worker.main)["real_engine"] = importlib.import_module("tests.support.quick_worker").quick_engine
     for name in _LIGHT if sys.argv[1:] == ["quick"] else _LIGHT + _HEAVY:
         importlib.import_module(name)
     vars(worker.main)["Sweeper"] = NoSweeper

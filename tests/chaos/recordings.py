@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import AnalysisSettings
-from tests.video_samples import write_video
+from tests.support.video_samples import write_video
 
 SAMPLE = Path(__file__).parents[2] / "ml_engine" / "samples" / "pasture.mp4"
 SLOW_RECORDING = "recording3"
@@ -36,7 +36,7 @@ def make_recordings(folder: Path, *, number: int) -> list[Recording]:
     """Write so many different recordings; every other one is counted in every second frame only, every third is not rendered."""
     import cv2
 
-    from ml_engine.video import decode, probe
+    from ml_engine.video.decode import decode, probe
 
     index = probe(SAMPLE)
     whole = [item.image_bgr for item in decode(SAMPLE, index) if item.image_bgr is not None]

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import pytest
 from pymongo import AsyncMongoClient
 
-from core.adapters import mongo_stats, sqlite_stats
-from core.adapters.mongo_connection import MongoConnection
-from core.adapters.sqlite_database import SqliteDatabase
+from core.adapters.mongo import stats as mongo_stats
+from core.adapters.mongo.connection import MongoConnection
+from core.adapters.sqlite import stats as sqlite_stats
+from core.adapters.sqlite.database import SqliteDatabase
 from core.domain.statistics import JobStatistics
 from core.ports import Port, StatsStore
 

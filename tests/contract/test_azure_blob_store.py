@@ -16,8 +16,9 @@ from aiohttp.test_utils import TestServer
 from azure.storage.blob import UserDelegationKey, generate_blob_sas
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from core.adapters import azure_connection, azure_transfer
-from core.adapters.azure_blob import AzureBlobStore
+from core.adapters.azure import connection as azure_connection
+from core.adapters.azure import transfer as azure_transfer
+from core.adapters.azure.blob import AzureBlobStore
 from core.errors import InvalidInput, NotFound, PreconditionFailed, StorageFull, Unavailable
 from tests.contract.test_blob_store import chunks_of, files_in, names
 
@@ -241,7 +242,7 @@ async def test_managed_identity_signs_links_with_a_delegation_key(monkeypatch: p
         pass
 
     monkeypatch.setattr(BlobServiceClient, "get_user_delegation_key", delegation_key)
-    monkeypatch.setattr("core.adapters.azure_blob.generate_blob_sas", sign)
+    monkeypatch.setattr("core.adapters.azure.blob.generate_blob_sas", sign)
     monkeypatch.setattr(ContainerClient, "create_container", created)
     store = AzureBlobStore(container="raw", connection_string="", account_url=f"https://{host}")
     await store.open()

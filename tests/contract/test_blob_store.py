@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.adapters.azure_blob import AzureBlobStore
+from core.adapters.azure.blob import AzureBlobStore
 from core.errors import InvalidInput, NotFound, PreconditionFailed
 from core.ports import BlobStore
 from tests.fakes import MemoryBlobStore

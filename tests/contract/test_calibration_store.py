@@ -158,7 +158,8 @@ async def test_opening_again_and_ping_are_harmless(store: CalibrationStore) -> N
 
 
 async def test_an_sqlite_file_of_before_gets_the_table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.adapters import sqlite_database, sqlite_schema
+    from core.adapters.sqlite import database as sqlite_database
+    from core.adapters.sqlite import schema as sqlite_schema
 
     with monkeypatch.context() as before:
         before.setattr(sqlite_database, "VERSIONS", sqlite_schema.VERSIONS[:1])

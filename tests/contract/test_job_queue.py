@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.adapters.azure_queue import AzureJobQueue, poison_texts
+from core.adapters.azure.queue import AzureJobQueue, poison_texts
 from core.errors import InvalidInput, LeaseLost, Unavailable
 from core.ports import JobQueue, Lease, QueueDepth
 from tests.fakes import MemoryJobQueue

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from core.adapters import sqlite_jobs
 from core.adapters.sqlite import SqliteCalibrationStore, SqliteDatabase, SqliteJobStore, SqliteStatsStore, SqliteWebhookStore
+from core.adapters.sqlite import jobs as sqlite_jobs
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE
 from core.ports import CalibrationStore, JobFilter, JobStore, StatsFilter, StatsStore, WebhookStore, WorkerReport

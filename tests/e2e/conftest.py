@@ -11,8 +11,8 @@ import pytest
 
 from infra.azurite_server import AzuriteServer
 from tests.conftest import unavailable
-from tests.networks import share_networks
-from tests.stack import Stack
+from tests.support.networks import share_networks
+from tests.support.stack import Stack
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 

@@ -12,9 +12,9 @@ import httpx
 import numpy as np
 import pytest
 
-from core.adapters.azure_blob import AzureBlobStore
-from tests.stack import Stack
-from tests.video_samples import cut_bytes, remux, trim_with_edit_list, write_audio_only, write_video
+from core.adapters.azure.blob import AzureBlobStore
+from tests.support.stack import Stack
+from tests.support.video_samples import cut_bytes, remux, trim_with_edit_list, write_audio_only, write_video
 
 Maker = Callable[[Path], list[Path]]
 

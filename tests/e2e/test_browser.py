@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.e2e.conftest import CHROMIUM_ARGUMENTS
-from tests.stack import SAMPLE, TRUTH
+from tests.support.stack import SAMPLE, TRUTH
 
 PLAY_AND_SEEK = """async (url) => {
     const video = document.createElement('video');

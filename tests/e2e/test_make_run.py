@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from infra.processes import accepts_connections, free_ports
-from tests.stack import REPOSITORY, TRUTH
+from tests.support.stack import REPOSITORY, TRUTH
 from tests.unit.test_private_files import open_to_others
 
 

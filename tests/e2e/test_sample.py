@@ -11,7 +11,7 @@ from typing import Any
 import httpx_ws
 import pytest
 
-from tests.stack import SAMPLE, TRUTH
+from tests.support.stack import SAMPLE, TRUTH
 
 ARTIFACTS = {
     *("results.json", "tracks.csv", "tracks.mot.txt", "tracks.geojson", "timeline.csv", "animals.csv"),

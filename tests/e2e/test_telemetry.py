@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_telemetry import srt_of
-from tests.video_samples import add_subtitles, write_video
+from tests.support.video_samples import add_subtitles, write_video
+from tests.unit.core.test_telemetry import srt_of
 
 
 def cue(latitude: float) -> str:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.stack import SAMPLE, Stack
+from tests.support.stack import SAMPLE, Stack
 
 SHORT_SEGMENTS = {"MUSTER_SEGMENT_FRAMES": "50", "MUSTER_VISIBILITY_S": "3"}
 SEGMENTS = 6
@@ -77,7 +77,7 @@ def test_a_worker_killed_mid_segment_costs_one_segment(make_stack, undisturbed: 
 @pytest.mark.slow
 def test_a_worker_killed_between_its_last_log_and_its_message(make_stack, undisturbed: dict[str, bytes]) -> None:
     stack = make_stack(**SHORT_SEGMENTS)
-    doomed = stack.start_worker("tests.dying_worker", "last_log_written")
+    doomed = stack.start_worker("tests.support.dying_worker", "last_log_written")
     job_id = stack.submit(SAMPLE)
     deadline = time.monotonic() + 120
     while doomed.alive:

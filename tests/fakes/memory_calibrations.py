@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.adapters.calibration_records import calibration_exists, no_such_calibration
+from core.adapters.shared.calibration_records import calibration_exists, no_such_calibration
 from core.domain.calibration import StoredCalibration, calibration_key
 from core.ports import CalibrationStore, Page
 from tests.fakes.memory_jobs import page_of

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from core.adapters import listing
-from core.adapters.job_records import checked_changes, next_segments, no_such_job, turn_of
+from core.adapters.shared import listing
+from core.adapters.shared.job_records import checked_changes, next_segments, no_such_job, turn_of
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
 from core.errors import Conflict, FenceLost

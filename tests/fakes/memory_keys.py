@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from core.adapters.key_records import key_exists
+from core.adapters.shared.key_records import key_exists
 from core.domain.access import ApiKey, Ticket
 from core.domain.quota import Hold, Refusal
 from core.ports import KeyStore, Page

@@ -15,16 +15,16 @@ import pytest
 import websockets.exceptions
 import websockets.sync.client
 
-from core.adapters.azure_blob import AzureBlobStore
-from core.adapters.azure_queue import AzureJobQueue
+from core.adapters.azure.blob import AzureBlobStore
+from core.adapters.azure.queue import AzureJobQueue
 from core.domain.blobs import LINK_SUFFIX
 from core.domain.identity import MARK_BLOB
 from core.domain.message import JobMessage
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
-from tests.raw_upload import CONTENT_TYPE, HEAD, post_video
-from tests.stack import Stack
-from tests.unit.test_telemetry import srt_of
+from tests.support.api_stand import MP4
+from tests.support.raw_upload import CONTENT_TYPE, HEAD, post_video
+from tests.support.stack import Stack
+from tests.unit.core.test_telemetry import srt_of
 
 MIB = 2**20
 LARGE = MP4 + bytes(range(256)) * (4 * 9 * MIB // 1024)

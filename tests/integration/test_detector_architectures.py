@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from core.errors import DetectorError
-from ml_engine.cli import main
-from ml_engine.detector import Detector, load_detector
-from ml_engine.preprocessing import Preprocessor
-from ml_engine.records import Detections
-from ml_engine.runtimes.checkpoint import open_checkpoint
-from tests.architectures import ARCHITECTURES, Architecture, write_checkpoint
+from ml_engine.arrays import Detections
+from ml_engine.cli.main import main
+from ml_engine.detection.loading import Detector, load_detector
+from ml_engine.detection.preprocessing import Preprocessor
+from ml_engine.detection.runtimes.checkpoint import open_checkpoint
 from tests.integration.test_detector_checkpoints import assert_same_detections
-from tests.video_samples import write_video
+from tests.support.architectures import ARCHITECTURES, Architecture, write_checkpoint
+from tests.support.video_samples import write_video
 
 BY_NAME = {one.name: one for one in ARCHITECTURES}
 ALIKE = {
@@ -275,7 +275,7 @@ def test_auto_takes_torch_where_openvino_refuses_and_remembers(
 def test_network_that_openvino_converts_but_cannot_compile_falls_back_too(
     checkpoint: Callable[[str], Path], load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ml_engine.runtimes import openvino_runtime
+    from ml_engine.detection.runtimes import openvino_runtime
 
     def refuse(*_: Any) -> Any:
         raise RuntimeError("the plug-in knows no such layer")
@@ -296,7 +296,7 @@ def test_conversion_that_takes_long_says_so(
     import openvino
     from openvino import opset13
 
-    from ml_engine.runtimes import conversion
+    from ml_engine.detection.runtimes import openvino_conversion as conversion
 
     class Ear(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -313,7 +313,7 @@ def test_conversion_that_takes_long_says_so(
     monkeypatch.setattr(conversion, "SAY_EVERY_S", 0.01)
     ear = Ear()
     conversion.logger.addHandler(ear)
-    caplog.set_level(logging.INFO, "ml_engine.runtimes")
+    caplog.set_level(logging.INFO, "ml_engine.detection.runtimes")
     try:
         published = open_checkpoint(str(checkpoint("RT-DETRv2 R18")))
         path = conversion.converted_network(published, tmp_path, batch_size=1, input_hw=(96, 128), heed_notes=False)

@@ -14,15 +14,15 @@ import pytest
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment
 from core.errors import DetectorError, StorageFull
-from ml_engine.detect import detect_segment
-from ml_engine.detection_log import read_log
-from ml_engine.detector import Detector, describe_detector, load_detector
-from ml_engine.duplicates import remove_duplicates
-from ml_engine.records import Detections
-from ml_engine.runtimes.conversion import store_network
-from ml_engine.runtimes.openvino_package import load_openvino
-from ml_engine.video import decode
-from ml_engine.video_index import VideoIndex, probe
+from ml_engine.arrays import Detections
+from ml_engine.detection.duplicates import remove_duplicates
+from ml_engine.detection.loading import Detector, describe_detector, load_detector
+from ml_engine.detection.log import read_log
+from ml_engine.detection.runtimes.openvino_conversion import store_network
+from ml_engine.detection.runtimes.openvino_package import load_openvino
+from ml_engine.stages.detect import detect_segment
+from ml_engine.video.decode import decode
+from ml_engine.video.index import VideoIndex, probe
 
 CATTLE, PERSON, ANIMAL = 1, 2, 3
 
@@ -214,7 +214,7 @@ def test_second_process_that_converted_keeps_the_firsts_folder(tmp_path: Path, m
     def no_room(*given: object, **options: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ml_engine.runtimes.conversion.tempfile.mkdtemp", no_room)
+    monkeypatch.setattr("ml_engine.detection.runtimes.openvino_conversion.tempfile.mkdtemp", no_room)
     with pytest.raises(StorageFull):
         store_network(network(2), tmp_path / "other" / "key")
 
@@ -272,7 +272,7 @@ def save_tiny_yolos(folder: Path) -> None:
 def test_other_families_run_on_both_runtimes(tmp_path: Path, load: Callable[..., Detector], save: Callable[[Path], None]) -> None:
     import torch
 
-    from ml_engine.runtimes.torch_runtime import quiet
+    from ml_engine.detection.runtimes.torch_runtime import quiet
 
     torch.manual_seed(1)
     with quiet():
@@ -289,7 +289,7 @@ def test_other_families_run_on_both_runtimes(tmp_path: Path, load: Callable[...,
 def test_missing_weights_are_an_error_not_random_boxes(tmp_path: Path, load: Callable[..., Detector]) -> None:
     from safetensors.numpy import load_file, save_file
 
-    from ml_engine.runtimes.torch_runtime import quiet
+    from ml_engine.detection.runtimes.torch_runtime import quiet
 
     with quiet():
         save_tiny_yolos(tmp_path / "tiny")

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ml_engine.cli import main
-from ml_engine.detector import load_detector
-from ml_engine.devices import Device
-from ml_engine.training.coco import write_folder
-from ml_engine.training.dataset import read_folder
+from ml_engine.cli.main import main
+from ml_engine.datasets.labelled import read_folder
+from ml_engine.datasets.photos import write_folder
+from ml_engine.detection.devices import Device
+from ml_engine.detection.loading import load_detector
 from ml_engine.training.finetune import Request, make_mix, prepare
 
 

@@ -18,7 +18,7 @@ from core.errors import Unavailable
 from core.ports import JobFilter, StatsFilter
 from tests.contract.databases import drop_database, put_all
 from tests.contract.test_stats_store import make_record
-from tests.servers import MongoServer
+from tests.support.servers import MongoServer
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 FILE = SourceFile(name="a.mp4", blob="jobs/a/source/000", size_bytes=1, etag="e")

@@ -15,11 +15,11 @@ import pytest
 
 from api.oidc import KEYS_ASKED_EVERY_S, KEYS_FRESH_S, TokenVerifier
 from api.routes import events
-from core.config import Config
+from core.config.settings import Config
 from core.errors import Unauthenticated, Unavailable
-from tests.access_stand import client_of, shake_hands
-from tests.api_stand import MP4, running_api
-from tests.oidc_issuer import AUDIENCE, Issuer, running_issuer
+from tests.support.access_stand import client_of, shake_hands
+from tests.support.api_stand import MP4, running_api
+from tests.support.oidc_issuer import AUDIENCE, Issuer, running_issuer
 
 ROLES = {"Muster.Submit": "submit", "Muster.Read": "read", "Muster.Admin": "admin"}
 HOUR_S = 3600

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config import Config
+from core.config.settings import Config
 from infra.azurite_server import install_azurite
 from infra.local_stack import LocalStack
 from infra.processes import Child, StartError, free_ports

@@ -17,13 +17,13 @@ from core.domain.housekeeping import HousekeepingRules
 from core.domain.identity import MARK_BLOB
 from core.errors import NotFound
 from core.ports import JobFilter, Ports
-from core.services.dispatch import Dispatcher
-from core.services.housekeeping import Housekeeping, Report
+from core.services.attempts.dispatch import Dispatcher
+from core.services.housekeeping.keeper import Housekeeping, Report
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
 from tests.integration.test_api_azurite import SRT
-from tests.quick_worker import SEGMENT_FRAMES
-from tests.stack import DyingApis, Stack
+from tests.support.api_stand import MP4
+from tests.support.quick_worker import SEGMENT_FRAMES
+from tests.support.stack import DyingApis, Stack
 
 VIDEO = MP4 + bytes(2 * 2**20)
 """Large enough to be staged as blocks."""
@@ -60,7 +60,7 @@ def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, uniq
     settings = {"MUSTER_VISIBILITY_S": "30", "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES), "MUSTER_SWEEP_S": "0"}
     stack = Stack(azurite, tmp_path_factory.mktemp("accepted"), unique_name, settings)
     stack.start_api()
-    stack.start_worker("tests.quick_worker")
+    stack.start_worker("tests.support.quick_worker")
     yield stack
     stack.stop()
 

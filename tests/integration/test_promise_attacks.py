@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
-from tests.stack import Stack
+from tests.support.api_stand import MP4
+from tests.support.stack import Stack
 
 PATIENCE_S = 20.0
 HTTP = "HTTP/1.1"

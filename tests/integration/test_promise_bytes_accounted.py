@@ -20,15 +20,15 @@ from core.domain.housekeeping import HousekeepingRules
 from core.domain.identity import MARK_BLOB, StorageIdentity
 from core.domain.job import Job
 from core.ports import BlobStore, JobFilter, Ports
-from core.services.dispatch import Dispatcher
-from core.services.housekeeping import Housekeeping, Report
-from core.services.unclaimed import noted_unclaimed
+from core.services.attempts.dispatch import Dispatcher
+from core.services.housekeeping.keeper import Housekeeping, Report
+from core.services.housekeeping.unclaimed import noted_unclaimed
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
-from tests.quick_worker import FRAMES
-from tests.raw_upload import CONTENT_TYPE, HEAD
-from tests.stack import DyingApis, Stack
-from tests.unit.test_telemetry import srt_of
+from tests.support.api_stand import MP4
+from tests.support.quick_worker import FRAMES
+from tests.support.raw_upload import CONTENT_TYPE, HEAD
+from tests.support.stack import DyingApis, Stack
+from tests.unit.core.test_telemetry import srt_of
 
 LARGE = MP4 + bytes(2 * 2**20)
 """Large enough to be staged as blocks."""
@@ -222,7 +222,7 @@ def live(stack: Stack, crowd: Crowd, dying: DyingApis, tenth: int, uploads: int)
     crowd.be_refused(tenth)
     crowd.cancel(crowd.submit(tenth))
     crowd.delete(crowd.submit(tenth))
-    stack.start_worker("tests.quick_worker")
+    stack.start_worker("tests.support.quick_worker")
     ended(stack)
     until = utc_now()
     assert all(stack.job(job_id)["state"] == "completed" for job_id in expiring)

@@ -13,10 +13,10 @@ import av
 import pytest
 
 from core.errors import PermanentError
-from ml_engine.decoding import ConfinedDecoder, DecoderLimits
+from ml_engine.video.sandbox.decoder import ConfinedDecoder, DecoderLimits
 from tests.integration.test_promise_hostile_videos import Outside
-from tests.mp4_boxes import box, full_box, replace
-from tests.video_samples import add_subtitles, write_video
+from tests.support.mp4_boxes import box, full_box, replace
+from tests.support.video_samples import add_subtitles, write_video
 
 OWN, SECRET = (128, 96), (96, 64)
 """Sizes of the pictures of what is uploaded, and of what it refers to: whose pictures came out is seen by their size."""

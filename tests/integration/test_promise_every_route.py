@@ -24,8 +24,8 @@ from core.bootstrap import close_ports, make_ports, open_ports
 from core.domain.blobs import ARTIFACTS, result_blob
 from core.domain.clock import utc_now
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4, make_job, make_plan
-from tests.stack import Stack
+from tests.support.api_stand import MP4, make_job, make_plan
+from tests.support.stack import Stack
 
 REQUESTS = int(os.environ.get("MUSTER_TEST_REQUESTS", "12"))
 FINISHED, FAILED = "f" * 32, "e" * 32

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.azurite_server import AzuriteServer
-from tests.azurite_stand import AzuriteStand, azurite_stand
+from tests.support.azurite_stand import AzuriteStand, azurite_stand
 
 THEIRS = [f"theirs{number:02d}" for number in range(4)]
 SEGMENT_S = 0.02

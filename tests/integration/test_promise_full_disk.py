@@ -11,10 +11,10 @@ import pytest
 from core.domain.blobs import job_prefix
 from core.errors import StorageFull
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
-from tests.stack import Stack
-from tests.unit.test_render import run, walk
-from tests.video_samples import write_video
+from tests.support.api_stand import MP4
+from tests.support.stack import Stack
+from tests.support.video_samples import write_video
+from tests.unit.ml_engine.test_render import run, walk
 
 MIB = 2**20
 DISK_BYTES = 8 * MIB
@@ -41,7 +41,7 @@ def _wait_for(condition: Callable[[], bool], stack: Stack) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_video_that_does_not_fit_waits_for_room_and_is_then_counted(stack: Stack) -> None:
-    worker = stack.start_worker("tests.small_disk_worker", str(DISK_BYTES))
+    worker = stack.start_worker("tests.support.small_disk_worker", str(DISK_BYTES))
     job_id = stack.submit_bytes(LONG)
     _wait_for(lambda: len(stack.actions("disk_full")) >= 3, stack)
     assert {(line["code"], line["step"], line["job_id"]) for line in stack.actions("disk_full")} == {("storage_full", "plan", job_id)}
@@ -59,7 +59,7 @@ def test_a_video_that_does_not_fit_waits_for_room_and_is_then_counted(stack: Sta
     cache = stack.base / "data" / "cache"
     assert [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size > MIB] == []
     assert list((cache / "scratch").iterdir()) == []
-    stack.start_worker("tests.quick_worker")
+    stack.start_worker("tests.support.quick_worker")
     job = stack.wait(job_id, timeout_s=PATIENCE_S)
     assert (job["state"], job["error"], job["waiting"]) == ("completed", None, None)
 
@@ -68,7 +68,7 @@ def test_a_video_that_does_not_fit_waits_for_room_and_is_then_counted(stack: Sta
 def test_a_job_whose_video_is_gone_says_so_at_once(stack: Stack) -> None:
     job_id = stack.submit_bytes(SHORT)
     assert stack.with_ports(lambda ports: ports.sources.delete_prefix(job_prefix(job_id))) == 1
-    stack.start_worker("tests.quick_worker")
+    stack.start_worker("tests.support.quick_worker")
     job = stack.wait(job_id, timeout_s=PATIENCE_S)
     assert (job["state"], job["error"]["code"], job["error"]["step"]) == ("failed", "source_missing", "plan")
     assert "is no longer in storage. Submit it again." in job["error"]["message"]

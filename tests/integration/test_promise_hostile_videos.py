@@ -21,12 +21,12 @@ import pytest
 from core.bootstrap import open_ports
 from core.errors import PermanentError
 from infra.azurite_server import AzuriteServer
-from ml_engine.decoder_process import DecoderProcess
-from ml_engine.decoding import ConfinedDecoder, DecoderLimits
-from ml_engine.detector import bundled_checkpoint
-from tests.hostile_videos import Corpus
+from ml_engine.detection.loading import bundled_checkpoint
+from ml_engine.video.sandbox.decoder import ConfinedDecoder, DecoderLimits
+from ml_engine.video.sandbox.process import DecoderProcess
 from tests.integration.test_worker_real import Farm
-from tests.video_samples import write_video
+from tests.support.hostile_videos import Corpus
+from tests.support.video_samples import write_video
 
 SEED = 20261121
 COUNT = int(os.environ.get("MUSTER_TEST_HOSTILE_VIDEOS", "200"))

@@ -18,8 +18,8 @@ from core.domain.message import JobMessage
 from core.errors import LeaseLost
 from core.ports import Lease
 from infra.azurite_server import AzuriteServer
-from tests.azurite_stand import AzuriteStand, azurite_stand
-from tests.quick_worker import FRAMES
+from tests.support.azurite_stand import AzuriteStand, azurite_stand
+from tests.support.quick_worker import FRAMES
 from worker.lease_keeper import LeaseKeeper
 
 VISIBILITY_S = 2

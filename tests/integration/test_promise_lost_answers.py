@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from infra.azurite_server import AzuriteServer
-from tests.azurite_stand import AzuriteStand, azurite_stand
-from tests.lossy_proxy import LossyProxy
+from tests.support.azurite_stand import AzuriteStand, azurite_stand
+from tests.support.lossy_proxy import LossyProxy
 
 MIB = 2**20
 LOST = 3

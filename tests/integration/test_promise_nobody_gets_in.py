@@ -16,11 +16,11 @@ import websockets.sync.client
 
 from core.domain.blobs import upload_blob
 from infra.azurite_server import AzuriteServer
-from tests.access_stack import ApiPair, outside_address
-from tests.api_stand import MP4
 from tests.conftest import unavailable
-from tests.oidc_issuer import AUDIENCE, Issuer, running_issuer
-from tests.otlp_receiver import OtlpReceiver
+from tests.support.access_stack import ApiPair, outside_address
+from tests.support.api_stand import MP4
+from tests.support.oidc_issuer import AUDIENCE, Issuer, running_issuer
+from tests.support.otlp_receiver import OtlpReceiver
 
 JOBS = "/api/v1/jobs"
 ABSENT = "0" * 32

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from ml_engine.detector import bundled_checkpoint
+from ml_engine.detection.loading import bundled_checkpoint
 from tests.conftest import REPOSITORY, unavailable
-from tests.loopback_only import Watched, watch
-from tests.networks import share_networks
-from tests.stack import SAMPLE
-from tests.video_samples import remux
+from tests.support.loopback_only import Watched, watch
+from tests.support.networks import share_networks
+from tests.support.stack import SAMPLE
+from tests.support.video_samples import remux
 
 LOOKS = """
 import socket
@@ -32,7 +32,7 @@ for look in (lambda: socket.getaddrinfo("muster.example", 443), lambda: socket.c
 """
 COUNT = """
 import importlib.metadata, json, sys
-from ml_engine.cli import main
+from ml_engine.cli.main import main
 status = main(["count", *sys.argv[1:]])
 reporting = [name for name, module in sys.modules.items() if name.split(".")[0] == "openvino_telemetry" and module is not None]
 print(json.dumps({"status": status, "reporting": reporting, "installed": importlib.metadata.version("openvino_telemetry") > ""}))
@@ -91,7 +91,7 @@ def test_a_count_and_a_conversion_send_nothing(home: Path, clip: Path, tmp_path:
 def test_the_parts_of_make_run_send_nothing(home: Path, clip: Path) -> None:
     share_networks(home / ".local" / "share" / "muster")
     pages = ("/docs", "/docs/swagger-ui-bundle.js", "/redoc", "/redoc/redoc.standalone.js", "/openapi.json", "/metrics", "/health")
-    done = watch_at_home(home, sys.executable, "-m", "tests.short_run", str(clip), *pages)
+    done = watch_at_home(home, sys.executable, "-m", "tests.support.short_run", str(clip), *pages)
     assert done.status == 0, done.output
     assert "  completed" in done.output
     assert [line.split()[-1] for line in done.output.splitlines() if line.startswith("answered")] == list(pages)

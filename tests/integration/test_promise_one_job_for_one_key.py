@@ -13,8 +13,8 @@ import pytest
 
 from core.ports import JobFilter
 from infra.azurite_server import AzuriteServer
-from tests.access_stack import ApiPair
-from tests.api_stand import MP4
+from tests.support.access_stack import ApiPair
+from tests.support.api_stand import MP4
 
 AT_ONCE = 50
 LARGER = MP4 + bytes(2**20)

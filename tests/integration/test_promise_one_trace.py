@@ -17,11 +17,11 @@ import pytest
 from core.services.webhooks import owner_secret
 from infra.azurite_server import AzuriteServer
 from infra.processes import free_ports
-from tests.api_stand import MP4
-from tests.otlp_receiver import OtlpReceiver, SeenSpan
-from tests.quick_worker import FRAMES, SEGMENT_FRAMES
-from tests.stack import Stack
-from tests.webhook_receiver import Receiver
+from tests.support.api_stand import MP4
+from tests.support.otlp_receiver import OtlpReceiver, SeenSpan
+from tests.support.quick_worker import FRAMES, SEGMENT_FRAMES
+from tests.support.stack import Stack
+from tests.support.webhook_receiver import Receiver
 
 WEBHOOK_SECRET = "planted-webhook-secret-0123456789"
 RECEIVERS_SECRET = "planted-secret-of-the-receiver"
@@ -69,7 +69,7 @@ def run(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique
     made = Run(stack, otlp)
     try:
         stack.start_api()
-        worker = stack.start_worker("tests.webhook_worker", "quick")
+        worker = stack.start_worker("tests.support.webhook_worker", "quick")
         worker.wait_ready(lambda: bool(stack.actions("worker_ready")), timeout_s=120)
         _stay_idle(made)
         with Receiver() as receiver:

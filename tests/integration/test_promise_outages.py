@@ -26,16 +26,16 @@ from core.domain.clock import utc_now
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.job import Job
 from core.ports import JobFilter, Ports
-from core.services.dispatch import Dispatcher
-from core.services.housekeeping import Housekeeping
+from core.services.attempts.dispatch import Dispatcher
+from core.services.housekeeping.keeper import Housekeeping
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
 from tests.contract.databases import drop_database
-from tests.cut_line import CutLine, How
-from tests.quick_worker import SEGMENT_FRAMES
-from tests.raw_upload import post_video
-from tests.servers import MongoServer
-from tests.stack import Stack
+from tests.support.api_stand import MP4
+from tests.support.cut_line import CutLine, How
+from tests.support.quick_worker import SEGMENT_FRAMES
+from tests.support.raw_upload import post_video
+from tests.support.servers import MongoServer
+from tests.support.stack import Stack
 
 FULL = os.environ.get("MUSTER_TEST_OUTAGES") == "full"
 DATABASE_S, STORAGE_S = (60, 30) if FULL else (10, 8)
@@ -170,7 +170,7 @@ def check_everything(stack: Stack, jobs: list[str]) -> None:
 
 def start(stack: Stack) -> None:
     for _ in range(2):
-        stack.start_worker("tests.quick_worker")
+        stack.start_worker("tests.support.quick_worker")
     stack.start_api()
 
 

@@ -16,12 +16,12 @@ from azure.storage.blob import BlobServiceClient, ContainerClient, generate_acco
 from azure.storage.queue import QueueServiceClient
 from azure.storage.queue import generate_account_sas as generate_queue_sas
 
-from core.adapters.azure_blob import AzureBlobStore
-from core.adapters.azure_queue import AzureJobQueue
+from core.adapters.azure.blob import AzureBlobStore
+from core.adapters.azure.queue import AzureJobQueue
 from infra.azurite_server import AzuriteServer
-from tests.azurite_stand import API_VERSION
 from tests.conftest import REPOSITORY
-from tests.published_azurite import KEY, PUBLISHED, PublishedAzurite
+from tests.support.azurite_stand import API_VERSION
+from tests.support.published_azurite import KEY, PUBLISHED, PublishedAzurite
 
 FILM = b"\x00\x00\x00\x18ftypisom a customer's film"
 PUT = {"x-ms-blob-type": "BlockBlob", "x-ms-version": API_VERSION}

@@ -14,8 +14,8 @@ from azure.storage.queue.aio import QueueClient
 from core.domain.message import JobMessage
 from core.errors import Unavailable
 from infra.azurite_server import AzuriteServer
-from tests.azurite_stand import API_VERSION, AzuriteStand, azurite_stand
-from tests.interference import Killed
+from tests.support.azurite_stand import API_VERSION, AzuriteStand, azurite_stand
+from tests.support.interference import Killed
 
 VISIBILITY_S = 1
 STEP = JobMessage(job_id="job1", attempt=1, step="detect", segment=0)
@@ -128,7 +128,7 @@ async def test_a_crash_between_the_copy_and_the_deletion_loses_nothing(stand: Az
     async def die(*_: Any, **__: Any) -> None:
         raise Killed
 
-    monkeypatch.setattr("core.adapters.azure_queue._POISONING", timedelta(seconds=1))
+    monkeypatch.setattr("core.adapters.azure.queue._POISONING", timedelta(seconds=1))
     queue = stand.ports.queue
     await queue.send(b"not json")
     worker = stand.worker()

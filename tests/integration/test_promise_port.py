@@ -21,11 +21,11 @@ from core.domain.clock import utc_now
 from core.domain.identity import MARK_BLOB
 from core.ports import Ports
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import make_job, make_plan
 from tests.bench.figures import memory_mib
-from tests.raw_upload import post_video
-from tests.slow_clients import FORM, UNFINISHED, VIDEO, opened, standing_upload, talk
-from tests.stack import Stack
+from tests.support.api_stand import make_job, make_plan
+from tests.support.raw_upload import post_video
+from tests.support.slow_clients import FORM, UNFINISHED, VIDEO, opened, standing_upload, talk
+from tests.support.stack import Stack
 
 HOST = b"Host: localhost\r\n"
 CHUNKED = FORM + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -9,9 +9,9 @@ import pytest
 
 from core.ports import Ports
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
-from tests.quick_worker import SEGMENT_FRAMES
-from tests.stack import DyingApis, Stack
+from tests.support.api_stand import MP4
+from tests.support.quick_worker import SEGMENT_FRAMES
+from tests.support.stack import DyingApis, Stack
 
 KEPT_S = 1
 RESULTS = {"log", "results", "submission.json"}
@@ -23,7 +23,7 @@ def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], s
     settings = {"MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES), "MUSTER_SWEEP_S": "0"}
     stack = Stack(azurite, tmp_path, unique_name, settings)
     stack.start_api()
-    stack.start_worker("tests.quick_worker")
+    stack.start_worker("tests.support.quick_worker")
     yield stack
     stack.stop()
 

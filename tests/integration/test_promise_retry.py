@@ -12,12 +12,12 @@ import pytest
 
 from core.domain.clock import utc_now
 from core.domain.job import ACTIVE
-from core.services.dispatch import Dispatcher
-from core.services.sweep import Sweeper
+from core.services.attempts.dispatch import Dispatcher
+from core.services.housekeeping.sweep import Sweeper
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
-from tests.quick_worker import SEGMENT_FRAMES
-from tests.stack import DyingApis, Stack
+from tests.support.api_stand import MP4
+from tests.support.quick_worker import SEGMENT_FRAMES
+from tests.support.stack import DyingApis, Stack
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, uniq
     }
     stack = Stack(azurite, tmp_path_factory.mktemp("retry"), unique_name, settings)
     stack.start_api()
-    stack.start_worker("tests.quick_worker")
+    stack.start_worker("tests.support.quick_worker")
     yield stack
     stack.stop()
 

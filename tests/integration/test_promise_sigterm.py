@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.azurite_server import AzuriteServer
-from tests.azurite_stand import azurite_stand
+from tests.support.azurite_stand import azurite_stand
 
 LONG_S = 120
 VISIBILITY_S = 300

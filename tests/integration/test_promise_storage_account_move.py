@@ -19,12 +19,12 @@ from azure.storage.blob import BlobBlock, BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config import Config
+from core.config.settings import Config
 from infra import azurite_server, environments
 from infra.processes import StartError
-from tests.azurite_stand import API_VERSION
 from tests.conftest import REPOSITORY, unavailable
-from tests.published_azurite import KEY, PUBLISHED, PublishedAzurite, own_azurite
+from tests.support.azurite_stand import API_VERSION
+from tests.support.published_azurite import KEY, PUBLISHED, PublishedAzurite, own_azurite
 
 ACCOUNT_JS = REPOSITORY / "infra" / "azurite" / "account.js"
 BLOBS, QUEUES = "__azurite_db_blob__.json", "__azurite_db_queue__.json"

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from azure.storage.queue.aio import QueueClient
 
-from core.adapters.azure_queue import AzureJobQueue
+from core.adapters.azure.queue import AzureJobQueue
 from core.bootstrap import close_ports, make_ports, open_ports
 from core.domain.blobs import log_blob, result_blob, source_blob
 from core.domain.clock import utc_now
@@ -26,17 +26,17 @@ from core.domain.job import Job, SourceFile, new_job_id
 from core.domain.message import JobMessage
 from core.errors import ForeignStorage
 from core.ports import Ports
-from core.services.dispatch import Dispatcher
-from core.services.housekeeping import Housekeeping, Report
-from core.services.unclaimed import noted_unclaimed
+from core.services.attempts.dispatch import Dispatcher
+from core.services.housekeeping.keeper import Housekeeping, Report
+from core.services.housekeeping.unclaimed import noted_unclaimed
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, accepts_connections
-from tests.api_stand import MP4
-from tests.azurite_stand import API_VERSION
 from tests.contract.databases import drop_database
-from tests.cut_line import CutLine
-from tests.servers import MongoServer
-from tests.stack import Stack
+from tests.support.api_stand import MP4
+from tests.support.azurite_stand import API_VERSION
+from tests.support.cut_line import CutLine
+from tests.support.servers import MongoServer
+from tests.support.stack import Stack
 
 TWO_DAYS_AHEAD = timedelta(days=-2)
 """As an age: everything is older, also what was written just now."""
@@ -142,7 +142,7 @@ def exit_status(child: Child) -> int:
 def assert_refused(stack: Stack, *, commands: Sequence[tuple[str, ...]]) -> None:
     """Every process and every command that would work with the storage ends with the sentence that says what to do."""
     stack.api.start()
-    worker = stack.start_worker("tests.quick_worker")
+    worker = stack.start_worker("tests.support.quick_worker")
     told = []
     for module, *arguments in commands:
         done = stack.run(module, *arguments)
@@ -166,7 +166,7 @@ def completed(stack: Stack, job_ids: list[str]) -> None:
 def test_promise_a_second_database_is_refused_then_has_storage_of_its_own(two: Callable[..., list[Stack]], kinds: tuple[str, str]) -> None:
     first, second = two(*kinds)
     first.start_api()
-    worker = first.start_worker("tests.quick_worker")
+    worker = first.start_worker("tests.support.quick_worker")
     jobs = [first.submit_bytes(MP4) for _ in range(2)]
     completed(first, jobs)
     worker.stop()
@@ -189,9 +189,9 @@ def test_promise_a_second_database_is_refused_then_has_storage_of_its_own(two: C
     assert [name.strip() for name in own] == [*(second.env[name] for name in settings), f"{second.env['QUEUE_NAME']}-detect"]
     assert stored(first) == before
 
-    first.start_worker("tests.quick_worker")
+    first.start_worker("tests.support.quick_worker")
     second.start_api()
-    second.start_worker("tests.quick_worker")
+    second.start_worker("tests.support.quick_worker")
     others = [second.submit_bytes(MP4) for _ in range(3)]
     completed(second, others)
     completed(first, jobs)
@@ -298,7 +298,7 @@ def test_promise_messages_of_another_storage_are_neither_done_nor_given_up(two: 
         return [waiting.encode(), *bodies]
 
     waiting, *bodies = stack.with_ports(prepare)
-    worker = stack.start_worker("tests.quick_worker")
+    worker = stack.start_worker("tests.support.quick_worker")
 
     def deliveries() -> list[int]:
         messages = [line["message_id"] for line in stack.actions("foreign_message")]

@@ -29,14 +29,14 @@ from core.domain.job import Job
 from core.domain.webhook import WebhookEvent
 from core.errors import MusterError
 from core.ports import Ports
-from core.services.dispatch import Dispatcher
-from core.services.housekeeping import Housekeeping
+from core.services.attempts.dispatch import Dispatcher
+from core.services.housekeeping.keeper import Housekeeping
 from infra.processes import StartError
-from tests.azurite_stand import API_VERSION
 from tests.conftest import REPOSITORY, unavailable
-from tests.networks import share_networks
-from tests.servers import start_azurite
-from tests.stack import Stack
+from tests.support.azurite_stand import API_VERSION
+from tests.support.networks import share_networks
+from tests.support.servers import start_azurite
+from tests.support.stack import Stack
 
 INSTALLATION = REPOSITORY / "tests" / "data" / "installation_0_1"
 NAMES = {"raw": "raw-videos", "out": "processed-videos", "jobs": "video-processing-queue"}

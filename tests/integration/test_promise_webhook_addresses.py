@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from core.adapters.webhook_http import Address, HttpWebhookSender
+from core.adapters.http.webhook import Address, HttpWebhookSender
 from core.domain.webhook import UNREACHED
 from core.ports import WebhookAnswer
-from tests.webhook_receiver import Receiver, answer_with, make_certificate
+from tests.support.webhook_receiver import Receiver, answer_with, make_certificate
 
 BODY = b'{"event":"completed"}'
 HERE, THERE = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("127.0.0.2")

@@ -13,10 +13,10 @@ import pytest
 
 from core.services.webhooks import owner_secret
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
-from tests.quick_worker import SEGMENT_FRAMES
-from tests.stack import Stack
-from tests.webhook_receiver import Received, Receiver, answer_with
+from tests.support.api_stand import MP4
+from tests.support.quick_worker import SEGMENT_FRAMES
+from tests.support.stack import Stack
+from tests.support.webhook_receiver import Received, Receiver, answer_with
 
 SECRET = "the operator's secret of this test"
 
@@ -40,7 +40,7 @@ def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, uniq
 def living_worker(stack: Stack) -> None:
     """Make sure that a worker runs which nobody kills."""
     if not any(worker.alive for worker in stack.workers):
-        stack.start_worker("tests.webhook_worker", "quick")
+        stack.start_worker("tests.support.webhook_worker", "quick")
 
 
 def submit(stack: Stack, receiver: Receiver) -> str:
@@ -71,7 +71,7 @@ def verified(got: Received, secret: str) -> bool:
 def test_a_worker_killed_between_delivery_and_acknowledgement_makes_a_second_delivery_with_the_same_id(stack: Stack) -> None:
     with Receiver() as receiver:
         job_id = submit(stack, receiver)
-        dying = stack.start_worker("tests.webhook_worker", "quick", "die")
+        dying = stack.start_worker("tests.support.webhook_worker", "quick", "die")
         receiver.wait(1)
         assert dying.process is not None and dying.process.wait(60) == -signal.SIGKILL
         assert stack.job(job_id)["state"] == "completed", "the job does not wait for its webhook"

@@ -16,9 +16,9 @@ from core.domain.identity import StorageIdentity
 from core.domain.job import Job, SourceFile, new_job_id
 from core.ports import Ports
 from infra.azurite_server import AzuriteServer
-from tests.api_stand import MP4
-from tests.quick_worker import FRAMES
-from tests.stack import Stack
+from tests.support.api_stand import MP4
+from tests.support.quick_worker import FRAMES
+from tests.support.stack import Stack
 
 SETTINGS = {"MUSTER_VISIBILITY_S": "30", "MUSTER_SWEEP_S": "0", "MUSTER_SEGMENT_FRAMES": str(FRAMES)}
 SWEPT = [
@@ -145,16 +145,19 @@ def test_purge_deletes_what_it_has_shown_and_only_after_a_yes(stack: Stack) -> N
     young = "There is nothing to delete: of what nothing explains, all has changed in the last 60 minutes."
     assert told(stack, "worker.storage", "purge", "--yes") == [young]
 
-    alone = stack.run("tests.aged_storage", "worker.storage", "purge")
+    alone = stack.run("tests.support.aged_storage", "worker.storage", "purge")
     assert alone.returncode == 1
     assert alone.stderr.splitlines()[-1] == "There is nobody to ask; add --yes to delete without asking."
     assert sorted(alone.stdout.splitlines()) == sorted([*shown, question])
-    assert told(stack, "tests.aged_storage", "worker.storage", "purge", typed="y\n")[-1] == f"{question}Nothing was deleted."
+    assert told(stack, "tests.support.aged_storage", "worker.storage", "purge", typed="y\n")[-1] == f"{question}Nothing was deleted."
     assert blobs(stack) == before
 
-    assert told(stack, "tests.aged_storage", "worker.storage", "purge", typed="yes\n")[-1] == f"{question}2 blobs, 200 bytes were deleted."
+    assert (
+        told(stack, "tests.support.aged_storage", "worker.storage", "purge", typed="yes\n")[-1]
+        == f"{question}2 blobs, 200 bytes were deleted."
+    )
     assert blobs(stack) == {name: size for name, size in before.items() if unknown not in name}
-    lines = told(stack, "tests.aged_storage", "worker.sweep")
+    lines = told(stack, "tests.support.aged_storage", "worker.sweep")
     assert lines == [*SWEPT[:2], "Blobs of submissions that were never finished that were deleted: 2", *SWEPT[3:], "Jobs that expired: 0"]
     assert {name.split("/")[1] for name in blobs(stack)} == {known}
 
@@ -186,7 +189,7 @@ def test_a_new_retention_waits_for_a_yes(stack: Stack) -> None:
 def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack) -> None:
     file = stack.base / "data" / "muster.sqlite3"
     stack.start_api()
-    worker = stack.start_worker("tests.quick_worker")
+    worker = stack.start_worker("tests.support.quick_worker")
     old = stack.submit_bytes(MP4)
     stack.wait(old)
     stack.api.stop()
@@ -195,7 +198,7 @@ def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack
     assert {path.name for path in backup.iterdir()} == {file.name}, "closed, all of it is in one file"
 
     stack.start_api()
-    worker = stack.start_worker("tests.quick_worker")
+    worker = stack.start_worker("tests.support.quick_worker")
     headers = {"Idempotency-Key": "after the backup"}
     answer = stack.client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4)}, data={"settings": '{"camera": "north"}'}, headers=headers)
     done = answer.json()["id"]
@@ -235,6 +238,6 @@ def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack
     job = stack.job(waiting)
     assert (job["state"], job["error"]["code"]) == ("failed", "recovered")
     assert stack.client.post(f"/api/v1/jobs/{waiting}/retry").status_code == 202
-    stack.start_worker("tests.quick_worker")
+    stack.start_worker("tests.support.quick_worker")
     assert stack.wait(waiting)["state"] == "completed"
     assert len(stack.client.get("/api/v1/all_stats").json()) == 3

@@ -19,19 +19,19 @@ import numpy as np
 import pytest
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config import Config
+from core.config.settings import Config
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import job_prefix, source_blob
 from core.domain.clock import utc_now
 from core.domain.job import Job, SourceFile, new_job_id
 from core.domain.message import JobMessage
 from core.ports import Ports
-from core.services.dispatch import Dispatcher
+from core.services.attempts.dispatch import Dispatcher
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, free_ports
-from tests.api_stand import make_job
 from tests.conftest import REPOSITORY
-from tests.video_samples import write_video
+from tests.support.api_stand import make_job
+from tests.support.video_samples import write_video
 
 FRAMES, SEGMENT_FRAMES = 180, 24
 SEGMENTS = 7
@@ -43,7 +43,7 @@ def herd(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The beginning of a real clip, smaller, with a keyframe every 12 frames."""
     import cv2
 
-    from ml_engine.video import decode, probe
+    from ml_engine.video.decode import decode, probe
 
     clip = shared_dir / "data" / "clips" / "cow-herd-pasture.mp4"
     index = probe(clip)
@@ -237,7 +237,7 @@ async def test_a_worker_killed_mid_segment_costs_one_segment(farm: Farm, herd: P
 
 @pytest.mark.slow
 async def test_a_worker_killed_between_its_last_log_and_its_message(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
-    doomed = farm.start("last_log_written", module="tests.dying_worker")
+    doomed = farm.start("last_log_written", module="tests.support.dying_worker")
     job = await farm.submit(herd)
     while doomed.alive:  # noqa: ASYNC110  another process is waited for
         await asyncio.sleep(0.05)

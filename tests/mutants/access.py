@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _ADDRESSES = "tests/integration/test_promise_webhook_addresses.py"
-_ENDS = "tests/unit/test_credential_ends.py"
+_ENDS = "tests/unit/api/test_credential_ends.py"
 
 ACCESS = (
     Mutant(
@@ -17,14 +17,14 @@ ACCESS = (
     ),
     Mutant(
         "a ticket does not remember the end of its source",
-        "core/services/keys.py",
+        "core/services/access/keys.py",
         "            ends_at_utc=caller.ends_at_utc,\n            expires_at_utc=min(",
         "            expires_at_utc=min(",
         f"{_ENDS}::test_a_ticket_remembers_the_end_of_what_it_was_made_with",
     ),
     Mutant(
         "a ticket outlives its source",
-        "core/services/keys.py",
+        "core/services/access/keys.py",
         "min(now + TICKET_LIFE, caller.ends_at_utc or now + TICKET_LIFE)",
         "now + TICKET_LIFE",
         f"{_ENDS}::test_no_ticket_outlives_what_it_was_made_with",
@@ -38,7 +38,7 @@ ACCESS = (
     ),
     Mutant(
         "an open WebSocket's key is not looked up again",
-        "core/services/keys.py",
+        "core/services/access/keys.py",
         "        self.check_end(caller)\n        await self.check_revoked(caller)\n",
         "        self.check_end(caller)\n",
         f"{_ENDS}::test_a_web_socket_ends_within_a_beat_of_the_revocation_of_its_key",
@@ -69,46 +69,46 @@ ACCESS = (
         "core/services/webhooks.py",
         "if is_local if literal is None else not is_public(literal):",
         "if is_local and literal is None:",
-        "tests/unit/test_webhook.py::test_a_private_network_is_refused_when_it_is_named",
+        "tests/unit/core/test_webhook.py::test_a_private_network_is_refused_when_it_is_named",
     ),
     Mutant(
         "a submission may name this machine",
         "core/services/webhooks.py",
         "if is_local if literal is None else not is_public(literal):",
         "if literal is not None and not is_public(literal):",
-        "tests/unit/test_webhook.py::test_a_private_network_is_refused_when_it_is_named",
+        "tests/unit/core/test_webhook.py::test_a_private_network_is_refused_when_it_is_named",
     ),
     Mutant(
         "a name may stand in brackets",
         "core/domain/webhook.py",
         ' or in_brackets != (":" in parts.hostname):',
         ":",
-        "tests/unit/test_webhook.py::test_what_only_some_programs_take_for_an_address_is_no_host",
+        "tests/unit/core/test_webhook.py::test_what_only_some_programs_take_for_an_address_is_no_host",
     ),
     Mutant(
         "a submitter is told which names a private network has",
         "api/webhook_views.py",
         "NOT_REACHED if event.last_error in UNREACHED else event.last_error",
         "event.last_error",
-        "tests/unit/test_webhook_service.py::test_a_submitter_is_told_the_same_of_every_address_that_was_not_reached",
+        "tests/unit/core/test_webhook_service.py::test_a_submitter_is_told_the_same_of_every_address_that_was_not_reached",
     ),
     Mutant(
         "a name of a private network is given up at once",
-        "core/adapters/webhook_http.py",
+        "core/adapters/http/webhook.py",
         'return WebhookAnswer(None, "address_not_public")',
         'return WebhookAnswer(None, "address_not_public", is_final=True)',
         f"{_ADDRESSES}::test_a_name_with_any_address_that_is_not_public_is_refused",
     ),
     Mutant(
         "a try that reached nothing ends as soon as it failed",
-        "core/adapters/webhook_http.py",
+        "core/adapters/http/webhook.py",
         "            await self._sleep(max(0.0, began_s + timeout_s - self._monotonic()))\n",
         "            pass\n",
         f"{_ADDRESSES}::test_how_long_a_try_takes_tells_nothing_of_names_and_ports_that_were_not_reached",
     ),
     Mutant(
         "a try without a connection is called slow",
-        "core/adapters/webhook_http.py",
+        "core/adapters/http/webhook.py",
         '"timeout" if connected.is_set() else "no_connection"',
         '"timeout"',
         f"{_ADDRESSES}::test_time_is_limited_from_the_name_to_the_end_of_the_answer",
@@ -118,42 +118,42 @@ ACCESS = (
         "api/views.py",
         "JobSummary(settings=listed_settings(job.settings), ",
         "JobSummary.model_construct(settings=job.settings, ",
-        "tests/unit/test_listed_settings.py",
+        "tests/unit/core/test_listed_settings.py",
     ),
     Mutant(
         "status events carry whole settings",
         "api/routes/events.py",
         "from api.views import job_summary\n",
         "from api.views import job_view as job_summary\n",
-        "tests/unit/test_listed_settings.py",
+        "tests/unit/core/test_listed_settings.py",
     ),
     Mutant(
         "every reader sees the figures of all owners' work",
         "api/access.py",
         "if path in (KEYS_PATH, _FIGURES_PATH) or",
         "if path == KEYS_PATH or",
-        "tests/unit/test_metrics.py::test_the_apis_figures_need_the_scope_admin_or_the_machines_own_user",
+        "tests/unit/core/test_metrics.py::test_the_apis_figures_need_the_scope_admin_or_the_machines_own_user",
     ),
     Mutant(
         "a worker shows its figures under any name",
         "worker/metrics_server.py",
         "_for_this_machine(app) if _is_loopback(str(server.server_address[0])) else app",
         "app",
-        "tests/unit/test_metrics.py::test_a_worker_on_loopback_answers_under_loopbacks_names_alone",
+        "tests/unit/core/test_metrics.py::test_a_worker_on_loopback_answers_under_loopbacks_names_alone",
     ),
     Mutant(
         "what only looks like a token's owner is given to keys",
-        "core/services/keys.py",
+        "core/services/access/keys.py",
         "if access.resembles_token_owner(owner):",
         "if access.is_token_owner(owner):",
-        "tests/unit/test_token_owners.py::test_no_key_is_made_for_a_tokens_owner_nor_for_what_looks_like_one",
+        "tests/unit/api/test_token_owners.py::test_no_key_is_made_for_a_tokens_owner_nor_for_what_looks_like_one",
     ),
     Mutant(
         "a key of before opens a token's jobs",
-        "core/services/keys.py",
+        "core/services/access/keys.py",
         "if access.is_token_owner(key.owner):",
         "if False:",
-        "tests/unit/test_token_owners.py::test_a_key_of_before_with_such_an_owner_opens_nothing_and_the_log_says_which",
+        "tests/unit/api/test_token_owners.py::test_a_key_of_before_with_such_an_owner_opens_nothing_and_the_log_says_which",
     ),
     Mutant(
         "a limit of what is typed holds for what is stored",
@@ -164,7 +164,7 @@ ACCESS = (
     ),
     Mutant(
         "looking at the storage makes what is missing",
-        "core/services/storage_takeover.py",
+        "core/services/housekeeping/storage_takeover.py",
         "        await place.connect()\n",
         "        await place.open()\n",
         "tests/integration/test_storage_commands.py::test_show_says_what_belongs_together_and_changes_nothing",
@@ -179,16 +179,16 @@ ACCESS = (
     ),
     Mutant(
         "what an archive unpacks to is not added up",
-        "core/calibration.py",
+        "core/geometry/calibration.py",
         "            if sum(item.file_size for item in archive.zip.infolist()) > NPZ_LIMIT_BYTES:\n",
         "            if False:\n",
-        "tests/unit/test_archive_bombs.py",
+        "tests/unit/core/test_archive_bombs.py",
     ),
     Mutant(
         "a message may name any job id",
         "core/domain/message.py",
         'job_id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")',
         "job_id: str",
-        "tests/unit/test_forged_messages.py::test_what_is_no_message_is_set_aside_and_changes_nothing",
+        "tests/unit/worker/test_forged_messages.py::test_what_is_no_message_is_set_aside_and_changes_nothing",
     ),
 )

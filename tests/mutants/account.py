@@ -7,9 +7,9 @@ from tests.mutants.mutant import Mutant
 _JS = "infra/azurite/account.js"
 _MOVE = "tests/integration/test_promise_storage_account_move.py"
 _ATTACK = "tests/integration/test_promise_own_storage_account.py"
-_CONFIG = "tests/unit/test_config.py"
+_CONFIG = "tests/unit/worker/test_config.py"
 _FORMS = f"{_CONFIG}::test_the_published_key_is_refused_in_every_form"
-_ENVIRONMENTS = "tests/unit/test_environments.py"
+_ENVIRONMENTS = "tests/unit/infra/test_environments.py"
 
 ACCOUNT = (
     Mutant(
@@ -77,21 +77,21 @@ ACCOUNT = (
     ),
     Mutant(
         "the published key is taken",
-        "core/storage_config.py",
+        "core/config/storage.py",
         "    if uses_published_key(connection) and not allow_published:\n",
         "    if False:\n",
         _FORMS,
     ),
     Mutant(
         "the published key is not recognised without its padding",
-        "core/storage_config.py",
+        "core/config/storage.py",
         'for padding in ("", "=", "=="):',
         'for padding in ("",):',
         _FORMS,
     ),
     Mutant(
         "a signature by the published key is taken",
-        "core/storage_config.py",
+        "core/config/storage.py",
         "    return any(_account_in(name, value) == _PUBLISHED_ACCOUNT for name, value in parts)\n",
         "    return False\n",
         _FORMS,
@@ -115,7 +115,7 @@ ACCOUNT = (
         "api/routes/health.py",
         "    if services.published_storage_key:\n",
         "    if False:\n",
-        "tests/unit/test_api_health.py::test_a_published_key_that_the_operator_allows_is_told_and_degrades_nothing",
+        "tests/unit/api/test_api_health.py::test_a_published_key_that_the_operator_allows_is_told_and_degrades_nothing",
     ),
     Mutant(
         "Azurite inherits the whole environment",
@@ -147,7 +147,7 @@ ACCOUNT = (
     ),
     Mutant(
         "the decoder inherits the environment",
-        "ml_engine/decoder_process.py",
+        "ml_engine/video/sandbox/process.py",
         "inherited(_INHERITED) |",
         "dict(os.environ) |",
         f"{_ENVIRONMENTS}::test_the_decoder_inherits_where_shared_libraries_are",

@@ -9,30 +9,30 @@ _DETECTORS = "tests/integration/test_detector_architectures.py"
 DETECTORS = (
     Mutant(
         "auto gives up where OpenVINO refuses a checkpoint",
-        "ml_engine/runtimes/fallback.py",
+        "ml_engine/detection/runtimes/fallback.py",
         "        if error.code != REFUSED:\n",
         "        if error.code:\n",
         f"{_DETECTORS}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
     ),
     Mutant(
         "a conversion that failed is tried again at every start",
-        "ml_engine/runtimes/conversion.py",
+        "ml_engine/detection/runtimes/openvino_conversion.py",
         'note_refusal(target, error.details["reason"])',
         "pass",
         f"{_DETECTORS}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
     ),
     Mutant(
         "a checkpoint on disk asks the hub for its backbone",
-        "ml_engine/runtimes/torch_runtime.py",
+        "ml_engine/detection/runtimes/torch_runtime.py",
         'settings.pop("backbone_kwargs", None) or {}',
         "{}",
         f"{_DETECTORS}::test_published_files_are_read_as_they_are_meant",
     ),
     Mutant(
         "commands do not heed MUSTER_DEVICE",
-        "ml_engine/command_options.py",
+        "ml_engine/cli/options.py",
         'default=os.environ.get(DEVICE_VARIABLE) or "auto"',
         'default="auto"',
-        "tests/unit/test_command_options.py",
+        "tests/unit/ml_engine/test_command_options.py",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_ABSURD = "tests/unit/test_absurd_requests.py"
+_ABSURD = "tests/unit/api/test_absurd_requests.py"
 _LINEAR = "tests/unit/test_linear.py"
 
 GATE = (
@@ -31,14 +31,14 @@ GATE = (
     ),
     Mutant(
         "telemetry is read on for a caller that is gone",
-        "core/services/telemetry.py",
+        "core/services/submission/telemetry.py",
         "        unwanted.set()\n",
         "        pass\n",
         f"{_LINEAR}::test_the_api_stops_reading_for_a_caller_that_is_gone",
     ),
     Mutant(
         "what an array claims is not checked before room is made for it",
-        "core/calibration.py",
+        "core/geometry/calibration.py",
         "    if kind.hasobject or math.prod(shape) * kind.itemsize > NPZ_LIMIT_BYTES or len(shape) != 2 or shape[1] != 2:\n",
         "    if False:\n",
         f"{_ABSURD}::test_what_an_array_claims_is_checked_before_room_is_made",
@@ -66,7 +66,7 @@ GATE = (
     ),
     Mutant(
         "the storage's client unpacks what it reads",
-        "core/adapters/azure_transfer.py",
+        "core/adapters/azure/transfer.py",
         ", decompress=False",
         "",
         "tests/contract/test_azure_blob_store.py::test_a_blob_is_read_as_it_is_stored_whatever_encoding_it_was_given",
@@ -76,50 +76,50 @@ GATE = (
         "infra/local_stack.py",
         "            part.rotate_log()\n",
         "            pass\n",
-        "tests/unit/test_processes.py::test_all_parts_of_make_run_have_their_logs_rotated",
+        "tests/unit/infra/test_processes.py::test_all_parts_of_make_run_have_their_logs_rotated",
     ),
     Mutant(
         "what a terminal obeys stands in the logs as it is",
-        "core/logs.py",
+        "core/observability/logs.py",
         "        return _UNSEEN.sub(_numbered, self._redact(json.dumps(line, default=str, ensure_ascii=False)))\n",
         "        return self._redact(json.dumps(line, default=str, ensure_ascii=False))\n",
-        "tests/unit/test_logs.py::test_what_terminals_obey_and_nobody_sees_is_written_as_its_number",
+        "tests/unit/core/test_logs.py::test_what_terminals_obey_and_nobody_sees_is_written_as_its_number",
     ),
     Mutant(
         "names of cameras, lines and zones are kept as they are typed",
         "core/domain/names.py",
         "    return cleaned(value) if info.context == TYPED else value\n",
         "    return value\n",
-        "tests/unit/test_names.py::test_a_name_is_kept_as_it_looks",
+        "tests/unit/core/test_names.py::test_a_name_is_kept_as_it_looks",
     ),
     Mutant(
         "a camera is asked for as it is typed",
         "api/routes/jobs.py",
         "Annotated[str | None, CLEANED, Query(max_length=80)]",
         "Annotated[str | None, Query(max_length=80)]",
-        "tests/unit/test_names.py::test_a_camera_is_found_however_its_name_is_typed",
+        "tests/unit/core/test_names.py::test_a_camera_is_found_however_its_name_is_typed",
     ),
     Mutant(
         "every probe asks storage and database",
         "api/readiness.py",
         "            if self._monotonic() - self._found_s >= FRESH_S:\n",
         "            if True:\n",
-        "tests/unit/test_api_health.py::test_parts_are_asked_once_a_second_however_many_probes_come",
+        "tests/unit/api/test_api_health.py::test_parts_are_asked_once_a_second_however_many_probes_come",
     ),
     Mutant(
         "a job that begins again asks for no quota",
-        "core/services/attempts.py",
+        "core/services/attempts/start.py",
         "nullcontext() if quotas is None else quotas.attempting(job.owner)",
         "nullcontext()",
-        "tests/unit/test_access_limits.py::test_jobs_that_begin_again_are_counted_like_new_ones",
+        "tests/unit/api/test_access_limits.py::test_jobs_that_begin_again_are_counted_like_new_ones",
     ),
     Mutant(
         "jobs that begin again at once are not let in one after the other",
-        "core/services/quotas.py",
+        "core/services/access/quotas.py",
         "        async with self._admitting.setdefault(owner, asyncio.Lock()):\n"
         "            await self.check_jobs(owner)\n            yield\n",
         "        await self.check_jobs(owner)\n        await asyncio.sleep(0)\n        yield\n",
-        "tests/unit/test_access_limits.py::test_jobs_that_begin_again_are_counted_like_new_ones",
+        "tests/unit/api/test_access_limits.py::test_jobs_that_begin_again_are_counted_like_new_ones",
     ),
     Mutant(
         "a server's files can be read by others",

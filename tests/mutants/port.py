@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_PORT = "tests/unit/test_port.py"
-_SERVER = "tests/unit/test_port_server.py"
-_BODIES = "tests/unit/test_port_bodies.py"
-_KEYS = "tests/unit/test_wrong_keys.py"
+_PORT = "tests/unit/api/test_port.py"
+_SERVER = "tests/unit/api/test_port_server.py"
+_BODIES = "tests/unit/api/test_port_bodies.py"
+_KEYS = "tests/unit/core/test_wrong_keys.py"
 _PROMISE = "tests/integration/test_promise_port.py"
 
 PORT = (
@@ -135,7 +135,7 @@ PORT = (
         "api/routes/events.py",
         "        with suppress(WebSocketDisconnect):",
         "        with suppress(ZeroDivisionError):",
-        "tests/unit/test_api_events.py::test_a_client_that_has_left_is_told_no_end",
+        "tests/unit/api/test_api_events.py::test_a_client_that_has_left_is_told_no_end",
     ),
     Mutant(
         "all together may have any number of connections",
@@ -195,14 +195,14 @@ PORT = (
     ),
     Mutant(
         "a body that stands keeps its place",
-        "core/services/open_bodies.py",
+        "core/services/access/open_bodies.py",
         "        self.leave(longest)\n        longest.cut_off()\n",
         "        raise Throttled('x', code='too_many_open_submissions', retry_after_s=1)\n",
         f"{_BODIES}::test_a_body_that_moves_keeps_its_place_and_one_that_stands_loses_it",
     ),
     Mutant(
         "a body that moves loses its place",
-        "core/services/open_bodies.py",
+        "core/services/access/open_bodies.py",
         "body.waits_since_s is not None and body.waits_since_s <= before_s]",
         "body.waits_since_s is not None]",
         f"{_BODIES}::test_a_body_that_moves_keeps_its_place_and_one_that_stands_loses_it",
@@ -244,7 +244,7 @@ PORT = (
     ),
     Mutant(
         "the addresses of wrong keys fill the memory",
-        "core/services/wrong_keys.py",
+        "core/services/access/wrong_keys.py",
         "            if len(self._buckets) > _ADDRESSES:\n                self._buckets.popitem(last=False)\n",
         "",
         f"{_KEYS}::test_neither_table_grows_without_end",

@@ -4,108 +4,108 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_HOLDS = "tests/unit/test_quota_holds.py"
+_HOLDS = "tests/unit/core/test_quota_holds.py"
 _KEYS = "tests/contract/test_key_store.py"
-_WORK = "tests/unit/test_work_budget.py"
-_TURNS = "tests/unit/test_turns.py"
+_WORK = "tests/unit/core/test_work_budget.py"
+_TURNS = "tests/unit/core/test_turns.py"
 _TURN_STORE = "tests/contract/test_job_store_turns.py"
-_ORPHANS = "tests/unit/test_orphans.py"
+_ORPHANS = "tests/unit/core/test_orphans.py"
 
 QUOTAS = (
     Mutant(
         "an upload holds nothing before its bytes come",
-        "core/services/rooms.py",
+        "core/services/access/rooms.py",
         "        if not await self._reach(max(least, declared_bytes), least):\n",
         "        if not await self._reach(1, 1):\n",
         f"{_HOLDS}::test_ten_uploads_at_once_over_two_processes_hold_no_more_than_the_quota",
     ),
     Mutant(
         "bytes of unknown number are not held as they come",
-        "core/services/rooms.py",
+        "core/services/access/rooms.py",
         "        if size_bytes > self._hold.amount:\n",
         "        if False:\n",
         f"{_HOLDS}::test_bytes_of_unknown_number_are_held_as_they_come",
     ),
     Mutant(
         "a slow upload gives no sign of life",
-        "core/services/rooms.py",
+        "core/services/access/rooms.py",
         "        elif now >= self._hold.until_utc - HOLD_LIFE + RENEW_EVERY and",
         "        elif False and",
         f"{_HOLDS}::test_a_slow_upload_says_that_it_lives",
     ),
     Mutant(
         "a submission that failed keeps its hold",
-        "core/services/submit.py",
+        "core/services/submission/submit.py",
         "            await submission.room.end()\n",
         "            pass\n",
         f"{_HOLDS}::test_a_request_that_is_cancelled_holds_nothing",
     ),
     Mutant(
         "what is held and what was used are both counted",
-        "core/services/quotas.py",
+        "core/services/access/quotas.py",
         "        if hold is not None:\n            used",
         "        if False:\n            used",
         f"{_HOLDS}::test_a_link_becomes_what_was_really_put_and_frees_its_place",
     ),
     Mutant(
         "any number of links is alive",
-        "core/services/quotas.py",
+        "core/services/access/quotas.py",
         "limit_bytes=limit if self._day_bytes else None, most_links=most)",
         "limit_bytes=limit if self._day_bytes else None)",
         f"{_HOLDS}::test_so_many_links_are_alive_at_a_time",
     ),
     Mutant(
         "links of yesterday are forgotten",
-        "core/services/quotas.py",
+        "core/services/access/quotas.py",
         "        most = self._links - sum(hold.day != now.date() for hold in alive) if self._links else None\n",
         "        most = self._links or None\n",
         f"{_HOLDS}::test_links_of_yesterday_count_as_long_as_they_are_alive",
     ),
     Mutant(
         "a link without a size holds nothing",
-        "core/services/quotas.py",
+        "core/services/access/quotas.py",
         "max(1, min(largest, left)) if self._day_bytes else 0",
         "1",
         f"{_HOLDS}::test_a_link_without_a_size_holds_the_largest_that_there_is_room_for",
     ),
     Mutant(
         "what lies staged and what its link holds are both counted",
-        "core/services/quotas.py",
+        "core/services/access/quotas.py",
         "max(0, size - held.get(upload_id, 0))",
         "size",
         f"{_HOLDS}::test_what_outlives_its_link_still_counts_and_what_its_link_holds_counts_once",
     ),
     Mutant(
         "a file may be larger than its link declared",
-        "core/services/submission.py",
+        "core/services/submission/files.py",
         "    if declared_bytes is not None and size_bytes > declared_bytes:\n",
         "    if False:\n",
         f"{_HOLDS}::test_a_file_larger_than_declared_makes_no_job",
     ),
     Mutant(
         "a link that could not be made keeps its hold",
-        "core/services/uploads.py",
+        "core/services/submission/uploads.py",
         "            if hold is not None:\n",
         "            if False:\n",
         f"{_HOLDS}::test_a_link_that_could_not_be_made_holds_nothing",
     ),
     Mutant(
         "an expired hold still holds (SQLite)",
-        "core/adapters/sqlite_keys.py",
+        "core/adapters/sqlite/keys.py",
         "            _drop_expired(connection, owner, day, at)\n            if _spent",
         "            if _spent",
         f"{_KEYS}::test_a_hold_that_expired_holds_nothing",
     ),
     Mutant(
         "a hold is added without looking at what was added meanwhile (MongoDB)",
-        "core/adapters/mongo_keys.py",
+        "core/adapters/mongo/keys.py",
         '                query["bytes"] = {"$lte": limit_bytes - more}\n',
         "                pass\n",
         f"{_KEYS}::test_what_is_held_counts_like_what_is_used_however_many_ask_at_once",
     ),
     Mutant(
         "a hold asked for twice is held twice",
-        "core/adapters/sqlite_keys.py",
+        "core/adapters/sqlite/keys.py",
         "            more = max(0, hold.amount - (known.amount if known else 0))\n",
         "            more = hold.amount\n",
         f"{_KEYS}::test_the_same_hold_twice_is_one_that_grows_and_never_shrinks",
@@ -133,7 +133,7 @@ QUOTAS = (
     ),
     Mutant(
         "a job that waits for the next day is sent all the time",
-        "core/services/sweep.py",
+        "core/services/housekeeping/sweep.py",
         "        since = max(since, job.waiting.until_utc - silence)\n",
         "        pass\n",
         f"{_WORK}::test_a_job_that_passes_the_days_work_waits_for_the_next_day_without_a_message",
@@ -147,14 +147,14 @@ QUOTAS = (
     ),
     Mutant(
         "all segments of a job are handed out at once",
-        "core/services/turns.py",
+        "core/services/attempts/turns.py",
         "await self._ports.jobs.hand_out(turn.id, attempt=turn.attempt, most=most)",
         "await self._ports.jobs.hand_out(turn.id, attempt=turn.attempt, most=10**6)",
         f"{_TURNS}::test_one_long_job_of_another_owner_delays_by_little",
     ),
     Mutant(
         "no job is parked",
-        "core/services/turns.py",
+        "core/services/attempts/turns.py",
         "        if sum(turn.is_begun for turn in others) < await self._wide():\n",
         "        if True:\n",
         f"{_TURNS}::test_the_queues_never_hold_more_of_an_owner_than_the_width",
@@ -168,21 +168,21 @@ QUOTAS = (
     ),
     Mutant(
         "a job that ends lets no other begin",
-        "core/services/turns.py",
+        "core/services/attempts/turns.py",
         "        for turn in parked[: max(0, free)]:\n",
         "        for turn in parked[:0]:\n",
         f"{_TURNS}::test_a_job_that_ends_lets_the_next_begin",
     ),
     Mutant(
         "a job that is cancelled lets no other begin",
-        "core/services/cancel.py",
+        "core/services/attempts/cancel.py",
         "            await Turns(ports, Dispatcher(ports), clock).try_to_go_on(job.owner)\n",
         "",
         f"{_TURNS}::test_a_job_that_ends_lets_the_next_begin",
     ),
     Mutant(
         "an owner who is alone keeps four workers busy at most",
-        "core/services/turns.py",
+        "core/services/attempts/turns.py",
         "max(LEAST_WIDTH, 2 * len(",
         "min(LEAST_WIDTH, 2 + len(",
         f"{_TURNS}::test_an_owner_who_is_alone_keeps_many_workers_busy",
@@ -196,28 +196,28 @@ QUOTAS = (
     ),
     Mutant(
         "the sweeper does not look for parked jobs whose turn was lost",
-        "core/services/sweep.py",
+        "core/services/housekeeping/sweep.py",
         "            if _has_no_message(job) and job.owner not in owners:\n",
         "            if False:\n",
         f"{_TURNS}::test_a_parked_job_whose_turn_was_lost_is_found_by_the_sweeper",
     ),
     Mutant(
         "a segment is handed out to two who ask at once (MongoDB)",
-        "core/adapters/mongo_jobs.py",
+        "core/adapters/mongo/jobs.py",
         '"state": "detecting", "sent_until": sent_until}',
         '"state": "detecting"}',
         f"{_TURN_STORE}::test_no_segment_is_handed_out_twice_however_many_ask_at_once",
     ),
     Mutant(
         "superseded results go under whoever is reading them",
-        "core/services/orphans.py",
+        "core/services/housekeeping/orphans.py",
         " or is_fresh:",
         ":",
         f"{_ORPHANS}::test_superseded_results_stay_for_as_long_as_a_download_takes",
     ),
     Mutant(
         "results are superseded by ones that are gone",
-        "core/services/orphans.py",
+        "core/services/housekeeping/orphans.py",
         "(published is not None and published.is_gone)",
         "False",
         f"{_ORPHANS}::test_results_are_not_superseded_by_ones_that_are_gone",

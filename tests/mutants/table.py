@@ -15,12 +15,12 @@ from tests.mutants.storage import STORAGE
 _ACCEPTED = "tests/integration/test_promise_accepted_is_finished.py::test_promise_accepted_is_finished"
 _LEASES = "tests/integration/test_promise_leases.py"
 _POISON = "tests/integration/test_promise_poison.py"
-_MARKER = "tests/unit/test_submission_marker.py"
+_MARKER = "tests/unit/core/test_submission_marker.py"
 _NOBODY = "tests/integration/test_promise_nobody_gets_in.py"
 _ONE_JOB = "tests/integration/test_promise_one_job_for_one_key.py"
-_TERMINAL = "tests/unit/test_promise_terminal_states.py"
-_FULL_DISK = "tests/unit/test_worker_full_disk.py"
-_MISSING = "tests/unit/test_worker_missing_blobs.py"
+_TERMINAL = "tests/unit/worker/test_promise_terminal_states.py"
+_FULL_DISK = "tests/unit/worker/test_worker_full_disk.py"
+_MISSING = "tests/unit/worker/test_worker_missing_blobs.py"
 _TRACE = "tests/integration/test_promise_one_trace.py"
 
 MUTANTS = (
@@ -34,28 +34,28 @@ MUTANTS = (
     *ACCESS,
     Mutant(
         "counts do not say that their range is of what was detected",
-        "ml_engine/counting.py",
+        "ml_engine/counting/counts.py",
         ', "interval_basis": INTERVAL_BASIS}',
         "}",
-        "tests/unit/test_interval.py::test_results_say_it_for_every_class",
+        "tests/unit/ml_engine/test_interval.py::test_results_say_it_for_every_class",
     ),
     Mutant(
         "the contact sheet does not say what its ranges are of",
-        "ml_engine/contact_sheet.py",
+        "ml_engine/drawing/contact_sheet.py",
         "painting.paint_line(draw, INTERVAL_NOTE, self._layout.width, GAP_PX)",
         "GAP_PX + painting.NOTE_PX",
-        "tests/unit/test_interval.py::test_the_contact_sheet",
+        "tests/unit/ml_engine/test_interval.py::test_the_contact_sheet",
     ),
     Mutant(
         "a silent job's message is not sent again",
-        "core/services/sweep.py",
+        "core/services/housekeeping/sweep.py",
         'await self._dispatcher.send(message.model_copy(update={"traceparent": job.traceparent}))',
         "pass",
         _ACCEPTED,
     ),
     Mutant(
         "blobs of submissions that died are left",
-        "core/services/housekeeping.py",
+        "core/services/housekeeping/keeper.py",
         "cleared = await self._orphans.run(pages=None) if everything else await self._orphans.run()",
         "return",
         _ACCEPTED,
@@ -69,17 +69,17 @@ MUTANTS = (
     ),
     Mutant(
         "a job that is cancelled early keeps the marker of an unfinished submission",
-        "core/services/cancel.py",
+        "core/services/attempts/cancel.py",
         "            await erase_marker(ports.sources, job_id)\n",
         "",
         f"{_MARKER}::test_cancelling_deletes_it_because_no_first_step_will",
     ),
     Mutant(
         "the marker of an upload link goes before the link is dead",
-        "core/services/uploads.py",
+        "core/services/submission/uploads.py",
         "await self._ports.sources.delete(upload_blob(upload_id, owner=owner))",
         "await self._ports.sources.delete_prefix(upload_blob(upload_id, owner=owner))",
-        "tests/unit/test_api_uploads.py::test_a_job_of_uploads_has_its_own_copy_and_the_staged_ones_go",
+        "tests/unit/api/test_api_uploads.py::test_a_job_of_uploads_has_its_own_copy_and_the_staged_ones_go",
     ),
     Mutant(
         "messages are acknowledged before the work",
@@ -107,18 +107,18 @@ MUTANTS = (
         "worker/processor.py",
         '            if stop.is_lost:\n                logger.warning("left alone',
         '            if False:\n                logger.warning("left alone',
-        "tests/unit/test_worker_lost_leases.py",
+        "tests/unit/worker/test_worker_lost_leases.py",
     ),
     Mutant(
         "blobs that are there are written again",
         "worker/write_once.py",
         "return await store.put(name, data, content_type=content_type, only_new=True)",
         "return await store.put(name, data, content_type=content_type)",
-        "tests/unit/test_worker_write_once.py",
+        "tests/unit/worker/test_worker_write_once.py",
     ),
     Mutant(
         "a write whose answer was lost is taken for somebody else's",
-        "core/adapters/azure_blob.py",
+        "core/adapters/azure/blob.py",
         "if (properties.metadata or {}).get(_WRITE_ID) == write_id:",
         "if False:",
         "tests/contract/test_azure_blob_store.py",
@@ -128,7 +128,7 @@ MUTANTS = (
         "worker/processor.py",
         "deaths = await self._patiently(start, stop) - asked",
         "deaths = await self._patiently(start, stop) - 1",
-        "tests/unit/test_every_moment.py",
+        "tests/unit/worker/test_every_moment.py",
     ),
     Mutant(
         "failures have no limit",
@@ -167,21 +167,21 @@ MUTANTS = (
     ),
     Mutant(
         "a job that has ended still waits",
-        "core/adapters/job_records.py",
+        "core/adapters/shared/job_records.py",
         'changes = {**changes, "waiting": None}',
         "pass",
         "tests/contract/test_job_store.py",
     ),
     Mutant(
         "a full disk is not reported",
-        "worker/presence.py",
+        "worker/self_report.py",
         "[*self._tools.full_disk.problems(self._tools.timer.now()), ",
         "[",
         f"{_FULL_DISK}::test_a_worker_reports_a_full_disk_until_it_meets_none_any_more",
     ),
     Mutant(
         "a missing source is not told apart from a changed one",
-        "core/adapters/azure_transfer.py",
+        "core/adapters/azure/transfer.py",
         "        with mapped(doing):\n            await blob.get_blob_properties()\n        raise\n",
         "        raise\n",
         "tests/contract/test_blob_store.py::test_a_missing_blob_is_missing_whatever_etag_the_reader_names",
@@ -223,7 +223,7 @@ MUTANTS = (
     ),
     Mutant(
         "a message is deleted before its copy is in the poison queue",
-        "core/adapters/azure_queue.py",
+        "core/adapters/azure/queue.py",
         "        owned = await self.renew(lease, visibility=_POISONING)\n",
         "        owned = await self.renew(lease, visibility=_POISONING)\n        await self.complete(owned)\n",
         f"{_POISON}::test_a_crash_between_the_copy_and_the_deletion_loses_nothing",
@@ -237,28 +237,28 @@ MUTANTS = (
     ),
     Mutant(
         "an idempotency key is not looked up when the job is recorded",
-        "core/adapters/sqlite_jobs.py",
+        "core/adapters/sqlite/jobs.py",
         "        if known is not None:\n            return known\n",
         "        del known\n",
         f"{_ONE_JOB}::test_the_same_request_50_times_at_once_makes_one_job_and_one_blob",
     ),
     Mutant(
         "an idempotency key stands for any content",
-        "core/services/submit.py",
+        "core/services/submission/submit.py",
         "if earlier.request_hash != fingerprint:",
         "if False:",
         f"{_ONE_JOB}::test_with_another_body_it_is_422_and_changes_nothing",
     ),
     Mutant(
         "a job's state is not looked at before it is changed",
-        "core/adapters/sqlite_jobs.py",
+        "core/adapters/sqlite/jobs.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if row[0] != attempt:",
         f"{_TERMINAL}::test_terminal_states_never_regress_whatever_the_order_of_messages",
     ),
     Mutant(
         "a job's attempt is not looked at before it is changed",
-        "core/adapters/sqlite_jobs.py",
+        "core/adapters/sqlite/jobs.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if states is not None and row[1] not in states:",
         "tests/contract/test_job_store.py",
@@ -272,21 +272,21 @@ MUTANTS = (
     ),
     Mutant(
         "storage that does not answer is a permanent failure",
-        "core/adapters/azure_errors.py",
+        "core/adapters/azure/errors.py",
         '    return Unavailable(f"Storage did not answer while {doing}. Try again in a few seconds.")\n',
         '    return PermanentError(f"Storage did not answer while {doing}. Try again in a few seconds.", code="storage_away")\n',
         "tests/integration/test_promise_outages.py::test_promise_storage_that_is_unreachable_delays_everything_and_loses_nothing",
     ),
     Mutant(
         "anybody sees anybody's jobs",
-        "core/services/submit.py",
+        "core/services/submission/submit.py",
         "return await ports.jobs.get(job_id, owner=owner)",
         "return await ports.jobs.get(job_id)",
         f"{_NOBODY}::test_another_owners_job_is_answered_like_none_on_every_route",
     ),
     Mutant(
         "revoked keys open doors",
-        "core/services/keys.py",
+        "core/services/access/keys.py",
         "if key is None or not known or not key.is_usable(now):",
         "if key is None or not known:",
         f"{_NOBODY}::test_a_revoked_key_opens_nothing_from_that_moment_in_any_process",
@@ -314,17 +314,17 @@ MUTANTS = (
     ),
     Mutant(
         "tickets are good more than once",
-        "core/services/keys.py",
+        "core/services/access/keys.py",
         "        try:\n            await self.check_again(caller)\n",
         "        await self._store.add_ticket(ticket, at=now)\n        try:\n            await self.check_again(caller)\n",
         f"{_NOBODY}::test_a_ticket_lets_one_web_socket_in_whichever_process_is_asked",
     ),
     Mutant(
         "secrets are written down",
-        "core/redaction.py",
+        "core/observability/redaction.py",
         "        for secret in self._known:\n            text = text.replace(secret, HIDDEN)\n",
         "        return text\n",
-        "tests/unit/test_logs.py",
+        "tests/unit/core/test_logs.py",
     ),
     Mutant(
         "a step's message does not carry the trace on",
@@ -335,17 +335,17 @@ MUTANTS = (
     ),
     Mutant(
         "an SDK's own requests begin traces",
-        "core/tracing_export.py",
+        "core/observability/tracing_export.py",
         "own = bool(attributes and attributes.get(OWN))",
         "own = True",
         f"{_TRACE}::test_an_idle_worker_and_an_idle_api_emit_no_span",
     ),
     Mutant(
         "OpenVINO reports usage",
-        "ml_engine/runtimes/openvino_package.py",
+        "ml_engine/detection/runtimes/openvino_package.py",
         '    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]\n',
         "",
-        "tests/unit/test_openvino_package.py",
+        "tests/unit/ml_engine/test_openvino_package.py",
     ),
     Mutant(
         "Azurite reports usage",
@@ -359,6 +359,6 @@ MUTANTS = (
         "api/routes/reference.py",
         'headers={"Content-Security-Policy": _POLICIES[viewer]}',
         "headers={}",
-        "tests/unit/test_api_reference.py",
+        "tests/unit/api/test_api_reference.py",
     ),
 )

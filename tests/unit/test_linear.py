@@ -24,16 +24,16 @@ from api.blob_answers import byte_range
 from api.multipart import MultipartReader
 from core.domain.message import JobMessage
 from core.errors import InvalidTelemetry, MusterError
-from core.redaction import Redactor
-from core.services import telemetry as telemetry_files
-from core.services.submission import display_name
+from core.observability.redaction import Redactor
+from core.services.submission import telemetry as telemetry_files
+from core.services.submission.files import display_name
 from core.telemetry import parse_srt, srt
 from core.telemetry.cue import Cue
-from ml_engine.h264 import starts_whole
-from ml_engine.labels import column_of
-from ml_engine.records import Stopped
-from ml_engine.subtitles import _text
+from ml_engine.arrays import Stopped
+from ml_engine.detection.labels import column_of
 from ml_engine.training.split import name_of_source
+from ml_engine.video.h264 import starts_whole
+from ml_engine.video.subtitles import _text
 from tests.unit.test_structure import REPOSITORY, python_files
 from worker.telemetry import _check
 
@@ -53,16 +53,16 @@ def longer(begin: str, middle: str, end: str = "") -> Callable[[int], str]:
 # Module and name of a pattern, and text on which it has to try most. Several where it has several parts that repeat.
 PATTERNS: dict[str, list[Callable[[int], str]]] = {
     "api/blob_answers.py:_RANGE": [longer("bytes=", " ", "x"), longer("bytes=", "1", "x"), longer("bytes=-", "1", "x")],
-    "core/adapters/mongo_connection.py:_ESCAPED": [longer("", "%"), longer("", "%2")],
-    "core/adapters/mongo_connection.py:_RESERVED": [longer("", "a")],
+    "core/adapters/mongo/connection.py:_ESCAPED": [longer("", "%"), longer("", "%2")],
+    "core/adapters/mongo/connection.py:_RESERVED": [longer("", "a")],
     "core/domain/access.py:_KEY": [longer("muster_", "0")],
     "core/domain/access.py:_KEY_ANYWHERE": [longer("", "muster_"), longer("muster_0123456789abcdef_", "a"), longer("", "muster_0123456")],
     "core/domain/access.py:_TICKET": [longer("ticket_", "a")],
     "core/domain/analysis.py:_tiles": [longer("1", "x"), longer("", "1")],
     "core/domain/blobs.py:_ID": [longer("", "a")],
     "core/domain/webhook.py:_NAME": [longer("", "a"), longer("", "a-")],
-    "core/logs.py:_UNSEEN": [longer("", "\x85"), longer("", "a")],
-    "core/redaction.py:_PATTERNS": [
+    "core/observability/logs.py:_UNSEEN": [longer("", "\x85"), longer("", "a")],
+    "core/observability/redaction.py:_PATTERNS": [
         longer("", "Pwd="),
         longer("", "&sig=;"),
         longer("Bearer", " ", "a"),
@@ -74,7 +74,7 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
         longer("", "://a:b"),
         longer("", "ticket_aaaa"),
     ],
-    "core/services/uploads.py:_UPLOAD_ID": [longer("", "a")],
+    "core/services/submission/uploads.py:_UPLOAD_ID": [longer("", "a")],
     "core/telemetry/cue.py:_APERTURE": [longer("F/", "1"), longer("", "\n"), longer("", "Fnum:"), longer("", " F/")],
     "core/telemetry/cue.py:_BAROMETER": [longer("BAROMETER:", " ", "x"), longer("", "BAROMETER: "), longer("BAROMETER:1", " ", "x")],
     "core/telemetry/cue.py:_BRACKET": [longer("", "["), longer("[", "a"), longer("", "[" + "a" * 399)],
@@ -84,14 +84,14 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
     "core/telemetry/cue.py:_PAIR": [longer("", "a"), longer("", "a:"), longer("a:", " "), longer("a:", "1", "/")],
     "core/telemetry/cue.py:_POSITION": [longer("GPS(1,1,1", " ", "x"), longer("GPS(1", " ", "x"), longer("", "RTK(1,1,1 ")],
     "core/telemetry/srt.py:_TIMING": [longer("", "0:0:0,0 "), longer("00:00:00,000", " "), longer("0:0:0,0 -->", " "), longer("", "000:")],
-    "core/tracing.py:_TRACEPARENT": [longer("00-", "a")],
-    "ml_engine/decoder_process.py:_error_from": [longer("", "a")],
-    "ml_engine/runtimes/checkpoint.py:_HUB_ID": [longer("", "a", "!"), longer("a/", "a", "!"), longer("", "a/")],
+    "core/observability/tracing.py:_TRACEPARENT": [longer("00-", "a")],
+    "ml_engine/video/sandbox/process.py:_error_from": [longer("", "a")],
+    "ml_engine/detection/runtimes/checkpoint.py:_HUB_ID": [longer("", "a", "!"), longer("a/", "a", "!"), longer("", "a/")],
     "ml_engine/training/split.py:_COPY": [longer("a.rf.", "a", "!"), longer("a-aug", "1", "!"), longer("a", "-aug", "!")],
     "ml_engine/training/split.py:_FRAME": [longer("", "1", "!"), longer("", "_1", "!"), longer("", "frame_", "!")],
 }
 """Patterns that stand in a function have its name; the function itself is among the scanners below."""
-INLINE = {"core/domain/analysis.py:_tiles", "ml_engine/decoder_process.py:_error_from"}
+INLINE = {"core/domain/analysis.py:_tiles", "ml_engine/video/sandbox/process.py:_error_from"}
 
 
 def fed(text: str) -> None:

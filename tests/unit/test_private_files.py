@@ -48,7 +48,7 @@ def test_a_server_begins_with_it() -> None:
 
 COUNT = """
 import contextlib, os
-from ml_engine.cli import main
+from ml_engine.cli.main import main
 with contextlib.suppress(SystemExit):
     main(["count", "--help"])
 print(oct(os.umask(0)))

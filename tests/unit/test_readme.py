@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices
 
-from core.calibration import fit_homography
-from core.config import Config
+from core.config.settings import Config
 from core.domain.analysis import AnalysisSettings, CalibrationSettings
 from core.domain.blobs import ARTIFACTS
+from core.geometry.calibration import fit_homography
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

@@ -16,15 +16,15 @@ HEAVY = {"torch", "cv2", "av", "openvino", "transformers", "supervision", "pyarr
 STORAGE = {"azure", "pymongo", "sqlite3", "bson"}
 ENGINE_MAY_IMPORT = (
     "core.domain",
-    "core.calibration",
-    "core.calibration_files",
-    "core.homography",
+    "core.geometry.calibration",
+    "core.geometry.calibration_files",
+    "core.geometry.homography",
     "core.telemetry",
-    "core.geodesy",
+    "core.geometry.geodesy",
     "core.child_environment",
     "core.errors",
 )
-OPENVINO_IS_IMPORTED_BY = "ml_engine/runtimes/openvino_package.py"
+OPENVINO_IS_IMPORTED_BY = "ml_engine/detection/runtimes/openvino_package.py"
 DOMAIN_MAY_IMPORT = ("pydantic", "core.domain", "core.errors")
 
 
@@ -74,7 +74,7 @@ def forbidden_in(path: Path) -> list[str]:
         in_domain = inside.startswith("core/domain/")
         if in_domain and top not in sys.stdlib_module_names and not starts_with(module, *DOMAIN_MAY_IMPORT):
             faults.append(module)
-        if inside.startswith("core/services/") and starts_with(module, "core.config", "core.bootstrap"):
+        if inside.startswith("core/services/") and starts_with(module, "core.config.settings", "core.bootstrap"):
             faults.append(module)
     return faults
 

@@ -1,4 +1,4 @@
-"""Plan: look at the recording and cut it into segments, which are then handed out (`core/services/turns.py`)."""
+"""Plan: look at the recording and cut it into segments, which are then handed out (`core/services/attempts/turns.py`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.domain.blobs import log_blob, submitting_blob
 from core.domain.job import Job, Plan, SourceFile
 from core.domain.work import check_work, looks_left
 from core.errors import FenceLost
-from core.services.work import count_work
+from core.services.access.work import count_work
 from worker.handlers.detecting import start_assembling
 from worker.step import Step
 from worker.telemetry import with_tracks

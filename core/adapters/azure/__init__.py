@@ -1,0 +1,1 @@
+"""Azure Blob and Queue Storage, or Azurite."""

@@ -1,0 +1,398 @@
+"""Blobs in Azure Blob Storage, or in Azurite, which speaks the same protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from azure.core import MatchConditions
+from azure.core.async_paging import AsyncItemPaged
+from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+from azure.identity.aio import DefaultAzureCredential
+from azure.storage.blob import BlobProperties, BlobSasPermissions, ContentSettings, UserDelegationKey, generate_blob_sas
+from azure.storage.blob.aio import BlobClient, BlobPrefix, BlobServiceClient, ContainerClient
+
+from core.adapters.azure import connection as azure_connection
+from core.adapters.azure.connection import bad_connection_string, client_options, managed_identity, service_url
+from core.adapters.azure.errors import CONCURRENT_WRITE, disk_full_mapped, error_code, mapped
+from core.adapters.azure.transfer import condition, file_chunks, missing, read_pieces, regroup, size_of, stage_blocks, write_file
+from core.errors import InvalidInput, NotFound, PermanentError, PreconditionFailed, Unavailable
+from core.ports import BlobInfo, BlobStore, Page
+
+_READ_TIMEOUT_S = 20
+# One request for small blobs. The transport wants larger bodies as a buffer, which the SDK's single put does not pass on.
+_SINGLE_PUT_BYTES = 2**20
+_DELETES_AT_ONCE = 8
+_WRITE_TRIES = 4
+_COPY_POLL_S = 0.2
+_COPY_PATIENCE_S = 900.0
+# Clocks differ: a link must work on a machine whose clock is behind ours.
+_SAS_BACKDATE = timedelta(minutes=5)
+_WRITE_ID = "muster_write"
+_UNCOMMITTED = ["uncommittedblobs"]
+_NEVER_OLD = datetime.max.replace(tzinfo=UTC)
+
+
+class AzureBlobStore(BlobStore):
+    """One container.
+
+    Args:
+        container: Its name, also the attribute `name`; `open` creates it.
+        connection_string: One with an account key. Ignored where `account_url` is given.
+        account_url: `https://<account>.blob.core.windows.net`: use the process's managed identity.
+    """
+
+    def __init__(self, *, container: str, connection_string: str, account_url: str | None = None) -> None:
+        self.name = container
+        self._connection_string = connection_string
+        self._account_url = account_url
+        self._service: BlobServiceClient | None = None
+        self._credential: DefaultAzureCredential | None = None
+        self._delegation: UserDelegationKey | None = None
+        self._delegation_until = datetime.min.replace(tzinfo=UTC)
+
+    # ------------------------------------------------------------ life
+
+    async def open(self) -> None:
+        """Connect, and create the container.
+
+        Raises:
+            InvalidInput: The connection string or account address is not one.
+            Unavailable: Storage does not answer.
+        """
+        await self.connect()
+        with mapped(f"creating the container '{self.name}'"):
+            try:
+                await self._client.create_container()
+            except ResourceExistsError as error:
+                if error_code(error) != "ContainerAlreadyExists":
+                    raise
+
+    async def connect(self) -> None:
+        """Connect; sends nothing. Raises `InvalidInput` as `open` does."""
+        if self._service is None:
+            self._service = self._connect()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        service, self._service = self._service, None
+        credential, self._credential = self._credential, None
+        if service is not None:
+            await service.close()
+        if credential is not None:
+            await credential.close()
+
+    async def ping(self) -> None:
+        """Ask for the container's properties."""
+        with mapped(f"asking for the container '{self.name}'"):
+            await self._client.get_container_properties(read_timeout=azure_connection.PING_S)
+
+    # ------------------------------------------------------------ writing
+
+    async def put(self, name: str, data: bytes, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
+        """Write a blob from memory, in one request if it is small."""
+        return await _undisturbed(lambda: self.put_stream(name, _only(data), content_type=content_type, only_new=only_new))
+
+    async def put_stream(
+        self, name: str, chunks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream", only_new: bool = False
+    ) -> BlobInfo:
+        """Write a blob from a stream: blocks of 4 MiB, four staged at once, one commit at the end.
+
+        Raises:
+            InvalidInput: The name cannot be one (code `bad_blob_name`).
+            PreconditionFailed: `only_new` and the blob exists.
+            Unavailable: Storage does not answer, or somebody else wrote the same blob meanwhile (code `concurrent_write`).
+        """
+        blob = self._target(name)
+        # Found again in the blob's metadata, it tells our own write, repeated by the SDK after a lost response, from another's.
+        write_id = uuid.uuid4().hex
+        options: dict[str, Any] = {"content_settings": ContentSettings(content_type=content_type)}
+        if only_new:
+            options |= {"metadata": {_WRITE_ID: write_id}, "match_condition": MatchConditions.IfMissing}
+        async with aclosing(regroup(chunks)) as blocks:
+            head = [await anext(blocks, None) or io.BytesIO()]
+            if size_of(head[0]) <= _SINGLE_PUT_BYTES:
+                # A block that is not full is the last one: the stream has ended.
+                data = head[0].getvalue()
+                size, written = len(data), blob.upload_blob(data, length=len(data), overwrite=not only_new, **options)
+            else:
+                staged, size = await stage_blocks(blob, _followed_by(head, blocks))
+                written = blob.commit_block_list(staged, **options)
+        try:
+            with mapped(f"writing the blob '{name}'"):
+                answer = await written
+        except (PreconditionFailed, Unavailable) as error:
+            if not only_new or (isinstance(error, Unavailable) and error.code != CONCURRENT_WRITE):
+                raise
+            return await self._ours(name, write_id, error)
+        return BlobInfo(name, size, answer["etag"].strip('"'), content_type, answer["last_modified"].astimezone(UTC))
+
+    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
+        """Write a blob from a local file."""
+
+        async def write() -> BlobInfo:
+            async with aclosing(file_chunks(path)) as chunks:
+                return await self.put_stream(name, chunks, content_type=content_type, only_new=only_new)
+
+        return await _undisturbed(write)
+
+    async def copy(self, source: str, target: str, *, if_match: str | None = None) -> BlobInfo:
+        """Copy within the container, on the server's side.
+
+        Raises:
+            NotFound: There is no source.
+            PreconditionFailed: Its ETag is not `if_match`.
+            Unavailable: Storage does not answer, or the copy did not end.
+        """
+        blob = self._target(target)
+        options: dict[str, Any] = {}
+        if if_match is not None:
+            options = {"source_etag": f'"{if_match}"', "source_match_condition": MatchConditions.IfNotModified}
+        doing = f"copying the blob '{source}'"
+        with mapped(doing):
+            answer = await blob.start_copy_from_url(self._existing(source).url, **options)
+        give_up_at = time.monotonic() + _COPY_PATIENCE_S
+        while True:
+            with mapped(doing):
+                properties = await blob.get_blob_properties()
+            status = properties.copy.status if properties.copy.id == answer["copy_id"] else "overwritten"
+            if status == "success":
+                return _info(properties)
+            if status != "pending" or time.monotonic() > give_up_at:
+                raise Unavailable(f"Storage did not finish {doing} ({status}). Try again in a few seconds.", code="copy_unfinished")
+            await asyncio.sleep(_COPY_POLL_S)
+
+    async def delete(self, name: str) -> None:
+        """Delete a blob and its snapshots, if it is there."""
+        await self._delete(name)
+
+    async def purge(self, name: str) -> None:
+        """Delete a blob or its staged blocks."""
+        if await self._delete(name):
+            return
+        # Blocks can only be replaced: by an empty blob, unless somebody commits them first. That one is deleted.
+        blob = self._existing(name)
+        with mapped(f"discarding the blocks of '{name}'"), suppress(ResourceExistsError, ResourceNotFoundError, ResourceModifiedError):
+            empty = await blob.upload_blob(b"", overwrite=False)
+            await blob.delete_blob(**condition(empty["etag"].strip('"')))
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Delete all blobs under a prefix, eight at once.
+
+        Raises:
+            InvalidInput: The prefix is empty (code `empty_prefix`).
+            Unavailable: Storage does not answer; some may be deleted.
+        """
+        if not prefix:
+            raise InvalidInput("An empty prefix would delete every blob; name the prefix to delete.", code="empty_prefix")
+        names = [info.name async for info in self.list_blobs(prefix)]
+        gone = 0
+        for start in range(0, len(names), _DELETES_AT_ONCE):
+            deletions = (self._delete(name) for name in names[start : start + _DELETES_AT_ONCE])
+            results = await asyncio.gather(*deletions, return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+                gone += result
+        return gone
+
+    # ------------------------------------------------------------ reading
+
+    async def info(self, name: str) -> BlobInfo:
+        """Describe a blob."""
+        with mapped(f"asking for the blob '{name}'"):
+            return _info(await self._existing(name).get_blob_properties())
+
+    async def get(self, name: str, *, if_match: str | None = None) -> bytes:
+        """Read a whole blob."""
+        return b"".join([piece async for piece in read_pieces(self._existing(name), offset=0, length=None, if_match=if_match, ahead=3)])
+
+    async def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncGenerator[bytes]:
+        """Read a range in pieces of at most 4 MiB, the next one fetched meanwhile; an overwritten blob raises `PreconditionFailed`."""
+        async with aclosing(read_pieces(self._existing(name), offset=offset, length=length, if_match=if_match, ahead=1)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def get_file(self, name: str, path: Path, *, if_match: str | None = None) -> None:
+        """Read a blob into a local file, which appears when it is whole."""
+        pieces = read_pieces(self._existing(name), offset=0, length=None, if_match=if_match, ahead=3)
+        with disk_full_mapped(f"fetching the blob '{name}'"):
+            await write_file(path, pieces)
+
+    async def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
+        """Yield committed blobs in order of name, a page at a time."""
+        pages = self._client.list_blobs(name_starts_with=prefix)
+        while True:
+            with mapped(f"listing the blobs under '{prefix}'"):
+                properties = await anext(pages, None)
+            if properties is None:
+                return
+            yield _info(properties)
+
+    async def page(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[BlobInfo]:
+        """Return a page of blobs, those included of which only blocks are there."""
+        listed = self._client.list_blobs(name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED)
+        items, after = await _one_page(listed, cursor, f"listing the blobs under '{prefix}'")
+        return Page([_info(item) for item in items], after)
+
+    async def folders(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[str]:
+        """Return a page of what comes before the next slash."""
+        walked = self._client.walk_blobs(name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED, delimiter="/")
+        items, after = await _one_page(walked, cursor, f"listing the folders under '{prefix}'")
+        return Page([item.name for item in items if isinstance(item, BlobPrefix)], after)
+
+    async def now(self) -> datetime:
+        """Return what the service writes into its answers as their date."""
+        told: list[str] = []
+        with mapped(f"asking for the container '{self.name}'"):
+            await self._client.get_container_properties(raw_response_hook=lambda answer: told.append(answer.http_response.headers["Date"]))
+        return parsedate_to_datetime(told[-1]).astimezone(UTC)
+
+    # ------------------------------------------------------------ links
+
+    async def upload_url(self, name: str, *, valid_for: timedelta) -> str:
+        """Return a SAS link that may create and write one blob. With it, the blob can be overwritten until it expires: compare ETags.
+
+        Raises:
+            PermanentError: The connection string has no account key to sign with (code `upload_links_unavailable`).
+            Unavailable: Storage gave no key to sign with.
+        """
+        blob = self._target(name)
+        now = datetime.now(UTC)
+        if self._account_url is not None:
+            signer: dict[str, Any] = {"user_delegation_key": await self._delegation_key(now + valid_for)}
+        else:
+            signer = {"account_key": getattr(self._client.credential, "account_key", None)}
+        if not all(signer.values()):
+            raise PermanentError(
+                "Direct uploads need a connection string with an account key, or AZURE_STORAGE_ACCOUNT_URL.",
+                code="upload_links_unavailable",
+            )
+        sas = generate_blob_sas(
+            account_name=blob.account_name or azure_connection.account_of(blob.url),
+            container_name=self.name,
+            blob_name=name,
+            # `create` alone allows no blocks, and large files need blocks.
+            permission=BlobSasPermissions(create=True, write=True),
+            start=now - _SAS_BACKDATE,
+            expiry=now + valid_for,
+            protocol="https" if urlsplit(blob.url).scheme == "https" else None,
+            **signer,
+        )
+        return f"{blob.url}?{sas}"
+
+    async def _delegation_key(self, until: datetime) -> UserDelegationKey:
+        if self._delegation is None or self._delegation_until < until:
+            good_until = until + timedelta(hours=1)
+            start = datetime.now(UTC) - _SAS_BACKDATE
+            with mapped("asking for a key to sign links with"):
+                self._delegation = await self._service_client.get_user_delegation_key(start, good_until)
+            self._delegation_until = good_until
+        return self._delegation
+
+    # ------------------------------------------------------------ inside
+
+    @property
+    def _client(self) -> ContainerClient:
+        return self._service_client.get_container_client(self.name)
+
+    @property
+    def _service_client(self) -> BlobServiceClient:
+        if self._service is None:
+            raise RuntimeError("open() was not awaited, or close() was")
+        return self._service
+
+    def _connect(self) -> BlobServiceClient:
+        options = client_options(read_timeout_s=_READ_TIMEOUT_S)
+        if self._account_url is not None:
+            url = service_url(self._account_url, "blob")
+            self._credential = managed_identity()
+            return BlobServiceClient(url, credential=self._credential, **options)
+        try:
+            return BlobServiceClient.from_connection_string(self._connection_string, **options)
+        except ValueError as error:
+            raise bad_connection_string(error) from error
+
+    def _target(self, name: str) -> BlobClient:
+        if not _usable(name):
+            raise InvalidInput(f"'{name[:100]}' cannot name a blob.", code="bad_blob_name")
+        return self._client.get_blob_client(name)
+
+    def _existing(self, name: str) -> BlobClient:
+        # Such a name would be read as another one's: URLs fold `..`, the emulator folds backslashes.
+        if not _usable(name):
+            raise missing(name)
+        return self._client.get_blob_client(name)
+
+    async def _ours(self, name: str, write_id: str, error: PreconditionFailed | Unavailable) -> BlobInfo:
+        """Return the blob if this very write made it; raise what the write ran into if not."""
+        try:
+            with mapped(f"asking for the blob '{name}'"):
+                properties = await self._existing(name).get_blob_properties()
+        except NotFound:
+            raise error from None
+        if (properties.metadata or {}).get(_WRITE_ID) == write_id:
+            return _info(properties)
+        raise PreconditionFailed(f"A blob named '{name}' exists already; nothing was written.", code="blob_exists") from error
+
+    async def _delete(self, name: str) -> bool:
+        try:
+            with mapped(f"deleting the blob '{name}'"):
+                await self._existing(name).delete_blob(delete_snapshots="include")
+        except NotFound:
+            return False
+        return True
+
+
+async def _undisturbed(write: Callable[[], Awaitable[BlobInfo]]) -> BlobInfo:
+    """Write again where another writer's commit discarded our blocks: a redelivered message makes two workers write one blob."""
+    for _ in range(_WRITE_TRIES - 1):
+        try:
+            return await write()
+        except Unavailable as error:
+            if error.code != CONCURRENT_WRITE:
+                raise
+    return await write()
+
+
+async def _one_page(listed: AsyncItemPaged[Any], cursor: str | None, doing: str) -> tuple[list[Any], str | None]:
+    pages: Any = listed.by_page(cursor)
+    with mapped(doing):
+        items = [item async for item in await anext(pages)]
+    return items, pages.continuation_token or None
+
+
+async def _only(data: bytes) -> AsyncGenerator[bytes]:
+    yield data
+
+
+async def _followed_by(head: list[io.BytesIO], rest: AsyncIterator[io.BytesIO]) -> AsyncIterator[io.BytesIO]:
+    # Popped, so that the block's memory is free when it is staged.
+    while head:
+        yield head.pop(0)
+    async for block in rest:
+        yield block
+
+
+def _usable(name: str) -> bool:
+    return 0 < len(name) <= 1024 and "\\" not in name and not any(part in ("", ".", "..") for part in name.split("/"))
+
+
+def _info(properties: BlobProperties) -> BlobInfo:
+    return BlobInfo(
+        name=properties.name,
+        size_bytes=properties.size,
+        etag=(properties.etag or "").strip('"'),
+        content_type=properties.content_settings.content_type or "application/octet-stream",
+        # Of staged blocks a service need not tell the age: what has none is never old, and the service drops it after a week.
+        modified_at_utc=properties.last_modified.astimezone(UTC) if properties.last_modified else _NEVER_OLD,
+    )

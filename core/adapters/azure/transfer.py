@@ -1,0 +1,230 @@
+"""Moving bytes: a stream up as blocks, a blob down as ranges, several at once, with bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobBlock
+from azure.storage.blob.aio import BlobClient
+
+from core.adapters.azure.errors import mapped
+from core.errors import NotFound, PermanentError, PreconditionFailed
+
+BLOCK_BYTES = 4 * 2**20
+_STAGED_AT_ONCE = 4
+_MOST_BLOCKS = 50_000
+_RANGE_NOT_SATISFIABLE = 416
+
+
+async def regroup(chunks: AsyncIterator[bytes], block_bytes: int = BLOCK_BYTES) -> AsyncGenerator[io.BytesIO]:
+    """Yield a stream of any chunk sizes as buffers of `block_bytes`, the last one shorter, none of them empty, each at its start."""
+    # The buffer itself is handed on as the request's body: every byte is copied once.
+    buffer = io.BytesIO()
+    async for chunk in chunks:
+        rest = memoryview(chunk)
+        while len(rest) >= (room := block_bytes - buffer.tell()):
+            buffer.write(rest[:room])
+            buffer.seek(0)
+            yield buffer
+            buffer, rest = io.BytesIO(), rest[room:]
+        buffer.write(rest)
+    if buffer.tell():
+        buffer.seek(0)
+        yield buffer
+
+
+def size_of(block: io.BytesIO) -> int:
+    """Return the bytes in a buffer."""
+    return block.getbuffer().nbytes
+
+
+async def stage_blocks(blob: BlobClient, blocks: AsyncIterator[io.BytesIO]) -> tuple[list[BlobBlock], int]:
+    """Stage blocks, at most four at once; when this returns, all can be committed. If `blocks` raises, so does this.
+
+    Whatever happens, no request is under way when this ends.
+
+    Args:
+        blob: Where to.
+        blocks: Buffers of at most 4 MiB; memory stays within those in flight, one that waits, and what `blocks` holds.
+
+    Returns:
+        The blocks in order, and their bytes in total.
+
+    Raises:
+        Unavailable: Storage does not answer.
+        PermanentError: There are more blocks than a blob can have (code `too_many_blocks`).
+    """
+    # Ids of one length, whoever writes: the service refuses a blob whose blocks have ids of different lengths.
+    upload = uuid.uuid4().hex
+    staged: list[BlobBlock] = []
+    running: set[asyncio.Task[None]] = set()
+    size = 0
+    try:
+        async for block in blocks:
+            if len(staged) == _MOST_BLOCKS:
+                raise PermanentError(f"A blob can have {_MOST_BLOCKS * BLOCK_BYTES} bytes at most; split the file.", code="too_many_blocks")
+            running = await _below(_STAGED_AT_ONCE, running)
+            block_id = f"{upload}{len(staged):06d}"
+            staged.append(BlobBlock(block_id))
+            size += size_of(block)
+            running.add(asyncio.create_task(_stage(blob, block_id, block)))
+        running = await _below(1, running)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    return staged, size
+
+
+async def _below(count: int, running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Wait until fewer than `count` tasks run; raise what one of them raised."""
+    pending = {task for task in running if not task.done()}
+    done = running - pending
+    while len(pending) >= count:
+        finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        done |= finished
+    failures = [error for task in done if (error := task.exception()) is not None]
+    if failures:
+        raise failures[0]
+    return pending
+
+
+async def _stage(blob: BlobClient, block_id: str, block: io.BytesIO) -> None:
+    with mapped(f"writing the blob '{blob.blob_name}'"):
+        await blob.stage_block(block_id, block, length=size_of(block))
+
+
+async def file_chunks(path: Path) -> AsyncGenerator[bytes]:
+    """Yield a file in blocks, read off the event loop."""
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, BLOCK_BYTES):
+            yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    data: bytes
+    etag: str
+    total_bytes: int
+
+
+async def read_pieces(blob: BlobClient, *, offset: int, length: int | None, if_match: str | None, ahead: int) -> AsyncGenerator[bytes]:
+    """Yield a range of a blob in pieces of at most 4 MiB, all of the same version of it.
+
+    Args:
+        blob: Where from.
+        offset: First byte. At or after the end, nothing is yielded.
+        length: Bytes, or None for all that follow.
+        if_match: ETag that the blob must have, without quotes.
+        ahead: How many pieces to fetch while the caller is busy with one, at least 1; memory stays within that many and one more.
+
+    Raises:
+        NotFound: There is no such blob, whatever `if_match`, or it was deleted meanwhile.
+        PreconditionFailed: Its ETag is not `if_match`, or it was overwritten meanwhile.
+        Unavailable: Storage does not answer.
+    """
+    first = await _first_piece(blob, offset, length, if_match)
+    if first is None or not first.data:
+        return
+    end = first.total_bytes if length is None else min(offset + length, first.total_bytes)
+    starts = iter(range(offset + len(first.data), end, BLOCK_BYTES))
+    coming: deque[asyncio.Task[_Piece]] = deque()
+
+    def fetch_next() -> None:
+        if (start := next(starts, None)) is not None:
+            # Held to the first piece's version: a reader sees a whole blob or an error, never a mixture.
+            coming.append(asyncio.create_task(_fetch(blob, start, min(BLOCK_BYTES, end - start), first.etag)))
+
+    try:
+        for _ in range(ahead):
+            fetch_next()
+        yield first.data
+        while coming:
+            piece = await coming[0]
+            coming.popleft()
+            fetch_next()
+            yield piece.data
+            del piece
+    finally:
+        for task in coming:
+            task.cancel()
+        await asyncio.gather(*coming, return_exceptions=True)
+
+
+async def _first_piece(blob: BlobClient, offset: int, length: int | None, if_match: str | None) -> _Piece | None:
+    """Return the first piece, or None if the range is empty but the blob is the one that was asked for."""
+    if length is None or length > 0:
+        try:
+            return await _fetch(blob, offset, min(BLOCK_BYTES, length or BLOCK_BYTES), if_match)
+        except PermanentError as error:
+            cause = error.__cause__
+            if not (isinstance(cause, HttpResponseError) and cause.status_code == _RANGE_NOT_SATISFIABLE):
+                raise
+    async with _reading(blob):
+        await blob.get_blob_properties(**condition(if_match))
+    return None
+
+
+@asynccontextmanager
+async def _reading(blob: BlobClient) -> AsyncIterator[None]:
+    """Map errors; ask again where a condition failed: with `If-Match`, a missing blob gets the same response as a changed one."""
+    doing = f"reading the blob '{blob.blob_name}'"
+    try:
+        with mapped(doing):
+            yield
+    except PreconditionFailed:
+        with mapped(doing):
+            await blob.get_blob_properties()
+        raise
+
+
+async def _fetch(blob: BlobClient, offset: int, length: int, etag: str | None) -> _Piece:
+    async with _reading(blob):
+        download = await blob.download_blob(offset, length, max_concurrency=1, decompress=False, **condition(etag))
+        data = await download.readall()
+    properties = download.properties
+    total = int(properties.content_range.rpartition("/")[2]) if properties.content_range else offset + len(data)
+    return _Piece(data, properties.etag.strip('"'), total)
+
+
+class IfMatch(TypedDict, total=False):
+    """The SDK's arguments for `If-Match`."""
+
+    etag: str
+    match_condition: MatchConditions
+
+
+def condition(if_match: str | None) -> IfMatch:
+    """Return the SDK's arguments for `If-Match`, none for None."""
+    if if_match is None:
+        return {}
+    return {"etag": f'"{if_match}"', "match_condition": MatchConditions.IfNotModified}
+
+
+async def write_file(path: Path, pieces: AsyncGenerator[bytes]) -> None:
+    """Write pieces to a file off the event loop; it appears under its name when it is whole. Errors leave nothing behind."""
+    part = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.part")
+    try:
+        with await asyncio.to_thread(part.open, "xb") as file:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    await asyncio.to_thread(file.write, piece)
+        await asyncio.to_thread(part.replace, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def missing(name: str) -> NotFound:
+    """Return the error for a blob that is not there."""
+    return NotFound(f"There is no blob named '{name[:200]}'.", code="blob_not_found")

@@ -1,0 +1,146 @@
+"""One connection pool to a MongoDB or Azure DocumentDB, and how JSON values become its documents and back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
+from pymongo.asynchronous.collection import AsyncCollection
+
+from core.adapters.mongo.errors import mapped
+from core.adapters.shared.listing import Span, bound_ms, from_ms
+from core.errors import Unavailable
+
+Document = dict[str, Any]
+# A single server acknowledges by default what a crash may still lose: with the journal an accepted job outlives it.
+_DEFAULTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 60_000, "journal": True}
+# A fence read from a secondary would be an old one.
+_FIXED: dict[str, Any] = {"readPreference": "primary"}
+_RESERVED = re.compile(r"[%.$\x00]")
+_ESCAPED = re.compile(r"%([0-9A-F]{2})")
+
+
+class MongoConnection:
+    """A client that several stores of one process share. It lives from the first `open` to the last `close`.
+
+    Args:
+        uri: `mongodb://` or `mongodb+srv://`. It may set `serverSelectionTimeoutMS`, `connectTimeoutMS`, `socketTimeoutMS` by itself.
+        database: Name of the database.
+    """
+
+    def __init__(self, uri: str, *, database: str) -> None:
+        self._uri = uri
+        self._database = database
+        self._users: set[int] = set()
+        self._client: AsyncMongoClient[Document] | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self, user: object) -> None:
+        """Make ready for a user, such as a store. Idempotent for each user. Sends nothing yet.
+
+        Raises:
+            Unavailable: The URI cannot be used, or its host name not be resolved.
+        """
+        async with self._opening:
+            if self._client is None:
+                given = self._uri.lower()
+                defaults = {name: value for name, value in _DEFAULTS.items() if f"{name.lower()}=" not in given}
+                with mapped():
+                    self._client = AsyncMongoClient(self._uri, tz_aware=True, appname="muster", **_FIXED, **defaults)
+            self._users.add(id(user))
+
+    async def close(self, user: object) -> None:
+        """Let a user go; the last one closes the connections. Idempotent."""
+        async with self._opening:
+            self._users.discard(id(user))
+            if self._users or self._client is None:
+                return
+            client, self._client = self._client, None
+            with mapped():
+                await client.close()
+
+    def describe(self) -> str:
+        """Return hosts and database for a person, without credentials."""
+        return f"MongoDB {urlsplit(self._uri).netloc.rpartition('@')[2]}, database {self._database}"
+
+    async def ping(self) -> None:
+        """Return when the server answers.
+
+        Raises:
+            Unavailable: It does not.
+        """
+        with mapped():
+            await self._opened().admin.command("ping")
+
+    def collection(self, name: str) -> AsyncCollection[Document]:
+        """Return a collection.
+
+        Raises:
+            Unavailable: The connection is not open.
+        """
+        return self._opened()[self._database][name]
+
+    async def create_indexes(self, collection: str, indexes: Sequence[IndexModel]) -> None:
+        """Create indexes that are missing. Idempotent.
+
+        Raises:
+            Unavailable: The server does not answer.
+        """
+        with mapped():
+            await self.collection(collection).create_indexes(list(indexes))
+
+    def _opened(self) -> AsyncMongoClient[Document]:
+        if self._client is None:
+            raise Unavailable("The connection to MongoDB is not open.", code="database_unavailable")
+        return self._client
+
+
+def newest_first(*equal: str, time: str) -> IndexModel:
+    """Return the index of a listing, newest first, whose filter compares the fields `equal`."""
+    return IndexModel([*((name, ASCENDING) for name in equal), (time, DESCENDING), ("_id", DESCENDING)])
+
+
+def within(span: Span, *, time: str) -> Document:
+    """Return the condition that a document lies in a span of a listing.
+
+    The bound on the time alone says nothing new, but a server finds the place in its index with it.
+    """
+    before = span.before
+    condition: Document = {"$gte": from_ms(span.since_ms)}
+    if not before.id:
+        # (time, "") lies behind every document of that time.
+        try:
+            return {time: {**condition, "$lt": from_ms(before.time_ms)}}
+        except OverflowError:
+            return {time: condition}
+    moment = from_ms(before.time_ms)
+    return {time: {**condition, "$lte": moment}, "$or": [{time: {"$lt": moment}}, {"_id": {"$lt": before.id}}]}
+
+
+def bound(time: datetime) -> datetime:
+    """Return a time as a bound in whole milliseconds, which is what a document holds."""
+    return from_ms(bound_ms(time))
+
+
+def escaped_key(key: str) -> str:
+    """Return a key that means nothing special in a document: dots and dollars do, and labels of checkpoints may have them."""
+    return _RESERVED.sub(lambda match: f"%{ord(match[0]):02X}", key)
+
+
+def escaped(value: Any) -> Any:
+    """Return JSON values with all keys escaped."""
+    if isinstance(value, dict):
+        return {escaped_key(key): escaped(item) for key, item in value.items()}
+    return [escaped(item) for item in value] if isinstance(value, list) else value
+
+
+def unescaped(value: Any) -> Any:
+    """Undo `escaped`."""
+    if isinstance(value, dict):
+        return {_ESCAPED.sub(lambda match: chr(int(match[1], 16)), key): unescaped(item) for key, item in value.items()}
+    return [unescaped(item) for item in value] if isinstance(value, list) else value

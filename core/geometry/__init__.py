@@ -1,0 +1,1 @@
+"""Calibrations, homographies and geodesy."""

@@ -1,0 +1,67 @@
+"""Keep secrets out of what is written down: those that this process was configured with, and what looks like one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
+
+from core.config.settings import Config
+
+HIDDEN = "***"
+
+# Prefix, secret: only the second is replaced.
+_PATTERNS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"((?:AccountKey|SharedAccessKey|SharedAccessSignature|Password|Pwd)=)[^;\"'\s]+",
+        r"((?:[?&;]|%3F|%26|\\u0026|\b)(?:sig|signature|ticket|token|key|api_key|access_token|secret)(?:=|%3D))[^&\"'\s\\;]+",
+        r"(\bBearer\s+)[A-Za-z0-9._~+/=-]{8,}",
+        r"(\bSharedKey\s+[a-z0-9]+:)[A-Za-z0-9+/=]+",
+        r"(://[^:/@\s\"']*:)[^@/\s\"']+(?=@)",
+        r"(\bmuster_[0-9a-f]{16}_)[A-Za-z0-9_-]{43}",
+        r"(\bticket_)[A-Za-z0-9_-]{43}",
+    )
+)
+_LEAST_LENGTH = 8
+"""What is shorter would hide words, and guards nothing."""
+
+
+def secrets_of(config: Config) -> tuple[str, ...]:
+    """Return the secrets that a process was configured with: the storage's key or signature, the database's password, the webhooks' own."""
+    found = [part.partition("=")[2] for part in config.storage_connection.split(";") if _names_secret(part.partition("=")[0])]
+    if config.mongo_uri:
+        try:
+            found.append(urlsplit(config.mongo_uri).password or "")
+        except ValueError:
+            # It is not a URI; then the whole of it is what must not be shown.
+            found.append(config.mongo_uri)
+    if config.webhook_secret is not None:
+        found.append(config.webhook_secret.get_secret_value())
+    return tuple(secret for secret in found if len(secret) >= _LEAST_LENGTH)
+
+
+def _names_secret(name: str) -> bool:
+    return name.strip().lower() in ("accountkey", "sharedaccesssignature")
+
+
+class Redactor:
+    """Replaces secrets in texts. Thread-safe.
+
+    Args:
+        secrets: Known ones; they are found also where JSON or an address writes them differently.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        written = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""))}
+        # The longest first: one may be a part of another.
+        self._known = sorted(written, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """Return a text without secrets."""
+        for secret in self._known:
+            text = text.replace(secret, HIDDEN)
+        for pattern in _PATTERNS:
+            text = pattern.sub(rf"\1{HIDDEN}", text)
+        return text

@@ -1,0 +1,1 @@
+"""Use cases that start, end and send the steps of an attempt."""

@@ -1,0 +1,44 @@
+"""Stop a job. A worker sees it at its next heartbeat and publishes nothing more."""
+
+from __future__ import annotations
+
+import logging
+
+from core.domain.clock import Clock
+from core.domain.job import ACTIVE, Job
+from core.errors import Conflict, FenceLost
+from core.ports import Ports
+from core.services.attempts.dispatch import Dispatcher
+from core.services.attempts.turns import Turns
+from core.services.submission.life import erase_marker
+from core.services.submission.submit import job_of
+
+logger = logging.getLogger(__name__)
+
+
+async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) -> Job:
+    """Cancel a job that has not ended; one that is cancelled already stays so.
+
+    Returns:
+        The job as it is now.
+
+    Raises:
+        NotFound: No such job.
+        Conflict: It has completed or failed (code `job_ended`).
+    """
+    job = await job_of(ports, job_id, owner=owner)
+    while not job.is_terminal:
+        try:
+            job = await ports.jobs.update(job_id, attempt=job.attempt, expected=ACTIVE, at=clock(), changes={"state": "cancelled"})
+        except FenceLost:
+            # It ended, or the next attempt began, since it was read.
+            job = await job_of(ports, job_id, owner=owner)
+        else:
+            logger.info("job cancelled", extra={"action": "job_cancelled", "job_id": job_id, "attempt": job.attempt})
+            # An API that died while it accepted the job has left it, and no first step will come to delete it.
+            await erase_marker(ports.sources, job_id)
+            await Turns(ports, Dispatcher(ports), clock).try_to_go_on(job.owner)
+            return job
+    if job.state != "cancelled":
+        raise Conflict(f"The job has {job.state} already; there is nothing to cancel.", code="job_ended", state=job.state)
+    return job

@@ -1,0 +1,89 @@
+"""Start the next attempt of a job whose present one has ended: what recount and retry have in common."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.clock import Clock
+from core.domain.job import Job, JobState
+from core.domain.message import JobMessage, Step
+from core.domain.webhook import WebhookRules
+from core.errors import Conflict, FenceLost, MusterError
+from core.observability.tracing import span, traceparent
+from core.ports import Ports
+from core.services.access.quotas import Quotas
+from core.services.attempts.dispatch import Dispatcher
+from core.services.webhooks import Webhooks
+
+logger = logging.getLogger(__name__)
+
+
+def still_active(job: Job) -> Conflict:
+    """The error of a request that only an ended job allows."""
+    return Conflict("The job is still being worked on; wait until it has ended, or cancel it first.", code="job_active", state=job.state)
+
+
+async def start_attempt(
+    ports: Ports,
+    dispatcher: Dispatcher,
+    clock: Clock,
+    job: Job,
+    *,
+    settings: AnalysisSettings,
+    state: JobState,
+    step: Step,
+    quotas: Quotas | None,
+) -> Job:
+    """Start the next attempt in `state` and send the message of `step`.
+
+    Args:
+        ports: Where the job is.
+        dispatcher: Sends the message.
+        clock: Tells the time.
+        job: As it was read: its attempt is the fence.
+        settings: Of the new attempt.
+        state: In which it begins.
+        step: What is to be done first.
+        quotas: Those of the job's owner hold; None: an operator on the server's own machine asks.
+
+    Returns:
+        The job in its new attempt.
+
+    Raises:
+        Conflict: Somebody else started one first (code `job_active`).
+        Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
+        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
+    """
+    # The attempt that ended must be told of before the next one takes its place.
+    await Webhooks(ports, dispatcher, WebhookRules(), clock).announce(job)
+    try:
+        async with nullcontext() if quotas is None else quotas.attempting(job.owner):
+            begun = await ports.jobs.begin_attempt(job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock())
+    except FenceLost as error:
+        raise still_active(job) from error
+    try:
+        # The submission's trace goes on: everything about a job is found under one.
+        with span("next attempt", parent=job.traceparent, kind="server", job_id=job.id, attempt=begun.attempt, step=step):
+            context = traceparent() or job.traceparent
+            await dispatcher.send(JobMessage(job_id=job.id, attempt=begun.attempt, step=step, traceparent=context))
+    except MusterError:
+        await _take_back(ports, clock, job, begun)
+        raise
+    return begun
+
+
+async def _take_back(ports: Ports, clock: Clock, before: Job, begun: Job) -> None:
+    changes = {
+        "state": before.state,
+        "settings": before.settings,
+        "error": before.error,
+        "completed_at_utc": before.completed_at_utc,
+        "expired_at_utc": before.expired_at_utc,
+    }
+    try:
+        await ports.jobs.update(begun.id, attempt=begun.attempt, expected=(begun.state,), at=clock(), changes=changes)
+    except MusterError as error:
+        # The attempt stands then, and the sweeper sends its message.
+        logger.warning("attempt not taken back", extra={"action": "attempt_left", "job_id": begun.id, "code": error.code})

@@ -1,0 +1,148 @@
+"""Fair order between owners: of each owner only so much is in the queues at a time, so that the work of others waits behind little.
+
+Queues are served in order. An owner's segments are handed out a few at a time, oldest job first, and of an owner's jobs a few are worked on
+at a time; the others are parked: they have no message until one of them ends. How many is twice the number of workers, so that an owner
+who is alone keeps all of them busy.
+
+Numbers are read and then acted on: several processes at once may each let one more through. What is lost where a process ends between
+two requests is found by the sweeper, as any lost message.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+from core.domain.clock import Clock
+from core.domain.job import Job, Waiting
+from core.domain.message import JobMessage, Step
+from core.errors import FenceLost, MusterError, NotFound
+from core.ports import JobTurn, Ports
+from core.services.attempts.dispatch import Dispatcher
+
+logger = logging.getLogger(__name__)
+
+PARKED = "turn"
+"""Code of what a parked job waits for."""
+LEAST_WIDTH = 4
+"""Segments, and jobs, of an owner in the queues, however few workers there are."""
+_ALIVE = timedelta(minutes=1)
+_COUNTED_FOR = timedelta(seconds=15)
+_SENTENCE = "As many of your jobs are worked on as there is room for; this one begins by itself when another has ended."
+_STEP_OF: dict[str, Step] = {"queued": "plan", "assembling": "assemble"}
+
+
+class Turns:
+    """The use case. One per process; any number of processes at once.
+
+    Args:
+        ports: Where jobs are.
+        dispatcher: Sends messages.
+        clock: Tells the time.
+    """
+
+    def __init__(self, ports: Ports, dispatcher: Dispatcher, clock: Clock) -> None:
+        self._ports = ports
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._width = LEAST_WIDTH
+        self._counted_at = clock() - _COUNTED_FOR
+
+    async def begins(self, job: Job) -> bool:
+        """Let a job that is about to be planned or assembled begin, or park it, where as many of its owner's jobs are worked on as may be.
+
+        Args:
+            job: `queued` or `assembling`.
+
+        Returns:
+            Whether it begins. One that does not needs its message no more.
+
+        Raises:
+            FenceLost, NotFound: It is no longer in that state.
+            Unavailable: The store or the queue does not answer.
+        """
+        step = _STEP_OF.get(job.state)
+        if step is None:
+            return True
+        others = [turn for turn in await self._ports.jobs.turns(job.owner) if turn.id != job.id]
+        if sum(turn.is_begun for turn in others) < await self._wide():
+            if _is_parked(job.waiting):
+                await self._wait_for(job.id, job.attempt, job.state, None)
+            return True
+        if not _is_parked(job.waiting):
+            # Once: by the time of its last change the sweeper knows how long it has been waiting.
+            waiting = Waiting(code=PARKED, message=_SENTENCE, since_utc=self._clock())
+            await self._wait_for(job.id, job.attempt, job.state, waiting)
+        logger.info("parked", extra={"action": "job_parked", "job_id": job.id, "attempt": job.attempt, "state": job.state})
+        # The others may have ended while this one was being parked.
+        await self.go_on(job.owner)
+        return False
+
+    async def go_on(self, owner: str, *, traceparents: Mapping[str, str | None] | None = None) -> int:
+        """Send what is an owner's turn now: segments of planned jobs, and the next parked jobs. May be called at any time.
+
+        Args:
+            owner: Of whose work a part has ended.
+            traceparents: W3C trace contexts to hand on, by job id; default: those of the jobs' submissions.
+
+        Returns:
+            How many messages were sent.
+
+        Raises:
+            Unavailable: Store or queue does not answer; the next call, or the sweeper, sends what this one has not.
+        """
+        turns, width, sent = await self._ports.jobs.turns(owner), await self._wide(), 0
+        given = traceparents or {}
+        turns = [dataclasses.replace(turn, traceparent=given.get(turn.id) or turn.traceparent) for turn in turns]
+        room = width - sum(turn.handed_out for turn in turns if turn.state == "detecting")
+        for turn in turns:
+            if turn.has_more and room > 0:
+                handed = await self._hand_out(turn, room)
+                sent += handed
+                room -= handed
+        free = width - sum(turn.is_begun or turn.is_asked_for for turn in turns)
+        parked = [turn for turn in turns if turn.waiting == PARKED]
+        for turn in parked[: max(0, free)]:
+            try:
+                await self._wait_for(turn.id, turn.attempt, turn.state, None)
+            except (FenceLost, NotFound):
+                continue
+            await self._dispatcher.send(_message(turn, _STEP_OF[turn.state]))
+            sent += 1
+        return sent
+
+    async def try_to_go_on(self, owner: str) -> None:
+        """As `go_on`, but leave to the sweeper what cannot be done now. Raises no `MusterError`."""
+        try:
+            await self.go_on(owner)
+        except MusterError as error:
+            logger.warning("not handed out: %s", error.message, extra={"action": "turn_failed", "code": error.code})
+
+    async def _hand_out(self, turn: JobTurn, most: int) -> int:
+        try:
+            segments = await self._ports.jobs.hand_out(turn.id, attempt=turn.attempt, most=most)
+        except (FenceLost, NotFound):
+            return 0
+        for segment in segments:
+            await self._dispatcher.send(_message(turn, "detect", segment))
+        return len(segments)
+
+    async def _wait_for(self, job_id: str, attempt: int, state: str, waiting: Waiting | None) -> None:
+        await self._ports.jobs.update(job_id, attempt=attempt, expected=(state,), at=self._clock(), changes={"waiting": waiting})  # type: ignore[arg-type]
+
+    async def _wide(self) -> int:
+        now = self._clock()
+        if now - self._counted_at >= _COUNTED_FOR:
+            self._width = max(LEAST_WIDTH, 2 * len(await self._ports.jobs.workers(since=now - _ALIVE)))
+            self._counted_at = now
+        return self._width
+
+
+def _is_parked(waiting: Waiting | None) -> bool:
+    return waiting is not None and waiting.code == PARKED
+
+
+def _message(turn: JobTurn, step: Step, segment: int | None = None) -> JobMessage:
+    return JobMessage(job_id=turn.id, attempt=turn.attempt, step=step, segment=segment, traceparent=turn.traceparent)

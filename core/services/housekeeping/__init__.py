@@ -1,0 +1,1 @@
+"""What is cleared, kept and found again."""

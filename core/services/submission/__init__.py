@@ -1,0 +1,1 @@
+"""Use cases that take in videos and what belongs to them."""

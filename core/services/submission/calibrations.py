@@ -1,0 +1,156 @@
+"""Calibrations by name: store them once fitted, and let settings ask for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.domain.analysis import CalibrationSettings, Name
+from core.domain.calibration import CalibrationName, StoredCalibration
+from core.domain.clock import Clock
+from core.domain.names import TYPED
+from core.errors import InvalidCalibration, InvalidSettings, NotFound
+from core.ports import CalibrationStore
+
+if TYPE_CHECKING:
+    from core.geometry.calibration import Homography
+
+logger = logging.getLogger(__name__)
+
+
+class _Labels(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: CalibrationName
+    camera: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A stored calibration and what was fitted to its points."""
+
+    calibration: StoredCalibration
+    homography: Homography
+
+
+async def fit(calibration: StoredCalibration) -> Fitted:
+    """Fit a calibration's points, away from the event loop.
+
+    Raises:
+        InvalidCalibration: They fix no homography; the code says why.
+    """
+    from core.geometry.calibration import fit_homography  # numpy's linear algebra: only where a calibration is given
+
+    return Fitted(calibration, await asyncio.to_thread(fit_homography, calibration.points))
+
+
+async def add(store: CalibrationStore, clock: Clock, given: dict[str, Any], *, owner: str) -> Fitted:
+    """Store a new calibration.
+
+    Args:
+        store: Where to.
+        clock: Tells the time.
+        given: `name`, `camera` (optional), and the keys of `CalibrationSettings`.
+        owner: Whose it is.
+
+    Raises:
+        InvalidCalibration: Keys or values are wrong (code `invalid_calibration`), or the points fix no homography (code says why).
+        Conflict: The name is taken (code `calibration_exists`).
+    """
+    fitted = await fit(_checked(given, clock, owner))
+    stored = await store.add(fitted.calibration)
+    logger.info(
+        "calibration stored", extra={"action": "calibration_added", "calibration": stored.name, "pairs": len(stored.points.image_points)}
+    )
+    return Fitted(stored, fitted.homography)
+
+
+async def replace(store: CalibrationStore, clock: Clock, given: dict[str, Any], *, owner: str) -> tuple[Fitted, bool]:
+    """Store a calibration in place of the one of its name, if there is one. Jobs that were made with that one keep its points.
+
+    Returns:
+        The calibration, and whether it is new.
+
+    Raises:
+        InvalidCalibration: As `add`.
+    """
+    fitted = await fit(_checked(given, clock, owner))
+    try:
+        await store.get(fitted.calibration.name, owner=owner)
+        new = False
+    except NotFound:
+        new = True
+    stored = await store.put(fitted.calibration)
+    logger.info(
+        "calibration stored", extra={"action": "calibration_put", "calibration": stored.name, "pairs": len(stored.points.image_points)}
+    )
+    return Fitted(stored, fitted.homography), new
+
+
+async def delete(store: CalibrationStore, name: str, *, owner: str) -> None:
+    """Delete a calibration. Jobs that were made with it keep its points.
+
+    Raises:
+        NotFound: There is none (code `calibration_not_found`).
+    """
+    if not await store.delete(name, owner=owner):
+        await store.get(name, owner=owner)
+
+
+async def with_stored_calibration(data: Any, store: CalibrationStore, *, owner: str) -> Any:
+    """Put the points of a stored calibration in place of its name in settings that came from a person.
+
+    Args:
+        data: What JSON gave; only a mapping whose `calibration` is text is changed.
+        store: Where calibrations are.
+        owner: Who asks.
+
+    Raises:
+        InvalidSettings: There is no calibration of that name (code `unknown_calibration`).
+    """
+    if not isinstance(data, dict) or not isinstance(data.get("calibration"), str):
+        return data
+    name = data["calibration"]
+    try:
+        stored = await store.get(name, owner=owner)
+    except NotFound as error:
+        raise InvalidSettings(
+            f"There is no calibration '{name[:80]}'; GET /api/v1/calibrations lists those that there are, POST adds one.",
+            code="unknown_calibration",
+        ) from error
+    return {**data, "calibration": stored.points.model_dump(mode="json")}
+
+
+def _checked(given: dict[str, Any], clock: Clock, owner: str) -> StoredCalibration:
+    labels = {key: given[key] for key in ("name", "camera") if key in given}
+    points = {key: value for key, value in given.items() if key not in labels}
+    faults: list[dict[str, str]] = []
+    checked: list[Any] = []
+    for model, values in ((_Labels, labels), (CalibrationSettings, points)):
+        try:
+            checked.append(model.model_validate(values, context=TYPED))
+        except ValidationError as error:
+            faults += [_fault(item) for item in error.errors()]
+    if faults:
+        listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
+        raise InvalidCalibration(f"The calibration cannot be used: {listed}.", errors=faults[:100])
+    named, now = checked[0], clock()
+    return StoredCalibration(
+        name=named.name,
+        owner=owner,
+        camera=named.camera,
+        points=checked[1].model_copy(update={"name": named.name}),
+        created_at_utc=now,
+        updated_at_utc=now,
+    )
+
+
+def _fault(error: Any) -> dict[str, str]:
+    field = ".".join(map(str, error["loc"])) or "points"
+    if field == "name" and error["type"] == "string_pattern_mismatch":
+        return {"field": field, "problem": "letters, digits, spaces and _ . ( ) + - are allowed, the first and last a letter or digit"}
+    return {"field": field, "problem": error["msg"].removeprefix("Value error, ")}

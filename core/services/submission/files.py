@@ -1,0 +1,283 @@
+"""One request's files on their way into storage: named, sniffed, counted, hashed where that is of use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.blobs import source_blob, telemetry_blob
+from core.domain.job import Job, SourceFile, TelemetryFile, new_job_id
+from core.domain.names import visible
+from core.errors import InvalidInput, TooLarge
+from core.ports import Ports
+from core.services.access.limits import Limits
+from core.services.access.rooms import Room
+from core.services.submission import telemetry
+from core.services.submission.life import SubmissionLife
+from core.services.submission.media_sniff import SNIFF_BYTES, sniff
+
+MAX_NAME_LENGTH = 200
+
+
+def display_name(name: str | None, index: int, *, kind: str = "video") -> str:
+    """Return a file name that is safe to show: its last component, without control or direction-changing characters, capped.
+
+    Args:
+        name: What the client sent; may be a path of any system, or nothing.
+        index: Position of the file in the recording, for one without a usable name.
+        kind: What to call that one.
+    """
+    shown = visible((name or "").replace("\\", "/").rstrip("/").rpartition("/")[2])
+    if shown in ("", ".", ".."):
+        return f"{kind}-{index + 1}"
+    return shown[:MAX_NAME_LENGTH]
+
+
+class Submission:
+    """One request's files, as they arrive.
+
+    Attributes:
+        job_id: The id that the job will have.
+        accepted: The job is safe: leaving the submission deletes nothing.
+        recorded: The job may have been recorded, whether the store said so or not.
+        life: Marks the submission as unfinished while its files are being written.
+        webhook: Where to tell how the job ends, if anywhere.
+        traceparent: W3C trace context of the request, if any.
+        room: What the owner's quota leaves for them; None: any.
+    """
+
+    def __init__(self, ports: Ports, limits: Limits, *, owner: str, idempotency_key: str | None) -> None:
+        self.job_id = new_job_id()
+        self.accepted = False
+        self.recorded = False
+        self.life: SubmissionLife | None = None
+        self.webhook: str | None = None
+        self.traceparent: str | None = None
+        self.room: Room | None = None
+        self.owner = owner
+        self.idempotency_key = idempotency_key
+        self.size_bytes = 0
+        self._ports = ports
+        self._max_bytes = limits.max_upload_bytes
+        self._max_files = limits.max_files
+        self._files: list[SourceFile] = []
+        self._telemetry: list[TelemetryFile] = []
+        self._identities: list[str] = []
+        self._telemetry_identities: list[str] = []
+
+    async def add_stream(self, name: str | None, chunks: AsyncIterator[bytes]) -> SourceFile:
+        """Write one file from a stream, as it comes; a file that is refused is not committed.
+
+        Raises:
+            UnsupportedMedia: Not a video by its first bytes.
+            InvalidInput: No bytes (`empty_file`), or too many files (`too_many_files`).
+            TooLarge: The submission passes the operator's limit.
+        """
+        index = self._next_index()
+        # Hashing costs as much as all the rest of an upload, so only where an answer can depend on it.
+        digest = hashlib.sha256() if self.idempotency_key else None
+        checked = self._checked(display_name(name, index), chunks, digest)
+        async with aclosing(checked):
+            info = await self._ports.sources.put_stream(source_blob(self.job_id, index), checked)
+        identity = f"sha256:{digest.hexdigest()}" if digest else ""
+        return self._keep(SourceFile(name=display_name(name, index), blob=info.name, size_bytes=info.size_bytes, etag=info.etag), identity)
+
+    async def add_blob(self, name: str | None, blob: str, *, identity: str, at_most: int | None = None) -> SourceFile:
+        """Copy a staged blob, as it is now, to the job.
+
+        Args:
+            name: What to call the file.
+            blob: Name of the staged blob.
+            identity: What tells this file from others when a request is sent again.
+            at_most: The size that was declared for it, if any.
+
+        Raises:
+            NotFound: There is no such blob.
+            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`; it is larger than was declared (code `larger_than_declared`).
+            PreconditionFailed: Somebody wrote the blob between the check and the copy.
+        """
+        index = self._next_index()
+        shown = display_name(name, index)
+        sources = self._ports.sources
+        info = await sources.info(blob)
+        if info.size_bytes == 0:
+            raise _empty(shown)
+        _check_declared(shown, info.size_bytes, at_most)
+        await self._count(info.size_bytes)
+        async with aclosing(sources.stream(blob, length=min(SNIFF_BYTES, info.size_bytes), if_match=info.etag)) as pieces:
+            sniff(b"".join([piece async for piece in pieces]))
+        await self._marked()
+        copied = await sources.copy(blob, source_blob(self.job_id, index), if_match=info.etag)
+        return self._keep(SourceFile(name=shown, blob=copied.name, size_bytes=copied.size_bytes, etag=copied.etag), identity)
+
+    async def add_telemetry(self, name: str | None, chunks: AsyncIterator[bytes]) -> TelemetryFile:
+        """Read one telemetry file to its end, and store it if it tells something.
+
+        Raises:
+            InvalidTelemetry: It does not; the code says why.
+            InvalidInput: Too many files (code `too_many_files`).
+            TooLarge: It, or the whole submission, passes a limit.
+        """
+        shown = self._next_telemetry_name(name)
+        data = await telemetry.collected(shown, chunks)
+        return await self._keep_telemetry(shown, data, f"sha256:{hashlib.sha256(data).hexdigest()}")
+
+    async def add_telemetry_blob(self, name: str | None, blob: str, *, identity: str, at_most: int | None = None) -> TelemetryFile:
+        """Copy a staged telemetry file to the job. Arguments as `add_blob`.
+
+        Raises:
+            NotFound: There is no such blob.
+            PreconditionFailed: Somebody wrote the blob between two looks at it.
+            InvalidTelemetry, InvalidInput, TooLarge: As `add_telemetry`.
+        """
+        shown = self._next_telemetry_name(name)
+        info = await self._ports.sources.info(blob)
+        telemetry.check_telemetry_size(shown, info.size_bytes)
+        _check_declared(shown, info.size_bytes, at_most)
+        return await self._keep_telemetry(shown, await self._ports.sources.get(blob, if_match=info.etag), identity)
+
+    async def require_alive(self) -> None:
+        """Make sure that what was written is still there. Raises as `SubmissionLife.require`."""
+        if self.life is not None:
+            await self.life.require(tuple(self._files))
+
+    def make_job(self, settings: AnalysisSettings, now: datetime) -> Job:
+        """Return the job that this submission asks for.
+
+        Raises:
+            InvalidInput: No file was added (code `missing_file`), or telemetry that is nobody's (`telemetry_unmatched`).
+        """
+        if not self._files:
+            raise InvalidInput("The request has no video; send at least one part named 'file'.", code="missing_file")
+        identities = [*self._identities, *self._telemetry_identities, *webhook_identity(self.webhook)]
+        return Job(
+            id=self.job_id,
+            owner=self.owner,
+            settings=settings,
+            files=telemetry.paired(self._files, self._telemetry),
+            created_at_utc=now,
+            updated_at_utc=now,
+            heartbeat_at_utc=now,
+            idempotency_key=self.idempotency_key,
+            request_hash=request_hash(settings, identities) if self.idempotency_key else None,
+            webhook=self.webhook,
+            traceparent=self.traceparent,
+        )
+
+    async def _checked(self, name: str, chunks: AsyncIterator[bytes], digest: Any) -> AsyncGenerator[bytes]:
+        head: bytes | None = b""
+        async for chunk in chunks:
+            await self._count(len(chunk))
+            if digest is not None:
+                digest.update(chunk)
+            if head is None:
+                yield chunk
+                continue
+            head += chunk
+            if len(head) >= SNIFF_BYTES:
+                sniff(head)
+                if self.life is not None:
+                    self.life.begin()
+                yield head
+                head = None
+        if head == b"":
+            raise _empty(name)
+        if head is not None:
+            sniff(head)
+            yield head
+        # The stream's end is what the blob is committed at.
+        await self._marked()
+
+    async def _marked(self) -> None:
+        if self.life is not None:
+            await self.life.marked()
+
+    def _next_telemetry_name(self, name: str | None) -> str:
+        self._check_number(len(self._telemetry))
+        return display_name(name, len(self._telemetry), kind="telemetry")
+
+    async def _keep_telemetry(self, name: str, data: bytes, identity: str) -> TelemetryFile:
+        await self._count(len(data))
+        found = await telemetry.read(data)
+        blob = telemetry_blob(self.job_id, len(self._telemetry))
+        await self._marked()
+        info = await self._ports.sources.put(blob, data, content_type=telemetry.MEDIA_TYPE)
+        self._telemetry.append(telemetry.described("uploaded", name, info, found))
+        self._telemetry_identities.append(telemetry_identity(name, identity))
+        return self._telemetry[-1]
+
+    def _next_index(self) -> int:
+        self._check_number(len(self._files))
+        return len(self._files)
+
+    def _check_number(self, present: int) -> None:
+        if present >= self._max_files:
+            raise InvalidInput(
+                f"One job takes at most {self._max_files} files; split the recording into several jobs.",
+                code="too_many_files",
+                limit=self._max_files,
+            )
+
+    async def _count(self, size_bytes: int) -> None:
+        self.size_bytes += size_bytes
+        check_size(self.size_bytes, self._max_bytes)
+        if self.room is not None:
+            await self.room.check(self.size_bytes)
+
+    def _keep(self, file: SourceFile, identity: str) -> SourceFile:
+        self._files.append(file)
+        self._identities.append(f"{file.name}\n{identity or file.size_bytes}")
+        return file
+
+
+def check_size(size_bytes: int, limit_bytes: int) -> None:
+    """Refuse more bytes than the operator allows in one job.
+
+    Raises:
+        TooLarge: More than `limit_bytes`.
+    """
+    if size_bytes > limit_bytes:
+        raise TooLarge(
+            f"The video is larger than the {limit_bytes} bytes that this server takes in one job; split or re-encode it.",
+            limit_bytes=limit_bytes,
+        )
+
+
+def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
+    """Return the fingerprint by which two requests with one idempotency key are compared.
+
+    A calibration with a name counts by that: a stored one may be replaced between a request and its repetition.
+    """
+    plain = settings.model_dump(mode="json")
+    if settings.calibration is not None and settings.calibration.name is not None:
+        plain["calibration"] = settings.calibration.name
+    text = json.dumps([plain, identities], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def telemetry_identity(name: str, identity: str) -> str:
+    """Return what tells a telemetry file from others in a fingerprint."""
+    return f"telemetry\n{name}\n{identity}"
+
+
+def webhook_identity(url: str | None) -> list[str]:
+    """Return what a webhook adds to a fingerprint; nothing where there is none."""
+    return [] if url is None else [f"webhook\n{url}"]
+
+
+def _check_declared(name: str, size_bytes: int, declared_bytes: int | None) -> None:
+    if declared_bytes is not None and size_bytes > declared_bytes:
+        raise TooLarge(
+            f"The file '{name}' has {size_bytes} bytes, but its link was asked for {declared_bytes}; ask for a link with the file's size.",
+            code="larger_than_declared",
+            declared_bytes=declared_bytes,
+        )
+
+
+def _empty(name: str) -> InvalidInput:
+    return InvalidInput(f"The file '{name}' is empty; check that the recording was saved and send it again.", code="empty_file")

@@ -1,0 +1,235 @@
+"""Direct uploads: a link with which a client puts one file into blob storage, past the API; a job is made of it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core.domain.access import LOCAL_OWNER
+from core.domain.analysis import AnalysisSettings
+from core.domain.blobs import LINK_SUFFIX, link_blob, upload_blob, uploads_of
+from core.domain.clock import Clock
+from core.domain.job import SourceFile, TelemetryFile
+from core.domain.quota import Hold
+from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed, Throttled
+from core.ports import Ports
+from core.services.access.limits import Limits
+from core.services.access.quotas import Quotas
+from core.services.access.rooms import LinkRoom
+from core.services.submission.files import Submission, check_size, display_name, request_hash, telemetry_identity, webhook_identity
+from core.services.submission.submit import Accepted, Submissions
+
+logger = logging.getLogger(__name__)
+
+_UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
+MAX_STAGED = 1000
+"""Most finished uploads of one owner of which no job was made yet."""
+
+_STAGED_RETRY_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLink:
+    """Where to put one file, and until when. `headers` must be sent with it."""
+
+    upload_id: str
+    url: str
+    method: str
+    headers: dict[str, str]
+    expires_at_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedTelemetry:
+    """A finished upload that is a drone's telemetry; `name` tells which video it belongs to."""
+
+    upload_id: str
+    name: str | None = None
+
+    def shown_name(self, index: int) -> str:
+        """Return what it is called as number `index` of its kind."""
+        return display_name(self.name, index, kind="telemetry")
+
+
+class Uploads:
+    """The use case: hand out links, make jobs of what was put there.
+
+    Args:
+        ports: Where blobs and jobs are.
+        submissions: Makes the jobs.
+        limits: What the operator allows.
+        clock: Tells the time.
+        quotas: What owners may use; none where not given.
+    """
+
+    def __init__(self, ports: Ports, submissions: Submissions, limits: Limits, clock: Clock, quotas: Quotas | None = None) -> None:
+        self._ports = ports
+        self._submissions = submissions
+        self._limits = limits
+        self._clock = clock
+        self._quotas = quotas or Quotas(ports.jobs, ports.keys, clock, day_bytes=0, active_jobs=0)
+
+    async def create(self, *, owner: str, size_bytes: int | None) -> UploadLink:
+        """Make a link for one file, of which only its owner can make a job.
+
+        Args:
+            owner: Who asks.
+            size_bytes: The file's size, if known: too much is refused now and not after an hour's upload.
+
+        Raises:
+            TooLarge: It is over the operator's limit.
+            Throttled: With what lies unused and what other links hold, it passes the owner's quota (codes `quota_bytes`, `quota_jobs`,
+                `quota_uploads`, `quota_links`).
+            Unavailable: Storage does not answer.
+        """
+        if size_bytes is not None:
+            check_size(size_bytes, self._limits.max_upload_bytes)
+        upload_id = uuid.uuid4().hex
+        valid_for = timedelta(minutes=self._limits.upload_minutes)
+        expires_at_utc = self._clock() + valid_for
+        hold = await self._reserve(owner, upload_id, size_bytes, expires_at_utc)
+        try:
+            return await self._link(owner, upload_id, valid_for, expires_at_utc)
+        except BaseException:
+            if hold is not None:
+                # Shielded: a client that goes away cancels the request, not the cleaning up after it.
+                await asyncio.shield(asyncio.ensure_future(self._quotas.end_hold(owner, hold)))
+            raise
+
+    async def _link(self, owner: str, upload_id: str, valid_for: timedelta, expires_at_utc: datetime) -> UploadLink:
+        blob, identity = upload_blob(upload_id, owner=owner), await self._ports.ledger.identity()
+        if identity is not None:
+            # Before the link is given out: without its marker, what is put there would never be cleared.
+            await self._ports.sources.put(link_blob(blob), identity.mark.to_bytes())
+        url = await self._ports.sources.upload_url(blob, valid_for=valid_for)
+        return UploadLink(upload_id, url, "PUT", {"x-ms-blob-type": "BlockBlob"}, expires_at_utc)
+
+    async def submit(
+        self,
+        upload_ids: Sequence[str],
+        names: Sequence[str],
+        settings: AnalysisSettings,
+        *,
+        owner: str,
+        idempotency_key: str | None,
+        telemetry: Sequence[UploadedTelemetry] = (),
+        traceparent: str | None = None,
+        webhook: str | None = None,
+    ) -> Accepted:
+        """Make a job of finished uploads.
+
+        Args:
+            upload_ids: In the recording's order.
+            names: What to call the files; empty, or one for each.
+            settings: Checked settings.
+            owner: Who asks.
+            idempotency_key: Of the request, if any.
+            telemetry: Uploads that are not videos but what a drone wrote down beside them.
+            traceparent: W3C trace context to hand on, if any.
+            webhook: Where to tell how the job ends, if anywhere; checked.
+
+        Raises:
+            InvalidInput: No or doubled upload ids, or names that are not one for each.
+            NotFound: Nothing was uploaded under an id, or a job was made of it already (code `upload_not_found`).
+            Conflict: A file was written again while the job was made (code `upload_changed`).
+            Throttled: It passes the owner's quota (codes `quota_bytes`, `quota_jobs`).
+            UnsupportedMedia, InvalidTelemetry, TooLarge, Unavailable: As for a file sent to the API.
+        """
+        _check_request(upload_ids, names, telemetry)
+        shown = [display_name(name, i) for i, name in enumerate(names or [""] * len(upload_ids))]
+        if idempotency_key:
+            # Looked up first: the uploads of a request that succeeded are gone, and its repetition must not fail for that.
+            earlier = await self._ports.jobs.find_by_key(owner, idempotency_key)
+            if earlier is not None:
+                return await self._submissions.replay(earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook))
+        try:
+            everything = [*upload_ids, *(item.upload_id for item in telemetry)]
+            async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key, uploads=everything) as submission:
+                submission.webhook = webhook
+                for upload_id, name in zip(upload_ids, shown, strict=True):
+                    await self._add(submission.add_blob, upload_id, name, submission)
+                for number, item in enumerate(telemetry):
+                    await self._add(submission.add_telemetry_blob, item.upload_id, item.shown_name(number), submission)
+                accepted = await self._submissions.accept(submission, settings, traceparent=traceparent)
+        except (NotFound, Conflict):
+            # The same request, sent at the same time, may have made its job of these very uploads.
+            earlier = await self._ports.jobs.find_by_key(owner, idempotency_key) if idempotency_key else None
+            if earlier is None:
+                raise
+            return await self._submissions.replay(earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook))
+        await self._clear(everything, owner)
+        return accepted
+
+    async def _reserve(self, owner: str, upload_id: str, size_bytes: int | None, until: datetime) -> Hold | None:
+        if owner == LOCAL_OWNER:
+            return None
+        prefix = uploads_of(owner)
+        listed = self._ports.sources.list_blobs(prefix)
+        staged = {blob.name.removeprefix(prefix): blob.size_bytes async for blob in listed if not blob.name.endswith(LINK_SUFFIX)}
+        if len(staged) >= MAX_STAGED:
+            raise Throttled(
+                f"{len(staged)} of your uploads lie unused; make jobs of them, or wait until they are cleared.",
+                code="quota_uploads",
+                retry_after_s=_STAGED_RETRY_S,
+                limit=MAX_STAGED,
+            )
+        largest = self._limits.max_upload_bytes
+        return await self._quotas.reserve_link(owner, upload_id, size_bytes=size_bytes, largest=largest, until=until, staged=staged)
+
+    async def _add(
+        self, add: Callable[..., Awaitable[SourceFile | TelemetryFile]], upload_id: str, name: str, submission: Submission
+    ) -> None:
+        room, blob = submission.room, upload_blob(upload_id, owner=submission.owner)
+        try:
+            if isinstance(room, LinkRoom):
+                room.add(upload_id, (await add(name, blob, identity=upload_id, at_most=room.declared(upload_id))).size_bytes)
+            else:
+                await add(name, blob, identity=upload_id)
+        except NotFound as error:
+            raise _no_upload(upload_id) from error
+        except PreconditionFailed as error:
+            raise Conflict(
+                f"Upload '{upload_id}' was written again while the job was made; wait until it is complete, then ask again.",
+                code="upload_changed",
+            ) from error
+
+    async def _clear(self, upload_ids: Sequence[str], owner: str) -> None:
+        try:
+            for upload_id in upload_ids:
+                # The marker stays as long as the link works: what a client puts there once more is cleared by it.
+                await self._ports.sources.delete(upload_blob(upload_id, owner=owner))
+        except MusterError as error:
+            # The job has its own copy and is accepted; the sweeper clears what stays behind.
+            logger.warning("a used upload could not be deleted", extra={"action": "upload_left", "code": error.code})
+
+
+def _check_request(upload_ids: Sequence[str], names: Sequence[str], telemetry: Sequence[UploadedTelemetry]) -> None:
+    if not upload_ids:
+        raise InvalidInput("The request names no upload; give at least one of upload_ids.", code="missing_file")
+    everything = [*upload_ids, *(item.upload_id for item in telemetry)]
+    if len(set(everything)) != len(everything):
+        raise InvalidInput("An upload id is named twice; each part of a recording is its own upload.", code="doubled_upload")
+    if names and len(names) != len(upload_ids):
+        raise InvalidInput(f"{len(upload_ids)} upload_ids but {len(names)} names; give one for each, or none.", code="names_differ")
+    for upload_id in everything:
+        if not _UPLOAD_ID.fullmatch(upload_id):
+            raise _no_upload(upload_id)
+
+
+def _fingerprint(
+    settings: AnalysisSettings, upload_ids: Sequence[str], shown: Sequence[str], telemetry: Sequence[UploadedTelemetry], webhook: str | None
+) -> str:
+    identities = [f"{name}\n{upload}" for name, upload in zip(shown, upload_ids, strict=True)]
+    identities += [telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)]
+    return request_hash(settings, identities + webhook_identity(webhook))
+
+
+def _no_upload(upload_id: str) -> NotFound:
+    return NotFound(
+        f"Nothing was uploaded under '{upload_id[:64]}', or a job was made of it already; ask for a new upload.", code="upload_not_found"
+    )

@@ -1,0 +1,273 @@
+"""Camera motion: which transform carries the previous frame's pixels to this one's.
+
+Corners, one to a cell of a grid laid over a small grey picture, are followed by pyramidal Lucas-Kanade optical flow (Bouguet 2000),
+forwards and backwards, from a *key picture* to every later frame until too few are left; then the latest frame is the next key picture.
+Measuring against a key picture rather than from frame to frame keeps errors from adding up over long recordings, lets a slow pan and a
+slow animal be seen that move less than a tenth of a pixel per frame, and leaves a still camera exactly still.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine.camera_motion.fit import Fit, corner_shift, fit, project
+
+Grey = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float64]
+
+GREY_WIDTH_PX = 320
+CORNERS = 130
+"""About so many cells: enough that a quarter of them shows the ground, few enough that following them takes under a millisecond."""
+TEXTURE = 4e-5
+"""Least eigenvalue (of grey levels over 1) from which a corner can be followed; sensor noise and flat grass lie below."""
+LEAST_POINTS = 8
+LEAST_SHARE = 0.15
+"""Share of the followed points that must agree: a herd that fills half of the picture has three corners of four, for coats have more
+texture than grass. Points followed into another scene by chance agree as rarely, but then the pictures do not look alike."""
+SURE_SHARE = 0.5
+"""From this share of all corners on no second look at the pictures is needed."""
+LEAST_LIKENESS = 0.3
+"""Least correlation of the pictures, laid over each other, where fewer agree."""
+RENEW_SHARE = 0.6
+"""A key picture is given up when so few of its corners can still be followed, each counted by its weight as background."""
+RENEW_SHIFT = 0.25
+"""Or when a corner of the frame has moved by this share of its width."""
+_WINDOW_PX, _LEVELS = 11, 3
+_BACK_PX = 0.5
+_MARGIN_PX = 4
+_LEAST_SIDE_PX = 32
+_LIKENESS_SHRINK = 3
+_MEMORY = 0.05
+_LEAST_WEIGHT = 0.1
+
+
+def small_grey(frame_bgr: npt.NDArray[np.uint8]) -> Grey:
+    """Return a frame (h, w, 3) as a grey picture at most 320 px wide."""
+    import cv2
+
+    height, width = frame_bgr.shape[:2]
+    if width <= GREY_WIDTH_PX:
+        return np.asarray(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
+    size = (GREY_WIDTH_PX, max(1, round(height * GREY_WIDTH_PX / width)))
+    if width >= 4 * GREY_WIDTH_PX:
+        # Averaging every pixel of a large frame would take longer than all the rest.
+        frame_bgr = np.asarray(cv2.resize(frame_bgr, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.resize(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def read_grey(png: bytes) -> Grey | None:
+    """Return a stored grey picture (h, w); None where the bytes are none."""
+    import cv2
+
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return None if picture is None else np.asarray(picture, np.uint8)
+
+
+class MotionMeter:
+    """Measures the camera's motion over consecutive frames. One per segment; not thread-safe.
+
+    Args:
+        resolution_wh: Of the frames, px: what the transforms are for.
+    """
+
+    def __init__(self, resolution_wh: tuple[int, int]) -> None:
+        self._resolution_wh = resolution_wh
+        self._key: _Key | None = None
+        self._previous: Grey | None = None
+        self._last = np.eye(3)
+        self._velocity = np.eye(3)
+
+    def measure(self, grey: Grey | None) -> tuple[Array | None, str | None]:
+        """Take the next frame.
+
+        Args:
+            grey: (h, w) uint8, what `small_grey` made of it; None for an unreadable frame, which is passed over.
+
+        Returns:
+            (3, 3) float64, the transform from the previous readable frame's pixels to this one's in px of the displayed frame, exactly
+            the identity where the camera stood still; or None and the reason: `first_frame`, `unreadable`, `cut`, `no_texture`.
+        """
+        if grey is None:
+            return None, "unreadable"
+        if self._previous is None or self._key is None:
+            self._begin(grey)
+            return None, "first_frame"
+        found = self._follow(grey)
+        if found is None:
+            flat = min(self._key.count, len(_corners(grey)[0])) < LEAST_POINTS
+            self._begin(grey)
+            return None, "no_texture" if flat else "cut"
+        if found.kind == "same":
+            step, small = np.eye(3), np.eye(3)
+        else:
+            small = found.transform @ np.linalg.inv(self._last)
+            step = self._in_frame_px(small / small[2, 2], grey.shape)
+        self._velocity, self._last, self._previous = small, found.transform, grey
+        if self._key.worn_out(found, grey.shape):
+            self._key = self._key.renewed(grey, found)
+            self._last = np.eye(3)
+        return step, None
+
+    def _begin(self, grey: Grey) -> None:
+        self._key, self._previous = _Key(grey), grey
+        self._last = self._velocity = np.eye(3)
+
+    def _follow(self, grey: Grey) -> Fit | None:
+        """Follow the key picture's corners; where that fails, those of the previous picture, and then with a guess of the whole shift."""
+        key, previous = self._key, self._previous
+        if key is None or previous is None or grey.shape != previous.shape:
+            return None
+        found = key.match(grey, self._last, self._velocity @ self._last)
+        if found is None and key.grey is not previous:
+            self._key, self._last = _Key(previous), np.eye(3)
+            found = self._key.match(grey, self._last, self._velocity)
+        if found is None and self._key is not None and self._key.count >= LEAST_POINTS:
+            found = self._key.match(grey, self._last, _whole_shift(previous, grey))
+        return found
+
+    def _in_frame_px(self, small: Array, shape_hw: tuple[int, ...]) -> Array:
+        """Carry a transform over to px of the frame, where a pixel's centre lies at half a pixel."""
+        x, y = self._resolution_wh[0] / shape_hw[1], self._resolution_wh[1] / shape_hw[0]
+        to_frame = np.array([[x, 0, x / 2], [0, y, y / 2], [0, 0, 1]])
+        to_small = np.array([[1 / x, 0, -0.5], [0, 1 / y, -0.5], [0, 0, 1]])
+        step = to_frame @ small @ to_small
+        if small[2, 0] == 0 == small[2, 1]:
+            step[2] = 0, 0, 1
+        scaled: Array = step / step[2, 2]
+        return scaled
+
+
+def motion_between(before: Grey, after: Grey, resolution_wh: tuple[int, int]) -> tuple[Array | None, str | None]:
+    """Measure the motion between two small grey pictures; see `MotionMeter.measure`."""
+    meter = MotionMeter(resolution_wh)
+    meter.measure(before)
+    return meter.measure(after)
+
+
+class _Key:
+    """A picture, its corners, and how far each has proved to be background."""
+
+    def __init__(self, grey: Grey) -> None:
+        self.grey = grey
+        self.points, self.cell_px = _corners(grey)
+        self.weights = np.ones(len(self.points))
+        self._held = 1.0
+
+    @property
+    def count(self) -> int:
+        return len(self.points)
+
+    def match(self, grey: Grey, last: Array, guess: Array) -> Fit | None:
+        """Return the motion from this picture to another; None where it is another scene, or nothing can be seen.
+
+        Args:
+            grey: The other picture.
+            last: (3, 3) motion up to the frame before.
+            guess: (3, 3) motion up to this one, if it went on as before: where to look.
+        """
+        if self.count < LEAST_POINTS:
+            return None
+        after, followed = self._flow(grey, guess)
+        held = int(followed.sum())
+        if held < LEAST_POINTS:
+            return None
+        size_wh = (grey.shape[1], grey.shape[0])
+        found = fit(self.points[followed], after[followed], last, guess, self.weights[followed], size_wh)
+        inliers = np.zeros(self.count, np.bool_)
+        inliers[followed] = found.inliers
+        agreeing = int(inliers.sum())
+        if agreeing < max(LEAST_POINTS, LEAST_SHARE * held):
+            return None
+        if agreeing < SURE_SHARE * self.count and _likeness(self.grey, grey, found.transform) < LEAST_LIKENESS:
+            return None
+        self._held = float(self.weights[followed].sum() / self.weights.sum())
+        self.weights[followed] += _MEMORY * (found.inliers - self.weights[followed])
+        np.maximum(self.weights, _LEAST_WEIGHT, out=self.weights)
+        return Fit(found.transform, found.kind, inliers)
+
+    def worn_out(self, found: Fit, shape_hw: tuple[int, ...]) -> bool:
+        """Whether too little of the picture is left to measure against."""
+        size_wh = (shape_hw[1], shape_hw[0])
+        far = corner_shift(found.transform, np.eye(3), size_wh) > RENEW_SHIFT * size_wh[0]
+        return far or self._held < RENEW_SHARE
+
+    def renewed(self, grey: Grey, found: Fit) -> _Key:
+        """Return the next key picture; its corners are trusted as those were that lay where they are."""
+        key = _Key(grey)
+        if not key.count:
+            return key
+        old = project(found.transform, self.points)
+        distance = np.abs(key.points[:, None] - old[None]).max(axis=2)
+        nearest = distance.argmin(axis=1)
+        close = distance[np.arange(key.count), nearest] <= key.cell_px
+        key.weights[close] = self.weights[nearest[close]]
+        return key
+
+    def _flow(self, grey: Grey, guess: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """Return where the corners are in another picture (n, 2), and which of them were found, both there and back."""
+        import cv2
+
+        start = self.points.astype(np.float32)
+        window, stop = (_WINDOW_PX, _WINDOW_PX), (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02)
+        near = cv2.OPTFLOW_USE_INITIAL_FLOW
+        expected = project(guess, self.points).astype(np.float32)
+        there, found, _ = cv2.calcOpticalFlowPyrLK(
+            self.grey, grey, start, expected, winSize=window, criteria=stop, flags=near, maxLevel=_LEVELS
+        )
+        back, returned, _ = cv2.calcOpticalFlowPyrLK(
+            grey, self.grey, there, start.copy(), winSize=window, criteria=stop, flags=near, maxLevel=1
+        )
+        height, width = grey.shape
+        good = (found.ravel() == 1) & (returned.ravel() == 1) & (np.abs(back - start).max(axis=1) <= _BACK_PX)
+        good &= ((there >= _MARGIN_PX) & (there <= (width - _MARGIN_PX, height - _MARGIN_PX))).all(axis=1)
+        return there.astype(np.float64), good
+
+
+def _corners(grey: Grey) -> tuple[Array, int]:
+    """Return the best corner (n, 2) of each cell of a grid that has one, and the side of a cell."""
+    import cv2
+
+    height, width = grey.shape
+    if min(height, width) < _LEAST_SIDE_PX:
+        return np.zeros((0, 2)), 1
+    cell = max(8, round(math.sqrt(width * height / CORNERS)))
+    strength = cv2.cornerMinEigenVal(grey, 5)
+    rows, columns = (height - 2 * _MARGIN_PX) // cell, (width - 2 * _MARGIN_PX) // cell
+    top, left = (height - rows * cell) // 2, (width - columns * cell) // 2
+    inner = strength[top : top + rows * cell, left : left + columns * cell]
+    cells = inner.reshape(rows, cell, columns, cell).swapaxes(1, 2).reshape(rows * columns, cell * cell)
+    best = cells.argmax(axis=1)
+    number = np.flatnonzero(cells[np.arange(len(cells)), best] >= TEXTURE)
+    y = number // columns * cell + best[number] // cell + top
+    x = number % columns * cell + best[number] % cell + left
+    return np.stack([x, y], axis=1).astype(np.float64), cell
+
+
+def _whole_shift(before: Grey, after: Grey) -> Array:
+    """Return the shift of a whole picture by phase correlation, for motions too large to follow."""
+    import cv2
+
+    size = (before.shape[1] // 2, before.shape[0] // 2)
+    one, other = (cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32) for grey in (before, after))
+    (x, y), _ = cv2.phaseCorrelate(one, other, cv2.createHanningWindow(size, cv2.CV_32F))
+    return np.array([[1, 0, 2 * x], [0, 1, 2 * y], [0, 0, 1]])
+
+
+def _likeness(before: Grey, after: Grey, transform: Array) -> float:
+    """Return the correlation in [-1, 1] of two pictures where they overlap, the first carried over to the second."""
+    import cv2
+
+    shrink = np.diag([1 / _LIKENESS_SHRINK, 1 / _LIKENESS_SHRINK, 1.0])
+    size = (after.shape[1] // _LIKENESS_SHRINK, after.shape[0] // _LIKENESS_SHRINK)
+    one, other, inside = (cv2.resize(grey, size, interpolation=cv2.INTER_AREA) for grey in (before, after, np.full_like(before, 255)))
+    small = shrink @ transform @ np.linalg.inv(shrink)
+    one = cv2.warpPerspective(one, small, size, flags=cv2.INTER_LINEAR)
+    overlap = cv2.warpPerspective(inside, small, size, flags=cv2.INTER_NEAREST) == 255
+    if overlap.sum() < overlap.size // 10:
+        return 0.0
+    x, y = (grey.astype(np.float64)[overlap] for grey in (one, other))
+    x, y = x - x.mean(), y - y.mean()
+    return float((x * y).sum() / math.sqrt(max((x * x).sum() * (y * y).sum(), 1e-9)))

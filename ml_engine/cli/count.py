@@ -1,0 +1,205 @@
+"""`count`: the whole path in one process, no services: probe, plan, detect, assemble, render."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.job import Segment, VideoFacts
+from core.errors import DetectorError, InvalidInput, InvalidSettings
+from ml_engine.arrays import DetectionLog
+from ml_engine.progress import print_counts, progress
+from ml_engine.stages.assemble import Assembled, assemble
+
+if TYPE_CHECKING:
+    from ml_engine.detection.devices import Device
+    from ml_engine.detection.loading import Detector
+    from ml_engine.video.index import VideoIndex
+    from ml_engine.video.sandbox.decoder import ConfinedDecoder
+
+SEGMENT_FRAMES = 300
+PACKAGES = ("numpy", "scipy", "av", "openvino", "torch", "transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class CountRequest:
+    """What to count, where results go. `detector`: path or hub id; None for the bundled checkpoint. `telemetry`: none to look for it."""
+
+    videos: tuple[Path, ...]
+    out_dir: Path
+    settings: AnalysisSettings
+    detector: str | None
+    device: Device
+    telemetry: tuple[Path, ...] = ()
+
+
+def count_videos(request: CountRequest) -> int:
+    """Count in one recording, write the result files, print the counts.
+
+    Returns:
+        0.
+
+    Raises:
+        MusterError: What is wrong with video, settings, calibration or detector.
+        OSError: Results cannot be written.
+    """
+    from core.domain.placement import check_settings
+    from ml_engine.cli.telemetry import recording_telemetry
+    from ml_engine.stages.plan import file_starts_s, plan_segments
+    from ml_engine.video.sandbox.decoder import ConfinedDecoder
+
+    started = time.perf_counter()
+    for path in request.videos:
+        if not path.is_file():
+            raise InvalidInput(f"There is no video file {path}.", code="video_not_found")
+    source, name = _detector_source(request)
+    decoder = ConfinedDecoder()
+    indexes = [decoder.probe(path) for path in request.videos]
+    video, segments = plan_segments(indexes, min_frames=SEGMENT_FRAMES)
+    check_settings(request.settings, video)
+    telemetry = recording_telemetry(request.videos, file_starts_s(indexes), request.telemetry, decoder)
+    request.out_dir.mkdir(parents=True, exist_ok=True)
+    seconds = {"plan": time.perf_counter() - started}
+
+    started = time.perf_counter()
+    detector = _load(source, name, request.device)
+    try:
+        log = _detect(request, indexes, video, segments, detector, decoder)
+        facts = asdict(detector.info)
+    finally:
+        detector.close()
+    seconds["detect"] = time.perf_counter() - started
+
+    started = time.perf_counter()
+    assembled = assemble(log, settings=request.settings, video=video, detector=facts, telemetry=telemetry)
+    for file_name, data in assembled.files.items():
+        (request.out_dir / file_name).write_bytes(data)
+    seconds["assemble"] = time.perf_counter() - started
+
+    if request.settings.render:
+        started = time.perf_counter()
+        _render(request, indexes, video, assembled, decoder)
+        seconds["render"] = time.perf_counter() - started
+    _write_run(request.out_dir, seconds)
+    print_counts(assembled.results)
+    print(f"results are in {request.out_dir}")
+    return 0
+
+
+def _detector_source(request: CountRequest) -> tuple[str, str]:
+    """Return where the checkpoint lies, and the name under which results show it."""
+    from ml_engine.detection.loading import bundled_checkpoint
+
+    if request.detector is not None:
+        return request.detector, request.settings.detector or Path(request.detector).name
+    if request.settings.detector is not None:
+        raise InvalidSettings(
+            f"The settings ask for the detector '{request.settings.detector}', which only a server's operator can name; "
+            "say where it is with --detector.",
+            code="unknown_detector",
+        )
+    bundled = bundled_checkpoint()
+    if not bundled.is_dir():
+        raise DetectorError("The bundled checkpoint is not here; name one with --detector.", code="detector_not_found")
+    return str(bundled), bundled.name
+
+
+def _load(source: str, name: str, device: Device) -> Detector:
+    from ml_engine.detection.loading import load_detector
+
+    return load_detector(source, name=name, device=device, cache_dir=cache_dir())
+
+
+def cache_dir() -> Path:
+    """Return where converted networks are kept: under Muster's data folder, where the workers of `make run` keep theirs too."""
+    data_dir = os.environ.get("MUSTER_DATA_DIR") or Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "muster"
+    return Path(data_dir) / "cache" / "networks"
+
+
+def _detect(
+    request: CountRequest,
+    indexes: Sequence[VideoIndex],
+    video: VideoFacts,
+    segments: Sequence[Segment],
+    detector: Detector,
+    decoder: ConfinedDecoder,
+) -> DetectionLog:
+    from ml_engine.detection.log import concat, read_log
+    from ml_engine.stages.detect import detect_segment
+    from ml_engine.stages.plan import times_s
+
+    all_times_s = times_s(indexes)
+    logs = []
+    with progress("detecting", video.frames) as update:
+        for segment in segments:
+            first, end = segment.first_frame, segment.first_frame + segment.frames
+            data = detect_segment(
+                request.videos[segment.file_index],
+                indexes[segment.file_index],
+                segment,
+                detector,
+                settings=request.settings,
+                frame_times_s=all_times_s[first:end],
+                progress=_after(first, update),
+                should_stop=_never,
+                decoder=decoder,
+            )
+            logs.append(read_log(data))
+        update(video.frames)
+    return concat(logs)
+
+
+def _after(first: int, update: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda done: update(first + done)
+
+
+def _render(
+    request: CountRequest, indexes: Sequence[VideoIndex], video: VideoFacts, assembled: Assembled, decoder: ConfinedDecoder
+) -> None:
+    from ml_engine.stages.render import render
+
+    with progress("rendering", video.frames) as update:
+        render(
+            request.videos,
+            indexes,
+            tracks=assembled.tracks,
+            animals=assembled.animals,
+            counts=assembled.counts,
+            video=video,
+            settings=request.settings,
+            out_dir=request.out_dir,
+            progress=update,
+            should_stop=_never,
+            decoder=decoder,
+        )
+        update(video.frames)
+
+
+def _never() -> bool:
+    return False
+
+
+def _write_run(out_dir: Path, seconds: dict[str, float]) -> None:
+    """Write what differs from run to run: timings, host, versions."""
+    run: dict[str, Any] = {
+        "seconds": {step: round(taken, 3) for step, taken in seconds.items()},
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "versions": {package: _version(package) for package in PACKAGES},
+    }
+    (out_dir / "run.json").write_text(json.dumps(run, indent=2) + "\n")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

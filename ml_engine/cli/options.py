@@ -1,0 +1,41 @@
+"""Options and messages that all commands share. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from ml_engine.detection.devices import DEVICES
+
+DEVICE_VARIABLE = "MUSTER_DEVICE"
+_OLD_NAMES = {"cpu": "torch"}
+"""What `train` called torch on the CPU before every command took the same names."""
+
+
+def add_device(parser: argparse.ArgumentParser, what: str = "what runs the detector") -> None:
+    """Add `--device`. Its default is MUSTER_DEVICE, as for workers, and `auto` where that is not set."""
+    parser.add_argument(
+        "--device",
+        type=_device,
+        default=os.environ.get(DEVICE_VARIABLE) or "auto",
+        metavar="{" + ",".join(DEVICES) + "}",
+        help=f"{what}; auto: CUDA, else OpenVINO, else torch; default: {DEVICE_VARIABLE}, or auto",
+    )
+
+
+def _device(text: str) -> str:
+    # argparse does not compare a default with `choices`, and this one comes from the environment.
+    device = _OLD_NAMES.get(text, text)
+    if device not in DEVICES:
+        raise argparse.ArgumentTypeError(f"there is no device '{text}'; use one of {', '.join(DEVICES)} (option, or {DEVICE_VARIABLE})")
+    return device
+
+
+def start_logging(*, verbose: bool = False) -> None:
+    """Write warnings, and what loading a detector has to say, to stderr; with `verbose` all of it, with where it comes from."""
+    level, form = (logging.DEBUG, logging.BASIC_FORMAT) if verbose else (logging.WARNING, "%(message)s")
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    if not verbose:
+        logging.getLogger("ml_engine.detection.runtimes").setLevel(logging.INFO)

@@ -1,0 +1,259 @@
+"""Measure what belongs to a checkpoint: the score from which its detections count, and how small an animal it still sees.
+
+python -m ml_engine.cli.thresholds --images DIR --annotations COCO.json [--detector PATH_OR_HUB_ID] [--only bison|cattle] [--write]
+python -m ml_engine.cli.thresholds --rendered 160 [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
+from core.errors import DetectorError, MusterError
+from ml_engine.cli.options import add_device, start_logging
+from ml_engine.detection.labels import TABLE_FILE
+from ml_engine.evaluation.average_precision import match
+
+if TYPE_CHECKING:
+    from ml_engine.detection.loading import Detector
+
+Array = npt.NDArray[np.float64]
+
+FEWEST_BOXES = 50
+"""Of a class with fewer true boxes nothing is measured: one picture would decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was found in one picture, and what is there.
+
+    Attributes:
+        resolution_wh: Of the picture, px.
+        xyxy: (n, 4) found boxes px, duplicates removed. scores: (n, 3) for `CLASSES`.
+        true_xyxy: (m, 4) px. true_class: (m,) index into `CLASSES`. crowd: (m,) bool, as in COCO.
+    """
+
+    resolution_wh: tuple[int, int]
+    xyxy: npt.NDArray[np.floating]
+    scores: npt.NDArray[np.floating]
+    true_xyxy: Array
+    true_class: npt.NDArray[np.int64]
+    crowd: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The best score of one class. `lowest` and `highest` bound the scores whose F1 is within 2 % of the best."""
+
+    score: float
+    f1: float
+    precision: float
+    recall: float
+    boxes: int
+    lowest: float
+    highest: float
+
+
+def measure_thresholds(samples: Sequence[Sample]) -> dict[str, Threshold]:
+    """Return, for every class with at least `FEWEST_BOXES` true boxes, the score with the best F1 at an overlap of a half (IoU)."""
+    result: dict[str, Threshold] = {}
+    for index, name in enumerate(CLASSES):
+        boxes = sum(int(((s.true_class == index) & ~s.crowd).sum()) for s in samples)
+        if boxes < FEWEST_BOXES:
+            continue
+        parts = []
+        for s in samples:
+            mine, true = s.scores[:, index] >= SCORE_FLOOR, s.true_class == index
+            parts.append(match(s.xyxy[mine], s.scores[mine, index], s.true_xyxy[true], s.crowd[true]))
+        scores = np.concatenate([part.scores[~part.ignored[0]] for part in parts])
+        right = np.concatenate([part.right[0][~part.ignored[0]] for part in parts])
+        if right.any():
+            result[name] = _best(scores, right, boxes)
+    return result
+
+
+def _best(scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], boxes: int) -> Threshold:
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], np.cumsum(right[order])
+    found = np.arange(1, len(scores) + 1)
+    f1 = 2 * hits / (found + boxes)
+    # Boxes of one score stand or fall together.
+    last = np.append(scores[1:] != scores[:-1], True)
+    f1 = np.where(last, f1, 0)
+    best = int(f1.argmax())
+    near = scores[f1 >= 0.98 * f1[best]]
+    precision, recall = float(hits[best] / found[best]), float(hits[best] / boxes)
+    return Threshold(float(scores[best]), float(f1[best]), precision, recall, boxes, float(near.min()), float(near.max()))
+
+
+def measure_smallest_px(samples: Sequence[Sample], thresholds: dict[str, float], input_hw: tuple[int, int]) -> float | None:
+    """Return from which size on the detector finds half as many as of large ones.
+
+    Recall is made to rise with size (isotonic regression, Ayer et al. 1955, by pooling adjacent violators); large are the largest tenth.
+
+    Args:
+        samples: Pictures detected in as a whole.
+        thresholds: Score from which a detection counts, per class.
+        input_hw: Of the network, px.
+
+    Returns:
+        Square root of the area, px of the network's input; None with fewer than `FEWEST_BOXES` true boxes, or where nothing is found.
+    """
+    sizes, hits = [np.zeros(0)], [np.zeros(0)]
+    for s in samples:
+        scale = input_hw[0] * input_hw[1] / (s.resolution_wh[0] * s.resolution_wh[1])
+        for index, name in enumerate(CLASSES):
+            true = s.true_xyxy[(s.true_class == index) & ~s.crowd]
+            mine = s.scores[:, index] >= thresholds.get(name, 1.0)
+            sizes.append(np.sqrt(np.prod(true[:, 2:] - true[:, :2], axis=1) * scale))
+            hits.append(_found(s.xyxy[mine], s.scores[mine, index], true))
+    size, hit = np.concatenate(sizes), np.concatenate(hits)
+    if len(size) < FEWEST_BOXES or not hit.any():
+        return None
+    order = np.argsort(size, kind="stable")
+    recall = _rising(hit[order])
+    half = recall[int(0.9 * len(recall))] / 2
+    return float(size[order][np.argmax(recall >= half)])
+
+
+def _found(xyxy: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], true: Array) -> Array:
+    """Return 1 for every true box that was found, else 0."""
+    hit = np.zeros(len(true))
+    for row in range(len(true)):
+        # One at a time: a box that is found is found whoever else might have claimed the detection.
+        hit[row] = match(xyxy, scores, true[row : row + 1], np.zeros(1, bool)).right[0].any()
+    return hit
+
+
+def _rising(values: Array) -> Array:
+    """Return the rising sequence nearest to `values` (n,) in the least-squares sense."""
+    sums: list[float] = []
+    lengths: list[int] = []
+    for value in values.tolist():
+        sums.append(value)
+        lengths.append(1)
+        while len(sums) > 1 and sums[-2] * lengths[-1] >= sums[-1] * lengths[-2]:
+            sums[-2:], lengths[-2:] = [sums[-2] + sums[-1]], [lengths[-2] + lengths[-1]]
+    return np.repeat(np.array(sums) / np.array(lengths), lengths)
+
+
+def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: float | None) -> Path:
+    """Write what was measured into the table beside a checkpoint's weights; what else is in it stays.
+
+    Returns:
+        The file.
+
+    Raises:
+        DetectorError: There is no such table (code `bad_label_table`): what the labels mean must be said first.
+    """
+    path = folder / TABLE_FILE
+    try:
+        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        table["thresholds"] = {**table.get("thresholds", {}), **{name: round(value, 3) for name, value in thresholds.items()}}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        message = f"'{folder.name}' has no usable {TABLE_FILE}; write one with its labels first."
+        raise DetectorError(message, code="bad_label_table") from error
+    if smallest_px is not None:
+        table["smallest_px"] = round(smallest_px, 1)
+    path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def rendered_samples(detector: Detector, scenes: int) -> list[Sample]:
+    """Detect in rendered pastures that no training has seen."""
+    from ml_engine.datasets.photos import render_example
+    from ml_engine.detection.duplicates import remove_duplicates
+    from ml_engine.synthetic.scene import SPECIES
+    from ml_engine.training.train_bundled import VALIDATION_SEED
+
+    kinds = np.array([CLASSES.index(name) for name in SPECIES], np.int64)
+    height, width = detector.info.input_hw
+    samples = []
+    for seed in range(VALIDATION_SEED, VALIDATION_SEED + scenes):
+        scene = render_example(seed, width, height)
+        found = remove_duplicates(detector.detect([scene.bgr])[0])
+        crowd = np.zeros(len(scene.classes), bool)
+        truth = scene.xyxy.astype(np.float64), kinds[scene.classes], crowd
+        samples.append(Sample((width, height), found.xyxy, found.scores[:, : len(CLASSES)], *truth))
+    return samples
+
+
+def annotated_samples(detector: Detector, images: Path, annotations: Path, settings: AnalysisSettings) -> list[Sample]:
+    """Detect in a set with COCO's annotations.
+
+    Raises:
+        InvalidInput: The set cannot be used.
+    """
+    from ml_engine.evaluation.detections import read_coco
+    from ml_engine.evaluation.run_detector import detect_all, read_picture
+
+    truth = read_coco(annotations, images, settings)
+    found = detect_all(detector, [one.picture for one in truth], "off", settings, lambda _: None)
+    samples = []
+    for one, what in zip(truth, found, strict=True):
+        size = one.picture.resolution_wh or read_picture(one.picture).shape[1::-1]
+        samples.append(Sample(size, what.detections.xyxy, what.scores, one.xyxy, one.class_index, one.crowd))
+    return samples
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, and write where asked to."""
+    from ml_engine.evaluation.run_detector import open_detector
+
+    parser = argparse.ArgumentParser(prog="python -m ml_engine.cli.thresholds", description=__doc__.split("\n")[0])
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--annotations", type=Path, help="boxes, in COCO's format")
+    parser.add_argument("--rendered", type=int, default=0, metavar="SCENES", help="measure on so many rendered pastures instead")
+    parser.add_argument("--detector", metavar="PATH_OR_HUB_ID", help="default: the bundled one")
+    add_device(parser)
+    parser.add_argument("--only", choices=("bison", "cattle"), help="read every animal as this class")
+    parser.add_argument("--write", action="store_true", help=f"write into {TABLE_FILE} beside the weights")
+    options = parser.parse_args(argv)
+    if not options.rendered and (options.images is None or options.annotations is None):
+        parser.error("give --images and --annotations, or --rendered")
+    try:
+        start_logging()
+        detector = open_detector(options.detector, options.device)
+        settings = AnalysisSettings(only=options.only)
+        samples = (
+            rendered_samples(detector, options.rendered)
+            if options.rendered
+            else annotated_samples(detector, options.images, options.annotations, settings)
+        )
+        return _tell(detector, samples, options)
+    except MusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _tell(detector: Detector, samples: list[Sample], options: argparse.Namespace) -> int:
+    measured = measure_thresholds(samples)
+    for name, one in measured.items():
+        print(
+            f"{name:8} threshold {one.score:.3f} ({one.lowest:.2f} to {one.highest:.2f} as good)  F1 {one.f1:.3f}  "
+            f"precision {one.precision:.3f}  recall {one.recall:.3f}  boxes {one.boxes}"
+        )
+    scores = {name: one.score for name, one in measured.items()}
+    smallest_px = measure_smallest_px(samples, scores, detector.info.input_hw)
+    print(
+        f"finds half as many as of large ones from {smallest_px:.1f} px on" if smallest_px else "too few boxes to say which are too small"
+    )
+    if options.write:
+        from ml_engine.detection.loading import bundled_checkpoint
+
+        folder = Path(options.detector) if options.detector else bundled_checkpoint()
+        print(f"written to {write_measured(folder if folder.is_dir() else folder.parent, scores, smallest_px)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,78 @@
+"""The arguments of `train`; what does the work is loaded when they are right."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ml_engine.cli.options import add_device
+
+
+def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `train` to a command line."""
+    parser = commands.add_parser(
+        "train",
+        help="make a detector of your own from annotated pictures",
+        description="Fine-tune a detector on a folder of pictures with COCO's JSON or YOLO's labels. A run that was cut off goes on.",
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotated pictures; folders train and valid are heeded")
+    parser.add_argument("--from", dest="start", metavar="CHECKPOINT", help="folder or hub id to begin from; default: the bundled one")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the checkpoint and its report")
+    parser.add_argument("--steps", type=_positive, default=1200, help="steps at most; it stops before when nothing improves")
+    parser.add_argument("--minutes", type=float, help="stop after so long; then the same seed does not give the very same weights")
+    parser.add_argument("--size", type=_size, default=0, metavar="PX", help="side of the input; default: by how small the animals are")
+    parser.add_argument("--batch", type=_positive, default=8, help="pictures a step")
+    parser.add_argument("--rehearsal", type=int, default=1, help="rendered scenes among them, so that other classes are not forgotten")
+    parser.add_argument("--rate", type=float, default=3e-4, help="learning rate")
+    parser.add_argument("--seed", type=int, default=1)
+    add_device(parser, "what runs it while it is measured; training itself takes CUDA with auto and cuda, else torch on the CPU")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: one per core")
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument(
+        "--from-above", dest="above", action="store_true", default=None, help="the camera looks down: turned copies teach too"
+    )
+    view.add_argument(
+        "--from-the-side", dest="above", action="store_false", help="pictures stay upright; default: by how small animals are"
+    )
+    parser.add_argument("--no-onnx", dest="onnx", action="store_false", help="leave out the ONNX export")
+    parser.add_argument("--verbose", action="store_true", help="say more, and show where a fault lies")
+    parser.set_defaults(run=_train)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from ml_engine.detection.loading import bundled_checkpoint
+    from ml_engine.training.finetune import Request, fine_tune
+
+    start = arguments.start or str(bundled_checkpoint())
+    request = Request(
+        data=arguments.data,
+        start=start,
+        out=arguments.out,
+        steps=arguments.steps,
+        minutes=arguments.minutes,
+        size=arguments.size,
+        batch=arguments.batch,
+        rehearsal=arguments.rehearsal,
+        rate=arguments.rate,
+        seed=arguments.seed,
+        device=arguments.device,
+        threads=arguments.threads,
+        above=arguments.above,
+        onnx=arguments.onnx,
+    )
+    fine_tune(request)
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _size(text: str) -> int:
+    value = int(text)
+    if value % 32 or not 192 <= value <= 1536:
+        raise argparse.ArgumentTypeError("must be a multiple of 32 from 192 to 1536")
+    return value

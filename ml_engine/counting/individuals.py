@@ -1,0 +1,222 @@
+"""Who was counted, one record each: when it was there, how surely it was seen, and where in the video it is seen best."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES
+from core.domain.job import VideoFacts
+from core.errors import InvalidInput
+from ml_engine.arrays import TrackTable
+
+USUAL_SIZE_PERCENTILE = 80
+"""A box larger than this percentile of its track's gains nothing by it: the largest of all is often two animals in one box."""
+BORDER_SHARE = 0.01
+"""A box this near to the picture's border, as a share of the picture's side, shows perhaps a part of the animal."""
+BORDER_FACTOR = 0.25
+"""What quality a box at the border keeps."""
+CANDIDATES = 24
+"""How many views of a track are compared in full: the best of as many stretches of equal length."""
+
+_CSV_COLUMNS = (
+    "class",
+    "number",
+    "track_id",
+    "first_frame",
+    "last_frame",
+    "first_time_s",
+    "last_time_s",
+    "boxes",
+    "mean_score",
+    "best_frame",
+    "best_time_s",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "uncertain",
+    "reason",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Animal:
+    """An animal or person that was counted.
+
+    Attributes:
+        muster_class: Of `CLASSES`.
+        number: From 1 in its class, in order of first sight; those first seen in one frame from left to right.
+        track_id: As in `tracks.csv` and in the annotated video.
+        first_frame, last_frame: Where its track begins and ends; over all files of the recording.
+        first_time_s, last_time_s: The same in seconds from the recording's start.
+        boxes: In how many frames it was really seen, gaps left out.
+        mean_score: Of these, for its class.
+        best_frame, best_time_s: Where it is seen best.
+        best_xyxy: Its box there, px of the displayed picture.
+        uncertain: Whether somebody should look at it.
+        reason: Why, in words; empty where it is certain.
+    """
+
+    muster_class: str
+    number: int
+    track_id: int
+    first_frame: int
+    last_frame: int
+    first_time_s: float
+    last_time_s: float
+    boxes: int
+    mean_score: float
+    best_frame: int
+    best_time_s: float
+    best_xyxy: tuple[float, float, float, float]
+    uncertain: bool
+    reason: str
+
+
+def animals(
+    tracks: TrackTable,
+    counted: npt.NDArray[np.bool_],
+    times_s: npt.NDArray[np.float64],
+    video: VideoFacts,
+    uncertain: Mapping[int, str],
+) -> list[Animal]:
+    """Describe everyone who was counted.
+
+    The best view is the box with the greatest quality among those that are not interpolated: the square root of its area (at most the
+    track's usual size) x its score x the share of it that no other box covers, squared; a quarter of that at the picture's border.
+
+    Args:
+        tracks: n boxes.
+        counted: (n,) whose tracks were counted. A track without a box that was really seen is left out.
+        times_s: (n,) seconds from the recording's start, of every box.
+        video: Its width and height.
+        uncertain: Reason in words, by track id.
+
+    Returns:
+        In order of class as in `CLASSES`, then number.
+    """
+    rows = np.flatnonzero(counted)
+    rows = rows[np.argsort(tracks.track_id[rows], kind="stable")]
+    ids, begins = np.unique(tracks.track_id[rows], return_index=True)
+    groups = np.split(rows, begins[1:]) if len(ids) else []
+    found = []
+    for track_id, mine in zip(ids.tolist(), groups, strict=True):
+        seen = mine[~tracks.interpolated[mine]]
+        if not len(seen):
+            continue
+        best = _best_view(tracks, seen, video)
+        found.append((mine[0], mine[-1], seen, best, track_id))
+    centre = tracks.xyxy[:, 0] + tracks.xyxy[:, 2]
+    found.sort(key=lambda item: (tracks.class_index[item[0]], tracks.frame[item[0]], centre[item[0]], item[4]))
+    numbers = dict.fromkeys(CLASSES, 0)
+    result = []
+    for first, last, seen, best, track_id in found:
+        name = CLASSES[tracks.class_index[first]]
+        numbers[name] += 1
+        result.append(
+            Animal(
+                muster_class=name,
+                number=numbers[name],
+                track_id=track_id,
+                first_frame=int(tracks.frame[first]),
+                last_frame=int(tracks.frame[last]),
+                first_time_s=round(float(times_s[first]), 4),
+                last_time_s=round(float(times_s[last]), 4),
+                boxes=len(seen),
+                mean_score=round(float(tracks.score[seen].mean(dtype=np.float64)), 4),
+                best_frame=int(tracks.frame[best]),
+                best_time_s=round(float(times_s[best]), 4),
+                best_xyxy=_corners(tracks.xyxy[best]),
+                uncertain=track_id in uncertain,
+                reason=uncertain.get(track_id, ""),
+            )
+        )
+    return result
+
+
+def _best_view(tracks: TrackTable, rows: npt.NDArray[np.intp], video: VideoFacts) -> int:
+    """Return which of the rows of one track shows it best."""
+    xyxy = tracks.xyxy[rows].astype(np.float64)
+    size = np.sqrt(np.maximum(np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1), 0))
+    quality = np.minimum(size, np.percentile(size, USUAL_SIZE_PERCENTILE)) * tracks.score[rows]
+    margin = BORDER_SHARE * np.array([video.width_px, video.height_px])
+    far = np.array([video.width_px, video.height_px]) - margin
+    quality[(xyxy[:, :2] < margin).any(axis=1) | (xyxy[:, 2:] > far).any(axis=1)] *= BORDER_FACTOR
+    stretches = [part for part in np.array_split(np.arange(len(rows)), CANDIDATES) if len(part)]
+    candidates = [int(part[quality[part].argmax()]) for part in stretches]
+    full = [quality[i] * (1 - _covered_share(tracks, int(rows[i]))) ** 2 for i in candidates]
+    return int(rows[candidates[int(np.argmax(full))]])
+
+
+def _covered_share(tracks: TrackTable, row: int) -> float:
+    """Return how much of a box the boxes of others in its frame cover: the largest single share."""
+    begin, end = np.searchsorted(tracks.frame, [tracks.frame[row], tracks.frame[row] + 1])
+    boxes = tracks.xyxy[begin:end].astype(np.float64)
+    mine = tracks.xyxy[row].astype(np.float64)
+    shared = np.minimum(boxes[:, 2:], mine[2:]) - np.maximum(boxes[:, :2], mine[:2])
+    areas = np.prod(np.maximum(shared, 0), axis=1)
+    areas[row - begin] = 0
+    return float(areas.max() / max(np.prod(mine[2:] - mine[:2]), 1e-6))
+
+
+def _corners(xyxy: npt.NDArray[np.float32]) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (round(float(value), 2) for value in xyxy)
+    return x1, y1, x2, y2
+
+
+def animals_csv(found: Sequence[Animal]) -> bytes:
+    """Write one row per animal."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    for a in found:
+        times = (f"{value:.4f}" for value in (a.first_time_s, a.last_time_s))
+        corners = (f"{value:.2f}" for value in a.best_xyxy)
+        writer.writerow(
+            [a.muster_class, a.number, a.track_id, a.first_frame, a.last_frame, *times, a.boxes, f"{a.mean_score:.4f}"]
+            + [a.best_frame, f"{a.best_time_s:.4f}", *corners, int(a.uncertain), a.reason]
+        )
+    return out.getvalue().encode()
+
+
+def read_animals_csv(data: bytes) -> list[Animal]:
+    """Read what `animals_csv` wrote.
+
+    Raises:
+        InvalidInput: It is not such a file (code `bad_animals_csv`).
+    """
+    try:
+        rows = csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True)
+        if tuple(rows.fieldnames or ()) != _CSV_COLUMNS:
+            raise ValueError("its columns are others")
+        return [_animal(row) for row in rows]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InvalidInput(f"This is not an animals.csv of Muster's: {error}.", code="bad_animals_csv") from error
+
+
+def _animal(row: Mapping[str, str]) -> Animal:
+    if row["class"] not in CLASSES:
+        raise ValueError(f"it has the class '{row['class']}'")
+    x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
+    return Animal(
+        muster_class=row["class"],
+        number=int(row["number"]),
+        track_id=int(row["track_id"]),
+        first_frame=int(row["first_frame"]),
+        last_frame=int(row["last_frame"]),
+        first_time_s=float(row["first_time_s"]),
+        last_time_s=float(row["last_time_s"]),
+        boxes=int(row["boxes"]),
+        mean_score=float(row["mean_score"]),
+        best_frame=int(row["best_frame"]),
+        best_time_s=float(row["best_time_s"]),
+        best_xyxy=(x1, y1, x2, y2),
+        uncertain=bool(int(row["uncertain"])),
+        reason=row["reason"],
+    )

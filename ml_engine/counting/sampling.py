@@ -1,0 +1,303 @@
+"""How many different ones there were: many ways in which it may have been, each drawn as often as it is probable.
+
+A way says which stretches of tracks belong to the same animal, and which of the animals that come out are real. Links are drawn as
+matchings: each stretch has at most one successor and one predecessor. Every animal is kept with the probability that one so long, so clear
+and so free of others is no mistake of the detector. Then those that had left the picture may turn out to be those that come later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine.tracking.matching import best_matching
+from ml_engine.tracking.tracklets import Array, Index
+
+DRAWS = 80
+SUMS = ("boxes", "looked", "strength", "covered", "spanning")
+MOST_ODDS = 4.0
+"""No score proves more than this: detectors take stones for animals with conviction."""
+USUAL_SPAN_S = 0.5
+USUAL_HITS = 0.8
+LEAST_HITS = 0.25
+"""Fewer hits say no more: the camera may have looked elsewhere for most of the time."""
+MOST_SPAN_S = 6.0
+ROUNDING = 0.18
+LEAST_DRAWS = 8
+NEGLIGIBLE = -6.0
+"""Links of smaller log-odds are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Links that may be. n links.
+
+    Attributes:
+        before, after: (n,) stretches of track, `before` ends before `after` begins.
+        log_odds: (n,). returns: (n,) bool: the animal had left, so that it may as well have been another. certain: (n,) bool: it cannot
+            have been, as nobody joins.
+    """
+
+    before: Index
+    after: Index
+    log_odds: Array
+    returns: npt.NDArray[np.bool_]
+    certain: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for k stretches of track being animals.
+
+    Attributes:
+        begin_s, end_s: (k,) time of the first and the last box.
+        boxes: (k,) how many, a float. looked: (k,) frames looked at between them.
+        strength: (k,) sum of the boxes' scores as multiples of the threshold.
+        covered: (k,) sum over boxes of how much each looks like a second one on the animal of another track. spanning: (k,) of whether it
+            spans several others. crowded: (k,) of whether another track's box covers a part of it.
+        votes: (k, c) sum of log-scores a class.
+    """
+
+    begin_s: Array
+    end_s: Array
+    boxes: Array
+    looked: Array
+    strength: Array
+    covered: Array
+    spanning: Array
+    crowded: Array
+    votes: Array
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationModel:
+    """What is assumed of detectors and herds; fitted on simulated scenes.
+
+    Attributes:
+        real_bias: Log-odds of a chain being an animal; and per e-fold of the time in which it was found (`real_span`), per e-fold of its
+            mean strength over `usual_strength` (`real_strength`), for looking like a second box on another animal and for spanning others
+            all the time (`real_covered`, `real_spanning`), per share of the frames in which it was found (`real_hits`).
+        needed_s: Time between the first and the last box of an animal that is just visible for long enough: the detector misses some at
+            either end. blur_s: how exactly that is known.
+        scenario: Standard deviation of the log-odds of all returns together: nobody knows whether what left came back.
+        unseen: Share of the animals that were never detected for long enough; `unseen_crowded` more where all are crowded, growing with the
+            square of how many are: some stand behind others all the time; `unseen_strips` more where the camera flew in strips, and passed
+            most of them once.
+        spread: Standard deviation of the share by which all is wrong in ways not foreseen; with it go, as the root of a sum of squares,
+            `spread_crowded` times the square of the share that is crowded, and `spread_brief` over the mean time in s for which an animal
+            was found, if that is more than 1 s.
+        spread_strips: Goes with `spread` in the same way over strips: who is who from one to the next is right or wrong for many animals
+            alike.
+        stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the count is added.
+    """
+
+    real_bias: float = -1.6
+    real_span: float = 1.8
+    real_strength: float = 21.5
+    usual_strength: float = 1.02
+    real_covered: float = -17.7
+    real_spanning: float = -17.0
+    real_hits: float = 4.7
+    needed_s: float = 0.2
+    blur_s: float = 0.15
+    scenario: float = 12.0
+    unseen: float = 0.005
+    unseen_crowded: float = 0.14
+    unseen_strips: float = 0.02
+    spread: float = 0.028
+    spread_crowded: float = 0.19
+    spread_brief: float = 0.16
+    spread_strips: float = 0.055
+    stated: float = 0.5
+    stated_share: float = 0.02
+
+    def over_strips(self) -> PopulationModel:
+        """Return what is assumed where the camera flew in strips."""
+        return replace(self, unseen=self.unseen + self.unseen_strips, spread=float(np.hypot(self.spread, self.spread_strips)))
+
+
+UNMEASURED_POPULATION = PopulationModel(unseen=0.02, spread=0.025, spread_brief=0.23)
+"""Where nobody measured the camera's motion: less is sure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Ways in which it may have been: d draws of k stretches and c classes.
+
+    Attributes:
+        root: (d, k) first stretch of the chain that each belongs to.
+        kept: (d, k) bool, at the root: whether the chain is an animal. best: (d, k) int, at the root: its class.
+        more: (d,) factor for the animals that were not seen at all.
+        noise: (d, c) in [-`ROUNDING`, `ROUNDING`], by which numbers are rounded up or down.
+    """
+
+    root: Index
+    kept: npt.NDArray[np.bool_]
+    best: npt.NDArray[np.int64]
+    more: Array
+    noise: Array
+
+    def unique(self) -> npt.NDArray[np.int64]:
+        """Return (d, c) how many different animals there are in each."""
+        return np.rint(self._tally(self.kept) * self.more[:, None] + self.noise).astype(np.int64)
+
+    def at(self, evidence: Evidence, time_s: float) -> Array:
+        """Return (d, c) how many are there at a time."""
+        there = (evidence.begin_s <= time_s) & (evidence.end_s >= time_s)
+        present = np.zeros(self.root.shape, bool)
+        draw, stretch = np.nonzero(np.broadcast_to(there, self.root.shape))
+        present[draw, self.root[draw, stretch]] = True
+        return self._tally(self.kept & present) * self.more[:, None]
+
+    def _tally(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        return np.stack([(chosen & (self.best == index)).sum(axis=1) for index in range(self.noise.shape[1])], axis=1)
+
+
+def draw(evidence: Evidence, candidates: Candidates, model: PopulationModel, draws: int = DRAWS) -> Draws:
+    """Draw ways in which it may have been; the same for the same input."""
+    generator = np.random.Generator(np.random.PCG64(20))
+    before_of = matchings(len(evidence.boxes), candidates, model, draws, generator)
+    root = roots(before_of)
+    total = chain_sums(root, evidence)
+    real = probability_real(total, model)
+    kept = (total["boxes"] > 0) & (generator.random(real.shape) < real)
+    share, spread = _unforeseen(root, kept, evidence, model)
+    root = _came_back(before_of, root, kept, candidates, model, generator)
+    kept = kept & (root == np.arange(root.shape[1]))
+    votes = np.stack([_summed(root, column) for column in evidence.votes.T], axis=-1)
+    more = 1 + share + spread * _normal_quantiles(draws)[generator.permutation(draws)]
+    noise = generator.uniform(-ROUNDING, ROUNDING, (draws, evidence.votes.shape[1]))
+    return Draws(root, kept, votes.argmax(axis=-1), more, noise)
+
+
+def chain_sums(root: Index, evidence: Evidence) -> dict[str, Array]:
+    """Return (d, k) what speaks for each chain, at its root: sums, and the time from its first to its last box as `span_s`."""
+    total = {name: _summed(root, getattr(evidence, name)) for name in SUMS}
+    total["span_s"] = _summed(root, evidence.end_s - evidence.begin_s)
+    return total
+
+
+def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
+    """Return the probability that a chain is an animal, visible for long enough; sums as from `chain_sums`."""
+    boxes = np.maximum(total["boxes"], 1)
+    hits = np.maximum(boxes / np.maximum(total["looked"], 1), LEAST_HITS)
+    odds = (
+        model.real_bias
+        + model.real_span * np.log(np.clip(total["span_s"] * hits, 1e-3, MOST_SPAN_S) / USUAL_SPAN_S)
+        + np.minimum(model.real_strength * np.log(np.maximum(total["strength"] / boxes, 1e-3) / model.usual_strength), MOST_ODDS)
+        + (model.real_covered * total["covered"] + model.real_spanning * total["spanning"]) / boxes
+        + model.real_hits * (hits - USUAL_HITS)
+    )
+    visible = (total["span_s"] - model.needed_s) / model.blur_s
+    return _sigmoid(odds) * _sigmoid(visible * 1.7)
+
+
+def _unforeseen(root: Index, kept: npt.NDArray[np.bool_], evidence: Evidence, model: PopulationModel) -> tuple[Array, Array]:
+    """Return for every draw (d,) which share of the animals nobody saw, and the standard deviation of the share by which all is wrong."""
+    mine = (np.take_along_axis(kept, root, axis=1) & (evidence.boxes > 0)).astype(np.float64)
+    boxes, crowded, found_s = (mine @ np.stack([evidence.boxes, evidence.crowded, evidence.end_s - evidence.begin_s], axis=1)).T
+    crowded = crowded / np.maximum(boxes, 1)
+    brief = 1 / np.maximum(found_s / np.maximum(kept.sum(axis=1), 1), 1)
+    spread = np.sqrt(model.spread**2 + (model.spread_crowded * crowded**2) ** 2 + (model.spread_brief * brief) ** 2)
+    return model.unseen + model.unseen_crowded * crowded**2, spread
+
+
+def weights(draws: Draws, evidence: Evidence, stated: Sequence[tuple[float, int, int]], model: PopulationModel) -> Array:
+    """Return (d,) how much each draw counts, given what a person counted: time in seconds, class, number."""
+    miss = np.zeros(len(draws.more))
+    for time_s, index, number in stated:
+        miss += ((draws.at(evidence, time_s)[:, index] - number) / (model.stated + model.stated_share * number)) ** 2
+    # Where no draw fits, those that fit best still decide, but never fewer than a handful.
+    heat = 1.0
+    while True:
+        weight = np.exp(-0.5 * (miss - miss.min()) / heat)
+        if weight.sum() ** 2 / (weight**2).sum() >= LEAST_DRAWS:
+            shares: Array = weight / weight.sum()
+            return shares
+        heat *= 1.5
+
+
+def quantiles(values: npt.NDArray[np.int64], weight: Array, shares: Sequence[float]) -> list[int]:
+    """Return weighted quantiles of numbers (d,)."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weight[order])
+    return [int(values[order][min(int(np.searchsorted(reached, share * reached[-1] - 1e-12)), len(order) - 1)]) for share in shares]
+
+
+def matchings(count: int, candidates: Candidates, model: PopulationModel, draws: int, generator: np.random.Generator) -> Index:
+    """Draw which stretch goes on as which, returns left out: (draws, count) the predecessor of every stretch, -1 for none.
+
+    Each draw is the best matching under log-odds to which Gumbel noise was added (perturb and maximise: G. Papandreou and A. Yuille,
+    2011): a stretch with one candidate gets it with just its probability, and conflicts are settled for all at once.
+    """
+    before_of = np.full((draws, count), -1, np.intp)
+    rows = np.flatnonzero((candidates.log_odds > NEGLIGIBLE) & ~candidates.returns)
+    before, after, odds = candidates.before[rows], candidates.after[rows], candidates.log_odds[rows]
+    for number in range(draws):
+        noise = generator.gumbel(size=len(rows) + count)
+        gain = odds + noise[: len(rows)] - noise[len(rows) :][after]
+        chosen = best_matching(before, after, gain)
+        before_of[number, after[chosen]] = before[chosen]
+    return before_of
+
+
+def _came_back(
+    before_of: Index,
+    root: Index,
+    kept: npt.NDArray[np.bool_],
+    candidates: Candidates,
+    model: PopulationModel,
+    generator: np.random.Generator,
+) -> Index:
+    """Return the roots after some animals were taken for others that had been there before; mistakes take no part in that."""
+    draws, count = root.shape
+    rows = np.flatnonzero(candidates.returns & (candidates.log_odds + 2.5 * model.scenario > NEGLIGIBLE))
+    if not len(rows):
+        return root
+    before, after = candidates.before[rows], candidates.after[rows]
+    scenario = model.scenario * _normal_quantiles(draws)[generator.permutation(draws)]
+    merged = root.copy()
+    for number in range(draws):
+        noise = generator.gumbel(size=len(rows) + count)
+        last = np.ones(count + 1, bool)
+        last[before_of[number]] = False
+        mine = kept[number, root[number]]
+        open_ends = np.flatnonzero(last[before] & (before_of[number, after] < 0) & mine[before] & mine[after])
+        gain = candidates.log_odds[rows] + np.where(candidates.certain[rows], 0.0, scenario[number])
+        gain += noise[: len(rows)] - noise[len(rows) :][after]
+        open_ends = open_ends[gain[open_ends] > 0]
+        chosen = open_ends[best_matching(before[open_ends], after[open_ends], gain[open_ends])]
+        merged[number, after[chosen]] = before[chosen]
+    return roots(np.where(merged == np.arange(count), -1, merged))
+
+
+def roots(before_of: Index) -> Index:
+    """Return (draws, count) the first stretch of the chain of each, by pointer jumping."""
+    root = np.where(before_of < 0, np.arange(before_of.shape[1]), before_of)
+    while True:
+        further = np.take_along_axis(root, root, axis=1)
+        if np.array_equal(further, root):
+            return root
+        root = further
+
+
+def _summed(root: Index, values: Array) -> Array:
+    """Return (draws, count) the sums of values (count,) over chains, at their roots; 0 elsewhere."""
+    draws, count = root.shape
+    flat = (root + np.arange(draws)[:, None] * count).ravel()
+    sums = np.bincount(flat, np.broadcast_to(values, (draws, count)).ravel(), draws * count).astype(np.float64, copy=False)
+    return sums.reshape(draws, count)
+
+
+def _sigmoid(odds: Array) -> Array:
+    return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
+
+
+def _normal_quantiles(count: int) -> Array:
+    """Return evenly spaced quantiles of the normal distribution: fewer draws are needed than with random ones."""
+    from scipy.special import ndtri
+
+    return ndtri((np.arange(count) + 0.5) / count)

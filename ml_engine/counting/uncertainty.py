@@ -1,0 +1,87 @@
+"""What may be wrong with a track, in words: joins that are not certain, mistakes of the detector, classes hard to tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine.arrays import DetectionLog
+from ml_engine.counting.estimate import Estimate, ReturnModel
+from ml_engine.tracking.identities import Identities
+
+SURE = 0.9
+"""What is less probable is marked."""
+LEAST_MARGIN = 0.1
+"""A track's class is uncertain where its boxes speak for it by less than this, mean log-score over the next class's."""
+
+
+def join_probability(found: Identities) -> npt.NDArray[np.float64]:
+    """Return (n,) the probability that each join of `found.joins` is right."""
+    model = ReturnModel()
+    odds = model.link_bias + model.link_scale * found.joins.log_odds
+    return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
+
+
+def join_records(found: Identities, numbers: npt.NDArray[np.int32], log: DetectionLog) -> list[dict[str, Any]]:
+    """Describe every join of the tracks that are reported.
+
+    Args:
+        found: Who is who.
+        numbers: (t,) ascending numbers of `found.ids` that tracks 1 to t of the results have there.
+        log: The detection log.
+
+    Returns:
+        Per join `track_id`, `last_frame` before and `first_frame` after the gap, `gap_s`, `reason` (`gap`, `occlusion` or `re-entry`) and
+        `probability`; in order of track, then frame.
+    """
+    first, last, owner = _ends(found)
+    joins, probability = found.joins, join_probability(found)
+    records = []
+    for row in range(len(joins.before)):
+        before, after = int(joins.before[row]), int(joins.after[row])
+        place = int(np.searchsorted(numbers, owner[before]))
+        if place == len(numbers) or numbers[place] != owner[before]:
+            continue
+        hidden = bool(joins.crowded[row])
+        reason = "re-entry" if joins.away_s[row] > joins.gap_s[row] / 2 else "occlusion" if hidden else "gap"
+        records.append(
+            {
+                "track_id": place + 1,
+                "last_frame": int(log.frames[last[before]]),
+                "first_frame": int(log.frames[first[after]]),
+                "gap_s": round(float(joins.gap_s[row]), 3),
+                "reason": reason,
+                "probability": round(float(probability[row]), 3),
+            }
+        )
+    return sorted(records, key=lambda record: (record["track_id"], record["first_frame"]))
+
+
+def doubts_of(found: Identities, guess: Estimate, numbers: npt.NDArray[np.int32]) -> dict[int, str]:
+    """Return for the tracks that a person should look at, by their number in the results, what is doubtful."""
+    doubts: dict[int, list[str]] = {}
+    for place, number in enumerate(numbers.tolist()):
+        found_of = doubts.setdefault(place + 1, [])
+        if guess.track_real[number] < SURE:
+            found_of.append(f"perhaps a mistake of the detector ({guess.track_real[number]:.0%} sure)")
+        if guess.class_margin[number] < LEAST_MARGIN:
+            found_of.append("class hard to tell")
+    _, _, owner = _ends(found)
+    probability = join_probability(found)
+    for row in np.flatnonzero(probability < SURE).tolist():
+        place = int(np.searchsorted(numbers, owner[found.joins.before[row]]))
+        if place < len(numbers) and numbers[place] == owner[found.joins.before[row]]:
+            doubts[place + 1].append(f"perhaps two: lost for {found.joins.gap_s[row]:.1f} s ({probability[row]:.0%} sure it is one)")
+    return {track: "; ".join(reasons[:2]) for track, reasons in doubts.items() if reasons}
+
+
+def _ends(found: Identities) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Return the first and the last frame row of every tracklet, and the number of its track."""
+    tracklet = found.boxes.tracklet
+    count = int(tracklet.max(initial=-1)) + 1
+    end = np.cumsum(np.bincount(tracklet, minlength=count)) - 1
+    begin = np.concatenate([[0], end[:-1] + 1]) if count else end
+    rows = found.boxes.frame_row
+    return rows[begin], rows[end], found.ids[found.rows[begin]]

@@ -1,0 +1,101 @@
+"""Polygons on the picture: who stands in them, who comes in, how long they stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES, AnalysisSettings, Point, Zone
+from ml_engine.arrays import TrackTable
+from ml_engine.counting.visibility import Presence
+from ml_engine.tracking.track_table import foot_points
+
+
+def inside(points: npt.NDArray[np.float64], polygon: tuple[Point, ...]) -> npt.NDArray[np.bool_]:
+    """Tell which points (n, 2) lie in a polygon (even-odd rule: where it crosses itself, the inner part is outside)."""
+    result = np.zeros(len(points), bool)
+    x, y = points[:, 0], points[:, 1]
+    for (x1, y1), (x2, y2) in zip(polygon, polygon[1:] + polygon[:1], strict=True):
+        if y1 != y2:
+            spans = (y1 > y) != (y2 > y)
+            result ^= spans & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+    return result
+
+
+def counted_places(points: npt.NDArray[np.float64], zones: tuple[Zone, ...]) -> npt.NDArray[np.bool_]:
+    """Tell which points (n, 2) count: inside some `include` zone, if there are any, and inside no `exclude` zone."""
+    included = [zone for zone in zones if zone.mode == "include"]
+    result = np.full(len(points), not included)
+    for zone in included:
+        result |= inside(points, zone.polygon)
+    for zone in zones:
+        if zone.mode == "exclude":
+            result &= ~inside(points, zone.polygon)
+    return result
+
+
+def zone_figures(tracks: TrackTable, presence: Presence, settings: AnalysisSettings, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Say for every zone and class who was in it.
+
+    Args:
+        tracks: The tracks that count.
+        presence: When which frame was, and how long is long enough.
+        settings: With the zones.
+        classes: Classes to report.
+
+    Returns:
+        Per zone name, mode, polygon and counts: per class `unique` (in it for long enough in all), `entries` (a visit, long enough, of an
+        animal seen outside before), `peak` and `mean` at once, and `dwell_mean_s`, `dwell_max_s` over the animals counted in `unique`.
+    """
+    points = foot_points(tracks.xyxy)
+    return [
+        {
+            "name": zone.name,
+            "mode": zone.mode,
+            "polygon": [list(point) for point in zone.polygon],
+            "counts": _counts(tracks, inside(points, zone.polygon), presence, classes),
+        }
+        for zone in settings.zones
+    ]
+
+
+def _counts(tracks: TrackTable, within: npt.NDArray[np.bool_], presence: Presence, classes: tuple[str, ...]) -> dict[str, Any]:
+    order = np.argsort(tracks.track_id, kind="stable")
+    track_id, within_ordered = tracks.track_id[order], within[order]
+    visit_track, visit_rows, from_outside = _visits(track_id, within_ordered)
+    long_enough = presence.seconds(visit_rows) >= presence.needed_s - 1e-9
+    entries = np.bincount(visit_track[long_enough & from_outside], minlength=presence.tracks + 1)
+    rows_inside = np.bincount(tracks.track_id[within], minlength=presence.tracks + 1)
+    dwell_s = np.where(rows_inside > 0, presence.seconds(rows_inside), 0)
+    stays = dwell_s >= presence.needed_s - 1e-9
+    class_of = presence.class_of_track(tracks)
+    result = {}
+    for name in classes:
+        index = CLASSES.index(name)
+        mine = stays & (class_of == index)
+        series = presence.per_frame(tracks, within & (tracks.class_index == index))
+        result[name] = {
+            "unique": int(mine.sum()),
+            "entries": int(entries[class_of == index].sum()),
+            "peak": presence.peak(series),
+            "mean": presence.mean(series),
+            "dwell_mean_s": round(float(dwell_s[mine].mean()), 2) if mine.any() else 0.0,
+            "dwell_max_s": round(float(dwell_s[mine].max()), 2) if mine.any() else 0.0,
+        }
+    return result
+
+
+def _visits(
+    track_id: npt.NDArray[np.int32], within: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return per visit its track, its rows, and whether the track was seen outside just before; input in order of track, then frame."""
+    if not len(track_id):
+        return track_id, np.zeros(0, np.int64), within
+    new_track = np.concatenate([[True], track_id[1:] != track_id[:-1]])
+    change = new_track | np.concatenate([[True], within[1:] != within[:-1]])
+    begin = np.flatnonzero(change)
+    rows = np.diff(np.concatenate([begin, [len(track_id)]]))
+    visit = within[begin]
+    return track_id[begin][visit], rows[visit], ~new_track[begin][visit]

@@ -1,0 +1,1 @@
+"""Labelled pictures: reading and writing them."""

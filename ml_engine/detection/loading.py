@@ -1,0 +1,139 @@
+"""The detector port, and the one place that decides which implementation serves a checkpoint."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DetectorError
+from ml_engine.arrays import Detections, DetectorInfo
+from ml_engine.detection.devices import DEVICES, Device
+
+
+class Detector(ABC):
+    """Finds bison, cattle and persons in frames. Thread-safe.
+
+    Attributes:
+        info: What it is.
+        batch_size: Frames (or tiles) that the network takes at once.
+        concurrency: Threads that may usefully call `detect` at the same time.
+    """
+
+    info: DetectorInfo
+    batch_size: int
+    concurrency: int
+
+    @abstractmethod
+    def detect(self, frames_bgr: Sequence[npt.NDArray[np.uint8]], tiles: str = "off") -> list[Detections]:
+        """Detect in frames of one size. Blocks.
+
+        Args:
+            frames_bgr: uint8 (h, w, 3), all of one size. Any number; batches are made here, and the last one is filled up.
+            tiles: `off`, `auto` or rows x columns such as `2x3`.
+
+        Returns:
+            Boxes per frame, in px of the frame, highest score first. Duplicates are still in, except where tiles overlap.
+
+        Raises:
+            DetectorError: The network failed (code `inference_failed`), or the detector was closed (`detector_closed`).
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back memory and threads. Closing twice is harmless."""
+
+
+def load_detector(source: str, *, name: str, device: Device, cache_dir: Path, threads: int | None = None) -> Detector:
+    """Load a checkpoint.
+
+    Args:
+        source: Folder of a transformers checkpoint, folder or path of an `.onnx` file, or id of a model on the hub.
+        name: Name under which it was asked for.
+        device: `auto` is CUDA if there is a device, else OpenVINO, else (where OpenVINO cannot take over the checkpoint, which a warning in
+            the log says) torch; `cuda` and `torch` (on the CPU) need a transformers checkpoint.
+        cache_dir: Folder for converted networks; made if missing. Several processes may share it.
+        threads: CPU threads to use; default: one per core that this process may use.
+
+    Returns:
+        The detector, warmed up.
+
+    Raises:
+        DetectorError: The checkpoint is missing, unsafe or not of a known kind, or the device is not there; `code` says which.
+        Unavailable: The model hub did not answer.
+    """
+    from ml_engine.detection.runtimes.checkpoint import open_checkpoint
+    from ml_engine.detection.runtimes.network_detector import NetworkDetector
+
+    checkpoint = open_checkpoint(source)
+    runtime = choose_runtime(checkpoint.kind, device)
+    if runtime == "openvino" and device == "auto" and checkpoint.kind == "transformers":
+        from ml_engine.detection.runtimes.fallback import FallbackRuntime
+
+        return NetworkDetector(checkpoint, FallbackRuntime(checkpoint, cache_dir=cache_dir, threads=threads), name=name)
+    if runtime == "openvino":
+        from ml_engine.detection.runtimes.openvino_runtime import open_openvino
+
+        return NetworkDetector(checkpoint, open_openvino(checkpoint, cache_dir=cache_dir, threads=threads), name=name)
+    from ml_engine.detection.runtimes.torch_runtime import open_torch
+
+    return NetworkDetector(checkpoint, open_torch(checkpoint, device="cuda" if runtime == "cuda" else "cpu", threads=threads), name=name)
+
+
+def describe_detector(source: str, *, name: str, device: Device) -> DetectorInfo:
+    """Say what `load_detector` would load, without starting a runtime: files are read and hashed.
+
+    Args:
+        source, name, device: As for `load_detector`.
+
+    Raises:
+        DetectorError, Unavailable: As for `load_detector`.
+    """
+    from ml_engine.detection.runtimes.checkpoint import open_checkpoint
+    from ml_engine.detection.runtimes.network_detector import describe
+
+    checkpoint = open_checkpoint(source)
+    runtime = choose_runtime(checkpoint.kind, device)
+    family = "openvino" if runtime == "openvino" else "torch"
+    return describe(checkpoint, name=name, runtime=family, device="cuda:0" if runtime == "cuda" else "cpu")
+
+
+def bundled_checkpoint() -> Path:
+    """Return the folder of the detector that comes with Muster."""
+    return Path(__file__).parents[1] / "checkpoints" / "pasture"
+
+
+def choose_runtime(kind: str, device: Device) -> Literal["cuda", "openvino", "torch"]:
+    """Decide what runs a checkpoint; with `auto`, torch still takes over where OpenVINO turns out not to be able to.
+
+    Args:
+        kind: `transformers` or `onnx`.
+        device: What was asked for.
+
+    Raises:
+        DetectorError: Code `unknown_device`, `no_cuda`, or `onnx_needs_openvino`.
+    """
+    if device not in DEVICES:
+        raise DetectorError(f"There is no device '{device}'; use one of {', '.join(DEVICES)}.", code="unknown_device")
+    if kind == "onnx":
+        if device in ("cuda", "torch"):
+            raise DetectorError(f"An ONNX export runs on OpenVINO, not on '{device}'; use openvino or auto.", code="onnx_needs_openvino")
+        return "openvino"
+    if device == "auto":
+        return "cuda" if has_cuda() else "openvino"
+    if device == "cuda" and not has_cuda():
+        raise DetectorError("No CUDA device can be used here; use openvino, torch or auto.", code="no_cuda")
+    return device
+
+
+def has_cuda() -> bool:
+    """Whether torch can use a CUDA device. Loads torch only where the driver's device file exists."""
+    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+        return False
+    import torch
+
+    return torch.cuda.is_available()

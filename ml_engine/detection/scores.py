@@ -1,0 +1,37 @@
+"""Which detections count: scores per class, and how they stand to the thresholds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES, AnalysisSettings
+from ml_engine.arrays import SCORE_COLUMNS
+
+DEFAULT_THRESHOLD = 0.5
+
+
+def thresholds_of(settings: AnalysisSettings, detector: dict[str, Any]) -> dict[str, float]:
+    """Return the score from which a detection counts, per class: the settings' or else the detector's."""
+    given = {**detector.get("thresholds", {}), **(settings.thresholds or {})}
+    return {name: float(given.get(name, DEFAULT_THRESHOLD)) for name in CLASSES}
+
+
+def class_scores(scores: npt.NDArray[np.float32], settings: AnalysisSettings) -> npt.NDArray[np.float32]:
+    """Return the scores (m, 3) for `CLASSES` from those of a log (m, 4); with `only`, every four-legged animal is read as that class."""
+    columns = len(CLASSES)
+    if settings.only is None:
+        return scores[:, :columns]
+    four_legged = [SCORE_COLUMNS.index(name) for name in ("bison", "cattle", "animal")]
+    result = scores[:, :columns].copy()
+    result[:, [CLASSES.index("bison"), CLASSES.index("cattle")]] = 0
+    result[:, CLASSES.index(settings.only)] = scores[:, four_legged].max(axis=1)
+    return result
+
+
+def strength(scores: npt.NDArray[np.float32], thresholds: dict[str, float]) -> npt.NDArray[np.float32]:
+    """Return for every box (m,) its score as a multiple of the threshold, for the class where that is greatest."""
+    multiple: npt.NDArray[np.float32] = (scores / np.array([thresholds[name] for name in CLASSES], np.float32)).max(axis=1, initial=0)
+    return multiple

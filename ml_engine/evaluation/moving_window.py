@@ -1,0 +1,94 @@
+"""A narrow view that is moved once across a still one: nobody is in it for long, so that most seen at once is no count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES
+from ml_engine.arrays import DetectionLog
+from ml_engine.evaluation.mot_sequences import MotSequence
+from ml_engine.evaluation.track_metrics import LEAST_IOU, Truth, iou
+
+LEAST_VISIBLE = 0.25
+"""Boxes of which less than this share lies in the window are not in it: no detector would see a leg and say so."""
+
+
+def swept(sequence: MotSequence, *, share: float = 1 / 3, least_visible: float = LEAST_VISIBLE, with_motion: bool = False) -> MotSequence:
+    """Look at a sequence through a window that moves once, evenly, from its left border to its right border.
+
+    Args:
+        sequence: Whole pictures.
+        share: Width of the window, as a part of the picture's.
+        least_visible: Share of a box's area that must lie in the window.
+        with_motion: Put the window's movement into the log, as if it had been measured.
+
+    Returns:
+        Boxes and detections cropped to the window, in its px. To be found are the people that can be: those that some detection
+        overlaps by IoU 0.5 in at least half a second of the frames.
+    """
+    width, height = sequence.resolution_wh
+    window = max(1, round(share * width))
+    left = np.linspace(0, width - window, sequence.frames)
+    log, truth = sequence.detections, sequence.truth
+
+    frame = np.repeat(np.arange(sequence.frames), np.diff(log.offsets))
+    xyxy, kept = _cropped(log.xyxy.astype(np.float64), left[frame], window, height, least_visible)
+    motion = np.full((sequence.frames, 3, 3), np.nan)
+    if with_motion:
+        motion[1:] = np.eye(3)
+        motion[1:, 0, 2] = -np.diff(left)
+    reasons = tuple("" if with_motion and i else "first_frame" if with_motion else "not_measured" for i in range(sequence.frames))
+    detections = replace(
+        log,
+        offsets=np.searchsorted(frame[kept], np.arange(sequence.frames + 1)).astype(np.int64),
+        xyxy=xyxy[kept].astype(np.float32),
+        scores=log.scores[kept],
+        embeddings=None if log.embeddings is None else log.embeddings[kept],
+        motion=motion,
+        motion_reasons=reasons,
+    )
+    boxes, seen = _cropped(truth.xyxy, left[truth.frame], window, height, least_visible)
+    view = Truth.of(sequence.frames, truth.frame[seen], truth.track_id[seen], boxes[seen], truth.counted[seen], truth.distractor[seen])
+    found = np.isin(view.track_id, detectable(view, detections, sequence.needed_frames))
+    return replace(
+        sequence,
+        name=f"{sequence.name}-swept",
+        resolution_wh=(window, height),
+        video=sequence.video.model_copy(update={"width_px": window}),
+        detections=detections,
+        truth=replace(view, counted=view.counted & found),
+    )
+
+
+def detectable(truth: Truth, log: DetectionLog, needed_frames: int, least_score: float = 0.0) -> npt.NDArray[np.int64]:
+    """Return the ids of those to be found that a detection overlaps by IoU 0.5 in at least `needed_frames` frames.
+
+    Args:
+        truth, log: Of the same frames.
+        needed_frames: How many frames are enough.
+        least_score: Of a detection that counts here.
+    """
+    strong = log.scores[:, : len(CLASSES)].max(axis=1, initial=0) >= least_score
+    hit = np.zeros(len(truth.track_id), bool)
+    for i in range(len(truth.offsets) - 1):
+        mine, theirs = slice(*truth.offsets[i : i + 2]), slice(*log.offsets[i : i + 2])
+        boxes = log.xyxy[theirs][strong[theirs]].astype(np.float64)
+        hit[mine] = (iou(truth.xyxy[mine], boxes) >= LEAST_IOU).any(axis=1)
+    ids, frames = np.unique(truth.track_id[hit & truth.counted], return_counts=True)
+    return ids[frames >= needed_frames]
+
+
+def _cropped(
+    xyxy: npt.NDArray[np.float64], left: npt.NDArray[np.float64], width: int, height: int, least_visible: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return boxes (n, 4) in px of their windows, cropped to them, and which of them are in it."""
+    moved = xyxy - left[:, None] * (1, 0, 1, 0)
+    inside = np.clip(moved, 0, (width, height, width, height))
+    extent = np.maximum(inside[:, 2:] - inside[:, :2], 0)
+    # Whatever lies beyond the picture's own border counts as visible here: annotators draw people whole.
+    whole = np.clip(xyxy, (-np.inf, 0, -np.inf, 0), (np.inf, height, np.inf, height))
+    area = np.prod(whole[:, 2:] - whole[:, :2], axis=1)
+    return inside, (extent > 1).all(axis=1) & (np.prod(extent, axis=1) >= least_visible * area)

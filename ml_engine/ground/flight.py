@@ -1,0 +1,121 @@
+"""A drone's flight on the map: its path from telemetry, and the animals, wherever height, tilt and heading of the camera are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES, AnalysisSettings
+from core.domain.job import VideoFacts
+from core.geometry.homography import radius_90
+from core.telemetry import Remark, Telemetry
+from ml_engine.arrays import TrackTable
+from ml_engine.ground.camera_pose import Poses, poses
+from ml_engine.ground.projection import to_ground
+
+Array = npt.NDArray[np.float64]
+
+BODY_HEIGHT_M = {"bison": (1.7, 0.2), "cattle": (1.4, 0.15), "person": (1.7, 0.12)}
+"""How tall they stand, and the deviation. The middle of a box is the middle of a body, at half of that, however steeply it is seen; its
+bottom edge is a foot only when seen from the side."""
+BOX_DEVIATION = 0.05
+"""How far off a box is, as a fraction of its size, each way; and a pixel beside. Public detectors on MOTChallenge's sequences, measured:
+0.02 to 0.08 of the height at the feet, 0.01 to 0.06 in the middle, 0.02 to 0.15 of the width."""
+BORDER_PX = 2.0
+CUT_DEVIATION = 0.3
+"""The same for a box that touches the picture's border: an unknown part of the animal lies outside."""
+DEGREE_DECIMALS = 8
+CHUNK_ROWS = 16_384
+SPAN_TOLERANCE, SPAN_TOLERANCE_S = 0.1, 3.0
+"""By how much telemetry and recording may differ in length: some drones write once a second, and begin a second late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """What telemetry tells of a recording.
+
+    Attributes:
+        telemetry: As recorded.
+        poses: Per frame of the detection log; None where the telemetry has no position.
+        remarks: What a person should know: the telemetry's own remarks and those of the poses.
+    """
+
+    telemetry: Telemetry
+    poses: Poses | None
+    remarks: tuple[Remark, ...]
+
+    @property
+    def places_animals(self) -> bool:
+        """Whether anything seen in any frame can be placed on the map."""
+        return self.poses is not None and bool(self.poses.complete.any())
+
+
+def flight_ground(telemetry: Telemetry | None, times_s: Array, settings: AnalysisSettings, video: VideoFacts) -> Flight | None:
+    """Return what is known of the flight on which a recording was made.
+
+    Args:
+        telemetry: Of the recording; None without one.
+        times_s: (n,) of all frames, seconds from the start of the recording.
+        settings: `flight` says what a person knows beside.
+        video: Size of the picture.
+    """
+    if telemetry is None:
+        return None
+    found = poses(telemetry, times_s, settings.flight, video)
+    remarks = [*telemetry.warnings, *(found.remarks if found else ())]
+    if found is not None and found.complete.any():
+        # What was stated fills the gap that these remarks name.
+        remarks = [remark for remark in remarks if remark.code not in ("telemetry_no_height", "telemetry_no_attitude")]
+    return Flight(telemetry, found, (*remarks, *_span_remarks(telemetry, times_s)))
+
+
+def _span_remarks(telemetry: Telemetry, times_s: Array) -> list[Remark]:
+    """Say so where telemetry is much shorter or longer than the recording: it may be another flight's, or cut off."""
+    if not len(telemetry) or not len(times_s):
+        return []
+    told_s, filmed_s = float(telemetry.time_s[-1]), float(times_s[-1])
+    if abs(told_s - filmed_s) <= SPAN_TOLERANCE_S + SPAN_TOLERANCE * filmed_s:
+        return []
+    text = f"The telemetry goes on for {told_s:.0f} s and the recording for {filmed_s:.0f} s; is it this recording's?"
+    return [Remark("telemetry_other_length", text)]
+
+
+def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.integer]) -> TrackTable:
+    """Return the tracks with longitude, latitude and error radius of every box; NaN where the pose is not known or looks too flat.
+
+    Args:
+        tracks: n boxes.
+        flight: Of the recording.
+        frame_row: (n,) which of the flight's poses each box was seen from.
+    """
+    if flight.poses is None or not flight.places_animals or not len(tracks):
+        return tracks
+    ground, radius = np.full((len(tracks), 2), np.nan), np.full(len(tracks), np.nan)
+    # Some rows at a time: the covariances of a long recording would be most of what assembling needs.
+    for start in range(0, len(tracks), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        ground[rows], radius[rows] = _placed(tracks.xyxy[rows].astype(np.float64), tracks.class_index[rows], flight.poses, frame_row[rows])
+    return replace(tracks, ground=ground, ground_error_m=radius)
+
+
+def _placed(boxes: Array, class_index: npt.NDArray[np.int8], camera: Poses, frame_row: npt.NDArray[np.integer]) -> tuple[Array, Array]:
+    """Return longitude and latitude (k, 2) and error radius (k,) of boxes (k, 4)."""
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    height_m, height_deviation_m = np.array([BODY_HEIGHT_M[name] for name in CLASSES])[class_index].T
+    deviation_px = box_deviation_px(boxes, camera.resolution_wh)
+    place_m, covariance = to_ground(camera, frame_row, middle, deviation_px, height_m / 2, height_deviation_m / 2)
+    radius = np.full(len(boxes), np.nan)
+    known = np.isfinite(place_m[:, 0])
+    radius[known] = np.round(radius_90(covariance[known]), 2)
+    return np.round(camera.plane.to_degrees(place_m), DEGREE_DECIMALS), radius
+
+
+def box_deviation_px(boxes: Array, resolution_wh: tuple[int, int]) -> Array:
+    """Return how exactly boxes (n, 4) tell where an animal is: standard deviations (n, 2) px, across and down."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    cut = (boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= np.array(resolution_wh) - BORDER_PX)
+    hidden_px = np.where(cut, CUT_DEVIATION * size.max(axis=1, keepdims=True), 0.0)
+    deviation_px: Array = np.sqrt(1 + (BOX_DEVIATION * size) ** 2 + hidden_px**2)
+    return deviation_px

@@ -1,0 +1,139 @@
+"""GeoJSON as RFC 7946 has it: WGS84, longitude first, outer rings anticlockwise and closed, a bounding box."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import CLASSES
+from core.geometry.geodesy import LocalPlane
+from ml_engine.arrays import TrackTable
+from ml_engine.ground.area_seen import GroundCoverage
+from ml_engine.ground.flight import Flight
+
+Array = npt.NDArray[np.float64]
+
+DECIMALS = 8
+"""A millimetre."""
+PATH_STEP_S, TRACK_STEP_S = 0.5, 0.25
+"""How far apart the corners of a drone's path are, and of a track's; tracks.csv has the place of every box."""
+
+
+def collection(features: Iterable[dict[str, Any]], note: str | None = None) -> bytes:
+    """Write a collection of features.
+
+    Args:
+        features: In the order in which they are drawn.
+        note: Why there are none, or not all.
+    """
+    listed = list(features)
+    result: dict[str, Any] = {"type": "FeatureCollection", "features": listed}
+    box = _bounds(listed)
+    if box is not None:
+        result["bbox"] = box
+    if note is not None:
+        result["note"] = note
+    return (json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
+
+
+def track_features(tracks: TrackTable, times_s: Array) -> Iterator[dict[str, Any]]:
+    """Yield every track's way over the ground, in order of their numbers.
+
+    Args:
+        tracks: n boxes, ground positions in degrees (longitude, latitude).
+        times_s: (n,) time of every box.
+    """
+    known = ~np.isnan(tracks.ground[:, 0])
+    rows = np.flatnonzero(known)[np.argsort(tracks.track_id[known], kind="stable")]
+    ids, begins = np.unique(tracks.track_id[rows], return_index=True)
+    for track_id, mine in zip(ids.tolist(), np.split(rows, begins)[1:], strict=True):
+        way = tracks.ground[mine[corners(times_s[mine], TRACK_STEP_S)]].tolist()
+        geometry = {"type": "LineString", "coordinates": way} if len(way) > 1 else {"type": "Point", "coordinates": way[0]}
+        error_m = tracks.ground_error_m[mine]
+        properties = {
+            "role": "track",
+            "track_id": track_id,
+            "class": CLASSES[tracks.class_index[mine[0]]],
+            "first_time_s": round(float(times_s[mine[0]]), 4),
+            "last_time_s": round(float(times_s[mine[-1]]), 4),
+            "error_m": None if np.isnan(error_m).all() else round(float(np.nanmedian(error_m)), 2),
+        }
+        yield _feature(geometry, properties)
+
+
+def path_features(flight: Flight | None, times_s: Array) -> Iterator[dict[str, Any]]:
+    """Yield the drone's path: a line for every stretch over which its position is known.
+
+    Args:
+        flight: Of the recording, None without telemetry.
+        times_s: (n,) of the flight's poses.
+    """
+    if flight is None or flight.poses is None:
+        return
+    poses = flight.poses
+    known = np.isfinite(poses.xy_m).all(axis=1)
+    degrees = np.round(poses.plane.to_degrees(poses.xy_m), DECIMALS)
+    rows = np.flatnonzero(known)
+    for stretch in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
+        way = degrees[stretch[corners(times_s[stretch], PATH_STEP_S)]].tolist()
+        geometry = {"type": "LineString", "coordinates": way} if len(way) > 1 else {"type": "Point", "coordinates": way[0]}
+        heights = poses.height_m[stretch][np.isfinite(poses.height_m[stretch])]
+        properties = {
+            "role": "flight_path",
+            "first_time_s": round(float(times_s[stretch[0]]), 4),
+            "last_time_s": round(float(times_s[stretch[-1]]), 4),
+            "height_min_m": round(float(heights.min()), 1) if len(heights) else None,
+            "height_max_m": round(float(heights.max()), 1) if len(heights) else None,
+        }
+        yield _feature(geometry, properties)
+
+
+def coverage_features(seen: GroundCoverage | None, plane: LocalPlane | None) -> Iterator[dict[str, Any]]:
+    """Yield the ground that a flight saw, and the strips that it did not see."""
+    if seen is None or plane is None:
+        return
+    polygons = [_rings(rings, plane) for rings in seen.seen]
+    yield _feature({"type": "MultiPolygon", "coordinates": polygons}, {"role": "seen", "area_ha": round(seen.area_m2 / 1e4, 4)})
+    for rings, area_m2 in seen.unseen:
+        yield _feature({"type": "Polygon", "coordinates": _rings(rings, plane)}, {"role": "not_seen", "area_ha": round(area_m2 / 1e4, 4)})
+
+
+def corners(times_s: Array, step_s: float) -> npt.NDArray[np.intp]:
+    """Return the first row of every step and the last row; times (n,) ascending."""
+    ticks = np.floor((times_s - times_s[0]) / step_s + 1e-6)
+    return np.unique(np.append(np.flatnonzero(np.diff(ticks, prepend=-1)), len(times_s) - 1))
+
+
+def _feature(geometry: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def _rings(rings: list[Array], plane: LocalPlane) -> list[list[list[float]]]:
+    """Return rings in degrees, closed, the first anticlockwise, holes clockwise."""
+    result = []
+    for index, ring in enumerate(rings):
+        following = np.roll(ring, -1, axis=0)
+        anticlockwise = float((ring[:, 0] * following[:, 1] - following[:, 0] * ring[:, 1]).sum()) > 0
+        turned = ring if anticlockwise == (index == 0) else ring[::-1]
+        degrees = np.round(plane.to_degrees(turned), DECIMALS).tolist()
+        result.append([*degrees, degrees[0]])
+    return result
+
+
+def _bounds(features: list[dict[str, Any]]) -> list[float] | None:
+    """Return west, south, east and north of all coordinates."""
+    points = [point for feature in features for point in _points(feature["geometry"]["coordinates"])]
+    if not points:
+        return None
+    places = np.array(points)
+    return [*places.min(axis=0).tolist(), *places.max(axis=0).tolist()]
+
+
+def _points(coordinates: list[Any]) -> list[list[float]]:
+    if coordinates and isinstance(coordinates[0], list):
+        return [point for part in coordinates for point in _points(part)]
+    return [coordinates]

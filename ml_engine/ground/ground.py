@@ -1,0 +1,198 @@
+"""Where animals stand on the ground: through a calibration's homography or a drone's telemetry, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.job import VideoFacts
+from core.geometry.calibration import Homography, fit_homography
+from core.geometry.geodesy import LocalPlane
+from core.telemetry import Remark, Telemetry
+from ml_engine.arrays import TrackTable
+from ml_engine.ground import geojson
+from ml_engine.ground.area_seen import GroundCoverage, ground_coverage
+from ml_engine.ground.camera_pose import Poses
+from ml_engine.ground.distances import describe_ways
+from ml_engine.ground.flight import CHUNK_ROWS, Flight, box_deviation_px, flight_ground, place
+from ml_engine.ground.geojson import corners
+from ml_engine.tracking.track_table import foot_points
+
+Array = npt.NDArray[np.float64]
+
+DECIMALS = {"m": 3, "wgs84": 8}
+"""A millimetre, in either unit."""
+PATH_STEP_S = 1.0
+SQUARE_METRES = 10_000
+"""Of a hectare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is known of the ground under a recording.
+
+    Attributes:
+        homography: Of a fixed camera; None without a calibration.
+        flight: Of a drone; None without telemetry.
+        seen: What the flight saw of the ground; None where its camera's pose is not known.
+        times_s: (n,) of the recording's frames.
+        resolution_wh: Of the picture, px.
+        remarks: What a person should know of it.
+    """
+
+    homography: Homography | None
+    flight: Flight | None
+    seen: GroundCoverage | None
+    times_s: Array
+    resolution_wh: tuple[int, int]
+    remarks: tuple[Remark, ...] = ()
+
+    @classmethod
+    def of(cls, settings: AnalysisSettings, telemetry: Telemetry | None, times_s: Array, video: VideoFacts) -> Ground:
+        """Return the ground as settings and telemetry tell it. A calibration goes before telemetry: somebody measured it.
+
+        Args:
+            settings: With `calibration` and `flight`.
+            telemetry: Of the recording, times from its start.
+            times_s: (n,) of all frames.
+            video: Size of the picture.
+
+        Raises:
+            InvalidCalibration: The calibration fixes no homography.
+        """
+        homography = fit_homography(settings.calibration) if settings.calibration else None
+        flight = flight_ground(telemetry, times_s, settings, video)
+        seen = ground_coverage(flight.poses) if flight is not None and flight.poses is not None else None
+        remarks = flight.remarks if flight is not None else ()
+        if settings.flight is not None and flight is None:
+            text = "The settings describe a flight, but there is no telemetry: nothing is known of where the drone was; send its .SRT."
+            remarks = (Remark("flight_without_telemetry", text),)
+        return cls(homography, flight, seen, times_s, (video.width_px, video.height_px), remarks)
+
+    @property
+    def source(self) -> str | None:
+        """Where positions come from: `calibration`, `flight`, or None where there are none."""
+        if self.homography is not None:
+            return "calibration"
+        return "flight" if self.flight is not None and self.flight.places_animals else None
+
+    @property
+    def unit(self) -> str | None:
+        """`m` or `wgs84`; None where there are no positions."""
+        if self.homography is not None:
+            return self.homography.unit
+        return "wgs84" if self.source else None
+
+    def placed(self, tracks: TrackTable, frames: npt.NDArray[np.integer]) -> TrackTable:
+        """Return the tracks with the ground position and error radius of every box; NaN where there is none.
+
+        Args:
+            tracks: n boxes.
+            frames: (n,) number of every frame of the recording, ascending.
+        """
+        if self.homography is not None:
+            return with_ground(tracks, self.homography, self.resolution_wh)
+        if self.flight is not None:
+            return place(tracks, self.flight, np.searchsorted(frames, tracks.frame))
+        return tracks
+
+    @property
+    def plane(self) -> LocalPlane | None:
+        """Where positions in degrees are measured in metres; None if they are in metres, and where there are none."""
+        if self.homography is not None:
+            return None if self.homography.origin is None else LocalPlane(*self.homography.origin)
+        return self.flight.poses.plane if self.flight is not None and self.flight.poses is not None else None
+
+    def describe(self, tracks: TrackTable, box_times_s: Array, counts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """Return what results say of the ground: keys `calibration`, `ground` and `flight`, null where there is none.
+
+        Args:
+            tracks: Those that count.
+            box_times_s: (n,) of their boxes.
+            counts: Per class, with `unique`.
+        """
+        ground = None
+        if self.source is not None:
+            ways = describe_ways(tracks, box_times_s, self.plane)
+            ground = {"unit": self.unit, "source": self.source, "tracks": ways}
+        return {"calibration": describe(self.homography), "ground": ground, "flight": self._describe_flight(counts)}
+
+    def _describe_flight(self, counts: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+        if self.flight is None:
+            return None
+        telemetry, poses = self.flight.telemetry, self.flight.poses
+        heights = poses.height_m[np.isfinite(poses.height_m)] if poses is not None else np.zeros(0)
+        area_ha = None if self.seen is None else self.seen.area_m2 / SQUARE_METRES
+        gaps = None if self.seen is None else [round(area_m2 / SQUARE_METRES, 4) for _, area_m2 in self.seen.unseen]
+        return {
+            "dialect": telemetry.dialect,
+            "records": len(telemetry),
+            "path_m": None if poses is None else round(self._path_m(poses), 1),
+            "height_min_m": round(float(heights.min()), 1) if len(heights) else None,
+            "height_max_m": round(float(heights.max()), 1) if len(heights) else None,
+            "animals_placed": self.flight.places_animals,
+            "area_ha": None if area_ha is None else round(area_ha, 4),
+            "animals_per_ha": {name: round(each["unique"] / area_ha, 3) for name, each in counts.items()} if area_ha else None,
+            "not_seen_ha": gaps,
+        }
+
+    def _path_m(self, poses: Poses) -> float:
+        """Return how far the drone flew: from second to second, as from frame to frame a receiver's trembling adds up."""
+        known = np.isfinite(poses.xy_m).all(axis=1)
+        way = poses.xy_m[known][corners(self.times_s[known], PATH_STEP_S)]
+        return float(np.hypot(*np.diff(way, axis=0).T).sum())
+
+    def geojson(self, tracks: TrackTable, box_times_s: Array) -> bytes:
+        """Write the map: what was seen, what was not, the drone's path, the tracks."""
+        path = list(geojson.path_features(self.flight, self.times_s))
+        plane = self.flight.poses.plane if self.flight is not None and self.flight.poses is not None else None
+        ways = list(geojson.track_features(tracks, box_times_s)) if self.unit == "wgs84" else []
+        note = None
+        if self.unit != "wgs84":
+            reason = "the calibration is in metres" if self.unit else "there is neither a calibration nor a drone's full attitude"
+            note = f"No animals on the map: {reason}; give ground_points as longitude and latitude (unit wgs84), or telemetry."
+        return geojson.collection([*geojson.coverage_features(self.seen, plane), *path, *ways], note)
+
+    def warnings(self, tracks: TrackTable) -> list[tuple[str, str]]:
+        """Return what a person should know: codes and sentences."""
+        found = [(remark.code, remark.message) for remark in self.remarks]
+        beyond = int(np.isnan(tracks.ground[:, 0]).sum())
+        if beyond and self.source == "calibration":
+            text = f"{beyond} of {len(tracks)} boxes stand too far beyond the calibrated ground to be placed on it."
+            found.append(("beyond_horizon", text))
+        elif beyond and self.source == "flight":
+            text = f"{beyond} of {len(tracks)} boxes have no place: seen at too flat an angle, or while the drone's attitude was not known."
+            found.append(("beyond_horizon", text))
+        return found
+
+
+def with_ground(tracks: TrackTable, homography: Homography, resolution_wh: tuple[int, int]) -> TrackTable:
+    """Return the tracks with the ground position and error radius of every foot point; NaN beyond the horizon."""
+    ground, radius = np.zeros((len(tracks), 2)), np.zeros(len(tracks))
+    for start in range(0, len(tracks), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        feet = foot_points(tracks.xyxy[rows])
+        deviation_px = box_deviation_px(tracks.xyxy[rows].astype(np.float64), resolution_wh)
+        ground[rows] = np.round(homography.to_ground(feet), DECIMALS[homography.unit])
+        radius[rows] = np.round(homography.error_radius_m(feet, deviation_px), 3)
+    return replace(tracks, ground=ground, ground_error_m=radius)
+
+
+def describe(homography: Homography | None) -> dict[str, Any] | None:
+    """Return what results say of a calibration: unit, residuals in metres, pairs left out, matrix."""
+    if homography is None:
+        return None
+    used = homography.residuals_m[homography.inliers]
+    return {
+        "unit": homography.unit,
+        "residual_rms_m": round(float(np.sqrt((used**2).mean())), 4),
+        "residual_max_m": round(float(used.max()), 4),
+        "pairs": len(homography.residuals_m),
+        "pairs_left_out": np.flatnonzero(~homography.inliers).tolist(),
+        "origin": list(homography.origin) if homography.origin else None,
+        "matrix": [[float(f"{value:.10g}") for value in row] for row in homography.matrix.tolist()],
+    }

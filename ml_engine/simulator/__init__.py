@@ -1,0 +1,1 @@
+"""Simulated herds, cameras and detectors, without pixels."""

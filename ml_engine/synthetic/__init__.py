@@ -1,0 +1,1 @@
+"""The renderer: pastures, animals and camera damage, as pictures with truth."""

@@ -1,0 +1,358 @@
+"""What a camera sees of a body: the surface is sampled more densely than the picture has pixels, and the nearest sample wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine.synthetic.camera import Camera
+from ml_engine.synthetic.meshes import Floats, Image, Mesh
+
+CELL_M = 0.11
+"""Grain at which a body shades itself, m."""
+MOST_SAMPLES = {2.0: 40_000, 1.0: 90_000, 0.5: 250_000}
+"""How many samples a body may take at most at a resolution; one that would take more gets the next coarser one, and is enlarged before
+it is coloured."""
+SPACING = 1.15
+"""Largest distance between samples, in pixels of the raster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What is seen of a body, on a patch of the picture.
+
+    Attributes:
+        left: Picture column of the patch's first column, px.
+        top: Picture row of its first row, px.
+        finer: Raster pixels per picture pixel along each side, 1 or 2.
+        shape_hw: Of the raster.
+        where: (n,) int32 flat raster index of every pixel that shows the body; below, one row each.
+        normal: (n, 3) float32 normals, in the body's frame.
+        body_m: (n, 3) float32 position in the body's frame, m.
+        colour_bgr: (n, 3) float32.
+        lit: (n,) float32: 1 in the sun, 0 in the body's own shadow.
+        open: (n,) float32: how much of the sky is seen.
+        patterned: (n,) float32.
+        hair: (n,) float32.
+    """
+
+    left: int
+    top: int
+    finer: float
+    shape_hw: tuple[int, int]
+    where: npt.NDArray[np.int32]
+    normal: Image
+    body_m: Image
+    colour_bgr: Image
+    lit: Image
+    open: Image
+    patterned: Image
+    hair: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """A body where it stands.
+
+    Attributes:
+        mesh: Its surface.
+        to_world: (3, 3) body frame to world offsets: a turn about the vertical, and one scale for all.
+        origin: (3,) m.
+    """
+
+    mesh: Mesh
+    to_world: Floats
+    origin: Floats
+
+    @property
+    def scale(self) -> float:
+        """Size against the mesh's."""
+        return float(self.to_world[2, 2])
+
+    def turned_back(self, direction: Floats) -> Image:
+        """Return a world direction (3,) as the body sees it."""
+        return (self.to_world.T @ direction / self.scale).astype(np.float32)
+
+
+def _own_shade(vertices: Image, direction: Image, soft_m: float) -> Image:
+    """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does. All in the body's frame."""
+    coarse = vertices[:, ::2, ::2]
+    points = coarse.reshape(-1, 3)
+    helper = np.array([1.0, 0, 0], np.float32) if abs(direction[0]) < 0.8 else np.array([0, 1.0, 0], np.float32)
+    u = np.cross(direction, helper)
+    u /= np.linalg.norm(u)
+    axes = np.stack([u / CELL_M, np.cross(direction, u) / CELL_M, direction]).astype(np.float32)
+    flat = points @ axes.T
+    cell = (flat[:, :2] - flat[:, :2].min(axis=0)).astype(np.int32)
+    cells = cell[:, 0] * (int(cell[:, 1].max()) + 1) + cell[:, 1]
+    best = np.full(int(cells.max()) + 1, -np.inf, np.float32)
+    np.maximum.at(best, cells, flat[:, 2])
+    shade = np.clip(np.float32(1.3) - (best[cells] - flat[:, 2]) / np.float32(soft_m), 0, 1).reshape(coarse.shape[:3])
+    return np.repeat(np.repeat(shade, 2, axis=1), 2, axis=2)[:, : vertices.shape[1], : vertices.shape[2]]
+
+
+def _project(camera: Camera, to_world: Floats, origin: Floats, points: Image) -> Image:
+    """Return (n, 3): column and row, px, and depth, m, of points (n, 3) given in a body's frame."""
+    turn = camera.rotation()
+    seen = points @ (turn @ to_world).T.astype(np.float32) + (turn @ (origin - camera.position())).astype(np.float32)
+    deep = np.maximum(seen[:, 2], np.float32(1e-3))
+    seen[:, 0] = np.float32(camera.focal_x_px) * seen[:, 0] / deep + np.float32(camera.width / 2)
+    seen[:, 1] = np.float32(camera.focal_y_px) * seen[:, 1] / deep + np.float32(camera.height / 2)
+    return seen
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Samples of a mesh, part after part.
+
+    Attributes:
+        values: (n, 4) float32: column, row, depth, height above the ground.
+        starts: (P + 1,) where each part begins.
+        down: (P,) samples per ring.
+        across: (P,) samples per vertex of a ring.
+        shape: P, R, C of the mesh.
+    """
+
+    values: Image
+    starts: npt.NDArray[np.int64]
+    down: npt.NDArray[np.int64]
+    across: npt.NDArray[np.int64]
+    shape: tuple[int, int, int]
+
+    def places(self, index: npt.NDArray[np.int32]) -> tuple[Image, Image, npt.NDArray[np.int64]]:
+        """Return where samples lie in the mesh laid out as (P * R, C): columns, rows, and the parts they belong to."""
+        part = np.searchsorted(self.starts, index, side="right") - 1
+        rest = index - self.starts[part]
+        _, rings, around = self.shape
+        columns = around * self.across[part]
+        row = rest // columns
+        column = rest - row * columns
+        v = np.clip((row + 0.5) / self.down[part] - 0.5, 0, rings - 1) + part * rings
+        u = np.clip((column + 0.5) / self.across[part] - 0.5, 0, around - 1)
+        return u.astype(np.float32), v.astype(np.float32), part
+
+
+def _finer(steps: tuple[Image, Image], vertices: int) -> float:
+    """Return how many raster pixels a picture pixel should get: small bodies need smooth edges, huge ones would take too long."""
+    for finer in (2.0, 1.0, 0.5):
+        down, across = (np.clip(np.ceil(s * (finer / SPACING)), 1, 64) for s in steps)
+        if float(np.sum(down * across)) * vertices <= MOST_SAMPLES[finer]:
+            return finer
+    return 0.25
+
+
+def _steps(pixels: Image) -> tuple[Image, Image]:
+    """Return per part the longest step between rings and between the vertices of a ring, px, of (P, R, C, 2)."""
+    # Steps count as on a chessboard walked by a rook: samples a pixel apart along both diagonals would leave every other pixel empty.
+    down = np.abs(pixels[:, 1:] - pixels[:, :-1]).sum(axis=3).max(axis=(1, 2))
+    across = np.abs(pixels[:, :, 1:] - pixels[:, :, :-1]).sum(axis=3).max(axis=(1, 2))
+    return down, across
+
+
+def _sampled(grid: Image, steps: tuple[Image, Image], finer: float) -> _Samples:
+    down, across = (np.clip(np.ceil(s * (finer / SPACING)), 1, 64).astype(int) for s in steps)
+    _, rings, around = grid.shape[:3]
+    pieces = []
+    for part, rows, columns in zip(grid, down.tolist(), across.tolist(), strict=True):
+        if rows == columns == 1:
+            pieces.append(part.reshape(-1, 4))
+            continue
+        size = (around * columns, rings * rows)
+        pieces.append(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR).reshape(-1, 4))
+    starts = np.concatenate([[0], np.cumsum(rings * down * around * across)])
+    return _Samples(np.concatenate(pieces), starts, down, across, grid.shape[:3])
+
+
+def _lookup(atlas: Image, u: Image, v: Image) -> Image:
+    count = len(u)
+    width = 256
+    rows = -(-count // width)
+    pad = rows * width - count
+    maps = [np.concatenate([a, np.zeros(pad, np.float32)]).reshape(rows, width) for a in (u, v)]
+    found = cv2.remap(atlas, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, np.float32).reshape(-1, 4)[:count]
+
+
+def see(
+    camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float = 0.0, rough_px: float = 0.0, smooth_px: float = 0.0
+) -> Surface | None:
+    """See a body.
+
+    Args:
+        camera: Who looks.
+        body: Who is seen.
+        sun: (3,) unit vector towards the sun; None where no light is wanted.
+        hidden_below_m: Height of grass or snow in which the body stands, m.
+        rough_px: How far hairs stand out of the outline, px.
+        smooth_px: Over how far limbs flow into the trunk: their shading is blended, their outline is not.
+
+    Returns:
+        None where nothing of it can be seen.
+    """
+    vertices = body.mesh.vertices
+    shape = vertices.shape[:3]
+    seen = _project(camera, body.to_world, body.origin, vertices.reshape(-1, 3))
+    if seen[:, 2].min() < 0.25:
+        return None
+    grid = np.empty((*shape, 4), np.float32)
+    grid[..., :3] = seen.reshape(*shape, 3)
+    steps = _steps(grid[..., :2])
+    finer = _finer(steps, shape[1] * shape[2])
+    margin = 2 + 2 * int(rough_px * finer)
+    low = np.floor(seen[:, :2].min(axis=0) * finer / 2) * 2 - margin
+    width, height = (np.ceil(seen[:, :2].max(axis=0) * finer / 2) * 2 + margin - low).astype(int)
+    if width * height > 6_000_000:
+        return None
+    grid[..., :2] = grid[..., :2] * np.float32(finer) - low.astype(np.float32)
+    eye = body.turned_back(camera.position() - body.origin) / np.float32(body.scale)
+    behind = np.einsum("prck,prck->prc", body.mesh.normals, vertices - eye) > 0.3 * np.linalg.norm(eye)
+    grid[..., 3] = vertices[..., 2] * np.float32(body.scale) - np.float32(99) * behind
+    samples = _sampled(grid, steps, finer)
+    nearest = _nearest(samples.values, (int(height), int(width)), hidden_below_m, rough_px * finer)
+    where = np.flatnonzero(nearest >= 0).astype(np.int32)
+    if not len(where):
+        return None
+    normal, *shown = _shown(body, sun, samples, nearest[where])
+    shape_hw = (int(height), int(width))
+    if smooth_px * finer > 1:
+        normal = _blended(normal, where, shape_hw, int(smooth_px * finer))
+    surface = Surface(round(low[0] / finer), round(low[1] / finer), finer, shape_hw, where, normal, *shown)
+    return surface if finer >= 1 else _enlarged(surface, rough_px)
+
+
+def _enlarged(surface: Surface, rough_px: float) -> Surface:
+    """Bring a coarse raster to the picture's resolution: the shape is known well enough there, the hair on it is not."""
+    height, width = surface.shape_hw
+    image = np.zeros((height * width, 14), np.float32)
+    one = np.ones((len(surface.where), 1), np.float32)
+    rest = np.stack([surface.lit, surface.open, surface.patterned, surface.hair], axis=1)
+    image[surface.where] = np.concatenate([one, surface.normal, surface.body_m, surface.colour_bgr, rest], axis=1)
+    size = (round(width / surface.finer), round(height / surface.finer))
+    planes = image.reshape(height, width, 14)
+    # Blurred first, or the steps of the coarse outline would show.
+    fours = [cv2.blur(np.ascontiguousarray(planes[..., i : i + 4]), (3, 3)) for i in (0, 4, 8, 12)]
+    whole = [cv2.resize(four, size, interpolation=cv2.INTER_LINEAR) for four in fours]
+    share = whole[0][..., 0].reshape(-1)
+    edge = np.full(share.shape, 0.5, np.float32)
+    if rough_px > 0.3:
+        edge -= np.random.default_rng(height).standard_normal(len(share), np.float32) * np.float32(0.18)
+    where = np.flatnonzero(share > np.clip(edge, 0.04, 0.9)).astype(np.int32)
+    seen = np.concatenate([w.reshape(-1, w.shape[2])[where] for w in whole], axis=1)
+    seen /= seen[:, :1]
+    return Surface(
+        surface.left, surface.top, 1.0, (size[1], size[0]), where, seen[:, 1:4], seen[:, 4:7], seen[:, 7:10], seen[:, 10], seen[:, 11],
+        seen[:, 12], seen[:, 13],
+    )  # fmt: skip
+
+
+def _blended(normal: Image, where: npt.NDArray[np.int32], shape_hw: tuple[int, int], reach_px: int) -> Image:
+    image = np.zeros((shape_hw[0] * shape_hw[1], 3), np.float32)
+    image[where] = normal
+    side = 2 * min(reach_px, 24) + 1
+    soft = np.asarray(cv2.blur(image.reshape(*shape_hw, 3), (side, side)), np.float32).reshape(-1, 3)[where]
+    soft /= np.maximum(np.sqrt(soft[:, 0] ** 2 + soft[:, 1] ** 2 + soft[:, 2] ** 2), np.float32(1e-6))[:, None]
+    mixed = normal * np.float32(0.35) + soft * np.float32(0.65)
+    unit: Image = mixed / np.maximum(np.sqrt(mixed[:, 0] ** 2 + mixed[:, 1] ** 2 + mixed[:, 2] ** 2), np.float32(1e-6))[:, None]
+    return unit
+
+
+def _shown(body: Stand, sun: Floats | None, samples: _Samples, index: npt.NDArray[np.int32]) -> tuple[Image, ...]:
+    """Return what `Surface` tells of the samples that are seen, in its order."""
+    u, v, part = samples.places(index)
+    shape, mesh = samples.shape, body.mesh
+    if sun is None or len(index) < 250:
+        lit, sky = np.ones(shape, np.float32), np.full(shape, 0.8, np.float32)
+    else:
+        lit = _own_shade(mesh.vertices, body.turned_back(sun), 0.25)
+        sky = _own_shade(mesh.vertices, np.array([0, 0, 1], np.float32), 0.9)
+    atlas = np.empty((3, *shape, 4), np.float32)
+    atlas[0, ..., :3], atlas[0, ..., 3] = mesh.normals, lit
+    atlas[1, ..., :3], atlas[1, ..., 3] = mesh.vertices, sky
+    atlas[2, ..., :3], atlas[2, ..., 3] = mesh.colours, mesh.hair[:, None, None]
+    first, second, third = (_lookup(a.reshape(shape[0] * shape[1], shape[2], 4), u, v) for a in atlas)
+    return first[:, :3], second[:, :3], third[:, :3], first[:, 3], second[:, 3], mesh.patterned[part], third[:, 3]
+
+
+def _nearest(samples: Image, shape_hw: tuple[int, int], hidden_below_m: float, rough_px: float) -> npt.NDArray[np.int32]:
+    """Return (h * w,) the index of the nearest sample that falls on each pixel, -1 where none does."""
+    height, width = shape_hw
+    # What faces away lies under the ground here, and so does what the grass hides.
+    kept = np.flatnonzero(samples[:, 3] > (-50 if hidden_below_m <= 0 else 0)).astype(np.int32)
+    if len(kept) < len(samples):
+        samples = samples[kept]
+    flat = samples[:, 1].astype(np.int32) * width + samples[:, 0].astype(np.int32)
+    near, far = float(samples[:, 2].min()), float(samples[:, 2].max())
+    key = ((far - samples[:, 2]) * np.float32(65000 / max(far - near, 1e-6))).astype(np.uint16)
+    order = np.argsort(key, kind="stable").astype(np.int32)
+    if hidden_below_m > 0:
+        order = order[samples[order, 3] > blade_heights(flat[order], hidden_below_m)]
+    out = np.full(height * width, -1, np.int32)
+    out[flat[order]] = kept[order]
+    _mend(out.reshape(height, width))
+    if rough_px > 0.3:
+        _fluff(out, samples, kept, shape_hw, rough_px)
+    return out
+
+
+def _mend(out: npt.NDArray[np.int32]) -> None:
+    """Fill single empty pixels between filled ones."""
+    inner = out[1:-1, 1:-1]
+    empty = inner < 0
+    for one, other in ((out[1:-1, :-2], out[1:-1, 2:]), (out[:-2, 1:-1], out[2:, 1:-1])):
+        np.copyto(inner, one, where=empty & (one >= 0) & (other >= 0))
+
+
+def _fluff(out: npt.NDArray[np.int32], samples: Image, kept: npt.NDArray[np.int32], shape_hw: tuple[int, int], rough_px: float) -> None:
+    """Let hairs stand out of the outline: samples that are shaken show where nothing else does."""
+    some = slice(None, None, 1 if len(kept) < 4000 else 3)
+    shake = np.random.default_rng(len(kept)).standard_normal((2, len(kept[some])), np.float32) * np.float32(rough_px * 0.55)
+    x = np.clip(samples[some, 0] + shake[0], 0, shape_hw[1] - 1).astype(np.int32)
+    y = np.clip(samples[some, 1] + shake[1] + np.float32(0.3 * rough_px), 0, shape_hw[0] - 1).astype(np.int32)
+    flat = y * shape_hw[1] + x
+    free = out[flat] < 0
+    out[flat[free]] = kept[some][free]
+
+
+def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Image:
+    """Return how high the grass stands in front of raster pixels, m: another height in every column, and a little in every pixel."""
+    mixed = (flat * np.int32(-1640531527)) >> 16
+    return (np.float32(height_m) * (0.65 + 0.35 * ((mixed & 255).astype(np.float32) / 128 - 1))).astype(np.float32)
+
+
+def ground_shadow(
+    camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np.uint8], level_m: float = 0.0, roughly: bool = False
+) -> None:
+    """Draw a body's shadow into `mask` (h, w, uint8; 255 where shaded).
+
+    Args:
+        camera: Who looks.
+        body: What casts the shadow.
+        sun: (3,) unit vector towards the sun.
+        mask: Drawn into.
+        level_m: Height of what the shadow falls on: the tips of the grass.
+        roughly: Draw one outline around the whole body: enough for what is blurred anyway.
+    """
+    vertices = body.mesh.vertices[:, ::4, ::4] if roughly else body.mesh.vertices[:, :, ::2]
+    world = vertices.reshape(-1, 3) @ body.to_world.T.astype(np.float32)
+    above = np.maximum(world[:, 2:] - np.float32(level_m), 0)
+    seen = _project(camera, np.eye(3), body.origin, world - above * (sun / sun[2]).astype(np.float32))
+    if seen[:, 2].min() < 0.3:
+        return
+    pixels = seen[:, :2]
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    if high.min() < 0 or low[0] > mask.shape[1] or low[1] > mask.shape[0]:
+        return
+    points = np.clip(pixels * 16, -1e6, 1e6).astype(np.int32).reshape(*vertices.shape[:3], 2)
+    if roughly:
+        cv2.fillConvexPoly(mask, cv2.convexHull(points.reshape(-1, 1, 2)), 255, shift=4)
+        return
+    size = float((high - low).max())
+    # Curved parts are drawn piece by piece, each piece as the hull of its points: the smaller the shadow, the fewer.
+    rings = points.shape[1]
+    step = rings if size < 60 else rings // 2 if size < 160 else max(rings // 5, 2)
+    for part in points:
+        for first in range(0, rings - 1, step):
+            cv2.fillConvexPoly(mask, cv2.convexHull(part[first : first + step + 1].reshape(-1, 1, 2)), 255, shift=4)

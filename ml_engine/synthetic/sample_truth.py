@@ -1,0 +1,67 @@
+"""What a perfect counter says of a rendered film."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import ceil
+
+from ml_engine.synthetic.scene import SPECIES, Label
+
+SHORTEST_S = 0.5
+"""An animal, or a number of animals at once, counts when it lasts this long."""
+BAND_PX = 3.0
+"""So near to a line an animal is still on the side that it came from: its step moves the lower edge of its box up and down."""
+
+
+def _longest_run(flags: list[bool]) -> int:
+    best = run = 0
+    for flag in flags:
+        run = run + 1 if flag else 0
+        best = max(best, run)
+    return best
+
+
+def counts(frames: list[list[Label]], fps: float) -> dict[str, dict[str, int]]:
+    """Count per class.
+
+    Args:
+        frames: The labels of every frame; one counts where at least half of its box is inside the picture.
+        fps: Frames per second.
+
+    Returns:
+        Per class `unique`, how many were visible for `SHORTEST_S` without a break, and `peak`, the most at once for as long.
+    """
+    least = ceil(SHORTEST_S * fps)
+    out: dict[str, dict[str, int]] = {}
+    for species in SPECIES:
+        present = [{x.identity for x in labels if x.species == species and x.inside >= 0.5} for labels in frames]
+        everyone = set().union(*present) if present else set()
+        unique = sum(_longest_run([i in p for p in present]) >= least for i in everyone)
+        peak = max((n for n in range(1, len(everyone) + 1) if _longest_run([len(p) >= n for p in present]) >= least), default=0)
+        out[species] = {"unique": unique, "peak": peak}
+    return out
+
+
+def crossings(frames: list[list[Label]], line_y_px: float) -> dict[str, dict[str, int]]:
+    """Count crossings of a level line by the bottom-centre of boxes: `in` is downwards in the picture, `out` upwards."""
+    out: dict[str, dict[str, int]] = {species: {"in": 0, "out": 0} for species in SPECIES}
+    for species, places in foot_rows(frames).values():
+        for below in turns(places, line_y_px):
+            out[species]["in" if below else "out"] += 1
+    return out
+
+
+def turns(rows: list[float], line_y_px: float) -> list[bool]:
+    """Return for every change of side, in order, whether it led below the line; `BAND_PX` about the line is neither side."""
+    sides = [y > line_y_px for y in rows if abs(y - line_y_px) > BAND_PX]
+    return [after for before, after in zip(sides, sides[1:], strict=False) if before != after]
+
+
+def foot_rows(frames: list[list[Label]]) -> dict[int, tuple[str, list[float]]]:
+    """Return per identity its class and, over the frames in which at least half of it is inside, the lower edge of its box, px."""
+    rows: dict[int, tuple[str, list[float]]] = defaultdict(lambda: ("", []))
+    for labels in frames:
+        for x in labels:
+            if x.inside >= 0.5:
+                rows[x.identity] = (x.species, [*rows[x.identity][1], x.xyxy[3]])
+    return dict(rows)

@@ -1,0 +1,1 @@
+"""Boxes joined to tracks, and tracks to animals."""

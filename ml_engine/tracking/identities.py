@@ -1,0 +1,161 @@
+"""Who is who, over a whole recording: tracks, joined where they were broken, and what remains open about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_engine.arrays import DetectionLog
+from ml_engine.camera_motion.from_boxes import measured, with_box_motion
+from ml_engine.camera_motion.path import stabilise
+from ml_engine.tracking import bytetrack as tracking
+from ml_engine.tracking.appearance import Looks, looks_of
+from ml_engine.tracking.bytetrack import TrackerOptions
+from ml_engine.tracking.herd_motion import herd_path
+from ml_engine.tracking.link_odds import UNMEASURED_LINKS, LinkModel, View
+from ml_engine.tracking.stitching import Joins, StitchOptions, chains, stitch
+from ml_engine.tracking.tracklets import Array, Boxes, Index
+
+BRIDGED = ("no_texture",)
+UNMEASURED_S = 5.0
+"""Where nobody measured the camera's motion, what was lost for longer is not looked for where it was."""
+ADRIFT_S = 1.0
+"""The same where the boxes say that it moved: how it moved is a guess."""
+UNMEASURED = StitchOptions(model=UNMEASURED_LINKS, rounds_s=(0.6, 1.5, 3.0, UNMEASURED_S), least_log_odds=-0.5)
+ADRIFT = StitchOptions(model=UNMEASURED_LINKS, rounds_s=(0.6, ADRIFT_S), least_log_odds=0.5)
+BASE = TrackerOptions(lost_s=0.9, high_overlap=0.42, low_overlap=0.5, rival=0.79)
+"""A tracker that would rather break a track than swap it: what is broken can be joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityOptions:
+    """How to find out who is who; `unmeasured_…` where nobody measured the camera's motion, `adrift_…` where it moved all the same."""
+
+    tracker: TrackerOptions = BASE
+    stitching: StitchOptions = field(default_factory=StitchOptions)
+    unmeasured_stitching: StitchOptions = UNMEASURED
+    adrift_stitching: StitchOptions = ADRIFT
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Who is who.
+
+    Attributes:
+        ids: (m,) int32 track of every box of the log from 1, in order of first sight; 0 for boxes of none.
+        rows: (b,) rows of the log that belong to a track, in order of `boxes`.
+        boxes: Their tracklets: what the tracker followed without a break.
+        joins: Which tracklets were joined.
+        view: What was looked at, with the camera's path.
+        looks: What the tracklets look like, where the detector tells.
+        measured: Whether somebody measured that path in the pictures. adrift: Nobody did, and the boxes say that it moved.
+    """
+
+    ids: npt.NDArray[np.int32]
+    rows: Index
+    boxes: Boxes
+    joins: Joins
+    view: View
+    looks: Looks | None
+    measured: bool
+    adrift: bool
+
+    @property
+    def longest_s(self) -> float:
+        """For how long places can be compared: for ever where the camera's path is known."""
+        return np.inf if self.measured else ADRIFT_S if self.adrift else UNMEASURED_S
+
+    @property
+    def links(self) -> LinkModel:
+        """What is assumed of links."""
+        return LinkModel() if self.measured else UNMEASURED_LINKS
+
+    def chains(self) -> npt.NDArray[np.int64]:
+        """Return (tracklets,) the track from 0 of every tracklet."""
+        return chains(int(self.boxes.tracklet.max(initial=-1)) + 1, self.joins.before, self.joins.after)
+
+
+def identify(
+    log: DetectionLog,
+    score: npt.NDArray[np.floating],
+    high: npt.NDArray[np.bool_],
+    low: npt.NDArray[np.bool_],
+    resolution_wh: tuple[int, int],
+    options: IdentityOptions | None = None,
+) -> Identities:
+    """Find out who is who.
+
+    Args:
+        log: The detection log.
+        score: (m,) in [0, 1]. high: (m,) bool, over the threshold. low: (m,) bool, good enough to go on with a track.
+        resolution_wh: Of the picture, px.
+        options: How.
+    """
+    options = options or IdentityOptions()
+    seen, adrift = measured(log), False
+    if not seen:
+        moved = with_box_motion(log, high)
+        adrift, log = moved is not log, moved
+    tracklet = _follow(log, score, high, low, options.tracker)
+    rows, boxes = _boxes(log, tracklet)
+    camera = stabilise(bridged(log), resolution_wh)
+    view = View(resolution_wh, log.times_s, _duration_s(log.times_s), camera, herd_path(boxes, camera), _look_s(log))
+    looks = looks_of(log.embeddings, rows, boxes)
+    stitching = options.stitching if seen else options.adrift_stitching if adrift else options.unmeasured_stitching
+    joins = stitch(boxes, view, stitching, looks)
+    found = Identities(np.zeros(len(log.xyxy), np.int32), rows, boxes, joins, view, looks, seen, adrift)
+    found.ids[rows] = found.chains()[boxes.tracklet] + 1
+    return found
+
+
+def _follow(
+    log: DetectionLog,
+    score: npt.NDArray[np.floating],
+    high: npt.NDArray[np.bool_],
+    low: npt.NDArray[np.bool_],
+    tracker: TrackerOptions,
+) -> npt.NDArray[np.int32]:
+    return tracking.track(tracking.Boxes(log.times_s, log.status, log.offsets, log.xyxy, score, high, low, log.motion), tracker)
+
+
+def _boxes(log: DetectionLog, tracklet: npt.NDArray[np.int32]) -> tuple[Index, Boxes]:
+    rows = np.flatnonzero(tracklet)
+    frame = np.repeat(np.arange(len(log.frames)), np.diff(log.offsets))[rows]
+    order = np.lexsort((frame, tracklet[rows]))
+    rows, frame = rows[order], frame[order]
+    number = tracklet[rows].astype(np.int64) - 1
+    return rows, Boxes(number, frame, log.times_s[frame], log.xyxy[rows].astype(np.float64))
+
+
+def bridged(log: DetectionLog) -> DetectionLog:
+    """Return the log with single motions that could not be measured taken from the frames around: a camera goes on as it went.
+
+    Not where a cut was seen.
+    """
+    known = np.asarray(np.isfinite(log.motion).all(axis=(1, 2)), np.bool_)
+    lost = [i for i in np.flatnonzero(~known).tolist() if 0 < i < len(known) - 1 and log.motion_reasons[i] in BRIDGED]
+    lost = [i for i in lost if known[i - 1] and known[i + 1]]
+    if not lost:
+        return log
+    motion, reasons = log.motion.copy(), list(log.motion_reasons)
+    for i in lost:
+        step_s = log.times_s[i] - log.times_s[i - 1]
+        share = [step_s / max(log.times_s[j] - log.times_s[j - 1], 1e-9) for j in (i - 1, i + 1)]
+        motion[i] = np.eye(3) + sum(part * (log.motion[j] - np.eye(3)) for part, j in zip(share, (i - 1, i + 1), strict=True)) / 2
+        reasons[i] = ""
+    return replace(log, motion=motion, motion_reasons=tuple(reasons))
+
+
+def _look_s(log: DetectionLog) -> float:
+    """Return the usual time between frames that were looked at."""
+    looked_s = log.times_s[log.status == 0]
+    return float(np.median(np.diff(looked_s))) if len(looked_s) > 1 else 0.0
+
+
+def _duration_s(times_s: Array) -> float:
+    """Return how long was recorded, the last frame included."""
+    if len(times_s) < 2:
+        return 1.0
+    return float(times_s[-1] - times_s[0]) * len(times_s) / (len(times_s) - 1)

@@ -1,0 +1,1 @@
+"""Video files: what they hold, their frames and times, and writing one."""

@@ -1,0 +1,247 @@
+"""Videos that strangers sent: probed, decoded and searched for telemetry in processes that can do nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+from array import array
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import InvalidTelemetry, MusterError, Unconfined
+from ml_engine.video.decode import DecodedFrame, Image, decode, probe, run_of, turned
+from ml_engine.video.index import VideoIndex, index_of
+from ml_engine.video.sandbox.messages import FRAME, NO_SLOT, PICTURE, SCAN, TRACK, unpacked_scan
+from ml_engine.video.sandbox.process import DecoderLimits, DecoderProcess, Task
+from ml_engine.video.subtitles import LIMIT_BYTES, read_telemetry_track
+
+__all__ = ["ConfinedDecoder", "DecoderLimits"]
+
+logger = logging.getLogger(__name__)
+
+ALLOW_UNCONFINED = "MUSTER_ALLOW_UNCONFINED_DECODING"
+_BYTES_A_PIXEL = 3
+_SPARE_SLOTS = 3
+"""So many are left to the decoder, whatever the pictures are used for."""
+
+
+def _never() -> bool:
+    return False
+
+
+def _limits_of_commands() -> DecoderLimits:
+    """Return the usual limits, for commands that no configuration reaches."""
+    allowed = os.environ.get(ALLOW_UNCONFINED, "").strip().lower()
+    return DecoderLimits(allow_unconfined=allowed in ("1", "true", "yes", "on"))
+
+
+class ConfinedDecoder:
+    """Decodes in a process of its own for each file and question, with limits of memory, time, files and network.
+
+    Gives what `ml_engine.video.decode` and `ml_engine.video.subtitles` give, bit for bit. May be used by any number of threads. Where the system does
+    not filter the process's system calls, the decoder decodes nothing unless `limits.allow_unconfined`. On Windows, which cannot pass
+    descriptors on, it then decodes in this process.
+
+    Args:
+        limits: What decoding may take; default: the usual limits, and what the environment says of unconfined decoding.
+    """
+
+    def __init__(self, limits: DecoderLimits | None = None) -> None:
+        self.limits = limits or _limits_of_commands()
+        self._apart = os.name == "posix"
+        self._problem: dict[str, Any] | None = None
+
+    def problems(self) -> list[dict[str, Any]]:
+        """Return what is wrong with decoding on this machine, as far as seen: {code, message, degrades}."""
+        return [self._problem] if self._problem else []
+
+    def check(self) -> None:
+        """Find out whether this machine confines decoding, so that `problems` can say so before the first video comes. Raises nothing."""
+        try:
+            if not self._apart:
+                self._meet_unconfined()
+                return
+            with self._process(Task(Path(os.devnull), "nothing"), _never) as child:
+                for _ in child.messages():
+                    pass
+        except (MusterError, OSError) as error:
+            logger.warning("%s", error, extra={"action": "decoder_check_failed"})
+
+    def _process(self, task: Task, should_stop: Callable[[], bool]) -> DecoderProcess:
+        return DecoderProcess(task, self.limits, should_stop, self._meet_unconfined)
+
+    def _meet_unconfined(self) -> None:
+        """Refuse to decode where the system filters no calls, or warn once where the operator allows it.
+
+        Raises:
+            Unconfined: The operator does not allow it.
+        """
+        host = platform.node()
+        if not self.limits.allow_unconfined:
+            error = Unconfined(
+                f"The system of {host} does not let Muster restrict the process that decodes videos (seccomp), so none is decoded there. "
+                f"Use Linux, and a container whose security profile allows seccomp; or set {ALLOW_UNCONFINED}=true to decode all the same, "
+                "which you should do only for videos that you trust."
+            )
+            self._problem = {"code": error.code, "message": error.message, "degrades": True}
+            raise error
+        sentence = (
+            f"Videos are decoded unconfined on {host}: its system does not let Muster restrict the process (seccomp), and "
+            f"{ALLOW_UNCONFINED} allows it. A hostile video can do there what this user can."
+        )
+        if self._problem is None:
+            logger.warning("%s", sentence, extra={"action": "decoder_not_confined"})
+        self._problem = {"code": "decoding_unconfined", "message": sentence, "degrades": False}
+
+    def probe(self, path: Path, *, should_stop: Callable[[], bool] = _never) -> VideoIndex:
+        """Index a video file.
+
+        Args:
+            path: A local file; its name and extension do not matter.
+            should_stop: Asked now and then.
+
+        Raises:
+            VideoError: See `ml_engine.video.index.probe`; also `video_memory`, `video_takes_too_long`, `video_decoder_crashed`.
+            UnsupportedMedia: See there.
+            TransientError: The machine is to blame: `decoder_not_started`, `decoder_killed`, `decoder_stalled`; `confinement_unavailable`
+                (`Unconfined`).
+            Stopped: `should_stop` said so.
+            OSError: The file cannot be read at all.
+        """
+        if not self._apart:
+            self._meet_unconfined()
+            return probe(path, limits=self.limits.video)
+        with self._process(Task(path, "scan"), should_stop) as child:
+            content = _answer(child, SCAN)
+            try:
+                return index_of(unpacked_scan(content), self.limits.video)
+            except (ValueError, KeyError, TypeError, ArithmeticError, json.JSONDecodeError) as error:
+                raise child.impossible("a scan that cannot be") from error
+
+    def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool] = _never) -> bytes | None:
+        """Read a video's first subtitle track that is text; see `ml_engine.video.subtitles.read_telemetry_track`.
+
+        Raises:
+            InvalidTelemetry: `telemetry_too_large`.
+            VideoError, UnsupportedMedia, TransientError, Stopped, OSError: See `probe`.
+        """
+        if not self._apart:
+            self._meet_unconfined()
+            return read_telemetry_track(path)
+        with self._process(Task(path, "track"), should_stop) as child:
+            content = _answer(child, TRACK)
+        if len(content) > 2 * LIMIT_BYTES:
+            raise InvalidTelemetry(f"The video's subtitle track has over {LIMIT_BYTES} bytes.", code="telemetry_too_large")
+        return content or None
+
+    def decode(
+        self,
+        path: Path,
+        index: VideoIndex,
+        *,
+        first_frame: int = 0,
+        frames: int | None = None,
+        seek_pts: int | None = None,
+        threads: int = 1,
+        should_stop: Callable[[], bool] = _never,
+    ) -> Generator[DecodedFrame]:
+        """Decode a run of frames; see `ml_engine.video.decode.decode`. The process ends with the iterator.
+
+        Args:
+            path, index, first_frame, frames, seek_pts, threads: See there.
+            should_stop: Asked now and then while a picture is waited for, in the thread that takes the pictures.
+
+        Raises:
+            VideoError, UnsupportedMedia, TransientError, Stopped, OSError: See `probe`.
+            ValueError: The run lies outside the file.
+        """
+        if not self._apart:
+            self._meet_unconfined()
+            yield from decode(path, index, first_frame=first_frame, frames=frames, seek_pts=seek_pts, threads=threads)
+            return
+        run = run_of(index, first_frame=first_frame, frames=frames, seek_pts=seek_pts, threads=threads, limits=self.limits.video)
+        plain = {name: getattr(run, name) for name in ("by_order", "first", "end", "seek_pts", "threads")}
+        task = Task(path, "run", run.end - run.first, index.stored_wh, plain, array("q", run.pts))
+        expected = run.first
+        with self._process(task, should_stop) as child:
+            pictures = _Pictures(child, index)
+            for kind, content in child.messages():
+                if kind != PICTURE or len(content) != FRAME.size or expected >= run.end:
+                    raise child.impossible("something else than asked")
+                number, slot, row_bytes = FRAME.unpack(content)
+                if number != expected:
+                    raise child.impossible("frames in another order than asked")
+                expected += 1
+                yield DecodedFrame(number, None if slot == NO_SLOT else pictures.take(slot, row_bytes))
+            if expected != run.end:
+                raise child.impossible("less than asked")
+
+
+def _answer(child: DecoderProcess, kind: bytes) -> bytes:
+    """Return the content of the one message that a process is asked for, which has to come first. Raises as `messages`."""
+    for said, content in child.messages():
+        if said != kind:
+            raise child.impossible("something else than asked")
+        return content
+    raise child.impossible("no answer")
+
+
+class _Slot:
+    """A slot with a picture in it, as the owner of arrays: it is free again when the last of them is gone."""
+
+    def __init__(self, child: DecoderProcess, slot: int, held: set[int]) -> None:
+        self._child, self._slot, self._held = child, slot, held
+        held.add(slot)
+
+    def picture(self, shape: tuple[int, int, int], row_bytes: int) -> Image:
+        """Return the picture, writable; not contiguous where rows are padded."""
+        ring = self._child.ring
+        assert ring is not None
+        memory = np.frombuffer(ring.memory, np.uint8)
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "|u1",
+            "shape": shape,
+            "strides": (row_bytes, shape[2], 1),
+            "data": (memory.ctypes.data + self._slot * ring.slot_bytes, False),
+        }
+        return np.asarray(self)
+
+    def __del__(self) -> None:
+        self._held.discard(self._slot)
+        self._child.free(self._slot)
+
+
+class _Pictures:
+    """Takes pictures out of the ring: copied, turned, or, where the ring has room to spare, just as they lie there.
+
+    Args:
+        child: Who fills the ring.
+        index: Of the file.
+    """
+
+    def __init__(self, child: DecoderProcess, index: VideoIndex) -> None:
+        self._child, self._index = child, index
+        self._held: set[int] = set()
+
+    def take(self, slot: int, row_bytes: int) -> Image:
+        """Return the picture in a slot as displayed, C-contiguous and the caller's own.
+
+        Raises:
+            VideoError: There can be none.
+        """
+        (width_px, height_px), ring = self._index.stored_wh, self._child.ring
+        possible = ring is not None and slot < ring.slots and slot not in self._held
+        if ring is None or not possible or not width_px * _BYTES_A_PIXEL <= row_bytes <= ring.slot_bytes // height_px:
+            raise self._child.impossible("a picture where there is none")
+        stored = _Slot(self._child, slot, self._held).picture((height_px, width_px, _BYTES_A_PIXEL), row_bytes)
+        if self._index.rotation_deg or self._index.mirrored:
+            return turned(stored, self._index)
+        # A caller who keeps pictures must not keep the decoder from going on.
+        enough = ring.slots - len(self._held) >= _SPARE_SLOTS
+        return stored if enough and stored.flags.c_contiguous else stored.copy()

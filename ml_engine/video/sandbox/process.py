@@ -1,0 +1,360 @@
+"""Starts the process that decodes a file, listens to it, and tells what its end means."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from core.child_environment import inherited
+from core.errors import InvalidTelemetry, MusterError, TransientError, UnsupportedMedia, VideoError
+from ml_engine.arrays import Stopped
+from ml_engine.video.limits import VideoLimits
+from ml_engine.video.sandbox.confinement import FILTER, Allowance
+from ml_engine.video.sandbox.messages import DONE, ERROR, HEADER, NOTE, OUT_OF_MEMORY, READY, text_of
+from ml_engine.video.sandbox.shared_memory import FrameRing, make_file, ring_size
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.1
+"""How often somebody is asked whether to go on."""
+MACHINE_PATIENCE = 10
+"""A process that gets no processor time is waited for so many times as long as one that does and makes no progress."""
+
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""What the process has of the environment: where shared libraries are of a Python that is not the system's."""
+
+_READ_BYTES = 65_536
+_MOST_MESSAGE_BYTES = 2**28
+_END_S = 5.0
+_PROGRAM = "import sys; sys.path[:0] = sys.argv[1:3]; from ml_engine.video.sandbox.child import run; run()"
+_ERRORS: dict[str, type[MusterError]] = {kind.__name__: kind for kind in (VideoError, UnsupportedMedia, InvalidTelemetry)}
+_CRASHES = tuple(
+    getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP") if hasattr(signal, name)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderLimits:
+    """What decoding may take.
+
+    Attributes:
+        video: The largest video that is taken in.
+        memory_bytes: Of one decoding process, on top of what it starts with.
+        stall_s: Longest time without a picture, or without progress where there are none.
+        cpu_s_per_frame, cpu_s_per_gib: Processor time that a whole file may take, for each of its frames and its size.
+        allow_unconfined: Whether to decode where the system does not filter the system calls of the process.
+    """
+
+    video: VideoLimits = VideoLimits()
+    memory_bytes: int = 2 * 2**30
+    stall_s: float = 30.0
+    cpu_s_per_frame: float = 2.0
+    cpu_s_per_gib: float = 240.0
+    allow_unconfined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to do with a file.
+
+    Attributes:
+        path: The file.
+        asked: `scan`, `track` or `run`.
+        frames: How many are to be decoded.
+        stored_wh: Size of the pictures, px; None where none are handed over.
+        run: Fields of `ml_engine.video.frames.Run` that are plain; pts: its timestamps.
+    """
+
+    path: Path
+    asked: str
+    frames: int = 0
+    stored_wh: tuple[int, int] | None = None
+    run: dict[str, Any] | None = None
+    pts: array[int] | None = None
+
+
+class DecoderProcess:
+    """A process that decodes one file. A context manager: leaving it ends the process, whatever it is doing.
+
+    For one thread.
+
+    Args:
+        task: What it is to do.
+        limits: What it may take.
+        should_stop: Asked at least every `TICK_S` while it is waited for.
+        on_unconfined: Called when the process reports that the system does not filter its calls. The process has not looked at the file
+            yet; an error that this raises comes out of `messages`.
+
+    Attributes:
+        ring: Where its pictures are, or None.
+        peak_bytes: The most memory that it had in use, as it said at its end; None before, and where it did not come to that.
+        cpu_s: Its processor time, once it has ended; None before.
+
+    Raises:
+        OSError: The file cannot be opened.
+        TransientError: `decoder_not_started`.
+    """
+
+    def __init__(self, task: Task, limits: DecoderLimits, should_stop: Callable[[], bool], on_unconfined: Callable[[], None]) -> None:
+        self.ring: FrameRing | None = None
+        self.peak_bytes: int | None = None
+        self.cpu_s: float | None = None
+        self._task, self._limits, self._should_stop, self._on_unconfined = task, limits, should_stop, on_unconfined
+        self._ready = self._closed = False
+        self._lock = threading.RLock()
+        self._buffer = bytearray()
+        video = os.open(task.path, os.O_RDONLY)
+        opened = [video]
+        try:
+            opened.append(self._make_ring(task))
+            opened.append(_write_request(self._request(os.fstat(video).st_size)))
+            self._process = _start(*reversed(opened))
+        except (OSError, subprocess.SubprocessError) as error:
+            sentence = f"No process can be started to decode the video ({error}). It is tried again by itself."
+            raise TransientError(sentence, code="decoder_not_started") from error
+        finally:
+            for descriptor in opened:
+                if descriptor >= 0:
+                    os.close(descriptor)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._out, select.POLLIN)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            self._reap(0)
+        with self._lock:
+            self._closed = True
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def free(self, slot: int) -> None:
+        """Say that a slot may be filled again; from any thread, and when the process has long ended."""
+        # An array may go, and free its slot, while this very thread frees another.
+        with self._lock, suppress(BrokenPipeError):
+            if not self._closed:
+                os.write(self._in, bytes((slot,)))
+
+    def messages(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what it says, kind and content, until it is done.
+
+        Raises:
+            VideoError, UnsupportedMedia, InvalidTelemetry: What it found out; `video_memory`, `video_takes_too_long`,
+                `video_decoder_crashed` where the file was too much for it.
+            TransientError: `decoder_killed`, `decoder_stalled`: the machine is to blame. Also what `on_unconfined` raises.
+            Stopped: `should_stop` said so.
+            OSError: The disk fails.
+        """
+        while True:
+            kind, content = self._receive()
+            if kind == READY and not self._ready:
+                self._ready = True
+                self._hear_missing([text_of(word) for word in json.loads(content)])
+            elif kind == ERROR:
+                raise _error_from(content)
+            elif kind == DONE:
+                return
+            elif kind != NOTE:
+                yield kind, content
+            elif content:
+                self.peak_bytes = self._kib(content) * 1024
+
+    def _hear_missing(self, missing: list[str]) -> None:
+        if missing:
+            logger.info("this system cannot limit a decoder's %s", ", ".join(missing), extra={"action": "decoder_not_limited"})
+        if FILTER in missing:
+            self._on_unconfined()
+
+    def impossible(self, why: str) -> VideoError:
+        """Return the error for a process that says what cannot be: something in the file has taken it over."""
+        return _crashed(self._task, f"it said {why}")
+
+    def _kib(self, content: bytes) -> int:
+        if not content.isdigit() or len(content) > 12:
+            raise self.impossible("no number where one belongs")
+        return int(content)
+
+    def _receive(self) -> tuple[bytes, bytes]:
+        while True:
+            if len(self._buffer) >= HEADER.size:
+                kind, size = HEADER.unpack_from(self._buffer)
+                if size > _MOST_MESSAGE_BYTES:
+                    raise self.impossible("too much at once")
+                end = HEADER.size + size
+                if len(self._buffer) >= end:
+                    content = bytes(self._buffer[HEADER.size : end])
+                    del self._buffer[:end]
+                    return kind, content
+            self._wait()
+            data = os.read(self._out, _READ_BYTES)
+            if not data:
+                raise self._ended()
+            self._buffer += data
+
+    def _wait(self) -> None:
+        """Wait until there is something to read."""
+        if self._poll.poll(TICK_S * 1000):
+            return
+        began_s, cpu_s = time.monotonic(), _cpu_s(self._process.pid)
+        while not self._poll.poll(TICK_S * 1000):
+            if self._should_stop():
+                raise Stopped
+            waited_s = time.monotonic() - began_s
+            if waited_s < self._limits.stall_s:
+                continue
+            used_s = _cpu_s(self._process.pid)
+            # Half of the time is its own: it is not the machine that is slow.
+            if cpu_s is None or used_s is None or used_s - cpu_s >= self._limits.stall_s / 2:
+                raise _too_slow()
+            if waited_s >= MACHINE_PATIENCE * self._limits.stall_s:
+                sentence = "The machine gave the decoder of the video no time for minutes. It is tried again by itself."
+                raise TransientError(sentence, code="decoder_stalled")
+
+    def _ended(self) -> MusterError:
+        """Return what it means that the process has ended before it was done."""
+        deadline_s = time.monotonic() + _END_S
+        while not self._reap(os.WNOHANG):
+            if time.monotonic() >= deadline_s:
+                return self.impossible("nothing any more")
+            time.sleep(0.001)
+        status = self._process.returncode
+        logger.warning(
+            "a decoder ended", extra={"action": "decoder_ended", "status": status, "asked": self._task.asked, "ready": self._ready}
+        )
+        if status == OUT_OF_MEMORY:
+            return VideoError(
+                f"Decoding this video takes more than the {self._limits.memory_bytes / 2**30:g} GiB of memory that are allowed. "
+                "Scale it down, or export it as plain H.264, and upload it again.",
+                code="video_memory",
+                limit_bytes=self._limits.memory_bytes,
+            )
+        if hasattr(signal, "SIGXCPU") and status == -signal.SIGXCPU:
+            return _too_slow()
+        if -status in _CRASHES and self._ready:
+            return _crashed(self._task, signal.Signals(-status).name)
+        if not self._ready:
+            return TransientError(
+                f"The process that decodes video ended while it started (status {status}). It is tried again by itself.",
+                code="decoder_not_started",
+            )
+        if status > 0:
+            return _crashed(self._task, f"exit status {status}")
+        return TransientError(
+            "The process that decodes the video was ended from outside. It is tried again by itself.", code="decoder_killed"
+        )
+
+    def _reap(self, options: int) -> bool:
+        if self._process.returncode is not None:
+            return True
+        pid, status, usage = os.wait4(self._process.pid, options)
+        if pid == 0:
+            return False
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu_s = usage.ru_utime + usage.ru_stime
+        return True
+
+    def _make_ring(self, task: Task) -> int:
+        if task.stored_wh is None:
+            return -1
+        slot_bytes, slots = ring_size(*task.stored_wh)
+        descriptor = make_file(slot_bytes * slots)
+        self.ring = FrameRing(descriptor, slot_bytes=slot_bytes, slots=slots)
+        return descriptor
+
+    def _request(self, size_bytes: int) -> bytes:
+        limits, task = self._limits, self._task
+        cpu_s = limits.stall_s + task.frames * limits.cpu_s_per_frame + size_bytes / 2**30 * limits.cpu_s_per_gib
+        request = {
+            "asked": task.asked,
+            "limits": asdict(limits.video),
+            "allow_unconfined": limits.allow_unconfined,
+            "allowance": asdict(Allowance(memory_bytes=limits.memory_bytes, cpu_s=max(1, round(cpu_s)))),
+            "run": task.run,
+            "stored_wh": task.stored_wh,
+            "slot_bytes": self.ring.slot_bytes if self.ring else 0,
+            "slots": self.ring.slots if self.ring else 0,
+        }
+        head = json.dumps(request).encode()
+        return len(head).to_bytes(4, "little") + head + (task.pts.tobytes() if task.pts is not None else b"")
+
+
+def _start(request: int, ring: int, video: int) -> subprocess.Popen[bytes]:
+    av = importlib.util.find_spec("av")
+    assert av is not None and av.origin is not None
+    folders = [str(Path(__file__).parents[3]), str(Path(av.origin).parents[1])]
+    # Neither the environment nor site packages' start-up files: no secret of the parent's is there to be read, and it starts faster.
+    argv = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, *folders, str(request), str(video), str(ring)]
+    env = inherited(_INHERITED) | {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+    passed = tuple(descriptor for descriptor in (request, ring, video) if descriptor >= 0)
+    return subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, pass_fds=passed, bufsize=0
+    )
+
+
+def _write_request(data: bytes) -> int:
+    descriptor = make_file(len(data))
+    position = 0
+    while position < len(data):
+        position += os.pwrite(descriptor, data[position:], position)
+    return descriptor
+
+
+def _cpu_s(pid: int) -> float | None:
+    """Return the processor time that a process has used, seconds, or None where the system does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _error_from(content: bytes) -> Exception:
+    """Return the error that a process described."""
+    said = json.loads(content)
+    kind, message = text_of(said.get("kind")), text_of(said.get("message"))
+    if kind == "OSError":
+        return OSError(int(said["errno"]), "the video cannot be read from the disk")
+    if kind in _ERRORS and re.fullmatch("[a-z_]{3,40}", str(said.get("code"))):
+        details = {text_of(name): value for name, value in dict(said.get("details", {})).items() if isinstance(value, int | float)}
+        return _ERRORS[kind](message, code=said["code"], **details)
+    logger.warning("a decoder failed: %s", message, extra={"action": "decoder_failed"})
+    return VideoError(
+        "The video is damaged in a way that Muster cannot read past. Convert it to MP4 and upload it again.", code="unreadable_video"
+    )
+
+
+def _too_slow() -> VideoError:
+    return VideoError(
+        "Decoding this video takes far longer than its length explains: it is damaged, or made to. Export it again, then upload it.",
+        code="video_takes_too_long",
+    )
+
+
+def _crashed(task: Task, how: str) -> VideoError:
+    logger.warning("a decoder crashed: %s", how, extra={"action": "decoder_crashed", "asked": task.asked})
+    return VideoError(
+        "The decoder crashed on this video: it is damaged. Check that it plays, convert it to MP4 and upload it again.",
+        code="video_decoder_crashed",
+    )

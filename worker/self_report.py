@@ -1,0 +1,73 @@
+"""What a worker says of itself: the API's health page knows devices and checkpoints from here only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+
+from core.errors import MusterError
+from core.ports import WorkerReport
+from worker.step import Tools
+
+logger = logging.getLogger(__name__)
+
+REPORT_EVERY_S = 20.0
+
+
+class Presence:
+    """Reports every 20 s.
+
+    Args:
+        tools: What the worker works with.
+        device: What it will detect on, such as `openvino:cpu`; `none` where it serves no detection.
+        gpu_available: Whether that is a GPU.
+        serves: Names of the queues.
+    """
+
+    def __init__(self, tools: Tools, *, device: str, gpu_available: bool, serves: tuple[str, ...]) -> None:
+        self._tools = tools
+        self._device = device
+        self._gpu_available = gpu_available
+        self._serves = serves
+
+    def report(self) -> WorkerReport:
+        """Return the present report."""
+        loaded = self._tools.detectors.loaded()
+        problems = [*self._tools.full_disk.problems(self._tools.timer.now()), *self._tools.engine.decoding_problems()]
+        return WorkerReport(
+            worker_id=self._tools.worker_id,
+            at_utc=self._tools.timer.now(),
+            device=next(iter(loaded.values()), self._device),
+            gpu_available=self._gpu_available,
+            models_loaded=tuple(sorted(loaded)),
+            serves=self._serves,
+            detail={"host": platform.node(), "pid": os.getpid(), "problems": problems},
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Report until told to stop."""
+        while True:
+            try:
+                await self._tools.ports.jobs.report_worker(self.report())
+            except MusterError as error:
+                logger.info("presence not reported", extra={"action": "presence_failed", "code": error.code})
+            if await self._tools.timer.wait(stopping, REPORT_EVERY_S):
+                return
+
+
+def planned_device(device: str, *, serves_detection: bool) -> tuple[str, bool]:
+    """Return what detectors will run on and whether that is a GPU, before any is loaded. May import torch where there is a GPU.
+
+    Args:
+        device: The configuration's.
+        serves_detection: Whether this worker detects at all.
+    """
+    if not serves_detection:
+        return "none", False
+    if device == "auto":
+        from ml_engine.detection.loading import has_cuda
+
+        device = "cuda" if has_cuda() else "openvino"
+    return ("torch:cuda:0", True) if device == "cuda" else (f"{device}:cpu", False)
