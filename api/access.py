@@ -111,7 +111,7 @@ class Access:
         return await self._looked_up(connection, credential, self._check)
 
     async def _looked_up(self, connection: Connection, credential: str, check: Callable[[str], Awaitable[Caller]]) -> Caller:
-        """Ask a check about a credential, unless its address has tried too many wrong ones. `core.services.access.wrong_keys` says the rules."""
+        """Ask a check about a credential, unless its address is over the limit of `core.services.access.wrong_keys`."""
         digest = digest_of(credential)
         recognised = self._wrong_keys.recognises(digest)
         client = connection.get("client")

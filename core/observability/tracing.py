@@ -1,7 +1,7 @@
 """One trace from upload to result: spans by name, and the trace context that travels with jobs and messages.
 
-Only OpenTelemetry's API is used here, which does nothing until `core.observability.tracing_export` gives it something to do. The context is handed on
-either way, so that a trace which a client began does not end where this process records nothing.
+Only OpenTelemetry's API is used here, which does nothing until `core.observability.tracing_export` gives it an exporter. The context is
+handed on either way, so that a trace which a client began does not end where this process records nothing.
 """
 
 from __future__ import annotations

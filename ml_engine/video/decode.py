@@ -1,6 +1,6 @@
 """Decode a video frame by frame in this process, exactly as its index counts the frames.
 
-For files of one's own. What strangers sent is decoded by `ml_engine.video.sandbox.decoder`, which gives the same pictures from a confined process.
+For files of one's own. `ml_engine.video.sandbox.decoder` decodes uploaded files: it gives the same pictures from a confined process.
 """
 
 from __future__ import annotations

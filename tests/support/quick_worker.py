@@ -1,4 +1,4 @@
-"""A real worker with an engine that only pretends: `python -m tests.support.quick_worker`. What is tested with it is everything but the engine.
+"""A real worker with an engine that only pretends: `python -m tests.support.quick_worker`. It tests everything but the engine.
 
 Every source has 35 frames. `MUSTER_TEST_PAUSES` tells, as JSON, how many seconds a function of the engine takes.
 """

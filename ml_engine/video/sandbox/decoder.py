@@ -43,8 +43,8 @@ def _limits_of_commands() -> DecoderLimits:
 class ConfinedDecoder:
     """Decodes in a process of its own for each file and question, with limits of memory, time, files and network.
 
-    Gives what `ml_engine.video.decode` and `ml_engine.video.subtitles` give, bit for bit. May be used by any number of threads. Where the system does
-    not filter the process's system calls, the decoder decodes nothing unless `limits.allow_unconfined`. On Windows, which cannot pass
+    Gives what `ml_engine.video.decode` and `ml_engine.video.subtitles` give, bit for bit. May be used by any number of threads. Where the
+    system does not filter the process's system calls, the decoder decodes nothing unless `limits.allow_unconfined`. On Windows, which cannot pass
     descriptors on, it then decodes in this process.
 
     Args:
