@@ -1,7 +1,8 @@
 """Camera motion from boxes alone: where everybody moves alike, it was the camera.
 
 For detections that came without pictures. Where pictures were at hand, `ml_engine.camera_motion.measure` measured the background itself.
-Boxes of one frame are laid over those of the frame before, without any tracks: a camera that turns fast leaves a tracker nothing that overlaps.
+Boxes of one frame are laid over those of the frame before, without any tracks: a camera that turns fast leaves a tracker nothing that
+overlaps.
 """
 
 from __future__ import annotations

@@ -52,6 +52,8 @@ def longer(begin: str, middle: str, end: str = "") -> Callable[[int], str]:
 
 # Module and name of a pattern, and text on which it has to try most. Several where it has several parts that repeat.
 PATTERNS: dict[str, list[Callable[[int], str]]] = {
+    "api/port/heads.py:_END": [longer("", "\n"), longer("", "\r"), longer("", "\n\r")],
+    "api/port/heads.py:_FRAMING": [longer("\ncontent-length", " ", "x"), longer("", "\ncontent-length"), longer("\ncontent-length:", " ")],
     "api/blob_answers.py:_RANGE": [longer("bytes=", " ", "x"), longer("bytes=", "1", "x"), longer("bytes=-", "1", "x")],
     "core/adapters/mongo/connection.py:_ESCAPED": [longer("", "%"), longer("", "%2")],
     "core/adapters/mongo/connection.py:_RESERVED": [longer("", "a")],
@@ -197,7 +199,19 @@ def functions_of(name: str) -> list[Callable[[str], Any]]:
     path, _, variable = name.partition(":")
     found = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), variable)
     patterns = found if isinstance(found, tuple) else (found,)
-    return [function for pattern in patterns for function in (lambda text, p=pattern: p.sub("", text), pattern.fullmatch)]
+    return [function for pattern in patterns for function in (_replacing(pattern), _matching(pattern))]
+
+
+def _replacing(pattern: re.Pattern[Any]) -> Callable[[str], Any]:
+    return lambda text: pattern.sub(b"" if isinstance(pattern.pattern, bytes) else "", _as_read(pattern, text))
+
+
+def _matching(pattern: re.Pattern[Any]) -> Callable[[str], Any]:
+    return lambda text: pattern.fullmatch(_as_read(pattern, text))
+
+
+def _as_read(pattern: re.Pattern[Any], text: str) -> str | bytes:
+    return text.encode() if isinstance(pattern.pattern, bytes) else text
 
 
 @pytest.mark.parametrize("name", sorted(set(PATTERNS) - INLINE))

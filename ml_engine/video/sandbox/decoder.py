@@ -44,8 +44,8 @@ class ConfinedDecoder:
     """Decodes in a process of its own for each file and question, with limits of memory, time, files and network.
 
     Gives what `ml_engine.video.decode` and `ml_engine.video.subtitles` give, bit for bit. May be used by any number of threads. Where the
-    system does not filter the process's system calls, the decoder decodes nothing unless `limits.allow_unconfined`. On Windows, which cannot pass
-    descriptors on, it then decodes in this process.
+    system does not filter the process's system calls, the decoder decodes nothing unless `limits.allow_unconfined`. On Windows, which
+    cannot pass descriptors on, it then decodes in this process.
 
     Args:
         limits: What decoding may take; default: the usual limits, and what the environment says of unconfined decoding.

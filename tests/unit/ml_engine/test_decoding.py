@@ -278,7 +278,7 @@ def test_a_decoder_does_not_outlive_the_process_that_started_it(plain: Path) -> 
     """Even while it hangs in the middle of decoding."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from ml_engine import decoder_process as p; from ml_engine.video.sandbox.decoder import ConfinedDecoder\n"
+        "from ml_engine.video.sandbox import process as p; from ml_engine.video.sandbox.decoder import ConfinedDecoder\n"
         "start = p._start\n"
         "def started(*a):\n"
         "    process = start(*a); print(process.pid, flush=True); return process\n"

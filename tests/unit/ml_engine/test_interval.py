@@ -33,7 +33,7 @@ from tests.unit.ml_engine.test_contact_sheet import animal, counted, sheet_of
 ENGINE = Path(ml_engine.__file__).parent
 README = (ENGINE.parent / "README.md").read_text()
 CARD = (ENGINE / "checkpoints" / "pasture" / "MODEL_CARD.md").read_text()
-SCHEMA = (ENGINE / "results.schema.json").read_text()
+SCHEMA = (ENGINE / "results" / "results.schema.json").read_text()
 SECOND_SENTENCE = "nimals that the detector missed are not in this range"
 CLAIM = re.compile(r"9[05] ?%|percentile")
 CONDITION = re.compile(r"what was detected|bootstrap|errors assumed|simulated")
