@@ -9,7 +9,6 @@ from core.adapters.azure.connection import trace_requests
 from core.adapters.azure.queue import AzureJobQueue
 from core.config.settings import Config
 from core.domain.clock import utc_now
-from core.observability import tracing
 from core.observability.tracing import Stop
 from core.ports import Ports, WebhookSender
 from core.services.housekeeping.storage_identity import require_own_storage, use_own_names
@@ -74,10 +73,22 @@ def make_sender() -> WebhookSender:
 
 
 def start_tracing(config: Config, *, service: str, instance: str) -> Stop:
-    """Record spans where an OTLP endpoint is configured; return a function to be called at the end."""
-    if config.otlp_endpoint:
-        trace_requests()
-    return tracing.start_tracing(config.otlp_endpoint, service=service, instance=instance)
+    """Record spans from now on where an OTLP endpoint is configured; load nothing where none is.
+
+    Args:
+        config: The process's configuration.
+        service: What this process is, such as `muster-worker`.
+        instance: Which one.
+
+    Returns:
+        A function to be called at the end.
+    """
+    if not config.otlp_endpoint:
+        return lambda: None
+    from core.observability.tracing_export import start_export  # the SDK and the exporter
+
+    trace_requests()
+    return start_export(config.otlp_endpoint, service=service, instance=instance)
 
 
 async def open_ports(ports: Ports) -> None:

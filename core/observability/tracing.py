@@ -76,21 +76,3 @@ def valid_traceparent(text: str | None) -> str | None:
 
 Stop = Callable[[], None]
 """Sends what is left and ends the recording; takes a few seconds at most."""
-
-
-def start_tracing(endpoint: str | None, *, service: str, instance: str) -> Stop:
-    """Record spans from now on, if there is somewhere to send them to; load nothing if there is not.
-
-    Args:
-        endpoint: Of an OTLP receiver over HTTP, such as `http://collector:4318`.
-        service: What this process is, such as `muster-worker`.
-        instance: Which one.
-
-    Returns:
-        A function to be called at the end.
-    """
-    if not endpoint:
-        return lambda: None
-    from core.observability.tracing_export import start_export  # the SDK and the exporter
-
-    return start_export(endpoint, service=service, instance=instance)
