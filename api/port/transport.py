@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from api.port.guard import GuardedConnection
+
+class Guard(Protocol):
+    """What a transport needs of the connection's guard; `guard.GuardedConnection` is one."""
+
+    sent_bytes: int
+    inner: Any
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection has been answered for good."""
+
+    def reading_resumed(self) -> None:
+        """Learn that the server takes more."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+    def tunnel(self, protocol: Any) -> None:
+        """Hand the connection to another protocol, such as a WebSocket's."""
 
 
 class GuardedTransport(asyncio.Transport):
@@ -18,7 +35,7 @@ class GuardedTransport(asyncio.Transport):
         transport: The socket's, or TLS's.
     """
 
-    def __init__(self, guard: GuardedConnection, transport: Any) -> None:
+    def __init__(self, guard: Guard, transport: Any) -> None:
         super().__init__()
         self._guard = guard
         self._transport = transport
