@@ -53,7 +53,7 @@ def _box(panel: np.ndarray, xyxy: np.ndarray, colour: tuple[int, int, int], thic
 
 def main() -> None:
     """Draw scenes into one PNG."""
-    parser = argparse.ArgumentParser(prog="python -m ml_engine.simulator.scene", description="Draw simulated scenes.")
+    parser = argparse.ArgumentParser(prog="python -m ml_engine.simulator.drawing", description="Draw simulated scenes.")
     parser.add_argument("--scenes", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--unseen", action="store_true", help="parameters from the ranges kept for tests")
@@ -64,3 +64,7 @@ def main() -> None:
     ranges = Ranges.unseen() if given.unseen else Ranges.tuned()
     picture = np.concatenate([drawing(made) for made in scenes(given.scenes, given.seed, ranges)])
     cv2.imwrite(str(given.draw), picture)
+
+
+if __name__ == "__main__":
+    main()

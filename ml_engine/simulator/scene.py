@@ -205,9 +205,3 @@ def peak(series: npt.NDArray[np.integer], window: int) -> int:
     """Return the greatest number that is reached in every frame of some `window` of them: `series` (t,) of numbers."""
     window = min(window, len(series))
     return int(np.lib.stride_tricks.sliding_window_view(series, window).min(axis=1).max()) if window else 0
-
-
-if __name__ == "__main__":
-    from ml_engine.simulator.drawing import main
-
-    main()
