@@ -26,7 +26,9 @@
     │   └── Throttled           more than the caller is allowed at present (429)
     └── LeaseLost               the message is no longer ours: stop, publish nothing, acknowledge nothing
 
-Each carries `code`, stable and for programs, and a sentence for a person that says what to do.
+`Stopped` is no error and stands apart: work that was asked to stop ends with it.
+
+Each error carries `code`, stable and for programs, and a sentence for a person that says what to do.
 """
 
 from __future__ import annotations
@@ -211,3 +213,7 @@ class LeaseLost(MusterError):
     """The queue message is no longer ours. Stop at the next batch; publish and acknowledge nothing."""
 
     default_code = "lease_lost"
+
+
+class Stopped(Exception):
+    """`should_stop` answered yes: the work ended before it was complete. No error; what was produced so far is of no use."""

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.config.settings import default_data_dir
+from core.data_folder import data_dir
 from core.domain.interval import INTERVAL_NOTE
 from infra.local_stack import LocalStack
 from infra.processes import StartError
@@ -31,8 +31,8 @@ class _Interrupted(Exception):
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
     console = Console(soft_wrap=True)
-    data_dir = Path(os.environ.get("MUSTER_DATA_DIR") or default_data_dir())
-    stack = LocalStack(data_dir, port=int(os.environ.get("MUSTER_PORT", "8000")))
+    folder = data_dir()
+    stack = LocalStack(folder, port=int(os.environ.get("MUSTER_PORT", "8000")))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
@@ -42,7 +42,7 @@ def main() -> int:
         stack.start()
         with httpx.Client(base_url=stack.url, timeout=30) as client:
             _show_sample(client, console)
-        console.print(f"\nServing on {stack.url} (documentation: {stack.url}/docs). Data and logs: {data_dir}\nCtrl-C stops everything.")
+        console.print(f"\nServing on {stack.url} (documentation: {stack.url}/docs). Data and logs: {folder}\nCtrl-C stops everything.")
         return _serve(stack, console)
     except StartError as error:
         console.print(f"Muster cannot run: {error}", style="red", markup=False, highlight=False)

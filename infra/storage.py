@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from pathlib import Path
 
-from core.config.settings import default_data_dir
+from core.data_folder import data_dir
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 
@@ -18,7 +16,7 @@ class _Interrupted(Exception):
 
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
-    stack = LocalStack(Path(os.environ.get("MUSTER_DATA_DIR") or default_data_dir()), port=0)
+    stack = LocalStack(data_dir(), port=0)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

@@ -147,7 +147,3 @@ class TrackTable:
 
     def __len__(self) -> int:
         return len(self.frame)
-
-
-class Stopped(Exception):
-    """`should_stop` answered yes: the work ended before it was complete. No error; what was produced so far is of no use."""

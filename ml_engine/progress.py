@@ -1,4 +1,4 @@
-"""How far a count is: a bar on a terminal, plain lines elsewhere; and the table at its end."""
+"""What a long run tells and asks: how far it is (a bar on a terminal, plain lines elsewhere), whether to stop, the table at its end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from core.domain.interval import INTERVAL_NOTE
 
 LINE_EVERY = 0.1
 """Without a terminal one line for every tenth."""
+
+
+def never() -> bool:
+    """Answer `should_stop` where only a signal ends the run."""
+    return False
 
 
 @contextmanager

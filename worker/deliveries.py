@@ -10,11 +10,10 @@ from prometheus_client import Counter
 
 from core.domain.job import Job
 from core.domain.message import JobMessage
-from core.errors import MusterError
+from core.errors import MusterError, Stopped
 from core.observability.tracing import span
 from core.ports import JobQueue, Lease, WebhookAnswer, WebhookSender
 from core.services.webhooks import Webhooks
-from ml_engine.arrays import Stopped
 from worker.lease_keeper import LeaseKeeper
 from worker.settle import COMPLETE, Settlement, back_off_s, settle
 from worker.step import Tools

@@ -19,14 +19,13 @@ from pydantic import ValidationError
 
 from core.bootstrap import close_ports, make_ports, make_sender, open_ports, start_tracing
 from core.config.settings import Config
-from core.errors import ForeignStorage, InvalidInput, MusterError
+from core.errors import ForeignStorage, InvalidInput, MusterError, Stopped
 from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import JobQueue, Ports, WebhookSender
 from core.private_files import keep_files_private
 from core.services.attempts.dispatch import Dispatcher
 from core.services.housekeeping.sweep import Sweeper
-from ml_engine.arrays import Stopped
 from ml_engine.video.malloc import keep_freed_memory
 from worker.consumer import Consumer
 from worker.detectors import Detectors

@@ -10,11 +10,21 @@ from typing import TypeVar
 
 from core.domain.job import ACTIVE, Failure, Job, Waiting
 from core.domain.message import JobMessage
-from core.errors import FenceLost, LeaseLost, MusterError, NotFound, PermanentError, StorageFull, Throttled, Unavailable, Unconfined
+from core.errors import (
+    FenceLost,
+    LeaseLost,
+    MusterError,
+    NotFound,
+    PermanentError,
+    Stopped,
+    StorageFull,
+    Throttled,
+    Unavailable,
+    Unconfined,
+)
 from core.observability.tracing import traceparent
 from core.ports import JobQueue, Lease
 from core.services.housekeeping.delete import delete_owned
-from ml_engine.arrays import Stopped
 from worker.deliveries import Deliveries
 from worker.handlers import HANDLERS
 from worker.intake import read_message

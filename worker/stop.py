@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
-from ml_engine.arrays import Stopped
+from core.errors import Stopped
 
 T = TypeVar("T")
 StopReason = Literal["lease_lost", "queue_away", "job_ended", "shutdown"]

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from core.domain.blobs import track_blob
 from core.domain.job import Job, Plan, SourceFile, TelemetryFile
-from core.errors import InvalidTelemetry, MusterError, PermanentError
+from core.errors import InvalidTelemetry, MusterError, PermanentError, Stopped
 from core.services.submission import telemetry as files
 from core.telemetry import Remark, Telemetry, joined, parse_srt
-from ml_engine.arrays import Stopped
 from worker.step import Step
 from worker.stored import source_told
 from worker.write_once import put_once

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -13,14 +12,9 @@ from pydantic_settings import SettingsConfigDict
 from core.config.access import AccessConfig
 from core.config.port import PortConfig
 from core.config.storage import OWN_CONNECTION_FILE, StorageConfig, resolve_connection
+from core.data_folder import default_data_dir
 from core.domain.housekeeping import ExpiringResults, HousekeepingRules
 from core.domain.webhook import WebhookRules
-
-
-def default_data_dir() -> Path:
-    """Return the folder under which this user's programs keep data, such as `~/.local/share/muster`."""
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "muster"
 
 
 class Config(StorageConfig, AccessConfig, PortConfig):

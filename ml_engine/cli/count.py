@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -16,12 +15,12 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment, VideoFacts
 from core.errors import DetectorError, InvalidInput, InvalidSettings
 from ml_engine.arrays import DetectionLog
-from ml_engine.progress import print_counts, progress
+from ml_engine.paths import cache_dir
+from ml_engine.progress import never, print_counts, progress
 from ml_engine.stages.assemble import Assembled, assemble
 
 if TYPE_CHECKING:
-    from ml_engine.detection.devices import Device
-    from ml_engine.detection.loading import Detector
+    from ml_engine.detection.detector import Detector, Device
     from ml_engine.video.index import VideoIndex
     from ml_engine.video.sandbox.decoder import ConfinedDecoder
 
@@ -118,12 +117,6 @@ def _load(source: str, name: str, device: Device) -> Detector:
     return load_detector(source, name=name, device=device, cache_dir=cache_dir())
 
 
-def cache_dir() -> Path:
-    """Return where converted networks are kept: under Muster's data folder, where the workers of `make run` keep theirs too."""
-    data_dir = os.environ.get("MUSTER_DATA_DIR") or Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "muster"
-    return Path(data_dir) / "cache" / "networks"
-
-
 def _detect(
     request: CountRequest,
     indexes: Sequence[VideoIndex],
@@ -149,7 +142,7 @@ def _detect(
                 settings=request.settings,
                 frame_times_s=all_times_s[first:end],
                 progress=_after(first, update),
-                should_stop=_never,
+                should_stop=never,
                 decoder=decoder,
             )
             logs.append(read_log(data))
@@ -177,14 +170,10 @@ def _render(
             settings=request.settings,
             out_dir=request.out_dir,
             progress=update,
-            should_stop=_never,
+            should_stop=never,
             decoder=decoder,
         )
         update(video.frames)
-
-
-def _never() -> bool:
-    return False
 
 
 def _write_run(out_dir: Path, seconds: dict[str, float]) -> None:

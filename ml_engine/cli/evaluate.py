@@ -17,7 +17,7 @@ from ml_engine.evaluation.report import Report, over_all, print_report, write_js
 from ml_engine.progress import progress
 
 if TYPE_CHECKING:
-    from ml_engine.detection.loading import Detector
+    from ml_engine.detection.detector import Detector
 
 PERCENTAGES = ("HOTA", "AssA", "DetA", "MOTA", "IDF1")
 SHOWN = {

@@ -22,7 +22,7 @@ from ml_engine.detection.scores import thresholds_of
 from ml_engine.training.report import Picture, draw_mistakes, mistakes_in
 
 if TYPE_CHECKING:
-    from ml_engine.detection.loading import Detector
+    from ml_engine.detection.detector import Detector
 
 CELL_PX = 300
 GAP_PX = 4

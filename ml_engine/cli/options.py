@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from ml_engine.detection.devices import DEVICES
+from ml_engine.detection.detector import DEVICES
 
 DEVICE_VARIABLE = "MUSTER_DEVICE"
 _OLD_NAMES = {"cpu": "torch"}

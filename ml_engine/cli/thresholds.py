@@ -9,141 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
+from core.domain.analysis import CLASSES, AnalysisSettings
 from core.errors import DetectorError, MusterError
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.detection.labels import TABLE_FILE
-from ml_engine.evaluation.average_precision import match
+from ml_engine.evaluation.thresholds import Sample, annotated_samples, measure_smallest_px, measure_thresholds
 
 if TYPE_CHECKING:
-    from ml_engine.detection.loading import Detector
-
-Array = npt.NDArray[np.float64]
-
-FEWEST_BOXES = 50
-"""Of a class with fewer true boxes nothing is measured: one picture would decide."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What was found in one picture, and what is there.
-
-    Attributes:
-        resolution_wh: Of the picture, px.
-        xyxy: (n, 4) found boxes px, duplicates removed. scores: (n, 3) for `CLASSES`.
-        true_xyxy: (m, 4) px. true_class: (m,) index into `CLASSES`. crowd: (m,) bool, as in COCO.
-    """
-
-    resolution_wh: tuple[int, int]
-    xyxy: npt.NDArray[np.floating]
-    scores: npt.NDArray[np.floating]
-    true_xyxy: Array
-    true_class: npt.NDArray[np.int64]
-    crowd: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """The best score of one class. `lowest` and `highest` bound the scores whose F1 is within 2 % of the best."""
-
-    score: float
-    f1: float
-    precision: float
-    recall: float
-    boxes: int
-    lowest: float
-    highest: float
-
-
-def measure_thresholds(samples: Sequence[Sample]) -> dict[str, Threshold]:
-    """Return, for every class with at least `FEWEST_BOXES` true boxes, the score with the best F1 at an overlap of a half (IoU)."""
-    result: dict[str, Threshold] = {}
-    for index, name in enumerate(CLASSES):
-        boxes = sum(int(((s.true_class == index) & ~s.crowd).sum()) for s in samples)
-        if boxes < FEWEST_BOXES:
-            continue
-        parts = []
-        for s in samples:
-            mine, true = s.scores[:, index] >= SCORE_FLOOR, s.true_class == index
-            parts.append(match(s.xyxy[mine], s.scores[mine, index], s.true_xyxy[true], s.crowd[true]))
-        scores = np.concatenate([part.scores[~part.ignored[0]] for part in parts])
-        right = np.concatenate([part.right[0][~part.ignored[0]] for part in parts])
-        if right.any():
-            result[name] = _best(scores, right, boxes)
-    return result
-
-
-def _best(scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], boxes: int) -> Threshold:
-    order = np.argsort(-scores, kind="stable")
-    scores, hits = scores[order], np.cumsum(right[order])
-    found = np.arange(1, len(scores) + 1)
-    f1 = 2 * hits / (found + boxes)
-    # Boxes of one score stand or fall together.
-    last = np.append(scores[1:] != scores[:-1], True)
-    f1 = np.where(last, f1, 0)
-    best = int(f1.argmax())
-    near = scores[f1 >= 0.98 * f1[best]]
-    precision, recall = float(hits[best] / found[best]), float(hits[best] / boxes)
-    return Threshold(float(scores[best]), float(f1[best]), precision, recall, boxes, float(near.min()), float(near.max()))
-
-
-def measure_smallest_px(samples: Sequence[Sample], thresholds: dict[str, float], input_hw: tuple[int, int]) -> float | None:
-    """Return from which size on the detector finds half as many as of large ones.
-
-    Recall is made to rise with size (isotonic regression, Ayer et al. 1955, by pooling adjacent violators); large are the largest tenth.
-
-    Args:
-        samples: Pictures detected in as a whole.
-        thresholds: Score from which a detection counts, per class.
-        input_hw: Of the network, px.
-
-    Returns:
-        Square root of the area, px of the network's input; None with fewer than `FEWEST_BOXES` true boxes, or where nothing is found.
-    """
-    sizes, hits = [np.zeros(0)], [np.zeros(0)]
-    for s in samples:
-        scale = input_hw[0] * input_hw[1] / (s.resolution_wh[0] * s.resolution_wh[1])
-        for index, name in enumerate(CLASSES):
-            true = s.true_xyxy[(s.true_class == index) & ~s.crowd]
-            mine = s.scores[:, index] >= thresholds.get(name, 1.0)
-            sizes.append(np.sqrt(np.prod(true[:, 2:] - true[:, :2], axis=1) * scale))
-            hits.append(_found(s.xyxy[mine], s.scores[mine, index], true))
-    size, hit = np.concatenate(sizes), np.concatenate(hits)
-    if len(size) < FEWEST_BOXES or not hit.any():
-        return None
-    order = np.argsort(size, kind="stable")
-    recall = _rising(hit[order])
-    half = recall[int(0.9 * len(recall))] / 2
-    return float(size[order][np.argmax(recall >= half)])
-
-
-def _found(xyxy: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], true: Array) -> Array:
-    """Return 1 for every true box that was found, else 0."""
-    hit = np.zeros(len(true))
-    for row in range(len(true)):
-        # One at a time: a box that is found is found whoever else might have claimed the detection.
-        hit[row] = match(xyxy, scores, true[row : row + 1], np.zeros(1, bool)).right[0].any()
-    return hit
-
-
-def _rising(values: Array) -> Array:
-    """Return the rising sequence nearest to `values` (n,) in the least-squares sense."""
-    sums: list[float] = []
-    lengths: list[int] = []
-    for value in values.tolist():
-        sums.append(value)
-        lengths.append(1)
-        while len(sums) > 1 and sums[-2] * lengths[-1] >= sums[-1] * lengths[-2]:
-            sums[-2:], lengths[-2:] = [sums[-2] + sums[-1]], [lengths[-2] + lengths[-1]]
-    return np.repeat(np.array(sums) / np.array(lengths), lengths)
+    from ml_engine.detection.detector import Detector
 
 
 def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: float | None) -> Path:
@@ -184,24 +62,6 @@ def rendered_samples(detector: Detector, scenes: int) -> list[Sample]:
         crowd = np.zeros(len(scene.classes), bool)
         truth = scene.xyxy.astype(np.float64), kinds[scene.classes], crowd
         samples.append(Sample((width, height), found.xyxy, found.scores[:, : len(CLASSES)], *truth))
-    return samples
-
-
-def annotated_samples(detector: Detector, images: Path, annotations: Path, settings: AnalysisSettings) -> list[Sample]:
-    """Detect in a set with COCO's annotations.
-
-    Raises:
-        InvalidInput: The set cannot be used.
-    """
-    from ml_engine.evaluation.detections import read_coco
-    from ml_engine.evaluation.run_detector import detect_all, read_picture
-
-    truth = read_coco(annotations, images, settings)
-    found = detect_all(detector, [one.picture for one in truth], "off", settings, lambda _: None)
-    samples = []
-    for one, what in zip(truth, found, strict=True):
-        size = one.picture.resolution_wh or read_picture(one.picture).shape[1::-1]
-        samples.append(Sample(size, what.detections.xyxy, what.scores, one.xyxy, one.class_index, one.crowd))
     return samples
 
 

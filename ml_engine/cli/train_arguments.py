@@ -41,7 +41,8 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _train(arguments: argparse.Namespace) -> int:
     from ml_engine.detection.loading import bundled_checkpoint
-    from ml_engine.training.finetune import Request, fine_tune
+    from ml_engine.training.finetune import fine_tune
+    from ml_engine.training.request import Request
 
     start = arguments.start or str(bundled_checkpoint())
     request = Request(

@@ -1,51 +1,13 @@
-"""The detector port, and the one place that decides which implementation serves a checkpoint."""
+"""Loading a detector: the one place that decides which runtime serves a checkpoint."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from core.errors import DetectorError
-from ml_engine.arrays import Detections, DetectorInfo
-from ml_engine.detection.devices import DEVICES, Device
-
-
-class Detector(ABC):
-    """Finds bison, cattle and persons in frames. Thread-safe.
-
-    Attributes:
-        info: What it is.
-        batch_size: Frames (or tiles) that the network takes at once.
-        concurrency: Threads that may usefully call `detect` at the same time.
-    """
-
-    info: DetectorInfo
-    batch_size: int
-    concurrency: int
-
-    @abstractmethod
-    def detect(self, frames_bgr: Sequence[npt.NDArray[np.uint8]], tiles: str = "off") -> list[Detections]:
-        """Detect in frames of one size. Blocks.
-
-        Args:
-            frames_bgr: uint8 (h, w, 3), all of one size. Any number; batches are made here, and the last one is filled up.
-            tiles: `off`, `auto` or rows x columns such as `2x3`.
-
-        Returns:
-            Boxes per frame, in px of the frame, highest score first. Duplicates are still in, except where tiles overlap.
-
-        Raises:
-            DetectorError: The network failed (code `inference_failed`), or the detector was closed (`detector_closed`).
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give back memory and threads. Closing twice is harmless."""
+from ml_engine.arrays import DetectorInfo
+from ml_engine.detection.detector import DEVICES, Detector, Device
 
 
 def load_detector(source: str, *, name: str, device: Device, cache_dir: Path, threads: int | None = None) -> Detector:

@@ -20,7 +20,7 @@ from ml_engine.evaluation.report import Report
 from ml_engine.evaluation.run_detector import Found, Picture, detect_all, picture_path
 
 if TYPE_CHECKING:
-    from ml_engine.detection.loading import Detector
+    from ml_engine.detection.detector import Detector
 
 FEW_PICTURES = 200
 """Below this many an interval is told too: single pictures move the figures."""

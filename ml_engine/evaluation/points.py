@@ -18,7 +18,7 @@ from ml_engine.evaluation.report import Report
 from ml_engine.evaluation.run_detector import Found, Picture, detect_all, picture_path
 
 if TYPE_CHECKING:
-    from ml_engine.detection.loading import Detector
+    from ml_engine.detection.detector import Detector
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from core.errors import DetectorError, InvalidInput
 from ml_engine.arrays import Detections
 from ml_engine.detection.duplicates import remove_duplicates
 from ml_engine.detection.scores import class_scores
+from ml_engine.paths import cache_dir
 
 if TYPE_CHECKING:
-    from ml_engine.detection.devices import Device
-    from ml_engine.detection.loading import Detector
+    from ml_engine.detection.detector import Detector, Device
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -49,7 +49,6 @@ class Found:
 
 def open_detector(source: str | None, device: Device) -> Detector:
     """Load a checkpoint by path or hub id, or the bundled one."""
-    from ml_engine.cli.count import cache_dir
     from ml_engine.detection.loading import bundled_checkpoint, load_detector
 
     if source is None and not bundled_checkpoint().is_dir():

@@ -15,7 +15,7 @@ from ml_engine.evaluation.report import Report
 from ml_engine.evaluation.run_detector import Found, Picture, detect_all
 
 if TYPE_CHECKING:
-    from ml_engine.detection.loading import Detector
+    from ml_engine.detection.detector import Detector
 
 
 def evaluate_species(

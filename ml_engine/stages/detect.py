@@ -22,11 +22,11 @@ import numpy.typing as npt
 
 from core.domain.analysis import SCORE_FLOOR, AnalysisSettings
 from core.domain.job import Segment, VideoFacts
-from core.errors import VideoError
-from ml_engine.arrays import Detections, DetectorInfo, FrameRecord, FrameStatus, Stopped
+from core.errors import Stopped, VideoError
+from ml_engine.arrays import Detections, DetectorInfo, FrameRecord, FrameStatus
 from ml_engine.camera_motion.measure import MotionMeter, small_grey
+from ml_engine.detection.detector import Detector
 from ml_engine.detection.duplicates import remove_duplicates, take
-from ml_engine.detection.loading import Detector
 from ml_engine.detection.log import VERSION, write_log
 
 if TYPE_CHECKING:

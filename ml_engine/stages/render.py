@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import VideoFacts
-from core.errors import StorageFull, is_disk_full
-from ml_engine.arrays import Stopped, TrackTable
+from core.errors import Stopped, StorageFull, is_disk_full
+from ml_engine.arrays import TrackTable
 from ml_engine.counting.individuals import Animal
 from ml_engine.stages.plan import times_s
 from ml_engine.video.index import VideoIndex

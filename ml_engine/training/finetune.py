@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,15 @@ import numpy as np
 
 from core.errors import DetectorError, InvalidInput
 from ml_engine.datasets.labelled import Labelled, read_folder
-from ml_engine.datasets.photos import Example, PhotoSet
-from ml_engine.detection.devices import Device
+from ml_engine.datasets.photos import Example
 from ml_engine.training.augment import View
 from ml_engine.training.batches import TRAINING_SEEDS, Mix
 from ml_engine.training.checkpoint import input_size, open_for_training, save, write_processor
 from ml_engine.training.cpu_speedups import to_device
+from ml_engine.training.finish import finish
 from ml_engine.training.loop import Plan, Run, fraction, train
-from ml_engine.training.measure import Curve, curves, detect
+from ml_engine.training.measure import Curve, curves, detect, mean_ap50
+from ml_engine.training.request import Prepared, Request, Result
 from ml_engine.training.sources import Photos, Rendered, Source
 from ml_engine.training.split import sources_of, split
 
@@ -41,70 +42,6 @@ MOST_MEASURED = 200
 SMALL_PX = 24.0
 """Median size of animals in the input, px, under which a larger input is taken: resolution is what small animals need most."""
 LARGER = 640
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to train, as the command line says it.
-
-    Attributes:
-        data: Annotated pictures. start: Checkpoint to begin from. out: Folder of the result.
-        steps: Steps at most. minutes: Time at most; None: steps alone decide, and a seed gives the same weights again.
-        size: Side of the input, px; 0: that of the checkpoint, or `LARGER` where animals would be too small.
-        batch: Pictures a step. rehearsal: How many of them are rendered scenes, so that the other classes are not forgotten.
-        rate: Learning rate. seed: Of all chance. device: As for `load_detector`. threads: On the CPU.
-        above: Whether the camera looks down; None: where animals are small in the pictures.
-        onnx: Whether to write an ONNX export too.
-    """
-
-    data: Path
-    start: str
-    out: Path
-    steps: int = 1200
-    minutes: float | None = None
-    size: int = 0
-    batch: int = 8
-    rehearsal: int = 1
-    rate: float = 3e-4
-    seed: int = 1
-    device: Device = "auto"
-    threads: int = 0
-    above: bool | None = None
-    onnx: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Pictures that train and pictures that measure.
-
-    Attributes:
-        train, valid: Which.
-        sources: How many different ones train, and how many measure.
-        size: Side of the input, px. above: Whether the camera looks down. small_px: Median size of animals in the input.
-    """
-
-    train: PhotoSet
-    valid: PhotoSet
-    sources: tuple[int, int]
-    size: int
-    above: bool
-    small_px: float
-
-
-@dataclass(slots=True)
-class Result:
-    """What a training came to.
-
-    Attributes:
-        before, after: Figures per class on the pictures that measure, of the checkpoint begun from and of the new one.
-        run: How it went. best_step: Of the weights that were kept. thresholds: Per class, as written.
-    """
-
-    before: dict[str, Curve]
-    after: dict[str, Curve]
-    run: Run
-    best_step: int
-    thresholds: dict[str, float]
 
 
 def prepare(data: Labelled, start_size: int, request: Request) -> Prepared:
@@ -192,12 +129,6 @@ def measured(model: PreTrainedModel, truth: list[Example], size: int) -> dict[st
     return curves(detect(model, [example.bgr for example in truth], size), truth)
 
 
-def mean_ap50(figures: dict[str, Curve]) -> float:
-    """Return the mean over the classes of which there are boxes."""
-    there = [figure.ap50 for figure in figures.values() if figure.boxes]
-    return float(np.mean(there)) if there else 0.0
-
-
 def choose_device(device: str) -> str:
     """Return what to train on, `cuda` or `cpu`: OpenVINO cannot train, so that torch does it on the CPU there.
 
@@ -245,7 +176,6 @@ def fine_tune(request: Request, say: Any = print) -> Result:
 
     from ml_engine.detection.runtimes.network_detector import usable_cores
     from ml_engine.progress import progress
-    from ml_engine.training.finish import finish
 
     work = request.out / WORK
     data = read_folder(request.data)

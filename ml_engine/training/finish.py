@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.domain.analysis import CLASSES
-from ml_engine.cli.thresholds import Sample, measure_smallest_px, measure_thresholds
 from ml_engine.datasets.photos import Example, PhotoSet
 from ml_engine.detection.labels import DEFAULT_THRESHOLDS
+from ml_engine.evaluation.thresholds import Sample, measure_smallest_px, measure_thresholds
+from ml_engine.paths import cache_dir
 from ml_engine.synthetic.scene import SPECIES
 from ml_engine.training.checkpoint import write_muster_json
 from ml_engine.training.loop import Run
-from ml_engine.training.measure import Curve, Found, curves
+from ml_engine.training.measure import Curve, Found, curves, mean_ap50
 from ml_engine.training.report import write_report
+from ml_engine.training.request import Prepared, Request, Result
 
 if TYPE_CHECKING:
-    from ml_engine.detection.loading import Detector
-    from ml_engine.training.finetune import Prepared, Request, Result
+    from ml_engine.detection.detector import Detector
 
 
 def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run, say: Callable[[str], None]) -> Result:
@@ -34,10 +35,8 @@ def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run
         run: How the training went.
         say: Takes sentences for a person.
     """
-    from ml_engine.cli.count import cache_dir
     from ml_engine.detection.loading import load_detector
     from ml_engine.training.export import write_onnx
-    from ml_engine.training.finetune import Result, mean_ap50
 
     old = old_thresholds(request.start)
     # Where a checkpoint lay on the machine that trained is nobody else's business; a hub id stays whole.

@@ -132,3 +132,9 @@ def curve(found: Iterable[Found], truth: Iterable[Example], cls: int | None) -> 
 def curves(found: list[Found], truth: list[Example]) -> dict[str, Curve]:
     """Measure every class."""
     return {name: curve(found, truth, i) for i, name in enumerate(SPECIES)}
+
+
+def mean_ap50(figures: dict[str, Curve]) -> float:
+    """Return the mean over the classes of which there are boxes."""
+    there = [figure.ap50 for figure in figures.values() if figure.boxes]
+    return float(np.mean(there)) if there else 0.0

@@ -6,7 +6,6 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,9 +15,7 @@ from ml_engine.datasets.photos import Example
 from ml_engine.synthetic.scene import SPECIES
 from ml_engine.training.loop import Run
 from ml_engine.training.measure import Curve, Found, iou_matrix
-
-if TYPE_CHECKING:
-    from ml_engine.training.finetune import Prepared, Result
+from ml_engine.training.request import Prepared, Result
 
 Picture = npt.NDArray[np.uint8]
 

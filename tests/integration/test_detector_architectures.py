@@ -14,7 +14,8 @@ import pytest
 from core.errors import DetectorError
 from ml_engine.arrays import Detections
 from ml_engine.cli.main import main
-from ml_engine.detection.loading import Detector, load_detector
+from ml_engine.detection.detector import Detector
+from ml_engine.detection.loading import load_detector
 from ml_engine.detection.preprocessing import Preprocessor
 from ml_engine.detection.runtimes.checkpoint import open_checkpoint
 from tests.integration.test_detector_checkpoints import assert_same_detections

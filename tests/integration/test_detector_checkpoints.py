@@ -15,8 +15,9 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment
 from core.errors import DetectorError, StorageFull
 from ml_engine.arrays import Detections
+from ml_engine.detection.detector import Detector
 from ml_engine.detection.duplicates import remove_duplicates
-from ml_engine.detection.loading import Detector, describe_detector, load_detector
+from ml_engine.detection.loading import describe_detector, load_detector
 from ml_engine.detection.log import read_log
 from ml_engine.detection.runtimes.openvino_conversion import store_network
 from ml_engine.detection.runtimes.openvino_package import load_openvino

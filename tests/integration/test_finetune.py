@@ -12,9 +12,10 @@ import pytest
 from ml_engine.cli.main import main
 from ml_engine.datasets.labelled import read_folder
 from ml_engine.datasets.photos import write_folder
-from ml_engine.detection.devices import Device
+from ml_engine.detection.detector import Device
 from ml_engine.detection.loading import load_detector
-from ml_engine.training.finetune import Request, make_mix, prepare
+from ml_engine.training.finetune import make_mix, prepare
+from ml_engine.training.request import Request
 
 
 @pytest.fixture(scope="module")

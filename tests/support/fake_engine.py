@@ -13,8 +13,9 @@ import numpy as np
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment, VideoFacts
+from core.errors import Stopped
 from core.telemetry import Telemetry
-from ml_engine.arrays import DetectorInfo, Stopped
+from ml_engine.arrays import DetectorInfo
 from worker.engine import Engine
 
 INFO = DetectorInfo(

@@ -23,13 +23,12 @@ import pytest
 from api.blob_answers import byte_range
 from api.multipart import MultipartReader
 from core.domain.message import JobMessage
-from core.errors import InvalidTelemetry, MusterError
+from core.errors import InvalidTelemetry, MusterError, Stopped
 from core.observability.redaction import Redactor
 from core.services.submission import telemetry as telemetry_files
 from core.services.submission.files import display_name
 from core.telemetry import parse_srt, srt
 from core.telemetry.cue import Cue
-from ml_engine.arrays import Stopped
 from ml_engine.detection.labels import column_of
 from ml_engine.training.split import name_of_source
 from ml_engine.video.h264 import starts_whole

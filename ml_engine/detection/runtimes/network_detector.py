@@ -13,7 +13,7 @@ import numpy.typing as npt
 from core.errors import DetectorError
 from ml_engine.arrays import Detections, DetectorInfo
 from ml_engine.detection import tiling
-from ml_engine.detection.loading import Detector
+from ml_engine.detection.detector import Detector
 from ml_engine.detection.preprocessing import Preprocessor
 from ml_engine.detection.runtimes.checkpoint import Checkpoint
 from ml_engine.detection.runtimes.postprocess import ExportDecoder, QueryDecoder

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import InvalidTelemetry, MusterError, Unconfined
+from ml_engine.progress import never
 from ml_engine.video.decode import DecodedFrame, Image, decode, probe, run_of, turned
 from ml_engine.video.index import VideoIndex, index_of
 from ml_engine.video.sandbox.messages import FRAME, NO_SLOT, PICTURE, SCAN, TRACK, unpacked_scan
@@ -28,10 +29,6 @@ ALLOW_UNCONFINED = "MUSTER_ALLOW_UNCONFINED_DECODING"
 _BYTES_A_PIXEL = 3
 _SPARE_SLOTS = 3
 """So many are left to the decoder, whatever the pictures are used for."""
-
-
-def _never() -> bool:
-    return False
 
 
 def _limits_of_commands() -> DecoderLimits:
@@ -66,7 +63,7 @@ class ConfinedDecoder:
             if not self._apart:
                 self._meet_unconfined()
                 return
-            with self._process(Task(Path(os.devnull), "nothing"), _never) as child:
+            with self._process(Task(Path(os.devnull), "nothing"), never) as child:
                 for _ in child.messages():
                     pass
         except (MusterError, OSError) as error:
@@ -98,7 +95,7 @@ class ConfinedDecoder:
             logger.warning("%s", sentence, extra={"action": "decoder_not_confined"})
         self._problem = {"code": "decoding_unconfined", "message": sentence, "degrades": False}
 
-    def probe(self, path: Path, *, should_stop: Callable[[], bool] = _never) -> VideoIndex:
+    def probe(self, path: Path, *, should_stop: Callable[[], bool] = never) -> VideoIndex:
         """Index a video file.
 
         Args:
@@ -123,7 +120,7 @@ class ConfinedDecoder:
             except (ValueError, KeyError, TypeError, ArithmeticError, json.JSONDecodeError) as error:
                 raise child.impossible("a scan that cannot be") from error
 
-    def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool] = _never) -> bytes | None:
+    def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool] = never) -> bytes | None:
         """Read a video's first subtitle track that is text; see `ml_engine.video.subtitles.read_telemetry_track`.
 
         Raises:
@@ -148,7 +145,7 @@ class ConfinedDecoder:
         frames: int | None = None,
         seek_pts: int | None = None,
         threads: int = 1,
-        should_stop: Callable[[], bool] = _never,
+        should_stop: Callable[[], bool] = never,
     ) -> Generator[DecodedFrame]:
         """Decode a run of frames; see `ml_engine.video.decode.decode`. The process ends with the iterator.
 

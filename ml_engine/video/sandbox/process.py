@@ -22,8 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from core.child_environment import inherited
-from core.errors import InvalidTelemetry, MusterError, TransientError, UnsupportedMedia, VideoError
-from ml_engine.arrays import Stopped
+from core.errors import InvalidTelemetry, MusterError, Stopped, TransientError, UnsupportedMedia, VideoError
 from ml_engine.video.limits import VideoLimits
 from ml_engine.video.sandbox.confinement import FILTER, Allowance
 from ml_engine.video.sandbox.messages import DONE, ERROR, HEADER, NOTE, OUT_OF_MEMORY, READY, text_of

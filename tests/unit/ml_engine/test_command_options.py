@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from core.errors import DetectorError
-from ml_engine.cli import count as count_command
 from ml_engine.cli import gallery, thresholds
 from ml_engine.cli.main import build_parser, main
 from ml_engine.cli.options import add_device
-from ml_engine.detection.devices import DEVICES
+from ml_engine.detection.detector import DEVICES
 from ml_engine.evaluation import run_detector as pictures
 
 COMMANDS = {
@@ -87,6 +86,7 @@ def test_the_device_reaches_the_detector(
 def test_training_measures_on_the_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from ml_engine.detection import loading as detector
     from ml_engine.training import finetune, finish
+    from ml_engine.training.request import Request
 
     asked = []
 
@@ -95,10 +95,10 @@ def test_training_measures_on_the_device(monkeypatch: pytest.MonkeyPatch, tmp_pa
         raise DetectorError("none here", code="none_here")
 
     monkeypatch.setattr(detector, "load_detector", load_detector)
-    monkeypatch.setattr(count_command, "cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(finish, "cache_dir", lambda: tmp_path)
     monkeypatch.setattr(finish, "old_thresholds", lambda start: {})
     monkeypatch.setattr(finish, "write_muster_json", lambda *_: None)
-    request = finetune.Request(data=tmp_path, start="bundled", out=tmp_path, device="torch")
+    request = Request(data=tmp_path, start="bundled", out=tmp_path, device="torch")
     ready: Any = SimpleNamespace(train=[], valid=[])
     training: Any = SimpleNamespace()
     with pytest.raises(DetectorError, match="none here"):

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.errors import TransientError, UnsupportedMedia, VideoError
-from ml_engine.arrays import Stopped
+from core.errors import Stopped, TransientError, UnsupportedMedia, VideoError
 from ml_engine.video import decode as video
 from ml_engine.video import subtitles
 from ml_engine.video.limits import VideoLimits

@@ -12,9 +12,9 @@ import pytest
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment, VideoFacts
-from core.errors import DetectorError, VideoError
-from ml_engine.arrays import DetectionLog, Detections, DetectorInfo, Stopped
-from ml_engine.detection.loading import Detector
+from core.errors import DetectorError, Stopped, VideoError
+from ml_engine.arrays import DetectionLog, Detections, DetectorInfo
+from ml_engine.detection.detector import Detector
 from ml_engine.detection.log import concat, read_grey_pictures, read_log
 from ml_engine.stages.detect import choose_frames, detect_frames, log_key
 

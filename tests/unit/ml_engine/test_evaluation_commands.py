@@ -15,7 +15,7 @@ import pytest
 from core.domain.analysis import AnalysisSettings
 from ml_engine.arrays import Detections, DetectorInfo
 from ml_engine.cli.main import main
-from ml_engine.detection.loading import Detector
+from ml_engine.detection.detector import Detector
 from ml_engine.evaluation import run_detector as pictures
 from ml_engine.evaluation.points import Pointed, point_report
 from ml_engine.evaluation.report import Report, over_all, write_json

@@ -16,8 +16,8 @@ import supervision as sv
 
 from core.domain.analysis import CLASSES, AnalysisSettings, Line, Zone
 from core.domain.job import VideoFacts
-from core.errors import VideoError
-from ml_engine.arrays import Stopped, TrackTable
+from core.errors import Stopped, VideoError
+from ml_engine.arrays import TrackTable
 from ml_engine.counting.individuals import animals
 from ml_engine.drawing.frame_painter import CLASS_COLOURS, LINE_COLOUR, FramePainter
 from ml_engine.stages import render as render_module

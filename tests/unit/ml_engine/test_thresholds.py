@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from core.errors import DetectorError
-from ml_engine.cli.thresholds import Sample, main, measure_smallest_px, measure_thresholds, write_measured
+from ml_engine.cli.thresholds import main, write_measured
 from ml_engine.detection.labels import DEFAULT_SMALLEST_PX, DEFAULT_THRESHOLDS, label_table
+from ml_engine.evaluation.thresholds import Sample, measure_smallest_px, measure_thresholds
 
 CATTLE = 1
 
