@@ -9,6 +9,7 @@ from typing import Any
 
 from core.config.settings import Config
 from core.errors import DetectorError, InvalidSettings
+from ml_engine.paths import cache_dir
 from worker.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Detectors:
             detector = self._loaded.get(wanted.source)
             if detector is None:
                 detector = self._loaded[wanted.source] = self._engine.load_detector(
-                    wanted.source, name=wanted.name, device=self._config.device, cache_dir=self._config.data_dir / "cache" / "networks"
+                    wanted.source, name=wanted.name, device=self._config.device, cache_dir=cache_dir(self._config.data_dir)
                 )
                 info = detector.info
                 extra = {"action": "detector_loaded", "detector": wanted.name, "runtime": info.runtime, "device": info.device}

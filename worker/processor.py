@@ -31,7 +31,7 @@ from worker.intake import read_message
 from worker.lease_keeper import LeaseKeeper
 from worker.metrics import Observation, observed
 from worker.publish import ensure_statistics
-from worker.settle import COMPLETE, Settlement, back_off_s, settle
+from worker.settle import COMPLETE, Settlement, after_stop, back_off_s, describe, settle
 from worker.step import Step, Tools
 from worker.stop import StopFlag
 from worker.waiting import waiting_for_day
@@ -127,7 +127,7 @@ class Processor:
         try:
             return await self._decide(message, stop, deliveries=deliveries)
         except Stopped:
-            return _stopped(stop)
+            return after_stop(stop.reason)
         except LeaseLost:
             return Settlement("nothing", "lease lost")
         except (FenceLost, NotFound) as error:
@@ -268,7 +268,7 @@ class Processor:
         )
 
     async def _count_failure(self, message: JobMessage, error: Exception, stop: StopFlag) -> Settlement:
-        code, sentence = _describe(error)
+        code, sentence = describe(error)
         known = isinstance(error, MusterError)
         logger.warning("step failed: %s", sentence, extra=_facts("step_failed", message, code=code), exc_info=None if known else error)
         failures = await self._patiently(
@@ -388,22 +388,6 @@ class Processor:
     def _delay_s(self, tries: int) -> float:
         # Not longer than the sweeper's patience: it would take a waiting message for a lost one.
         return back_off_s(tries, longest_s=min(LONGEST_DELAY_S, max(1.0, self._tools.config.visibility_s)))
-
-
-def _stopped(stop: StopFlag) -> Settlement:
-    if stop.reason == "shutdown":
-        return Settlement("release", "this worker is shutting down")
-    if stop.reason == "job_ended":
-        return COMPLETE
-    return Settlement("nothing", "lease lost")
-
-
-def _describe(error: Exception) -> tuple[str, str]:
-    if isinstance(error, MusterError):
-        return error.code, error.message
-    if isinstance(error, MemoryError):
-        return "out_of_memory", "The worker has too little memory for this step."
-    return "internal_error", "Something unforeseen happened in the worker; its log has the details."
 
 
 def _facts(action: str, message: JobMessage, **more: object) -> dict[str, object]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from core.errors import LeaseLost, Unavailable
+from core.errors import LeaseLost, MusterError, Unavailable
 from core.ports import JobQueue, Lease
+from worker.stop import StopReason
 from worker.timing import Timer
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,24 @@ class Settlement:
 
 
 COMPLETE = Settlement("complete")
+
+
+def after_stop(reason: StopReason | None) -> Settlement:
+    """Return how a message is settled whose step was stopped."""
+    if reason == "shutdown":
+        return Settlement("release", "this worker is shutting down")
+    if reason == "job_ended":
+        return COMPLETE
+    return Settlement("nothing", "lease lost")
+
+
+def describe(error: Exception) -> tuple[str, str]:
+    """Return the code and the sentence with which an error is counted as a failure of its step."""
+    if isinstance(error, MusterError):
+        return error.code, error.message
+    if isinstance(error, MemoryError):
+        return "out_of_memory", "The worker has too little memory for this step."
+    return "internal_error", "Something unforeseen happened in the worker; its log has the details."
 
 
 def back_off_s(tries: int, *, longest_s: float, random_fraction: Callable[[], float] = random.random) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +52,14 @@ def _box(panel: np.ndarray, xyxy: np.ndarray, colour: tuple[int, int, int], thic
     cv2.rectangle(panel, (x1, y1), (x2, y2), colour, thickness)
 
 
-def main() -> None:
-    """Draw scenes into one PNG."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw scenes into one PNG. Arguments without the program's name; default: those of the process."""
     parser = argparse.ArgumentParser(prog="python -m ml_engine.simulator.drawing", description="Draw simulated scenes.")
     parser.add_argument("--scenes", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--unseen", action="store_true", help="parameters from the ranges kept for tests")
     parser.add_argument("--draw", type=Path, required=True, metavar="OUT.png")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     import cv2
 
     ranges = Ranges.unseen() if given.unseen else Ranges.tuned()

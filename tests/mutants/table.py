@@ -11,6 +11,7 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.port import PORT
 from tests.mutants.quotas import QUOTAS
 from tests.mutants.storage import STORAGE
+from tests.mutants.structure import STRUCTURE
 
 _ACCEPTED = "tests/integration/test_promise_accepted_is_finished.py::test_promise_accepted_is_finished"
 _LEASES = "tests/integration/test_promise_leases.py"
@@ -25,6 +26,7 @@ _TRACE = "tests/integration/test_promise_one_trace.py"
 
 MUTANTS = (
     *STORAGE,
+    *STRUCTURE,
     *ACCOUNT,
     *QUOTAS,
     *DETECTORS,

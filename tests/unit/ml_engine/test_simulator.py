@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from itertools import islice
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from ml_engine.detection.log import read_log, write_log
 from ml_engine.simulator.camera import Field, camera_path, measured_motion
 from ml_engine.simulator.detector import NOTHING, detect, misses
 from ml_engine.simulator.drawing import drawing
+from ml_engine.simulator.drawing import main as drawing_command
 from ml_engine.simulator.herd import Herd, homes
 from ml_engine.simulator.random_processes import streaks, swings
 from ml_engine.simulator.ranges import CAMERA_KINDS, HARD_MISS, Ranges, Rates, draw
@@ -209,6 +212,14 @@ def test_a_herd_stands_in_its_field_and_apart() -> None:
         assert place.shape == (60, 2) and field.contains(place).mean() > 0.9
         apart = np.hypot(*(place[:, None] - place).transpose(2, 0, 1)) + 100 * np.eye(60)
         assert np.median(apart.min(axis=1)) > 2.0
+
+
+def test_the_command_draws_scenes_below_one_another(tmp_path: Path) -> None:
+    out = tmp_path / "scenes.png"
+    drawing_command(["--scenes", "2", "--seed", "3", "--draw", str(out)])
+    picture = cv2.imread(str(out))
+    assert picture is not None
+    assert np.array_equal(picture, np.concatenate([drawing(made) for made in scenes(2, 3)]))
 
 
 def test_a_drawing_shows_something() -> None:
