@@ -18,7 +18,7 @@ class Request:
     Attributes:
         data: Annotated pictures. start: Checkpoint to begin from. out: Folder of the result.
         steps: Steps at most. minutes: Time at most; None: steps alone decide, and a seed gives the same weights again.
-        size: Side of the input, px; 0: that of the checkpoint, or `LARGER` where animals would be too small.
+        size: Side of the input, px; 0: that of the checkpoint, or `finetune.LARGER` where animals would be too small.
         batch: Pictures a step. rehearsal: How many of them are rendered scenes, so that the other classes are not forgotten.
         rate: Learning rate. seed: Of all chance. device: As for `load_detector`. threads: On the CPU.
         above: Whether the camera looks down; None: where animals are small in the pictures.
