@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import shutil
 import sys
 import urllib.error
@@ -10,6 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
+from core.storage_config import OWN_CONNECTION_FILE
 from infra import environments
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, StartError, accepts_connections, free_ports, port_is_free
@@ -17,6 +19,7 @@ from infra.processes import Child, StartError, accepts_connections, free_ports, 
 REPOSITORY = Path(__file__).parents[1]
 AZURITE_PORTS = (10000, 10001, 10002)
 LEAST_FREE_MIB = 500
+_ENDPOINT_PORT = re.compile(r"(?:Blob|Queue)Endpoint=http://127\.0\.0\.1:([0-9]{1,5})/")
 
 
 class LocalStack:
@@ -118,17 +121,26 @@ class LocalStack:
         self.api.wait_ready(self._api_ready, timeout_s=60)
 
     def start_azurite(self) -> AzuriteServer:
-        """Start Azurite alone, on its usual ports where they are free, and return it.
+        """Start Azurite alone and return it: on the ports of its last start, else on the usual ones, else on any, as far as they are free.
 
         Raises:
             StartError: It does not start; with the end of its log.
         """
-        ports = AZURITE_PORTS if all(map(port_is_free, AZURITE_PORTS)) else tuple(free_ports(3))
+        ports = self._azurite_ports()
         self.azurite = AzuriteServer(
             location=self.data_dir / "azurite", run_dir=self.run_dir, blob_port=ports[0], queue_port=ports[1], table_port=ports[2]
         )
         self.azurite.start()
         return self.azurite
+
+    def _azurite_ports(self) -> tuple[int, ...]:
+        # Parts that were started by hand read the connection string once, and links for uploads were given out: both know the last ports.
+        file = self.data_dir / OWN_CONNECTION_FILE
+        text = file.read_text(errors="replace") if file.exists() else ""
+        last = tuple(int(port) for port in _ENDPOINT_PORT.findall(text) if int(port) < 2**16)
+        if last != AZURITE_PORTS[:2] and len(last) == 2 and all(map(port_is_free, last)):
+            return (*last, *free_ports(1))
+        return AZURITE_PORTS if all(map(port_is_free, AZURITE_PORTS)) else tuple(free_ports(3))
 
     def start_worker(self) -> None:
         """Start the worker, also after it ended by itself."""

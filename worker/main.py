@@ -178,6 +178,9 @@ async def _sweep_regularly(tools: Tools, stopping: asyncio.Event) -> None:
             await sweeper.run(visibility=timedelta(seconds=visibility_s))
         except MusterError as error:
             logger.warning("not swept: %s", error.message, extra={"action": "sweep_failed", "code": error.code})
+        except Exception:
+            # Not foreseen, such as one record that cannot be read: all workers would end of it, and with them the work on all other jobs.
+            logger.exception("sweeping broke", extra={"action": "sweep_broken"})
 
 
 def read_config(serves: str | None) -> Config | None:

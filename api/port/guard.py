@@ -22,7 +22,7 @@ from api.port.answers import raw_problem, too_many_connections
 from api.port.heads import MOST_HEADERS, Head
 from api.port.limits import Limits
 from api.port.places import Worth
-from api.port.readers import Reader
+from api.port.readers import Reader, unread_bytes
 from api.port.transport import GuardedTransport
 
 _SLICE_BYTES, _SAMPLE_BYTES, _LINE_BYTES = 16 * 1024, 512, 64
@@ -201,7 +201,7 @@ class GuardedConnection(asyncio.Protocol):
                 self._limits.places.leave(self)  # its request was none
         elif self._ends_at_s is not None and now_s > self._ends_at_s:
             self._transport.abort()
-        elif self._reader.is_slow(now_s, self.sent_bytes, self._transport.get_write_buffer_size()):
+        elif self._reader.is_slow(now_s, self.sent_bytes, unread_bytes(self._transport)):
             self._limits.note("slow_reader", self.address)
             self._transport.abort()
         elif self._active or self.phase is Phase.LINGER or self._transport.is_closing():

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import fcntl
+import struct
+import termios
+
+
+def unread_bytes(transport: asyncio.WriteTransport) -> int:
+    """Return how many written bytes the client has not confirmed; 0 where the system has taken all of them.
+
+    The system's own buffer counts, too, as far as it tells: it takes the next bytes only when a third of it, which may be more than a
+    slow line brings in a minute, is free again.
+    """
+    waiting = transport.get_write_buffer_size()
+    socket = transport.get_extra_info("socket") if waiting else None
+    if socket is not None:
+        with contextlib.suppress(OSError):
+            waiting += struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+    return waiting
+
 
 class Reader:
     """Follows how many bytes one client has taken, as far as the operating system tells.
@@ -24,7 +44,7 @@ class Reader:
         Args:
             now_s: The time.
             sent_bytes: All that was written to it.
-            waiting_bytes: What of it is still in this process.
+            waiting_bytes: As `unread_bytes` returned.
         """
         if not waiting_bytes:
             self._watch = None

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+READ_LIFE = timedelta(hours=2)
+"""How long a download of results may take after the next results were published."""
 ExpiringResults = Literal["persons", "all"]
 
 
@@ -19,6 +21,7 @@ class HousekeepingRules:
         upload_life: How long a direct-upload link works.
         keep: How long videos are kept; None: for good.
         expiring_results: Which results are deleted with the videos: those that may show persons, or all.
+        read_life: How long superseded results stay for those who are reading them.
     """
 
     visibility: timedelta
@@ -26,6 +29,7 @@ class HousekeepingRules:
     upload_life: timedelta
     keep: timedelta | None = None
     expiring_results: ExpiringResults = "persons"
+    read_life: timedelta = READ_LIFE
 
     @property
     def retention(self) -> str:

@@ -17,7 +17,8 @@ Expirable = Literal["sources", "results"]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Beside a newer release, and after it, its fields are passed over: stores change named fields only, so none gets lost.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 def new_job_id() -> str:

@@ -79,6 +79,11 @@ class JobTurn:
         return self.state != "queued" and self.waiting != "turn"
 
     @property
+    def is_counting(self) -> bool:
+        """Whether it is worked on and past detection."""
+        return self.state in ("assembling", "rendering") and self.waiting != "turn"
+
+    @property
     def is_asked_for(self) -> bool:
         """Whether it is queued with a message on its way."""
         return self.state == "queued" and self.waiting is None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import pytest
 
 from core.bootstrap import close_ports, make_ports, open_ports
 from core.config.settings import Config
-from infra.azurite_server import install_azurite
+from infra.azurite_server import AzuriteServer, install_azurite
 from infra.local_stack import LocalStack
 from infra.processes import Child, StartError, free_ports
 from tests.conftest import REPOSITORY, unavailable
@@ -107,3 +109,14 @@ async def write(config: Config, data: bytes) -> int:
         return (await ports.sources.put("jobs/x/film", data)).size_bytes
     finally:
         await close_ports(ports)
+
+
+def test_an_azurite_whose_ports_another_program_took_does_not_start(installed: None, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as others:
+        ports = [others.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(3)]
+        server = AzuriteServer(location=tmp_path / "a", run_dir=tmp_path, blob_port=ports[0], queue_port=ports[1], table_port=ports[2])
+        try:
+            with pytest.raises(StartError, match=r"(?s)azurite ended at once.*EADDRINUSE|address already in use"):
+                server.start()
+        finally:
+            server.stop()

@@ -197,7 +197,7 @@ async def listed(store: BlobStore) -> dict[str, int]:
 
 def sweep(stack: Stack, *, keep: timedelta | None) -> Report:
     async def run(ports: Ports) -> Report:
-        rules = HousekeepingRules(timedelta(milliseconds=1), ALL_OLD, ALL_OLD, keep=keep)
+        rules = HousekeepingRules(timedelta(milliseconds=1), ALL_OLD, ALL_OLD, keep=keep, read_life=ALL_OLD)
         return await Housekeeping(ports, Dispatcher(ports), utc_now, rules, confirmed=True).run(everything=True)
 
     return stack.with_ports(run)

@@ -155,7 +155,7 @@ QUOTAS = (
     Mutant(
         "no job is parked",
         "core/services/attempts/turns.py",
-        "        if sum(turn.is_begun for turn in others) < await self._wide():\n",
+        "        if ahead < await self._wide():\n",
         "        if True:\n",
         f"{_TURNS}::test_the_queues_never_hold_more_of_an_owner_than_the_width",
     ),
@@ -169,9 +169,16 @@ QUOTAS = (
     Mutant(
         "a job that ends lets no other begin",
         "core/services/attempts/turns.py",
-        "        for turn in parked[: max(0, free)]:\n",
-        "        for turn in parked[:0]:\n",
+        "        for turn in next_ones:\n",
+        "        for turn in next_ones[:0]:\n",
         f"{_TURNS}::test_a_job_that_ends_lets_the_next_begin",
+    ),
+    Mutant(
+        "a recount waits for recordings that are still detected",
+        "core/services/attempts/turns.py",
+        'turn.is_counting if job.state == "assembling" else turn.is_begun for',
+        "turn.is_begun for",
+        f"{_TURNS}::test_a_recount_waits_for_no_recording_that_is_still_detected",
     ),
     Mutant(
         "a job that is cancelled lets no other begin",

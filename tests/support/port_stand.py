@@ -26,11 +26,12 @@ class FakeTransport:
         self.peer = peer
         self.written = b""
         self.unread = 0
+        self.socket: Any = None
         self.state = "open"
         self.is_paused = self.sent_eof = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return (self.peer, 1) if name == "peername" else default
+        return {"peername": (self.peer, 1), "socket": self.socket}.get(name, default)
 
     def write(self, data: bytes) -> None:
         self.written += data

@@ -1,8 +1,9 @@
 """Fair order between owners: of each owner only so much is in the queues at a time, so that the work of others waits behind little.
 
 Queues are served in order. An owner's segments are handed out a few at a time, oldest job first, and of an owner's jobs a few are worked on
-at a time; the others are parked: they have no message until one of them ends. How many is twice the number of workers, so that an owner
-who is alone keeps all of them busy.
+at a time; the others are parked: they have no message until one of them ends. A job that is detected already, such as a recount, waits only
+for others that are past detection: these take minutes, a long recording takes hours. How many is twice the number of workers, so that an
+owner who is alone keeps all of them busy.
 
 Numbers are read and then acted on: several processes at once may each let one more through. What is lost where a process ends between
 two requests is found by the sweeper, as any lost message.
@@ -67,7 +68,8 @@ class Turns:
         if step is None:
             return True
         others = [turn for turn in await self._ports.jobs.turns(job.owner) if turn.id != job.id]
-        if sum(turn.is_begun for turn in others) < await self._wide():
+        ahead = sum(turn.is_counting if job.state == "assembling" else turn.is_begun for turn in others)
+        if ahead < await self._wide():
             if _is_parked(job.waiting):
                 await self._wait_for(job.id, job.attempt, job.state, None)
             return True
@@ -102,9 +104,12 @@ class Turns:
                 handed = await self._hand_out(turn, room)
                 sent += handed
                 room -= handed
-        free = width - sum(turn.is_begun or turn.is_asked_for for turn in turns)
         parked = [turn for turn in turns if turn.waiting == PARKED]
-        for turn in parked[: max(0, free)]:
+        fresh = [turn for turn in parked if turn.state == "queued"]
+        detected = [turn for turn in parked if turn.state != "queued"]
+        next_ones = fresh[: max(0, width - sum(turn.is_begun or turn.is_asked_for for turn in turns))]
+        next_ones += detected[: max(0, width - sum(turn.is_counting for turn in turns))]
+        for turn in next_ones:
             try:
                 await self._wait_for(turn.id, turn.attempt, turn.state, None)
             except (FenceLost, NotFound):

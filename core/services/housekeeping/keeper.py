@@ -61,7 +61,7 @@ class Housekeeping:
         self._rules = rules
         self._confirmed = confirmed
         self._sweeper = Sweeper(ports, dispatcher, clock)
-        self._orphans = Orphans(ports, clock, least_age=rules.least_age, upload_life=rules.upload_life)
+        self._orphans = Orphans(ports, clock, least_age=rules.least_age, upload_life=rules.upload_life, read_life=rules.read_life)
         keep = rules.keep
         self._retention = None if keep is None else Retention(ports, clock, after=keep, results=rules.expiring_results)
         self._brake = ExpiryBrake(ports, rules.retention)

@@ -32,6 +32,7 @@ from core.domain.blobs import (
     submitting_blob,
 )
 from core.domain.clock import Clock
+from core.domain.housekeeping import READ_LIFE
 from core.domain.identity import StorageMark
 from core.errors import NotFound, PermanentError
 from core.ports import BlobInfo, BlobStore, JobOutline, Page, Ports
@@ -42,8 +43,6 @@ logger = logging.getLogger(__name__)
 
 _PAGE = 500
 _DELETES_AT_ONCE = 8
-READ_LIFE = timedelta(hours=2)
-"""How long a download of results may take after the next results were published."""
 _SETTLED_AFTER = timedelta(days=1)
 _REMEMBERED = 100_000
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from core.domain.blobs import assembly_blob, link_blob, log_blob, result_blob, source_blob, submitting_blob
+from core.domain.housekeeping import READ_LIFE
 from core.domain.identity import StorageIdentity, Tombstone
 from core.errors import PermanentError, Unavailable
-from core.services.housekeeping.orphans import READ_LIFE, Cleared, Orphans
+from core.services.housekeeping.orphans import Cleared, Orphans
 from core.services.housekeeping.unclaimed import Unclaimed, noted_unclaimed
 from tests.fakes import IDENTITY
 from tests.support.api_stand import SteppedClock, make_job, make_ports

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from core.domain.job import ACTIVE
+from core.domain.job import ACTIVE, Job
 from core.domain.message import JobMessage
 from core.services.housekeeping.sweep import Sweeper
 from tests.support.worker_stand import VISIBILITY_S, WorkerStand
+from worker.main import _sweep_regularly
 
 VISIBILITY = timedelta(seconds=VISIBILITY_S)
 
@@ -141,3 +143,29 @@ async def test_many_waiting_jobs_hide_no_other(stand: WorkerStand) -> None:
     stand.timer.advance(3 * VISIBILITY_S + 1)
     assert await sweep(stand) + await sweep(stand) >= 1
     assert "last" in {JobMessage.from_bytes(body).job_id for body in stand.ports.queue.bodies()}
+
+
+async def test_a_record_of_a_newer_release_can_be_read(stand: WorkerStand) -> None:
+    job = await stand.submit()
+    newer = {**job.model_dump(mode="json"), "a_field_of_tomorrow": 1}
+    newer["files"][0]["another"] = {"x": []}
+    assert Job.model_validate(newer) == job
+
+
+async def test_a_worker_outlives_a_sweep_that_breaks(stand: WorkerStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping, sweeps = asyncio.Event(), 0
+
+    async def breaks(*args: object, **keywords: object) -> int:
+        nonlocal sweeps
+        sweeps += 1
+        if sweeps == 2:
+            stopping.set()
+        raise ValueError("a record that cannot be read")
+
+    monkeypatch.setattr(Sweeper, "run", breaks)
+    sweeping = asyncio.ensure_future(_sweep_regularly(stand.tools(), stopping))
+    while not sweeping.done():
+        stand.timer.advance(VISIBILITY_S)
+        await asyncio.sleep(0)
+    await sweeping
+    assert sweeps == 2

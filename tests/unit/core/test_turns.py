@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from core.domain.analysis import AnalysisSettings
 from core.domain.message import JobMessage
 from core.errors import Unavailable
 from core.ports import JobQueue, WorkerReport
@@ -203,6 +204,27 @@ async def test_a_parked_job_can_be_cancelled_and_tried_again(stand: WorkerStand)
     await retry(stand.ports, stand.dispatcher, stand.timer.now, last, owner="ranch")
     await work_off(stand, worker)
     assert (await stand.job(last)).state == "completed"
+
+
+async def test_a_recount_waits_for_no_recording_that_is_still_detected(stand: WorkerStand) -> None:
+    worker = stand.worker()
+    await submit(stand, "counted", "ranch", SHORT)
+    await work_off(stand, worker)
+    for number in range(LEAST_WIDTH + 1):
+        await submit(stand, f"long{number}", "ranch", LONG)
+    # Only the queue of planning is served: as where the machines that detect are away or have hours to go.
+    while await lane(stand, worker, stand.ports.queue):
+        pass
+    assert [(await stand.job(f"long{number}")).state for number in range(LEAST_WIDTH + 1)] == ["detecting"] * LEAST_WIDTH + ["queued"]
+    begun = await stand.ports.jobs.begin_attempt(
+        "counted", expected_attempt=1, settings=AnalysisSettings(render=False), state="assembling", at=stand.timer.now()
+    )
+    await stand.dispatcher.send(JobMessage(job_id="counted", attempt=begun.attempt, step="assemble"))
+    while await lane(stand, worker, stand.ports.queue):
+        pass
+    counted = await stand.job("counted")
+    assert (counted.state, counted.attempt) == ("completed", 2)
+    assert (await stand.job(f"long{LEAST_WIDTH}")).state == "queued", "the place of a recording is not given to another one"
 
 
 async def test_recounts_of_another_owner_delay_by_little(stand: WorkerStand) -> None:
