@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
-from core.storage_config import OWN_CONNECTION_FILE
+from core.config.storage import OWN_CONNECTION_FILE
 from infra import environments
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, StartError, accepts_connections, free_ports, port_is_free

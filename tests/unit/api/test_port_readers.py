@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from tests.support.port_stand import GET, Port
-from tests.virtual_time import run_virtually
+from tests.support.virtual_time import run_virtually
 
 
 @pytest.mark.parametrize(("reads", "state"), [(50_000, "open"), (0, "aborted")])
