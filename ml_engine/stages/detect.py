@@ -23,7 +23,7 @@ import numpy.typing as npt
 from core.domain.analysis import SCORE_FLOOR, AnalysisSettings
 from core.domain.job import Segment, VideoFacts
 from core.errors import VideoError
-from ml_engine.arrays import Detections, DetectorInfo, FrameRecord, FrameStatus, Stopped
+from ml_engine.arrays import Detections, DetectorInfo, FrameRecord, FrameStatus, Image, Stopped
 from ml_engine.camera_motion.measure import MotionMeter, small_grey
 from ml_engine.detection.duplicates import remove_duplicates, take
 from ml_engine.detection.loading import Detector
@@ -37,8 +37,6 @@ _SPARE_BATCHES = 2
 _MOST_STATUSES = 64
 _POLL_S = 0.1
 _TICK = 1e-6
-
-Frame = npt.NDArray[np.uint8]
 
 
 def log_key(info: DetectorInfo, *, settings: AnalysisSettings, video: VideoFacts, segments: Sequence[Segment]) -> str:
@@ -151,7 +149,7 @@ def _time_before(index: VideoIndex, segment: Segment, times_s: npt.NDArray[np.fl
 
 
 def detect_frames(
-    frames: Iterator[Frame | None],
+    frames: Iterator[Image | None],
     first_frame: int,
     chosen: npt.NDArray[np.bool_],
     detector: Detector,
@@ -197,13 +195,13 @@ class _Batch:
 
     number: int
     statuses: list[FrameStatus]
-    images: list[Frame]
+    images: list[Image]
 
 
-def _batches(frames: Iterator[Frame | None], chosen: npt.NDArray[np.bool_], size: int) -> Iterator[_Batch]:
+def _batches(frames: Iterator[Image | None], chosen: npt.NDArray[np.bool_], size: int) -> Iterator[_Batch]:
     number = 0
     statuses: list[FrameStatus] = []
-    images: list[Frame] = []
+    images: list[Image] = []
     for frame, wanted in zip(frames, chosen, strict=False):
         statuses.append("unreadable" if frame is None else "detected" if wanted else "skipped")
         if frame is not None and wanted:
@@ -228,9 +226,9 @@ class _Pictures:
         self.first_png: bytes | None = None
         self.resolution_wh: tuple[int, int] | None = None
         self._meter: MotionMeter | None = None
-        self._last: Frame | None = None
+        self._last: Image | None = None
 
-    def watch(self, frames: Iterator[Frame | None]) -> Iterator[Frame | None]:
+    def watch(self, frames: Iterator[Image | None]) -> Iterator[Image | None]:
         """Pass frames on."""
         for frame in frames:
             self.motions.append((None, "unreadable") if frame is None else self._measure(frame))
@@ -240,7 +238,7 @@ class _Pictures:
         """Return the last readable frame."""
         return None if self._last is None else _png(self._last)
 
-    def _measure(self, frame: Frame) -> tuple[npt.NDArray[np.float64] | None, str | None]:
+    def _measure(self, frame: Image) -> tuple[npt.NDArray[np.float64] | None, str | None]:
         self._last = small_grey(frame)
         if self._meter is None:
             self.resolution_wh = (frame.shape[1], frame.shape[0])
@@ -248,7 +246,7 @@ class _Pictures:
         return self._meter.measure(self._last)
 
 
-def _png(grey: Frame) -> bytes:
+def _png(grey: Image) -> bytes:
     import cv2
 
     return cv2.imencode(".png", grey)[1].tobytes()

@@ -10,13 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import VideoFacts
 from core.errors import StorageFull, is_disk_full
-from ml_engine.arrays import Stopped, TrackTable
+from ml_engine.arrays import Image, Stopped, TrackTable
 from ml_engine.counting.individuals import Animal
 from ml_engine.stages.plan import times_s
 from ml_engine.video.index import VideoIndex
@@ -34,8 +31,6 @@ _QUEUED_FRAMES = 6
 _WAIT_S = 0.1
 _REPORT_S = 0.5
 _JPEG_QUALITY = 88
-
-Image = npt.NDArray[np.uint8]
 
 
 def render(

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Floats32
+from ml_engine.boxes import iou_matrix
 from ml_engine.datasets.photos import Example
 from ml_engine.synthetic.scene import SPECIES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +29,9 @@ class Found:
         classes: (n,) int64 index into `SPECIES`.
     """
 
-    xyxy: Floats
-    scores: Floats
+    xyxy: Floats32
+    scores: Floats32
     classes: npt.NDArray[np.int64]
-
-
-def iou_matrix(a: Floats, b: Floats) -> Floats:
-    """Return the (n, m) intersection over union of (n, 4) and (m, 4) xyxy boxes."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    both = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b)]
-    overlap: Floats = (both / np.maximum(areas[0][:, None] + areas[1][None, :] - both, 1e-9)).astype(np.float32)
-    return overlap
 
 
 def without_duplicates(found: Found, most_iou: float = 0.6) -> Found:
@@ -99,7 +90,7 @@ class Curve:
     boxes: int
 
 
-def _matched(found: Found, truth: Example, cls: int | None) -> tuple[Floats, npt.NDArray[np.bool_], int]:
+def _matched(found: Found, truth: Example, cls: int | None) -> tuple[Floats32, npt.NDArray[np.bool_], int]:
     mine = np.ones(len(found.scores), bool) if cls is None else found.classes == cls
     true = truth.xyxy if cls is None else truth.xyxy[truth.classes == cls]
     order = np.flatnonzero(mine)[np.argsort(-found.scores[mine], kind="stable")]
