@@ -66,4 +66,5 @@ def _iou(shared: npt.NDArray[Real], a: npt.NDArray[Real], b: npt.NDArray[Real]) 
 
 
 def _ratio(part: npt.NDArray[Real], whole: npt.NDArray[Real]) -> npt.NDArray[Real]:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    ratio: npt.NDArray[Real] = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    return ratio

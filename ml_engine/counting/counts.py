@@ -14,6 +14,7 @@ from ml_engine.counting.estimate import Estimate
 from ml_engine.counting.visibility import Presence
 
 LIKELY = 0.5
+"""From this probability on a track is an animal's: others have no picture on the contact sheet."""
 MATTERS = 0.05
 """What happens in fewer draws does not move the bounds."""
 

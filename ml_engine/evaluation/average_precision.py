@@ -110,12 +110,12 @@ class Pooled:
         times = weights[self.picture]
         hits = np.cumsum(self.right * times, axis=1)
         found = np.cumsum(~self.ignored * times, axis=1)
-        means = [_mean_precision(h, f, boxes) for h, f in zip(hits, found, strict=True)]
+        means = [mean_precision(h, f, boxes) for h, f in zip(hits, found, strict=True)]
         return AveragePrecision(float(np.mean(means)), means[0], boxes)
 
 
-def _mean_precision(hits: npt.NDArray[np.int64], found: npt.NDArray[np.int64], boxes: int) -> float:
-    """Return the mean precision at 101 recalls, from how many of the best n were right, and were scored."""
+def mean_precision(hits: npt.NDArray[np.int64], found: npt.NDArray[np.int64], boxes: int) -> float:
+    """Return the mean precision at 101 recalls, from how many of the best n (n,) were right, and were scored, and how many there are."""
     envelope = np.maximum.accumulate((hits / np.maximum(found, 1))[::-1])[::-1]
     at = np.searchsorted(hits / boxes, RECALLS, side="left")
     return float(np.append(envelope, 0)[at].mean())

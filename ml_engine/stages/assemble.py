@@ -14,7 +14,7 @@ from core.domain.job import VideoFacts
 from core.telemetry import Telemetry
 from ml_engine.arrays import DetectionLog, TrackTable
 from ml_engine.boxes import foot_points
-from ml_engine.counting.counts import count, counted_classes
+from ml_engine.counting.counts import LIKELY, count, counted_classes
 from ml_engine.counting.estimate import estimate
 from ml_engine.counting.individuals import Animal, animals, animals_csv
 from ml_engine.counting.line_crossings import crossings, line_counts, lines_of
@@ -29,8 +29,6 @@ from ml_engine.tracking import track_table
 from ml_engine.tracking.identities import identify
 
 RESULTS_VERSION = "1.1"
-LIKELY = 0.5
-"""Who is less probably an animal has no picture on the contact sheet."""
 GLIMPSE_S = 0.3
 """Tracks of less time than that are not reported."""
 LOWEST_SCORE = 0.1

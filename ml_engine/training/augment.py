@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_engine.arrays import Image
-from ml_engine.datasets.photos import Example
+from ml_engine.datasets.examples import Example
 
 Ground = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 

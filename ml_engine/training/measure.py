@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from core.domain.classes import CLASSES
 from ml_engine.arrays import Floats32
 from ml_engine.boxes import iou_matrix
-from ml_engine.datasets.photos import Example
-from ml_engine.synthetic.scene import SPECIES
+from ml_engine.datasets.examples import Example
+from ml_engine.evaluation.average_precision import mean_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,7 +27,7 @@ class Found:
     Attributes:
         xyxy: (n, 4) float32 px.
         scores: (n,) float32.
-        classes: (n,) int64 index into `SPECIES`.
+        classes: (n,) int64 index into `CLASSES`.
     """
 
     xyxy: Floats32
@@ -112,14 +113,13 @@ def curve(found: Iterable[Found], truth: Iterable[Example], cls: int | None) -> 
         return Curve(float("nan") if not boxes else 0.0, 0.5, 0.0, 0.0, boxes)
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(right[order])
-    recall, precision = hits / boxes, hits / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(recall, np.linspace(0, 1, 101))
-    ap = float(np.mean(np.where(at < len(envelope), envelope[np.minimum(at, len(envelope) - 1)], 0)))
+    found_so_far = np.arange(1, len(hits) + 1)
+    recall, precision = hits / boxes, hits / found_so_far
+    ap = mean_precision(hits, found_so_far, boxes)
     best = int(np.argmax(2 * precision * recall / np.maximum(precision + recall, 1e-9)))
     return Curve(ap, float(scores[order][best]), float(precision[best]), float(recall[best]), boxes)
 
 
 def curves(found: list[Found], truth: list[Example]) -> dict[str, Curve]:
     """Measure every class."""
-    return {name: curve(found, truth, i) for i, name in enumerate(SPECIES)}
+    return {name: curve(found, truth, i) for i, name in enumerate(CLASSES)}

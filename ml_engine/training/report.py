@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.datasets.photos import Example
-from ml_engine.synthetic.scene import SPECIES
+from core.domain.classes import CLASSES
+from ml_engine.boxes import iou_matrix
+from ml_engine.datasets.examples import Example
 from ml_engine.training.loop import Run
-from ml_engine.training.measure import Curve, Found, iou_matrix
+from ml_engine.training.measure import Curve, Found
 
 if TYPE_CHECKING:
     from ml_engine.training.finetune import Prepared, Result
@@ -65,7 +66,7 @@ class Mistakes:
 
 def mistakes_in(found: Found, truth: Example, thresholds: dict[str, float]) -> Mistakes:
     """Match what scores the threshold of its class or more with the truth, best first, at an overlap of a half and the same class."""
-    limits = np.array([thresholds[name] for name in SPECIES])
+    limits = np.array([thresholds[name] for name in CLASSES])
     kept = np.flatnonzero(found.scores >= limits[found.classes]) if len(found.scores) else np.zeros(0, int)
     kept = kept[np.argsort(-found.scores[kept], kind="stable")]
     overlap = iou_matrix(found.xyxy[kept], truth.xyxy)
@@ -124,7 +125,7 @@ def _row(
 ) -> str:
     if not after.boxes:
         return f"<tr><td>{name}</td><td>0</td><td>–</td><td>–</td><td>{threshold:.3f}</td><td>–</td><td>–</td></tr>"
-    index = list[str](SPECIES).index(name)
+    index = list[str](CLASSES).index(name)
     right = sum(int((f.classes[one.right] == index).sum()) for one, f in zip(judged, found, strict=True))
     false = sum(int((f.classes[one.false] == index).sum()) for one, f in zip(judged, found, strict=True))
     precision = f"{right / (right + false):.2f}" if right + false else "–"
@@ -150,7 +151,7 @@ def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int =
             x1, y1, x2, y2 = (round(float(v) * scale) for v in boxes[row])
             cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2)
             if named:
-                text = f"{SPECIES[int(found.classes[row])]} {found.scores[row]:.2f}"
+                text = f"{CLASSES[int(found.classes[row])]} {found.scores[row]:.2f}"
                 cv2.putText(canvas, text, (x1, max(y1 - 4, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
     return np.asarray(canvas, np.uint8)
 

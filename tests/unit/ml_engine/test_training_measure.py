@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_engine.datasets.photos import Example
+from ml_engine.datasets.examples import Example
 from ml_engine.training.measure import Found, curve, without_duplicates
 
 PICTURE = np.zeros((100, 100, 3), np.uint8)
