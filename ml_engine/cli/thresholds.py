@@ -20,6 +20,7 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
 from core.domain.classes import FOUR_LEGGED
 from core.errors import DetectorError, MusterError
+from ml_engine.arrays import Array
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.detection.labels import TABLE_FILE
 from ml_engine.evaluation.average_precision import match
@@ -27,7 +28,6 @@ from ml_engine.evaluation.average_precision import match
 if TYPE_CHECKING:
     from ml_engine.detection.loading import Detector
 
-Array = npt.NDArray[np.float64]
 
 FEWEST_BOXES = 50
 """Of a class with fewer true boxes nothing is measured: one picture would decide."""

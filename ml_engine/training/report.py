@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from core.domain.classes import CLASSES
+from ml_engine.arrays import Image
 from ml_engine.boxes import iou_matrix
 from ml_engine.datasets.examples import Example
 from ml_engine.training.loop import Run
@@ -21,7 +21,6 @@ from ml_engine.training.measure import Curve, Found
 if TYPE_CHECKING:
     from ml_engine.training.finetune import Prepared, Result
 
-Picture = npt.NDArray[np.uint8]
 
 WORST = 12
 """Pictures with the most mistakes that are shown."""
@@ -135,7 +134,7 @@ def _row(
     )
 
 
-def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int = _LONGEST_PX) -> Picture:
+def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int = _LONGEST_PX) -> Image:
     """Draw what was found and what was missed, in a picture at most so wide or high."""
     height, width = truth.bgr.shape[:2]
     scale = min(longest_px / max(height, width), 3.0)
@@ -156,7 +155,7 @@ def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int =
     return np.asarray(canvas, np.uint8)
 
 
-def draw_curves(run: Run) -> Picture:
+def draw_curves(run: Run) -> Image:
     """Draw the loss and the AP50 on the measuring pictures over the steps: (360, 900, 3) uint8."""
     canvas = np.full((360, 900, 3), 255, np.uint8)
     loss = [(10.0 * (row + 1), value) for row, value in enumerate(run.losses)]
@@ -174,7 +173,7 @@ def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return out
 
 
-def _panel(canvas: Picture, left: int, title: str, points: list[tuple[float, float]], colour: tuple[int, int, int], steps: int) -> None:
+def _panel(canvas: Image, left: int, title: str, points: list[tuple[float, float]], colour: tuple[int, int, int], steps: int) -> None:
     top, bottom, right = 50, 310, left + 400
     cv2.rectangle(canvas, (left, top), (right, bottom), (180, 180, 180), 1)
     cv2.putText(canvas, title, (left, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30, 30, 30), 1, cv2.LINE_AA)
