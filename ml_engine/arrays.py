@@ -14,7 +14,7 @@ SCORE_COLUMNS: tuple[str, ...] = (*CLASSES, "animal")
 """Columns of every score array. `animal` is the highest score of any four-legged label: what `only` reads."""
 
 Array = npt.NDArray[np.float64]
-"""Numbers in 64 bits, of any shape: most of what is reckoned with."""
+"""Floats of any shape: what most figures are computed in."""
 Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
