@@ -1,4 +1,4 @@
-"""The arrays that pass between the engine's stages, with their shapes."""
+"""The arrays that pass between the engine's stages, with their shapes, and names for types of arrays."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from core.domain.analysis import CLASSES
 
 SCORE_COLUMNS: tuple[str, ...] = (*CLASSES, "animal")
 """Columns of every score array. `animal` is the highest score of any four-legged label: what `only` reads."""
+
+Array = npt.NDArray[np.float64]
+"""Floats of any shape: what most figures are computed in."""
+Floats32 = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.intp]
+"""Rows or columns of another array."""
+Image = npt.NDArray[np.uint8]
+"""A picture: (h, w, 3) BGR, or (h, w) grey or a mask."""
 
 FrameStatus = Literal["detected", "skipped", "unreadable"]
 

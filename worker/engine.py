@@ -72,13 +72,15 @@ def real_engine(limits: DecoderLimits) -> Engine:
     from ml_engine.counting.individuals import read_animals_csv
     from ml_engine.detection.loading import bundled_checkpoint, describe_detector, load_detector
     from ml_engine.detection.log import concat, read_log
+    from ml_engine.detection.log_key import log_key
     from ml_engine.detection.tiling import plan_tiles
     from ml_engine.results.tables import read_tracks_csv
     from ml_engine.stages.assemble import assemble
-    from ml_engine.stages.detect import detect_segment, log_key
-    from ml_engine.stages.plan import plan_segments, times_s
+    from ml_engine.stages.detect import detect_segment
+    from ml_engine.stages.plan import plan_segments
     from ml_engine.stages.render import render
     from ml_engine.video.sandbox.decoder import ConfinedDecoder
+    from ml_engine.video.timeline import times_s
 
     decoder = ConfinedDecoder(limits)
     decoder.check()

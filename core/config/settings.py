@@ -14,7 +14,10 @@ from core.config.port import PortConfig
 from core.config.storage import OWN_CONNECTION_FILE, StorageConfig, resolve_connection
 from core.data_folder import default_data_dir
 from core.domain.housekeeping import ExpiringResults, HousekeepingRules
+from core.domain.video_limits import VideoLimits
 from core.domain.webhook import WebhookRules
+
+_VIDEO = VideoLimits()
 
 
 class Config(StorageConfig, AccessConfig, PortConfig):
@@ -64,14 +67,14 @@ class Config(StorageConfig, AccessConfig, PortConfig):
     orphan_minutes: float = Field(60, ge=20, description="Age from which blobs of an unfinished submission are deleted.")
     retention_days: float = Field(0, ge=0, description="Days after which videos, and results that may show persons, are deleted; 0: never.")
     retention_results: ExpiringResults = Field("persons", description="Which results are deleted with the videos.")
-    max_pixels: int = Field(8192 * 4320, ge=1, description="Most pixels in a picture of a video.")
-    max_duration_s: float = Field(48 * 3600, gt=0, description="Longest video file.")
-    max_frames: int = Field(10_000_000, ge=1, description="Most frames in a video file.")
-    max_fps: float = Field(1000, gt=0, description="Highest average frame rate of a video.")
+    max_pixels: int = Field(_VIDEO.pixels, ge=1, description="Most pixels in a picture of a video.")
+    max_duration_s: float = Field(_VIDEO.duration_s, gt=0, description="Longest video file.")
+    max_frames: int = Field(_VIDEO.frames, ge=1, description="Most frames in a video file.")
+    max_fps: float = Field(_VIDEO.fps, gt=0, description="Highest average frame rate of a video.")
     max_work: int = Field(
         10_000_000, ge=0, description="Most work in one job, in looks at pictures: frames times the slices that tiles make; 0: no limit."
     )
-    max_streams: int = Field(64, ge=1, description="Most tracks in a video file: video, sound, subtitles, data.")
+    max_streams: int = Field(_VIDEO.streams, ge=1, description="Most tracks in a video file: video, sound, subtitles, data.")
     decoder_memory_mb: int = Field(2048, ge=64, description="Most memory that decoding one video may take, MiB.")
     decoder_stall_s: float = Field(30, gt=0, description="Longest time that decoding may take without a picture or other progress.")
     allow_unconfined_decoding: bool = Field(

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from core.domain.classes import CLASSES as CLASSES
+from core.domain.classes import FourLegged
+from core.domain.classes import MusterClass as MusterClass
 from core.domain.clock import UtcDatetime
 from core.domain.names import CLEANED_IF_TYPED, TYPED, whole_number
 from core.errors import InvalidSettings
 
-MusterClass = Literal["bison", "cattle", "person"]
-CLASSES: tuple[MusterClass, ...] = ("bison", "cattle", "person")
 MOST_FRAMES = 2**53 - 1
 """Beyond it neither every database nor every reader of JSON holds a whole number."""
 SCORE_FLOOR = 0.05
@@ -128,7 +129,7 @@ class AnalysisSettings(_Record):
     """What to count and how. Every key is optional."""
 
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
-    only: Literal["bison", "cattle"] | None = Field(None, description="Read every four-legged animal as this class.")
+    only: FourLegged | None = Field(None, description="Read every four-legged animal as this class.")
     population: Literal["open", "closed"] = Field("open", description="`closed`: one herd, nobody joins or leaves for good.")
     expected: dict[MusterClass, HowMany] | HowMany | None = Field(None, description="How many there should be: gives «43 of 44 seen».")
     counted: tuple[CountedFrame, ...] = Field((), max_length=1000, description="Frames that a person counted.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ml_engine.arrays import Array
 
 NEAR_PX = 0.8
 """A point this far from where a transform puts it does not belong to it."""

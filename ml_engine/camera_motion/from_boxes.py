@@ -12,9 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.arrays import DetectionLog
-
-Array = npt.NDArray[np.float64]
+from ml_engine.arrays import Array, DetectionLog
 
 LEAST_BOXES = 3
 """Fewer boxes are no crowd."""

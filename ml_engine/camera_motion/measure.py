@@ -13,10 +13,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Array, Image
 from ml_engine.camera_motion.fit import Fit, corner_shift, fit, project
-
-Grey = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.float64]
 
 GREY_WIDTH_PX = 320
 CORNERS = 130
@@ -44,7 +42,7 @@ _MEMORY = 0.05
 _LEAST_WEIGHT = 0.1
 
 
-def small_grey(frame_bgr: npt.NDArray[np.uint8]) -> Grey:
+def small_grey(frame_bgr: npt.NDArray[np.uint8]) -> Image:
     """Return a frame (h, w, 3) as a grey picture at most 320 px wide."""
     import cv2
 
@@ -58,7 +56,7 @@ def small_grey(frame_bgr: npt.NDArray[np.uint8]) -> Grey:
     return np.asarray(cv2.resize(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def read_grey(png: bytes) -> Grey | None:
+def read_grey(png: bytes) -> Image | None:
     """Return a stored grey picture (h, w); None where the bytes are none."""
     import cv2
 
@@ -76,11 +74,11 @@ class MotionMeter:
     def __init__(self, resolution_wh: tuple[int, int]) -> None:
         self._resolution_wh = resolution_wh
         self._key: _Key | None = None
-        self._previous: Grey | None = None
+        self._previous: Image | None = None
         self._last = np.eye(3)
         self._velocity = np.eye(3)
 
-    def measure(self, grey: Grey | None) -> tuple[Array | None, str | None]:
+    def measure(self, grey: Image | None) -> tuple[Array | None, str | None]:
         """Take the next frame.
 
         Args:
@@ -111,11 +109,11 @@ class MotionMeter:
             self._last = np.eye(3)
         return step, None
 
-    def _begin(self, grey: Grey) -> None:
+    def _begin(self, grey: Image) -> None:
         self._key, self._previous = _Key(grey), grey
         self._last = self._velocity = np.eye(3)
 
-    def _follow(self, grey: Grey) -> Fit | None:
+    def _follow(self, grey: Image) -> Fit | None:
         """Follow the key picture's corners; where that fails, those of the previous picture, and then with a guess of the whole shift."""
         key, previous = self._key, self._previous
         if key is None or previous is None or grey.shape != previous.shape:
@@ -140,7 +138,7 @@ class MotionMeter:
         return scaled
 
 
-def motion_between(before: Grey, after: Grey, resolution_wh: tuple[int, int]) -> tuple[Array | None, str | None]:
+def motion_between(before: Image, after: Image, resolution_wh: tuple[int, int]) -> tuple[Array | None, str | None]:
     """Measure the motion between two small grey pictures; see `MotionMeter.measure`."""
     meter = MotionMeter(resolution_wh)
     meter.measure(before)
@@ -150,7 +148,7 @@ def motion_between(before: Grey, after: Grey, resolution_wh: tuple[int, int]) ->
 class _Key:
     """A picture, its corners, and how far each has proved to be background."""
 
-    def __init__(self, grey: Grey) -> None:
+    def __init__(self, grey: Image) -> None:
         self.grey = grey
         self.points, self.cell_px = _corners(grey)
         self.weights = np.ones(len(self.points))
@@ -160,7 +158,7 @@ class _Key:
     def count(self) -> int:
         return len(self.points)
 
-    def match(self, grey: Grey, last: Array, guess: Array) -> Fit | None:
+    def match(self, grey: Image, last: Array, guess: Array) -> Fit | None:
         """Return the motion from this picture to another; None where it is another scene, or nothing can be seen.
 
         Args:
@@ -194,7 +192,7 @@ class _Key:
         far = corner_shift(found.transform, np.eye(3), size_wh) > RENEW_SHIFT * size_wh[0]
         return far or self._held < RENEW_SHARE
 
-    def renewed(self, grey: Grey, found: Fit) -> _Key:
+    def renewed(self, grey: Image, found: Fit) -> _Key:
         """Return the next key picture; its corners are trusted as those were that lay where they are."""
         key = _Key(grey)
         if not key.count:
@@ -206,7 +204,7 @@ class _Key:
         key.weights[close] = self.weights[nearest[close]]
         return key
 
-    def _flow(self, grey: Grey, guess: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    def _flow(self, grey: Image, guess: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
         """Return where the corners are in another picture (n, 2), and which of them were found, both there and back."""
         import cv2
 
@@ -226,7 +224,7 @@ class _Key:
         return there.astype(np.float64), good
 
 
-def _corners(grey: Grey) -> tuple[Array, int]:
+def _corners(grey: Image) -> tuple[Array, int]:
     """Return the best corner (n, 2) of each cell of a grid that has one, and the side of a cell."""
     import cv2
 
@@ -246,7 +244,7 @@ def _corners(grey: Grey) -> tuple[Array, int]:
     return np.stack([x, y], axis=1).astype(np.float64), cell
 
 
-def _whole_shift(before: Grey, after: Grey) -> Array:
+def _whole_shift(before: Image, after: Image) -> Array:
     """Return the shift of a whole picture by phase correlation, for motions too large to follow."""
     import cv2
 
@@ -256,7 +254,7 @@ def _whole_shift(before: Grey, after: Grey) -> Array:
     return np.array([[1, 0, 2 * x], [0, 1, 2 * y], [0, 0, 1]])
 
 
-def _likeness(before: Grey, after: Grey, transform: Array) -> float:
+def _likeness(before: Image, after: Image, transform: Array) -> float:
     """Return the correlation in [-1, 1] of two pictures where they overlap, the first carried over to the second."""
     import cv2
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.arrays import DetectionLog
-
-Array = npt.NDArray[np.float64]
+from ml_engine.arrays import Array, DetectionLog
 
 PASSED_OVER: tuple[str, ...] = ("unreadable", "not_measured")
 """Reasons after which a stretch goes on. The frame after an unreadable one is measured from the last readable one; and where nobody looked

@@ -16,8 +16,9 @@ from core.domain.job import Segment, VideoFacts
 from core.errors import DetectorError, InvalidInput, InvalidSettings
 from ml_engine.arrays import DetectionLog
 from ml_engine.paths import cache_dir
-from ml_engine.progress import never, print_counts, progress
+from ml_engine.progress import print_counts, progress
 from ml_engine.stages.assemble import Assembled, assemble
+from ml_engine.stages.run import Findings, Recording, Run
 
 if TYPE_CHECKING:
     from ml_engine.detection.detector import Detector, Device
@@ -52,8 +53,9 @@ def count_videos(request: CountRequest) -> int:
     """
     from core.domain.placement import check_settings
     from ml_engine.cli.telemetry import recording_telemetry
-    from ml_engine.stages.plan import file_starts_s, plan_segments
+    from ml_engine.stages.plan import plan_segments
     from ml_engine.video.sandbox.decoder import ConfinedDecoder
+    from ml_engine.video.timeline import file_starts_s
 
     started = time.perf_counter()
     for path in request.videos:
@@ -127,7 +129,7 @@ def _detect(
 ) -> DetectionLog:
     from ml_engine.detection.log import concat, read_log
     from ml_engine.stages.detect import detect_segment
-    from ml_engine.stages.plan import times_s
+    from ml_engine.video.timeline import times_s
 
     all_times_s = times_s(indexes)
     logs = []
@@ -139,10 +141,8 @@ def _detect(
                 indexes[segment.file_index],
                 segment,
                 detector,
-                settings=request.settings,
                 frame_times_s=all_times_s[first:end],
-                progress=_after(first, update),
-                should_stop=never,
+                run=Run(request.settings, _after(first, update)),
                 decoder=decoder,
             )
             logs.append(read_log(data))
@@ -161,16 +161,10 @@ def _render(
 
     with progress("rendering", video.frames) as update:
         render(
-            request.videos,
-            indexes,
-            tracks=assembled.tracks,
-            animals=assembled.animals,
-            counts=assembled.counts,
-            video=video,
-            settings=request.settings,
+            Recording(request.videos, indexes, video),
+            Findings(assembled.tracks, assembled.animals, assembled.counts),
             out_dir=request.out_dir,
-            progress=update,
-            should_stop=never,
+            run=Run(request.settings, update),
             decoder=decoder,
         )
         update(video.frames)

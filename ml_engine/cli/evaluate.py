@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.domain.analysis import AnalysisSettings, MusterClass
+from core.domain.classes import FOUR_LEGGED
 from core.domain.interval import INTERVAL_NOTE
 from core.errors import InvalidInput
 from ml_engine.cli.settings import read_settings
@@ -61,26 +62,28 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _detections(arguments: argparse.Namespace) -> Report:
-    from ml_engine.evaluation.detections import evaluate_detections, read_coco
+    from ml_engine.datasets.coco import read_annotated
+    from ml_engine.evaluation.detections import evaluate_detections
 
     settings = read_settings(None, only=arguments.only)
-    truth = read_coco(arguments.annotations, arguments.images, settings)
+    truth = read_annotated(arguments.annotations, arguments.images, settings)
     if not truth:
         raise InvalidInput(f"{arguments.annotations} names no picture.", code="bad_annotations")
     return _with_detector(arguments, len(truth), lambda d, update: evaluate_detections(d, truth, arguments.tiles, settings, update))
 
 
 def _points(arguments: argparse.Namespace) -> Report:
-    from ml_engine.evaluation.points import evaluate_points, read_points
+    from ml_engine.datasets.points import read_points
+    from ml_engine.evaluation.points import evaluate_points
 
     settings = read_settings(None, only=arguments.only)
     truth = read_points(arguments.points, arguments.images)
-    classes: tuple[MusterClass, ...] = tuple(dict.fromkeys(arguments.classes or ("bison", "cattle")))
+    classes: tuple[MusterClass, ...] = tuple(dict.fromkeys(arguments.classes or FOUR_LEGGED))
     return _with_detector(arguments, len(truth), lambda d, update: evaluate_points(d, truth, arguments.tiles, settings, classes, update))
 
 
 def _species(arguments: argparse.Namespace) -> Report:
-    from ml_engine.evaluation.run_detector import pictures_in
+    from ml_engine.datasets.pictures import pictures_in
     from ml_engine.evaluation.species import evaluate_species
 
     pictures = pictures_in(arguments.images)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from core.domain.classes import CLASSES, FOUR_LEGGED
 from ml_engine.cli.options import add_device
-
-CLASS_NAMES = ("bison", "cattle", "person")
 
 
 def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,7 +35,7 @@ def _add_points(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = kinds.add_parser("points", help="counting error on pictures with one point an animal")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the pictures")
     parser.add_argument("--points", type=Path, required=True, metavar="POINTS.json", help='{"picture.jpg": [[x, y], ...]}')
-    parser.add_argument("--class", dest="classes", choices=CLASS_NAMES, action="append", help="what to count; default: bison and cattle")
+    parser.add_argument("--class", dest="classes", choices=CLASSES, action="append", help="what to count; default: bison and cattle")
     _add_detector(parser)
     _add_tiles(parser)
     _add_output(parser)
@@ -45,7 +44,7 @@ def _add_points(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_species(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser("species", help="pictures of one species: is one found, and called by its name")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the pictures")
-    parser.add_argument("--truth", choices=CLASS_NAMES, required=True, help="what all of them show")
+    parser.add_argument("--truth", choices=CLASSES, required=True, help="what all of them show")
     _add_detector(parser, only=False)
     _add_output(parser)
 
@@ -53,9 +52,7 @@ def _add_species(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _add_mot(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser("mot", help="tracks and counts on MOTChallenge sequences, from their public detections")
     parser.add_argument("sequences", nargs="+", type=Path, metavar="SEQUENCE_DIR", help="with seqinfo.ini, det/det.txt and gt/gt.txt")
-    parser.add_argument(
-        "--class", dest="muster_class", choices=CLASS_NAMES, default="person", help="what the boxes are of; default: person"
-    )
+    parser.add_argument("--class", dest="muster_class", choices=CLASSES, default="person", help="what the boxes are of; default: person")
     parser.add_argument("--settings", type=Path, metavar="FILE.json", help="settings of the analysis, as the API takes them")
     _add_output(parser)
 
@@ -73,7 +70,7 @@ def _add_detector(parser: argparse.ArgumentParser, *, only: bool = True) -> None
     parser.add_argument("--detector", metavar="PATH_OR_HUB_ID", help="checkpoint: folder, .onnx file or hub id; default: the bundled one")
     add_device(parser)
     if only:
-        parser.add_argument("--only", choices=("bison", "cattle"), help="read every four-legged animal as this class")
+        parser.add_argument("--only", choices=FOUR_LEGGED, help="read every four-legged animal as this class")
 
 
 def _add_tiles(parser: argparse.ArgumentParser) -> None:

@@ -16,10 +16,11 @@ import numpy as np
 
 from core.domain.analysis import AnalysisSettings
 from core.errors import MusterError
+from ml_engine.arrays import Image
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.datasets.labelled import read_folder
 from ml_engine.detection.scores import thresholds_of
-from ml_engine.training.report import Picture, draw_mistakes, mistakes_in
+from ml_engine.training.report import draw_mistakes, mistakes_in
 
 if TYPE_CHECKING:
     from ml_engine.detection.detector import Detector
@@ -29,7 +30,7 @@ GAP_PX = 4
 QUALITY = 80
 
 
-def draw_gallery(detector: Detector, folder: Path, count: int, columns: int) -> Picture:
+def draw_gallery(detector: Detector, folder: Path, count: int, columns: int) -> Image:
     """Detect in annotated pictures and lay them side by side: found in green, false in red, missed in yellow.
 
     Args:
@@ -58,7 +59,7 @@ def draw_gallery(detector: Detector, folder: Path, count: int, columns: int) -> 
     return side_by_side(drawn, columns)
 
 
-def side_by_side(pictures: Sequence[Picture], columns: int) -> Picture:
+def side_by_side(pictures: Sequence[Image], columns: int) -> Image:
     """Lay pictures of up to `CELL_PX` out in rows, each in the middle of its cell, on white."""
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.domain.classes import FOUR_LEGGED
 from core.errors import MusterError
 from ml_engine.cli.evaluate_arguments import add_evaluate
 from ml_engine.cli.options import add_device, start_logging
@@ -70,7 +71,7 @@ def _add_count(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE.SRT",
         help="what the drone wrote down; once a video; default: the .SRT of the video's name beside it, or the track within it",
     )
-    count.add_argument("--only", choices=("bison", "cattle"), help="read every four-legged animal as this class")
+    count.add_argument("--only", choices=FOUR_LEGGED, help="read every four-legged animal as this class")
     count.add_argument("--no-render", action="store_true", help="leave out the annotated video")
     count.add_argument("--verbose", action="store_true", help="say more, and show where a fault lies")
     count.set_defaults(run=_count)

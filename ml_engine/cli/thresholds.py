@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.domain.analysis import CLASSES, AnalysisSettings
+from core.domain.classes import FOUR_LEGGED
 from core.errors import DetectorError, MusterError
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.detection.labels import TABLE_FILE
@@ -48,19 +49,17 @@ def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: floa
 
 def rendered_samples(detector: Detector, scenes: int) -> list[Sample]:
     """Detect in rendered pastures that no training has seen."""
-    from ml_engine.datasets.photos import render_example
     from ml_engine.detection.duplicates import remove_duplicates
-    from ml_engine.synthetic.scene import SPECIES
+    from ml_engine.synthetic.examples import render_example
     from ml_engine.training.train_bundled import VALIDATION_SEED
 
-    kinds = np.array([CLASSES.index(name) for name in SPECIES], np.int64)
     height, width = detector.info.input_hw
     samples = []
     for seed in range(VALIDATION_SEED, VALIDATION_SEED + scenes):
         scene = render_example(seed, width, height)
         found = remove_duplicates(detector.detect([scene.bgr])[0])
         crowd = np.zeros(len(scene.classes), bool)
-        truth = scene.xyxy.astype(np.float64), kinds[scene.classes], crowd
+        truth = scene.xyxy.astype(np.float64), scene.classes, crowd
         samples.append(Sample((width, height), found.xyxy, found.scores[:, : len(CLASSES)], *truth))
     return samples
 
@@ -75,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rendered", type=int, default=0, metavar="SCENES", help="measure on so many rendered pastures instead")
     parser.add_argument("--detector", metavar="PATH_OR_HUB_ID", help="default: the bundled one")
     add_device(parser)
-    parser.add_argument("--only", choices=("bison", "cattle"), help="read every animal as this class")
+    parser.add_argument("--only", choices=FOUR_LEGGED, help="read every animal as this class")
     parser.add_argument("--write", action="store_true", help=f"write into {TABLE_FILE} beside the weights")
     options = parser.parse_args(argv)
     if not options.rendered and (options.images is None or options.annotations is None):

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Array, Index
+from ml_engine.boxes import areas, intersections
+
 COVERED_SHARE = 0.6
 """Share of a box that must lie inside another one at least as large."""
 WHOLLY_SHARE = 0.9
@@ -27,9 +30,6 @@ SPANNED = 0.75
 """A box spans others when at least two lie in it, each smaller than `SMALLER` of its area, whose common outline overlaps it by this IoU."""
 LOOKS_PER_S = 5.0
 _CHUNK_PAIRS = 400_000
-
-Array = npt.NDArray[np.float64]
-Index = npt.NDArray[np.intp]
 
 
 def coverage(
@@ -50,10 +50,8 @@ def coverage(
     covered, spanning, crowded = (np.full(len(xyxy), np.nan) for _ in range(3))
     sure = np.log(np.maximum(strength, 1e-3))
     for mine, pair, other in _pairs(frame_row, times_s):
-        a, b = xyxy[mine[pair]].T, xyxy[mine[other]].T
-        width, height = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]), np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
-        area, theirs = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        a, b = xyxy[mine[pair]], xyxy[mine[other]]
+        area, theirs, shared = areas(a), areas(b), intersections(a, b)
         within = (shared >= INSIDE_SHARE * area) & (area < SMALLER * theirs)
         spans = _spans(xyxy[mine], pair[within], other[within])
         over = np.flatnonzero((shared >= CROWDED_SHARE * area) & (theirs >= 0.9 * area) & ~spans[other])
@@ -74,8 +72,7 @@ def _spans(xyxy: Array, inner: Index, outer: Index) -> npt.NDArray[np.bool_]:
     np.maximum.at(outline[:, 2:], outer, xyxy[inner, 2:])
     several = np.bincount(outer, minlength=len(xyxy)) >= 2
     outline[~several] = 0
-    shared = np.prod(np.maximum(np.minimum(outline[:, 2:], xyxy[:, 2:]) - np.maximum(outline[:, :2], xyxy[:, :2]), 0), axis=1)
-    sizes = np.prod(outline[:, 2:] - outline[:, :2], axis=1) + np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1)
+    shared, sizes = intersections(outline, xyxy), areas(outline) + areas(xyxy)
     spanning: npt.NDArray[np.bool_] = several & (shared >= SPANNED * np.maximum(sizes - shared, 1e-9))
     return spanning
 

@@ -14,7 +14,7 @@ from ml_engine.counting.estimate import Estimate
 from ml_engine.counting.visibility import Presence
 
 LIKELY = 0.5
-"""A track that is less probably an animal is taken for none: it is told as doubtful, and has no picture on the contact sheet."""
+"""From this probability on a track is an animal's: others have no picture on the contact sheet."""
 MATTERS = 0.05
 """What happens in fewer draws does not move the bounds."""
 

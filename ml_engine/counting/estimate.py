@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings
-from ml_engine.arrays import DetectionLog
+from ml_engine.arrays import Array, DetectionLog, Index
+from ml_engine.boxes import foot_points
 from ml_engine.counting.box_coverage import coverage
 from ml_engine.counting.sampling import (
     NEGLIGIBLE,
@@ -27,8 +28,7 @@ from ml_engine.counting.zones import counted_places
 from ml_engine.tracking.identities import Identities
 from ml_engine.tracking.link_odds import LinkModel, Links, over_border, pairs_within
 from ml_engine.tracking.stitching import regrouped, weighed_links
-from ml_engine.tracking.track_table import foot_points
-from ml_engine.tracking.tracklets import Array, Index, Tracklets, describe
+from ml_engine.tracking.tracklets import Tracklets, describe
 
 MOST_PAIRS = 300_000
 """With more pairs of stretches than this the time for which an animal may be away is cut, so that memory stays bounded."""

@@ -14,6 +14,7 @@ from core.domain.analysis import CLASSES
 from core.domain.job import VideoFacts
 from core.errors import InvalidInput
 from ml_engine.arrays import TrackTable
+from ml_engine.boxes import areas, intersections
 
 USUAL_SIZE_PERCENTILE = 80
 """A box larger than this percentile of its track's gains nothing by it: the largest of all is often two animals in one box."""
@@ -143,7 +144,7 @@ def animals(
 def _best_view(tracks: TrackTable, rows: npt.NDArray[np.intp], video: VideoFacts) -> int:
     """Return which of the rows of one track shows it best."""
     xyxy = tracks.xyxy[rows].astype(np.float64)
-    size = np.sqrt(np.maximum(np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1), 0))
+    size = np.sqrt(np.maximum(areas(xyxy), 0))
     quality = np.minimum(size, np.percentile(size, USUAL_SIZE_PERCENTILE)) * tracks.score[rows]
     margin = BORDER_SHARE * np.array([video.width_px, video.height_px])
     far = np.array([video.width_px, video.height_px]) - margin
@@ -159,10 +160,9 @@ def _covered_share(tracks: TrackTable, row: int) -> float:
     begin, end = np.searchsorted(tracks.frame, [tracks.frame[row], tracks.frame[row] + 1])
     boxes = tracks.xyxy[begin:end].astype(np.float64)
     mine = tracks.xyxy[row].astype(np.float64)
-    shared = np.minimum(boxes[:, 2:], mine[2:]) - np.maximum(boxes[:, :2], mine[:2])
-    areas = np.prod(np.maximum(shared, 0), axis=1)
-    areas[row - begin] = 0
-    return float(areas.max() / max(np.prod(mine[2:] - mine[:2]), 1e-6))
+    shared = intersections(boxes, mine)
+    shared[row - begin] = 0
+    return float(shared.max() / max(areas(mine), 1e-6))
 
 
 def _corners(xyxy: npt.NDArray[np.float32]) -> tuple[float, float, float, float]:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES, AnalysisSettings, Line, MusterClass
 from core.domain.job import VideoFacts
 from ml_engine.arrays import TrackTable
+from ml_engine.boxes import foot_points
 from ml_engine.counting.visibility import long_enough
-from ml_engine.tracking.track_table import foot_points
 
 DEAD_BAND = 0.1
 """An animal is on a side of the line when its foot point is this fraction of its height away from it: boxes tremble."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Array, Index
 from ml_engine.tracking.matching import best_matching
-from ml_engine.tracking.tracklets import Array, Index
 
 DRAWS = 80
 SUMS = ("boxes", "looked", "strength", "covered", "spanning")

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings, Point, Zone
 from ml_engine.arrays import TrackTable
+from ml_engine.boxes import foot_points
 from ml_engine.counting.visibility import Presence
-from ml_engine.tracking.track_table import foot_points
 
 
 def inside(points: npt.NDArray[np.float64], polygon: tuple[Point, ...]) -> npt.NDArray[np.bool_]:

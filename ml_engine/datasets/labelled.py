@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import InvalidInput
-from ml_engine.datasets.photos import PhotoSet
-from ml_engine.detection.labels import column_of
-from ml_engine.evaluation.run_detector import SUFFIXES, picture_path
-from ml_engine.synthetic.scene import SPECIES
+from ml_engine.datasets.coco import class_index, coco_file, is_coco
+from ml_engine.datasets.examples import PhotoSet
+from ml_engine.datasets.pictures import SUFFIXES, picture_path
 
 SPLITS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"}
 """What folders are called that say which pictures are to be trained on. What lies in a folder `test` is left alone."""
@@ -30,7 +27,7 @@ class Labelled:
 
     Attributes:
         paths: Image files.
-        xyxy: Per file (n, 4) float32 px. classes: Per file (n,) int64 index into `SPECIES`.
+        xyxy: Per file (n, 4) float32 px. classes: Per file (n,) int64 index into `CLASSES`.
         sources: Per file what it was taken from, where the annotations say it; else None.
         split: Per file `train` or `valid`, where the folders say it; else None.
         left_out: Boxes by category that is none of Muster's classes.
@@ -75,7 +72,7 @@ def read_folder(folder: Path) -> Labelled:
     if not folder.is_dir():
         raise InvalidInput(f"There is no folder {folder}.", code="no_annotations")
     found = Labelled()
-    described = [path for path in sorted(folder.rglob("*.json")) if "test" not in path.relative_to(folder).parts and _is_coco(path)]
+    described = [path for path in sorted(folder.rglob("*.json")) if "test" not in path.relative_to(folder).parts and is_coco(path)]
     if described:
         for path in described:
             _read_coco(path, folder, found)
@@ -95,20 +92,6 @@ def _named(left_out: dict[str, int]) -> str:
     return ", ".join(f"{count} of {name}" for name, count in sorted(left_out.items())) or "there is none at all"
 
 
-def class_of(name: str) -> int | None:
-    """Return a category's index into `SPECIES` by its common name; None where it is none of them."""
-    column = column_of(name)
-    return SPECIES.index(column) if column in SPECIES else None
-
-
-def _is_coco(path: Path) -> bool:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(data, dict) and {"images", "annotations", "categories"} <= set(data)
-
-
 def _split_of(path: Path, root: Path) -> str | None:
     names = [*path.relative_to(root).parts[:-1], path.name.split(".")[0]]
     return next((SPLITS[name.lower()] for name in names if name.lower() in SPLITS), None)
@@ -116,25 +99,19 @@ def _split_of(path: Path, root: Path) -> str | None:
 
 def _read_coco(path: Path, root: Path, into: Labelled) -> None:
     split = _split_of(path, root)
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(c["id"]): str(c["name"]) for c in data["categories"]}
-        rows: dict[int, list[tuple[float, ...]]] = {int(image["id"]): [] for image in data["images"]}
-        for one in data["annotations"]:
-            name = names[int(one["category_id"])]
-            index = class_of(name)
+    with coco_file(path) as coco:
+        rows: dict[int, list[tuple[float, ...]]] = {image.number: [] for image in coco.images}
+        for box in coco.boxes():
+            index = class_index(box.category)
             if index is None:
-                into.left_out[name] = into.left_out.get(name, 0) + 1
-            elif not one.get("iscrowd"):
-                x, y, width, height = (float(value) for value in one["bbox"])
-                rows[int(one["image_id"])].append((x, y, x + width, y + height, index))
-        for image in data["images"]:
-            place = _picture(path, str(image["file_name"]))
-            source = next((f"{key}:{image[key]}" for key in SOURCE_KEYS if image.get(key) is not None), None)
-            into.add(place, rows[int(image["id"])], source, split)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InvalidInput(f"{path} is not a file of COCO annotations ({reason}).", code="bad_annotations") from error
+                into.left_out[box.category] = into.left_out.get(box.category, 0) + 1
+            elif not box.crowd:
+                corners = box.xyxy
+                rows[box.image].append((*corners, index))
+        for image in coco.images:
+            place = _picture(path, image.name)
+            source = next((f"{key}:{image.entry[key]}" for key in SOURCE_KEYS if image.entry.get(key) is not None), None)
+            into.add(place, rows[image.number], source, split)
 
 
 def _picture(annotations: Path, name: str) -> Path:
@@ -184,7 +161,7 @@ def _yolo_rows(picture: Path, text: Path, names: list[str], into: Labelled) -> l
             x1, y1, x2, y2 = _yolo_box([float(value) for value in values])
         except (ValueError, IndexError) as error:
             raise InvalidInput(f"{text} has a line that is no YOLO label: {line[:60]!r}.", code="bad_annotations") from error
-        index = class_of(name)
+        index = class_index(name)
         if index is None:
             into.left_out[name] = into.left_out.get(name, 0) + 1
         else:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_engine.arrays import SCORE_COLUMNS, Detections
+from ml_engine.boxes import overlaps
 
 IOU_LIMIT = 0.6
 """Two boxes that overlap at least this much (intersection over union) show the same one."""
@@ -14,27 +15,6 @@ CONTAINMENT_LIMIT = 0.85
 PART_LIMIT = 0.4
 """Share of the better box's area from which on it does. Smaller ones are mostly somebody farther away, seen behind the first: of the boxes
 people drew on photos of herds and crowds, those that lie inside another have nearly all less than half of its area."""
-
-
-def overlaps(xyxy: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return how boxes overlap.
-
-    Args:
-        xyxy: (n, 4), px.
-
-    Returns:
-        (n, n) intersection over union, and (n, n) the share of box j's area that lies in box i. Boxes without area overlap nothing.
-    """
-    boxes = xyxy.astype(np.float64)
-    x1, y1, x2, y2 = boxes.T
-    areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
-    width = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
-    height = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    union = areas[:, None] + areas - shared
-    iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    inside = np.divide(shared, areas[None], out=np.zeros_like(shared), where=areas[None] > 0)
-    return iou, inside
 
 
 def remove_duplicates(detections: Detections) -> Detections:

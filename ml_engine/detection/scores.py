@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings
+from core.domain.classes import FOUR_LEGGED
 from ml_engine.arrays import SCORE_COLUMNS
 
 DEFAULT_THRESHOLD = 0.5
@@ -24,9 +25,9 @@ def class_scores(scores: npt.NDArray[np.float32], settings: AnalysisSettings) ->
     columns = len(CLASSES)
     if settings.only is None:
         return scores[:, :columns]
-    four_legged = [SCORE_COLUMNS.index(name) for name in ("bison", "cattle", "animal")]
+    four_legged = [SCORE_COLUMNS.index(name) for name in (*FOUR_LEGGED, "animal")]
     result = scores[:, :columns].copy()
-    result[:, [CLASSES.index("bison"), CLASSES.index("cattle")]] = 0
+    result[:, [CLASSES.index(name) for name in FOUR_LEGGED]] = 0
     result[:, CLASSES.index(settings.only)] = scores[:, four_legged].max(axis=1)
     return result
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_engine.arrays import Detections
-from ml_engine.detection.duplicates import overlaps, remove_duplicates, take
+from ml_engine.boxes import overlaps
+from ml_engine.detection.duplicates import remove_duplicates, take
 
 OVERLAP = 0.2
 """Share of a tile's side that it has in common with its neighbour: an animal up to that size lies whole in one of them."""

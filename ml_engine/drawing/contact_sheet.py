@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from core.domain.analysis import CLASSES
 from core.domain.interval import INTERVAL_NOTE
 from core.domain.job import VideoFacts
-from ml_engine.arrays import TrackTable
+from ml_engine.arrays import Image, TrackTable
 from ml_engine.counting.individuals import Animal
 from ml_engine.drawing import contact_sheet_cells as painting
 from ml_engine.drawing.contact_sheet_cells import GAP_PX, Cell
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
-Image = npt.NDArray[np.uint8]
 
 MOST_SHOWN = 1000
 """More would be nothing that a phone opens, nor that anybody looks through. Everyone uncertain comes first, then the first of the rest."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+from ml_engine.arrays import Image
+
 Box = tuple[float, float, float, float]
 
 MARGIN_SHARE = 0.45

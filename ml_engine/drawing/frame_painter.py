@@ -12,12 +12,10 @@ import supervision as sv
 
 from core.domain.analysis import CLASSES, AnalysisSettings, Line
 from core.domain.job import VideoFacts
-from ml_engine.arrays import TrackTable
+from ml_engine.arrays import Image, TrackTable
+from ml_engine.boxes import foot_points
 from ml_engine.counting.counts import counted_classes
 from ml_engine.counting.line_crossings import Crossing, crossings, lines_of
-from ml_engine.tracking.track_table import foot_points
-
-Image = npt.NDArray[np.uint8]
 
 CLASS_COLOURS: dict[str, sv.Color] = {"bison": sv.Color(235, 110, 0), "cattle": sv.Color(0, 120, 215), "person": sv.Color(200, 40, 160)}
 ZONE_COLOURS: dict[str, sv.Color] = {"count": sv.Color(0, 150, 150), "include": sv.Color(40, 150, 40), "exclude": sv.Color(200, 50, 50)}

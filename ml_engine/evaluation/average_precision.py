@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ml_engine.arrays import Array
+from ml_engine.boxes import overlaps_with_crowds
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
@@ -48,7 +49,7 @@ def match(xyxy: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], true
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")[:MOST_A_PICTURE]
     # Crowds last, so that a box is only taken for one of a crowd where it is nobody's alone.
     last = np.argsort(crowd, kind="stable")
-    overlap = _overlap(np.asarray(xyxy, np.float64)[order], true_xyxy[last], crowd[last])
+    overlap = overlaps_with_crowds(np.asarray(xyxy, np.float64)[order], true_xyxy[last], crowd[last])
     many = crowd[last]
     right, ignored = (np.zeros((len(OVERLAPS), len(order)), bool) for _ in range(2))
     for row, least in enumerate(OVERLAPS):
@@ -63,17 +64,6 @@ def match(xyxy: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], true
             elif allowed.any():
                 ignored[row, i] = True
     return Matched(np.asarray(scores, np.float64)[order], right, ignored, int((~crowd).sum()))
-
-
-def _overlap(found: Array, true: Array, crowd: npt.NDArray[np.bool_]) -> Array:
-    """Return the (n, m) intersection over union; over the found box's own area where the true one is a crowd."""
-    width = np.minimum(found[:, None, 2], true[:, 2]) - np.maximum(found[:, None, 0], true[:, 0])
-    height = np.minimum(found[:, None, 3], true[:, 3]) - np.maximum(found[:, None, 1], true[:, 1])
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (found, true)]
-    whole = areas[0][:, None] + np.where(crowd, 0, areas[1] - shared)
-    overlap: npt.NDArray[np.float64] = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
-    return overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +110,12 @@ class Pooled:
         times = weights[self.picture]
         hits = np.cumsum(self.right * times, axis=1)
         found = np.cumsum(~self.ignored * times, axis=1)
-        means = [_mean_precision(h, f, boxes) for h, f in zip(hits, found, strict=True)]
+        means = [mean_precision(h, f, boxes) for h, f in zip(hits, found, strict=True)]
         return AveragePrecision(float(np.mean(means)), means[0], boxes)
 
 
-def _mean_precision(hits: npt.NDArray[np.int64], found: npt.NDArray[np.int64], boxes: int) -> float:
-    """Return the mean precision at 101 recalls, from how many of the best n were right, and were scored."""
+def mean_precision(hits: npt.NDArray[np.int64], found: npt.NDArray[np.int64], boxes: int) -> float:
+    """Return the mean precision at 101 recalls, from how many of the best n (n,) were right, and were scored, and how many there are."""
     envelope = np.maximum.accumulate((hits / np.maximum(found, 1))[::-1])[::-1]
     at = np.searchsorted(hits / boxes, RECALLS, side="left")
     return float(np.append(envelope, 0)[at].mean())

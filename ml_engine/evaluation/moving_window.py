@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from core.domain.analysis import CLASSES
 from ml_engine.arrays import DetectionLog
+from ml_engine.boxes import iou_matrix
 from ml_engine.evaluation.mot_sequences import MotSequence
-from ml_engine.evaluation.track_metrics import LEAST_IOU, Truth, iou
+from ml_engine.evaluation.track_metrics import LEAST_IOU, Truth
 
 LEAST_VISIBLE = 0.25
 """Boxes of which less than this share lies in the window are not in it: no detector would see a leg and say so."""
@@ -76,7 +77,7 @@ def detectable(truth: Truth, log: DetectionLog, needed_frames: int, least_score:
     for i in range(len(truth.offsets) - 1):
         mine, theirs = slice(*truth.offsets[i : i + 2]), slice(*log.offsets[i : i + 2])
         boxes = log.xyxy[theirs][strong[theirs]].astype(np.float64)
-        hit[mine] = (iou(truth.xyxy[mine], boxes) >= LEAST_IOU).any(axis=1)
+        hit[mine] = (iou_matrix(truth.xyxy[mine], boxes) >= LEAST_IOU).any(axis=1)
     ids, frames = np.unique(truth.track_id[hit & truth.counted], return_counts=True)
     return ids[frames >= needed_frames]
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.domain.analysis import AnalysisSettings, MusterClass
+from core.domain.classes import FOUR_LEGGED
 from ml_engine.arrays import SCORE_COLUMNS
+from ml_engine.datasets.pictures import Picture
 from ml_engine.detection.scores import thresholds_of
 from ml_engine.evaluation.report import Report
-from ml_engine.evaluation.run_detector import Found, Picture, detect_all
+from ml_engine.evaluation.run_detector import Found, detect_all
 
 if TYPE_CHECKING:
     from ml_engine.detection.detector import Detector
@@ -38,7 +40,7 @@ def species_report(found: list[Found], truth: MusterClass, thresholds: dict[str,
         `right`, and the best-scored box of the picture, whatever it shows, is of that class. `called_…`: what the best-scored box is
         called (`animal`: none of the classes). `ms_per_image`.
     """
-    kind = [SCORE_COLUMNS.index("person")] if truth == "person" else [SCORE_COLUMNS.index(n) for n in ("bison", "cattle", "animal")]
+    kind = [SCORE_COLUMNS.index("person")] if truth == "person" else [SCORE_COLUMNS.index(n) for n in (*FOUR_LEGGED, "animal")]
     there, called = np.zeros(len(found), bool), np.zeros((len(found), len(SCORE_COLUMNS)), bool)
     for row, one in enumerate(found):
         scores = one.detections.scores

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
+from ml_engine.arrays import Array
+from ml_engine.datasets.coco import read_annotated
+from ml_engine.datasets.pictures import read_picture
 from ml_engine.evaluation.average_precision import match
-from ml_engine.evaluation.detections import read_coco
-from ml_engine.evaluation.run_detector import detect_all, read_picture
+from ml_engine.evaluation.run_detector import detect_all
 
 if TYPE_CHECKING:
     from ml_engine.detection.detector import Detector
-
-Array = npt.NDArray[np.float64]
 
 FEWEST_BOXES = 50
 """Of a class with fewer true boxes nothing is measured: one picture would decide."""
@@ -144,7 +144,7 @@ def annotated_samples(detector: Detector, images: Path, annotations: Path, setti
     Raises:
         InvalidInput: The set cannot be used.
     """
-    truth = read_coco(annotations, images, settings)
+    truth = read_annotated(annotations, images, settings)
     found = detect_all(detector, [one.picture for one in truth], "off", settings, lambda _: None)
     samples = []
     for one, what in zip(truth, found, strict=True):

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-Array = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from ml_engine.arrays import Array, Ints
+from ml_engine.boxes import iou_matrix
 
 LEAST_IOU = 0.5
 """From this overlap on a box covers a true one, for MOTA, IDF1, distractors and the counts."""
@@ -112,23 +112,13 @@ def score(
     frames, removed = [], np.zeros(len(numbers), np.int64)
     for i in range(len(truth.offsets) - 1):
         theirs, mine = (slice(*bounds[i : i + 2]) for bounds in (truth.offsets, offsets))
-        found, stays = iou(truth.xyxy[theirs], boxes[mine]), truth.counted[theirs]
+        found, stays = iou_matrix(truth.xyxy[theirs], boxes[mine]), truth.counted[theirs]
         taken = _on_distractors(found, truth.distractor[theirs])
         removed[track[mine][taken]] += 1
         frames.append(_Frame(true[theirs][stays], track[mine][~taken], found[stays][:, ~taken]))
     size = (len(truth.ids), len(numbers))
     clear, covered = _clear(frames, size)
     return {**_hota(frames, size), **clear, **_idf1(frames, size), **_tally(frames, covered, removed, needed_frames)}
-
-
-def iou(a: Array, b: Array) -> Array:
-    """Return the (n, m) intersection over union of xyxy boxes (n, 4) and (m, 4), 0 where there is no area."""
-    width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
-    height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (a, b)]
-    overlap: Array = shared / np.maximum(areas[0][:, None] + areas[1] - shared, _TINY)
-    return overlap
 
 
 def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from core.geometry.homography import hull
+from ml_engine.arrays import Array, Image
 from ml_engine.ground.camera_pose import Poses
 from ml_engine.ground.projection import LEAST_DEPRESSION_DEG
-
-Array = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.uint8]
 
 CELLS = 250_000
 """How finely the ground is divided."""
@@ -102,14 +100,14 @@ def _telling_frames(poses: Poses) -> npt.NDArray[np.intp]:
     return np.unique(np.append(rows[first], rows[-1]))
 
 
-def _fill(mask: Mask, outline: Array) -> None:
+def _fill(mask: Image, outline: Array) -> None:
     import cv2
 
     points = np.round(outline * 2**_SHIFT).astype(np.int32)
     cv2.fillPoly(mask, [points], 1, lineType=cv2.LINE_8, shift=_SHIFT)
 
 
-def _gaps(seen: Mask, corners: Array, least_cells: float) -> list[tuple[list[Array], float]]:
+def _gaps(seen: Image, corners: Array, least_cells: float) -> list[tuple[list[Array], float]]:
     """Return outline and size, in cells, of what is not seen within a convex outline (k, 2)."""
     if len(corners) < 3:
         return []
@@ -125,7 +123,7 @@ def _gaps(seen: Mask, corners: Array, least_cells: float) -> list[tuple[list[Arr
     return [(polygons[0], cells) for polygons, cells in found if polygons]
 
 
-def _outlines(mask: Mask) -> list[list[Array]]:
+def _outlines(mask: Image) -> list[list[Array]]:
     """Return the outlines of a mask: polygons of an outer ring and holes, each (k, 2) cells, simplified to a cell."""
     import cv2
 

@@ -14,8 +14,7 @@ from core.domain.analysis import FlightSettings
 from core.domain.job import VideoFacts
 from core.geometry.geodesy import LocalPlane
 from core.telemetry import Remark, Telemetry
-
-Array = npt.NDArray[np.float64]
+from ml_engine.arrays import Array
 
 POSITION_M, RTK_POSITION_M = 1.5, 0.2
 """Deviation each way of satellite positions, and of those corrected by a base station."""

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from core.domain.analysis import CLASSES
 from core.geometry.geodesy import LocalPlane
-from ml_engine.arrays import TrackTable
-
-Array = npt.NDArray[np.float64]
+from ml_engine.arrays import Array, TrackTable
 
 STEP_S = 1.0
 """Positions are averaged over this long: boxes tremble from frame to frame, and added up that would be a walk."""

@@ -11,11 +11,9 @@ from core.domain.analysis import CLASSES, AnalysisSettings
 from core.domain.job import VideoFacts
 from core.geometry.homography import radius_90
 from core.telemetry import Remark, Telemetry
-from ml_engine.arrays import TrackTable
+from ml_engine.arrays import Array, TrackTable
 from ml_engine.ground.camera_pose import Poses, poses
 from ml_engine.ground.projection import to_ground
-
-Array = npt.NDArray[np.float64]
 
 BODY_HEIGHT_M = {"bison": (1.7, 0.2), "cattle": (1.4, 0.15), "person": (1.7, 0.12)}
 """How tall they stand, and the deviation. The middle of a box is the middle of a body, at half of that, however steeply it is seen; its

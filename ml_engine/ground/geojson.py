@@ -11,11 +11,9 @@ import numpy.typing as npt
 
 from core.domain.analysis import CLASSES
 from core.geometry.geodesy import LocalPlane
-from ml_engine.arrays import TrackTable
+from ml_engine.arrays import Array, TrackTable
 from ml_engine.ground.area_seen import GroundCoverage
 from ml_engine.ground.flight import Flight
-
-Array = npt.NDArray[np.float64]
 
 DECIMALS = 8
 """A millimetre."""

@@ -13,16 +13,14 @@ from core.domain.job import VideoFacts
 from core.geometry.calibration import Homography, fit_homography
 from core.geometry.geodesy import LocalPlane
 from core.telemetry import Remark, Telemetry
-from ml_engine.arrays import TrackTable
+from ml_engine.arrays import Array, TrackTable
+from ml_engine.boxes import foot_points
 from ml_engine.ground import geojson
 from ml_engine.ground.area_seen import GroundCoverage, ground_coverage
 from ml_engine.ground.camera_pose import Poses
 from ml_engine.ground.distances import describe_ways
 from ml_engine.ground.flight import CHUNK_ROWS, Flight, box_deviation_px, flight_ground, place
 from ml_engine.ground.geojson import corners
-from ml_engine.tracking.track_table import foot_points
-
-Array = npt.NDArray[np.float64]
 
 DECIMALS = {"m": 3, "wgs84": 8}
 """A millimetre, in either unit."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Array
 from ml_engine.ground.camera_pose import Poses
-
-Array = npt.NDArray[np.float64]
 
 LEAST_DEPRESSION_DEG = 8.0
 """What is seen at a flatter angle, and all that lies beyond the horizon, has no place: a degree of tilt would move it by its distance."""

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Array
 from ml_engine.simulator.random_processes import swings
 from ml_engine.simulator.ranges import CameraKind, Ranges, draw
-
-Array = npt.NDArray[np.float64]
 
 SIZES_WH = ((1280, 720), (1920, 1080))
 LEAST_HEIGHT_PX = 22.0

@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, SCORE_FLOOR
-from ml_engine.arrays import SCORE_COLUMNS
+from ml_engine.arrays import SCORE_COLUMNS, Array
 from ml_engine.simulator.camera import CameraPath
 from ml_engine.simulator.random_processes import streaks, swings
 from ml_engine.simulator.ranges import HARD_MISS, Rates
 from ml_engine.simulator.view import View
-
-Array = npt.NDArray[np.float64]
 
 HALF_FOUND_PX = 9.0
 """Of animals of this size (root of the box's area in the picture), half are found; of those three times as large all but a few percent."""

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from ml_engine.arrays import Array
 from ml_engine.simulator.camera import CameraPath, Field
 from ml_engine.simulator.random_processes import streaks, swings
 from ml_engine.simulator.ranges import Ranges, draw
 
-Array = npt.NDArray[np.float64]
 Behaviour = Literal["grazing", "walking", "herding"]
 
 _MODES: tuple[Behaviour, ...] = ("grazing", "walking", "herding")

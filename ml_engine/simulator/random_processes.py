@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ml_engine.arrays import Array
 
 
 def streaks(rng: np.random.Generator, share: Array, step_s: float, lasting_s: float) -> npt.NDArray[np.bool_]:

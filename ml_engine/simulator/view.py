@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ml_engine.arrays import Array, Bools
 from ml_engine.simulator.camera import CameraPath
 from ml_engine.simulator.herd import Herd
-
-Array = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 LEAST_INSIDE = 0.5
 MOST_HIDDEN = 0.7

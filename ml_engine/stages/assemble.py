@@ -13,6 +13,7 @@ from core.domain.interval import INTERVAL_BASIS
 from core.domain.job import VideoFacts
 from core.telemetry import Telemetry
 from ml_engine.arrays import DetectionLog, TrackTable
+from ml_engine.boxes import foot_points
 from ml_engine.counting.counts import LIKELY, count, counted_classes
 from ml_engine.counting.estimate import estimate
 from ml_engine.counting.individuals import Animal, animals, animals_csv
@@ -147,7 +148,7 @@ def _asked_for(tracks: TrackTable, settings: AnalysisSettings, classes: tuple[st
     """Tell which rows are of a class that was asked for, in a place that counts."""
     wanted = np.isin(tracks.class_index, [CLASSES.index(name) for name in classes])
     if any(zone.mode != "count" for zone in settings.zones):
-        wanted &= counted_places(track_table.foot_points(tracks.xyxy), settings.zones)
+        wanted &= counted_places(foot_points(tracks.xyxy), settings.zones)
     return wanted
 
 
@@ -159,7 +160,7 @@ def _detections(
     score = scores[np.arange(len(scores)), best]
     over = score >= np.array([thresholds[name] for name in CLASSES], np.float32)[best]
     if any(zone.mode != "count" for zone in settings.zones):
-        over &= counted_places(track_table.foot_points(log.xyxy), settings.zones)
+        over &= counted_places(foot_points(log.xyxy), settings.zones)
     result: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(CLASSES):
         mine = score[over & (best == index)].astype(np.float64)

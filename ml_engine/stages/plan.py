@@ -1,11 +1,10 @@
-"""How a recording is cut into segments, what time each frame has, and whether settings fit the picture."""
+"""How a recording is cut into segments that are detected independently of one another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from core.domain.job import Segment, VideoFacts
 from core.errors import VideoError
@@ -55,29 +54,6 @@ def plan_segments(indexes: Sequence[VideoIndex], *, min_frames: int) -> tuple[Vi
             )
         first_frame += index.frames
     return _facts(indexes), tuple(segments)
-
-
-def times_s(indexes: Sequence[VideoIndex]) -> npt.NDArray[np.float64]:
-    """Return the time of every frame.
-
-    Args:
-        indexes: The recording's files, in order.
-
-    Returns:
-        (n,) float64, strictly ascending seconds from the start of the recording, over all files; a file begins where the one before
-        it ends.
-    """
-    parts = []
-    offset_s = 0.0
-    for index in indexes:
-        parts.append(offset_s + (index.pts - index.pts[0]) * float(index.time_base))
-        offset_s += index.duration_s
-    return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def file_starts_s(indexes: Sequence[VideoIndex]) -> list[float]:
-    """Return when each file begins in the recording, seconds."""
-    return [0.0, *np.cumsum([index.duration_s for index in indexes[:-1]]).tolist()]
 
 
 def _starts(index: VideoIndex, min_frames: int) -> list[int]:

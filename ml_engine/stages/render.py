@@ -5,22 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
-from core.domain.analysis import AnalysisSettings
-from core.domain.job import VideoFacts
 from core.errors import Stopped, StorageFull, is_disk_full
-from ml_engine.arrays import TrackTable
-from ml_engine.counting.individuals import Animal
-from ml_engine.stages.plan import times_s
-from ml_engine.video.index import VideoIndex
+from ml_engine.arrays import Image
+from ml_engine.stages.run import Findings, Recording, Run
 from ml_engine.video.sandbox.decoder import ConfinedDecoder
+from ml_engine.video.timeline import times_s
 from ml_engine.video.writer import VideoWriter
 
 if TYPE_CHECKING:
@@ -35,55 +29,38 @@ _WAIT_S = 0.1
 _REPORT_S = 0.5
 _JPEG_QUALITY = 88
 
-Image = npt.NDArray[np.uint8]
-
 
 def render(
-    paths: Sequence[Path],
-    indexes: Sequence[VideoIndex],
-    *,
-    tracks: TrackTable,
-    animals: Sequence[Animal],
-    counts: Mapping[str, Mapping[str, Any]],
-    video: VideoFacts,
-    settings: AnalysisSettings,
-    out_dir: Path,
-    progress: Callable[[int], None],
-    should_stop: Callable[[], bool],
-    threads: int | None = None,
-    decoder: ConfinedDecoder | None = None,
+    recording: Recording, findings: Findings, *, out_dir: Path, run: Run, decoder: ConfinedDecoder | None = None
 ) -> tuple[Path, Path, Path]:
     """Write `annotated.mp4`, `preview.jpg`, the frame with the most animals, and `contact_sheet.jpg`. Same input, same bytes.
 
     Args:
-        paths: The recording's files, in order.
-        indexes, video: What `probe` returned for each, and facts about the recording.
-        tracks: What to draw.
-        animals: Who was counted: one picture each on the contact sheet.
-        counts: `counts` of results.json: the contact sheet's headings.
-        settings: With lines, zones and classes.
+        recording: What to draw into.
+        findings: What to draw. Each of the animals has one picture on the contact sheet; the counts are its headings.
         out_dir: Existing folder.
-        progress: Called with the number of frames encoded, twice a second or so, and at the end.
-        should_stop: Asked as often.
-        threads, decoder: Of the encoder, default always the same number; decodes the videos, default with the usual limits.
+        run: Of its settings, lines, zones and classes matter here. Progress is the number of frames encoded, told twice a second or so, and
+            at the end; whether to stop is asked as often.
+        decoder: Decodes the videos; default: one with the usual limits.
 
     Returns:
         Paths of the video, the preview and the contact sheet.
 
     Raises:
-        Stopped: `should_stop` said yes; no file is left behind.
+        Stopped: `run.should_stop` said yes; no file is left behind.
         VideoError: A file can no longer be opened.
         StorageFull: No room for the files.
     """
     from ml_engine.drawing.contact_sheet import ContactSheet
     from ml_engine.drawing.frame_painter import FramePainter
 
+    video, indexes, tracks = recording.video, recording.indexes, findings.tracks
     all_times_s, target = times_s(indexes), out_dir / "annotated.mp4"
-    painter = FramePainter(tracks, all_times_s, settings, video)
-    pictures = _Pictures(painter, ContactSheet(animals, counts, tracks, painter.best_frame(), video))
+    painter = FramePainter(tracks, all_times_s, run.settings, video)
+    pictures = _Pictures(painter, ContactSheet(findings.animals, findings.counts, tracks, painter.best_frame(), video))
     decoding, encoded = decoder or ConfinedDecoder(), 0
-    report = _Report(lambda: progress(encoded), should_stop)
-    writer = VideoWriter(target, fps=indexes[0].fps, resolution_wh=(video.width_px, video.height_px), threads=threads or ENCODER_THREADS)
+    report = _Report(lambda: run.progress(encoded), run.should_stop)
+    writer = VideoWriter(target, fps=indexes[0].fps, resolution_wh=(video.width_px, video.height_px), threads=ENCODER_THREADS)
 
     def encode(item: tuple[int, Image]) -> None:
         nonlocal encoded
@@ -91,12 +68,12 @@ def render(
         writer.write(image_bgr, float(all_times_s[frame]))
         encoded += 1
 
-    with writer, _Stage(encode, report) as encoder, _Source(lambda ended: _frames(paths, indexes, decoding, ended), report) as source:
+    with writer, _Stage(encode, report) as encoder, _Source(lambda ended: _frames(recording, decoding, ended), report) as source:
         for frame, image_bgr in source:
             encoder.put((frame, pictures.painted(frame, image_bgr)))
         encoder.finish()
     preview, sheet = pictures.write(out_dir)
-    progress(encoded)
+    run.progress(encoded)
     return target, preview, sheet
 
 
@@ -124,12 +101,10 @@ class _Pictures:
         return preview, sheet
 
 
-def _frames(
-    paths: Sequence[Path], indexes: Sequence[VideoIndex], decoder: ConfinedDecoder, ended: Callable[[], bool]
-) -> Generator[tuple[int, Image | None]]:
+def _frames(recording: Recording, decoder: ConfinedDecoder, ended: Callable[[], bool]) -> Generator[tuple[int, Image | None]]:
     """Yield all frames of the recording with their index over all files."""
     offset = 0
-    for path, index in zip(paths, indexes, strict=True):
+    for path, index in zip(recording.paths, recording.indexes, strict=True):
         with closing(decoder.decode(path, index, should_stop=ended)) as decoded:
             for frame in decoded:
                 yield offset + frame.file_frame, frame.image_bgr

@@ -6,9 +6,9 @@ from ml_engine.synthetic.bison import bison_parts
 from ml_engine.synthetic.cattle import cattle_parts
 from ml_engine.synthetic.meshes import Part
 from ml_engine.synthetic.persons import person_parts
-from ml_engine.synthetic.variation import Look, Pose, Species, random_look
+from ml_engine.synthetic.variation import Look, Pose, random_look
 
-__all__ = ["Look", "Pose", "Species", "body_parts", "random_look"]
+__all__ = ["Look", "Pose", "body_parts", "random_look"]
 
 
 def body_parts(look: Look, pose: Pose, phase_rad: float, walking: bool) -> list[Part]:

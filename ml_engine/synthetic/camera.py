@@ -8,7 +8,7 @@ from math import cos, radians, sin
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from ml_engine.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,20 @@ class Camera:
     yaw_deg: float = 0.0
     roll_deg: float = 0.0
 
-    def rotation(self) -> Floats:
+    def rotation(self) -> Array:
         """Return the (3, 3) matrix whose rows are the camera's right, down and forward axes in world coordinates."""
         pitch, yaw, roll = radians(self.pitch_deg), radians(self.yaw_deg), radians(self.roll_deg)
         base = np.array([[1, 0, 0], [0, -sin(pitch), -cos(pitch)], [0, cos(pitch), -sin(pitch)]])
         turn = np.array([[cos(yaw), sin(yaw), 0], [-sin(yaw), cos(yaw), 0], [0, 0, 1]])
         tilt = np.array([[cos(roll), sin(roll), 0], [-sin(roll), cos(roll), 0], [0, 0, 1]])
-        axes: Floats = tilt @ base @ turn
+        axes: Array = tilt @ base @ turn
         return axes
 
-    def position(self) -> Floats:
+    def position(self) -> Array:
         """Return the lens in world coordinates, (3,) m."""
         return np.array([self.x_m, self.y_m, self.height_m])
 
-    def project(self, points_m: Floats) -> tuple[Floats, Floats]:
+    def project(self, points_m: Array) -> tuple[Array, Array]:
         """Project (n, 3) world points. Return (n, 2) px and (n,) depth along the axis in m; a depth <= 0 is behind the lens."""
         seen = (np.atleast_2d(points_m) - self.position()) @ self.rotation().T
         depth = seen[:, 2]
@@ -62,7 +62,7 @@ class Camera:
         )
         return pixels, depth
 
-    def local_view(self, point_m: Floats) -> tuple[Floats, Floats, float]:
+    def local_view(self, point_m: Array) -> tuple[Array, Array, float]:
         """Linearise the projection about a point.
 
         Returns:
@@ -82,7 +82,7 @@ class Camera:
         pixel = np.array([self.width / 2 + self.focal_x_px * along_x, self.height / 2 + self.focal_y_px * along_y])
         return view, pixel, depth
 
-    def ground_at(self, x_px: npt.NDArray[np.floating], y_px: npt.NDArray[np.floating]) -> tuple[Floats, Floats, Floats]:
+    def ground_at(self, x_px: npt.NDArray[np.floating], y_px: npt.NDArray[np.floating]) -> tuple[Array, Array, Array]:
         """Find the ground under pixels.
 
         Args:

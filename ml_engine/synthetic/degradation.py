@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[np.uint8]
+from ml_engine.arrays import Image
 
 
-def tones(rng: np.random.Generator, mean: float, good: bool) -> Picture:
+def tones(rng: np.random.Generator, mean: float, good: bool) -> Image:
     """Return a (1, 256, 3) look-up table: exposure, gamma, white balance and a contrast curve; cameras expose for the `mean` (0-1)."""
     level = np.linspace(0, 1, 256)[:, None]
     gamma = np.exp(rng.normal(-0.4, 0.2))
@@ -27,7 +27,7 @@ def tones(rng: np.random.Generator, mean: float, good: bool) -> Picture:
     return table
 
 
-def _colour(picture: Picture, rng: np.random.Generator, good: bool) -> Picture:
+def _colour(picture: Image, rng: np.random.Generator, good: bool) -> Image:
     if rng.random() < 0.06:
         return np.ascontiguousarray(np.repeat(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[..., None], 3, axis=2))
     amount = float(rng.uniform(0.9, 1.4) if good else rng.uniform(0.6, 1.3))
@@ -37,7 +37,7 @@ def _colour(picture: Picture, rng: np.random.Generator, good: bool) -> Picture:
     return np.asarray(cv2.transform(picture, matrix), np.uint8)
 
 
-def equalised(picture: Picture, rng: np.random.Generator) -> Picture:
+def equalised(picture: Image, rng: np.random.Generator) -> Image:
     """Return a harsh greyscale version with local contrast equalised, as survey software makes them."""
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     tiles = int(rng.integers(3, 13))
@@ -47,13 +47,13 @@ def equalised(picture: Picture, rng: np.random.Generator) -> Picture:
     return np.ascontiguousarray(np.repeat(np.asarray(out, np.uint8)[..., None], 3, axis=2))
 
 
-def _sharpened(picture: Picture, rng: np.random.Generator, most: float) -> Picture:
+def _sharpened(picture: Image, rng: np.random.Generator, most: float) -> Image:
     amount = float(rng.uniform(0.3, most))
     soft = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.7, 2.2)))
     return np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), np.uint8)
 
 
-def _blurred(picture: Picture, rng: np.random.Generator) -> Picture:
+def _blurred(picture: Image, rng: np.random.Generator) -> Image:
     kind = rng.random()
     if kind < 0.28:
         return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, 1.4))), np.uint8)
@@ -74,7 +74,7 @@ def _blurred(picture: Picture, rng: np.random.Generator) -> Picture:
     return picture
 
 
-def _noisy(picture: Picture, rng: np.random.Generator) -> Picture:
+def _noisy(picture: Image, rng: np.random.Generator) -> Image:
     height, width = picture.shape[:2]
     strength = float(rng.uniform(0.5, 7) if rng.random() < 0.85 else rng.uniform(7, 20))
     gain = strength / 74
@@ -90,24 +90,24 @@ def _noisy(picture: Picture, rng: np.random.Generator) -> Picture:
     return np.asarray(cv2.addWeighted(picture, 1, tiles[top : top + height, left : left + width], 1, -128), np.uint8)
 
 
-def _hazy(picture: Picture, rng: np.random.Generator) -> Picture:
+def _hazy(picture: Image, rng: np.random.Generator) -> Image:
     share = float(rng.uniform(0.05, 0.4))
     veil = np.full_like(picture, int(rng.uniform(150, 245)))
     return np.asarray(cv2.addWeighted(picture, 1 - share, veil, share, 0), np.uint8)
 
 
-def _coded(picture: Picture, quality: int) -> Picture:
+def _coded(picture: Image, quality: int) -> Image:
     _, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _smeared(picture: Picture, rng: np.random.Generator) -> Picture:
+def _smeared(picture: Image, rng: np.random.Generator) -> Image:
     """Return what H.264 makes of low contrast at a low rate: texture gone, edges kept, coarse blocks."""
     smooth = cv2.bilateralFilter(picture, 5, float(rng.uniform(15, 45)), 3)
     return _coded(np.asarray(smooth, np.uint8), int(rng.integers(25, 60)))
 
 
-def degrade(picture: Picture, rng: np.random.Generator) -> Picture:
+def degrade(picture: Image, rng: np.random.Generator) -> Image:
     """Return a copy of (h, w, 3) uint8 as a camera would give it: half of them good ones in good light, half with haze, blur and noise.
 
     Exposure, colours and contrast vary in all; some are greyscale, equalised, sharpened or damaged by codecs.

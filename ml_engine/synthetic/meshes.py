@@ -12,10 +12,9 @@ from functools import lru_cache
 from math import cos, sin
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Image = npt.NDArray[np.float32]
+from ml_engine.arrays import Array, Floats32
+
 Colour = tuple[float, float, float]
 Point = tuple[float, float, float]
 
@@ -38,8 +37,8 @@ class Part:
         hair: Roughness of what covers it, 1 being a woolly bison's.
     """
 
-    sections: Floats
-    colours: Floats
+    sections: Array
+    colours: Array
     patterned: bool = True
     hair: float = 0.3
 
@@ -51,7 +50,7 @@ class Part:
 
 
 @lru_cache(maxsize=64)
-def _spline(count: int, square: bool) -> Image:
+def _spline(count: int, square: bool) -> Floats32:
     weights = np.zeros((RINGS, count), np.float32)
     for row, at in enumerate(np.linspace(0, count - 1, RINGS)):
         first = min(int(at), count - 2)
@@ -70,7 +69,7 @@ def _full(section: tuple[float, ...], taper: float) -> tuple[float, ...]:
 
 
 def tube(
-    sections: Sequence[tuple[float, ...]], colour: Colour | Floats, patterned: bool = True, hair: float = 0.3, taper: float = 0.0
+    sections: Sequence[tuple[float, ...]], colour: Colour | Array, patterned: bool = True, hair: float = 0.3, taper: float = 0.0
 ) -> Part:
     """Return a tube through sections.
 
@@ -115,7 +114,7 @@ def limb(
 
 
 @lru_cache(maxsize=1)
-def _ball() -> Floats:
+def _ball() -> Array:
     turn = np.linspace(0, np.pi, 9)
     return np.stack([-np.cos(turn), np.maximum(np.sin(turn), 0.01)], axis=1)
 
@@ -151,20 +150,20 @@ class Mesh:
         hair: (P,) float32.
     """
 
-    vertices: Image
-    normals: Image
-    colours: Image
-    patterned: Image
-    hair: Image
+    vertices: Floats32
+    normals: Floats32
+    colours: Floats32
+    patterned: Floats32
+    hair: Floats32
 
 
-def _unit(vectors: Image) -> Image:
+def _unit(vectors: Floats32) -> Floats32:
     length = np.sqrt(vectors[..., 0] ** 2 + vectors[..., 1] ** 2 + vectors[..., 2] ** 2)
-    unit: Image = vectors / np.maximum(length, np.float32(1e-9))[..., None]
+    unit: Floats32 = vectors / np.maximum(length, np.float32(1e-9))[..., None]
     return unit
 
 
-def _cross(a: Image, b: Image) -> Image:
+def _cross(a: Floats32, b: Floats32) -> Floats32:
     out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.float32)
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3
@@ -172,7 +171,7 @@ def _cross(a: Image, b: Image) -> Image:
     return out
 
 
-def _steps(values: Image) -> Image:
+def _steps(values: Floats32) -> Floats32:
     """Return differences along axis 1, central within and one-sided at the ends (twice what they are by step)."""
     out = np.empty_like(values)
     out[:, 1:-1] = values[:, 2:] - values[:, :-2]
@@ -180,7 +179,7 @@ def _steps(values: Image) -> Image:
     return out
 
 
-def _frames(centre: Image) -> tuple[Image, Image, Image]:
+def _frames(centre: Floats32) -> tuple[Floats32, Floats32, Floats32]:
     """Return per ring the unit vectors along the tube, to its left and up. Tubes that stand upright take the body's left for theirs."""
     along = _unit(_steps(centre) + np.float32(1e-9))
     upright = np.abs(_unit(centre[:, -1] - centre[:, 0] + np.float32(1e-9)))[:, None, 2] > 0.8
@@ -192,7 +191,7 @@ def _frames(centre: Image) -> tuple[Image, Image, Image]:
     return along, side, _cross(along, side)
 
 
-def _rings(parts: list[Part], thinner: int) -> tuple[Image, Image]:
+def _rings(parts: list[Part], thinner: int) -> tuple[Floats32, Floats32]:
     """Return (P, R, 7) rings and (P, R, 2, 3) colours; parts with equally many sections go through their spline together."""
     count = len(range(0, RINGS, thinner))
     out = np.empty((len(parts), count, 13), np.float32)
@@ -239,7 +238,7 @@ def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
     return Mesh(vertices, normals, colours.astype(np.float32), patterned, hair)
 
 
-def heading_matrix(heading_rad: float, scale: float) -> Floats:
+def heading_matrix(heading_rad: float, scale: float) -> Array:
     """Return the (3, 3) map from a body's frame to world offsets: turned about the vertical and scaled."""
     c, s = cos(heading_rad) * scale, sin(heading_rad) * scale
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, scale]])

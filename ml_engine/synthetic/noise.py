@@ -6,15 +6,14 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.float32]
+from ml_engine.arrays import Floats32
 
 BANK_PX = 512
 """Side of the textures of `bank`, px."""
 
 
-def tileable_noise(rng: np.random.Generator, size: int, octaves: tuple[tuple[int, float], ...]) -> Image:
+def tileable_noise(rng: np.random.Generator, size: int, octaves: tuple[tuple[int, float], ...]) -> Floats32:
     """Return (size, size) float32 noise of zero mean and unit deviation that repeats without a seam.
 
     Args:
@@ -35,7 +34,7 @@ def tileable_noise(rng: np.random.Generator, size: int, octaves: tuple[tuple[int
     return total / max(float(total.std()), 1e-6)
 
 
-def _wrapped_blur(image: Image, sigma_x: float, sigma_y: float) -> Image:
+def _wrapped_blur(image: Floats32, sigma_x: float, sigma_y: float) -> Floats32:
     pad = 64
     padded = np.pad(image, pad, mode="wrap")
     blurred = np.asarray(cv2.GaussianBlur(padded, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y), np.float32)[pad:-pad, pad:-pad]
@@ -43,7 +42,7 @@ def _wrapped_blur(image: Image, sigma_x: float, sigma_y: float) -> Image:
 
 
 @lru_cache(maxsize=1)
-def bank() -> dict[str, Image]:
+def bank() -> dict[str, Floats32]:
     """Return textures that everything samples at its own place, scale and turn: drawing new ones for every scene would take longer than
     the scene. All (`BANK_PX`, `BANK_PX`) float32 of zero mean and unit deviation, the same in every process.
 
@@ -63,7 +62,7 @@ def bank() -> dict[str, Image]:
     }
 
 
-def sample(name: str, u: Image, v: Image) -> Image:
+def sample(name: str, u: Floats32, v: Floats32) -> Floats32:
     """Return a texture of `bank` at positions given in repeats, which wrap; any shape (a flat one of any length)."""
     texture = bank()[name]
     x, y = ((a - np.floor(a)).astype(np.float32) * np.float32(BANK_PX) for a in (u, v))

@@ -7,11 +7,12 @@ from math import atan2, cos, degrees, pi, radians, sin, tan
 
 import numpy as np
 
+from core.domain.classes import CLASSES
 from ml_engine.synthetic.bodies import Pose, random_look
 from ml_engine.synthetic.camera import Camera
 from ml_engine.synthetic.meshes import Part
 from ml_engine.synthetic.objects import random_thing
-from ml_engine.synthetic.scene import SPECIES, Actor, Label, Picture, Scene, Thing
+from ml_engine.synthetic.scene import Actor, Label, Picture, Scene, Thing
 from ml_engine.synthetic.shading import Light
 from ml_engine.synthetic.terrain import make_terrain
 
@@ -182,7 +183,7 @@ def _herd(rng: np.random.Generator, camera: Camera, length: float, snow: bool, r
             spot = _spot(rng, camera, where if actors else first)
         if spot is None:
             continue
-        species = SPECIES[int(rng.choice(3, p=weights))]
+        species = CLASSES[int(rng.choice(3, p=weights))]
         apart = 0.8 if species == "person" else close
         if any((a.x_m - spot[0]) ** 2 + (a.y_m - spot[1]) ** 2 < apart**2 for a in actors):
             continue

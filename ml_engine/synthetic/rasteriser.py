@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Array, Floats32
 from ml_engine.synthetic.camera import Camera
-from ml_engine.synthetic.meshes import Floats, Image, Mesh
+from ml_engine.synthetic.meshes import Mesh
 
 CELL_M = 0.11
 """Grain at which a body shades itself, m."""
@@ -44,13 +45,13 @@ class Surface:
     finer: float
     shape_hw: tuple[int, int]
     where: npt.NDArray[np.int32]
-    normal: Image
-    body_m: Image
-    colour_bgr: Image
-    lit: Image
-    open: Image
-    patterned: Image
-    hair: Image
+    normal: Floats32
+    body_m: Floats32
+    colour_bgr: Floats32
+    lit: Floats32
+    open: Floats32
+    patterned: Floats32
+    hair: Floats32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +65,20 @@ class Stand:
     """
 
     mesh: Mesh
-    to_world: Floats
-    origin: Floats
+    to_world: Array
+    origin: Array
 
     @property
     def scale(self) -> float:
         """Size against the mesh's."""
         return float(self.to_world[2, 2])
 
-    def turned_back(self, direction: Floats) -> Image:
+    def turned_back(self, direction: Array) -> Floats32:
         """Return a world direction (3,) as the body sees it."""
         return (self.to_world.T @ direction / self.scale).astype(np.float32)
 
 
-def _own_shade(vertices: Image, direction: Image, soft_m: float) -> Image:
+def _own_shade(vertices: Floats32, direction: Floats32, soft_m: float) -> Floats32:
     """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does. All in the body's frame."""
     coarse = vertices[:, ::2, ::2]
     points = coarse.reshape(-1, 3)
@@ -94,7 +95,7 @@ def _own_shade(vertices: Image, direction: Image, soft_m: float) -> Image:
     return np.repeat(np.repeat(shade, 2, axis=1), 2, axis=2)[:, : vertices.shape[1], : vertices.shape[2]]
 
 
-def _project(camera: Camera, to_world: Floats, origin: Floats, points: Image) -> Image:
+def _project(camera: Camera, to_world: Array, origin: Array, points: Floats32) -> Floats32:
     """Return (n, 3): column and row, px, and depth, m, of points (n, 3) given in a body's frame."""
     turn = camera.rotation()
     seen = points @ (turn @ to_world).T.astype(np.float32) + (turn @ (origin - camera.position())).astype(np.float32)
@@ -116,13 +117,13 @@ class _Samples:
         shape: P, R, C of the mesh.
     """
 
-    values: Image
+    values: Floats32
     starts: npt.NDArray[np.int64]
     down: npt.NDArray[np.int64]
     across: npt.NDArray[np.int64]
     shape: tuple[int, int, int]
 
-    def places(self, index: npt.NDArray[np.int32]) -> tuple[Image, Image, npt.NDArray[np.int64]]:
+    def places(self, index: npt.NDArray[np.int32]) -> tuple[Floats32, Floats32, npt.NDArray[np.int64]]:
         """Return where samples lie in the mesh laid out as (P * R, C): columns, rows, and the parts they belong to."""
         part = np.searchsorted(self.starts, index, side="right") - 1
         rest = index - self.starts[part]
@@ -135,7 +136,7 @@ class _Samples:
         return u.astype(np.float32), v.astype(np.float32), part
 
 
-def _finer(steps: tuple[Image, Image], vertices: int) -> float:
+def _finer(steps: tuple[Floats32, Floats32], vertices: int) -> float:
     """Return how many raster pixels a picture pixel should get: small bodies need smooth edges, huge ones would take too long."""
     for finer in (2.0, 1.0, 0.5):
         down, across = (np.clip(np.ceil(s * (finer / SPACING)), 1, 64) for s in steps)
@@ -144,7 +145,7 @@ def _finer(steps: tuple[Image, Image], vertices: int) -> float:
     return 0.25
 
 
-def _steps(pixels: Image) -> tuple[Image, Image]:
+def _steps(pixels: Floats32) -> tuple[Floats32, Floats32]:
     """Return per part the longest step between rings and between the vertices of a ring, px, of (P, R, C, 2)."""
     # Steps count as on a chessboard walked by a rook: samples a pixel apart along both diagonals would leave every other pixel empty.
     down = np.abs(pixels[:, 1:] - pixels[:, :-1]).sum(axis=3).max(axis=(1, 2))
@@ -152,7 +153,7 @@ def _steps(pixels: Image) -> tuple[Image, Image]:
     return down, across
 
 
-def _sampled(grid: Image, steps: tuple[Image, Image], finer: float) -> _Samples:
+def _sampled(grid: Floats32, steps: tuple[Floats32, Floats32], finer: float) -> _Samples:
     down, across = (np.clip(np.ceil(s * (finer / SPACING)), 1, 64).astype(int) for s in steps)
     _, rings, around = grid.shape[:3]
     pieces = []
@@ -166,7 +167,7 @@ def _sampled(grid: Image, steps: tuple[Image, Image], finer: float) -> _Samples:
     return _Samples(np.concatenate(pieces), starts, down, across, grid.shape[:3])
 
 
-def _lookup(atlas: Image, u: Image, v: Image) -> Image:
+def _lookup(atlas: Floats32, u: Floats32, v: Floats32) -> Floats32:
     count = len(u)
     width = 256
     rows = -(-count // width)
@@ -177,7 +178,7 @@ def _lookup(atlas: Image, u: Image, v: Image) -> Image:
 
 
 def see(
-    camera: Camera, body: Stand, sun: Floats | None, hidden_below_m: float = 0.0, rough_px: float = 0.0, smooth_px: float = 0.0
+    camera: Camera, body: Stand, sun: Array | None, hidden_below_m: float = 0.0, rough_px: float = 0.0, smooth_px: float = 0.0
 ) -> Surface | None:
     """See a body.
 
@@ -248,18 +249,18 @@ def _enlarged(surface: Surface, rough_px: float) -> Surface:
     )  # fmt: skip
 
 
-def _blended(normal: Image, where: npt.NDArray[np.int32], shape_hw: tuple[int, int], reach_px: int) -> Image:
+def _blended(normal: Floats32, where: npt.NDArray[np.int32], shape_hw: tuple[int, int], reach_px: int) -> Floats32:
     image = np.zeros((shape_hw[0] * shape_hw[1], 3), np.float32)
     image[where] = normal
     side = 2 * min(reach_px, 24) + 1
     soft = np.asarray(cv2.blur(image.reshape(*shape_hw, 3), (side, side)), np.float32).reshape(-1, 3)[where]
     soft /= np.maximum(np.sqrt(soft[:, 0] ** 2 + soft[:, 1] ** 2 + soft[:, 2] ** 2), np.float32(1e-6))[:, None]
     mixed = normal * np.float32(0.35) + soft * np.float32(0.65)
-    unit: Image = mixed / np.maximum(np.sqrt(mixed[:, 0] ** 2 + mixed[:, 1] ** 2 + mixed[:, 2] ** 2), np.float32(1e-6))[:, None]
+    unit: Floats32 = mixed / np.maximum(np.sqrt(mixed[:, 0] ** 2 + mixed[:, 1] ** 2 + mixed[:, 2] ** 2), np.float32(1e-6))[:, None]
     return unit
 
 
-def _shown(body: Stand, sun: Floats | None, samples: _Samples, index: npt.NDArray[np.int32]) -> tuple[Image, ...]:
+def _shown(body: Stand, sun: Array | None, samples: _Samples, index: npt.NDArray[np.int32]) -> tuple[Floats32, ...]:
     """Return what `Surface` tells of the samples that are seen, in its order."""
     u, v, part = samples.places(index)
     shape, mesh = samples.shape, body.mesh
@@ -276,7 +277,7 @@ def _shown(body: Stand, sun: Floats | None, samples: _Samples, index: npt.NDArra
     return first[:, :3], second[:, :3], third[:, :3], first[:, 3], second[:, 3], mesh.patterned[part], third[:, 3]
 
 
-def _nearest(samples: Image, shape_hw: tuple[int, int], hidden_below_m: float, rough_px: float) -> npt.NDArray[np.int32]:
+def _nearest(samples: Floats32, shape_hw: tuple[int, int], hidden_below_m: float, rough_px: float) -> npt.NDArray[np.int32]:
     """Return (h * w,) the index of the nearest sample that falls on each pixel, -1 where none does."""
     height, width = shape_hw
     # What faces away lies under the ground here, and so does what the grass hides.
@@ -305,7 +306,7 @@ def _mend(out: npt.NDArray[np.int32]) -> None:
         np.copyto(inner, one, where=empty & (one >= 0) & (other >= 0))
 
 
-def _fluff(out: npt.NDArray[np.int32], samples: Image, kept: npt.NDArray[np.int32], shape_hw: tuple[int, int], rough_px: float) -> None:
+def _fluff(out: npt.NDArray[np.int32], samples: Floats32, kept: npt.NDArray[np.int32], shape_hw: tuple[int, int], rough_px: float) -> None:
     """Let hairs stand out of the outline: samples that are shaken show where nothing else does."""
     some = slice(None, None, 1 if len(kept) < 4000 else 3)
     shake = np.random.default_rng(len(kept)).standard_normal((2, len(kept[some])), np.float32) * np.float32(rough_px * 0.55)
@@ -316,14 +317,14 @@ def _fluff(out: npt.NDArray[np.int32], samples: Image, kept: npt.NDArray[np.int3
     out[flat[free]] = kept[some][free]
 
 
-def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Image:
+def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Floats32:
     """Return how high the grass stands in front of raster pixels, m: another height in every column, and a little in every pixel."""
     mixed = (flat * np.int32(-1640531527)) >> 16
     return (np.float32(height_m) * (0.65 + 0.35 * ((mixed & 255).astype(np.float32) / 128 - 1))).astype(np.float32)
 
 
 def ground_shadow(
-    camera: Camera, body: Stand, sun: Floats, mask: npt.NDArray[np.uint8], level_m: float = 0.0, roughly: bool = False
+    camera: Camera, body: Stand, sun: Array, mask: npt.NDArray[np.uint8], level_m: float = 0.0, roughly: bool = False
 ) -> None:
     """Draw a body's shadow into `mask` (h, w, uint8; 255 where shaded).
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from math import ceil
 
-from ml_engine.synthetic.scene import SPECIES, Label
+from core.domain.classes import CLASSES
+from ml_engine.synthetic.scene import Label
 
 SHORTEST_S = 0.5
 """An animal, or a number of animals at once, counts when it lasts this long."""
@@ -33,7 +34,7 @@ def counts(frames: list[list[Label]], fps: float) -> dict[str, dict[str, int]]:
     """
     least = ceil(SHORTEST_S * fps)
     out: dict[str, dict[str, int]] = {}
-    for species in SPECIES:
+    for species in CLASSES:
         present = [{x.identity for x in labels if x.species == species and x.inside >= 0.5} for labels in frames]
         everyone = set().union(*present) if present else set()
         unique = sum(_longest_run([i in p for p in present]) >= least for i in everyone)
@@ -44,7 +45,7 @@ def counts(frames: list[list[Label]], fps: float) -> dict[str, dict[str, int]]:
 
 def crossings(frames: list[list[Label]], line_y_px: float) -> dict[str, dict[str, int]]:
     """Count crossings of a level line by the bottom-centre of boxes: `in` is downwards in the picture, `out` upwards."""
-    out: dict[str, dict[str, int]] = {species: {"in": 0, "out": 0} for species in SPECIES}
+    out: dict[str, dict[str, int]] = {species: {"in": 0, "out": 0} for species in CLASSES}
     for species, places in foot_rows(frames).values():
         for below in turns(places, line_y_px):
             out[species]["in" if below else "out"] += 1

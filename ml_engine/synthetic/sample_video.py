@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from core.domain.classes import MusterClass
 from core.errors import InvalidInput
 from ml_engine.synthetic import objects as clutter
-from ml_engine.synthetic.bodies import Pose, Species, random_look
+from ml_engine.synthetic.bodies import Pose, random_look
 from ml_engine.synthetic.camera import Camera
 from ml_engine.synthetic.degradation import tones
 from ml_engine.synthetic.sample_truth import counts, crossings, foot_rows, turns
@@ -40,7 +41,7 @@ NEAR_PX = 14
 class Role:
     """What one animal does in the film: where it is, in pixels of the unmoved camera, and when."""
 
-    species: Species
+    species: MusterClass
     way_px: tuple[tuple[float, float], ...]
     times_s: tuple[float, ...] = (0.0,)
     pose: Pose = "standing"

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.synthetic.bodies import Look, Pose, Species, body_parts
+from core.domain.classes import MusterClass
+from ml_engine.synthetic.bodies import Look, Pose, body_parts
 from ml_engine.synthetic.camera import Camera
 from ml_engine.synthetic.meshes import Part, heading_matrix, make_mesh
 from ml_engine.synthetic.rasteriser import Stand, Surface, ground_shadow, see
 from ml_engine.synthetic.shading import Coat, Light, shade
 from ml_engine.synthetic.terrain import Terrain
 
-SPECIES: tuple[Species, ...] = ("bison", "cattle", "person")
 """Class names; their order is that of the checkpoint's labels and of COCO category ids from 1 on."""
 
 GROUND, THING = -1, -2
@@ -104,7 +104,7 @@ class Label:
     """
 
     identity: int
-    species: Species
+    species: MusterClass
     xyxy: tuple[float, float, float, float]
     full_xyxy: tuple[float, float, float, float]
     visible: float

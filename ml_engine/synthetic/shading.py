@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.synthetic.meshes import Colour, Image
+from ml_engine.arrays import Floats32
+from ml_engine.synthetic.meshes import Colour
 from ml_engine.synthetic.noise import sample
 from ml_engine.synthetic.rasteriser import Surface
 
@@ -75,7 +76,7 @@ class Light:
     tint_bgr: Colour = (1.0, 1.0, 1.0)
 
 
-def _patches(surface: Surface, coat: Coat) -> Image:
+def _patches(surface: Surface, coat: Coat) -> Floats32:
     body = surface.body_m
     # The two flanks of an animal are not mirror images: the width moves the place in the texture.
     u = body[:, 0] / coat.patch_m + body[:, 1] * np.float32(0.55 / coat.patch_m) + np.float32(coat.offset[0])
@@ -85,11 +86,11 @@ def _patches(surface: Surface, coat: Coat) -> Image:
         field = field + coat.speckle * sample("grit", u * 6, v * 6)
     if coat.belly:
         field = field * 0.5 + (0.72 - body[:, 2]) * 9
-    share: Image = np.clip((field - np.float32(coat.level)) * 9 + 0.5, 0, 1) * surface.patterned
+    share: Floats32 = np.clip((field - np.float32(coat.level)) * 9 + 0.5, 0, 1) * surface.patterned
     return share
 
 
-def _hair(surface: Surface, coat: Coat) -> Image:
+def _hair(surface: Surface, coat: Coat) -> Floats32:
     """Return (n,) relief of the coat: long strands that hang where it is thin, curls where it is thick."""
     body = surface.body_m
     u = body[:, 2] * np.float32(0.9) + body[:, 0] * np.float32(0.35) + np.float32(coat.offset[2])
@@ -98,11 +99,11 @@ def _hair(surface: Surface, coat: Coat) -> Image:
     clumps = sample("smooth", u * np.float32(1.3), v * np.float32(0.5))
     thick = np.clip(surface.hair * 2 - 0.6, 0, 1)
     curls = sample("curls", u * np.float32(1.1), v * np.float32(0.75)) if float(thick.max()) > 0 else np.float32(0)
-    relief: Image = (strands * (0.6 - 0.25 * thick) + curls * thick * 0.75 + clumps * 0.45) * (0.25 + 1.3 * surface.hair)
+    relief: Floats32 = (strands * (0.6 - 0.25 * thick) + curls * thick * 0.75 + clumps * 0.45) * (0.25 + 1.3 * surface.hair)
     return relief
 
 
-def shade(surface: Surface, coat: Coat, light: Light, sun: Image, towards: Image, bounce: float = 0.1) -> Image:
+def shade(surface: Surface, coat: Coat, light: Light, sun: Floats32, towards: Floats32, bounce: float = 0.1) -> Floats32:
     """Colour a surface.
 
     Args:
@@ -138,7 +139,7 @@ def shade(surface: Surface, coat: Coat, light: Light, sun: Image, towards: Image
         half /= np.linalg.norm(half)
         shine = np.maximum(surface.normal @ half + np.float32(0.1 * coat.fur) * relief, 0) ** 10
         shine *= surface.lit * np.float32(light.direct * coat.gloss)
-    white: Image | np.float32 = np.float32(0)
+    white: Floats32 | np.float32 = np.float32(0)
     if coat.frost:
         white = np.minimum(np.float32(1.6 * coat.frost) * np.clip(up - np.float32(0.35) + np.float32(0.3) * relief, 0, 1), 1)
     out = np.empty((len(up), 3), np.float32)

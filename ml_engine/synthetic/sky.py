@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Floats32
 from ml_engine.synthetic.camera import Camera
 from ml_engine.synthetic.noise import bank, sample
-
-Image = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Sky:
     ridges: tuple[tuple[float, float, tuple[float, float, float], int], ...]
     reach_m: float
 
-    def paint(self, ground: Image, sky: npt.NDArray[np.bool_], camera: Camera, level: float) -> Image:
+    def paint(self, ground: Floats32, sky: npt.NDArray[np.bool_], camera: Camera, level: float) -> Floats32:
         """Return `ground` (h, w, 3) with sky, divided by `level`, in the pixels of `sky` (h, w), and hills standing on the horizon."""
         line = sky.sum(axis=0).astype(np.float32)[None, :]
         height, width = int(line.max()), sky.shape[1]
@@ -54,7 +53,7 @@ class Sky:
         ground[:height] = out
         return ground
 
-    def _stand(self, out: Image, above: Image, picture_height: int) -> None:
+    def _stand(self, out: Floats32, above: Floats32, picture_height: int) -> None:
         """Put the hills and trees in front of the sky `out`; `above` (h, w) is the height over the horizon in picture heights."""
         height, width = above.shape
         across = np.arange(width, dtype=np.float32) / np.float32(picture_height)

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Bools, Floats32
 from ml_engine.synthetic.camera import Camera
 from ml_engine.synthetic.noise import BANK_PX, sample
 from ml_engine.synthetic.sky import Sky, make_sky
 
-Image = npt.NDArray[np.float32]
 Tones = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 PALETTES: dict[str, Tones] = {
@@ -57,7 +57,7 @@ class Layer:
     offset: tuple[float, float]
     strength: float
 
-    def at(self, x: Image, y: Image) -> Image:
+    def at(self, x: Floats32, y: Floats32) -> Floats32:
         """Return the texture at world positions, m."""
         c, s = self.turn
         k = np.float32(1 / self.repeat_m)
@@ -124,7 +124,7 @@ class Terrain:
     is_snow: bool
     cover_m: float = 0.0
 
-    def paint(self, camera: Camera, level: float = 1.0) -> Image:
+    def paint(self, camera: Camera, level: float = 1.0) -> Floats32:
         """Return the empty country as the camera sees it: (h, w, 3) float32 BGR, 1.0 being white in full light.
 
         The sky is divided by `level`, the brightness with which the caller lights the whole: no sun makes it brighter.
@@ -161,7 +161,7 @@ class Terrain:
         ground = whole[: camera.height, : camera.width]
         return self._grained(np.ascontiguousarray(ground), x, y, footprint, sky, camera)
 
-    def _value(self, x: Image, y: Image, footprint: Image) -> Image:
+    def _value(self, x: Floats32, y: Floats32, footprint: Floats32) -> Floats32:
         value = np.zeros_like(x)
         for layer in self.layers[:-1]:
             seen = 1 / (1 + (footprint * np.float32(90 / layer.repeat_m)) ** 2)
@@ -170,10 +170,10 @@ class Terrain:
             dx, dy, spacing, strength = self.rows
             phase = (x * np.float32(dx) + y * np.float32(dy)) * np.float32(2 * np.pi / spacing)
             value += np.sin(phase + np.float32(1.5) * value) * np.float32(strength) / (1 + (footprint * np.float32(4 / spacing)) ** 2)
-        level: Image = np.clip(np.float32(0.5) + np.float32(self.contrast) * value, 0, 1).astype(np.float32)
+        level: Floats32 = np.clip(np.float32(0.5) + np.float32(self.contrast) * value, 0, 1).astype(np.float32)
         return level
 
-    def _grained(self, ground: Image, x: Image, y: Image, footprint: Image, sky: npt.NDArray[np.bool_], camera: Camera) -> Image:
+    def _grained(self, ground: Floats32, x: Floats32, y: Floats32, footprint: Floats32, sky: Bools, camera: Camera) -> Floats32:
         """Lay detail as fine as the pixels over the ground, at any distance: its scale follows that of the pixels by powers of 2."""
         layer = self.layers[-1]
         low, high = float(footprint.min()), float(footprint.max())
@@ -190,7 +190,7 @@ class Terrain:
         grain = 1 + sample(layer.texture, u + np.float32(layer.offset[0]), v + np.float32(layer.offset[1])) * seen
         return np.asarray(cv2.multiply(ground, cv2.merge([np.maximum(grain, np.float32(0.1))] * 3), dst=ground), np.float32)
 
-    def _second_share(self, x: Image, y: Image, value: Image) -> Image:
+    def _second_share(self, x: Floats32, y: Floats32, value: Floats32) -> Floats32:
         field = self.patches.at(x, y) + np.float32(0.9) * (value - np.float32(0.5))
         share = np.clip((field - np.float32(self.level)) * 4, 0, 1)
         if self.edge is not None:
@@ -200,7 +200,7 @@ class Terrain:
         return share.astype(np.float32)
 
 
-def _ground_grid(camera: Camera) -> tuple[Image, Image, Image, npt.NDArray[np.bool_]]:
+def _ground_grid(camera: Camera) -> tuple[Floats32, Floats32, Floats32, Bools]:
     right, down, forward = camera.rotation().astype(np.float32)
     a = ((np.arange(camera.width, dtype=np.float32) + 0.5 - camera.width / 2) / np.float32(camera.focal_x_px))[None, :].astype(np.float32)
     b = ((np.arange(camera.height, dtype=np.float32) + 0.5 - camera.height / 2) / np.float32(camera.focal_y_px))[:, None].astype(np.float32)
@@ -211,7 +211,7 @@ def _ground_grid(camera: Camera) -> tuple[Image, Image, Image, npt.NDArray[np.bo
     return np.float32(camera.x_m) + ray[0] * steps, np.float32(camera.y_m) + ray[1] * steps, distance.astype(np.float32), sky
 
 
-def _strip_share(strip: Strip, x: Image, y: Image, value: Image) -> Image:
+def _strip_share(strip: Strip, x: Floats32, y: Floats32, value: Floats32) -> Floats32:
     ax, ay = (np.float32(v) for v in strip.along)
     px, py = (np.float32(v) for v in strip.point_m)
     along = (x - px) * ax + (y - py) * ay
@@ -221,7 +221,7 @@ def _strip_share(strip: Strip, x: Image, y: Image, value: Image) -> Image:
     off = np.abs(aside)
     if strip.ruts:
         off = np.abs(off - np.float32(0.8)) + np.float32(strip.half_width_m - 0.3)
-    share: Image = np.clip((np.float32(strip.half_width_m) - off + np.float32(0.5) * (value - np.float32(0.5))) * 3, 0, 0.92).astype(
+    share: Floats32 = np.clip((np.float32(strip.half_width_m) - off + np.float32(0.5) * (value - np.float32(0.5))) * 3, 0, 0.92).astype(
         np.float32
     )
     return share

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from core.domain.classes import MusterClass
 from ml_engine.synthetic.meshes import Colour
 from ml_engine.synthetic.shading import Coat, make_coat
 
-Species = Literal["bison", "cattle", "person"]
 Pose = Literal["standing", "grazing", "lying"]
 
 
@@ -40,7 +40,7 @@ class Look:
         vest: Whether a person wears a vest of the extra colour.
     """
 
-    species: Species
+    species: MusterClass
     scale: float
     colours: tuple[Colour, ...]
     coat: Coat
@@ -190,7 +190,7 @@ def _person(rng: np.random.Generator) -> Look:
     )  # fmt: skip
 
 
-def random_look(rng: np.random.Generator, species: Species, snow: bool = False) -> Look:
+def random_look(rng: np.random.Generator, species: MusterClass, snow: bool = False) -> Look:
     """Draw an individual."""
     if species == "person":
         return _person(rng)

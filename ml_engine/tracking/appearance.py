@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.tracking.tracklets import Array, Boxes, Index
+from ml_engine.arrays import Array, Index
+from ml_engine.tracking.tracklets import Boxes
 
 WEIGHT = 0.5
 """Halves of a tracklet are seen at once, ends of a gap are not: looks change with pose and light more than halves show."""

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from ml_engine.arrays import Array
+from ml_engine.boxes import iou_matrix
 from ml_engine.tracking import kalman
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +227,3 @@ def _cxcywh(xyxy: Array) -> Array:
 def _xyxy(cxcywh: Array) -> Array:
     half = cxcywh[:, 2:] * 0.5
     return np.concatenate([cxcywh[:, :2] - half, cxcywh[:, :2] + half], axis=1)
-
-
-def iou_matrix(one: Array, other: Array) -> Array:
-    """Return the intersection over union (n, m) of boxes (n, 4) and (m, 4), `xyxy`."""
-    a, b = one.T[:, :, None], other.T[:, None, :]
-    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
-    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    overlap: Array = shared / np.maximum(area - shared, 1e-9)
-    return overlap

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Array
 from ml_engine.camera_motion.path import Camera
-from ml_engine.tracking.tracklets import Array, Boxes, on_plane
+from ml_engine.tracking.tracklets import Boxes, on_plane
 
 PIECE_S = 2.0
 """Velocities are straight lines through pieces of tracklets of about this length."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.arrays import DetectionLog
+from ml_engine.arrays import Array, DetectionLog, Index
 from ml_engine.camera_motion.from_boxes import measured, with_box_motion
 from ml_engine.camera_motion.path import stabilise
 from ml_engine.tracking import bytetrack as tracking
@@ -16,7 +16,7 @@ from ml_engine.tracking.bytetrack import TrackerOptions
 from ml_engine.tracking.herd_motion import herd_path
 from ml_engine.tracking.link_odds import UNMEASURED_LINKS, LinkModel, View
 from ml_engine.tracking.stitching import Joins, StitchOptions, chains, stitch
-from ml_engine.tracking.tracklets import Array, Boxes, Index
+from ml_engine.tracking.tracklets import Boxes
 
 BRIDGED = ("no_texture",)
 UNMEASURED_S = 5.0

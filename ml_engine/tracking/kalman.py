@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ml_engine.arrays import Array
 
 STEPS_PER_S = 30.0
 POSITION_NOISE = 1 / 20

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Array, Index
 from ml_engine.camera_motion.path import Camera
 from ml_engine.tracking.herd_motion import RESTING, HerdPath
-from ml_engine.tracking.tracklets import Array, End, Index, Tracklets
+from ml_engine.tracking.tracklets import End, Tracklets
 
 OTHERS_RESIZED = 0.6
 """Standard deviation of the logarithm of the widths, and of the heights, in a herd."""

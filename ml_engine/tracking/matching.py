@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-Index = npt.NDArray[np.intp]
+from ml_engine.arrays import Index
 
 
 def best_matching(before: Index, after: Index, gain: npt.NDArray[np.float64]) -> Index:

@@ -9,10 +9,11 @@ import numpy.typing as npt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from ml_engine.arrays import Array, Index
 from ml_engine.tracking.appearance import MOST_ODDS, Looks
 from ml_engine.tracking.link_odds import LinkModel, Links, View, possible_links
 from ml_engine.tracking.matching import best_matching
-from ml_engine.tracking.tracklets import Array, Boxes, Index, Tracklets, describe
+from ml_engine.tracking.tracklets import Boxes, Tracklets, describe
 
 
 @dataclass(frozen=True, slots=True)

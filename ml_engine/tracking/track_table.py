@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from core.domain.analysis import CLASSES
 from ml_engine.arrays import DetectionLog, TrackTable
+from ml_engine.boxes import areas, intersections
 
 LONGEST_GAP_S = 1.5
 """A gap of a track up to this long is closed by a straight line: the animal was there, hidden or missed."""
@@ -101,11 +102,6 @@ def select(table: TrackTable, keep: npt.NDArray[np.bool_]) -> TrackTable:
     )
 
 
-def foot_points(xyxy: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return the bottom centres (n, 2) px of boxes (n, 4): where an animal stands."""
-    return np.stack([(xyxy[:, 0].astype(np.float64) + xyxy[:, 2]) / 2, xyxy[:, 3].astype(np.float64)], axis=1)
-
-
 def hidden(table: TrackTable, doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Tell which rows (n,) are doubtful and mostly covered by the clear box of another track.
 
@@ -131,9 +127,7 @@ def _covered(table: TrackTable, guessed: npt.NDArray[np.intp], doubtful: npt.NDA
     other = np.arange(len(pair)) - np.repeat(np.cumsum(size) - size, size) + begin[pair]
     clear = ~doubtful[other]
     pair, other = pair[clear], other[clear]
-    mine, theirs = table.xyxy[guessed[pair]].T, table.xyxy[other].T
-    width = np.minimum(mine[2], theirs[2]) - np.maximum(mine[0], theirs[0])
-    height = np.minimum(mine[3], theirs[3]) - np.maximum(mine[1], theirs[1])
-    area = np.maximum((mine[2] - mine[0]) * (mine[3] - mine[1]), 1e-6)
-    result[pair[np.maximum(width, 0) * np.maximum(height, 0) >= HIDDEN_SHARE * area]] = True
+    mine = table.xyxy[guessed[pair]]
+    covered = intersections(mine, table.xyxy[other]) >= HIDDEN_SHARE * np.maximum(areas(mine), 1e-6)
+    result[pair[covered]] = True
     return result

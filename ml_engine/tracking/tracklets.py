@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml_engine.arrays import Array, Index
+from ml_engine.boxes import areas, intersections
 from ml_engine.camera_motion.path import Camera
-
-Array = npt.NDArray[np.float64]
-Index = npt.NDArray[np.intp]
 
 WINDOW_S = 1.2
 """Place and velocity at an end are a straight line through the boxes within this time of it."""
@@ -154,11 +153,8 @@ def _crowded(boxes: Boxes, anchor: Index) -> npt.NDArray[np.bool_]:
     size = np.searchsorted(frame, boxes.frame_row[anchor], side="right") - begin
     pair = np.repeat(np.arange(len(anchor)), size)
     other = order[np.arange(len(pair)) - np.repeat(np.cumsum(size) - size, size) + begin[pair]]
-    mine, theirs = boxes.xyxy[anchor[pair]].T, boxes.xyxy[other].T
-    width = np.minimum(mine[2], theirs[2]) - np.maximum(mine[0], theirs[0])
-    height = np.minimum(mine[3], theirs[3]) - np.maximum(mine[1], theirs[1])
-    area = np.maximum((mine[2] - mine[0]) * (mine[3] - mine[1]), 1e-6)
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    mine = boxes.xyxy[anchor[pair]]
+    covered = intersections(mine, boxes.xyxy[other]) >= CROWDED_SHARE * np.maximum(areas(mine), 1e-6)
     result = np.zeros(len(anchor), bool)
-    result[pair[(other != anchor[pair]) & (shared >= CROWDED_SHARE * area)]] = True
+    result[pair[(other != anchor[pair]) & covered]] = True
     return result

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.datasets.photos import Example
+from ml_engine.arrays import Image
+from ml_engine.datasets.examples import Example
 
-Picture = npt.NDArray[np.uint8]
 Ground = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
 SLICE_PX = 40.0
@@ -175,7 +175,7 @@ def _animals(grey: npt.NDArray[np.float32], xyxy: npt.NDArray[np.float32]) -> np
     return np.asarray(cv2.GaussianBlur(inside * (grey < 0.3), (0, 0), 0.8), np.float32)
 
 
-def harsh_grey(bgr: Picture, rng: np.random.Generator) -> Picture:
+def harsh_grey(bgr: Image, rng: np.random.Generator) -> Image:
     """Return the picture as a drone's harsh grey camera might show it: without colours, its contrast equalised in small parts."""
     grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
     harsh = cv2.createCLAHE(float(rng.uniform(2, 8)), (int(rng.integers(2, 9)),) * 2).apply(grey)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.datasets.photos import Example
+from ml_engine.datasets.examples import Example
 from ml_engine.synthetic.degradation import degrade
 from ml_engine.training.augment import harsh_grey, view_example
 from ml_engine.training.sources import Source, one_thread

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.domain.classes import CLASSES
 from core.errors import DetectorError
-from ml_engine.synthetic.scene import SPECIES
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ def _rows(tensor: torch.Tensor, label2id: dict[str, int]) -> torch.Tensor:
     import torch
 
     nothing = torch.zeros(())
-    return torch.stack([sum((tensor[label2id[name]] * weight for name, weight in ANCESTORS[cls].items()), nothing) for cls in SPECIES])
+    return torch.stack([sum((tensor[label2id[name]] * weight for name, weight in ANCESTORS[cls].items()), nothing) for cls in CLASSES])
 
 
 def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
@@ -56,7 +56,7 @@ def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
             "family, such as the bundled one.",
             code="not_trainable",
         )
-    if checkpoint.table.names != tuple(SPECIES):
+    if checkpoint.table.names != CLASSES:
         return start_from(checkpoint.path), checkpoint.path
     return AutoModelForObjectDetection.from_pretrained(checkpoint.path, dtype=torch.float32), checkpoint.path
 
@@ -77,7 +77,7 @@ def write_processor(origin: Path, out: Path, size: int) -> None:
 
 
 def start_from(base: str | Path) -> PreTrainedModel:
-    """Load a COCO checkpoint of the D-FINE/DEIM family and reduce its class rows to `SPECIES`.
+    """Load a COCO checkpoint of the D-FINE/DEIM family and reduce its class rows to `CLASSES`.
 
     Raises:
         DetectorError: The checkpoint does not name the classes in `ANCESTORS`.
@@ -91,8 +91,8 @@ def start_from(base: str | Path) -> PreTrainedModel:
     if missing:
         raise DetectorError(f"The checkpoint has no classes named {sorted(missing)}; start from one trained on COCO.", code="not_trainable")
     config = old.config.__class__.from_dict(old.config.to_dict())
-    config.id2label = dict(enumerate(SPECIES))
-    config.label2id = {name: i for i, name in enumerate(SPECIES)}
+    config.id2label = dict(enumerate(CLASSES))
+    config.label2id = {name: i for i, name in enumerate(CLASSES)}
     state = old.state_dict()
     for key, value in state.items():
         if "denoising_class_embed" in key:
@@ -123,7 +123,7 @@ def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
     """Add a constant to the logit that decides about a class: where two are taken for each other, it moves the border between them."""
     import torch
 
-    row = list[str](SPECIES).index(name)
+    row = list[str](CLASSES).index(name)
     done: set[int] = set()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
@@ -190,8 +190,8 @@ def write_muster_json(
 ) -> None:
     """Write `muster.json`: label table, thresholds, origin, and, where they are known, licence and smallest size."""
     record = {
-        "labels": {name: name for name in SPECIES},
-        "thresholds": {name: round(thresholds[name], 3) for name in SPECIES},
+        "labels": {name: name for name in CLASSES},
+        "thresholds": {name: round(thresholds[name], 3) for name in CLASSES},
         **({} if smallest_px is None else {"smallest_px": round(smallest_px, 1)}),
         "source": source,
         **({} if licence is None else {"licence": licence}),

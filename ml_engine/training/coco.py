@@ -1,10 +1,10 @@
-"""The command's old name, kept for one release: `python -m ml_engine.datasets.photos`."""
+"""The command's old name, kept for one release: `python -m ml_engine.synthetic.examples`."""
 
 from __future__ import annotations
 
 import sys
 
-from ml_engine.datasets.photos import main
+from ml_engine.synthetic.examples import main
 
 if __name__ == "__main__":
     sys.exit(main())

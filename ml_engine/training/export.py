@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from core.domain.classes import CLASSES
 from core.errors import DetectorError
-from ml_engine.synthetic.scene import SPECIES
 
 MOST_ROWS = 300
 
@@ -51,7 +51,7 @@ def write_onnx(folder: Path) -> Path:
     shutil.copyfile(folder / "preprocessor_config.json", out / "preprocessor_config.json")
     table = json.loads((folder / "muster.json").read_text(encoding="utf-8"))
     # An export has numbers for names.
-    table["labels"] = {str(index): table["labels"][name] for index, name in enumerate(SPECIES)}
+    table["labels"] = {str(index): table["labels"][name] for index, name in enumerate(CLASSES)}
     (out / "muster.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     return out / "model.onnx"
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import DetectorError, InvalidInput
+from ml_engine.datasets.examples import Example
 from ml_engine.datasets.labelled import Labelled, read_folder
-from ml_engine.datasets.photos import Example
 from ml_engine.training.augment import View
 from ml_engine.training.batches import TRAINING_SEEDS, Mix
 from ml_engine.training.checkpoint import input_size, open_for_training, save, write_processor

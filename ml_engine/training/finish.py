@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.domain.analysis import CLASSES
-from ml_engine.datasets.photos import Example, PhotoSet
+from ml_engine.datasets.examples import Example, PhotoSet
 from ml_engine.detection.labels import DEFAULT_THRESHOLDS
 from ml_engine.evaluation.thresholds import Sample, measure_smallest_px, measure_thresholds
 from ml_engine.paths import cache_dir
-from ml_engine.synthetic.scene import SPECIES
 from ml_engine.training.checkpoint import write_muster_json
 from ml_engine.training.loop import Run
 from ml_engine.training.measure import Curve, Found, curves, mean_ap50
@@ -77,15 +76,13 @@ def detect_photos(detector: Detector, photos: PhotoSet) -> tuple[list[Found], li
     """
     from ml_engine.detection.duplicates import remove_duplicates
 
-    kinds = np.array([CLASSES.index(name) for name in SPECIES], np.int64)
-    columns = [CLASSES.index(name) for name in SPECIES]
     found, samples = [], []
     for row in range(len(photos)):
         example: Example = photos.load(row)
         boxes = remove_duplicates(detector.detect([example.bgr])[0])
-        scores = boxes.scores[:, columns]
+        scores = boxes.scores[:, : len(CLASSES)]
         found.append(Found(boxes.xyxy, scores.max(axis=1, initial=0), scores.argmax(axis=1) if len(scores) else np.zeros(0, np.int64)))
-        truth = example.xyxy.astype(np.float64), kinds[example.classes], np.zeros(len(example.classes), bool)
+        truth = example.xyxy.astype(np.float64), example.classes, np.zeros(len(example.classes), bool)
         height, width = example.bgr.shape[:2]
-        samples.append(Sample((width, height), boxes.xyxy, boxes.scores[:, : len(CLASSES)], *truth))
+        samples.append(Sample((width, height), boxes.xyxy, scores, *truth))
     return found, samples

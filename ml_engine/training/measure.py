@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.datasets.photos import Example
-from ml_engine.synthetic.scene import SPECIES
+from core.domain.classes import CLASSES
+from ml_engine.arrays import Floats32
+from ml_engine.boxes import iou_matrix
+from ml_engine.datasets.examples import Example
+from ml_engine.evaluation.average_precision import mean_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +27,12 @@ class Found:
     Attributes:
         xyxy: (n, 4) float32 px.
         scores: (n,) float32.
-        classes: (n,) int64 index into `SPECIES`.
+        classes: (n,) int64 index into `CLASSES`.
     """
 
-    xyxy: Floats
-    scores: Floats
+    xyxy: Floats32
+    scores: Floats32
     classes: npt.NDArray[np.int64]
-
-
-def iou_matrix(a: Floats, b: Floats) -> Floats:
-    """Return the (n, m) intersection over union of (n, 4) and (m, 4) xyxy boxes."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    both = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b)]
-    overlap: Floats = (both / np.maximum(areas[0][:, None] + areas[1][None, :] - both, 1e-9)).astype(np.float32)
-    return overlap
 
 
 def without_duplicates(found: Found, most_iou: float = 0.6) -> Found:
@@ -99,7 +91,7 @@ class Curve:
     boxes: int
 
 
-def _matched(found: Found, truth: Example, cls: int | None) -> tuple[Floats, npt.NDArray[np.bool_], int]:
+def _matched(found: Found, truth: Example, cls: int | None) -> tuple[Floats32, npt.NDArray[np.bool_], int]:
     mine = np.ones(len(found.scores), bool) if cls is None else found.classes == cls
     true = truth.xyxy if cls is None else truth.xyxy[truth.classes == cls]
     order = np.flatnonzero(mine)[np.argsort(-found.scores[mine], kind="stable")]
@@ -121,17 +113,16 @@ def curve(found: Iterable[Found], truth: Iterable[Example], cls: int | None) -> 
         return Curve(float("nan") if not boxes else 0.0, 0.5, 0.0, 0.0, boxes)
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(right[order])
-    recall, precision = hits / boxes, hits / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(recall, np.linspace(0, 1, 101))
-    ap = float(np.mean(np.where(at < len(envelope), envelope[np.minimum(at, len(envelope) - 1)], 0)))
+    found_so_far = np.arange(1, len(hits) + 1)
+    recall, precision = hits / boxes, hits / found_so_far
+    ap = mean_precision(hits, found_so_far, boxes)
     best = int(np.argmax(2 * precision * recall / np.maximum(precision + recall, 1e-9)))
     return Curve(ap, float(scores[order][best]), float(precision[best]), float(recall[best]), boxes)
 
 
 def curves(found: list[Found], truth: list[Example]) -> dict[str, Curve]:
     """Measure every class."""
-    return {name: curve(found, truth, i) for i, name in enumerate(SPECIES)}
+    return {name: curve(found, truth, i) for i, name in enumerate(CLASSES)}
 
 
 def mean_ap50(figures: dict[str, Curve]) -> float:

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from ml_engine.datasets.photos import Example
-from ml_engine.synthetic.scene import SPECIES
+from core.domain.classes import CLASSES
+from ml_engine.arrays import Image
+from ml_engine.boxes import iou_matrix
+from ml_engine.datasets.examples import Example
 from ml_engine.training.loop import Run
-from ml_engine.training.measure import Curve, Found, iou_matrix
+from ml_engine.training.measure import Curve, Found
 from ml_engine.training.request import Prepared, Result
-
-Picture = npt.NDArray[np.uint8]
 
 WORST = 12
 """Pictures with the most mistakes that are shown."""
@@ -62,7 +61,7 @@ class Mistakes:
 
 def mistakes_in(found: Found, truth: Example, thresholds: dict[str, float]) -> Mistakes:
     """Match what scores the threshold of its class or more with the truth, best first, at an overlap of a half and the same class."""
-    limits = np.array([thresholds[name] for name in SPECIES])
+    limits = np.array([thresholds[name] for name in CLASSES])
     kept = np.flatnonzero(found.scores >= limits[found.classes]) if len(found.scores) else np.zeros(0, int)
     kept = kept[np.argsort(-found.scores[kept], kind="stable")]
     overlap = iou_matrix(found.xyxy[kept], truth.xyxy)
@@ -121,7 +120,7 @@ def _row(
 ) -> str:
     if not after.boxes:
         return f"<tr><td>{name}</td><td>0</td><td>–</td><td>–</td><td>{threshold:.3f}</td><td>–</td><td>–</td></tr>"
-    index = list[str](SPECIES).index(name)
+    index = list[str](CLASSES).index(name)
     right = sum(int((f.classes[one.right] == index).sum()) for one, f in zip(judged, found, strict=True))
     false = sum(int((f.classes[one.false] == index).sum()) for one, f in zip(judged, found, strict=True))
     precision = f"{right / (right + false):.2f}" if right + false else "–"
@@ -131,7 +130,7 @@ def _row(
     )
 
 
-def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int = _LONGEST_PX) -> Picture:
+def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int = _LONGEST_PX) -> Image:
     """Draw what was found and what was missed, in a picture at most so wide or high."""
     height, width = truth.bgr.shape[:2]
     scale = min(longest_px / max(height, width), 3.0)
@@ -147,12 +146,12 @@ def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int =
             x1, y1, x2, y2 = (round(float(v) * scale) for v in boxes[row])
             cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2)
             if named:
-                text = f"{SPECIES[int(found.classes[row])]} {found.scores[row]:.2f}"
+                text = f"{CLASSES[int(found.classes[row])]} {found.scores[row]:.2f}"
                 cv2.putText(canvas, text, (x1, max(y1 - 4, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
     return np.asarray(canvas, np.uint8)
 
 
-def draw_curves(run: Run) -> Picture:
+def draw_curves(run: Run) -> Image:
     """Draw the loss and the AP50 on the measuring pictures over the steps: (360, 900, 3) uint8."""
     canvas = np.full((360, 900, 3), 255, np.uint8)
     loss = [(10.0 * (row + 1), value) for row, value in enumerate(run.losses)]
@@ -170,7 +169,7 @@ def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return out
 
 
-def _panel(canvas: Picture, left: int, title: str, points: list[tuple[float, float]], colour: tuple[int, int, int], steps: int) -> None:
+def _panel(canvas: Image, left: int, title: str, points: list[tuple[float, float]], colour: tuple[int, int, int], steps: int) -> None:
     top, bottom, right = 50, 310, left + 400
     cv2.rectangle(canvas, (left, top), (right, bottom), (180, 180, 180), 1)
     cv2.putText(canvas, title, (left, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30, 30, 30), 1, cv2.LINE_AA)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_engine.datasets.photos import PhotoSet
+from ml_engine.datasets.examples import PhotoSet
 from ml_engine.detection.detector import Device
 from ml_engine.training.loop import Run
 from ml_engine.training.measure import Curve

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ml_engine.datasets.photos import Example, PhotoSet, boxes_of
+from ml_engine.datasets.examples import Example, PhotoSet
+from ml_engine.synthetic.examples import boxes_of
 from ml_engine.synthetic.random_scene import USUAL, Recipe, random_scene
 from ml_engine.synthetic.scene import render_scene
 from ml_engine.training.augment import View

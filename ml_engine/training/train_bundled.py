@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import MusterError
-from ml_engine.datasets.photos import PhotoSet, names_in, read_photos, render_example
+from ml_engine.datasets.examples import PhotoSet
+from ml_engine.datasets.photos import clips_in, names_in, read_photos
+from ml_engine.synthetic.examples import render_example
 from ml_engine.synthetic.random_scene import Recipe
 from ml_engine.training.augment import View
 from ml_engine.training.batches import TRAINING_SEEDS, Mix
@@ -143,16 +145,8 @@ def data_of(options: argparse.Namespace) -> Data:
     aerial = options.aerial if options.aerial and (options.aerial / "annotations.coco.json").is_file() else None
     clips = None
     if aerial is not None and options.without_clip:
-        clips = frozenset(clips_in(aerial)) - {options.without_clip}
+        clips = frozenset(clips_in(aerial / "annotations.coco.json")) - {options.without_clip}
     return Data(side, aerial, clips)
-
-
-def clips_in(folder: Path) -> set[str]:
-    """Return the names of the clips that aerial photographs were taken from."""
-    import json
-
-    data = json.loads((folder / "annotations.coco.json").read_text(encoding="utf-8"))
-    return {str(image["clip"]) for image in data["images"] if "clip" in image}
 
 
 def measure_rendered(model: PreTrainedModel, scenes: int, size: int) -> dict[str, Curve]:

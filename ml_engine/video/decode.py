@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ml_engine.arrays import Image
 from ml_engine.video.frames import Run, decoded_frames, to_bgr
 from ml_engine.video.index import VideoIndex, VideoLimits, probe
 
 __all__ = ["DecodedFrame", "VideoIndex", "VideoLimits", "decode", "probe", "run_of", "turned"]
-
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

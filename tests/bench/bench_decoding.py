@@ -14,10 +14,12 @@ import numpy as np
 from core.domain.analysis import AnalysisSettings
 from ml_engine.detection.loading import bundled_checkpoint, load_detector
 from ml_engine.stages.detect import detect_segment
-from ml_engine.stages.plan import plan_segments, times_s
+from ml_engine.stages.plan import plan_segments
+from ml_engine.stages.run import Run
 from ml_engine.video.decode import DecodedFrame, decode, probe
 from ml_engine.video.malloc import keep_freed_memory
 from ml_engine.video.sandbox.decoder import ConfinedDecoder
+from ml_engine.video.timeline import times_s
 from ml_engine.video.writer import VideoWriter
 from tests.bench.clips import repeat_video
 from tests.bench.figures import Figure, interleaved, markdown_table, ratio_figure, seconds
@@ -76,10 +78,8 @@ def _detecting(clip: Path) -> list[Figure]:
                 index,
                 segment,
                 detector,
-                settings=AnalysisSettings(),
                 frame_times_s=times_s([index]),
-                progress=lambda _: None,
-                should_stop=lambda: False,
+                run=Run(AnalysisSettings(), lambda _: None),
                 decoder=decoder,
             )
             core_s[name].append(_core_s() - before)

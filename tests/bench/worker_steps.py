@@ -74,8 +74,9 @@ def _prepare(clip: Path, cache_dir: Path, folder: Path) -> dict[str, Callable[[]
     from ml_engine.detection.log import read_log, write_log
     from ml_engine.drawing.frame_painter import FramePainter
     from ml_engine.stages.assemble import assemble
-    from ml_engine.stages.plan import plan_segments, times_s
+    from ml_engine.stages.plan import plan_segments
     from ml_engine.video.decode import decode, probe
+    from ml_engine.video.timeline import times_s
     from ml_engine.video.writer import VideoWriter
 
     index = probe(clip)

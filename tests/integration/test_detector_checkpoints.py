@@ -22,6 +22,7 @@ from ml_engine.detection.log import read_log
 from ml_engine.detection.runtimes.openvino_conversion import store_network
 from ml_engine.detection.runtimes.openvino_package import load_openvino
 from ml_engine.stages.detect import detect_segment
+from ml_engine.stages.run import Run
 from ml_engine.video.decode import decode
 from ml_engine.video.index import VideoIndex, probe
 
@@ -162,9 +163,8 @@ def test_segment_of_the_herd_is_the_same_bytes_each_time(
     logs = set()
     for threads in (1, 3):
         detector = load(shared_dir / "models" / "deimv2-femto-coco-onnx", threads=threads)
-        settings = AnalysisSettings(detect_fps=15)
-        options = {"settings": settings, "frame_times_s": times, "progress": done.append, "should_stop": lambda: False}
-        logs.add(detect_segment(path, index, segment, detector, **options))
+        run = Run(AnalysisSettings(detect_fps=15), done.append)
+        logs.add(detect_segment(path, index, segment, detector, frame_times_s=times, run=run))
     assert len(logs) == 1 and done[-1] == 30
     log = read_log(logs.pop())
     assert log.frames.tolist() == list(range(500, 530))

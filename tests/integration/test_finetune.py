@@ -11,9 +11,9 @@ import pytest
 
 from ml_engine.cli.main import main
 from ml_engine.datasets.labelled import read_folder
-from ml_engine.datasets.photos import write_folder
 from ml_engine.detection.detector import Device
 from ml_engine.detection.loading import load_detector
+from ml_engine.synthetic.examples import write_folder
 from ml_engine.training.finetune import make_mix, prepare
 from ml_engine.training.request import Request
 

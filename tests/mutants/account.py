@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant
 _JS = "infra/azurite/account.js"
 _MOVE = "tests/integration/test_promise_storage_account_move.py"
 _ATTACK = "tests/integration/test_promise_own_storage_account.py"
-_CONFIG = "tests/unit/worker/test_config.py"
+_CONFIG = "tests/unit/core/test_config.py"
 _FORMS = f"{_CONFIG}::test_the_published_key_is_refused_in_every_form"
 _ENVIRONMENTS = "tests/unit/infra/test_environments.py"
 

@@ -7,6 +7,7 @@ from tests.mutants.account import ACCOUNT
 from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
+from tests.mutants.measuring import MEASURING
 from tests.mutants.mutant import Mutant
 from tests.mutants.port import PORT
 from tests.mutants.quotas import QUOTAS
@@ -30,6 +31,7 @@ MUTANTS = (
     *ACCOUNT,
     *QUOTAS,
     *DETECTORS,
+    *MEASURING,
     *GATE,
     *PORT,
     *CONFINEMENT,

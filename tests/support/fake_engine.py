@@ -16,6 +16,7 @@ from core.domain.job import Segment, VideoFacts
 from core.errors import Stopped
 from core.telemetry import Telemetry
 from ml_engine.arrays import DetectorInfo
+from ml_engine.stages.run import Findings, Recording, Run
 from worker.engine import Engine
 
 INFO = DetectorInfo(
@@ -119,17 +120,15 @@ class FakeEngine:
         segment: Segment,
         detector: FakeDetector,
         *,
-        settings: AnalysisSettings,
         frame_times_s: Any,
-        progress: Callable[[int], None],
-        should_stop: Callable[[], bool],
+        run: Run,
     ) -> bytes:
         assert len(frame_times_s) == segment.frames
         assert frame_times_s[0] == segment.first_frame / 10
-        self._called("detect_segment", segment, should_stop)
-        if should_stop():
+        self._called("detect_segment", segment, run.should_stop)
+        if run.should_stop():
             raise Stopped
-        progress(segment.frames)
+        run.progress(segment.frames)
         self.segments.append(segment.index)
         return json.dumps({"first": segment.first_frame, "frames": segment.frames}).encode()
 
@@ -167,28 +166,15 @@ class FakeEngine:
     def read_animals_csv(self, data: bytes) -> list[str]:
         return data.decode().splitlines()[1:]
 
-    def render(
-        self,
-        paths: Sequence[Path],
-        indexes: Sequence[FakeIndex],
-        *,
-        tracks: Any,
-        animals: Any,
-        counts: Any,
-        video: VideoFacts,
-        settings: AnalysisSettings,
-        out_dir: Path,
-        progress: Callable[[int], None],
-        should_stop: Callable[[], bool],
-        threads: int | None = None,
-    ) -> tuple[Path, ...]:
-        progress(video.frames // 2)
-        self._called("render", out_dir, should_stop)
-        if should_stop():
+    def render(self, recording: Recording, findings: Findings, *, out_dir: Path, run: Run) -> tuple[Path, ...]:
+        frames = recording.video.frames
+        run.progress(frames // 2)
+        self._called("render", out_dir, run.should_stop)
+        if run.should_stop():
             raise Stopped
-        (out_dir / "annotated.mp4").write_bytes(f"video of {video.frames} frames, {len(tracks)} tracks".encode())
+        (out_dir / "annotated.mp4").write_bytes(f"video of {frames} frames, {len(findings.tracks)} tracks".encode())
         (out_dir / "preview.jpg").write_bytes(b"picture")
-        (out_dir / "contact_sheet.jpg").write_bytes(f"{len(animals)} of {counts['cattle']['unique']}".encode())
+        (out_dir / "contact_sheet.jpg").write_bytes(f"{len(findings.animals)} of {findings.counts['cattle']['unique']}".encode())
         return out_dir / "annotated.mp4", out_dir / "preview.jpg", out_dir / "contact_sheet.jpg"
 
     def decoding_problems(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import time
 from core.domain.blobs import log_blob
 from core.domain.job import Plan, Segment
 from core.errors import NotFound
+from ml_engine.stages.run import Run
 from worker.handlers.detecting import all_detected, start_assembling
 from worker.run_record import write_segment_note
 from worker.step import Step
@@ -67,8 +68,6 @@ async def _detect(step: Step, plan: Plan, segment: Segment) -> bytes:
             index,
             segment,
             detector,
-            settings=settings,
             frame_times_s=times_s,
-            progress=step.expect(segment.frames),
-            should_stop=step.stop.is_set,
+            run=Run(settings, step.expect(segment.frames), step.stop.is_set),
         )

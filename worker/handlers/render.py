@@ -10,6 +10,7 @@ from pathlib import Path
 from core.domain.blobs import ARTIFACTS, result_blob
 from core.domain.job import Plan
 from core.errors import FenceLost
+from ml_engine.stages.run import Findings, Recording, Run
 from worker.disk import full_disk_told
 from worker.publish import publish
 from worker.run_record import kept_for_render, write_run_record
@@ -50,16 +51,10 @@ async def _render(step: Step, plan: Plan, revision: str, out_dir: Path) -> None:
     async with step.tools.sources.open(job.files, stop=step.stop) as sources:
         files = await step.in_thread(
             engine.render,
-            [path for path, _ in sources],
-            [index for _, index in sources],
-            tracks=tracks,
-            animals=animals,
-            counts=results["counts"],
-            video=plan.video,
-            settings=job.settings,
+            Recording([path for path, _ in sources], [index for _, index in sources], plan.video),
+            Findings(tracks, animals, results["counts"]),
             out_dir=out_dir,
-            progress=step.expect(plan.video.frames),
-            should_stop=step.stop.is_set,
+            run=Run(job.settings, step.expect(plan.video.frames), step.stop.is_set),
         )
     await step.confirm()
     for path in files:

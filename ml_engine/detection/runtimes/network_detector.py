@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DetectorError
-from ml_engine.arrays import Detections, DetectorInfo
+from ml_engine.arrays import Detections, DetectorInfo, Image
 from ml_engine.detection import tiling
 from ml_engine.detection.detector import Detector
 from ml_engine.detection.preprocessing import Preprocessor
 from ml_engine.detection.runtimes.checkpoint import Checkpoint
 from ml_engine.detection.runtimes.postprocess import ExportDecoder, QueryDecoder
 
-Frame = npt.NDArray[np.uint8]
 Outputs = tuple[npt.NDArray[np.generic], ...]
 
 
@@ -108,7 +107,7 @@ class NetworkDetector(Detector):
             queries = QueryDecoder(membership, softmax=checkpoint.softmax)
             self._decode = partial(_decode_queries, queries)
 
-    def detect(self, frames_bgr: Sequence[Frame], tiles: str = "off") -> list[Detections]:
+    def detect(self, frames_bgr: Sequence[Image], tiles: str = "off") -> list[Detections]:
         """See `Detector.detect`."""
         if not len(frames_bgr):
             return []
@@ -136,13 +135,13 @@ class NetworkDetector(Detector):
     def _describe(self, runtime: Runtime) -> DetectorInfo:
         return describe(self._checkpoint, name=self._name, runtime=runtime.name, device=runtime.device, precision=runtime.precision)
 
-    def _detect_same_size(self, frames: Sequence[Frame]) -> list[Detections]:
+    def _detect_same_size(self, frames: Sequence[Image]) -> list[Detections]:
         found: list[Detections] = []
         for start in range(0, len(frames), self.batch_size):
             found += self._detect_batch(frames[start : start + self.batch_size])
         return found
 
-    def _detect_batch(self, frames: Sequence[Frame]) -> list[Detections]:
+    def _detect_batch(self, frames: Sequence[Image]) -> list[Detections]:
         runtime = self._runtime
         if runtime is None:
             raise DetectorError(f"The detector '{self.info.name}' was closed.", code="detector_closed")

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from core.errors import InvalidTelemetry, MusterError, Unconfined
+from ml_engine.arrays import Image
 from ml_engine.progress import never
-from ml_engine.video.decode import DecodedFrame, Image, decode, probe, run_of, turned
+from ml_engine.video.decode import DecodedFrame, decode, probe, run_of, turned
 from ml_engine.video.index import VideoIndex, index_of
 from ml_engine.video.sandbox.messages import FRAME, NO_SLOT, PICTURE, SCAN, TRACK, unpacked_scan
 from ml_engine.video.sandbox.process import DecoderLimits, DecoderProcess, Task

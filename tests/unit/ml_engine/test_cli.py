@@ -19,6 +19,7 @@ from ml_engine.cli import count as count_command
 from ml_engine.cli.main import main
 from ml_engine.cli.settings import read_settings
 from ml_engine.progress import progress
+from ml_engine.stages.run import Run
 from tests.support.logs import box_at, log_of, video_facts
 
 FRAMES = 40
@@ -68,7 +69,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Calls:
         calls.sources.append(source)
         return SimpleNamespace(info=INFO, close=close)
 
-    def render(paths: Any, indexes: Any, *, out_dir: Path, **_: Any) -> None:
+    def render(recording: Any, findings: Any, *, out_dir: Path, **_: Any) -> None:
         calls.rendered.append(out_dir)
 
     def module(name: str, **functions: Any) -> None:
@@ -76,8 +77,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Calls:
         made.__dict__.update(functions)
         monkeypatch.setitem(sys.modules, name, made)
 
-    def detect_segment(*_: Any, progress: Any, **__: Any) -> bytes:
-        progress(FRAMES)
+    def detect_segment(*_: Any, run: Run, **__: Any) -> bytes:
+        run.progress(FRAMES)
         return b"log"
 
     module("ml_engine.video.sandbox.decoder", ConfinedDecoder=StandInDecoder)
@@ -85,9 +86,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Calls:
         "ml_engine.stages.plan",
         plan_segments=lambda indexes, min_frames: (video_facts(FRAMES), (segment,)),
         check_settings=lambda settings, video: None,
-        times_s=lambda indexes: np.arange(FRAMES) / 10,
-        file_starts_s=lambda indexes: [0.0],
     )
+    module("ml_engine.video.timeline", times_s=lambda indexes: np.arange(FRAMES) / 10, file_starts_s=lambda indexes: [0.0])
     module("ml_engine.detection.loading", load_detector=load_detector, bundled_checkpoint=lambda: Path(__file__).parent)
     module("ml_engine.stages.detect", detect_segment=detect_segment)
     module("ml_engine.detection.log", read_log=lambda data: log, concat=lambda logs: logs[0])

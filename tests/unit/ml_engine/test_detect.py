@@ -16,7 +16,10 @@ from core.errors import DetectorError, Stopped, VideoError
 from ml_engine.arrays import DetectionLog, Detections, DetectorInfo
 from ml_engine.detection.detector import Detector
 from ml_engine.detection.log import concat, read_grey_pictures, read_log
-from ml_engine.stages.detect import choose_frames, detect_frames, log_key
+from ml_engine.detection.log_key import log_key
+from ml_engine.progress import never
+from ml_engine.stages.detect import choose_frames, detect_frames
+from ml_engine.stages.run import Run
 
 INFO = DetectorInfo("fake", "ab" * 32, "openvino", "cpu", "f32", (416, 416), {"cattle": 0.3}, {"cow": "cattle"})
 
@@ -54,16 +57,19 @@ def frames(count: int, unreadable: tuple[int, ...] = ()) -> Iterator[np.ndarray 
         yield None if index in unreadable else np.full((40, 640, 3), index, np.uint8)
 
 
-def run(detector: Detector, source: Iterator[np.ndarray | None], count: int, **options: object) -> bytes:
-    settings = {
-        "chosen": np.ones(count, bool),
-        "tiles": "off",
-        "frame_times_s": np.arange(count) / 25,
-        "progress": lambda done: None,
-        "should_stop": lambda: False,
-        **options,
-    }
-    return detect_frames(source, 100, detector=detector, **settings)  # type: ignore[arg-type]
+def run(
+    detector: Detector,
+    source: Iterator[np.ndarray | None],
+    count: int,
+    *,
+    chosen: np.ndarray | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+    should_stop: Callable[[], bool] = never,
+) -> bytes:
+    job = Run(AnalysisSettings(), progress, should_stop)
+    return detect_frames(
+        source, 100, np.ones(count, bool) if chosen is None else chosen, detector, frame_times_s=np.arange(count) / 25, run=job
+    )
 
 
 @pytest.mark.parametrize(("batch_size", "concurrency"), [(1, 1), (1, 4), (8, 3), (200, 2)])
@@ -107,10 +113,10 @@ def test_motion_is_measured_in_every_frame_and_over_borders() -> None:
             yield None if n in unreadable else np.repeat(part[..., None], 3, axis=2)
 
     def log_of(first: int, count: int, **options: object) -> DetectionLog:
-        settings = {"tiles": "off", "progress": lambda done: None, "should_stop": lambda: False}
+        job = Run(AnalysisSettings(), lambda _: None)
         chosen = np.arange(count) % 2 == 0
         source = panning(first, count, **options)  # type: ignore[arg-type]
-        data = detect_frames(source, first, chosen, PixelDetector(), frame_times_s=np.arange(count) / 25, **settings)  # type: ignore[arg-type]
+        data = detect_frames(source, first, chosen, PixelDetector(), frame_times_s=np.arange(count) / 25, run=job)
         return read_log(data)
 
     parts = [log_of(0, 10), log_of(10, 10, unreadable=(10, 15)), log_of(20, 10)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ml_engine.arrays import SCORE_COLUMNS, Detections
-from ml_engine.detection.duplicates import overlaps, remove_duplicates
+from ml_engine.detection.duplicates import remove_duplicates
 from ml_engine.detection.labels import column_of
 
 SHARED = Path(os.environ.get("MUSTER_SHARED_DIR") or Path(__file__).parents[4] / "shared")
@@ -77,12 +77,6 @@ def test_embeddings_follow_their_boxes() -> None:
     result = remove_duplicates(Detections(given.xyxy, given.scores, np.array([[1], [2]], np.float16)))
     assert result.embeddings is not None
     assert result.embeddings.tolist() == [[2], [1]]
-
-
-def test_overlaps_of_known_boxes() -> None:
-    iou, inside = overlaps(np.array([[0, 0, 4, 4], [2, 0, 6, 4], [9, 9, 9, 9]], np.float32))
-    assert np.allclose(iou, [[1.0, 1 / 3, 0.0], [1 / 3, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    assert np.allclose(inside, [[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
 
 
 @pytest.mark.parametrize(

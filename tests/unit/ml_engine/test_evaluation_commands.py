@@ -15,11 +15,13 @@ import pytest
 from core.domain.analysis import AnalysisSettings
 from ml_engine.arrays import Detections, DetectorInfo
 from ml_engine.cli.main import main
+from ml_engine.datasets.pictures import Picture, read_picture
+from ml_engine.datasets.points import Pointed
 from ml_engine.detection.detector import Detector
 from ml_engine.evaluation import run_detector as pictures
-from ml_engine.evaluation.points import Pointed, point_report
+from ml_engine.evaluation.points import point_report
 from ml_engine.evaluation.report import Report, over_all, write_json
-from ml_engine.evaluation.run_detector import Found, Picture, read_picture
+from ml_engine.evaluation.run_detector import Found
 from ml_engine.evaluation.simulated_counts import Counted, count_scene, count_scenes, scene_figures, scene_report
 from ml_engine.evaluation.species import species_report
 from ml_engine.simulator import scene as simulator

@@ -15,9 +15,11 @@ import pytest
 from core.domain.analysis import AnalysisSettings
 from core.errors import InvalidInput
 from ml_engine.arrays import Detections
+from ml_engine.datasets.coco import Annotated, read_annotated
+from ml_engine.datasets.pictures import Picture
 from ml_engine.evaluation.average_precision import Matched, Pooled, interval, match
-from ml_engine.evaluation.detections import Annotated, precision_report, read_coco
-from ml_engine.evaluation.run_detector import Found, Picture
+from ml_engine.evaluation.detections import precision_report
+from ml_engine.evaluation.run_detector import Found
 
 BOX = (10.0, 10.0, 20.0, 20.0)
 
@@ -147,9 +149,9 @@ def write_set(folder: Path, categories: list[str], rows: list[tuple[int, list[fl
 
 def test_categories_are_read_by_their_common_names(tmp_path: Path) -> None:
     path = write_set(tmp_path, ["cow", "Person", "zebra", "kite"], [(i, [i, 2, 10, 20]) for i in range(4)])
-    (one,) = read_coco(path, tmp_path)
+    (one,) = read_annotated(path, tmp_path)
     assert one.class_index.tolist() == [1, 2] and one.xyxy.tolist() == [[0, 2, 10, 22], [1, 2, 11, 22]]
-    (one,) = read_coco(path, tmp_path, AnalysisSettings(only="bison"))
+    (one,) = read_annotated(path, tmp_path, AnalysisSettings(only="bison"))
     assert one.class_index.tolist() == [0, 2, 0]
 
 
@@ -164,7 +166,7 @@ def test_categories_are_read_by_their_common_names(tmp_path: Path) -> None:
 )
 def test_files_that_cannot_be_used_are_refused(tmp_path: Path, categories: list[str], rows: list, image: dict, code: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        read_coco(write_set(tmp_path, categories, rows, **image), tmp_path)
+        read_annotated(write_set(tmp_path, categories, rows, **image), tmp_path)
     assert caught.value.code == code
 
 

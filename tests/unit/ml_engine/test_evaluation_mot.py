@@ -10,7 +10,7 @@ import pytest
 from core.errors import InvalidInput
 from ml_engine.evaluation.mot_sequences import assembled, evaluate_sequence, read_sequence, score_table, unit_scores
 from ml_engine.evaluation.moving_window import detectable, swept
-from ml_engine.evaluation.track_metrics import Truth, iou, score
+from ml_engine.evaluation.track_metrics import Truth, score
 
 Row = tuple[int, int, float]
 """Frame, id, and the left side of a box of 10 x 10 px: boxes of one animal lie on a line of its own."""
@@ -34,10 +34,6 @@ def figures(true: list[Row], tracks: list[Row], frames: int, **options: object) 
 
 def along(number: int, frames: range, x: float) -> list[Row]:
     return [(frame, number, x) for frame in frames]
-
-
-def test_overlap() -> None:
-    assert iou(np.array([[0, 0, 10, 10], [0, 0, 0, 0]], float), np.array([[5.0, 0, 15, 10]])) == pytest.approx(np.array([[1 / 3], [0]]))
 
 
 def test_perfect_tracks_score_a_hundred() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from ml_engine.arrays import Detections, DetectorInfo
 from ml_engine.cli.gallery import CELL_PX, GAP_PX, draw_gallery, main, side_by_side
-from ml_engine.datasets.photos import write_folder
 from ml_engine.detection.detector import Detector
 from ml_engine.evaluation import run_detector as pictures
+from ml_engine.synthetic.examples import write_folder
 from ml_engine.training.report import FALSE_BGR
 
 

@@ -13,8 +13,9 @@ from core.domain.analysis import AnalysisSettings, Line, Zone
 from core.domain.job import VideoFacts
 from core.domain.placement import check_settings
 from core.errors import InvalidSettings, VideoError
-from ml_engine.stages.plan import REGULAR_FACTOR, plan_segments, times_s
+from ml_engine.stages.plan import REGULAR_FACTOR, plan_segments
 from ml_engine.video.index import VideoIndex
+from ml_engine.video.timeline import times_s
 
 FACTS = VideoFacts(frames=100, fps=30.0, width_px=640, height_px=360, duration_s=3.3)
 

@@ -20,11 +20,14 @@ from core.errors import Stopped, VideoError
 from ml_engine.arrays import TrackTable
 from ml_engine.counting.individuals import animals
 from ml_engine.drawing.frame_painter import CLASS_COLOURS, LINE_COLOUR, FramePainter
+from ml_engine.progress import never
 from ml_engine.stages import render as render_module
-from ml_engine.stages.plan import plan_segments, times_s
+from ml_engine.stages.plan import plan_segments
 from ml_engine.stages.render import render
+from ml_engine.stages.run import Findings, Recording, Run
 from ml_engine.video.decode import decode, probe
 from ml_engine.video.sandbox.decoder import ConfinedDecoder
+from ml_engine.video.timeline import times_s
 from ml_engine.video.writer import VideoWriter
 from tests.support.video_samples import cut_bytes, write_video
 
@@ -65,17 +68,14 @@ def source(tmp_path: Path) -> Path:
     return write_video(tmp_path / "source.mp4", frames=90, width=320, height=240)
 
 
-def run(paths: list[Path], out_dir: Path, tracks: TrackTable, settings: AnalysisSettings | None = None, **kwargs):
+def run(paths: list[Path], out_dir: Path, tracks: TrackTable, settings: AnalysisSettings | None = None, should_stop=never):
     out_dir.mkdir(exist_ok=True)
     indexes = [probe(path) for path in paths]
     video, _ = plan_segments(indexes, min_frames=30)
     calls: list[int] = []
-    options = {"progress": calls.append, "should_stop": lambda: False} | kwargs
+    job = Run(settings or AnalysisSettings(), calls.append, should_stop)
     everyone = animals(tracks, np.ones(len(tracks), bool), tracks.frame / 30, video, {})
-    *files, sheet = render(
-        paths, indexes, tracks=tracks, animals=everyone, counts={}, video=video, settings=settings or AnalysisSettings(), out_dir=out_dir,
-        **options,
-    )  # fmt: skip
+    *files, sheet = render(Recording(paths, indexes, video), Findings(tracks, everyone, {}), out_dir=out_dir, run=job)
     assert sheet == out_dir / "contact_sheet.jpg"
     return *files, indexes, calls
 
@@ -136,10 +136,8 @@ def test_unreadable_frames_are_grey_and_say_so(tmp_path: Path) -> None:
     index = probe(whole)
     cut = cut_bytes(whole, tmp_path / "b.mkv", end=0.5)
     video, _ = plan_segments([index], min_frames=30)
-    target, *_ = render(
-        [cut], [index], tracks=table([]), animals=[], counts={}, video=video, settings=AnalysisSettings(lines=()), out_dir=tmp_path,
-        progress=lambda _: None, should_stop=lambda: False,
-    )  # fmt: skip
+    job = Run(AnalysisSettings(lines=()), lambda _: None)
+    target, *_ = render(Recording([cut], [index], video), Findings(table([]), [], {}), out_dir=tmp_path, run=job)
     frames = [f.image_bgr for f in decode(target, probe(target))]
     assert len(frames) == 60 and frames[-1] is not None
     assert abs(int(frames[-1][200, 300].mean()) - 96) < 6 and frames[-1][110:130].std() > 10

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from core.errors import InvalidInput
-from ml_engine.datasets.photos import Example, read_photos, render_example, write_folder
+from ml_engine.datasets.examples import Example
+from ml_engine.datasets.photos import read_photos
+from ml_engine.synthetic.examples import render_example, write_folder
 from ml_engine.synthetic.sample_truth import counts, crossings, turns
 from ml_engine.synthetic.sample_video import check
 from ml_engine.synthetic.scene import Label

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ml_engine.tracking import kalman
-from ml_engine.tracking.bytetrack import Boxes, TrackerOptions, iou_matrix, track
+from ml_engine.tracking.bytetrack import Boxes, TrackerOptions, track
 
 SIZE = np.array([40.0, 60.0])
 
@@ -116,12 +116,6 @@ def test_overlap_options() -> None:
     frames = [[(100, 200, 0.9)]] * 5 + [[(130, 200, 0.9)]] * 5
     assert set(track(boxes(frames)).tolist()) == {1}
     assert set(track(boxes(frames), TrackerOptions(high_overlap=0.5)).tolist()) == {1, 2}
-
-
-def test_iou() -> None:
-    one = np.array([[0.0, 0, 10, 10]])
-    other = np.array([[0.0, 0, 10, 10], [5, 0, 15, 10], [10, 0, 20, 10], [0, 0, 0, 0]])
-    np.testing.assert_allclose(iou_matrix(one, other), [[1, 1 / 3, 0, 0]])
 
 
 def test_the_filter_is_the_matrix_filter() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import ml_engine
-from ml_engine.datasets.photos import render_example
-from ml_engine.synthetic.scene import SPECIES
+from core.domain.classes import CLASSES
+from ml_engine.synthetic.examples import render_example
 from ml_engine.training.measure import curve, detect
 
 FOLDER = Path(ml_engine.__file__).parent / "checkpoints" / "pasture"
@@ -32,8 +32,8 @@ def model():
 
 
 def test_the_table_names_every_class_and_a_threshold_for_it(muster: dict) -> None:
-    assert muster["labels"] == {name: name for name in SPECIES}
-    assert set(muster["thresholds"]) == set(SPECIES)
+    assert muster["labels"] == {name: name for name in CLASSES}
+    assert set(muster["thresholds"]) == set(CLASSES)
     assert all(0.05 < t < 0.95 for t in muster["thresholds"].values())
     assert muster["licence"] == "Apache-2.0"
     assert "DEIMv2" in muster["source"]
@@ -46,7 +46,7 @@ def test_the_weights_are_small_enough_for_the_repository() -> None:
 
 def test_the_configuration_has_the_three_labels_in_order() -> None:
     config = json.loads((FOLDER / "config.json").read_text())
-    assert config["id2label"] == {str(i): name for i, name in enumerate(SPECIES)}
+    assert config["id2label"] == {str(i): name for i, name in enumerate(CLASSES)}
     assert "_name_or_path" not in config or not config["_name_or_path"]
 
 

@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from core.errors import InvalidInput
-from ml_engine.datasets.photos import Example, boxes_of
+from ml_engine.datasets.examples import Example
 from ml_engine.detection.loading import bundled_checkpoint
+from ml_engine.synthetic.examples import boxes_of
 from ml_engine.synthetic.random_scene import random_scene
 from ml_engine.synthetic.scene import render_scene
 from ml_engine.training.augment import View, crop_to, tint, view_example

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_engine.datasets.photos import Example
-from ml_engine.training.measure import Found, curve, iou_matrix, without_duplicates
+from ml_engine.datasets.examples import Example
+from ml_engine.training.measure import Found, curve, without_duplicates
 
 PICTURE = np.zeros((100, 100, 3), np.uint8)
 
@@ -18,11 +18,6 @@ def truth(*boxes: tuple[float, ...], classes: tuple[int, ...] | None = None) -> 
 def found(*rows: tuple[float, ...], classes: tuple[int, ...] | None = None) -> Found:
     table = np.array(rows, np.float32).reshape(-1, 5)
     return Found(table[:, :4], table[:, 4], np.array(classes or (1,) * len(rows), np.int64))
-
-
-def test_overlap_is_intersection_over_union() -> None:
-    a, b = np.array([[0, 0, 10, 10]], np.float32), np.array([[5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 10, 10]], np.float32)
-    assert iou_matrix(a, b)[0].tolist() == pytest.approx([1 / 3, 0, 1])
 
 
 def test_duplicates_go_whatever_their_class() -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import ml_engine
+from core.domain.classes import CLASSES
 from ml_engine.synthetic.sample_truth import counts, crossings
 from ml_engine.synthetic.sample_video import FRAMES, HEIGHT, ROLES, WIDTH, check, sample_sequence, write_video
-from ml_engine.synthetic.scene import SPECIES, label_scene, render_scene
+from ml_engine.synthetic.scene import label_scene, render_scene
 
 FOLDER = Path(ml_engine.__file__).parent / "samples"
 
@@ -67,7 +68,7 @@ def test_the_truth_is_what_the_film_says(truth: dict) -> None:
 
 
 def test_every_role_is_counted(truth: dict) -> None:
-    for species in SPECIES:
+    for species in CLASSES:
         assert truth["counts"][species]["unique"] == sum(r.species == species for r in ROLES)
 
 

@@ -1,0 +1,11 @@
+"""The classes that are counted. Without pydantic, so that a command's usage can name them at once."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+FourLegged = Literal["bison", "cattle"]
+MusterClass = Literal["bison", "cattle", "person"]
+FOUR_LEGGED: tuple[FourLegged, ...] = get_args(FourLegged)
+CLASSES: tuple[MusterClass, ...] = get_args(MusterClass)
+"""In the order of all columns, tables and files."""

@@ -1,0 +1,62 @@
+"""What stages are given: the run that they are a part of, the recording, and what was found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.domain.analysis import AnalysisSettings
+from core.domain.job import VideoFacts
+from ml_engine.progress import never
+
+if TYPE_CHECKING:
+    from ml_engine.arrays import TrackTable
+    from ml_engine.counting.individuals import Animal
+    from ml_engine.video.index import VideoIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run that a stage is a part of.
+
+    Attributes:
+        settings: Of the analysis.
+        progress: Called in the caller's thread with the number of frames done, which only grows.
+        should_stop: Asked in the caller's thread, again and again while the stage works. Yes ends the stage with `Stopped`.
+    """
+
+    settings: AnalysisSettings
+    progress: Callable[[int], None]
+    should_stop: Callable[[], bool] = never
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording on disk.
+
+    Attributes:
+        paths: Its files, in order.
+        indexes: What `probe` returned for each.
+        video: Facts about the whole.
+    """
+
+    paths: Sequence[Path]
+    indexes: Sequence[VideoIndex]
+    video: VideoFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found in a recording.
+
+    Attributes:
+        tracks: Every box of every track.
+        animals: Those that were counted.
+        counts: `counts` of results.json.
+    """
+
+    tracks: TrackTable
+    animals: Sequence[Animal]
+    counts: Mapping[str, Mapping[str, Any]]
