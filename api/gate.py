@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
-from api.access import Access, is_open
+from api.access import Access, ShareUsed, is_open
 from api.drain import drain
 from core.domain.access import holds_key
 from core.errors import MusterError
@@ -85,6 +85,12 @@ class Identified:
                 await _refuse(error, scope, receive, send)
                 return
             scope.setdefault("state", {})["caller"] = caller
+            try:
+                with _access(scope).share_of(caller):
+                    await self._app(scope, receive, send)
+            except ShareUsed as error:
+                await _refuse(error, scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
 
