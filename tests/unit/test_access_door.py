@@ -239,3 +239,12 @@ async def test_one_owner_leaves_places_to_others() -> None:
                 for _ in range(9):
                     unlimited.enter_context(access.share_of(LOCAL_CALLER))
         assert (await ask("north")).status_code == 200
+
+
+async def test_a_long_path_that_is_refused_is_not_repeated_as_a_whole(api: ApiStand, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        async with client_of(api, at=REMOTE) as client:
+            answer = await client.get("/" + "a" * 60_000)
+    assert answer.status_code == 401
+    assert len(answer.content) < 3_000
+    assert sum(len(str(vars(record))) for record in caplog.records if record.name.startswith("api")) < 20_000
