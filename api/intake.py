@@ -18,7 +18,7 @@ from api.views import UploadedRecording
 from api.webhook_views import WEBHOOK_DESCRIPTION
 from core.domain.access import Caller
 from core.domain.analysis import AnalysisSettings
-from core.domain.bulk import MOST_FAULTS, check_bulk
+from core.domain.bulk import MOST_FAULTS, check_bulk, check_bulk_of
 from core.errors import InvalidInput, MalformedRequest, PermanentError, Throttled, TooLarge, UnsupportedMedia
 from core.services.requested import check_requested_settings, requested_settings
 from core.services.submission import check_size
@@ -210,7 +210,9 @@ def json_of(data: bytes) -> Any:
 
     Raises:
         MalformedRequest: It is not (code `malformed_json`).
+        InvalidInput: It holds too many values (code `too_many_values`).
     """
+    check_bulk_of(data)
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

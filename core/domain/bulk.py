@@ -19,6 +19,18 @@ MOST_FAULTS = 100
 """How many faults an answer names."""
 
 
+def check_bulk_of(text: bytes) -> None:
+    """Refuse JSON that holds so many values, before it is read: a million empty lists take seconds. Raises as `check_bulk`."""
+    if sum(map(text.count, (b",", b"[", b"{"))) > 3 * MOST_VALUES:
+        raise _too_many()
+
+
+def _too_many() -> InvalidInput:
+    return InvalidInput(
+        f"Too many values: at most {MOST_ITEMS} in a list, {MOST_KEYS} in an object and {MOST_VALUES} in all.", code="too_many_values"
+    )
+
+
 def check_bulk(data: Any) -> None:
     """Refuse a document with more values than anything has that Muster takes. Its own time is bounded.
 
@@ -36,9 +48,6 @@ def check_bulk(data: Any) -> None:
                 continue
             left -= len(item)
             if len(item) > (MOST_KEYS if isinstance(item, dict) else MOST_ITEMS) or left < 0:
-                raise InvalidInput(
-                    f"Too many values: at most {MOST_ITEMS} in a list, {MOST_KEYS} in an object and {MOST_VALUES} in all.",
-                    code="too_many_values",
-                )
+                raise _too_many()
             below += item.values() if isinstance(item, dict) else item
         level = below

@@ -253,6 +253,7 @@ KEYS = {f"{number:x}": 0 for number in range(100_000)}
         ("/api/v1/jobs", {"upload_ids": [JOB], "settings": {"zones": [[0] * 9_000] * 40}}, 422, "too_many_values"),
         ("/api/v1/calibrations", {"name": "a", "image_points": MANY}, 422, "too_many_values"),
         ("/api/v1/calibrations", {"name": "a", "image_points": [0] * 10_000, "ground_points": [[]] * 10_000}, 422, "invalid_calibration"),
+        ("/api/v1/calibrations", {"name": "a", "image_points": [[]] * 1_300_000}, 422, "too_many_values"),
         ("/api/v1/calibrations", KEYS, 422, "too_many_values"),
         ("/api/v1/uploads", KEYS, 413, "too_large"),
         ("/api/v1/uploads", {f"{number:x}": 0 for number in range(5_000)}, 422, "invalid_request"),
