@@ -14,8 +14,6 @@ from infra import environments
 from infra.processes import Child, StartError, accepts_connections
 
 _PACKAGE_DIR = Path(__file__).parent / "azurite"
-_LISTENS = "Azurite Table service is successfully listening"
-"""The table service is the last to listen."""
 _READY_S = 300
 """Azurite reads all its records first, and moves those of the published account."""
 
@@ -91,16 +89,13 @@ class AzuriteServer:
         if self.child is None:
             self.child = self._make_child()
         self.child.start()
-        self.child.wait_ready(self._listens, timeout_s=_READY_S)
+        # The table service is the last to listen.
+        self.child.wait_ready(lambda: accepts_connections(self.ports[2]), timeout_s=_READY_S)
 
     def stop(self) -> None:
         """Stop it in order, so that it writes its metadata. Nothing happens if it was never started."""
         if self.child is not None:
             self.child.stop()
-
-    def _listens(self) -> bool:
-        # Its own word: of two that are started at once, one finds the other listening on the ports that were free a moment ago.
-        return self.child is not None and _LISTENS in self.child.log_tail() and accepts_connections(self.ports[2])
 
     def _make_child(self) -> Child:
         argv = [node_binary(), str(_PACKAGE_DIR / "start.js"), f"--azurite={install_azurite()}", f"--location={self._location}"]

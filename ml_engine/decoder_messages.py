@@ -26,6 +26,7 @@ OUT_OF_MEMORY = 77
 """Exit status where there is not even enough memory to say so."""
 
 _MOST_TEXT = 2000
+_MOST_HEAD_BYTES = 2**16
 _MOST_RATES = 3
 _MOST_SIDE_PX = 2**20
 
@@ -55,6 +56,8 @@ def unpacked_scan(data: bytes) -> Scan:
         ValueError: It is none.
     """
     size = int.from_bytes(data[:4], "little")
+    if size > _MOST_HEAD_BYTES:
+        raise ValueError("facts that go on and on")
     head = json.loads(data[4 : 4 + size])
     if not isinstance(head, dict):
         raise ValueError("no facts")

@@ -19,17 +19,19 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from core.child_environment import inherited
 from core.errors import InvalidTelemetry, MusterError, TransientError, UnsupportedMedia, VideoError
 from ml_engine.confinement import FILTER, Allowance
-from ml_engine.decoder_messages import DONE, ERROR, HEADER, NOTE, OUT_OF_MEMORY, READY, text_of
+from ml_engine.decoder_messages import DONE, ERROR, HEADER, NOTE, OUT_OF_MEMORY, READY, SCAN, TRACK, text_of
 from ml_engine.records import Stopped
 from ml_engine.shared_memory import FrameRing, make_file, ring_size
 from ml_engine.video_limits import VideoLimits
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 TICK_S = 0.1
 """How often somebody is asked whether to go on."""
@@ -41,6 +43,8 @@ _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 _READ_BYTES = 65_536
 _MOST_MESSAGE_BYTES = 2**28
+_MOST_WORDS_BYTES = 2**16
+"""Of any other message than a scan or a track: JSON takes many times its length in memory."""
 _END_S = 5.0
 _PROGRAM = "import sys; sys.path[:0] = sys.argv[1:3]; from ml_engine.decoder_child import run; run()"
 _ERRORS: dict[str, type[MusterError]] = {kind.__name__: kind for kind in (VideoError, UnsupportedMedia, InvalidTelemetry)}
@@ -119,6 +123,7 @@ class DecoderProcess:
         self._ready = self._closed = False
         self._lock = threading.RLock()
         self._buffer = bytearray()
+        self._asks_at_s = time.monotonic() + TICK_S
         video = os.open(task.path, os.O_RDONLY)
         opened = [video]
         try:
@@ -171,9 +176,9 @@ class DecoderProcess:
             kind, content = self._receive()
             if kind == READY and not self._ready:
                 self._ready = True
-                self._hear_missing([text_of(word) for word in json.loads(content)])
+                self._hear_missing([text_of(word) for word in self._said(content, list)])
             elif kind == ERROR:
-                raise _error_from(content)
+                raise self._error_from(self._said(content, dict))
             elif kind == DONE:
                 return
             elif kind != NOTE:
@@ -191,6 +196,17 @@ class DecoderProcess:
         """Return the error for a process that says what cannot be: something in the file has taken it over."""
         return _crashed(self._task, f"it said {why}")
 
+    def _said(self, content: bytes, kind: type[T]) -> T:
+        with suppress(ValueError, RecursionError):
+            if isinstance(said := json.loads(content), kind):
+                return said
+        raise self.impossible("no sense")
+
+    def _error_from(self, said: dict[str, Any]) -> Exception:
+        with suppress(ValueError, TypeError, KeyError, ArithmeticError):
+            return _error_from(said)
+        return self.impossible("an error that cannot be")
+
     def _kib(self, content: bytes) -> int:
         if not content.isdigit() or len(content) > 12:
             raise self.impossible("no number where one belongs")
@@ -200,7 +216,7 @@ class DecoderProcess:
         while True:
             if len(self._buffer) >= HEADER.size:
                 kind, size = HEADER.unpack_from(self._buffer)
-                if size > _MOST_MESSAGE_BYTES:
+                if size > (_MOST_MESSAGE_BYTES if kind in (SCAN, TRACK) else _MOST_WORDS_BYTES):
                     raise self.impossible("too much at once")
                 end = HEADER.size + size
                 if len(self._buffer) >= end:
@@ -215,6 +231,11 @@ class DecoderProcess:
 
     def _wait(self) -> None:
         """Wait until there is something to read."""
+        if time.monotonic() >= self._asks_at_s:
+            # Also where it never stops talking.
+            self._asks_at_s = time.monotonic() + TICK_S
+            if self._should_stop():
+                raise Stopped
         if self._poll.poll(TICK_S * 1000):
             return
         began_s, cpu_s = time.monotonic(), _cpu_s(self._process.pid)
@@ -330,9 +351,8 @@ def _cpu_s(pid: int) -> float | None:
         return None
 
 
-def _error_from(content: bytes) -> Exception:
+def _error_from(said: dict[str, Any]) -> Exception:
     """Return the error that a process described."""
-    said = json.loads(content)
     kind, message = text_of(said.get("kind")), text_of(said.get("message"))
     if kind == "OSError":
         return OSError(int(said["errno"]), "the video cannot be read from the disk")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
@@ -120,7 +119,7 @@ class ConfinedDecoder:
             content = _answer(child, SCAN)
             try:
                 return index_of(unpacked_scan(content), self.limits.video)
-            except (ValueError, KeyError, TypeError, ArithmeticError, json.JSONDecodeError) as error:
+            except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
                 raise child.impossible("a scan that cannot be") from error
 
     def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool] = _never) -> bytes | None:
