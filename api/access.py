@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -14,8 +16,8 @@ from starlette.types import Scope as Connection
 
 from core.addresses import client_group
 from core.config.access import AccessConfig
-from core.domain.access import LOCAL_CALLER, Caller, Scope, digest_of, holds_key, key_id_of
-from core.errors import Forbidden, Unauthenticated
+from core.domain.access import LOCAL_CALLER, LOCAL_OWNER, Caller, Scope, digest_of, holds_key, key_id_of
+from core.errors import Forbidden, Throttled, Unauthenticated
 from core.services.access.keys import Keys, refused
 from core.services.access.rate import RateLimiter
 from core.services.access.wrong_keys import WrongKeys
@@ -36,6 +38,18 @@ _LOOKS = ("GET", "HEAD", "OPTIONS")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-server", "x-real-ip", "via")
 
 
+class ShareUsed(Throttled):
+    """One owner has so many requests and WebSockets open as one may have."""
+
+    def __init__(self, share: int) -> None:
+        super().__init__(
+            f"{share} of your requests and WebSockets are open; close some, or ask again when one has ended.",
+            code="too_many_open_requests",
+            retry_after_s=5.0,
+            limit=share,
+        )
+
+
 class Access:
     """Decides about one connection after the other.
 
@@ -43,9 +57,12 @@ class Access:
         config: What the operator allows.
         keys: Looks keys and tickets up.
         ready: Raises while the store of keys is not open.
+        share: Most requests and WebSockets of one owner that are open at a time; the machine's own user may have any number.
     """
 
-    def __init__(self, config: AccessConfig, keys: Keys, *, ready: Callable[[], object]) -> None:
+    def __init__(self, config: AccessConfig, keys: Keys, *, ready: Callable[[], object], share: int = 250) -> None:
+        self._share = share
+        self._open: Counter[str] = Counter()
         self._keys = keys
         self._ready = ready
         self._require_key = config.require_key
@@ -74,6 +91,23 @@ class Access:
             same = origin.lower() in (f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}")
             if not same and origin.lower() not in self.origins:
                 raise _foreign_origin()
+
+    @contextmanager
+    def share_of(self, caller: Caller) -> Iterator[None]:
+        """Count a request, or a WebSocket, of an owner until it ends; keys of one owner share.
+
+        Raises:
+            ShareUsed: So many of them are open that others would find no place (code `too_many_open_requests`).
+        """
+        if caller.owner != LOCAL_OWNER and self._open[caller.owner] >= self._share:
+            raise ShareUsed(self._share)
+        self._open[caller.owner] += 1
+        try:
+            yield
+        finally:
+            self._open[caller.owner] -= 1
+            if not self._open[caller.owner]:
+                del self._open[caller.owner]
 
     async def identify(self, connection: Connection) -> Caller:
         """Return who asks, with a key, a token or a ticket; or the machine's own user, where none is needed.

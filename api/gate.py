@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
-from api.access import Access, is_open
+from api.access import Access, ShareUsed, is_open
 from api.drain import drain
+from api.request_log import MAX_PATH
 from core.domain.access import holds_key
 from core.errors import MusterError
 
@@ -85,6 +86,12 @@ class Identified:
                 await _refuse(error, scope, receive, send)
                 return
             scope.setdefault("state", {})["caller"] = caller
+            try:
+                with _access(scope).share_of(caller):
+                    await self._app(scope, receive, send)
+            except ShareUsed as error:
+                await _refuse(error, scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
 
@@ -110,8 +117,8 @@ async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send
         scope["query_string"] = b""
         scope["path"] = "/" if holds_key(scope["path"]) else scope["path"]
     path = scope["path"]
-    logger.info("refused before any route saw it", extra={"action": "access_refused", "code": error.code, "path": path})
-    answer = problems.of_error(error, path)
+    logger.info("refused before any route saw it", extra={"action": "access_refused", "code": error.code, "path": path[:MAX_PATH]})
+    answer = problems.of_error(error, path[:MAX_PATH])
     if scope["type"] == "http":
         if _has_body(Headers(scope=scope)):
             async with aclosing(Request(scope, receive).stream()) as body:

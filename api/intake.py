@@ -18,6 +18,7 @@ from api.views import UploadedRecording
 from api.webhook_views import WEBHOOK_DESCRIPTION
 from core.domain.access import Caller
 from core.domain.analysis import AnalysisSettings
+from core.domain.bulk import MOST_FAULTS, check_bulk, check_bulk_of
 from core.errors import InvalidInput, MalformedRequest, PermanentError, Throttled, TooLarge, UnsupportedMedia
 from core.observability.tracing import note, span, traceparent, valid_traceparent
 from core.services.submission.files import check_size
@@ -27,6 +28,8 @@ from core.services.submission.uploads import UploadedTelemetry
 from core.services.webhooks import requested_webhook
 
 MAX_JSON_BYTES = 4 * 2**20
+MAX_SMALL_BYTES = 64 * 2**10
+"""Of a body that holds neither settings nor points: FastAPI checks it in the event loop."""
 FORM_PATHS = ("/api/v1/jobs", "/submit-job")
 """Where bodies may be large: they are passed on as they come."""
 
@@ -182,12 +185,14 @@ def _check_length(request: Request, limit_bytes: int) -> None:
 
 
 def _uploaded_recording(body: bytes) -> UploadedRecording:
+    given = json_of(body)
+    check_bulk(given)
     try:
-        return UploadedRecording.model_validate(json_of(body))
+        return UploadedRecording.model_validate(given)
     except ValidationError as error:
         faults = [{"field": ".".join(map(str, e["loc"])) or "body", "problem": e["msg"]} for e in error.errors()]
         listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
-        raise InvalidInput(f"The request cannot be used: {listed}.", code="invalid_request", errors=faults) from error
+        raise InvalidInput(f"The request cannot be used: {listed}.", code="invalid_request", errors=faults[:MOST_FAULTS]) from error
 
 
 def _uploaded_telemetry(asked: UploadedRecording) -> list[UploadedTelemetry]:
@@ -205,7 +210,9 @@ def json_of(data: bytes) -> Any:
 
     Raises:
         MalformedRequest: It is not (code `malformed_json`).
+        InvalidInput: It holds too many values (code `too_many_values`).
     """
+    check_bulk_of(data)
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.drain import drain
-from api.intake import FORM_PATHS, MAX_JSON_BYTES, declared_bytes
+from api.intake import FORM_PATHS, MAX_JSON_BYTES, MAX_SMALL_BYTES, declared_bytes
 from api.pace import PacedBody
 from core.addresses import client_group
 from core.errors import Throttled
@@ -91,9 +91,10 @@ class SmallBodies:
         if scope["type"] != "http" or _is_form_of_videos(scope):
             await self._app(scope, receive, send)
             return
+        most = MAX_JSON_BYTES if _may_be_long(scope["path"]) else MAX_SMALL_BYTES
         # An HTTPException: FastAPI passes no other kind on from where it reads a body.
-        too_large = problems.HttpError(413, f"This body may have at most {MAX_JSON_BYTES} bytes.", code="too_large")
-        if declared_bytes(Headers(scope=scope)) > MAX_JSON_BYTES:
+        too_large = problems.HttpError(413, f"This body may have at most {most} bytes.", code="too_large")
+        if declared_bytes(Headers(scope=scope)) > most:
             await problems.problem(scope["path"], 413, too_large.code, too_large.detail)(scope, receive, send)
             return
         seen = 0
@@ -102,7 +103,7 @@ class SmallBodies:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > MAX_JSON_BYTES:
+            if seen > most:
                 raise too_large
             return message
 
@@ -150,6 +151,10 @@ def _has_body(headers: Headers) -> bool:
 def _is_form_of_videos(scope: Scope) -> bool:
     kind = Headers(scope=scope).get("content-type", "").lower()
     return scope["path"] in FORM_PATHS and kind.startswith("multipart/form-data")
+
+
+def _may_be_long(path: str) -> bool:
+    return path in FORM_PATHS or path.endswith("/recount") or path.startswith("/api/v1/calibrations")
 
 
 class Figures:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from core import errors
+from core.domain.bulk import MOST_FAULTS
 
 logger = logging.getLogger(__name__)
 
@@ -142,11 +143,12 @@ async def _muster_error(request: Request, error: errors.MusterError) -> JSONResp
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    found = error.errors()
     faults = [
-        {"field": ".".join(map(str, fault["loc"])), "problem": fault["msg"].removeprefix("Value error, ")} for fault in error.errors()
+        {"field": ".".join(map(str, fault["loc"])), "problem": fault["msg"].removeprefix("Value error, ")} for fault in found[:MOST_FAULTS]
     ]
     listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
-    if any(fault["type"] == "json_invalid" for fault in error.errors()):
+    if any(fault["type"] == "json_invalid" for fault in found):
         return problem(request.url.path, 400, "malformed_json", f"The body is not JSON: {listed}.", details={"errors": faults})
     return problem(request.url.path, 422, "invalid_request", f"The request cannot be used: {listed}.", details={"errors": faults})
 

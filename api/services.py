@@ -60,7 +60,7 @@ class Services:
             self._decided.set()
         self.dispatcher = Dispatcher(ports)
         self.keys = Keys(ports.keys, clock)
-        self.access = Access(config, self.keys, ready=self.require_open)
+        self.access = Access(config, self.keys, ready=self.require_open, share=max(8, config.connections // 4))
         self.quotas = Quotas(
             ports.jobs, ports.keys, clock, day_bytes=config.quota_day_bytes, active_jobs=config.quota_jobs, links=config.quota_links
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator, model_validator
 
+from core.domain.bulk import MOST_FAULTS, check_bulk
 from core.domain.classes import CLASSES as CLASSES
 from core.domain.classes import FourLegged
 from core.domain.classes import MusterClass as MusterClass
@@ -22,6 +23,8 @@ SCORE_FLOOR = 0.05
 FrameNumber = Annotated[int, *whole_number(0, MOST_FRAMES)]
 HowMany = Annotated[int, *whole_number(0, 1_000_000)]
 Point = tuple[float, float]
+Points = Annotated[tuple[Point, ...], FailFast()]
+"""Of many bad ones the first is named: each costs time and memory."""
 Name = Annotated[str, CLEANED_IF_TYPED, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")]
 
 
@@ -54,7 +57,7 @@ class Zone(_Record):
     """
 
     name: Name
-    polygon: tuple[Point, ...] = Field(min_length=3, max_length=200)
+    polygon: Points = Field(min_length=3, max_length=200)
     mode: Literal["count", "include", "exclude"] = "count"
 
 
@@ -64,8 +67,8 @@ class CalibrationSettings(_Record):
     `image_points` in display pixels, `ground_points` in metres (x, y) or, for `wgs84`, degrees (longitude, latitude).
     """
 
-    image_points: tuple[Point, ...] = Field(min_length=4, max_length=10_000)
-    ground_points: tuple[Point, ...] = Field(min_length=4, max_length=10_000)
+    image_points: Points = Field(min_length=4, max_length=10_000)
+    ground_points: Points = Field(min_length=4, max_length=10_000)
     unit: Literal["m", "wgs84"] = "m"
     name: Name | None = Field(None, description="What it is called; the server writes here which stored calibration was asked for.")
 
@@ -194,14 +197,16 @@ def parse_settings(data: Any) -> AnalysisSettings:
         The settings.
 
     Raises:
-        InvalidSettings: With every fault named, in `details["errors"]` as `{"field", "problem"}`.
+        InvalidInput: It holds too many values (code `too_many_values`).
+        InvalidSettings: With every fault named, up to a hundred, in `details["errors"]` as `{"field", "problem"}`.
     """
+    check_bulk(data)
     try:
         return AnalysisSettings.model_validate({} if data is None else data, context=TYPED)
     except ValidationError as error:
         faults = [{"field": _field(e["loc"]), "problem": e["msg"].removeprefix("Value error, ")} for e in error.errors()]
         listed = "; ".join(f"{f['field']}: {f['problem']}" for f in faults[:5])
-        raise InvalidSettings(f"The settings cannot be used: {listed}.", errors=faults) from error
+        raise InvalidSettings(f"The settings cannot be used: {listed}.", errors=faults[:MOST_FAULTS]) from error
 
 
 def _field(location: tuple[int | str, ...]) -> str:

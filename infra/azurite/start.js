@@ -7,11 +7,39 @@
  * `--azurite` is Azurite's own start script, `--host` the name under which other processes reach it. They read the connection string
  * from `--connection-file`, which is there, with mode 0600, before Azurite listens.
  */
+const http = require("node:http");
 const path = require("node:path");
 const { parseArgs } = require("node:util");
 const { AccountError, prepare, replace } = require("./account.js");
 
 const NAMES = ["azurite", "location", "listen", "ports", "host", "connection-file"];
+
+/**
+ * Refuse copies that are asked for with a link. Azurite lets a link for one blob copy any other of the account there: Azure wants to see a
+ * right to read it. The API's own copies are signed with the key.
+ */
+function refuseCopiesByLink() {
+  const emit = http.Server.prototype.emit;
+  http.Server.prototype.emit = function (event, request, response) {
+    const copies = request?.headers?.["x-ms-copy-source"] !== undefined && typeof response?.writeHead === "function";
+    if (!copies || (isSigned(request) && !/[?&]sig=/i.test(decoded(request.url)))) return emit.apply(this, arguments);
+    response.writeHead(403, { "x-ms-error-code": "CannotVerifyCopySource", "Content-Length": 0, Connection: "close" });
+    response.end();
+    return true;
+  };
+}
+
+function isSigned(request) {
+  return (request.headers.authorization ?? "").startsWith("SharedKey");
+}
+
+function decoded(url) {
+  try {
+    return decodeURIComponent(url);
+  } catch {
+    return "?sig=";
+  }
+}
 
 function main() {
   process.umask(0o077);
@@ -35,6 +63,7 @@ function main() {
   process.argv = [process.argv[0], script, ...listen, "--location", asked.location, "--silent", "--disableTelemetry"];
   // The account comes from the path alone: a page whose host name was made to lead here cannot choose it.
   process.argv.push("--skipApiVersionCheck", "--disableProductStyleUrl");
+  refuseCopiesByLink();
   require(script);
 }
 

@@ -50,12 +50,28 @@ async def test_upload_url_writes_one_blob_and_reads_none(azure: AzureBlobStore) 
         assert await put(url + "&comp=blocklist", blocks) == 201
         assert await put(url.replace("uploads/1", "other"), b"x", **{"x-ms-blob-type": "BlockBlob"}) == 403
         assert await put(late, b"x", **{"x-ms-blob-type": "BlockBlob"}) == 403
+        secret = {"x-ms-copy-source": url.partition("?")[0].replace("uploads/1", "other")}
+        for how in ({}, {"x-ms-requires-sync": "true"}, {"Authorization": "Bearer a"}, {"Authorization": "SharedKey a:b"}):
+            assert await put(url, b"", **secret, **how) == 403
+            assert await put(url.replace("sig=", "s%69g="), b"", **secret, **how) in (400, 403)
         async with session.get(url) as answer:
             assert answer.status == 403
         async with session.delete(url) as answer:
             assert answer.status == 403
     assert await azure.get("uploads/1") == b"onetwo"
     assert await azure.get("other") == b"secret"
+
+
+async def test_what_was_leased_with_a_link_can_be_deleted(azure: AzureBlobStore) -> None:
+    url = await azure.upload_url("uploads/1", valid_for=timedelta(minutes=10))
+    lease = {"x-ms-lease-action": "acquire", "x-ms-lease-duration": "-1"}
+    for delete in (azure.delete, azure.purge):
+        await azure.put("uploads/1", b"x")
+        async with aiohttp.ClientSession() as session, session.put(url + "&comp=lease", headers=lease) as answer:
+            assert answer.status == 201
+        await delete("uploads/1")
+        with pytest.raises(NotFound):
+            await azure.info("uploads/1")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])

@@ -24,7 +24,18 @@ from azure.storage.blob.aio import BlobClient, BlobPrefix, BlobServiceClient, Co
 from core.adapters.azure import connection as azure_connection
 from core.adapters.azure.connection import bad_connection_string, client_options, managed_identity, service_url
 from core.adapters.azure.errors import CONCURRENT_WRITE, disk_full_mapped, error_code, mapped
-from core.adapters.azure.transfer import condition, file_chunks, missing, read_pieces, regroup, size_of, stage_blocks, write_file
+from core.adapters.azure.transfer import (
+    condition,
+    delete_any,
+    file_chunks,
+    followed_by,
+    missing,
+    read_pieces,
+    regroup,
+    size_of,
+    stage_blocks,
+    write_file,
+)
 from core.errors import InvalidInput, NotFound, PermanentError, PreconditionFailed, Unavailable
 from core.ports import BlobInfo, BlobStore, Page
 
@@ -125,7 +136,7 @@ class AzureBlobStore(BlobStore):
                 data = head[0].getvalue()
                 size, written = len(data), blob.upload_blob(data, length=len(data), overwrite=not only_new, **options)
             else:
-                staged, size = await stage_blocks(blob, _followed_by(head, blocks))
+                staged, size = await stage_blocks(blob, followed_by(head, blocks))
                 written = blob.commit_block_list(staged, **options)
         try:
             with mapped(f"writing the blob '{name}'"):
@@ -345,12 +356,7 @@ class AzureBlobStore(BlobStore):
         raise PreconditionFailed(f"A blob named '{name}' exists already; nothing was written.", code="blob_exists") from error
 
     async def _delete(self, name: str) -> bool:
-        try:
-            with mapped(f"deleting the blob '{name}'"):
-                await self._existing(name).delete_blob(delete_snapshots="include")
-        except NotFound:
-            return False
-        return True
+        return _usable(name) and await delete_any(self._client.get_blob_client(name))
 
 
 async def _undisturbed(write: Callable[[], Awaitable[BlobInfo]]) -> BlobInfo:
@@ -373,14 +379,6 @@ async def _one_page(listed: AsyncItemPaged[Any], cursor: str | None, doing: str)
 
 async def _only(data: bytes) -> AsyncGenerator[bytes]:
     yield data
-
-
-async def _followed_by(head: list[io.BytesIO], rest: AsyncIterator[io.BytesIO]) -> AsyncIterator[io.BytesIO]:
-    # Popped, so that the block's memory is free when it is staged.
-    while head:
-        yield head.pop(0)
-    async for block in rest:
-        yield block
 
 
 def _usable(name: str) -> bool:

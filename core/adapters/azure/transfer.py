@@ -7,15 +7,15 @@ import io
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobBlock
-from azure.storage.blob.aio import BlobClient
+from azure.storage.blob.aio import BlobClient, BlobLeaseClient
 
 from core.adapters.azure.errors import mapped
 from core.errors import NotFound, PermanentError, PreconditionFailed
@@ -223,6 +223,30 @@ async def write_file(path: Path, pieces: AsyncGenerator[bytes]) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+async def followed_by(head: list[io.BytesIO], rest: AsyncIterator[io.BytesIO]) -> AsyncIterator[io.BytesIO]:
+    """Yield the buffers of a list, then those that follow."""
+    # Popped, so that the block's memory is free when it is staged.
+    while head:
+        yield head.pop(0)
+    async for block in rest:
+        yield block
+
+
+async def delete_any(blob: BlobClient) -> bool:
+    """Delete a blob and its snapshots; return whether it was there. A lease is broken: whoever has a link to write may have taken one."""
+    try:
+        with mapped(f"deleting the blob '{blob.blob_name}'"):
+            await blob.delete_blob(delete_snapshots="include")
+    except NotFound:
+        return False
+    except PreconditionFailed:
+        # No condition was set, so it is leased.
+        with mapped(f"deleting the leased blob '{blob.blob_name}'"), suppress(ResourceNotFoundError):
+            await BlobLeaseClient(blob).break_lease(lease_break_period=0)
+            await blob.delete_blob(delete_snapshots="include")
+    return True
 
 
 def missing(name: str) -> NotFound:

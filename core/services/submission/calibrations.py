@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.domain.analysis import CalibrationSettings, Name
+from core.domain.bulk import MOST_FAULTS, check_bulk
 from core.domain.calibration import CalibrationName, StoredCalibration
 from core.domain.clock import Clock
 from core.domain.names import TYPED
@@ -126,6 +127,7 @@ async def with_stored_calibration(data: Any, store: CalibrationStore, *, owner: 
 
 
 def _checked(given: dict[str, Any], clock: Clock, owner: str) -> StoredCalibration:
+    check_bulk(given)
     labels = {key: given[key] for key in ("name", "camera") if key in given}
     points = {key: value for key, value in given.items() if key not in labels}
     faults: list[dict[str, str]] = []
@@ -137,7 +139,7 @@ def _checked(given: dict[str, Any], clock: Clock, owner: str) -> StoredCalibrati
             faults += [_fault(item) for item in error.errors()]
     if faults:
         listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
-        raise InvalidCalibration(f"The calibration cannot be used: {listed}.", errors=faults[:100])
+        raise InvalidCalibration(f"The calibration cannot be used: {listed}.", errors=faults[:MOST_FAULTS])
     named, now = checked[0], clock()
     return StoredCalibration(
         name=named.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator
@@ -236,3 +237,32 @@ async def test_a_job_of_a_release_without_the_limit_is_shown_listed_followed_and
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_settings")
     again = await api.client.post(f"/api/v1/jobs/{old}/recount", json={"expected": 43, "counted": []})
     assert (again.status_code, again.json()["settings"]["expected"]) == (202, 43), again.text
+
+
+MANY = [0] * 300_000
+KEYS = {f"{number:x}": 0 for number in range(100_000)}
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "status", "code"),
+    [
+        ("/api/v1/jobs", {"upload_ids": MANY}, 422, "too_many_values"),
+        ("/api/v1/jobs", KEYS, 422, "too_many_values"),
+        ("/api/v1/jobs", {"upload_ids": [JOB], "settings": {"zones": MANY}}, 422, "too_many_values"),
+        ("/api/v1/jobs", {"upload_ids": [JOB], "settings": {"zones": [{"name": "a", "polygon": [[]] * 300_000}]}}, 422, "too_many_values"),
+        ("/api/v1/jobs", {"upload_ids": [JOB], "settings": {"zones": [[0] * 9_000] * 40}}, 422, "too_many_values"),
+        ("/api/v1/calibrations", {"name": "a", "image_points": MANY}, 422, "too_many_values"),
+        ("/api/v1/calibrations", {"name": "a", "image_points": [0] * 10_000, "ground_points": [[]] * 10_000}, 422, "invalid_calibration"),
+        ("/api/v1/calibrations", {"name": "a", "image_points": [[]] * 1_300_000}, 422, "too_many_values"),
+        ("/api/v1/calibrations", KEYS, 422, "too_many_values"),
+        ("/api/v1/uploads", KEYS, 413, "too_large"),
+        ("/api/v1/uploads", {f"{number:x}": 0 for number in range(5_000)}, 422, "invalid_request"),
+    ],
+)
+async def test_a_request_of_countless_faults_gets_a_short_answer_soon(api: ApiStand, path: str, sent: Any, status: int, code: str) -> None:
+    began_s = time.process_time()
+    answer = await api.client.post(path, json=sent)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert len(answer.content) < 30_000
+    # Naming each of these faults takes ten times as long.
+    assert time.process_time() - began_s < 1.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
 
 from api.access import OPEN_PATHS
+from core.domain.access import LOCAL_CALLER
 from tests.support.access_stand import REMOTE, client_of, make_key, shake_hands
 from tests.support.api_stand import ApiStand, running_api
 
@@ -214,3 +216,35 @@ async def test_answers_carry_headers_that_browsers_obey(api: ApiStand) -> None:
     assert "strict-transport-security" not in refused.headers
     async with client_of(api, at="https://192.0.2.7:8000") as client:
         assert (await client.get(JOBS)).headers["strict-transport-security"] == "max-age=31536000"
+
+
+async def test_one_owner_leaves_places_to_others() -> None:
+    async with running_api(connections=32) as api:
+        access = api.app.state.services.access
+        keys = {owner: await make_key(api, owner=owner) for owner in ("north", "south")}
+
+        async def ask(owner: str) -> httpx.Response:
+            async with client_of(api, at=REMOTE, key=keys[owner]) as client:
+                return await client.get(JOBS)
+
+        north = await api.app.state.services.keys.check(keys["north"])
+        with ExitStack() as held:
+            for _ in range(8):
+                held.enter_context(access.share_of(north))
+            refused = await ask("north")
+            assert (refused.status_code, code_of(refused)) == (429, "too_many_open_requests")
+            assert int(refused.headers["retry-after"]) > 0
+            assert (await ask("south")).status_code == 200
+            with ExitStack() as unlimited:
+                for _ in range(9):
+                    unlimited.enter_context(access.share_of(LOCAL_CALLER))
+        assert (await ask("north")).status_code == 200
+
+
+async def test_a_long_path_that_is_refused_is_not_repeated_as_a_whole(api: ApiStand, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        async with client_of(api, at=REMOTE) as client:
+            answer = await client.get("/" + "a" * 60_000)
+    assert answer.status_code == 401
+    assert len(answer.content) < 3_000
+    assert sum(len(str(vars(record))) for record in caplog.records if record.name.startswith("api")) < 20_000

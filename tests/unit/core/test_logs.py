@@ -25,6 +25,9 @@ def restored() -> Iterator[None]:
     """Puts the loggers back as they were."""
     loggers = [logging.getLogger(name) for name in (None, "uvicorn", "uvicorn.error", "uvicorn.access")]
     before = [(log, log.handlers[:], log.propagate, log.level, log.filters[:]) for log in loggers]
+    for log in loggers[1:]:
+        # A server that another test has made leaves its own level behind.
+        log.setLevel(logging.NOTSET)
     yield
     for log, handlers, propagate, level, filters in before:
         log.handlers[:], log.propagate, log.filters[:] = handlers, propagate, filters

@@ -174,6 +174,15 @@ def _with_program(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
         ("child.send(1, b's', b'\\xff\\0\\0\\0' + b'{' * 255)", VideoError, "video_decoder_crashed"),
         ("child.send(1, b's', b'\\2\\0\\0\\0{}')", VideoError, "video_decoder_crashed"),
         ("child.send(1, b'p', b'')", VideoError, "video_decoder_crashed"),
+        ("b = b'[' * 60_000; child.send(1, b's', len(b).to_bytes(4, 'little') + b)", VideoError, "video_decoder_crashed"),
+        (
+            "b = b'[' + b'[],' * 4_000_000 + b'0]'; child.send(1, b's', len(b).to_bytes(4, 'little') + b)",
+            VideoError,
+            "video_decoder_crashed",
+        ),
+        ("child.send(1, b'e', b'[' * 60_000)", VideoError, "video_decoder_crashed"),
+        ("child.send(1, b'e', b'[1]')", VideoError, "video_decoder_crashed"),
+        ("child.send(1, b'e', b'{' + b' ' * 10_000_000 + b'}')", VideoError, "video_decoder_crashed"),
         ("child.send(1, b'd', b'')", VideoError, "video_decoder_crashed"),
         ("os.close(1); time.sleep(60)", VideoError, "video_decoder_crashed"),
         ("bytearray(2**34)", VideoError, "video_memory"),
@@ -374,3 +383,11 @@ def test_rows_are_cut_where_a_slot_has_no_room_for_their_padding() -> None:
     assert ring.memory[96:160] == bytes(range(64))
     assert ring.put(0, bytes(range(200)), 100) == 48
     assert ring.memory[:96] == bytes(range(48)) + bytes(range(100, 148))
+
+
+def test_a_decoder_that_never_stops_talking_can_be_stopped(monkeypatch: pytest.MonkeyPatch, plain: Path) -> None:
+    _with_program(monkeypatch, "while True: child.send(1, b'n'); time.sleep(0.02)")
+    began_s = time.monotonic()
+    with pytest.raises(Stopped):
+        ConfinedDecoder(DecoderLimits(cpu_s_per_gib=0, stall_s=20)).probe(plain, should_stop=lambda: time.monotonic() - began_s > 1)
+    assert time.monotonic() - began_s < 10
