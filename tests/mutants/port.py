@@ -249,4 +249,11 @@ PORT = (
         "",
         f"{_KEYS}::test_neither_table_grows_without_end",
     ),
+    Mutant(
+        "telemetry that arrives slowly stays in memory",
+        "core/services/submission/telemetry.py",
+        "SpooledTemporaryFile(max_size=_SPOOLED_BYTES)",
+        "SpooledTemporaryFile(max_size=2**30)",
+        "tests/unit/api/test_api_telemetry.py::test_a_file_that_arrives_slowly_takes_little_memory",
+    ),
 )

@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from core.domain.job import SourceFile, TelemetryFile, TelemetryRemark
-from core.errors import InvalidInput, InvalidTelemetry, PermanentError, TooLarge
+from core.errors import InvalidInput, InvalidTelemetry, PermanentError, StorageFull, TooLarge, is_disk_full
 from core.ports import BlobInfo
 
 if TYPE_CHECKING:
     from core.telemetry import Telemetry
 
 MAX_TELEMETRY_BYTES = 32 * 2**20
+_SPOOLED_BYTES = 256 * 1024
 MEDIA_TYPE = "application/x-subrip"
 
 
 async def collected(name: str, chunks: AsyncIterator[bytes]) -> bytes:
     """Return a telemetry file that arrives in pieces.
 
+    What has arrived waits in a temporary file without a name: many clients may send slowly at a time.
+
     Raises:
         TooLarge: It is over `MAX_TELEMETRY_BYTES` (code `telemetry_too_large`).
+        StorageFull: The disk for temporary files is full.
     """
-    data = bytearray()
-    async for chunk in chunks:
-        data += chunk
-        check_telemetry_size(name, len(data))
-    return bytes(data)
+    size_bytes = 0
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOLED_BYTES) as file:
+        async for chunk in chunks:
+            size_bytes += len(chunk)
+            check_telemetry_size(name, size_bytes)
+            try:
+                await asyncio.to_thread(file.write, chunk)
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                raise StorageFull("The disk of the API for temporary files is full. Make room.", disk_of="api") from error
+        file.seek(0)
+        return file.read()
 
 
 def check_telemetry_size(name: str, size_bytes: int) -> None:

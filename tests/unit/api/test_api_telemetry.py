@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
+import tracemalloc
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -9,7 +13,7 @@ import pytest
 
 from core.domain.blobs import upload_blob
 from core.domain.job import SourceFile, TelemetryFile
-from core.errors import InvalidInput
+from core.errors import InvalidInput, StorageFull
 from core.services.submission import telemetry
 from core.services.submission.telemetry import paired
 from tests.support.api_stand import MP4, ApiStand, form_body, running_api
@@ -176,3 +180,35 @@ async def test_direct_uploads_that_are_refused(api: ApiStand, monkeypatch: pytes
     assert await code(SRT, telemetry_names=["a", "b"]) == (422, "names_differ")
     assert await code(None, upload_ids=["a" * 32]) == (422, "doubled_upload")
     assert [name for name in await api.films() if name.startswith("jobs/")] == []
+
+
+async def test_a_file_that_arrives_slowly_takes_little_memory() -> None:
+    held_bytes = []
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for number in range(128):
+            yield bytes([number]) * 65_536
+        held_bytes.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        data = await telemetry.collected("a.srt", slowly())
+    finally:
+        tracemalloc.stop()
+    assert data == b"".join(bytes([number]) * 65_536 for number in range(128))
+    assert held_bytes[0] < 2_000_000
+
+
+async def test_a_full_disk_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullFile(tempfile.SpooledTemporaryFile[bytes]):
+        def write(self, s: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", FullFile)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"1"
+
+    with pytest.raises(StorageFull) as caught:
+        await telemetry.collected("a.srt", chunks())
+    assert caught.value.code == "storage_full"
