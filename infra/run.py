@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.data_folder import data_dir
+from core.config.data_folder import configured_data_dir
 from core.domain.interval import INTERVAL_NOTE
+from core.errors import InvalidInput
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 
@@ -31,7 +32,11 @@ class _Interrupted(Exception):
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
     console = Console(soft_wrap=True)
-    folder = data_dir()
+    try:
+        folder = configured_data_dir()
+    except InvalidInput as error:
+        console.print(f"Muster cannot run: {error}", style="red", markup=False, highlight=False)
+        return 1
     stack = LocalStack(folder, port=int(os.environ.get("MUSTER_PORT", "8000")))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)

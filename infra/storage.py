@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 
-from core.data_folder import data_dir
+from core.config.data_folder import configured_data_dir
+from core.errors import InvalidInput
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 
@@ -16,7 +17,11 @@ class _Interrupted(Exception):
 
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
-    stack = LocalStack(data_dir(), port=0)
+    try:
+        stack = LocalStack(configured_data_dir(), port=0)
+    except InvalidInput as error:
+        print(f"Azurite cannot run: {error}", file=sys.stderr)
+        return 1
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

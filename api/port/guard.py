@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,27 +18,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from api.port.answers import raw_problem, too_many_connections
-from api.port.heads import MOST_HEADERS, Head
+from api.port.heads import MOST_HEADERS, Head, has_short_lines
 from api.port.limits import Limits
-from api.port.places import Worth
+from api.port.places import Worth, is_known
 from api.port.readers import Reader, unread_bytes
 from api.port.transport import GuardedTransport
 
-_SLICE_BYTES, _SAMPLE_BYTES, _LINE_BYTES = 16 * 1024, 512, 64
+_SLICE_BYTES = 16 * 1024
 """A chunked body is parsed in such pieces where its lines are short: thousands of requests, or of chunks, could be in one packet."""
-
 _BUFFERED_BYTES = 512 * 1024
 """What the server reads ahead of an application: 64 KiB and one packet. More is no body but chunk extensions, trailers or tiny chunks."""
 
 _TUNNEL_BYTES, _TUNNEL_BYTES_PER_S = 64 * 1024, 1024
 """What a WebSocket's client may send: answers to pings. Nothing of Muster reads messages."""
-
-
-def _has_short_lines(data: bytes) -> bool:
-    # A sample: counting all would cost more than parsing.
-    start = random.randrange(max(1, len(data) - _SAMPLE_BYTES))
-    sample = data[start : start + _SAMPLE_BYTES] + data[-_SAMPLE_BYTES:]
-    return sample.count(b"\n") * _LINE_BYTES > len(sample)
 
 
 class Phase(enum.Enum):
@@ -63,7 +54,7 @@ class GuardedConnection(asyncio.Protocol):
 
     def __init__(self, limits: Limits, inner: Any) -> None:
         self.address = ""
-        self.is_spare = False
+        self.is_spare = self._was_known = False
         self.phase = Phase.HEAD
         self.inner = inner
         self.sent_bytes = 0
@@ -73,9 +64,8 @@ class GuardedConnection(asyncio.Protocol):
         self._guarded: Any = None
         self._detached = True
         self._head = Head()
-        self._heads = self._requests = self._begun = self._active = 0
+        self._heads = self._requests = self._begun = self._active = self._body_left = 0
         self._lost_at_s: float | None = None
-        self._body_left = 0
         self._held = b""
         self._scope: Scope | None = None
         self._waits_since_s: float | None = self._now()
@@ -183,10 +173,22 @@ class GuardedConnection(asyncio.Protocol):
         """What would be lost with the connection. One that is lost keeps its place for its request, which goes on."""
         if self._lost_at_s is not None:
             return Worth.WORK
+        if self._reader.behind_since_s is not None and self._is_known:
+            return Worth.STANDING
         if self._active:
             # Without a caller a request is being refused, or its body drained: that costs an attacker no key.
-            return Worth.WORK if self._scope is not None and "caller" in self._scope.get("state", ()) else Worth.REQUEST
+            return Worth.WORK if self._is_known else Worth.REQUEST
         return Worth.REQUEST if self.phase is Phase.TUNNEL else Worth.NOTHING
+
+    @property
+    def stands_since_s(self) -> float:
+        """Since when a client whose worth is `STANDING` reads too little."""
+        return self._reader.behind_since_s or 0.0
+
+    @property
+    def _is_known(self) -> bool:
+        # An answer that the application has finished is read by the one who asked for it.
+        return is_known(self._scope) if self._active else self._was_known
 
     def shed(self) -> None:
         """End the connection for another one."""
@@ -201,7 +203,7 @@ class GuardedConnection(asyncio.Protocol):
                 self._limits.places.leave(self)  # its request was none
         elif self._ends_at_s is not None and now_s > self._ends_at_s:
             self._transport.abort()
-        elif self._reader.is_slow(now_s, self.sent_bytes, unread_bytes(self._transport)):
+        elif self._reader.is_slow(now_s, self.sent_bytes, unread_bytes(self._transport), is_known=self._is_known):
             self._limits.note("slow_reader", self.address)
             self._transport.abort()
         elif self._active or self.phase is Phase.LINGER or self._transport.is_closing():
@@ -249,7 +251,7 @@ class GuardedConnection(asyncio.Protocol):
         return data[taken:]
 
     def _take_chunked(self, data: bytes) -> bytes:
-        piece, rest = (data[:_SLICE_BYTES], data[_SLICE_BYTES:]) if _has_short_lines(data) else (data, b"")
+        piece, rest = (data[:_SLICE_BYTES], data[_SLICE_BYTES:]) if has_short_lines(data) else (data, b"")
         self._raw_bytes += len(piece)
         overhead = self._raw_bytes - self._body_bytes - self._body_bytes // 4
         if overhead > _BUFFERED_BYTES + self._limits.head_bytes or self._raw_bytes - self._raw_at_body > _BUFFERED_BYTES + _SLICE_BYTES:
@@ -363,6 +365,7 @@ class GuardedConnection(asyncio.Protocol):
         self._waits_since_s = None
 
     def _end(self) -> None:
+        self._was_known = self._is_known
         self._active -= 1
         self._scope = None
         if self._lost_at_s is not None and not self._active:

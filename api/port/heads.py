@@ -5,11 +5,21 @@ A wrong guess delays the connection until its time-out. It lets nothing through.
 
 from __future__ import annotations
 
+import random
 import re
 
 _END = re.compile(rb"\n\r?\n")
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_SAMPLE_BYTES, _LINE_BYTES = 512, 64
 MOST_HEADERS = 200
+
+
+def has_short_lines(data: bytes) -> bool:
+    """Return whether bytes of a chunked body are likely to hold many lines, which make parsing slow."""
+    # A sample: counting all would cost more than parsing.
+    start = random.randrange(max(1, len(data) - _SAMPLE_BYTES))
+    sample = data[start : start + _SAMPLE_BYTES] + data[-_SAMPLE_BYTES:]
+    return sample.count(b"\n") * _LINE_BYTES > len(sample)
 
 
 class Head:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 SPARE = 32
 """Places beyond a limit, in which a probe of `/health` is answered and everything else is told to come again."""
@@ -16,8 +17,15 @@ class Worth(enum.IntEnum):
     """It waits for headers or for another request, or it was answered for good."""
     REQUEST = 1
     """A request whose caller is not known: it is just being looked at, or refused."""
-    WORK = 2
+    STANDING = 2
+    """An answer for a known caller who reads too little of it, such as a player that was paused."""
+    WORK = 3
     """A request of a known caller."""
+
+
+def is_known(scope: Mapping[str, Any] | None) -> bool:
+    """Return whether the caller of a request was recognised; the machine's own user counts."""
+    return scope is not None and "caller" in scope.get("state", ())
 
 
 class Holder(Protocol):
@@ -30,6 +38,10 @@ class Holder(Protocol):
     def worth(self) -> Worth:
         """What would be lost with it."""
 
+    @property
+    def stands_since_s(self) -> float:
+        """Since when its client reads too little, where its worth is `STANDING`."""
+
     def shed(self) -> None:
         """End the connection, at once."""
 
@@ -41,8 +53,8 @@ class Places:
     """Counts connections. Not thread-safe; nothing blocks.
 
     A new connection over a limit takes the place of the oldest one that has not finished its headers: of its own address where that has too
-    many, of the address with the most where all together have. Where all have, the oldest one goes whose caller is not known. So a client
-    that sends its request gets in, however many connections stand.
+    many, of the address with the most where all together have. Where all have, the oldest one goes whose caller is not known, and then the
+    one whose known caller has read too little for the longest time. So a client that sends its request gets in, however many stand.
 
     Args:
         total: Most connections.
@@ -63,9 +75,9 @@ class Places:
         own = self._by_address.get(holder.address, {})
         freed = True
         if len(own) >= self._per_address:
-            freed = _shed_oldest(own)
+            freed = _shed_oldest(own) or _shed_standing(own)
         elif self._count >= self._total:
-            freed = _shed_oldest(max(self._by_address.values(), key=len))
+            freed = _shed_oldest(max(self._by_address.values(), key=len)) or _shed_standing(self.all())
         over = max(len(own) - self._per_address, self._count - self._total)
         if not freed and over >= SPARE:
             return False
@@ -104,4 +116,12 @@ def _shed_oldest(holders: dict[Holder, None]) -> bool:
     if chosen is None:
         return False
     chosen.shed()
+    return True
+
+
+def _shed_standing(holders: Iterable[Holder]) -> bool:
+    standing = [holder for holder in holders if holder.worth == Worth.STANDING]
+    if not standing:
+        return False
+    min(standing, key=lambda holder: holder.stands_since_s).shed()
     return True

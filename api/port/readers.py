@@ -8,6 +8,9 @@ import fcntl
 import struct
 import termios
 
+PATIENCE_S = 900.0
+"""How long a known caller may read nothing: a player that was paused, or a proxy that stores an answer before it passes it on."""
+
 
 def unread_bytes(transport: asyncio.WriteTransport) -> int:
     """Return how many written bytes the client has not confirmed; 0 where the system has taken all of them.
@@ -23,39 +26,65 @@ def unread_bytes(transport: asyncio.WriteTransport) -> int:
     return waiting
 
 
+class _Watch:
+    """Looks at one client's reading by one measure: the longest pause, and the fewest bytes of each window."""
+
+    def __init__(self, idle_s: float, least_bytes: float, window_s: float, now_s: float, read_bytes: int) -> None:
+        self._idle_s = idle_s
+        self._least_bytes = least_bytes
+        self._window_s = window_s
+        self._since_s = self._moved_s = now_s
+        self._at_start = self._last = read_bytes
+        self._was_slow = False
+
+    def is_slow(self, now_s: float, read_bytes: int) -> bool:
+        if read_bytes > self._last:
+            self._moved_s, self._last = now_s, read_bytes
+        if now_s - self._since_s >= self._window_s:
+            self._was_slow = read_bytes - self._at_start < self._least_bytes * (now_s - self._since_s) / self._window_s
+            self._since_s, self._at_start = now_s, read_bytes
+        return self._was_slow or now_s - self._moved_s > self._idle_s
+
+
 class Reader:
     """Follows how many bytes one client has taken, as far as the operating system tells.
 
     Args:
         idle_s: Longest time without a byte taken.
         least_bytes_per_s: Least average rate.
-        window_s: Over which time it is averaged.
+        window_s: Over which time it is averaged. A known caller may take the bytes of one window in `PATIENCE_S`.
     """
 
     def __init__(self, idle_s: float, least_bytes_per_s: float, window_s: float) -> None:
         self._idle_s = idle_s
-        self._least_bytes_per_s = least_bytes_per_s
+        self._least_bytes = least_bytes_per_s * window_s
         self._window_s = window_s
-        self._watch: tuple[float, int, float, int] | None = None
+        self._watches: tuple[_Watch, _Watch] | None = None
+        self.behind_since_s: float | None = None
+        """Since when the client has been slower than a client without a key may be; None: it is not."""
 
-    def is_slow(self, now_s: float, sent_bytes: int, waiting_bytes: int) -> bool:
+    def is_slow(self, now_s: float, sent_bytes: int, waiting_bytes: int, *, is_known: bool) -> bool:
         """Return whether the client is too slow; called about once a second.
 
         Args:
             now_s: The time.
             sent_bytes: All that was written to it.
             waiting_bytes: As `unread_bytes` returned.
+            is_known: Whether it may stand for `PATIENCE_S`.
         """
         if not waiting_bytes:
-            self._watch = None
+            self._watches = self.behind_since_s = None
             return False
         read_bytes = sent_bytes - waiting_bytes
-        since_s, at_start, moved_s, last = self._watch or (now_s, read_bytes, now_s, read_bytes)
-        if read_bytes > last:
-            moved_s = now_s
-        if now_s - since_s >= self._window_s:
-            if read_bytes - at_start < self._least_bytes_per_s * (now_s - since_s):
-                return True
-            since_s, at_start = now_s, read_bytes
-        self._watch = (since_s, at_start, moved_s, read_bytes)
-        return now_s - moved_s > self._idle_s
+        if self._watches is None:
+            patience_s = max(PATIENCE_S, self._idle_s, self._window_s)
+            self._watches = (
+                _Watch(self._idle_s, self._least_bytes, self._window_s, now_s, read_bytes),
+                _Watch(patience_s, self._least_bytes, patience_s, now_s, read_bytes),
+            )
+        is_behind, is_lost = [watch.is_slow(now_s, read_bytes) for watch in self._watches]
+        if not is_behind:
+            self.behind_since_s = None
+        elif self.behind_since_s is None:
+            self.behind_since_s = now_s
+        return is_lost if is_known else is_behind

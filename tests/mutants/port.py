@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _PORT = "tests/unit/api/test_port.py"
+_READERS = "tests/unit/api/test_port_readers.py"
 _SERVER = "tests/unit/api/test_port_server.py"
 _BODIES = "tests/unit/api/test_port_bodies.py"
 _KEYS = "tests/unit/core/test_wrong_keys.py"
@@ -84,16 +85,44 @@ PORT = (
     Mutant(
         "an answer may never be read",
         "api/port/readers.py",
-        "        return now_s - moved_s > self._idle_s\n",
-        "        return False\n",
-        f"{_PROMISE}::test_an_answer_that_is_not_read_ends",
+        "return self._was_slow or now_s - self._moved_s > self._idle_s\n",
+        "return self._was_slow\n",
+        f"{_READERS}::test_a_reader_has_a_least_rate_and_a_known_one_may_stand",
     ),
     Mutant(
         "an answer may be read a byte at a time",
         "api/port/readers.py",
-        "            if read_bytes - at_start < self._least_bytes_per_s * (now_s - since_s):\n",
-        "            if read_bytes < 0:\n",
-        f"{_PORT}::test_a_reader_has_a_least_rate",
+        "self._was_slow = read_bytes - self._at_start < ",
+        "self._was_slow = read_bytes < 0 * ",
+        f"{_READERS}::test_a_reader_has_a_least_rate_and_a_known_one_may_stand",
+    ),
+    Mutant(
+        "a player that is paused is cut off",
+        "api/port/readers.py",
+        "return is_lost if is_known else is_behind\n",
+        "return is_behind\n",
+        f"{_READERS}::test_a_reader_has_a_least_rate_and_a_known_one_may_stand",
+    ),
+    Mutant(
+        "the end of an answer counts as a stranger's",
+        "api/port/guard.py",
+        "        self._was_known = self._is_known\n",
+        "",
+        f"{_READERS}::test_the_answer_of_a_known_caller_is_his_when_all_of_it_is_written",
+    ),
+    Mutant(
+        "readers that stand keep newcomers out",
+        "api/port/places.py",
+        "    min(standing, key=lambda holder: holder.stands_since_s).shed()\n    return True\n",
+        "    return False\n",
+        f"{_READERS}::test_where_places_are_scarce_the_reader_that_has_stood_for_the_longest_time_goes_first",
+    ),
+    Mutant(
+        "any reader that stands goes, not the one that has for the longest time",
+        "api/port/places.py",
+        "    min(standing, key=lambda",
+        "    max(standing, key=lambda",
+        f"{_READERS}::test_where_places_are_scarce_the_reader_that_has_stood_for_the_longest_time_goes_first",
     ),
     Mutant(
         "connections over the limit are turned away, whoever stands",

@@ -64,7 +64,7 @@ QUOTAS = (
     Mutant(
         "a link without a size holds nothing",
         "core/services/access/quotas.py",
-        "max(1, min(largest, left)) if self._day_bytes else 0",
+        "max(1, min(self._share(largest), left)) if self._day_bytes else 0",
         "1",
         f"{_HOLDS}::test_a_link_without_a_size_holds_the_largest_that_there_is_room_for",
     ),
@@ -228,5 +228,26 @@ QUOTAS = (
         "(published is not None and published.is_gone)",
         "False",
         f"{_ORPHANS}::test_results_are_not_superseded_by_ones_that_are_gone",
+    ),
+    Mutant(
+        "a link without a size holds as much as a job may have",
+        "core/services/access/quotas.py",
+        "min(self._share(largest), left)",
+        "min(largest, left)",
+        "tests/unit/core/test_link_shares.py::test_a_link_without_a_size_holds_its_share",
+    ),
+    Mutant(
+        "a refusal for held bytes names midnight",
+        "core/services/access/rooms.py",
+        "    first = min(until or midnight, midnight)\n",
+        "    first = midnight\n",
+        "tests/unit/core/test_link_shares.py::test_all_links_find_room_and_a_refusal_says_when_enough_is_free",
+    ),
+    Mutant(
+        "after a clock step back workers are not counted for as long",
+        "core/services/attempts/turns.py",
+        "if abs(now - self._counted_at) >=",
+        "if now - self._counted_at >=",
+        "tests/unit/core/test_turns.py::test_the_width_is_counted_again_after_a_clock_step_back",
     ),
 )

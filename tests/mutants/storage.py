@@ -253,4 +253,11 @@ STORAGE = (
         "account_name=blob.account_name,",
         "tests/contract/test_azure_blob_store.py::test_managed_identity_signs_links_with_a_delegation_key",
     ),
+    Mutant(
+        "Azurite by hand knows no .env",
+        "core/config/data_folder.py",
+        "_DataFolder()",
+        "_DataFolder(_env_file=None)",
+        "tests/unit/infra/test_data_folder.py::test_the_env_file_names_the_data_folder_for_every_program",
+    ),
 )

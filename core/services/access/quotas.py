@@ -17,11 +17,13 @@ from core.domain.clock import Clock
 from core.domain.quota import Hold, HoldKind
 from core.errors import MusterError, Throttled
 from core.ports import JobStore, KeyStore
-from core.services.access.rooms import LinkRoom, Room, UploadRoom, end_hold, no_bytes
+from core.services.access.rooms import LinkRoom, Room, UploadRoom, end_hold, no_bytes, no_bytes_of
 
 logger = logging.getLogger(__name__)
 
 JOBS_RETRY_S = 30.0
+OPEN_LINK_BYTES = 64 * 2**20
+"""Least that a link without a declared size holds, where there is room."""
 _TRIES = 20
 
 Staged = Mapping[str, int]
@@ -136,7 +138,7 @@ class Quotas:
     async def reserve_link(
         self, owner: str, hold_id: str, *, size_bytes: int | None, largest: int, until: datetime, staged: Staged
     ) -> Hold | None:
-        """Hold room for what will be put through a link: the declared size, or else the largest that is taken, as far as there is room.
+        """Hold room for what will be put through a link: the declared size, or else a link's share of the day, as far as there is room.
 
         Args:
             owner: Who asks.
@@ -167,7 +169,7 @@ class Quotas:
         for _ in range(_TRIES):
             left = limit - await self._keys.spent(owner, day=now.date(), at=now) if self._day_bytes else 0
             kind: HoldKind = "open_link" if size_bytes is None else "link"
-            amount = size_bytes if size_bytes is not None else max(1, min(largest, left)) if self._day_bytes else 0
+            amount = size_bytes if size_bytes is not None else max(1, min(self._share(largest), left)) if self._day_bytes else 0
             hold = Hold(id=hold_id, day=now.date(), amount=amount, until_utc=until, kind=kind)
             refusal = await self._keys.hold(owner, hold, at=now, limit_bytes=limit if self._day_bytes else None, most_links=most)
             if refusal is None:
@@ -176,7 +178,13 @@ class Quotas:
                 raise _no_links(self._links, await self.links(owner, life=until - now), now)
             if size_bytes is not None or left < 1:
                 break
-        raise no_bytes(self._day_bytes, now)
+        # What was put beyond what is held is missing, too.
+        beyond = self._day_bytes - limit
+        raise await no_bytes_of(self._keys, owner, (size_bytes or 1) + beyond, day_bytes=self._day_bytes, now=now)
+
+    def _share(self, largest: int) -> int:
+        """Return what a link without a declared size holds, so that as many as are allowed find room; what is put beyond is counted."""
+        return min(largest, max(OPEN_LINK_BYTES, self._day_bytes // self._links)) if self._links else largest
 
     async def links(self, owner: str, *, life: timedelta) -> list[Hold]:
         """Return the holds of an owner's links that are alive, those that end first at the front.

@@ -65,7 +65,7 @@ class UploadRoom:
         """Hold what is declared, or all that is left where less than the slack is missing. Raises as `check`."""
         least = max(1, declared_bytes - slack_bytes)
         if not await self._reach(max(least, declared_bytes), least):
-            raise no_bytes(self._day_bytes, self._clock())
+            raise await no_bytes_of(self._keys, self._owner, least, day_bytes=self._day_bytes, now=self._clock(), without=self._hold_id)
 
     async def check(self, size_bytes: int) -> None:
         """Hold more where more comes in than is held; say at times that the submission lives. Raises as `Room.check`."""
@@ -150,12 +150,39 @@ async def end_hold(keys: KeyStore, owner: str, hold_id: str, day: date) -> None:
         logger.warning("bytes stay held for a while", extra={"action": "hold_not_ended", "owner": owner, "code": error.code})
 
 
-def no_bytes(day_bytes: int, now: datetime) -> Throttled:
-    """The error of a submission for which the day has too few bytes left."""
+async def no_bytes_of(keys: KeyStore, owner: str, size_bytes: int, *, day_bytes: int, now: datetime, without: str = "") -> Throttled:
+    """Return the error of a submission for which the day has too few bytes left; it says when enough of what is held ends.
+
+    Args:
+        keys: Where bytes are held.
+        owner: Whose.
+        size_bytes: How many are needed.
+        day_bytes: The most for the day.
+        now: The time.
+        without: A hold of the submission itself.
+    """
+    missing = await keys.spent(owner, day=now.date(), at=now) + size_bytes - day_bytes
+    for hold in await keys.holds(owner, since=now.date(), at=now):
+        missing -= hold.amount
+        if missing <= 0 and hold.id != without:
+            return no_bytes(day_bytes, now, until=hold.until_utc)
+    return no_bytes(day_bytes, now)
+
+
+def no_bytes(day_bytes: int, now: datetime, *, until: datetime | None = None) -> Throttled:
+    """The error of a submission for which the day has too few bytes left.
+
+    Args:
+        day_bytes: The most for the day.
+        now: The time.
+        until: When held bytes end that make room; None: none do.
+    """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    first = min(until or midnight, midnight)
+    freed = f"; bytes that are held end at {first:%H:%M:%S} UTC" if first < midnight else ""
     return Throttled(
-        f"This passes the {day_bytes} bytes that you may submit in a day; the next one begins at midnight UTC.",
+        f"This passes the {day_bytes} bytes that you may submit in a day; the next one begins at midnight UTC{freed}.",
         code="quota_bytes",
-        retry_after_s=(midnight - now).total_seconds(),
+        retry_after_s=max(1.0, (first - now).total_seconds()),
         limit_bytes=day_bytes,
     )

@@ -139,7 +139,7 @@ class Turns:
 
     async def _wide(self) -> int:
         now = self._clock()
-        if now - self._counted_at >= _COUNTED_FOR:
+        if abs(now - self._counted_at) >= _COUNTED_FOR:
             self._width = max(LEAST_WIDTH, 2 * len(await self._ports.jobs.workers(since=now - _ALIVE)))
             self._counted_at = now
         return self._width

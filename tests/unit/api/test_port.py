@@ -181,26 +181,6 @@ async def test_an_answer_before_the_end_of_the_body_can_be_read() -> None:
     assert transport.state == "aborted"
 
 
-@pytest.mark.parametrize(
-    ("every_s", "reads", "state"), [(10, 0, "aborted"), (10, 1, "aborted"), (1, 1000, "aborted"), (10, 11_000, "open")]
-)
-def test_a_reader_has_a_least_rate(every_s: float, reads: int, state: str) -> None:
-    async def run() -> None:
-        port = Port()
-        connection, transport = port.connect()
-        connection.data_received(GET)
-        await port.after(1)
-        connection.inner.transport.write(bytes(10**7))
-        transport.unread = 10**7
-        for _ in range(int(300 / every_s)):
-            await port.after(every_s)
-            transport.unread -= reads
-        assert transport.state == state
-        assert port.ended("slow_reader") >= (state == "aborted")
-
-    run_virtually(run())
-
-
 @virtually
 async def test_a_connection_over_the_limit_takes_the_place_of_one_that_stands() -> None:
     port = Port(address_connections=20)

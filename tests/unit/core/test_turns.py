@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -355,3 +356,17 @@ async def test_a_store_that_is_away_while_handing_out_gives_the_message_back(sta
         await round_of(stand, worker)
         stand.timer.advance(1)
     assert (await stand.job("job")).state == "completed"
+
+
+async def test_the_width_is_counted_again_after_a_clock_step_back() -> None:
+    now, workers = [datetime(2026, 12, 2, tzinfo=UTC)], [0]
+
+    class Jobs:
+        async def workers(self, *, since: datetime) -> list[int]:
+            return list(range(workers[0]))
+
+    turns = Turns(cast(Any, SimpleNamespace(jobs=Jobs())), cast(Any, None), lambda: now[0])
+    assert await turns._wide() == 4
+    now[0] -= timedelta(days=1)
+    workers[0] = 20
+    assert await turns._wide() == 40
