@@ -22,8 +22,11 @@ from worker.stop import StopFlag
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 8
+OWNER_AT_ONCE = 2
+"""So many of them may be one owner's: receivers of theirs that hang leave places to others."""
 BUSY_S = 2.0
-"""How long a message waits when so many deliveries are under way already."""
+LONGEST_BUSY_S = 60.0
+"""How long a message waits when so many deliveries are under way already: twice as long with each time, up to this."""
 LEAVING_S = 0.5
 """What a delivery under way may still take when the worker is told to stop."""
 
@@ -58,15 +61,27 @@ class Deliveries:
         self._webhooks = Webhooks(tools.ports, tools.dispatcher, tools.config.webhook_rules, tools.timer.now)
         self._sender = CountedSender(tools.sender, tools.metrics.webhooks)
         self._running: dict[asyncio.Task[None], StopFlag] = {}
+        self._owners: dict[asyncio.Task[None], str] = {}
 
     async def take(self, queue: JobQueue, lease: Lease, message: JobMessage) -> None:
         """Begin to deliver what a `notify` message is about; settle the message when that is done, or now if too many are under way."""
-        if len(self._running) >= AT_ONCE:
-            await settle(queue, lease, Settlement("release", "many webhooks are being delivered", BUSY_S), self._tools.timer)
+        try:
+            event = await self._webhooks.to_deliver(message)
+            if event is None:
+                await settle(queue, lease, COMPLETE, self._tools.timer)
+                return
+            is_busy = len(self._running) >= AT_ONCE or list(self._owners.values()).count(event.owner) >= OWNER_AT_ONCE
+            if is_busy:
+                delay_s = min(LONGEST_BUSY_S, BUSY_S * 2.0 ** min(max(lease.delivery_count - 1, 0), 30))
+                await self._webhooks.postpone(event, timedelta(seconds=delay_s))
+                await settle(queue, lease, Settlement("release", "many webhooks are being delivered", delay_s), self._tools.timer)
+                return
+        except MusterError as error:
+            await settle(queue, lease, Settlement("release", error.message, back_off_s(3, longest_s=10.0)), self._tools.timer)
             return
         stop = StopFlag(self._tools.timer.monotonic)
         task = asyncio.create_task(self._deliver(queue, lease, message, stop), name="webhook")
-        self._running[task] = stop
+        self._running[task], self._owners[task] = stop, event.owner
         task.add_done_callback(self._done)
 
     async def expect(self, job: Job) -> None:
@@ -92,6 +107,7 @@ class Deliveries:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
+        self._owners.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             logger.error("a delivery broke", extra={"action": "webhook_broken"}, exc_info=task.exception())
 

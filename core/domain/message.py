@@ -27,6 +27,7 @@ class JobMessage(BaseModel):
         step: What to do. `notify` tells a webhook that the attempt has ended.
         segment: Index of the segment, for `detect` only.
         traceparent: W3C trace context of the submission, if any.
+        nudge: Of `notify`: which of the event's messages this is; an older one than the event's last is dropped.
         identity: Id of the storage whose job it is; null in messages of releases that knew none.
     """
 
@@ -38,6 +39,7 @@ class JobMessage(BaseModel):
     step: Step
     segment: int | None = Field(None, ge=0)
     traceparent: str | None = None
+    nudge: int | None = Field(None, ge=0)
     identity: str | None = None
 
     @property

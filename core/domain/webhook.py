@@ -53,6 +53,7 @@ class WebhookEvent(BaseModel):
         not_before_utc: When the next try is due; null before the first one and at the end.
         next_look_at_utc: When the sweeper looks after it; null at the end.
         resent: How many messages the sweeper has sent since the last try.
+        nudges: How many messages the sweeper has sent in all: messages that tell of fewer are obsolete.
         last_status: HTTP status of the last answer; null where there was none.
         last_error: Code of what went wrong at the last try.
         traceparent: Trace of the job.
@@ -73,6 +74,7 @@ class WebhookEvent(BaseModel):
     next_look_at_utc: UtcDatetime | None
     not_before_utc: UtcDatetime | None = None
     resent: int = 0
+    nudges: int = 0
     ended_at_utc: UtcDatetime | None = None
     tries: int = 0
     last_try_at_utc: UtcDatetime | None = None

@@ -165,6 +165,25 @@ class Webhooks:
             return False
         return True
 
+    async def to_deliver(self, message: JobMessage) -> WebhookEvent | None:
+        """Return the event that a `notify` message is about, or None where it is settled or the sweeper has sent a newer message.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        event = await self._ports.webhooks.get(event_id(message.job_id, message.attempt))
+        if event is None or not event.is_open or event.body is None or (message.nudge or 0) < event.nudges:
+            return None
+        return event
+
+    async def postpone(self, event: WebhookEvent, delay: timedelta) -> None:
+        """Note that an event's message waits in the queue for so long, so that the sweeper sends no other one.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        await self._ports.webhooks.replace(event.model_copy(update={"next_look_at_utc": self._clock() + delay + LATE}))
+
     async def deliver(self, message: JobMessage, sender: WebhookSender) -> float | None:
         """Make one try to deliver the event that a `notify` message is about.
 
@@ -174,8 +193,8 @@ class Webhooks:
         Raises:
             Unavailable: The store does not answer; the event may have been delivered all the same, and will be again.
         """
-        event = await self._ports.webhooks.get(event_id(message.job_id, message.attempt))
-        if event is None or not event.is_open or event.body is None:
+        event = await self.to_deliver(message)
+        if event is None:
             return None
         now = self._clock()
         if event.not_before_utc is not None and event.not_before_utc > now:
@@ -202,7 +221,7 @@ class Webhooks:
             if event.state == "due":
                 # The time first: of several sweepers at once only one goes on. Each time later: while no worker runs, few messages pile up.
                 next_look = now + LATE * 2 ** min(event.resent, 6)
-                changes = {"next_look_at_utc": next_look, "resent": event.resent + 1}
+                changes = {"next_look_at_utc": next_look, "resent": event.resent + 1, "nudges": event.nudges + 1}
                 moved = await self._ports.webhooks.replace(event.model_copy(update=changes))
                 if moved is not None:
                     await self._send_message(moved)
@@ -267,7 +286,8 @@ class Webhooks:
         return _in_queue(pause_s) if noted is not None and noted.is_open else None
 
     async def _send_message(self, event: WebhookEvent) -> None:
-        await self._dispatcher.send(JobMessage(job_id=event.job_id, attempt=event.attempt, step="notify", traceparent=event.traceparent))
+        ids = {"job_id": event.job_id, "attempt": event.attempt, "nudge": event.nudges or None}
+        await self._dispatcher.send(JobMessage.model_validate({**ids, "step": "notify", "traceparent": event.traceparent}))
 
     def _try_time(self) -> timedelta:
         """How long a try takes at most, with what surrounds it."""
