@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
 
 from core.bootstrap import close_ports, make_ports, open_ports, open_unchecked
 from core.config.settings import Config
@@ -28,9 +27,6 @@ from worker.publish import ensure_statistics
 from worker.sweep import age, find_unclaimed, unclaimed_lines
 
 Lines = list[str]
-
-_OF_THIS_MOMENT = timedelta(days=-1)
-"""Blobs are seen whose age is nothing, too."""
 
 
 async def show(ports: Ports) -> Lines:
@@ -155,7 +151,7 @@ async def _outcome(ports: Ports, job: Job, begin: bool) -> str:
 async def purge(ports: Ports, config: Config, *, ask: Callable[[str], str] | None) -> Lines:
     """Delete unclaimed blobs after showing them and asking; `ask` None: the operator has said yes."""
     await open_ports(ports)
-    everything = await find_unclaimed(ports, config, reported_age=_OF_THIS_MOMENT)
+    everything = await find_unclaimed(ports, config)
     before = await ports.sources.now() - config.housekeeping_rules.least_age
     # All of a job goes: one of which a part is young, in either container, is perhaps another database's that works on it.
     young = {item.name for item in everything if item.newest_at_utc >= before}

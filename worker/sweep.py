@@ -25,8 +25,8 @@ from core.services.housekeeping.orphans import Cleared, Orphans
 from core.services.housekeeping.unclaimed import Unclaimed
 from worker.main import read_config
 
-ANY_AGE = timedelta(0)
-"""Whatever is there now is reported: a submission that is being written has its marker."""
+ANY_AGE = timedelta(days=-1)
+"""All that is there is reported, blobs of this second included: storage tells whole seconds. A submission in progress has its marker."""
 
 DESCRIPTION = (
     "Sends lost messages again, finishes deletions, clears orphaned blobs and lets expire what was kept long enough: once, completely."
