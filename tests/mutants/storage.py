@@ -260,4 +260,11 @@ STORAGE = (
         "_DataFolder(_env_file=None)",
         "tests/unit/infra/test_data_folder.py::test_the_env_file_names_the_data_folder_for_every_program",
     ),
+    Mutant(
+        "a lock of the driver that breaks in an outage is a fault of the server",
+        "core/adapters/mongo/errors.py",
+        "        if not _is_raised_by_pymongo(error):\n            raise\n",
+        "        raise\n",
+        "tests/unit/core/test_mongo_errors.py::test_a_lock_of_the_driver_that_breaks_in_an_outage_is_an_outage",
+    ),
 )

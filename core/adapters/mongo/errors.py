@@ -29,11 +29,25 @@ def mapped_but(*kept: type[PyMongoError]) -> Iterator[None]:
         raise
     except (PyMongoError, BSONError) as error:
         raise map_error(error) from error
+    except RuntimeError as error:
+        # Many that wait for a server at once: PyMongo's asynchronous lock then says "cannot wait on un-acquired lock".
+        if not _is_raised_by_pymongo(error):
+            raise
+        raise Unavailable(
+            "MongoDB does not answer as it should. Check MONGO_URI and the server.", code="database_unavailable", cause=str(error)
+        ) from error
 
 
 def mapped() -> AbstractContextManager[None]:
     """Raise Muster's errors in place of all of PyMongo's; those of `mapped_but`."""
     return mapped_but()
+
+
+def _is_raised_by_pymongo(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == "pymongo"
 
 
 def map_error(error: PyMongoError | BSONError) -> MusterError:

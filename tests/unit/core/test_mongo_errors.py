@@ -6,6 +6,7 @@ import bson.errors
 import gridfs.errors  # noqa: F401  (its errors are PyMongo's too: all that exist are walked through)
 import pytest
 from pymongo import errors
+from pymongo._asyncio_lock import Condition, Lock
 
 from core.adapters.mongo.errors import mapped, mapped_but
 from core.errors import InvalidInput, MusterError, StorageFull, Unavailable
@@ -55,3 +56,11 @@ def test_what_the_caller_answers_itself_and_what_is_no_database_error_pass() -> 
         raise errors.DuplicateKeyError("twice")
     with pytest.raises(ZeroDivisionError), mapped():
         raise ZeroDivisionError
+
+
+async def test_a_lock_of_the_driver_that_breaks_in_an_outage_is_an_outage() -> None:
+    with pytest.raises(Unavailable) as caught, mapped():
+        await Condition(Lock()).wait()
+    assert caught.value.code == "database_unavailable"
+    with pytest.raises(RuntimeError, match="ours"), mapped():
+        raise RuntimeError("ours")
