@@ -151,7 +151,7 @@ class PacedBody:
             self._take_place_late()
         if self._window_s + waited_s >= WINDOW_S:
             self._end_window()
-            # The wait that goes on counts from the new window's beginning.
+            # The present wait counts from the start of the new window.
             self._window_s = -waited_s
 
     def _count(self, waited_s: float) -> None:

@@ -147,7 +147,7 @@ class GuardedConnection(asyncio.Protocol):
         self._release()
 
     def close(self) -> None:
-        """Close after what was written; let the client finish a body that nobody reads, so that it reads its answer."""
+        """Close after what was written; let the client finish a body that is not read, so that it reads its answer."""
         if self.phase is Phase.LINGER or self._transport.is_closing():
             return
         if self.phase is Phase.CHUNKED or (self.phase is Phase.BODY and self._body_left):

@@ -66,7 +66,7 @@ class WebhookSender(ABC):
 
         The name is resolved once; only public addresses are asked; no redirect is followed, no proxy used, little of the answer read.
         Where no public address took a connection, the error is one of `core.domain.webhook.UNREACHED`, and the try takes all of
-        `timeout_s`: neither time nor outcome tells such cases apart to whoever named the address.
+        `timeout_s`: neither time nor outcome tells the submitter which case it was.
 
         Args:
             url: Checked by `check_webhook_url`.

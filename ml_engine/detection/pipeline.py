@@ -100,7 +100,7 @@ class Pipeline:
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except BaseException as error:  # it belongs to whoever called, in whose thread it is raised again
+        except BaseException as error:  # it is raised again in the caller's thread
             self._done.put(error)
 
     def _decode(self) -> None:

@@ -121,7 +121,7 @@ def _found(xyxy: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], tru
     """Return 1 for every true box that was found, else 0."""
     hit = np.zeros(len(true))
     for row in range(len(true)):
-        # One at a time: a box that is found is found whoever else might have claimed the detection.
+        # One at a time: a box counts as found even where another box could claim the detection.
         hit[row] = match(xyxy, scores, true[row : row + 1], np.zeros(1, bool)).right[0].any()
     return hit
 

@@ -131,7 +131,7 @@ def detect_frames(
         first_frame: Index of the first one over all files.
         chosen: (n,) bool, which to detect in. The others are `skipped`.
         detector, frame_times_s, run: As for `detect_segment`.
-        halt: Set when no more frames are wanted, so that whoever waits for one gives up.
+        halt: Set when no more frames are wanted, so that a waiting thread gives up.
     """
     pictures = _Pictures()
     found: list[tuple[FrameStatus, Detections]] = []

@@ -235,7 +235,7 @@ async def followed_by(head: list[io.BytesIO], rest: AsyncIterator[io.BytesIO]) -
 
 
 async def delete_any(blob: BlobClient) -> bool:
-    """Delete a blob and its snapshots; return whether it was there. A lease is broken: whoever has a link to write may have taken one."""
+    """Delete a blob and its snapshots; return whether it was there. A lease is broken: a holder of a write link may have taken one."""
     try:
         with mapped(f"deleting the blob '{blob.blob_name}'"):
             await blob.delete_blob(delete_snapshots="include")
