@@ -16,7 +16,15 @@ from starlette.types import Scope as Connection
 
 from core.addresses import client_group
 from core.config.access import AccessConfig
-from core.domain.access import LOCAL_CALLER, LOCAL_OWNER, Caller, Scope, digest_of, holds_key, key_id_of
+from core.domain.access import (
+    LOCAL_CALLER,
+    LOCAL_OWNER,
+    Caller,
+    Scope,
+    digest_of,
+    holds_key,
+    key_id_of,
+)
 from core.errors import Forbidden, Throttled, Unauthenticated
 from core.services.access.keys import Keys, refused
 from core.services.access.rate import RateLimiter
@@ -32,10 +40,20 @@ KEYS_PATH = "/api/v1/keys"
 _TICKETS_PATH = "/api/v1/tickets"
 _WHOAMI_PATH = "/api/v1/whoami"
 _FIGURES_PATH = "/metrics"
-_OWNER_HELP = "Only this owner's; others' need the scope `admin`, which shows everybody's otherwise."
+_OWNER_HELP = (
+    "Only this owner's; others' need the scope `admin`, which shows everybody's otherwise."
+)
 _LOOKS = ("GET", "HEAD", "OPTIONS")
 # What only a proxy adds: whoever sent such a request is not on this machine, wherever the proxy is.
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-server", "x-real-ip", "via")
+_FORWARDED = (
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "via",
+)
 
 
 class ShareUsed(Throttled):
@@ -60,7 +78,9 @@ class Access:
         share: Most requests and WebSockets of one owner that are open at a time; the machine's own user may have any number.
     """
 
-    def __init__(self, config: AccessConfig, keys: Keys, *, ready: Callable[[], object], share: int = 250) -> None:
+    def __init__(
+        self, config: AccessConfig, keys: Keys, *, ready: Callable[[], object], share: int = 250
+    ) -> None:
         self._share = share
         self._open: Counter[str] = Counter()
         self._keys = keys
@@ -129,7 +149,9 @@ class Access:
         return caller
 
     async def _who(self, connection: Connection) -> Caller:
-        if holds_key(f"{connection['path']}?{unquote(connection.get('query_string', b'').decode('latin-1'))}"):
+        if holds_key(
+            f"{connection['path']}?{unquote(connection.get('query_string', b'').decode('latin-1'))}"
+        ):
             raise Unauthenticated(
                 "A key stands in the address, where logs and histories keep it: revoke it, and send its successor as a header.",
                 code="key_in_url",
@@ -144,7 +166,9 @@ class Access:
             return self._local(connection)
         return await self._looked_up(connection, credential, self._check)
 
-    async def _looked_up(self, connection: Connection, credential: str, check: Callable[[str], Awaitable[Caller]]) -> Caller:
+    async def _looked_up(
+        self, connection: Connection, credential: str, check: Callable[[str], Awaitable[Caller]]
+    ) -> Caller:
         """Ask a check about a credential, unless its address is over the limit of `core.services.access.wrong_keys`."""
         digest = digest_of(credential)
         recognised = self._wrong_keys.recognises(digest)
@@ -191,7 +215,10 @@ class Access:
             )
         if not self._is_ours(_host_name(headers.get("host", "")) or ""):
             raise _foreign_host()
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+        if (
+            headers.get("sec-fetch-site") == "cross-site"
+            and headers.get("sec-fetch-mode") != "navigate"
+        ):
             # Another site's picture or script tag: such requests carry no Origin.
             raise _foreign_origin()
         return LOCAL_CALLER
@@ -202,12 +229,19 @@ class Access:
             return True
         if name == "localhost" or name.endswith(".localhost"):
             return True
-        return any(name == known or (known.startswith("*.") and name.endswith(known[1:])) for known in self._hosts)
+        return any(
+            name == known or (known.startswith("*.") and name.endswith(known[1:]))
+            for known in self._hosts
+        )
 
 
 def is_open(connection: Connection) -> bool:
     """Return whether this is asked by probes, which have no key."""
-    return connection["type"] == "http" and connection["method"] in _LOOKS and route_path(connection) in OPEN_PATHS
+    return (
+        connection["type"] == "http"
+        and connection["method"] in _LOOKS
+        and route_path(connection) in OPEN_PATHS
+    )
 
 
 def needed_scope(connection: Connection) -> Scope | None:
@@ -223,7 +257,11 @@ def needed_scope(connection: Connection) -> Scope | None:
 
 def _sees_figures(caller: Caller, connection: Connection) -> bool:
     """Return whether these are the figures of all owners' work, asked for by the machine's own user."""
-    return caller.credential is None and connection["type"] == "http" and route_path(connection) == _FIGURES_PATH
+    return (
+        caller.credential is None
+        and connection["type"] == "http"
+        and route_path(connection) == _FIGURES_PATH
+    )
 
 
 def route_path(connection: Connection) -> str:
@@ -241,16 +279,24 @@ def arrived_on_loopback(connection: Connection) -> bool:
 
 def missing_scope(needed: Scope) -> Forbidden:
     """The error of a caller who may not do such a thing."""
-    return Forbidden(f"This needs the scope '{needed}', which your key or token does not have.", code="missing_scope", scope=needed)
+    return Forbidden(
+        f"This needs the scope '{needed}', which your key or token does not have.",
+        code="missing_scope",
+        scope=needed,
+    )
 
 
 def _foreign_host() -> Forbidden:
-    return Forbidden("This server does not answer under that name; its operator can allow it in MUSTER_ALLOWED_HOSTS.", code="foreign_host")
+    return Forbidden(
+        "This server does not answer under that name; its operator can allow it in MUSTER_ALLOWED_HOSTS.",
+        code="foreign_host",
+    )
 
 
 def _foreign_origin() -> Forbidden:
     return Forbidden(
-        "Pages of that origin may not ask this server; its operator can allow them in MUSTER_ALLOWED_ORIGINS.", code="foreign_origin"
+        "Pages of that origin may not ask this server; its operator can allow them in MUSTER_ALLOWED_ORIGINS.",
+        code="foreign_origin",
     )
 
 
@@ -299,7 +345,14 @@ def _host_name(host: str) -> str | None:
         name, _ = parts.hostname, parts.port
     except ValueError:
         return None
-    if name is None or parts.path or parts.query or parts.fragment or parts.username is not None or "@" in host:
+    if (
+        name is None
+        or parts.path
+        or parts.query
+        or parts.fragment
+        or parts.username is not None
+        or "@" in host
+    ):
         return None
     return name.rstrip(".")
 
@@ -336,7 +389,8 @@ async def identify_admin(caller: CallerDep) -> Caller:
 
 
 async def choose_owner(
-    caller: CallerDep, owner: Annotated[str | None, Query(max_length=300, description=_OWNER_HELP)] = None
+    caller: CallerDep,
+    owner: Annotated[str | None, Query(max_length=300, description=_OWNER_HELP)] = None,
 ) -> str | None:
     """Return whose things a listing shows: the caller's own; for an admin everybody's (None), or those of the owner asked for.
 

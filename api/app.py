@@ -18,7 +18,20 @@ from api.middleware import Faults, Figures, Pace, SecurityHeaders, SmallBodies
 from api.port import guarded_port
 from api.request_log import RequestLog
 from api.revocation import Revocation
-from api.routes import artifacts, calibrations, compat, events, health, jobs, keys, reference, stats, tickets, uploads, webhooks
+from api.routes import (
+    artifacts,
+    calibrations,
+    compat,
+    events,
+    health,
+    jobs,
+    keys,
+    reference,
+    stats,
+    tickets,
+    uploads,
+    webhooks,
+)
 from api.services import Services
 from core.config.settings import Config
 from core.domain.clock import Clock, utc_now
@@ -65,7 +78,13 @@ def create_app(
         docs_url=None,  # its own pages load their scripts from a CDN; `reference` serves them from files
         redoc_url=None,
         # Its own records whole query strings and exceptions; what is worth a span is one where it happens.
-        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     app.add_middleware(SmallBodies)
     app.add_middleware(Revocation)
@@ -79,21 +98,40 @@ def create_app(
     app.add_middleware(Figures)
     app.add_middleware(RequestLog)
     problems.install(app)
-    for module in (jobs, artifacts, uploads, webhooks, calibrations, stats, compat, health, events, keys, tickets, reference):
+    for module in (
+        jobs,
+        artifacts,
+        uploads,
+        webhooks,
+        calibrations,
+        stats,
+        compat,
+        health,
+        events,
+        keys,
+        tickets,
+        reference,
+    ):
         app.include_router(module.router)
     return app
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(
-    app: FastAPI, config: Config | None, ports: Ports | None, clock: Clock, on_config: Callable[[Config], None] | None
+    app: FastAPI,
+    config: Config | None,
+    ports: Ports | None,
+    clock: Clock,
+    on_config: Callable[[Config], None] | None,
 ) -> AsyncGenerator[None]:
     config = config or Config()
     if on_config is not None:
         on_config(config)
     given = ports is not None
     if ports is None:
-        from core.bootstrap import make_ports  # brings the SDKs of every adapter: not for a process that was given its ports
+        from core.bootstrap import (
+            make_ports,
+        )  # brings the SDKs of every adapter: not for a process that was given its ports
 
         ports = make_ports(config)
     stop_tracing = _start_tracing(config) if not given else None

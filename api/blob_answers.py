@@ -56,7 +56,9 @@ def _number(digits: str) -> int:
     return int(digits) if len(digits) <= 18 else 10**18
 
 
-async def blob_answer(request: Request, blobs: BlobStore, name: str, *, media_type: str, filename: str) -> Response:
+async def blob_answer(
+    request: Request, blobs: BlobStore, name: str, *, media_type: str, filename: str
+) -> Response:
     """Return a blob, or the part of it that is asked for.
 
     Raises:
@@ -75,7 +77,11 @@ async def blob_answer(request: Request, blobs: BlobStore, name: str, *, media_ty
     }
     if _matches(request.headers.get("if-none-match"), info.etag):
         return Response(status_code=304, headers=headers)
-    wanted = byte_range(request.headers.get("range"), info.size_bytes) if _range_applies(request, info) else None
+    wanted = (
+        byte_range(request.headers.get("range"), info.size_bytes)
+        if _range_applies(request, info)
+        else None
+    )
     offset, length = wanted or (0, info.size_bytes)
     headers["Content-Length"] = str(length)
     if wanted:
@@ -89,7 +95,9 @@ async def blob_answer(request: Request, blobs: BlobStore, name: str, *, media_ty
     return StreamingResponse(_with_first(first, pieces), status, headers, media_type)
 
 
-async def _pieces(blobs: BlobStore, info: BlobInfo, offset: int, length: int) -> AsyncGenerator[bytes]:
+async def _pieces(
+    blobs: BlobStore, info: BlobInfo, offset: int, length: int
+) -> AsyncGenerator[bytes]:
     async for piece in blobs.stream(info.name, offset=offset, length=length, if_match=info.etag):
         yield piece
 

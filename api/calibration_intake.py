@@ -23,18 +23,36 @@ BODY_SCHEMA: dict[str, Any] = {
             "type": "object",
             "required": ["image_points", "ground_points"],
             "properties": {
-                "name": {"type": "string", "maxLength": 80, "description": "Unique; in PUT the address says it."},
-                "camera": {"type": "string", "maxLength": 80, "description": "Whose it is, for listings only."},
+                "name": {
+                    "type": "string",
+                    "maxLength": 80,
+                    "description": "Unique; in PUT the address says it.",
+                },
+                "camera": {
+                    "type": "string",
+                    "maxLength": 80,
+                    "description": "Whose it is, for listings only.",
+                },
                 "image_points": {
                     "type": "array",
                     "minItems": 4,
-                    "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                    "items": {
+                        "type": "array",
+                        "items": {"type": "number"},
+                        "minItems": 2,
+                        "maxItems": 2,
+                    },
                     "description": "Pixels (x, y) of the picture as displayed.",
                 },
                 "ground_points": {
                     "type": "array",
                     "minItems": 4,
-                    "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                    "items": {
+                        "type": "array",
+                        "items": {"type": "number"},
+                        "minItems": 2,
+                        "maxItems": 2,
+                    },
                     "description": "Where these pixels lie: metres (x, y), or degrees (longitude, latitude) with `wgs84`.",
                 },
                 "unit": {"enum": ["m", "wgs84"], "default": "m"},
@@ -85,12 +103,20 @@ async def read_calibration(request: Request, *, name: str | None = None) -> dict
     elif kind == "application/json":
         given = json_of(await request.body())
         if not isinstance(given, dict):
-            raise InvalidInput("The calibration is a JSON object with image_points and ground_points.", code="invalid_calibration")
+            raise InvalidInput(
+                "The calibration is a JSON object with image_points and ground_points.",
+                code="invalid_calibration",
+            )
     else:
         given = await _read_file(await request.body(), request.query_params.get("camera"))
-    given |= {label: request.query_params[label] for label in LABELS if label in request.query_params}
+    given |= {
+        label: request.query_params[label] for label in LABELS if label in request.query_params
+    }
     if name is not None and given.setdefault("name", name) != name:
-        raise InvalidInput(f"The address is that of '{name[:80]}', but the content has another name.", code="name_differs")
+        raise InvalidInput(
+            f"The address is that of '{name[:80]}', but the content has another name.",
+            code="name_differs",
+        )
     return given
 
 
@@ -102,17 +128,25 @@ async def _read_form(request: Request) -> dict[str, Any]:
         async with aclosing(reader.parts()) as parts:
             async for part in parts:
                 if (part.name == "file" and file is not None) or part.name in labels:
-                    raise InvalidInput(f"The form has two parts named '{part.name}'; send one.", code="doubled_part")
+                    raise InvalidInput(
+                        f"The form has two parts named '{part.name}'; send one.",
+                        code="doubled_part",
+                    )
                 if part.name == "file":
                     file = await _read(part, None)
                 elif part.name in LABELS:
-                    labels[part.name] = (await _read(part, _LONGEST_LABEL)).decode("utf-8", "replace")
+                    labels[part.name] = (await _read(part, _LONGEST_LABEL)).decode(
+                        "utf-8", "replace"
+                    )
                 else:
                     raise InvalidInput(
-                        f"The form has a part named '{part.name[:80]}'; the parts are 'file', {', '.join(LABELS)}.", code="unknown_part"
+                        f"The form has a part named '{part.name[:80]}'; the parts are 'file', {', '.join(LABELS)}.",
+                        code="unknown_part",
                     )
     if file is None:
-        raise InvalidInput("The form has no part named 'file' with the calibration.", code="missing_file")
+        raise InvalidInput(
+            "The form has no part named 'file' with the calibration.", code="missing_file"
+        )
     return await _read_file(file, labels.get("camera", request.query_params.get("camera"))) | labels
 
 
@@ -121,7 +155,9 @@ async def _read(part: Part, limit_bytes: int | None) -> bytes:
     async for chunk in part.chunks:
         data += chunk
         if limit_bytes is not None and len(data) > limit_bytes:
-            raise TooLarge(f"The part '{part.name}' is over {limit_bytes} bytes.", limit_bytes=limit_bytes)
+            raise TooLarge(
+                f"The part '{part.name}' is over {limit_bytes} bytes.", limit_bytes=limit_bytes
+            )
     return bytes(data)
 
 

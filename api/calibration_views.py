@@ -32,14 +32,20 @@ class CalibrationPage(BaseModel):
     """A page of calibrations, newest first."""
 
     items: list[CalibrationSummary]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+    next_cursor: str | None = Field(
+        description="Give it as `cursor` for the next page; null on the last one."
+    )
 
 
 class Horizon(BaseModel):
     """Where the ground ends in the picture. A pixel has a ground position only where a·x + b·y + c > `least`."""
 
-    coefficients: tuple[float, float, float] = Field(description="a, b, c of the line a·x + b·y + c = 0, px, that is the horizon.")
-    least: float = Field(description="Below it the ground is farther off than the calibrated points can tell.")
+    coefficients: tuple[float, float, float] = Field(
+        description="a, b, c of the line a·x + b·y + c = 0, px, that is the horizon."
+    )
+    least: float = Field(
+        description="Below it the ground is farther off than the calibrated points can tell."
+    )
     line: tuple[Point, Point] | None = Field(
         description="Two points of the horizon, px, beside the calibrated ones; null where the camera looks straight down."
     )
@@ -48,12 +54,18 @@ class Horizon(BaseModel):
 class FitView(BaseModel):
     """What was fitted."""
 
-    matrix: list[list[float]] = Field(description="3×3, pixels to metres; with `wgs84` east and north of `origin`.")
+    matrix: list[list[float]] = Field(
+        description="3×3, pixels to metres; with `wgs84` east and north of `origin`."
+    )
     origin: Point | None = Field(description="Longitude and latitude, with `wgs84`.")
-    residuals_m: list[float] = Field(description="Distance on the ground between each pair's pixel and its ground point.")
+    residuals_m: list[float] = Field(
+        description="Distance on the ground between each pair's pixel and its ground point."
+    )
     residual_rms_m: float = Field(description="Of the pairs that were used.")
     residual_max_m: float
-    pairs_left_out: list[int] = Field(description="Positions, from 0, of pairs that contradict the others.")
+    pairs_left_out: list[int] = Field(
+        description="Positions, from 0, of pairs that contradict the others."
+    )
     horizon: Horizon
 
 
@@ -61,7 +73,9 @@ class CalibrationView(CalibrationSummary):
     """A stored calibration."""
 
     image_points: list[Point] = Field(description="px of the picture as displayed.")
-    ground_points: list[Point] = Field(description="Metres (x, y), or degrees (longitude, latitude).")
+    ground_points: list[Point] = Field(
+        description="Metres (x, y), or degrees (longitude, latitude)."
+    )
     fit: FitView
 
 
@@ -94,19 +108,31 @@ def _summary(calibration: StoredCalibration) -> dict[str, object]:
 
 def _fit(homography: Homography, image_points: tuple[Point, ...]) -> FitView:
     used = homography.residuals_m[homography.inliers]
-    coefficients = (float(homography.matrix[2, 0]), float(homography.matrix[2, 1]), float(homography.matrix[2, 2]))
+    coefficients = (
+        float(homography.matrix[2, 0]),
+        float(homography.matrix[2, 1]),
+        float(homography.matrix[2, 2]),
+    )
     return FitView(
         matrix=[[float(value) for value in row] for row in homography.matrix],
         origin=homography.origin,
         residuals_m=[round(float(value), 6) for value in homography.residuals_m],
         residual_rms_m=round(float((used**2).mean() ** 0.5), 6),
         residual_max_m=round(float(used.max()), 6),
-        pairs_left_out=[number for number, used in enumerate(homography.inliers.tolist()) if not used],
-        horizon=Horizon(coefficients=coefficients, least=homography.least_weight, line=_line(coefficients, image_points)),
+        pairs_left_out=[
+            number for number, used in enumerate(homography.inliers.tolist()) if not used
+        ],
+        horizon=Horizon(
+            coefficients=coefficients,
+            least=homography.least_weight,
+            line=_line(coefficients, image_points),
+        ),
     )
 
 
-def _line(coefficients: tuple[float, float, float], points: tuple[Point, ...]) -> tuple[Point, Point] | None:
+def _line(
+    coefficients: tuple[float, float, float], points: tuple[Point, ...]
+) -> tuple[Point, Point] | None:
     """Return two points of a line, as far apart as the given points are along it; None where it lies a thousand pictures away."""
     a, b, c = coefficients
     xs, ys = [x for x, _ in points], [y for _, y in points]

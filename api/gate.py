@@ -23,8 +23,24 @@ from core.errors import MusterError
 
 logger = logging.getLogger(__name__)
 
-_ASKED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "If-Range", "Range", "X-API-Key", "traceparent")
-_SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "ETag", "Idempotency-Replayed", "Location", "Retry-After")
+_ASKED_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "If-Range",
+    "Range",
+    "X-API-Key",
+    "traceparent",
+)
+_SHOWN_HEADERS = (
+    "Accept-Ranges",
+    "Content-Range",
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "Retry-After",
+)
 
 
 class Door:
@@ -117,7 +133,10 @@ async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send
         scope["query_string"] = b""
         scope["path"] = "/" if holds_key(scope["path"]) else scope["path"]
     path = scope["path"]
-    logger.info("refused before any route saw it", extra={"action": "access_refused", "code": error.code, "path": path[:MAX_PATH]})
+    logger.info(
+        "refused before any route saw it",
+        extra={"action": "access_refused", "code": error.code, "path": path[:MAX_PATH]},
+    )
     answer = problems.of_error(error, path[:MAX_PATH])
     if scope["type"] == "http":
         if _has_body(Headers(scope=scope)):
@@ -134,4 +153,6 @@ async def _refuse(error: MusterError, scope: Scope, receive: Receive, send: Send
 
 def _has_body(headers: Headers) -> bool:
     # Whoever expects to be told sends nothing before.
-    return "expect" not in headers and ("content-length" in headers or "transfer-encoding" in headers)
+    return "expect" not in headers and (
+        "content-length" in headers or "transfer-encoding" in headers
+    )

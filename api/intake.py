@@ -19,7 +19,14 @@ from api.webhook_views import WEBHOOK_DESCRIPTION
 from core.domain.access import Caller
 from core.domain.analysis import AnalysisSettings
 from core.domain.bulk import MOST_FAULTS, check_bulk, check_bulk_of
-from core.errors import InvalidInput, MalformedRequest, PermanentError, Throttled, TooLarge, UnsupportedMedia
+from core.errors import (
+    InvalidInput,
+    MalformedRequest,
+    PermanentError,
+    Throttled,
+    TooLarge,
+    UnsupportedMedia,
+)
 from core.observability.tracing import note, span, traceparent, valid_traceparent
 from core.services.submission.files import check_size
 from core.services.submission.requested import check_requested_settings, requested_settings
@@ -49,8 +56,16 @@ MULTIPART_SCHEMA: dict[str, Any] = {
             "items": {"type": "string", "format": "binary"},
             "description": "A drone's `.SRT`, at most 32 MiB: named as its video, or one for each video in order.",
         },
-        "settings": {"type": "string", "description": "Settings of the analysis, as JSON.", "examples": ['{"only": "bison"}']},
-        "webhook": {"type": "string", "description": WEBHOOK_DESCRIPTION, "examples": ["https://example.org/muster"]},
+        "settings": {
+            "type": "string",
+            "description": "Settings of the analysis, as JSON.",
+            "examples": ['{"only": "bison"}'],
+        },
+        "webhook": {
+            "type": "string",
+            "description": WEBHOOK_DESCRIPTION,
+            "examples": ["https://example.org/muster"],
+        },
     },
 }
 
@@ -84,7 +99,9 @@ async def accept_form(request: Request, services: Services, caller: Caller) -> A
 
 async def _traced(request: Request, work: Coroutine[Any, Any, Accepted]) -> Accepted:
     """Await an acceptance as the first span of the job's trace, or as a part of the client's."""
-    with span("upload", parent=valid_traceparent(request.headers.get("traceparent")), kind="server"):
+    with span(
+        "upload", parent=valid_traceparent(request.headers.get("traceparent")), kind="server"
+    ):
         accepted = await work
         note(job_id=accepted.job.id, files=len(accepted.job.files), replayed=accepted.replayed)
     return accepted
@@ -102,7 +119,9 @@ async def _accept_form(request: Request, services: Services, caller: Caller) -> 
     return accepted
 
 
-async def _read_form(request: Request, reader: MultipartReader, services: Services, caller: Caller) -> Accepted:
+async def _read_form(
+    request: Request, reader: MultipartReader, services: Services, caller: Caller
+) -> Accepted:
     key = idempotency_key(request)
     settings: AnalysisSettings | None = None
     beginning = services.submissions.begin(
@@ -118,13 +137,24 @@ async def _read_form(request: Request, reader: MultipartReader, services: Servic
             elif part.name == "telemetry":
                 await submission.add_telemetry(part.filename, part.chunks)
             elif part.name == "settings" and settings is None:
-                settings = await requested_settings(json_of(await _read_small(part)), services.ports, services.limits, owner=caller.owner)
+                settings = await requested_settings(
+                    json_of(await _read_small(part)),
+                    services.ports,
+                    services.limits,
+                    owner=caller.owner,
+                )
             elif part.name == "settings":
-                raise InvalidInput("The form has two parts named 'settings'; send one.", code="doubled_part")
+                raise InvalidInput(
+                    "The form has two parts named 'settings'; send one.", code="doubled_part"
+                )
             elif part.name == "webhook" and submission.webhook is None:
-                submission.webhook = _webhook((await _read_small(part)).decode(errors="replace"), services)
+                submission.webhook = _webhook(
+                    (await _read_small(part)).decode(errors="replace"), services
+                )
             elif part.name == "webhook":
-                raise InvalidInput("The form has two parts named 'webhook'; send one.", code="doubled_part")
+                raise InvalidInput(
+                    "The form has two parts named 'webhook'; send one.", code="doubled_part"
+                )
             else:
                 raise InvalidInput(
                     f"The form has a part named '{part.name[:80]}'; the parts are 'file' (one or more), 'telemetry', 'settings' and "
@@ -142,7 +172,9 @@ async def _accept_uploads(request: Request, services: Services, caller: Caller) 
     accepted = await services.uploads.submit(
         asked.upload_ids,
         asked.names,
-        await requested_settings(asked.settings, services.ports, services.limits, owner=caller.owner),
+        await requested_settings(
+            asked.settings, services.ports, services.limits, owner=caller.owner
+        ),
         owner=caller.owner,
         idempotency_key=idempotency_key(request),
         telemetry=_uploaded_telemetry(asked),
@@ -165,7 +197,10 @@ def idempotency_key(request: Request) -> str | None:
     """
     key = request.headers.get("idempotency-key")
     if key is not None and not 1 <= len(key.strip()) <= 200:
-        raise InvalidInput("The Idempotency-Key has 1 to 200 characters; a UUID is a good one.", code="bad_idempotency_key")
+        raise InvalidInput(
+            "The Idempotency-Key has 1 to 200 characters; a UUID is a good one.",
+            code="bad_idempotency_key",
+        )
     return key.strip() if key else None
 
 
@@ -190,16 +225,24 @@ def _uploaded_recording(body: bytes) -> UploadedRecording:
     try:
         return UploadedRecording.model_validate(given)
     except ValidationError as error:
-        faults = [{"field": ".".join(map(str, e["loc"])) or "body", "problem": e["msg"]} for e in error.errors()]
+        faults = [
+            {"field": ".".join(map(str, e["loc"])) or "body", "problem": e["msg"]}
+            for e in error.errors()
+        ]
         listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
-        raise InvalidInput(f"The request cannot be used: {listed}.", code="invalid_request", errors=faults[:MOST_FAULTS]) from error
+        raise InvalidInput(
+            f"The request cannot be used: {listed}.",
+            code="invalid_request",
+            errors=faults[:MOST_FAULTS],
+        ) from error
 
 
 def _uploaded_telemetry(asked: UploadedRecording) -> list[UploadedTelemetry]:
     ids, names = asked.telemetry_upload_ids, asked.telemetry_names
     if names and len(names) != len(ids):
         raise InvalidInput(
-            f"{len(ids)} telemetry_upload_ids but {len(names)} telemetry_names; give one for each, or none.", code="names_differ"
+            f"{len(ids)} telemetry_upload_ids but {len(names)} telemetry_names; give one for each, or none.",
+            code="names_differ",
         )
     given: list[str | None] = [*names] or [None] * len(ids)
     return [UploadedTelemetry(upload_id, name) for upload_id, name in zip(ids, given, strict=True)]
@@ -224,7 +267,11 @@ async def _read_small(part: Part) -> bytes:
     async for chunk in part.chunks:
         data += chunk
         if len(data) > MAX_JSON_BYTES:
-            raise TooLarge(f"The settings are over {MAX_JSON_BYTES} bytes.", code="settings_too_large", limit_bytes=MAX_JSON_BYTES)
+            raise TooLarge(
+                f"The settings are over {MAX_JSON_BYTES} bytes.",
+                code="settings_too_large",
+                limit_bytes=MAX_JSON_BYTES,
+            )
     return bytes(data)
 
 

@@ -43,12 +43,17 @@ def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> i
         return 1
     except ValidationError as error:
         fault = error.errors()[0]
-        print(f"The configuration cannot be used ({fault['type']}): {fault['msg']}.", file=sys.stderr)
+        print(
+            f"The configuration cannot be used ({fault['type']}): {fault['msg']}.", file=sys.stderr
+        )
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m api.keys", description="Keys of the API. The database is that of the configuration.")
+    parser = argparse.ArgumentParser(
+        prog="python -m api.keys",
+        description="Keys of the API. The database is that of the configuration.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="make a key and show it, this once")
     create.add_argument(
@@ -56,12 +61,28 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="whose jobs it opens; 'local' is the user of this machine without a key; names that begin with 'oidc:' are those of tokens",
     )
-    create.add_argument("--scopes", default="submit,read", help="of submit, read, admin, with commas (default: %(default)s)")
+    create.add_argument(
+        "--scopes",
+        default="submit,read",
+        help="of submit, read, admin, with commas (default: %(default)s)",
+    )
     create.add_argument("--label", default="", help="what you call it")
-    create.add_argument("--expires-days", type=float, help="after so many days it opens nothing (default: until it is revoked)")
-    create.add_argument("--first", action="store_true", help="make one only if there is none that opens anything")
-    create.add_argument("--file", type=Path, help="write it to this file, for its owner's eyes alone, and not to the screen")
-    listed = commands.add_parser("list", help="show all keys, without their secrets, which are kept nowhere")
+    create.add_argument(
+        "--expires-days",
+        type=float,
+        help="after so many days it opens nothing (default: until it is revoked)",
+    )
+    create.add_argument(
+        "--first", action="store_true", help="make one only if there is none that opens anything"
+    )
+    create.add_argument(
+        "--file",
+        type=Path,
+        help="write it to this file, for its owner's eyes alone, and not to the screen",
+    )
+    listed = commands.add_parser(
+        "list", help="show all keys, without their secrets, which are kept nowhere"
+    )
     listed.add_argument("--owner", help="only theirs")
     revoke = commands.add_parser("revoke", help="end a key at once, in every process")
     revoke.add_argument("id", help="its id, as list shows it: the 16 characters after muster_")
@@ -90,7 +111,9 @@ async def _create(keys: Keys, asked: argparse.Namespace, clock: Clock) -> int:
     scopes = [scope.strip() for scope in asked.scopes.split(",") if scope.strip()]
     if asked.first:
         if asked.expires_days is not None:
-            raise InvalidInput("--first and --expires-days together would make another key each time the last one has expired.")
+            raise InvalidInput(
+                "--first and --expires-days together would make another key each time the last one has expired."
+            )
         made = await keys.create_first(owner=asked.owner, scopes=scopes, label=asked.label)
         if made is None:
             print("There is a key already; nothing was made.", file=sys.stderr)
@@ -100,7 +123,9 @@ async def _create(keys: Keys, asked: argparse.Namespace, clock: Clock) -> int:
         if days is not None and not 0 < days <= 3650:
             raise InvalidInput("--expires-days is more than 0 and at most 3650.")
         expires = None if days is None else clock() + timedelta(days=days)
-        made = await keys.create(owner=asked.owner, scopes=scopes, label=asked.label, expires_at_utc=expires)
+        made = await keys.create(
+            owner=asked.owner, scopes=scopes, label=asked.label, expires_at_utc=expires
+        )
     told = f"Made key {made.key.id} of {made.key.owner}, which may {', '.join(made.key.scopes)}."
     if asked.file is not None:
         try:
@@ -129,13 +154,23 @@ async def _list(keys: Keys, asked: argparse.Namespace, clock: Clock) -> int:
     while True:
         page = await keys.list_page(owner=asked.owner, limit=_PAGE, cursor=cursor)
         for key in page.items:
-            state = "good" if key.is_usable(clock()) else "revoked" if key.revoked_at_utc else "expired"
+            state = (
+                "good" if key.is_usable(clock()) else "revoked" if key.revoked_at_utc else "expired"
+            )
             if state == "good" and is_token_owner(key.owner):
                 state = "refused: the owner is a token's"
             elif state == "good" and key.expires_at_utc is not None:
                 state = f"good until {key.expires_at_utc:%Y-%m-%d}"
             used = f"{key.last_used_at_utc:%Y-%m-%d %H:%M}" if key.last_used_at_utc else "never"
-            table.add_row(key.id, key.owner, ", ".join(key.scopes), key.label, f"{key.created_at_utc:%Y-%m-%d %H:%M}", used, state)
+            table.add_row(
+                key.id,
+                key.owner,
+                ", ".join(key.scopes),
+                key.label,
+                f"{key.created_at_utc:%Y-%m-%d %H:%M}",
+                used,
+                state,
+            )
         cursor = page.next_cursor
         if cursor is None:
             break

@@ -28,7 +28,12 @@ class Metrics:
         self._ports = ports
         self._clock = clock
         self.registry = CollectorRegistry()
-        self.requests = Counter("muster_http_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry)
+        self.requests = Counter(
+            "muster_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
         self.seconds = Histogram(
             "muster_http_request_seconds",
             "Time from a request's head to the end of its answer.",
@@ -36,16 +41,30 @@ class Metrics:
             buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600),
             registry=self.registry,
         )
-        self.upload_bytes = Counter("muster_upload_bytes", "Bytes of video in accepted jobs.", registry=self.registry)
-        self.jobs_accepted = Counter("muster_jobs_accepted", "Jobs accepted.", registry=self.registry)
-        self.queue_messages = Gauge("muster_queue_messages", "Messages, leased ones included.", ("queue",), registry=self.registry)
+        self.upload_bytes = Counter(
+            "muster_upload_bytes", "Bytes of video in accepted jobs.", registry=self.registry
+        )
+        self.jobs_accepted = Counter(
+            "muster_jobs_accepted", "Jobs accepted.", registry=self.registry
+        )
+        self.queue_messages = Gauge(
+            "muster_queue_messages",
+            "Messages, leased ones included.",
+            ("queue",),
+            registry=self.registry,
+        )
         self.queue_age = Gauge(
             "muster_queue_age_seconds",
             "Time since the oldest message was sent that a worker could receive now; 0: none waits.",
             ("queue",),
             registry=self.registry,
         )
-        self.poison_messages = Gauge("muster_poison_messages", "Messages in the poison queue.", ("queue",), registry=self.registry)
+        self.poison_messages = Gauge(
+            "muster_poison_messages",
+            "Messages in the poison queue.",
+            ("queue",),
+            registry=self.registry,
+        )
         self.silence = Gauge(
             "muster_job_silence_seconds",
             "Time since anybody did anything for the active job that waits longest; 0: no job is active.",
@@ -58,10 +77,14 @@ class Metrics:
             ("reason",),
             registry=self.registry,
         )
-        self.open_connections = Gauge("muster_open_connections", "Connections that are open.", registry=self.registry)
+        self.open_connections = Gauge(
+            "muster_open_connections", "Connections that are open.", registry=self.registry
+        )
         self.unclaimed = {
             unit: Gauge(
-                f"muster_unclaimed_{unit}", f"{unit.capitalize()} in storage that nothing in the database explains.", registry=self.registry
+                f"muster_unclaimed_{unit}",
+                f"{unit.capitalize()} in storage that nothing in the database explains.",
+                registry=self.registry,
             )
             for unit in ("blobs", "bytes")
         }
@@ -75,9 +98,16 @@ class Metrics:
             except MusterError as error:
                 for gauge in (self.queue_messages, self.queue_age, self.poison_messages):
                     gauge.remove_by_labels({"queue": name})
-                logger.warning("queue depth unknown", extra={"action": "depth_unknown", "queue": name, "code": error.code})
+                logger.warning(
+                    "queue depth unknown",
+                    extra={"action": "depth_unknown", "queue": name, "code": error.code},
+                )
             else:
-                waits = self._clock() - depth.oldest_at_utc if depth.oldest_at_utc is not None else timedelta(0)
+                waits = (
+                    self._clock() - depth.oldest_at_utc
+                    if depth.oldest_at_utc is not None
+                    else timedelta(0)
+                )
                 self.queue_messages.labels(name).set(depth.messages)
                 self.queue_age.labels(name).set(max(0.0, waits.total_seconds()))
                 self.poison_messages.labels(name).set(depth.poisoned)
@@ -91,9 +121,13 @@ class Metrics:
         except MusterError as error:
             for gauge in (self.silence, *self.unclaimed.values()):
                 gauge.set(math.nan)
-            logger.warning("silence of jobs unknown", extra={"action": "silence_unknown", "code": error.code})
+            logger.warning(
+                "silence of jobs unknown", extra={"action": "silence_unknown", "code": error.code}
+            )
         else:
-            self.silence.set(max(0.0, (now - silent[0].heartbeat_at_utc).total_seconds()) if silent else 0.0)
+            self.silence.set(
+                max(0.0, (now - silent[0].heartbeat_at_utc).total_seconds()) if silent else 0.0
+            )
             for unit, gauge in self.unclaimed.items():
                 # Nobody has counted them before the first walk through storage has ended.
                 gauge.set(unclaimed.get(unit, math.nan))

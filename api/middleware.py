@@ -93,9 +93,13 @@ class SmallBodies:
             return
         most = MAX_JSON_BYTES if _may_be_long(scope["path"]) else MAX_SMALL_BYTES
         # An HTTPException: FastAPI passes no other kind on from where it reads a body.
-        too_large = problems.HttpError(413, f"This body may have at most {most} bytes.", code="too_large")
+        too_large = problems.HttpError(
+            413, f"This body may have at most {most} bytes.", code="too_large"
+        )
         if declared_bytes(Headers(scope=scope)) > most:
-            await problems.problem(scope["path"], 413, too_large.code, too_large.detail)(scope, receive, send)
+            await problems.problem(scope["path"], 413, too_large.code, too_large.detail)(
+                scope, receive, send
+            )
             return
         seen = 0
 
@@ -124,7 +128,10 @@ class Pace:
         services = scope["app"].state.services
         caller = scope.get("state", {}).get("caller")
         client = scope.get("client")
-        names = (f"address {client_group(client[0] if client else None)}", *((f"owner {caller.owner}",) if caller else ()))
+        names = (
+            f"address {client_group(client[0] if client else None)}",
+            *((f"owner {caller.owner}",) if caller else ()),
+        )
         body = PacedBody(services.paces, receive, names)
         if _is_form_of_videos(scope):
             try:
@@ -154,7 +161,9 @@ def _is_form_of_videos(scope: Scope) -> bool:
 
 
 def _may_be_long(path: str) -> bool:
-    return path in FORM_PATHS or path.endswith("/recount") or path.startswith("/api/v1/calibrations")
+    return (
+        path in FORM_PATHS or path.endswith("/recount") or path.startswith("/api/v1/calibrations")
+    )
 
 
 class Figures:

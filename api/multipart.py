@@ -43,7 +43,10 @@ class MultipartReader:
         _, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
         if not boundary:
-            raise MalformedRequest("The Content-Type has no boundary; let your HTTP library write that header.", code="missing_boundary")
+            raise MalformedRequest(
+                "The Content-Type has no boundary; let your HTTP library write that header.",
+                code="missing_boundary",
+            )
         self._body = body
         self._events: deque[tuple[str, bytes]] = deque()
         self._ended = False
@@ -53,7 +56,9 @@ class MultipartReader:
         try:
             self._parser = MultipartParser(boundary, self._callbacks())
         except FormParserError as error:
-            raise MalformedRequest(f"The multipart boundary cannot be used: {error}.", code="missing_boundary") from error
+            raise MalformedRequest(
+                f"The multipart boundary cannot be used: {error}.", code="missing_boundary"
+            ) from error
 
     async def parts(self) -> AsyncGenerator[Part]:
         """Yield the parts in order.
@@ -87,14 +92,20 @@ class MultipartReader:
                 piece = await anext(self._body)
             except StopAsyncIteration:
                 if not self._ended:
-                    raise MalformedRequest("The body ends in the middle of a part; send it again.", code="body_cut_off") from None
+                    raise MalformedRequest(
+                        "The body ends in the middle of a part; send it again.", code="body_cut_off"
+                    ) from None
                 return None
             except ClientDisconnect as error:
-                raise MalformedRequest("The connection ended in the middle of the body.", code="body_cut_off") from error
+                raise MalformedRequest(
+                    "The connection ended in the middle of the body.", code="body_cut_off"
+                ) from error
             if self._ended:
                 after_end += len(piece)
                 if after_end > _MAX_EPILOGUE_BYTES:
-                    raise MalformedRequest("There are bytes after the last part.", code="malformed_multipart")
+                    raise MalformedRequest(
+                        "There are bytes after the last part.", code="malformed_multipart"
+                    )
             elif piece:
                 self._parse(piece)
         return self._events.popleft()
@@ -103,7 +114,9 @@ class MultipartReader:
         try:
             self._parser.write(piece)
         except FormParserError as error:
-            raise MalformedRequest(f"The body is not what its Content-Type says: {error}.", code="malformed_multipart") from error
+            raise MalformedRequest(
+                f"The body is not what its Content-Type says: {error}.", code="malformed_multipart"
+            ) from error
 
     def _callbacks(self) -> MultipartCallbacks:
         def begin() -> None:

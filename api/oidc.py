@@ -60,7 +60,9 @@ class TokenVerifier:
         self._audience = audience
         self._scopes = dict(scopes)
         self._owner_claim = owner_claim
-        self._client = client or (lambda: httpx.AsyncClient(timeout=_FETCH_S, follow_redirects=False))
+        self._client = client or (
+            lambda: httpx.AsyncClient(timeout=_FETCH_S, follow_redirects=False)
+        )
         self._monotonic = monotonic
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_s = self._asked_s = float("-inf")
@@ -94,21 +96,36 @@ class TokenVerifier:
             )
         except (jwt.PyJWTError, ValueError, ArithmeticError, RecursionError) as error:
             # The reason goes to the log, by its kind alone: messages of the library may quote the token's claims.
-            logger.info("a token was refused", extra={"action": "token_refused", "reason": type(error).__name__})
+            logger.info(
+                "a token was refused",
+                extra={"action": "token_refused", "reason": type(error).__name__},
+            )
             raise refused() from None
         return self._caller(claims)
 
     def _caller(self, claims: Mapping[str, Any]) -> Caller:
         name = claims.get(self._owner_claim)
-        if not isinstance(name, str) or not 1 <= len(name) <= _MAX_OWNER_CHARS or not name.isprintable():
-            logger.warning("a token names no owner", extra={"action": "token_without_owner", "claim": self._owner_claim})
+        if (
+            not isinstance(name, str)
+            or not 1 <= len(name) <= _MAX_OWNER_CHARS
+            or not name.isprintable()
+        ):
+            logger.warning(
+                "a token names no owner",
+                extra={"action": "token_without_owner", "claim": self._owner_claim},
+            )
             raise refused()
         subject = claims.get("sub", name)
         # Counted by person, also where many of them share one owner.
         counted = hashlib.sha256(f"{self._issuer}\n{subject}".encode()).hexdigest()[:16]
         allowed = frozenset(self._scopes[role] for role in _roles(claims) if role in self._scopes)
         owner = f"{TOKEN_OWNER_PREFIX}{name}"
-        return Caller(owner=owner, scopes=allowed, credential=f"token:{counted}", ends_at_utc=_moment(claims["exp"]))
+        return Caller(
+            owner=owner,
+            scopes=allowed,
+            credential=f"token:{counted}",
+            ends_at_utc=_moment(claims["exp"]),
+        )
 
     async def _key(self, key_id: Any) -> jwt.PyJWK | None:
         if key_id is not None and not isinstance(key_id, str):
@@ -117,7 +134,10 @@ class TokenVerifier:
             return self._keys[key_id]
         async with self._fetching:
             # Somebody else may have asked while this one waited.
-            if not self._is_known(key_id) and self._monotonic() - self._asked_s >= KEYS_ASKED_EVERY_S:
+            if (
+                not self._is_known(key_id)
+                and self._monotonic() - self._asked_s >= KEYS_ASKED_EVERY_S
+            ):
                 self._asked_s = self._monotonic()
                 try:
                     self._keys = await self._fetch()
@@ -136,14 +156,21 @@ class TokenVerifier:
 
     async def _fetch(self) -> dict[str | None, jwt.PyJWK]:
         async with self._client() as client:
-            found = await _json_of(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+            found = await _json_of(
+                client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
+            )
             if found.get("issuer") != self._issuer or not isinstance(found.get("jwks_uri"), str):
-                raise _away("it names itself otherwise; MUSTER_OIDC_ISSUER must be exactly what it says of itself")
+                raise _away(
+                    "it names itself otherwise; MUSTER_OIDC_ISSUER must be exactly what it says of itself"
+                )
             listed = (await _json_of(client, found["jwks_uri"])).get("keys")
         keys = dict(_usable_keys(listed if isinstance(listed, list) else ()))
         if not keys:
             raise _away("it publishes no key that can be used")
-        logger.info("keys of the issuer of tokens were read", extra={"action": "issuer_keys_read", "keys": len(keys)})
+        logger.info(
+            "keys of the issuer of tokens were read",
+            extra={"action": "issuer_keys_read", "keys": len(keys)},
+        )
         return keys
 
 
@@ -197,4 +224,7 @@ async def _json_of(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
 
 
 def _away(reason: str) -> Unavailable:
-    return Unavailable(f"Tokens cannot be checked at present: the issuer is asked for its keys, and {reason}.", code="issuer_unavailable")
+    return Unavailable(
+        f"Tokens cannot be checked at present: the issuer is asked for its keys, and {reason}.",
+        code="issuer_unavailable",
+    )

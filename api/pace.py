@@ -29,7 +29,9 @@ class Slow(problems.HttpError):
     """A body that is too slow. An `HTTPException`: FastAPI passes no other kind on from where it reads a body."""
 
     def __init__(self, message: str, code: str) -> None:
-        super().__init__(408, message, code=code, headers={"Retry-After": "5", "Connection": "close"})
+        super().__init__(
+            408, message, code=code, headers={"Retry-After": "5", "Connection": "close"}
+        )
 
 
 class Paces:
@@ -42,7 +44,14 @@ class Paces:
         now: Tells seconds that never go back, the same ones as `bodies` reads.
     """
 
-    def __init__(self, *, idle_s: float, least_bytes_per_s: float, bodies: OpenBodies, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        idle_s: float,
+        least_bytes_per_s: float,
+        bodies: OpenBodies,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.idle_s = idle_s
         self.least_bytes = least_bytes_per_s * WINDOW_S
         self.bodies = bodies
@@ -138,7 +147,11 @@ class PacedBody:
 
     def _look_again(self) -> None:
         since_s = self._place.waits_since_s
-        left_s = 0.0 if self._is_cut_off else self._left_s(0 if since_s is None else self._paces.now() - since_s)
+        left_s = (
+            0.0
+            if self._is_cut_off
+            else self._left_s(0 if since_s is None else self._paces.now() - since_s)
+        )
         if self._task is not None and left_s <= 0 and not self._is_due:
             self._is_due = True
             self._task.cancel()
@@ -146,7 +159,9 @@ class PacedBody:
 
     def _check(self, waited_s: float) -> None:
         if self._is_cut_off or waited_s >= self._paces.idle_s:
-            self._fail("body_idle", "No byte of the body came for too long. Send the request again.")
+            self._fail(
+                "body_idle", "No byte of the body came for too long. Send the request again."
+            )
         if not self._has_place and self._waited_s + waited_s >= _FREE_S:
             self._take_place_late()
         if self._window_s + waited_s >= WINDOW_S:
@@ -161,7 +176,10 @@ class PacedBody:
     def _end_window(self) -> None:
         if self._window_bytes < self._paces.least_bytes:
             least = f"{self._paces.least_bytes / WINDOW_S:g}"
-            self._fail("body_too_slow", f"The body came with less than {least} bytes a second. Use a direct upload (POST /api/v1/uploads).")
+            self._fail(
+                "body_too_slow",
+                f"The body came with less than {least} bytes a second. Use a direct upload (POST /api/v1/uploads).",
+            )
         self._window_s, self._window_bytes = 0.0, 0
 
     def _take_place_late(self) -> None:

@@ -57,13 +57,17 @@ class Problem(BaseModel):
     detail: str = Field(description="A sentence for a person.", examples=["There is no job '0'."])
     code: str = Field(description="Stable, for programs.", examples=["job_not_found"])
     instance: str = Field(examples=["/api/v1/jobs/0"])
-    details: dict[str, Any] = Field({}, description="Further facts, such as the limit that was passed, or every fault found.")
+    details: dict[str, Any] = Field(
+        {}, description="Further facts, such as the limit that was passed, or every fault found."
+    )
 
 
 class HttpError(HTTPException):
     """An error of HTTP itself, which no use case knows, such as a range outside a file."""
 
-    def __init__(self, status: int, message: str, *, code: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, code: str, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(status, message, headers)
         self.code = code
 
@@ -74,7 +78,13 @@ def status_of(error: errors.MusterError) -> int:
 
 
 def problem(
-    instance: str, status: int, code: str, detail: str, *, details: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+    instance: str,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    details: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """Return a problem answer."""
     body = Problem(
@@ -86,7 +96,9 @@ def problem(
         instance=instance,
         details=details or {},
     )
-    return JSONResponse(body.model_dump(mode="json"), status, headers, media_type="application/problem+json")
+    return JSONResponse(
+        body.model_dump(mode="json"), status, headers, media_type="application/problem+json"
+    )
 
 
 def of_error(error: errors.MusterError, instance: str) -> JSONResponse:
@@ -99,7 +111,9 @@ def of_error(error: errors.MusterError, instance: str) -> JSONResponse:
         headers["WWW-Authenticate"] = "Bearer"
     elif error.code in RETRY_AFTER_S:
         headers["Retry-After"] = str(RETRY_AFTER_S[error.code])
-    return problem(instance, status, error.code, error.message, details=error.details, headers=headers)
+    return problem(
+        instance, status, error.code, error.message, details=error.details, headers=headers
+    )
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -107,7 +121,9 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            },
         }
         for status in statuses
     }
@@ -119,7 +135,10 @@ def document(schema: dict[str, Any]) -> dict[str, Any]:
     for methods in schema["paths"].values():
         for operation in methods.values():
             answer = operation["responses"].get("422", {})
-            if answer.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref") == own:
+            if (
+                answer.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref")
+                == own
+            ):
                 operation["responses"]["422"] = documented(422)[422]
     schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)
@@ -137,7 +156,11 @@ def install(app: FastAPI) -> None:
 
 async def _muster_error(request: Request, error: errors.MusterError) -> JSONResponse:
     if status_of(error) >= 500:
-        logger.warning("request refused: %s", error.message, extra={"action": "request_unavailable", "code": error.code})
+        logger.warning(
+            "request refused: %s",
+            error.message,
+            extra={"action": "request_unavailable", "code": error.code},
+        )
         request.app.state.services.note(error)
     return of_error(error, request.url.path)
 
@@ -145,21 +168,54 @@ async def _muster_error(request: Request, error: errors.MusterError) -> JSONResp
 async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     found = error.errors()
     faults = [
-        {"field": ".".join(map(str, fault["loc"])), "problem": fault["msg"].removeprefix("Value error, ")} for fault in found[:MOST_FAULTS]
+        {
+            "field": ".".join(map(str, fault["loc"])),
+            "problem": fault["msg"].removeprefix("Value error, "),
+        }
+        for fault in found[:MOST_FAULTS]
     ]
     listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
     if any(fault["type"] == "json_invalid" for fault in found):
-        return problem(request.url.path, 400, "malformed_json", f"The body is not JSON: {listed}.", details={"errors": faults})
-    return problem(request.url.path, 422, "invalid_request", f"The request cannot be used: {listed}.", details={"errors": faults})
+        return problem(
+            request.url.path,
+            400,
+            "malformed_json",
+            f"The body is not JSON: {listed}.",
+            details={"errors": faults},
+        )
+    return problem(
+        request.url.path,
+        422,
+        "invalid_request",
+        f"The request cannot be used: {listed}.",
+        details={"errors": faults},
+    )
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
-    code = error.code if isinstance(error, HttpError) else _HTTP_CODES.get(error.status_code, "http_error")
-    detail = error.detail if isinstance(error, HttpError) else _HTTP_DETAILS.get(error.status_code, str(error.detail))
-    return problem(request.url.path, error.status_code, code, detail, headers=dict(error.headers or {}))
+    code = (
+        error.code
+        if isinstance(error, HttpError)
+        else _HTTP_CODES.get(error.status_code, "http_error")
+    )
+    detail = (
+        error.detail
+        if isinstance(error, HttpError)
+        else _HTTP_DETAILS.get(error.status_code, str(error.detail))
+    )
+    return problem(
+        request.url.path, error.status_code, code, detail, headers=dict(error.headers or {})
+    )
 
 
 def unexpected(path: str, error: Exception) -> JSONResponse:
     """Return the answer to an unexpected error, and log it."""
-    logger.error("unexpected error", exc_info=error, extra={"action": "unexpected_error", "path": path})
-    return problem(path, 500, "internal_error", "Something went wrong in the server; its log says what. Please report it.")
+    logger.error(
+        "unexpected error", exc_info=error, extra={"action": "unexpected_error", "path": path}
+    )
+    return problem(
+        path,
+        500,
+        "internal_error",
+        "Something went wrong in the server; its log says what. Please report it.",
+    )

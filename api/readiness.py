@@ -23,7 +23,12 @@ class Readiness:
         monotonic: Tells the seconds.
     """
 
-    def __init__(self, ports: Ports, is_open: Callable[[], bool], monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        is_open: Callable[[], bool],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ports = ports
         self._is_open = is_open
         self._monotonic = monotonic

@@ -65,4 +65,11 @@ def _write(scope: Scope, status: int | None, seconds: float, sent_bytes: int) ->
         "client": client[0] if client else None,
         "key_id": getattr(caller, "key_id", None),
     }
-    logger.log(logging.DEBUG if quiet else logging.INFO, "%s %s %s", method, path, status if status is not None else "aborted", extra=extra)
+    logger.log(
+        logging.DEBUG if quiet else logging.INFO,
+        "%s %s %s",
+        method,
+        path,
+        status if status is not None else "aborted",
+        extra=extra,
+    )

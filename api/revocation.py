@@ -48,7 +48,11 @@ class Revocation:
 
         async def send_while_good(message: Message) -> None:
             nonlocal checked_s, cut
-            if message["type"] == "http.response.body" and message.get("more_body") and self._monotonic() - checked_s >= BEAT_S:
+            if (
+                message["type"] == "http.response.body"
+                and message.get("more_body")
+                and self._monotonic() - checked_s >= BEAT_S
+            ):
                 checked_s = self._monotonic()
                 try:
                     await keys.check_revoked(caller)
@@ -57,7 +61,10 @@ class Revocation:
                     raise _Cut from error
                 except TransientError as error:
                     # The answer goes on: the database's rest must not break downloads.
-                    logger.warning("a key was not looked up", extra={"action": "key_not_checked", "code": error.code})
+                    logger.warning(
+                        "a key was not looked up",
+                        extra={"action": "key_not_checked", "code": error.code},
+                    )
             await send(message)
 
         try:
@@ -66,4 +73,7 @@ class Revocation:
             if not cut:
                 raise
             # The server closes the connection of an answer without an end, so the client sees that it is not whole.
-            logger.info("an answer was cut", extra={"action": "answer_cut", "key_id": caller.key_id, "path": scope["path"]})
+            logger.info(
+                "an answer was cut",
+                extra={"action": "answer_cut", "key_id": caller.key_id, "path": scope["path"]},
+            )

@@ -48,7 +48,12 @@ class Services:
     """
 
     def __init__(self, config: Config, ports: Ports, clock: Clock, *, opened: bool) -> None:
-        self.limits = Limits(config.max_upload_bytes, config.max_files, config.upload_minutes, detector_names(config.detectors))
+        self.limits = Limits(
+            config.max_upload_bytes,
+            config.max_files,
+            config.upload_minutes,
+            detector_names(config.detectors),
+        )
         self.ports = ports
         self.clock = clock
         self._full_disk: tuple[datetime, StorageFull] | None = None
@@ -60,11 +65,20 @@ class Services:
             self._decided.set()
         self.dispatcher = Dispatcher(ports)
         self.keys = Keys(ports.keys, clock)
-        self.access = Access(config, self.keys, ready=self.require_open, share=max(8, config.connections // 4))
-        self.quotas = Quotas(
-            ports.jobs, ports.keys, clock, day_bytes=config.quota_day_bytes, active_jobs=config.quota_jobs, links=config.quota_links
+        self.access = Access(
+            config, self.keys, ready=self.require_open, share=max(8, config.connections // 4)
         )
-        self.submissions = Submissions(ports, self.dispatcher, self.limits, clock, quotas=self.quotas)
+        self.quotas = Quotas(
+            ports.jobs,
+            ports.keys,
+            clock,
+            day_bytes=config.quota_day_bytes,
+            active_jobs=config.quota_jobs,
+            links=config.quota_links,
+        )
+        self.submissions = Submissions(
+            ports, self.dispatcher, self.limits, clock, quotas=self.quotas
+        )
         self.uploads = Uploads(ports, self.submissions, self.limits, clock, self.quotas)
         self.webhook_rules = config.webhook_rules
         self.webhooks = Webhooks(ports, self.dispatcher, self.webhook_rules, clock)
@@ -74,7 +88,11 @@ class Services:
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
         self.metrics = Metrics(ports, clock)
-        self.paces = Paces(idle_s=config.idle_s, least_bytes_per_s=config.least_bytes_per_s, bodies=OpenBodies(config.open_submissions))
+        self.paces = Paces(
+            idle_s=config.idle_s,
+            least_bytes_per_s=config.least_bytes_per_s,
+            bodies=OpenBodies(config.open_submissions),
+        )
         self.readiness = Readiness(ports, lambda: self.opened)
 
     def note(self, error: MusterError) -> None:
@@ -125,10 +143,15 @@ class Services:
         if self.refusal is not None:
             raise self.refusal
         if not self.opened:
-            raise Unavailable("Storage or database has not answered yet; ask again in a few seconds.", code="not_open")
+            raise Unavailable(
+                "Storage or database has not answered yet; ask again in a few seconds.",
+                code="not_open",
+            )
         return self
 
-    async def keep_open(self, *, first_s: float = 0.25, longest_s: float = 10.0, cleaning_s: float = 10.0) -> None:
+    async def keep_open(
+        self, *, first_s: float = 0.25, longest_s: float = 10.0, cleaning_s: float = 10.0
+    ) -> None:
         """Open the ports, trying again as long as it takes; afterwards keep in order what they hold. Ends by being cancelled."""
         pause_s = first_s
         while not self.opened:
@@ -141,14 +164,20 @@ class Services:
                 await open_ports(self.ports)
             except ForeignStorage as error:
                 if self._refusal is None:
-                    logger.error(error.message, extra={"action": "storage_refused", "code": error.code})
+                    logger.error(
+                        error.message, extra={"action": "storage_refused", "code": error.code}
+                    )
                 self._refusal = error
                 self._decided.set()
                 # `separate` may give other names meanwhile: a connection that stays goes to the queues of before.
                 await close_ports(self.ports)
                 await asyncio.sleep(longest_s)
             except MusterError as error:
-                logger.warning("storage or database is away: %s", error.message, extra={"action": "open_failed", "code": error.code})
+                logger.warning(
+                    "storage or database is away: %s",
+                    error.message,
+                    extra={"action": "open_failed", "code": error.code},
+                )
                 await asyncio.sleep(pause_s)
                 pause_s = min(longest_s, pause_s * 2)
             else:

@@ -14,9 +14,13 @@ _SHORTENED = ("calibration", "zones", "counted")
 class ListedCalibration(BaseModel):
     """Which calibration a job uses, without its points."""
 
-    name: str | None = Field(description="Name of the stored calibration; null where the points came with the job.")
+    name: str | None = Field(
+        description="Name of the stored calibration; null where the points came with the job."
+    )
     unit: Literal["m", "wgs84"]
-    pairs: int = Field(description="How many points it has; the job itself shows them.", examples=[8])
+    pairs: int = Field(
+        description="How many points it has; the job itself shows them.", examples=[8]
+    )
 
 
 class ListedZone(BaseModel):
@@ -24,27 +28,44 @@ class ListedZone(BaseModel):
 
     name: str
     mode: Literal["count", "include", "exclude"]
-    corners: int = Field(description="How many points its outline has; the job itself shows them.", examples=[5])
+    corners: int = Field(
+        description="How many points its outline has; the job itself shows them.", examples=[5]
+    )
 
 
 class ListedSettings(AnalysisSettings):
     """Settings without points of the calibration, outlines of zones, and frames counted by hand: a look at the job shows those."""
 
     # A view that is only ever written as JSON: no code takes it for settings that can be counted with.
-    calibration: ListedCalibration | None = Field(None, description="Which one, without its points.")  # type: ignore[assignment]
+    calibration: ListedCalibration | None = Field(
+        None, description="Which one, without its points."
+    )  # type: ignore[assignment]
     zones: tuple[ListedZone, ...] = Field((), description="Without their outlines.")  # type: ignore[assignment]
     counted: tuple[CountedFrame, ...] = Field((), exclude=True)
-    counted_frames: int = Field(0, description="How many frames a person counted; the job itself shows them.")
+    counted_frames: int = Field(
+        0, description="How many frames a person counted; the job itself shows them."
+    )
 
 
 def listed_settings(settings: AnalysisSettings) -> ListedSettings:
     """Return settings as a listing shows them."""
     points = settings.calibration
-    short = None if points is None else ListedCalibration(name=points.name, unit=points.unit, pairs=len(points.image_points))
-    kept = {name: getattr(settings, name) for name in AnalysisSettings.model_fields if name not in _SHORTENED}
+    short = (
+        None
+        if points is None
+        else ListedCalibration(name=points.name, unit=points.unit, pairs=len(points.image_points))
+    )
+    kept = {
+        name: getattr(settings, name)
+        for name in AnalysisSettings.model_fields
+        if name not in _SHORTENED
+    }
     return ListedSettings.model_construct(
         **kept,
         calibration=short,
-        zones=tuple(ListedZone(name=zone.name, mode=zone.mode, corners=len(zone.polygon)) for zone in settings.zones),
+        zones=tuple(
+            ListedZone(name=zone.name, mode=zone.mode, corners=len(zone.polygon))
+            for zone in settings.zones
+        ),
         counted_frames=len(settings.counted),
     )

@@ -14,7 +14,16 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
 from core.domain.clock import UtcDatetime
 from core.domain.interval import INTERVAL_BASIS, INTERVAL_NOTE
-from core.domain.job import Expirable, Failure, Job, JobState, SourceFile, TelemetryRemark, VideoFacts, Waiting
+from core.domain.job import (
+    Expirable,
+    Failure,
+    Job,
+    JobState,
+    SourceFile,
+    TelemetryRemark,
+    VideoFacts,
+    Waiting,
+)
 from core.domain.statistics import JobStatistics, TimeBucket
 from core.domain.webhook import WebhookEvent
 from core.ports import BlobInfo
@@ -25,14 +34,19 @@ JOBS = "/api/v1/jobs"
 class TelemetryView(BaseModel):
     """What a drone wrote down while it filmed a file."""
 
-    source: Literal["uploaded", "embedded"] = Field(description="Sent beside the video, or a track within it.")
+    source: Literal["uploaded", "embedded"] = Field(
+        description="Sent beside the video, or a track within it."
+    )
     name: str = Field(examples=["DJI_0042.SRT"])
     dialect: str | None = Field(
-        description="Which of the drones' ways of writing it is; null if it could not be used.", examples=["bracket"]
+        description="Which of the drones' ways of writing it is; null if it could not be used.",
+        examples=["bracket"],
     )
     samples: int = Field(description="Records read.", examples=[5321])
     has_position: bool = Field(description="Any of them says where the drone was.")
-    has_attitude: bool = Field(description="Any of them says where the camera looked; animals are placed on the map only then.")
+    has_attitude: bool = Field(
+        description="Any of them says where the camera looked; animals are placed on the map only then."
+    )
     warnings: list[TelemetryRemark]
 
 
@@ -41,7 +55,9 @@ class FileView(BaseModel):
 
     name: str = Field(examples=["DJI_0042.MP4"])
     size_bytes: int
-    telemetry: TelemetryView | None = Field(None, description="A track within the video is looked for when the job is planned.")
+    telemetry: TelemetryView | None = Field(
+        None, description="A track within the video is looked for when the job is planned."
+    )
 
 
 class ProgressView(BaseModel):
@@ -49,9 +65,13 @@ class ProgressView(BaseModel):
 
     step: JobState = Field(examples=["detecting"])
     frames_done: int = Field(examples=[600])
-    frames_total: int | None = Field(description="Null until the video was probed.", examples=[1800])
+    frames_total: int | None = Field(
+        description="Null until the video was probed.", examples=[1800]
+    )
     fraction: float = Field(ge=0, le=1, description="Of this step.", examples=[0.3333])
-    seconds_left: float | None = Field(description="Of this step; null until a rate was seen.", examples=[41.5])
+    seconds_left: float | None = Field(
+        description="Of this step; null until a rate was seen.", examples=[41.5]
+    )
 
 
 class Totals(BaseModel):
@@ -64,7 +84,9 @@ class Totals(BaseModel):
 
 class _JobFields(BaseModel):
     id: str = Field(examples=["3f1b6c0e8d5f4a7c9a1e2b3c4d5e6f70"])
-    owner: str = Field(description="Whose it is: nobody else sees it, admins excepted.", examples=["north ranch"])
+    owner: str = Field(
+        description="Whose it is: nobody else sees it, admins excepted.", examples=["north ranch"]
+    )
     state: JobState
     attempt: int
     created_at_utc: UtcDatetime
@@ -77,16 +99,33 @@ class _JobFields(BaseModel):
         description=f"Per class {{unique, low, high, interval_basis, peak, mean, …}} of the published results; null while there are none. "
         f"{INTERVAL_NOTE}",
         examples=[
-            {"bison": {"unique": 12, "low": 12, "high": 13, "interval_basis": INTERVAL_BASIS, "peak": 9, "mean": 6.4, "reasons": []}}
+            {
+                "bison": {
+                    "unique": 12,
+                    "low": 12,
+                    "high": 13,
+                    "interval_basis": INTERVAL_BASIS,
+                    "peak": 9,
+                    "mean": 6.4,
+                    "reasons": [],
+                }
+            }
         ],
     )
-    totals: Totals | None = Field(description="Of the published results; null while there are none, and in listings.")
+    totals: Totals | None = Field(
+        description="Of the published results; null while there are none, and in listings."
+    )
     artifacts: list[str] = Field(examples=[["results.json", "tracks.csv", "annotated.mp4"]])
     error: Failure | None = Field(description="Why the job failed.")
-    waiting: Waiting | None = Field(description="Why the job cannot go on at present, such as a full disk; null while it goes on.")
-    webhook: WebhookView | None = Field(description="Who is told how the job ends; null for nobody.")
+    waiting: Waiting | None = Field(
+        description="Why the job cannot go on at present, such as a full disk; null while it goes on."
+    )
+    webhook: WebhookView | None = Field(
+        description="Who is told how the job ends; null for nobody."
+    )
     expired: list[Expirable] = Field(
-        description="What was deleted after the time for which it is kept; `counts` stay. Empty while nothing was.", examples=[["sources"]]
+        description="What was deleted after the time for which it is kept; `counts` stay. Empty while nothing was.",
+        examples=[["sources"]],
     )
     links: dict[str, str]
 
@@ -107,7 +146,9 @@ class JobPage(BaseModel):
     """A page of jobs, newest first."""
 
     items: list[JobSummary]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+    next_cursor: str | None = Field(
+        description="Give it as `cursor` for the next page; null on the last one."
+    )
 
 
 class ArtifactView(BaseModel):
@@ -132,8 +173,18 @@ class UploadRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str | None = Field(None, max_length=1000, description="The file's name, for your own records.", examples=["DJI_0042.MP4"])
-    size_bytes: int | None = Field(None, ge=0, description="Held in the day's quota; a larger file makes no job.", examples=[4_000_000_000])
+    name: str | None = Field(
+        None,
+        max_length=1000,
+        description="The file's name, for your own records.",
+        examples=["DJI_0042.MP4"],
+    )
+    size_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Held in the day's quota; a larger file makes no job.",
+        examples=[4_000_000_000],
+    )
 
 
 class UploadView(BaseModel):
@@ -151,16 +202,27 @@ class UploadedRecording(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    upload_ids: list[str] = Field(description="In the recording's order.", examples=[["9d3c7a61e0f84c0b8a7d5e4f3c2b1a09"]])
-    names: list[str] = Field([], description="What to call the files: one for each, or none.", examples=[["DJI_0042.MP4"]])
-    telemetry_upload_ids: list[str] = Field([], description="Uploads that are not videos but what a drone wrote down beside them (`.SRT`).")
+    upload_ids: list[str] = Field(
+        description="In the recording's order.", examples=[["9d3c7a61e0f84c0b8a7d5e4f3c2b1a09"]]
+    )
+    names: list[str] = Field(
+        [],
+        description="What to call the files: one for each, or none.",
+        examples=[["DJI_0042.MP4"]],
+    )
+    telemetry_upload_ids: list[str] = Field(
+        [],
+        description="Uploads that are not videos but what a drone wrote down beside them (`.SRT`).",
+    )
     telemetry_names: list[str] = Field(
         [],
         description="Each named as its video but for the ending; none, if there is one for each video, in order.",
         examples=[["DJI_0042.SRT"]],
     )
     settings: dict[str, Any] | None = Field(None, examples=[{"only": "bison"}])
-    webhook: str | None = Field(None, description=WEBHOOK_DESCRIPTION, examples=["https://example.org/muster"])
+    webhook: str | None = Field(
+        None, description=WEBHOOK_DESCRIPTION, examples=["https://example.org/muster"]
+    )
 
 
 class SubmitJobAnswer(BaseModel):
@@ -204,15 +266,21 @@ class HealthProblem(BaseModel):
 
     code: str = Field(examples=["storage_full"])
     message: str
-    degrades: bool = Field(True, description="Whether work is held up by it; false: it is told for the operator to decide.")
-    workers: list[str] = Field([], description="Ids of the workers that report it; empty where it is not about workers.")
+    degrades: bool = Field(
+        True,
+        description="Whether work is held up by it; false: it is told for the operator to decide.",
+    )
+    workers: list[str] = Field(
+        [], description="Ids of the workers that report it; empty where it is not about workers."
+    )
 
 
 class Health(BaseModel):
     """How the system is. `gpu_available`, `device` and `models_loaded` are what workers reported in the last minutes."""
 
     status: str = Field(
-        examples=["healthy"], description="`healthy`, or `degraded` while a part is away, no worker reports, or a problem degrades it."
+        examples=["healthy"],
+        description="`healthy`, or `degraded` while a part is away, no worker reports, or a problem degrades it.",
     )
     gpu_available: bool
     device: str = Field(examples=["openvino:cpu"], description="`none` while no worker reports.")
@@ -231,7 +299,10 @@ class Ready(BaseModel):
 
 
 def job_view(
-    job: Job, services: Services, statistics: JobStatistics | None = None, events: Sequence[WebhookEvent] | None = None
+    job: Job,
+    services: Services,
+    statistics: JobStatistics | None = None,
+    events: Sequence[WebhookEvent] | None = None,
 ) -> JobView:
     """Return a job as the API shows it; with its statistics, where they were read, its totals too; with its webhook's events likewise."""
     return JobView(settings=job.settings, **_fields(job, services, statistics, events))
@@ -243,7 +314,10 @@ def job_summary(job: Job, services: Services) -> JobSummary:
 
 
 def _fields(
-    job: Job, services: Services, statistics: JobStatistics | None = None, events: Sequence[WebhookEvent] | None = None
+    job: Job,
+    services: Services,
+    statistics: JobStatistics | None = None,
+    events: Sequence[WebhookEvent] | None = None,
 ) -> dict[str, Any]:
     progress = services.meter.progress(job, services.clock())
     base = f"{JOBS}/{job.id}"
@@ -285,7 +359,11 @@ def _fields(
 
 def _file_view(file: SourceFile) -> FileView:
     found = file.telemetry
-    shown = TelemetryView(**found.model_dump(include=set(TelemetryView.model_fields))) if found else None
+    shown = (
+        TelemetryView(**found.model_dump(include=set(TelemetryView.model_fields)))
+        if found
+        else None
+    )
     return FileView(name=file.name, size_bytes=file.size_bytes, telemetry=shown)
 
 
@@ -298,5 +376,9 @@ def totals_view(statistics: JobStatistics) -> Totals:
 def artifact_view(job_id: str, name: str, info: BlobInfo) -> ArtifactView:
     """Return one result file as the API lists it."""
     return ArtifactView(
-        name=name, media_type=ARTIFACTS[name], size_bytes=info.size_bytes, etag=info.etag, url=f"{JOBS}/{job_id}/artifacts/{name}"
+        name=name,
+        media_type=ARTIFACTS[name],
+        size_bytes=info.size_bytes,
+        etag=info.etag,
+        url=f"{JOBS}/{job_id}/artifacts/{name}",
     )

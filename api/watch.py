@@ -40,7 +40,13 @@ class JobWatchers:
         sleep: Waits; tests give their own.
     """
 
-    def __init__(self, store: JobStore, *, interval_s: float = 0.25, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        *,
+        interval_s: float = 0.25,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._store = store
         self._interval_s = interval_s
         self._sleep = sleep
@@ -82,7 +88,10 @@ class JobWatchers:
                 watched.gone = True
                 watched.announce()
             except TransientError as error:
-                logger.warning("watched job could not be read", extra={"action": "watch_paused", "job_id": job_id, "code": error.code})
+                logger.warning(
+                    "watched job could not be read",
+                    extra={"action": "watch_paused", "job_id": job_id, "code": error.code},
+                )
             else:
                 if watched.job is None or _visible(job) != _visible(watched.job):
                     watched.job = job
@@ -92,4 +101,13 @@ class JobWatchers:
 
 def _visible(job: Job) -> tuple[Any, ...]:
     # A heartbeat alone is no change that anybody wants to be told of.
-    return (job.state, job.attempt, job.done_segments, job.rendered_frames, job.result_revision, job.error, job.waiting, job.plan is None)
+    return (
+        job.state,
+        job.attempt,
+        job.done_segments,
+        job.rendered_frames,
+        job.result_revision,
+        job.error,
+        job.waiting,
+        job.plan is None,
+    )

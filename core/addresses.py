@@ -57,13 +57,22 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
         inner = _inner(address)
         if inner is not None:
             return is_public(inner)
-        if address.scope_id is not None or address not in _UNICAST_V6 or any(address in network for network in _NEVER_V6):
+        if (
+            address.scope_id is not None
+            or address not in _UNICAST_V6
+            or any(address in network for network in _NEVER_V6)
+        ):
             return False
         if (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
             return False
     elif any(address in network for network in _NEVER_V4):
         return False
-    if address in _HOST_SERVICES or address.is_multicast or address.is_reserved or address.is_unspecified:
+    if (
+        address in _HOST_SERVICES
+        or address.is_multicast
+        or address.is_reserved
+        or address.is_unspecified
+    ):
         return False
     return address.is_global
 

@@ -28,7 +28,9 @@ def make_ports(config: Config) -> Ports:
     Returns:
         Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite where not.
     """
-    storage = _Storage(connection_string=config.storage_connection, account_url=config.storage_account_url)
+    storage = _Storage(
+        connection_string=config.storage_connection, account_url=config.storage_account_url
+    )
     return Ports(
         sources=AzureBlobStore(container=config.input_container, **storage),
         results=AzureBlobStore(container=config.output_container, **storage),

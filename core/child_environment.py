@@ -22,8 +22,14 @@ def inherited(names: Iterable[str], environment: Mapping[str, str] | None = None
     """
     given = os.environ if environment is None else environment
     patterns = tuple(names)
-    found = {name: value for name, value in given.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
-    cleaned = {name: absolute_parts(value) if name in _PATHS else value for name, value in found.items()}
+    found = {
+        name: value
+        for name, value in given.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+    cleaned = {
+        name: absolute_parts(value) if name in _PATHS else value for name, value in found.items()
+    }
     return {name: value for name, value in cleaned.items() if value or name not in _PATHS}
 
 

@@ -199,7 +199,9 @@ class Throttled(TransientError):
 
     default_code = "throttled"
 
-    def __init__(self, message: str, *, code: str | None = None, retry_after_s: float, **details: Any) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, retry_after_s: float, **details: Any
+    ) -> None:
         super().__init__(message, code=code, **details)
         self.retry_after_s = retry_after_s
 

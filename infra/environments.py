@@ -59,7 +59,11 @@ def _settings() -> tuple[str, ...]:
     for field, info in Config.model_fields.items():
         if not field.startswith("storage_"):
             alias = info.validation_alias
-            names += [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [f"MUSTER_{field.upper()}"]
+            names += (
+                [str(name) for name in alias.choices]
+                if isinstance(alias, AliasChoices)
+                else [f"MUSTER_{field.upper()}"]
+            )
     return tuple(name for name in names if name.isupper())
 
 
@@ -80,7 +84,9 @@ def of_api() -> dict[str, str]:
 
 def of_worker() -> dict[str, str]:
     """Return what the worker inherits: what the API does, and what decides about detectors."""
-    return inherited({**_ANY, **_NETWORK, **_MUSTER, **_WORKER, **dict.fromkeys(_settings(), "a setting")})
+    return inherited(
+        {**_ANY, **_NETWORK, **_MUSTER, **_WORKER, **dict.fromkeys(_settings(), "a setting")}
+    )
 
 
 def of_mongo_test_server() -> dict[str, str]:
@@ -91,5 +97,10 @@ def of_mongo_test_server() -> dict[str, str]:
 def of_maven() -> dict[str, str]:
     """Return what Maven inherits: the way to its repository."""
     return inherited(
-        {**_ANY, **_NETWORK, "JAVA_HOME": "which Java runs it", "MAVEN_*": "a repository of the user's own, and the way there"}
+        {
+            **_ANY,
+            **_NETWORK,
+            "JAVA_HOME": "which Java runs it",
+            "MAVEN_*": "a repository of the user's own, and the way there",
+        }
     )

@@ -90,7 +90,9 @@ class LocalStack:
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StartError(f"Muster runs already with the data folder {self.data_dir}. Stop it there with Ctrl-C first.") from error
+            raise StartError(
+                f"Muster runs already with the data folder {self.data_dir}. Stop it there with Ctrl-C first."
+            ) from error
 
     def start(self) -> None:
         """Start everything and return when the API is ready.
@@ -108,7 +110,16 @@ class LocalStack:
             "PYTHONUNBUFFERED": "1",
         }
         self._worker_env = environments.of_worker() | shared
-        api_argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", str(self.port)]
+        api_argv = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "api.main:app",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         self.api = Child(
             "api",
             [*api_argv, "--no-access-log", "--timeout-graceful-shutdown", "5"],
@@ -128,7 +139,11 @@ class LocalStack:
         """
         ports = self._azurite_ports()
         self.azurite = AzuriteServer(
-            location=self.data_dir / "azurite", run_dir=self.run_dir, blob_port=ports[0], queue_port=ports[1], table_port=ports[2]
+            location=self.data_dir / "azurite",
+            run_dir=self.run_dir,
+            blob_port=ports[0],
+            queue_port=ports[1],
+            table_port=ports[2],
         )
         self.azurite.start()
         return self.azurite
@@ -145,7 +160,9 @@ class LocalStack:
     def start_worker(self) -> None:
         """Start the worker, also after it ended by itself."""
         argv = [sys.executable, "-m", "worker.main"]
-        self.worker = Child("worker", argv, run_dir=self.run_dir, env=self._worker_env, cwd=REPOSITORY)
+        self.worker = Child(
+            "worker", argv, run_dir=self.run_dir, env=self._worker_env, cwd=REPOSITORY
+        )
         self.worker.start()
 
     def _api_ready(self) -> bool:

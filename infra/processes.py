@@ -65,7 +65,13 @@ class Child:
     """
 
     def __init__(
-        self, name: str, argv: Sequence[str], *, run_dir: Path, env: dict[str, str] | None = None, cwd: Path | None = None
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        run_dir: Path,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         self.name = name
         self.log_path = run_dir / f"{name}.log"
@@ -115,9 +121,13 @@ class Child:
         deadline = time.monotonic() + timeout_s
         while not ready():
             if self.process is None or self.process.poll() is not None:
-                raise StartError(f"The {self.name} ended at once. The end of {self.log_path}:\n{self.log_tail()}")
+                raise StartError(
+                    f"The {self.name} ended at once. The end of {self.log_path}:\n{self.log_tail()}"
+                )
             if time.monotonic() > deadline:
-                raise StartError(f"The {self.name} was not ready after {timeout_s:.0f} s. The end of {self.log_path}:\n{self.log_tail()}")
+                raise StartError(
+                    f"The {self.name} was not ready after {timeout_s:.0f} s. The end of {self.log_path}:\n{self.log_tail()}"
+                )
             time.sleep(0.05)
 
     def log_tail(self, lines: int = 12) -> str:

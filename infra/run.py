@@ -47,7 +47,9 @@ def main() -> int:
         stack.start()
         with httpx.Client(base_url=stack.url, timeout=30) as client:
             _show_sample(client, console)
-        console.print(f"\nServing on {stack.url} (documentation: {stack.url}/docs). Data and logs: {folder}\nCtrl-C stops everything.")
+        console.print(
+            f"\nServing on {stack.url} (documentation: {stack.url}/docs). Data and logs: {folder}\nCtrl-C stops everything."
+        )
         return _serve(stack, console)
     except StartError as error:
         console.print(f"Muster cannot run: {error}", style="red", markup=False, highlight=False)
@@ -72,10 +74,16 @@ def _serve(stack: LocalStack, console: Console) -> int:
         stack.rotate_logs()
         for part in stack.ended():
             if part is stack.worker:
-                console.print("The worker ended by itself; starting another one. Its job goes on where it stopped.")
+                console.print(
+                    "The worker ended by itself; starting another one. Its job goes on where it stopped."
+                )
                 stack.start_worker()
             else:
-                console.print(f"The {part.name} ended by itself. The end of {part.log_path}:\n{part.log_tail()}", style="red", markup=False)
+                console.print(
+                    f"The {part.name} ended by itself. The end of {part.log_path}:\n{part.log_tail()}",
+                    style="red",
+                    markup=False,
+                )
                 return 1
 
 
@@ -84,19 +92,30 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
     if listed:
         console.print("Jobs of before (nothing is submitted again):")
         for job in listed:
-            console.print(f"  {job['id']}  {job['state']}  {', '.join(f['name'] for f in job['files'])}", highlight=False)
+            console.print(
+                f"  {job['id']}  {job['state']}  {', '.join(f['name'] for f in job['files'])}",
+                highlight=False,
+            )
         return
     job = _submit(client)
     console.print(f"Submitted the sample video as job {job['id']}.", highlight=False)
     job = _follow(client, job["id"])
     if job["state"] != "completed":
         error = job.get("error") or {}
-        console.print(f"The job ended as {job['state']}: {error.get('message', 'no reason given')}", style="red", markup=False)
+        console.print(
+            f"The job ended as {job['state']}: {error.get('message', 'no reason given')}",
+            style="red",
+            markup=False,
+        )
         return
     console.print(_table(job["counts"]))
     console.print(INTERVAL_NOTE, highlight=False)
     base = str(client.base_url).rstrip("/") + f"/api/v1/jobs/{job['id']}"
-    for what, name in (("Contact sheet:  ", "/contact_sheet.jpg"), ("Annotated video:", "/annotated.mp4"), ("All results:    ", "")):
+    for what, name in (
+        ("Contact sheet:  ", "/contact_sheet.jpg"),
+        ("Annotated video:", "/annotated.mp4"),
+        ("All results:    ", ""),
+    ):
         console.print(f"{what} {base}/artifacts{name}", highlight=False)
 
 
@@ -113,7 +132,12 @@ def _submit(client: httpx.Client) -> dict[str, Any]:
 
 
 def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, disable=not sys.stdout.isatty()) as progress:
         bar = progress.add_task("queued", total=1.0)
         shown = ""
@@ -136,7 +160,14 @@ def _table(counts: dict[str, dict[str, Any]]) -> Table:
     for name, count in counts.items():
         true = truth.get(name, {"unique": 0, "peak": 0})
         interval = f"{count['low']}–{count['high']}"
-        figures = (count["unique"], true["unique"], interval, count["peak"], true["peak"], f"{count['mean']:.1f}")
+        figures = (
+            count["unique"],
+            true["unique"],
+            interval,
+            count["peak"],
+            true["peak"],
+            f"{count['mean']:.1f}",
+        )
         table.add_row(name, *map(str, figures))
     return table
 

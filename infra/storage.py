@@ -27,10 +27,20 @@ def main() -> int:
     try:
         stack.prepare(with_api=False)
         stack.start_azurite()
-        print(f"Azurite runs on the data folder {stack.data_dir}. API and workers find it there: set no connection string.", flush=True)
-        assert stack.azurite is not None and stack.azurite.child is not None and stack.azurite.child.process is not None
+        print(
+            f"Azurite runs on the data folder {stack.data_dir}. API and workers find it there: set no connection string.",
+            flush=True,
+        )
+        assert (
+            stack.azurite is not None
+            and stack.azurite.child is not None
+            and stack.azurite.child.process is not None
+        )
         stack.azurite.child.process.wait()
-        print(f"Azurite ended by itself. The end of {stack.azurite.child.log_path}:\n{stack.azurite.child.log_tail()}", file=sys.stderr)
+        print(
+            f"Azurite ended by itself. The end of {stack.azurite.child.log_path}:\n{stack.azurite.child.log_tail()}",
+            file=sys.stderr,
+        )
         return 1
     except StartError as error:
         print(f"Azurite cannot run: {error}", file=sys.stderr)

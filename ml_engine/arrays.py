@@ -46,7 +46,9 @@ class Detections:
     @staticmethod
     def empty() -> Detections:
         """Return no boxes."""
-        return Detections(np.zeros((0, 4), np.float32), np.zeros((0, len(SCORE_COLUMNS)), np.float32))
+        return Detections(
+            np.zeros((0, 4), np.float32), np.zeros((0, len(SCORE_COLUMNS)), np.float32)
+        )
 
 
 @dataclass(frozen=True, slots=True)

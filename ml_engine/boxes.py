@@ -58,10 +58,14 @@ def overlaps_with_crowds(found: Array, true: Array, crowd: Bools) -> Array:
 
 def foot_points(boxes: npt.NDArray[np.floating]) -> Array:
     """Return the bottom centres (n, 2) float64 px of boxes (n, 4): where an animal stands."""
-    return np.stack([(boxes[:, 0].astype(np.float64) + boxes[:, 2]) / 2, boxes[:, 3].astype(np.float64)], axis=1)
+    return np.stack(
+        [(boxes[:, 0].astype(np.float64) + boxes[:, 2]) / 2, boxes[:, 3].astype(np.float64)], axis=1
+    )
 
 
-def _iou(shared: npt.NDArray[Real], a: npt.NDArray[Real], b: npt.NDArray[Real]) -> npt.NDArray[Real]:
+def _iou(
+    shared: npt.NDArray[Real], a: npt.NDArray[Real], b: npt.NDArray[Real]
+) -> npt.NDArray[Real]:
     return _ratio(shared, areas(a)[:, None] + areas(b) - shared)
 
 

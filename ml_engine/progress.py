@@ -34,9 +34,21 @@ def progress(what: str, frames: int, unit: str = "frames") -> Iterator[Callable[
         yield _lines(what, frames, unit)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit},"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit},"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, TextColumn("left"), console=Console(stderr=True)) as bar:
         task = bar.add_task(f"{what:10}", total=frames)
         yield lambda done: bar.update(task, completed=done)
@@ -68,8 +80,12 @@ def print_counts(results: dict[str, Any]) -> None:
     console.print(table)
     console.print(INTERVAL_NOTE)
     for line in results["lines"]:
-        passed = {name: counts for name, counts in line["counts"].items() if counts["in"] or counts["out"]}
-        told = ", ".join(f"{name} {counts['in']} in {counts['out']} out" for name, counts in passed.items())
+        passed = {
+            name: counts for name, counts in line["counts"].items() if counts["in"] or counts["out"]
+        }
+        told = ", ".join(
+            f"{name} {counts['in']} in {counts['out']} out" for name, counts in passed.items()
+        )
         console.print(f"line {line['name']}: {told or 'nobody passed'}", markup=False)
     for warning in results["warnings"]:
         console.print(f"warning: {warning['message']}", markup=False)

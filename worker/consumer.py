@@ -53,7 +53,9 @@ class Pace:
     async def pause(self) -> None:
         """Wait until the next look."""
         # Idle workers must not all look at once.
-        seconds = self._lanes * IDLE_POLL_S * random.uniform(1.0, 1.2) if self.is_idle else ACTIVE_POLL_S
+        seconds = (
+            self._lanes * IDLE_POLL_S * random.uniform(1.0, 1.2) if self.is_idle else ACTIVE_POLL_S
+        )
         await self._timer.wait(self._nudge, seconds)
 
 
@@ -69,7 +71,13 @@ class Consumer:
     """
 
     def __init__(
-        self, queues: Mapping[str, JobQueue], processor: Processor, *, visibility: timedelta, grace_s: float, timer: Timer
+        self,
+        queues: Mapping[str, JobQueue],
+        processor: Processor,
+        *,
+        visibility: timedelta,
+        grace_s: float,
+        timer: Timer,
     ) -> None:
         self._queues = queues
         self._processor = processor
@@ -87,7 +95,10 @@ class Consumer:
 
     async def run(self) -> None:
         """Receive and process until `stop`, and until the steps running then have ended or been released."""
-        lanes = [asyncio.create_task(self._lane(name, queue), name=f"lane-{name}") for name, queue in self._queues.items()]
+        lanes = [
+            asyncio.create_task(self._lane(name, queue), name=f"lane-{name}")
+            for name, queue in self._queues.items()
+        ]
         await self.stopping.wait()
         ended = asyncio.Event()
         waiting = asyncio.gather(*lanes)
@@ -107,18 +118,27 @@ class Consumer:
                 else:
                     await self._process(queue, lease)
             except MusterError as error:
-                logger.warning("waiting: %s", error.message, extra={"action": "outage", "queue": name, "code": error.code})
+                logger.warning(
+                    "waiting: %s",
+                    error.message,
+                    extra={"action": "outage", "queue": name, "code": error.code},
+                )
                 await self._timer.wait(self.stopping, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
                 tries += 1
             except Exception:
                 # Not foreseen; the message comes back by itself. A worker that ended would help nobody.
-                logger.exception("a message could not be processed", extra={"action": "lane_broken", "queue": name})
+                logger.exception(
+                    "a message could not be processed",
+                    extra={"action": "lane_broken", "queue": name},
+                )
                 await self._timer.wait(self.stopping, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
                 tries += 1
 
     async def _process(self, queue: JobQueue, lease: Lease) -> None:
         if self.stopping.is_set():
-            await settle(queue, lease, Settlement("release", "this worker is shutting down"), self._timer)
+            await settle(
+                queue, lease, Settlement("release", "this worker is shutting down"), self._timer
+            )
             return
         self._pace.worked()
         try:

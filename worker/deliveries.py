@@ -43,7 +43,9 @@ class CountedSender(WebhookSender):
         self._sender = sender
         self._tries = tries
 
-    async def send(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float) -> WebhookAnswer:
+    async def send(
+        self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float
+    ) -> WebhookAnswer:
         answer = await self._sender.send(url, body, headers, timeout_s=timeout_s)
         self._tries.labels(answer.error or "delivered").inc()
         return answer
@@ -58,7 +60,9 @@ class Deliveries:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._webhooks = Webhooks(tools.ports, tools.dispatcher, tools.config.webhook_rules, tools.timer.now)
+        self._webhooks = Webhooks(
+            tools.ports, tools.dispatcher, tools.config.webhook_rules, tools.timer.now
+        )
         self._sender = CountedSender(tools.sender, tools.metrics.webhooks)
         self._running: dict[asyncio.Task[None], StopFlag] = {}
         self._owners: dict[asyncio.Task[None], str] = {}
@@ -70,14 +74,29 @@ class Deliveries:
             if event is None:
                 await settle(queue, lease, COMPLETE, self._tools.timer)
                 return
-            is_busy = len(self._running) >= AT_ONCE or list(self._owners.values()).count(event.owner) >= OWNER_AT_ONCE
+            is_busy = (
+                len(self._running) >= AT_ONCE
+                or list(self._owners.values()).count(event.owner) >= OWNER_AT_ONCE
+            )
             if is_busy:
-                delay_s = min(LONGEST_BUSY_S, BUSY_S * 2.0 ** min(max(lease.delivery_count - 1, 0), 30))
+                delay_s = min(
+                    LONGEST_BUSY_S, BUSY_S * 2.0 ** min(max(lease.delivery_count - 1, 0), 30)
+                )
                 await self._webhooks.postpone(event, timedelta(seconds=delay_s))
-                await settle(queue, lease, Settlement("release", "many webhooks are being delivered", delay_s), self._tools.timer)
+                await settle(
+                    queue,
+                    lease,
+                    Settlement("release", "many webhooks are being delivered", delay_s),
+                    self._tools.timer,
+                )
                 return
         except MusterError as error:
-            await settle(queue, lease, Settlement("release", error.message, back_off_s(3, longest_s=10.0)), self._tools.timer)
+            await settle(
+                queue,
+                lease,
+                Settlement("release", error.message, back_off_s(3, longest_s=10.0)),
+                self._tools.timer,
+            )
             return
         stop = StopFlag(self._tools.timer.monotonic)
         task = asyncio.create_task(self._deliver(queue, lease, message, stop), name="webhook")
@@ -109,12 +128,24 @@ class Deliveries:
         self._running.pop(task, None)
         self._owners.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
-            logger.error("a delivery broke", extra={"action": "webhook_broken"}, exc_info=task.exception())
+            logger.error(
+                "a delivery broke", extra={"action": "webhook_broken"}, exc_info=task.exception()
+            )
 
-    async def _deliver(self, queue: JobQueue, lease: Lease, message: JobMessage, stop: StopFlag) -> None:
+    async def _deliver(
+        self, queue: JobQueue, lease: Lease, message: JobMessage, stop: StopFlag
+    ) -> None:
         visibility = timedelta(seconds=self._tools.config.visibility_s)
-        async with LeaseKeeper(queue, lease, visibility=visibility, stop=stop, timer=self._tools.timer) as keeper:
-            with span("webhook", parent=message.traceparent, kind="client", job_id=message.job_id, attempt=message.attempt):
+        async with LeaseKeeper(
+            queue, lease, visibility=visibility, stop=stop, timer=self._tools.timer
+        ) as keeper:
+            with span(
+                "webhook",
+                parent=message.traceparent,
+                kind="client",
+                job_id=message.job_id,
+                attempt=message.attempt,
+            ):
                 how = await self._try(message, stop)
         if stop.is_lost:
             return
@@ -127,4 +158,8 @@ class Deliveries:
             return Settlement("release", "this worker is shutting down")
         except MusterError as error:
             return Settlement("release", error.message, back_off_s(3, longest_s=10.0))
-        return COMPLETE if again_s is None else Settlement("release", "the webhook is tried again", again_s)
+        return (
+            COMPLETE
+            if again_s is None
+            else Settlement("release", "the webhook is tried again", again_s)
+        )

@@ -52,7 +52,8 @@ class Detectors:
         if name in (None, "default", _BUNDLED):
             return DetectorSource(_BUNDLED, str(self._engine.bundled_checkpoint()))
         raise InvalidSettings(
-            f"No detector '{name}' is configured on this worker; the operator must set MUSTER_DETECTORS.", code="unknown_detector"
+            f"No detector '{name}' is configured on this worker; the operator must set MUSTER_DETECTORS.",
+            code="unknown_detector",
         )
 
     def describe(self, name: str | None) -> Any:
@@ -62,7 +63,9 @@ class Detectors:
             InvalidSettings, DetectorError: As `resolve` and the engine say.
         """
         wanted = self.resolve(name)
-        return self._engine.describe_detector(wanted.source, name=wanted.name, device=self._config.device)
+        return self._engine.describe_detector(
+            wanted.source, name=wanted.name, device=self._config.device
+        )
 
     def get(self, name: str | None, *, planned: dict[str, Any]) -> Any:
         """Return the loaded detector of a name.
@@ -79,10 +82,18 @@ class Detectors:
             detector = self._loaded.get(wanted.source)
             if detector is None:
                 detector = self._loaded[wanted.source] = self._engine.load_detector(
-                    wanted.source, name=wanted.name, device=self._config.device, cache_dir=cache_dir(self._config.data_dir)
+                    wanted.source,
+                    name=wanted.name,
+                    device=self._config.device,
+                    cache_dir=cache_dir(self._config.data_dir),
                 )
                 info = detector.info
-                extra = {"action": "detector_loaded", "detector": wanted.name, "runtime": info.runtime, "device": info.device}
+                extra = {
+                    "action": "detector_loaded",
+                    "detector": wanted.name,
+                    "runtime": info.runtime,
+                    "device": info.device,
+                }
                 logger.info("detector loaded", extra=extra)
         if detector.info.fingerprint != planned.get("fingerprint"):
             raise DetectorError(
@@ -93,4 +104,7 @@ class Detectors:
 
     def loaded(self) -> dict[str, str]:
         """Return the names of the detectors in memory, each with its runtime and device, such as `openvino:cpu`."""
-        return {detector.info.name: f"{detector.info.runtime}:{detector.info.device}" for detector in list(self._loaded.values())}
+        return {
+            detector.info.name: f"{detector.info.runtime}:{detector.info.device}"
+            for detector in list(self._loaded.values())
+        }

@@ -45,7 +45,9 @@ def require_room(folder: Path, size_bytes: int, *, given_back: int = 0) -> None:
         StorageFull: The folder's disk has too few free bytes.
     """
     if shutil.disk_usage(folder).free + given_back < size_bytes:
-        raise StorageFull(f"The worker's disk is full: a file needs {math.ceil(size_bytes / 2**20)} MiB. Make room.")
+        raise StorageFull(
+            f"The worker's disk is full: a file needs {math.ceil(size_bytes / 2**20)} MiB. Make room."
+        )
 
 
 class FullDisk:
@@ -55,7 +57,15 @@ class FullDisk:
         self._problem: dict[str, Any] = {}
         self._met_at: datetime | None = None
 
-    def meet(self, error: StorageFull, *, folder: Path, at: datetime, before: Waiting | None, patience: timedelta) -> Waiting:
+    def meet(
+        self,
+        error: StorageFull,
+        *,
+        folder: Path,
+        at: datetime,
+        before: Waiting | None,
+        patience: timedelta,
+    ) -> Waiting:
         """Take note of a full disk.
 
         Args:
@@ -73,12 +83,16 @@ class FullDisk:
         if "disk_of" not in error.details:
             free_bytes, host = shutil.disk_usage(folder).free, platform.node()
             where = f" The worker writes under {folder} on {host}."
-            self._problem["message"] += f" {free_bytes // 2**20} MiB are free under {folder} on {host}."
+            self._problem["message"] += (
+                f" {free_bytes // 2**20} MiB are free under {folder} on {host}."
+            )
             self._problem |= {"folder": str(folder), "free_bytes": free_bytes}
         since = before.since_utc if before is not None else at
         until = f"{since + patience:%Y-%m-%d %H:%M} UTC"
         promise = f"Once that is put right, the job goes on by itself within a minute; it is given up at {until}."
-        return Waiting(code=error.code, message=f"{error.message}{where} {promise}", since_utc=since)
+        return Waiting(
+            code=error.code, message=f"{error.message}{where} {promise}", since_utc=since
+        )
 
     def forget(self) -> None:
         """Take note that there is room again."""

@@ -43,7 +43,9 @@ async def read_message(tools: Tools, lease: Lease) -> JobMessage | Settlement:
     return message if _is_ours(message.identity, own) else _foreign(tools, lease)
 
 
-def _unknown(tools: Tools, lease: Lease, error: MalformedRequest, own: StorageIdentity | None) -> Settlement:
+def _unknown(
+    tools: Tools, lease: Lease, error: MalformedRequest, own: StorageIdentity | None
+) -> Settlement:
     identity = error.details.get("identity")
     if not _is_ours(identity if isinstance(identity, str) else None, own):
         return _foreign(tools, lease)
@@ -51,14 +53,18 @@ def _unknown(tools: Tools, lease: Lease, error: MalformedRequest, own: StorageId
         tools.metrics.set_aside.labels("newer").inc()
         return Settlement("release", error.message, _delay_s(lease))
     tools.metrics.poisoned.labels("unknown").inc()
-    return Settlement("poison", f"{error.message} None took it within {KEEP_UNKNOWN.total_seconds() / 3600:.0f} hours.")
+    return Settlement(
+        "poison",
+        f"{error.message} None took it within {KEEP_UNKNOWN.total_seconds() / 3600:.0f} hours.",
+    )
 
 
 def _foreign(tools: Tools, lease: Lease) -> Settlement:
     # Another installation shares this queue, though none should: its message is neither ours to do nor ours to give up.
     tools.metrics.set_aside.labels("foreign").inc()
     logger.warning(
-        "a message of another installation is in this queue", extra={"action": "foreign_message", "message_id": lease.message_id}
+        "a message of another installation is in this queue",
+        extra={"action": "foreign_message", "message_id": lease.message_id},
     )
     return Settlement("release", "a message of another installation", _delay_s(lease))
 

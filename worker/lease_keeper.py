@@ -66,13 +66,23 @@ class LeaseKeeper:
 
     async def __aenter__(self) -> LeaseKeeper:
         # The queue counts from the moment at which it was asked, not from that at which its answer came.
-        self._granted_until(self._timer.monotonic() + (self.lease.visible_at_utc - self._timer.now()).total_seconds())
+        self._granted_until(
+            self._timer.monotonic()
+            + (self.lease.visible_at_utc - self._timer.now()).total_seconds()
+        )
         self._tasks = [asyncio.create_task(self._keep(), name="lease-keeper")]
         if self._on_beat is not None:
-            self._tasks.append(asyncio.create_task(self._keep_beating(self._on_beat), name="heartbeat"))
+            self._tasks.append(
+                asyncio.create_task(self._keep_beating(self._on_beat), name="heartbeat")
+            )
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._leaving.set()
         keeping, *beating = self._tasks
         await keeping
@@ -128,7 +138,9 @@ class LeaseKeeper:
         asking.add_done_callback(lambda _: answered.set())
         try:
             # A lease that has ended may still be ours, if nobody has taken the message yet: one answer is waited for at least so long.
-            if await self._timer.wait(answered, max(self._visibility_s / 3, self._ends_at_s - self._timer.monotonic())):
+            if await self._timer.wait(
+                answered, max(self._visibility_s / 3, self._ends_at_s - self._timer.monotonic())
+            ):
                 return asking.result()
             return None
         finally:
@@ -140,11 +152,19 @@ class LeaseKeeper:
             try:
                 await beat()
             except MusterError as error:
-                logger.warning("no heartbeat: %s", error.message, extra={"action": "heartbeat_failed", "code": error.code})
+                logger.warning(
+                    "no heartbeat: %s",
+                    error.message,
+                    extra={"action": "heartbeat_failed", "code": error.code},
+                )
             except Exception:
                 # Not foreseen. Work goes on without being seen; only the lease may end it.
                 logger.exception("no heartbeat", extra={"action": "heartbeat_failed"})
 
     def _lost(self, reason: StopReason, why: str) -> None:
-        logger.warning("lease lost: %s", why, extra={"action": "lease_lost", "message_id": self.lease.message_id})
+        logger.warning(
+            "lease lost: %s",
+            why,
+            extra={"action": "lease_lost", "message_id": self.lease.message_id},
+        )
         self._stop.set(reason)

@@ -81,7 +81,9 @@ async def serve(
         asyncio.get_running_loop().add_signal_handler(number, stop)
     scratch = _make_scratch(config)
     executor = ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine")
-    tools = _make_tools(config, worker_id, ports, scratch, executor, timer, reached, sender or make_sender())
+    tools = _make_tools(
+        config, worker_id, ports, scratch, executor, timer, reached, sender or make_sender()
+    )
     processor = Processor(tools)
     try:
         if config.metrics_port is not None:
@@ -89,11 +91,17 @@ async def serve(
         if await _open_patiently(ports, stopping, timer):
             queues = queues_of(ports, config.serves)
             visibility = timedelta(seconds=config.visibility_s)
-            consumer = Consumer(queues, processor, visibility=visibility, grace_s=config.grace_s, timer=timer)
+            consumer = Consumer(
+                queues, processor, visibility=visibility, grace_s=config.grace_s, timer=timer
+            )
             detects = "detect" in queues
-            device, gpu = await asyncio.to_thread(planned_device, config.device, serves_detection=detects)
+            device, gpu = await asyncio.to_thread(
+                planned_device, config.device, serves_detection=detects
+            )
             presence = Presence(tools, device=device, gpu_available=gpu, serves=tuple(queues))
-            logger.info("ready", extra={"action": "worker_ready", "serves": list(queues), "device": device})
+            logger.info(
+                "ready", extra={"action": "worker_ready", "serves": list(queues), "device": device}
+            )
             if stopping.is_set():
                 consumer.stop()
             await asyncio.gather(
@@ -137,7 +145,9 @@ def _make_tools(
         dispatcher=Dispatcher(ports),
         engine=engine,
         detectors=Detectors(engine, config),
-        sources=SourceCache(ports.sources, folder, scratch, limit_bytes=config.cache_bytes, probe=engine.probe),
+        sources=SourceCache(
+            ports.sources, folder, scratch, limit_bytes=config.cache_bytes, probe=engine.probe
+        ),
         scratch=scratch,
         executor=executor,
         sender=sender,
@@ -163,7 +173,9 @@ async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -
             # No waiting puts that right: the operator has to say whose the storage is.
             raise
         except MusterError as error:
-            logger.warning("waiting: %s", error.message, extra={"action": "open_failed", "code": error.code})
+            logger.warning(
+                "waiting: %s", error.message, extra={"action": "open_failed", "code": error.code}
+            )
         await timer.wait(stopping, back_off_s(tries, longest_s=10.0))
         tries += 1
     return False
@@ -177,7 +189,9 @@ async def _sweep_regularly(tools: Tools, stopping: asyncio.Event) -> None:
         try:
             await sweeper.run(visibility=timedelta(seconds=visibility_s))
         except MusterError as error:
-            logger.warning("not swept: %s", error.message, extra={"action": "sweep_failed", "code": error.code})
+            logger.warning(
+                "not swept: %s", error.message, extra={"action": "sweep_failed", "code": error.code}
+            )
         except Exception:
             # Not foreseen, such as one record that cannot be read: all workers would end of it, and with them the work on all other jobs.
             logger.exception("sweeping broke", extra={"action": "sweep_broken"})
@@ -192,7 +206,10 @@ def read_config(serves: str | None) -> Config | None:
         for fault in error.errors():
             code = "" if fault["type"] == "value_error" else f" ({fault['type']})"
             place = ".".join(map(str, fault["loc"]))
-            print(f"Configuration{code}: {place and place + ': '}{fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+            print(
+                f"Configuration{code}: {place and place + ': '}{fault['msg'].removeprefix('Value error, ')}",
+                file=sys.stderr,
+            )
         return None
     except InvalidInput as error:
         print(f"Configuration ({error.code}): {error.message}", file=sys.stderr)
@@ -201,12 +218,22 @@ def read_config(serves: str | None) -> Config | None:
 
 
 def main(
-    argv: Sequence[str] | None = None, *, reached: Callable[[str], None] = nothing_happens, sender: WebhookSender | None = None
+    argv: Sequence[str] | None = None,
+    *,
+    reached: Callable[[str], None] = nothing_happens,
+    sender: WebhookSender | None = None,
 ) -> int:
     """Run a worker; return the exit status. `reached`: see `Tools`; `sender`: see `serve`."""
     keep_files_private()
-    parser = argparse.ArgumentParser(prog="python -m worker.main", description="Takes steps of jobs from the queues and does them.")
-    parser.add_argument("--serves", choices=("all", "detect", "cpu"), help="which queues to serve (default: MUSTER_SERVES, or all)")
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.main",
+        description="Takes steps of jobs from the queues and does them.",
+    )
+    parser.add_argument(
+        "--serves",
+        choices=("all", "detect", "cpu"),
+        help="which queues to serve (default: MUSTER_SERVES, or all)",
+    )
     config = read_config(parser.parse_args(argv).serves)
     if config is None:
         return 2

@@ -30,7 +30,12 @@ class WorkerMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
-        self.steps = Counter("muster_worker_steps", "Messages by step and by how they were settled.", ("step", "outcome"), registry=r)
+        self.steps = Counter(
+            "muster_worker_steps",
+            "Messages by step and by how they were settled.",
+            ("step", "outcome"),
+            registry=r,
+        )
         self.step_seconds = Histogram(
             "muster_worker_step_seconds",
             "Time from a message's receipt to its settlement.",
@@ -39,25 +44,53 @@ class WorkerMetrics:
             registry=r,
         )
         self.stage_seconds = Histogram(
-            "muster_worker_stage_seconds", "Time of one call of the engine.", ("stage",), buckets=_STAGE_BUCKETS, registry=r
+            "muster_worker_stage_seconds",
+            "Time of one call of the engine.",
+            ("stage",),
+            buckets=_STAGE_BUCKETS,
+            registry=r,
         )
-        self.frames = Counter("muster_worker_frames", "Frames that were detected or rendered.", ("step",), registry=r)
+        self.frames = Counter(
+            "muster_worker_frames", "Frames that were detected or rendered.", ("step",), registry=r
+        )
         self.frames_per_second = Gauge(
-            "muster_worker_frames_per_second", "Frames per second of the last step of its kind that ended.", ("step",), registry=r
+            "muster_worker_frames_per_second",
+            "Frames per second of the last step of its kind that ended.",
+            ("step",),
+            registry=r,
         )
         self.redeliveries = Counter(
-            "muster_worker_redeliveries", "Messages that had been delivered before: released, or their worker ended.", ("step",), registry=r
+            "muster_worker_redeliveries",
+            "Messages that had been delivered before: released, or their worker ended.",
+            ("step",),
+            registry=r,
         )
-        self.lease_losses = Counter("muster_worker_lease_losses", "Messages that were lost while they were worked on.", registry=r)
-        self.full_disks = Counter("muster_worker_full_disks", "Steps that wait for room on a full disk, each try.", ("step",), registry=r)
-        self.poisoned = Counter("muster_worker_messages_poisoned", "Messages that were given up.", ("step",), registry=r)
+        self.lease_losses = Counter(
+            "muster_worker_lease_losses",
+            "Messages that were lost while they were worked on.",
+            registry=r,
+        )
+        self.full_disks = Counter(
+            "muster_worker_full_disks",
+            "Steps that wait for room on a full disk, each try.",
+            ("step",),
+            registry=r,
+        )
+        self.poisoned = Counter(
+            "muster_worker_messages_poisoned", "Messages that were given up.", ("step",), registry=r
+        )
         self.set_aside = Counter(
             "muster_worker_messages_set_aside",
             "Messages that were given back unread: of a newer release, or of another installation.",
             ("kind",),
             registry=r,
         )
-        self.webhooks = Counter("muster_worker_webhook_tries", "Tries to deliver a webhook, by how they went.", ("outcome",), registry=r)
+        self.webhooks = Counter(
+            "muster_worker_webhook_tries",
+            "Tries to deliver a webhook, by how they went.",
+            ("outcome",),
+            registry=r,
+        )
 
     def serve(self, host: str, port: int) -> int:
         """Show the figures at `/metrics` until the process ends; return the port.
@@ -70,7 +103,9 @@ class WorkerMetrics:
         except OSError as error:
             sentence = f"Figures cannot be shown on {host}:{port} ({error.strerror}). Set MUSTER_METRICS_PORT to a free port, or unset it."
             raise InvalidInput(sentence, code="metrics_port_unusable") from error
-        logger.info("figures are shown", extra={"action": "metrics_served", "host": host, "port": bound})
+        logger.info(
+            "figures are shown", extra={"action": "metrics_served", "host": host, "port": bound}
+        )
         return bound
 
     @contextmanager
@@ -98,7 +133,9 @@ class Observation:
 
 
 @contextmanager
-def observed(metrics: WorkerMetrics, message: JobMessage, *, delivery_count: int) -> Iterator[Observation]:
+def observed(
+    metrics: WorkerMetrics, message: JobMessage, *, delivery_count: int
+) -> Iterator[Observation]:
     """Count what happens to a message inside, and make it a span of the trace that the message carries."""
     seen, began_s = Observation(), time.perf_counter()
     if delivery_count > 1:

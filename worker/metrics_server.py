@@ -53,7 +53,9 @@ def _for_this_machine(app: _App) -> _App:
             name = None
         if name is None or not _is_loopback(name):
             start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-            return [b"This port answers under the names of this machine alone: localhost, or a loopback address.\n"]
+            return [
+                b"This port answers under the names of this machine alone: localhost, or a loopback address.\n"
+            ]
         return app(environ, start_response)
 
     return answer

@@ -61,7 +61,9 @@ async def discard(step: Step, revision: str) -> None:
 async def _remove_unpublished(step: Step, published: str) -> None:
     """Delete what workers that ended on the way have left of this attempt: one revision of an attempt is published, the others never."""
     store = step.tools.ports.results
-    written = store.list_blobs(result_blob(step.job.id, attempt_revisions(step.message.attempt), "").removesuffix("/"))
+    written = store.list_blobs(
+        result_blob(step.job.id, attempt_revisions(step.message.attempt), "").removesuffix("/")
+    )
     for name in [blob.name async for blob in written if not blob.name.startswith(published)]:
         await store.delete(name)
 
@@ -71,9 +73,14 @@ async def ensure_statistics(ports: Ports, job: Job) -> None:
     stored = await ports.stats.get(job.id)
     if job.result_revision is None or (stored is not None and stored.attempt >= job.attempt):
         return
-    results = json.loads(await ports.results.get(result_blob(job.id, job.result_revision, "results.json")))
+    results = json.loads(
+        await ports.results.get(result_blob(job.id, job.result_revision, "results.json"))
+    )
     await write_statistics(ports, job, results)
-    logger.info("statistics written late", extra={"action": "statistics_written_late", "job_id": job.id, "attempt": job.attempt})
+    logger.info(
+        "statistics written late",
+        extra={"action": "statistics_written_late", "job_id": job.id, "attempt": job.attempt},
+    )
 
 
 async def write_statistics(ports: Ports, job: Job, results: dict[str, Any]) -> None:
@@ -104,7 +111,10 @@ def statistics_of(job: Job, results: dict[str, Any]) -> JobStatistics:
         frames=video["frames"],
         fps=video["fps"],
         duration_s=video["duration_s"],
-        classes={name: ClassStatistics(**{key: figures[key] for key in ClassStatistics.model_fields}) for name, figures in counts.items()},
+        classes={
+            name: ClassStatistics(**{key: figures[key] for key in ClassStatistics.model_fields})
+            for name, figures in counts.items()
+        },
         total_in=sum(direction["in"] for direction in crossings),
         total_out=sum(direction["out"] for direction in crossings),
     )

@@ -15,7 +15,16 @@ from core.errors import NotFound
 from worker.step import Step
 from worker.write_once import put_once
 
-_PACKAGES = ("av", "numpy", "opencv-python-headless", "openvino", "pyarrow", "supervision", "torch", "transformers")
+_PACKAGES = (
+    "av",
+    "numpy",
+    "opencv-python-headless",
+    "openvino",
+    "pyarrow",
+    "supervision",
+    "torch",
+    "transformers",
+)
 
 
 async def write_segment_note(step: Step, plan: Plan, segment: Segment, seconds: float) -> None:
@@ -31,7 +40,9 @@ async def write_segment_note(step: Step, plan: Plan, segment: Segment, seconds: 
         "seconds": round(seconds, 3),
     }
     name = _note_blob(step.job.id, plan.log_key, segment.index)
-    await step.tools.ports.results.put(name, json.dumps(note).encode(), content_type="application/json")
+    await step.tools.ports.results.put(
+        name, json.dumps(note).encode(), content_type="application/json"
+    )
 
 
 def _note_blob(job_id: str, log_key: str, segment: int) -> str:
@@ -49,7 +60,10 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dic
     prefix = log_blob(step.job.id, plan.log_key, 0).rpartition("/")[0] + "/"
     stored = {blob.name async for blob in store.list_blobs(prefix)}
     wanted = [_note_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
-    notes = [json.loads(data) for data in await step.gather(partial(store.get, name) for name in wanted if name in stored)]
+    notes = [
+        json.loads(data)
+        for data in await step.gather(partial(store.get, name) for name in wanted if name in stored)
+    ]
     detected = [note for note in notes if note["attempt"] == step.message.attempt]
     return {
         "job_id": step.job.id,
@@ -60,7 +74,10 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dic
         "segments": notes,
         "segments_detected_in_this_attempt": len(detected),
         "steps": {
-            "detect": {"seconds": round(sum(note["seconds"] for note in detected), 3), "workers": sorted({n["worker"] for n in detected})},
+            "detect": {
+                "seconds": round(sum(note["seconds"] for note in detected), 3),
+                "workers": sorted({n["worker"] for n in detected}),
+            },
             "assemble": {"seconds": round(assemble_seconds, 3), "worker": step.tools.worker_id},
         },
     }
@@ -69,19 +86,28 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dic
 async def write_run_record(step: Step, revision: str, record: dict[str, Any]) -> None:
     """Store the record with the revision's other files, once."""
     data = json.dumps(record, indent=2).encode()
-    await put_once(step.tools.ports.results, result_blob(step.job.id, revision, "run.json"), data, content_type=ARTIFACTS["run.json"])
+    await put_once(
+        step.tools.ports.results,
+        result_blob(step.job.id, revision, "run.json"),
+        data,
+        content_type=ARTIFACTS["run.json"],
+    )
 
 
 async def keep_for_render(step: Step, plan: Plan, revision: str, record: dict[str, Any]) -> None:
     """Store the record as it is after `assemble` where nobody looks for results: whoever renders the revision completes it."""
     name = assembly_blob(step.job.id, plan.log_key, revision)
-    await step.tools.ports.results.put(name, json.dumps(record).encode(), content_type="application/json")
+    await step.tools.ports.results.put(
+        name, json.dumps(record).encode(), content_type="application/json"
+    )
 
 
 async def kept_for_render(step: Step, plan: Plan, revision: str) -> dict[str, Any]:
     """Return what `assemble` stored; with no more than the job's id and attempt if it is not there."""
     try:
-        data = await step.tools.ports.results.get(assembly_blob(step.job.id, plan.log_key, revision))
+        data = await step.tools.ports.results.get(
+            assembly_blob(step.job.id, plan.log_key, revision)
+        )
     except NotFound:
         return {"job_id": step.job.id, "attempt": step.message.attempt, "steps": {}}
     record: dict[str, Any] = json.loads(data)

@@ -26,7 +26,9 @@ class Presence:
         serves: Names of the queues.
     """
 
-    def __init__(self, tools: Tools, *, device: str, gpu_available: bool, serves: tuple[str, ...]) -> None:
+    def __init__(
+        self, tools: Tools, *, device: str, gpu_available: bool, serves: tuple[str, ...]
+    ) -> None:
         self._tools = tools
         self._device = device
         self._gpu_available = gpu_available
@@ -35,7 +37,10 @@ class Presence:
     def report(self) -> WorkerReport:
         """Return the present report."""
         loaded = self._tools.detectors.loaded()
-        problems = [*self._tools.full_disk.problems(self._tools.timer.now()), *self._tools.engine.decoding_problems()]
+        problems = [
+            *self._tools.full_disk.problems(self._tools.timer.now()),
+            *self._tools.engine.decoding_problems(),
+        ]
         return WorkerReport(
             worker_id=self._tools.worker_id,
             at_utc=self._tools.timer.now(),
@@ -52,7 +57,9 @@ class Presence:
             try:
                 await self._tools.ports.jobs.report_worker(self.report())
             except MusterError as error:
-                logger.info("presence not reported", extra={"action": "presence_failed", "code": error.code})
+                logger.info(
+                    "presence not reported", extra={"action": "presence_failed", "code": error.code}
+                )
             if await self._tools.timer.wait(stopping, REPORT_EVERY_S):
                 return
 

@@ -54,7 +54,9 @@ def describe(error: Exception) -> tuple[str, str]:
     return "internal_error", "Something unforeseen happened in the worker; its log has the details."
 
 
-def back_off_s(tries: int, *, longest_s: float, random_fraction: Callable[[], float] = random.random) -> float:
+def back_off_s(
+    tries: int, *, longest_s: float, random_fraction: Callable[[], float] = random.random
+) -> float:
     """Return how long to wait after so many failed tries: 2ⁿ s, at most `longest_s`, less up to half of it at random."""
     return min(longest_s, 2.0 ** min(tries, 30)) * (1 - random_fraction() / 2)
 
@@ -76,16 +78,29 @@ async def settle(queue: JobQueue, lease: Lease, how: Settlement, timer: Timer) -
         try:
             await actions[how.kind]()
         except LeaseLost:
-            logger.warning("lease lost before it was settled", extra={"action": "settle_too_late", "how": how.kind, **extra})
+            logger.warning(
+                "lease lost before it was settled",
+                extra={"action": "settle_too_late", "how": how.kind, **extra},
+            )
             return
         except Unavailable as error:
             if timer.now() >= lease.visible_at_utc:
-                logger.warning("not settled: %s", error.message, extra={"action": "settle_failed", "how": how.kind, **extra})
+                logger.warning(
+                    "not settled: %s",
+                    error.message,
+                    extra={"action": "settle_failed", "how": how.kind, **extra},
+                )
                 return
             await timer.wait(asyncio.Event(), back_off_s(tries, longest_s=5.0))
         else:
             break
     if how.kind == "poison":
-        logger.error("message given up: %s", how.reason, extra={"action": "message_poisoned", **extra})
+        logger.error(
+            "message given up: %s", how.reason, extra={"action": "message_poisoned", **extra}
+        )
     elif how.kind == "release":
-        logger.info("message released: %s", how.reason, extra={"action": "message_released", "delay_s": round(how.delay_s, 1), **extra})
+        logger.info(
+            "message released: %s",
+            how.reason,
+            extra={"action": "message_released", "delay_s": round(how.delay_s, 1), **extra},
+        )

@@ -47,7 +47,15 @@ class SourceCache:
         probe: The engine's; asked with the path and `should_stop`.
     """
 
-    def __init__(self, store: BlobStore, folder: Path, scratch: Scratch, *, limit_bytes: int, probe: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        folder: Path,
+        scratch: Scratch,
+        *,
+        limit_bytes: int,
+        probe: Callable[..., Any],
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._store = store
         self._folder = folder
@@ -57,7 +65,9 @@ class SourceCache:
         self._indexes: OrderedDict[str, Any] = OrderedDict()
 
     @asynccontextmanager
-    async def open(self, files: Sequence[SourceFile], *, stop: StopFlag) -> AsyncGenerator[list[tuple[Path, Any]]]:
+    async def open(
+        self, files: Sequence[SourceFile], *, stop: StopFlag
+    ) -> AsyncGenerator[list[tuple[Path, Any]]]:
         """Yield path and probe index of each file; the files stay until the context is left.
 
         Raises:
@@ -69,7 +79,10 @@ class SourceCache:
         """
         async with AsyncExitStack() as stack:
             paths = [await stack.enter_async_context(self._file(file, stop)) for file in files]
-            yield [(path, await self._index(file, path, stop)) for file, path in zip(files, paths, strict=True)]
+            yield [
+                (path, await self._index(file, path, stop))
+                for file, path in zip(files, paths, strict=True)
+            ]
         if self._over_limit():
             await asyncio.to_thread(self._make_room, 0)
 
@@ -90,7 +103,9 @@ class SourceCache:
         key = _key(file)
         if key not in self._indexes:
             with full_disk_told():
-                self._indexes[key] = await stop.unless_set(asyncio.to_thread(self._probe, path, should_stop=stop.is_set))
+                self._indexes[key] = await stop.unless_set(
+                    asyncio.to_thread(self._probe, path, should_stop=stop.is_set)
+                )
         self._indexes.move_to_end(key)
         while len(self._indexes) > _KEPT_INDEXES:
             self._indexes.popitem(last=False)
@@ -98,7 +113,11 @@ class SourceCache:
 
     async def _fetch(self, file: SourceFile, path: Path) -> None:
         """Fetch a file, unless another process has just done so."""
-        lock = os.open(self._folder / f"download-{int(path.stem[:4], 16) % _DOWNLOAD_LOCKS}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(
+            self._folder / f"download-{int(path.stem[:4], 16) % _DOWNLOAD_LOCKS}.lock",
+            os.O_RDWR | os.O_CREAT,
+            0o600,
+        )
         try:
             give_up_at = time.monotonic() + LOCK_PATIENCE_S
             # A process that stands still keeps its lock: fetching a file twice is better than waiting for it for good.
@@ -123,7 +142,9 @@ class SourceCache:
                 await asyncio.to_thread(self._make_room, self._limit_bytes)
                 await self._get(file, partial)
             if partial.stat().st_size != file.size_bytes:
-                raise PreconditionFailed("The stored video is not as long as the one that was submitted.")
+                raise PreconditionFailed(
+                    "The stored video is not as long as the one that was submitted."
+                )
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -164,7 +185,9 @@ class SourceCache:
                 return
             if _evict(path):
                 total -= size
-                logger.info("source evicted", extra={"action": "source_evicted", "size_bytes": size})
+                logger.info(
+                    "source evicted", extra={"action": "source_evicted", "size_bytes": size}
+                )
 
 
 def _key(file: SourceFile) -> str:

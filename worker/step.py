@@ -110,7 +110,9 @@ class Step:
         progress: How far the engine is.
     """
 
-    def __init__(self, message: JobMessage, job: Job, tools: Tools, *, stop: StopFlag, redelivered: bool) -> None:
+    def __init__(
+        self, message: JobMessage, job: Job, tools: Tools, *, stop: StopFlag, redelivered: bool
+    ) -> None:
         self.message = message
         self.job = job
         self.tools = tools
@@ -152,7 +154,9 @@ class Step:
             stopped.cancel()
             running.add_done_callback(_forget)
 
-    async def gather(self, work: Iterable[Callable[[], Awaitable[T]]], *, at_once: int = 8) -> list[T]:
+    async def gather(
+        self, work: Iterable[Callable[[], Awaitable[T]]], *, at_once: int = 8
+    ) -> list[T]:
         """Await several requests, `at_once` at a time; return their results in order."""
         gate = asyncio.Semaphore(at_once)
 
@@ -178,7 +182,11 @@ class Step:
         """
         self.stop.check()
         self.job = await self.tools.ports.jobs.update(
-            self.job.id, attempt=self.message.attempt, expected=expected, at=self.tools.timer.now(), changes=changes
+            self.job.id,
+            attempt=self.message.attempt,
+            expected=expected,
+            at=self.tools.timer.now(),
+            changes=changes,
         )
         return self.job
 
@@ -190,7 +198,9 @@ class Step:
             Stopped: The step was stopped.
         """
         self.stop.check()
-        job = await self.tools.ports.jobs.touch(self.job.id, attempt=self.message.attempt, at=self.tools.timer.now())
+        job = await self.tools.ports.jobs.touch(
+            self.job.id, attempt=self.message.attempt, at=self.tools.timer.now()
+        )
         if job.is_terminal:
             raise FenceLost(f"Job {job.id} is {job.state}.", state=job.state, attempt=job.attempt)
 
@@ -208,7 +218,15 @@ class Step:
 
     def log(self, action: str, sentence: str, **fields: Any) -> None:
         """Write one line to the log, with the job's id and attempt."""
-        logger.info(sentence, extra={"action": action, "job_id": self.job.id, "attempt": self.message.attempt, **fields})
+        logger.info(
+            sentence,
+            extra={
+                "action": action,
+                "job_id": self.job.id,
+                "attempt": self.message.attempt,
+                **fields,
+            },
+        )
 
     def expect(self, frames: int) -> Callable[[int], None]:
         """Begin to measure progress over so many frames; return the function that the engine reports to."""
@@ -216,7 +234,13 @@ class Step:
 
         def report(done: int) -> None:
             if progress.advance(done):
-                self.log("step_progress", "working", step=self.message.step_key, frames_done=done, frames_total=frames)
+                self.log(
+                    "step_progress",
+                    "working",
+                    step=self.message.step_key,
+                    frames_done=done,
+                    frames_total=frames,
+                )
 
         return report
 

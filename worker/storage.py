@@ -36,16 +36,28 @@ async def show(ports: Ports) -> Lines:
     lines = [f"Database: {ports.ledger.describe()}", f"  identity: {carried}"]
     for name, mark in state.marks.containers.items():
         since = (
-            "" if mark is None or mark.marked_at_utc is None else f", written {mark.marked_at_utc:%Y-%m-%d %H:%M} UTC by {mark.database}"
+            ""
+            if mark is None or mark.marked_at_utc is None
+            else f", written {mark.marked_at_utc:%Y-%m-%d %H:%M} UTC by {mark.database}"
         )
-        lines.append(f"Container {name}: {_unmarked(state, name) if mark is None else mark.identity + since}")
-    lines += [f"Queue {name}: {mark or _unmarked(state, name)}" for name, mark in state.marks.queues.items()]
+        lines.append(
+            f"Container {name}: {_unmarked(state, name) if mark is None else mark.identity + since}"
+        )
+    lines += [
+        f"Queue {name}: {mark or _unmarked(state, name)}"
+        for name, mark in state.marks.queues.items()
+    ]
     if not state.belongs:
         return [
             *lines,
             "They do not belong together. `adopt` lets this database take the storage over, `separate` gives it one of its own.",
         ]
-    return [*lines, "They belong together." if state.marks.found else "Nothing is marked yet; the first process that starts does that."]
+    return [
+        *lines,
+        "They belong together."
+        if state.marks.found
+        else "Nothing is marked yet; the first process that starts does that.",
+    ]
 
 
 def _unmarked(state: storage_takeover.StorageState, name: str) -> str:
@@ -57,11 +69,10 @@ async def adopt(ports: Ports, config: Config) -> Lines:
     await open_unchecked(ports)
     identity = await storage_takeover.adopt(ports, utc_now)
     found = await find_unclaimed(ports, config)
-    first = (
-        f"This database ({ports.ledger.describe()}) has the storage now, as {identity.id}. A database that had it before is refused at its "
-    )
     return [
-        first + "next start: stop everything that uses that one.",
+        f"This database ({ports.ledger.describe()}) has the storage now, as {identity.id}. "
+        "A database that had it before is refused at its next start: "
+        "stop everything that uses that one.",
         *unclaimed_lines(found, utc_now()),
     ]
 
@@ -73,9 +84,15 @@ async def separate(ports: Ports) -> Lines:
     identity = await storage_takeover.separate(ports, utc_now)
     await close_ports(ports)
     await open_ports(ports)
-    lines = [f"This database ({ports.ledger.describe()}) has containers and queues of its own; it keeps their names, no setting changes:"]
+    lines = [
+        f"This database ({ports.ledger.describe()}) has containers and queues of its own; it keeps their names, no setting changes:"
+    ]
     lines += [f"  {configured} → {own}" for configured, own in identity.names.items()]
-    return [*lines, "Its jobs of before have their files in the containers of before."] if has_jobs else lines
+    return (
+        [*lines, "Its jobs of before have their files in the containers of before."]
+        if has_jobs
+        else lines
+    )
 
 
 async def recover_all(ports: Ports, *, begin: bool, config: Config) -> Lines:
@@ -84,12 +101,17 @@ async def recover_all(ports: Ports, *, begin: bool, config: Config) -> Lines:
     ids = {item.name for item in await find_unclaimed(ports, config) if item.place != "uploads"}
     jobs = await recover(ports, utc_now, sorted(ids))
     lines = [
-        f"  {job.id}  {await _outcome(ports, job, begin)}, owner {job.owner}, {', '.join(file.name for file in job.files)}" for job in jobs
+        f"  {job.id}  {await _outcome(ports, job, begin)}, owner {job.owner}, {', '.join(file.name for file in job.files)}"
+        for job in jobs
     ]
     mended = await _mend_results(ports)
     left = len(ids) - len(jobs)
     return [
-        *(["Records that were made again:", *lines] if lines else ["There is no job whose record can be made again."]),
+        *(
+            ["Records that were made again:", *lines]
+            if lines
+            else ["There is no job whose record can be made again."]
+        ),
         *([f"Jobs without videos and results, or submitted again since: {left}."] if left else []),
         *mended,
     ]
@@ -100,7 +122,9 @@ async def _mend_results(ports: Ports) -> Lines:
     lines: Lines = []
     cursor: str | None = None
     while True:
-        page = await ports.jobs.list_page(JobFilter(states=("completed",)), limit=200, cursor=cursor)
+        page = await ports.jobs.list_page(
+            JobFilter(states=("completed",)), limit=200, cursor=cursor
+        )
         for job in page.items:
             if "results" not in job.expired:
                 lines += await _mend(ports, job)
@@ -116,14 +140,22 @@ async def _mend(ports: Ports, job: Job) -> Lines:
             shown = await show_newest_results(ports, utc_now, job)
             if shown is None:
                 return [f"The results of job {job.id} are gone; a recount makes them again."]
-            lines, job = [f"Job {job.id} shows its newest results again: the ones that its record named are gone."], shown
+            lines, job = (
+                [
+                    f"Job {job.id} shows its newest results again: the ones that its record named are gone."
+                ],
+                shown,
+            )
         await ensure_statistics(ports, job)
     except FenceLost:
         # Counted again meanwhile: then it has results soon.
         return lines
     except (ValueError, KeyError, TypeError, AttributeError):
         # Of a release of before, or damaged. It must not keep the other jobs from being helped.
-        return [*lines, f"The results of job {job.id} make no statistics; a recount makes them again."]
+        return [
+            *lines,
+            f"The results of job {job.id} make no statistics; a recount makes them again.",
+        ]
     return lines
 
 
@@ -158,25 +190,48 @@ async def purge(ports: Ports, config: Config, *, ask: Callable[[str], str] | Non
     found = [item for item in everything if item.name not in young]
     if not found:
         # Younger ones may be there: what lists them does not delete them.
-        return [f"There is nothing to delete: of what nothing explains, all has changed in the last {config.orphan_minutes:g} minutes."]
+        return [
+            f"There is nothing to delete: of what nothing explains, all has changed in the last {config.orphan_minutes:g} minutes."
+        ]
     print("\n".join(unclaimed_lines(found, utc_now())))
-    oldest, newest = age(found[0].oldest_at_utc, utc_now()), age(max(item.newest_at_utc for item in found), utc_now())
+    oldest, newest = (
+        age(found[0].oldest_at_utc, utc_now()),
+        age(max(item.newest_at_utc for item in found), utc_now()),
+    )
     total = sum(item.size_bytes for item in found)
-    if ask is not None and ask(f"Delete {total} bytes for good, {newest} to {oldest} old? Type yes: ").strip() != "yes":
+    if (
+        ask is not None
+        and ask(f"Delete {total} bytes for good, {newest} to {oldest} old? Type yes: ").strip()
+        != "yes"
+    ):
         return ["Nothing was deleted."]
     await purge_unclaimed(ports, utc_now, found)
     return [f"{sum(item.blobs for item in found)} blobs, {total} bytes were deleted."]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m worker.storage", description="Whose the storage is, and what lies there.")
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.storage", description="Whose the storage is, and what lies there."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("show", help="say what database, containers and queues carry; makes and changes nothing")
-    commands.add_parser("adopt", help="let this database take the storage over; says which of its jobs the database does not know")
-    commands.add_parser("separate", help="give this database containers and queues of its own on this storage account")
-    command = commands.add_parser("recover", help="make records again of jobs whose files are there and whose record is lost")
+    commands.add_parser(
+        "show", help="say what database, containers and queues carry; makes and changes nothing"
+    )
+    commands.add_parser(
+        "adopt",
+        help="let this database take the storage over; says which of its jobs the database does not know",
+    )
+    commands.add_parser(
+        "separate",
+        help="give this database containers and queues of its own on this storage account",
+    )
+    command = commands.add_parser(
+        "recover", help="make records again of jobs whose files are there and whose record is lost"
+    )
     command.add_argument("--begin", action="store_true", help="begin at once what has no results")
-    command = commands.add_parser("purge", help="delete blobs that nothing explains, after showing them and asking")
+    command = commands.add_parser(
+        "purge", help="delete blobs that nothing explains, after showing them and asking"
+    )
     command.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 

@@ -22,9 +22,13 @@ def source_told(name: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        raise VideoError(f"The file '{name}' is no longer in storage. Submit it again.", code="source_missing") from error
+        raise VideoError(
+            f"The file '{name}' is no longer in storage. Submit it again.", code="source_missing"
+        ) from error
     except PreconditionFailed as error:
-        sentence = f"The file '{name}' in storage is not the one that was submitted. Submit it again."
+        sentence = (
+            f"The file '{name}' in storage is not the one that was submitted. Submit it again."
+        )
         raise VideoError(sentence, code="source_changed") from error
 
 

@@ -29,7 +29,8 @@ ANY_AGE = timedelta(days=-1)
 """All that is there is reported, blobs of this second included: storage tells whole seconds. A submission in progress has its marker."""
 
 DESCRIPTION = (
-    "Sends lost messages again, finishes deletions, clears orphaned blobs and lets expire what was kept long enough: once, completely."
+    "Sends lost messages again, finishes deletions, deletes orphaned blobs and expires jobs "
+    "past their retention: once, completely."
 )
 
 
@@ -39,7 +40,9 @@ async def sweep(ports: Ports, config: Config, *, confirmed: bool = False) -> lis
     Raises:
         MusterError: A part could not be done, such as while storage or database is away; the others were.
     """
-    housekeeping = Housekeeping(ports, Dispatcher(ports), utc_now, config.housekeeping_rules, confirmed=confirmed)
+    housekeeping = Housekeeping(
+        ports, Dispatcher(ports), utc_now, config.housekeeping_rules, confirmed=confirmed
+    )
     report = await housekeeping.run(everything=True)
     lines = [
         f"Jobs whose message was sent again: {report.resent}",
@@ -63,7 +66,11 @@ async def dry_run(ports: Ports, config: Config) -> list[str]:
     rules = config.housekeeping_rules
     found: list[Unclaimed] = []
     cleared = await _look(ports, config, found, reported_age=ANY_AGE)
-    due = 0 if rules.keep is None else await ports.jobs.count_unexpired(created_before=utc_now() - rules.keep)
+    due = (
+        0
+        if rules.keep is None
+        else await ports.jobs.count_unexpired(created_before=utc_now() - rules.keep)
+    )
     lines = [
         f"Would be deleted: {cleared.orphans} blobs of submissions that were never finished, {cleared.uploads} unclaimed uploads, "
         f"{cleared.unpublished} blobs of superseded results, {cleared.buried} late blobs of deleted jobs.",
@@ -72,7 +79,9 @@ async def dry_run(ports: Ports, config: Config) -> list[str]:
     return [*lines, *unclaimed_lines(oldest_first(found), utc_now())]
 
 
-async def find_unclaimed(ports: Ports, config: Config, *, reported_age: timedelta | None = ANY_AGE) -> list[Unclaimed]:
+async def find_unclaimed(
+    ports: Ports, config: Config, *, reported_age: timedelta | None = ANY_AGE
+) -> list[Unclaimed]:
     """Return everything that no record, tombstone or marker explains, oldest first. Changes nothing.
 
     Args:
@@ -85,7 +94,9 @@ async def find_unclaimed(ports: Ports, config: Config, *, reported_age: timedelt
     return oldest_first(found)
 
 
-async def _look(ports: Ports, config: Config, found: list[Unclaimed], *, reported_age: timedelta | None) -> Cleared:
+async def _look(
+    ports: Ports, config: Config, found: list[Unclaimed], *, reported_age: timedelta | None
+) -> Cleared:
     rules = config.housekeeping_rules
     orphans = Orphans(
         ports,
@@ -110,7 +121,8 @@ def unclaimed_lines(found: Sequence[Unclaimed], now: datetime) -> list[str]:
         return ["Every blob of a job or an upload is explained by this database."]
     total = sum(item.size_bytes for item in found)
     lines = [
-        f"  {item.place:<8} {item.name}  {item.blobs} blobs, {item.size_bytes} bytes, {age(item.newest_at_utc, now)} old" for item in found
+        f"  {item.place:<8} {item.name}  {item.blobs} blobs, {item.size_bytes} bytes, {age(item.newest_at_utc, now)} old"
+        for item in found
     ]
     return [
         "No record, tombstone or marker of this database explains these; nothing deletes them by itself:",
@@ -130,7 +142,11 @@ async def _run(config: Config, *, is_dry: bool, confirmed: bool) -> list[str]:
     ports = make_ports(config)
     try:
         await open_ports(ports)
-        return await dry_run(ports, config) if is_dry else await sweep(ports, config, confirmed=confirmed)
+        return (
+            await dry_run(ports, config)
+            if is_dry
+            else await sweep(ports, config, confirmed=confirmed)
+        )
     finally:
         await close_ports(ports)
 
@@ -139,8 +155,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     keep_files_private()
     parser = argparse.ArgumentParser(prog="python -m worker.sweep", description=DESCRIPTION)
-    parser.add_argument("--dry-run", action="store_true", help="change nothing; say what would be deleted and what nothing explains")
-    parser.add_argument("--yes", action="store_true", help="let expire what is due, though a new retention would delete much at once")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="change nothing; say what would be deleted and what nothing explains",
+    )
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="let expire what is due, though a new retention would delete much at once",
+    )
     arguments = parser.parse_args(argv)
     config = read_config(None)
     if config is None:

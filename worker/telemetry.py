@@ -45,7 +45,9 @@ async def with_tracks(step: Step, paths: Sequence[Path]) -> tuple[SourceFile, ..
 
 async def _track(step: Step, number: int, file: SourceFile, path: Path) -> TelemetryFile | None:
     try:
-        data = await step.in_thread(step.tools.engine.read_telemetry_track, path, should_stop=step.stop.is_set)
+        data = await step.in_thread(
+            step.tools.engine.read_telemetry_track, path, should_stop=step.stop.is_set
+        )
         if data is None:
             return None
         telemetry = await step.in_thread(parse_srt, data, _check(step))
@@ -56,15 +58,29 @@ async def _track(step: Step, number: int, file: SourceFile, path: Path) -> Telem
         raise
     except Exception:
         # A video is worth counting without its subtitles, whatever is the matter with them.
-        logger.exception("a subtitle track could not be read", extra={"action": "track_unreadable", "job_id": step.job.id, "file": number})
+        logger.exception(
+            "a subtitle track could not be read",
+            extra={"action": "track_unreadable", "job_id": step.job.id, "file": number},
+        )
         return files.unusable(
-            file.name, InvalidTelemetry("it cannot be read; send the .SRT beside the video.", code="telemetry_unreadable")
+            file.name,
+            InvalidTelemetry(
+                "it cannot be read; send the .SRT beside the video.", code="telemetry_unreadable"
+            ),
         )
     step.stop.check()
     store, name = step.tools.ports.sources, track_blob(step.job.id, number)
     # Another delivery of this step may have stored it already: the same bytes, whose ETag the job may name by now.
-    info = await put_once(store, name, data, content_type=files.MEDIA_TYPE) or await store.info(name)
-    step.log("track_found", "telemetry within the video", file=number, samples=len(telemetry), dialect=telemetry.dialect)
+    info = await put_once(store, name, data, content_type=files.MEDIA_TYPE) or await store.info(
+        name
+    )
+    step.log(
+        "track_found",
+        "telemetry within the video",
+        file=number,
+        samples=len(telemetry),
+        dialect=telemetry.dialect,
+    )
     return files.described("embedded", file.name, info, telemetry)
 
 
@@ -74,7 +90,11 @@ async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
     Raises:
         VideoError: A file is gone (code `source_missing`), or is not the one of the submission (`source_changed`).
     """
-    given = [(number, file.telemetry) for number, file in enumerate(step.job.files) if file.telemetry is not None and file.telemetry.blob]
+    given = [
+        (number, file.telemetry)
+        for number, file in enumerate(step.job.files)
+        if file.telemetry is not None and file.telemetry.blob
+    ]
     stored = await step.gather(partial(_stored, step, item) for _, item in given)
     left_out = _left_out(step.job)
     if not given:
@@ -101,5 +121,11 @@ async def _stored(step: Step, file: TelemetryFile) -> bytes:
 
 def _left_out(job: Job) -> tuple[Remark, ...]:
     """Return what was said of tracks that cannot be used."""
-    unusable = [file.telemetry for file in job.files if file.telemetry is not None and file.telemetry.blob is None]
-    return tuple(Remark(remark.code, remark.message) for item in unusable for remark in item.warnings)
+    unusable = [
+        file.telemetry
+        for file in job.files
+        if file.telemetry is not None and file.telemetry.blob is None
+    ]
+    return tuple(
+        Remark(remark.code, remark.message) for item in unusable for remark in item.warnings
+    )

@@ -19,7 +19,19 @@ def waiting_for_day(error: Throttled, job: Job, *, now: datetime) -> Waiting:
         job: Since when it waits is kept over all tries.
         now: The present time.
     """
-    extra = {"action": "quota_used_up", "job_id": job.id, "attempt": job.attempt, "code": error.code}
+    extra = {
+        "action": "quota_used_up",
+        "job_id": job.id,
+        "attempt": job.attempt,
+        "code": error.code,
+    }
     logger.info("waiting for the next day: %s", error.message, extra=extra)
-    since = job.waiting.since_utc if job.waiting is not None and job.waiting.code == error.code else now
-    return Waiting(code=error.code, message=error.message, since_utc=since, until_utc=now + timedelta(seconds=error.retry_after_s))
+    since = (
+        job.waiting.since_utc if job.waiting is not None and job.waiting.code == error.code else now
+    )
+    return Waiting(
+        code=error.code,
+        message=error.message,
+        since_utc=since,
+        until_utc=now + timedelta(seconds=error.retry_after_s),
+    )

@@ -12,7 +12,9 @@ from core.errors import PreconditionFailed
 from core.ports import BlobInfo, BlobStore
 
 
-async def put_once(store: BlobStore, name: str, data: bytes, *, content_type: str) -> BlobInfo | None:
+async def put_once(
+    store: BlobStore, name: str, data: bytes, *, content_type: str
+) -> BlobInfo | None:
     """Write a blob unless it is there; return what this call wrote, None where the blob was there.
 
     Raises:
@@ -24,7 +26,9 @@ async def put_once(store: BlobStore, name: str, data: bytes, *, content_type: st
         return None
 
 
-async def put_file_once(store: BlobStore, name: str, path: Path, *, content_type: str) -> BlobInfo | None:
+async def put_file_once(
+    store: BlobStore, name: str, path: Path, *, content_type: str
+) -> BlobInfo | None:
     """Write a blob from a local file unless it is there. Returns and raises as `put_once`."""
     try:
         return await store.put_file(name, path, content_type=content_type, only_new=True)

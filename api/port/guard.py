@@ -203,7 +203,9 @@ class GuardedConnection(asyncio.Protocol):
                 self._limits.places.leave(self)  # its request was none
         elif self._ends_at_s is not None and now_s > self._ends_at_s:
             self._transport.abort()
-        elif self._reader.is_slow(now_s, self.sent_bytes, unread_bytes(self._transport), is_known=self._is_known):
+        elif self._reader.is_slow(
+            now_s, self.sent_bytes, unread_bytes(self._transport), is_known=self._is_known
+        ):
             self._limits.note("slow_reader", self.address)
             self._transport.abort()
         elif self._active or self.phase is Phase.LINGER or self._transport.is_closing():
@@ -213,7 +215,11 @@ class GuardedConnection(asyncio.Protocol):
             if self.phase is Phase.TUNNEL:
                 self._transport.abort()
             else:
-                self._answer(408, "head_too_slow", f"The headers did not arrive within {self._limits.head_s:g} s. Send the request again.")
+                self._answer(
+                    408,
+                    "head_too_slow",
+                    f"The headers did not arrive within {self._limits.head_s:g} s. Send the request again.",
+                )
         elif self._waits_since_s is None and now_s - self._idle_since_s > self._limits.kept_alive_s:
             self._transport.close()
 
@@ -226,7 +232,11 @@ class GuardedConnection(asyncio.Protocol):
         if len(self._head) > self._limits.head_bytes or self._head.lines > MOST_HEADERS:
             self._limits.note("head_too_large", self.address)
             most = f"{self._limits.head_bytes} bytes and {MOST_HEADERS} lines"
-            self._answer(431, "head_too_large", f"The first line and the headers of a request may have {most} together.")
+            self._answer(
+                431,
+                "head_too_large",
+                f"The first line and the headers of a request may have {most} together.",
+            )
             return b""
         if end is None:
             self.inner.data_received(data)
@@ -251,10 +261,15 @@ class GuardedConnection(asyncio.Protocol):
         return data[taken:]
 
     def _take_chunked(self, data: bytes) -> bytes:
-        piece, rest = (data[:_SLICE_BYTES], data[_SLICE_BYTES:]) if has_short_lines(data) else (data, b"")
+        piece, rest = (
+            (data[:_SLICE_BYTES], data[_SLICE_BYTES:]) if has_short_lines(data) else (data, b"")
+        )
         self._raw_bytes += len(piece)
         overhead = self._raw_bytes - self._body_bytes - self._body_bytes // 4
-        if overhead > _BUFFERED_BYTES + self._limits.head_bytes or self._raw_bytes - self._raw_at_body > _BUFFERED_BYTES + _SLICE_BYTES:
+        if (
+            overhead > _BUFFERED_BYTES + self._limits.head_bytes
+            or self._raw_bytes - self._raw_at_body > _BUFFERED_BYTES + _SLICE_BYTES
+        ):
             self._limits.note("chunks_without_body", self.address)
             self._transport.abort()
             return b""
@@ -299,12 +314,18 @@ class GuardedConnection(asyncio.Protocol):
 
         return guarded
 
-    async def _serve_websocket(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_websocket(
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self._begin(scope)
         try:
-            if self._lost_at_s is not None or (self.is_spare and not self._limits.places.has_room(self.address)):
+            if self._lost_at_s is not None or (
+                self.is_spare and not self._limits.places.has_room(self.address)
+            ):
                 await receive()
-                await send({"type": "websocket.close", "code": 1013, "reason": "too_many_connections"})
+                await send(
+                    {"type": "websocket.close", "code": 1013, "reason": "too_many_connections"}
+                )
             else:
                 await app(scope, receive, send)
         except (OSError, WebSocketDisconnect):
@@ -339,16 +360,27 @@ class GuardedConnection(asyncio.Protocol):
 
         async def send_noting_end(message: Message) -> None:
             nonlocal ended
-            if message["type"] == "http.response.start" and self.phase in (Phase.BODY, Phase.CHUNKED):
+            if message["type"] == "http.response.start" and self.phase in (
+                Phase.BODY,
+                Phase.CHUNKED,
+            ):
                 # The rest of the body would be taken for the next request's head.
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
-            if message["type"] == "http.response.body" and not message.get("more_body", False) and not ended:
+            if (
+                message["type"] == "http.response.body"
+                and not message.get("more_body", False)
+                and not ended
+            ):
                 ended = True
                 self._end()
 
         try:
-            if self.is_spare and not self._limits.places.has_room(self.address) and scope["path"] not in self._limits.open_paths:
+            if (
+                self.is_spare
+                and not self._limits.places.has_room(self.address)
+                and scope["path"] not in self._limits.open_paths
+            ):
                 self._limits.note("too_many_connections", self.address)
                 app = too_many_connections
             else:

@@ -9,7 +9,9 @@ import random
 import re
 
 _END = re.compile(rb"\n\r?\n")
-_FRAMING = re.compile(rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_FRAMING = re.compile(
+    rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE
+)
 _SAMPLE_BYTES, _LINE_BYTES = 512, 64
 MOST_HEADERS = 200
 

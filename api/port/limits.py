@@ -40,7 +40,9 @@ class Limits:
     refused_linger_s = 2.0
     open_paths = OPEN_PATHS
 
-    def __init__(self, config: PortConfig, metrics: Metrics, loop: asyncio.AbstractEventLoop, *, total: int) -> None:
+    def __init__(
+        self, config: PortConfig, metrics: Metrics, loop: asyncio.AbstractEventLoop, *, total: int
+    ) -> None:
         self.head_s = config.head_s
         self.head_bytes = config.head_bytes
         self.idle_s = config.idle_s
@@ -62,7 +64,12 @@ class Limits:
         told_s, untold = self._told.get(reason, (now_s - TOLD_EVERY_S, 0))
         untold += 1
         if now_s - told_s >= TOLD_EVERY_S:
-            extra = {"action": "connection_ended", "reason": reason, "count": untold, "client": address}
+            extra = {
+                "action": "connection_ended",
+                "reason": reason,
+                "count": untold,
+                "client": address,
+            }
             logger.warning("ended %d connections: %s", untold, reason, extra=extra)
             told_s, untold = now_s, 0
         self._told[reason] = (told_s, untold)

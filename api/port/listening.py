@@ -56,7 +56,9 @@ def guarded_factory(factory: Callable[[], Any], limits: Limits) -> Callable[[], 
     def make() -> Any:
         inner = factory()
         if not callable(getattr(inner, "app", None)):
-            raise RuntimeError(f"{type(inner).__name__} has no app: the limits of the port do not fit this version of {_SERVER}.")
+            raise RuntimeError(
+                f"{type(inner).__name__} has no app: the limits of the port do not fit this version of {_SERVER}."
+            )
         return GuardedConnection(limits, inner)
 
     return make

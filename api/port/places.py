@@ -77,7 +77,9 @@ class Places:
         if len(own) >= self._per_address:
             freed = _shed_oldest(own) or _shed_standing(own)
         elif self._count >= self._total:
-            freed = _shed_oldest(max(self._by_address.values(), key=len)) or _shed_standing(self.all())
+            freed = _shed_oldest(max(self._by_address.values(), key=len)) or _shed_standing(
+                self.all()
+            )
         over = max(len(own) - self._per_address, self._count - self._total)
         if not freed and over >= SPARE:
             return False
@@ -88,7 +90,10 @@ class Places:
 
     def has_room(self, address: str) -> bool:
         """Return whether an address, and all together, are within their limits."""
-        return len(self._by_address.get(address, ())) <= self._per_address and self._count <= self._total
+        return (
+            len(self._by_address.get(address, ())) <= self._per_address
+            and self._count <= self._total
+        )
 
     def leave(self, holder: Holder) -> None:
         """Take the place back. Idempotent."""

@@ -22,14 +22,18 @@ def unread_bytes(transport: asyncio.WriteTransport) -> int:
     socket = transport.get_extra_info("socket") if waiting else None
     if socket is not None:
         with contextlib.suppress(OSError):
-            waiting += struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+            waiting += struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4)))[
+                0
+            ]
     return waiting
 
 
 class _Watch:
     """Looks at one client's reading by one measure: the longest pause, and the fewest bytes of each window."""
 
-    def __init__(self, idle_s: float, least_bytes: float, window_s: float, now_s: float, read_bytes: int) -> None:
+    def __init__(
+        self, idle_s: float, least_bytes: float, window_s: float, now_s: float, read_bytes: int
+    ) -> None:
         self._idle_s = idle_s
         self._least_bytes = least_bytes
         self._window_s = window_s
@@ -41,7 +45,10 @@ class _Watch:
         if read_bytes > self._last:
             self._moved_s, self._last = now_s, read_bytes
         if now_s - self._since_s >= self._window_s:
-            self._was_slow = read_bytes - self._at_start < self._least_bytes * (now_s - self._since_s) / self._window_s
+            self._was_slow = (
+                read_bytes - self._at_start
+                < self._least_bytes * (now_s - self._since_s) / self._window_s
+            )
             self._since_s, self._at_start = now_s, read_bytes
         return self._was_slow or now_s - self._moved_s > self._idle_s
 

@@ -9,7 +9,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.access import CallerDep
 from api.calibration_intake import BODY_SCHEMA, read_calibration
-from api.calibration_views import CALIBRATIONS, CalibrationPage, CalibrationView, calibration_view, summary_view
+from api.calibration_views import (
+    CALIBRATIONS,
+    CalibrationPage,
+    CalibrationView,
+    calibration_view,
+    summary_view,
+)
 from api.problems import documented
 from api.services import OpenServices
 from core.domain.names import CLEANED
@@ -38,13 +44,17 @@ _BODY = {"requestBody": {"required": True, "content": BODY_SCHEMA}}
     responses=documented(400, 409, 413, 422, 503),
     summary="Store a calibration",
 )
-async def add_calibration(request: Request, response: Response, services: OpenServices, caller: CallerDep) -> CalibrationView:
+async def add_calibration(
+    request: Request, response: Response, services: OpenServices, caller: CallerDep
+) -> CalibrationView:
     """Pairs of pixels and places on the ground, as JSON or as a `.json` or `.npz` file. The answer shows the fit and how well it fits.
 
     Settings may then say `"calibration": "its name"`. A job keeps the points that it was made with. The `camera` of a calibration selects
     nothing by itself: a camera that was moved has two."""
     given = await read_calibration(request)
-    fitted = await calibrations.add(services.ports.calibrations, services.clock, given, owner=caller.owner)
+    fitted = await calibrations.add(
+        services.ports.calibrations, services.clock, given, owner=caller.owner
+    )
     response.headers["Location"] = _address(fitted.calibration.name)
     return calibration_view(fitted)
 
@@ -58,33 +68,48 @@ async def list_calibrations(
     cursor: str | None = None,
 ) -> CalibrationPage:
     """Newest first, in pages, without their points."""
-    page = await services.ports.calibrations.list_page(owner=caller.owner, camera=camera, limit=limit, cursor=cursor)
-    return CalibrationPage(items=[summary_view(item) for item in page.items], next_cursor=page.next_cursor)
+    page = await services.ports.calibrations.list_page(
+        owner=caller.owner, camera=camera, limit=limit, cursor=cursor
+    )
+    return CalibrationPage(
+        items=[summary_view(item) for item in page.items], next_cursor=page.next_cursor
+    )
 
 
 @router.get("/{name}", responses=documented(404, 422, 503), summary="Look at a calibration")
 async def get_calibration(name: str, services: OpenServices, caller: CallerDep) -> CalibrationView:
     """Its points, the fitted matrix, the residuals, the horizon."""
-    return calibration_view(await calibrations.fit(await services.ports.calibrations.get(name, owner=caller.owner)))
+    return calibration_view(
+        await calibrations.fit(await services.ports.calibrations.get(name, owner=caller.owner))
+    )
 
 
 @router.put(
     "/{name}",
     response_model=CalibrationView,
     openapi_extra={**_BODY, "parameters": _LABELS[1:]},
-    responses={201: {"description": "It is new.", "model": CalibrationView}, **documented(400, 413, 422, 503)},
+    responses={
+        201: {"description": "It is new.", "model": CalibrationView},
+        **documented(400, 413, 422, 503),
+    },
     summary="Store or replace a calibration",
 )
-async def put_calibration(name: str, request: Request, response: Response, services: OpenServices, caller: CallerDep) -> CalibrationView:
+async def put_calibration(
+    name: str, request: Request, response: Response, services: OpenServices, caller: CallerDep
+) -> CalibrationView:
     """As `POST`, but a calibration of this name is replaced. Jobs that were made with it are not changed; a recount may ask for it anew."""
     given = await read_calibration(request, name=name)
-    fitted, new = await calibrations.replace(services.ports.calibrations, services.clock, given, owner=caller.owner)
+    fitted, new = await calibrations.replace(
+        services.ports.calibrations, services.clock, given, owner=caller.owner
+    )
     response.headers["Location"] = _address(fitted.calibration.name)
     response.status_code = 201 if new else 200
     return calibration_view(fitted)
 
 
-@router.delete("/{name}", status_code=204, responses=documented(404, 503), summary="Delete a calibration")
+@router.delete(
+    "/{name}", status_code=204, responses=documented(404, 503), summary="Delete a calibration"
+)
 async def delete_calibration(name: str, services: OpenServices, caller: CallerDep) -> None:
     """Jobs that were made with it keep its points."""
     await calibrations.delete(services.ports.calibrations, name, owner=caller.owner)

@@ -25,31 +25,57 @@ _PIECE_BYTES = 64 * 1024
 
 @router.post(
     "/submit-job",
-    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": MULTIPART_SCHEMA}}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": MULTIPART_SCHEMA}},
+        }
+    },
     responses=documented(400, 413, 415, 422, 503),
     summary="Submit a video as CattleCounter did",
 )
-async def submit_job(request: Request, services: OpenServices, caller: CallerDep) -> SubmitJobAnswer:
+async def submit_job(
+    request: Request, services: OpenServices, caller: CallerDep
+) -> SubmitJobAnswer:
     """The same as `POST /api/v1/jobs`, with CattleCounter's answer and its status 200. Follow the job under `/api/v1/jobs/{job_id}`."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise UnsupportedMedia("Send the video as multipart/form-data with a part 'file'.", code="unsupported_content_type")
+        raise UnsupportedMedia(
+            "Send the video as multipart/form-data with a part 'file'.",
+            code="unsupported_content_type",
+        )
     job = (await accept_form(request, services, caller)).job
     return SubmitJobAnswer(
-        job_id=job.id, blob_name=job.files[0].blob, status="queued", message=f"Video '{job.files[0].name}' was accepted for processing."
+        job_id=job.id,
+        blob_name=job.files[0].blob,
+        status="queued",
+        message=f"Video '{job.files[0].name}' was accepted for processing.",
     )
 
 
-@router.get("/latest_stats", response_model=BisonStats, responses=documented(404, 503), summary="The newest statistics, as BisonStats")
+@router.get(
+    "/latest_stats",
+    response_model=BisonStats,
+    responses=documented(404, 503),
+    summary="The newest statistics, as BisonStats",
+)
 @router.get("/api/v1/latest_stats", response_model=BisonStats, include_in_schema=False)
 async def latest_stats(services: OpenServices, caller: CallerDep) -> JSONResponse:
     """As the bison tracker gave it; 404 while there are none."""
     record = await services.ports.stats.latest(StatsFilter(owner=caller.sees))
     if record is None:
-        raise NotFound("There are no statistics yet; they appear when a job has completed.", code="no_statistics")
+        raise NotFound(
+            "There are no statistics yet; they appear when a job has completed.",
+            code="no_statistics",
+        )
     return JSONResponse(bison_stats(record))
 
 
-@router.get("/all_stats", response_model=list[BisonStats], responses=documented(503), summary="All statistics, as BisonStats")
+@router.get(
+    "/all_stats",
+    response_model=list[BisonStats],
+    responses=documented(503),
+    summary="All statistics, as BisonStats",
+)
 @router.get("/api/v1/all_stats", response_model=list[BisonStats], include_in_schema=False)
 async def all_stats(services: OpenServices, caller: CallerDep) -> StreamingResponse:
     """As the bison tracker gave it: one array, newest first, sent as it is read."""

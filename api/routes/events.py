@@ -65,7 +65,10 @@ async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    close, told = next((outcome for outcome in outcomes if isinstance(outcome, Close)), None), outcomes[0]
+    close, told = (
+        next((outcome for outcome in outcomes if isinstance(outcome, Close)), None),
+        outcomes[0],
+    )
     if close is not None:
         with suppress(WebSocketDisconnect):  # a client that has left hears nothing
             await socket.close(close.code, close.reason)
@@ -94,10 +97,14 @@ async def _tell(socket: WebSocket, services: Services, job_id: str, owner: str |
 
 
 async def _send_status(socket: WebSocket, services: Services, job: Job) -> None:
-    await socket.send_json({"type": "status", "payload": job_summary(job, services).model_dump(mode="json")})
+    await socket.send_json(
+        {"type": "status", "payload": job_summary(job, services).model_dump(mode="json")}
+    )
 
 
-async def until_refused(services: Services, caller: Caller, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> Close:
+async def until_refused(
+    services: Services, caller: Caller, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+) -> Close:
     """Return how to close once the caller's key or token is no longer good: at its own end, or at most `BEAT_S` after a revocation."""
     while True:
         ends = caller.ends_at_utc

@@ -31,8 +31,13 @@ async def health(services: AnyServices) -> Health:
     checks = await services.readiness.checks()
     workers = await _workers(services) if checks["database"] else []
     storage = checks["sources"] and checks["results"] and checks["queue"] and checks["detect_queue"]
-    problems = [*_problems(services, workers), *(await _findings(services) if checks["database"] else [])]
-    well = all(checks.values()) and bool(workers) and not any(problem.degrades for problem in problems)
+    problems = [
+        *_problems(services, workers),
+        *(await _findings(services) if checks["database"] else []),
+    ]
+    well = (
+        all(checks.values()) and bool(workers) and not any(problem.degrades for problem in problems)
+    )
     return Health(
         status="healthy" if well else "degraded",
         gpu_available=any(worker.gpu_available for worker in workers),
@@ -59,12 +64,19 @@ async def ready(services: AnyServices) -> Ready:
     checks = await services.readiness.checks()
     if not all(checks.values()):
         missing = ", ".join(sorted(name for name, well in checks.items() if not well))
-        raise Unavailable(f"Not ready: no answer from {missing}.", code="not_ready_to_serve", checks=checks)
+        raise Unavailable(
+            f"Not ready: no answer from {missing}.", code="not_ready_to_serve", checks=checks
+        )
     return Ready(status="ready", checks=checks)
 
 
 @router.head("/metrics", include_in_schema=False)
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}, summary="Figures for Prometheus")
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+    summary="Figures for Prometheus",
+)
 async def metrics(services: AnyServices) -> Response:
     """Requests, uploads, queue depth. They are of all owners' work: a key or token needs the scope `admin`; the server's own machine asks
     without one."""
@@ -73,14 +85,27 @@ async def metrics(services: AnyServices) -> Response:
 
 def _problems(services: Services, workers: list[WorkerReport]) -> list[HealthProblem]:
     """Return what requests met, and what workers report, the same words of several as one problem."""
-    met = [HealthProblem(code=error.code, message=error.message) for error in (services.refusal, services.full_disk) if error is not None]
+    met = [
+        HealthProblem(code=error.code, message=error.message)
+        for error in (services.refusal, services.full_disk)
+        if error is not None
+    ]
     if services.published_storage_key:
-        met.append(HealthProblem(code=PUBLISHED_STORAGE_KEY, message=_PUBLISHED_KEY_ALLOWED, degrades=False))
+        met.append(
+            HealthProblem(
+                code=PUBLISHED_STORAGE_KEY, message=_PUBLISHED_KEY_ALLOWED, degrades=False
+            )
+        )
     told: dict[tuple[str, str, bool], list[str]] = {}
     for worker in workers:
         for problem in worker.detail.get("problems", ()):
-            told.setdefault((problem["code"], problem["message"], problem.get("degrades", True)), []).append(worker.worker_id)
-    return met + [HealthProblem(code=code, message=message, degrades=holds, workers=ids) for (code, message, holds), ids in told.items()]
+            told.setdefault(
+                (problem["code"], problem["message"], problem.get("degrades", True)), []
+            ).append(worker.worker_id)
+    return met + [
+        HealthProblem(code=code, message=message, degrades=holds, workers=ids)
+        for (code, message, holds), ids in told.items()
+    ]
 
 
 async def _findings(services: Services) -> list[HealthProblem]:
@@ -89,7 +114,10 @@ async def _findings(services: Services) -> list[HealthProblem]:
         findings = await find(services.ports)
     except MusterError:
         return []
-    return [HealthProblem(code=finding.code, message=finding.message, degrades=False) for finding in findings]
+    return [
+        HealthProblem(code=finding.code, message=finding.message, degrades=False)
+        for finding in findings
+    ]
 
 
 async def _workers(services: Services) -> list[WorkerReport]:

@@ -47,7 +47,12 @@ _SUBMIT_BODY: dict[str, Any] = {
 _WITH_STORED_CALIBRATION = {
     "type": "object",
     "required": ["calibration"],
-    "properties": {"calibration": {"type": "string", "description": "Name of a stored calibration, in place of its points."}},
+    "properties": {
+        "calibration": {
+            "type": "string",
+            "description": "Name of a stored calibration, in place of its points.",
+        }
+    },
 }
 
 
@@ -59,7 +64,9 @@ _WITH_STORED_CALIBRATION = {
     responses=documented(400, 404, 409, 413, 415, 422, 503),
     summary="Submit a recording",
 )
-async def submit(request: Request, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
+async def submit(
+    request: Request, response: Response, services: OpenServices, caller: CallerDep
+) -> JobView:
     """Send one video, or several in order, with optional settings; or name finished uploads. `202` means that nothing can get lost."""
     accepted = await accept_request(request, services, caller)
     _point_to(response, accepted.job)
@@ -74,19 +81,31 @@ async def list_jobs(
     seen: SeenDep,
     state: Annotated[list[JobState] | None, Query(description="Any of these states.")] = None,
     camera: Annotated[str | None, CLEANED, Query(max_length=80)] = None,
-    created_from: Annotated[UtcDatetime | None, Query(description="Inclusive.", examples=["2026-06-01T00:00:00Z"])] = None,
+    created_from: Annotated[
+        UtcDatetime | None, Query(description="Inclusive.", examples=["2026-06-01T00:00:00Z"])
+    ] = None,
     created_until: Annotated[UtcDatetime | None, Query(description="Exclusive.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: str | None = None,
 ) -> JobPage:
     """Newest first, in pages, without the points of calibrations, the outlines of zones and the frames counted by hand."""
-    where = JobFilter(states=tuple(state or ()), camera=camera, created_from_utc=created_from, created_until_utc=created_until, owner=seen)
+    where = JobFilter(
+        states=tuple(state or ()),
+        camera=camera,
+        created_from_utc=created_from,
+        created_until_utc=created_until,
+        owner=seen,
+    )
     page = await services.ports.jobs.list_page(where, limit=limit, cursor=cursor)
-    return JobPage(items=[job_summary(job, services) for job in page.items], next_cursor=page.next_cursor)
+    return JobPage(
+        items=[job_summary(job, services) for job in page.items], next_cursor=page.next_cursor
+    )
 
 
 @router.get("/{job_id}", responses=documented(404, 503), summary="Look at a job")
-async def get_job(job_id: str, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
+async def get_job(
+    job_id: str, response: Response, services: OpenServices, caller: CallerDep
+) -> JobView:
     """State, progress, counts when done, the reason when failed."""
     job = await job_of(services.ports, job_id, owner=caller.sees)
     if not job.is_terminal:
@@ -96,8 +115,12 @@ async def get_job(job_id: str, response: Response, services: OpenServices, calle
     return job_view(job, services, statistics, events)
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=documented(404, 409, 503), summary="Cancel a job")
-async def cancel_job(job_id: str, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
+@router.post(
+    "/{job_id}/cancel", status_code=202, responses=documented(404, 409, 503), summary="Cancel a job"
+)
+async def cancel_job(
+    job_id: str, response: Response, services: OpenServices, caller: CallerDep
+) -> JobView:
     """The job is cancelled at once; its worker stops at its next heartbeat."""
     job = await cancel(services.ports, services.clock, job_id, owner=caller.sees)
     _point_to(response, job)
@@ -113,9 +136,18 @@ async def cancel_job(job_id: str, response: Response, services: OpenServices, ca
         "requestBody": {
             "content": {
                 "application/json": {
-                    "schema": {"anyOf": [{"$ref": "#/components/schemas/AnalysisSettings"}, _WITH_STORED_CALIBRATION]},
+                    "schema": {
+                        "anyOf": [
+                            {"$ref": "#/components/schemas/AnalysisSettings"},
+                            _WITH_STORED_CALIBRATION,
+                        ]
+                    },
                     "examples": {
-                        "line": {"value": {"lines": [{"name": "gate", "start": [0, 300], "end": [1280, 300]}]}},
+                        "line": {
+                            "value": {
+                                "lines": [{"name": "gate", "start": [0, 300], "end": [1280, 300]}]
+                            }
+                        },
                         "calibration": {"value": {"calibration": "north-camera"}},
                     },
                 }
@@ -124,7 +156,11 @@ async def cancel_job(job_id: str, response: Response, services: OpenServices, ca
     },
 )
 async def recount_job(
-    job_id: str, response: Response, services: OpenServices, caller: CallerDep, settings: dict[str, Any] | None = None
+    job_id: str,
+    response: Response,
+    services: OpenServices,
+    caller: CallerDep,
+    settings: dict[str, Any] | None = None,
 ) -> JobView:
     """The settings given replace the job's, key by key; null stands for the default. Detections are reused, so this takes seconds."""
     job = await recount(
@@ -141,10 +177,24 @@ async def recount_job(
     return job_view(job, services)
 
 
-@router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409, 410, 503), summary="Try a failed or cancelled job again")
-async def retry_job(job_id: str, response: Response, services: OpenServices, caller: CallerDep) -> JobView:
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    responses=documented(404, 409, 410, 503),
+    summary="Try a failed or cancelled job again",
+)
+async def retry_job(
+    job_id: str, response: Response, services: OpenServices, caller: CallerDep
+) -> JobView:
     """Begins the next attempt from what is stored: segments that were detected are not detected again. 409 for other jobs."""
-    job = await retry(services.ports, services.dispatcher, services.clock, job_id, owner=caller.sees, quotas=services.quotas)
+    job = await retry(
+        services.ports,
+        services.dispatcher,
+        services.clock,
+        job_id,
+        owner=caller.sees,
+        quotas=services.quotas,
+    )
     _point_to(response, job)
     return job_view(job, services)
 

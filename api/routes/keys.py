@@ -24,15 +24,21 @@ class KeyRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    owner: str = Field(min_length=1, max_length=200, description="Whose jobs it opens.", examples=["north ranch"])
+    owner: str = Field(
+        min_length=1, max_length=200, description="Whose jobs it opens.", examples=["north ranch"]
+    )
     scopes: list[Scope] = Field(
         ["submit", "read"],
         min_length=1,
         max_length=3,
         description="`submit`: send and change; `read`: look; `admin`: everybody's, and keys.",
     )
-    label: str = Field("", max_length=200, description="What you call it.", examples=["gate camera"])
-    expires_in_days: float | None = Field(None, gt=0, le=_LONGEST_DAYS, description="Null: until it is revoked.", examples=[365])
+    label: str = Field(
+        "", max_length=200, description="What you call it.", examples=["gate camera"]
+    )
+    expires_in_days: float | None = Field(
+        None, gt=0, le=_LONGEST_DAYS, description="Null: until it is revoked.", examples=[365]
+    )
 
 
 class KeyView(BaseModel):
@@ -51,7 +57,9 @@ class KeyView(BaseModel):
 class NewKeyView(KeyView):
     """A key that was just made."""
 
-    key: str = Field(description="Shown this once: send it as `Authorization: Bearer …` or `X-API-Key`, never in an address.")
+    key: str = Field(
+        description="Shown this once: send it as `Authorization: Bearer …` or `X-API-Key`, never in an address."
+    )
 
 
 class KeyPage(BaseModel):
@@ -62,10 +70,18 @@ class KeyPage(BaseModel):
 
 
 @router.post("", status_code=201, responses=documented(400, 413, 422, 503), summary="Make a key")
-async def create_key(asked: KeyRequest, response: Response, services: OpenServices, admin: AdminDep) -> NewKeyView:
+async def create_key(
+    asked: KeyRequest, response: Response, services: OpenServices, admin: AdminDep
+) -> NewKeyView:
     """The answer shows the key; nothing will ever show it again."""
-    expires = None if asked.expires_in_days is None else services.clock() + timedelta(days=asked.expires_in_days)
-    made = await services.keys.create(owner=asked.owner, scopes=asked.scopes, label=asked.label, expires_at_utc=expires)
+    expires = (
+        None
+        if asked.expires_in_days is None
+        else services.clock() + timedelta(days=asked.expires_in_days)
+    )
+    made = await services.keys.create(
+        owner=asked.owner, scopes=asked.scopes, label=asked.label, expires_at_utc=expires
+    )
     response.headers["Location"] = f"{KEYS_PATH}/{made.key.id}"
     return NewKeyView(**_shown(made.key), key=made.secret)
 
@@ -80,7 +96,9 @@ async def list_keys(
 ) -> KeyPage:
     """Newest first, revoked and expired ones too, in pages."""
     page = await services.keys.list_page(owner=owner, limit=limit, cursor=cursor)
-    return KeyPage(items=[KeyView(**_shown(key)) for key in page.items], next_cursor=page.next_cursor)
+    return KeyPage(
+        items=[KeyView(**_shown(key)) for key in page.items], next_cursor=page.next_cursor
+    )
 
 
 @router.delete("/{key_id}", responses=documented(404, 503), summary="Revoke a key")

@@ -50,7 +50,9 @@ async def redoc_asset(name: str) -> FileResponse:
 
 
 def _page(viewer: str) -> FileResponse:
-    return FileResponse(_STATIC / viewer / "index.html", headers={"Content-Security-Policy": _POLICIES[viewer]})
+    return FileResponse(
+        _STATIC / viewer / "index.html", headers={"Content-Security-Policy": _POLICIES[viewer]}
+    )
 
 
 def _asset(viewer: str, name: str) -> FileResponse:

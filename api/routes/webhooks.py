@@ -13,7 +13,9 @@ from core.domain.webhook import webhooks_off
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
 
 
-@router.post("/secret", responses=documented(422), summary="Show the secret of your webhooks' signatures")
+@router.post(
+    "/secret", responses=documented(422), summary="Show the secret of your webhooks' signatures"
+)
 async def show_secret(services: AnyServices, caller: CallerDep) -> WebhookSecret:
     """Always the same for the same owner, and another one for each. A POST, so that no cache keeps it and no page links to it."""
     secret = services.webhooks.secret_of(caller.owner)

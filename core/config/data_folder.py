@@ -27,5 +27,7 @@ def configured_data_dir() -> Path:
     """
     folder = _DataFolder().data_dir
     if not folder.is_absolute():
-        raise InvalidInput(f"MUSTER_DATA_DIR is '{folder}'; give an absolute path, such as {folder.absolute()}")
+        raise InvalidInput(
+            f"MUSTER_DATA_DIR is '{folder}'; give an absolute path, such as {folder.absolute()}"
+        )
     return folder

@@ -49,7 +49,9 @@ class StorageConfig(BaseSettings):
     )
     storage_connection_file: Path | None = Field(
         None,
-        validation_alias=AliasChoices("AZURE_STORAGE_CONNECTION_STRING_FILE", "storage_connection_file"),
+        validation_alias=AliasChoices(
+            "AZURE_STORAGE_CONNECTION_STRING_FILE", "storage_connection_file"
+        ),
         description="A file that holds the connection string, instead of the string itself.",
     )
     storage_account_url: str | None = Field(
@@ -58,7 +60,8 @@ class StorageConfig(BaseSettings):
         description="https://<account>.blob.core.windows.net: use the managed identity instead of a connection string.",
     )
     allow_published_storage_key: bool = Field(
-        False, description="Take Azurite's development account, whose key is published; for data that may be lost and seen by anyone."
+        False,
+        description="Take Azurite's development account, whose key is published; for data that may be lost and seen by anyone.",
     )
 
     @field_validator("storage_connection_file", "storage_account_url", mode="before")
@@ -82,7 +85,9 @@ class StorageConfig(BaseSettings):
         return not self.storage_account_url and uses_published_key(self.storage_connection)
 
 
-def resolve_connection(given: str, file: Path | None, own: Path | None, *, allow_published: bool) -> str:
+def resolve_connection(
+    given: str, file: Path | None, own: Path | None, *, allow_published: bool
+) -> str:
     """Return the connection string that a configuration means. Reads a file; idempotent.
 
     Args:
@@ -100,14 +105,18 @@ def resolve_connection(given: str, file: Path | None, own: Path | None, *, allow
     """
     connection = given.strip()
     if connection and file is not None:
-        raise ValueError("AZURE_STORAGE_CONNECTION_STRING and AZURE_STORAGE_CONNECTION_STRING_FILE are both set; keep one of them")
+        raise ValueError(
+            "AZURE_STORAGE_CONNECTION_STRING and AZURE_STORAGE_CONNECTION_STRING_FILE are both set; keep one of them"
+        )
     named = file or own
     if not connection and named is not None:
         try:
             connection = named.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             if file is not None:
-                raise ValueError(f"the file {file} of AZURE_STORAGE_CONNECTION_STRING_FILE does not exist") from None
+                raise ValueError(
+                    f"the file {file} of AZURE_STORAGE_CONNECTION_STRING_FILE does not exist"
+                ) from None
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise ValueError(f"the connection string in {named} cannot be read: {reason}") from None
@@ -119,7 +128,8 @@ def resolve_connection(given: str, file: Path | None, own: Path | None, *, allow
 def uses_published_key(connection: str) -> bool:
     """Return whether a connection string means the development account or holds its key, however it is written."""
     parts = [
-        (name.strip(" \"'").lower(), value.strip(" \"'")) for name, _, value in (part.partition("=") for part in connection.split(";"))
+        (name.strip(" \"'").lower(), value.strip(" \"'"))
+        for name, _, value in (part.partition("=") for part in connection.split(";"))
     ]
     if any(name == "usedevelopmentstorage" and value.lower() == "true" for name, value in parts):
         return True

@@ -30,7 +30,9 @@ _TICKET = re.compile(r"ticket_[A-Za-z0-9_-]{43}")
 _KEY_ANYWHERE = re.compile(r"muster_[0-9a-f]{16}_[A-Za-z0-9_-]{43}")
 
 
-OwnerName = Annotated[str, COMPOSED, Field(min_length=1, max_length=200, pattern=r"^\w[\w .:@+|-]*$")]
+OwnerName = Annotated[
+    str, COMPOSED, Field(min_length=1, max_length=200, pattern=r"^\w[\w .:@+|-]*$")
+]
 """Letters and digits of any script, and within them `. : @ + | -` and spaces."""
 
 
@@ -50,7 +52,11 @@ def resembles_token_owner(owner: str) -> bool:
     of the same shape.
     """
     seen = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", owner).casefold())
-    shape = "".join(c for c in seen if unicodedata.category(c)[0] not in "ZC" and unicodedata.category(c) != "Mn")
+    shape = "".join(
+        c
+        for c in seen
+        if unicodedata.category(c)[0] not in "ZC" and unicodedata.category(c) != "Mn"
+    )
     return shape.translate(_LOOKALIKES).startswith(TOKEN_OWNER_PREFIX)
 
 
@@ -113,7 +119,9 @@ class ApiKey(_Record):
 
     def is_usable(self, now: UtcDatetime) -> bool:
         """Return whether it opens anything at this moment."""
-        return self.revoked_at_utc is None and (self.expires_at_utc is None or now < self.expires_at_utc)
+        return self.revoked_at_utc is None and (
+            self.expires_at_utc is None or now < self.expires_at_utc
+        )
 
 
 class Ticket(_Record):

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from core.domain.bulk import MOST_FAULTS, check_bulk
 from core.domain.classes import CLASSES as CLASSES
@@ -25,7 +33,9 @@ HowMany = Annotated[int, *whole_number(0, 1_000_000)]
 Point = tuple[float, float]
 Points = Annotated[tuple[Point, ...], FailFast()]
 """Of many bad ones the first is named: each costs time and memory."""
-Name = Annotated[str, CLEANED_IF_TYPED, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")]
+Name = Annotated[
+    str, CLEANED_IF_TYPED, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")
+]
 
 
 class _Record(BaseModel):
@@ -70,12 +80,17 @@ class CalibrationSettings(_Record):
     image_points: Points = Field(min_length=4, max_length=10_000)
     ground_points: Points = Field(min_length=4, max_length=10_000)
     unit: Literal["m", "wgs84"] = "m"
-    name: Name | None = Field(None, description="What it is called; the server writes here which stored calibration was asked for.")
+    name: Name | None = Field(
+        None,
+        description="What it is called; the server writes here which stored calibration was asked for.",
+    )
 
     @model_validator(mode="after")
     def _same_length(self) -> CalibrationSettings:
         if len(self.image_points) != len(self.ground_points):
-            raise ValueError(f"{len(self.image_points)} image_points but {len(self.ground_points)} ground_points; they are pairs")
+            raise ValueError(
+                f"{len(self.image_points)} image_points but {len(self.ground_points)} ground_points; they are pairs"
+            )
         return self
 
 
@@ -85,7 +100,10 @@ class FlightSettings(_Record):
     Deviations are standard deviations: two thirds of all errors are smaller. They make the error radius of every position on the map.
     """
 
-    nadir: bool = Field(False, description="The camera looked straight down wherever the telemetry does not say where it looked.")
+    nadir: bool = Field(
+        False,
+        description="The camera looked straight down wherever the telemetry does not say where it looked.",
+    )
     heading_deg: Annotated[float, Field(ge=-360, le=360)] | Literal["course"] | None = Field(
         None,
         description="Where the top of the picture points, degrees clockwise from north, wherever the telemetry does not say; "
@@ -95,21 +113,29 @@ class FlightSettings(_Record):
         None, description="Height above the ground, metres, wherever the telemetry does not say."
     )
     hfov_deg: Annotated[float, Field(gt=1, lt=170)] | None = Field(
-        None, description="Angle of view along the longer side of the picture, degrees; in place of the telemetry's focal length."
+        None,
+        description="Angle of view along the longer side of the picture, degrees; in place of the telemetry's focal length.",
     )
     focal_length_mm: Annotated[float, Field(gt=0, le=2000)] | None = Field(
-        None, description="Focal length, in place of the telemetry's; with `sensor_width_mm` the real one, else as on 35 mm film."
+        None,
+        description="Focal length, in place of the telemetry's; with `sensor_width_mm` the real one, else as on 35 mm film.",
     )
-    sensor_width_mm: Annotated[float, Field(gt=0, le=100)] | None = Field(None, description="Width of the sensor that films, millimetres.")
+    sensor_width_mm: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        None, description="Width of the sensor that films, millimetres."
+    )
     position_deviation_m: Annotated[float, Field(gt=0, le=1000)] | None = Field(
         None, description="Of the drone's position, each way; default 1.5, with RTK 0.2."
     )
     height_deviation_m: Annotated[float, Field(gt=0, le=1000)] | None = Field(
-        None, description="Of the height above the ground where the animals stand, so hills included; default 1.5."
+        None,
+        description="Of the height above the ground where the animals stand, so hills included; default 1.5.",
     )
-    heading_deviation_deg: Annotated[float, Field(gt=0, le=180)] | None = Field(None, description="Of the camera's heading; default 2.")
+    heading_deviation_deg: Annotated[float, Field(gt=0, le=180)] | None = Field(
+        None, description="Of the camera's heading; default 2."
+    )
     tilt_deviation_deg: Annotated[float, Field(gt=0, le=90)] | None = Field(
-        None, description="Of the camera's pitch and roll; default 0.5, where `nadir` is stated 1.5."
+        None,
+        description="Of the camera's pitch and roll; default 0.5, where `nadir` is stated 1.5.",
     )
 
     @model_validator(mode="after")
@@ -132,24 +158,47 @@ class AnalysisSettings(_Record):
     """What to count and how. Every key is optional."""
 
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
-    only: FourLegged | None = Field(None, description="Read every four-legged animal as this class.")
-    population: Literal["open", "closed"] = Field("open", description="`closed`: one herd, nobody joins or leaves for good.")
-    expected: dict[MusterClass, HowMany] | HowMany | None = Field(None, description="How many there should be: gives «43 of 44 seen».")
-    counted: tuple[CountedFrame, ...] = Field((), max_length=1000, description="Frames that a person counted.")
-    detector: Name | None = Field(None, description="Name of a detector that the operator configured; default: the configured default.")
-    thresholds: dict[MusterClass, Annotated[float, Field(ge=SCORE_FLOOR, lt=1)]] | None = Field(
-        None, description="Score from which a detection counts, per class; default: the checkpoint's own."
+    only: FourLegged | None = Field(
+        None, description="Read every four-legged animal as this class."
     )
-    detect_fps: Annotated[float, Field(gt=0, le=240)] | None = Field(None, description="Detect on this many frames a second; default: all.")
+    population: Literal["open", "closed"] = Field(
+        "open", description="`closed`: one herd, nobody joins or leaves for good."
+    )
+    expected: dict[MusterClass, HowMany] | HowMany | None = Field(
+        None, description="How many there should be: gives «43 of 44 seen»."
+    )
+    counted: tuple[CountedFrame, ...] = Field(
+        (), max_length=1000, description="Frames that a person counted."
+    )
+    detector: Name | None = Field(
+        None,
+        description="Name of a detector that the operator configured; default: the configured default.",
+    )
+    thresholds: dict[MusterClass, Annotated[float, Field(ge=SCORE_FLOOR, lt=1)]] | None = Field(
+        None,
+        description="Score from which a detection counts, per class; default: the checkpoint's own.",
+    )
+    detect_fps: Annotated[float, Field(gt=0, le=240)] | None = Field(
+        None, description="Detect on this many frames a second; default: all."
+    )
     tiles: str = Field("off", description="`off`, `auto`, or rows×columns such as `2x3`.")
-    lines: tuple[Line, ...] | None = Field(None, max_length=50, description="Counting lines; default: one at mid-height; `[]`: none.")
+    lines: tuple[Line, ...] | None = Field(
+        None, max_length=50, description="Counting lines; default: one at mid-height; `[]`: none."
+    )
     zones: tuple[Zone, ...] = Field((), max_length=50)
     calibration: CalibrationSettings | None = Field(
-        None, description="Where pixels lie on the ground; in a request to a server also the name of a calibration that is stored there."
+        None,
+        description="Where pixels lie on the ground; in a request to a server also the name of a calibration that is stored there.",
     )
-    flight: FlightSettings | None = Field(None, description="What is known of a drone's flight beside its telemetry.")
-    camera: Name | None = Field(None, description="Name of the camera or flight: statistics can be asked for by it.")
-    recorded_at_utc: UtcDatetime | None = Field(None, description="When the recording began; default: when it was uploaded.")
+    flight: FlightSettings | None = Field(
+        None, description="What is known of a drone's flight beside its telemetry."
+    )
+    camera: Name | None = Field(
+        None, description="Name of the camera or flight: statistics can be asked for by it."
+    )
+    recorded_at_utc: UtcDatetime | None = Field(
+        None, description="When the recording began; default: when it was uploaded."
+    )
     render: bool = Field(True, description="Also make the annotated video.")
 
     @field_validator("tiles")
@@ -166,7 +215,9 @@ class AnalysisSettings(_Record):
     @classmethod
     def _calibration(cls, value: Any) -> Any:
         if isinstance(value, str):
-            raise ValueError("only a server knows calibrations by name; give image_points and ground_points")
+            raise ValueError(
+                "only a server knows calibrations by name; give image_points and ground_points"
+            )
         return value
 
     @model_validator(mode="after")
@@ -204,9 +255,14 @@ def parse_settings(data: Any) -> AnalysisSettings:
     try:
         return AnalysisSettings.model_validate({} if data is None else data, context=TYPED)
     except ValidationError as error:
-        faults = [{"field": _field(e["loc"]), "problem": e["msg"].removeprefix("Value error, ")} for e in error.errors()]
+        faults = [
+            {"field": _field(e["loc"]), "problem": e["msg"].removeprefix("Value error, ")}
+            for e in error.errors()
+        ]
         listed = "; ".join(f"{f['field']}: {f['problem']}" for f in faults[:5])
-        raise InvalidSettings(f"The settings cannot be used: {listed}.", errors=faults[:MOST_FAULTS]) from error
+        raise InvalidSettings(
+            f"The settings cannot be used: {listed}.", errors=faults[:MOST_FAULTS]
+        ) from error
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -123,7 +123,9 @@ def results_prefix(job_id: str) -> str:
 def revision_attempt(revision: str) -> int | None:
     """Return the number of the attempt that makes a revision; None for a name that no revision has."""
     digits = revision.removeprefix("r").partition("-")[0]
-    return int(digits) if revision.startswith("r") and digits.isascii() and digits.isdigit() else None
+    return (
+        int(digits) if revision.startswith("r") and digits.isascii() and digits.isdigit() else None
+    )
 
 
 def result_blob(job_id: str, revision: str, name: str) -> str:

@@ -27,7 +27,8 @@ def check_bulk_of(text: bytes) -> None:
 
 def _too_many() -> InvalidInput:
     return InvalidInput(
-        f"Too many values: at most {MOST_ITEMS} in a list, {MOST_KEYS} in an object and {MOST_VALUES} in all.", code="too_many_values"
+        f"Too many values: at most {MOST_ITEMS} in a list, {MOST_KEYS} in an object and {MOST_VALUES} in all.",
+        code="too_many_values",
     )
 
 

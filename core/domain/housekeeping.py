@@ -34,4 +34,8 @@ class HousekeepingRules:
     @property
     def retention(self) -> str:
         """The retention as a text: another value is another text."""
-        return "off" if self.keep is None else f"{self.keep.total_seconds():.0f} s, {self.expiring_results}"
+        return (
+            "off"
+            if self.keep is None
+            else f"{self.keep.total_seconds():.0f} s, {self.expiring_results}"
+        )

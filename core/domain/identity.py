@@ -67,7 +67,9 @@ class StorageIdentity(_Record):
     @property
     def mark(self) -> StorageMark:
         """The mark of this identity."""
-        return StorageMark(identity=self.id, marked_at_utc=self.marked_at_utc, database=self.database)
+        return StorageMark(
+            identity=self.id, marked_at_utc=self.marked_at_utc, database=self.database
+        )
 
 
 class Tombstone(_Record):

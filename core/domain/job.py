@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.domain.analysis import AnalysisSettings
 from core.domain.clock import UtcDatetime
 
-JobState = Literal["queued", "planning", "detecting", "assembling", "rendering", "completed", "failed", "cancelled"]
+JobState = Literal[
+    "queued", "planning", "detecting", "assembling", "rendering", "completed", "failed", "cancelled"
+]
 ACTIVE: tuple[JobState, ...] = ("queued", "planning", "detecting", "assembling", "rendering")
 TERMINAL: tuple[JobState, ...] = ("completed", "failed", "cancelled")
 Expirable = Literal["sources", "results"]
@@ -111,7 +113,9 @@ class Plan(_Record):
     segments: tuple[Segment, ...]
     log_key: str
     file_starts_s: tuple[float, ...] = ()
-    detector: dict[str, Any] = Field(description="Name, checkpoint fingerprint, runtime, precision, thresholds: the detector as used.")
+    detector: dict[str, Any] = Field(
+        description="Name, checkpoint fingerprint, runtime, precision, thresholds: the detector as used."
+    )
 
 
 class Failure(_Record):
@@ -196,7 +200,9 @@ class Job(_Record):
         if self.plan is None:
             return ()
         left = {segment.index for segment in self.plan.segments} - set(self.done_segments)
-        return tuple(sorted(index for index in left if self.sent_until is None or index < self.sent_until))
+        return tuple(
+            sorted(index for index in left if self.sent_until is None or index < self.sent_until)
+        )
 
     @property
     def is_detected(self) -> bool:

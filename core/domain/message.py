@@ -98,10 +98,17 @@ def _from_base64(body: bytes) -> bytes:
 
 def _is_newer(values: dict[str, Any]) -> bool:
     version, step = values.get("v", 1), values.get("step")
-    if type(version) is not int or version < 1 or not isinstance(step, str) or not isinstance(values.get("job_id"), str):
+    if (
+        type(version) is not int
+        or version < 1
+        or not isinstance(step, str)
+        or not isinstance(values.get("job_id"), str)
+    ):
         return False
     return version > 1 or step not in get_args(Step)
 
 
 def _undecodable(why: str) -> MalformedRequest:
-    return MalformedRequest(f"This queue message is not one of Muster's: {why}.", code="undecodable_message")
+    return MalformedRequest(
+        f"This queue message is not one of Muster's: {why}.", code="undecodable_message"
+    )

@@ -19,7 +19,9 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 def visible(text: str) -> str:
     """Return a text in composed form without invisible characters: two names that look the same must be the same."""
-    return unicodedata.normalize("NFC", "".join(c for c in text if unicodedata.category(c) not in _UNSEEN)).strip()
+    return unicodedata.normalize(
+        "NFC", "".join(c for c in text if unicodedata.category(c) not in _UNSEEN)
+    ).strip()
 
 
 def cleaned(value: Any) -> Any:
@@ -45,7 +47,9 @@ def whole_number(least: int, most: int) -> tuple[AfterValidator, WithJsonSchema]
             raise ValueError(f"Input should be from {least} to {most}")
         return value
 
-    return AfterValidator(check), WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
+    return AfterValidator(check), WithJsonSchema(
+        {"type": "integer", "minimum": least, "maximum": most}
+    )
 
 
 COMPOSED = BeforeValidator(composed)

@@ -48,4 +48,7 @@ def _check_inside(kind: str, name: str, points: Sequence[Point], video: VideoFac
 def _area_px(polygon: Sequence[Point]) -> float:
     """Area by the shoelace formula, px²."""
     following = [*polygon[1:], polygon[0]]
-    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(polygon, following, strict=True))) / 2
+    return (
+        abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(polygon, following, strict=True)))
+        / 2
+    )

@@ -112,10 +112,15 @@ def event_body(job: Job) -> str:
     if job.state == "completed":
         figures = ("unique", "low", "high", "interval_basis", "peak", "mean")
         values["counts"] = {
-            name: {key: counts[key] for key in figures if key in counts} for name, counts in sorted((job.counts or {}).items())
+            name: {key: counts[key] for key in figures if key in counts}
+            for name, counts in sorted((job.counts or {}).items())
         }
     elif job.error is not None:
-        values["error"] = {"code": job.error.code, "message": job.error.message, "step": job.error.step}
+        values["error"] = {
+            "code": job.error.code,
+            "message": job.error.message,
+            "step": job.error.step,
+        }
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -127,8 +132,14 @@ def check_webhook_url(url: str, rules: WebhookRules) -> str:
     """
     if rules.secret is None:
         raise webhooks_off()
-    if not 1 <= len(url) <= MAX_URL_LENGTH or not url.isascii() or any(ord(c) <= 0x20 or ord(c) == 0x7F for c in url):
-        raise _bad(f"a webhook is an https address of at most {MAX_URL_LENGTH} characters, without spaces")
+    if (
+        not 1 <= len(url) <= MAX_URL_LENGTH
+        or not url.isascii()
+        or any(ord(c) <= 0x20 or ord(c) == 0x7F for c in url)
+    ):
+        raise _bad(
+            f"a webhook is an https address of at most {MAX_URL_LENGTH} characters, without spaces"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -140,14 +151,22 @@ def check_webhook_url(url: str, rules: WebhookRules) -> str:
     if "@" in parts.netloc or "\\" in url or "#" in url:
         raise _bad("a webhook's address has no user name, password, fragment or backslash")
     in_brackets = "[" in parts.netloc
-    if port == 0 or not parts.hostname or not is_host(parts.hostname) or in_brackets != (":" in parts.hostname):
+    if (
+        port == 0
+        or not parts.hostname
+        or not is_host(parts.hostname)
+        or in_brackets != (":" in parts.hostname)
+    ):
         raise _bad("its host is neither a name nor an IP address")
     return url
 
 
 def webhooks_off() -> InvalidInput:
     """The error of a request for webhooks where the operator set no secret."""
-    return InvalidInput("This server sends no webhooks: its operator has set no MUSTER_WEBHOOK_SECRET.", code="webhooks_off")
+    return InvalidInput(
+        "This server sends no webhooks: its operator has set no MUSTER_WEBHOOK_SECRET.",
+        code="webhooks_off",
+    )
 
 
 def is_host(host: str) -> bool:
@@ -157,7 +176,12 @@ def is_host(host: str) -> bool:
     except ValueError:
         labels = host.removesuffix(".").split(".")
         last = labels[-1]
-        return len(host) <= 253 and all(map(_NAME.fullmatch, labels)) and not last.isdigit() and not last.lower().startswith("0x")
+        return (
+            len(host) <= 253
+            and all(map(_NAME.fullmatch, labels))
+            and not last.isdigit()
+            and not last.lower().startswith("0x")
+        )
 
 
 def shown_url(url: str) -> str:

@@ -32,7 +32,9 @@ def looks_left(plan: Plan, done: tuple[int, ...], settings: AnalysisSettings, sl
     return frames - detected + detected * slices
 
 
-def check_work(looks: int, limit: int, *, video: VideoFacts, settings: AnalysisSettings, slices: int) -> None:
+def check_work(
+    looks: int, limit: int, *, video: VideoFacts, settings: AnalysisSettings, slices: int
+) -> None:
     """Refuse a job that is more work than one may be.
 
     Args:
@@ -46,7 +48,11 @@ def check_work(looks: int, limit: int, *, video: VideoFacts, settings: AnalysisS
     if not limit or looks <= limit:
         return
     tiles = fitting_tiles(video.frames, limit)
-    way = "split the recording into several jobs" if tiles is None else f"with tiles '{tiles}' it fits; or lower detect_fps"
+    way = (
+        "split the recording into several jobs"
+        if tiles is None
+        else f"with tiles '{tiles}' it fits; or lower detect_fps"
+    )
     raise InvalidSettings(
         f"{looks} looks at pictures are needed ({video.frames} frames of {video.width_px}x{video.height_px} px, tiles '{settings.tiles}': "
         f"{slices} looks at a frame), but a job may take {limit}: {way}.",

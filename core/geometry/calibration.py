@@ -83,7 +83,9 @@ class Homography:
         points = np.asarray(points_px, np.float64)
         place, local, weight = homography.project(self.matrix, points)
         on_ground = weight > self.least_weight
-        fitted = homography.place_covariance(points, place, np.where(on_ground, weight, 1.0), self.covariance)
+        fitted = homography.place_covariance(
+            points, place, np.where(on_ground, weight, 1.0), self.covariance
+        )
         stretch = 1 + homography.beyond_hull(self.hull, points)
         spread = local * np.asarray(deviation_px, np.float64)[:, None, :]
         covariance = fitted * stretch[:, None, None] ** 2 + spread @ spread.transpose(0, 2, 1)
@@ -112,10 +114,15 @@ def fit_homography(calibration: CalibrationSettings) -> Homography:
     _check_points(image, given, ground)
     inliers = np.ones(len(image), bool)
     matrix, covariance = homography.fit(image, ground)
-    if len(image) >= PAIRS_FOR_CONSENSUS and homography.surprises(matrix, image, ground).max() > homography.slip(image):
+    if len(image) >= PAIRS_FOR_CONSENSUS and homography.surprises(
+        matrix, image, ground
+    ).max() > homography.slip(image):
         inliers = homography.consistent_pairs(image, ground)
         if inliers.sum() <= 4:
-            raise InvalidCalibration("No five of the pairs agree; check which point is which.", code="calibration_inconsistent")
+            raise InvalidCalibration(
+                "No five of the pairs agree; check which point is which.",
+                code="calibration_inconsistent",
+            )
         _check_points(image[inliers], given[inliers], ground[inliers])
         matrix, covariance = homography.fit(image[inliers], ground[inliers])
     weight = image[inliers] @ matrix[2, :2] + matrix[2, 2]
@@ -126,7 +133,16 @@ def fit_homography(calibration: CalibrationSettings) -> Homography:
     # Of a plane seen in perspective the weight is the inverse of the distance along the view.
     least_weight = float(weight.min()) / FARTHEST
     origin = None if plane is None else (plane.longitude, plane.latitude)
-    return Homography(matrix, covariance, homography.hull(image[inliers]), calibration.unit, origin, residuals_m, inliers, least_weight)
+    return Homography(
+        matrix,
+        covariance,
+        homography.hull(image[inliers]),
+        calibration.unit,
+        origin,
+        residuals_m,
+        inliers,
+        least_weight,
+    )
 
 
 def check_calibration(calibration: CalibrationSettings | None) -> None:
@@ -145,23 +161,47 @@ def read_npz(data: bytes) -> dict[str, Any]:
         InvalidCalibration: It is too large, or not such an archive; pickled content is never loaded (code `bad_calibration_file`).
     """
     if len(data) > NPZ_LIMIT_BYTES:
-        raise InvalidCalibration(f"A calibration file has at most {NPZ_LIMIT_BYTES} bytes.", code="bad_calibration_file")
+        raise InvalidCalibration(
+            f"A calibration file has at most {NPZ_LIMIT_BYTES} bytes.", code="bad_calibration_file"
+        )
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False, max_header_size=_NPY_HEADER_CHARACTERS) as archive:
+        with np.load(
+            io.BytesIO(data), allow_pickle=False, max_header_size=_NPY_HEADER_CHARACTERS
+        ) as archive:
             if sum(item.file_size for item in archive.zip.infolist()) > NPZ_LIMIT_BYTES:
                 raise ValueError(f"unpacked it has more than {NPZ_LIMIT_BYTES} bytes")
             points = {key: _points(archive, key) for key in ("image_points", "map_points")}
     except KeyError as error:
-        raise InvalidCalibration("A calibration .npz has the arrays image_points and map_points.", code="bad_calibration_file") from error
+        raise InvalidCalibration(
+            "A calibration .npz has the arrays image_points and map_points.",
+            code="bad_calibration_file",
+        ) from error
     # `zipfile` raises NotImplementedError and RuntimeError for packings and encryption that it does not know.
-    except (ValueError, TypeError, OSError, EOFError, AttributeError, NotImplementedError, RuntimeError) as error:
-        raise InvalidCalibration(f"This is not a calibration .npz: {error}.", code="bad_calibration_file") from error
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        AttributeError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise InvalidCalibration(
+            f"This is not a calibration .npz: {error}.", code="bad_calibration_file"
+        ) from error
     except BadZipFile as error:
-        raise InvalidCalibration("This is not an .npz: it is no zip archive.", code="bad_calibration_file") from error
+        raise InvalidCalibration(
+            "This is not an .npz: it is no zip archive.", code="bad_calibration_file"
+        ) from error
     for key, array in points.items():
         if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-            raise InvalidCalibration(f"{key} must be n finite points of 2 numbers.", code="bad_calibration_file")
-    return {"image_points": points["image_points"].tolist(), "ground_points": points["map_points"].tolist()}
+            raise InvalidCalibration(
+                f"{key} must be n finite points of 2 numbers.", code="bad_calibration_file"
+            )
+    return {
+        "image_points": points["image_points"].tolist(),
+        "ground_points": points["map_points"].tolist(),
+    }
 
 
 def _points(archive: np.lib.npyio.NpzFile, key: str) -> Array:
@@ -171,9 +211,18 @@ def _points(archive: np.lib.npyio.NpzFile, key: str) -> Array:
         raise KeyError(key)
     with members.open(f"{key}.npy") as member:
         version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
         shape, _, kind = read(member, max_header_size=_NPY_HEADER_CHARACTERS)
-    if kind.hasobject or math.prod(shape) * kind.itemsize > NPZ_LIMIT_BYTES or len(shape) != 2 or shape[1] != 2:
+    if (
+        kind.hasobject
+        or math.prod(shape) * kind.itemsize > NPZ_LIMIT_BYTES
+        or len(shape) != 2
+        or shape[1] != 2
+    ):
         raise ValueError(f"{key} is not n points of 2 numbers")
     return np.asarray(archive[key], np.float64)
 
@@ -182,23 +231,27 @@ def _check_points(image: Array, given: Array, ground: Array) -> None:
     """Refuse sets that cannot fix a plane, before anything is fitted."""
     if np.allclose(image, given, rtol=0, atol=1e-6 * max(1.0, float(np.abs(image).max()))):
         raise InvalidCalibration(
-            "The ground points are the image points themselves; give where these pixels lie on the ground.", code="calibration_identity"
+            "The ground points are the image points themselves; give where these pixels lie on the ground.",
+            code="calibration_identity",
         )
     for name, points in (("image", image), ("ground", ground)):
         extent = float(np.ptp(points, axis=0).max())
         different = _distinct(points, 1e-4 * extent)
         if extent == 0 or different < 4:
             raise InvalidCalibration(
-                f"Only {different} different {name} points; a homography needs at least 4.", code="calibration_duplicates"
+                f"Only {different} different {name} points; a homography needs at least 4.",
+                code="calibration_duplicates",
             )
         spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
         if spread[1] < LEAST_SPREAD * spread[0]:
             raise InvalidCalibration(
-                f"The {name} points lie on one line; spread them over the ground in both directions.", code="calibration_collinear"
+                f"The {name} points lie on one line; spread them over the ground in both directions.",
+                code="calibration_collinear",
             )
         if len(points) == 4 and _three_on_a_line(points):
             raise InvalidCalibration(
-                f"Three of the four {name} points lie on one line; move one of them or add more.", code="calibration_collinear"
+                f"Three of the four {name} points lie on one line; move one of them or add more.",
+                code="calibration_collinear",
             )
 
 
@@ -219,7 +272,8 @@ def _check_fit(matrix: Array, weight: Array, residuals_m: Array, ground: Array, 
     # Rows count downwards and north is up, so a map of degrees seen from above turns the other way round than the picture.
     if unit == "wgs84" and np.linalg.det(matrix) > 0:
         raise InvalidCalibration(
-            "The ground is mirrored; are longitude and latitude swapped? Points are (longitude, latitude).", code="calibration_mirrored"
+            "The ground is mirrored; are longitude and latitude swapped? Points are (longitude, latitude).",
+            code="calibration_mirrored",
         )
 
 
@@ -250,6 +304,7 @@ def _plane(degrees: Array) -> LocalPlane:
     """
     if (np.abs(degrees[:, 0]) > 180).any() or (np.abs(degrees[:, 1]) > 85).any():
         raise InvalidCalibration(
-            "With unit wgs84 ground points are (longitude, latitude) in degrees, latitudes up to 85.", code="calibration_not_degrees"
+            "With unit wgs84 ground points are (longitude, latitude) in degrees, latitudes up to 85.",
+            code="calibration_not_degrees",
         )
     return LocalPlane.around(degrees)

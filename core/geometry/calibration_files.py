@@ -28,13 +28,20 @@ def read_file(data: bytes, *, camera: str | None = None) -> dict[str, Any]:
     if data.startswith(b"PK"):
         return read_npz(data)
     if len(data) > NPZ_LIMIT_BYTES:
-        raise InvalidCalibration(f"A calibration file has at most {NPZ_LIMIT_BYTES} bytes.", code="bad_calibration_file")
+        raise InvalidCalibration(
+            f"A calibration file has at most {NPZ_LIMIT_BYTES} bytes.", code="bad_calibration_file"
+        )
     try:
         given = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InvalidCalibration(f"This file is neither an .npz nor JSON: {error}.", code="bad_calibration_file") from error
+        raise InvalidCalibration(
+            f"This file is neither an .npz nor JSON: {error}.", code="bad_calibration_file"
+        ) from error
     if not isinstance(given, dict):
-        raise InvalidCalibration("A calibration file holds a JSON object with image_points and ground_points.", code="bad_calibration_file")
+        raise InvalidCalibration(
+            "A calibration file holds a JSON object with image_points and ground_points.",
+            code="bad_calibration_file",
+        )
     if "cameras" in given:
         return _camera_of(given, camera)
     if "map_points" in given and "ground_points" not in given:
@@ -49,12 +56,20 @@ def _camera_of(given: dict[str, Any], camera: str | None) -> dict[str, Any]:
         ids = ", ".join(list(cameras)[:20])
         if camera not in cameras and len(cameras) != 1:
             raise InvalidCalibration(
-                f"This file has the cameras {ids}; say with 'camera' which one is meant.", code="calibration_camera_unknown"
+                f"This file has the cameras {ids}; say with 'camera' which one is meant.",
+                code="calibration_camera_unknown",
             )
         chosen = str(camera) if camera in cameras else next(iter(cameras))
         item = cameras[chosen]
-        ground = [[float(x) / per_metre, float(y) / per_metre] for x, y in item["destination_points"]]
-        return {"camera": chosen, "image_points": item["source_points"], "ground_points": ground, "unit": "m"}
+        ground = [
+            [float(x) / per_metre, float(y) / per_metre] for x, y in item["destination_points"]
+        ]
+        return {
+            "camera": chosen,
+            "image_points": item["source_points"],
+            "ground_points": ground,
+            "unit": "m",
+        }
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise InvalidCalibration(
             "A file of cameras has ground_plane.pixels_per_meter and, for each camera, id, source_points and destination_points.",

@@ -75,7 +75,9 @@ def surprises(matrix: Array, image: Array, ground: Array) -> Array:
     """Return the whitened distances (n,) of pairs, as multiples of the normalised unit."""
     from_image, from_ground = normaliser(image), normaliser(ground)
     normal = from_ground @ matrix @ np.linalg.inv(from_image)
-    distances: Array = np.sqrt(_squares(normal[None], _apply(from_image, image), _apply(from_ground, ground))[0])
+    distances: Array = np.sqrt(
+        _squares(normal[None], _apply(from_image, image), _apply(from_ground, ground))[0]
+    )
     return distances
 
 
@@ -103,11 +105,15 @@ def place_covariance(points: Array, place: Array, weight: Array, covariance: Arr
     point = np.column_stack([points, np.ones(len(points))]) / weight[:, None]
     u, v = place.T
     blocks = covariance.reshape(3, 3, 3, 3).transpose(0, 2, 1, 3)
-    form = {(i, j): ((point @ blocks[i, j]) * point).sum(axis=1) for i in range(3) for j in range(i, 3)}
+    form = {
+        (i, j): ((point @ blocks[i, j]) * point).sum(axis=1) for i in range(3) for j in range(i, 3)
+    }
     result = np.empty((len(points), 2, 2))
     result[:, 0, 0] = form[0, 0] - 2 * u * form[0, 2] + u * u * form[2, 2]
     result[:, 1, 1] = form[1, 1] - 2 * v * form[1, 2] + v * v * form[2, 2]
-    result[:, 0, 1] = result[:, 1, 0] = form[0, 1] - v * form[0, 2] - u * form[1, 2] + u * v * form[2, 2]
+    result[:, 0, 1] = result[:, 1, 0] = (
+        form[0, 1] - v * form[0, 2] - u * form[1, 2] + u * v * form[2, 2]
+    )
     return result
 
 
@@ -125,7 +131,9 @@ def consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
         quadruples = np.array(list(combinations(range(count), 4)))
     else:
         generator = np.random.default_rng(0)
-        quadruples = np.array([generator.choice(count, 4, replace=False) for _ in range(CANDIDATES)])
+        quadruples = np.array(
+            [generator.choice(count, 4, replace=False) for _ in range(CANDIDATES)]
+        )
     matrices = np.linalg.svd(_equations(a[quadruples], b[quadruples]))[2][:, -1].reshape(-1, 3, 3)
     # A thousand pairs tell which candidate is best; all ten thousand would take seconds.
     sample = slice(None, None, 1 + count // 1000)
@@ -230,7 +238,9 @@ def _whitened(matrix: Array, image: Array, ground: Array) -> tuple[Array, Array]
     place, local, weight = project(matrix, image)
     covariance = np.eye(2) + local @ local.transpose(0, 2, 1)
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
-    jacobian = whiten @ element_jacobian(image, place, np.where(np.abs(weight) < 1e-12, 1e-12, weight))
+    jacobian = whiten @ element_jacobian(
+        image, place, np.where(np.abs(weight) < 1e-12, 1e-12, weight)
+    )
     error = whiten @ (ground - place)[..., None]
     return jacobian.reshape(-1, 9), error.reshape(-1)
 
@@ -243,7 +253,9 @@ def _refine(matrix: Array, image: Array, ground: Array, rounds: int = 30) -> Arr
     for _ in range(rounds):
         jacobian, surprise = _whitened(matrix, image, ground)
         normal = jacobian.T @ jacobian
-        step = np.linalg.solve(normal + damping * np.trace(normal) / 9 * np.eye(9), jacobian.T @ surprise).reshape(3, 3)
+        step = np.linalg.solve(
+            normal + damping * np.trace(normal) / 9 * np.eye(9), jacobian.T @ surprise
+        ).reshape(3, 3)
         moved = matrix + step
         moved /= np.linalg.norm(moved)
         new_error = float(_squares(moved[None], image, ground).sum())
@@ -266,5 +278,7 @@ def _covariance(matrix: Array, image: Array, ground: Array, mark: float) -> Arra
     jacobian, error = _whitened(matrix, image, ground)
     variance = (MARK_WEIGHT * mark**2 + float(error @ error)) / (MARK_WEIGHT + len(error) - 8)
     # The ninth direction is the matrix's scale, which moves nothing.
-    covariance: Array = variance * np.linalg.pinv(jacobian.T @ jacobian, rcond=1e-10, hermitian=True).astype(np.float64, copy=False)
+    covariance: Array = variance * np.linalg.pinv(
+        jacobian.T @ jacobian, rcond=1e-10, hermitian=True
+    ).astype(np.float64, copy=False)
     return covariance

@@ -14,13 +14,20 @@ from core.observability.redaction import Redactor
 from core.observability.tracing import trace_id
 
 # What every log record has by itself; the rest came from `extra`.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 # Libraries that tell of every request at INFO.
 _CHATTY = ("azure", "aiosqlite", "httpx", "pymongo", "urllib3")
 _SERVER = "uvicorn"
 # What JSON leaves as it is, and a terminal or a reader of lines obeys: DEL and C1 controls, line and paragraph separators, what changes
 # the direction of text or has no width, and halves of pairs, which cannot be written at all.
-_UNSEEN = re.compile("[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]")
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+)
 
 
 class JsonFormatter(logging.Formatter):
@@ -40,24 +47,40 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line without line breaks."""
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line: dict[str, Any] = {"at": at, "level": record.levelname, "logger": record.name, "message": record.getMessage(), **self._fields}
+        at = (
+            datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
+        line: dict[str, Any] = {
+            "at": at,
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._fields,
+        }
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        line.setdefault("action", "server" if record.name.partition(".")[0] == _SERVER else "library")
+        line.setdefault(
+            "action", "server" if record.name.partition(".")[0] == _SERVER else "library"
+        )
         trace = trace_id()
         if trace is not None:
             line["trace_id"] = trace
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         # Within JSON such characters stand in texts only, where their number means the same.
-        return _UNSEEN.sub(_numbered, self._redact(json.dumps(line, default=str, ensure_ascii=False)))
+        return _UNSEEN.sub(
+            _numbered, self._redact(json.dumps(line, default=str, ensure_ascii=False))
+        )
 
 
 def _numbered(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 
 
-def configure_logging(level: str, *, stream: TextIO | None = None, secrets: Iterable[str] = (), **fields: Any) -> None:
+def configure_logging(
+    level: str, *, stream: TextIO | None = None, secrets: Iterable[str] = (), **fields: Any
+) -> None:
     """Send all logs of this process to one stream as JSON lines, also those of an HTTP server that had set up its own.
 
     Args:

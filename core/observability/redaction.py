@@ -30,7 +30,11 @@ _LEAST_LENGTH = 8
 
 def secrets_of(config: Config) -> tuple[str, ...]:
     """Return the secrets that a process was configured with: the storage's key or signature, the database's password, the webhooks' own."""
-    found = [part.partition("=")[2] for part in config.storage_connection.split(";") if _names_secret(part.partition("=")[0])]
+    found = [
+        part.partition("=")[2]
+        for part in config.storage_connection.split(";")
+        if _names_secret(part.partition("=")[0])
+    ]
     if config.mongo_uri:
         try:
             found.append(urlsplit(config.mongo_uri).password or "")
@@ -54,7 +58,11 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        written = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""))}
+        written = {
+            form
+            for secret in secrets
+            for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""))
+        }
         # The longest first: one may be a part of another.
         self._known = sorted(written, key=len, reverse=True)
 

@@ -19,14 +19,21 @@ OWN = "muster.span"
 """Attribute of every span that is made here: what libraries record by themselves is kept only as a part of one."""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_KINDS = {"internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "consumer": SpanKind.CONSUMER, "client": SpanKind.CLIENT}
+_KINDS = {
+    "internal": SpanKind.INTERNAL,
+    "server": SpanKind.SERVER,
+    "consumer": SpanKind.CONSUMER,
+    "client": SpanKind.CLIENT,
+}
 
 Kind = Literal["internal", "server", "consumer", "client"]
 Attribute = str | int | float | bool
 
 
 @contextmanager
-def span(name: str, *, parent: str | None = None, kind: Kind = "internal", **attributes: Attribute | None) -> Iterator[None]:
+def span(
+    name: str, *, parent: str | None = None, kind: Kind = "internal", **attributes: Attribute | None
+) -> Iterator[None]:
     """Record what happens inside as a span; tasks that are begun inside belong to it.
 
     Args:
@@ -41,19 +48,28 @@ def span(name: str, *, parent: str | None = None, kind: Kind = "internal", **att
     facts = {f"muster.{key}": value for key, value in attributes.items() if value is not None}
     tracer = trace.get_tracer("muster")
     with tracer.start_as_current_span(
-        name, context=context, kind=_KINDS[kind], attributes={OWN: True, **facts}, record_exception=False, set_status_on_exception=False
+        name,
+        context=context,
+        kind=_KINDS[kind],
+        attributes={OWN: True, **facts},
+        record_exception=False,
+        set_status_on_exception=False,
     ) as current:
         try:
             yield
         except BaseException as error:
             code = getattr(error, "code", None)
-            current.set_status(Status(StatusCode.ERROR, code if isinstance(code, str) else type(error).__name__))
+            current.set_status(
+                Status(StatusCode.ERROR, code if isinstance(code, str) else type(error).__name__)
+            )
             raise
 
 
 def note(**attributes: Attribute) -> None:
     """Add facts to the present span."""
-    trace.get_current_span().set_attributes({f"muster.{key}": value for key, value in attributes.items()})
+    trace.get_current_span().set_attributes(
+        {f"muster.{key}": value for key, value in attributes.items()}
+    )
 
 
 def traceparent() -> str | None:

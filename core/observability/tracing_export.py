@@ -36,7 +36,9 @@ class OwnRoots(Sampler):
     ) -> SamplingResult:
         """Decide about a span without a parent."""
         own = bool(attributes and attributes.get(OWN))
-        return SamplingResult(Decision.RECORD_AND_SAMPLE if own else Decision.DROP, attributes if own else None)
+        return SamplingResult(
+            Decision.RECORD_AND_SAMPLE if own else Decision.DROP, attributes if own else None
+        )
 
     def get_description(self) -> str:
         """Return the sampler's name."""
@@ -45,8 +47,12 @@ class OwnRoots(Sampler):
 
 def provider_of(exporter: SpanExporter, *, service: str, instance: str) -> TracerProvider:
     """Return a provider that sends spans in batches, from a thread of its own."""
-    resource = Resource.create({"service.name": service, "service.namespace": "muster", "service.instance.id": instance})
-    provider = TracerProvider(resource=resource, sampler=ParentBased(OwnRoots()), shutdown_on_exit=False)
+    resource = Resource.create(
+        {"service.name": service, "service.namespace": "muster", "service.instance.id": instance}
+    )
+    provider = TracerProvider(
+        resource=resource, sampler=ParentBased(OwnRoots()), shutdown_on_exit=False
+    )
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
@@ -58,7 +64,11 @@ def start_export(endpoint: str, *, service: str, instance: str) -> Callable[[], 
         A function that sends what is left, for a few seconds at most.
     """
     # The exporter adds the path only to an endpoint that it reads by itself, and it does not know `.env` files.
-    provider = provider_of(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces"), service=service, instance=instance)
+    provider = provider_of(
+        OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces"),
+        service=service,
+        instance=instance,
+    )
     trace.set_tracer_provider(provider)
 
     def stop() -> None:

@@ -39,7 +39,14 @@ class BlobStore(Port):
         """
 
     @abstractmethod
-    async def put(self, name: str, data: bytes, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
+    async def put(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        only_new: bool = False,
+    ) -> BlobInfo:
         """Write a blob from memory. Idempotent.
 
         Raises:
@@ -48,7 +55,12 @@ class BlobStore(Port):
 
     @abstractmethod
     async def put_stream(
-        self, name: str, chunks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream", only_new: bool = False
+        self,
+        name: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        content_type: str = "application/octet-stream",
+        only_new: bool = False,
     ) -> BlobInfo:
         """Write a blob from a stream of any chunk sizes, as staged blocks, several at once; it appears when the last one is committed.
 
@@ -59,7 +71,14 @@ class BlobStore(Port):
         """
 
     @abstractmethod
-    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
+    async def put_file(
+        self,
+        name: str,
+        path: Path,
+        *,
+        content_type: str = "application/octet-stream",
+        only_new: bool = False,
+    ) -> BlobInfo:
         """Write a blob from a local file. Idempotent. Raises as `put` does."""
 
     @abstractmethod
@@ -80,7 +99,9 @@ class BlobStore(Port):
         """
 
     @abstractmethod
-    def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncGenerator[bytes]:
+    def stream(
+        self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> AsyncGenerator[bytes]:
         """Read `length` bytes from `offset` on, in pieces of at most 4 MiB. The iterator raises as `get` does, at its first step."""
 
     @abstractmethod

@@ -36,7 +36,9 @@ class CalibrationStore(Port):
         """
 
     @abstractmethod
-    async def list_page(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
+    async def list_page(
+        self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[StoredCalibration]:
         """List an owner's calibrations, all or one camera's, newest first (by `created_at_utc`, then key), `limit` (1 to 200) a page.
 
         Raises:

@@ -117,7 +117,9 @@ class JobStore(Port):
         """Return the job that this owner submitted with this idempotency key, if any."""
 
     @abstractmethod
-    async def list_page(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+    async def list_page(
+        self, where: JobFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[Job]:
         """List jobs, newest first (by `created_at_utc`, then id, both descending), `limit` (1 to 200) a page.
 
         Raises:
@@ -125,7 +127,15 @@ class JobStore(Port):
         """
 
     @abstractmethod
-    async def update(self, job_id: str, *, attempt: int, expected: Iterable[JobState], at: datetime, changes: dict[str, Any]) -> Job:
+    async def update(
+        self,
+        job_id: str,
+        *,
+        attempt: int,
+        expected: Iterable[JobState],
+        at: datetime,
+        changes: dict[str, Any],
+    ) -> Job:
         """Set fields of a job, if its attempt is `attempt` and its state one of `expected`.
 
         `changes` maps names of `Job` fields to new values (pydantic models or plain values). `updated_at_utc` and `heartbeat_at_utc`
@@ -137,7 +147,15 @@ class JobStore(Port):
         """
 
     @abstractmethod
-    async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
+    async def begin_attempt(
+        self,
+        job_id: str,
+        *,
+        expected_attempt: int,
+        settings: AnalysisSettings,
+        state: JobState,
+        at: datetime,
+    ) -> Job:
         """Start the next attempt of a job whose present one has ended: attempt + 1, `state`, new settings; no error, failures, waiting.
 
         Plan, done segments, the published revision and what has expired stay; `expired_at_utc` becomes null, because there will be
@@ -149,7 +167,9 @@ class JobStore(Port):
         """
 
     @abstractmethod
-    async def mark_segment_done(self, job_id: str, *, attempt: int, segment: int, at: datetime) -> Job:
+    async def mark_segment_done(
+        self, job_id: str, *, attempt: int, segment: int, at: datetime
+    ) -> Job:
         """Add a segment to the job's done set (a set: repeating is harmless). Raises as `update` does, for any active state."""
 
     @abstractmethod
@@ -168,7 +188,9 @@ class JobStore(Port):
         """
 
     @abstractmethod
-    async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:
+    async def touch(
+        self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None
+    ) -> Job:
         """Record a heartbeat, and progress of rendering; return the job, so that a cancel is seen.
 
         Raises:
@@ -181,11 +203,15 @@ class JobStore(Port):
         """Count a start of a step that has not ended yet; return how many such starts there are, this one included. Raises as `touch`."""
 
     @abstractmethod
-    async def step_ended(self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime) -> int:
+    async def step_ended(
+        self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime
+    ) -> int:
         """Forget a step's starts; count a failure if `failed`, else forget its failures; return the failures now. Raises as `touch`."""
 
     @abstractmethod
-    async def step_released(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> None:
+    async def step_released(
+        self, job_id: str, *, attempt: int, step_key: str, at: datetime
+    ) -> None:
         """Take back one start of a step, which ended for a reason that is not the step's: an outage, a shutdown. Failures stay.
 
         Where there is no start, nothing is taken back. Raises as `touch`.

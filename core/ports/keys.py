@@ -29,7 +29,9 @@ class KeyStore(Port):
         """Return a key, revoked and expired ones too, if there is one of this id."""
 
     @abstractmethod
-    async def list_page(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+    async def list_page(
+        self, *, owner: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[ApiKey]:
         """List keys, all or one owner's, newest first (by `created_at_utc`, then id), `limit` (1 to 200) a page.
 
         Raises:
@@ -53,7 +55,15 @@ class KeyStore(Port):
         """Take a ticket away and return it if it is still good. Of any number of callers at once, in any process, one gets it."""
 
     @abstractmethod
-    async def spend(self, owner: str, *, day: date, size_bytes: int, limit_bytes: int, at: datetime | None = None) -> bool:
+    async def spend(
+        self,
+        owner: str,
+        *,
+        day: date,
+        size_bytes: int,
+        limit_bytes: int,
+        at: datetime | None = None,
+    ) -> bool:
         """Add to what an owner used on a day unless the sum would pass the limit, in one atomic step; return whether it was added.
 
         Args:
@@ -73,7 +83,15 @@ class KeyStore(Port):
         """Return what an owner used on a day, with what is held; holds that expired by `at` are left out."""
 
     @abstractmethod
-    async def hold(self, owner: str, hold: Hold, *, at: datetime, limit_bytes: int | None, most_links: int | None = None) -> Refusal | None:
+    async def hold(
+        self,
+        owner: str,
+        hold: Hold,
+        *,
+        at: datetime,
+        limit_bytes: int | None,
+        most_links: int | None = None,
+    ) -> Refusal | None:
         """Hold an amount of the hold's day unless a limit would be passed, in one atomic step. What expired by `at` is dropped first.
 
         Idempotent: a hold of this id on this day gets the larger of both amounts, and the new time; it never shrinks.
@@ -90,7 +108,9 @@ class KeyStore(Port):
         """
 
     @abstractmethod
-    async def settle(self, owner: str, hold_id: str, *, day: date, size_bytes: int, limit_bytes: int | None) -> bool | None:
+    async def settle(
+        self, owner: str, hold_id: str, *, day: date, size_bytes: int, limit_bytes: int | None
+    ) -> bool | None:
         """End a hold and count in its place what was used, in one atomic step; 0 gives the hold back.
 
         Returns:

@@ -41,7 +41,9 @@ class StatsStore(Port):
         """Return the record with the newest `timestamp_utc` (then the greatest job id), if any."""
 
     @abstractmethod
-    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(
+        self, where: StatsFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[JobStatistics]:
         """List records, newest first (by `timestamp_utc`, then job id, both descending), `limit` (1 to 200) a page.
 
         Raises:
@@ -53,7 +55,9 @@ class StatsStore(Port):
         """Yield all records, newest first, in batches from the server: memory stays flat whatever their number."""
 
     @abstractmethod
-    async def timeseries(self, where: StatsFilter, *, muster_class: str, bucket: Bucket) -> list[TimeBucket]:
+    async def timeseries(
+        self, where: StatsFilter, *, muster_class: str, bucket: Bucket
+    ) -> list[TimeBucket]:
         """Return non-empty buckets of one class, oldest first; weeks begin on Monday; all in UTC."""
 
     @abstractmethod

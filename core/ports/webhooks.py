@@ -61,7 +61,9 @@ class WebhookSender(ABC):
     """Makes one try to deliver one event. Never raises for what a receiver or a network does."""
 
     @abstractmethod
-    async def send(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float) -> WebhookAnswer:
+    async def send(
+        self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float
+    ) -> WebhookAnswer:
         """POST a body to an address.
 
         The name is resolved once; only public addresses are asked; no redirect is followed, no proxy used, little of the answer read.

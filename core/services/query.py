@@ -42,7 +42,11 @@ class ProgressMeter:
         if job.state == "completed":
             return Progress(job.state, total or 0, total, 1.0, 0.0)
         fraction = min(1.0, done / total) if total else 0.0
-        left = self._seconds_left(job, now, done, total) if total and job.state in ("detecting", "rendering") else None
+        left = (
+            self._seconds_left(job, now, done, total)
+            if total and job.state in ("detecting", "rendering")
+            else None
+        )
         return Progress(job.state, done, total, round(fraction, 4), left)
 
     def _seconds_left(self, job: Job, now: datetime, done: int, total: int) -> float | None:
@@ -69,12 +73,20 @@ def published_revision(job: Job) -> str:
         NotFound: Nothing will be: the job ended before (code `no_results`).
     """
     if "results" in job.expired:
-        raise Expired("These results were deleted after the time for which they are kept; the job still tells the counts.")
+        raise Expired(
+            "These results were deleted after the time for which they are kept; the job still tells the counts."
+        )
     if job.result_revision is not None:
         return job.result_revision
     if job.is_terminal:
-        raise NotFound(f"The job has {job.state} without results; see its 'error'.", code="no_results", state=job.state)
-    raise Conflict("The job has no results yet; ask again later.", code="not_ready", state=job.state)
+        raise NotFound(
+            f"The job has {job.state} without results; see its 'error'.",
+            code="no_results",
+            state=job.state,
+        )
+    raise Conflict(
+        "The job has no results yet; ask again later.", code="not_ready", state=job.state
+    )
 
 
 def artifact_blob(job: Job, name: str) -> str:
@@ -85,10 +97,16 @@ def artifact_blob(job: Job, name: str) -> str:
         Conflict: Nothing is published yet (code `not_ready`).
     """
     if name not in ARTIFACTS:
-        raise NotFound(f"There is no such result file; one of: {', '.join(ARTIFACTS)}.", code="unknown_artifact")
+        raise NotFound(
+            f"There is no such result file; one of: {', '.join(ARTIFACTS)}.",
+            code="unknown_artifact",
+        )
     revision = published_revision(job)
     if name not in job.artifacts:
-        raise NotFound(f"This job made no {name}; its settings may have turned it off.", code="artifact_not_made")
+        raise NotFound(
+            f"This job made no {name}; its settings may have turned it off.",
+            code="artifact_not_made",
+        )
     return result_blob(job.id, revision, name)
 
 
@@ -115,7 +133,10 @@ async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[dict[str, Any]]
     Raises:
         NotFound, Conflict: As `artifact_blob`.
     """
-    async with aclosing(ports.results.stream(artifact_blob(job, "tracks.csv"))) as pieces, aclosing(_lines(pieces)) as lines:
+    async with (
+        aclosing(ports.results.stream(artifact_blob(job, "tracks.csv"))) as pieces,
+        aclosing(_lines(pieces)) as lines,
+    ):
         header: list[str] | None = None
         frame: dict[str, Any] | None = None
         async for line in lines:
@@ -135,7 +156,11 @@ async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[dict[str, Any]]
 
 
 def _track(row: dict[str, str]) -> dict[str, Any]:
-    ground = [float(row["ground_x"]), float(row["ground_y"])] if row["ground_x"] and row["ground_y"] else None
+    ground = (
+        [float(row["ground_x"]), float(row["ground_y"])]
+        if row["ground_x"] and row["ground_y"]
+        else None
+    )
     return {
         "track_id": int(row["track_id"]),
         "class": row["class"],

@@ -49,7 +49,9 @@ def requested_webhook(url: str, rules: WebhookRules) -> str:
     """
     host = (urlsplit(check_webhook_url(url, rules)).hostname or "").rstrip(".")
     literal = parse_address(host)
-    is_local = "." not in host or any(f".{host}".endswith(f".{domain}") for domain in _LOCAL_DOMAINS)
+    is_local = "." not in host or any(
+        f".{host}".endswith(f".{domain}") for domain in _LOCAL_DOMAINS
+    )
     if is_local if literal is None else not is_public(literal):
         raise InvalidInput(
             "The webhook cannot be used: its host is an address or a name of a private network. Name a host on the public internet.",
@@ -161,7 +163,10 @@ class Webhooks:
                     await self._send_message(event)
         except MusterError as error:
             # The job has ended all the same.
-            logger.warning("webhook left to the sweeper", extra={"action": "webhook_left", "job_id": job.id, "code": error.code})
+            logger.warning(
+                "webhook left to the sweeper",
+                extra={"action": "webhook_left", "job_id": job.id, "code": error.code},
+            )
             return False
         return True
 
@@ -172,7 +177,12 @@ class Webhooks:
             Unavailable: The store does not answer.
         """
         event = await self._ports.webhooks.get(event_id(message.job_id, message.attempt))
-        if event is None or not event.is_open or event.body is None or (message.nudge or 0) < event.nudges:
+        if (
+            event is None
+            or not event.is_open
+            or event.body is None
+            or (message.nudge or 0) < event.nudges
+        ):
             return None
         return event
 
@@ -182,7 +192,9 @@ class Webhooks:
         Raises:
             Unavailable: The store does not answer.
         """
-        await self._ports.webhooks.replace(event.model_copy(update={"next_look_at_utc": self._clock() + delay + LATE}))
+        await self._ports.webhooks.replace(
+            event.model_copy(update={"next_look_at_utc": self._clock() + delay + LATE})
+        )
 
     async def deliver(self, message: JobMessage, sender: WebhookSender) -> float | None:
         """Make one try to deliver the event that a `notify` message is about.
@@ -221,12 +233,23 @@ class Webhooks:
             if event.state == "due":
                 # The time first: of several sweepers at once only one goes on. Each time later: while no worker runs, few messages pile up.
                 next_look = now + LATE * 2 ** min(event.resent, 6)
-                changes = {"next_look_at_utc": next_look, "resent": event.resent + 1, "nudges": event.nudges + 1}
+                changes = {
+                    "next_look_at_utc": next_look,
+                    "resent": event.resent + 1,
+                    "nudges": event.nudges + 1,
+                }
                 moved = await self._ports.webhooks.replace(event.model_copy(update=changes))
                 if moved is not None:
                     await self._send_message(moved)
                     sent += 1
-                    logger.info("webhook found undelivered", extra={"action": "webhook_found", "event_id": event.id, "tries": event.tries})
+                    logger.info(
+                        "webhook found undelivered",
+                        extra={
+                            "action": "webhook_found",
+                            "event_id": event.id,
+                            "tries": event.tries,
+                        },
+                    )
             else:
                 sent += await self._look(event, now)
         return sent
@@ -243,11 +266,21 @@ class Webhooks:
             await self._ports.webhooks.delete_job(event.job_id)
             return 0
         if job.attempt == event.attempt and job.state in ("completed", "failed"):
-            logger.info("end of a job found untold", extra={"action": "webhook_found", "event_id": event.id, "tries": 0})
+            logger.info(
+                "end of a job found untold",
+                extra={"action": "webhook_found", "event_id": event.id, "tries": 0},
+            )
             return int(await self.announce(job))
         over = job.attempt > event.attempt or job.state == "cancelled"
-        changes = {"state": "given_up", "last_error": "nothing_to_tell", "settled_at_utc": now, "next_look_at_utc": None}
-        await self._ports.webhooks.replace(event.model_copy(update=changes if over else {"next_look_at_utc": now + LOOK_AGAIN}))
+        changes = {
+            "state": "given_up",
+            "last_error": "nothing_to_tell",
+            "settled_at_utc": now,
+            "next_look_at_utc": None,
+        }
+        await self._ports.webhooks.replace(
+            event.model_copy(update=changes if over else {"next_look_at_utc": now + LOOK_AGAIN})
+        )
         return 0
 
     async def _try(self, event: WebhookEvent, sender: WebhookSender) -> WebhookAnswer:
@@ -267,27 +300,50 @@ class Webhooks:
     async def _note(self, event: WebhookEvent, answer: WebhookAnswer) -> float | None:
         """Write down how a try went; return when to try again, if at all."""
         now = self._clock()
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(event.tries - 1, 30)) * (1 - self._random() / 4)
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(event.tries - 1, 30)) * (
+            1 - self._random() / 4
+        )
         again_at = now + timedelta(seconds=pause_s)
         changes: dict[str, object] = {"last_status": answer.status, "last_error": answer.error}
         over = {"settled_at_utc": now, "not_before_utc": None, "next_look_at_utc": None}
         if answer.error is None:
             changes |= {"state": "delivered", **over}
-        elif answer.is_final or again_at >= (event.ended_at_utc or event.created_at_utc) + self._rules.give_up_after:
+        elif (
+            answer.is_final
+            or again_at >= (event.ended_at_utc or event.created_at_utc) + self._rules.give_up_after
+        ):
             changes |= {"state": "given_up", **over}
         else:
             in_queue = _in_queue(pause_s) is not None
-            changes |= {"not_before_utc": again_at, "next_look_at_utc": again_at + LATE if in_queue else again_at}
+            changes |= {
+                "not_before_utc": again_at,
+                "next_look_at_utc": again_at + LATE if in_queue else again_at,
+            }
         noted = await self._ports.webhooks.replace(event.model_copy(update=changes))
         state = changes.get("state", "due")
-        extra = {"action": f"webhook_{'failed' if state == 'due' else state}", "event_id": event.id, "job_id": event.job_id}
+        extra = {
+            "action": f"webhook_{'failed' if state == 'due' else state}",
+            "event_id": event.id,
+            "job_id": event.job_id,
+        }
         host = urlsplit(event.url).hostname
-        logger.info("webhook tried", extra={**extra, "host": host, "tries": event.tries, "status": answer.status, "code": answer.error})
+        logger.info(
+            "webhook tried",
+            extra={
+                **extra,
+                "host": host,
+                "tries": event.tries,
+                "status": answer.status,
+                "code": answer.error,
+            },
+        )
         return _in_queue(pause_s) if noted is not None and noted.is_open else None
 
     async def _send_message(self, event: WebhookEvent) -> None:
         ids = {"job_id": event.job_id, "attempt": event.attempt, "nudge": event.nudges or None}
-        await self._dispatcher.send(JobMessage.model_validate({**ids, "step": "notify", "traceparent": event.traceparent}))
+        await self._dispatcher.send(
+            JobMessage.model_validate({**ids, "step": "notify", "traceparent": event.traceparent})
+        )
 
     def _try_time(self) -> timedelta:
         """How long a try takes at most, with what surrounds it."""

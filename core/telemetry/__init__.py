@@ -6,4 +6,13 @@ Standard library and NumPy only: the API refuses a bad file at submission, the e
 from core.telemetry.record import COLUMNS, LONGEST_GAP_S, Remark, Telemetry, joined
 from core.telemetry.srt import LIMIT_BYTES, from_cues, parse_srt
 
-__all__ = ["COLUMNS", "LIMIT_BYTES", "LONGEST_GAP_S", "Remark", "Telemetry", "from_cues", "joined", "parse_srt"]
+__all__ = [
+    "COLUMNS",
+    "LIMIT_BYTES",
+    "LONGEST_GAP_S",
+    "Remark",
+    "Telemetry",
+    "from_cues",
+    "joined",
+    "parse_srt",
+]

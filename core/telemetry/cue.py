@@ -10,11 +10,29 @@ import numpy as np
 _NUMBER = r"([-+]?\d{1,9}(?:\.\d{0,12})?)"
 _BRACKET = re.compile(r"\[([^\[\]]{1,400})\]")
 _PAIR = re.compile(r"([A-Za-z_]{2,20})\s{0,3}:\s{0,3}" + _NUMBER + r"(?![\d/])")
-_POSITION = re.compile(r"\b(GPS|RTK)\s{0,3}\(\s*" + _NUMBER + r"\s*,\s*" + _NUMBER + r"\s*(?:,\s*" + _NUMBER + r"\s*(?:([mM])\s*)?)?\)")
-_HOME = re.compile(r"\bHOME\s{0,3}\(\s*" + _NUMBER + r"\s*,\s*" + _NUMBER + r"\s*(?:,\s*" + _NUMBER + r"\s*(?:[mM]\s*)?)?\)")
+_POSITION = re.compile(
+    r"\b(GPS|RTK)\s{0,3}\(\s*"
+    + _NUMBER
+    + r"\s*,\s*"
+    + _NUMBER
+    + r"\s*(?:,\s*"
+    + _NUMBER
+    + r"\s*(?:([mM])\s*)?)?\)"
+)
+_HOME = re.compile(
+    r"\bHOME\s{0,3}\(\s*"
+    + _NUMBER
+    + r"\s*,\s*"
+    + _NUMBER
+    + r"\s*(?:,\s*"
+    + _NUMBER
+    + r"\s*(?:[mM]\s*)?)?\)"
+)
 _BAROMETER = re.compile(r"\bBAROMETER(?::|\()\s*" + _NUMBER + r"\s*[mM]?\)?")
 _HEIGHT = re.compile(r"(?:^|[\s,])(?:H\s+|Hb:)" + _NUMBER + r"m?(?=[\s,]|$)", re.MULTILINE)
-_GIMBAL = re.compile(r"\bG\.PRY\s{0,3}\(" + r"\s*,\s*".join([_NUMBER + r"[^-+\d,()]{0,4}"] * 3) + r"\)")
+_GIMBAL = re.compile(
+    r"\bG\.PRY\s{0,3}\(" + r"\s*,\s*".join([_NUMBER + r"[^-+\d,()]{0,4}"] * 3) + r"\)"
+)
 _APERTURE = re.compile(r"(?:^|\s)F/" + _NUMBER + r"|\b(?:Fnum|IR):F?" + _NUMBER, re.MULTILINE)
 
 _BRACKET_KEYS = {
@@ -63,7 +81,13 @@ class Cue:
         if "latitude" in self.values:
             self.decimals = _decimals(found["latitude"])
             attitude, own_height = "gb_yaw" in found, "rel_alt" in found
-            self.style = "bracket-attitude" if attitude else "bracket" if own_height or "altitude" not in found else "bracket-altitude"
+            self.style = (
+                "bracket-attitude"
+                if attitude
+                else "bracket"
+                if own_height or "altitude" not in found
+                else "bracket-altitude"
+            )
         return set(found)
 
     def _read_plain(self, text: str) -> None:
@@ -80,7 +104,9 @@ class Cue:
         if height:
             self.values["height_m"] = float(height[1])
         if gimbal:
-            self.values.update(pitch_deg=float(gimbal[1]), roll_deg=float(gimbal[2]), yaw_deg=float(gimbal[3]))
+            self.values.update(
+                pitch_deg=float(gimbal[1]), roll_deg=float(gimbal[2]), yaw_deg=float(gimbal[3])
+            )
         if aperture:
             self.values["f_number"] = float(aperture[1] or aperture[2])
         if place:

@@ -78,7 +78,14 @@ class Telemetry:
     def nothing(cls, warnings: tuple[Remark, ...]) -> Telemetry:
         """Return telemetry without records, which says why there are none."""
         none = np.zeros(0)
-        return cls.of_columns(none, dict.fromkeys(COLUMNS, none), dialect="none", coordinate_step_deg=1.0, home=None, warnings=warnings)
+        return cls.of_columns(
+            none,
+            dict.fromkeys(COLUMNS, none),
+            dialect="none",
+            coordinate_step_deg=1.0,
+            home=None,
+            warnings=warnings,
+        )
 
     @classmethod
     def of_columns(
@@ -123,7 +130,9 @@ class Telemetry:
     def at(self, times_s: Array) -> Telemetry:
         """Return the values at other times (k,), seconds: linear, angles the short way round, NaN in gaps over `LONGEST_GAP_S`."""
         times = np.asarray(times_s, np.float64)
-        values = {name: _interpolated(times, self.time_s, getattr(self, name), name) for name in COLUMNS}
+        values = {
+            name: _interpolated(times, self.time_s, getattr(self, name), name) for name in COLUMNS
+        }
         return Telemetry.of_columns(
             times,
             values,
@@ -142,13 +151,29 @@ def joined(parts: Sequence[Telemetry], starts_s: Sequence[float]) -> Telemetry:
         starts_s: When each file begins in the recording, ascending. Records that reach beyond the next file's start are cut.
     """
     ends_s = [*list(starts_s)[1:], np.inf]
-    kept = [part.time_s + start < end for part, start, end in zip(parts, starts_s, ends_s, strict=True)]
-    columns = {name: np.concatenate([getattr(part, name)[keep] for part, keep in zip(parts, kept, strict=True)]) for name in COLUMNS}
-    time_s = np.concatenate([part.time_s[keep] + start for part, keep, start in zip(parts, kept, starts_s, strict=True)])
+    kept = [
+        part.time_s + start < end for part, start, end in zip(parts, starts_s, ends_s, strict=True)
+    ]
+    columns = {
+        name: np.concatenate(
+            [getattr(part, name)[keep] for part, keep in zip(parts, kept, strict=True)]
+        )
+        for name in COLUMNS
+    }
+    time_s = np.concatenate(
+        [part.time_s[keep] + start for part, keep, start in zip(parts, kept, starts_s, strict=True)]
+    )
     remarks = tuple(dict.fromkeys(remark for part in parts for remark in part.warnings))
     step = max(part.coordinate_step_deg for part in parts)
     first = parts[0]
-    return Telemetry.of_columns(time_s, columns, dialect=first.dialect, coordinate_step_deg=step, home=first.home, warnings=remarks)
+    return Telemetry.of_columns(
+        time_s,
+        columns,
+        dialect=first.dialect,
+        coordinate_step_deg=step,
+        home=first.home,
+        warnings=remarks,
+    )
 
 
 def wrapped(degrees: Array) -> Array:

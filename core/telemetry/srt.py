@@ -40,7 +40,9 @@ RANGES = {
     "f_number": (0.5, 64.0),
 }
 _ARROW = "-->"
-_TIMING = re.compile(r"(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s{0,8}-->\s{0,8}\d{1,3}:\d{1,2}:\d{1,2}[,.]\d{1,3}")
+_TIMING = re.compile(
+    r"(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s{0,8}-->\s{0,8}\d{1,3}:\d{1,2}:\d{1,2}[,.]\d{1,3}"
+)
 _AROUND = 32
 """Characters before and after an arrow that `_TIMING` may take."""
 
@@ -49,7 +51,12 @@ def _go_on() -> None:
     """Stand for a check that never ends the reading."""
 
 
-def parse_srt(data: bytes, check: Callable[[], None] = _go_on, *, clock: Callable[[], float] = time.thread_time) -> Telemetry:
+def parse_srt(
+    data: bytes,
+    check: Callable[[], None] = _go_on,
+    *,
+    clock: Callable[[], float] = time.thread_time,
+) -> Telemetry:
     """Read DJI's telemetry from a subtitle file.
 
     Broken cues are left out and told in `warnings`; so are values out of range and positions without a fix.
@@ -67,11 +74,18 @@ def parse_srt(data: bytes, check: Callable[[], None] = _go_on, *, clock: Callabl
             of the cues holds anything that a drone writes), `telemetry_too_slow` (it takes longer than a file of its size may).
     """
     if len(data) > LIMIT_BYTES:
-        raise InvalidTelemetry(f"A telemetry file has at most {LIMIT_BYTES} bytes.", code="telemetry_too_large", limit_bytes=LIMIT_BYTES)
+        raise InvalidTelemetry(
+            f"A telemetry file has at most {LIMIT_BYTES} bytes.",
+            code="telemetry_too_large",
+            limit_bytes=LIMIT_BYTES,
+        )
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip("\0 \n\t\ufeff"):
-        raise InvalidTelemetry("The telemetry file is empty; copy it from the drone's card again.", code="telemetry_empty")
+        raise InvalidTelemetry(
+            "The telemetry file is empty; copy it from the drone's card again.",
+            code="telemetry_empty",
+        )
     spend = _budget(len(data), check, clock)
     # One more than is allowed: a hostile file has millions.
     timings = list(islice(_timings(text, spend), LIMIT_CUES + 1))
@@ -85,7 +99,9 @@ def parse_srt(data: bytes, check: Callable[[], None] = _go_on, *, clock: Callabl
     return from_cues(_texts(text, timings, spend))
 
 
-def _budget(size_bytes: int, check: Callable[[], None], clock: Callable[[], float]) -> Callable[[], None]:
+def _budget(
+    size_bytes: int, check: Callable[[], None], clock: Callable[[], float]
+) -> Callable[[], None]:
     """Return what is called between the parts of the work: it raises once a file of this size has taken too long."""
     most_s = BUDGET_S + BUDGET_S_PER_MIB * size_bytes / 2**20
     began_s = clock()
@@ -94,7 +110,8 @@ def _budget(size_bytes: int, check: Callable[[], None], clock: Callable[[], floa
         check()
         if clock() - began_s > most_s:
             raise InvalidTelemetry(
-                f"Reading the telemetry file takes over {most_s:.0f} s; send the .SRT as the drone wrote it.", code="telemetry_too_slow"
+                f"Reading the telemetry file takes over {most_s:.0f} s; send the .SRT as the drone wrote it.",
+                code="telemetry_too_slow",
             )
 
     return spend
@@ -113,7 +130,9 @@ def _timings(text: str, spend: Callable[[], None]) -> Iterator[re.Match[str]]:
         arrow = text.find(_ARROW, end)
 
 
-def _texts(text: str, timings: Sequence[re.Match[str]], spend: Callable[[], None]) -> Iterator[tuple[float, str]]:
+def _texts(
+    text: str, timings: Sequence[re.Match[str]], spend: Callable[[], None]
+) -> Iterator[tuple[float, str]]:
     """Yield each cue's start, seconds, and its text up to the next cue."""
     ends = [match.start() for match in timings[1:]] + [len(text)]
     for match, end in zip(timings, ends, strict=True):
@@ -148,7 +167,14 @@ def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
             code="telemetry_not_dji",
         )
     remarks = (
-        [Remark("telemetry_cues_skipped", f"{skipped} cues of the telemetry hold nothing readable and were left out.")] if skipped else []
+        [
+            Remark(
+                "telemetry_cues_skipped",
+                f"{skipped} cues of the telemetry hold nothing readable and were left out.",
+            )
+        ]
+        if skipped
+        else []
     )
     style = styles.most_common(1)[0][0]
     columns = {name: np.array([row.values.get(name, np.nan) for row in rows]) for name in COLUMNS}
@@ -159,7 +185,9 @@ def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
     columns = {name: values[order] for name, values in columns.items()}
     _remark_absences(columns, style, remarks)
     step = 10.0 ** -max((row.decimals for row in rows), default=0)
-    return Telemetry.of_columns(time_s, columns, dialect=style, coordinate_step_deg=step, home=home, warnings=tuple(remarks))
+    return Telemetry.of_columns(
+        time_s, columns, dialect=style, coordinate_step_deg=step, home=home, warnings=tuple(remarks)
+    )
 
 
 LATITUDE_FIRST = {"avata", "matrice"}
@@ -190,22 +218,47 @@ def _place_pairs(
     columns[first][known], columns[second][known] = pairs[known].T
     if not latitude_first:
         remarks.append(
-            Remark("telemetry_longitude_first", "This drone writes longitude before latitude; the coordinates were read in that order.")
+            Remark(
+                "telemetry_longitude_first",
+                "This drone writes longitude before latitude; the coordinates were read in that order.",
+            )
         )
     elif style not in LATITUDE_FIRST:
-        remarks.append(Remark("telemetry_latitude_first", "The coordinates only make sense with the latitude first; they were read so."))
+        remarks.append(
+            Remark(
+                "telemetry_latitude_first",
+                "The coordinates only make sense with the latitude first; they were read so.",
+            )
+        )
     if not len(home) or not home[0].any():
         return None
-    return (float(home[0][1]), float(home[0][0])) if latitude_first else (float(home[0][0]), float(home[0][1]))
+    return (
+        (float(home[0][1]), float(home[0][0]))
+        if latitude_first
+        else (float(home[0][0]), float(home[0][1]))
+    )
 
 
-def _take_home_altitude(columns: dict[str, Array], homes: Sequence[tuple[float, float, float] | None], remarks: list[Remark]) -> None:
+def _take_home_altitude(
+    columns: dict[str, Array],
+    homes: Sequence[tuple[float, float, float] | None],
+    remarks: list[Remark],
+) -> None:
     """Without an altitude of its own, one follows from that of the place of take-off and the height above it."""
     ground = np.array([home[2] if home else np.nan for home in homes])
-    missing = np.isnan(columns["altitude_m"]) & np.isfinite(ground) & np.isfinite(columns["height_m"])
+    missing = (
+        np.isnan(columns["altitude_m"]) & np.isfinite(ground) & np.isfinite(columns["height_m"])
+    )
     if missing.any():
-        columns["altitude_m"] = np.where(missing, ground + columns["height_m"], columns["altitude_m"])
-        remarks.append(Remark("telemetry_home_altitude", "Altitudes are those of the place of take-off (HOME) plus the height above it."))
+        columns["altitude_m"] = np.where(
+            missing, ground + columns["height_m"], columns["altitude_m"]
+        )
+        remarks.append(
+            Remark(
+                "telemetry_home_altitude",
+                "Altitudes are those of the place of take-off (HOME) plus the height above it.",
+            )
+        )
 
 
 def _within_ranges(columns: dict[str, Array], remarks: list[Remark]) -> dict[str, Array]:
@@ -220,18 +273,33 @@ def _within_ranges(columns: dict[str, Array], remarks: list[Remark]) -> dict[str
     latitude, longitude = result["latitude"], result["longitude"]
     unfixed = (latitude == 0) & (longitude == 0)
     if unfixed.any():
-        remarks.append(Remark("telemetry_no_fix", f"{int(unfixed.sum())} positions are 0, 0: the drone had no satellites yet."))
+        remarks.append(
+            Remark(
+                "telemetry_no_fix",
+                f"{int(unfixed.sum())} positions are 0, 0: the drone had no satellites yet.",
+            )
+        )
     known = np.isfinite(latitude) & np.isfinite(longitude) & ~unfixed
     if known.any():
         # Differences from one of them: a flight may cross the 180th meridian.
         east = wrapped(longitude - longitude[known][0])
-        away = np.maximum(np.abs(latitude - np.median(latitude[known])), np.abs(east - np.median(east[known])))
+        away = np.maximum(
+            np.abs(latitude - np.median(latitude[known])), np.abs(east - np.median(east[known]))
+        )
         far = known & (away > FARTHEST_DEG)
         dropped += int(far.sum())
         known &= ~far
-    result["latitude"], result["longitude"] = np.where(known, latitude, np.nan), np.where(known, longitude, np.nan)
+    result["latitude"], result["longitude"] = (
+        np.where(known, latitude, np.nan),
+        np.where(known, longitude, np.nan),
+    )
     if dropped:
-        remarks.append(Remark("telemetry_out_of_range", f"{dropped} values of the telemetry cannot be and were left out."))
+        remarks.append(
+            Remark(
+                "telemetry_out_of_range",
+                f"{dropped} values of the telemetry cannot be and were left out.",
+            )
+        )
     return result
 
 
@@ -240,14 +308,22 @@ def _ascending(times_s: Array, remarks: list[Remark]) -> tuple[Array, npt.NDArra
     sorted_s, order = np.unique(times_s, return_index=True)
     if len(order) < len(times_s) or (np.diff(order) < 0).any():
         remarks.append(
-            Remark("telemetry_cues_unordered", "Cues were out of order or repeated; they were put in order, the first of equals kept.")
+            Remark(
+                "telemetry_cues_unordered",
+                "Cues were out of order or repeated; they were put in order, the first of equals kept.",
+            )
         )
     return sorted_s, order
 
 
 def _remark_absences(columns: dict[str, Array], style: str, remarks: list[Remark]) -> None:
     if np.isnan(columns["latitude"]).all():
-        remarks.append(Remark("telemetry_no_position", "The telemetry has no position: there is neither a path nor a place of any animal."))
+        remarks.append(
+            Remark(
+                "telemetry_no_position",
+                "The telemetry has no position: there is neither a path nor a place of any animal.",
+            )
+        )
     if np.isnan(columns["height_m"]).all():
         text = "The telemetry does not tell the height above the ground; state height_m in the settings' flight to place animals."
         remarks.append(Remark("telemetry_no_height", text))
@@ -256,12 +332,19 @@ def _remark_absences(columns: dict[str, Array], style: str, remarks: list[Remark
         remarks.append(Remark("telemetry_no_attitude", text))
     if style == "bracket-altitude":
         remarks.append(
-            Remark("telemetry_altitude_kind", "The file does not say above what its altitude is; it was read as above sea level.")
+            Remark(
+                "telemetry_altitude_kind",
+                "The file does not say above what its altitude is; it was read as above sea level.",
+            )
         )
 
 
 def _too_many() -> InvalidTelemetry:
-    return InvalidTelemetry(f"A telemetry file has at most {LIMIT_CUES} cues.", code="telemetry_too_large", limit_cues=LIMIT_CUES)
+    return InvalidTelemetry(
+        f"A telemetry file has at most {LIMIT_CUES} cues.",
+        code="telemetry_too_large",
+        limit_cues=LIMIT_CUES,
+    )
 
 
 def _seconds(timing: re.Match[str]) -> float:

@@ -56,7 +56,14 @@ class Fit:
     inliers: npt.NDArray[np.bool_]
 
 
-def fit(before: Array, after: Array, last: Array, expected: Array, weights: Array, size_wh: tuple[int, int]) -> Fit:
+def fit(
+    before: Array,
+    after: Array,
+    last: Array,
+    expected: Array,
+    weights: Array,
+    size_wh: tuple[int, int],
+) -> Fit:
     """Find the motion of the background.
 
     Hypotheses (no motion since the last frame; from where the camera was heading every point's own shift, and similarities through pairs
@@ -92,7 +99,9 @@ def corner_shift(one: Array, other: Array, size_wh: tuple[int, int]) -> float:
     """Return how far two transforms put a corner of the picture apart at most, px."""
     width, height = size_wh
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
-    return float(np.sqrt(((project(one, corners) - project(other, corners)) ** 2).sum(axis=1)).max())
+    return float(
+        np.sqrt(((project(one, corners) - project(other, corners)) ** 2).sum(axis=1)).max()
+    )
 
 
 def _distances(transform: Array, before: Array, after: Array) -> Array:
@@ -101,7 +110,14 @@ def _distances(transform: Array, before: Array, after: Array) -> Array:
     return distances
 
 
-def _best_hypothesis(before: Array, after: Array, last: Array, expected: Array, weights: Array, size_wh: tuple[int, int]) -> Array:
+def _best_hypothesis(
+    before: Array,
+    after: Array,
+    last: Array,
+    expected: Array,
+    weights: Array,
+    size_wh: tuple[int, int],
+) -> Array:
     """Return `last`, or the best similarity on top of `expected`."""
     count = len(before)
     u, v = project(expected, before) @ np.array([1, 1j]), after @ np.array([1, 1j])
@@ -150,7 +166,9 @@ def _spread(agreement: Array, u: npt.NDArray[np.complex128]) -> Array:
     return np.minimum(area(agreement) / area(np.ones((1, len(u)))), 1.0) ** 0.5
 
 
-def _refined(before: Array, after: Array, first: Array, weights: Array, size_wh: tuple[int, int]) -> tuple[Array, str]:
+def _refined(
+    before: Array, after: Array, first: Array, weights: Array, size_wh: tuple[int, int]
+) -> tuple[Array, str]:
     """Fit each kind to the points near the first guess, twice, and return the one that is worth its parameters."""
     distances = _distances(first, before, after)
     reach = distances <= REACH_PX
@@ -161,7 +179,11 @@ def _refined(before: Array, after: Array, first: Array, weights: Array, size_wh:
     price = _PRICE_PER_PARAMETER * np.log(max(2, len(x)))
     residual = distances[reach]
     straight = np.eye(3)
-    best, kind, lowest = None, "similarity", (weight * _cost(residual)).sum() + price * _PARAMETERS["similarity"]
+    best, kind, lowest = (
+        None,
+        "similarity",
+        (weight * _cost(residual)).sum() + price * _PARAMETERS["similarity"],
+    )
     for name, parameters in _PARAMETERS.items():
         # What explains every point exactly still costs its parameters.
         if price * parameters >= lowest or (residual <= NEAR_PX).sum() < _LEAST_POINTS[name]:
@@ -236,8 +258,14 @@ def _affine(x: Array, y: Array, weight: Array) -> Array | None:
 
 def _homography(x: Array, y: Array, weight: Array) -> Array | None:
     one, nought = np.ones(len(x)), np.zeros(len(x))
-    upper = np.stack([x[:, 0], x[:, 1], one, nought, nought, nought, -y[:, 0] * x[:, 0], -y[:, 0] * x[:, 1]], axis=1)
-    lower = np.stack([nought, nought, nought, x[:, 0], x[:, 1], one, -y[:, 1] * x[:, 0], -y[:, 1] * x[:, 1]], axis=1)
+    upper = np.stack(
+        [x[:, 0], x[:, 1], one, nought, nought, nought, -y[:, 0] * x[:, 0], -y[:, 0] * x[:, 1]],
+        axis=1,
+    )
+    lower = np.stack(
+        [nought, nought, nought, x[:, 0], x[:, 1], one, -y[:, 1] * x[:, 0], -y[:, 1] * x[:, 1]],
+        axis=1,
+    )
     rows = np.concatenate([upper, lower])
     both = np.concatenate([weight, weight])[:, None]
     normal = rows.T @ (rows * both)
@@ -256,23 +284,40 @@ def _solve(matrix: Array, right: Array) -> Array | None:
     return solution if np.abs(solution).max() < _MOST_COEFFICIENT else None
 
 
-_SOLVERS = {"translation": _translation, "similarity": _similarity, "affine": _affine, "homography": _homography}
+_SOLVERS = {
+    "translation": _translation,
+    "similarity": _similarity,
+    "affine": _affine,
+    "homography": _homography,
+}
 
 
-def _same(transform: Array, kind: str, last: Array, before: Array, after: Array, weights: Array, size_wh: tuple[int, int]) -> bool:
+def _same(
+    transform: Array,
+    kind: str,
+    last: Array,
+    before: Array,
+    after: Array,
+    weights: Array,
+    size_wh: tuple[int, int],
+) -> bool:
     """Whether a motion cannot be told from none since the last frame: no corner moves, or it explains the points hardly better."""
     new, old = _distances(transform, before, after), _distances(last, before, after)
     near = np.minimum(new, old) <= NEAR_PX
     count = int(near.sum())
     parameters = _PARAMETERS[kind]
     spread = np.sqrt(np.mean(np.append(np.minimum(new[near], NEAR_PX), NOISE_PX) ** 2))
-    dead = float(np.clip(2 * spread * np.sqrt(parameters / max(1, count)), _LEAST_DEAD_PX, _MOST_DEAD_PX))
+    dead = float(
+        np.clip(2 * spread * np.sqrt(parameters / max(1, count)), _LEAST_DEAD_PX, _MOST_DEAD_PX)
+    )
     if corner_shift(transform, last, size_wh) <= dead:
         return True
     if (old <= NEAR_PX).sum() < _NEARLY_ALL * (new <= NEAR_PX).sum():
         return False
     price = _PRICE_PER_PARAMETER * parameters * np.log(max(2, count))
-    new_cost, old_cost = (float((weights[near] * _cost(distances[near])).sum()) for distances in (new, old))
+    new_cost, old_cost = (
+        float((weights[near] * _cost(distances[near])).sum()) for distances in (new, old)
+    )
     return bool(old_cost <= (1 + _DOUBT * (len(near) / max(1, count)) ** 2) * new_cost + price)
 
 

@@ -35,7 +35,9 @@ KEY_SHARE = 0.7
 
 def measured(log: DetectionLog) -> bool:
     """Tell whether somebody looked for the camera's motion."""
-    return not len(log.frames) or any(reason not in ("not_measured", "first_frame") for reason in log.motion_reasons)
+    return not len(log.frames) or any(
+        reason not in ("not_measured", "first_frame") for reason in log.motion_reasons
+    )
 
 
 def with_box_motion(log: DetectionLog, used: npt.NDArray[np.bool_]) -> DetectionLog:
@@ -46,14 +48,20 @@ def with_box_motion(log: DetectionLog, used: npt.NDArray[np.bool_]) -> Detection
         used: (m,) bool, boxes that are probably animals.
     """
     shift, size = _common_shift(log, used)
-    window = max(1, int(np.searchsorted(log.times_s, log.times_s[0] + WINDOW_S))) if len(log.times_s) else 1
+    window = (
+        max(1, int(np.searchsorted(log.times_s, log.times_s[0] + WINDOW_S)))
+        if len(log.times_s)
+        else 1
+    )
     path = np.concatenate([np.zeros((1, 2)), np.cumsum(shift, axis=0)])
     if len(path) <= window or np.hypot(*(path[window:] - path[:-window]).T).max() < STILL * size:
         return log
     motion = np.tile(np.eye(3), (len(log.frames), 1, 1))
     motion[:, :2, 2] = shift
     motion[0] = np.nan
-    return replace(log, motion=motion, motion_reasons=("first_frame",) + ("",) * (len(log.frames) - 1))
+    return replace(
+        log, motion=motion, motion_reasons=("first_frame",) + ("",) * (len(log.frames) - 1)
+    )
 
 
 def _common_shift(log: DetectionLog, used: npt.NDArray[np.bool_]) -> tuple[Array, float]:
@@ -70,10 +78,14 @@ def _common_shift(log: DetectionLog, used: npt.NDArray[np.bool_]) -> tuple[Array
         now = slice(int(starts[i]), int(starts[i + 1]))
         way, share = None, 0.0
         if log.times_s[i] - key_s <= KEY_S:
-            way, share = _laid_over(centre[key], size[key], centre[now], size[now], gone + pace, anywhere=False)
+            way, share = _laid_over(
+                centre[key], size[key], centre[now], size[now], gone + pace, anywhere=False
+            )
         if way is None or share < KEY_SHARE:
             key, gone = before, np.zeros(2)
-            way, share = _laid_over(centre[key], size[key], centre[now], size[now], pace, anywhere=True)
+            way, share = _laid_over(
+                centre[key], size[key], centre[now], size[now], pace, anywhere=True
+            )
             key_s = log.times_s[i]
         pace = np.zeros(2) if way is None else way - gone
         shift[i] = pace
@@ -82,7 +94,9 @@ def _common_shift(log: DetectionLog, used: npt.NDArray[np.bool_]) -> tuple[Array
     return shift, float(np.median(size)) if len(size) else 1.0
 
 
-def _laid_over(one: Array, one_size: Array, other: Array, other_size: Array, guess: Array, *, anywhere: bool) -> tuple[Array | None, float]:
+def _laid_over(
+    one: Array, one_size: Array, other: Array, other_size: Array, guess: Array, *, anywhere: bool
+) -> tuple[Array | None, float]:
     """Return the movement (2,) that lays boxes over others, None where there is none, and the share of the boxes that it lays.
 
     Args:
@@ -108,7 +122,9 @@ def _laid_over(one: Array, one_size: Array, other: Array, other_size: Array, gue
     return np.median(apart[pairs], axis=0), laid / fewer
 
 
-def _pairs(apart: Array, size: Array, alike: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _pairs(
+    apart: Array, size: Array, alike: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return rows and columns of the pairs that are nearest to each other, both ways, and near enough."""
     far = np.where(alike, np.hypot(*np.moveaxis(apart, 2, 0)) / size, np.inf)
     best = far.argmin(axis=1)

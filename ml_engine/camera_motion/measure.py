@@ -52,8 +52,14 @@ def small_grey(frame_bgr: npt.NDArray[np.uint8]) -> Image:
     size = (GREY_WIDTH_PX, max(1, round(height * GREY_WIDTH_PX / width)))
     if width >= 4 * GREY_WIDTH_PX:
         # Averaging every pixel of a large frame would take longer than all the rest.
-        frame_bgr = np.asarray(cv2.resize(frame_bgr, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR), np.uint8)
-    return np.asarray(cv2.resize(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA), np.uint8)
+        frame_bgr = np.asarray(
+            cv2.resize(frame_bgr, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR),
+            np.uint8,
+        )
+    return np.asarray(
+        cv2.resize(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA),
+        np.uint8,
+    )
 
 
 def read_grey(png: bytes) -> Image | None:
@@ -138,7 +144,9 @@ class MotionMeter:
         return scaled
 
 
-def motion_between(before: Image, after: Image, resolution_wh: tuple[int, int]) -> tuple[Array | None, str | None]:
+def motion_between(
+    before: Image, after: Image, resolution_wh: tuple[int, int]
+) -> tuple[Array | None, str | None]:
     """Measure the motion between two small grey pictures; see `MotionMeter.measure`."""
     meter = MotionMeter(resolution_wh)
     meter.measure(before)
@@ -173,13 +181,18 @@ class _Key:
         if held < LEAST_POINTS:
             return None
         size_wh = (grey.shape[1], grey.shape[0])
-        found = fit(self.points[followed], after[followed], last, guess, self.weights[followed], size_wh)
+        found = fit(
+            self.points[followed], after[followed], last, guess, self.weights[followed], size_wh
+        )
         inliers = np.zeros(self.count, np.bool_)
         inliers[followed] = found.inliers
         agreeing = int(inliers.sum())
         if agreeing < max(LEAST_POINTS, LEAST_SHARE * held):
             return None
-        if agreeing < SURE_SHARE * self.count and _likeness(self.grey, grey, found.transform) < LEAST_LIKENESS:
+        if (
+            agreeing < SURE_SHARE * self.count
+            and _likeness(self.grey, grey, found.transform) < LEAST_LIKENESS
+        ):
             return None
         self._held = float(self.weights[followed].sum() / self.weights.sum())
         self.weights[followed] += _MEMORY * (found.inliers - self.weights[followed])
@@ -209,18 +222,41 @@ class _Key:
         import cv2
 
         start = self.points.astype(np.float32)
-        window, stop = (_WINDOW_PX, _WINDOW_PX), (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02)
+        window, stop = (
+            (_WINDOW_PX, _WINDOW_PX),
+            (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02),
+        )
         near = cv2.OPTFLOW_USE_INITIAL_FLOW
         expected = project(guess, self.points).astype(np.float32)
         there, found, _ = cv2.calcOpticalFlowPyrLK(
-            self.grey, grey, start, expected, winSize=window, criteria=stop, flags=near, maxLevel=_LEVELS
+            self.grey,
+            grey,
+            start,
+            expected,
+            winSize=window,
+            criteria=stop,
+            flags=near,
+            maxLevel=_LEVELS,
         )
         back, returned, _ = cv2.calcOpticalFlowPyrLK(
-            grey, self.grey, there, start.copy(), winSize=window, criteria=stop, flags=near, maxLevel=1
+            grey,
+            self.grey,
+            there,
+            start.copy(),
+            winSize=window,
+            criteria=stop,
+            flags=near,
+            maxLevel=1,
         )
         height, width = grey.shape
-        good = (found.ravel() == 1) & (returned.ravel() == 1) & (np.abs(back - start).max(axis=1) <= _BACK_PX)
-        good &= ((there >= _MARGIN_PX) & (there <= (width - _MARGIN_PX, height - _MARGIN_PX))).all(axis=1)
+        good = (
+            (found.ravel() == 1)
+            & (returned.ravel() == 1)
+            & (np.abs(back - start).max(axis=1) <= _BACK_PX)
+        )
+        good &= ((there >= _MARGIN_PX) & (there <= (width - _MARGIN_PX, height - _MARGIN_PX))).all(
+            axis=1
+        )
         return there.astype(np.float64), good
 
 
@@ -236,7 +272,9 @@ def _corners(grey: Image) -> tuple[Array, int]:
     rows, columns = (height - 2 * _MARGIN_PX) // cell, (width - 2 * _MARGIN_PX) // cell
     top, left = (height - rows * cell) // 2, (width - columns * cell) // 2
     inner = strength[top : top + rows * cell, left : left + columns * cell]
-    cells = inner.reshape(rows, cell, columns, cell).swapaxes(1, 2).reshape(rows * columns, cell * cell)
+    cells = (
+        inner.reshape(rows, cell, columns, cell).swapaxes(1, 2).reshape(rows * columns, cell * cell)
+    )
     best = cells.argmax(axis=1)
     number = np.flatnonzero(cells[np.arange(len(cells)), best] >= TEXTURE)
     y = number // columns * cell + best[number] // cell + top
@@ -249,7 +287,10 @@ def _whole_shift(before: Image, after: Image) -> Array:
     import cv2
 
     size = (before.shape[1] // 2, before.shape[0] // 2)
-    one, other = (cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32) for grey in (before, after))
+    one, other = (
+        cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for grey in (before, after)
+    )
     (x, y), _ = cv2.phaseCorrelate(one, other, cv2.createHanningWindow(size, cv2.CV_32F))
     return np.array([[1, 0, 2 * x], [0, 1, 2 * y], [0, 0, 1]])
 
@@ -260,7 +301,10 @@ def _likeness(before: Image, after: Image, transform: Array) -> float:
 
     shrink = np.diag([1 / _LIKENESS_SHRINK, 1 / _LIKENESS_SHRINK, 1.0])
     size = (after.shape[1] // _LIKENESS_SHRINK, after.shape[0] // _LIKENESS_SHRINK)
-    one, other, inside = (cv2.resize(grey, size, interpolation=cv2.INTER_AREA) for grey in (before, after, np.full_like(before, 255)))
+    one, other, inside = (
+        cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        for grey in (before, after, np.full_like(before, 255))
+    )
     small = shrink @ transform @ np.linalg.inv(shrink)
     one = cv2.warpPerspective(one, small, size, flags=cv2.INTER_LINEAR)
     overlap = cv2.warpPerspective(inside, small, size, flags=cv2.INTER_NEAREST) == 255

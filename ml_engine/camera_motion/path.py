@@ -46,7 +46,9 @@ class Camera:
         """Keep what would otherwise be worked out anew for every question about a place."""
         still = len(self.reasons) <= 1 and bool((self.to_reference == np.eye(3)).all())
         object.__setattr__(self, "still", still)
-        object.__setattr__(self, "from_reference", self.to_reference if still else np.linalg.inv(self.to_reference))
+        object.__setattr__(
+            self, "from_reference", self.to_reference if still else np.linalg.inv(self.to_reference)
+        )
 
     def stabilised(self, points: npt.NDArray[np.floating], rows: npt.NDArray[np.integer]) -> Array:
         """Carry points into the reference frame of their stretch.
@@ -103,7 +105,8 @@ def stabilise(log: DetectionLog, resolution_wh: tuple[int, int] | None = None) -
         steps[moving] = np.linalg.inv(log.motion[moving])
     starts = np.flatnonzero(breaks).tolist()
     spans = [
-        (start, end, str(reasons[start] or "first_frame")) for start, end in zip(starts, [*starts[1:], count][: len(starts)], strict=True)
+        (start, end, str(reasons[start] or "first_frame"))
+        for start, end in zip(starts, [*starts[1:], count][: len(starts)], strict=True)
     ]
     to_reference = np.tile(np.eye(3), (count, 1, 1))
     stretch = np.zeros(count, np.int32)
@@ -114,7 +117,9 @@ def stabilise(log: DetectionLog, resolution_wh: tuple[int, int] | None = None) -
         while start < end:
             chain = _chained(steps[start:end])
             reference, length = _reference(chain, size_wh)
-            to_reference[start : start + length] = _normalised(np.linalg.inv(chain[reference]) @ chain[:length])
+            to_reference[start : start + length] = _normalised(
+                np.linalg.inv(chain[reference]) @ chain[:length]
+            )
             stretch[start : start + length] = len(why)
             references.append(start + reference)
             why.append(reason if start == first else DEGENERATE)
@@ -147,7 +152,10 @@ def _reference(chain: Array, size_wh: tuple[int, int]) -> tuple[int, int]:
     length = _usable(chain, chain[0], size_wh)
     while length < len(chain):
         # A reference in the middle sees further to both sides; the longest prefix for which one is good enough is one stretch.
-        longer = max(_usable(chain, chain[row], size_wh) for row in {length - 1, length // 2, length * 3 // 4})
+        longer = max(
+            _usable(chain, chain[row], size_wh)
+            for row in {length - 1, length // 2, length * 3 // 4}
+        )
         if longer <= length:
             break
         length = longer
@@ -166,14 +174,18 @@ def _usable(chain: Array, reference: Array, size_wh: tuple[int, int]) -> int:
 def _distortion(transforms: Array, size_wh: tuple[int, int]) -> Array:
     """Return (n,) how many times larger or smaller a neighbourhood becomes at worst, at the picture's centre and corners; >= 1."""
     width, height = size_wh
-    points = np.array([[width / 2, height / 2], [0, 0], [width, 0], [0, height], [width, height]], float)
+    points = np.array(
+        [[width / 2, height / 2], [0, 0], [width, 0], [0, height], [width, height]], float
+    )
     homogeneous = np.concatenate([points, np.ones((5, 1))], axis=1)
     normalised = transforms / transforms[:, 2:, 2:]
     mapped = np.einsum("nij,pj->npi", normalised, homogeneous)
     weight = mapped[..., 2] / mapped[:, :1, 2] * np.sign(mapped[:, :1, 2])
     safe = np.where(weight > _LEAST_WEIGHT, mapped[..., 2], 1.0)
     place = mapped[..., :2] / safe[..., None]
-    jacobian = (normalised[:, None, :2, :2] - place[..., :, None] * normalised[:, None, 2:, :2]) / safe[..., None, None]
+    jacobian = (
+        normalised[:, None, :2, :2] - place[..., :, None] * normalised[:, None, 2:, :2]
+    ) / safe[..., None, None]
     values = np.linalg.svd(jacobian, compute_uv=False)
     scale = np.maximum(values[..., 0], 1 / np.maximum(values[..., 1], 1e-9))
     most: Array = np.where(weight > _LEAST_WEIGHT, scale, np.inf).max(axis=1)
@@ -187,7 +199,9 @@ def _normalised(transforms: Array) -> Array:
 def _mapped(transforms: Array, points: npt.NDArray[np.floating]) -> Array:
     points = np.asarray(points, np.float64).reshape(-1, 2)
     x, y = points[:, 0], points[:, 1]
-    mapped = transforms[:, :, 0] * x[:, None] + transforms[:, :, 1] * y[:, None] + transforms[:, :, 2]
+    mapped = (
+        transforms[:, :, 0] * x[:, None] + transforms[:, :, 1] * y[:, None] + transforms[:, :, 2]
+    )
     weight = np.where(mapped[:, 2] > 1e-9, mapped[:, 2], np.nan)
     return mapped[:, :2] / weight[:, None]
 

@@ -66,7 +66,9 @@ def count_videos(request: CountRequest) -> int:
     indexes = [decoder.probe(path) for path in request.videos]
     video, segments = plan_segments(indexes, min_frames=SEGMENT_FRAMES)
     check_settings(request.settings, video)
-    telemetry = recording_telemetry(request.videos, file_starts_s(indexes), request.telemetry, decoder)
+    telemetry = recording_telemetry(
+        request.videos, file_starts_s(indexes), request.telemetry, decoder
+    )
     request.out_dir.mkdir(parents=True, exist_ok=True)
     seconds = {"plan": time.perf_counter() - started}
 
@@ -80,7 +82,9 @@ def count_videos(request: CountRequest) -> int:
     seconds["detect"] = time.perf_counter() - started
 
     started = time.perf_counter()
-    assembled = assemble(log, settings=request.settings, video=video, detector=facts, telemetry=telemetry)
+    assembled = assemble(
+        log, settings=request.settings, video=video, detector=facts, telemetry=telemetry
+    )
     for file_name, data in assembled.files.items():
         (request.out_dir / file_name).write_bytes(data)
     seconds["assemble"] = time.perf_counter() - started
@@ -109,7 +113,10 @@ def _detector_source(request: CountRequest) -> tuple[str, str]:
         )
     bundled = bundled_checkpoint()
     if not bundled.is_dir():
-        raise DetectorError("The bundled checkpoint is not here; name one with --detector.", code="detector_not_found")
+        raise DetectorError(
+            "The bundled checkpoint is not here; name one with --detector.",
+            code="detector_not_found",
+        )
     return str(bundled), bundled.name
 
 
@@ -155,7 +162,11 @@ def _after(first: int, update: Callable[[int], None]) -> Callable[[int], None]:
 
 
 def _render(
-    request: CountRequest, indexes: Sequence[VideoIndex], video: VideoFacts, assembled: Assembled, decoder: ConfinedDecoder
+    request: CountRequest,
+    indexes: Sequence[VideoIndex],
+    video: VideoFacts,
+    assembled: Assembled,
+    decoder: ConfinedDecoder,
 ) -> None:
     from ml_engine.stages.render import render
 

@@ -22,10 +22,39 @@ if TYPE_CHECKING:
 
 PERCENTAGES = ("HOTA", "AssA", "DetA", "MOTA", "IDF1")
 SHOWN = {
-    "detections": ("AP", "AP_low", "AP_high", "AP50", "AP50_low", "AP50_high", "boxes", "ms_per_image"),
-    "mot": (*PERCENTAGES, "IDSW", "missed", "split", "merged", "ghost", "unique", "unique_low", "unique_high", "peak", "unique_true"),
+    "detections": (
+        "AP",
+        "AP_low",
+        "AP_high",
+        "AP50",
+        "AP50_low",
+        "AP50_high",
+        "boxes",
+        "ms_per_image",
+    ),
+    "mot": (
+        *PERCENTAGES,
+        "IDSW",
+        "missed",
+        "split",
+        "merged",
+        "ghost",
+        "unique",
+        "unique_low",
+        "unique_high",
+        "peak",
+        "unique_true",
+    ),
     "simulator": (
-        *("scenes", "median_error", "p90_error", "coverage", "mean_width", "interval_score", "bias"),
+        *(
+            "scenes",
+            "median_error",
+            "p90_error",
+            "coverage",
+            "mean_width",
+            "interval_score",
+            "bias",
+        ),
         *("median_error_animals", "p90_error_animals", "peak_median_error"),
     ),
 }
@@ -51,7 +80,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         OSError: A file cannot be opened or written.
     """
     if arguments.json is not None and not arguments.json.parent.is_dir():
-        raise InvalidInput(f"There is no folder {arguments.json.parent} to write {arguments.json.name} to.", code="no_such_folder")
+        raise InvalidInput(
+            f"There is no folder {arguments.json.parent} to write {arguments.json.name} to.",
+            code="no_such_folder",
+        )
     report = KINDS[arguments.kind](arguments)
     print_report(report, SHOWN.get(arguments.kind))
     if arguments.kind in CONDITIONS:
@@ -69,7 +101,11 @@ def _detections(arguments: argparse.Namespace) -> Report:
     truth = read_annotated(arguments.annotations, arguments.images, settings)
     if not truth:
         raise InvalidInput(f"{arguments.annotations} names no picture.", code="bad_annotations")
-    return _with_detector(arguments, len(truth), lambda d, update: evaluate_detections(d, truth, arguments.tiles, settings, update))
+    return _with_detector(
+        arguments,
+        len(truth),
+        lambda d, update: evaluate_detections(d, truth, arguments.tiles, settings, update),
+    )
 
 
 def _points(arguments: argparse.Namespace) -> Report:
@@ -79,7 +115,11 @@ def _points(arguments: argparse.Namespace) -> Report:
     settings = read_settings(None, only=arguments.only)
     truth = read_points(arguments.points, arguments.images)
     classes: tuple[MusterClass, ...] = tuple(dict.fromkeys(arguments.classes or FOUR_LEGGED))
-    return _with_detector(arguments, len(truth), lambda d, update: evaluate_points(d, truth, arguments.tiles, settings, classes, update))
+    return _with_detector(
+        arguments,
+        len(truth),
+        lambda d, update: evaluate_points(d, truth, arguments.tiles, settings, classes, update),
+    )
 
 
 def _species(arguments: argparse.Namespace) -> Report:
@@ -88,7 +128,11 @@ def _species(arguments: argparse.Namespace) -> Report:
 
     pictures = pictures_in(arguments.images)
     return _with_detector(
-        arguments, len(pictures), lambda d, update: evaluate_species(d, pictures, arguments.truth, AnalysisSettings(), update)
+        arguments,
+        len(pictures),
+        lambda d, update: evaluate_species(
+            d, pictures, arguments.truth, AnalysisSettings(), update
+        ),
     )
 
 
@@ -98,7 +142,9 @@ def _mot(arguments: argparse.Namespace) -> Report:
     settings = read_settings(arguments.settings)
     parts = {}
     with progress("tracking", len(arguments.sequences), "sequences") as update:
-        for number, (name, folder) in enumerate(zip(_names(arguments.sequences), arguments.sequences, strict=True), 1):
+        for number, (name, folder) in enumerate(
+            zip(_names(arguments.sequences), arguments.sequences, strict=True), 1
+        ):
             parts[name] = evaluate_sequence(read_sequence(folder, arguments.muster_class), settings)
             update(number)
     return Report(over_all(list(parts.values()), PERCENTAGES), "by_sequence", parts)
@@ -109,7 +155,9 @@ def _simulator(arguments: argparse.Namespace) -> Report:
 
     jobs = arguments.jobs or min(usable_cores(), 1 + arguments.scenes // SCENES_A_PROCESS)
     with progress("counting", arguments.scenes, "scenes") as update:
-        return scene_report(count_scenes(arguments.scenes, arguments.seed, arguments.ranges, jobs, update))
+        return scene_report(
+            count_scenes(arguments.scenes, arguments.seed, arguments.ranges, jobs, update)
+        )
 
 
 KINDS: dict[str, Callable[[argparse.Namespace], Report]] = {
@@ -121,10 +169,17 @@ KINDS: dict[str, Callable[[argparse.Namespace], Report]] = {
 }
 
 
-def _with_detector(arguments: argparse.Namespace, pictures: int, work: Callable[[Detector, Callable[[int], None]], Report]) -> Report:
+def _with_detector(
+    arguments: argparse.Namespace,
+    pictures: int,
+    work: Callable[[Detector, Callable[[int], None]], Report],
+) -> Report:
     from ml_engine.evaluation.run_detector import open_detector
 
-    with closing(open_detector(arguments.detector, arguments.device)) as detector, progress("detecting", pictures, "pictures") as update:
+    with (
+        closing(open_detector(arguments.detector, arguments.device)) as detector,
+        progress("detecting", pictures, "pictures") as update,
+    ):
         return work(detector, update)
 
 

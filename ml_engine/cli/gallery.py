@@ -77,8 +77,16 @@ def main(argv: list[str] | None = None) -> int:
     """Draw a gallery from the command line."""
     from ml_engine.evaluation.run_detector import open_detector
 
-    parser = argparse.ArgumentParser(prog="python -m ml_engine.cli.gallery", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotated pictures, as `train` takes them")
+    parser = argparse.ArgumentParser(
+        prog="python -m ml_engine.cli.gallery", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="annotated pictures, as `train` takes them",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.jpg")
     parser.add_argument("--detector", metavar="CHECKPOINT", help="default: the bundled one")
     add_device(parser)
@@ -88,8 +96,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         start_logging()
         with closing(open_detector(options.detector, options.device)) as detector:
-            sheet = draw_gallery(detector, options.data, max(options.count, 1), max(options.columns, 1))
-        options.out.write_bytes(cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
+            sheet = draw_gallery(
+                detector, options.data, max(options.count, 1), max(options.columns, 1)
+            )
+        options.out.write_bytes(
+            cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+        )
     except (MusterError, OSError) as error:
         print(f"Error: {error.message if isinstance(error, MusterError) else error}")
         return 1

@@ -41,12 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return 1
     except Exception as error:
-        return _failed(arguments, f"This is a fault of Muster's ({type(error).__name__}: {error}); --verbose shows where.", error)
+        return _failed(
+            arguments,
+            f"This is a fault of Muster's ({type(error).__name__}: {error}); --verbose shows where.",
+            error,
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(prog="python -m ml_engine", description="Count bison, cattle and persons in video.")
+    parser = argparse.ArgumentParser(
+        prog="python -m ml_engine", description="Count bison, cattle and persons in video."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_count(commands)
     add_evaluate(commands)
@@ -55,14 +61,41 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_count(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    count = commands.add_parser("count", help="count in a video", description="Count in a video; results are written beside it.")
-    count.add_argument("video", nargs="+", type=Path, metavar="VIDEO", help="video file; several in order are one recording")
-    count.add_argument("--out", type=Path, metavar="DIR", help="folder for the results; default: <VIDEO's name>-muster beside it")
-    count.add_argument("--detector", metavar="PATH_OR_HUB_ID", help="checkpoint: folder, .onnx file or hub id; default: the bundled one")
-    add_device(count)
-    count.add_argument("--settings", type=Path, metavar="FILE.json", help="settings of the analysis, as the API takes them")
+    count = commands.add_parser(
+        "count",
+        help="count in a video",
+        description="Count in a video; results are written beside it.",
+    )
     count.add_argument(
-        "--calibration", type=Path, metavar="FILE", help="picture-to-ground points: JSON, or .npz of image_points and map_points"
+        "video",
+        nargs="+",
+        type=Path,
+        metavar="VIDEO",
+        help="video file; several in order are one recording",
+    )
+    count.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the results; default: <VIDEO's name>-muster beside it",
+    )
+    count.add_argument(
+        "--detector",
+        metavar="PATH_OR_HUB_ID",
+        help="checkpoint: folder, .onnx file or hub id; default: the bundled one",
+    )
+    add_device(count)
+    count.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE.json",
+        help="settings of the analysis, as the API takes them",
+    )
+    count.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="picture-to-ground points: JSON, or .npz of image_points and map_points",
     )
     count.add_argument(
         "--telemetry",
@@ -71,9 +104,13 @@ def _add_count(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE.SRT",
         help="what the drone wrote down; once a video; default: the .SRT of the video's name beside it, or the track within it",
     )
-    count.add_argument("--only", choices=FOUR_LEGGED, help="read every four-legged animal as this class")
+    count.add_argument(
+        "--only", choices=FOUR_LEGGED, help="read every four-legged animal as this class"
+    )
     count.add_argument("--no-render", action="store_true", help="leave out the annotated video")
-    count.add_argument("--verbose", action="store_true", help="say more, and show where a fault lies")
+    count.add_argument(
+        "--verbose", action="store_true", help="say more, and show where a fault lies"
+    )
     count.set_defaults(run=_count)
 
 
@@ -83,11 +120,23 @@ def _count(arguments: argparse.Namespace) -> int:
     from ml_engine.cli.settings import read_settings
 
     settings = read_settings(
-        arguments.settings, calibration=arguments.calibration, only=arguments.only, render=False if arguments.no_render else None
+        arguments.settings,
+        calibration=arguments.calibration,
+        only=arguments.only,
+        render=False if arguments.no_render else None,
     )
     videos = tuple(arguments.video)
     out_dir = arguments.out or videos[0].with_name(f"{videos[0].stem}-muster")
-    return count_videos(CountRequest(videos, out_dir, settings, arguments.detector, arguments.device, tuple(arguments.telemetry or ())))
+    return count_videos(
+        CountRequest(
+            videos,
+            out_dir,
+            settings,
+            arguments.detector,
+            arguments.device,
+            tuple(arguments.telemetry or ()),
+        )
+    )
 
 
 def _failed(arguments: argparse.Namespace, sentence: str, error: BaseException) -> int:

@@ -29,13 +29,17 @@ def _device(text: str) -> str:
     # argparse does not compare a default with `choices`, and this one comes from the environment.
     device = _OLD_NAMES.get(text, text)
     if device not in DEVICES:
-        raise argparse.ArgumentTypeError(f"there is no device '{text}'; use one of {', '.join(DEVICES)} (option, or {DEVICE_VARIABLE})")
+        raise argparse.ArgumentTypeError(
+            f"there is no device '{text}'; use one of {', '.join(DEVICES)} (option, or {DEVICE_VARIABLE})"
+        )
     return device
 
 
 def start_logging(*, verbose: bool = False) -> None:
     """Write warnings, and what loading a detector has to say, to stderr; with `verbose` all of it, with where it comes from."""
-    level, form = (logging.DEBUG, logging.BASIC_FORMAT) if verbose else (logging.WARNING, "%(message)s")
+    level, form = (
+        (logging.DEBUG, logging.BASIC_FORMAT) if verbose else (logging.WARNING, "%(message)s")
+    )
     logging.basicConfig(level=level, format=form, stream=sys.stderr)
     if not verbose:
         logging.getLogger("ml_engine.detection.runtimes").setLevel(logging.INFO)

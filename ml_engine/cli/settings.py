@@ -15,7 +15,11 @@ SETTINGS_LIMIT_BYTES = 4 * 2**20
 
 
 def read_settings(
-    path: Path | None, *, calibration: Path | None = None, only: str | None = None, render: bool | None = None
+    path: Path | None,
+    *,
+    calibration: Path | None = None,
+    only: str | None = None,
+    render: bool | None = None,
 ) -> AnalysisSettings:
     """Read settings from a file and change them by what was said on the command line.
 
@@ -51,7 +55,9 @@ def read_calibration(path: Path, *, camera: Any = None) -> dict[str, Any]:
         OSError: It cannot be opened.
     """
     with path.open("rb") as file:
-        data = read_file(file.read(NPZ_LIMIT_BYTES + 1), camera=camera if isinstance(camera, str) else None)
+        data = read_file(
+            file.read(NPZ_LIMIT_BYTES + 1), camera=camera if isinstance(camera, str) else None
+        )
     # It says whose the file is, which the settings say themselves.
     data.pop("camera", None)
     return data
@@ -61,7 +67,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         text = file.read(SETTINGS_LIMIT_BYTES + 1)
     if len(text) > SETTINGS_LIMIT_BYTES:
-        raise InvalidSettings(f"The settings file {path.name} has more than {SETTINGS_LIMIT_BYTES} bytes.")
+        raise InvalidSettings(
+            f"The settings file {path.name} has more than {SETTINGS_LIMIT_BYTES} bytes."
+        )
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:

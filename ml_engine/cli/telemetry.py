@@ -21,7 +21,10 @@ NO_TELEMETRY = ("telemetry_not_dji", "telemetry_not_srt", "telemetry_empty")
 
 
 def recording_telemetry(
-    videos: Sequence[Path], starts_s: Sequence[float], given: Sequence[Path], decoder: ConfinedDecoder
+    videos: Sequence[Path],
+    starts_s: Sequence[float],
+    given: Sequence[Path],
+    decoder: ConfinedDecoder,
 ) -> Telemetry | None:
     """Read the telemetry of a recording.
 
@@ -44,11 +47,19 @@ def recording_telemetry(
     parts, begins, remarks = [], [], []
     for number, video in enumerate(videos):
         try:
-            found = _named(named[number]) if number in named else None if given else _found(video, decoder)
+            found = (
+                _named(named[number])
+                if number in named
+                else None
+                if given
+                else _found(video, decoder)
+            )
         except InvalidTelemetry as error:
             if given:
                 raise
-            remarks.append(Remark(error.code, f"The telemetry of {video.name} was left out: {error.message}"))
+            remarks.append(
+                Remark(error.code, f"The telemetry of {video.name} was left out: {error.message}")
+            )
             continue
         if found is not None:
             parts.append(found)
@@ -64,7 +75,9 @@ def _paired(videos: Sequence[Path], given: Sequence[Path]) -> dict[int, Path]:
     if len(given) == len(videos):
         return dict(enumerate(given))
     stems = [video.stem.casefold() for video in videos]
-    paired = {stems.index(path.stem.casefold()): path for path in given if path.stem.casefold() in stems}
+    paired = {
+        stems.index(path.stem.casefold()): path for path in given if path.stem.casefold() in stems
+    }
     if len(paired) != len(given):
         raise InvalidTelemetry(
             "It cannot be told which video the telemetry belongs to: name it as its video is named, or give one for each, in order.",
@@ -80,7 +93,11 @@ def _named(path: Path) -> Telemetry:
 
 def _found(video: Path, decoder: ConfinedDecoder) -> Telemetry | None:
     """Return what lies beside a video or within it."""
-    beside = sorted(path for path in video.parent.iterdir() if path.stem == video.stem and path.suffix.casefold() == ".srt")
+    beside = sorted(
+        path
+        for path in video.parent.iterdir()
+        if path.stem == video.stem and path.suffix.casefold() == ".srt"
+    )
     where = beside[0].name if beside else f"a track within {video.name}"
     data = beside[0].read_bytes() if beside else decoder.read_telemetry_track(video)
     if data is None:
@@ -92,7 +109,13 @@ def _found(video: Path, decoder: ConfinedDecoder) -> Telemetry | None:
             return None
         raise
     logger.info(
-        "telemetry found", extra={"action": "telemetry_found", "where": where, "dialect": telemetry.dialect, "records": len(telemetry)}
+        "telemetry found",
+        extra={
+            "action": "telemetry_found",
+            "where": where,
+            "dialect": telemetry.dialect,
+            "records": len(telemetry),
+        },
     )
     print(f"telemetry: {where} ({telemetry.dialect}, {len(telemetry)} records)")
     return telemetry

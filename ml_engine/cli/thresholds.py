@@ -19,7 +19,12 @@ from core.domain.classes import FOUR_LEGGED
 from core.errors import DetectorError, MusterError
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.detection.labels import TABLE_FILE
-from ml_engine.evaluation.thresholds import Sample, annotated_samples, measure_smallest_px, measure_thresholds
+from ml_engine.evaluation.thresholds import (
+    Sample,
+    annotated_samples,
+    measure_smallest_px,
+    measure_thresholds,
+)
 
 if TYPE_CHECKING:
     from ml_engine.detection.detector import Detector
@@ -37,7 +42,10 @@ def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: floa
     path = folder / TABLE_FILE
     try:
         table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        table["thresholds"] = {**table.get("thresholds", {}), **{name: round(value, 3) for name, value in thresholds.items()}}
+        table["thresholds"] = {
+            **table.get("thresholds", {}),
+            **{name: round(value, 3) for name, value in thresholds.items()},
+        }
     except (OSError, ValueError, TypeError, AttributeError) as error:
         message = f"'{folder.name}' has no usable {TABLE_FILE}; write one with its labels first."
         raise DetectorError(message, code="bad_label_table") from error
@@ -68,14 +76,24 @@ def main(argv: list[str] | None = None) -> int:
     """Measure, print, and write where asked to."""
     from ml_engine.evaluation.run_detector import open_detector
 
-    parser = argparse.ArgumentParser(prog="python -m ml_engine.cli.thresholds", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m ml_engine.cli.thresholds", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--images", type=Path)
     parser.add_argument("--annotations", type=Path, help="boxes, in COCO's format")
-    parser.add_argument("--rendered", type=int, default=0, metavar="SCENES", help="measure on so many rendered pastures instead")
+    parser.add_argument(
+        "--rendered",
+        type=int,
+        default=0,
+        metavar="SCENES",
+        help="measure on so many rendered pastures instead",
+    )
     parser.add_argument("--detector", metavar="PATH_OR_HUB_ID", help="default: the bundled one")
     add_device(parser)
     parser.add_argument("--only", choices=FOUR_LEGGED, help="read every animal as this class")
-    parser.add_argument("--write", action="store_true", help=f"write into {TABLE_FILE} beside the weights")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write into {TABLE_FILE} beside the weights"
+    )
     options = parser.parse_args(argv)
     if not options.rendered and (options.images is None or options.annotations is None):
         parser.error("give --images and --annotations, or --rendered")
@@ -104,13 +122,17 @@ def _tell(detector: Detector, samples: list[Sample], options: argparse.Namespace
     scores = {name: one.score for name, one in measured.items()}
     smallest_px = measure_smallest_px(samples, scores, detector.info.input_hw)
     print(
-        f"finds half as many as of large ones from {smallest_px:.1f} px on" if smallest_px else "too few boxes to say which are too small"
+        f"finds half as many as of large ones from {smallest_px:.1f} px on"
+        if smallest_px
+        else "too few boxes to say which are too small"
     )
     if options.write:
         from ml_engine.detection.loading import bundled_checkpoint
 
         folder = Path(options.detector) if options.detector else bundled_checkpoint()
-        print(f"written to {write_measured(folder if folder.is_dir() else folder.parent, scores, smallest_px)}")
+        print(
+            f"written to {write_measured(folder if folder.is_dir() else folder.parent, scores, smallest_px)}"
+        )
     return 0
 
 

@@ -15,27 +15,78 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="make a detector of your own from annotated pictures",
         description="Fine-tune a detector on a folder of pictures with COCO's JSON or YOLO's labels. A run that was cut off goes on.",
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotated pictures; folders train and valid are heeded")
-    parser.add_argument("--from", dest="start", metavar="CHECKPOINT", help="folder or hub id to begin from; default: the bundled one")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the checkpoint and its report")
-    parser.add_argument("--steps", type=_positive, default=1200, help="steps at most; it stops before when nothing improves")
-    parser.add_argument("--minutes", type=float, help="stop after so long; then the same seed does not give the very same weights")
-    parser.add_argument("--size", type=_size, default=0, metavar="PX", help="side of the input; default: by how small the animals are")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="annotated pictures; folders train and valid are heeded",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="CHECKPOINT",
+        help="folder or hub id to begin from; default: the bundled one",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for the checkpoint and its report",
+    )
+    parser.add_argument(
+        "--steps",
+        type=_positive,
+        default=1200,
+        help="steps at most; it stops before when nothing improves",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="stop after so long; then the same seed does not give the very same weights",
+    )
+    parser.add_argument(
+        "--size",
+        type=_size,
+        default=0,
+        metavar="PX",
+        help="side of the input; default: by how small the animals are",
+    )
     parser.add_argument("--batch", type=_positive, default=8, help="pictures a step")
-    parser.add_argument("--rehearsal", type=int, default=1, help="rendered scenes among them, so that other classes are not forgotten")
+    parser.add_argument(
+        "--rehearsal",
+        type=int,
+        default=1,
+        help="rendered scenes among them, so that other classes are not forgotten",
+    )
     parser.add_argument("--rate", type=float, default=3e-4, help="learning rate")
     parser.add_argument("--seed", type=int, default=1)
-    add_device(parser, "what runs it while it is measured; training itself takes CUDA with auto and cuda, else torch on the CPU")
+    add_device(
+        parser,
+        "what runs it while it is measured; training itself takes CUDA with auto and cuda, else torch on the CPU",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: one per core")
     view = parser.add_mutually_exclusive_group()
     view.add_argument(
-        "--from-above", dest="above", action="store_true", default=None, help="the camera looks down: turned copies teach too"
+        "--from-above",
+        dest="above",
+        action="store_true",
+        default=None,
+        help="the camera looks down: turned copies teach too",
     )
     view.add_argument(
-        "--from-the-side", dest="above", action="store_false", help="pictures stay upright; default: by how small animals are"
+        "--from-the-side",
+        dest="above",
+        action="store_false",
+        help="pictures stay upright; default: by how small animals are",
     )
-    parser.add_argument("--no-onnx", dest="onnx", action="store_false", help="leave out the ONNX export")
-    parser.add_argument("--verbose", action="store_true", help="say more, and show where a fault lies")
+    parser.add_argument(
+        "--no-onnx", dest="onnx", action="store_false", help="leave out the ONNX export"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="say more, and show where a fault lies"
+    )
     parser.set_defaults(run=_train)
 
 

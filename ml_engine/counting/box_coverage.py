@@ -33,7 +33,10 @@ _CHUNK_PAIRS = 400_000
 
 
 def coverage(
-    frame_row: npt.NDArray[np.int64], xyxy: Array, strength: npt.NDArray[np.floating], times_s: Array
+    frame_row: npt.NDArray[np.int64],
+    xyxy: Array,
+    strength: npt.NDArray[np.floating],
+    times_s: Array,
 ) -> tuple[Array, Array, Array]:
     """Tell which boxes look like a second one on the animal of another, which are around several, and which are crowded.
 
@@ -54,10 +57,16 @@ def coverage(
         area, theirs, shared = areas(a), areas(b), intersections(a, b)
         within = (shared >= INSIDE_SHARE * area) & (area < SMALLER * theirs)
         spans = _spans(xyxy[mine], pair[within], other[within])
-        over = np.flatnonzero((shared >= CROWDED_SHARE * area) & (theirs >= 0.9 * area) & ~spans[other])
+        over = np.flatnonzero(
+            (shared >= CROWDED_SHARE * area) & (theirs >= 0.9 * area) & ~spans[other]
+        )
         pair, other, share = pair[over], other[over], shared[over] / np.maximum(area[over], 1e-9)
-        fainter = np.clip((sure[mine[other]] - sure[mine[pair]] - FAINTER) / (FAR_FAINTER - FAINTER), 0, 1)
-        second = WHOLLY_WEIGHT * (share >= WHOLLY_SHARE) + (1 - WHOLLY_WEIGHT) * fainter * (share >= COVERED_SHARE)
+        fainter = np.clip(
+            (sure[mine[other]] - sure[mine[pair]] - FAINTER) / (FAR_FAINTER - FAINTER), 0, 1
+        )
+        second = WHOLLY_WEIGHT * (share >= WHOLLY_SHARE) + (1 - WHOLLY_WEIGHT) * fainter * (
+            share >= COVERED_SHARE
+        )
         most = np.zeros(len(mine))
         np.maximum.at(most, pair, second)
         covered[mine], spanning[mine], crowded[mine] = most, spans, 0.0
@@ -67,26 +76,36 @@ def coverage(
 
 def _spans(xyxy: Array, inner: Index, outer: Index) -> npt.NDArray[np.bool_]:
     """Tell which boxes (k, 4) span others, given which lie in which."""
-    outline = np.concatenate([np.full((len(xyxy), 2), np.inf), np.full((len(xyxy), 2), -np.inf)], axis=1)
+    outline = np.concatenate(
+        [np.full((len(xyxy), 2), np.inf), np.full((len(xyxy), 2), -np.inf)], axis=1
+    )
     np.minimum.at(outline[:, :2], outer, xyxy[inner, :2])
     np.maximum.at(outline[:, 2:], outer, xyxy[inner, 2:])
     several = np.bincount(outer, minlength=len(xyxy)) >= 2
     outline[~several] = 0
     shared, sizes = intersections(outline, xyxy), areas(outline) + areas(xyxy)
-    spanning: npt.NDArray[np.bool_] = several & (shared >= SPANNED * np.maximum(sizes - shared, 1e-9))
+    spanning: npt.NDArray[np.bool_] = several & (
+        shared >= SPANNED * np.maximum(sizes - shared, 1e-9)
+    )
     return spanning
 
 
-def _pairs(frame_row: npt.NDArray[np.int64], times_s: Array) -> Iterator[tuple[Index, Index, Index]]:
+def _pairs(
+    frame_row: npt.NDArray[np.int64], times_s: Array
+) -> Iterator[tuple[Index, Index, Index]]:
     """Yield, some frames at a time, the boxes of the frames looked at, and all pairs of different boxes of a frame among them."""
     if not len(times_s):
         return
-    looks = np.unique(np.searchsorted(times_s, np.arange(times_s[0], times_s[-1] + 1e-9, 1 / LOOKS_PER_S)))
+    looks = np.unique(
+        np.searchsorted(times_s, np.arange(times_s[0], times_s[-1] + 1e-9, 1 / LOOKS_PER_S))
+    )
     looks = looks[looks < len(times_s)]
     order = np.argsort(frame_row, kind="stable")
     starts = np.searchsorted(frame_row[order], np.arange(len(times_s) + 1))
     counts = np.diff(starts)
-    for part in np.split(looks, np.flatnonzero(np.diff(np.cumsum(counts[looks] ** 2) // _CHUNK_PAIRS)) + 1):
+    for part in np.split(
+        looks, np.flatnonzero(np.diff(np.cumsum(counts[looks] ** 2) // _CHUNK_PAIRS)) + 1
+    ):
         number = counts[part]
         mine = np.concatenate([order[starts[row] : starts[row + 1]] for row in part.tolist()])
         pair = np.repeat(np.arange(len(mine)), np.repeat(number, number))

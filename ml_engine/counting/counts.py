@@ -54,12 +54,26 @@ def count(
         index = CLASSES.index(name)
         mine = tracks.class_index == index
         series = presence.per_frame(tracks, mine & visible)
-        peak, mean = corrected(presence.peak(series), presence.mean(series), series, name, presence, settings)
+        peak, mean = corrected(
+            presence.peak(series), presence.mean(series), series, name, presence, settings
+        )
         low, unique, high = (max(bound, peak) for bound in guess.unique(index))
-        reasons = _reasons(guess, index, len(np.unique(tracks.track_id[mine & ~visible_tracks(tracks, visible)])), high > low, unreadable)
+        reasons = _reasons(
+            guess,
+            index,
+            len(np.unique(tracks.track_id[mine & ~visible_tracks(tracks, visible)])),
+            high > low,
+            unreadable,
+        )
         reasons += _held_against(name, unique, settings)
         interval = {"low": low, "high": high, "interval_basis": INTERVAL_BASIS}
-        result[name] = {"unique": unique, **interval, "peak": peak, "mean": mean, "reasons": reasons}
+        result[name] = {
+            "unique": unique,
+            **interval,
+            "peak": peak,
+            "mean": mean,
+            "reasons": reasons,
+        }
     return result
 
 
@@ -69,7 +83,12 @@ def visible_tracks(tracks: TrackTable, visible: npt.NDArray[np.bool_]) -> npt.ND
 
 
 def corrected(
-    peak: int, mean: float, series: npt.NDArray[np.int64], name: MusterClass, presence: Presence, settings: AnalysisSettings
+    peak: int,
+    mean: float,
+    series: npt.NDArray[np.int64],
+    name: MusterClass,
+    presence: Presence,
+    settings: AnalysisSettings,
 ) -> tuple[int, float]:
     """Return peak and mean, corrected by the frames that a person counted.
 
@@ -87,7 +106,9 @@ def corrected(
     return max(round(peak * factor), *(number for number, _ in pairs)), round(mean * factor, 3)
 
 
-def _reasons(guess: Estimate, index: int, short: int, open_bounds: bool, unreadable: int) -> list[str]:
+def _reasons(
+    guess: Estimate, index: int, short: int, open_bounds: bool, unreadable: int
+) -> list[str]:
     """Return what makes the number of a class uncertain."""
     if not len(guess.evidence.boxes):
         return []
@@ -101,24 +122,40 @@ def _reasons(guess: Estimate, index: int, short: int, open_bounds: bool, unreada
     returned = int((mine & came & (real >= LIKELY) & (begins < real - MATTERS)).sum())
     if returned and open_bounds:
         found.append(f"re-entry: {returned} appeared after others had left; may already be counted")
-    joins = int((mine & ~came & (real >= LIKELY) & (begins > MATTERS) & (begins < real - MATTERS)).sum())
+    joins = int(
+        (mine & ~came & (real >= LIKELY) & (begins > MATTERS) & (begins < real - MATTERS)).sum()
+    )
     if joins:
         subject, new = ("track", "a new animal") if joins == 1 else ("tracks", "new animals")
         found.append(f"uncertain joins: {joins} {subject} may continue an earlier one or be {new}")
-    unsure = int((mine & (real > MATTERS) & (real < LIKELY)).sum()) + int((mine & (real >= LIKELY) & (real < 1 - MATTERS)).sum())
+    unsure = int((mine & (real > MATTERS) & (real < LIKELY)).sum()) + int(
+        (mine & (real >= LIKELY) & (real < 1 - MATTERS)).sum()
+    )
     if unsure:
-        subject, mistake = ("track is", "a false detection") if unsure == 1 else ("tracks are", "false detections")
+        subject, mistake = (
+            ("track is", "a false detection") if unsure == 1 else ("tracks are", "false detections")
+        )
         found.append(f"doubtful: {unsure} {subject} faint, short or occluded; may be {mistake}")
     if short:
-        found.append(f"short tracks: {short} {'was' if short == 1 else 'were'} seen for less than half a second")
+        found.append(
+            f"short tracks: {short} {'was' if short == 1 else 'were'} seen for less than half a second"
+        )
     if unreadable and open_bounds:
-        found.append(f"unreadable frames: {unreadable} {'frame' if unreadable == 1 else 'frames'} could not be decoded")
+        found.append(
+            f"unreadable frames: {unreadable} {'frame' if unreadable == 1 else 'frames'} could not be decoded"
+        )
     return found
 
 
 def _held_against(name: MusterClass, unique: int, settings: AnalysisSettings) -> list[str]:
     """Return what the number is to be held against: how many there should be."""
-    expected = settings.expected.get(name) if isinstance(settings.expected, dict) else settings.expected
-    if expected is None or (not isinstance(settings.expected, dict) and len(counted_classes(settings)) > 1 and unique == 0):
+    expected = (
+        settings.expected.get(name) if isinstance(settings.expected, dict) else settings.expected
+    )
+    if expected is None or (
+        not isinstance(settings.expected, dict)
+        and len(counted_classes(settings)) > 1
+        and unique == 0
+    ):
         return []
     return [f"{unique} of {expected} seen"]

@@ -97,7 +97,9 @@ def evidence_of(
     begin_s[empty], end_s[empty] = 0.0, 0.0
     looked_before = np.concatenate([[0], np.cumsum(log.status == 0)])
     begin, end = (np.searchsorted(log.times_s, time) for time in (begin_s, end_s))
-    covered, spanning, crowded = coverage(boxes.frame_row[chosen], boxes.xyxy[chosen], strength[rows], log.times_s)
+    covered, spanning, crowded = coverage(
+        boxes.frame_row[chosen], boxes.xyxy[chosen], strength[rows], log.times_s
+    )
     sampled = ~np.isnan(covered)
     boxes_of = np.bincount(group_of, minlength=number).astype(np.float64)
     looks = np.bincount(group_of[sampled], minlength=number)
@@ -107,7 +109,9 @@ def evidence_of(
         begin_s=begin_s,
         end_s=end_s,
         boxes=boxes_of,
-        looked=(looked_before[end + 1] - looked_before[begin]).astype(np.float64) if number else np.zeros(0),
+        looked=(looked_before[end + 1] - looked_before[begin]).astype(np.float64)
+        if number
+        else np.zeros(0),
         strength=np.bincount(group_of, strength[rows], number).astype(np.float64, copy=False),
         covered=share * np.bincount(group_of[sampled], covered[sampled], number),
         spanning=share * np.bincount(group_of[sampled], spanning[sampled], number),
@@ -116,7 +120,9 @@ def evidence_of(
     )
 
 
-def candidates_of(found: Identities, ends: Tracklets, link: LinkModel, model: ReturnModel, closed: bool) -> Candidates:
+def candidates_of(
+    found: Identities, ends: Tracklets, link: LinkModel, model: ReturnModel, closed: bool
+) -> Candidates:
     """Weigh which stretch may go on as which, and which animal that came may be one that had gone.
 
     Args:
@@ -148,7 +154,9 @@ def _longest_s(ends: Tracklets) -> float:
     return max(LEAST_TIME_S, duration_s * min(1.0, 2 * MOST_PAIRS / max(len(ends), 1) ** 2))
 
 
-def _returns(ends: Tracklets, found: Identities, model: ReturnModel, closed: bool, longest_s: float) -> tuple[Index, Index, Array]:
+def _returns(
+    ends: Tracklets, found: Identities, model: ReturnModel, closed: bool, longest_s: float
+) -> tuple[Index, Index, Array]:
     """Return who may have come back, whatever the way: pairs and log-odds."""
     end, begin, view = ends.end, ends.begin, found.view
     before, after = pairs_within(end.time_s - OVERLAP_S, begin.time_s, longest_s)
@@ -156,9 +164,14 @@ def _returns(ends: Tracklets, found: Identities, model: ReturnModel, closed: boo
     before, after = before[later], after[later]
     gap_s = begin.time_s[after] - end.time_s[before]
     same = end.stretch[before] == begin.stretch[after]
-    lost, came = (over_border(one, view.resolution_wh, model.border, way) for one, way in ((end, 1), (begin, -1)))
+    lost, came = (
+        over_border(one, view.resolution_wh, model.border, way)
+        for one, way in ((end, 1), (begin, -1))
+    )
     border = lost[before] & came[after]
-    away = np.hypot(*(begin.place[after] - end.place[before]).T) / np.sqrt(end.size[before] * begin.size[after])
+    away = np.hypot(*(begin.place[after] - end.place[before]).T) / np.sqrt(
+        end.size[before] * begin.size[after]
+    )
     near = np.ones(len(gap_s), bool)
     if found.measured:
         # Where the camera's path is known, what it turned away from is found at its place, or not at all.
@@ -167,7 +180,11 @@ def _returns(ends: Tracklets, found: Identities, model: ReturnModel, closed: boo
     before, after, sure = before[possible], after[possible], (border | ~same)[possible]
     choices = np.maximum(np.bincount(after, minlength=len(ends)), 1)[after]
     came_back = model.adrift_odds if found.adrift else model.open_odds
-    odds = np.where(sure, model.closed_odds, model.closed_inside) if closed else came_back - np.log(choices)
+    odds = (
+        np.where(sure, model.closed_odds, model.closed_inside)
+        if closed
+        else came_back - np.log(choices)
+    )
     return before, after, odds
 
 
@@ -192,14 +209,27 @@ def _extent(found: Identities) -> Array:
     return apart
 
 
-def _merged(links: Links, odds: Array, before: Index, after: Index, back: Array, closed: bool) -> Candidates:
+def _merged(
+    links: Links, odds: Array, before: Index, after: Index, back: Array, closed: bool
+) -> Candidates:
     """Put links and returns together; a pair that may go on as it went needs no return, unless that is hopeless.
 
     Where nobody joins, it is a return all the same if that is more probable.
     """
     hopeful = odds > NEGLIGIBLE
-    links, odds = replace(links, before=links.before[hopeful], after=links.after[hopeful], left=links.left[hopeful]), odds[hopeful]
-    pair_before, pair_after = np.concatenate([links.before, before]), np.concatenate([links.after, after])
+    links, odds = (
+        replace(
+            links,
+            before=links.before[hopeful],
+            after=links.after[hopeful],
+            left=links.left[hopeful],
+        ),
+        odds[hopeful],
+    )
+    pair_before, pair_after = (
+        np.concatenate([links.before, before]),
+        np.concatenate([links.after, after]),
+    )
     log_odds = np.concatenate([odds, back])
     returns = np.concatenate([links.left, np.ones(len(before), bool)])
     order = np.lexsort((-log_odds if closed else returns, pair_after, pair_before))
@@ -207,7 +237,13 @@ def _merged(links: Links, odds: Array, before: Index, after: Index, back: Array,
     first = np.ones(len(order), bool)
     first[1:] = (np.diff(pair_before) != 0) | (np.diff(pair_after) != 0)
     rows = order[first]
-    return Candidates(pair_before[first], pair_after[first], log_odds[rows], returns[rows], np.full(len(rows), closed))
+    return Candidates(
+        pair_before[first],
+        pair_after[first],
+        log_odds[rows],
+        returns[rows],
+        np.full(len(rows), closed),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +267,18 @@ class Estimate:
 
     def unique(self, class_index: int) -> tuple[int, int, int]:
         """Return the 5th, 50th and 95th percentile of how many different ones there were."""
-        low, middle, high = quantiles(self.draws.unique()[:, class_index], self.weight, (0.05, 0.5, 0.95))
+        low, middle, high = quantiles(
+            self.draws.unique()[:, class_index], self.weight, (0.05, 0.5, 0.95)
+        )
         return low, middle, high
 
 
 def estimate(
-    log: DetectionLog, found: Identities, scores: npt.NDArray[np.float32], sure: npt.NDArray[np.float32], settings: AnalysisSettings
+    log: DetectionLog,
+    found: Identities,
+    scores: npt.NDArray[np.float32],
+    sure: npt.NDArray[np.float32],
+    settings: AnalysisSettings,
 ) -> Estimate:
     """Estimate how many there were.
 
@@ -259,20 +301,31 @@ def estimate(
     draws = draw(evidence, candidates, population)
     by_track = evidence_of(log, found, found.ids[found.rows].astype(np.int64), scores, sure, places)
     alone = {name: getattr(by_track, name) for name in SUMS}
-    real = probability_real({**alone, "span_s": by_track.end_s - by_track.begin_s}, population) * (by_track.boxes > 0)
+    real = probability_real({**alone, "span_s": by_track.end_s - by_track.begin_s}, population) * (
+        by_track.boxes > 0
+    )
     votes = np.sort(by_track.votes / np.maximum(by_track.boxes, 1)[:, None], axis=1)
     returns = candidates.after[candidates.returns & (evidence.boxes[candidates.after] > 0)]
     weight = _weight(draws, evidence, log, settings, population)
     return Estimate(evidence, draws, real, votes[:, -1] - votes[:, -2], np.unique(returns), weight)
 
 
-def _weight(draws: Draws, evidence: Evidence, log: DetectionLog, settings: AnalysisSettings, model: PopulationModel) -> Array:
+def _weight(
+    draws: Draws,
+    evidence: Evidence,
+    log: DetectionLog,
+    settings: AnalysisSettings,
+    model: PopulationModel,
+) -> Array:
     """Return how much each draw counts, given the frames that a person counted."""
     stated = []
     for frame in settings.counted:
         row = frame.frame - int(log.frames[0]) if len(log.frames) else -1
         if 0 <= row < len(log.frames):
-            stated += [(float(log.times_s[row]), CLASSES.index(name), number) for name, number in frame.counts.items()]
+            stated += [
+                (float(log.times_s[row]), CLASSES.index(name), number)
+                for name, number in frame.counts.items()
+            ]
     if not stated:
         return np.full(len(draws.more), 1 / len(draws.more))
     return weights(draws, evidence, stated, model)

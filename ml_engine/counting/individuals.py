@@ -114,7 +114,14 @@ def animals(
         best = _best_view(tracks, seen, video)
         found.append((mine[0], mine[-1], seen, best, track_id))
     centre = tracks.xyxy[:, 0] + tracks.xyxy[:, 2]
-    found.sort(key=lambda item: (tracks.class_index[item[0]], tracks.frame[item[0]], centre[item[0]], item[4]))
+    found.sort(
+        key=lambda item: (
+            tracks.class_index[item[0]],
+            tracks.frame[item[0]],
+            centre[item[0]],
+            item[4],
+        )
+    )
     numbers = dict.fromkeys(CLASSES, 0)
     result = []
     for first, last, seen, best, track_id in found:
@@ -179,7 +186,16 @@ def animals_csv(found: Sequence[Animal]) -> bytes:
         times = (f"{value:.4f}" for value in (a.first_time_s, a.last_time_s))
         corners = (f"{value:.2f}" for value in a.best_xyxy)
         writer.writerow(
-            [a.muster_class, a.number, a.track_id, a.first_frame, a.last_frame, *times, a.boxes, f"{a.mean_score:.4f}"]
+            [
+                a.muster_class,
+                a.number,
+                a.track_id,
+                a.first_frame,
+                a.last_frame,
+                *times,
+                a.boxes,
+                f"{a.mean_score:.4f}",
+            ]
             + [a.best_frame, f"{a.best_time_s:.4f}", *corners, int(a.uncertain), a.reason]
         )
     return out.getvalue().encode()
@@ -197,7 +213,9 @@ def read_animals_csv(data: bytes) -> list[Animal]:
             raise ValueError("its columns are others")
         return [_animal(row) for row in rows]
     except (ValueError, TypeError, csv.Error) as error:
-        raise InvalidInput(f"This is not an animals.csv of Muster's: {error}.", code="bad_animals_csv") from error
+        raise InvalidInput(
+            f"This is not an animals.csv of Muster's: {error}.", code="bad_animals_csv"
+        ) from error
 
 
 def _animal(row: Mapping[str, str]) -> Animal:

@@ -40,7 +40,12 @@ def lines_of(settings: AnalysisSettings, video: VideoFacts) -> tuple[Line, ...]:
     return (Line(name="middle", start=(0.0, middle), end=(float(video.width_px), middle)),)
 
 
-def crossings(tracks: TrackTable, times_s: npt.NDArray[np.float64], settings: AnalysisSettings, video: VideoFacts) -> list[Crossing]:
+def crossings(
+    tracks: TrackTable,
+    times_s: npt.NDArray[np.float64],
+    settings: AnalysisSettings,
+    video: VideoFacts,
+) -> list[Crossing]:
     """Find who passed which line.
 
     A foot point must leave a dead band around the line on the other side, so an animal that dithers on the line passes once or not at
@@ -68,7 +73,9 @@ def crossings(tracks: TrackTable, times_s: npt.NDArray[np.float64], settings: An
     return [item[-1] for item in sorted(found, key=lambda item: item[:3])]
 
 
-def line_counts(found: Sequence[Crossing], lines: Sequence[Line], classes: Sequence[str]) -> list[dict[str, Any]]:
+def line_counts(
+    found: Sequence[Crossing], lines: Sequence[Line], classes: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return per line name, start, end and counts `{class: {"in", "out"}}`."""
     result = []
     for line in lines:
@@ -76,11 +83,15 @@ def line_counts(found: Sequence[Crossing], lines: Sequence[Line], classes: Seque
         for crossing in found:
             if crossing.line == line.name and crossing.muster_class in counts:
                 counts[crossing.muster_class][crossing.direction] += 1
-        result.append({"name": line.name, "start": list(line.start), "end": list(line.end), "counts": counts})
+        result.append(
+            {"name": line.name, "start": list(line.start), "end": list(line.end), "counts": counts}
+        )
     return result
 
 
-def _rows_by_track(track_id: npt.NDArray[np.int32], counted: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.intp]]:
+def _rows_by_track(
+    track_id: npt.NDArray[np.int32], counted: npt.NDArray[np.bool_]
+) -> Iterator[npt.NDArray[np.intp]]:
     """Yield the counted rows in order of track, then frame, whole tracks at a time, so that a long recording needs no more memory."""
     rows_until = np.bincount(track_id).cumsum()
     group_of = (rows_until // _CHUNK_ROWS).astype(np.int32)
@@ -91,7 +102,10 @@ def _rows_by_track(track_id: npt.NDArray[np.int32], counted: npt.NDArray[np.bool
 
 
 def _passings(
-    track_id: npt.NDArray[np.int32], points: npt.NDArray[np.float64], heights: npt.NDArray[np.float64], line: Line
+    track_id: npt.NDArray[np.int32],
+    points: npt.NDArray[np.float64],
+    heights: npt.NDArray[np.float64],
+    line: Line,
 ) -> list[tuple[int, Literal["in", "out"]]]:
     """Return row and direction of what passed a line for good; rows in order of track, then frame."""
     start = np.array(line.start)
@@ -105,7 +119,9 @@ def _passings(
     clear = np.flatnonzero(side)
     before, after = clear[:-1], clear[1:]
     passed: dict[int, list[tuple[int, int]]] = {}
-    for i in np.flatnonzero((track_id[before] == track_id[after]) & (side[before] != side[after])).tolist():
+    for i in np.flatnonzero(
+        (track_id[before] == track_id[after]) & (side[before] != side[after])
+    ).tolist():
         row = _crossing_row(distance, before[i], after[i])
         share = distance[row - 1] / (distance[row - 1] - distance[row])
         if not 0 <= place[row - 1] + share * (place[row] - place[row - 1]) <= 1:
@@ -116,7 +132,11 @@ def _passings(
             mine.pop()
         else:
             mine.append((row, direction))
-    return [(row, "in" if direction > 0 else "out") for mine in passed.values() for row, direction in mine]
+    return [
+        (row, "in" if direction > 0 else "out")
+        for mine in passed.values()
+        for row, direction in mine
+    ]
 
 
 def _crossing_row(distance: npt.NDArray[np.float64], before: int, after: int) -> int:

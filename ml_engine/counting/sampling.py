@@ -116,7 +116,11 @@ class PopulationModel:
 
     def over_strips(self) -> PopulationModel:
         """Return what is assumed where the camera flew in strips."""
-        return replace(self, unseen=self.unseen + self.unseen_strips, spread=float(np.hypot(self.spread, self.spread_strips)))
+        return replace(
+            self,
+            unseen=self.unseen + self.unseen_strips,
+            spread=float(np.hypot(self.spread, self.spread_strips)),
+        )
 
 
 UNMEASURED_POPULATION = PopulationModel(unseen=0.02, spread=0.025, spread_brief=0.23)
@@ -153,10 +157,15 @@ class Draws:
         return self._tally(self.kept & present) * self.more[:, None]
 
     def _tally(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        return np.stack([(chosen & (self.best == index)).sum(axis=1) for index in range(self.noise.shape[1])], axis=1)
+        return np.stack(
+            [(chosen & (self.best == index)).sum(axis=1) for index in range(self.noise.shape[1])],
+            axis=1,
+        )
 
 
-def draw(evidence: Evidence, candidates: Candidates, model: PopulationModel, draws: int = DRAWS) -> Draws:
+def draw(
+    evidence: Evidence, candidates: Candidates, model: PopulationModel, draws: int = DRAWS
+) -> Draws:
     """Draw ways in which it may have been; the same for the same input."""
     generator = np.random.Generator(np.random.PCG64(20))
     before_of = matchings(len(evidence.boxes), candidates, model, draws, generator)
@@ -186,8 +195,13 @@ def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
     hits = np.maximum(boxes / np.maximum(total["looked"], 1), LEAST_HITS)
     odds = (
         model.real_bias
-        + model.real_span * np.log(np.clip(total["span_s"] * hits, 1e-3, MOST_SPAN_S) / USUAL_SPAN_S)
-        + np.minimum(model.real_strength * np.log(np.maximum(total["strength"] / boxes, 1e-3) / model.usual_strength), MOST_ODDS)
+        + model.real_span
+        * np.log(np.clip(total["span_s"] * hits, 1e-3, MOST_SPAN_S) / USUAL_SPAN_S)
+        + np.minimum(
+            model.real_strength
+            * np.log(np.maximum(total["strength"] / boxes, 1e-3) / model.usual_strength),
+            MOST_ODDS,
+        )
         + (model.real_covered * total["covered"] + model.real_spanning * total["spanning"]) / boxes
         + model.real_hits * (hits - USUAL_HITS)
     )
@@ -195,21 +209,38 @@ def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
     return _sigmoid(odds) * _sigmoid(visible * 1.7)
 
 
-def _unforeseen(root: Index, kept: npt.NDArray[np.bool_], evidence: Evidence, model: PopulationModel) -> tuple[Array, Array]:
+def _unforeseen(
+    root: Index, kept: npt.NDArray[np.bool_], evidence: Evidence, model: PopulationModel
+) -> tuple[Array, Array]:
     """Return for every draw (d,) which share of the animals nobody saw, and the standard deviation of the share by which all is wrong."""
     mine = (np.take_along_axis(kept, root, axis=1) & (evidence.boxes > 0)).astype(np.float64)
-    boxes, crowded, found_s = (mine @ np.stack([evidence.boxes, evidence.crowded, evidence.end_s - evidence.begin_s], axis=1)).T
+    boxes, crowded, found_s = (
+        mine
+        @ np.stack([evidence.boxes, evidence.crowded, evidence.end_s - evidence.begin_s], axis=1)
+    ).T
     crowded = crowded / np.maximum(boxes, 1)
     brief = 1 / np.maximum(found_s / np.maximum(kept.sum(axis=1), 1), 1)
-    spread = np.sqrt(model.spread**2 + (model.spread_crowded * crowded**2) ** 2 + (model.spread_brief * brief) ** 2)
+    spread = np.sqrt(
+        model.spread**2
+        + (model.spread_crowded * crowded**2) ** 2
+        + (model.spread_brief * brief) ** 2
+    )
     return model.unseen + model.unseen_crowded * crowded**2, spread
 
 
-def weights(draws: Draws, evidence: Evidence, stated: Sequence[tuple[float, int, int]], model: PopulationModel) -> Array:
+def weights(
+    draws: Draws,
+    evidence: Evidence,
+    stated: Sequence[tuple[float, int, int]],
+    model: PopulationModel,
+) -> Array:
     """Return (d,) how much each draw counts, given what a person counted: time in seconds, class, number."""
     miss = np.zeros(len(draws.more))
     for time_s, index, number in stated:
-        miss += ((draws.at(evidence, time_s)[:, index] - number) / (model.stated + model.stated_share * number)) ** 2
+        miss += (
+            (draws.at(evidence, time_s)[:, index] - number)
+            / (model.stated + model.stated_share * number)
+        ) ** 2
     # Where no draw fits, those that fit best still decide, but never fewer than a handful.
     heat = 1.0
     while True:
@@ -224,10 +255,23 @@ def quantiles(values: npt.NDArray[np.int64], weight: Array, shares: Sequence[flo
     """Return weighted quantiles of numbers (d,)."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weight[order])
-    return [int(values[order][min(int(np.searchsorted(reached, share * reached[-1] - 1e-12)), len(order) - 1)]) for share in shares]
+    return [
+        int(
+            values[order][
+                min(int(np.searchsorted(reached, share * reached[-1] - 1e-12)), len(order) - 1)
+            ]
+        )
+        for share in shares
+    ]
 
 
-def matchings(count: int, candidates: Candidates, model: PopulationModel, draws: int, generator: np.random.Generator) -> Index:
+def matchings(
+    count: int,
+    candidates: Candidates,
+    model: PopulationModel,
+    draws: int,
+    generator: np.random.Generator,
+) -> Index:
     """Draw which stretch goes on as which, returns left out: (draws, count) the predecessor of every stretch, -1 for none.
 
     Each draw is the best matching under log-odds to which Gumbel noise was added (perturb and maximise: G. Papandreou and A. Yuille,
@@ -254,7 +298,9 @@ def _came_back(
 ) -> Index:
     """Return the roots after some animals were taken for others that had been there before; mistakes take no part in that."""
     draws, count = root.shape
-    rows = np.flatnonzero(candidates.returns & (candidates.log_odds + 2.5 * model.scenario > NEGLIGIBLE))
+    rows = np.flatnonzero(
+        candidates.returns & (candidates.log_odds + 2.5 * model.scenario > NEGLIGIBLE)
+    )
     if not len(rows):
         return root
     before, after = candidates.before[rows], candidates.after[rows]
@@ -265,7 +311,9 @@ def _came_back(
         last = np.ones(count + 1, bool)
         last[before_of[number]] = False
         mine = kept[number, root[number]]
-        open_ends = np.flatnonzero(last[before] & (before_of[number, after] < 0) & mine[before] & mine[after])
+        open_ends = np.flatnonzero(
+            last[before] & (before_of[number, after] < 0) & mine[before] & mine[after]
+        )
         gain = candidates.log_odds[rows] + np.where(candidates.certain[rows], 0.0, scenario[number])
         gain += noise[: len(rows)] - noise[len(rows) :][after]
         open_ends = open_ends[gain[open_ends] > 0]
@@ -288,7 +336,9 @@ def _summed(root: Index, values: Array) -> Array:
     """Return (draws, count) the sums of values (count,) over chains, at their roots; 0 elsewhere."""
     draws, count = root.shape
     flat = (root + np.arange(draws)[:, None] * count).ravel()
-    sums = np.bincount(flat, np.broadcast_to(values, (draws, count)).ravel(), draws * count).astype(np.float64, copy=False)
+    sums = np.bincount(flat, np.broadcast_to(values, (draws, count)).ravel(), draws * count).astype(
+        np.float64, copy=False
+    )
     return sums.reshape(draws, count)
 
 

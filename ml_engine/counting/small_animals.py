@@ -18,7 +18,11 @@ CODE = "small_animals"
 
 
 def size_px(
-    tracks: TrackTable, rows: npt.NDArray[np.bool_], video: VideoFacts, tiles: str, input_hw: tuple[int, int]
+    tracks: TrackTable,
+    rows: npt.NDArray[np.bool_],
+    video: VideoFacts,
+    tiles: str,
+    input_hw: tuple[int, int],
 ) -> npt.NDArray[np.float64]:
     """Return how large the network saw the boxes of some rows: (k,) square root of the area, px of its input.
 
@@ -32,12 +36,18 @@ def size_px(
     x1, y1, x2, y2 = plan_tiles((video.width_px, video.height_px), tiles, input_hw)[-1].tolist()
     boxes = tracks.xyxy[rows].astype(np.float64)
     area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
-    sizes_px: npt.NDArray[np.float64] = np.sqrt(area * input_hw[0] * input_hw[1] / ((x2 - x1) * (y2 - y1)))
+    sizes_px: npt.NDArray[np.float64] = np.sqrt(
+        area * input_hw[0] * input_hw[1] / ((x2 - x1) * (y2 - y1))
+    )
     return sizes_px
 
 
 def small_animals(
-    tracks: TrackTable, detector: Mapping[str, Any], video: VideoFacts, tiles: str, classes: tuple[str, ...]
+    tracks: TrackTable,
+    detector: Mapping[str, Any],
+    video: VideoFacts,
+    tiles: str,
+    classes: tuple[str, ...],
 ) -> list[tuple[str, str]]:
     """Warn of classes whose boxes are mostly smaller than what the detector finds half as often as large ones.
 
@@ -61,13 +71,18 @@ def small_animals(
     hw = (int(input_hw[0]), int(input_hw[1]))
     warnings = []
     for name in classes:
-        sizes = size_px(tracks, ~tracks.interpolated & (tracks.class_index == CLASSES.index(name)), video, tiles, hw)
+        sizes = size_px(
+            tracks,
+            ~tracks.interpolated & (tracks.class_index == CLASSES.index(name)),
+            video,
+            tiles,
+            hw,
+        )
         middle = float(np.median(sizes)) if len(sizes) else smallest_px
         if middle < smallest_px:
             text = f"{_capital(name)}: half of those found are under {middle:.0f} px in what the detector sees ({hw[1]} x {hw[0]} px); "
-            text += (
-                f"of those under {smallest_px:.0f} px it misses most, so there are probably more. {_advice(tiles, smallest_px / middle)}"
-            )
+            text += f"of those under {smallest_px:.0f} px it misses most, "
+            text += f"so there are probably more. {_advice(tiles, smallest_px / middle)}"
             warnings.append((CODE, text))
     return warnings
 

@@ -24,7 +24,9 @@ def join_probability(found: Identities) -> npt.NDArray[np.float64]:
     return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
 
 
-def join_records(found: Identities, numbers: npt.NDArray[np.int32], log: DetectionLog) -> list[dict[str, Any]]:
+def join_records(
+    found: Identities, numbers: npt.NDArray[np.int32], log: DetectionLog
+) -> list[dict[str, Any]]:
     """Describe every join of the tracks that are reported.
 
     Args:
@@ -45,7 +47,13 @@ def join_records(found: Identities, numbers: npt.NDArray[np.int32], log: Detecti
         if place == len(numbers) or numbers[place] != owner[before]:
             continue
         hidden = bool(joins.crowded[row])
-        reason = "re-entry" if joins.away_s[row] > joins.gap_s[row] / 2 else "occlusion" if hidden else "gap"
+        reason = (
+            "re-entry"
+            if joins.away_s[row] > joins.gap_s[row] / 2
+            else "occlusion"
+            if hidden
+            else "gap"
+        )
         records.append(
             {
                 "track_id": place + 1,
@@ -65,7 +73,9 @@ def doubts_of(found: Identities, guess: Estimate, numbers: npt.NDArray[np.int32]
     for place, number in enumerate(numbers.tolist()):
         found_of = doubts.setdefault(place + 1, [])
         if guess.track_real[number] < SURE:
-            found_of.append(f"perhaps a mistake of the detector ({guess.track_real[number]:.0%} sure)")
+            found_of.append(
+                f"perhaps a mistake of the detector ({guess.track_real[number]:.0%} sure)"
+            )
         if guess.class_margin[number] < LEAST_MARGIN:
             found_of.append("class hard to tell")
     _, _, owner = _ends(found)
@@ -73,11 +83,15 @@ def doubts_of(found: Identities, guess: Estimate, numbers: npt.NDArray[np.int32]
     for row in np.flatnonzero(probability < SURE).tolist():
         place = int(np.searchsorted(numbers, owner[found.joins.before[row]]))
         if place < len(numbers) and numbers[place] == owner[found.joins.before[row]]:
-            doubts[place + 1].append(f"perhaps two: lost for {found.joins.gap_s[row]:.1f} s ({probability[row]:.0%} sure it is one)")
+            doubts[place + 1].append(
+                f"perhaps two: lost for {found.joins.gap_s[row]:.1f} s ({probability[row]:.0%} sure it is one)"
+            )
     return {track: "; ".join(reasons[:2]) for track, reasons in doubts.items() if reasons}
 
 
-def _ends(found: Identities) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+def _ends(
+    found: Identities,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Return the first and the last frame row of every tracklet, and the number of its track."""
     tracklet = found.boxes.tracklet
     count = int(tracklet.max(initial=-1)) + 1

@@ -36,7 +36,11 @@ class Presence:
 
     @staticmethod
     def of(
-        frames: npt.NDArray[np.int32], status: npt.NDArray[np.uint8], tracks: TrackTable, video: VideoFacts, settings: AnalysisSettings
+        frames: npt.NDArray[np.int32],
+        status: npt.NDArray[np.uint8],
+        tracks: TrackTable,
+        video: VideoFacts,
+        settings: AnalysisSettings,
     ) -> Presence:
         """Describe a recording: `frames` and `status` (n,) as in a detection log."""
         frame_s, step_s, needed_s = frame_times(video, settings)
@@ -84,7 +88,9 @@ def frame_times(video: VideoFacts, settings: AnalysisSettings) -> tuple[float, f
     return frame_s, step_s, min(NEEDED_S, max(video.frames * frame_s, frame_s))
 
 
-def long_enough(tracks: TrackTable, video: VideoFacts, settings: AnalysisSettings) -> npt.NDArray[np.bool_]:
+def long_enough(
+    tracks: TrackTable, video: VideoFacts, settings: AnalysisSettings
+) -> npt.NDArray[np.bool_]:
     """Tell which rows (n,) belong to a track that is visible long enough to be counted."""
     frame_s, step_s, needed_s = frame_times(video, settings)
     rows = np.bincount(tracks.track_id)

@@ -24,7 +24,9 @@ def inside(points: npt.NDArray[np.float64], polygon: tuple[Point, ...]) -> npt.N
     return result
 
 
-def counted_places(points: npt.NDArray[np.float64], zones: tuple[Zone, ...]) -> npt.NDArray[np.bool_]:
+def counted_places(
+    points: npt.NDArray[np.float64], zones: tuple[Zone, ...]
+) -> npt.NDArray[np.bool_]:
     """Tell which points (n, 2) count: inside some `include` zone, if there are any, and inside no `exclude` zone."""
     included = [zone for zone in zones if zone.mode == "include"]
     result = np.full(len(points), not included)
@@ -36,7 +38,9 @@ def counted_places(points: npt.NDArray[np.float64], zones: tuple[Zone, ...]) -> 
     return result
 
 
-def zone_figures(tracks: TrackTable, presence: Presence, settings: AnalysisSettings, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+def zone_figures(
+    tracks: TrackTable, presence: Presence, settings: AnalysisSettings, classes: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """Say for every zone and class who was in it.
 
     Args:
@@ -61,7 +65,9 @@ def zone_figures(tracks: TrackTable, presence: Presence, settings: AnalysisSetti
     ]
 
 
-def _counts(tracks: TrackTable, within: npt.NDArray[np.bool_], presence: Presence, classes: tuple[str, ...]) -> dict[str, Any]:
+def _counts(
+    tracks: TrackTable, within: npt.NDArray[np.bool_], presence: Presence, classes: tuple[str, ...]
+) -> dict[str, Any]:
     order = np.argsort(tracks.track_id, kind="stable")
     track_id, within_ordered = tracks.track_id[order], within[order]
     visit_track, visit_rows, from_outside = _visits(track_id, within_ordered)

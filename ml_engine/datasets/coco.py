@@ -48,7 +48,11 @@ class CocoImage:
     @property
     def resolution_wh(self) -> tuple[int, int] | None:
         """Width and height, px; None where the file does not say."""
-        return (int(self.entry["width"]), int(self.entry["height"])) if "width" in self.entry and "height" in self.entry else None
+        return (
+            (int(self.entry["width"]), int(self.entry["height"]))
+            if "width" in self.entry and "height" in self.entry
+            else None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,9 @@ def coco_file(path: Path) -> Iterator[Coco]:
         yield Coco(categories, [CocoImage(one) for one in data["images"]], data["annotations"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InvalidInput(f"{path} is not a file of COCO annotations ({reason}).", code="bad_annotations") from error
+        raise InvalidInput(
+            f"{path} is not a file of COCO annotations ({reason}).", code="bad_annotations"
+        ) from error
 
 
 def is_coco(path: Path) -> bool:
@@ -147,7 +153,9 @@ class Annotated:
     crowd: Bools
 
 
-def read_annotated(path: Path, images: Path, settings: AnalysisSettings | None = None) -> list[Annotated]:
+def read_annotated(
+    path: Path, images: Path, settings: AnalysisSettings | None = None
+) -> list[Annotated]:
     """Read annotated pictures of Muster's classes.
 
     Categories are read by their common names (`cow` is cattle); with `only`, those of every four-legged animal are that class. Boxes of
@@ -166,7 +174,9 @@ def read_annotated(path: Path, images: Path, settings: AnalysisSettings | None =
     only = settings.only if settings else None
     with coco_file(path) as coco:
         classes = {name: class_index(name, only) for name in coco.categories.values()}
-        entries = [(image.number, image.name, image.resolution_wh, _group(image)) for image in coco.images]
+        entries = [
+            (image.number, image.name, image.resolution_wh, _group(image)) for image in coco.images
+        ]
         boxes: dict[int, list[tuple[float, ...]]] = {number: [] for number, *_ in entries}
         for box in coco.boxes():
             index = classes[box.category]
@@ -174,12 +184,16 @@ def read_annotated(path: Path, images: Path, settings: AnalysisSettings | None =
                 corners = box.xyxy
                 boxes[box.image].append((*corners, index, float(box.crowd)))
     if all(index is None for index in classes.values()):
-        raise InvalidInput(f"No category of {path} is a bison, a cow or a person.", code="no_usable_category")
+        raise InvalidInput(
+            f"No category of {path} is a bison, a cow or a person.", code="no_usable_category"
+        )
     result = []
     for number, name, size, group in entries:
         rows = np.array(boxes[number], np.float64).reshape(-1, 6)
         picture = Picture(picture_path(images, name), size)
-        result.append(Annotated(picture, group, rows[:, :4], rows[:, 4].astype(np.int64), rows[:, 5] > 0))
+        result.append(
+            Annotated(picture, group, rows[:, :4], rows[:, 4].astype(np.int64), rows[:, 5] > 0)
+        )
     return result
 
 

@@ -48,5 +48,7 @@ class PhotoSet:
         """Read one photograph. Raises `InvalidInput` when the file is no image."""
         bgr = cv2.imread(str(self.paths[index]), cv2.IMREAD_COLOR)
         if bgr is None:
-            raise InvalidInput(f"{self.paths[index].name} is no image that can be read.", code="unreadable_image")
+            raise InvalidInput(
+                f"{self.paths[index].name} is no image that can be read.", code="unreadable_image"
+            )
         return Example(np.asarray(bgr, np.uint8), self.xyxy[index], self.classes[index])

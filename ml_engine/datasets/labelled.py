@@ -14,7 +14,13 @@ from ml_engine.datasets.coco import class_index, coco_file, is_coco
 from ml_engine.datasets.examples import PhotoSet
 from ml_engine.datasets.pictures import SUFFIXES, picture_path
 
-SPLITS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"}
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+}
 """What folders are called that say which pictures are to be trained on. What lies in a folder `test` is left alone."""
 
 SOURCE_KEYS = ("source_image", "source", "clip", "video", "flight", "sequence")
@@ -43,7 +49,9 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def add(self, path: Path, rows: list[tuple[float, ...]], source: str | None, split: str | None) -> None:
+    def add(
+        self, path: Path, rows: list[tuple[float, ...]], source: str | None, split: str | None
+    ) -> None:
         """Add a picture; rows are x1, y1, x2, y2, class."""
         table = np.array(rows, np.float64).reshape(-1, 5)
         table = table[(table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1])]
@@ -55,7 +63,11 @@ class Labelled:
 
     def take(self, rows: list[int]) -> PhotoSet:
         """Return some of the pictures."""
-        return PhotoSet(tuple(self.paths[r] for r in rows), tuple(self.xyxy[r] for r in rows), tuple(self.classes[r] for r in rows))
+        return PhotoSet(
+            tuple(self.paths[r] for r in rows),
+            tuple(self.xyxy[r] for r in rows),
+            tuple(self.classes[r] for r in rows),
+        )
 
 
 def read_folder(folder: Path) -> Labelled:
@@ -72,7 +84,11 @@ def read_folder(folder: Path) -> Labelled:
     if not folder.is_dir():
         raise InvalidInput(f"There is no folder {folder}.", code="no_annotations")
     found = Labelled()
-    described = [path for path in sorted(folder.rglob("*.json")) if "test" not in path.relative_to(folder).parts and is_coco(path)]
+    described = [
+        path
+        for path in sorted(folder.rglob("*.json"))
+        if "test" not in path.relative_to(folder).parts and is_coco(path)
+    ]
     if described:
         for path in described:
             _read_coco(path, folder, found)
@@ -84,12 +100,18 @@ def read_folder(folder: Path) -> Labelled:
             code="no_annotations",
         )
     if not any(len(classes) for classes in found.classes):
-        raise InvalidInput(f"No box of {folder} is a bison, a cow or a person: {_named(found.left_out)}.", code="no_usable_category")
+        raise InvalidInput(
+            f"No box of {folder} is a bison, a cow or a person: {_named(found.left_out)}.",
+            code="no_usable_category",
+        )
     return found
 
 
 def _named(left_out: dict[str, int]) -> str:
-    return ", ".join(f"{count} of {name}" for name, count in sorted(left_out.items())) or "there is none at all"
+    return (
+        ", ".join(f"{count} of {name}" for name, count in sorted(left_out.items()))
+        or "there is none at all"
+    )
 
 
 def _split_of(path: Path, root: Path) -> str | None:
@@ -110,13 +132,25 @@ def _read_coco(path: Path, root: Path, into: Labelled) -> None:
                 rows[box.image].append((*corners, index))
         for image in coco.images:
             place = _picture(path, image.name)
-            source = next((f"{key}:{image.entry[key]}" for key in SOURCE_KEYS if image.entry.get(key) is not None), None)
+            source = next(
+                (
+                    f"{key}:{image.entry[key]}"
+                    for key in SOURCE_KEYS
+                    if image.entry.get(key) is not None
+                ),
+                None,
+            )
             into.add(place, rows[image.number], source, split)
 
 
 def _picture(annotations: Path, name: str) -> Path:
     stem = annotations.name.split(".")[0]
-    for folder in (annotations.parent, annotations.parent / "images", annotations.parent / stem, annotations.parent.parent / "images"):
+    for folder in (
+        annotations.parent,
+        annotations.parent / "images",
+        annotations.parent / stem,
+        annotations.parent.parent / "images",
+    ):
         for path in (folder / name, folder / Path(name).name):
             if path.is_file():
                 return path
@@ -132,7 +166,10 @@ def _read_yolo(folder: Path, into: Labelled) -> None:
         if text is None:
             continue
         if not names:
-            raise InvalidInput(f"{folder} has no data.yaml or classes.txt that names the classes of its labels.", code="bad_annotations")
+            raise InvalidInput(
+                f"{folder} has no data.yaml or classes.txt that names the classes of its labels.",
+                code="bad_annotations",
+            )
         into.add(path, _yolo_rows(path, text, names, into), None, _split_of(path, folder))
 
 
@@ -146,7 +183,9 @@ def _yolo_text(picture: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _yolo_rows(picture: Path, text: Path, names: list[str], into: Labelled) -> list[tuple[float, ...]]:
+def _yolo_rows(
+    picture: Path, text: Path, names: list[str], into: Labelled
+) -> list[tuple[float, ...]]:
     bgr = cv2.imread(str(picture), cv2.IMREAD_COLOR)
     if bgr is None:
         raise InvalidInput(f"{picture} cannot be read as a picture.", code="unreadable_picture")
@@ -160,7 +199,9 @@ def _yolo_rows(picture: Path, text: Path, names: list[str], into: Labelled) -> l
             name = names[int(number)]
             x1, y1, x2, y2 = _yolo_box([float(value) for value in values])
         except (ValueError, IndexError) as error:
-            raise InvalidInput(f"{text} has a line that is no YOLO label: {line[:60]!r}.", code="bad_annotations") from error
+            raise InvalidInput(
+                f"{text} has a line that is no YOLO label: {line[:60]!r}.", code="bad_annotations"
+            ) from error
         index = class_index(name)
         if index is None:
             into.left_out[name] = into.left_out.get(name, 0) + 1
@@ -187,7 +228,13 @@ def _yolo_names(folder: Path) -> list[str]:
             names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
         except (OSError, yaml.YAMLError, KeyError, TypeError):
             continue
-        return [str(names[key]) for key in sorted(names)] if isinstance(names, dict) else [str(name) for name in names]
+        return (
+            [str(names[key]) for key in sorted(names)]
+            if isinstance(names, dict)
+            else [str(name) for name in names]
+        )
     for path in sorted([*folder.rglob("classes.txt"), *folder.rglob("obj.names")]):
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [
+            line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
     return []

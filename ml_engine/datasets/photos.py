@@ -60,7 +60,9 @@ def read_photos(
             by_image.setdefault(box.image, []).append(box)
         for image in coco.images:
             found = by_image.get(image.number, [])
-            if any(box.category in without for box in found) or (only is not None and image.entry["clip"] not in only):
+            if any(box.category in without for box in found) or (
+                only is not None and image.entry["clip"] not in only
+            ):
                 continue
             kept = [box for box in found if box.category in names and not box.crowd]
             # Corners are sums in 32 bits here: trained weights depend on their last bit.

@@ -27,7 +27,11 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises:
         InvalidInput: There is no such folder, or no picture in it (code `no_pictures`).
     """
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    found = (
+        sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        if folder.is_dir()
+        else []
+    )
     if not found:
         raise InvalidInput(f"There are no pictures in {folder}.", code="no_pictures")
     return found
@@ -42,7 +46,10 @@ def picture_path(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / Path(name).name):
         if path.is_file():
             return path
-    raise InvalidInput(f"The picture {name} is not in {folder}; say with --images where the pictures are.", code="picture_not_found")
+    raise InvalidInput(
+        f"The picture {name} is not in {folder}; say with --images where the pictures are.",
+        code="picture_not_found",
+    )
 
 
 def read_picture(picture: Picture) -> Image:
@@ -56,11 +63,14 @@ def read_picture(picture: Picture) -> Image:
     for flags in (cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION):
         image = cv2.imread(str(picture.path), flags)
         if image is None:
-            raise InvalidInput(f"{picture.path} cannot be read as a picture.", code="unreadable_picture")
+            raise InvalidInput(
+                f"{picture.path} cannot be read as a picture.", code="unreadable_picture"
+            )
         size_wh = (image.shape[1], image.shape[0])
         if picture.resolution_wh in (None, size_wh):
             return np.asarray(image, np.uint8)
     width, height = picture.resolution_wh or (0, 0)
     raise InvalidInput(
-        f"{picture.path} has {size_wh[0]} x {size_wh[1]} px, but its annotations say {width} x {height}.", code="wrong_picture_size"
+        f"{picture.path} has {size_wh[0]} x {size_wh[1]} px, but its annotations say {width} x {height}.",
+        code="wrong_picture_size",
     )

@@ -31,9 +31,15 @@ def read_points(path: Path, images: Path) -> list[Pointed]:
     """
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
-        pairs = [(str(name), np.array(points, np.float64).reshape(-1, 2)) for name, points in data.items()]
+        pairs = [
+            (str(name), np.array(points, np.float64).reshape(-1, 2))
+            for name, points in data.items()
+        ]
     except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"{path} must hold an object from picture to a list of points [x, y] ({error}).", code="bad_points") from error
+        raise InvalidInput(
+            f"{path} must hold an object from picture to a list of points [x, y] ({error}).",
+            code="bad_points",
+        ) from error
     if not pairs:
         raise InvalidInput(f"{path} names no picture.", code="bad_points")
     return [Pointed(Picture(picture_path(images, name)), points) for name, points in pairs]

@@ -33,7 +33,9 @@ class Detector(ABC):
     concurrency: int
 
     @abstractmethod
-    def detect(self, frames_bgr: Sequence[npt.NDArray[np.uint8]], tiles: str = "off") -> list[Detections]:
+    def detect(
+        self, frames_bgr: Sequence[npt.NDArray[np.uint8]], tiles: str = "off"
+    ) -> list[Detections]:
         """Detect in frames of one size. Blocks.
 
         Args:

@@ -23,7 +23,9 @@ KNOWN_LABELS: Mapping[str, str] = {
     **dict.fromkeys(("person", "people", "pedestrian", "human", "man", "woman"), "person"),
     **dict.fromkeys(("cow", "cows", "cattle", "bull", "ox", "calf", "steer", "heifer"), "cattle"),
     **dict.fromkeys(("bison", "american bison", "buffalo"), "bison"),
-    **dict.fromkeys(("animal", "livestock", "horse", "sheep", "goat", "deer", "elk", "moose", "pig"), "animal"),
+    **dict.fromkeys(
+        ("animal", "livestock", "horse", "sheep", "goat", "deer", "elk", "moose", "pig"), "animal"
+    ),
     **dict.fromkeys(("cat", "dog", "elephant", "bear", "zebra", "giraffe", "bird"), "animal"),
 }
 """Columns of labels as they are commonly called; compared in lower case, `_` and `-` read as blanks.
@@ -158,11 +160,15 @@ class LabelTable:
             column = self.labels.get(name)
             if column is not None:
                 table[index, SCORE_COLUMNS.index(column)] = True
-        table[:, SCORE_COLUMNS.index("animal")] |= table[:, SCORE_COLUMNS.index("bison")] | table[:, SCORE_COLUMNS.index("cattle")]
+        table[:, SCORE_COLUMNS.index("animal")] |= (
+            table[:, SCORE_COLUMNS.index("bison")] | table[:, SCORE_COLUMNS.index("cattle")]
+        )
         return table
 
 
-def label_table(names: Sequence[str], folder: Path | None, default: Mapping[str, float] = DEFAULT_THRESHOLDS) -> LabelTable:
+def label_table(
+    names: Sequence[str], folder: Path | None, default: Mapping[str, float] = DEFAULT_THRESHOLDS
+) -> LabelTable:
     """Make the label table of a checkpoint.
 
     Args:
@@ -194,30 +200,57 @@ def _read_table(path: Path, names: Sequence[str], default: Mapping[str, float]) 
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _bad_table(path, f"it is not readable JSON ({error})") from error
-    if not isinstance(data, dict) or not isinstance(data.get("labels"), dict) or not isinstance(data.get("thresholds", {}), dict):
-        raise _bad_table(path, 'it has to be an object with the objects "labels" and, if wanted, "thresholds"')
+    if (
+        not isinstance(data, dict)
+        or not isinstance(data.get("labels"), dict)
+        or not isinstance(data.get("thresholds", {}), dict)
+    ):
+        raise _bad_table(
+            path, 'it has to be an object with the objects "labels" and, if wanted, "thresholds"'
+        )
     labels, thresholds = data["labels"], data.get("thresholds", {})
     for label, column in labels.items():
         if column not in SCORE_COLUMNS:
-            raise _bad_table(path, f"label '{label}' maps to '{column}', which is none of {', '.join(SCORE_COLUMNS)}")
+            raise _bad_table(
+                path,
+                f"label '{label}' maps to '{column}', which is none of {', '.join(SCORE_COLUMNS)}",
+            )
         if label not in names:
             raise _bad_table(path, f"the checkpoint has no label '{label}', only {_listed(names)}")
     for name, value in thresholds.items():
         if name not in CLASSES:
             raise _bad_table(path, f"threshold of '{name}', which is none of {', '.join(CLASSES)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not SCORE_FLOOR <= value < 1:
-            raise _bad_table(path, f"threshold of {name} is {value}; give a number from {SCORE_FLOOR} to below 1")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not SCORE_FLOOR <= value < 1
+        ):
+            raise _bad_table(
+                path, f"threshold of {name} is {value}; give a number from {SCORE_FLOOR} to below 1"
+            )
     if not labels:
-        raise DetectorError(f"{path.name} maps no label at all, so that nothing would be counted.", code="no_usable_label")
+        raise DetectorError(
+            f"{path.name} maps no label at all, so that nothing would be counted.",
+            code="no_usable_label",
+        )
     smallest_px = data.get("smallest_px", DEFAULT_SMALLEST_PX)
-    if isinstance(smallest_px, bool) or not isinstance(smallest_px, int | float) or not 0 < smallest_px < 1000:
-        raise _bad_table(path, f"smallest_px is {smallest_px}; give a size in px of the network's input")
+    if (
+        isinstance(smallest_px, bool)
+        or not isinstance(smallest_px, int | float)
+        or not 0 < smallest_px < 1000
+    ):
+        raise _bad_table(
+            path, f"smallest_px is {smallest_px}; give a size in px of the network's input"
+        )
     scores = {**default, **{k: float(v) for k, v in thresholds.items()}}
     return LabelTable(tuple(names), dict(labels), scores, float(smallest_px))
 
 
 def _bad_table(path: Path, problem: str) -> DetectorError:
-    return DetectorError(f"The label table {path.name} in '{path.parent.name}' cannot be used: {problem}.", code="bad_label_table")
+    return DetectorError(
+        f"The label table {path.name} in '{path.parent.name}' cannot be used: {problem}.",
+        code="bad_label_table",
+    )
 
 
 def column_of(name: str) -> str | None:

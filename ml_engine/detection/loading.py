@@ -10,7 +10,9 @@ from ml_engine.arrays import DetectorInfo
 from ml_engine.detection.detector import DEVICES, Detector, Device
 
 
-def load_detector(source: str, *, name: str, device: Device, cache_dir: Path, threads: int | None = None) -> Detector:
+def load_detector(
+    source: str, *, name: str, device: Device, cache_dir: Path, threads: int | None = None
+) -> Detector:
     """Load a checkpoint.
 
     Args:
@@ -36,14 +38,22 @@ def load_detector(source: str, *, name: str, device: Device, cache_dir: Path, th
     if runtime == "openvino" and device == "auto" and checkpoint.kind == "transformers":
         from ml_engine.detection.runtimes.fallback import FallbackRuntime
 
-        return NetworkDetector(checkpoint, FallbackRuntime(checkpoint, cache_dir=cache_dir, threads=threads), name=name)
+        return NetworkDetector(
+            checkpoint, FallbackRuntime(checkpoint, cache_dir=cache_dir, threads=threads), name=name
+        )
     if runtime == "openvino":
         from ml_engine.detection.runtimes.openvino_runtime import open_openvino
 
-        return NetworkDetector(checkpoint, open_openvino(checkpoint, cache_dir=cache_dir, threads=threads), name=name)
+        return NetworkDetector(
+            checkpoint, open_openvino(checkpoint, cache_dir=cache_dir, threads=threads), name=name
+        )
     from ml_engine.detection.runtimes.torch_runtime import open_torch
 
-    return NetworkDetector(checkpoint, open_torch(checkpoint, device="cuda" if runtime == "cuda" else "cpu", threads=threads), name=name)
+    return NetworkDetector(
+        checkpoint,
+        open_torch(checkpoint, device="cuda" if runtime == "cuda" else "cpu", threads=threads),
+        name=name,
+    )
 
 
 def describe_detector(source: str, *, name: str, device: Device) -> DetectorInfo:
@@ -61,7 +71,9 @@ def describe_detector(source: str, *, name: str, device: Device) -> DetectorInfo
     checkpoint = open_checkpoint(source)
     runtime = choose_runtime(checkpoint.kind, device)
     family = "openvino" if runtime == "openvino" else "torch"
-    return describe(checkpoint, name=name, runtime=family, device="cuda:0" if runtime == "cuda" else "cpu")
+    return describe(
+        checkpoint, name=name, runtime=family, device="cuda:0" if runtime == "cuda" else "cpu"
+    )
 
 
 def bundled_checkpoint() -> Path:
@@ -80,15 +92,23 @@ def choose_runtime(kind: str, device: Device) -> Literal["cuda", "openvino", "to
         DetectorError: Code `unknown_device`, `no_cuda`, or `onnx_needs_openvino`.
     """
     if device not in DEVICES:
-        raise DetectorError(f"There is no device '{device}'; use one of {', '.join(DEVICES)}.", code="unknown_device")
+        raise DetectorError(
+            f"There is no device '{device}'; use one of {', '.join(DEVICES)}.",
+            code="unknown_device",
+        )
     if kind == "onnx":
         if device in ("cuda", "torch"):
-            raise DetectorError(f"An ONNX export runs on OpenVINO, not on '{device}'; use openvino or auto.", code="onnx_needs_openvino")
+            raise DetectorError(
+                f"An ONNX export runs on OpenVINO, not on '{device}'; use openvino or auto.",
+                code="onnx_needs_openvino",
+            )
         return "openvino"
     if device == "auto":
         return "cuda" if has_cuda() else "openvino"
     if device == "cuda" and not has_cuda():
-        raise DetectorError("No CUDA device can be used here; use openvino, torch or auto.", code="no_cuda")
+        raise DetectorError(
+            "No CUDA device can be used here; use openvino, torch or auto.", code="no_cuda"
+        )
     return device
 
 

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 VERSION = "2"
 STATUS: tuple[FrameStatus, ...] = get_args(FrameStatus)
-_VERSION_KEY, _FIRST_KEY, _LAST_KEY = b"muster.detection_log", b"muster.first_grey_png", b"muster.last_grey_png"
+_VERSION_KEY, _FIRST_KEY, _LAST_KEY = (
+    b"muster.detection_log",
+    b"muster.first_grey_png",
+    b"muster.last_grey_png",
+)
 _SIZE_KEY = b"muster.resolution_wh"
 _WIDTH = len(SCORE_COLUMNS)
 
@@ -80,16 +84,26 @@ def write_log(
         pa.array([record.motion_reason for record in records], pa.string()),
     ]
     metadata = {_VERSION_KEY: VERSION.encode()}
-    metadata.update({key: png for key, png in ((_FIRST_KEY, first_grey_png), (_LAST_KEY, last_grey_png)) if png is not None})
+    metadata.update(
+        {
+            key: png
+            for key, png in ((_FIRST_KEY, first_grey_png), (_LAST_KEY, last_grey_png))
+            if png is not None
+        }
+    )
     if resolution_wh is not None:
         metadata[_SIZE_KEY] = b"%dx%d" % resolution_wh
     table = pa.Table.from_arrays(columns, schema=schema.with_metadata(metadata))
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", row_group_size=max(1, len(records)), write_statistics=False)
+    pq.write_table(
+        table, sink, compression="zstd", row_group_size=max(1, len(records)), write_statistics=False
+    )
     return sink.getvalue().to_pybytes()
 
 
-def _lists(arrays: Sequence[npt.NDArray[Any] | None], dtype: np.dtype[Any], kind: pyarrow.DataType) -> pyarrow.ListArray[Any]:
+def _lists(
+    arrays: Sequence[npt.NDArray[Any] | None], dtype: np.dtype[Any], kind: pyarrow.DataType
+) -> pyarrow.ListArray[Any]:
     import pyarrow as pa
 
     lengths = np.array([0 if array is None else array.size for array in arrays], np.int32)
@@ -98,7 +112,9 @@ def _lists(arrays: Sequence[npt.NDArray[Any] | None], dtype: np.dtype[Any], kind
     values = np.concatenate(flat) if flat else np.zeros(0, dtype)
     missing = np.array([array is None for array in arrays], np.bool_)
     mask = pa.array(missing) if missing.any() else None
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, kind), mask=mask)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), pa.array(values, kind), mask=mask
+    )
 
 
 def read_log(data: bytes) -> DetectionLog:
@@ -138,15 +154,24 @@ def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
     """
     logs = sorted((log for log in logs if len(log.frames)), key=lambda log: int(log.frames[0]))
     if not logs:
-        raise PermanentError("There are no frames in the detection log; detect again.", code="incomplete_detection_log")
+        raise PermanentError(
+            "There are no frames in the detection log; detect again.",
+            code="incomplete_detection_log",
+        )
     frames = np.concatenate([log.frames for log in logs])
     steps = np.diff(frames)
     if (steps != 1).any():
         at = int(frames[int(np.argmax(steps != 1))])
-        raise PermanentError(f"The detection log stops after frame {at}; detect the next segment again.", code="incomplete_detection_log")
+        raise PermanentError(
+            f"The detection log stops after frame {at}; detect the next segment again.",
+            code="incomplete_detection_log",
+        )
     counts = np.concatenate([np.diff(log.offsets) for log in logs])
     embeddings = [log.embeddings for log in logs if log.embeddings is not None]
-    complete = sum(map(len, embeddings)) == counts.sum() > 0 and len({part.shape[1] for part in embeddings}) == 1
+    complete = (
+        sum(map(len, embeddings)) == counts.sum() > 0
+        and len({part.shape[1] for part in embeddings}) == 1
+    )
     motion, motion_reasons = _motion_over_borders(logs)
     seen = [log for log in logs if log.resolution_wh is not None]
     return DetectionLog(
@@ -160,18 +185,28 @@ def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
         motion=motion,
         motion_reasons=motion_reasons,
         resolution_wh=seen[0].resolution_wh if seen else None,
-        first_grey_png=next((log.first_grey_png for log in logs if log.first_grey_png is not None), None),
-        last_grey_png=next((log.last_grey_png for log in reversed(logs) if log.last_grey_png is not None), None),
+        first_grey_png=next(
+            (log.first_grey_png for log in logs if log.first_grey_png is not None), None
+        ),
+        last_grey_png=next(
+            (log.last_grey_png for log in reversed(logs) if log.last_grey_png is not None), None
+        ),
     )
 
 
-def _motion_over_borders(logs: Sequence[DetectionLog]) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+def _motion_over_borders(
+    logs: Sequence[DetectionLog],
+) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """Return the motions and reasons of all frames, those at the first readable frame of a segment filled in."""
     motion = np.concatenate([log.motion for log in logs])
     reasons = [reason for log in logs for reason in log.motion_reasons]
     row, before = 0, None
     for log in logs:
-        if before is not None and log.first_grey_png is not None and "first_frame" in log.motion_reasons:
+        if (
+            before is not None
+            and log.first_grey_png is not None
+            and "first_frame" in log.motion_reasons
+        ):
             first = row + log.motion_reasons.index("first_frame")
             found, reason = _motion_between(before, log)
             reasons[first] = reason or ""
@@ -182,7 +217,9 @@ def _motion_over_borders(logs: Sequence[DetectionLog]) -> tuple[npt.NDArray[np.f
     return motion, tuple(reasons)
 
 
-def _motion_between(before: DetectionLog, after: DetectionLog) -> tuple[npt.NDArray[np.float64] | None, str | None]:
+def _motion_between(
+    before: DetectionLog, after: DetectionLog
+) -> tuple[npt.NDArray[np.float64] | None, str | None]:
     from ml_engine.camera_motion.measure import motion_between, read_grey
 
     if before.resolution_wh is None or before.resolution_wh != after.resolution_wh:
@@ -205,7 +242,9 @@ def _read_table(data: bytes) -> pyarrow.Table:
         raise _corrupt(f"it is no Parquet file: {error}") from error
     version = (table.schema.metadata or {}).get(_VERSION_KEY)
     if version != VERSION.encode():
-        raise _corrupt(f"its version is {None if version is None else version.decode(errors='replace')}, not {VERSION}")
+        raise _corrupt(
+            f"its version is {None if version is None else version.decode(errors='replace')}, not {VERSION}"
+        )
     if not table.schema.equals(_schema()):
         raise _corrupt("its columns are not those of a detection log")
     return table
@@ -232,7 +271,9 @@ def _to_columns(table: pyarrow.Table) -> DetectionLog:
         scores=scores.reshape(-1, _WIDTH),
         embeddings=_embeddings(table["embeddings"], len(boxes) // 4),
         motion=_motion(table["motion"]),
-        motion_reasons=tuple("" if reason is None else reason for reason in table["motion_reason"].to_pylist()),
+        motion_reasons=tuple(
+            "" if reason is None else reason for reason in table["motion_reason"].to_pylist()
+        ),
         resolution_wh=_resolution(table.schema.metadata.get(_SIZE_KEY)),
         first_grey_png=table.schema.metadata.get(_FIRST_KEY),
         last_grey_png=table.schema.metadata.get(_LAST_KEY),
@@ -246,7 +287,9 @@ def _resolution(text: bytes | None) -> tuple[int, int] | None:
     return width, height
 
 
-def _flat(column: pyarrow.ChunkedArray[Any], width: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+def _flat(
+    column: pyarrow.ChunkedArray[Any], width: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Return all values of a list column, and how many groups of `width` each row has."""
     import pyarrow.compute as pc
 
@@ -256,7 +299,9 @@ def _flat(column: pyarrow.ChunkedArray[Any], width: int) -> tuple[npt.NDArray[An
     return pc.list_flatten(column).to_numpy(), lengths // width
 
 
-def _embeddings(column: pyarrow.ChunkedArray[Any], detections: int) -> npt.NDArray[np.float16] | None:
+def _embeddings(
+    column: pyarrow.ChunkedArray[Any], detections: int
+) -> npt.NDArray[np.float16] | None:
     values, _ = _flat(column, 1)
     if not detections or not len(values):
         return None
@@ -275,4 +320,7 @@ def _motion(column: pyarrow.ChunkedArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _corrupt(problem: str) -> PermanentError:
-    return PermanentError(f"A stored detection log cannot be read: {problem}. Delete it and detect again.", code="corrupt_detection_log")
+    return PermanentError(
+        f"A stored detection log cannot be read: {problem}. Delete it and detect again.",
+        code="corrupt_detection_log",
+    )

@@ -12,7 +12,13 @@ from ml_engine.arrays import DetectorInfo
 from ml_engine.detection.log import VERSION
 
 
-def log_key(info: DetectorInfo, *, settings: AnalysisSettings, video: VideoFacts, segments: Sequence[Segment]) -> str:
+def log_key(
+    info: DetectorInfo,
+    *,
+    settings: AnalysisSettings,
+    video: VideoFacts,
+    segments: Sequence[Segment],
+) -> str:
     """Return the name of a detection log: a hash of all that it depends on.
 
     Neither runtime nor device are in it: workers with and without a GPU may share a job.

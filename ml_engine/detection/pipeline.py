@@ -30,7 +30,9 @@ class Batch:
     images: list[Image]
 
 
-def batches(frames: Iterator[Image | None], chosen: npt.NDArray[np.bool_], size: int) -> Iterator[Batch]:
+def batches(
+    frames: Iterator[Image | None], chosen: npt.NDArray[np.bool_], size: int
+) -> Iterator[Batch]:
     """Put frames into batches of up to `size` to detect in; `chosen` (n,) bool says in which."""
     number = 0
     statuses: list[FrameStatus] = []
@@ -56,14 +58,24 @@ class Pipeline:
         halt: Set when no more frames are wanted.
     """
 
-    def __init__(self, source: Iterator[Batch], detector: Detector, tiles: str, halt: threading.Event | None) -> None:
+    def __init__(
+        self, source: Iterator[Batch], detector: Detector, tiles: str, halt: threading.Event | None
+    ) -> None:
         self._source, self._detector, self._tiles = source, detector, tiles
         self._tasks: queue.Queue[Batch | None] = queue.Queue(detector.concurrency + _SPARE_BATCHES)
-        self._done: queue.Queue[tuple[int, list[tuple[FrameStatus, Detections]]] | BaseException | None] = queue.Queue()
+        self._done: queue.Queue[
+            tuple[int, list[tuple[FrameStatus, Detections]]] | BaseException | None
+        ] = queue.Queue()
         self._halt = halt or threading.Event()
-        self._threads = [threading.Thread(target=self._guard, args=(self._decode,), name="decode", daemon=True)]
+        self._threads = [
+            threading.Thread(target=self._guard, args=(self._decode,), name="decode", daemon=True)
+        ]
         for number in range(detector.concurrency):
-            self._threads.append(threading.Thread(target=self._guard, args=(self._detect,), name=f"detect-{number}", daemon=True))
+            self._threads.append(
+                threading.Thread(
+                    target=self._guard, args=(self._detect,), name=f"detect-{number}", daemon=True
+                )
+            )
 
     def __enter__(self) -> Pipeline:
         for thread in self._threads:
@@ -75,7 +87,9 @@ class Pipeline:
         for thread in self._threads:
             thread.join()
 
-    def results(self, should_stop: Callable[[], bool]) -> Iterator[tuple[int, list[tuple[FrameStatus, Detections]]]]:
+    def results(
+        self, should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, list[tuple[FrameStatus, Detections]]]]:
         """Yield a batch's number and results as they come, in any order.
 
         Raises:
@@ -132,9 +146,14 @@ class Pipeline:
 
     def _detect_batch(self, batch: Batch) -> list[tuple[FrameStatus, Detections]]:
         found = iter(self._detector.detect(batch.images, self._tiles))
-        return [(status, _clean(next(found)) if status == "detected" else Detections.empty()) for status in batch.statuses]
+        return [
+            (status, _clean(next(found)) if status == "detected" else Detections.empty())
+            for status in batch.statuses
+        ]
 
 
 def _clean(detections: Detections) -> Detections:
     """Remove duplicates and what lies under the log's floor."""
-    return remove_duplicates(take(detections, detections.scores.max(axis=1, initial=0) >= SCORE_FLOOR))
+    return remove_duplicates(
+        take(detections, detections.scores.max(axis=1, initial=0) >= SCORE_FLOOR)
+    )

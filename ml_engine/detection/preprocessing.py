@@ -27,7 +27,15 @@ CONFIG_FILE = "preprocessor_config.json"
 _BILINEAR = 2
 _KNOWN_FILTERS = (0, 1, 2, 3, 4, 5)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_ASPECT_PROCESSORS = ("Detr", "ConditionalDetr", "DeformableDetr", "RfDetr", "Yolos", "Deta", "GroundingDino")
+_ASPECT_PROCESSORS = (
+    "Detr",
+    "ConditionalDetr",
+    "DeformableDetr",
+    "RfDetr",
+    "Yolos",
+    "Deta",
+    "GroundingDino",
+)
 _YOLOS_PATCH = 16
 """The processor of YOLOS cuts both edges to whole patches of this many px, whatever the checkpoint's patches are."""
 
@@ -117,7 +125,9 @@ def parse_preprocessing(config: Mapping[str, Any]) -> Preprocessing:
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
     aspect = kind.startswith(_ASPECT_PROCESSORS)
     if config.get("do_center_crop"):
-        raise ValueError("do_center_crop is not supported: what is cropped off would never be counted")
+        raise ValueError(
+            "do_center_crop is not supported: what is cropped off would never be counted"
+        )
     resample = int(config.get("resample", _BILINEAR))
     if resample not in _KNOWN_FILTERS:
         raise ValueError(f"resample {resample} is none of Pillow's filters")
@@ -128,7 +138,9 @@ def parse_preprocessing(config: Mapping[str, Any]) -> Preprocessing:
         rule,
         size,
         resample=resample,
-        scale=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
+        scale=float(config.get("rescale_factor", 1 / 255))
+        if config.get("do_rescale", True)
+        else 1.0,
         mean=_three(config.get("image_mean", _IMAGENET_MEAN)) if normalize else (0.0, 0.0, 0.0),
         std=_three(config.get("image_std", _IMAGENET_STD)) if normalize else (1.0, 1.0, 1.0),
         pad_hw=(int(pad["height"]), int(pad["width"])) if pad else None,
@@ -138,16 +150,27 @@ def parse_preprocessing(config: Mapping[str, Any]) -> Preprocessing:
 
 
 def _size_rule(config: Mapping[str, Any], aspect: bool) -> tuple[SizeRule, tuple[int, int]]:
-    size = config.get("size") or ({"shortest_edge": 800, "longest_edge": 1333} if aspect else {"height": 640, "width": 640})
+    size = config.get("size") or (
+        {"shortest_edge": 800, "longest_edge": 1333} if aspect else {"height": 640, "width": 640}
+    )
     if isinstance(size, int):
-        size = {"shortest_edge": size, "longest_edge": config.get("max_size", 1333)} if aspect else {"height": size, "width": size}
+        size = (
+            {"shortest_edge": size, "longest_edge": config.get("max_size", 1333)}
+            if aspect
+            else {"height": size, "width": size}
+        )
     if size.get("height") and size.get("width"):
         return "exact", (int(size["height"]), int(size["width"]))
     if size.get("shortest_edge"):
-        return "edges", (int(size["shortest_edge"]), int(size.get("longest_edge") or config.get("max_size") or 0))
+        return "edges", (
+            int(size["shortest_edge"]),
+            int(size.get("longest_edge") or config.get("max_size") or 0),
+        )
     if size.get("max_height") and size.get("max_width"):
         return "bounds", (int(size["max_height"]), int(size["max_width"]))
-    raise ValueError(f"size {size} has neither height and width nor shortest_edge nor max_height and max_width")
+    raise ValueError(
+        f"size {size} has neither height and width nor shortest_edge nor max_height and max_width"
+    )
 
 
 def _three(values: float | Sequence[float]) -> tuple[float, float, float]:
@@ -157,7 +180,9 @@ def _three(values: float | Sequence[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _edges_hw(height: int, width: int, shortest: int, longest: int, multiple: int) -> tuple[int, int]:
+def _edges_hw(
+    height: int, width: int, shortest: int, longest: int, multiple: int
+) -> tuple[int, int]:
     """The rule of transformers' `get_size_with_aspect_ratio`, with its rounding; with a multiple, that of YOLOS's variant of it."""
     short, long = min(height, width), max(height, width)
     raw: float = shortest
@@ -180,7 +205,10 @@ class Preprocessor:
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
         levels = np.arange(256, dtype=np.float32) * np.float32(preprocessing.scale)
-        mean, std = np.array(preprocessing.mean, np.float32), np.array(preprocessing.std, np.float32)
+        mean, std = (
+            np.array(preprocessing.mean, np.float32),
+            np.array(preprocessing.std, np.float32),
+        )
         # A colour has 256 values: computing those once makes rescaling and normalising a look-up, with the processor's own rounding.
         self._tables = np.stack([(levels - mean[c]) / std[c] for c in range(3)])
         self._local = threading.local()
@@ -218,7 +246,11 @@ class Preprocessor:
         if frame_bgr.shape[:2] == shape_hw:
             planes: Sequence[npt.NDArray[np.uint8]] = self._split(frame_bgr)
         elif self.preprocessing.resample == _BILINEAR and not self.preprocessing.widens:
-            planes = self._split(np.asarray(cv2.resize(frame_bgr, shape_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8))
+            planes = self._split(
+                np.asarray(
+                    cv2.resize(frame_bgr, shape_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8
+                )
+            )
         elif self.preprocessing.resample == _BILINEAR:
             planes = [self._resize_plane(plane, shape_hw) for plane in self._split(frame_bgr)]
             _patch_border(frame_bgr, planes)
@@ -238,7 +270,9 @@ class Preprocessor:
         cv2.split(frame_bgr, planes)
         return planes
 
-    def _resize_plane(self, plane: npt.NDArray[np.uint8], shape_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    def _resize_plane(
+        self, plane: npt.NDArray[np.uint8], shape_hw: tuple[int, int]
+    ) -> npt.NDArray[np.uint8]:
         import av
         from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -246,40 +280,72 @@ class Preprocessor:
             self._local.reformatter = VideoReformatter()
         source = av.VideoFrame.from_numpy_buffer(plane, "gray")
         flags = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-        resized = self._local.reformatter.reformat(source, shape_hw[1], shape_hw[0], "gray", interpolation=flags, threads=1)
+        resized = self._local.reformatter.reformat(
+            source, shape_hw[1], shape_hw[0], "gray", interpolation=flags, threads=1
+        )
         data = resized.planes[0]
-        return np.frombuffer(data, np.uint8).reshape(-1, data.line_size)[: shape_hw[0], : shape_hw[1]].copy()
+        return (
+            np.frombuffer(data, np.uint8)
+            .reshape(-1, data.line_size)[: shape_hw[0], : shape_hw[1]]
+            .copy()
+        )
 
 
-def _patch_border(frame_bgr: npt.NDArray[np.uint8], planes: Sequence[npt.NDArray[np.uint8]]) -> None:
+def _patch_border(
+    frame_bgr: npt.NDArray[np.uint8], planes: Sequence[npt.NDArray[np.uint8]]
+) -> None:
     """Overwrite the outermost rows and columns of a shrunk picture with Pillow's."""
     (height, width), (out_height, out_width) = frame_bgr.shape[:2], planes[0].shape
     scale_y, scale_x = height / out_height, width / out_width
     if scale_y > 1:
         rows = min(height, math.ceil(2 * scale_y) + 1)
-        _store(planes, np.s_[:1], _pillow(frame_bgr[:rows], (1, out_width), _BILINEAR, (0, 0, width, scale_y)))
+        _store(
+            planes,
+            np.s_[:1],
+            _pillow(frame_bgr[:rows], (1, out_width), _BILINEAR, (0, 0, width, scale_y)),
+        )
         strip = frame_bgr[height - rows :]
-        _store(planes, np.s_[-1:], _pillow(strip, (1, out_width), _BILINEAR, (0, rows - scale_y, width, rows)))
+        _store(
+            planes,
+            np.s_[-1:],
+            _pillow(strip, (1, out_width), _BILINEAR, (0, rows - scale_y, width, rows)),
+        )
     if scale_x > 1:
         columns = min(width, math.ceil(2 * scale_x) + 1)
         left, right = frame_bgr[:, :columns], frame_bgr[:, width - columns :]
-        _store(planes, np.s_[:, :1], _pillow(left, (out_height, 1), _BILINEAR, (0, 0, scale_x, height)))
-        _store(planes, np.s_[:, -1:], _pillow(right, (out_height, 1), _BILINEAR, (columns - scale_x, 0, columns, height)))
+        _store(
+            planes, np.s_[:, :1], _pillow(left, (out_height, 1), _BILINEAR, (0, 0, scale_x, height))
+        )
+        _store(
+            planes,
+            np.s_[:, -1:],
+            _pillow(right, (out_height, 1), _BILINEAR, (columns - scale_x, 0, columns, height)),
+        )
 
 
-def _store(planes: Sequence[npt.NDArray[np.uint8]], where: Any, patch: npt.NDArray[np.uint8]) -> None:
+def _store(
+    planes: Sequence[npt.NDArray[np.uint8]], where: Any, patch: npt.NDArray[np.uint8]
+) -> None:
     for channel, plane in enumerate(planes):
         plane[where] = patch[..., channel]
 
 
 def _pillow(
-    frame: npt.NDArray[np.uint8], shape_hw: tuple[int, int], resample: int, box: tuple[float, float, float, float] | None = None
+    frame: npt.NDArray[np.uint8],
+    shape_hw: tuple[int, int],
+    resample: int,
+    box: tuple[float, float, float, float] | None = None,
 ) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(frame))
-    return np.asarray(picture.resize((shape_hw[1], shape_hw[0]), Image.Resampling(resample), box=box))
+    return np.asarray(
+        picture.resize((shape_hw[1], shape_hw[0]), Image.Resampling(resample), box=box)
+    )
 
 
 def _unsupported(folder: Path, problem: str) -> DetectorError:
-    return DetectorError(f"The preprocessing of the checkpoint '{folder.name}' cannot be used: {problem}.", code="bad_preprocessing")
+    return DetectorError(
+        f"The preprocessing of the checkpoint '{folder.name}' cannot be used: {problem}.",
+        code="bad_preprocessing",
+    )

@@ -20,7 +20,9 @@ def thresholds_of(settings: AnalysisSettings, detector: dict[str, Any]) -> dict[
     return {name: float(given.get(name, DEFAULT_THRESHOLD)) for name in CLASSES}
 
 
-def class_scores(scores: npt.NDArray[np.float32], settings: AnalysisSettings) -> npt.NDArray[np.float32]:
+def class_scores(
+    scores: npt.NDArray[np.float32], settings: AnalysisSettings
+) -> npt.NDArray[np.float32]:
     """Return the scores (m, 3) for `CLASSES` from those of a log (m, 4); with `only`, every four-legged animal is read as that class."""
     columns = len(CLASSES)
     if settings.only is None:
@@ -32,7 +34,11 @@ def class_scores(scores: npt.NDArray[np.float32], settings: AnalysisSettings) ->
     return result
 
 
-def strength(scores: npt.NDArray[np.float32], thresholds: dict[str, float]) -> npt.NDArray[np.float32]:
+def strength(
+    scores: npt.NDArray[np.float32], thresholds: dict[str, float]
+) -> npt.NDArray[np.float32]:
     """Return for every box (m,) its score as a multiple of the threshold, for the class where that is greatest."""
-    multiple: npt.NDArray[np.float32] = (scores / np.array([thresholds[name] for name in CLASSES], np.float32)).max(axis=1, initial=0)
+    multiple: npt.NDArray[np.float32] = (
+        scores / np.array([thresholds[name] for name in CLASSES], np.float32)
+    ).max(axis=1, initial=0)
     return multiple

@@ -22,7 +22,9 @@ _SEAM_PX = 3.0
 _COVERED = 0.5
 
 
-def plan_tiles(resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, int]) -> npt.NDArray[np.int64]:
+def plan_tiles(
+    resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, int]
+) -> npt.NDArray[np.int64]:
     """Lay out tiles.
 
     Args:
@@ -38,7 +40,10 @@ def plan_tiles(resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, 
     if tiles == "off":
         return whole
     if tiles == "auto":
-        rows, columns = _fewest(height, SHRINK_LIMIT * input_hw[0]), _fewest(width, SHRINK_LIMIT * input_hw[1])
+        rows, columns = (
+            _fewest(height, SHRINK_LIMIT * input_hw[0]),
+            _fewest(width, SHRINK_LIMIT * input_hw[1]),
+        )
     else:
         rows, columns = (int(number) for number in tiles.split("x"))
     if rows * columns == 1:
@@ -51,18 +56,31 @@ def plan_tiles(resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, 
 
 def _fewest(length: int, most_px: float) -> int:
     """Return into how many overlapping pieces to cut a length so that none is longer than `most_px`."""
-    return next((count for count in range(1, _MAX_SIDE) if length / (count - (count - 1) * OVERLAP) <= most_px), _MAX_SIDE)
+    return next(
+        (
+            count
+            for count in range(1, _MAX_SIDE)
+            if length / (count - (count - 1) * OVERLAP) <= most_px
+        ),
+        _MAX_SIDE,
+    )
 
 
 def _cuts(length: int, count: int) -> tuple[int, list[int]]:
     """Return the length of `count` equal overlapping pieces and where they start; fewer where they would be under 32 px."""
     count = max(1, min(count, length // 32))
     size = min(length, math.ceil(length / (count - (count - 1) * OVERLAP)))
-    starts = [round(index * (length - size) / (count - 1)) for index in range(count)] if count > 1 else [0]
+    starts = (
+        [round(index * (length - size) / (count - 1)) for index in range(count)]
+        if count > 1
+        else [0]
+    )
     return size, starts
 
 
-def merge_tiles(found: Sequence[Detections], slices: npt.NDArray[np.int64], resolution_wh: tuple[int, int]) -> Detections:
+def merge_tiles(
+    found: Sequence[Detections], slices: npt.NDArray[np.int64], resolution_wh: tuple[int, int]
+) -> Detections:
     """Put what was found in the slices of one frame together.
 
     A box that ends at a seam may show a part of an animal: it falls where a box that does not end at one covers it by half.
@@ -82,7 +100,12 @@ def merge_tiles(found: Sequence[Detections], slices: npt.NDArray[np.int64], reso
         ends = np.array([0, 0, x2 - x1, y2 - y1], np.float32)
         inner = np.array([x1 > 0, y1 > 0, x2 < limits[0], y2 < limits[1]])
         cut.append((inner & (np.abs(detections.xyxy - ends) <= _SEAM_PX)).any(axis=1))
-    xyxy = np.concatenate([d.xyxy + np.array([x, y, x, y], np.float32) for d, (x, y) in zip(found, slices[:, :2], strict=True)])
+    xyxy = np.concatenate(
+        [
+            d.xyxy + np.array([x, y, x, y], np.float32)
+            for d, (x, y) in zip(found, slices[:, :2], strict=True)
+        ]
+    )
     embeddings = None
     if all(d.embeddings is not None for d in found):
         embeddings = np.concatenate([d.embeddings for d in found if d.embeddings is not None])

@@ -99,7 +99,9 @@ class ContactSheet:
             self._whole = resized_rgb(image_bgr, self._layout.whole_wh)
         size = (self._layout.cell_width, self._layout.cell_height)
         for animal in self._wanted.get(frame, ()):
-            self._pictures[animal.track_id] = picture_of(image_bgr, animal.best_xyxy, size, _colour(animal.muster_class))
+            self._pictures[animal.track_id] = picture_of(
+                image_bgr, animal.best_xyxy, size, _colour(animal.muster_class)
+            )
 
     def jpeg(self) -> bytes:
         """Return the sheet."""
@@ -119,7 +121,9 @@ class ContactSheet:
         canvas.save(out, "JPEG", quality=JPEG_QUALITY)
         return out.getvalue()
 
-    def _paint_section(self, canvas: Pillow.Image, draw: ImageDraw.ImageDraw, section: _Section, y: int) -> int:
+    def _paint_section(
+        self, canvas: Pillow.Image, draw: ImageDraw.ImageDraw, section: _Section, y: int
+    ) -> int:
         from PIL import Image as Pillow
 
         layout, colour = self._layout, _colour(section.muster_class)
@@ -131,7 +135,9 @@ class ContactSheet:
                 if picture is not None:
                     canvas.paste(Pillow.fromarray(picture), (x, y))
                 cell = Cell(x, y, layout.cell_width, layout.cell_height, layout.text)
-                painting.paint_cell(draw, animal, cell, colour, self._video.duration_s, pictured=picture is not None)
+                painting.paint_cell(
+                    draw, animal, cell, colour, self._video.duration_s, pictured=picture is not None
+                )
             y += _row_height(row, layout)
         return y + GAP_PX
 
@@ -144,7 +150,12 @@ class ContactSheet:
         canvas.paste(Pillow.fromarray(self._whole), (GAP_PX, y))
         frame = (GAP_PX, y, GAP_PX + layout.whole_wh[0] - 1, y + layout.whole_wh[1] - 1)
         scale = layout.whole_wh[0] / self._video.width_px
-        painting.paint_numbers(draw, [(animal, box, _colour(animal.muster_class)) for animal, box in self._present], frame, scale)
+        painting.paint_numbers(
+            draw,
+            [(animal, box, _colour(animal.muster_class)) for animal, box in self._present],
+            frame,
+            scale,
+        )
         return y + layout.whole_wh[1] + GAP_PX
 
 
@@ -157,7 +168,11 @@ def _present(animals: Sequence[Animal], tracks: TrackTable, frame: int) -> list[
     known = {animal.track_id: animal for animal in animals}
     begin, end = np.searchsorted(tracks.frame, [frame, frame + 1])
     rows = range(int(begin), int(end))
-    return [(known[i], tuple(tracks.xyxy[row].tolist())) for row in rows if (i := int(tracks.track_id[row])) in known]
+    return [
+        (known[i], tuple(tracks.xyxy[row].tolist()))
+        for row in rows
+        if (i := int(tracks.track_id[row])) in known
+    ]
 
 
 def _sections(animals: Sequence[Animal], counts: Mapping[str, Mapping[str, Any]]) -> list[_Section]:
@@ -172,7 +187,9 @@ def _sections(animals: Sequence[Animal], counts: Mapping[str, Mapping[str, Any]]
             continue
         shown = tuple(animal for animal in mine if animal.track_id in chosen)
         heading = f"{name}: {figures['unique']} ({figures['low']} to {figures['high']} of what was detected)"
-        note = _note(len(mine), len(shown), figures["unique"], sum(animal.uncertain for animal in mine))
+        note = _note(
+            len(mine), len(shown), figures["unique"], sum(animal.uncertain for animal in mine)
+        )
         sections.append(_Section(name, heading, note, shown))
     return sections
 
@@ -181,7 +198,9 @@ def _note(tracked: int, shown: int, counted: int, uncertain: int) -> str:
     """Return how the pictures compare with the count."""
     parts = [_pictures(shown) if shown == tracked else f"{shown} of {_pictures(tracked)}"]
     if tracked > counted:
-        parts[0] += f" for {counted} counted: {tracked - counted} of them probably show one that is there already"
+        parts[0] += (
+            f" for {counted} counted: {tracked - counted} of them probably show one that is there already"
+        )
     elif tracked < counted:
         parts[0] += f" for {counted} counted: {counted - tracked} more are an estimate"
     if uncertain:
@@ -195,22 +214,37 @@ def _pictures(number: int) -> str:
 
 def _aspect(shown: Sequence[Animal]) -> float:
     """Return width to height of the pictures: what suits most of the boxes."""
-    ratios = [(a.best_xyxy[2] - a.best_xyxy[0]) / max(a.best_xyxy[3] - a.best_xyxy[1], 1e-6) for a in shown]
+    ratios = [
+        (a.best_xyxy[2] - a.best_xyxy[0]) / max(a.best_xyxy[3] - a.best_xyxy[1], 1e-6)
+        for a in shown
+    ]
     middle = float(np.median(ratios)) if ratios else 1.0
     return 4 / 3 if middle > 1.15 else 1.0 if middle > 0.75 else 3 / 4
 
 
-def _layout(sections: Sequence[_Section], aspect: float, video: VideoFacts, *, whole: bool) -> _Layout:
+def _layout(
+    sections: Sequence[_Section], aspect: float, video: VideoFacts, *, whole: bool
+) -> _Layout:
     """Return as few columns as keep the sheet from getting too tall, and room for a whole frame if there is one."""
     for columns in range(FEWEST_COLUMNS, MOST_COLUMNS + 1):
         width = max(NARROWEST_PX, columns * (CELL_WIDTH_PX + GAP_PX) + GAP_PX)
         cell = (width - GAP_PX) // columns - GAP_PX
-        layout = _Layout(columns, width, cell, round(cell / aspect), min(26, max(14, cell // 11)), (0, 0), 0)
-        rows = sum(_row_height(row, layout) for section in sections for row in _rows(section, columns))
+        layout = _Layout(
+            columns, width, cell, round(cell / aspect), min(26, max(14, cell // 11)), (0, 0), 0
+        )
+        rows = sum(
+            _row_height(row, layout) for section in sections for row in _rows(section, columns)
+        )
         if rows <= TALLEST * width:
             break
     heading = painting.HEADING_PX + painting.NOTE_PX
-    height = 2 * GAP_PX + painting.NOTE_PX + len(sections) * (heading + GAP_PX) + rows + painting.LEGEND_PX
+    height = (
+        2 * GAP_PX
+        + painting.NOTE_PX
+        + len(sections) * (heading + GAP_PX)
+        + rows
+        + painting.LEGEND_PX
+    )
     if not whole:
         return layout._replace(height=height)
     # A frame that stands upright is not shown higher than another would be wide.
@@ -220,7 +254,9 @@ def _layout(sections: Sequence[_Section], aspect: float, video: VideoFacts, *, w
 
 
 def _rows(section: _Section, columns: int) -> list[tuple[Animal, ...]]:
-    return [section.shown[start : start + columns] for start in range(0, len(section.shown), columns)]
+    return [
+        section.shown[start : start + columns] for start in range(0, len(section.shown), columns)
+    ]
 
 
 def _row_height(row: Sequence[Animal], layout: _Layout) -> int:

@@ -18,7 +18,12 @@ Colour = tuple[int, int, int]
 GAP_PX, BAR_PX = 14, 7
 HEADING_PX, NOTE_PX, LEGEND_PX = 46, 38, 20
 REASON_LINES = 2
-GROUND_RGB, INK_RGB, FAINT_INK_RGB, DARK_RGB = (250, 250, 248), (25, 25, 25), (105, 105, 105), (60, 60, 60)
+GROUND_RGB, INK_RGB, FAINT_INK_RGB, DARK_RGB = (
+    (250, 250, 248),
+    (25, 25, 25),
+    (105, 105, 105),
+    (60, 60, 60),
+)
 DOUBT_RGB = (255, 196, 0)
 """Marks whoever is uncertain; no class has this colour."""
 LEGEND = (
@@ -55,15 +60,37 @@ def paint_line(draw: ImageDraw.ImageDraw, line: str, width: int, y: int) -> int:
     return y + NOTE_PX
 
 
-def paint_heading(draw: ImageDraw.ImageDraw, title: str, note: str, colour: Colour, width: int, y: int) -> int:
+def paint_heading(
+    draw: ImageDraw.ImageDraw, title: str, note: str, colour: Colour, width: int, y: int
+) -> int:
     """Paint a title on a bar and a line under it, from `y` on; return where they end."""
     draw.rectangle((GAP_PX, y, width - GAP_PX - 1, y + HEADING_PX - 1), fill=colour)
-    draw.text((GAP_PX + 12, y + HEADING_PX // 2), fitted(title, width - 4 * GAP_PX, 34), _WHITE, font(34), anchor="lm", stroke_width=_BOLD)
-    draw.text((GAP_PX + 2, y + HEADING_PX + 5), fitted(note, width - 2 * GAP_PX, 20), FAINT_INK_RGB, font(20))
+    draw.text(
+        (GAP_PX + 12, y + HEADING_PX // 2),
+        fitted(title, width - 4 * GAP_PX, 34),
+        _WHITE,
+        font(34),
+        anchor="lm",
+        stroke_width=_BOLD,
+    )
+    draw.text(
+        (GAP_PX + 2, y + HEADING_PX + 5),
+        fitted(note, width - 2 * GAP_PX, 20),
+        FAINT_INK_RGB,
+        font(20),
+    )
     return y + HEADING_PX + NOTE_PX
 
 
-def paint_cell(draw: ImageDraw.ImageDraw, animal: Animal, cell: Cell, colour: Colour, duration_s: float, *, pictured: bool) -> None:
+def paint_cell(
+    draw: ImageDraw.ImageDraw,
+    animal: Animal,
+    cell: Cell,
+    colour: Colour,
+    duration_s: float,
+    *,
+    pictured: bool,
+) -> None:
     """Paint number, bar, time, track and reason of an animal, over and under its picture.
 
     Args:
@@ -78,14 +105,27 @@ def paint_cell(draw: ImageDraw.ImageDraw, animal: Animal, cell: Cell, colour: Co
     right, bottom = x + width, y + height
     if not pictured:
         draw.rectangle((x, y, right - 1, bottom - 1), fill=EMPTY_RGB)
-        draw.text(((x + right) / 2, (y + bottom) / 2), "no picture", INK_RGB, font(text), anchor="mm")
+        draw.text(
+            ((x + right) / 2, (y + bottom) / 2), "no picture", INK_RGB, font(text), anchor="mm"
+        )
     if animal.uncertain:
         _dashed_border(draw, (x, y, right - 1, bottom - 1), max(4, width // 50))
     paint_number(draw, (x, y), animal, colour, round(text * 1.45))
     y = bottom + 4
     draw.rectangle((x, y, right - 1, y + BAR_PX - 1), fill=EMPTY_RGB)
-    begin, end = (x + (width - 1) * min(1.0, t / max(duration_s, 1e-9)) for t in (animal.first_time_s, animal.last_time_s))
-    draw.rectangle((math.floor(begin), y, min(right - 1, max(math.ceil(end), math.floor(begin) + 2)), y + BAR_PX - 1), fill=colour)
+    begin, end = (
+        x + (width - 1) * min(1.0, t / max(duration_s, 1e-9))
+        for t in (animal.first_time_s, animal.last_time_s)
+    )
+    draw.rectangle(
+        (
+            math.floor(begin),
+            y,
+            min(right - 1, max(math.ceil(end), math.floor(begin) + 2)),
+            y + BAR_PX - 1,
+        ),
+        fill=colour,
+    )
     y += BAR_PX + 2
     draw.text((x, y), clock(animal.best_time_s), INK_RGB, font(text))
     draw.text((right, y), f"#{animal.track_id}", FAINT_INK_RGB, font(text), anchor="ra")
@@ -110,16 +150,31 @@ def _shared_px(a: Box, b: Box) -> float:
     return max(width, 0) * max(height, 0)
 
 
-def paint_number(draw: ImageDraw.ImageDraw, corner: tuple[float, float], animal: Animal, colour: Colour, size: int) -> None:
+def paint_number(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[float, float],
+    animal: Animal,
+    colour: Colour,
+    size: int,
+) -> None:
     """Paint an animal's number in a box with its upper left corner at `corner`; with a question mark where it is uncertain."""
     label, (width, height) = _label(animal), number_size(animal, size)
     x, y = math.floor(corner[0]), math.floor(corner[1])
-    draw.rectangle((x, y, x + width - 1, y + height - 1), fill=DOUBT_RGB if animal.uncertain else colour)
+    draw.rectangle(
+        (x, y, x + width - 1, y + height - 1), fill=DOUBT_RGB if animal.uncertain else colour
+    )
     ink = INK_RGB if animal.uncertain else _WHITE
-    draw.text((x + width / 2, y + height / 2), label, ink, font(size), anchor="mm", stroke_width=_BOLD)
+    draw.text(
+        (x + width / 2, y + height / 2), label, ink, font(size), anchor="mm", stroke_width=_BOLD
+    )
 
 
-def paint_numbers(draw: ImageDraw.ImageDraw, present: Sequence[tuple[Animal, Box, Colour]], frame: Box, scale: float) -> None:
+def paint_numbers(
+    draw: ImageDraw.ImageDraw,
+    present: Sequence[tuple[Animal, Box, Colour]],
+    frame: Box,
+    scale: float,
+) -> None:
     """Paint boxes and numbers into a whole frame.
 
     Args:
@@ -136,15 +191,28 @@ def paint_numbers(draw: ImageDraw.ImageDraw, present: Sequence[tuple[Animal, Box
         y1, y2 = (min(max(top + y * scale, top), bottom) for y in (y1, y2))
         draw.rectangle((x1, y1, max(x2, x1), max(y2, y1)), outline=colour, width=2)
         width, height = number_size(animal, size)
-        across, down = (x1, (x1 + x2 - width) / 2, x2 - width), (y1, y2 - height, (y1 + y2 - height) / 2)
-        places.append([(min(max(x, left), right - width), min(max(y, top), bottom - height), width, height) for y in down for x in across])
+        across, down = (
+            (x1, (x1 + x2 - width) / 2, x2 - width),
+            (y1, y2 - height, (y1 + y2 - height) / 2),
+        )
+        places.append(
+            [
+                (min(max(x, left), right - width), min(max(y, top), bottom - height), width, height)
+                for y in down
+                for x in across
+            ]
+        )
     taken: list[Box] = []
     for (animal, _, colour), choices in zip(present, places, strict=True):
-        taken.append(min(choices, key=lambda place: sum(_shared_px(place, other) for other in taken)))
+        taken.append(
+            min(choices, key=lambda place: sum(_shared_px(place, other) for other in taken))
+        )
         paint_number(draw, taken[-1][:2], animal, colour, size)
 
 
-def _dashed_border(draw: ImageDraw.ImageDraw, xyxy: tuple[int, int, int, int], thickness: int) -> None:
+def _dashed_border(
+    draw: ImageDraw.ImageDraw, xyxy: tuple[int, int, int, int], thickness: int
+) -> None:
     """Draw a dashed border inside a rectangle."""
     x1, y1, x2, y2 = xyxy
     dash = 4 * thickness

@@ -17,8 +17,16 @@ from ml_engine.boxes import foot_points
 from ml_engine.counting.counts import counted_classes
 from ml_engine.counting.line_crossings import Crossing, crossings, lines_of
 
-CLASS_COLOURS: dict[str, sv.Color] = {"bison": sv.Color(235, 110, 0), "cattle": sv.Color(0, 120, 215), "person": sv.Color(200, 40, 160)}
-ZONE_COLOURS: dict[str, sv.Color] = {"count": sv.Color(0, 150, 150), "include": sv.Color(40, 150, 40), "exclude": sv.Color(200, 50, 50)}
+CLASS_COLOURS: dict[str, sv.Color] = {
+    "bison": sv.Color(235, 110, 0),
+    "cattle": sv.Color(0, 120, 215),
+    "person": sv.Color(200, 40, 160),
+}
+ZONE_COLOURS: dict[str, sv.Color] = {
+    "count": sv.Color(0, 150, 150),
+    "include": sv.Color(40, 150, 40),
+    "exclude": sv.Color(200, 50, 50),
+}
 LINE_COLOUR = sv.Color(255, 220, 0)
 _DARK = sv.Color(30, 30, 30)
 _UNREADABLE_GREY = 96
@@ -51,7 +59,13 @@ class FramePainter:
         video: Size and length of the recording.
     """
 
-    def __init__(self, tracks: TrackTable, times_s: npt.NDArray[np.float64], settings: AnalysisSettings, video: VideoFacts) -> None:
+    def __init__(
+        self,
+        tracks: TrackTable,
+        times_s: npt.NDArray[np.float64],
+        settings: AnalysisSettings,
+        video: VideoFacts,
+    ) -> None:
         self._tracks = tracks
         self._times_s = times_s
         self._video = video
@@ -60,7 +74,9 @@ class FramePainter:
         self._zones = settings.zones
         self._offsets = np.searchsorted(tracks.frame, np.arange(video.frames + 1, dtype=np.int32))
         self._visible, self._seen, self._certain = _counts(tracks, video.frames)
-        self._passed = _passed_until(crossings(tracks, times_s, settings, video), self._lines, video.frames)
+        self._passed = _passed_until(
+            crossings(tracks, times_s, settings, video), self._lines, video.frames
+        )
         self._named = int(np.diff(self._offsets).max(initial=0)) <= NAMED_UP_TO
         self._make_annotators()
         self._panel_px = self._panel_width_px()
@@ -68,7 +84,10 @@ class FramePainter:
     def _make_annotators(self) -> None:
         short_px = min(self._video.width_px, self._video.height_px)
         style = _Style(
-            max(1, round(short_px / 540)), max(0.35, short_px / 2000), max(1, round(short_px / 900)), max(2, round(short_px / 360))
+            max(1, round(short_px / 540)),
+            max(0.35, short_px / 2000),
+            max(1, round(short_px / 900)),
+            max(2, round(short_px / 360)),
         )
         self._style = style
         colours = [CLASS_COLOURS[name] for name in CLASSES]
@@ -77,10 +96,16 @@ class FramePainter:
         self._boxes = sv.BoxAnnotator(palette, thickness=style.thickness)
         self._guessed_boxes = sv.BoxAnnotator(palette, thickness=1)
         self._labels = sv.LabelAnnotator(
-            palette, text_color=ink, text_scale=style.text_scale, text_thickness=style.text_thickness, text_padding=style.padding
+            palette,
+            text_color=ink,
+            text_scale=style.text_scale,
+            text_thickness=style.text_thickness,
+            text_padding=style.padding,
         )
         # Its length is in frames and 0 is without end: the window is cut in seconds before, which is right at any rate and at gaps.
-        self._traces = sv.TraceAnnotator(palette, position=sv.Position.BOTTOM_CENTER, trace_length=0, thickness=style.thickness)
+        self._traces = sv.TraceAnnotator(
+            palette, position=sv.Position.BOTTOM_CENTER, trace_length=0, thickness=style.thickness
+        )
 
     def best_frame(self) -> int:
         """Return the first frame with the most animals that were really seen (persons, where there are no animals)."""
@@ -113,19 +138,34 @@ class FramePainter:
     def _paint_places(self, image_bgr: Image) -> None:
         thickness = self._style.thickness
         for zone in self._zones:
-            sv.draw_polygon(image_bgr, np.array(zone.polygon).round().astype(np.int32), ZONE_COLOURS[zone.mode], thickness)
+            sv.draw_polygon(
+                image_bgr,
+                np.array(zone.polygon).round().astype(np.int32),
+                ZONE_COLOURS[zone.mode],
+                thickness,
+            )
         for line in self._lines:
-            sv.draw_line(image_bgr, sv.Point(*line.start), sv.Point(*line.end), LINE_COLOUR, thickness)
+            sv.draw_line(
+                image_bgr, sv.Point(*line.start), sv.Point(*line.end), LINE_COLOUR, thickness
+            )
             middle, inwards = _middle_and_inwards(line)
             along = np.array([inwards[1], -inwards[0]])
-            arrow = np.stack([middle + 8 * thickness * along, middle + 12 * thickness * inwards, middle - 8 * thickness * along])
+            arrow = np.stack(
+                [
+                    middle + 8 * thickness * along,
+                    middle + 12 * thickness * inwards,
+                    middle - 8 * thickness * along,
+                ]
+            )
             sv.draw_filled_polygon(image_bgr, arrow.round().astype(np.int32), LINE_COLOUR)
 
     def _name_places(self, image_bgr: Image, frame: int) -> None:
         for zone in self._zones:
             name = f"{zone.name} ({zone.mode})"
             top = np.array(min(zone.polygon, key=lambda corner: corner[1]))
-            self._text(image_bgr, name, top + np.array(self._size_px(name)) / 2, ZONE_COLOURS[zone.mode])
+            self._text(
+                image_bgr, name, top + np.array(self._size_px(name)) / 2, ZONE_COLOURS[zone.mode]
+            )
         for line in self._lines:
             passed_in, passed_out = self._passed[line.name][frame].tolist()
             name = f"{line.name}: in {passed_in}, out {passed_out}"
@@ -139,17 +179,27 @@ class FramePainter:
         guessed = tracks.interpolated[rows]
         # Annotators cut decimals off.
         xyxy = np.clip(tracks.xyxy[rows], -_FAR_PX, _FAR_PX).round()
-        class_id, track_id = tracks.class_index[rows] + len(CLASSES) * guessed, tracks.track_id[rows]
+        class_id, track_id = (
+            tracks.class_index[rows] + len(CLASSES) * guessed,
+            tracks.track_id[rows],
+        )
         boxes = sv.Detections(xyxy=xyxy, class_id=class_id, tracker_id=track_id)
         self._paint_traces(image_bgr, frame, boxes, tracks.class_index[rows])
         if guessed.any():
             for annotator, mine in ((self._guessed_boxes, guessed), (self._boxes, ~guessed)):
-                annotator.annotate(image_bgr, sv.Detections(xyxy=xyxy[mine], class_id=class_id[mine], tracker_id=track_id[mine]))
+                annotator.annotate(
+                    image_bgr,
+                    sv.Detections(
+                        xyxy=xyxy[mine], class_id=class_id[mine], tracker_id=track_id[mine]
+                    ),
+                )
         else:
             self._boxes.annotate(image_bgr, boxes)
         self._paint_labels(image_bgr, boxes, tracks.class_index[rows], track_id)
 
-    def _paint_traces(self, image_bgr: Image, frame: int, boxes: sv.Detections, class_index: npt.NDArray[np.int8]) -> None:
+    def _paint_traces(
+        self, image_bgr: Image, frame: int, boxes: sv.Detections, class_index: npt.NDArray[np.int8]
+    ) -> None:
         first = int(np.searchsorted(self._times_s, self._times_s[frame] - TRACE_S))
         past = slice(int(self._offsets[first]), int(self._offsets[frame]))
         # The annotator remembers what it was shown. Its memory is filled anew from the table, so that a frame looks the same whichever
@@ -158,23 +208,44 @@ class FramePainter:
         trace.reset()
         trace.frame_id = self._tracks.frame[past].astype(np.intp)
         trace.tracker_id = self._tracks.track_id[past].astype(np.intp)
-        trace.xy = np.clip(foot_points(self._tracks.xyxy[past]), -_FAR_PX, _FAR_PX).round().astype(np.float32)
+        trace.xy = (
+            np.clip(foot_points(self._tracks.xyxy[past]), -_FAR_PX, _FAR_PX)
+            .round()
+            .astype(np.float32)
+        )
         trace.current_frame_id = frame
         self._traces.annotate(image_bgr, boxes, custom_color_lookup=class_index.astype(np.intp))
 
     def _paint_labels(
-        self, image_bgr: Image, boxes: sv.Detections, class_index: npt.NDArray[np.int8], track_id: npt.NDArray[np.int32]
+        self,
+        image_bgr: Image,
+        boxes: sv.Detections,
+        class_index: npt.NDArray[np.int8],
+        track_id: npt.NDArray[np.int32],
     ) -> None:
         ids = track_id.tolist()
-        texts = [f"{CLASSES[kind]} #{number}" for kind, number in zip(class_index.tolist(), ids, strict=True)] if self._named else None
+        texts = (
+            [
+                f"{CLASSES[kind]} #{number}"
+                for kind, number in zip(class_index.tolist(), ids, strict=True)
+            ]
+            if self._named
+            else None
+        )
         texts = texts or [f"#{number}" for number in ids]
         # The annotator's own `smart_position` takes longer than all else together, and its labels jump about: only what would lie outside
         # the picture is moved, by moving the box that the label is put upon.
         size = np.array([self._size_px(max(texts, key=len))])
         corner = np.clip(
-            boxes.xyxy[:, :2], (0, size[0, 1]), np.maximum((0, size[0, 1]), np.array(image_bgr.shape[1::-1]) - (size[0, 0], 0))
+            boxes.xyxy[:, :2],
+            (0, size[0, 1]),
+            np.maximum((0, size[0, 1]), np.array(image_bgr.shape[1::-1]) - (size[0, 0], 0)),
         )
-        self._labels.annotate(image_bgr, sv.Detections(xyxy=np.concatenate([corner, corner], axis=1), class_id=boxes.class_id), texts)
+        self._labels.annotate(
+            image_bgr,
+            sv.Detections(xyxy=np.concatenate([corner, corner], axis=1), class_id=boxes.class_id),
+            texts,
+        )
 
     def _paint_panel(self, image_bgr: Image, frame: int) -> None:
         """Time and counts, which no annotator shows: rows in the upper left corner."""
@@ -186,16 +257,22 @@ class FramePainter:
             rows.append((text, _paler(CLASS_COLOURS[name])))
         # With an opacity, what is given is copied: not the whole picture.
         ground = image_bgr[: height * len(rows), : self._panel_px]
-        sv.draw_filled_rectangle(ground, sv.Rect(0, 0, ground.shape[1], ground.shape[0]), _DARK, _PANEL_OPACITY)
+        sv.draw_filled_rectangle(
+            ground, sv.Rect(0, 0, ground.shape[1], ground.shape[0]), _DARK, _PANEL_OPACITY
+        )
         for number, (text, ink) in enumerate(rows):
-            self._text(image_bgr, text, (self._size_px(text)[0] / 2, (number + 0.5) * height), None, ink)
+            self._text(
+                image_bgr, text, (self._size_px(text)[0] / 2, (number + 0.5) * height), None, ink
+            )
 
     def _panel_width_px(self) -> int:
         """Return a width that is enough for every frame, so that the panel does not tremble."""
         texts = [self._time(self._video.frames - 1)]
         for name in self._classes:
             kind = CLASSES.index(name)
-            texts.append(f"{name} {self._visible[kind].max(initial=0)} (of {self._seen[kind].max(initial=0)} so far)")
+            texts.append(
+                f"{name} {self._visible[kind].max(initial=0)} (of {self._seen[kind].max(initial=0)} so far)"
+            )
         return max(self._size_px(text)[0] for text in texts)
 
     def _time(self, frame: int) -> str:
@@ -204,7 +281,9 @@ class FramePainter:
 
     def _size_px(self, text: str) -> tuple[int, int]:
         """Return width and height of a text with its padding."""
-        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, self._style.text_scale, self._style.text_thickness)
+        (width, height), _ = cv2.getTextSize(
+            text, cv2.FONT_HERSHEY_SIMPLEX, self._style.text_scale, self._style.text_thickness
+        )
         return width + 2 * self._style.padding, height + 2 * self._style.padding
 
     def _text(
@@ -217,12 +296,23 @@ class FramePainter:
     ) -> None:
         """Write a text around a place, moved so that it lies inside the picture."""
         (width, height), (right, bottom) = self._size_px(text), image_bgr.shape[1::-1]
-        place = sv.Point(max(width / 2, min(middle[0], right - width / 2)), max(height / 2, min(middle[1], bottom - height / 2)))
-        scale, thickness, padding = self._style.text_scale, self._style.text_thickness, self._style.padding
-        sv.draw_text(image_bgr, text, place, ink, scale, thickness, padding, background_color=ground)
+        place = sv.Point(
+            max(width / 2, min(middle[0], right - width / 2)),
+            max(height / 2, min(middle[1], bottom - height / 2)),
+        )
+        scale, thickness, padding = (
+            self._style.text_scale,
+            self._style.text_thickness,
+            self._style.padding,
+        )
+        sv.draw_text(
+            image_bgr, text, place, ink, scale, thickness, padding, background_color=ground
+        )
 
 
-def _counts(tracks: TrackTable, frames: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _counts(
+    tracks: TrackTable, frames: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return, each (classes, frames): boxes in each frame, different tracks up to each frame, and boxes that were really seen.
 
     Done some rows at a time: whole columns in 64 bits would be most of what rendering a long recording needs.
@@ -243,7 +333,9 @@ def _counts(tracks: TrackTable, frames: int) -> tuple[npt.NDArray[np.int32], npt
     return visible, began.cumsum(axis=1, dtype=np.int32), certain
 
 
-def _passed_until(found: Sequence[Crossing], lines: Sequence[Line], frames: int) -> dict[str, npt.NDArray[np.int32]]:
+def _passed_until(
+    found: Sequence[Crossing], lines: Sequence[Line], frames: int
+) -> dict[str, npt.NDArray[np.int32]]:
     """Return per line (frames, 2): how many passed it up to each frame, in and out."""
     passed = {line.name: np.zeros((frames, 2), np.int32) for line in lines}
     for crossing in found:

@@ -39,7 +39,12 @@ class Matched:
     boxes: int
 
 
-def match(xyxy: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], true_xyxy: Array, crowd: npt.NDArray[np.bool_]) -> Matched:
+def match(
+    xyxy: npt.NDArray[np.floating],
+    scores: npt.NDArray[np.floating],
+    true_xyxy: Array,
+    crowd: npt.NDArray[np.bool_],
+) -> Matched:
     """Match one picture's detections of a class with the true boxes of it.
 
     Args:
@@ -49,7 +54,9 @@ def match(xyxy: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], true
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")[:MOST_A_PICTURE]
     # Crowds last, so that a box is only taken for one of a crowd where it is nobody's alone.
     last = np.argsort(crowd, kind="stable")
-    overlap = overlaps_with_crowds(np.asarray(xyxy, np.float64)[order], true_xyxy[last], crowd[last])
+    overlap = overlaps_with_crowds(
+        np.asarray(xyxy, np.float64)[order], true_xyxy[last], crowd[last]
+    )
     many = crowd[last]
     right, ignored = (np.zeros((len(OVERLAPS), len(order)), bool) for _ in range(2))
     for row, least in enumerate(OVERLAPS):
@@ -121,7 +128,9 @@ def mean_precision(hits: npt.NDArray[np.int64], found: npt.NDArray[np.int64], bo
     return float(np.append(envelope, 0)[at].mean())
 
 
-def interval(pooled: Sequence[Pooled], groups: npt.NDArray[np.int64], level: float = 0.9) -> dict[str, tuple[float, float]]:
+def interval(
+    pooled: Sequence[Pooled], groups: npt.NDArray[np.int64], level: float = 0.9
+) -> dict[str, tuple[float, float]]:
     """Return an interval for AP and AP50, means over classes, from resampled pictures.
 
     Args:
@@ -145,4 +154,7 @@ def interval(pooled: Sequence[Pooled], groups: npt.NDArray[np.int64], level: flo
     if not drawn:
         return {}
     ends = np.quantile(np.array(drawn), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return {"AP": (float(ends[0, 0]), float(ends[1, 0])), "AP50": (float(ends[0, 1]), float(ends[1, 1]))}
+    return {
+        "AP": (float(ends[0, 0]), float(ends[1, 0])),
+        "AP50": (float(ends[0, 1]), float(ends[1, 1])),
+    }

@@ -24,7 +24,11 @@ FEW_PICTURES = 200
 
 
 def evaluate_detections(
-    detector: Detector, truth: list[Annotated], tiles: str, settings: AnalysisSettings, progress: Callable[[int], None]
+    detector: Detector,
+    truth: list[Annotated],
+    tiles: str,
+    settings: AnalysisSettings,
+    progress: Callable[[int], None],
 ) -> Report:
     """Detect in annotated pictures and compare.
 
@@ -38,12 +42,19 @@ def evaluate_detections(
 
 def precision_report(found: list[Found], truth: list[Annotated]) -> Report:
     """Compare what was found with the truth, picture by picture."""
-    pooled = {name: Pooled.of([_matched(f, t, index) for f, t in zip(found, truth, strict=True)]) for index, name in enumerate(CLASSES)}
+    pooled = {
+        name: Pooled.of([_matched(f, t, index) for f, t in zip(found, truth, strict=True)])
+        for index, name in enumerate(CLASSES)
+    }
     pooled = {name: one for name, one in pooled.items() if one.boxes.sum()}
     if not pooled:
-        raise InvalidInput("The annotations have no box of a bison, a cow or a person.", code="no_usable_category")
+        raise InvalidInput(
+            "The annotations have no box of a bison, a cow or a person.", code="no_usable_category"
+        )
     groups = np.unique([one.group for one in truth], return_inverse=True)[1]
-    by_class: dict[str, dict[str, float]] = {name: _figures([one], groups) for name, one in pooled.items()}
+    by_class: dict[str, dict[str, float]] = {
+        name: _figures([one], groups) for name, one in pooled.items()
+    }
     overall = _figures(list(pooled.values()), groups)
     overall["ms_per_image"] = 1000 * math.fsum(one.seconds for one in found) / len(found)
     return Report(overall, "by_class", by_class)
@@ -52,12 +63,17 @@ def precision_report(found: list[Found], truth: list[Annotated]) -> Report:
 def _matched(found: Found, truth: Annotated, index: int) -> Matched:
     mine = found.scores[:, index] > 0
     true = truth.class_index == index
-    return match(found.detections.xyxy[mine], found.scores[mine, index], truth.xyxy[true], truth.crowd[true])
+    return match(
+        found.detections.xyxy[mine], found.scores[mine, index], truth.xyxy[true], truth.crowd[true]
+    )
 
 
 def _figures(pooled: list[Pooled], groups: npt.NDArray[np.int64]) -> dict[str, float]:
     each = [one.precision() for one in pooled]
-    figures: dict[str, float] = {"AP": float(np.mean([one.ap for one in each])), "AP50": float(np.mean([one.ap50 for one in each]))}
+    figures: dict[str, float] = {
+        "AP": float(np.mean([one.ap for one in each])),
+        "AP50": float(np.mean([one.ap50 for one in each])),
+    }
     if len(groups) < FEW_PICTURES:
         for name, (low, high) in interval(pooled, groups).items():
             figures |= {f"{name}_low": low, f"{name}_high": high}

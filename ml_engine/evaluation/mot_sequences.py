@@ -18,7 +18,12 @@ from ml_engine.evaluation.track_metrics import Truth, score
 from ml_engine.stages.assemble import Assembled, assemble
 
 PEDESTRIAN = 1
-DISTRACTORS: dict[int, str] = {2: "person on vehicle", 7: "static person", 8: "distractor", 12: "reflection"}
+DISTRACTORS: dict[int, str] = {
+    2: "person on vehicle",
+    7: "static person",
+    8: "distractor",
+    12: "reflection",
+}
 """Class numbers of MOTChallenge whose boxes are neither to be found nor wrong when found."""
 MOT20_DISTRACTORS = {**DISTRACTORS, 6: "vehicle without an engine"}
 _NO_CLASS_COLUMNS = 10
@@ -56,7 +61,9 @@ class MotSequence:
         return max(1, round(NEEDED_S * self.fps))
 
 
-def read_sequence(folder: Path, muster_class: MusterClass = "person", detections: Path | None = None) -> MotSequence:
+def read_sequence(
+    folder: Path, muster_class: MusterClass = "person", detections: Path | None = None
+) -> MotSequence:
     """Read a sequence of MOT15, MOT16, MOT17, MOT20 or in their layout.
 
     Args:
@@ -68,15 +75,33 @@ def read_sequence(folder: Path, muster_class: MusterClass = "person", detections
         InvalidInput: A file is missing or cannot be read; `bad_mot_sequence`.
     """
     name, fps, resolution_wh, frames = _seqinfo(folder / "seqinfo.ini")
-    found, true = _rows(detections or folder / "det" / "det.txt", 7), _rows(folder / "gt" / "gt.txt", 7)
+    found, true = (
+        _rows(detections or folder / "det" / "det.txt", 7),
+        _rows(folder / "gt" / "gt.txt", 7),
+    )
     duration_s = frames / fps
-    video = VideoFacts(frames=frames, fps=fps, width_px=resolution_wh[0], height_px=resolution_wh[1], duration_s=duration_s)
+    video = VideoFacts(
+        frames=frames,
+        fps=fps,
+        width_px=resolution_wh[0],
+        height_px=resolution_wh[1],
+        duration_s=duration_s,
+    )
     return MotSequence(
-        name, fps, resolution_wh, frames, muster_class, _log(found, frames, fps, muster_class), video, _truth(true, frames, name)
+        name,
+        fps,
+        resolution_wh,
+        frames,
+        muster_class,
+        _log(found, frames, fps, muster_class),
+        video,
+        _truth(true, frames, name),
     )
 
 
-def evaluate_sequence(sequence: MotSequence, settings: AnalysisSettings | None = None) -> dict[str, float]:
+def evaluate_sequence(
+    sequence: MotSequence, settings: AnalysisSettings | None = None
+) -> dict[str, float]:
     """Track and count what was detected and compare it with the truth.
 
     Args:
@@ -91,20 +116,36 @@ def evaluate_sequence(sequence: MotSequence, settings: AnalysisSettings | None =
 
 def assembled(sequence: MotSequence, settings: AnalysisSettings | None = None) -> Assembled:
     """Run the second stage on the sequence's detections."""
-    settings = (settings or AnalysisSettings()).model_copy(update={"classes": (sequence.muster_class,), "only": None})
+    settings = (settings or AnalysisSettings()).model_copy(
+        update={"classes": (sequence.muster_class,), "only": None}
+    )
     return assemble(sequence.detections, settings=settings, video=sequence.video, detector=DETECTOR)
 
 
 def figures_of(sequence: MotSequence, result: Assembled) -> dict[str, float]:
     """Return the figures of a result, as `evaluate_sequence`."""
     counts = result.counts[sequence.muster_class]
-    counted = {name: counts[key] for name, key in (("unique", "unique"), ("unique_low", "low"), ("unique_high", "high"), ("peak", "peak"))}
+    counted = {
+        name: counts[key]
+        for name, key in (
+            ("unique", "unique"),
+            ("unique_low", "low"),
+            ("unique_high", "high"),
+            ("peak", "peak"),
+        )
+    }
     return {**score_table(sequence, result.tracks), **counted}
 
 
 def score_table(sequence: MotSequence, tracks: TrackTable) -> dict[str, float]:
     """Compare a table of tracks with a sequence's truth: `identity.score`."""
-    return score(sequence.truth, tracks.frame, tracks.track_id, tracks.xyxy, needed_frames=sequence.needed_frames)
+    return score(
+        sequence.truth,
+        tracks.frame,
+        tracks.track_id,
+        tracks.xyxy,
+        needed_frames=sequence.needed_frames,
+    )
 
 
 def _seqinfo(path: Path) -> tuple[str, float, tuple[int, int], int]:
@@ -115,9 +156,15 @@ def _seqinfo(path: Path) -> tuple[str, float, tuple[int, int], int]:
         fps, frames = float(section["frameRate"]), int(section["seqLength"])
         resolution_wh = (int(section["imWidth"]), int(section["imHeight"]))
     except OSError as error:
-        raise _bad(path, "it cannot be opened; a sequence's folder has seqinfo.ini, det/det.txt and gt/gt.txt") from error
+        raise _bad(
+            path,
+            "it cannot be opened; a sequence's folder has seqinfo.ini, det/det.txt and gt/gt.txt",
+        ) from error
     except (configparser.Error, KeyError, ValueError) as error:
-        raise _bad(path, f"it must give frameRate, seqLength, imWidth and imHeight under [Sequence] ({error})") from error
+        raise _bad(
+            path,
+            f"it must give frameRate, seqLength, imWidth and imHeight under [Sequence] ({error})",
+        ) from error
     if not (0 < fps < float("inf") and frames > 0 and min(resolution_wh) > 0):
         raise _bad(path, "rate, length and size must be above zero")
     return section.get("name", path.parent.name), fps, resolution_wh, frames
@@ -127,15 +174,27 @@ def _rows(path: Path, least: int) -> npt.NDArray[np.float64]:
     """Read comma-separated numbers, (n, k) float64 with k >= `least`."""
     try:
         text = path.read_text(encoding="utf-8")
-        rows = np.array([[float(cell) for cell in line.replace(",", " ").split()] for line in text.splitlines() if line.strip()])
+        rows = np.array(
+            [
+                [float(cell) for cell in line.replace(",", " ").split()]
+                for line in text.splitlines()
+                if line.strip()
+            ]
+        )
     except OSError as error:
-        raise _bad(path, "it cannot be opened; a sequence's folder has seqinfo.ini, det/det.txt and gt/gt.txt") from error
+        raise _bad(
+            path,
+            "it cannot be opened; a sequence's folder has seqinfo.ini, det/det.txt and gt/gt.txt",
+        ) from error
     except ValueError as error:
         raise _bad(path, f"it must hold rows of equally many numbers ({error})") from error
     if not rows.size:
         return np.zeros((0, least))
     if rows.ndim != 2 or rows.shape[1] < least or not np.isfinite(rows[:, :least]).all():
-        raise _bad(path, f"its rows must have at least {least} numbers: frame, id, left, top, width, height, score")
+        raise _bad(
+            path,
+            f"its rows must have at least {least} numbers: frame, id, left, top, width, height, score",
+        )
     return rows
 
 
@@ -153,8 +212,17 @@ def _truth(rows: npt.NDArray[np.float64], frames: int, name: str) -> Truth:
     if 8 <= rows.shape[1] < _NO_CLASS_COLUMNS:
         kind = rows[:, 7].astype(np.int64)
         wanted &= kind == PEDESTRIAN
-        distractor = np.isin(kind, list(MOT20_DISTRACTORS if name.startswith("MOT20") else DISTRACTORS))
-    return Truth.of(frames, rows[:, 0].astype(np.int64) - 1, rows[:, 1].astype(np.int64), _xyxy(rows), wanted, distractor)
+        distractor = np.isin(
+            kind, list(MOT20_DISTRACTORS if name.startswith("MOT20") else DISTRACTORS)
+        )
+    return Truth.of(
+        frames,
+        rows[:, 0].astype(np.int64) - 1,
+        rows[:, 1].astype(np.int64),
+        _xyxy(rows),
+        wanted,
+        distractor,
+    )
 
 
 def unit_scores(given: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -168,11 +236,15 @@ def unit_scores(given: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     if given.min() >= 0 and given.max() <= 1:
         return given
     low, high = np.percentile(given, [1, 99])
-    scores: npt.NDArray[np.float64] = np.clip(LEAST_MARGIN + (1 - LEAST_MARGIN) * (given - low) / max(high - low, 1e-9), 0, 1)
+    scores: npt.NDArray[np.float64] = np.clip(
+        LEAST_MARGIN + (1 - LEAST_MARGIN) * (given - low) / max(high - low, 1e-9), 0, 1
+    )
     return scores
 
 
-def _log(rows: npt.NDArray[np.float64], frames: int, fps: float, muster_class: MusterClass) -> DetectionLog:
+def _log(
+    rows: npt.NDArray[np.float64], frames: int, fps: float, muster_class: MusterClass
+) -> DetectionLog:
     rows = rows[(rows[:, 0] >= 1) & (rows[:, 0] <= frames) & (rows[:, 4] > 0) & (rows[:, 5] > 0)]
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     scores = np.zeros((len(rows), len(SCORE_COLUMNS)), np.float32)

@@ -17,7 +17,13 @@ LEAST_VISIBLE = 0.25
 """Boxes of which less than this share lies in the window are not in it: no detector would see a leg and say so."""
 
 
-def swept(sequence: MotSequence, *, share: float = 1 / 3, least_visible: float = LEAST_VISIBLE, with_motion: bool = False) -> MotSequence:
+def swept(
+    sequence: MotSequence,
+    *,
+    share: float = 1 / 3,
+    least_visible: float = LEAST_VISIBLE,
+    with_motion: bool = False,
+) -> MotSequence:
     """Look at a sequence through a window that moves once, evenly, from its left border to its right border.
 
     Args:
@@ -41,7 +47,10 @@ def swept(sequence: MotSequence, *, share: float = 1 / 3, least_visible: float =
     if with_motion:
         motion[1:] = np.eye(3)
         motion[1:, 0, 2] = -np.diff(left)
-    reasons = tuple("" if with_motion and i else "first_frame" if with_motion else "not_measured" for i in range(sequence.frames))
+    reasons = tuple(
+        "" if with_motion and i else "first_frame" if with_motion else "not_measured"
+        for i in range(sequence.frames)
+    )
     detections = replace(
         log,
         offsets=np.searchsorted(frame[kept], np.arange(sequence.frames + 1)).astype(np.int64),
@@ -52,7 +61,14 @@ def swept(sequence: MotSequence, *, share: float = 1 / 3, least_visible: float =
         motion_reasons=reasons,
     )
     boxes, seen = _cropped(truth.xyxy, left[truth.frame], window, height, least_visible)
-    view = Truth.of(sequence.frames, truth.frame[seen], truth.track_id[seen], boxes[seen], truth.counted[seen], truth.distractor[seen])
+    view = Truth.of(
+        sequence.frames,
+        truth.frame[seen],
+        truth.track_id[seen],
+        boxes[seen],
+        truth.counted[seen],
+        truth.distractor[seen],
+    )
     found = np.isin(view.track_id, detectable(view, detections, sequence.needed_frames))
     return replace(
         sequence,
@@ -64,7 +80,9 @@ def swept(sequence: MotSequence, *, share: float = 1 / 3, least_visible: float =
     )
 
 
-def detectable(truth: Truth, log: DetectionLog, needed_frames: int, least_score: float = 0.0) -> npt.NDArray[np.int64]:
+def detectable(
+    truth: Truth, log: DetectionLog, needed_frames: int, least_score: float = 0.0
+) -> npt.NDArray[np.int64]:
     """Return the ids of those to be found that a detection overlaps by IoU 0.5 in at least `needed_frames` frames.
 
     Args:
@@ -83,7 +101,11 @@ def detectable(truth: Truth, log: DetectionLog, needed_frames: int, least_score:
 
 
 def _cropped(
-    xyxy: npt.NDArray[np.float64], left: npt.NDArray[np.float64], width: int, height: int, least_visible: float
+    xyxy: npt.NDArray[np.float64],
+    left: npt.NDArray[np.float64],
+    width: int,
+    height: int,
+    least_visible: float,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Return boxes (n, 4) in px of their windows, cropped to them, and which of them are in it."""
     moved = xyxy - left[:, None] * (1, 0, 1, 0)

@@ -32,10 +32,17 @@ def evaluate_points(
         As `point_report`.
     """
     found = detect_all(detector, [one.picture for one in truth], tiles, settings, progress)
-    return point_report(found, truth, thresholds_of(settings, {"thresholds": detector.info.thresholds}), classes)
+    return point_report(
+        found, truth, thresholds_of(settings, {"thresholds": detector.info.thresholds}), classes
+    )
 
 
-def point_report(found: list[Found], truth: list[Pointed], thresholds: dict[str, float], classes: tuple[MusterClass, ...]) -> Report:
+def point_report(
+    found: list[Found],
+    truth: list[Pointed],
+    thresholds: dict[str, float],
+    classes: tuple[MusterClass, ...],
+) -> Report:
     """Compare counts with points.
 
     A box is counted where the class of its greatest multiple of the threshold is one of `classes`, and that is 1 or more.
@@ -49,7 +56,9 @@ def point_report(found: list[Found], truth: list[Pointed], thresholds: dict[str,
     for row, (one, true) in enumerate(zip(found, truth, strict=True)):
         strength = one.scores / limits
         best = strength.argmax(axis=1)
-        kept = (strength.max(axis=1, initial=0) >= 1) & np.isin(best, [CLASSES.index(name) for name in classes])
+        kept = (strength.max(axis=1, initial=0) >= 1) & np.isin(
+            best, [CLASSES.index(name) for name in classes]
+        )
         counts[row] = np.bincount(best[kept], minlength=len(CLASSES))
         covered += int(_inside(true.points, one.detections.xyxy[kept]).sum())
         points += len(true.points)
@@ -64,10 +73,16 @@ def point_report(found: list[Found], truth: list[Pointed], thresholds: dict[str,
         "pointed": covered / points if points else float("nan"),
         "ms_per_image": 1000 * float(np.mean([one.seconds for one in found])),
     }
-    return Report(overall, "by_class", {name: {"mean_count": float(counts[:, CLASSES.index(name)].mean())} for name in classes})
+    return Report(
+        overall,
+        "by_class",
+        {name: {"mean_count": float(counts[:, CLASSES.index(name)].mean())} for name in classes},
+    )
 
 
-def _inside(points: npt.NDArray[np.float64], xyxy: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _inside(
+    points: npt.NDArray[np.float64], xyxy: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
     """Tell which points (n,) lie in any box (m, 4)."""
     x, y = points[:, :1], points[:, 1:]
     inside = (x >= xyxy[:, 0]) & (x <= xyxy[:, 2]) & (y >= xyxy[:, 1]) & (y <= xyxy[:, 3])

@@ -34,7 +34,10 @@ def over_all(parts: Sequence[Figures], means: Sequence[str]) -> dict[str, float]
     """Return the unweighted mean of the figures named in `means`, and the sum of the others."""
     names = list(dict.fromkeys(name for part in parts for name in part))
     columns = {name: [part[name] for part in parts if name in part] for name in names}
-    return {name: float(np.mean(column)) if name in means else sum(column) for name, column in columns.items()}
+    return {
+        name: float(np.mean(column)) if name in means else sum(column)
+        for name, column in columns.items()
+    }
 
 
 def write_json(report: Report, path: Path) -> None:
@@ -43,13 +46,23 @@ def write_json(report: Report, path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    data = {"overall": _plain(report.overall), report.key: {name: _plain(part) for name, part in report.parts.items()}}
+    data = {
+        "overall": _plain(report.overall),
+        report.key: {name: _plain(part) for name, part in report.parts.items()},
+    }
     path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _plain(figures: Figures) -> dict[str, float]:
-    numbers = {name: value.item() if isinstance(value, np.generic) else value for name, value in figures.items()}
-    return {name: round(value, 6) if isinstance(value, float) else value for name, value in numbers.items() if math.isfinite(value)}
+    numbers = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in figures.items()
+    }
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in numbers.items()
+        if math.isfinite(value)
+    }
 
 
 def print_report(report: Report, columns: Sequence[str] | None = None) -> None:
@@ -63,13 +76,19 @@ def print_report(report: Report, columns: Sequence[str] | None = None) -> None:
     from rich.table import Table
 
     every = [*report.parts.values(), report.overall]
-    names = [name for name in columns or dict.fromkeys(name for part in every for name in part) if any(name in part for part in every)]
+    names = [
+        name
+        for name in columns or dict.fromkeys(name for part in every for name in part)
+        if any(name in part for part in every)
+    ]
     table = Table(report.key.removeprefix("by_"))
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     rows = [*report.parts.items(), ("overall", report.overall)]
     for place, (title, part) in enumerate(rows):
-        table.add_row(title, *(_told(part.get(name)) for name in names), end_section=place == len(rows) - 2)
+        table.add_row(
+            title, *(_told(part.get(name)) for name in names), end_section=place == len(rows) - 2
+        )
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
 
 

@@ -43,13 +43,20 @@ def open_detector(source: str | None, device: Device) -> Detector:
     from ml_engine.detection.loading import bundled_checkpoint, load_detector
 
     if source is None and not bundled_checkpoint().is_dir():
-        raise DetectorError("The bundled checkpoint is not here; name one with --detector.", code="detector_not_found")
+        raise DetectorError(
+            "The bundled checkpoint is not here; name one with --detector.",
+            code="detector_not_found",
+        )
     place = source if source is not None else str(bundled_checkpoint())
     return load_detector(place, name=Path(place).name, device=device, cache_dir=cache_dir())
 
 
 def detect_all(
-    detector: Detector, pictures: Sequence[Picture], tiles: str, settings: AnalysisSettings, progress: Callable[[int], None]
+    detector: Detector,
+    pictures: Sequence[Picture],
+    tiles: str,
+    settings: AnalysisSettings,
+    progress: Callable[[int], None],
 ) -> list[Found]:
     """Detect in every picture, in their order.
 
@@ -70,7 +77,9 @@ def detect_all(
     return found
 
 
-def _same_size(images: Iterable[npt.NDArray[np.uint8]], most: int) -> Iterator[list[npt.NDArray[np.uint8]]]:
+def _same_size(
+    images: Iterable[npt.NDArray[np.uint8]], most: int
+) -> Iterator[list[npt.NDArray[np.uint8]]]:
     """Yield lists of up to `most` images in a row that have one size."""
     batch: list[npt.NDArray[np.uint8]] = []
     for image in images:

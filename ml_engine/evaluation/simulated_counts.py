@@ -38,14 +38,22 @@ class Counted:
 def count_scene(scene: Scene) -> list[Counted]:
     """Run the second stage on a scene; each class that is there, or was counted, is one case."""
     cases = []
-    for name, figures in assemble(scene.log, settings=scene.settings, video=scene.video, detector=DETECTOR).counts.items():
+    for name, figures in assemble(
+        scene.log, settings=scene.settings, video=scene.video, detector=DETECTOR
+    ).counts.items():
         true = scene.truth.unique.get(name, 0)
         if true or figures["unique"]:
-            cases.append(Counted(scene.camera, true, *(figures[key] for key in ("unique", "low", "high", "peak"))))
+            cases.append(
+                Counted(
+                    scene.camera, true, *(figures[key] for key in ("unique", "low", "high", "peak"))
+                )
+            )
     return cases
 
 
-def count_scenes(count: int, seed: int, ranges: str, jobs: int, progress: Callable[[int], None]) -> list[Counted]:
+def count_scenes(
+    count: int, seed: int, ranges: str, jobs: int, progress: Callable[[int], None]
+) -> list[Counted]:
     """Simulate scenes and count in them.
 
     Args:
@@ -81,7 +89,11 @@ def scene_report(cases: list[Counted]) -> Report:
         As `scene_figures`, `by_sequence` named by the kinds of camera.
     """
     kinds = sorted({case.camera for case in cases})
-    return Report(scene_figures(cases), "by_sequence", {kind: scene_figures([c for c in cases if c.camera == kind]) for kind in kinds})
+    return Report(
+        scene_figures(cases),
+        "by_sequence",
+        {kind: scene_figures([c for c in cases if c.camera == kind]) for kind in kinds},
+    )
 
 
 def scene_figures(cases: list[Counted]) -> dict[str, float]:
@@ -99,7 +111,8 @@ def scene_figures(cases: list[Counted]) -> dict[str, float]:
     if not cases:
         return {"scenes": 0}
     true, unique, low, high, peak = (
-        np.array([getattr(c, name) for c in cases], float) for name in ("true", "unique", "low", "high", "peak")
+        np.array([getattr(c, name) for c in cases], float)
+        for name in ("true", "unique", "low", "high", "peak")
     )
     animals, whole = np.abs(unique - true), np.maximum(true, 1)
     outside = np.maximum(low - true, 0) + np.maximum(true - high, 0)

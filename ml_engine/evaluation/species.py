@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def evaluate_species(
-    detector: Detector, pictures: list[Path], truth: MusterClass, settings: AnalysisSettings, progress: Callable[[int], None]
+    detector: Detector,
+    pictures: list[Path],
+    truth: MusterClass,
+    settings: AnalysisSettings,
+    progress: Callable[[int], None],
 ) -> Report:
     """Detect in pictures that show `truth` and compare.
 
@@ -29,7 +33,9 @@ def evaluate_species(
         As `species_report`.
     """
     found = detect_all(detector, [Picture(path) for path in pictures], "off", settings, progress)
-    return species_report(found, truth, thresholds_of(settings, {"thresholds": detector.info.thresholds}))
+    return species_report(
+        found, truth, thresholds_of(settings, {"thresholds": detector.info.thresholds})
+    )
 
 
 def species_report(found: list[Found], truth: MusterClass, thresholds: dict[str, float]) -> Report:
@@ -40,7 +46,11 @@ def species_report(found: list[Found], truth: MusterClass, thresholds: dict[str,
         `right`, and the best-scored box of the picture, whatever it shows, is of that class. `called_…`: what the best-scored box is
         called (`animal`: none of the classes). `ms_per_image`.
     """
-    kind = [SCORE_COLUMNS.index("person")] if truth == "person" else [SCORE_COLUMNS.index(n) for n in (*FOUR_LEGGED, "animal")]
+    kind = (
+        [SCORE_COLUMNS.index("person")]
+        if truth == "person"
+        else [SCORE_COLUMNS.index(n) for n in (*FOUR_LEGGED, "animal")]
+    )
     there, called = np.zeros(len(found), bool), np.zeros((len(found), len(SCORE_COLUMNS)), bool)
     for row, one in enumerate(found):
         scores = one.detections.scores
@@ -51,7 +61,12 @@ def species_report(found: list[Found], truth: MusterClass, thresholds: dict[str,
     overall = {
         "found": float(there.mean()),
         "right": float((there & called[:, SCORE_COLUMNS.index(truth)]).mean()),
-        **{f"called_{name}": float(called[:, index].mean()) for index, name in enumerate(SCORE_COLUMNS)},
+        **{
+            f"called_{name}": float(called[:, index].mean())
+            for index, name in enumerate(SCORE_COLUMNS)
+        },
         "ms_per_image": 1000 * float(np.mean([one.seconds for one in found])),
     }
-    return Report(overall, "by_class", {truth: {name: overall[name] for name in ("found", "right")}})
+    return Report(
+        overall, "by_class", {truth: {name: overall[name] for name in ("found", "right")}}
+    )

@@ -65,7 +65,9 @@ def measure_thresholds(samples: Sequence[Sample]) -> dict[str, Threshold]:
         parts = []
         for s in samples:
             mine, true = s.scores[:, index] >= SCORE_FLOOR, s.true_class == index
-            parts.append(match(s.xyxy[mine], s.scores[mine, index], s.true_xyxy[true], s.crowd[true]))
+            parts.append(
+                match(s.xyxy[mine], s.scores[mine, index], s.true_xyxy[true], s.crowd[true])
+            )
         scores = np.concatenate([part.scores[~part.ignored[0]] for part in parts])
         right = np.concatenate([part.right[0][~part.ignored[0]] for part in parts])
         if right.any():
@@ -84,10 +86,20 @@ def _best(scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], boxes:
     best = int(f1.argmax())
     near = scores[f1 >= 0.98 * f1[best]]
     precision, recall = float(hits[best] / found[best]), float(hits[best] / boxes)
-    return Threshold(float(scores[best]), float(f1[best]), precision, recall, boxes, float(near.min()), float(near.max()))
+    return Threshold(
+        float(scores[best]),
+        float(f1[best]),
+        precision,
+        recall,
+        boxes,
+        float(near.min()),
+        float(near.max()),
+    )
 
 
-def measure_smallest_px(samples: Sequence[Sample], thresholds: dict[str, float], input_hw: tuple[int, int]) -> float | None:
+def measure_smallest_px(
+    samples: Sequence[Sample], thresholds: dict[str, float], input_hw: tuple[int, int]
+) -> float | None:
     """Return from which size on the detector finds half as many as of large ones.
 
     Recall is made to rise with size (isotonic regression, Ayer et al. 1955, by pooling adjacent violators); large are the largest tenth.
@@ -138,7 +150,9 @@ def _rising(values: Array) -> Array:
     return np.repeat(np.array(sums) / np.array(lengths), lengths)
 
 
-def annotated_samples(detector: Detector, images: Path, annotations: Path, settings: AnalysisSettings) -> list[Sample]:
+def annotated_samples(
+    detector: Detector, images: Path, annotations: Path, settings: AnalysisSettings
+) -> list[Sample]:
     """Detect in a set with COCO's annotations.
 
     Raises:
@@ -149,5 +163,7 @@ def annotated_samples(detector: Detector, images: Path, annotations: Path, setti
     samples = []
     for one, what in zip(truth, found, strict=True):
         size = one.picture.resolution_wh or read_picture(one.picture).shape[1::-1]
-        samples.append(Sample(size, what.detections.xyxy, what.scores, one.xyxy, one.class_index, one.crowd))
+        samples.append(
+            Sample(size, what.detections.xyxy, what.scores, one.xyxy, one.class_index, one.crowd)
+        )
     return samples

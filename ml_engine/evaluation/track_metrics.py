@@ -45,7 +45,12 @@ class Truth:
 
     @staticmethod
     def of(
-        frames: int, frame: Ints, track_id: Ints, xyxy: Array, counted: npt.NDArray[np.bool_], distractor: npt.NDArray[np.bool_]
+        frames: int,
+        frame: Ints,
+        track_id: Ints,
+        xyxy: Array,
+        counted: npt.NDArray[np.bool_],
+        distractor: npt.NDArray[np.bool_],
     ) -> Truth:
         """Sort rows in any order by `frame` (n,), from 0; rows outside of 0 to `frames` - 1 are left out."""
         order = np.argsort(frame, kind="stable")
@@ -118,7 +123,12 @@ def score(
         frames.append(_Frame(true[theirs][stays], track[mine][~taken], found[stays][:, ~taken]))
     size = (len(truth.ids), len(numbers))
     clear, covered = _clear(frames, size)
-    return {**_hota(frames, size), **clear, **_idf1(frames, size), **_tally(frames, covered, removed, needed_frames)}
+    return {
+        **_hota(frames, size),
+        **clear,
+        **_idf1(frames, size),
+        **_tally(frames, covered, removed, needed_frames),
+    }
 
 
 def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -138,18 +148,24 @@ def _hota(frames: list[_Frame], size: tuple[int, int]) -> dict[str, float]:
         boxes[0][one.true] += 1
         boxes[1][one.track] += 1
         both = one.iou.sum(axis=1)[:, None] + one.iou.sum(axis=0) - one.iou
-        alike[np.ix_(one.true, one.track)] += np.divide(one.iou, both, out=np.zeros_like(both), where=both > _TINY)
+        alike[np.ix_(one.true, one.track)] += np.divide(
+            one.iou, both, out=np.zeros_like(both), where=both > _TINY
+        )
     alike /= np.maximum(boxes[0][:, None] + boxes[1] - alike, _TINY)
     pairs, overlaps = [], []
     for one in frames:
         if one.iou.size:
-            rows, columns = linear_sum_assignment(alike[np.ix_(one.true, one.track)] * one.iou, maximize=True)
+            rows, columns = linear_sum_assignment(
+                alike[np.ix_(one.true, one.track)] * one.iou, maximize=True
+            )
             pairs.append(one.true[rows] * size[1] + one.track[columns])
             overlaps.append(one.iou[rows, columns])
     pair, overlap = (np.concatenate([np.zeros(0), *parts]) for parts in (pairs, overlaps))
     association, detection = np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS))
     for i, alpha in enumerate(ALPHAS):
-        found, matches = np.unique(pair[overlap >= alpha - _TINY].astype(np.int64), return_counts=True)
+        found, matches = np.unique(
+            pair[overlap >= alpha - _TINY].astype(np.int64), return_counts=True
+        )
         together = boxes[0][found // max(size[1], 1)] + boxes[1][found % max(size[1], 1)] - matches
         right = matches.sum()
         association[i] = (matches * matches / together).sum() / max(right, 1)
@@ -158,7 +174,9 @@ def _hota(frames: list[_Frame], size: tuple[int, int]) -> dict[str, float]:
     return {name: 100 * float(values.mean()) for name, values in means.items()}
 
 
-def _clear(frames: list[_Frame], size: tuple[int, int]) -> tuple[dict[str, float], npt.NDArray[np.int64]]:
+def _clear(
+    frames: list[_Frame], size: tuple[int, int]
+) -> tuple[dict[str, float], npt.NDArray[np.int64]]:
     """Return MOTA and IDSW, and (g, t) in how many frames a track covers an animal."""
     covered = np.zeros(size, np.int64)
     before, last = np.full(size[0], -1), np.full(size[0], -1)
@@ -178,7 +196,10 @@ def _clear(frames: list[_Frame], size: tuple[int, int]) -> tuple[dict[str, float
         before[true] = track
     boxes = sum(len(one.true) for one in frames)
     wrong = sum(len(one.track) for one in frames) - covered.sum()
-    return {"MOTA": 100 * float(covered.sum() - wrong - switches) / max(boxes, 1), "IDSW": switches}, covered
+    return {
+        "MOTA": 100 * float(covered.sum() - wrong - switches) / max(boxes, 1),
+        "IDSW": switches,
+    }, covered
 
 
 def _idf1(frames: list[_Frame], size: tuple[int, int]) -> dict[str, float]:
@@ -191,9 +212,16 @@ def _idf1(frames: list[_Frame], size: tuple[int, int]) -> dict[str, float]:
     return {"IDF1": 100 * 2 * float(together[rows, columns].sum()) / max(boxes, 1)}
 
 
-def _tally(frames: list[_Frame], covered: npt.NDArray[np.int64], removed: npt.NDArray[np.int64], needed_frames: int) -> dict[str, float]:
+def _tally(
+    frames: list[_Frame],
+    covered: npt.NDArray[np.int64],
+    removed: npt.NDArray[np.int64],
+    needed_frames: int,
+) -> dict[str, float]:
     """Return what became of the animals (g,) and tracks (t,), from `covered` (g, t) and how many boxes of a track were not scored."""
-    scored = np.bincount(np.concatenate([one.track for one in frames] or [removed[:0]]), minlength=len(removed))
+    scored = np.bincount(
+        np.concatenate([one.track for one in frames] or [removed[:0]]), minlength=len(removed)
+    )
     right = covered.sum(axis=0)
     ghost = 2 * right < scored + removed
     own = np.flatnonzero(~ghost)

@@ -42,7 +42,11 @@ def ground_coverage(poses: Poses) -> GroundCoverage | None:
     """Return what a flight saw; None where no pose is complete or the camera never looked at the ground."""
     told = poses.at(_telling_frames(poses))
     axes = told.axes()
-    prints = [outline for row in range(len(told.height_m)) if (outline := footprint(told, row, axes)) is not None]
+    prints = [
+        outline
+        for row in range(len(told.height_m))
+        if (outline := footprint(told, row, axes)) is not None
+    ]
     if not prints:
         return None
     everything = np.concatenate(prints)
@@ -83,7 +87,9 @@ def footprint(poses: Poses, row: int, axes: tuple[Array, Array, Array]) -> Array
     if not steep.any():
         return None
     reach = np.where(steep, flat / np.where(steep, -ray[:, 2], 1), 1 / slope) * poses.height_m[row]
-    corners: Array = poses.xy_m[row] + ray[:, :2] / np.maximum(flat, 1e-12)[:, None] * reach[:, None]
+    corners: Array = (
+        poses.xy_m[row] + ray[:, :2] / np.maximum(flat, 1e-12)[:, None] * reach[:, None]
+    )
     return corners
 
 
@@ -93,7 +99,9 @@ def _telling_frames(poses: Poses) -> npt.NDArray[np.intp]:
     if not len(rows):
         return rows
     moved = np.hypot(*np.diff(poses.xy_m[rows], axis=0).T) / (0.1 * poses.height_m[rows[1:]])
-    turned = np.abs(np.diff(np.unwrap(poses.yaw_rad[rows]))) / np.radians(5) + np.abs(np.diff(poses.pitch_rad[rows])) / np.radians(3)
+    turned = np.abs(np.diff(np.unwrap(poses.yaw_rad[rows]))) / np.radians(5) + np.abs(
+        np.diff(poses.pitch_rad[rows])
+    ) / np.radians(3)
     way = np.concatenate([[0.0], np.cumsum(moved + turned)])
     steps = np.floor(way / max(1.0, way[-1] / MOST_FRAMES))
     first = np.unique(steps, return_index=True)[1]
@@ -118,8 +126,15 @@ def _gaps(seen: Image, corners: Array, least_cells: float) -> list[tuple[list[Ar
     inside[seen > 0] = 0
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
     sizes = statistics[:, cv2.CC_STAT_AREA]
-    order = [label for label in (np.argsort(-sizes[1:], kind="stable") + 1).tolist() if sizes[label] >= least_cells]
-    found = ((_outlines((labels == label).astype(np.uint8)), float(sizes[label])) for label in order[:MOST_GAPS])
+    order = [
+        label
+        for label in (np.argsort(-sizes[1:], kind="stable") + 1).tolist()
+        if sizes[label] >= least_cells
+    ]
+    found = (
+        (_outlines((labels == label).astype(np.uint8)), float(sizes[label]))
+        for label in order[:MOST_GAPS]
+    )
     return [(polygons[0], cells) for polygons, cells in found if polygons]
 
 
@@ -133,6 +148,10 @@ def _outlines(mask: Image) -> list[list[Array]]:
     for index, ring in enumerate(simple):
         if tree[0][index][3] >= 0 or len(ring) < 3:
             continue
-        holes = [simple[other] for other in range(len(simple)) if tree[0][other][3] == index and len(simple[other]) >= 3]
+        holes = [
+            simple[other]
+            for other in range(len(simple))
+            if tree[0][other][3] == index and len(simple[other]) >= 3
+        ]
         polygons.append([ring, *holes])
     return polygons

@@ -92,7 +92,9 @@ class Poses:
         return cos_roll * level + sin_roll * below, cos_roll * below - sin_roll * level, forward
 
 
-def poses(telemetry: Telemetry, times_s: Array, stated: FlightSettings | None, video: VideoFacts) -> Poses | None:
+def poses(
+    telemetry: Telemetry, times_s: Array, stated: FlightSettings | None, video: VideoFacts
+) -> Poses | None:
     """Return the camera's pose in every frame.
 
     Args:
@@ -116,26 +118,50 @@ def poses(telemetry: Telemetry, times_s: Array, stated: FlightSettings | None, v
     pitch = np.where(told, now.pitch_deg, -90.0) if stated.nadir else now.pitch_deg
     # A gimbal keeps its camera level; where it tells its pitch but no roll, that is 0.
     roll = np.where(np.isfinite(now.roll_deg) | np.isnan(pitch), now.roll_deg, 0.0)
-    height = np.where(np.isfinite(now.height_m), now.height_m, np.nan if stated.height_m is None else stated.height_m)
+    height = np.where(
+        np.isfinite(now.height_m),
+        now.height_m,
+        np.nan if stated.height_m is None else stated.height_m,
+    )
     focal_px, focal, remarks = _focal_px(now, stated, video)
     deviations = Deviations(
         position_m=float(
-            np.hypot(stated.position_deviation_m or _receiver_m(telemetry), telemetry.coordinate_step_deg * 111_000 / 12**0.5)
+            np.hypot(
+                stated.position_deviation_m or _receiver_m(telemetry),
+                telemetry.coordinate_step_deg * 111_000 / 12**0.5,
+            )
         ),
         height_m=stated.height_deviation_m or HEIGHT_M,
-        heading_rad=np.radians(stated.heading_deviation_deg or (COURSE_DEG if by_course else HEADING_DEG)),
-        tilt_rad=np.radians(stated.tilt_deviation_deg or (TILT_DEG if told.any() else NADIR_TILT_DEG)),
+        heading_rad=np.radians(
+            stated.heading_deviation_deg or (COURSE_DEG if by_course else HEADING_DEG)
+        ),
+        tilt_rad=np.radians(
+            stated.tilt_deviation_deg or (TILT_DEG if told.any() else NADIR_TILT_DEG)
+        ),
         focal=focal,
     )
     size = (video.width_px, video.height_px)
-    return Poses(xy_m, height, np.radians(yaw), np.radians(pitch), np.radians(roll), focal_px, size, plane, deviations, tuple(remarks))
+    return Poses(
+        xy_m,
+        height,
+        np.radians(yaw),
+        np.radians(pitch),
+        np.radians(roll),
+        focal_px,
+        size,
+        plane,
+        deviations,
+        tuple(remarks),
+    )
 
 
 def _receiver_m(telemetry: Telemetry) -> float:
     return RTK_POSITION_M if telemetry.dialect == "p4-rtk" else POSITION_M
 
 
-def _heading(told_deg: Array, xy_m: Array, times_s: Array, stated: FlightSettings) -> tuple[Array, bool]:
+def _heading(
+    told_deg: Array, xy_m: Array, times_s: Array, stated: FlightSettings
+) -> tuple[Array, bool]:
     """Return the headings in degrees, and whether they are the way flown."""
     missing = np.isnan(told_deg)
     if stated.heading_deg is None or not missing.any():
@@ -158,20 +184,32 @@ def course_deg(xy_m: Array, times_s: Array) -> Array:
         return result
     before, after = times_s - COURSE_SPAN_S, times_s + COURSE_SPAN_S
     at_s, place = times_s[known], xy_m[known]
-    way = np.stack([np.interp(after, at_s, place[:, i]) - np.interp(before, at_s, place[:, i]) for i in range(2)], axis=1)
+    way = np.stack(
+        [
+            np.interp(after, at_s, place[:, i]) - np.interp(before, at_s, place[:, i])
+            for i in range(2)
+        ],
+        axis=1,
+    )
     span_s = np.minimum(after, at_s[-1]) - np.maximum(before, at_s[0])
     moving = known & (np.hypot(*way.T) >= SLOWEST_COURSE_M_S * np.maximum(span_s, 1e-9))
     result[moving] = np.degrees(np.arctan2(way[moving, 0], way[moving, 1]))
     return result
 
 
-def _focal_px(now: Telemetry, stated: FlightSettings, video: VideoFacts) -> tuple[Array, float, list[Remark]]:
+def _focal_px(
+    now: Telemetry, stated: FlightSettings, video: VideoFacts
+) -> tuple[Array, float, list[Remark]]:
     """Return the focal length of every frame in pixels, the fraction by which it may be off, and remarks."""
     # Films that were turned to stand upright have the sensor's longer side as their height.
     longer_px = max(video.width_px, video.height_px)
     zoom = np.where(np.isfinite(now.zoom), now.zoom, 1.0)
     if stated.hfov_deg is not None:
-        return np.full(len(zoom), longer_px / 2 / np.tan(np.radians(stated.hfov_deg / 2))), STATED_FOCAL, []
+        return (
+            np.full(len(zoom), longer_px / 2 / np.tan(np.radians(stated.hfov_deg / 2))),
+            STATED_FOCAL,
+            [],
+        )
     if stated.focal_length_mm is not None:
         width_mm = stated.sensor_width_mm or FILM_WIDTH_MM
         return longer_px * stated.focal_length_mm / width_mm * zoom, STATED_FOCAL, []
@@ -181,4 +219,8 @@ def _focal_px(now: Telemetry, stated: FlightSettings, video: VideoFacts) -> tupl
     if not told.any():
         text = f"The telemetry has no focal length; {GUESSED_FOCAL_MM:g} mm was taken; state hfov_deg in the settings' flight."
         remarks.append(Remark("flight_focal_length_guessed", text))
-    return longer_px * focal_mm / FILM_WIDTH_MM * zoom, FOCAL if told.any() else GUESSED_FOCAL, remarks
+    return (
+        longer_px * focal_mm / FILM_WIDTH_MM * zoom,
+        FOCAL if told.any() else GUESSED_FOCAL,
+        remarks,
+    )

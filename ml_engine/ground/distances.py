@@ -113,7 +113,9 @@ def _variance(place: Array) -> float:
     return float(np.median((bend**2).sum(axis=1)) / (6 * 2 * np.log(2)))
 
 
-def describe_ways(tracks: TrackTable, times_s: Array, plane: LocalPlane | None) -> list[dict[str, Any]]:
+def describe_ways(
+    tracks: TrackTable, times_s: Array, plane: LocalPlane | None
+) -> list[dict[str, Any]]:
     """Return what results say of every track on the ground; arguments as of `ways`."""
     ids, first = np.unique(tracks.track_id, return_index=True)
     class_of = dict(zip(ids.tolist(), tracks.class_index[first].tolist(), strict=True))

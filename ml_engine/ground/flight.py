@@ -50,7 +50,9 @@ class Flight:
         return self.poses is not None and bool(self.poses.complete.any())
 
 
-def flight_ground(telemetry: Telemetry | None, times_s: Array, settings: AnalysisSettings, video: VideoFacts) -> Flight | None:
+def flight_ground(
+    telemetry: Telemetry | None, times_s: Array, settings: AnalysisSettings, video: VideoFacts
+) -> Flight | None:
     """Return what is known of the flight on which a recording was made.
 
     Args:
@@ -65,7 +67,11 @@ def flight_ground(telemetry: Telemetry | None, times_s: Array, settings: Analysi
     remarks = [*telemetry.warnings, *(found.remarks if found else ())]
     if found is not None and found.complete.any():
         # What was stated fills the gap that these remarks name.
-        remarks = [remark for remark in remarks if remark.code not in ("telemetry_no_height", "telemetry_no_attitude")]
+        remarks = [
+            remark
+            for remark in remarks
+            if remark.code not in ("telemetry_no_height", "telemetry_no_attitude")
+        ]
     return Flight(telemetry, found, (*remarks, *_span_remarks(telemetry, times_s)))
 
 
@@ -94,16 +100,30 @@ def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.integer]
     # Some rows at a time: the covariances of a long recording would be most of what assembling needs.
     for start in range(0, len(tracks), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
-        ground[rows], radius[rows] = _placed(tracks.xyxy[rows].astype(np.float64), tracks.class_index[rows], flight.poses, frame_row[rows])
+        ground[rows], radius[rows] = _placed(
+            tracks.xyxy[rows].astype(np.float64),
+            tracks.class_index[rows],
+            flight.poses,
+            frame_row[rows],
+        )
     return replace(tracks, ground=ground, ground_error_m=radius)
 
 
-def _placed(boxes: Array, class_index: npt.NDArray[np.int8], camera: Poses, frame_row: npt.NDArray[np.integer]) -> tuple[Array, Array]:
+def _placed(
+    boxes: Array,
+    class_index: npt.NDArray[np.int8],
+    camera: Poses,
+    frame_row: npt.NDArray[np.integer],
+) -> tuple[Array, Array]:
     """Return longitude and latitude (k, 2) and error radius (k,) of boxes (k, 4)."""
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    height_m, height_deviation_m = np.array([BODY_HEIGHT_M[name] for name in CLASSES])[class_index].T
+    height_m, height_deviation_m = np.array([BODY_HEIGHT_M[name] for name in CLASSES])[
+        class_index
+    ].T
     deviation_px = box_deviation_px(boxes, camera.resolution_wh)
-    place_m, covariance = to_ground(camera, frame_row, middle, deviation_px, height_m / 2, height_deviation_m / 2)
+    place_m, covariance = to_ground(
+        camera, frame_row, middle, deviation_px, height_m / 2, height_deviation_m / 2
+    )
     radius = np.full(len(boxes), np.nan)
     known = np.isfinite(place_m[:, 0])
     radius[known] = np.round(radius_90(covariance[known]), 2)

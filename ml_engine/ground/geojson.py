@@ -35,7 +35,9 @@ def collection(features: Iterable[dict[str, Any]], note: str | None = None) -> b
         result["bbox"] = box
     if note is not None:
         result["note"] = note
-    return (json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
+    return (
+        json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+    ).encode()
 
 
 def track_features(tracks: TrackTable, times_s: Array) -> Iterator[dict[str, Any]]:
@@ -50,7 +52,11 @@ def track_features(tracks: TrackTable, times_s: Array) -> Iterator[dict[str, Any
     ids, begins = np.unique(tracks.track_id[rows], return_index=True)
     for track_id, mine in zip(ids.tolist(), np.split(rows, begins)[1:], strict=True):
         way = tracks.ground[mine[corners(times_s[mine], TRACK_STEP_S)]].tolist()
-        geometry = {"type": "LineString", "coordinates": way} if len(way) > 1 else {"type": "Point", "coordinates": way[0]}
+        geometry = (
+            {"type": "LineString", "coordinates": way}
+            if len(way) > 1
+            else {"type": "Point", "coordinates": way[0]}
+        )
         error_m = tracks.ground_error_m[mine]
         properties = {
             "role": "track",
@@ -78,7 +84,11 @@ def path_features(flight: Flight | None, times_s: Array) -> Iterator[dict[str, A
     rows = np.flatnonzero(known)
     for stretch in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
         way = degrees[stretch[corners(times_s[stretch], PATH_STEP_S)]].tolist()
-        geometry = {"type": "LineString", "coordinates": way} if len(way) > 1 else {"type": "Point", "coordinates": way[0]}
+        geometry = (
+            {"type": "LineString", "coordinates": way}
+            if len(way) > 1
+            else {"type": "Point", "coordinates": way[0]}
+        )
         heights = poses.height_m[stretch][np.isfinite(poses.height_m[stretch])]
         properties = {
             "role": "flight_path",
@@ -90,14 +100,22 @@ def path_features(flight: Flight | None, times_s: Array) -> Iterator[dict[str, A
         yield _feature(geometry, properties)
 
 
-def coverage_features(seen: GroundCoverage | None, plane: LocalPlane | None) -> Iterator[dict[str, Any]]:
+def coverage_features(
+    seen: GroundCoverage | None, plane: LocalPlane | None
+) -> Iterator[dict[str, Any]]:
     """Yield the ground that a flight saw, and the strips that it did not see."""
     if seen is None or plane is None:
         return
     polygons = [_rings(rings, plane) for rings in seen.seen]
-    yield _feature({"type": "MultiPolygon", "coordinates": polygons}, {"role": "seen", "area_ha": round(seen.area_m2 / 1e4, 4)})
+    yield _feature(
+        {"type": "MultiPolygon", "coordinates": polygons},
+        {"role": "seen", "area_ha": round(seen.area_m2 / 1e4, 4)},
+    )
     for rings, area_m2 in seen.unseen:
-        yield _feature({"type": "Polygon", "coordinates": _rings(rings, plane)}, {"role": "not_seen", "area_ha": round(area_m2 / 1e4, 4)})
+        yield _feature(
+            {"type": "Polygon", "coordinates": _rings(rings, plane)},
+            {"role": "not_seen", "area_ha": round(area_m2 / 1e4, 4)},
+        )
 
 
 def corners(times_s: Array, step_s: float) -> npt.NDArray[np.intp]:
@@ -115,7 +133,9 @@ def _rings(rings: list[Array], plane: LocalPlane) -> list[list[list[float]]]:
     result = []
     for index, ring in enumerate(rings):
         following = np.roll(ring, -1, axis=0)
-        anticlockwise = float((ring[:, 0] * following[:, 1] - following[:, 0] * ring[:, 1]).sum()) > 0
+        anticlockwise = (
+            float((ring[:, 0] * following[:, 1] - following[:, 0] * ring[:, 1]).sum()) > 0
+        )
         turned = ring if anticlockwise == (index == 0) else ring[::-1]
         degrees = np.round(plane.to_degrees(turned), DECIMALS).tolist()
         result.append([*degrees, degrees[0]])
@@ -124,7 +144,9 @@ def _rings(rings: list[Array], plane: LocalPlane) -> list[list[list[float]]]:
 
 def _bounds(features: list[dict[str, Any]]) -> list[float] | None:
     """Return west, south, east and north of all coordinates."""
-    points = [point for feature in features for point in _points(feature["geometry"]["coordinates"])]
+    points = [
+        point for feature in features for point in _points(feature["geometry"]["coordinates"])
+    ]
     if not points:
         return None
     places = np.array(points)

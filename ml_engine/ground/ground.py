@@ -50,7 +50,13 @@ class Ground:
     remarks: tuple[Remark, ...] = ()
 
     @classmethod
-    def of(cls, settings: AnalysisSettings, telemetry: Telemetry | None, times_s: Array, video: VideoFacts) -> Ground:
+    def of(
+        cls,
+        settings: AnalysisSettings,
+        telemetry: Telemetry | None,
+        times_s: Array,
+        video: VideoFacts,
+    ) -> Ground:
         """Return the ground as settings and telemetry tell it. A calibration goes before telemetry: somebody measured it.
 
         Args:
@@ -64,7 +70,11 @@ class Ground:
         """
         homography = fit_homography(settings.calibration) if settings.calibration else None
         flight = flight_ground(telemetry, times_s, settings, video)
-        seen = ground_coverage(flight.poses) if flight is not None and flight.poses is not None else None
+        seen = (
+            ground_coverage(flight.poses)
+            if flight is not None and flight.poses is not None
+            else None
+        )
         remarks = flight.remarks if flight is not None else ()
         if settings.flight is not None and flight is None:
             text = "The settings describe a flight, but there is no telemetry: nothing is known of where the drone was; send its .SRT."
@@ -103,9 +113,15 @@ class Ground:
         """Where positions in degrees are measured in metres; None if they are in metres, and where there are none."""
         if self.homography is not None:
             return None if self.homography.origin is None else LocalPlane(*self.homography.origin)
-        return self.flight.poses.plane if self.flight is not None and self.flight.poses is not None else None
+        return (
+            self.flight.poses.plane
+            if self.flight is not None and self.flight.poses is not None
+            else None
+        )
 
-    def describe(self, tracks: TrackTable, box_times_s: Array, counts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    def describe(
+        self, tracks: TrackTable, box_times_s: Array, counts: dict[str, dict[str, Any]]
+    ) -> dict[str, Any]:
         """Return what results say of the ground: keys `calibration`, `ground` and `flight`, null where there is none.
 
         Args:
@@ -117,7 +133,11 @@ class Ground:
         if self.source is not None:
             ways = describe_ways(tracks, box_times_s, self.plane)
             ground = {"unit": self.unit, "source": self.source, "tracks": ways}
-        return {"calibration": describe(self.homography), "ground": ground, "flight": self._describe_flight(counts)}
+        return {
+            "calibration": describe(self.homography),
+            "ground": ground,
+            "flight": self._describe_flight(counts),
+        }
 
     def _describe_flight(self, counts: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
         if self.flight is None:
@@ -125,7 +145,11 @@ class Ground:
         telemetry, poses = self.flight.telemetry, self.flight.poses
         heights = poses.height_m[np.isfinite(poses.height_m)] if poses is not None else np.zeros(0)
         area_ha = None if self.seen is None else self.seen.area_m2 / SQUARE_METRES
-        gaps = None if self.seen is None else [round(area_m2 / SQUARE_METRES, 4) for _, area_m2 in self.seen.unseen]
+        gaps = (
+            None
+            if self.seen is None
+            else [round(area_m2 / SQUARE_METRES, 4) for _, area_m2 in self.seen.unseen]
+        )
         return {
             "dialect": telemetry.dialect,
             "records": len(telemetry),
@@ -134,7 +158,11 @@ class Ground:
             "height_max_m": round(float(heights.max()), 1) if len(heights) else None,
             "animals_placed": self.flight.places_animals,
             "area_ha": None if area_ha is None else round(area_ha, 4),
-            "animals_per_ha": {name: round(each["unique"] / area_ha, 3) for name, each in counts.items()} if area_ha else None,
+            "animals_per_ha": {
+                name: round(each["unique"] / area_ha, 3) for name, each in counts.items()
+            }
+            if area_ha
+            else None,
             "not_seen_ha": gaps,
         }
 
@@ -147,13 +175,23 @@ class Ground:
     def geojson(self, tracks: TrackTable, box_times_s: Array) -> bytes:
         """Write the map: what was seen, what was not, the drone's path, the tracks."""
         path = list(geojson.path_features(self.flight, self.times_s))
-        plane = self.flight.poses.plane if self.flight is not None and self.flight.poses is not None else None
+        plane = (
+            self.flight.poses.plane
+            if self.flight is not None and self.flight.poses is not None
+            else None
+        )
         ways = list(geojson.track_features(tracks, box_times_s)) if self.unit == "wgs84" else []
         note = None
         if self.unit != "wgs84":
-            reason = "the calibration is in metres" if self.unit else "there is neither a calibration nor a drone's full attitude"
+            reason = (
+                "the calibration is in metres"
+                if self.unit
+                else "there is neither a calibration nor a drone's full attitude"
+            )
             note = f"No animals on the map: {reason}; give ground_points as longitude and latitude (unit wgs84), or telemetry."
-        return geojson.collection([*geojson.coverage_features(self.seen, plane), *path, *ways], note)
+        return geojson.collection(
+            [*geojson.coverage_features(self.seen, plane), *path, *ways], note
+        )
 
     def warnings(self, tracks: TrackTable) -> list[tuple[str, str]]:
         """Return what a person should know: codes and sentences."""
@@ -168,7 +206,9 @@ class Ground:
         return found
 
 
-def with_ground(tracks: TrackTable, homography: Homography, resolution_wh: tuple[int, int]) -> TrackTable:
+def with_ground(
+    tracks: TrackTable, homography: Homography, resolution_wh: tuple[int, int]
+) -> TrackTable:
     """Return the tracks with the ground position and error radius of every foot point; NaN beyond the horizon."""
     ground, radius = np.zeros((len(tracks), 2)), np.zeros(len(tracks))
     for start in range(0, len(tracks), CHUNK_ROWS):

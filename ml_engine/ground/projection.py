@@ -13,7 +13,12 @@ LEAST_DEPRESSION_DEG = 8.0
 
 
 def to_ground(
-    poses: Poses, frame: npt.NDArray[np.integer], points_px: Array, deviation_px: Array, above_m: Array, above_deviation_m: Array
+    poses: Poses,
+    frame: npt.NDArray[np.integer],
+    points_px: Array,
+    deviation_px: Array,
+    above_m: Array,
+    above_deviation_m: Array,
 ) -> tuple[Array, Array]:
     """Place what is seen on the ground.
 
@@ -65,7 +70,9 @@ def to_ground(
         deviation_px[:, :1] / focal_px * moved(right),
         deviation_px[:, 1:] / focal_px * moved(down),
     ]
-    covariance = sum(part[:, :, None] * part[:, None, :] for part in parts) + deviations.position_m**2 * np.eye(2)
+    covariance = sum(
+        part[:, :, None] * part[:, None, :] for part in parts
+    ) + deviations.position_m**2 * np.eye(2)
     place = poses.xy_m[frame] + reach[:, None] * ray[:, :2]
     return place, np.where(np.isfinite(reach)[:, None, None], covariance, np.nan)
 

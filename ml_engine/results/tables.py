@@ -49,7 +49,10 @@ def tracks_csv(tracks: TrackTable, times_s: npt.NDArray[np.float64]) -> bytes:
 
 def _tracks_table(tracks: TrackTable, times_s: npt.NDArray[np.float64], rows: slice) -> pa.Table:
     boxes = np.round(tracks.xyxy[rows].astype(np.float64), 2)
-    on_ground = (*np.ascontiguousarray(tracks.ground[rows].T), np.ascontiguousarray(tracks.ground_error_m[rows]))
+    on_ground = (
+        *np.ascontiguousarray(tracks.ground[rows].T),
+        np.ascontiguousarray(tracks.ground_error_m[rows]),
+    )
     ground = [pa.array(column, mask=np.isnan(column)) for column in on_ground]
     columns = [
         tracks.frame[rows],
@@ -87,21 +90,33 @@ def read_tracks_csv(data: bytes) -> TrackTable:
     filled = 0
     try:
         # The stubs leave out that Arrow's own files can be read.
-        for batch in pa_csv.open_csv(pa.BufferReader(data), read_options=read, convert_options=convert):  # type: ignore[arg-type]
+        for batch in pa_csv.open_csv(
+            pa.BufferReader(data),  # type: ignore[arg-type]
+            read_options=read,
+            convert_options=convert,
+        ):
             _fill(table, slice(filled, filled + len(batch)), batch)
             filled += len(batch)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise InvalidInput(f"This is not a tracks.csv of Muster's: {error}.", code="bad_tracks_csv") from error
+        raise InvalidInput(
+            f"This is not a tracks.csv of Muster's: {error}.", code="bad_tracks_csv"
+        ) from error
     if filled != rows:
-        raise InvalidInput("This tracks.csv ends in the middle of a row or has empty ones.", code="bad_tracks_csv")
+        raise InvalidInput(
+            "This tracks.csv ends in the middle of a row or has empty ones.", code="bad_tracks_csv"
+        )
     return table
 
 
 def _fill(table: TrackTable, rows: slice, batch: pa.RecordBatch) -> None:
     names = pa_compute.index_in(batch["class"], value_set=pa.array(CLASSES))
     if names.null_count:
-        raise InvalidInput("This tracks.csv has a class that Muster does not know.", code="bad_tracks_csv")
-    column = {name: batch[name].to_numpy(zero_copy_only=False) for name in _CSV_TYPES if name != "class"}
+        raise InvalidInput(
+            "This tracks.csv has a class that Muster does not know.", code="bad_tracks_csv"
+        )
+    column = {
+        name: batch[name].to_numpy(zero_copy_only=False) for name in _CSV_TYPES if name != "class"
+    }
     table.frame[rows] = column["frame"]
     table.track_id[rows] = column["track_id"]
     table.class_index[rows] = names.to_numpy(zero_copy_only=False)
@@ -158,7 +173,11 @@ def timeline_csv(
         "status": pa.array(STATUS_NAMES).take(pa.array(status, pa.uint8())),
     }
     for name in CLASSES:
-        columns[name] = pa.array(visible[name], mask=unreadable) if name in visible else pa.nulls(len(frames), pa.int64())
+        columns[name] = (
+            pa.array(visible[name], mask=unreadable)
+            if name in visible
+            else pa.nulls(len(frames), pa.int64())
+        )
     return _csv([pa.table(columns)])
 
 
@@ -177,11 +196,19 @@ def _csv(tables: Iterable[pa.Table], *, header: bool = True) -> bytes:
     for number, table in enumerate(tables):
         if header and not number:
             out.write((",".join(table.column_names) + "\n").encode())
-        pa_csv.write_csv(table, out, pa_csv.WriteOptions(include_header=False, quoting_style="none"))
+        pa_csv.write_csv(
+            table, out, pa_csv.WriteOptions(include_header=False, quoting_style="none")
+        )
     return out.getvalue()
 
 
 def _json(data: Any, *, compact: bool = False) -> bytes:
     separators = (",", ":") if compact else None
-    text = json.dumps(data, indent=None if compact else 2, separators=separators, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        data,
+        indent=None if compact else 2,
+        separators=separators,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
     return (text + "\n").encode()

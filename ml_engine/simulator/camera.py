@@ -60,8 +60,14 @@ class Field:
         middle = 0.0 if self.sector else (self.low[0] + self.high[0]) / 2
         side = np.where(points[:, 0] >= middle, 1.0, -1.0)
         angle = min(self.high[1], 1.2)
-        border = np.abs(points[:, 1]) * math.tan(angle) if self.sector else (self.high[0] - self.low[0]) / 2
-        return np.stack([side, np.zeros(len(side))], axis=1), np.maximum(border - np.abs(points[:, 0] - middle), 0)
+        border = (
+            np.abs(points[:, 1]) * math.tan(angle)
+            if self.sector
+            else (self.high[0] - self.low[0]) / 2
+        )
+        return np.stack([side, np.zeros(len(side))], axis=1), np.maximum(
+            border - np.abs(points[:, 0] - middle), 0
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,13 @@ class CameraPath:
     @property
     def from_ground(self) -> Array:
         """(t, 3, 3) homographies from points (x, y) of the ground to pixels."""
-        k = np.array([[self.focal_px, 0, self.resolution_wh[0] / 2], [0, self.focal_px, self.resolution_wh[1] / 2], [0, 0, 1]])
+        k = np.array(
+            [
+                [self.focal_px, 0, self.resolution_wh[0] / 2],
+                [0, self.focal_px, self.resolution_wh[1] / 2],
+                [0, 0, 1],
+            ]
+        )
         axes = self.rotation[:, :, :2]
         origin = -np.einsum("tij,tj->ti", self.rotation, self.position_m)
         homographies: Array = k @ np.concatenate([axes, origin[:, :, None]], axis=2)
@@ -98,7 +110,9 @@ class CameraPath:
         return turned
 
 
-def camera_path(kind: CameraKind, times_s: Array, ranges: Ranges, rng: np.random.Generator) -> CameraPath:
+def camera_path(
+    kind: CameraKind, times_s: Array, ranges: Ranges, rng: np.random.Generator
+) -> CameraPath:
     """Draw a camera of one kind for frames at these times (t,)."""
     wh = SIZES_WH[int(rng.integers(len(SIZES_WH)))]
     focal_px = wh[0] / 2 / math.tan(math.radians(draw(ranges.hfov_deg, rng)) / 2)
@@ -108,7 +122,12 @@ def camera_path(kind: CameraKind, times_s: Array, ranges: Ranges, rng: np.random
 
 
 def _from_one_place(
-    kind: CameraKind, times_s: Array, wh: tuple[int, int], focal_px: float, ranges: Ranges, rng: np.random.Generator
+    kind: CameraKind,
+    times_s: Array,
+    wh: tuple[int, int],
+    focal_px: float,
+    ranges: Ranges,
+    rng: np.random.Generator,
 ) -> CameraPath:
     count, height_m = len(times_s), draw(ranges.height_m, rng)
     half_v, half_h = math.atan(wh[1] / 2 / focal_px), math.atan(wh[0] / 2 / focal_px)
@@ -124,16 +143,31 @@ def _from_one_place(
         # At its fastest a pan over and back turns by the whole sweep times pi / 2 in the time of one way.
         most = int(times_s[-1] * half_h * 2 / (half * math.pi * LEAST_PASS_S))
         turns = int(rng.integers(1, max(2, min(most + 1, 4))))
-        yaw = -half * np.cos(math.pi * turns * times_s / max(times_s[-1], 1e-9)) * rng.choice((-1, 1))
+        yaw = (
+            -half * np.cos(math.pi * turns * times_s / max(times_s[-1], 1e-9)) * rng.choice((-1, 1))
+        )
         reach, sway = half + 0.7 * half_h, 0.4 * sway
     rotation = _rotation(yaw + sway[:, 0], pitch + sway[:, 1], sway[:, 2])
     position = np.tile([0.0, 0.0, height_m], (count, 1))
-    return CameraPath(kind, times_s, wh, focal_px, position, rotation, Field((1.1 * near_m, -reach), (far_m, reach), True))
+    return CameraPath(
+        kind,
+        times_s,
+        wh,
+        focal_px,
+        position,
+        rotation,
+        Field((1.1 * near_m, -reach), (far_m, reach), True),
+    )
 
 
-def _strips(times_s: Array, wh: tuple[int, int], focal_px: float, ranges: Ranges, rng: np.random.Generator) -> CameraPath:
+def _strips(
+    times_s: Array, wh: tuple[int, int], focal_px: float, ranges: Ranges, rng: np.random.Generator
+) -> CameraPath:
     """Fly parallel strips back and forth, looking down, the picture's upper side ahead all the time."""
-    altitude_m, speed = min(draw(ranges.altitude_m, rng), focal_px * BACK_M / LEAST_BACK_PX), draw(ranges.flight_m_per_s, rng)
+    altitude_m, speed = (
+        min(draw(ranges.altitude_m, rng), focal_px * BACK_M / LEAST_BACK_PX),
+        draw(ranges.flight_m_per_s, rng),
+    )
     width_m, height_m = altitude_m * wh[0] / focal_px, altitude_m * wh[1] / focal_px
     aside_m = width_m * (1 - draw(ranges.overlap, rng))
     speed = min(speed, height_m / LEAST_PASS_S)
@@ -142,7 +176,11 @@ def _strips(times_s: Array, wh: tuple[int, int], focal_px: float, ranges: Ranges
         strips -= 1
     # A recording too short for two strips at its speed is flown faster.
     length_m = max((way_m - (strips - 1) * aside_m) / strips, 0.8 * height_m)
-    corners = [(k * aside_m, length_m * end) for k in range(strips) for end in ((0, 1) if k % 2 == 0 else (1, 0))]
+    corners = [
+        (k * aside_m, length_m * end)
+        for k in range(strips)
+        for end in ((0, 1) if k % 2 == 0 else (1, 0))
+    ]
     legs = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(np.array(corners), axis=0).T))])
     at = legs[-1] * times_s / max(times_s[-1], 1e-9)
     x, y = (np.interp(at, legs, [corner[axis] for corner in corners]) for axis in (0, 1))
@@ -150,7 +188,11 @@ def _strips(times_s: Array, wh: tuple[int, int], focal_px: float, ranges: Ranges
     position = np.stack([x, y, np.full(len(x), altitude_m)], axis=1) + wind * (0.3, 0.3, 0.15)
     sway = _sway(times_s, 0.5 * draw(ranges.shake_deg, rng), rng)
     rotation = _rotation(sway[:, 0], math.pi / 2 + sway[:, 1], sway[:, 2])
-    field = Field((-0.45 * width_m, -0.45 * height_m), ((strips - 1) * aside_m + 0.45 * width_m, length_m + 0.45 * height_m), False)
+    field = Field(
+        (-0.45 * width_m, -0.45 * height_m),
+        ((strips - 1) * aside_m + 0.45 * width_m, length_m + 0.45 * height_m),
+        False,
+    )
     return CameraPath("lawnmower", times_s, wh, focal_px, position, rotation, field)
 
 
@@ -169,14 +211,22 @@ def _rotation(yaw: Array, pitch: Array, roll: Array) -> Array:
     yaw, pitch, roll = np.broadcast_arrays(yaw, pitch, roll)
     zero = np.zeros_like(yaw)
     right = np.stack([np.cos(yaw), -np.sin(yaw), zero], axis=1)
-    down = np.stack([-np.sin(yaw) * np.sin(pitch), -np.cos(yaw) * np.sin(pitch), -np.cos(pitch)], axis=1)
-    ahead = np.stack([np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), -np.sin(pitch)], axis=1)
+    down = np.stack(
+        [-np.sin(yaw) * np.sin(pitch), -np.cos(yaw) * np.sin(pitch), -np.cos(pitch)], axis=1
+    )
+    ahead = np.stack(
+        [np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), -np.sin(pitch)], axis=1
+    )
     cos, sin = np.cos(roll)[:, None], np.sin(roll)[:, None]
     return np.stack([cos * right + sin * down, cos * down - sin * right, ahead], axis=1)
 
 
 def measured_motion(
-    path: CameraPath, noise_px: float, unreadable: npt.NDArray[np.bool_], breaks: int, rng: np.random.Generator
+    path: CameraPath,
+    noise_px: float,
+    unreadable: npt.NDArray[np.bool_],
+    breaks: int,
+    rng: np.random.Generator,
 ) -> tuple[Array, tuple[str, ...]]:
     """Say what a motion meter would: the ground's true transform from frame to frame, with errors, or none and why.
 
@@ -196,7 +246,11 @@ def measured_motion(
     shift = np.hypot(*(moved[:, :2] / moved[:, 2:] - (width / 2, height / 2)).T)
     key = np.concatenate([[0], np.cumsum(shift) // (KEY_SHIFT * width)]).astype(np.int64)
     of_key = np.cumsum(rng.standard_normal((key[-1] + 1, 4)), axis=0)
-    errors = (of_key[key] + 0.5 * rng.standard_normal((len(rows), 4))) * noise_px * (1, 1, 2 / width, 2 / width)
+    errors = (
+        (of_key[key] + 0.5 * rng.standard_normal((len(rows), 4)))
+        * noise_px
+        * (1, 1, 2 / width, 2 / width)
+    )
     wrong = _similarities(errors, (width / 2, height / 2))
     steps = wrong[1:] @ true @ np.linalg.inv(wrong[:-1])
     motion = np.full((count, 3, 3), np.nan)

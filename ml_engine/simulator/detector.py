@@ -47,7 +47,12 @@ def detect(path: CameraPath, view: View, rates: Rates, rng: np.random.Generator)
     faint = missed & streaks(rng, np.full((steps, count), rates.faint), step_s, rates.miss_s)
     there = (view.inside > 0.25) & (view.hidden < 0.9)
     bias = 0.3 * rng.standard_normal(count)
-    logit = rates.score_logit + bias + 0.45 * swings(rng, steps, count, step_s, 1.0) + 0.3 * rng.standard_normal((steps, count))
+    logit = (
+        rates.score_logit
+        + bias
+        + 0.45 * swings(rng, steps, count, step_s, 1.0)
+        + 0.3 * rng.standard_normal((steps, count))
+    )
     logit = np.where(missed, -1.3 + 0.5 * rng.standard_normal((steps, count)), logit)
     frame, animal = np.nonzero(there & (~missed | faint))
     xyxy = _jittered(view.xyxy, rates.jitter, step_s, rng)[frame, animal]
@@ -65,11 +70,17 @@ def detect(path: CameraPath, view: View, rates: Rates, rng: np.random.Generator)
     )
 
 
-def misses(view: View, rates: Rates, step_s: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def misses(
+    view: View, rates: Rates, step_s: float, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
     """Draw when each animal is missed (t, n): more often when it is small, hidden, cut by the border, or just hard to see."""
     steps, count = view.inside.shape
     hard = rng.random(count) < rates.hard_share
-    own = np.where(hard, rng.uniform(*HARD_MISS, count), np.minimum(rates.miss * np.exp(0.3 * rng.standard_normal(count) - 0.045), 0.9))
+    own = np.where(
+        hard,
+        rng.uniform(*HARD_MISS, count),
+        np.minimum(rates.miss * np.exp(0.3 * rng.standard_normal(count) - 0.045), 0.9),
+    )
     area = np.prod(view.clipped[..., 2:] - view.clipped[..., :2], axis=2)
     size = np.sqrt(np.nan_to_num(area)) + 1e-6
     by_size = 1 / (1 + (size / HALF_FOUND_PX) ** -3)
@@ -106,16 +117,22 @@ def _false(
     sides = sides if len(sides) else np.full((1, 2), 30.0)
     frame = np.repeat(np.arange(steps), rng.poisson(rates.false_boxes, steps))
     centre = rng.uniform(0, 1, (len(frame), 2)) * path.resolution_wh
-    half = sides[rng.integers(len(sides), size=len(frame))] * rng.uniform(0.3, 0.65, (len(frame), 1))
+    half = sides[rng.integers(len(sides), size=len(frame))] * rng.uniform(
+        0.3, 0.65, (len(frame), 1)
+    )
     score = _sigmoid(rng.normal(-1.2, 0.8, len(frame)))
-    place = np.concatenate([path.field.sample(rng, rates.stumps), np.ones((rates.stumps, 1))], axis=1)
+    place = np.concatenate(
+        [path.field.sample(rng, rates.stumps), np.ones((rates.stumps, 1))], axis=1
+    )
     seen = path.from_ground @ place.T
     at = np.swapaxes(seen[:, :2] / seen[:, 2:], 1, 2)
     size = rng.uniform(0.35, 0.8, rates.stumps) * 1.6 * path.focal_px / np.maximum(seen[:, 2], 1)
     half_stump = np.stack([0.5 * size, 0.45 * size], axis=2)
     stumps = np.concatenate([at - half_stump, at + half_stump], axis=2)
     in_picture = ((at > 0) & (at < path.resolution_wh)).all(axis=2) & (seen[:, 2] > 1)
-    shown = streaks(rng, np.broadcast_to(rng.uniform(0.2, 0.7, rates.stumps), in_picture.shape), step_s, 1.0)
+    shown = streaks(
+        rng, np.broadcast_to(rng.uniform(0.2, 0.7, rates.stumps), in_picture.shape), step_s, 1.0
+    )
     like = rng.normal(-0.5, 0.5, rates.stumps) + 0.4 * rng.standard_normal(in_picture.shape)
     t, k = np.nonzero(in_picture & shown)
     jittered = _jittered(stumps, rates.jitter, step_s, rng)
@@ -142,7 +159,9 @@ def _picked(
     return Found(frame[kept], animal[kept], double[kept], xyxy[kept], score[kept])
 
 
-def score_columns(score: Array, muster_class: str, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def score_columns(
+    score: Array, muster_class: str, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
     """Return scores (m, 4) as in a log from those of the true class (m,)."""
     result = score[:, None] * rng.uniform(0.0, 0.25, (len(score), len(SCORE_COLUMNS)))
     result[:, SCORE_COLUMNS.index("person")] *= 0.1
@@ -151,15 +170,23 @@ def score_columns(score: Array, muster_class: str, rng: np.random.Generator) -> 
     return result.astype(np.float32)
 
 
-def embeddings(animal: npt.NDArray[np.int64], distinct: float, rng: np.random.Generator) -> npt.NDArray[np.float16]:
+def embeddings(
+    animal: npt.NDArray[np.int64], distinct: float, rng: np.random.Generator
+) -> npt.NDArray[np.float16]:
     """Return unit vectors (m, `EMBEDDING_SIZE`) of boxes: what all animals share, what is this one's, and noise.
 
     Args:
         animal: (m,) whom each box shows. distinct: Length of what is an animal's own; what is shared is 1 and the noise about 0.6 long.
     """
     own = rng.standard_normal((int(animal.max(initial=0)) + 2, EMBEDDING_SIZE)) * distinct
-    vectors = rng.standard_normal(EMBEDDING_SIZE) + own[animal] + 0.6 * rng.standard_normal((len(animal), EMBEDDING_SIZE))
-    unit: npt.NDArray[np.float16] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    vectors = (
+        rng.standard_normal(EMBEDDING_SIZE)
+        + own[animal]
+        + 0.6 * rng.standard_normal((len(animal), EMBEDDING_SIZE))
+    )
+    unit: npt.NDArray[np.float16] = (
+        vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    ).astype(np.float16)
     return unit
 
 

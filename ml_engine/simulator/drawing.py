@@ -29,11 +29,18 @@ def drawing(made: Scene) -> np.ndarray:
         for row in np.flatnonzero(made.truth.frame == frame).tolist():
             _box(panel, made.truth.xyxy[row] * scale, (60, 160, 60), -1)
             place = tuple(int(v) for v in made.truth.xyxy[row, :2] * scale + (1, 9))
-            cv2.putText(panel, str(made.truth.animal[row]), place, cv2.FONT_HERSHEY_PLAIN, 0.6, (0, 0, 0))
+            cv2.putText(
+                panel, str(made.truth.animal[row]), place, cv2.FONT_HERSHEY_PLAIN, 0.6, (0, 0, 0)
+            )
         for row in range(int(made.log.offsets[frame]), int(made.log.offsets[frame + 1])):
             strong = made.log.scores[row].max() >= 0.5
             colour = (255, 255, 255) if strong else (130, 130, 130)
-            _box(panel, made.log.xyxy[row] * scale, (60, 60, 255) if made.truth.shown[row] < 0 else colour, 1)
+            _box(
+                panel,
+                made.log.xyxy[row] * scale,
+                (60, 60, 255) if made.truth.shown[row] < 0 else colour,
+                1,
+            )
         panels.append(panel)
     name = made.muster_class
     title = (
@@ -54,10 +61,14 @@ def _box(panel: np.ndarray, xyxy: np.ndarray, colour: tuple[int, int, int], thic
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw scenes into one PNG. Arguments without the program's name; default: those of the process."""
-    parser = argparse.ArgumentParser(prog="python -m ml_engine.simulator.drawing", description="Draw simulated scenes.")
+    parser = argparse.ArgumentParser(
+        prog="python -m ml_engine.simulator.drawing", description="Draw simulated scenes."
+    )
     parser.add_argument("--scenes", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--unseen", action="store_true", help="parameters from the ranges kept for tests")
+    parser.add_argument(
+        "--unseen", action="store_true", help="parameters from the ranges kept for tests"
+    )
     parser.add_argument("--draw", type=Path, required=True, metavar="OUT.png")
     given = parser.parse_args(argv)
     import cv2

@@ -40,7 +40,14 @@ class Herd:
     behaviour: Behaviour
 
 
-def herd(path: CameraPath, count: int, muster_class: str, closed: bool, ranges: Ranges, rng: np.random.Generator) -> Herd:
+def herd(
+    path: CameraPath,
+    count: int,
+    muster_class: str,
+    closed: bool,
+    ranges: Ranges,
+    rng: np.random.Generator,
+) -> Herd:
     """Draw a herd in the camera's field.
 
     Args:
@@ -58,17 +65,29 @@ def herd(path: CameraPath, count: int, muster_class: str, closed: bool, ranges: 
     position, heading = _own_ways(times_s, count, behaviour, pace, rng)
     if path.kind == "lawnmower" and behaviour == "walking":
         position *= 0.6
-    travel, ways, joined_s = _travels(times_s, home, path.field, pace, draw(ranges.coming, rng), closed, rng)
-    scale = np.where(rng.random(count) < rng.uniform(0, 0.25), _CALF, 1.0) * rng.normal(1, 0.05, count)
+    travel, ways, joined_s = _travels(
+        times_s, home, path.field, pace, draw(ranges.coming, rng), closed, rng
+    )
+    scale = np.where(rng.random(count) < rng.uniform(0, 0.25), _CALF, 1.0) * rng.normal(
+        1, 0.05, count
+    )
     size_m = scale[:, None] * np.array(_LENGTH_WIDTH_HEIGHT_M[muster_class])
-    return Herd(home + position + travel, np.where(np.isnan(ways), heading, ways), size_m, joined_s, behaviour)
+    return Herd(
+        home + position + travel,
+        np.where(np.isnan(ways), heading, ways),
+        size_m,
+        joined_s,
+        behaviour,
+    )
 
 
 def homes(rng: np.random.Generator, count: int, spacing_m: float, field: Field) -> Array:
     """Place animals (count, 2) in groups, neighbours about `spacing_m` apart, all in the field."""
     groups = int(rng.integers(1, 4))
     centre = field.sample(rng, groups)[rng.integers(groups, size=count)]
-    place: Array = centre + rng.standard_normal((count, 2)) * spacing_m * np.sqrt(count / groups) / 2.2
+    place: Array = (
+        centre + rng.standard_normal((count, 2)) * spacing_m * np.sqrt(count / groups) / 2.2
+    )
     place[rng.random(count) < 0.1] = np.inf
     for _ in range(4):
         outside = ~field.contains(place)
@@ -87,10 +106,14 @@ def _pushed_apart(place: Array, least_m: float) -> Array:
     distance = np.hypot(apart[:, 0], apart[:, 1])
     push = apart * ((least_m - distance) / np.maximum(distance, 1e-6) / 2.5)[:, None]
     ends = np.concatenate([one, other])
-    return place + np.stack([np.bincount(ends, np.concatenate([p, -p]), len(place)) for p in push.T], axis=1)
+    return place + np.stack(
+        [np.bincount(ends, np.concatenate([p, -p]), len(place)) for p in push.T], axis=1
+    )
 
 
-def _own_ways(times_s: Array, count: int, behaviour: Behaviour, pace: float, rng: np.random.Generator) -> tuple[Array, Array]:
+def _own_ways(
+    times_s: Array, count: int, behaviour: Behaviour, pace: float, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Return how far each has gone (t, n, 2) from its place at the start, and its heading (t, n)."""
     steps = len(times_s)
     step_s = float(times_s[1] - times_s[0]) if steps > 1 else 1.0
@@ -100,8 +123,15 @@ def _own_ways(times_s: Array, count: int, behaviour: Behaviour, pace: float, rng
         grazing = rng.random(count) < 0.2
     speed = pace * np.where(grazing, 0.35, 0.8) * np.exp(0.25 * rng.standard_normal(count))
     moving = streaks(rng, np.where(grazing, 0.35, 0.96) * np.ones((steps, 1)), step_s, 3.0)
-    start = np.where(grazing, rng.uniform(0, 2 * np.pi, count), common + 0.3 * rng.standard_normal(count))
-    turn = np.where(grazing, 0.35, 0.06) * np.sqrt(step_s) * rng.standard_normal((steps, count)) * (0.15 + 0.85 * moving)
+    start = np.where(
+        grazing, rng.uniform(0, 2 * np.pi, count), common + 0.3 * rng.standard_normal(count)
+    )
+    turn = (
+        np.where(grazing, 0.35, 0.06)
+        * np.sqrt(step_s)
+        * rng.standard_normal((steps, count))
+        * (0.15 + 0.85 * moving)
+    )
     heading = start + np.cumsum(turn, axis=0)
     velocity = (speed * moving)[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=2)
     way = np.cumsum(velocity, axis=0) * step_s
@@ -116,7 +146,13 @@ def _own_ways(times_s: Array, count: int, behaviour: Behaviour, pace: float, rng
 
 
 def _travels(
-    times_s: Array, home: Array, field: Field, pace: float, share: float, closed: bool, rng: np.random.Generator
+    times_s: Array,
+    home: Array,
+    field: Field,
+    pace: float,
+    share: float,
+    closed: bool,
+    rng: np.random.Generator,
 ) -> tuple[Array, Array, Array]:
     """Let some go out and come back and, where the population is open, some join and some leave for good.
 
@@ -126,7 +162,11 @@ def _travels(
     count, end_s = len(home), times_s[-1]
     direction, distance = field.way_out(home)
     speed = pace * rng.uniform(1.0, 1.8, count)
-    role = rng.choice(4, count, p=[1 - (share if closed else 3 * share), share, *([0, 0] if closed else [share, share])])
+    role = rng.choice(
+        4,
+        count,
+        p=[1 - (share if closed else 3 * share), share, *([0, 0] if closed else [share, share])],
+    )
     joined_s = np.zeros(count)
     away = np.zeros((len(times_s), count))
     begin = rng.uniform(0.05, 0.6, count) * end_s

@@ -10,7 +10,9 @@ import numpy.typing as npt
 from ml_engine.arrays import Array
 
 
-def streaks(rng: np.random.Generator, share: Array, step_s: float, lasting_s: float) -> npt.NDArray[np.bool_]:
+def streaks(
+    rng: np.random.Generator, share: Array, step_s: float, lasting_s: float
+) -> npt.NDArray[np.bool_]:
     """Draw a two-state Markov chain for each column.
 
     In each step it is drawn anew with probability 1 - exp(-step / lasting), on with probability `share`, and stays as it is otherwise.
@@ -30,7 +32,9 @@ def streaks(rng: np.random.Generator, share: Array, step_s: float, lasting_s: fl
     return np.take_along_axis(drawn, latest, axis=0)
 
 
-def swings(rng: np.random.Generator, steps: int, count: int, step_s: float, lasting_s: float) -> Array:
+def swings(
+    rng: np.random.Generator, steps: int, count: int, step_s: float, lasting_s: float
+) -> Array:
     """Draw stationary Ornstein-Uhlenbeck processes of variance 1: (steps, count), forgotten after `lasting_s`."""
     from scipy.signal import lfilter
 

@@ -95,7 +95,9 @@ def scene(index: int, seed: int, ranges: Ranges | None = None) -> Scene:
         made = _scene(index, seed, ranges, np.random.default_rng((seed, index, attempt)))
         if sum(made.truth.unique.values()) >= LEAST_ANIMALS:
             return made
-    raise ValueError(f"These ranges show fewer than {LEAST_ANIMALS} animals in {_ATTEMPTS} attempts at scene {index}; widen them.")
+    raise ValueError(
+        f"These ranges show fewer than {LEAST_ANIMALS} animals in {_ATTEMPTS} attempts at scene {index}; widen them."
+    )
 
 
 def _scene(index: int, seed: int, ranges: Ranges, rng: np.random.Generator) -> Scene:
@@ -127,16 +129,26 @@ def _scene(index: int, seed: int, ranges: Ranges, rng: np.random.Generator) -> S
         breaks=breaks,
         log=log,
         video=VideoFacts(
-            frames=len(times_s), fps=fps, width_px=path.resolution_wh[0], height_px=path.resolution_wh[1], duration_s=len(times_s) / fps
+            frames=len(times_s),
+            fps=fps,
+            width_px=path.resolution_wh[0],
+            height_px=path.resolution_wh[1],
+            duration_s=len(times_s) / fps,
         ),
         settings=AnalysisSettings(
-            classes=(muster_class,), only=muster_class, population="closed" if closed else "open", lines=(), render=False
+            classes=(muster_class,),
+            only=muster_class,
+            population="closed" if closed else "open",
+            lines=(),
+            render=False,
         ),
         truth=_truth(look, group, found, muster_class, fps),
     )
 
 
-def _clock(kind: CameraKind, animals: int, ranges: Ranges, rng: np.random.Generator) -> tuple[npt.NDArray[np.float64], float]:
+def _clock(
+    kind: CameraKind, animals: int, ranges: Ranges, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float64], float]:
     """Draw rate and duration, lowered where herd and frames together would be too many: times (t,) in s and frames a second."""
     fps, duration_s = draw(ranges.fps, rng), draw(ranges.duration_s, rng)
     most = ranges.most_boxes
@@ -154,7 +166,13 @@ def _clock(kind: CameraKind, animals: int, ranges: Ranges, rng: np.random.Genera
 
 
 def _kept(found: Found, kept: npt.NDArray[np.bool_]) -> Found:
-    return Found(found.frame[kept], found.animal[kept], found.double[kept], found.xyxy[kept], found.score[kept])
+    return Found(
+        found.frame[kept],
+        found.animal[kept],
+        found.double[kept],
+        found.xyxy[kept],
+        found.score[kept],
+    )
 
 
 def _log(
@@ -175,7 +193,9 @@ def _log(
         offsets=np.searchsorted(found.frame, np.arange(count + 1)).astype(np.int64),
         xyxy=found.xyxy.astype(np.float32),
         scores=simulator_detector.score_columns(found.score, muster_class, rng),
-        embeddings=simulator_detector.embeddings(found.animal, appearance, rng) if appearance else None,
+        embeddings=simulator_detector.embeddings(found.animal, appearance, rng)
+        if appearance
+        else None,
         motion=motion[0],
         motion_reasons=motion[1],
         resolution_wh=path.resolution_wh,
@@ -204,4 +224,8 @@ def _truth(look: View, group: Herd, found: Found, muster_class: str, fps: float)
 def peak(series: npt.NDArray[np.integer], window: int) -> int:
     """Return the greatest number that is reached in every frame of some `window` of them: `series` (t,) of numbers."""
     window = min(window, len(series))
-    return int(np.lib.stride_tricks.sliding_window_view(series, window).min(axis=1).max()) if window else 0
+    return (
+        int(np.lib.stride_tricks.sliding_window_view(series, window).min(axis=1).max())
+        if window
+        else 0
+    )

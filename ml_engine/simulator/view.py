@@ -50,9 +50,16 @@ def view(path: CameraPath, herd: Herd, rng: np.random.Generator) -> View:
     things, things_distance = _boxes(path, place, np.zeros(place.shape[:2]), sides)
     if path.kind == "lawnmower":
         # From above a tree hides what is under it, and animals do not hide each other.
-        distance, others, others_distance = np.ones_like(distance), things, np.zeros_like(things_distance)
+        distance, others, others_distance = (
+            np.ones_like(distance),
+            things,
+            np.zeros_like(things_distance),
+        )
     else:
-        others, others_distance = np.concatenate([xyxy, things], axis=1), np.concatenate([distance, things_distance], axis=1)
+        others, others_distance = (
+            np.concatenate([xyxy, things], axis=1),
+            np.concatenate([distance, things_distance], axis=1),
+        )
     hidden = _hidden(xyxy, distance, others, others_distance, path)
     return seen(xyxy, hidden, path.resolution_wh)
 
@@ -65,7 +72,9 @@ def seen(xyxy: Array, hidden: Array, resolution_wh: tuple[int, int]) -> View:
     return View(xyxy, clipped, inside, hidden)
 
 
-def _boxes(path: CameraPath, position_m: Array, heading: Array, size_m: Array) -> tuple[Array, Array]:
+def _boxes(
+    path: CameraPath, position_m: Array, heading: Array, size_m: Array
+) -> tuple[Array, Array]:
     """Return boxes (t, n, 4) of upright blocks, NaN where none is near the picture, and how far (t, n) each is in m.
 
     Args:
@@ -73,12 +82,19 @@ def _boxes(path: CameraPath, position_m: Array, heading: Array, size_m: Array) -
     """
     steps, count = heading.shape
     away = np.concatenate(
-        [position_m - path.position_m[:, None, :2], np.broadcast_to(-path.position_m[:, None, 2:], (steps, count, 1))], axis=2
+        [
+            position_m - path.position_m[:, None, :2],
+            np.broadcast_to(-path.position_m[:, None, 2:], (steps, count, 1)),
+        ],
+        axis=2,
     )
     ahead = np.einsum("tj,tnj->tn", path.rotation[:, 2], away)
     half_wh = np.array(path.resolution_wh) / 2
     flat = np.einsum("tij,tnj->tni", path.rotation[:, :2], away) * path.focal_px
-    reach = half_wh + path.focal_px * size_m.max(axis=1, initial=0)[:, None] / np.maximum(ahead, 1)[..., None]
+    reach = (
+        half_wh
+        + path.focal_px * size_m.max(axis=1, initial=0)[:, None] / np.maximum(ahead, 1)[..., None]
+    )
     near = (ahead > 1) & (np.abs(flat) < ahead[..., None] * reach).all(axis=2)
     t, n = np.nonzero(near)
     cos, sin, zero = np.cos(heading[t, n]), np.sin(heading[t, n]), np.zeros(len(t))
@@ -95,7 +111,9 @@ def _boxes(path: CameraPath, position_m: Array, heading: Array, size_m: Array) -
     return xyxy, np.hypot(away[..., 0], away[..., 1])
 
 
-def _hidden(xyxy: Array, distance: Array, others: Array, others_distance: Array, path: CameraPath) -> Array:
+def _hidden(
+    xyxy: Array, distance: Array, others: Array, others_distance: Array, path: CameraPath
+) -> Array:
     """Return the share (t, n) of each box that nearer ones cover, each but for its rim; looked up `LOOKS_PER_S` times a second."""
     steps, count = distance.shape
     step_s = path.times_s[1] - path.times_s[0] if steps > 1 else 1.0
@@ -106,7 +124,9 @@ def _hidden(xyxy: Array, distance: Array, others: Array, others_distance: Array,
     low, high = fronts[..., :2] + _SOLID * side, fronts[..., 2:] - _SOLID * side
     nearer = others_distance[looks][:, None, :] < distance[looks][:, :, None]
     for axis in (0, 1):
-        begin, end = (np.ascontiguousarray(boxes[..., column])[:, :, None] for column in (axis, axis + 2))
+        begin, end = (
+            np.ascontiguousarray(boxes[..., column])[:, :, None] for column in (axis, axis + 2)
+        )
         nearer &= np.ascontiguousarray(low[..., axis])[:, None, :] < end
         nearer &= np.ascontiguousarray(high[..., axis])[:, None, :] > begin
     t, n, by = np.nonzero(nearer)

@@ -55,7 +55,12 @@ class Assembled:
 
 
 def assemble(
-    log: DetectionLog, *, settings: AnalysisSettings, video: VideoFacts, detector: dict[str, Any], telemetry: Telemetry | None = None
+    log: DetectionLog,
+    *,
+    settings: AnalysisSettings,
+    video: VideoFacts,
+    detector: dict[str, Any],
+    telemetry: Telemetry | None = None,
 ) -> Assembled:
     """Track and count what was detected.
 
@@ -73,9 +78,18 @@ def assemble(
         InvalidCalibration: The calibration fixes no homography.
     """
     classes, thresholds = counted_classes(settings), thresholds_of(settings, detector)
-    scores, ground = class_scores(log.scores, settings), Ground.of(settings, telemetry, log.times_s, video)
+    scores, ground = (
+        class_scores(log.scores, settings),
+        Ground.of(settings, telemetry, log.times_s, video),
+    )
     sure, best = strength(scores, thresholds), scores.max(axis=1, initial=0)
-    found = identify(log, best, sure >= 1, best >= max(LOWEST_SCORE, SCORE_FLOOR), (video.width_px, video.height_px))
+    found = identify(
+        log,
+        best,
+        sure >= 1,
+        best >= max(LOWEST_SCORE, SCORE_FLOOR),
+        (video.width_px, video.height_px),
+    )
     everything = track_table.build(log, scores, found.ids)
     clear = ~_faint(found.ids, sure)[everything.track_id] & ~_glimpses(everything, video, settings)
     kept = _asked_for(everything, settings, classes) & clear
@@ -87,7 +101,10 @@ def assemble(
     counted = long_enough(tracks, video, settings)
     visible = counted & ~_hidden(tracks, thresholds)
     guess = estimate(log, found, scores, sure, settings)
-    counts, detected = count(tracks, visible, guess, log, presence, settings), _detections(log, scores, thresholds, settings)
+    counts, detected = (
+        count(tracks, visible, guess, log, presence, settings),
+        _detections(log, scores, thresholds, settings),
+    )
     counts = {name: {**counts[name], **detected[name]} for name in counts}
     likely = counted & (guess.track_real[numbers][tracks.track_id - 1] >= LIKELY)
     passed = crossings(track_table.select(tracks, likely), log.times_s, settings, video)
@@ -103,9 +120,14 @@ def assemble(
         **ground.describe(tracks, box_times_s, counts),
         "settings": settings.model_dump(mode="json"),
         "detector": {**{key: detector[key] for key in sorted(detector)}, "thresholds": thresholds},
-        "warnings": _warnings(log, tracks, ground, small_animals(tracks, detector, video, settings.tiles, classes)),
+        "warnings": _warnings(
+            log, tracks, ground, small_animals(tracks, detector, video, settings.tiles, classes)
+        ),
     }
-    per_frame = {name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name))) for name in classes}
+    per_frame = {
+        name: presence.per_frame(tracks, visible & (tracks.class_index == CLASSES.index(name)))
+        for name in classes
+    }
     everyone = animals(tracks, likely, box_times_s, video, doubts_of(found, guess, numbers))
     files = {
         "results.json": result_files.results_json(results),
@@ -116,7 +138,9 @@ def assemble(
     return Assembled(files, results, counts, tracks, everyone)
 
 
-def _track_files(tracks: TrackTable, times_s: npt.NDArray[np.float64], ground: Ground) -> dict[str, bytes]:
+def _track_files(
+    tracks: TrackTable, times_s: npt.NDArray[np.float64], ground: Ground
+) -> dict[str, bytes]:
     """Return the files that list boxes or places of tracks; `times_s` (n,) of every box."""
     return {
         "tracks.csv": result_files.tracks_csv(tracks, times_s),
@@ -137,14 +161,18 @@ def _hidden(tracks: TrackTable, thresholds: dict[str, float]) -> npt.NDArray[np.
     return track_table.hidden(tracks, tracks.interpolated | (tracks.score < limit))
 
 
-def _glimpses(tracks: TrackTable, video: VideoFacts, settings: AnalysisSettings) -> npt.NDArray[np.bool_]:
+def _glimpses(
+    tracks: TrackTable, video: VideoFacts, settings: AnalysisSettings
+) -> npt.NDArray[np.bool_]:
     """Tell which rows belong to a track of so short a time that it is mostly a mistake; the count weighs it all the same."""
     frame_s, step_s, needed_s = frame_times(video, settings)
     rows = np.bincount(tracks.track_id)
     return ((rows - 1) * frame_s + step_s < min(GLIMPSE_S, needed_s) - 1e-9)[tracks.track_id]
 
 
-def _asked_for(tracks: TrackTable, settings: AnalysisSettings, classes: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+def _asked_for(
+    tracks: TrackTable, settings: AnalysisSettings, classes: tuple[str, ...]
+) -> npt.NDArray[np.bool_]:
     """Tell which rows are of a class that was asked for, in a place that counts."""
     wanted = np.isin(tracks.class_index, [CLASSES.index(name) for name in classes])
     if any(zone.mode != "count" for zone in settings.zones):
@@ -153,7 +181,10 @@ def _asked_for(tracks: TrackTable, settings: AnalysisSettings, classes: tuple[st
 
 
 def _detections(
-    log: DetectionLog, scores: npt.NDArray[np.float32], thresholds: dict[str, float], settings: AnalysisSettings
+    log: DetectionLog,
+    scores: npt.NDArray[np.float32],
+    thresholds: dict[str, float],
+    settings: AnalysisSettings,
 ) -> dict[str, dict[str, Any]]:
     """Return per class how many boxes are over its threshold, each counted for its best class, and their mean score."""
     best = scores.argmax(axis=1)
@@ -164,7 +195,10 @@ def _detections(
     result: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(CLASSES):
         mine = score[over & (best == index)].astype(np.float64)
-        result[name] = {"detections": len(mine), "avg_confidence": round(float(mine.mean()), 4) if len(mine) else 0.0}
+        result[name] = {
+            "detections": len(mine),
+            "avg_confidence": round(float(mine.mean()), 4) if len(mine) else 0.0,
+        }
     return result
 
 
@@ -192,11 +226,18 @@ def _crossing(item: Any, times_s: npt.NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _warnings(log: DetectionLog, tracks: TrackTable, ground: Ground, small: list[tuple[str, str]]) -> list[dict[str, str]]:
+def _warnings(
+    log: DetectionLog, tracks: TrackTable, ground: Ground, small: list[tuple[str, str]]
+) -> list[dict[str, str]]:
     found = [*ground.warnings(tracks), *small]
     unreadable = int((log.status == 2).sum())
     if unreadable:
-        found.append(("unreadable_frames", f"{unreadable} of {len(log.frames)} frames could not be read; who was in them is guessed."))
+        found.append(
+            (
+                "unreadable_frames",
+                f"{unreadable} of {len(log.frames)} frames could not be read; who was in them is guessed.",
+            )
+        )
     if not len(tracks):
         message = "Nothing that was asked for was found; perhaps the thresholds are too high, or all are too small: try tiles."
         found.append(("nothing_found", message))

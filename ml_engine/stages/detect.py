@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 _TICK = 1e-6
 
 
-def choose_frames(times_s: npt.NDArray[np.float64], detect_fps: float | None, previous_s: float | None) -> npt.NDArray[np.bool_]:
+def choose_frames(
+    times_s: npt.NDArray[np.float64], detect_fps: float | None, previous_s: float | None
+) -> npt.NDArray[np.bool_]:
     """Choose the frames to detect in: the first one in each interval of 1 / detect_fps seconds, counted from the recording's start.
 
     Args:
@@ -105,7 +107,9 @@ def detect_segment(
         )
 
 
-def _time_before(index: VideoIndex, segment: Segment, times_s: npt.NDArray[np.float64]) -> float | None:
+def _time_before(
+    index: VideoIndex, segment: Segment, times_s: npt.NDArray[np.float64]
+) -> float | None:
     if segment.first_frame == 0:
         return None
     if segment.file_first_frame == 0:
@@ -136,7 +140,12 @@ def detect_frames(
     pictures = _Pictures()
     found: list[tuple[FrameStatus, Detections]] = []
     early: dict[int, list[tuple[FrameStatus, Detections]]] = {}
-    with Pipeline(batches(pictures.watch(frames), chosen, detector.batch_size), detector, run.settings.tiles, halt) as pipeline:
+    with Pipeline(
+        batches(pictures.watch(frames), chosen, detector.batch_size),
+        detector,
+        run.settings.tiles,
+        halt,
+    ) as pipeline:
         expected = 0
         for number, results in pipeline.results(run.should_stop):
             early[number] = results
@@ -145,12 +154,26 @@ def detect_frames(
                 expected += 1
                 run.progress(len(found))
     if len(found) != len(chosen):
-        raise VideoError(f"The video gave {len(found)} frames where {len(chosen)} were planned.", code="unreadable_video")
+        raise VideoError(
+            f"The video gave {len(found)} frames where {len(chosen)} were planned.",
+            code="unreadable_video",
+        )
     records = [
-        FrameRecord(first_frame + position, float(frame_times_s[position]), status, detections, *pictures.motions[position])
+        FrameRecord(
+            first_frame + position,
+            float(frame_times_s[position]),
+            status,
+            detections,
+            *pictures.motions[position],
+        )
         for position, (status, detections) in enumerate(found)
     ]
-    return write_log(records, first_grey_png=pictures.first_png, last_grey_png=pictures.last_png(), resolution_wh=pictures.resolution_wh)
+    return write_log(
+        records,
+        first_grey_png=pictures.first_png,
+        last_grey_png=pictures.last_png(),
+        resolution_wh=pictures.resolution_wh,
+    )
 
 
 class _Pictures:

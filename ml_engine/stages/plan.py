@@ -17,7 +17,9 @@ REGULAR_FACTOR = 4
 """A file is cut only if its keyframes allow every segment to be at most this many times the least length."""
 
 
-def plan_segments(indexes: Sequence[VideoIndex], *, min_frames: int) -> tuple[VideoFacts, tuple[Segment, ...]]:
+def plan_segments(
+    indexes: Sequence[VideoIndex], *, min_frames: int
+) -> tuple[VideoFacts, tuple[Segment, ...]]:
     """Cut a recording into segments that are detected independently of one another.
 
     Segments lie within one file, begin at a safe keyframe and have at least `min_frames` frames, unless the file itself is shorter. A
@@ -35,7 +37,9 @@ def plan_segments(indexes: Sequence[VideoIndex], *, min_frames: int) -> tuple[Vi
         ValueError: No files, or `min_frames` below 1.
     """
     if not indexes or min_frames < 1:
-        raise ValueError(f"{len(indexes)} files, at least {min_frames} frames: both must be 1 or more")
+        raise ValueError(
+            f"{len(indexes)} files, at least {min_frames} frames: both must be 1 or more"
+        )
     _check_same(indexes)
     segments: list[Segment] = []
     first_frame = 0
@@ -89,4 +93,10 @@ def _facts(indexes: Sequence[VideoIndex]) -> VideoFacts:
     duration_s = sum(index.duration_s for index in indexes)
     rates = {index.fps for index in indexes}
     fps = float(rates.pop()) if len(rates) == 1 else frames / duration_s
-    return VideoFacts(frames=frames, fps=fps, width_px=indexes[0].width_px, height_px=indexes[0].height_px, duration_s=duration_s)
+    return VideoFacts(
+        frames=frames,
+        fps=fps,
+        width_px=indexes[0].width_px,
+        height_px=indexes[0].height_px,
+        duration_s=duration_s,
+    )

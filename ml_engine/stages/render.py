@@ -31,7 +31,12 @@ _JPEG_QUALITY = 88
 
 
 def render(
-    recording: Recording, findings: Findings, *, out_dir: Path, run: Run, decoder: ConfinedDecoder | None = None
+    recording: Recording,
+    findings: Findings,
+    *,
+    out_dir: Path,
+    run: Run,
+    decoder: ConfinedDecoder | None = None,
 ) -> tuple[Path, Path, Path]:
     """Write `annotated.mp4`, `preview.jpg`, the frame with the most animals, and `contact_sheet.jpg`. Same input, same bytes.
 
@@ -57,10 +62,18 @@ def render(
     video, indexes, tracks = recording.video, recording.indexes, findings.tracks
     all_times_s, target = times_s(indexes), out_dir / "annotated.mp4"
     painter = FramePainter(tracks, all_times_s, run.settings, video)
-    pictures = _Pictures(painter, ContactSheet(findings.animals, findings.counts, tracks, painter.best_frame(), video))
+    pictures = _Pictures(
+        painter,
+        ContactSheet(findings.animals, findings.counts, tracks, painter.best_frame(), video),
+    )
     decoding, encoded = decoder or ConfinedDecoder(), 0
     report = _Report(lambda: run.progress(encoded), run.should_stop)
-    writer = VideoWriter(target, fps=indexes[0].fps, resolution_wh=(video.width_px, video.height_px), threads=ENCODER_THREADS)
+    writer = VideoWriter(
+        target,
+        fps=indexes[0].fps,
+        resolution_wh=(video.width_px, video.height_px),
+        threads=ENCODER_THREADS,
+    )
 
     def encode(item: tuple[int, Image]) -> None:
         nonlocal encoded
@@ -68,7 +81,11 @@ def render(
         writer.write(image_bgr, float(all_times_s[frame]))
         encoded += 1
 
-    with writer, _Stage(encode, report) as encoder, _Source(lambda ended: _frames(recording, decoding, ended), report) as source:
+    with (
+        writer,
+        _Stage(encode, report) as encoder,
+        _Source(lambda ended: _frames(recording, decoding, ended), report) as source,
+    ):
         for frame, image_bgr in source:
             encoder.put((frame, pictures.painted(frame, image_bgr)))
         encoder.finish()
@@ -101,7 +118,9 @@ class _Pictures:
         return preview, sheet
 
 
-def _frames(recording: Recording, decoder: ConfinedDecoder, ended: Callable[[], bool]) -> Generator[tuple[int, Image | None]]:
+def _frames(
+    recording: Recording, decoder: ConfinedDecoder, ended: Callable[[], bool]
+) -> Generator[tuple[int, Image | None]]:
     """Yield all frames of the recording with their index over all files."""
     offset = 0
     for path, index in zip(recording.paths, recording.indexes, strict=True):
@@ -189,7 +208,11 @@ class _Source(_Worker):
         report: Whom to tell.
     """
 
-    def __init__(self, make: Callable[[Callable[[], bool]], Generator[tuple[int, Image | None]]], report: _Report) -> None:
+    def __init__(
+        self,
+        make: Callable[[Callable[[], bool]], Generator[tuple[int, Image | None]]],
+        report: _Report,
+    ) -> None:
         super().__init__(report)
         self._make = make
 

@@ -27,7 +27,17 @@ def turned(parts: list[Part], pivot_x_m: float, reach_m: float, angle_rad: float
     return out
 
 
-def front_leg(x: float, y: float, top: float, swing: float, thick: float, colour: Colour, sock: Colour, hair: float, skirt: float) -> Part:
+def front_leg(
+    x: float,
+    y: float,
+    top: float,
+    swing: float,
+    thick: float,
+    colour: Colour,
+    sock: Colour,
+    hair: float,
+    skirt: float,
+) -> Part:
     """Return a front leg from the shoulder to the hoof; `skirt` thickens it with the long hair of a bison above the knee."""
     knee = top * 0.53
     bend = max(swing, 0) * 0.25
@@ -35,16 +45,33 @@ def front_leg(x: float, y: float, top: float, swing: float, thick: float, colour
         (x, y, top + 0.12, 0.05, 0.08),
         (x, y, top, 0.085 * thick, 0.13 * thick),
         (x + swing * 0.2, y, top * 0.78, 0.075 * thick + skirt, 0.1 * thick + skirt),
-        (x + swing * 0.45 + bend * 0.3, y, knee + 0.04, 0.055 * thick + skirt * 0.8, 0.062 * thick + skirt * 0.9),
+        (
+            x + swing * 0.45 + bend * 0.3,
+            y,
+            knee + 0.04,
+            0.055 * thick + skirt * 0.8,
+            0.062 * thick + skirt * 0.9,
+        ),
         (x + swing * 0.6 + bend * 0.1, y, knee * 0.6, 0.04 * thick, 0.043 * thick),
         (x + swing * 0.85, y, 0.14, 0.036 * thick, 0.042 * thick),
         (x + swing * 0.95 + 0.01, y, 0.08, 0.05 * thick, 0.055 * thick),
         (x + swing + 0.03, y, 0.0, 0.055 * thick, 0.07 * thick),
     ]
-    return tube(spots, np.array([colour, colour, colour, colour, sock, sock, HOOF, HOOF]), hair=hair)
+    return tube(
+        spots, np.array([colour, colour, colour, colour, sock, sock, HOOF, HOOF]), hair=hair
+    )
 
 
-def hind_leg(x: float, y: float, top: float, swing: float, thick: float, colour: Colour, sock: Colour, hair: float) -> Part:
+def hind_leg(
+    x: float,
+    y: float,
+    top: float,
+    swing: float,
+    thick: float,
+    colour: Colour,
+    sock: Colour,
+    hair: float,
+) -> Part:
     """Return a hind leg from the thigh over the hock to the hoof."""
     hock = top * 0.5
     spots = [
@@ -57,7 +84,9 @@ def hind_leg(x: float, y: float, top: float, swing: float, thick: float, colour:
         (x - 0.07 + swing * 0.95, y, 0.09, 0.046 * thick, 0.052 * thick),
         (x - 0.04 + swing, y, 0.0, 0.055 * thick, 0.07 * thick),
     ]
-    return tube(spots, np.array([colour, colour, colour, colour, sock, sock, HOOF, HOOF]), hair=hair)
+    return tube(
+        spots, np.array([colour, colour, colour, colour, sock, sock, HOOF, HOOF]), hair=hair
+    )
 
 
 def four_legs(
@@ -77,20 +106,40 @@ def four_legs(
         y = side * half_width_m
         front = stride_m * sin(phase_rad + (0 if side > 0 else pi))
         hind = stride_m * sin(phase_rad + (pi if side > 0 else 0) + 0.5)
-        parts.append(front_leg(at_x[0], y, top_m, front, thick[0], colours[0], colours[2], hair, skirt))
+        parts.append(
+            front_leg(at_x[0], y, top_m, front, thick[0], colours[0], colours[2], hair, skirt)
+        )
         parts.append(hind_leg(at_x[1], y, top_m, hind, thick[1], colours[1], colours[2], hair))
     return parts
 
 
-def folded_legs(front_x: float, hind_x: float, half_width_m: float, thick: float, colours: tuple[Colour, ...], hair: float) -> list[Part]:
+def folded_legs(
+    front_x: float,
+    hind_x: float,
+    half_width_m: float,
+    thick: float,
+    colours: tuple[Colour, ...],
+    hair: float,
+) -> list[Part]:
     """Return the legs of an animal that lies on its chest: the forelegs folded under, one hind leg out to the side."""
     parts = []
     for side in (-1, 1):
         y = side * half_width_m
-        fore = [(front_x - 0.1, y * 0.9, 0.3, 0.1), (front_x + 0.22, y * 1.1, 0.1, 0.085), (front_x - 0.12, y * 1.05, 0.06, 0.055)]
-        parts.append(tube([(*fore[0][:3], 0.03), *fore, (front_x - 0.3, y, 0.04, 0.04)], colours[0], hair=hair))
+        fore = [
+            (front_x - 0.1, y * 0.9, 0.3, 0.1),
+            (front_x + 0.22, y * 1.1, 0.1, 0.085),
+            (front_x - 0.12, y * 1.05, 0.06, 0.055),
+        ]
+        parts.append(
+            tube(
+                [(*fore[0][:3], 0.03), *fore, (front_x - 0.3, y, 0.04, 0.04)], colours[0], hair=hair
+            )
+        )
         out = 1.35 if side > 0 else 1.0
-        haunch = [(hind_x - 0.15, y * 1.1 * out, 0.3, 0.16, 0.2), (hind_x + 0.2, y * 1.25 * out, 0.16, 0.12, 0.13)]
+        haunch = [
+            (hind_x - 0.15, y * 1.1 * out, 0.3, 0.16, 0.2),
+            (hind_x + 0.2, y * 1.25 * out, 0.16, 0.12, 0.13),
+        ]
         lower = [
             (hind_x + 0.42, y * 1.3 * out, 0.08, 0.06),
             (hind_x + 0.62, y * 1.25 * out, 0.05, 0.05),
@@ -100,45 +149,95 @@ def folded_legs(front_x: float, hind_x: float, half_width_m: float, thick: float
     return parts
 
 
-def tail(x: float, z: float, length_m: float, phase_rad: float, colour: Colour, tuft: Colour, stout: float = 1.0) -> Part:
+def tail(
+    x: float,
+    z: float,
+    length_m: float,
+    phase_rad: float,
+    colour: Colour,
+    tuft: Colour,
+    stout: float = 1.0,
+) -> Part:
     """Return a hanging tail with its tuft."""
     sway = 0.09 * sin(phase_rad * 0.5)
     at = [(0.0, 0.02), (0.25, 0.022), (0.55, 0.018), (0.75, 0.02), (0.88, 0.045), (1.0, 0.01)]
     back = (0.0, -0.07, -0.08, -0.09, -0.1, -0.1)
-    spots = [(x + b, sway * t, z - t * length_m, r * stout) for (t, r), b in zip(at, back, strict=True)]
-    return tube(spots, np.array([colour, colour, colour, tuft, tuft, tuft]), patterned=False, hair=0.7)
+    spots = [
+        (x + b, sway * t, z - t * length_m, r * stout) for (t, r), b in zip(at, back, strict=True)
+    ]
+    return tube(
+        spots, np.array([colour, colour, colour, tuft, tuft, tuft]), patterned=False, hair=0.7
+    )
 
 
-def ears(poll: tuple[float, float, float], half_width_m: float, length_m: float, droop: float, colour: Colour, hair: float) -> list[Part]:
+def ears(
+    poll: tuple[float, float, float],
+    half_width_m: float,
+    length_m: float,
+    droop: float,
+    colour: Colour,
+    hair: float,
+) -> list[Part]:
     """Return two ears that stand out sideways and may droop."""
     x, y, z = poll
     parts = []
     for side in (-1, 1):
         root = y + side * half_width_m
-        spots = [(x - 0.03 * t, root + side * length_m * t, z - droop * length_m * t, w, h) for t, w, h in _EAR]
+        spots = [
+            (x - 0.03 * t, root + side * length_m * t, z - droop * length_m * t, w, h)
+            for t, w, h in _EAR
+        ]
         parts.append(tube(spots, colour, patterned=False, hair=hair))
     return parts
 
 
-_EAR = ((0.0, 0.025, 0.03), (0.3, 0.03, 0.06), (0.65, 0.025, 0.065), (0.9, 0.015, 0.035), (1.0, 0.004, 0.006))
+_EAR = (
+    (0.0, 0.025, 0.03),
+    (0.3, 0.03, 0.06),
+    (0.65, 0.025, 0.065),
+    (0.9, 0.015, 0.035),
+    (1.0, 0.004, 0.006),
+)
 
 
-def horns(poll: tuple[float, float, float], half_width_m: float, length_m: float, out: float, dark: bool, tip: float = 1.0) -> list[Part]:
+def horns(
+    poll: tuple[float, float, float],
+    half_width_m: float,
+    length_m: float,
+    out: float,
+    dark: bool,
+    tip: float = 1.0,
+) -> list[Part]:
     """Return two horns that leave the skull sideways and curve up; `out` is how far they stay level, 0 to 1, `tip` how far they turn in."""
     x, y, z = poll
-    root_colour, tip_colour = ((0.1, 0.11, 0.12), (0.35, 0.38, 0.4)) if dark else (HORN, (0.12, 0.13, 0.14))
+    root_colour, tip_colour = (
+        ((0.1, 0.11, 0.12), (0.35, 0.38, 0.4)) if dark else (HORN, (0.12, 0.13, 0.14))
+    )
     parts = []
     for side in (-1, 1):
         spots = []
         sideways, upwards = 0.0, 0.0
         angle = -0.15
         for step in range(6):
-            thick = (0.045, 0.042, 0.036, 0.028, 0.018, 0.005)[step] * (0.75 + length_m) * (1.35 if dark else 1.0)
-            spots.append((x + 0.06 * step / 5 * length_m, y + side * (half_width_m + sideways), z + upwards, thick))
+            thick = (
+                (0.045, 0.042, 0.036, 0.028, 0.018, 0.005)[step]
+                * (0.75 + length_m)
+                * (1.35 if dark else 1.0)
+            )
+            spots.append(
+                (
+                    x + 0.06 * step / 5 * length_m,
+                    y + side * (half_width_m + sideways),
+                    z + upwards,
+                    thick,
+                )
+            )
             sideways += length_m / 5 * cos(angle)
             upwards += length_m / 5 * sin(angle)
             angle += (0.62 - 0.42 * out) * (1.0 if step < 3 else tip)
-        parts.append(tube(spots, np.linspace(root_colour, tip_colour, 6), patterned=False, hair=0.0))
+        parts.append(
+            tube(spots, np.linspace(root_colour, tip_colour, 6), patterned=False, hair=0.0)
+        )
     return parts
 
 

@@ -37,7 +37,9 @@ def _trunk(look: Look, lying: bool) -> list[Part]:
         (0.98, 1.0, 0.18, 0.25, 0.34, 0.3),
         (1.06, 0.98, 0.04, 0.06, 0.08, 0.0),
     )
-    spots = [(x, 0.0, z, b * wide, (u + 0.25 * hump * h) * thin, d * thin) for x, z, b, u, d, h in table]
+    spots = [
+        (x, 0.0, z, b * wide, (u + 0.25 * hump * h) * thin, d * thin) for x, z, b, u, d, h in table
+    ]
     shades = []
     for x, *_ in table:
         front = float(np.clip((x + 0.18) / 0.25, 0, 1))
@@ -47,7 +49,12 @@ def _trunk(look: Look, lying: bool) -> list[Part]:
         shades.append((low, top))
     parts = [tube(spots, np.array(shades), hair=0.35 + 0.5 * look.shag, taper=0.22)]
     if look.youth < 0.3:
-        chest = [(0.35, 0, 0.72, 0.14, 0.16), (0.6, 0, 0.68, 0.19, 0.22), (0.85, 0, 0.75, 0.18, 0.24), (1.02, 0, 0.9, 0.1, 0.14)]
+        chest = [
+            (0.35, 0, 0.72, 0.14, 0.16),
+            (0.6, 0, 0.68, 0.19, 0.22),
+            (0.85, 0, 0.75, 0.18, 0.24),
+            (1.02, 0, 0.9, 0.1, 0.14),
+        ]
         parts.append(tube(chest, mane, hair=0.5 + 0.5 * look.shag))
     return parts
 
@@ -75,7 +82,13 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
             (*poll, 0.23, 0.24, 0.28),
         ]
     thin = 1 - 0.3 * young
-    parts = [tube([(*n[:3], n[3] * thin, n[4] * thin, n[5] * thin) for n in neck], mane, hair=0.5 + 0.5 * look.shag)]
+    parts = [
+        tube(
+            [(*n[:3], n[3] * thin, n[4] * thin, n[5] * thin) for n in neck],
+            mane,
+            hair=0.5 + 0.5 * look.shag,
+        )
+    ]
     along = (
         (-0.22, 0.1, 0.1),
         (-0.08, 0.22, 0.21),
@@ -88,7 +101,16 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
         (1.13, 0.02, 0.02),
     )
     narrow = 1 - 0.28 * young
-    skull = [(poll[0] + way[0] * t * size, 0.0, poll[2] + way[1] * t * size, b * size * narrow, h * size * narrow) for t, b, h in along]
+    skull = [
+        (
+            poll[0] + way[0] * t * size,
+            0.0,
+            poll[2] + way[1] * t * size,
+            b * size * narrow,
+            h * size * narrow,
+        )
+        for t, b, h in along
+    ]
     crown = _mix(mane, cape, 0.35)
     tones = np.array([crown, crown, crown, mane, mane, mane, NOSE, NOSE, NOSE])
     parts.append(tube(skull, tones, hair=0.35 + 0.5 * look.shag))
@@ -105,12 +127,27 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
         parts.append(tube(beard, mane, hair=1.0))
     eye = (poll[0] + way[0] * 0.42 * size, poll[2] + way[1] * 0.42 * size)
     parts += [
-        blob((eye[0] + 0.02, s * 0.2 * size * narrow, eye[1] + 0.05), (0.03, 0.02, 0.025), (0.015, 0.015, 0.018), False, 0.0)
+        blob(
+            (eye[0] + 0.02, s * 0.2 * size * narrow, eye[1] + 0.05),
+            (0.03, 0.02, 0.025),
+            (0.015, 0.015, 0.018),
+            False,
+            0.0,
+        )
         for s in (-1, 1)
     ]
-    parts += ears((poll[0] - 0.02, 0.0, poll[2] - 0.02), 0.2 * narrow, 0.15 + 0.05 * young, 0.5, crown, 0.8)
+    parts += ears(
+        (poll[0] - 0.02, 0.0, poll[2] - 0.02), 0.2 * narrow, 0.15 + 0.05 * young, 0.5, crown, 0.8
+    )
     if look.horns:
-        parts += horns((poll[0] + 0.02, 0.0, poll[2] + 0.06), 0.2 * size, look.horn_m, 0.12, dark=True, tip=1.25)
+        parts += horns(
+            (poll[0] + 0.02, 0.0, poll[2] + 0.06),
+            0.2 * size,
+            look.horn_m,
+            0.12,
+            dark=True,
+            tip=1.25,
+        )
     return turned(parts, 0.65, 0.5, look.turn_rad * (0.5 if is_down(pose) else 1.0))
 
 
@@ -127,8 +164,20 @@ def bison_parts(look: Look, pose: Pose, phase_rad: float, stride_m: float) -> li
     hind = _mix(rear, mane, 0.4) if look.youth < 0.3 else rear
     sock = _mix(mane, (0.015, 0.015, 0.016), 0.4) if look.youth < 0.3 else rear
     if lying:
-        return [p.moved(0, 0, -0.52) for p in parts] + folded_legs(0.45, -0.55, 0.27 * look.width, 1.05, (front, hind), hair)
+        return [p.moved(0, 0, -0.52) for p in parts] + folded_legs(
+            0.45, -0.55, 0.27 * look.width, 1.05, (front, hind), hair
+        )
     if long_legs:
         parts = [p.moved(0, 0, long_legs) for p in parts]
     half = 0.17 * look.width
-    return parts + four_legs(phase_rad, stride_m, (0.5, -0.82), half, 0.7 + long_legs, (front, hind, sock), (1.15, 0.98), hair, skirt)
+    return parts + four_legs(
+        phase_rad,
+        stride_m,
+        (0.5, -0.82),
+        half,
+        0.7 + long_legs,
+        (front, hind, sock),
+        (1.15, 0.98),
+        hair,
+        skirt,
+    )

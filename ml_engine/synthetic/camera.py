@@ -58,7 +58,11 @@ class Camera:
         depth = seen[:, 2]
         safe = np.where(np.abs(depth) < 1e-6, 1e-6, depth)
         pixels = np.stack(
-            [self.width / 2 + self.focal_x_px * seen[:, 0] / safe, self.height / 2 + self.focal_y_px * seen[:, 1] / safe], axis=1
+            [
+                self.width / 2 + self.focal_x_px * seen[:, 0] / safe,
+                self.height / 2 + self.focal_y_px * seen[:, 1] / safe,
+            ],
+            axis=1,
         )
         return pixels, depth
 
@@ -79,10 +83,17 @@ class Camera:
                 offset / np.linalg.norm(offset),
             ]
         )
-        pixel = np.array([self.width / 2 + self.focal_x_px * along_x, self.height / 2 + self.focal_y_px * along_y])
+        pixel = np.array(
+            [
+                self.width / 2 + self.focal_x_px * along_x,
+                self.height / 2 + self.focal_y_px * along_y,
+            ]
+        )
         return view, pixel, depth
 
-    def ground_at(self, x_px: npt.NDArray[np.floating], y_px: npt.NDArray[np.floating]) -> tuple[Array, Array, Array]:
+    def ground_at(
+        self, x_px: npt.NDArray[np.floating], y_px: npt.NDArray[np.floating]
+    ) -> tuple[Array, Array, Array]:
         """Find the ground under pixels.
 
         Args:

@@ -33,13 +33,22 @@ def _trunk(look: Look, lying: bool) -> list[Part]:
         (0.78, 1.03, 0.16, 0.24, 0.3),
         (0.88, 1.04, 0.05, 0.08, 0.1),
     )
-    spots = [(x, 0.0, z, b * wide + shag, u * thin + shag, d * thin + shag) for x, z, b, u, d in table]
+    spots = [
+        (x, 0.0, z, b * wide + shag, u * thin + shag, d * thin + shag) for x, z, b, u, d in table
+    ]
     pale = np.minimum(np.array(body) * 1.0, 0.95)
     shades = np.stack([np.stack([pale * 0.9, np.array(body)])] * len(spots))
     parts = [tube(spots, shades, hair=0.15 + look.shag, taper=0.12)]
     if look.hump > 0:
-        parts.append(blob((0.42, 0.0, 1.42), (0.22, 0.13 * w, 0.2 * look.hump), body, hair=look.shag))
-        dewlap = [(0.5, 0, 0.72, 0.03, 0.1), (0.7, 0, 0.72, 0.035, 0.14), (0.9, 0, 0.85, 0.03, 0.12), (1.0, 0, 1.0, 0.02, 0.06)]
+        parts.append(
+            blob((0.42, 0.0, 1.42), (0.22, 0.13 * w, 0.2 * look.hump), body, hair=look.shag)
+        )
+        dewlap = [
+            (0.5, 0, 0.72, 0.03, 0.1),
+            (0.7, 0, 0.72, 0.035, 0.14),
+            (0.9, 0, 0.85, 0.03, 0.12),
+            (1.0, 0, 1.0, 0.02, 0.06),
+        ]
         parts.append(tube(dewlap, body, hair=look.shag))
     if look.udder and not lying:
         parts.append(blob((-0.5, 0.0, 0.62), (0.2, 0.15, 0.15), PINK, patterned=False, hair=0.02))
@@ -65,7 +74,12 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
         poll = (1.08 - 0.1 * max(lift, 0), 0.0, 1.33 + 0.16 * lift + nod)
         way = (0.36, -0.33 - 0.05 * lift)
         middle = ((0.62 + poll[0]) / 2, 0.0, (1.12 + poll[2]) / 2 + 0.0)
-        neck = [(0.45, 0, 1.1, 0.18, 0.3, 0.32), (0.66, 0, 1.12, 0.145, 0.26, 0.29), (*middle, 0.12, 0.2, 0.25), (*poll, 0.095, 0.12, 0.17)]
+        neck = [
+            (0.45, 0, 1.1, 0.18, 0.3, 0.32),
+            (0.66, 0, 1.12, 0.145, 0.26, 0.29),
+            (*middle, 0.12, 0.2, 0.25),
+            (*poll, 0.095, 0.12, 0.17),
+        ]
     wide = 0.85 + 0.3 * (look.width - 0.85)
     along = (
         (-0.1, 0.06, 0.07),
@@ -78,21 +92,57 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
         (1.05, 0.075, 0.08),
         (1.1, 0.02, 0.02),
     )
-    skull = [(poll[0] + way[0] * t * big, 0.0, poll[2] + way[1] * t * big, b * big * wide, h * big) for t, b, h in along]
+    skull = [
+        (poll[0] + way[0] * t * big, 0.0, poll[2] + way[1] * t * big, b * big * wide, h * big)
+        for t, b, h in along
+    ]
     nose = PINK if min(face) > 0.4 else NOSE
     low = [face] * 5 + [nose] * 4
     tones = np.stack([low, [WHITE] * 5 + [nose] * 4 if look.blaze else low], axis=1)
     white_face = face[0] > 0.5 and body[0] < 0.4
-    parts = [tube([(*n[:3], n[3] * (1 - 0.2 * young), n[4] * 0.95, n[5] * 0.95) for n in neck], body, hair=0.15 + look.shag)]
+    parts = [
+        tube(
+            [(*n[:3], n[3] * (1 - 0.2 * young), n[4] * 0.95, n[5] * 0.95) for n in neck],
+            body,
+            hair=0.15 + look.shag,
+        )
+    ]
     parts.append(
-        tube(skull, tones, patterned=not white_face and look.colours[2] != WHITE and look.coat.level < 0.5, hair=0.08 + look.shag * 0.7)
+        tube(
+            skull,
+            tones,
+            patterned=not white_face and look.colours[2] != WHITE and look.coat.level < 0.5,
+            hair=0.08 + look.shag * 0.7,
+        )
     )
     eye = (poll[0] + way[0] * 0.3 * big, poll[2] + way[1] * 0.3 * big + 0.05)
-    parts += [blob((eye[0], s * 0.105 * big * wide, eye[1]), (0.035, 0.02, 0.025), (0.02, 0.02, 0.025), False, 0.0) for s in (-1, 1)]
+    parts += [
+        blob(
+            (eye[0], s * 0.105 * big * wide, eye[1]),
+            (0.035, 0.02, 0.025),
+            (0.02, 0.02, 0.025),
+            False,
+            0.0,
+        )
+        for s in (-1, 1)
+    ]
     droop = 0.9 if look.hump > 0 else 0.15
-    parts += ears((poll[0], 0.0, poll[2] + 0.02), 0.1 * big, (0.22 if look.hump <= 0 else 0.3) * big, droop, body, 0.3 + look.shag)
+    parts += ears(
+        (poll[0], 0.0, poll[2] + 0.02),
+        0.1 * big,
+        (0.22 if look.hump <= 0 else 0.3) * big,
+        droop,
+        body,
+        0.3 + look.shag,
+    )
     if look.horns:
-        parts += horns((poll[0] - 0.02, 0.0, poll[2] + 0.08), 0.07, look.horn_m, min(look.horn_m, 0.9), dark=False)
+        parts += horns(
+            (poll[0] - 0.02, 0.0, poll[2] + 0.08),
+            0.07,
+            look.horn_m,
+            min(look.horn_m, 0.9),
+            dark=False,
+        )
     if look.shag > 0.5:
         fringe = [
             (poll[0] + way[0] * t, 0.0, poll[2] + way[1] * t + 0.1, b, 0.05)
@@ -119,4 +169,6 @@ def cattle_parts(look: Look, pose: Pose, phase_rad: float, stride_m: float) -> l
     if long_legs:
         parts = [p.moved(0, 0, long_legs) for p in parts]
     colours = (body, body, legs)
-    return parts + four_legs(phase_rad, stride_m, (0.5, -0.74), half, 0.74 + long_legs, colours, (thick, thick), hair)
+    return parts + four_legs(
+        phase_rad, stride_m, (0.5, -0.74), half, 0.74 + long_legs, colours, (thick, thick), hair
+    )

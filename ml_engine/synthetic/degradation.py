@@ -23,13 +23,17 @@ def tones(rng: np.random.Generator, mean: float, good: bool) -> Image:
     value = np.clip(value, 0, 1)
     value = value + curve * (value * value * (3 - 2 * value) - value)
     lift = float(rng.uniform(0, 0.1)) if rng.random() < 0.25 else 0.0
-    table: npt.NDArray[np.uint8] = np.clip((lift + (1 - lift) * value) * 255 + 0.5, 0, 255).astype(np.uint8)[None]
+    table: npt.NDArray[np.uint8] = np.clip((lift + (1 - lift) * value) * 255 + 0.5, 0, 255).astype(
+        np.uint8
+    )[None]
     return table
 
 
 def _colour(picture: Image, rng: np.random.Generator, good: bool) -> Image:
     if rng.random() < 0.06:
-        return np.ascontiguousarray(np.repeat(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[..., None], 3, axis=2))
+        return np.ascontiguousarray(
+            np.repeat(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[..., None], 3, axis=2)
+        )
     amount = float(rng.uniform(0.9, 1.4) if good else rng.uniform(0.6, 1.3))
     # Saturation as one matrix on the channels: away from, or towards, the brightness that is seen.
     grey = np.array([0.114, 0.587, 0.299])
@@ -62,14 +66,30 @@ def _blurred(picture: Image, rng: np.random.Generator) -> Image:
         angle = rng.uniform(0, np.pi)
         kernel = np.zeros((11, 11), np.float32)
         end = np.array([np.cos(angle), np.sin(angle)]) * length / 2
-        cv2.line(kernel, tuple(np.round(5 - end).astype(int).tolist()), tuple(np.round(5 + end).astype(int).tolist()), 1.0, 1, cv2.LINE_AA)
+        cv2.line(
+            kernel,
+            tuple(np.round(5 - end).astype(int).tolist()),
+            tuple(np.round(5 + end).astype(int).tolist()),
+            1.0,
+            1,
+            cv2.LINE_AA,
+        )
         return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), np.uint8)
     if kind < 0.54:
         height, width = picture.shape[:2]
         scale = float(rng.uniform(0.4, 0.85))
-        small = cv2.resize(picture, (max(int(width * scale), 8), max(int(height * scale), 8)), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            picture,
+            (max(int(width * scale), 8), max(int(height * scale), 8)),
+            interpolation=cv2.INTER_AREA,
+        )
         return np.asarray(
-            cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC), np.uint8
+            cv2.resize(
+                small,
+                (width, height),
+                interpolation=cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC,
+            ),
+            np.uint8,
         )
     return picture
 
@@ -87,7 +107,10 @@ def _noisy(picture: Image, rng: np.random.Generator) -> Image:
         grain = cv2.GaussianBlur(grain, (3, 3), 0.7)
     tiles = np.tile(grain, (2, 2, 1))
     top, left = int(rng.integers(128)), int(rng.integers(128))
-    return np.asarray(cv2.addWeighted(picture, 1, tiles[top : top + height, left : left + width], 1, -128), np.uint8)
+    return np.asarray(
+        cv2.addWeighted(picture, 1, tiles[top : top + height, left : left + width], 1, -128),
+        np.uint8,
+    )
 
 
 def _hazy(picture: Image, rng: np.random.Generator) -> Image:
@@ -113,7 +136,13 @@ def degrade(picture: Image, rng: np.random.Generator) -> Image:
     Exposure, colours and contrast vary in all; some are greyscale, equalised, sharpened or damaged by codecs.
     """
     good = bool(rng.random() < 0.5)
-    work = np.asarray(cv2.LUT(picture, tones(rng, float(cv2.mean(picture[picture.shape[0] * 2 // 5 :])[1]) / 255, good)), np.uint8)
+    work = np.asarray(
+        cv2.LUT(
+            picture,
+            tones(rng, float(cv2.mean(picture[picture.shape[0] * 2 // 5 :])[1]) / 255, good),
+        ),
+        np.uint8,
+    )
     if rng.random() < 0.06:
         return _coded(equalised(work, rng), int(rng.integers(60, 96)))
     work = _colour(work, rng, good)

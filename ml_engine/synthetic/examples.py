@@ -26,7 +26,11 @@ def render_example(seed: int, width: int = 416, height: int = 416) -> Example:
 
 def boxes_of(picture: Picture) -> tuple[Floats32, Ints]:
     """Return (n, 4) xyxy px and (n,) classes of the animals to be found: around what is seen of each, as people box photographs."""
-    labels = [x for x in labels_for_training(picture) if min(x.seen_xyxy[2] - x.seen_xyxy[0], x.seen_xyxy[3] - x.seen_xyxy[1]) >= 4]
+    labels = [
+        x
+        for x in labels_for_training(picture)
+        if min(x.seen_xyxy[2] - x.seen_xyxy[0], x.seen_xyxy[3] - x.seen_xyxy[1]) >= 4
+    ]
     boxes = np.array([x.seen_xyxy for x in labels], np.float32).reshape(-1, 4)
     return boxes, np.array([CLASSES.index(x.species) for x in labels], np.int64)
 
@@ -41,7 +45,9 @@ def write_folder(folder: Path, count: int, seed: int, width: int, height: int) -
         name = f"scene_{seed + number:08d}.jpg"
         cv2.imwrite(str(folder / "images" / name), example.bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
         images.append({"id": number + 1, "file_name": name, "width": width, "height": height})
-        for (x0, y0, x1, y1), cls in zip(example.xyxy.tolist(), example.classes.tolist(), strict=True):
+        for (x0, y0, x1, y1), cls in zip(
+            example.xyxy.tolist(), example.classes.tolist(), strict=True
+        ):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -54,14 +60,17 @@ def write_folder(folder: Path, count: int, seed: int, width: int, height: int) -
             )
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
     path = folder / "annotations.coco.json"
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    path.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
     return path
 
 
 def main(argv: list[str] | None = None) -> int:
     """Render a data set from the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m ml_engine.synthetic.examples", description="Render pasture scenes as COCO-JSON and images"
+        prog="python -m ml_engine.synthetic.examples",
+        description="Render pasture scenes as COCO-JSON and images",
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=100)

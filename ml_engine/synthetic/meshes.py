@@ -55,7 +55,12 @@ def _spline(count: int, square: bool) -> Floats32:
     for row, at in enumerate(np.linspace(0, count - 1, RINGS)):
         first = min(int(at), count - 2)
         t = at - first
-        terms = (-t + 2 * t * t - t**3, 2 - 5 * t * t + 3 * t**3, t + 4 * t * t - 3 * t**3, -t * t + t**3)
+        terms = (
+            -t + 2 * t * t - t**3,
+            2 - 5 * t * t + 3 * t**3,
+            t + 4 * t * t - 3 * t**3,
+            -t * t + t**3,
+        )
         terms = (0, 2 - 2 * t, 2 * t, 0) if square else terms
         for step, value in zip((-1, 0, 1, 2), terms, strict=True):
             weights[row, min(max(first + step, 0), count - 1)] += value / 2
@@ -69,7 +74,11 @@ def _full(section: tuple[float, ...], taper: float) -> tuple[float, ...]:
 
 
 def tube(
-    sections: Sequence[tuple[float, ...]], colour: Colour | Array, patterned: bool = True, hair: float = 0.3, taper: float = 0.0
+    sections: Sequence[tuple[float, ...]],
+    colour: Colour | Array,
+    patterned: bool = True,
+    hair: float = 0.3,
+    taper: float = 0.0,
 ) -> Part:
     """Return a tube through sections.
 
@@ -119,21 +128,30 @@ def _ball() -> Array:
     return np.stack([-np.cos(turn), np.maximum(np.sin(turn), 0.01)], axis=1)
 
 
-def blob(centre: Point, semi_m: Point, colour: Colour, patterned: bool = True, hair: float = 0.3) -> Part:
+def blob(
+    centre: Point, semi_m: Point, colour: Colour, patterned: bool = True, hair: float = 0.3
+) -> Part:
     """Return an ellipsoid whose axes lie along the body's."""
     ball = _ball()
     sections = np.zeros((len(ball), 7))
     sections[:, :3] = centre
     sections[:, 0] += semi_m[0] * ball[:, 0]
     sections[:, 3:6] = np.array([semi_m[1], semi_m[2], semi_m[2]]) * ball[:, 1:]
-    return Part(sections, np.broadcast_to(np.asarray(colour, float), (len(ball), 2, 3)), patterned, hair)
+    return Part(
+        sections, np.broadcast_to(np.asarray(colour, float), (len(ball), 2, 3)), patterned, hair
+    )
 
 
 def box(centre: Point, semi_m: Point, colour: Colour, patterned: bool = False) -> Part:
     """Return a block."""
     x, y, z = centre
     sx, sy, sz = semi_m
-    spots = [(x - sx, y, z, 0.02), (x - sx, y, z, sy, sz), (x - sx * 0.98, y, z, sy, sz), (x, y, z, sy, sz)]
+    spots = [
+        (x - sx, y, z, 0.02),
+        (x - sx, y, z, sy, sz),
+        (x - sx * 0.98, y, z, sy, sz),
+        (x, y, z, sy, sz),
+    ]
     spots += [(x + sx * 0.98, y, z, sy, sz), (x + sx, y, z, sy, sz), (x + sx, y, z, 0.02)]
     return tube(spots, colour, patterned, 0.0, SQUARE)
 
@@ -185,7 +203,9 @@ def _frames(centre: Floats32) -> tuple[Floats32, Floats32, Floats32]:
     upright = np.abs(_unit(centre[:, -1] - centre[:, 0] + np.float32(1e-9)))[:, None, 2] > 0.8
     side = np.empty_like(along)
     side[..., 0] = np.where(upright, -along[..., 1] * along[..., 0], -along[..., 1])
-    side[..., 1] = np.where(upright, 1 - along[..., 1] * along[..., 1], along[..., 0] + np.float32(0.02))
+    side[..., 1] = np.where(
+        upright, 1 - along[..., 1] * along[..., 1], along[..., 0] + np.float32(0.02)
+    )
     side[..., 2] = np.where(upright, -along[..., 1] * along[..., 2], 0)
     side = _unit(side - np.sum(side * along, axis=-1, keepdims=True) * along)
     return along, side, _cross(along, side)
@@ -225,7 +245,9 @@ def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
     high = np.where(s > 0, rings[..., 4:5], rings[..., 5:6]) * s
     vertices = np.empty((*wide.shape, 3), np.float32)
     for i in range(3):
-        vertices[..., i] = centre[:, :, None, i] + wide * side[:, :, None, i] + high * up[:, :, None, i]
+        vertices[..., i] = (
+            centre[:, :, None, i] + wide * side[:, :, None, i] + high * up[:, :, None, i]
+        )
     around = np.empty_like(vertices)
     around[:, :, 1:-1] = vertices[:, :, 2:] - vertices[:, :, :-2]
     around[:, :, 0] = around[:, :, -1] = vertices[:, :, 1] - vertices[:, :, -2]
@@ -234,7 +256,10 @@ def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
     share = np.broadcast_to((np.clip(s, -1, 1) + 1)[..., None] / 2, (len(parts), 1, len(turn), 1))
     tones = tones[:, :, None]
     colours = tones[..., 0, :] + (tones[..., 1, :] - tones[..., 0, :]) * share
-    patterned, hair = np.array([p.patterned for p in parts], np.float32), np.array([p.hair for p in parts], np.float32)
+    patterned, hair = (
+        np.array([p.patterned for p in parts], np.float32),
+        np.array([p.hair for p in parts], np.float32),
+    )
     return Mesh(vertices, normals, colours.astype(np.float32), patterned, hair)
 
 

@@ -13,7 +13,9 @@ BANK_PX = 512
 """Side of the textures of `bank`, px."""
 
 
-def tileable_noise(rng: np.random.Generator, size: int, octaves: tuple[tuple[int, float], ...]) -> Floats32:
+def tileable_noise(
+    rng: np.random.Generator, size: int, octaves: tuple[tuple[int, float], ...]
+) -> Floats32:
     """Return (size, size) float32 noise of zero mean and unit deviation that repeats without a seam.
 
     Args:
@@ -27,7 +29,11 @@ def tileable_noise(rng: np.random.Generator, size: int, octaves: tuple[tuple[int
         pad = 2
         wrapped = np.pad(grid, pad, mode="wrap")
         step = size // cells
-        big = cv2.resize(wrapped, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC) if step > 1 else wrapped
+        big = (
+            cv2.resize(wrapped, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
+            if step > 1
+            else wrapped
+        )
         edge = pad * step
         total += weight * big[edge : edge + size, edge : edge + size]
     total -= total.mean()
@@ -37,7 +43,9 @@ def tileable_noise(rng: np.random.Generator, size: int, octaves: tuple[tuple[int
 def _wrapped_blur(image: Floats32, sigma_x: float, sigma_y: float) -> Floats32:
     pad = 64
     padded = np.pad(image, pad, mode="wrap")
-    blurred = np.asarray(cv2.GaussianBlur(padded, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y), np.float32)[pad:-pad, pad:-pad]
+    blurred = np.asarray(
+        cv2.GaussianBlur(padded, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y), np.float32
+    )[pad:-pad, pad:-pad]
     return blurred / max(float(blurred.std()), 1e-6)
 
 
@@ -54,9 +62,12 @@ def bank() -> dict[str, Floats32]:
     ridged = 1 - np.abs(tileable_noise(rng, size, ((32, 1.0), (64, 0.6), (128, 0.4))))
     ridged = (ridged - ridged.mean()) / ridged.std()
     return {
-        "smooth": tileable_noise(rng, size, ((4, 1.0), (8, 0.8), (16, 0.6), (32, 0.45), (64, 0.3), (128, 0.2))),
+        "smooth": tileable_noise(
+            rng, size, ((4, 1.0), (8, 0.8), (16, 0.6), (32, 0.45), (64, 0.3), (128, 0.2))
+        ),
         "grit": tileable_noise(rng, size, ((512, 0.9), (256, 0.8), (128, 0.7), (32, 0.4))),
-        "strands": _wrapped_blur(white, 6.0, 0.7) + 0.5 * _wrapped_blur(rng.standard_normal((size, size)).astype(np.float32), 12.0, 1.6),
+        "strands": _wrapped_blur(white, 6.0, 0.7)
+        + 0.5 * _wrapped_blur(rng.standard_normal((size, size)).astype(np.float32), 12.0, 1.6),
         "curls": ridged.astype(np.float32),
         "blotches": tileable_noise(rng, size, ((8, 0.6), (16, 1.0), (32, 0.5))),
     }
@@ -71,5 +82,9 @@ def sample(name: str, u: Floats32, v: Floats32) -> Floats32:
         rows = -(-count // 256)
         pad = np.zeros(rows * 256 - count, np.float32)
         x, y = (np.concatenate([a, pad]).reshape(rows, 256) for a in (x, y))
-        return np.asarray(cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32).reshape(-1)[:count]
-    return np.asarray(cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
+        return np.asarray(
+            cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32
+        ).reshape(-1)[:count]
+    return np.asarray(
+        cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32
+    )

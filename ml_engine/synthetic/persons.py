@@ -31,7 +31,12 @@ def _torso(look: Look) -> list[Part]:
     parts = [tube(spots, tones, hair=0.1)]
     if look.dress in ("coat", "skirt"):
         low, colour = (0.55, top) if look.dress == "coat" else (0.45, trousers)
-        skirt = [(0, 0, low, 0.02, 0.02), (0, 0, low, 0.22 * w, 0.17), (0, 0, 0.75, 0.2 * w, 0.15), (0, 0, 1.05, 0.165 * w, 0.13 * deep)]
+        skirt = [
+            (0, 0, low, 0.02, 0.02),
+            (0, 0, low, 0.22 * w, 0.17),
+            (0, 0, 0.75, 0.2 * w, 0.15),
+            (0, 0, 1.05, 0.165 * w, 0.13 * deep),
+        ]
         parts.append(tube([(*s[:3], s[3], s[4]) for s in skirt], colour, hair=0.1))
     if look.bag:
         parts.append(blob((-0.2, 0, 1.22), (0.12, 0.16, 0.24), look.extra_bgr, False, 0.05))
@@ -97,7 +102,10 @@ def _arm(look: Look, side: int, swing: float) -> list[Part]:
     w = look.width
     shoulder = (0.0, side * 0.2 * w, 1.41)
     places = {
-        "hang": ((-swing * 0.3, side * 0.255 * w, 1.14), (0.04 - swing * 0.75, side * 0.25 * w, 0.9)),
+        "hang": (
+            (-swing * 0.3, side * 0.255 * w, 1.14),
+            (0.04 - swing * 0.75, side * 0.25 * w, 0.9),
+        ),
         "hips": ((-0.06, side * 0.42, 1.18), (0.08, side * 0.2 * w, 1.05)),
         "raised": ((0.05, side * 0.3, 1.55), (0.08, side * 0.26, 1.85))
         if side > 0
@@ -113,7 +121,11 @@ def _arm(look: Look, side: int, swing: float) -> list[Part]:
     ]
     parts.append(
         blob(
-            (wrist[0] + 0.01, wrist[1], wrist[2] - (0.06 if look.arms in ("hang", "carry") else -0.02)),
+            (
+                wrist[0] + 0.01,
+                wrist[1],
+                wrist[2] - (0.06 if look.arms in ("hang", "carry") else -0.02),
+            ),
             (0.045, 0.03, 0.075),
             skin,
             False,
@@ -121,7 +133,15 @@ def _arm(look: Look, side: int, swing: float) -> list[Part]:
         )
     )
     if look.arms == "carry" and side > 0:
-        parts.append(blob((wrist[0], wrist[1] + 0.06, wrist[2] - 0.28), (0.16, 0.1, 0.16), look.extra_bgr, False, 0.0))
+        parts.append(
+            blob(
+                (wrist[0], wrist[1] + 0.06, wrist[2] - 0.28),
+                (0.16, 0.1, 0.16),
+                look.extra_bgr,
+                False,
+                0.0,
+            )
+        )
     return parts
 
 

@@ -61,7 +61,11 @@ def random_light(rng: np.random.Generator) -> Light:
         height = radians(rng.uniform(70, 88))
         sun = np.array([cos(around) * cos(height), sin(around) * cos(height), sin(height)])
         return Light(
-            sun, float(rng.uniform(0.65, 0.95)), float(rng.uniform(0.1, 0.35)), float(rng.uniform(0.05, 0.3)), float(rng.uniform(1.5, 6))
+            sun,
+            float(rng.uniform(0.65, 0.95)),
+            float(rng.uniform(0.1, 0.35)),
+            float(rng.uniform(0.05, 0.3)),
+            float(rng.uniform(1.5, 6)),
         )
     height = radians(rng.uniform(18, 75))
     sun = np.array([cos(around) * cos(height), sin(around) * cos(height), sin(height)])
@@ -80,12 +84,16 @@ def _between(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
 
 
-def random_camera(rng: np.random.Generator, width: int, height: int, recipe: Recipe = USUAL) -> Camera:
+def random_camera(
+    rng: np.random.Generator, width: int, height: int, recipe: Recipe = USUAL
+) -> Camera:
     """Draw a camera: a drone looking down or ahead, or someone standing at the fence. The picture may be squeezed into its frame."""
     return _aimed_camera(rng, width, height, recipe)[0]
 
 
-def _aimed_camera(rng: np.random.Generator, width: int, height: int, recipe: Recipe) -> tuple[Camera, float]:
+def _aimed_camera(
+    rng: np.random.Generator, width: int, height: int, recipe: Recipe
+) -> tuple[Camera, float]:
     """Draw a camera and the length, as a share of the picture's side, that animals have at which it is aimed."""
     aspect = float(rng.choice([16 / 9, 4 / 3, 1.0, 9 / 16], p=[0.42, 0.22, 0.28, 0.08]))
     kind = rng.random()
@@ -99,14 +107,24 @@ def _aimed_camera(rng: np.random.Generator, width: int, height: int, recipe: Rec
         length = _between(rng, recipe.aerial_px)
         pitch = float(rng.uniform(74, 90) if kind < recipe.nadir else rng.uniform(18, 74))
         distance = focal * BODY_M / (length * size)
-        return Camera(width, height, max(distance * sin(radians(pitch)), 2.5), pitch, focal_x, focal_y, roll_deg=roll), length
+        return Camera(
+            width,
+            height,
+            max(distance * sin(radians(pitch)), 2.5),
+            pitch,
+            focal_x,
+            focal_y,
+            roll_deg=roll,
+        ), length
     distance = max(focal * BODY_M / (_between(rng, recipe.side_px) * size), 3.0)
     lens = float(rng.uniform(0.7, 2.2) if rng.random() < 0.7 else rng.uniform(2.2, 8))
     lens = min(lens, 0.28 * distance)
     # Where in the picture the animals' middle comes, as the tangent of the angle to the optical axis.
     aside = float(rng.uniform(-0.22, 0.27)) * height / focal_y
     pitch = degrees(atan2(lens - 0.8, distance)) - degrees(np.arctan(aside))
-    return Camera(width, height, lens, min(pitch, SIDE_DEG - 0.5), focal_x, focal_y, roll_deg=roll * 0.6), focal * BODY_M / distance / size
+    return Camera(
+        width, height, lens, min(pitch, SIDE_DEG - 0.5), focal_x, focal_y, roll_deg=roll * 0.6
+    ), focal * BODY_M / distance / size
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +162,10 @@ def _around(rng: np.random.Generator, camera: Camera, recipe: Recipe, length: fl
         return _Where((-0.06, 1.06), 0.022, 0.8)
     nearest = max(camera.height_m * 2.0, 2.5)
     size = (camera.width * camera.height) ** 0.5
-    most = min((camera.focal_x_px * camera.focal_y_px) ** 0.5 * BODY_M / nearest / size, recipe.side_px[1] * 1.15)
+    most = min(
+        (camera.focal_x_px * camera.focal_y_px) ** 0.5 * BODY_M / nearest / size,
+        recipe.side_px[1] * 1.15,
+    )
     length = min(length, most)
     if rng.random() < 0.7:
         return _Where((-0.02, 1.02), length * 0.5, min(length * 1.15, most))
@@ -166,13 +187,21 @@ def _beside(rng: np.random.Generator, actor: Actor) -> tuple[float, float] | Non
     return (float(x), float(y)) if np.hypot(x, y) > 0.8 * np.hypot(actor.x_m, actor.y_m) else None
 
 
-def _herd(rng: np.random.Generator, camera: Camera, length: float, snow: bool, recipe: Recipe) -> list[Actor]:
-    mixes = np.array([[0.93, 0.03, 0.04], [0.03, 0.93, 0.04], [0.45, 0.42, 0.13], [0.12, 0.15, 0.73]])
+def _herd(
+    rng: np.random.Generator, camera: Camera, length: float, snow: bool, recipe: Recipe
+) -> list[Actor]:
+    mixes = np.array(
+        [[0.93, 0.03, 0.04], [0.03, 0.93, 0.04], [0.45, 0.42, 0.13], [0.12, 0.15, 0.73]]
+    )
     weights = mixes[int(rng.choice(4, p=recipe.herds))]
     side = camera.pitch_deg < SIDE_DEG
     common = rng.uniform(0, 2 * pi) if rng.random() < 0.45 else None
     where = _around(rng, camera, recipe, length)
-    first = replace(where, columns=(0.15, 0.85), least=length * 0.85, most=length * 1.15) if side else where
+    first = (
+        replace(where, columns=(0.15, 0.85), least=length * 0.85, most=length * 1.15)
+        if side
+        else where
+    )
     huddled = bool(rng.random() < recipe.huddled)
     close = float(rng.uniform(0.8, 1.5) if huddled or rng.random() < 0.4 else rng.uniform(1.5, 3.0))
     actors: list[Actor] = []
@@ -192,7 +221,18 @@ def _herd(rng: np.random.Generator, camera: Camera, length: float, snow: bool, r
         pose = "standing" if species == "person" else poses[int(rng.choice(3, p=[0.5, 0.34, 0.16]))]
         walking = pose == "standing" and rng.random() < 0.55
         look = random_look(rng, species, snow)
-        actors.append(Actor(len(actors), look, spot[0], spot[1], heading, pose, float(rng.uniform(0, 2 * pi)), bool(walking)))
+        actors.append(
+            Actor(
+                len(actors),
+                look,
+                spot[0],
+                spot[1],
+                heading,
+                pose,
+                float(rng.uniform(0, 2 * pi)),
+                bool(walking),
+            )
+        )
     return actors
 
 
@@ -203,7 +243,9 @@ def _clearance(parts: list[Part], scale: float) -> float:
     return reach * scale + 1.0
 
 
-def random_things(rng: np.random.Generator, camera: Camera, count: int, actors: list[Actor]) -> list[Thing]:
+def random_things(
+    rng: np.random.Generator, camera: Camera, count: int, actors: list[Actor]
+) -> list[Thing]:
     """Strew things over what the camera sees, not upon the animals."""
     things = []
     for _ in range(count):
@@ -216,7 +258,9 @@ def random_things(rng: np.random.Generator, camera: Camera, count: int, actors: 
         if any((a.x_m - spot[0]) ** 2 + (a.y_m - spot[1]) ** 2 < room**2 for a in actors):
             continue
         ghost = bool(camera.pitch_deg > SIDE_DEG and rng.random() < 0.08)
-        things.append(Thing(parts, coat, spot[0], spot[1], float(rng.uniform(0, 2 * pi)), scale, ghost))
+        things.append(
+            Thing(parts, coat, spot[0], spot[1], float(rng.uniform(0, 2 * pi)), scale, ghost)
+        )
     return things
 
 
@@ -242,7 +286,9 @@ def random_scene(seed: int, width: int = 416, height: int = 416, recipe: Recipe 
     return Scene(camera, terrain, light, tuple(actors), tuple(things), blur, haze)
 
 
-def labels_for_training(picture: Picture, least_px: float = 5.0, least_visible: float = 0.3) -> list[Label]:
+def labels_for_training(
+    picture: Picture, least_px: float = 5.0, least_visible: float = 0.3
+) -> list[Label]:
     """Return the animals that a detector can be asked to find: large enough, and not mostly hidden or outside.
 
     Args:
@@ -254,6 +300,10 @@ def labels_for_training(picture: Picture, least_px: float = 5.0, least_visible: 
     for x in picture.labels:
         seen = min(x.seen_xyxy[2] - x.seen_xyxy[0], x.seen_xyxy[3] - x.seen_xyxy[1])
         enough = least_visible / 2 if seen >= CLEAR_PX else least_visible
-        if x.visible >= enough and x.xyxy[2] - x.xyxy[0] >= least_px and x.xyxy[3] - x.xyxy[1] >= least_px:
+        if (
+            x.visible >= enough
+            and x.xyxy[2] - x.xyxy[0] >= least_px
+            and x.xyxy[3] - x.xyxy[1] >= least_px
+        ):
             kept.append(x)
     return kept

@@ -82,7 +82,11 @@ def _own_shade(vertices: Floats32, direction: Floats32, soft_m: float) -> Floats
     """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does. All in the body's frame."""
     coarse = vertices[:, ::2, ::2]
     points = coarse.reshape(-1, 3)
-    helper = np.array([1.0, 0, 0], np.float32) if abs(direction[0]) < 0.8 else np.array([0, 1.0, 0], np.float32)
+    helper = (
+        np.array([1.0, 0, 0], np.float32)
+        if abs(direction[0]) < 0.8
+        else np.array([0, 1.0, 0], np.float32)
+    )
     u = np.cross(direction, helper)
     u /= np.linalg.norm(u)
     axes = np.stack([u / CELL_M, np.cross(direction, u) / CELL_M, direction]).astype(np.float32)
@@ -91,14 +95,20 @@ def _own_shade(vertices: Floats32, direction: Floats32, soft_m: float) -> Floats
     cells = cell[:, 0] * (int(cell[:, 1].max()) + 1) + cell[:, 1]
     best = np.full(int(cells.max()) + 1, -np.inf, np.float32)
     np.maximum.at(best, cells, flat[:, 2])
-    shade = np.clip(np.float32(1.3) - (best[cells] - flat[:, 2]) / np.float32(soft_m), 0, 1).reshape(coarse.shape[:3])
-    return np.repeat(np.repeat(shade, 2, axis=1), 2, axis=2)[:, : vertices.shape[1], : vertices.shape[2]]
+    shade = np.clip(
+        np.float32(1.3) - (best[cells] - flat[:, 2]) / np.float32(soft_m), 0, 1
+    ).reshape(coarse.shape[:3])
+    return np.repeat(np.repeat(shade, 2, axis=1), 2, axis=2)[
+        :, : vertices.shape[1], : vertices.shape[2]
+    ]
 
 
 def _project(camera: Camera, to_world: Array, origin: Array, points: Floats32) -> Floats32:
     """Return (n, 3): column and row, px, and depth, m, of points (n, 3) given in a body's frame."""
     turn = camera.rotation()
-    seen = points @ (turn @ to_world).T.astype(np.float32) + (turn @ (origin - camera.position())).astype(np.float32)
+    seen = points @ (turn @ to_world).T.astype(np.float32) + (
+        turn @ (origin - camera.position())
+    ).astype(np.float32)
     deep = np.maximum(seen[:, 2], np.float32(1e-3))
     seen[:, 0] = np.float32(camera.focal_x_px) * seen[:, 0] / deep + np.float32(camera.width / 2)
     seen[:, 1] = np.float32(camera.focal_y_px) * seen[:, 1] / deep + np.float32(camera.height / 2)
@@ -123,7 +133,9 @@ class _Samples:
     across: npt.NDArray[np.int64]
     shape: tuple[int, int, int]
 
-    def places(self, index: npt.NDArray[np.int32]) -> tuple[Floats32, Floats32, npt.NDArray[np.int64]]:
+    def places(
+        self, index: npt.NDArray[np.int32]
+    ) -> tuple[Floats32, Floats32, npt.NDArray[np.int64]]:
         """Return where samples lie in the mesh laid out as (P * R, C): columns, rows, and the parts they belong to."""
         part = np.searchsorted(self.starts, index, side="right") - 1
         rest = index - self.starts[part]
@@ -178,7 +190,12 @@ def _lookup(atlas: Floats32, u: Floats32, v: Floats32) -> Floats32:
 
 
 def see(
-    camera: Camera, body: Stand, sun: Array | None, hidden_below_m: float = 0.0, rough_px: float = 0.0, smooth_px: float = 0.0
+    camera: Camera,
+    body: Stand,
+    sun: Array | None,
+    hidden_below_m: float = 0.0,
+    rough_px: float = 0.0,
+    smooth_px: float = 0.0,
 ) -> Surface | None:
     """See a body.
 
@@ -209,7 +226,9 @@ def see(
         return None
     grid[..., :2] = grid[..., :2] * np.float32(finer) - low.astype(np.float32)
     eye = body.turned_back(camera.position() - body.origin) / np.float32(body.scale)
-    behind = np.einsum("prck,prck->prc", body.mesh.normals, vertices - eye) > 0.3 * np.linalg.norm(eye)
+    behind = np.einsum("prck,prck->prc", body.mesh.normals, vertices - eye) > 0.3 * np.linalg.norm(
+        eye
+    )
     grid[..., 3] = vertices[..., 2] * np.float32(body.scale) - np.float32(99) * behind
     samples = _sampled(grid, steps, finer)
     nearest = _nearest(samples.values, (int(height), int(width)), hidden_below_m, rough_px * finer)
@@ -220,7 +239,9 @@ def see(
     shape_hw = (int(height), int(width))
     if smooth_px * finer > 1:
         normal = _blended(normal, where, shape_hw, int(smooth_px * finer))
-    surface = Surface(round(low[0] / finer), round(low[1] / finer), finer, shape_hw, where, normal, *shown)
+    surface = Surface(
+        round(low[0] / finer), round(low[1] / finer), finer, shape_hw, where, normal, *shown
+    )
     return surface if finer >= 1 else _enlarged(surface, rough_px)
 
 
@@ -230,7 +251,9 @@ def _enlarged(surface: Surface, rough_px: float) -> Surface:
     image = np.zeros((height * width, 14), np.float32)
     one = np.ones((len(surface.where), 1), np.float32)
     rest = np.stack([surface.lit, surface.open, surface.patterned, surface.hair], axis=1)
-    image[surface.where] = np.concatenate([one, surface.normal, surface.body_m, surface.colour_bgr, rest], axis=1)
+    image[surface.where] = np.concatenate(
+        [one, surface.normal, surface.body_m, surface.colour_bgr, rest], axis=1
+    )
     size = (round(width / surface.finer), round(height / surface.finer))
     planes = image.reshape(height, width, 14)
     # Blurred first, or the steps of the coarse outline would show.
@@ -239,7 +262,9 @@ def _enlarged(surface: Surface, rough_px: float) -> Surface:
     share = whole[0][..., 0].reshape(-1)
     edge = np.full(share.shape, 0.5, np.float32)
     if rough_px > 0.3:
-        edge -= np.random.default_rng(height).standard_normal(len(share), np.float32) * np.float32(0.18)
+        edge -= np.random.default_rng(height).standard_normal(len(share), np.float32) * np.float32(
+            0.18
+        )
     where = np.flatnonzero(share > np.clip(edge, 0.04, 0.9)).astype(np.int32)
     seen = np.concatenate([w.reshape(-1, w.shape[2])[where] for w in whole], axis=1)
     seen /= seen[:, :1]
@@ -249,18 +274,31 @@ def _enlarged(surface: Surface, rough_px: float) -> Surface:
     )  # fmt: skip
 
 
-def _blended(normal: Floats32, where: npt.NDArray[np.int32], shape_hw: tuple[int, int], reach_px: int) -> Floats32:
+def _blended(
+    normal: Floats32, where: npt.NDArray[np.int32], shape_hw: tuple[int, int], reach_px: int
+) -> Floats32:
     image = np.zeros((shape_hw[0] * shape_hw[1], 3), np.float32)
     image[where] = normal
     side = 2 * min(reach_px, 24) + 1
-    soft = np.asarray(cv2.blur(image.reshape(*shape_hw, 3), (side, side)), np.float32).reshape(-1, 3)[where]
-    soft /= np.maximum(np.sqrt(soft[:, 0] ** 2 + soft[:, 1] ** 2 + soft[:, 2] ** 2), np.float32(1e-6))[:, None]
+    soft = np.asarray(cv2.blur(image.reshape(*shape_hw, 3), (side, side)), np.float32).reshape(
+        -1, 3
+    )[where]
+    soft /= np.maximum(
+        np.sqrt(soft[:, 0] ** 2 + soft[:, 1] ** 2 + soft[:, 2] ** 2), np.float32(1e-6)
+    )[:, None]
     mixed = normal * np.float32(0.35) + soft * np.float32(0.65)
-    unit: Floats32 = mixed / np.maximum(np.sqrt(mixed[:, 0] ** 2 + mixed[:, 1] ** 2 + mixed[:, 2] ** 2), np.float32(1e-6))[:, None]
+    unit: Floats32 = (
+        mixed
+        / np.maximum(
+            np.sqrt(mixed[:, 0] ** 2 + mixed[:, 1] ** 2 + mixed[:, 2] ** 2), np.float32(1e-6)
+        )[:, None]
+    )
     return unit
 
 
-def _shown(body: Stand, sun: Array | None, samples: _Samples, index: npt.NDArray[np.int32]) -> tuple[Floats32, ...]:
+def _shown(
+    body: Stand, sun: Array | None, samples: _Samples, index: npt.NDArray[np.int32]
+) -> tuple[Floats32, ...]:
     """Return what `Surface` tells of the samples that are seen, in its order."""
     u, v, part = samples.places(index)
     shape, mesh = samples.shape, body.mesh
@@ -273,11 +311,23 @@ def _shown(body: Stand, sun: Array | None, samples: _Samples, index: npt.NDArray
     atlas[0, ..., :3], atlas[0, ..., 3] = mesh.normals, lit
     atlas[1, ..., :3], atlas[1, ..., 3] = mesh.vertices, sky
     atlas[2, ..., :3], atlas[2, ..., 3] = mesh.colours, mesh.hair[:, None, None]
-    first, second, third = (_lookup(a.reshape(shape[0] * shape[1], shape[2], 4), u, v) for a in atlas)
-    return first[:, :3], second[:, :3], third[:, :3], first[:, 3], second[:, 3], mesh.patterned[part], third[:, 3]
+    first, second, third = (
+        _lookup(a.reshape(shape[0] * shape[1], shape[2], 4), u, v) for a in atlas
+    )
+    return (
+        first[:, :3],
+        second[:, :3],
+        third[:, :3],
+        first[:, 3],
+        second[:, 3],
+        mesh.patterned[part],
+        third[:, 3],
+    )
 
 
-def _nearest(samples: Floats32, shape_hw: tuple[int, int], hidden_below_m: float, rough_px: float) -> npt.NDArray[np.int32]:
+def _nearest(
+    samples: Floats32, shape_hw: tuple[int, int], hidden_below_m: float, rough_px: float
+) -> npt.NDArray[np.int32]:
     """Return (h * w,) the index of the nearest sample that falls on each pixel, -1 where none does."""
     height, width = shape_hw
     # What faces away lies under the ground here, and so does what the grass hides.
@@ -306,12 +356,22 @@ def _mend(out: npt.NDArray[np.int32]) -> None:
         np.copyto(inner, one, where=empty & (one >= 0) & (other >= 0))
 
 
-def _fluff(out: npt.NDArray[np.int32], samples: Floats32, kept: npt.NDArray[np.int32], shape_hw: tuple[int, int], rough_px: float) -> None:
+def _fluff(
+    out: npt.NDArray[np.int32],
+    samples: Floats32,
+    kept: npt.NDArray[np.int32],
+    shape_hw: tuple[int, int],
+    rough_px: float,
+) -> None:
     """Let hairs stand out of the outline: samples that are shaken show where nothing else does."""
     some = slice(None, None, 1 if len(kept) < 4000 else 3)
-    shake = np.random.default_rng(len(kept)).standard_normal((2, len(kept[some])), np.float32) * np.float32(rough_px * 0.55)
+    shake = np.random.default_rng(len(kept)).standard_normal(
+        (2, len(kept[some])), np.float32
+    ) * np.float32(rough_px * 0.55)
     x = np.clip(samples[some, 0] + shake[0], 0, shape_hw[1] - 1).astype(np.int32)
-    y = np.clip(samples[some, 1] + shake[1] + np.float32(0.3 * rough_px), 0, shape_hw[0] - 1).astype(np.int32)
+    y = np.clip(
+        samples[some, 1] + shake[1] + np.float32(0.3 * rough_px), 0, shape_hw[0] - 1
+    ).astype(np.int32)
     flat = y * shape_hw[1] + x
     free = out[flat] < 0
     out[flat[free]] = kept[some][free]
@@ -320,11 +380,18 @@ def _fluff(out: npt.NDArray[np.int32], samples: Floats32, kept: npt.NDArray[np.i
 def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Floats32:
     """Return how high the grass stands in front of raster pixels, m: another height in every column, and a little in every pixel."""
     mixed = (flat * np.int32(-1640531527)) >> 16
-    return (np.float32(height_m) * (0.65 + 0.35 * ((mixed & 255).astype(np.float32) / 128 - 1))).astype(np.float32)
+    return (
+        np.float32(height_m) * (0.65 + 0.35 * ((mixed & 255).astype(np.float32) / 128 - 1))
+    ).astype(np.float32)
 
 
 def ground_shadow(
-    camera: Camera, body: Stand, sun: Array, mask: npt.NDArray[np.uint8], level_m: float = 0.0, roughly: bool = False
+    camera: Camera,
+    body: Stand,
+    sun: Array,
+    mask: npt.NDArray[np.uint8],
+    level_m: float = 0.0,
+    roughly: bool = False,
 ) -> None:
     """Draw a body's shadow into `mask` (h, w, uint8; 255 where shaded).
 
@@ -339,7 +406,9 @@ def ground_shadow(
     vertices = body.mesh.vertices[:, ::4, ::4] if roughly else body.mesh.vertices[:, :, ::2]
     world = vertices.reshape(-1, 3) @ body.to_world.T.astype(np.float32)
     above = np.maximum(world[:, 2:] - np.float32(level_m), 0)
-    seen = _project(camera, np.eye(3), body.origin, world - above * (sun / sun[2]).astype(np.float32))
+    seen = _project(
+        camera, np.eye(3), body.origin, world - above * (sun / sun[2]).astype(np.float32)
+    )
     if seen[:, 2].min() < 0.3:
         return
     pixels = seen[:, :2]
@@ -356,4 +425,6 @@ def ground_shadow(
     step = rings if size < 60 else rings // 2 if size < 160 else max(rings // 5, 2)
     for part in points:
         for first in range(0, rings - 1, step):
-            cv2.fillConvexPoly(mask, cv2.convexHull(part[first : first + step + 1].reshape(-1, 1, 2)), 255, shift=4)
+            cv2.fillConvexPoly(
+                mask, cv2.convexHull(part[first : first + step + 1].reshape(-1, 1, 2)), 255, shift=4
+            )

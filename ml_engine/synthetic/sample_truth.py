@@ -35,10 +35,20 @@ def counts(frames: list[list[Label]], fps: float) -> dict[str, dict[str, int]]:
     least = ceil(SHORTEST_S * fps)
     out: dict[str, dict[str, int]] = {}
     for species in CLASSES:
-        present = [{x.identity for x in labels if x.species == species and x.inside >= 0.5} for labels in frames]
+        present = [
+            {x.identity for x in labels if x.species == species and x.inside >= 0.5}
+            for labels in frames
+        ]
         everyone = set().union(*present) if present else set()
         unique = sum(_longest_run([i in p for p in present]) >= least for i in everyone)
-        peak = max((n for n in range(1, len(everyone) + 1) if _longest_run([len(p) >= n for p in present]) >= least), default=0)
+        peak = max(
+            (
+                n
+                for n in range(1, len(everyone) + 1)
+                if _longest_run([len(p) >= n for p in present]) >= least
+            ),
+            default=0,
+        )
         out[species] = {"unique": unique, "peak": peak}
     return out
 

@@ -100,7 +100,14 @@ def sample_sequence(seed: int = SEED) -> Sequence:
         while look.scale < 0.7:
             look = random_look(rng, role.species)
         walkers.append(
-            Walker(number, look, np.array(role.times_s, float), _ground(camera, role.way_px), radians(role.heading_deg), role.pose)
+            Walker(
+                number,
+                look,
+                np.array(role.times_s, float),
+                _ground(camera, role.way_px),
+                radians(role.heading_deg),
+                role.pose,
+            )
         )
     things = []
     for name, place, scale in THINGS:
@@ -111,7 +118,9 @@ def sample_sequence(seed: int = SEED) -> Sequence:
     height = radians(52)
     sun = np.array([cos(2.4) * cos(height), sin(2.4) * cos(height), sin(height)])
     light = Light(sun, 0.5, 0.7, 0.5, 0.8, (0.96, 0.98, 1.0))
-    return Sequence(camera, Sway(0.08, 0.08, 0.1), terrain, light, tuple(walkers), tuple(things), FRAMES, FPS)
+    return Sequence(
+        camera, Sway(0.08, 0.08, 0.1), terrain, light, tuple(walkers), tuple(things), FRAMES, FPS
+    )
 
 
 def check(frames: list[list[Label]]) -> None:
@@ -121,17 +130,37 @@ def check(frames: list[list[Label]]) -> None:
         ends = (rows[0] - line, rows[-1] - line)
         crosses = ends[0] * ends[1] < 0
         if crosses and (abs(ends[1]) < CLEAR_PX or abs(ends[0]) < NEAR_PX):
-            raise InvalidInput(f"{species} {identity} crosses the line but ends {ends[1]:.0f} px from it.", code="sample_unclear")
+            raise InvalidInput(
+                f"{species} {identity} crosses the line but ends {ends[1]:.0f} px from it.",
+                code="sample_unclear",
+            )
         if len(turns(rows, line)) > 1:
-            raise InvalidInput(f"{species} {identity} crosses the line more than once.", code="sample_unclear")
+            raise InvalidInput(
+                f"{species} {identity} crosses the line more than once.", code="sample_unclear"
+            )
         if not crosses and min(abs(r - line) for r in rows) < NEAR_PX:
-            raise InvalidInput(f"{species} {identity} comes too near to the line.", code="sample_unclear")
-        seen = [any(x.identity == identity and x.inside >= 0.5 for x in labels) for labels in frames]
+            raise InvalidInput(
+                f"{species} {identity} comes too near to the line.", code="sample_unclear"
+            )
+        seen = [
+            any(x.identity == identity and x.inside >= 0.5 for x in labels) for labels in frames
+        ]
         if sum(a != b for a, b in zip(seen, seen[1:], strict=False)) > 1:
             raise InvalidInput(f"{species} {identity} comes back.", code="sample_unclear")
-        hidden = min((x.visible for labels in frames for x in labels if x.identity == identity and x.inside > 0.999), default=1.0)
+        hidden = min(
+            (
+                x.visible
+                for labels in frames
+                for x in labels
+                if x.identity == identity and x.inside > 0.999
+            ),
+            default=1.0,
+        )
         if hidden < 0.8:
-            raise InvalidInput(f"{species} {identity} is hidden too far ({hidden:.2f} left).", code="sample_unclear")
+            raise InvalidInput(
+                f"{species} {identity} is hidden too far ({hidden:.2f} left).",
+                code="sample_unclear",
+            )
 
 
 def write_video(sequence: Sequence, path: Path, crf: int) -> None:
@@ -142,11 +171,23 @@ def write_video(sequence: Sequence, path: Path, crf: int) -> None:
     exposed = tones(np.random.default_rng(EXPOSURE_SEED), float(first.mean()) / 255, good=True)
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(sequence.fps))
-        stream.width, stream.height, stream.pix_fmt = sequence.camera.width, sequence.camera.height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = (
+            sequence.camera.width,
+            sequence.camera.height,
+            "yuv420p",
+        )
         stream.thread_count = 1
-        stream.options = {"crf": str(crf), "preset": "slow", "g": "50", "keyint_min": "50", "sc_threshold": "0"}
+        stream.options = {
+            "crf": str(crf),
+            "preset": "slow",
+            "g": "50",
+            "keyint_min": "50",
+            "sc_threshold": "0",
+        }
         for number in range(sequence.frames):
-            picture = np.asarray(cv2.LUT(render_scene(sequence.scene(number)).bgr, exposed), np.uint8)
+            picture = np.asarray(
+                cv2.LUT(render_scene(sequence.scene(number)).bgr, exposed), np.uint8
+            )
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
             if number % 50 == 0:
                 print(f"frame {number} of {sequence.frames}", flush=True)
@@ -168,17 +209,27 @@ def truth_record(frames: list[list[Label]], seed: int) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the sample and its truth."""
-    parser = argparse.ArgumentParser(prog="python -m ml_engine.synthetic.sample_video", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m ml_engine.synthetic.sample_video", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--crf", type=int, default=25)
-    parser.add_argument("--boxes", type=Path, help="also write every frame's boxes to this JSON file")
+    parser.add_argument(
+        "--boxes", type=Path, help="also write every frame's boxes to this JSON file"
+    )
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     sequence = sample_sequence(args.seed)
     frames = [list(label_scene(sequence.scene(i))) for i in range(sequence.frames)]
     if args.boxes:
-        rows = [[[x.identity, x.species, *x.xyxy, round(x.inside, 3), round(x.visible, 3)] for x in labels] for labels in frames]
+        rows = [
+            [
+                [x.identity, x.species, *x.xyxy, round(x.inside, 3), round(x.visible, 3)]
+                for x in labels
+            ]
+            for labels in frames
+        ]
         args.boxes.write_text(json.dumps(rows))
     check(frames)
     record = json.dumps(truth_record(frames, args.seed), indent=2) + "\n"

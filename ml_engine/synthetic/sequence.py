@@ -45,14 +45,42 @@ class Walker:
         y = float(np.interp(time_s, self.times_s, self.places_m[:, 1]))
         leg = int(np.searchsorted(self.times_s, time_s, side="right")) - 1
         if len(self.times_s) == 1:
-            return Actor(self.identity, self.look, x, y, self.heading_rad, self.pose, time_s + self.identity, False)
+            return Actor(
+                self.identity,
+                self.look,
+                x,
+                y,
+                self.heading_rad,
+                self.pose,
+                time_s + self.identity,
+                False,
+            )
         if not 0 <= leg < len(self.times_s) - 1:
-            last = self.places_m[1] - self.places_m[0] if leg < 0 else self.places_m[-1] - self.places_m[-2]
-            return Actor(self.identity, self.look, x, y, atan2(last[1], last[0]), "standing", time_s + self.identity, False)
+            last = (
+                self.places_m[1] - self.places_m[0]
+                if leg < 0
+                else self.places_m[-1] - self.places_m[-2]
+            )
+            return Actor(
+                self.identity,
+                self.look,
+                x,
+                y,
+                atan2(last[1], last[0]),
+                "standing",
+                time_s + self.identity,
+                False,
+            )
         step = self.places_m[leg + 1] - self.places_m[leg]
-        done = np.linalg.norm(np.diff(self.places_m[: leg + 1], axis=0), axis=1).sum() + np.hypot(*(np.array([x, y]) - self.places_m[leg]))
-        phase = 2 * pi * float(done) / (CYCLE_M[self.look.species] * self.look.scale) + self.identity
-        return Actor(self.identity, self.look, x, y, atan2(step[1], step[0]), "standing", phase, True)
+        done = np.linalg.norm(np.diff(self.places_m[: leg + 1], axis=0), axis=1).sum() + np.hypot(
+            *(np.array([x, y]) - self.places_m[leg])
+        )
+        phase = (
+            2 * pi * float(done) / (CYCLE_M[self.look.species] * self.look.scale) + self.identity
+        )
+        return Actor(
+            self.identity, self.look, x, y, atan2(step[1], step[0]), "standing", phase, True
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +94,16 @@ class Sway:
 
     def move(self, camera: Camera, time_s: float) -> Camera:
         """Return the camera where it is at one moment."""
-        a, b = sin(2 * pi * time_s / self.period_s), sin(2 * pi * time_s / (self.period_s * 1.37) + 1)
-        return replace(camera, x_m=camera.x_m + self.x_m * a, y_m=camera.y_m + self.y_m * b, yaw_deg=camera.yaw_deg + self.yaw_deg * b)
+        a, b = (
+            sin(2 * pi * time_s / self.period_s),
+            sin(2 * pi * time_s / (self.period_s * 1.37) + 1),
+        )
+        return replace(
+            camera,
+            x_m=camera.x_m + self.x_m * a,
+            y_m=camera.y_m + self.y_m * b,
+            yaw_deg=camera.yaw_deg + self.yaw_deg * b,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +123,14 @@ class Sequence:
         """Return the scene of a frame, counted from 0."""
         time_s = frame / self.fps
         actors = tuple(w.at(time_s) for w in self.walkers)
-        return Scene(self.sway.move(self.camera, time_s), self.terrain, self.light, actors, self.things)
+        return Scene(
+            self.sway.move(self.camera, time_s), self.terrain, self.light, actors, self.things
+        )
 
 
-def random_sequence(seed: int, frames: int, fps: int = 25, width: int = 960, height: int = 540) -> Sequence:
+def random_sequence(
+    seed: int, frames: int, fps: int = 25, width: int = 960, height: int = 540
+) -> Sequence:
     """Draw a film from a seed: the animals of `random_scene`, the walking ones straight on at their own pace."""
     scene = random_scene(seed, width, height)
     rng = np.random.default_rng([seed, 2])
@@ -99,7 +139,13 @@ def random_sequence(seed: int, frames: int, fps: int = 25, width: int = 960, hei
         start = np.array([a.x_m, a.y_m])
         speed = rng.uniform(0.6, 1.4) if a.walking else 0.0
         way = speed * frames / fps * np.array([np.cos(a.heading_rad), np.sin(a.heading_rad)])
-        times, places = (np.array([0.0, frames / fps]), np.stack([start, start + way])) if speed else (np.zeros(1), start[None])
+        times, places = (
+            (np.array([0.0, frames / fps]), np.stack([start, start + way]))
+            if speed
+            else (np.zeros(1), start[None])
+        )
         walkers.append(Walker(a.identity, a.look, times, places, a.heading_rad, a.pose))
     sway = Sway(0.1, 0.1, 0.2) if rng.random() < 0.5 else Sway()
-    return Sequence(scene.camera, sway, scene.terrain, scene.light, tuple(walkers), scene.things, frames, fps)
+    return Sequence(
+        scene.camera, sway, scene.terrain, scene.light, tuple(walkers), scene.things, frames, fps
+    )

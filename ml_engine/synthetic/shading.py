@@ -45,14 +45,30 @@ class Coat:
 
 
 def make_coat(
-    rng: np.random.Generator, second_bgr: Colour, level: float, belly: bool = False, fur: float = 0.1, frost: float = 0.0
+    rng: np.random.Generator,
+    second_bgr: Colour,
+    level: float,
+    belly: bool = False,
+    fur: float = 0.1,
+    frost: float = 0.0,
 ) -> Coat:
     """Return a coat with a random pattern."""
     first, second, third, fourth = (float(v) for v in rng.uniform(0, 1, 4))
     offset = (first, second, third, fourth)
     gloss = float(rng.uniform(0, 0.18)) if rng.random() < 0.6 else 0.0
     dirt = float(rng.uniform(0.1, 0.8)) if rng.random() < 0.25 else 0.0
-    return Coat(second_bgr, level, offset, float(rng.uniform(2.2, 6.5)), belly, fur, frost, gloss, 0.0, dirt=dirt)
+    return Coat(
+        second_bgr,
+        level,
+        offset,
+        float(rng.uniform(2.2, 6.5)),
+        belly,
+        fur,
+        frost,
+        gloss,
+        0.0,
+        dirt=dirt,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +95,16 @@ class Light:
 def _patches(surface: Surface, coat: Coat) -> Floats32:
     body = surface.body_m
     # The two flanks of an animal are not mirror images: the width moves the place in the texture.
-    u = body[:, 0] / coat.patch_m + body[:, 1] * np.float32(0.55 / coat.patch_m) + np.float32(coat.offset[0])
-    v = body[:, 2] / coat.patch_m - body[:, 1] * np.float32(1.1 / coat.patch_m) + np.float32(coat.offset[1])
+    u = (
+        body[:, 0] / coat.patch_m
+        + body[:, 1] * np.float32(0.55 / coat.patch_m)
+        + np.float32(coat.offset[0])
+    )
+    v = (
+        body[:, 2] / coat.patch_m
+        - body[:, 1] * np.float32(1.1 / coat.patch_m)
+        + np.float32(coat.offset[1])
+    )
     field = sample("blotches", u, v)
     if coat.speckle > 0:
         field = field + coat.speckle * sample("grit", u * 6, v * 6)
@@ -98,12 +122,25 @@ def _hair(surface: Surface, coat: Coat) -> Floats32:
     strands = sample("strands", u, v)
     clumps = sample("smooth", u * np.float32(1.3), v * np.float32(0.5))
     thick = np.clip(surface.hair * 2 - 0.6, 0, 1)
-    curls = sample("curls", u * np.float32(1.1), v * np.float32(0.75)) if float(thick.max()) > 0 else np.float32(0)
-    relief: Floats32 = (strands * (0.6 - 0.25 * thick) + curls * thick * 0.75 + clumps * 0.45) * (0.25 + 1.3 * surface.hair)
+    curls = (
+        sample("curls", u * np.float32(1.1), v * np.float32(0.75))
+        if float(thick.max()) > 0
+        else np.float32(0)
+    )
+    relief: Floats32 = (strands * (0.6 - 0.25 * thick) + curls * thick * 0.75 + clumps * 0.45) * (
+        0.25 + 1.3 * surface.hair
+    )
     return relief
 
 
-def shade(surface: Surface, coat: Coat, light: Light, sun: Floats32, towards: Floats32, bounce: float = 0.1) -> Floats32:
+def shade(
+    surface: Surface,
+    coat: Coat,
+    light: Light,
+    sun: Floats32,
+    towards: Floats32,
+    bounce: float = 0.1,
+) -> Floats32:
     """Colour a surface.
 
     Args:
@@ -121,16 +158,25 @@ def shade(surface: Surface, coat: Coat, light: Light, sun: Floats32, towards: Fl
     colours = [np.ascontiguousarray(surface.colour_bgr[:, c]) for c in range(3)]
     if coat.level <= 3:
         share = _patches(surface, coat)
-        colours = [k + (np.float32(second) - k) * share for k, second in zip(colours, coat.second_bgr, strict=True)]
+        colours = [
+            k + (np.float32(second) - k) * share
+            for k, second in zip(colours, coat.second_bgr, strict=True)
+        ]
     relief = _hair(surface, coat)
     if coat.dirt > 0:
         height = surface.body_m[:, 2] + np.float32(0.12) * relief
         mud = np.clip((np.float32(coat.dirt) - height) * 3, 0, 0.85) * surface.patterned
-        colours = [k + (np.float32(dirt) - k) * mud for k, dirt in zip(colours, coat.dirt_bgr, strict=True)]
+        colours = [
+            k + (np.float32(dirt) - k) * mud for k, dirt in zip(colours, coat.dirt_bgr, strict=True)
+        ]
     up = np.ascontiguousarray(surface.normal[:, 2])
     facing = np.maximum(surface.normal @ sun + np.float32(0.12 * coat.fur) * relief, 0)
-    from_sky = (np.float32(0.6) + np.float32(0.4) * up) * (np.float32(0.5) + np.float32(0.5) * surface.open)
-    brightness = np.float32(light.ambient) * from_sky + np.float32(light.direct) * facing * surface.lit
+    from_sky = (np.float32(0.6) + np.float32(0.4) * up) * (
+        np.float32(0.5) + np.float32(0.5) * surface.open
+    )
+    brightness = (
+        np.float32(light.ambient) * from_sky + np.float32(light.direct) * facing * surface.lit
+    )
     brightness += np.float32(bounce) * (np.float32(0.5) - np.float32(0.5) * up)
     brightness *= np.clip(1 + np.float32(coat.fur) * relief, 0.25, 2.2)
     shine = np.float32(0)
@@ -141,7 +187,11 @@ def shade(surface: Surface, coat: Coat, light: Light, sun: Floats32, towards: Fl
         shine *= surface.lit * np.float32(light.direct * coat.gloss)
     white: Floats32 | np.float32 = np.float32(0)
     if coat.frost:
-        white = np.minimum(np.float32(1.6 * coat.frost) * np.clip(up - np.float32(0.35) + np.float32(0.3) * relief, 0, 1), 1)
+        white = np.minimum(
+            np.float32(1.6 * coat.frost)
+            * np.clip(up - np.float32(0.35) + np.float32(0.3) * relief, 0, 1),
+            1,
+        )
     out = np.empty((len(up), 3), np.float32)
     for c, (colour, tint) in enumerate(zip(colours, light.tint_bgr, strict=True)):
         lit = colour * brightness * np.float32(tint) + shine

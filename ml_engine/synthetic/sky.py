@@ -32,7 +32,9 @@ class Sky:
     ridges: tuple[tuple[float, float, tuple[float, float, float], int], ...]
     reach_m: float
 
-    def paint(self, ground: Floats32, sky: npt.NDArray[np.bool_], camera: Camera, level: float) -> Floats32:
+    def paint(
+        self, ground: Floats32, sky: npt.NDArray[np.bool_], camera: Camera, level: float
+    ) -> Floats32:
         """Return `ground` (h, w, 3) with sky, divided by `level`, in the pixels of `sky` (h, w), and hills standing on the horizon."""
         line = sky.sum(axis=0).astype(np.float32)[None, :]
         height, width = int(line.max()), sky.shape[1]
@@ -43,11 +45,17 @@ class Sky:
         columns = np.arange(width, dtype=np.float32)[None, :] / np.float32(camera.focal_x_px)
         if self.clouds > 0:
             depth = 1 / np.maximum(above + 0.12, 0.05)
-            field = sample("smooth", columns * depth * 0.12 + self.offset[0], depth * 0.16 + np.float32(self.offset[1]) + columns * 0)
+            field = sample(
+                "smooth",
+                columns * depth * 0.12 + self.offset[0],
+                depth * 0.16 + np.float32(self.offset[1]) + columns * 0,
+            )
             share = np.clip((field + np.float32(self.clouds * 2.4 - 1.2)) * 0.8, 0, 1)[..., None]
             light = np.float32(0.98) - 0.22 * np.clip(field[..., None] - 1, 0, 1.5)
             picture = picture + (light - picture) * share
-        out = np.where(sky[:height, :, None], picture / np.float32(max(level, 0.4)), ground[:height]).astype(np.float32)
+        out = np.where(
+            sky[:height, :, None], picture / np.float32(max(level, 0.4)), ground[:height]
+        ).astype(np.float32)
         if self.ridges:
             self._stand(out, (line - rows) / np.float32(camera.height), camera.height)
         ground[:height] = out
@@ -58,8 +66,13 @@ class Sky:
         height, width = above.shape
         across = np.arange(width, dtype=np.float32) / np.float32(picture_height)
         down = np.arange(height, dtype=np.float32) / np.float32(picture_height)
-        u, v = np.broadcast_to(across[None, :], above.shape), np.broadcast_to(down[:, None], above.shape)
-        leaves = sample("smooth", u * np.float32(1.3) + np.float32(self.offset[0]), v * np.float32(2.1))
+        u, v = (
+            np.broadcast_to(across[None, :], above.shape),
+            np.broadcast_to(down[:, None], above.shape),
+        )
+        leaves = sample(
+            "smooth", u * np.float32(1.3) + np.float32(self.offset[0]), v * np.float32(2.1)
+        )
         smooth = bank()["smooth"]
         for tall, rough, colour, row in self.ridges:
             wave = np.interp(across * 60 + 100, np.arange(512), smooth[row])
@@ -75,7 +88,9 @@ def make_sky(rng: np.random.Generator, palette: npt.NDArray[np.float32]) -> Sky:
     """Draw a sky that goes with the country's colours."""
     grey = rng.random() < 0.35
     blue = rng.random()
-    zenith = np.array([0.95 - 0.25 * blue, 0.72 - 0.3 * blue, 0.5 - 0.36 * blue]) * rng.uniform(0.85, 1.05)
+    zenith = np.array([0.95 - 0.25 * blue, 0.72 - 0.3 * blue, 0.5 - 0.36 * blue]) * rng.uniform(
+        0.85, 1.05
+    )
     horizon = np.array([0.95, 0.9, 0.84]) * rng.uniform(0.85, 1.1)
     if grey:
         zenith = np.full(3, rng.uniform(0.5, 1.05)) * rng.uniform(0.98, 1.02, 3)
@@ -96,4 +111,6 @@ def make_sky(rng: np.random.Generator, palette: npt.NDArray[np.float32]) -> Sky:
     clouds = float(rng.uniform(0.1, 1.0)) if not grey and rng.random() < 0.6 else 0.0
     reach = float(rng.uniform(150, 2500))
     offset = (float(rng.random()), float(rng.random()))
-    return Sky(zenith.astype(np.float32), horizon.astype(np.float32), clouds, offset, tuple(ridges), reach)
+    return Sky(
+        zenith.astype(np.float32), horizon.astype(np.float32), clouds, offset, tuple(ridges), reach
+    )

@@ -147,17 +147,26 @@ class Terrain:
         planes = []
         for c in range(3):
             first = self.palette[0, c] + (self.palette[1, c] - self.palette[0, c]) * value
-            plane = first + (self.second[0, c] + (self.second[1, c] - self.second[0, c]) * value - first) * mask
+            plane = (
+                first
+                + (self.second[0, c] + (self.second[1, c] - self.second[0, c]) * value - first)
+                * mask
+            )
             plane += (self.third_bgr[c] * (np.float32(0.6) + np.float32(0.8) * value) - plane) * hue
             for share, bgr in strips:
-                plane += (np.float32(bgr[c]) * (np.float32(0.75) + np.float32(0.5) * value) - plane) * share
+                plane += (
+                    np.float32(bgr[c]) * (np.float32(0.75) + np.float32(0.5) * value) - plane
+                ) * share
             if mist is not None:
                 plane += (self.sky.horizon[c] - plane) * mist
             planes.append(plane.astype(np.float32))
         ground = np.asarray(cv2.merge(planes), np.float32)
         if mist is not None:
             ground = self.sky.paint(ground, sky, half, level)
-        whole = np.asarray(cv2.resize(ground, (2 * half.width, 2 * half.height), interpolation=cv2.INTER_LINEAR), np.float32)
+        whole = np.asarray(
+            cv2.resize(ground, (2 * half.width, 2 * half.height), interpolation=cv2.INTER_LINEAR),
+            np.float32,
+        )
         ground = whole[: camera.height, : camera.width]
         return self._grained(np.ascontiguousarray(ground), x, y, footprint, sky, camera)
 
@@ -169,46 +178,91 @@ class Terrain:
         if self.rows is not None:
             dx, dy, spacing, strength = self.rows
             phase = (x * np.float32(dx) + y * np.float32(dy)) * np.float32(2 * np.pi / spacing)
-            value += np.sin(phase + np.float32(1.5) * value) * np.float32(strength) / (1 + (footprint * np.float32(4 / spacing)) ** 2)
-        level: Floats32 = np.clip(np.float32(0.5) + np.float32(self.contrast) * value, 0, 1).astype(np.float32)
+            value += (
+                np.sin(phase + np.float32(1.5) * value)
+                * np.float32(strength)
+                / (1 + (footprint * np.float32(4 / spacing)) ** 2)
+            )
+        level: Floats32 = np.clip(np.float32(0.5) + np.float32(self.contrast) * value, 0, 1).astype(
+            np.float32
+        )
         return level
 
-    def _grained(self, ground: Floats32, x: Floats32, y: Floats32, footprint: Floats32, sky: Bools, camera: Camera) -> Floats32:
+    def _grained(
+        self,
+        ground: Floats32,
+        x: Floats32,
+        y: Floats32,
+        footprint: Floats32,
+        sky: Bools,
+        camera: Camera,
+    ) -> Floats32:
         """Lay detail as fine as the pixels over the ground, at any distance: its scale follows that of the pixels by powers of 2."""
         layer = self.layers[-1]
         low, high = float(footprint.min()), float(footprint.max())
         size_m = np.float32((low * high) ** 0.5) if high < 1.6 * low else footprint
-        scale = np.exp2(np.round(np.log2(size_m * np.float32(layer.repeat_m)))) * np.float32(BANK_PX)
+        scale = np.exp2(np.round(np.log2(size_m * np.float32(layer.repeat_m)))) * np.float32(
+            BANK_PX
+        )
         # Far away, grain that fine runs together.
-        far = footprint * np.float32((camera.focal_x_px * camera.focal_y_px) ** 0.5 / 2 / GRAIN_FADES_M)
+        far = footprint * np.float32(
+            (camera.focal_x_px * camera.focal_y_px) ** 0.5 / 2 / GRAIN_FADES_M
+        )
         seen = np.where(sky, np.float32(0), np.float32(layer.strength) / (1 + far * far))
         c, s = (np.float32(v) for v in layer.turn)
         half = ((x * c + y * s) / scale, (y * c - x * s) / scale, seen)
         size = (2 * x.shape[1], 2 * x.shape[0])
-        whole = (np.asarray(cv2.resize(a.astype(np.float32), size, interpolation=cv2.INTER_LINEAR), np.float32) for a in half)
+        whole = (
+            np.asarray(
+                cv2.resize(a.astype(np.float32), size, interpolation=cv2.INTER_LINEAR), np.float32
+            )
+            for a in half
+        )
         u, v, seen = (a[: camera.height, : camera.width] for a in whole)
-        grain = 1 + sample(layer.texture, u + np.float32(layer.offset[0]), v + np.float32(layer.offset[1])) * seen
-        return np.asarray(cv2.multiply(ground, cv2.merge([np.maximum(grain, np.float32(0.1))] * 3), dst=ground), np.float32)
+        grain = (
+            1
+            + sample(
+                layer.texture, u + np.float32(layer.offset[0]), v + np.float32(layer.offset[1])
+            )
+            * seen
+        )
+        return np.asarray(
+            cv2.multiply(ground, cv2.merge([np.maximum(grain, np.float32(0.1))] * 3), dst=ground),
+            np.float32,
+        )
 
     def _second_share(self, x: Floats32, y: Floats32, value: Floats32) -> Floats32:
         field = self.patches.at(x, y) + np.float32(0.9) * (value - np.float32(0.5))
         share = np.clip((field - np.float32(self.level)) * 4, 0, 1)
         if self.edge is not None:
             nx, ny, offset = self.edge
-            beyond = (x * np.float32(nx) + y * np.float32(ny) - np.float32(offset)) * 2 + (value - np.float32(0.5))
+            beyond = (x * np.float32(nx) + y * np.float32(ny) - np.float32(offset)) * 2 + (
+                value - np.float32(0.5)
+            )
             share = np.maximum(share, np.clip(beyond, 0, 1))
         return share.astype(np.float32)
 
 
 def _ground_grid(camera: Camera) -> tuple[Floats32, Floats32, Floats32, Bools]:
     right, down, forward = camera.rotation().astype(np.float32)
-    a = ((np.arange(camera.width, dtype=np.float32) + 0.5 - camera.width / 2) / np.float32(camera.focal_x_px))[None, :].astype(np.float32)
-    b = ((np.arange(camera.height, dtype=np.float32) + 0.5 - camera.height / 2) / np.float32(camera.focal_y_px))[:, None].astype(np.float32)
+    a = (
+        (np.arange(camera.width, dtype=np.float32) + 0.5 - camera.width / 2)
+        / np.float32(camera.focal_x_px)
+    )[None, :].astype(np.float32)
+    b = (
+        (np.arange(camera.height, dtype=np.float32) + 0.5 - camera.height / 2)
+        / np.float32(camera.focal_y_px)
+    )[:, None].astype(np.float32)
     ray = [a * right[i] + b * down[i] + forward[i] for i in range(3)]
     sky = ray[2] > -1e-3
     steps = np.float32(-camera.height_m) / np.minimum(ray[2], np.float32(-1e-3))
     distance = steps * np.sqrt(1 + a * a + b * b)
-    return np.float32(camera.x_m) + ray[0] * steps, np.float32(camera.y_m) + ray[1] * steps, distance.astype(np.float32), sky
+    return (
+        np.float32(camera.x_m) + ray[0] * steps,
+        np.float32(camera.y_m) + ray[1] * steps,
+        distance.astype(np.float32),
+        sky,
+    )
 
 
 def _strip_share(strip: Strip, x: Floats32, y: Floats32, value: Floats32) -> Floats32:
@@ -217,19 +271,26 @@ def _strip_share(strip: Strip, x: Floats32, y: Floats32, value: Floats32) -> Flo
     along = (x - px) * ax + (y - py) * ay
     aside = (y - py) * ax - (x - px) * ay
     if strip.wind_m > 0:
-        aside = aside + np.float32(strip.wind_m) * np.sin(along * np.float32(0.9 / (strip.wind_m + 3)))
+        aside = aside + np.float32(strip.wind_m) * np.sin(
+            along * np.float32(0.9 / (strip.wind_m + 3))
+        )
     off = np.abs(aside)
     if strip.ruts:
         off = np.abs(off - np.float32(0.8)) + np.float32(strip.half_width_m - 0.3)
-    share: Floats32 = np.clip((np.float32(strip.half_width_m) - off + np.float32(0.5) * (value - np.float32(0.5))) * 3, 0, 0.92).astype(
-        np.float32
-    )
+    share: Floats32 = np.clip(
+        (np.float32(strip.half_width_m) - off + np.float32(0.5) * (value - np.float32(0.5))) * 3,
+        0,
+        0.92,
+    ).astype(np.float32)
     return share
 
 
 def _layer(rng: np.random.Generator, texture: str, repeat_m: float, strength: float) -> Layer:
     angle = rng.uniform(0, 2 * np.pi)
-    turn, offset = (float(np.cos(angle)), float(np.sin(angle))), (float(rng.random()), float(rng.random()))
+    turn, offset = (
+        (float(np.cos(angle)), float(np.sin(angle))),
+        (float(rng.random()), float(rng.random())),
+    )
     return Layer(texture, repeat_m, turn, offset, strength)
 
 
@@ -237,14 +298,22 @@ def _strips(rng: np.random.Generator, tone: npt.NDArray[np.float32]) -> tuple[St
     out = []
     for _ in range(int(rng.choice(3, p=[0.62, 0.26, 0.12]))):
         angle = rng.uniform(0, 2 * np.pi)
-        base = [(0.3, 0.4, 0.48), (0.4, 0.42, 0.43), (0.16, 0.2, 0.25), (0.2, 0.19, 0.18)][int(rng.integers(4))]
-        colour = np.clip(np.array(base) * rng.uniform(0.7, 1.25) * 0.8 + tone.mean(axis=0) * 0.2, 0, 1)
+        base = [(0.3, 0.4, 0.48), (0.4, 0.42, 0.43), (0.16, 0.2, 0.25), (0.2, 0.19, 0.18)][
+            int(rng.integers(4))
+        ]
+        colour = np.clip(
+            np.array(base) * rng.uniform(0.7, 1.25) * 0.8 + tone.mean(axis=0) * 0.2, 0, 1
+        )
         wide = float(rng.choice([0.25, 1.3, 2.6]) * rng.uniform(0.7, 1.4))
         winding = float(rng.uniform(1, 6)) if rng.random() < 0.5 else 0.0
         point = (float(rng.uniform(-14, 14)), float(rng.uniform(0, 45)))
         ruts = bool(1.0 < wide < 2.0 and rng.random() < 0.6)
         b, g, r = (float(v) for v in colour)
-        out.append(Strip(point, (float(np.cos(angle)), float(np.sin(angle))), wide, winding, (b, g, r), ruts))
+        out.append(
+            Strip(
+                point, (float(np.cos(angle)), float(np.sin(angle))), wide, winding, (b, g, r), ruts
+            )
+        )
     return tuple(out)
 
 
@@ -258,7 +327,11 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
     """
     names = list(PALETTES)
     kind = kind or names[int(rng.choice(len(names), p=[SHARES[n] for n in names]))]
-    other = names[int(rng.integers(len(names) - 1))] if kind != "snow" else ["steppe", "dry", "soil"][int(rng.integers(3))]
+    other = (
+        names[int(rng.integers(len(names) - 1))]
+        if kind != "snow"
+        else ["steppe", "dry", "soil"][int(rng.integers(3))]
+    )
     snow = kind == "snow"
     gain = float(np.exp(rng.normal(0, 0.25))) if not snow else float(rng.uniform(0.85, 1.08))
     tint = np.exp(rng.normal(0, 0.015 if snow else 0.06, 3))
@@ -268,16 +341,28 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
     layers: tuple[Layer, ...] = (
         _layer(rng, "smooth", float(rng.uniform(60, 200)), 0.2),
         _layer(rng, "smooth", float(rng.uniform(9, 30)), float(rng.uniform(0.08, 0.2))),
-        _layer(rng, "curls" if rng.random() < 0.4 else "grit", float(rng.uniform(8, 22)), float(rng.uniform(0.08, 0.2))),
+        _layer(
+            rng,
+            "curls" if rng.random() < 0.4 else "grit",
+            float(rng.uniform(8, 22)),
+            float(rng.uniform(0.08, 0.2)),
+        ),
         _layer(rng, "grit", float(rng.uniform(2, 6)), float(rng.uniform(0.06, 0.2))),
     )
     if rng.random() < 0.35:
-        layers = (*layers, _layer(rng, "strands", float(rng.uniform(3, 12)), float(rng.uniform(0.05, 0.15))))
+        layers = (
+            *layers,
+            _layer(rng, "strands", float(rng.uniform(3, 12)), float(rng.uniform(0.05, 0.15))),
+        )
     detail = float(rng.uniform(0.03, 0.24)) * (0.35 if kind in ("snow", "concrete") else 1.0)
     layers = (*layers, _layer(rng, "grit", float(rng.choice([0.3, 0.5, 1.0])), detail))
     angle = rng.uniform(0, 2 * np.pi)
     c, s = float(np.cos(angle)), float(np.sin(angle))
-    edge = (c, s, float(rng.uniform(-12, 12) + s * rng.uniform(0, 40))) if rng.random() < 0.28 else None
+    edge = (
+        (c, s, float(rng.uniform(-12, 12) + s * rng.uniform(0, 40)))
+        if rng.random() < 0.28
+        else None
+    )
     turn = rng.uniform(0, 2 * np.pi)
     rows = None
     if rng.random() < 0.22 and kind not in ("concrete", "snow"):

@@ -92,22 +92,37 @@ def vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
     return (b, g, r)
 
 
-def _breed(rng: np.random.Generator, name: str) -> tuple[tuple[Colour, Colour, Colour], Coat, dict[str, Any]]:
+def _breed(
+    rng: np.random.Generator, name: str
+) -> tuple[tuple[Colour, Colour, Colour], Coat, dict[str, Any]]:
     none = make_coat(rng, WHITE, 9.0, fur=0.1)
     if name in ("holstein", "red_pied"):
-        dark = vary(rng, BLACK if name == "holstein" else (RED if rng.random() < 0.6 else TAN), 0.25)
+        dark = vary(
+            rng, BLACK if name == "holstein" else (RED if rng.random() < 0.6 else TAN), 0.25
+        )
         level = float(rng.normal(0.1, 0.75))
-        coat = replace(make_coat(rng, vary(rng, WHITE, 0.1), level, fur=0.07), patch_m=float(rng.uniform(3.0, 8.0)))
+        coat = replace(
+            make_coat(rng, vary(rng, WHITE, 0.1), level, fur=0.07),
+            patch_m=float(rng.uniform(3.0, 8.0)),
+        )
         if rng.random() < 0.2:
             coat = replace(coat, speckle=float(rng.uniform(0.2, 0.6)))
         return (
-            (dark, WHITE if rng.random() < 0.3 else dark, vary(rng, WHITE, 0.15) if rng.random() < 0.8 else dark),
+            (
+                dark,
+                WHITE if rng.random() < 0.3 else dark,
+                vary(rng, WHITE, 0.15) if rng.random() < 0.8 else dark,
+            ),
             coat,
             {"udder": True, "blaze": bool(rng.random() < 0.5)},
         )
     if name == "hereford":
         red = vary(rng, RED if rng.random() < 0.8 else BLACK, 0.3)
-        return (red, vary(rng, WHITE, 0.1), vary(rng, CREAM, 0.1)), make_coat(rng, WHITE, 1.2, belly=True, fur=0.12), {"lift": -0.2}
+        return (
+            (red, vary(rng, WHITE, 0.1), vary(rng, CREAM, 0.1)),
+            make_coat(rng, WHITE, 1.2, belly=True, fur=0.12),
+            {"lift": -0.2},
+        )
     if name == "charolais":
         pale = vary(rng, CREAM if rng.random() < 0.7 else WHITE, 0.15)
         return (pale, pale, pale), none, {}
@@ -116,8 +131,16 @@ def _breed(rng: np.random.Generator, name: str) -> tuple[tuple[Colour, Colour, C
         dark = vary(rng, DUN, 0.3)
         return (pale, dark, pale), none, {"hump": 1.0}
     if name == "highland":
-        base = vary(rng, [TAN, (0.08, 0.2, 0.42), BLACK, CREAM][int(rng.choice(4, p=[0.4, 0.35, 0.15, 0.1]))], 0.2)
-        extra = {"shag": float(rng.uniform(0.7, 1.0)), "horn_m": float(rng.uniform(0.45, 0.8)), "horns": True}
+        base = vary(
+            rng,
+            [TAN, (0.08, 0.2, 0.42), BLACK, CREAM][int(rng.choice(4, p=[0.4, 0.35, 0.15, 0.1]))],
+            0.2,
+        )
+        extra = {
+            "shag": float(rng.uniform(0.7, 1.0)),
+            "horn_m": float(rng.uniform(0.45, 0.8)),
+            "horns": True,
+        }
         return (base, base, base), make_coat(rng, WHITE, 9.0, fur=0.22), extra
     plain = {"angus": BLACK, "plain_red": RED, "jersey": TAN, "swiss_brown": DUN}[name]
     base = vary(rng, BROWN if name == "angus" and rng.random() < 0.15 else plain, 0.35)
@@ -131,14 +154,35 @@ def _cattle(rng: np.random.Generator, scale: float, youth: float) -> Look:
     horns = bool(extra.pop("horns", rng.random() < 0.3)) and youth < 0.3
     horn_m = float(extra.pop("horn_m", rng.uniform(0.12, 0.38)))
     udder = bool(extra.pop("udder", False)) and youth == 0 and rng.random() < 0.7
-    given = {"shag": float(rng.uniform(0.05, 0.25)), "lift": float(rng.uniform(-0.9, 0.7)), "hump": 0.0, **extra}
+    given = {
+        "shag": float(rng.uniform(0.05, 0.25)),
+        "lift": float(rng.uniform(-0.9, 0.7)),
+        "hump": 0.0,
+        **extra,
+    }
     width = float(rng.uniform(0.85, 1.2))
     coat = replace(coat, gloss=float(rng.uniform(0.02, 0.22)))
-    return Look("cattle", scale, colours, coat, horns, width, youth, horn_m, udder=udder, turn_rad=_turn(rng), **given)
+    return Look(
+        "cattle",
+        scale,
+        colours,
+        coat,
+        horns,
+        width,
+        youth,
+        horn_m,
+        udder=udder,
+        turn_rad=_turn(rng),
+        **given,
+    )
 
 
 def _turn(rng: np.random.Generator) -> float:
-    return float(np.clip(rng.normal(0, 0.45), -1.3, 1.3)) if rng.random() < 0.75 else float(rng.uniform(-1.3, 1.3))
+    return (
+        float(np.clip(rng.normal(0, 0.45), -1.3, 1.3))
+        if rng.random() < 0.75
+        else float(rng.uniform(-1.3, 1.3))
+    )
 
 
 def _bison(rng: np.random.Generator, scale: float, youth: float, frost: float) -> Look:
@@ -150,8 +194,13 @@ def _bison(rng: np.random.Generator, scale: float, youth: float, frost: float) -
         cape = [(0.1, 0.18, 0.29), (0.15, 0.26, 0.42), (0.07, 0.11, 0.18), (0.045, 0.065, 0.1)][
             int(rng.choice(4, p=[0.4, 0.22, 0.25, 0.13]))
         ]
-        rear = [(0.055, 0.085, 0.14), (0.08, 0.125, 0.2), (0.035, 0.048, 0.07)][int(rng.integers(3))]
-        colours, hump = (mane, vary(rng, cape, 0.25), vary(rng, rear, 0.25)), float(rng.uniform(0.72, 1.1))
+        rear = [(0.055, 0.085, 0.14), (0.08, 0.125, 0.2), (0.035, 0.048, 0.07)][
+            int(rng.integers(3))
+        ]
+        colours, hump = (
+            (mane, vary(rng, cape, 0.25), vary(rng, rear, 0.25)),
+            float(rng.uniform(0.72, 1.1)),
+        )
     coat = make_coat(rng, colours[1], 9.0, fur=float(rng.uniform(0.16, 0.34)), frost=frost)
     coat = replace(coat, gloss=coat.gloss * 0.5)
     shag = float(rng.uniform(0.5, 1.0))
@@ -161,7 +210,12 @@ def _bison(rng: np.random.Generator, scale: float, youth: float, frost: float) -
     )  # fmt: skip
 
 
-SKIN: tuple[Colour, ...] = ((0.4, 0.5, 0.72), (0.3, 0.4, 0.6), (0.16, 0.23, 0.38), (0.07, 0.1, 0.17))
+SKIN: tuple[Colour, ...] = (
+    (0.4, 0.5, 0.72),
+    (0.3, 0.4, 0.6),
+    (0.16, 0.23, 0.38),
+    (0.07, 0.1, 0.17),
+)
 CLOTH: tuple[Colour, ...] = (
     (0.03, 0.03, 0.035), (0.25, 0.12, 0.06), (0.4, 0.25, 0.15), (0.7, 0.72, 0.74), (0.2, 0.28, 0.3), (0.1, 0.16, 0.12), (0.08, 0.1, 0.4),
     (0.3, 0.3, 0.3), (0.12, 0.18, 0.26), (0.05, 0.45, 0.85), (0.05, 0.75, 0.8), (0.35, 0.4, 0.5),
@@ -176,13 +230,27 @@ def _cloth(rng: np.random.Generator) -> Colour:
 
 
 def _person(rng: np.random.Generator) -> Look:
-    top, trousers, skin = _cloth(rng), _cloth(rng), vary(rng, SKIN[int(rng.integers(len(SKIN)))], 0.15)
-    hair = vary(rng, [(0.02, 0.02, 0.025), (0.05, 0.09, 0.15), (0.2, 0.38, 0.5), (0.4, 0.42, 0.43), skin][int(rng.integers(5))], 0.2)
+    top, trousers, skin = (
+        _cloth(rng),
+        _cloth(rng),
+        vary(rng, SKIN[int(rng.integers(len(SKIN)))], 0.15),
+    )
+    hair = vary(
+        rng,
+        [(0.02, 0.02, 0.025), (0.05, 0.09, 0.15), (0.2, 0.38, 0.5), (0.4, 0.42, 0.43), skin][
+            int(rng.integers(5))
+        ],
+        0.2,
+    )
     scale = float(rng.uniform(0.88, 1.08) if rng.random() < 0.9 else rng.uniform(0.6, 0.85))
     pattern = float(rng.uniform(-0.5, 1)) if rng.random() < 0.2 else 9.0
-    coat = replace(make_coat(rng, _cloth(rng), pattern, fur=0.07), patch_m=float(rng.uniform(0.4, 2)), dirt=0.0)
+    coat = replace(
+        make_coat(rng, _cloth(rng), pattern, fur=0.07), patch_m=float(rng.uniform(0.4, 2)), dirt=0.0
+    )
     dress = ["trousers", "shorts", "coat", "skirt"][int(rng.choice(4, p=[0.62, 0.16, 0.14, 0.08]))]
-    arms = ["hang", "hips", "raised", "carry", "front"][int(rng.choice(5, p=[0.6, 0.1, 0.07, 0.11, 0.12]))]
+    arms = ["hang", "hips", "raised", "carry", "front"][
+        int(rng.choice(5, p=[0.6, 0.1, 0.07, 0.11, 0.12]))
+    ]
     return Look(
         "person", scale, (top, trousers, skin, hair), coat, bool(rng.random() < 0.4), float(rng.uniform(0.85, 1.3)), shag=0.0,
         turn_rad=float(rng.normal(0, 0.4)), dress=dress, arms=arms, extra_bgr=_cloth(rng), bag=bool(rng.random() < 0.18),

@@ -71,7 +71,9 @@ def looks_of(embeddings: npt.NDArray[np.float16] | None, rows: Index, boxes: Box
     halves = np.zeros((2 * len(count), embeddings.shape[1]))
     for start in range(0, len(rows), _CHUNK_ROWS):
         part = slice(start, start + _CHUNK_ROWS)
-        np.add.at(halves, 2 * boxes.tracklet[part] + late[part], embeddings[rows[part]].astype(np.float64))
+        np.add.at(
+            halves, 2 * boxes.tracklet[part] + late[part], embeddings[rows[part]].astype(np.float64)
+        )
     early, later = halves[0::2], halves[1::2]
     long = np.flatnonzero(count >= LEAST_BOXES)
     first_s, last_s = boxes.time_s[begin], boxes.time_s[begin + count - 1]
@@ -88,13 +90,19 @@ def looks_of(embeddings: npt.NDArray[np.float16] | None, rows: Index, boxes: Box
 
 def _cosine(one: Array, other: Array) -> Array:
     length = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    cosine: Array = np.divide((one * other).sum(axis=1), length, out=np.full(len(one), np.nan), where=length > 0)
+    cosine: Array = np.divide(
+        (one * other).sum(axis=1), length, out=np.full(len(one), np.nan), where=length > 0
+    )
     return cosine
 
 
 def _normal(values: Array) -> tuple[float, float]:
     known = values[np.isfinite(values)]
-    return (float(known.mean()), max(float(known.std()), _LEAST_DEVIATION)) if len(known) else (0.0, 1.0)
+    return (
+        (float(known.mean()), max(float(known.std()), _LEAST_DEVIATION))
+        if len(known)
+        else (0.0, 1.0)
+    )
 
 
 def _log_normal(values: Array, mean: float, deviation: float) -> Array:

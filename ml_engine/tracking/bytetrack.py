@@ -95,14 +95,20 @@ def _sorted_by_frame_and_stage(boxes: Boxes) -> tuple[npt.NDArray[np.intp], list
 
 
 def _follow(
-    boxes: Boxes, options: TrackerOptions, rows: npt.NDArray[np.intp], starts: list[int], middles: list[int]
+    boxes: Boxes,
+    options: TrackerOptions,
+    rows: npt.NDArray[np.intp],
+    starts: list[int],
+    middles: list[int],
 ) -> npt.NDArray[np.int64]:
     """Run through the frames; return the tracklet number from 1 of each of `rows`, 0 where a low box fits no track."""
     owner = np.zeros(len(rows), np.int64)
     moves = _moves(boxes)
     alive = _Alive()
     clock_s = now_s = 0.0
-    for i, (time_s, status) in enumerate(zip(boxes.times_s.tolist(), boxes.status.tolist(), strict=True)):
+    for i, (time_s, status) in enumerate(
+        zip(boxes.times_s.tolist(), boxes.status.tolist(), strict=True)
+    ):
         if boxes.motion is not None and moves[i]:
             kalman.warp(alive.state, boxes.motion[i])
         if i and status != 2:
@@ -113,7 +119,9 @@ def _follow(
         kalman.predict(alive.state, max(time_s - now_s, 0.0) * kalman.STEPS_PER_S)
         now_s = time_s
         # In 64 bits a frame at a time: all boxes of a long recording would be most of what tracking needs.
-        xyxy, score = (column[rows[start:end]].astype(np.float64) for column in (boxes.xyxy, boxes.score))
+        xyxy, score = (
+            column[rows[start:end]].astype(np.float64) for column in (boxes.xyxy, boxes.score)
+        )
         cxcywh = _cxcywh(xyxy)
         overlap = iou_matrix(_xyxy(alive.state[0]), xyxy)
         tracks, found = _associate(alive.hits, overlap, score, middle - start, options)
@@ -132,7 +140,10 @@ def _moves(boxes: Boxes) -> list[bool]:
     """Tell in which frames the camera is known to have moved."""
     if boxes.motion is None:
         return [False] * len(boxes.times_s)
-    known, moved = np.isfinite(boxes.motion).all(axis=(1, 2)), (boxes.motion != np.eye(3)).any(axis=(1, 2))
+    known, moved = (
+        np.isfinite(boxes.motion).all(axis=(1, 2)),
+        (boxes.motion != np.eye(3)).any(axis=(1, 2)),
+    )
     moves: list[bool] = (known & moved).tolist()
     return moves
 
@@ -163,11 +174,17 @@ class _Alive:
 
     def drop_lost(self, clock_s: float, lost_s: float) -> None:
         """Drop what was seen once only and missed now, and what has been missed for too long."""
-        lost = (self.missed > 0) & ((self.hits < 2) | ((self.missed > 1) & (clock_s - self.seen_s > lost_s)))
+        lost = (self.missed > 0) & (
+            (self.hits < 2) | ((self.missed > 1) & (clock_s - self.seen_s > lost_s))
+        )
         if lost.any():
             keep = ~lost
             self.state = self.state[:, keep]
-            self.number, self.hits, self.missed = self.number[keep], self.hits[keep], self.missed[keep]
+            self.number, self.hits, self.missed = (
+                self.number[keep],
+                self.hits[keep],
+                self.missed[keep],
+            )
             self.seen_s = self.seen_s[keep]
 
     def add(self, cxcywh: Array, clock_s: float) -> npt.NDArray[np.int64]:
@@ -188,7 +205,9 @@ def _associate(
     hits: npt.NDArray[np.int64], overlap: Array, score: Array, high: int, options: TrackerOptions
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Match tracks to boxes by `overlap` (tracks, boxes), the first `high` boxes before the others; return pairs (track, box rows)."""
-    least = np.where(hits < 2, min(options.first_overlap, options.high_overlap), options.high_overlap)[:, None]
+    least = np.where(
+        hits < 2, min(options.first_overlap, options.high_overlap), options.high_overlap
+    )[:, None]
     tracks, found = _assign(overlap[:, :high], overlap[:, :high] * score[:high], least)
     if high == len(score):
         return tracks, found
@@ -200,16 +219,22 @@ def _associate(
     return np.concatenate([tracks, left[more]]), np.concatenate([found, low + high])
 
 
-def _rivalled(overlap: Array, tracks: npt.NDArray[np.intp], found: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.bool_]:
+def _rivalled(
+    overlap: Array, tracks: npt.NDArray[np.intp], found: npt.NDArray[np.intp], share: float
+) -> npt.NDArray[np.bool_]:
     """Tell which of the pairs (track rows, box rows) have a rival that overlaps as well as `share` of what they do themselves."""
     own = overlap[tracks, found]
     others = overlap.copy()
     others[tracks, found] = 0
-    rivalled: npt.NDArray[np.bool_] = np.maximum(others.max(axis=0)[found], others.max(axis=1)[tracks]) > share * own
+    rivalled: npt.NDArray[np.bool_] = (
+        np.maximum(others.max(axis=0)[found], others.max(axis=1)[tracks]) > share * own
+    )
     return rivalled
 
 
-def _assign(overlap: Array, gain: Array, least: Array | float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _assign(
+    overlap: Array, gain: Array, least: Array | float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return the pairs of greatest total gain among those that overlap enough."""
     if not overlap.size:
         none = np.zeros(0, np.intp)
@@ -221,7 +246,9 @@ def _assign(overlap: Array, gain: Array, least: Array | float) -> tuple[npt.NDAr
 
 
 def _cxcywh(xyxy: Array) -> Array:
-    return np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1e-3)], axis=1)
+    return np.concatenate(
+        [(xyxy[:, :2] + xyxy[:, 2:]) / 2, np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1e-3)], axis=1
+    )
 
 
 def _xyxy(cxcywh: Array) -> Array:

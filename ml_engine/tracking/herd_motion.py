@@ -46,7 +46,9 @@ class HerdPath:
 
     def _way(self, time_s: Array) -> Array:
         inside = np.clip(time_s, self.times_s[0], self.times_s[-1])
-        return _at(inside, self.times_s, self.way) + (time_s - inside)[:, None] * _at(inside, self.times_s, self.rate)
+        return _at(inside, self.times_s, self.way) + (time_s - inside)[:, None] * _at(
+            inside, self.times_s, self.rate
+        )
 
 
 RESTING = HerdPath(np.zeros(1), np.zeros((1, 2)), np.zeros((1, 2)))
@@ -66,13 +68,18 @@ def herd_path(boxes: Boxes, camera: Camera) -> HerdPath:
     if len(time_s) < LEAST_PIECES:
         return RESTING
     times_s = np.arange(time_s[0], time_s[-1] + STEP_S, STEP_S)
-    begin, end = np.searchsorted(time_s, times_s - AROUND_S), np.searchsorted(time_s, times_s + AROUND_S, side="right")
+    begin, end = (
+        np.searchsorted(time_s, times_s - AROUND_S),
+        np.searchsorted(time_s, times_s + AROUND_S, side="right"),
+    )
     known = np.flatnonzero(end - begin >= LEAST_PIECES)
     common = np.array([_common(rate[begin[i] : end[i]]) for i in known.tolist()]).reshape(-1, 2)
     if not common.any():
         return RESTING
     rates = _at(times_s, times_s[known], common)
-    way = np.concatenate([np.zeros((1, 2)), np.cumsum((rates[1:] + rates[:-1]) / 2 * STEP_S, axis=0)])
+    way = np.concatenate(
+        [np.zeros((1, 2)), np.cumsum((rates[1:] + rates[:-1]) / 2 * STEP_S, axis=0)]
+    )
     return HerdPath(times_s, rates, way)
 
 

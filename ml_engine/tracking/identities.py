@@ -23,7 +23,9 @@ UNMEASURED_S = 5.0
 """Where nobody measured the camera's motion, what was lost for longer is not looked for where it was."""
 ADRIFT_S = 1.0
 """The same where the boxes say that it moved: how it moved is a guess."""
-UNMEASURED = StitchOptions(model=UNMEASURED_LINKS, rounds_s=(0.6, 1.5, 3.0, UNMEASURED_S), least_log_odds=-0.5)
+UNMEASURED = StitchOptions(
+    model=UNMEASURED_LINKS, rounds_s=(0.6, 1.5, 3.0, UNMEASURED_S), least_log_odds=-0.5
+)
 ADRIFT = StitchOptions(model=UNMEASURED_LINKS, rounds_s=(0.6, ADRIFT_S), least_log_odds=0.5)
 BASE = TrackerOptions(lost_s=0.9, high_overlap=0.42, low_overlap=0.5, rival=0.79)
 """A tracker that would rather break a track than swap it: what is broken can be joined."""
@@ -74,7 +76,9 @@ class Identities:
 
     def chains(self) -> npt.NDArray[np.int64]:
         """Return (tracklets,) the track from 0 of every tracklet."""
-        return chains(int(self.boxes.tracklet.max(initial=-1)) + 1, self.joins.before, self.joins.after)
+        return chains(
+            int(self.boxes.tracklet.max(initial=-1)) + 1, self.joins.before, self.joins.after
+        )
 
 
 def identify(
@@ -101,11 +105,26 @@ def identify(
     tracklet = _follow(log, score, high, low, options.tracker)
     rows, boxes = _boxes(log, tracklet)
     camera = stabilise(bridged(log), resolution_wh)
-    view = View(resolution_wh, log.times_s, _duration_s(log.times_s), camera, herd_path(boxes, camera), _look_s(log))
+    view = View(
+        resolution_wh,
+        log.times_s,
+        _duration_s(log.times_s),
+        camera,
+        herd_path(boxes, camera),
+        _look_s(log),
+    )
     looks = looks_of(log.embeddings, rows, boxes)
-    stitching = options.stitching if seen else options.adrift_stitching if adrift else options.unmeasured_stitching
+    stitching = (
+        options.stitching
+        if seen
+        else options.adrift_stitching
+        if adrift
+        else options.unmeasured_stitching
+    )
     joins = stitch(boxes, view, stitching, looks)
-    found = Identities(np.zeros(len(log.xyxy), np.int32), rows, boxes, joins, view, looks, seen, adrift)
+    found = Identities(
+        np.zeros(len(log.xyxy), np.int32), rows, boxes, joins, view, looks, seen, adrift
+    )
     found.ids[rows] = found.chains()[boxes.tracklet] + 1
     return found
 
@@ -117,7 +136,12 @@ def _follow(
     low: npt.NDArray[np.bool_],
     tracker: TrackerOptions,
 ) -> npt.NDArray[np.int32]:
-    return tracking.track(tracking.Boxes(log.times_s, log.status, log.offsets, log.xyxy, score, high, low, log.motion), tracker)
+    return tracking.track(
+        tracking.Boxes(
+            log.times_s, log.status, log.offsets, log.xyxy, score, high, low, log.motion
+        ),
+        tracker,
+    )
 
 
 def _boxes(log: DetectionLog, tracklet: npt.NDArray[np.int32]) -> tuple[Index, Boxes]:
@@ -135,7 +159,11 @@ def bridged(log: DetectionLog) -> DetectionLog:
     Not where a cut was seen.
     """
     known = np.asarray(np.isfinite(log.motion).all(axis=(1, 2)), np.bool_)
-    lost = [i for i in np.flatnonzero(~known).tolist() if 0 < i < len(known) - 1 and log.motion_reasons[i] in BRIDGED]
+    lost = [
+        i
+        for i in np.flatnonzero(~known).tolist()
+        if 0 < i < len(known) - 1 and log.motion_reasons[i] in BRIDGED
+    ]
     lost = [i for i in lost if known[i - 1] and known[i + 1]]
     if not lost:
         return log
@@ -143,7 +171,14 @@ def bridged(log: DetectionLog) -> DetectionLog:
     for i in lost:
         step_s = log.times_s[i] - log.times_s[i - 1]
         share = [step_s / max(log.times_s[j] - log.times_s[j - 1], 1e-9) for j in (i - 1, i + 1)]
-        motion[i] = np.eye(3) + sum(part * (log.motion[j] - np.eye(3)) for part, j in zip(share, (i - 1, i + 1), strict=True)) / 2
+        motion[i] = (
+            np.eye(3)
+            + sum(
+                part * (log.motion[j] - np.eye(3))
+                for part, j in zip(share, (i - 1, i + 1), strict=True)
+            )
+            / 2
+        )
         reasons[i] = ""
     return replace(log, motion=motion, motion_reasons=tuple(reasons))
 

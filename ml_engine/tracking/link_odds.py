@@ -154,7 +154,9 @@ class Links:
     left: npt.NDArray[np.bool_]
 
 
-def possible_links(tracklets: Tracklets, view: View, model: LinkModel, longest_s: float, least: float = -np.inf) -> Links:
+def possible_links(
+    tracklets: Tracklets, view: View, model: LinkModel, longest_s: float, least: float = -np.inf
+) -> Links:
     """Weigh all links whose gap is at most `longest_s`, within the stretches of the camera's path; only those over `least` are returned.
 
     Pairs are as many as the square of the tracklets: of a long recording some are weighed at a time, and those that no place could make
@@ -167,8 +169,12 @@ def possible_links(tracklets: Tracklets, view: View, model: LinkModel, longest_s
         if view.camera.still:
             longest_s = min(longest_s, _hopeful_s(ends, view.step_s, model, least))
         parts = pair_parts(tracklets.end.time_s, tracklets.begin.time_s, longest_s)
-        found += [_weighed(before, after, tracklets, view, model, least, ends) for before, after in parts]
-    return Links(*(np.concatenate([getattr(one, name) for one in found]) for name in Links.__slots__))
+        found += [
+            _weighed(before, after, tracklets, view, model, least, ends) for before, after in parts
+        ]
+    return Links(
+        *(np.concatenate([getattr(one, name) for one in found]) for name in Links.__slots__)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,20 +196,47 @@ class _Ends:
     @classmethod
     def of(cls, tracklets: Tracklets, view: View, model: LinkModel) -> _Ends:
         end, begin = tracklets.end, tracklets.begin
-        at_end, at_begin = (over_border(one, view.resolution_wh, model.border, way) for one, way in ((end, 1), (begin, -1)))
-        gone = np.where(at_end, model.gone_border, np.where(end.crowded, model.gone_crowded, model.gone_inside))
+        at_end, at_begin = (
+            over_border(one, view.resolution_wh, model.border, way)
+            for one, way in ((end, 1), (begin, -1))
+        )
+        gone = np.where(
+            at_end, model.gone_border, np.where(end.crowded, model.gone_crowded, model.gone_inside)
+        )
         new = np.log(_newcomers(tracklets, at_begin, view, model))
-        return cls(at_end, at_begin, np.log1p(-gone) - np.log(gone), new, np.log(_crowd(tracklets, view, model)))
+        return cls(
+            at_end,
+            at_begin,
+            np.log1p(-gone) - np.log(gone),
+            new,
+            np.log(_crowd(tracklets, view, model)),
+        )
 
 
 def _hopeful_s(ends: _Ends, step_s: float, model: LinkModel, least: float) -> float:
     """Return the gap after which no link can be over `least` while the camera looks on, even if place and size agree completely."""
-    most = -np.log(4 * np.pi * model.place**2) + 2 * max(np.log(OTHERS_RESIZED / min(np.sqrt(2) * model.resize, model.resize_most)), 0)
-    most += ends.stays.max() - ends.new.min() + np.log((1 - model.soon) / model.hidden_s + model.soon / (model.soon_frames * step_s))
-    return max(model.hidden_s, model.away_s, model.soon_frames * step_s) * float(most - least) + _SLACK
+    most = -np.log(4 * np.pi * model.place**2) + 2 * max(
+        np.log(OTHERS_RESIZED / min(np.sqrt(2) * model.resize, model.resize_most)), 0
+    )
+    most += (
+        ends.stays.max()
+        - ends.new.min()
+        + np.log((1 - model.soon) / model.hidden_s + model.soon / (model.soon_frames * step_s))
+    )
+    return (
+        max(model.hidden_s, model.away_s, model.soon_frames * step_s) * float(most - least) + _SLACK
+    )
 
 
-def _weighed(before: Index, after: Index, tracklets: Tracklets, view: View, model: LinkModel, least: float, ends: _Ends) -> Links:
+def _weighed(
+    before: Index,
+    after: Index,
+    tracklets: Tracklets,
+    view: View,
+    model: LinkModel,
+    least: float,
+    ends: _Ends,
+) -> Links:
     """Weigh some pairs."""
     end, begin = tracklets.end, tracklets.begin
     same = end.stretch[before] == begin.stretch[after]
@@ -215,7 +248,11 @@ def _weighed(before: Index, after: Index, tracklets: Tracklets, view: View, mode
     unlike = np.maximum(cut * model.resize_cut, (crowded > 0) * model.resize_crowded)
     odds += _size_odds(np.log(begin.wh[after] / end.wh[before]), gap_s, unlike, model)
     crowd = ends.crowd[after] - model.returned
-    easiest = -_gap_density(gap_s, gap_s * (model.away_s > model.hidden_s), view.step_s, model) - ends.stays[before] + ends.new[after]
+    easiest = (
+        -_gap_density(gap_s, gap_s * (model.away_s > model.hidden_s), view.step_s, model)
+        - ends.stays[before]
+        + ends.new[after]
+    )
     hopeful = odds - (easiest if view.camera.still else np.minimum(easiest, crowd)) > least - _SLACK
     before, after = before[hopeful], after[hopeful]
     gap_s, odds, crowd = gap_s[hopeful], odds[hopeful], crowd[hopeful]
@@ -226,13 +263,20 @@ def _weighed(before: Index, after: Index, tracklets: Tracklets, view: View, mode
     lost = -_gap_density(gap_s, away_s, view.step_s, model)
     lost -= ends.stays[before]
     lost += ends.new[after]
-    links = Links(before, after, odds - np.where(turned, crowd, lost), gap_s, away_s, both & ~turned)
+    links = Links(
+        before, after, odds - np.where(turned, crowd, lost), gap_s, away_s, both & ~turned
+    )
     return Links(*(getattr(links, name)[links.log_odds > least] for name in Links.__slots__))
 
 
 def _gap_density(gap_s: Array, away_s: Array, step_s: float, model: LinkModel) -> Array:
     """Return the logarithm (n,) of how probable gaps are, a second; `away_s` (n,) of them the animal was out of view."""
-    hidden: Array = np.log1p(-model.soon) - (gap_s - away_s) / model.hidden_s - away_s / model.away_s - np.log(model.hidden_s)
+    hidden: Array = (
+        np.log1p(-model.soon)
+        - (gap_s - away_s) / model.hidden_s
+        - away_s / model.away_s
+        - np.log(model.hidden_s)
+    )
     if not model.soon:
         return hidden
     soon_s = model.soon_frames * step_s
@@ -240,7 +284,15 @@ def _gap_density(gap_s: Array, away_s: Array, step_s: float, model: LinkModel) -
     return either
 
 
-def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View, model: LinkModel, ends: _Ends) -> Array:
+def _movement_odds(
+    tracklets: Tracklets,
+    before: Index,
+    after: Index,
+    gap_s: Array,
+    view: View,
+    model: LinkModel,
+    ends: _Ends,
+) -> Array:
     """Return the log-odds (n,) of going from where the one ended, as it went, to where the other begins, as that goes on.
 
     One goes on with the herd all the time, and for a while as it went besides.
@@ -248,17 +300,32 @@ def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Arr
     end, begin, herd = tracklets.end, tracklets.begin, view.herd
     size = np.sqrt(end.size[before] * begin.size[after])[:, None]
     begin_s, end_s = end.time_s[before], begin.time_s[after]
-    first, last = end.rate[before] / size - herd.rate_at(begin_s), begin.rate[after] / size - herd.rate_at(end_s)
-    first_error = np.hypot(model.place_rate / end.rate_spread_s[before], model.cut_rate * ends.at_end[before])
-    last_error = np.hypot(model.place_rate / begin.rate_spread_s[after], model.cut_rate * ends.at_begin[after])
+    first, last = (
+        end.rate[before] / size - herd.rate_at(begin_s),
+        begin.rate[after] / size - herd.rate_at(end_s),
+    )
+    first_error = np.hypot(
+        model.place_rate / end.rate_spread_s[before], model.cut_rate * ends.at_end[before]
+    )
+    last_error = np.hypot(
+        model.place_rate / begin.rate_spread_s[after], model.cut_rate * ends.at_begin[after]
+    )
     # What a few boxes tell of a velocity counts as much as it is more exact than what is known of all.
-    first_trust, last_trust = (1 / (1 + (error / model.usual_rate) ** 2) for error in (first_error, last_error))
-    rate = (first * first_trust[:, None] + last * last_trust[:, None]) / np.maximum(first_trust + last_trust, 1e-9)[:, None]
+    first_trust, last_trust = (
+        1 / (1 + (error / model.usual_rate) ** 2) for error in (first_error, last_error)
+    )
+    rate = (first * first_trust[:, None] + last * last_trust[:, None]) / np.maximum(
+        first_trust + last_trust, 1e-9
+    )[:, None]
     trust = 1 - (1 - first_trust) * (1 - last_trust)
     rate *= trust[:, None]
     error = np.sqrt(1 - trust) * model.usual_rate
     going = model.keep_rate_s * (1 - np.exp(-gap_s / model.keep_rate_s))
-    missed = (begin.place[after] - end.place[before]) / size - rate * going[:, None] - herd.gone(begin_s, end_s)
+    missed = (
+        (begin.place[after] - end.place[before]) / size
+        - rate * going[:, None]
+        - herd.gone(begin_s, end_s)
+    )
     pace = np.hypot(*rate.T)
     crowded = end.crowded[before].astype(float) + begin.crowded[after]
     sigma = np.sqrt(
@@ -276,27 +343,38 @@ def _movement_odds(tracklets: Tracklets, before: Index, after: Index, gap_s: Arr
 
 def _size_odds(resized: Array, gap_s: Array, least: Array, model: LinkModel) -> Array:
     """Return the log-odds (n,) of changes (n, 2) of log width and height; `least` (n,): of one cut off by something they say less."""
-    sigma = np.minimum(np.sqrt(2 * model.resize**2 + (model.resize_s * gap_s) ** 2), model.resize_most)
+    sigma = np.minimum(
+        np.sqrt(2 * model.resize**2 + (model.resize_s * gap_s) ** 2), model.resize_most
+    )
     sigma = np.maximum(sigma, least)[:, None]
     # Against others, whose sizes differ by as much as those of a herd seen from one side and the other.
     odds: Array = (-0.5 * (resized / sigma) ** 2 + np.log(OTHERS_RESIZED / sigma)).sum(axis=1)
     return odds
 
 
-def over_border(end: End, resolution_wh: tuple[int, int], border: float, forward: int) -> npt.NDArray[np.bool_]:
+def over_border(
+    end: End, resolution_wh: tuple[int, int], border: float, forward: int
+) -> npt.NDArray[np.bool_]:
     """Tell who leaves (`forward` 1) or comes (-1) over the picture's border (k,): who is at it, or soon would be, going on as now."""
     margin = border * (end.xyxy[:, 2:] - end.xyxy[:, :2])
-    there = end.xyxy + np.tile(np.clip(forward * SOON_S * end.shift, -0.2 * max(resolution_wh), 0.2 * max(resolution_wh)), 2)
+    there = end.xyxy + np.tile(
+        np.clip(forward * SOON_S * end.shift, -0.2 * max(resolution_wh), 0.2 * max(resolution_wh)),
+        2,
+    )
     result = np.zeros(len(end.xyxy), bool)
     for xyxy in (end.xyxy, there):
-        result |= ((xyxy[:, :2] <= margin) | (xyxy[:, 2:] >= np.array(resolution_wh) - margin)).any(axis=1)
+        result |= ((xyxy[:, :2] <= margin) | (xyxy[:, 2:] >= np.array(resolution_wh) - margin)).any(
+            axis=1
+        )
     return result
 
 
 _STEPS = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 
 
-def _out_of_view_s(tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View) -> Array:
+def _out_of_view_s(
+    tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View
+) -> Array:
     """Return for how long (n,) the camera looked elsewhere: not at where an animal was that went straight from one place to the other."""
     result = np.zeros(len(before))
     rows = np.flatnonzero(gap_s > 0.5)
@@ -328,7 +406,9 @@ def _crowd(tracklets: Tracklets, view: View, model: LinkModel) -> Array:
     """
     width, height = view.resolution_wh
     begin = tracklets.begin
-    area = np.maximum(width * height / np.prod(np.maximum(begin.xyxy[:, 2:] - begin.xyxy[:, :2], 1), axis=1), 1)
+    area = np.maximum(
+        width * height / np.prod(np.maximum(begin.xyxy[:, 2:] - begin.xyxy[:, :2], 1), axis=1), 1
+    )
     crowd = _at_once(tracklets, view) / area
     seen = np.zeros(len(begin.time_s), bool)
     if not view.camera.still:
@@ -343,10 +423,14 @@ def _crowd(tracklets: Tracklets, view: View, model: LinkModel) -> Array:
 _LOOKS = np.linspace(0.02, 1, 30)
 
 
-def _newcomers(tracklets: Tracklets, coming: npt.NDArray[np.bool_], view: View, model: LinkModel) -> Array:
+def _newcomers(
+    tracklets: Tracklets, coming: npt.NDArray[np.bool_], view: View, model: LinkModel
+) -> Array:
     """Return how many new ones come per second and squared size, where each tracklet begins (k,)."""
     width, height = view.resolution_wh
-    side = np.sqrt(np.prod(tracklets.begin.xyxy[:, 2:] - tracklets.begin.xyxy[:, :2], axis=1)).clip(1)
+    side = np.sqrt(np.prod(tracklets.begin.xyxy[:, 2:] - tracklets.begin.xyxy[:, :2], axis=1)).clip(
+        1
+    )
     area = width * height / side**2
     ring = np.clip(2 * (width + height) * model.border / side, 1, area)
     # Tracks break inside the picture, seldom at its border: who came over the border came.
@@ -359,7 +443,9 @@ def _newcomers(tracklets: Tracklets, coming: npt.NDArray[np.bool_], view: View, 
 def _at_once(tracklets: Tracklets, view: View) -> float:
     """Return how many tracklets there are on average."""
     frames = len(view.times_s)
-    change = np.bincount(tracklets.begin.frame_row, minlength=frames) - np.bincount(tracklets.end.frame_row, minlength=frames)
+    change = np.bincount(tracklets.begin.frame_row, minlength=frames) - np.bincount(
+        tracklets.end.frame_row, minlength=frames
+    )
     return max(float(np.cumsum(change).mean()), 0.5) if frames else 0.5
 
 
@@ -376,7 +462,9 @@ def pair_parts(end_s: Array, begin_s: Array, longest_s: float) -> Iterator[tuple
     low = np.searchsorted(begin_s[order], end_s + 1e-9, side="left")
     high = np.searchsorted(begin_s[order], end_s + longest_s, side="right")
     number = np.maximum(high - low, 0)
-    for rows in np.split(np.arange(len(end_s)), np.flatnonzero(np.diff(np.cumsum(number) // _CHUNK_PAIRS)) + 1):
+    for rows in np.split(
+        np.arange(len(end_s)), np.flatnonzero(np.diff(np.cumsum(number) // _CHUNK_PAIRS)) + 1
+    ):
         size = number[rows]
         before = np.repeat(rows, size)
         if len(before):

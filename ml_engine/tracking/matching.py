@@ -26,7 +26,9 @@ def best_matching(before: Index, after: Index, gain: npt.NDArray[np.float64]) ->
     rows = np.flatnonzero(gain > 0)
     if not len(rows):
         return rows
-    alone: npt.NDArray[np.bool_] = (np.bincount(before[rows])[before[rows]] == 1) & (np.bincount(after[rows])[after[rows]] == 1)
+    alone: npt.NDArray[np.bool_] = (np.bincount(before[rows])[before[rows]] == 1) & (
+        np.bincount(after[rows])[after[rows]] == 1
+    )
     sure, rows = rows[alone], rows[~alone]
     if not len(rows):
         return sure

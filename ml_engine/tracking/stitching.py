@@ -57,7 +57,14 @@ def stitch(boxes: Boxes, view: View, options: StitchOptions, looks: Looks | None
     first_of = last_of = np.arange(count)
     for longest_s in options.rounds_s:
         tracklets = describe(current, view.camera)
-        links = weighed_links(tracklets, view, options.model, longest_s, options.least_log_odds, looks and looks.grouped(chain))
+        links = weighed_links(
+            tracklets,
+            view,
+            options.model,
+            longest_s,
+            options.least_log_odds,
+            looks and looks.grouped(chain),
+        )
         chosen = best_links(links, options.least_log_odds)
         if not len(chosen):
             continue
@@ -75,10 +82,19 @@ def stitch(boxes: Boxes, view: View, options: StitchOptions, looks: Looks | None
         current = regrouped(boxes, chain)
     nobody, nothing = np.zeros(0, np.intp), np.zeros(0)
     found = found or [Joins(nobody, nobody, nothing, nothing, nothing, np.zeros(0, bool))]
-    return Joins(*(np.concatenate([getattr(one, name) for one in found]) for name in Joins.__slots__))
+    return Joins(
+        *(np.concatenate([getattr(one, name) for one in found]) for name in Joins.__slots__)
+    )
 
 
-def weighed_links(tracklets: Tracklets, view: View, model: LinkModel, longest_s: float, least: float, looks: Looks | None) -> Links:
+def weighed_links(
+    tracklets: Tracklets,
+    view: View,
+    model: LinkModel,
+    longest_s: float,
+    least: float,
+    looks: Looks | None,
+) -> Links:
     """Return `possible_links` with what the looks of both sides add; `looks`: of these tracklets."""
     if looks is None:
         return possible_links(tracklets, view, model, longest_s, least)

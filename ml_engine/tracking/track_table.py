@@ -20,7 +20,9 @@ HIDDEN_SHARE = 0.6
 _CHUNK_ROWS = 2048
 
 
-def build(log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int32]) -> TrackTable:
+def build(
+    log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int32]
+) -> TrackTable:
     """Make the table of tracks.
 
     Args:
@@ -38,7 +40,9 @@ def build(log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[n
     rows, frame_row = rows[order], frame_row[order]
     track_id = ids[rows]
     tracks = int(track_id.max(initial=0))
-    votes = np.stack([np.bincount(track_id, scores[rows, c], tracks + 1) for c in range(len(CLASSES))], axis=1)
+    votes = np.stack(
+        [np.bincount(track_id, scores[rows, c], tracks + 1) for c in range(len(CLASSES))], axis=1
+    )
     class_of = votes.argmax(axis=1).astype(np.int8)
     xyxy = log.xyxy[rows]
     score = scores[rows, class_of[track_id]]
@@ -70,17 +74,24 @@ def _rounded(values: npt.NDArray[np.float32], decimals: int) -> npt.NDArray[np.f
 
 
 def _gaps(
-    track_id: npt.NDArray[np.int32], frame_row: npt.NDArray[np.int32], xyxy: npt.NDArray[np.float32], times_s: npt.NDArray[np.float64]
+    track_id: npt.NDArray[np.int32],
+    frame_row: npt.NDArray[np.int32],
+    xyxy: npt.NDArray[np.float32],
+    times_s: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
     """Return track, frame row and box (k, 4) for every frame missing in a short gap; input in order of track, then frame."""
     before, after = frame_row[:-1], frame_row[1:]
     same = track_id[1:] == track_id[:-1]
-    missing = np.where(same & (times_s[after] - times_s[before] <= LONGEST_GAP_S + 1e-9), after - before - 1, 0)
+    missing = np.where(
+        same & (times_s[after] - times_s[before] <= LONGEST_GAP_S + 1e-9), after - before - 1, 0
+    )
     left = np.repeat(np.arange(len(missing)), missing)
     step = np.arange(len(left)) - np.repeat(np.cumsum(missing) - missing, missing) + 1
     row = frame_row[left] + step
     start_s, end_s = times_s[frame_row[left]], times_s[frame_row[left + 1]]
-    share = ((times_s[row] - start_s) / np.maximum(end_s - start_s, 1e-9)).astype(np.float32)[:, None]
+    share = ((times_s[row] - start_s) / np.maximum(end_s - start_s, 1e-9)).astype(np.float32)[
+        :, None
+    ]
     return track_id[left], row, xyxy[left] * (1 - share) + xyxy[left + 1] * share
 
 
@@ -118,7 +129,9 @@ def hidden(table: TrackTable, doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np
     return result
 
 
-def _covered(table: TrackTable, guessed: npt.NDArray[np.intp], doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _covered(
+    table: TrackTable, guessed: npt.NDArray[np.intp], doubtful: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
     """Tell which of the rows `guessed` are half covered by a box that is not doubtful."""
     result = np.zeros(len(guessed), bool)
     begin = np.searchsorted(table.frame, table.frame[guessed], side="left")

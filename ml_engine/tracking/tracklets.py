@@ -90,12 +90,19 @@ def describe(boxes: Boxes, camera: Camera) -> Tracklets:
     centre = (boxes.xyxy[:, :2] + boxes.xyxy[:, 2:]) / 2
     place, scale = on_plane(camera, centre, boxes.frame_row)
     wh = np.maximum(boxes.xyxy[:, 2:] - boxes.xyxy[:, :2], 1.0) * scale[:, None]
-    rank = np.arange(len(boxes.tracklet)) - first[boxes.tracklet] if len(count) else np.zeros(0, np.int64)
+    rank = (
+        np.arange(len(boxes.tracklet)) - first[boxes.tracklet]
+        if len(count)
+        else np.zeros(0, np.int64)
+    )
     from_end = count[boxes.tracklet] - 1 - rank if len(count) else rank
     fits = []
     for anchor, order in ((first, rank), (last, from_end)):
         apart_s = boxes.time_s - boxes.time_s[anchor][boxes.tracklet]
-        same = camera.stretch[boxes.frame_row] == camera.stretch[boxes.frame_row[anchor]][boxes.tracklet]
+        same = (
+            camera.stretch[boxes.frame_row]
+            == camera.stretch[boxes.frame_row[anchor]][boxes.tracklet]
+        )
         near = same & ((np.abs(apart_s) <= WINDOW_S) | (order < LEAST_WINDOW_BOXES))
         fits.append(_fit(boxes, camera, anchor, np.flatnonzero(near), apart_s, place, wh, scale))
     return Tracklets(fits[0], fits[1], count.astype(np.int64))
@@ -108,10 +115,21 @@ def on_plane(camera: Camera, points: Array, rows: npt.NDArray[np.int64]) -> tupl
     place = camera.stabilised(points, rows)
     right = camera.stabilised(points + (1.0, 0.0), rows) - place
     down = camera.stabilised(points + (0.0, 1.0), rows) - place
-    return place, np.sqrt(np.maximum(np.abs(right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]), 1e-6))
+    return place, np.sqrt(
+        np.maximum(np.abs(right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]), 1e-6)
+    )
 
 
-def _fit(boxes: Boxes, camera: Camera, anchor: Index, rows: Index, apart_s: Array, place: Array, wh: Array, scale: Array) -> End:
+def _fit(
+    boxes: Boxes,
+    camera: Camera,
+    anchor: Index,
+    rows: Index,
+    apart_s: Array,
+    place: Array,
+    wh: Array,
+    scale: Array,
+) -> End:
     """Return place, velocity and size at the boxes `anchor`, by least squares over `rows`."""
     group, k = boxes.tracklet[rows], len(anchor)
     t = apart_s[rows]
@@ -154,7 +172,9 @@ def _crowded(boxes: Boxes, anchor: Index) -> npt.NDArray[np.bool_]:
     pair = np.repeat(np.arange(len(anchor)), size)
     other = order[np.arange(len(pair)) - np.repeat(np.cumsum(size) - size, size) + begin[pair]]
     mine = boxes.xyxy[anchor[pair]]
-    covered = intersections(mine, boxes.xyxy[other]) >= CROWDED_SHARE * np.maximum(areas(mine), 1e-6)
+    covered = intersections(mine, boxes.xyxy[other]) >= CROWDED_SHARE * np.maximum(
+        areas(mine), 1e-6
+    )
     result = np.zeros(len(anchor), bool)
     result[pair[(other != anchor[pair]) & covered]] = True
     return result

@@ -26,7 +26,14 @@ GROUNDS: tuple[Ground, ...] = (
 )
 """Colours (BGR, 0..1) of shadow, middle and light on lush grass, dull grass, straw, soil and snow: what a grey picture is tinted with."""
 
-COATS = ((0.06, 0.06, 0.07), (0.10, 0.16, 0.30), (0.14, 0.26, 0.46), (0.22, 0.34, 0.50), (0.62, 0.68, 0.72), (0.42, 0.44, 0.46))
+COATS = (
+    (0.06, 0.06, 0.07),
+    (0.10, 0.16, 0.30),
+    (0.14, 0.26, 0.46),
+    (0.22, 0.34, 0.50),
+    (0.62, 0.68, 0.72),
+    (0.42, 0.44, 0.46),
+)
 """Colours (BGR, 0..1) of cattle: black, dark red, red, fawn, cream, grey."""
 
 
@@ -51,7 +58,9 @@ class View:
     aim: float = 0.0
 
 
-def view_example(draw: Callable[[np.random.Generator], Example], view: View, size: int, rng: np.random.Generator) -> Example:
+def view_example(
+    draw: Callable[[np.random.Generator], Example], view: View, size: int, rng: np.random.Generator
+) -> Example:
     """Make a square training picture from what `draw` gives, one picture or four.
 
     Args:
@@ -64,7 +73,12 @@ def view_example(draw: Callable[[np.random.Generator], Example], view: View, siz
         return _cut(draw(rng), view, (size, size), rng)
     x, y = (round(float(rng.uniform(0.35, 0.65)) * size) for _ in range(2))
     parts = []
-    for left, top, right, bottom in ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size)):
+    for left, top, right, bottom in (
+        (0, 0, x, y),
+        (x, 0, size, y),
+        (0, y, x, size),
+        (x, y, size, size),
+    ):
         parts.append((left, top, _cut(draw(rng), view, (right - left, bottom - top), rng)))
     return _beside(parts, size)
 
@@ -74,11 +88,15 @@ def _beside(parts: Sequence[tuple[int, int, Example]], size: int) -> Example:
     for left, top, part in parts:
         height, width = part.bgr.shape[:2]
         canvas[top : top + height, left : left + width] = part.bgr
-    boxes = np.concatenate([part.xyxy + np.array([left, top, left, top], np.float32) for left, top, part in parts])
+    boxes = np.concatenate(
+        [part.xyxy + np.array([left, top, left, top], np.float32) for left, top, part in parts]
+    )
     return Example(canvas, boxes, np.concatenate([part.classes for _, _, part in parts]))
 
 
-def _cut(example: Example, view: View, size_wh: tuple[int, int], rng: np.random.Generator) -> Example:
+def _cut(
+    example: Example, view: View, size_wh: tuple[int, int], rng: np.random.Generator
+) -> Example:
     window = _window(example, view, rng)
     cut = flip(crop_to(example, window, size_wh), rng, view.above and size_wh[0] == size_wh[1])
     if view.tint:
@@ -86,7 +104,9 @@ def _cut(example: Example, view: View, size_wh: tuple[int, int], rng: np.random.
     return cut
 
 
-def _window(example: Example, view: View, rng: np.random.Generator) -> tuple[float, float, float, float]:
+def _window(
+    example: Example, view: View, rng: np.random.Generator
+) -> tuple[float, float, float, float]:
     height, width = example.bgr.shape[:2]
     if view.window_px is None:
         least, most = view.window
@@ -105,7 +125,9 @@ def _window(example: Example, view: View, rng: np.random.Generator) -> tuple[flo
     return x, y, x + wide, y + high
 
 
-def crop_to(example: Example, window: tuple[float, float, float, float], size_wh: tuple[int, int]) -> Example:
+def crop_to(
+    example: Example, window: tuple[float, float, float, float], size_wh: tuple[int, int]
+) -> Example:
     """Cut a window (xyxy px) out of an example and stretch it to `size_wh`.
 
     Boxes are clipped. Those that lose over 60 % of their area go, unless a slice of at least a fifth, cut along one axis only, is left
@@ -114,7 +136,11 @@ def crop_to(example: Example, window: tuple[float, float, float, float], size_wh
     """
     x0, y0, x1, y1 = (round(v) for v in window)
     smaller = x1 - x0 > size_wh[0]
-    patch = cv2.resize(example.bgr[y0:y1, x0:x1], size_wh, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    patch = cv2.resize(
+        example.bgr[y0:y1, x0:x1],
+        size_wh,
+        interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR,
+    )
     low, high = np.array([x0, y0, x0, y0], np.float32), np.array([x1, y1, x1, y1], np.float32)
     span = high - low
     clipped = np.clip(example.xyxy, low, high)
@@ -122,10 +148,14 @@ def crop_to(example: Example, window: tuple[float, float, float, float], size_wh
     left = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1)
     boxes = (clipped - low) * (np.array([*size_wh, *size_wh], np.float32) / span)
     least_px = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf)
-    shares = (clipped[:, 2:] - clipped[:, :2]) / np.maximum(example.xyxy[:, 2:] - example.xyxy[:, :2], 1e-6)
+    shares = (clipped[:, 2:] - clipped[:, :2]) / np.maximum(
+        example.xyxy[:, 2:] - example.xyxy[:, :2], 1e-6
+    )
     enough = np.where((least_px >= SLICE_PX) & (shares.max(axis=1, initial=0) >= 0.7), 0.2, 0.4)
     kept = (left >= enough * np.maximum(area, 1e-6)) & (least_px >= 3)
-    return Example(np.asarray(patch, np.uint8), boxes[kept].astype(np.float32), example.classes[kept])
+    return Example(
+        np.asarray(patch, np.uint8), boxes[kept].astype(np.float32), example.classes[kept]
+    )
 
 
 def flip(example: Example, rng: np.random.Generator, above: bool) -> Example:
@@ -133,12 +163,22 @@ def flip(example: Example, rng: np.random.Generator, above: bool) -> Example:
     bgr, boxes = example.bgr, example.xyxy.copy()
     height, width = bgr.shape[:2]
     if rng.random() < 0.5:
-        bgr, boxes = bgr[:, ::-1], np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        bgr, boxes = (
+            bgr[:, ::-1],
+            np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1),
+        )
     if above and rng.random() < 0.5:
-        bgr, boxes = bgr[::-1], np.stack([boxes[:, 0], height - boxes[:, 3], boxes[:, 2], height - boxes[:, 1]], axis=1)
+        bgr, boxes = (
+            bgr[::-1],
+            np.stack(
+                [boxes[:, 0], height - boxes[:, 3], boxes[:, 2], height - boxes[:, 1]], axis=1
+            ),
+        )
     if above and rng.random() < 0.5:
         bgr, boxes = bgr.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
-    return Example(np.ascontiguousarray(bgr), np.ascontiguousarray(boxes, np.float32), example.classes)
+    return Example(
+        np.ascontiguousarray(bgr), np.ascontiguousarray(boxes, np.float32), example.classes
+    )
 
 
 def tint(example: Example, rng: np.random.Generator) -> Example:
@@ -151,22 +191,38 @@ def tint(example: Example, rng: np.random.Generator) -> Example:
     grey = grey + (soft - grey) * np.float32(rng.uniform(0, 1))
     # Equalised pictures use all greys alike; real ones keep around the middle.
     middle = np.float32(0.5)
-    grey = np.clip(middle + (grey - middle) * np.float32(rng.uniform(0.3, 1.0)) + np.float32(rng.uniform(-0.12, 0.12)), 0, 1)
+    grey = np.clip(
+        middle
+        + (grey - middle) * np.float32(rng.uniform(0.3, 1.0))
+        + np.float32(rng.uniform(-0.12, 0.12)),
+        0,
+        1,
+    )
     if rng.random() < 0.2:
         colour = np.repeat(grey[..., None], 3, axis=2)
     else:
-        knots = np.array(GROUNDS[int(rng.integers(len(GROUNDS)))], np.float32) * np.exp(rng.normal(0, 0.1, (3, 3)))
+        knots = np.array(GROUNDS[int(rng.integers(len(GROUNDS)))], np.float32) * np.exp(
+            rng.normal(0, 0.1, (3, 3))
+        )
         levels = np.linspace(0, 1, 256)
-        table = np.stack([np.interp(levels, [0, 0.5, 1], knots[:, c]) for c in range(3)], axis=1).astype(np.float32)
+        table = np.stack(
+            [np.interp(levels, [0, 0.5, 1], knots[:, c]) for c in range(3)], axis=1
+        ).astype(np.float32)
         colour = table[(grey * 255).astype(np.uint8)]
     if animals is not None:
-        coat = np.array(COATS[int(rng.integers(len(COATS)))], np.float32) * np.exp(rng.normal(0, 0.15, 3)).astype(np.float32)
+        coat = np.array(COATS[int(rng.integers(len(COATS)))], np.float32) * np.exp(
+            rng.normal(0, 0.15, 3)
+        ).astype(np.float32)
         shaded = coat * (0.75 + 0.5 * grey[..., None])
         colour = colour + (shaded - colour) * animals[..., None]
-    return Example(np.clip(colour * 255 + 0.5, 0, 255).astype(np.uint8), example.xyxy, example.classes)
+    return Example(
+        np.clip(colour * 255 + 0.5, 0, 255).astype(np.uint8), example.xyxy, example.classes
+    )
 
 
-def _animals(grey: npt.NDArray[np.float32], xyxy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _animals(
+    grey: npt.NDArray[np.float32], xyxy: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
     """Return (h, w) 0..1: what is dark within the inner part of a box is the animal, or its shadow."""
     inside = np.zeros(grey.shape, np.float32)
     for x0, y0, x1, y1 in xyxy:

@@ -59,7 +59,9 @@ class Batch:
 def make_batch(mix: Mix, seed: int, step: int) -> Batch:
     """Make the batch of a step."""
     rng = np.random.default_rng([seed, step])
-    return to_arrays([_picture(source, mix.size, rng) for source, count in mix.sources for _ in range(count)])
+    return to_arrays(
+        [_picture(source, mix.size, rng) for source, count in mix.sources for _ in range(count)]
+    )
 
 
 def _picture(source: Source, size: int, rng: np.random.Generator) -> Example:
@@ -76,7 +78,9 @@ def to_arrays(examples: list[Example]) -> Batch:
     targets = []
     for e in examples:
         centre, span = (e.xyxy[:, :2] + e.xyxy[:, 2:]) / 2, e.xyxy[:, 2:] - e.xyxy[:, :2]
-        targets.append((e.classes, np.concatenate([centre, span], axis=1).astype(np.float32) / e.bgr.shape[0]))
+        targets.append(
+            (e.classes, np.concatenate([centre, span], axis=1).astype(np.float32) / e.bgr.shape[0])
+        )
     return Batch(pixels, targets)
 
 

@@ -29,7 +29,15 @@ def _rows(tensor: torch.Tensor, label2id: dict[str, int]) -> torch.Tensor:
     import torch
 
     nothing = torch.zeros(())
-    return torch.stack([sum((tensor[label2id[name]] * weight for name, weight in ANCESTORS[cls].items()), nothing) for cls in CLASSES])
+    return torch.stack(
+        [
+            sum(
+                (tensor[label2id[name]] * weight for name, weight in ANCESTORS[cls].items()),
+                nothing,
+            )
+            for cls in CLASSES
+        ]
+    )
 
 
 def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
@@ -50,7 +58,11 @@ def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
     from ml_engine.detection.runtimes.checkpoint import open_checkpoint
 
     checkpoint = open_checkpoint(source)
-    if checkpoint.kind != "transformers" or checkpoint.softmax or checkpoint.preprocessing.rule != "exact":
+    if (
+        checkpoint.kind != "transformers"
+        or checkpoint.softmax
+        or checkpoint.preprocessing.rule != "exact"
+    ):
         raise DetectorError(
             f"'{checkpoint.path.name}' cannot be trained on; give the folder of a transformers checkpoint of the RT-DETR, D-FINE or DEIM "
             "family, such as the bundled one.",
@@ -58,7 +70,9 @@ def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
         )
     if checkpoint.table.names != CLASSES:
         return start_from(checkpoint.path), checkpoint.path
-    return AutoModelForObjectDetection.from_pretrained(checkpoint.path, dtype=torch.float32), checkpoint.path
+    return AutoModelForObjectDetection.from_pretrained(
+        checkpoint.path, dtype=torch.float32
+    ), checkpoint.path
 
 
 def input_size(folder: Path) -> int:
@@ -73,7 +87,9 @@ def write_processor(origin: Path, out: Path, size: int) -> None:
     record = json.loads((origin / "preprocessor_config.json").read_text(encoding="utf-8"))
     record["size"] = {"height": size, "width": size}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "preprocessor_config.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (out / "preprocessor_config.json").write_text(
+        json.dumps(record, indent=2) + "\n", encoding="utf-8"
+    )
 
 
 def start_from(base: str | Path) -> PreTrainedModel:
@@ -89,7 +105,10 @@ def start_from(base: str | Path) -> PreTrainedModel:
     label2id = {name: int(number) for number, name in old.config.id2label.items()}
     missing = {name for parts in ANCESTORS.values() for name in parts} - set(label2id)
     if missing:
-        raise DetectorError(f"The checkpoint has no classes named {sorted(missing)}; start from one trained on COCO.", code="not_trainable")
+        raise DetectorError(
+            f"The checkpoint has no classes named {sorted(missing)}; start from one trained on COCO.",
+            code="not_trainable",
+        )
     config = old.config.__class__.from_dict(old.config.to_dict())
     config.id2label = dict(enumerate(CLASSES))
     config.label2id = {name: i for i, name in enumerate(CLASSES)}
@@ -105,7 +124,9 @@ def start_from(base: str | Path) -> PreTrainedModel:
     return model
 
 
-def mixed_weights(trained: dict[str, torch.Tensor], begun: dict[str, torch.Tensor], keep: float) -> dict[str, torch.Tensor]:
+def mixed_weights(
+    trained: dict[str, torch.Tensor], begun: dict[str, torch.Tensor], keep: float
+) -> dict[str, torch.Tensor]:
     """Return weights on the line between those that a training began with and what it made of them.
 
     Much of what a narrow training forgets comes back at little cost to what it taught (Wortsman et al. 2022, "Robust fine-tuning of
@@ -116,7 +137,10 @@ def mixed_weights(trained: dict[str, torch.Tensor], begun: dict[str, torch.Tenso
         begun: The same names and shapes.
         keep: Share of `begun`, 0 to 1. What is no floating-point number is taken from `trained`.
     """
-    return {name: value.lerp(begun[name].to(value), keep) if value.is_floating_point() else value for name, value in trained.items()}
+    return {
+        name: value.lerp(begun[name].to(value), keep) if value.is_floating_point() else value
+        for name, value in trained.items()
+    }
 
 
 def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
@@ -127,7 +151,12 @@ def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
     done: set[int] = set()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            if key.endswith("bias") and "class_embed" in key and "denoising" not in key and id(parameter) not in done:
+            if (
+                key.endswith("bias")
+                and "class_embed" in key
+                and "denoising" not in key
+                and id(parameter) not in done
+            ):
                 parameter[row] += shift
                 done.add(id(parameter))
 
@@ -175,18 +204,32 @@ def save(model: PreTrainedModel, processor_config: Path, out: Path) -> PreTraine
         (out / "preprocessor_config.json").write_text(processor_config.read_text())
     written: PreTrainedModel = AutoModelForObjectDetection.from_pretrained(out).eval()
     size = json.loads(processor_config.read_text())["size"]
-    probe = torch.rand(1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0))
+    probe = torch.rand(
+        1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0)
+    )
     with torch.inference_mode():
         wanted, got = model(pixel_values=probe), written(pixel_values=probe)
-    apart = max(float((wanted.logits - got.logits).abs().max()), float((wanted.pred_boxes - got.pred_boxes).abs().max()))
+    apart = max(
+        float((wanted.logits - got.logits).abs().max()),
+        float((wanted.pred_boxes - got.pred_boxes).abs().max()),
+    )
     if apart > 1e-3:
-        raise DetectorError(f"The checkpoint written to {out.name} differs from the trained model by {apart:.3g}; it must not be shipped.")
-    logger.info("Checkpoint written and read back.", extra={"action": "checkpoint_written", "folder": out.name, "difference": apart})
+        raise DetectorError(
+            f"The checkpoint written to {out.name} differs from the trained model by {apart:.3g}; it must not be shipped."
+        )
+    logger.info(
+        "Checkpoint written and read back.",
+        extra={"action": "checkpoint_written", "folder": out.name, "difference": apart},
+    )
     return written
 
 
 def write_muster_json(
-    out: Path, thresholds: Mapping[str, float], source: str, licence: str | None = "Apache-2.0", smallest_px: float | None = None
+    out: Path,
+    thresholds: Mapping[str, float],
+    source: str,
+    licence: str | None = "Apache-2.0",
+    smallest_px: float | None = None,
 ) -> None:
     """Write `muster.json`: label table, thresholds, origin, and, where they are known, licence and smallest size."""
     record = {

@@ -39,7 +39,11 @@ def make_lean(model: PreTrainedModel, *, halves: bool) -> None:
             _freeze_forward(module)
     hgnet = any(type(module).__name__ == "HGNetV2ConvLayer" for module in model.modules())
     for name, parameter in model.named_parameters():
-        if hgnet and "conv_encoder" in name and (any(part in name for part in FROZEN) or ".lab." in name):
+        if (
+            hgnet
+            and "conv_encoder" in name
+            and (any(part in name for part in FROZEN) or ".lab." in name)
+        ):
             parameter.requires_grad_(False)
     for config in (model.config, getattr(getattr(model, "model", None), "config", None)):
         if config is not None and hasattr(config, "num_denoising"):
@@ -85,13 +89,23 @@ def _fold(layer: Any) -> None:
         conv, norm = self.convolution, self.normalization
         gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         offset = norm.bias - norm.running_mean * gain
-        scale, bias = (float(self.lab.scale), float(self.lab.bias)) if active and affine else (1.0, 0.0)
+        scale, bias = (
+            (float(self.lab.scale), float(self.lab.bias)) if active and affine else (1.0, 0.0)
+        )
         weight = conv.weight * (gain * scale)[:, None, None, None]
         # A CPU takes ten times as long for the gradient of a depthwise convolution in 16 bits as in 32.
         wide = conv.groups > 1 and hidden.device.type == "cpu"
         with torch.autocast(hidden.device.type, enabled=False) if wide else nullcontext():
             image = hidden.float() if wide else hidden
-            out = torch.nn.functional.conv2d(image, weight, offset * scale + bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+            out = torch.nn.functional.conv2d(
+                image,
+                weight,
+                offset * scale + bias,
+                conv.stride,
+                conv.padding,
+                conv.dilation,
+                conv.groups,
+            )
         if not active:
             passed: torch.Tensor = self.lab(self.activation(out))
             return passed

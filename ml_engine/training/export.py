@@ -32,21 +32,39 @@ def write_onnx(folder: Path) -> Path:
     try:
         import onnx  # noqa: F401
     except ImportError as error:
-        raise DetectorError("ONNX exports need the package onnx; install it, or train with --no-onnx.", code="onnx_missing") from error
+        raise DetectorError(
+            "ONNX exports need the package onnx; install it, or train with --no-onnx.",
+            code="onnx_missing",
+        ) from error
     out = folder / "onnx"
     out.mkdir(exist_ok=True)
     size = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))["size"]
     network = AutoModelForObjectDetection.from_pretrained(folder, dtype=torch.float32).eval()
-    example = (torch.rand(1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0)), torch.tensor([[640, 480]]))
-    names: dict[str, Any] = {"input_names": ["images", "orig_target_sizes"], "output_names": ["labels", "boxes", "scores"]}
+    example = (
+        torch.rand(1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0)),
+        torch.tensor([[640, 480]]),
+    )
+    names: dict[str, Any] = {
+        "input_names": ["images", "orig_target_sizes"],
+        "output_names": ["labels", "boxes", "scores"],
+    }
     from ml_engine.detection.runtimes.torch_runtime import quiet
 
     try:
         with quiet(), torch.no_grad():
-            torch.onnx.export(_exported(network), example, str(out / "model.onnx"), opset_version=17, dynamo=False, **names)
+            torch.onnx.export(
+                _exported(network),
+                example,
+                str(out / "model.onnx"),
+                opset_version=17,
+                dynamo=False,
+                **names,
+            )
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
         raise DetectorError(
-            f"The checkpoint '{folder.name}' cannot be exported to ONNX.", code="conversion_failed", reason=str(error)[:500]
+            f"The checkpoint '{folder.name}' cannot be exported to ONNX.",
+            code="conversion_failed",
+            reason=str(error)[:500],
         ) from error
     shutil.copyfile(folder / "preprocessor_config.json", out / "preprocessor_config.json")
     table = json.loads((folder / "muster.json").read_text(encoding="utf-8"))
@@ -66,13 +84,17 @@ def _exported(network: Any) -> Any:
             super().__init__()
             self.network = network
 
-        def forward(self, images: torch.Tensor, orig_target_sizes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        def forward(
+            self, images: torch.Tensor, orig_target_sizes: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             answer = self.network(pixel_values=images)
             classes = answer.logits.shape[-1]
             every = answer.logits.sigmoid().flatten(1)
             scores, places = torch.topk(every, min(MOST_ROWS, every.shape[1]), dim=1)
             centre, half = answer.pred_boxes[..., :2], answer.pred_boxes[..., 2:] / 2
-            boxes = torch.cat([centre - half, centre + half], dim=-1) * orig_target_sizes.repeat(1, 2).unsqueeze(1).to(centre.dtype)
+            boxes = torch.cat([centre - half, centre + half], dim=-1) * orig_target_sizes.repeat(
+                1, 2
+            ).unsqueeze(1).to(centre.dtype)
             query = torch.div(places, classes, rounding_mode="floor")
             return places % classes, boxes.gather(1, query.unsqueeze(-1).expand(-1, -1, 4)), scores
 

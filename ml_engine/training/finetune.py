@@ -53,13 +53,18 @@ def prepare(data: Labelled, start_size: int, request: Request) -> Prepared:
     sources = sources_of(data)
     train_rows, valid_rows = split(data, sources, request.seed)
     shares = [
-        np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) / _side(path) for boxes, path in zip(data.xyxy, data.paths, strict=True)
+        np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)) / _side(path)
+        for boxes, path in zip(data.xyxy, data.paths, strict=True)
     ]
     share = float(np.median(np.concatenate(shares)))
-    size = request.size or (LARGER if share * start_size < SMALL_PX and start_size < LARGER else start_size)
+    size = request.size or (
+        LARGER if share * start_size < SMALL_PX and start_size < LARGER else start_size
+    )
     above = share < 0.12 if request.above is None else request.above
     counted = len({sources[row] for row in train_rows}), len({sources[row] for row in valid_rows})
-    return Prepared(data.take(train_rows), data.take(valid_rows), counted, size, above, share * size)
+    return Prepared(
+        data.take(train_rows), data.take(valid_rows), counted, size, above, share * size
+    )
 
 
 def _side(path: Path) -> float:
@@ -69,7 +74,9 @@ def _side(path: Path) -> float:
         with Image.open(path) as picture:
             return float((picture.width * picture.height) ** 0.5)
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read as a picture.", code="unreadable_picture") from error
+        raise InvalidInput(
+            f"{path} cannot be read as a picture.", code="unreadable_picture"
+        ) from error
 
 
 def make_mix(prepared: Prepared, request: Request, work: Path) -> Mix:
@@ -80,16 +87,26 @@ def make_mix(prepared: Prepared, request: Request, work: Path) -> Mix:
     weights = np.array([1.0 if len(classes) else 0.4 for classes in prepared.train.classes])
     own: Source = Photos(prepared.train, view, weights / weights.sum(), damage=0.5)
     first = TRAINING_SEEDS * (request.seed + 1)
-    scenes = Rendered(work / "scenes", first, 400, prepared.size, view=View(window=(0.6, 1.0), mosaic=0.1))
+    scenes = Rendered(
+        work / "scenes", first, 400, prepared.size, view=View(window=(0.6, 1.0), mosaic=0.1)
+    )
     rehearsal = min(request.rehearsal, request.batch - 1)
-    return Mix(prepared.size, ((own, request.batch - rehearsal), *(((scenes, rehearsal),) if rehearsal else ())))
+    return Mix(
+        prepared.size,
+        ((own, request.batch - rehearsal), *(((scenes, rehearsal),) if rehearsal else ())),
+    )
 
 
 class Keeper:
     """Measures the average weights now and then, keeps the best, and says when to stop."""
 
     def __init__(self, plain: PreTrainedModel, truth: list[Example], size: int, work: Path) -> None:
-        self._plain, self._truth, self._size, self.path = plain, truth, size, work / "best.safetensors"
+        self._plain, self._truth, self._size, self.path = (
+            plain,
+            truth,
+            size,
+            work / "best.safetensors",
+        )
 
     def __call__(self, run: Run, average: dict[str, torch.Tensor]) -> bool:
         """See `loop.Check`."""
@@ -99,7 +116,10 @@ class Keeper:
             run.best = {"ap50": figure, "step": float(run.step)}
             self._write(average)
         since = [m for m in run.measured if m["step"] > run.best["step"]]
-        logger.info("Measured.", extra={"action": "training_measured", "step": run.step, "ap50": round(figure, 3)})
+        logger.info(
+            "Measured.",
+            extra={"action": "training_measured", "step": run.step, "ap50": round(figure, 3)},
+        )
         return len(since) >= PATIENCE
 
     def measure(self, average: dict[str, torch.Tensor]) -> float:
@@ -113,7 +133,10 @@ class Keeper:
 
         scratch = self.path.with_suffix(".new")
         # Shared weights have several names; a copy of each keeps them apart, as the file wants it.
-        save_file({name: value.detach().cpu().clone().contiguous() for name, value in average.items()}, scratch)
+        save_file(
+            {name: value.detach().cpu().clone().contiguous() for name, value in average.items()},
+            scratch,
+        )
         scratch.replace(self.path)
 
     def best(self) -> PreTrainedModel:
@@ -150,11 +173,16 @@ def same_request(request: Request, work: Path) -> None:
     """
     kept, wanted = (
         work / "request.json",
-        {key: str(value) for key, value in asdict(request).items() if key not in ("threads", "onnx", "out")},
+        {
+            key: str(value)
+            for key, value in asdict(request).items()
+            if key not in ("threads", "onnx", "out")
+        },
     )
     if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != wanted:
         raise InvalidInput(
-            f"{work.parent} holds a training with other settings; give another --out, or remove {WORK} in it.", code="other_training"
+            f"{work.parent} holds a training with other settings; give another --out, or remove {WORK} in it.",
+            code="other_training",
         )
     work.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
@@ -191,7 +219,14 @@ def fine_tune(request: Request, say: Any = print) -> Result:
     before = measured(plain.eval(), truth, input_size(origin))
     say(f"before training: AP50 {mean_ap50(before):.3f}")
     keeper = Keeper(plain, truth, ready.size, work)
-    plan = Plan(steps=request.steps, minutes=request.minutes, rate=request.rate, seed=request.seed, device=device, threads=threads)
+    plan = Plan(
+        steps=request.steps,
+        minutes=request.minutes,
+        rate=request.rate,
+        seed=request.seed,
+        device=device,
+        threads=threads,
+    )
     mix = make_mix(ready, request, work)
     with progress("training", 1000, "thousandths") as update:
         _, run = train(
@@ -213,8 +248,12 @@ def _tell(data: Labelled, ready: Prepared, say: Any) -> None:
     boxes = sum(len(classes) for classes in data.classes)
     say(f"{len(data)} pictures with {boxes} animals and persons")
     if data.left_out:
-        say("left out: " + ", ".join(f"{count} boxes of {name}" for name, count in sorted(data.left_out.items())))
+        say(
+            "left out: "
+            + ", ".join(f"{count} boxes of {name}" for name, count in sorted(data.left_out.items()))
+        )
     say(
         f"{len(ready.train)} pictures of {ready.sources[0]} sources train, {len(ready.valid)} of {ready.sources[1]} others measure; "
-        f"input {ready.size} x {ready.size} px, animals about {ready.small_px:.0f} px in it" + (", seen from above" if ready.above else "")
+        f"input {ready.size} x {ready.size} px, animals about {ready.small_px:.0f} px in it"
+        + (", seen from above" if ready.above else "")
     )

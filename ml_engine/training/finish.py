@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from ml_engine.detection.detector import Detector
 
 
-def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run, say: Callable[[str], None]) -> Result:
+def finish(
+    request: Request,
+    ready: Prepared,
+    before: dict[str, Curve],
+    run: Run,
+    say: Callable[[str], None],
+) -> Result:
     """Measure what was written, choose thresholds, write `muster.json`, the report and the export.
 
     Args:
@@ -42,7 +48,11 @@ def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run
     began = Path(request.start).name if Path(request.start).exists() else request.start
     source = f"fine-tuned from {began} on {len(ready.train)} pictures"
     write_muster_json(request.out, old, source, None)
-    with closing(load_detector(str(request.out), name=request.out.name, device=request.device, cache_dir=cache_dir())) as detector:
+    with closing(
+        load_detector(
+            str(request.out), name=request.out.name, device=request.device, cache_dir=cache_dir()
+        )
+    ) as detector:
         found, samples = detect_photos(detector, ready.valid)
     measured = measure_thresholds(samples)
     thresholds = {**old, **{name: one.score for name, one in measured.items()}}
@@ -52,9 +62,13 @@ def finish(request: Request, ready: Prepared, before: dict[str, Curve], run: Run
     after = curves(found, truth)
     result = Result(before, after, run, int(run.best["step"]), thresholds)
     write_report(request.out, ready, result, found, truth)
-    say(f"after training:  AP50 {mean_ap50(after):.3f} (kept from step {result.best_step} of {run.step})")
+    say(
+        f"after training:  AP50 {mean_ap50(after):.3f} (kept from step {result.best_step} of {run.step})"
+    )
     for name, one in measured.items():
-        say(f"{name}: threshold {one.score:.3f}, precision {one.precision:.2f}, recall {one.recall:.2f} of {one.boxes} boxes")
+        say(
+            f"{name}: threshold {one.score:.3f}, precision {one.precision:.2f}, recall {one.recall:.2f} of {one.boxes} boxes"
+        )
     if request.onnx:
         say(f"ONNX export: {write_onnx(request.out)}")
     say(f"checkpoint: {request.out}; what it gets wrong: {request.out / 'report.html'}")
@@ -81,8 +95,18 @@ def detect_photos(detector: Detector, photos: PhotoSet) -> tuple[list[Found], li
         example: Example = photos.load(row)
         boxes = remove_duplicates(detector.detect([example.bgr])[0])
         scores = boxes.scores[:, : len(CLASSES)]
-        found.append(Found(boxes.xyxy, scores.max(axis=1, initial=0), scores.argmax(axis=1) if len(scores) else np.zeros(0, np.int64)))
-        truth = example.xyxy.astype(np.float64), example.classes, np.zeros(len(example.classes), bool)
+        found.append(
+            Found(
+                boxes.xyxy,
+                scores.max(axis=1, initial=0),
+                scores.argmax(axis=1) if len(scores) else np.zeros(0, np.int64),
+            )
+        )
+        truth = (
+            example.xyxy.astype(np.float64),
+            example.classes,
+            np.zeros(len(example.classes), bool),
+        )
         height, width = example.bgr.shape[:2]
         samples.append(Sample((width, height), boxes.xyxy, scores, *truth))
     return found, samples

@@ -160,7 +160,10 @@ def _optimizer(model: PreTrainedModel, plan: Plan) -> Any:
 
     backbone = [p for n, p in model.named_parameters() if _is_backbone(n) and p.requires_grad]
     rest = [p for n, p in model.named_parameters() if not _is_backbone(n) and p.requires_grad]
-    groups = [{"params": backbone, "peak": plan.rate * plan.backbone}, {"params": rest, "peak": plan.rate}]
+    groups = [
+        {"params": backbone, "peak": plan.rate * plan.backbone},
+        {"params": rest, "peak": plan.rate},
+    ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=plan.rate, weight_decay=1e-4)
 
 
@@ -172,9 +175,18 @@ def _step(model: PreTrainedModel, optimizer: Any, batch: Batch, plan: Plan, run:
     import torch
 
     torch.manual_seed(plan.seed * 1_000_003 + run.step)
-    pixels = torch.from_numpy(batch.pixels).to(plan.device).float().div_(255).contiguous(memory_format=torch.channels_last)
+    pixels = (
+        torch.from_numpy(batch.pixels)
+        .to(plan.device)
+        .float()
+        .div_(255)
+        .contiguous(memory_format=torch.channels_last)
+    )
     labels = [
-        {"class_labels": torch.from_numpy(classes).to(plan.device), "boxes": torch.from_numpy(boxes).to(plan.device)}
+        {
+            "class_labels": torch.from_numpy(classes).to(plan.device),
+            "boxes": torch.from_numpy(boxes).to(plan.device),
+        }
         for classes, boxes in batch.targets
     ]
     loss = model(pixel_values=pixels, labels=labels).loss
@@ -199,14 +211,21 @@ def _follow(average: dict[str, torch.Tensor], model: PreTrainedModel, decay: flo
                 average[name].copy_(value)
 
 
-def _resume(state: Path | None, model: PreTrainedModel, average: dict[str, torch.Tensor], optimizer: Any) -> Run:
+def _resume(
+    state: Path | None, model: PreTrainedModel, average: dict[str, torch.Tensor], optimizer: Any
+) -> Run:
     import torch
 
     if state is None or not state.is_file():
         return Run()
     kept = torch.load(state, weights_only=True)
-    if set(kept["model"]) != set(average) or any(kept["model"][name].shape != value.shape for name, value in average.items()):
-        raise InvalidInput(f"{state.name} keeps the state of another training; remove it or name another.", code="other_training")
+    if set(kept["model"]) != set(average) or any(
+        kept["model"][name].shape != value.shape for name, value in average.items()
+    ):
+        raise InvalidInput(
+            f"{state.name} keeps the state of another training; remove it or name another.",
+            code="other_training",
+        )
     model.load_state_dict(kept["model"])
     for name, value in kept["average"].items():
         average[name].copy_(value)
@@ -214,12 +233,29 @@ def _resume(state: Path | None, model: PreTrainedModel, average: dict[str, torch
     return Run(**kept["run"])
 
 
-def _keep(state: Path | None, run: Run, model: PreTrainedModel, average: dict[str, torch.Tensor], optimizer: Any) -> None:
+def _keep(
+    state: Path | None,
+    run: Run,
+    model: PreTrainedModel,
+    average: dict[str, torch.Tensor],
+    optimizer: Any,
+) -> None:
     import torch
 
     if state is None:
         return
-    record = {name: getattr(run, name) for name in ("step", "elapsed_s", "losses", "measured", "best", "stopped")}
+    record = {
+        name: getattr(run, name)
+        for name in ("step", "elapsed_s", "losses", "measured", "best", "stopped")
+    }
     scratch = state.with_name(state.name + ".new")
-    torch.save({"model": model.state_dict(), "average": average, "optimizer": optimizer.state_dict(), "run": record}, scratch)
+    torch.save(
+        {
+            "model": model.state_dict(),
+            "average": average,
+            "optimizer": optimizer.state_dict(),
+            "run": record,
+        },
+        scratch,
+    )
     os.replace(scratch, state)

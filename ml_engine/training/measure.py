@@ -47,7 +47,11 @@ def without_duplicates(found: Found, most_iou: float = 0.6) -> Found:
 
 
 def detect(
-    model: PreTrainedModel, pictures_bgr: Sequence[npt.NDArray[np.uint8]], size: int = 416, floor: float = 0.05, batch: int = 8
+    model: PreTrainedModel,
+    pictures_bgr: Sequence[npt.NDArray[np.uint8]],
+    size: int = 416,
+    floor: float = 0.05,
+    batch: int = 8,
 ) -> list[Found]:
     """Run a model over pictures of any size, squeezed to `size` px square, each box with its best class."""
     import torch
@@ -56,9 +60,18 @@ def detect(
     for first in range(0, len(pictures_bgr), batch):
         group = pictures_bgr[first : first + batch]
         small = [
-            cv2.resize(p, (size, size), interpolation=cv2.INTER_LINEAR_EXACT if max(p.shape[:2]) <= size else cv2.INTER_AREA) for p in group
+            cv2.resize(
+                p,
+                (size, size),
+                interpolation=cv2.INTER_LINEAR_EXACT
+                if max(p.shape[:2]) <= size
+                else cv2.INTER_AREA,
+            )
+            for p in group
         ]
-        pixels = torch.from_numpy(np.stack([s[..., ::-1].transpose(2, 0, 1) for s in small]).astype(np.float32) / 255)
+        pixels = torch.from_numpy(
+            np.stack([s[..., ::-1].transpose(2, 0, 1) for s in small]).astype(np.float32) / 255
+        )
         with torch.inference_mode():
             answer = model(pixel_values=pixels.to(model.device))
         scores = answer.logits.sigmoid().float().cpu().numpy()
@@ -68,7 +81,13 @@ def detect(
             centre, span = box[kept, :2], box[kept, 2:]
             scale = np.array([picture.shape[1], picture.shape[0]] * 2, np.float32)
             xyxy = np.concatenate([centre - span / 2, centre + span / 2], axis=1) * scale
-            out.append(without_duplicates(Found(xyxy.astype(np.float32), score[kept].max(axis=1), score[kept].argmax(axis=1))))
+            out.append(
+                without_duplicates(
+                    Found(
+                        xyxy.astype(np.float32), score[kept].max(axis=1), score[kept].argmax(axis=1)
+                    )
+                )
+            )
     return out
 
 
@@ -91,7 +110,9 @@ class Curve:
     boxes: int
 
 
-def _matched(found: Found, truth: Example, cls: int | None) -> tuple[Floats32, npt.NDArray[np.bool_], int]:
+def _matched(
+    found: Found, truth: Example, cls: int | None
+) -> tuple[Floats32, npt.NDArray[np.bool_], int]:
     mine = np.ones(len(found.scores), bool) if cls is None else found.classes == cls
     true = truth.xyxy if cls is None else truth.xyxy[truth.classes == cls]
     order = np.flatnonzero(mine)[np.argsort(-found.scores[mine], kind="stable")]

@@ -72,7 +72,8 @@ class Facts:
 def write_card(out: Path, facts: Facts, figures: dict[str, Curve]) -> None:
     """Write `MODEL_CARD.md` into the checkpoint folder."""
     rows = "\n".join(
-        f"| {n} | {f.ap50:.3f} | {f.threshold:.3f} | {f.precision:.3f} | {f.recall:.3f} | {f.boxes} |" for n, f in figures.items()
+        f"| {n} | {f.ap50:.3f} | {f.threshold:.3f} | {f.precision:.3f} | {f.recall:.3f} | {f.boxes} |"
+        for n, f in figures.items()
     )
     text = CARD.format(
         base=facts.base,

@@ -62,13 +62,21 @@ class Mistakes:
 def mistakes_in(found: Found, truth: Example, thresholds: dict[str, float]) -> Mistakes:
     """Match what scores the threshold of its class or more with the truth, best first, at an overlap of a half and the same class."""
     limits = np.array([thresholds[name] for name in CLASSES])
-    kept = np.flatnonzero(found.scores >= limits[found.classes]) if len(found.scores) else np.zeros(0, int)
+    kept = (
+        np.flatnonzero(found.scores >= limits[found.classes])
+        if len(found.scores)
+        else np.zeros(0, int)
+    )
     kept = kept[np.argsort(-found.scores[kept], kind="stable")]
     overlap = iou_matrix(found.xyxy[kept], truth.xyxy)
     taken = np.zeros(len(truth.classes), bool)
     right, false = [], []
     for position, row in enumerate(kept.tolist()):
-        free = np.where(taken | (truth.classes != found.classes[row]), -1.0, overlap[position]) if len(taken) else np.zeros(0)
+        free = (
+            np.where(taken | (truth.classes != found.classes[row]), -1.0, overlap[position])
+            if len(taken)
+            else np.zeros(0)
+        )
         if len(free) and free.max() >= 0.5:
             taken[int(free.argmax())] = True
             right.append(row)
@@ -77,11 +85,17 @@ def mistakes_in(found: Found, truth: Example, thresholds: dict[str, float]) -> M
     return Mistakes(right, false, np.flatnonzero(~taken).tolist())
 
 
-def write_report(out: Path, ready: Prepared, result: Result, found: Sequence[Found], truth: Sequence[Example]) -> None:
+def write_report(
+    out: Path, ready: Prepared, result: Result, found: Sequence[Found], truth: Sequence[Example]
+) -> None:
     """Write `report.html`, `curves.png` and `mistakes/*.jpg` into a folder."""
     cv2.imwrite(str(out / "curves.png"), draw_curves(result.run))
     judged = [mistakes_in(f, t, result.thresholds) for f, t in zip(found, truth, strict=True)]
-    worst = [row for row in sorted(range(len(judged)), key=lambda row: (-judged[row].count, row)) if judged[row].count][:WORST]
+    worst = [
+        row
+        for row in sorted(range(len(judged)), key=lambda row: (-judged[row].count, row))
+        if judged[row].count
+    ][:WORST]
     folder = out / "mistakes"
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.jpg"):
@@ -89,9 +103,17 @@ def write_report(out: Path, ready: Prepared, result: Result, found: Sequence[Fou
     parts = []
     for place, row in enumerate(worst, 1):
         name, one = f"{place:02d}.jpg", judged[row]
-        cv2.imwrite(str(folder / name), draw_mistakes(truth[row], found[row], one), [cv2.IMWRITE_JPEG_QUALITY, 88])
-        said = html.escape(f"{ready.valid.paths[row].name}: {len(one.right)} right, {len(one.false)} false, {len(one.missed)} missed")
-        parts.append(f'<figure><img src="mistakes/{name}" alt="{said}"><figcaption>{said}</figcaption></figure>')
+        cv2.imwrite(
+            str(folder / name),
+            draw_mistakes(truth[row], found[row], one),
+            [cv2.IMWRITE_JPEG_QUALITY, 88],
+        )
+        said = html.escape(
+            f"{ready.valid.paths[row].name}: {len(one.right)} right, {len(one.false)} false, {len(one.missed)} missed"
+        )
+        parts.append(
+            f'<figure><img src="mistakes/{name}" alt="{said}"><figcaption>{said}</figcaption></figure>'
+        )
     page = PAGE.format(
         train=len(ready.train),
         train_sources=ready.sources[0],
@@ -102,7 +124,8 @@ def write_report(out: Path, ready: Prepared, result: Result, found: Sequence[Fou
         minutes=result.run.elapsed_s / 60,
         best=result.best_step,
         rows="\n".join(
-            _row(name, result.before[name], figure, result.thresholds[name], judged, found, truth) for name, figure in result.after.items()
+            _row(name, result.before[name], figure, result.thresholds[name], judged, found, truth)
+            for name, figure in result.after.items()
         ),
         mistakes="\n".join(parts) or "<p>None.</p>",
     )
@@ -121,8 +144,12 @@ def _row(
     if not after.boxes:
         return f"<tr><td>{name}</td><td>0</td><td>–</td><td>–</td><td>{threshold:.3f}</td><td>–</td><td>–</td></tr>"
     index = list[str](CLASSES).index(name)
-    right = sum(int((f.classes[one.right] == index).sum()) for one, f in zip(judged, found, strict=True))
-    false = sum(int((f.classes[one.false] == index).sum()) for one, f in zip(judged, found, strict=True))
+    right = sum(
+        int((f.classes[one.right] == index).sum()) for one, f in zip(judged, found, strict=True)
+    )
+    false = sum(
+        int((f.classes[one.false] == index).sum()) for one, f in zip(judged, found, strict=True)
+    )
     precision = f"{right / (right + false):.2f}" if right + false else "–"
     return (
         f"<tr><td>{name}</td><td>{after.boxes}</td><td>{before.ap50:.3f}</td><td>{after.ap50:.3f}</td><td>{threshold:.3f}</td>"
@@ -130,12 +157,16 @@ def _row(
     )
 
 
-def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int = _LONGEST_PX) -> Image:
+def draw_mistakes(
+    truth: Example, found: Found, one: Mistakes, longest_px: int = _LONGEST_PX
+) -> Image:
     """Draw what was found and what was missed, in a picture at most so wide or high."""
     height, width = truth.bgr.shape[:2]
     scale = min(longest_px / max(height, width), 3.0)
     canvas = cv2.resize(
-        truth.bgr, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        truth.bgr,
+        (round(width * scale), round(height * scale)),
+        interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
     )
     for rows, boxes, colour, named in (
         (one.missed, truth.xyxy, MISSED_BGR, False),
@@ -147,7 +178,16 @@ def draw_mistakes(truth: Example, found: Found, one: Mistakes, longest_px: int =
             cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2)
             if named:
                 text = f"{CLASSES[int(found.classes[row])]} {found.scores[row]:.2f}"
-                cv2.putText(canvas, text, (x1, max(y1 - 4, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+                cv2.putText(
+                    canvas,
+                    text,
+                    (x1, max(y1 - 4, 12)),
+                    cv2.FONT_HERSHEY_SIMPLEX,
+                    0.45,
+                    colour,
+                    1,
+                    cv2.LINE_AA,
+                )
     return np.asarray(canvas, np.uint8)
 
 
@@ -169,19 +209,49 @@ def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return out
 
 
-def _panel(canvas: Image, left: int, title: str, points: list[tuple[float, float]], colour: tuple[int, int, int], steps: int) -> None:
+def _panel(
+    canvas: Image,
+    left: int,
+    title: str,
+    points: list[tuple[float, float]],
+    colour: tuple[int, int, int],
+    steps: int,
+) -> None:
     top, bottom, right = 50, 310, left + 400
     cv2.rectangle(canvas, (left, top), (right, bottom), (180, 180, 180), 1)
-    cv2.putText(canvas, title, (left, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30, 30, 30), 1, cv2.LINE_AA)
-    cv2.putText(canvas, f"step {steps}", (right - 80, bottom + 24), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
+    cv2.putText(
+        canvas, title, (left, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30, 30, 30), 1, cv2.LINE_AA
+    )
+    cv2.putText(
+        canvas,
+        f"step {steps}",
+        (right - 80, bottom + 24),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.45,
+        (30, 30, 30),
+        1,
+        cv2.LINE_AA,
+    )
     if not points:
         return
     values = [value for _, value in points]
     low, high = min(values), max(max(values), min(values) + 1e-6)
     for value, y in ((high, top + 14), (low, bottom - 4)):
-        cv2.putText(canvas, f"{value:.3f}", (left + 4, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (90, 90, 90), 1, cv2.LINE_AA)
+        cv2.putText(
+            canvas,
+            f"{value:.3f}",
+            (left + 4, y),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.4,
+            (90, 90, 90),
+            1,
+            cv2.LINE_AA,
+        )
     line = [
-        (round(left + (right - left) * step / max(steps, 1)), round(bottom - 8 - (bottom - top - 16) * (value - low) / (high - low)))
+        (
+            round(left + (right - left) * step / max(steps, 1)),
+            round(bottom - 8 - (bottom - top - 16) * (value - low) / (high - low)),
+        )
         for step, value in points
     ]
     for a, b in zip(line, line[1:], strict=False):

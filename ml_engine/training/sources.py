@@ -108,7 +108,9 @@ class Rendered(Source):
 
     def render(self, seed: int) -> None:
         """Render a scene into the folder. The boxes are written last: where they are, all is there."""
-        picture = render_scene(random_scene(seed, self.size, self.size, recipe=self.recipe), self._backdrop(seed))
+        picture = render_scene(
+            random_scene(seed, self.size, self.size, recipe=self.recipe), self._backdrop(seed)
+        )
         xyxy, classes = boxes_of(picture)
         path = self.path(seed)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +123,9 @@ class Rendered(Source):
         rng = np.random.default_rng([seed, 3])
         if not self.backdrops or rng.random() >= 0.3:
             return None
-        bgr = cv2.imread(str(self.backdrops[int(rng.integers(len(self.backdrops)))]), cv2.IMREAD_COLOR)
+        bgr = cv2.imread(
+            str(self.backdrops[int(rng.integers(len(self.backdrops)))]), cv2.IMREAD_COLOR
+        )
         return None if bgr is None else np.asarray(bgr, np.uint8)
 
 
@@ -144,8 +148,12 @@ def render_ahead(scenes: Rendered, processes: int, progress: Callable[[int], Non
     there = scenes.count - len(missing)
     if not missing:
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=one_thread) as pool:
-        for number, _ in enumerate(pool.map(_render, [(scenes, seed) for seed in missing], chunksize=4), 1):
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=one_thread
+    ) as pool:
+        for number, _ in enumerate(
+            pool.map(_render, [(scenes, seed) for seed in missing], chunksize=4), 1
+        ):
             progress(there + number)
 
 
@@ -159,7 +167,9 @@ def one_thread() -> None:
     parent = parent_process()
     if parent is not None:
         # A pool's process that waits for work never learns that its parent was killed.
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True, name="end-with-parent").start()
+        threading.Thread(
+            target=_end_with, args=(parent.sentinel,), daemon=True, name="end-with-parent"
+        ).start()
 
 
 def _end_with(sentinel: int) -> None:

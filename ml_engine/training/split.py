@@ -20,7 +20,8 @@ SHARE = 0.2
 ALIKE = 0.985
 """Correlation of two small grey pictures from which on they are copies."""
 _COPY = re.compile(
-    r"(_jpe?g|_png)?\.rf\.[0-9a-f]{16,}$|[-_ .](aug|rot|rotated|flip|flipped|mirror|crop|copy|bright|dark|blur|noise)[-_]?\d*$", re.I
+    r"(_jpe?g|_png)?\.rf\.[0-9a-f]{16,}$|[-_ .](aug|rot|rotated|flip|flipped|mirror|crop|copy|bright|dark|blur|noise)[-_]?\d*$",
+    re.I,
 )
 _FRAME = re.compile(r"[-_ .]?(frame|f|t)?[-_ .]?(?<!\d)\d+$", re.I)
 _LONGEST_NAME = 255
@@ -49,7 +50,10 @@ def sources_of(data: Labelled) -> list[str]:
         clips = [name_of_source(path.name, True) for path in data.paths]
         most = Counter(clips).most_common(1)[0][1]
         few = len(set(clips)) < 4 or most > 0.6 * len(clips)
-        names = [source or name_of_source(path.name, not few) for source, path in zip(data.sources, data.paths, strict=True)]
+        names = [
+            source or name_of_source(path.name, not few)
+            for source, path in zip(data.sources, data.paths, strict=True)
+        ]
     return _joined(names, _copies(data.paths))
 
 
@@ -63,25 +67,33 @@ def split(data: Labelled, sources: Sequence[str], seed: int) -> tuple[list[int],
         InvalidInput: There is but one source (code `one_source`).
     """
     if "valid" in data.split and "train" in data.split:
-        train_sources = {source for source, part in zip(sources, data.split, strict=True) if part != "valid"}
+        train_sources = {
+            source for source, part in zip(sources, data.split, strict=True) if part != "valid"
+        }
         chosen = {source for source in sources if source not in train_sources}
     else:
         sizes = Counter(sources)
         chosen, measured = set(), 0
-        for source in sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()):
+        for source in sorted(
+            sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
+        ):
             if measured >= SHARE * len(data) or len(chosen) == len(sizes) - 1:
                 break
             if measured + sizes[source] <= 0.5 * len(data) or len(sizes) == 2:
                 chosen.add(source)
                 measured += sizes[source]
-    if not chosen or not any(len(data.classes[row]) for row, source in enumerate(sources) if source in chosen):
+    if not chosen or not any(
+        len(data.classes[row]) for row, source in enumerate(sources) if source in chosen
+    ):
         raise InvalidInput(
             "All annotated pictures seem to come from one place or clip, so that nothing would be left to measure with; add pictures of "
             "another one, or put some into folders called train and valid.",
             code="one_source",
         )
     rows = range(len(data))
-    return [row for row in rows if sources[row] not in chosen], [row for row in rows if sources[row] in chosen]
+    return [row for row in rows if sources[row] not in chosen], [
+        row for row in rows if sources[row] in chosen
+    ]
 
 
 def _copies(paths: Sequence[Path]) -> list[tuple[int, int]]:
@@ -99,7 +111,9 @@ def _copies(paths: Sequence[Path]) -> list[tuple[int, int]]:
     pairs = set()
     for flipped in (False, True):
         for turns in range(4):
-            other = np.array([np.rot90(view[:, ::-1] if flipped else view, turns).ravel() for view in views])
+            other = np.array(
+                [np.rot90(view[:, ::-1] if flipped else view, turns).ravel() for view in views]
+            )
             for a, b in np.argwhere(plain @ other.T >= ALIKE).tolist():
                 if a < b:
                     pairs.add((a, b))

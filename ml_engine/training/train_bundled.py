@@ -43,7 +43,22 @@ VALIDATION_SEED = 500_000
 SIDE_NAMES = {"cow": "cattle", "person": "person"}
 NOT_LEARNED = frozenset({"bear", "elephant"})
 """Pictures of these are left out: a COCO model calls bison so, and learning that they are background would unlearn bison."""
-LIVING = frozenset(("person", "cow", "sheep", "horse", "dog", "cat", "bear", "elephant", "zebra", "giraffe", "bird", "teddy bear"))
+LIVING = frozenset(
+    (
+        "person",
+        "cow",
+        "sheep",
+        "horse",
+        "dog",
+        "cat",
+        "bear",
+        "elephant",
+        "zebra",
+        "giraffe",
+        "bird",
+        "teddy bear",
+    )
+)
 """A photograph of any of these is no backdrop to put animals on."""
 LIKE_CATTLE = LIVING - {"person", "cow", "bear", "elephant", "teddy bear"}
 
@@ -75,9 +90,20 @@ def side_photos(folder: Path) -> tuple[Photos, tuple[Path, ...]]:
             parts.append(read_photos(folder / name, described, SIDE_NAMES, NOT_LEARNED))
             kinds.append(names_in(folder / name, described))
     shown = {path: names for part in kinds for path, names in part.items()}
-    photos = PhotoSet(*(sum((getattr(part, field) for part in parts), ()) for field in ("paths", "xyxy", "classes")))
+    photos = PhotoSet(
+        *(
+            sum((getattr(part, field) for part in parts), ())
+            for field in ("paths", "xyxy", "classes")
+        )
+    )
     weights = np.array([_weight(shown[path]) for path in photos.paths])
-    source = Photos(photos, View(window=(0.5, 1.0), mosaic=0.25, aim=0.5), weights / weights.sum(), damage=0.35, harsh=0.03)
+    source = Photos(
+        photos,
+        View(window=(0.5, 1.0), mosaic=0.25, aim=0.5),
+        weights / weights.sum(),
+        damage=0.35,
+        harsh=0.03,
+    )
     return source, tuple(path for path, names in shown.items() if not names & LIVING)
 
 
@@ -90,7 +116,9 @@ def _weight(names: frozenset[str]) -> float:
 
 def aerial_photos(folder: Path, clips: frozenset[str] | None) -> Photos:
     """Return pictures from above as a source of crops at the scale of tiles."""
-    photos = read_photos(folder / "images", folder / "annotations.coco.json", {"cattle": "cattle"}, only=clips)
+    photos = read_photos(
+        folder / "images", folder / "annotations.coco.json", {"cattle": "cattle"}, only=clips
+    )
     weights = np.array([3.0 if len(classes) else 1.0 for classes in photos.classes])
     view = View(above=True, window_px=(110, 460), mosaic=0.1, tint=True, aim=0.75)
     return Photos(photos, view, weights / weights.sum(), damage=0.4)
@@ -106,43 +134,105 @@ def make_mix(data: Data, size: int, seed: int, scenes: Path) -> Mix:
         photos.append((side, 2))
     if data.aerial is not None:
         photos.append((aerial_photos(data.aerial, data.clips), 2))
-    usual = Rendered(scenes / "usual", first, 4800, 576, backdrops, view=View(window=(0.55, 1.0), mosaic=0.2), damage=0.95, harsh=0.03)
+    usual = Rendered(
+        scenes / "usual",
+        first,
+        4800,
+        576,
+        backdrops,
+        view=View(window=(0.55, 1.0), mosaic=0.2),
+        damage=0.95,
+        harsh=0.03,
+    )
     view = View(window=(0.4, 1.0), mosaic=0.12, aim=0.3)
-    beside = Rendered(scenes / "side", first + 500_000, 2400, 512, backdrops, SIDE_VIEWS, view=view, damage=0.95, harsh=0.03)
+    beside = Rendered(
+        scenes / "side",
+        first + 500_000,
+        2400,
+        512,
+        backdrops,
+        SIDE_VIEWS,
+        view=view,
+        damage=0.95,
+        harsh=0.03,
+    )
     rest = 8 - sum(count for _, count in photos)
     return Mix(size, ((usual, rest - rest // 2), (beside, rest // 2), *photos))
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m ml_engine.training.train_bundled", description=__doc__.split("\n")[0])
-    parser.add_argument("--base", default="../shared/models/deimv2-femto-coco", help="checkpoint to start from")
+    parser = argparse.ArgumentParser(
+        prog="python -m ml_engine.training.train_bundled", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "--base", default="../shared/models/deimv2-femto-coco", help="checkpoint to start from"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=7200)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--side", type=Path, default=Path("../shared/data/coco-mini"), help="COCO photographs, or a missing folder")
-    parser.add_argument("--aerial", type=Path, help="photographs from above; the bundled detector was better without those that there are")
-    parser.add_argument("--without-clip", help="leave this clip of the aerial photographs out, to measure on it")
+    parser.add_argument(
+        "--side",
+        type=Path,
+        default=Path("../shared/data/coco-mini"),
+        help="COCO photographs, or a missing folder",
+    )
+    parser.add_argument(
+        "--aerial",
+        type=Path,
+        help="photographs from above; the bundled detector was better without those that there are",
+    )
+    parser.add_argument(
+        "--without-clip", help="leave this clip of the aerial photographs out, to measure on it"
+    )
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--size", type=int, default=416)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; other numbers give slightly other weights")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--keep", type=float, default=0.235, help="share of the weights begun with that is mixed in at the end")
     parser.add_argument(
-        "--bison-shift", type=float, default=0.55, help="added to the logit of bison: between taking cattle for bison and back"
+        "--threads",
+        type=int,
+        default=1,
+        help="CPU threads; other numbers give slightly other weights",
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--keep",
+        type=float,
+        default=0.235,
+        help="share of the weights begun with that is mixed in at the end",
+    )
+    parser.add_argument(
+        "--bison-shift",
+        type=float,
+        default=0.55,
+        help="added to the logit of bison: between taking cattle for bison and back",
     )
     parser.add_argument("--validation", type=int, default=160, help="rendered scenes to measure on")
-    parser.add_argument("--scenes", type=Path, default=Path("build/scenes"), help="folder that keeps rendered scenes")
     parser.add_argument(
-        "--scenes-seed", type=int, help="train on the scenes of this seed, which a training before has drawn; default: --seed"
+        "--scenes",
+        type=Path,
+        default=Path("build/scenes"),
+        help="folder that keeps rendered scenes",
     )
-    parser.add_argument("--state", type=Path, help="file that keeps the run's state; an interrupted run goes on from it")
+    parser.add_argument(
+        "--scenes-seed",
+        type=int,
+        help="train on the scenes of this seed, which a training before has drawn; default: --seed",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        help="file that keeps the run's state; an interrupted run goes on from it",
+    )
     return parser.parse_args(argv)
 
 
 def data_of(options: argparse.Namespace) -> Data:
     """Return the photographs that are there."""
     side = options.side if (options.side / "train.coco.json").is_file() else None
-    aerial = options.aerial if options.aerial and (options.aerial / "annotations.coco.json").is_file() else None
+    aerial = (
+        options.aerial
+        if options.aerial and (options.aerial / "annotations.coco.json").is_file()
+        else None
+    )
     clips = None
     if aerial is not None and options.without_clip:
         clips = frozenset(clips_in(aerial / "annotations.coco.json")) - {options.without_clip}
@@ -168,8 +258,20 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Error: {error.message}")
         return 1
     data = data_of(options)
-    mix = make_mix(data, options.size, options.seed if options.scenes_seed is None else options.scenes_seed, options.scenes)
-    plan = Plan(steps=options.steps, rate=options.rate, seed=options.seed, device=options.device, threads=options.threads, decay_from=0.3)
+    mix = make_mix(
+        data,
+        options.size,
+        options.seed if options.scenes_seed is None else options.scenes_seed,
+        options.scenes,
+    )
+    plan = Plan(
+        steps=options.steps,
+        rate=options.rate,
+        seed=options.seed,
+        device=options.device,
+        threads=options.threads,
+        decay_from=0.3,
+    )
     with progress("training", 1000, "thousandths") as update:
 
         def show(run: Run) -> None:
@@ -181,12 +283,24 @@ def main(argv: list[str] | None = None) -> int:
     write_processor(origin, options.out, options.size)
     written = save(plain, options.out / "preprocessor_config.json", options.out)
     figures = measure_rendered(written, options.validation, input_size(options.out))
-    source = f"rendered pastures and photographs, fine-tuned from {origin.name} (DEIMv2, Apache-2.0)"
+    source = (
+        f"rendered pastures and photographs, fine-tuned from {origin.name} (DEIMv2, Apache-2.0)"
+    )
     write_muster_json(options.out, {k: v.threshold for k, v in figures.items()}, source)
-    facts = Facts(origin.name, options.size, run.step, options.seed, bool(data.side), bool(data.aerial), options.validation)
+    facts = Facts(
+        origin.name,
+        options.size,
+        run.step,
+        options.seed,
+        bool(data.side),
+        bool(data.aerial),
+        options.validation,
+    )
     write_card(options.out, facts, figures)
     for name, f in figures.items():
-        print(f"{name:8} AP50 {f.ap50:.3f}  threshold {f.threshold:.3f}  precision {f.precision:.3f}  recall {f.recall:.3f}")
+        print(
+            f"{name:8} AP50 {f.ap50:.3f}  threshold {f.threshold:.3f}  precision {f.precision:.3f}  recall {f.recall:.3f}"
+        )
     return 0
 
 

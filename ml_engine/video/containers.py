@@ -18,12 +18,29 @@ if TYPE_CHECKING:
     import av
     from av.container import InputContainer
 
-CONTAINERS: dict[str, str] = {"mov": "MP4 or MOV", "matroska": "Matroska or WebM", "avi": "AVI", "mpegts": "MPEG-TS", "mpeg": "MPEG-PS"}
+CONTAINERS: dict[str, str] = {
+    "mov": "MP4 or MOV",
+    "matroska": "Matroska or WebM",
+    "avi": "AVI",
+    "mpegts": "MPEG-TS",
+    "mpeg": "MPEG-PS",
+}
 """Demuxers that Muster uses. None of them follows references to other files with the options given here."""
 
 _HEAD_BYTES = 8192
 _COUNTED_STREAMS = 10_000
-_MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"sidx")
+_MOV_BOXES = (
+    b"ftyp",
+    b"moov",
+    b"mdat",
+    b"free",
+    b"skip",
+    b"wide",
+    b"pnot",
+    b"styp",
+    b"moof",
+    b"sidx",
+)
 _KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"#EXTM3U", "a playlist that points at other files"),
     (b"ffconcat", "a list that points at other files"),
@@ -73,7 +90,9 @@ def sniff(source: Path | int) -> str:
             raise UnsupportedMedia(f"The file is {kind}. {_READS}", code="unsupported_container")
     if _has_ts_rhythm(head):
         return "mpegts"
-    raise UnsupportedMedia(f"The file is not a video, whatever its name says. {_READS}", code="not_a_video")
+    raise UnsupportedMedia(
+        f"The file is not a video, whatever its name says. {_READS}", code="not_a_video"
+    )
 
 
 def open_input(source: Path | int, *, limits: VideoLimits | None = None) -> InputContainer:
@@ -95,7 +114,10 @@ def open_input(source: Path | int, *, limits: VideoLimits | None = None) -> Inpu
     """
     limits = limits or VideoLimits()
     container = sniff(source)
-    url, options = f"file:{source.resolve()}" if isinstance(source, Path) else "fd:", {"format_whitelist": _FORMATS}
+    url, options = (
+        f"file:{source.resolve()}" if isinstance(source, Path) else "fd:",
+        {"format_whitelist": _FORMATS},
+    )
     if isinstance(source, Path):
         options["protocol_whitelist"] = "file"
     else:
@@ -139,7 +161,9 @@ def _too_many_streams(limits: VideoLimits) -> VideoError:
 
 def no_frames() -> VideoError:
     """Return the error for a file that has a header but not a single picture."""
-    return VideoError("The file has a header but not a single frame: record or export it again.", code="no_frames")
+    return VideoError(
+        "The file has a header but not a single frame: record or export it again.", code="no_frames"
+    )
 
 
 def _open_error(source: Path | int, container: str, error: av.FFmpegError) -> PermanentError:

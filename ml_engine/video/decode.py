@@ -33,7 +33,13 @@ class DecodedFrame:
 
 
 def decode(
-    path: Path, index: VideoIndex, *, first_frame: int = 0, frames: int | None = None, seek_pts: int | None = None, threads: int = 1
+    path: Path,
+    index: VideoIndex,
+    *,
+    first_frame: int = 0,
+    frames: int | None = None,
+    seek_pts: int | None = None,
+    threads: int = 1,
 ) -> Iterator[DecodedFrame]:
     """Decode a run of frames. The pictures are the same wherever decoding begins and with any number of threads.
 
@@ -54,14 +60,31 @@ def decode(
     """
     from av.video.reformatter import VideoReformatter
 
-    run = run_of(index, first_frame=first_frame, frames=frames, seek_pts=seek_pts, threads=threads, limits=VideoLimits())
+    run = run_of(
+        index,
+        first_frame=first_frame,
+        frames=frames,
+        seek_pts=seek_pts,
+        threads=threads,
+        limits=VideoLimits(),
+    )
     reformatter = VideoReformatter()
     for number, frame in decoded_frames(path, run):
         bgr = None if frame is None else to_bgr(reformatter, frame, index.stored_wh)
-        yield DecodedFrame(number, None if bgr is None else turned(np.asarray(bgr.to_ndarray(), np.uint8), index))
+        yield DecodedFrame(
+            number, None if bgr is None else turned(np.asarray(bgr.to_ndarray(), np.uint8), index)
+        )
 
 
-def run_of(index: VideoIndex, *, first_frame: int, frames: int | None, seek_pts: int | None, threads: int, limits: VideoLimits) -> Run:
+def run_of(
+    index: VideoIndex,
+    *,
+    first_frame: int,
+    frames: int | None,
+    seek_pts: int | None,
+    threads: int,
+    limits: VideoLimits,
+) -> Run:
     """Return which frames to decode; for the arguments see `decode`.
 
     Raises:
@@ -71,7 +94,9 @@ def run_of(index: VideoIndex, *, first_frame: int, frames: int | None, seek_pts:
     end = first_frame + frames
     if not 0 <= first_frame <= end <= index.frames:
         raise ValueError(f"frames {first_frame} to {end} of a file of {index.frames}")
-    return Run(array("q", index.pts.tobytes()), index.by_order, first_frame, end, seek_pts, threads, limits)
+    return Run(
+        array("q", index.pts.tobytes()), index.by_order, first_frame, end, seek_pts, threads, limits
+    )
 
 
 def turned(image_bgr: Image, index: VideoIndex) -> Image:
@@ -81,6 +106,10 @@ def turned(image_bgr: Image, index: VideoIndex) -> Image:
     if index.mirrored:
         image_bgr = np.asarray(cv2.flip(image_bgr, 1), np.uint8)
     if index.rotation_deg:
-        turns = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+        turns = {
+            90: cv2.ROTATE_90_CLOCKWISE,
+            180: cv2.ROTATE_180,
+            270: cv2.ROTATE_90_COUNTERCLOCKWISE,
+        }
         image_bgr = np.asarray(cv2.rotate(image_bgr, turns[index.rotation_deg]), np.uint8)
     return np.ascontiguousarray(image_bgr)

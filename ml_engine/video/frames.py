@@ -44,7 +44,9 @@ class Run:
     limits: VideoLimits
 
 
-def decoded_frames(source: Path | int, run: Run, note: Callable[[int], None] | None = None) -> Iterator[tuple[int, VideoFrame | None]]:
+def decoded_frames(
+    source: Path | int, run: Run, note: Callable[[int], None] | None = None
+) -> Iterator[tuple[int, VideoFrame | None]]:
     """Decode a run of frames. They are the same wherever decoding begins and with any number of threads.
 
     Args:
@@ -77,7 +79,9 @@ def decoded_frames(source: Path | int, run: Run, note: Callable[[int], None] | N
             threads = 1
 
 
-def to_bgr(reformatter: VideoReformatter, frame: VideoFrame, stored_wh: tuple[int, int]) -> VideoFrame | None:
+def to_bgr(
+    reformatter: VideoReformatter, frame: VideoFrame, stored_wh: tuple[int, int]
+) -> VideoFrame | None:
     """Return the frame as `bgr24` in the size of the file's first one, or None where it is in a format that cannot be converted.
 
     Does its work without the interpreter lock.
@@ -89,7 +93,9 @@ def to_bgr(reformatter: VideoReformatter, frame: VideoFrame, stored_wh: tuple[in
     from av.video.reformatter import Interpolation
 
     try:
-        return reformatter.reformat(frame, *stored_wh, "bgr24", interpolation=Interpolation.BILINEAR, threads=1)
+        return reformatter.reformat(
+            frame, *stored_wh, "bgr24", interpolation=Interpolation.BILINEAR, threads=1
+        )
     except MemoryError:
         raise
     except (av.FFmpegError, ValueError):
@@ -100,7 +106,9 @@ class _Damaged(Exception):
     """A decoder with several threads met a damaged packet."""
 
 
-def _numbered(source: Path | int, run: Run, note: Callable[[int], None], *, threads: int) -> Iterator[tuple[int, VideoFrame]]:
+def _numbered(
+    source: Path | int, run: Run, note: Callable[[int], None], *, threads: int
+) -> Iterator[tuple[int, VideoFrame]]:
     """Yield decoded frames with their index in the file, ascending."""
     with closing(open_input(source, limits=run.limits)) as container:
         stream = video_stream(container)
@@ -109,7 +117,11 @@ def _numbered(source: Path | int, run: Run, note: Callable[[int], None], *, thre
         context.thread_type = "AUTO"
         context.copy_opaque = run.by_order
         context.options = {"max_pixels": str(run.limits.pixels)}
-        read = packets(container, stream, note) if run.seek_pts is None else _from_keyframe(source, container, stream, run, note)
+        read = (
+            packets(container, stream, note)
+            if run.seek_pts is None
+            else _from_keyframe(source, container, stream, run, note)
+        )
         if run.by_order:
             yield from _by_order(stream, read)
             return
@@ -141,7 +153,9 @@ def _decoded(stream: VideoStream, source: Iterator[Packet[VideoStream]]) -> Iter
         yield from frames
 
 
-def _by_order(stream: VideoStream, source: Iterator[Packet[VideoStream]]) -> Iterator[tuple[int, VideoFrame]]:
+def _by_order(
+    stream: VideoStream, source: Iterator[Packet[VideoStream]]
+) -> Iterator[tuple[int, VideoFrame]]:
     """Number frames that have no timestamps.
 
     Frames come out in presentation order, each marked with the place of its packet in the file. All that is stored before a keyframe is
@@ -175,7 +189,11 @@ def _by_order(stream: VideoStream, source: Iterator[Packet[VideoStream]]) -> Ite
 
 
 def _from_keyframe(
-    source: Path | int, container: InputContainer, stream: VideoStream, run: Run, note: Callable[[int], None]
+    source: Path | int,
+    container: InputContainer,
+    stream: VideoStream,
+    run: Run,
+    note: Callable[[int], None],
 ) -> Iterator[Packet[VideoStream]]:
     """Yield packets from the keyframe on. Where the container's seeking misses it, packets are skipped from the file's start."""
     import av

@@ -22,8 +22,12 @@ def starts_whole(packet: bytes, extradata: bytes | None) -> bool:
         False only if the packet has no IDR slice and its recovery point lies later than itself.
     """
     whole = True
-    length_bytes = (extradata[4] & 3) + 1 if extradata and len(extradata) > 4 and extradata[0] == 1 else 0
-    for unit in _units_by_length(packet, length_bytes) if length_bytes else _units_by_start_code(packet):
+    length_bytes = (
+        (extradata[4] & 3) + 1 if extradata and len(extradata) > 4 and extradata[0] == 1 else 0
+    )
+    for unit in (
+        _units_by_length(packet, length_bytes) if length_bytes else _units_by_start_code(packet)
+    ):
         kind = unit[0] & 31 if unit else 0
         if kind == _IDR:
             return True

@@ -59,7 +59,11 @@ class VideoIndex:
     @property
     def stored_wh(self) -> tuple[int, int]:
         """Width and height of the picture as stored, before rotation, px."""
-        return (self.height_px, self.width_px) if self.rotation_deg in (90, 270) else (self.width_px, self.height_px)
+        return (
+            (self.height_px, self.width_px)
+            if self.rotation_deg in (90, 270)
+            else (self.width_px, self.height_px)
+        )
 
 
 def probe(path: Path, *, limits: VideoLimits | None = None) -> VideoIndex:
@@ -95,14 +99,18 @@ def index_of(scan: Scan, limits: VideoLimits) -> VideoIndex:
         return _index(scan, scan.facts, limits)
     except ArithmeticError as error:
         raise VideoError(
-            "The times of this video's frames make no sense: the file is damaged. Export it again, then upload it.", code="unreadable_video"
+            "The times of this video's frames make no sense: the file is damaged. Export it again, then upload it.",
+            code="unreadable_video",
         ) from error
 
 
 def _index(scan: Scan, facts: StreamFacts, limits: VideoLimits) -> VideoIndex:
     pts, keyframes, by_order = _frames(scan, facts)
     if not len(pts):
-        raise VideoError("The file marks every frame as not to be shown: export it again without cuts.", code="no_frames")
+        raise VideoError(
+            "The file marks every frame as not to be shown: export it again without cuts.",
+            code="no_frames",
+        )
     fps = _frame_rate(pts, facts, by_order)
     if by_order:
         step = max(Fraction(1), 1 / (fps * facts.time_base))
@@ -139,10 +147,15 @@ def _index(scan: Scan, facts: StreamFacts, limits: VideoLimits) -> VideoIndex:
     )
 
 
-def _frames(scan: Scan, facts: StreamFacts) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], bool]:
+def _frames(
+    scan: Scan, facts: StreamFacts
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], bool]:
     """Return presentation timestamps, indices of safe keyframes, and whether frames can only be told by their order."""
     pts = np.frombuffer(scan.pts, np.int64)
-    key, shown = np.frombuffer(scan.key, np.uint8).astype(bool), ~np.frombuffer(scan.discard, np.uint8).astype(bool)
+    key, shown = (
+        np.frombuffer(scan.key, np.uint8).astype(bool),
+        ~np.frombuffer(scan.discard, np.uint8).astype(bool),
+    )
     is_stream = facts.container in ("mpegts", "mpeg")
     first_key = int(np.argmax(key)) if key.any() else len(key)
     headless = (np.arange(len(pts)) < first_key) & is_stream
@@ -152,7 +165,12 @@ def _frames(scan: Scan, facts: StreamFacts) -> tuple[npt.NDArray[np.int64], npt.
     if has_pts.mean() <= 0.5 or guessed:
         return _by_order(int(np.count_nonzero(shown & ~headless)))
     # In a stream that has timestamps, a packet without one is the second field of a picture.
-    pts, key, shown, headless = pts[has_pts], key[has_pts], (shown & has_pts)[has_pts], headless[has_pts]
+    pts, key, shown, headless = (
+        pts[has_pts],
+        key[has_pts],
+        (shown & has_pts)[has_pts],
+        headless[has_pts],
+    )
     highest_before = np.concatenate(([MISSING + 1], np.maximum.accumulate(pts)[:-1]))
     jump_back_s = float((highest_before[1:] - pts[1:]).max(initial=0) * facts.time_base)
     if jump_back_s > MAX_JUMP_BACK_S or len(np.unique(pts[shown])) < np.count_nonzero(shown):

@@ -26,6 +26,10 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    taken = bool(mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
-    logger.debug("Freed memory is kept for the next frame.", extra={"action": "memory_kept", "taken": taken})
+    taken = bool(mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)) and bool(
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    )
+    logger.debug(
+        "Freed memory is kept for the next frame.", extra={"action": "memory_kept", "taken": taken}
+    )
     return taken

@@ -82,7 +82,9 @@ class Scan:
     facts: StreamFacts | None = None
 
 
-def scan_video(source: Path | int, limits: VideoLimits, note: Callable[[int], None] | None = None) -> Scan:
+def scan_video(
+    source: Path | int, limits: VideoLimits, note: Callable[[int], None] | None = None
+) -> Scan:
     """Pass over a video's packets once; of its pictures only the first is decoded.
 
     Args:
@@ -127,8 +129,15 @@ def video_stream(container: InputContainer) -> VideoStream:
     if not container.streams:
         raise no_frames()
     if not streams:
-        raise VideoError("The file has sound or data but no video track: upload the video itself.", code="no_video_stream")
-    usable = [s for s in streams if s.codec_context is not None and s.codec_context.codec.canonical_name in DECODERS]
+        raise VideoError(
+            "The file has sound or data but no video track: upload the video itself.",
+            code="no_video_stream",
+        )
+    usable = [
+        s
+        for s in streams
+        if s.codec_context is not None and s.codec_context.codec.canonical_name in DECODERS
+    ]
     if not usable:
         raise UnsupportedMedia(
             "The video track is encrypted or in a format that Muster cannot decode; convert it to H.264 and upload it again.",
@@ -146,7 +155,9 @@ def ignore(_: int) -> None:
     """Stand for a caller who does not want to know."""
 
 
-def packets(container: InputContainer, stream: VideoStream, note: Callable[[int], None]) -> Iterator[Packet[VideoStream]]:
+def packets(
+    container: InputContainer, stream: VideoStream, note: Callable[[int], None]
+) -> Iterator[Packet[VideoStream]]:
     """Yield the stream's packets that hold something, in decoding order, up to the end or to where the file cannot be read on.
 
     Args:
@@ -177,11 +188,15 @@ def _scan(
     is_h264 = decoder.codec.canonical_name == "h264"
     for packet in packets(container, stream, note):
         scan.pts.append(MISSING if packet.pts is None else packet.pts)
-        scan.key.append(packet.is_keyframe and (not is_h264 or starts_whole(bytes(packet), decoder.extradata)))
+        scan.key.append(
+            packet.is_keyframe and (not is_h264 or starts_whole(bytes(packet), decoder.extradata))
+        )
         scan.discard.append(packet.is_discard)
         if len(scan.pts) > limits.frames:
             raise VideoError(
-                f"The video has more than {limits.frames} frames: cut it into shorter files.", code="too_many_frames", limit=limits.frames
+                f"The video has more than {limits.frames} frames: cut it into shorter files.",
+                code="too_many_frames",
+                limit=limits.frames,
             )
         # A damaged beginning does not matter; a later packet may be sound.
         first = first or _picture(decoder, packet)
@@ -203,7 +218,10 @@ def _picture(decoder: Any, packet: Packet[VideoStream] | None) -> VideoFrame | N
 
 def _facts(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> StreamFacts:
     if not stream.time_base or stream.time_base < 0:
-        raise VideoError("The video does not say how its times are counted: export it again.", code="unreadable_video")
+        raise VideoError(
+            "The video does not say how its times are counted: export it again.",
+            code="unreadable_video",
+        )
     rotation_deg, mirrored = _orientation(frame)
     stated = (stream.average_rate, stream.guessed_rate, stream.base_rate)
     return StreamFacts(

@@ -45,7 +45,10 @@ def read_telemetry_track(source: Path | int, note: Callable[[int], None] = ignor
         for number, (start_s, end_s, text) in enumerate(_cues(container, track, note), start=1):
             out += f"{number}\n{_time(start_s)} --> {_time(end_s)}\n{text}\n\n".encode()
             if len(out) > LIMIT_BYTES:
-                raise InvalidTelemetry(f"The video's subtitle track has over {LIMIT_BYTES} bytes.", code="telemetry_too_large")
+                raise InvalidTelemetry(
+                    f"The video's subtitle track has over {LIMIT_BYTES} bytes.",
+                    code="telemetry_too_large",
+                )
     return bytes(out) or None
 
 
@@ -56,7 +59,9 @@ def _text_track(container: InputContainer) -> SubtitleStream | None:
     return None
 
 
-def _cues(container: InputContainer, track: SubtitleStream, note: Callable[[int], None]) -> Iterator[tuple[float, float, str]]:
+def _cues(
+    container: InputContainer, track: SubtitleStream, note: Callable[[int], None]
+) -> Iterator[tuple[float, float, str]]:
     """Yield start and end, seconds from the first frame on, and text of every cue that has one."""
     import av
     from av.stream import Discard
@@ -89,7 +94,9 @@ def _text(data: bytes, codec: str) -> str:
         # 3GPP timed text: its length, the text, then boxes of styles.
         length = int.from_bytes(data[:2], "big")
         data = data[2 : 2 + length]
-    text = data.decode("utf-8", "replace").replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+    text = (
+        data.decode("utf-8", "replace").replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+    )
     if codec in ("ass", "ssa"):
         text = text.split(",", _ASS_FIELDS)[-1].replace("\\N", "\n").replace("\\n", "\n")
     # An empty line would end the cue in the file.

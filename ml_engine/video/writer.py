@@ -37,17 +37,23 @@ class VideoWriter:
         StorageFull: No room on the disk, here or in any method.
     """
 
-    def __init__(self, path: Path, *, fps: Fraction, resolution_wh: tuple[int, int], threads: int) -> None:
+    def __init__(
+        self, path: Path, *, fps: Fraction, resolution_wh: tuple[int, int], threads: int
+    ) -> None:
         import av
 
         self._path = path
         self._pad_wh = (resolution_wh[0] % 2, resolution_wh[1] % 2)
         self._resolution_wh = resolution_wh
         self._last_pts = -1
-        self._container = av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"})
+        self._container = av.open(
+            f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}
+        )
         self._stream: Any = self._container.add_stream("libx264", rate=fps)
         context = self._stream.codec_context
-        context.width, context.height = (side + pad for side, pad in zip(resolution_wh, self._pad_wh, strict=True))
+        context.width, context.height = (
+            side + pad for side, pad in zip(resolution_wh, self._pad_wh, strict=True)
+        )
         context.pix_fmt = "yuv420p"
         context.time_base = TIME_BASE
         context.gop_size = max(1, round(KEYFRAME_S * fps))
@@ -70,11 +76,17 @@ class VideoWriter:
         import cv2
 
         if (image_bgr.shape[1], image_bgr.shape[0]) != self._resolution_wh:
-            raise ValueError(f"a picture of shape {image_bgr.shape} for a video of {self._resolution_wh}")
+            raise ValueError(
+                f"a picture of shape {image_bgr.shape} for a video of {self._resolution_wh}"
+            )
         if any(self._pad_wh):
-            padded = cv2.copyMakeBorder(image_bgr, 0, self._pad_wh[1], 0, self._pad_wh[0], cv2.BORDER_REPLICATE)
+            padded = cv2.copyMakeBorder(
+                image_bgr, 0, self._pad_wh[1], 0, self._pad_wh[0], cv2.BORDER_REPLICATE
+            )
             image_bgr = np.asarray(padded, np.uint8)
-        frame = av.VideoFrame.from_ndarray(np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2YUV_I420), np.uint8), "yuv420p")
+        frame = av.VideoFrame.from_ndarray(
+            np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2YUV_I420), np.uint8), "yuv420p"
+        )
         frame.colorspace, frame.color_range = _BT601, _LIMITED_RANGE
         frame.time_base = TIME_BASE
         frame.pts = self._last_pts = max(round(time_s / TIME_BASE), self._last_pts + 1)
@@ -90,7 +102,12 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if kind is None:
             self.close()
         else:

@@ -35,7 +35,10 @@ def main(names: list[str]) -> int:
     """Run the named benchmarks, or all; return the exit status."""
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        print(f"There is no benchmark '{unknown[0]}'. There are: {', '.join(BENCHMARKS)}.", file=sys.stderr)
+        print(
+            f"There is no benchmark '{unknown[0]}'. There are: {', '.join(BENCHMARKS)}.",
+            file=sys.stderr,
+        )
         return 2
     # What is told to end stops the servers that it started, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -57,7 +60,9 @@ def _write(sections: dict[str, list[Figure]]) -> None:
     stamp = f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}, a shared machine: compare ratios, not times."
     for name, figures in sections.items():
         old[name] = f"{stamp} Command: `make bench ARGS={name}`\n\n{markdown_table(figures)}\n"
-    parts = ["# Benchmark results\n\n`make bench` measures all of this again and writes this file.\n"]
+    parts = [
+        "# Benchmark results\n\n`make bench` measures all of this again and writes this file.\n"
+    ]
     parts += [f"## {title}\n\n{old[name]}" for name, title in BENCHMARKS.items() if name in old]
     RESULTS.write_text("\n".join(parts))
 

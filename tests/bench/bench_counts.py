@@ -32,29 +32,51 @@ Figures = Mapping[str, float]
 def measure() -> list[Figure]:
     """Return the figures of the MOT sequences, of herds under a drone, and of a narrow view swept across."""
     if not DATA.is_dir():
-        return [Figure("sequences with a truth", f"not measured: there is no folder {DATA.name} of shared data")]
+        return [
+            Figure(
+                "sequences with a truth",
+                f"not measured: there is no folder {DATA.name} of shared data",
+            )
+        ]
     warnings.simplefilter("ignore")
-    sequences = [read_sequence(path.parent) for path in sorted((DATA / "mot").glob("*/*/seqinfo.ini"))]
+    sequences = [
+        read_sequence(path.parent) for path in sorted((DATA / "mot").glob("*/*/seqinfo.ini"))
+    ]
     stock = {name: [track(sequence, name) for sequence in sequences] for name in MAKERS}
     ours = [figures_of(sequence, assembled(sequence)) for sequence in sequences]
     whole = next(sequence for sequence in sequences if sequence.name == SWEPT)
-    herds = [read_sequence(path.parent, "cattle") for path in sorted((DATA / "drone-tracks").glob("*/seqinfo.ini"))]
+    herds = [
+        read_sequence(path.parent, "cattle")
+        for path in sorted((DATA / "drone-tracks").glob("*/seqinfo.ini"))
+    ]
     return [
         *_tracking(sequences, ours, stock),
-        *(_count(s, f, {n: stock[n][i].ids() for n in BESIDE}) for i, (s, f) in enumerate(zip(sequences, ours, strict=True))),
+        *(
+            _count(s, f, {n: stock[n][i].ids() for n in BESIDE})
+            for i, (s, f) in enumerate(zip(sequences, ours, strict=True))
+        ),
         *(figure for herd in herds for figure in _herd(herd)),
         *_sweep(whole),
     ]
 
 
-def _tracking(sequences: list[MotSequence], ours: list[dict[str, float]], stock: dict[str, list[Tracks]]) -> list[Figure]:
+def _tracking(
+    sequences: list[MotSequence], ours: list[dict[str, float]], stock: dict[str, list[Tracks]]
+) -> list[Figure]:
     """Return means over the sequences, and what became of the people, of Muster and of all others."""
 
     def others(change: Callable[[Tracks, float], Tracks]) -> dict[str, dict[str, float]]:
-        each = {n: [change(t, s.fps).figures(s) for t, s in zip(tracks, sequences, strict=True)] for n, tracks in stock.items()}
+        each = {
+            n: [change(t, s.fps).figures(s) for t, s in zip(tracks, sequences, strict=True)]
+            for n, tracks in stock.items()
+        }
         return {name: over_all(parts, PERCENTAGES) for name, parts in each.items()}
 
-    mine, raw, fair = over_all(ours, PERCENTAGES), others(lambda tracks, fps: tracks), others(treated)
+    mine, raw, fair = (
+        over_all(ours, PERCENTAGES),
+        others(lambda tracks, fps: tracks),
+        others(treated),
+    )
     number = len(sequences)
     rows = [Figure(f"Muster, mean of {number} sequences", _percentages(mine))]
     rows += [Figure(f"{name}, treated alike", _percentages(one)) for name, one in fair.items()]
@@ -62,21 +84,43 @@ def _tracking(sequences: list[MotSequence], ours: list[dict[str, float]], stock:
     for name, by in AHEAD.items():
         best = max(one[name] for one in fair.values())
         rows.append(
-            Figure(f"Muster's {name} over the best of the others", f"{mine[name] - best:+.1f}", f"≥ +{by:g}", mine[name] >= best + by)
+            Figure(
+                f"Muster's {name} over the best of the others",
+                f"{mine[name] - best:+.1f}",
+                f"≥ +{by:g}",
+                mine[name] >= best + by,
+            )
         )
     rows.append(Figure("Muster, ids", _fates(mine)))
     rows += [Figure(f"{name}, ids, treated alike", _fates(fair[name])) for name in BESIDE]
     rows += [Figure(f"{name}, ids, as it comes", _fates(raw[name])) for name in BESIDE]
     theirs = fair["ByteTrack"]
     wrong, most = mine["split"] + mine["ghost"], (theirs["split"] + theirs["ghost"]) / 2
-    rows.append(Figure("Muster's split + ghost, over ByteTrack's treated alike", f"{wrong:g} / {2 * most:g}", "≤ half", wrong <= most))
+    rows.append(
+        Figure(
+            "Muster's split + ghost, over ByteTrack's treated alike",
+            f"{wrong:g} / {2 * most:g}",
+            "≤ half",
+            wrong <= most,
+        )
+    )
     missed = f"{mine['missed']:g}, {theirs['missed']:g}, {raw['ByteTrack']['missed']:g}"
-    rows.append(Figure("missed: Muster, ByteTrack treated, as it comes", missed, "≤ treated", mine["missed"] <= theirs["missed"]))
+    rows.append(
+        Figure(
+            "missed: Muster, ByteTrack treated, as it comes",
+            missed,
+            "≤ treated",
+            mine["missed"] <= theirs["missed"],
+        )
+    )
     return rows
 
 
 def _percentages(figures: Figures) -> str:
-    return ", ".join(f"{name} {figures[name]:.1f}" for name in PERCENTAGES) + f", IDSW {figures['IDSW']:g}"
+    return (
+        ", ".join(f"{name} {figures[name]:.1f}" for name in PERCENTAGES)
+        + f", IDSW {figures['IDSW']:g}"
+    )
 
 
 def _fates(figures: Figures) -> str:
@@ -89,7 +133,9 @@ def _count(sequence: MotSequence, figures: Figures, ids: Mapping[str, int]) -> F
     true, low, high = (figures[name] for name in ("unique_true", "unique_low", "unique_high"))
     beside = ", ".join(f"{name} {number}" for name, number in ids.items())
     value = f"{figures['unique']:g} [{low:g}–{high:g}]; ids: {beside}; most at once {figures['peak']:g}; {_fates(figures)}"
-    return Figure(f"{sequence.name}: count", value, f"{true:g} in the interval", low <= true <= high)
+    return Figure(
+        f"{sequence.name}: count", value, f"{true:g} in the interval", low <= true <= high
+    )
 
 
 def _herd(sequence: MotSequence) -> list[Figure]:
@@ -97,14 +143,19 @@ def _herd(sequence: MotSequence) -> list[Figure]:
     beside = ", ".join(f"{name} {track(sequence, name).ids()}" for name in BESIDE)
     rows = []
     for population in ("closed", "open"):
-        count = assembled(sequence, AnalysisSettings(population=population)).counts[sequence.muster_class]
+        count = assembled(sequence, AnalysisSettings(population=population)).counts[
+            sequence.muster_class
+        ]
         unique, low, high = count["unique"], count["low"], count["high"]
         goal, met = f"{HERD} inside", low <= HERD <= high
         if population == "closed":
             goal, met = goal + ", unique ≤ 18", met and unique <= 18
         else:
             reasons = " ".join(count["reasons"])
-            goal, met = goal + ", low ≥ 15, reason re-entry", met and low >= 15 and "re-entry" in reasons
+            goal, met = (
+                goal + ", low ≥ 15, reason re-entry",
+                met and low >= 15 and "re-entry" in reasons,
+            )
         value = f"{unique:g} [{low:g}–{high:g}]; ids: {beside}; most at once {count['peak']:g}"
         rows.append(Figure(f"{sequence.name}, {HERD} cows, {population}", value, goal, met))
     return rows
@@ -123,8 +174,15 @@ def _sweep(sequence: MotSequence) -> list[Figure]:
             f"most at once {figures['peak']:g}"
         )
         known = "known" if with_motion else "unknown"
-        met = bool(abs(figures["unique"] - true) <= 0.15 * true and np.less_equal(figures["peak"], true / 2))
-        rows.append(Figure(f"{view.name}, its motion {known}", value, "within 15 %, most at once ≤ half", met))
+        met = bool(
+            abs(figures["unique"] - true) <= 0.15 * true
+            and np.less_equal(figures["peak"], true / 2)
+        )
+        rows.append(
+            Figure(
+                f"{view.name}, its motion {known}", value, "within 15 %, most at once ≤ half", met
+            )
+        )
     return rows
 
 

@@ -37,7 +37,9 @@ MOST_CORE_TIME = 1.1
 class HereDecoder:
     """Decodes in this process."""
 
-    def decode(self, *arguments: Any, should_stop: Callable[[], bool], **options: Any) -> Iterator[DecodedFrame]:
+    def decode(
+        self, *arguments: Any, should_stop: Callable[[], bool], **options: Any
+    ) -> Iterator[DecodedFrame]:
         """As `ConfinedDecoder.decode`."""
         return decode(*arguments, **options)
 
@@ -58,7 +60,10 @@ def _clips(folder: Path) -> tuple[Path, Path]:
     with VideoWriter(short, fps=index.fps, resolution_wh=SIZE_WH, threads=1) as writer:
         for frame in decode(SAMPLE, index, frames=FRAMES):
             assert frame.image_bgr is not None
-            writer.write(np.asarray(cv2.resize(frame.image_bgr, SIZE_WH), np.uint8), float(frame.file_frame / index.fps))
+            writer.write(
+                np.asarray(cv2.resize(frame.image_bgr, SIZE_WH), np.uint8),
+                float(frame.file_frame / index.fps),
+            )
     repeat_video(short, folder / "clip.mp4", REPEATS)
     return short, folder / "clip.mp4"
 
@@ -66,7 +71,13 @@ def _clips(folder: Path) -> tuple[Path, Path]:
 def _detecting(clip: Path) -> list[Figure]:
     index = probe(clip)
     _, (segment, *_) = plan_segments([index], min_frames=index.frames)
-    detector = load_detector(str(bundled_checkpoint()), name="bundled", device="openvino", cache_dir=kept_networks(), threads=1)
+    detector = load_detector(
+        str(bundled_checkpoint()),
+        name="bundled",
+        device="openvino",
+        cache_dir=kept_networks(),
+        threads=1,
+    )
     core_s: dict[str, list[float]] = {"apart": [], "here": []}
     logs = {}
 
@@ -91,10 +102,21 @@ def _detecting(clip: Path) -> list[Figure]:
     detector.close()
     assert logs["apart"] == logs["here"], "the same log, byte for byte"
     what = f"detecting in {index.frames} frames of {SIZE_WH[0]}×{SIZE_WH[1]}, decoded by a confined process"
-    ratio = statistics.median(one / other for one, other in zip(core_s["apart"], core_s["here"], strict=True))
-    core = Figure(f"{what}: core time over that of one process", f"{ratio:.3f}", f"≤ {MOST_CORE_TIME:g}", ratio <= MOST_CORE_TIME)
+    ratio = statistics.median(
+        one / other for one, other in zip(core_s["apart"], core_s["here"], strict=True)
+    )
+    core = Figure(
+        f"{what}: core time over that of one process",
+        f"{ratio:.3f}",
+        f"≤ {MOST_CORE_TIME:g}",
+        ratio <= MOST_CORE_TIME,
+    )
     return [
-        ratio_figure(f"{what}: throughput over that of one process", [one / other for one, other in timed], at_least=LEAST_THROUGHPUT),
+        ratio_figure(
+            f"{what}: throughput over that of one process",
+            [one / other for one, other in timed],
+            at_least=LEAST_THROUGHPUT,
+        ),
         core,
     ]
 
@@ -106,14 +128,24 @@ def _only_decoding(clip: Path) -> Figure:
         sums = [int(frame.image_bgr[0, 0, 0]) for frame in frames if frame.image_bgr is not None]
         assert len(sums) == index.frames
 
-    timed = interleaved(lambda: drain(decode(clip, index)), lambda: drain(confined.decode(clip, index)), pairs=PAIRS)
-    return ratio_figure("decoding alone, its start included: throughput over that of one process", [one / other for one, other in timed])
+    timed = interleaved(
+        lambda: drain(decode(clip, index)), lambda: drain(confined.decode(clip, index)), pairs=PAIRS
+    )
+    return ratio_figure(
+        "decoding alone, its start included: throughput over that of one process",
+        [one / other for one, other in timed],
+    )
 
 
 def _starting(clip: Path) -> Figure:
     confined = ConfinedDecoder()
-    taken_ms = np.array([1000 * seconds(lambda: confined.read_telemetry_track(clip)) for _ in range(7)])
-    return Figure("a process started, asked for a subtitle track and ended, median of 7", f"{np.median(taken_ms):.0f} ms")
+    taken_ms = np.array(
+        [1000 * seconds(lambda: confined.read_telemetry_track(clip)) for _ in range(7)]
+    )
+    return Figure(
+        "a process started, asked for a subtitle track and ended, median of 7",
+        f"{np.median(taken_ms):.0f} ms",
+    )
 
 
 def _core_s() -> float:

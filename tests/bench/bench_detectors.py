@@ -20,7 +20,16 @@ from tests.support.architectures import ARCHITECTURES, Architecture, write_check
 
 REPOSITORY = Path(__file__).parents[2]
 TABLE = REPOSITORY / "docs" / "detectors.md"
-HEADER = ("detector", "published as", "licence", "parameters", "input", "OpenVINO", "torch", "conversion")
+HEADER = (
+    "detector",
+    "published as",
+    "licence",
+    "parameters",
+    "input",
+    "OpenVINO",
+    "torch",
+    "conversion",
+)
 FRAME_WH = (1280, 720)
 CORES = 2
 
@@ -31,10 +40,20 @@ def measure() -> list[Figure]:
 
 
 def _figure(architecture: Architecture) -> Figure:
-    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.bench_detectors", "--one", architecture.name]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "tests.bench.bench_detectors",
+        "--one",
+        architecture.name,
+    ]
     # A thread of torch's that waits for another one would count as one that works.
     quiet = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, env=quiet)
+    answer = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=True, env=quiet
+    )
     found = json.loads(answer.stdout.splitlines()[-1])
     cells = [
         architecture.name,
@@ -47,7 +66,10 @@ def _figure(architecture: Architecture) -> Figure:
     ]
     write_row(cells)
     openvino, torch = cells[5:7]
-    return Figure(f"{architecture.name}, {cells[3]} parameters, input {cells[4]}", f"OpenVINO {openvino}, torch {torch} a frame")
+    return Figure(
+        f"{architecture.name}, {cells[3]} parameters, input {cells[4]}",
+        f"OpenVINO {openvino}, torch {torch} a frame",
+    )
 
 
 def _time(seconds: float | None) -> str:
@@ -58,7 +80,9 @@ def write_row(cells: list[str]) -> None:
     """Put one detector's row into the table, in the order of `ARCHITECTURES`."""
     before, _, rest = TABLE.read_text(encoding="utf-8").partition(f"| {' | '.join(HEADER)} |\n")
     lines = rest.splitlines()
-    end = next((number for number, line in enumerate(lines) if not line.startswith("|")), len(lines))
+    end = next(
+        (number for number, line in enumerate(lines) if not line.startswith("|")), len(lines)
+    )
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines[1:end]}
     rows[cells[0]] = f"| {' | '.join(cells)} |"
     ordered = [rows[one.name] for one in ARCHITECTURES if one.name in rows]
@@ -89,7 +113,9 @@ def measure_one(name: str) -> dict[str, Any]:
         for device in ("torch", "openvino"):
             began = time.process_time()
             try:
-                detector = load_detector(str(folder), name=name, device=device, cache_dir=Path(scratch), threads=CORES)
+                detector = load_detector(
+                    str(folder), name=name, device=device, cache_dir=Path(scratch), threads=CORES
+                )
                 detector.detect([frame])
             except DetectorError as error:
                 if error.code != REFUSED:
@@ -118,4 +144,12 @@ if __name__ == "__main__":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
         print(json.dumps(measure_one(sys.argv[2])))
     else:
-        print(markdown_table([_figure(one) for one in ARCHITECTURES if one.name in sys.argv[1:] or not sys.argv[1:]]))
+        print(
+            markdown_table(
+                [
+                    _figure(one)
+                    for one in ARCHITECTURES
+                    if one.name in sys.argv[1:] or not sys.argv[1:]
+                ]
+            )
+        )

@@ -45,18 +45,33 @@ def _calibrations() -> list[Figure]:
         foot = np.stack([truth[:, 2] + truth[:, 4] / 2, truth[:, 3] + truth[:, 5]], axis=1)
         means = [_mean_error(foot, truth[:, 7:9], draw) for draw in range(DRAWS)]
         value = f"{means[0]:.3f} m (of {DRAWS} sets of pairs: mean {np.mean(means):.3f}, worst {max(means):.3f})"
-        figures.append(Figure(f"{sequence}: mean error of all other foot points, 8 pairs", value, "< 0.15 m", max(means) < 0.15))
+        figures.append(
+            Figure(
+                f"{sequence}: mean error of all other foot points, 8 pairs",
+                value,
+                "< 0.15 m",
+                max(means) < 0.15,
+            )
+        )
     return figures
 
 
 def _mean_error(foot: Array, ground: Array, draw: int) -> float:
     """Return the mean error, m, of a calibration from eight pairs far from one another: among all, or among a hundred drawn."""
-    some = np.arange(len(foot)) if draw == 0 else np.random.default_rng(draw).permutation(len(foot))[:100]
+    some = (
+        np.arange(len(foot))
+        if draw == 0
+        else np.random.default_rng(draw).permutation(len(foot))[:100]
+    )
     chosen = [int(some[((foot[some] - foot[some].mean(axis=0)) ** 2).sum(axis=1).argmax()])]
     while len(chosen) < 8:
         away = np.min([np.hypot(*(foot[some] - foot[i]).T) for i in chosen], axis=0)
         chosen.append(int(some[away.argmax()]))
-    fitted = fit_homography(CalibrationSettings(image_points=foot[chosen].tolist(), ground_points=ground[chosen].tolist()))
+    fitted = fit_homography(
+        CalibrationSettings(
+            image_points=foot[chosen].tolist(), ground_points=ground[chosen].tolist()
+        )
+    )
     rest = np.setdiff1d(np.arange(len(foot)), chosen)
     return float(np.hypot(*(fitted.to_ground(foot[rest]) - ground[rest]).T).mean())
 
@@ -65,7 +80,10 @@ def _flights(*, show: bool) -> list[Figure]:
     all_errors, all_radii = [], []
     for height_m in HEIGHTS_M:
         for pitch_deg in PITCHES_DEG:
-            flown = [_errors(1000 * height_m - 7 * pitch_deg + seed, height_m, pitch_deg) for seed in range(FLIGHTS)]
+            flown = [
+                _errors(1000 * height_m - 7 * pitch_deg + seed, height_m, pitch_deg)
+                for seed in range(FLIGHTS)
+            ]
             errors, radii = (np.concatenate(part) for part in zip(*flown, strict=True))
             all_errors.append(errors)
             all_radii.append(radii)
@@ -78,8 +96,18 @@ def _flights(*, show: bool) -> list[Figure]:
     held, ratio = float((errors <= radii).mean()), float(np.median(radii) / np.median(errors))
     count = len(HEIGHTS_M) * len(PITCHES_DEG) * FLIGHTS
     return [
-        Figure(f"animals within the error radius, {count} rendered flights of 20–120 m", f"{held:.3f}", "0.85–0.95", 0.85 <= held <= 0.95),
-        Figure("median radius by median error", f"{ratio:.2f} ({np.median(radii):.2f} m / {np.median(errors):.2f} m)", "≤ 2", ratio <= 2),
+        Figure(
+            f"animals within the error radius, {count} rendered flights of 20–120 m",
+            f"{held:.3f}",
+            "0.85–0.95",
+            0.85 <= held <= 0.95,
+        ),
+        Figure(
+            "median radius by median error",
+            f"{ratio:.2f} ({np.median(radii):.2f} m / {np.median(errors):.2f} m)",
+            "≤ 2",
+            ratio <= 2,
+        ),
     ]
 
 
@@ -98,7 +126,16 @@ def _speed() -> Figure:
     flown = rendered_flight(1, height_m=60, pitch_deg=-60, cows=60, seconds=50.0)
     frames = len(flown.times_s)
     rows = np.tile(np.arange(len(flown.tracks)), max(1, 50 * frames // len(flown.tracks)))
-    names = ("frame", "track_id", "class_index", "xyxy", "score", "interpolated", "ground", "ground_error_m")
+    names = (
+        "frame",
+        "track_id",
+        "class_index",
+        "xyxy",
+        "score",
+        "interpolated",
+        "ground",
+        "ground_error_m",
+    )
     tracks = replace(flown.tracks, **{name: getattr(flown.tracks, name)[rows] for name in names})
     telemetry = parse_srt(flown.srt)
     start = time.perf_counter()
@@ -107,7 +144,9 @@ def _speed() -> Figure:
     ground.describe(placed, flown.times_s[placed.frame], {})
     ground.geojson(placed, flown.times_s[placed.frame])
     taken_s = (time.perf_counter() - start) / frames * 1000
-    return Figure("placing, measuring and mapping 1000 frames of 50 animals of a flight", f"{taken_s:.2f} s")
+    return Figure(
+        "placing, measuring and mapping 1000 frames of 50 animals of a flight", f"{taken_s:.2f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ class Proxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        await asyncio.gather(_pump(reader, up_writer, self._saw_request), _pump(up_reader, writer, self._saw_answer))
+        await asyncio.gather(
+            _pump(reader, up_writer, self._saw_request), _pump(up_reader, writer, self._saw_answer)
+        )
 
     def _saw_request(self, data: bytes) -> None:
         self.requests += data.count(b" HTTP/1.1\r\n")
@@ -50,7 +52,9 @@ class Proxy:
             self.delivered.set()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, saw: Callable[[bytes], None]) -> None:
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, saw: Callable[[bytes], None]
+) -> None:
     try:
         while data := await reader.read(65536):
             saw(data)
@@ -69,13 +73,17 @@ async def _watch(azurite: AzuriteServer, base: Path, times: int) -> list[Figure]
     name = f"jobs-{uuid.uuid4().hex[:12]}"
     env = {
         **os.environ,
-        "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string_through(blob_port=azurite.ports[0], queue_port=proxy_port),
+        "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string_through(
+            blob_port=azurite.ports[0], queue_port=proxy_port
+        ),
         "QUEUE_NAME": name,
         "MUSTER_DATA_DIR": str(base / "data"),
     }
     queue = AzureJobQueue(queue=name, connection_string=azurite.connection_string, account_url=None)
     await queue.open()
-    worker = Child("worker", [sys.executable, "-m", "worker.main"], run_dir=base, env=env, cwd=REPOSITORY)
+    worker = Child(
+        "worker", [sys.executable, "-m", "worker.main"], run_dir=base, env=env, cwd=REPOSITORY
+    )
     worker.start()
     try:
         noticed_s = [await _notice(proxy, queue) for _ in range(times + 1)][1:]
@@ -89,9 +97,19 @@ async def _watch(azurite: AzuriteServer, base: Path, times: int) -> list[Figure]
         server.close()
     median_ms, worst_ms = statistics.median(noticed_s) * 1000, max(noticed_s) * 1000
     return [
-        Figure(f"worker with work lately notices a message, worst of {times}", f"{worst_ms:.0f} ms", "≤ 200 ms", worst_ms <= 200),
+        Figure(
+            f"worker with work lately notices a message, worst of {times}",
+            f"{worst_ms:.0f} ms",
+            "≤ 200 ms",
+            worst_ms <= 200,
+        ),
         Figure("the same, median", f"{median_ms:.0f} ms"),
-        Figure("worker idle for over 10 s: requests to the queues", f"{per_s:.2f} a second", "≤ 2", per_s <= 2),
+        Figure(
+            "worker idle for over 10 s: requests to the queues",
+            f"{per_s:.2f} a second",
+            "≤ 2",
+            per_s <= 2,
+        ),
     ]
 
 

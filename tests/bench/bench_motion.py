@@ -31,7 +31,9 @@ def measure() -> list[Figure]:
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         for name, source in _detectors().items():
-            detector = load_detector(str(source), name=name, device="openvino", cache_dir=Path(folder), threads=1)
+            detector = load_detector(
+                str(source), name=name, device="openvino", cache_dir=Path(folder), threads=1
+            )
             for size_wh in SIZES_WH:
                 figures.append(_figure(name, detector, _frames(size_wh)))
             detector.close()
@@ -39,7 +41,10 @@ def measure() -> list[Figure]:
 
 
 def _detectors() -> dict[str, Path]:
-    found = {"the bundled detector": bundled_checkpoint(), "DEIMv2 Femto, ONNX": SHARED / "models" / "deimv2-femto-coco-onnx"}
+    found = {
+        "the bundled detector": bundled_checkpoint(),
+        "DEIMv2 Femto, ONNX": SHARED / "models" / "deimv2-femto-coco-onnx",
+    }
     return {name: path for name, path in found.items() if path.exists()}
 
 

@@ -35,15 +35,27 @@ def measure(*, pairs: int = 11, upload_mib: int = 48, polls: int = 100) -> list[
     """
     with tempfile.TemporaryDirectory() as folder:
         azurite = start_azurite(Path(folder) / "azurite")
-        stack = Stack(azurite, Path(folder) / "stack", lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", {})
+        stack = Stack(
+            azurite, Path(folder) / "stack", lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", {}
+        )
         (port,) = free_ports(1)
-        argv = [sys.executable, "-m", "uvicorn", "tests.bench.unguarded:app", "--port", str(port), "--no-access-log"]
+        argv = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "tests.bench.unguarded:app",
+            "--port",
+            str(port),
+            "--no-access-log",
+        ]
         bare = Child("unguarded", argv, run_dir=stack.base, env=stack.env, cwd=REPOSITORY)
         try:
             stack.start_api()
             bare.start()
             ready = f"http://127.0.0.1:{port}/health/ready"
-            bare.wait_ready(lambda: accepts_connections(port) and httpx.get(ready).is_success, timeout_s=60)
+            bare.wait_ready(
+                lambda: accepts_connections(port) and httpx.get(ready).is_success, timeout_s=60
+            )
             servers = (_Server(stack.port, stack.api.pid), _Server(port, bare.pid))
             return [*_measure(*servers, pairs, upload_mib, polls), *_under_attack(stack.port)]
         finally:
@@ -69,13 +81,23 @@ class _Server:
         return time.perf_counter() - began_s, self.cpu_s() - cpu_s
 
 
-def _measure(guarded: _Server, bare: _Server, pairs: int, upload_mib: int, polls: int) -> list[Figure]:
+def _measure(
+    guarded: _Server, bare: _Server, pairs: int, upload_mib: int, polls: int
+) -> list[Figure]:
     figures = []
     for what, number, work in (
         (f"upload of {upload_mib} MiB", pairs, lambda port: _upload(port, upload_mib)),
-        (f"upload of {upload_mib} MiB in chunks of 1 MiB", pairs, lambda port: _upload_chunked(port, upload_mib)),
+        (
+            f"upload of {upload_mib} MiB in chunks of 1 MiB",
+            pairs,
+            lambda port: _upload_chunked(port, upload_mib),
+        ),
         (f"{polls} polls on one connection", 2 * pairs, lambda port: _poll(port, polls)),
-        (f"{polls} polls, each on a connection of its own", 2 * pairs, lambda port: _poll_afresh(port, polls)),
+        (
+            f"{polls} polls, each on a connection of its own",
+            2 * pairs,
+            lambda port: _poll_afresh(port, polls),
+        ),
     ):
         bare.timed(work), guarded.timed(work)
         speed, cpu = [], []
@@ -85,7 +107,13 @@ def _measure(guarded: _Server, bare: _Server, pairs: int, upload_mib: int, polls
             speed.append(found[bare][0] / found[guarded][0])
             cpu.append(found[bare][1] / found[guarded][1])
         figures.append(ratio_figure(f"{what}: speed with the limits over without", speed))
-        figures.append(ratio_figure("… work for the same CPU time of the server, with the limits over without", cpu, at_least=AT_LEAST))
+        figures.append(
+            ratio_figure(
+                "… work for the same CPU time of the server, with the limits over without",
+                cpu,
+                at_least=AT_LEAST,
+            )
+        )
     return figures
 
 
@@ -118,7 +146,9 @@ def _upload(port: int, size_mib: int) -> None:
 def _upload_chunked(port: int, size_mib: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     pieces = [HEAD, *(BLOCK[:MIB] for _ in range(size_mib)), TAIL]
-    connection.request("POST", "/api/v1/jobs", iter(pieces), {"Content-Type": CONTENT_TYPE}, encode_chunked=True)
+    connection.request(
+        "POST", "/api/v1/jobs", iter(pieces), {"Content-Type": CONTENT_TYPE}, encode_chunked=True
+    )
     answer = connection.getresponse()
     if answer.status != 202:
         raise RuntimeError(f"the API answered {answer.status}: {answer.read()[:500]!r}")

@@ -27,7 +27,9 @@ def measure(*, times: int = 7) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         base = Path(folder)
         azurite = start_azurite(base / "azurite")
-        stack = Stack(azurite, base / "stack", lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", {})
+        stack = Stack(
+            azurite, base / "stack", lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", {}
+        )
         try:
             stack.start_api()
             stack.start_worker()
@@ -39,7 +41,15 @@ def measure(*, times: int = 7) -> list[Figure]:
             time.sleep(1)
             figures = [_figure(stack, job_id, render, times) for render in (True, False)]
             loads = len(stack.actions("detector_loaded"))
-            return [*figures, Figure("detectors loaded: for the job and all its recounts", str(loads), "1", loads == 1)]
+            return [
+                *figures,
+                Figure(
+                    "detectors loaded: for the job and all its recounts",
+                    str(loads),
+                    "1",
+                    loads == 1,
+                ),
+            ]
         finally:
             stack.stop()
             azurite.stop()

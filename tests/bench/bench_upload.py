@@ -66,7 +66,9 @@ class _PeakMemory:
             self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss)
 
 
-def measure(*, pairs: int = 7, pair_mib: int = 256, memory_mib: tuple[int, ...] = (50, 1024)) -> list[Figure]:
+def measure(
+    *, pairs: int = 7, pair_mib: int = 256, memory_mib: tuple[int, ...] = (50, 1024)
+) -> list[Figure]:
     """Run the benchmark.
 
     Args:
@@ -76,7 +78,9 @@ def measure(*, pairs: int = 7, pair_mib: int = 256, memory_mib: tuple[int, ...] 
     """
     with tempfile.TemporaryDirectory() as folder:
         azurite = start_azurite(Path(folder) / "azurite")
-        stack = Stack(azurite, Path(folder) / "stack", lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", {})
+        stack = Stack(
+            azurite, Path(folder) / "stack", lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", {}
+        )
         try:
             stack.start_api()
             return _measure(stack, azurite.connection_string, pairs, pair_mib, memory_mib)
@@ -86,15 +90,27 @@ def measure(*, pairs: int = 7, pair_mib: int = 256, memory_mib: tuple[int, ...] 
             azurite.stop()
 
 
-def _measure(stack: Stack, connection_string: str, pairs: int, pair_mib: int, memory_mib: tuple[int, ...]) -> list[Figure]:
+def _measure(
+    stack: Stack, connection_string: str, pairs: int, pair_mib: int, memory_mib: tuple[int, ...]
+) -> list[Figure]:
     # As FACTS found the SDK fastest: blocks of 4 MiB, handed on without another copy.
-    fastest: dict[str, Any] = {"max_block_size": 4 * MIB, "max_single_put_size": 4 * MIB, "min_large_block_upload_threshold": 1}
+    fastest: dict[str, Any] = {
+        "max_block_size": 4 * MIB,
+        "max_single_put_size": 4 * MIB,
+        "min_large_block_upload_threshold": 1,
+    }
     figures = []
     with BlobServiceClient.from_connection_string(connection_string, **fastest) as service:
         container = service.create_container(f"raw-{uuid.uuid4().hex[:12]}")
 
         def through_sdk() -> None:
-            container.upload_blob("raw", _Repeated(pair_mib * MIB), length=pair_mib * MIB, overwrite=True, max_concurrency=4)
+            container.upload_blob(
+                "raw",
+                _Repeated(pair_mib * MIB),
+                length=pair_mib * MIB,
+                overwrite=True,
+                max_concurrency=4,
+            )
 
         def through_api() -> None:
             _post(stack, pair_mib)
@@ -105,7 +121,9 @@ def _measure(stack: Stack, connection_string: str, pairs: int, pair_mib: int, me
     what = f"upload of {pair_mib} MiB: throughput through the API over the raw SDK's, same Azurite"
     figures.append(ratio_figure(what, [sdk_s / api_s for sdk_s, api_s in timed], at_least=0.9))
     fastest_mib_s = pair_mib / min(api_s for _, api_s in timed)
-    figures.append(Figure("upload through the API, fastest of the pairs", f"{fastest_mib_s:.0f} MiB/s"))
+    figures.append(
+        Figure("upload through the API, fastest of the pairs", f"{fastest_mib_s:.0f} MiB/s")
+    )
     for size_mib in memory_mib:
         assert stack.api.process is not None
         with _PeakMemory(stack.api.process.pid) as memory:
@@ -114,7 +132,10 @@ def _measure(stack: Stack, connection_string: str, pairs: int, pair_mib: int, me
         base = memory.base_bytes / MIB
         figures.append(
             Figure(
-                f"API's memory while {size_mib} MiB are uploaded", f"base {base:.0f} MiB, peak + {grown:.0f} MiB", "≤ + 64 MiB", grown <= 64
+                f"API's memory while {size_mib} MiB are uploaded",
+                f"base {base:.0f} MiB, peak + {grown:.0f} MiB",
+                "≤ + 64 MiB",
+                grown <= 64,
             )
         )
     return figures

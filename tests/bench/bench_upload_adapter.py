@@ -34,7 +34,9 @@ async def chunks_of(size_bytes: int) -> AsyncIterator[bytes]:
         yield piece[: size_bytes - start]
 
 
-async def throughput(connection_string: str, *, size_bytes: int, pairs: int) -> list[tuple[float, float]]:
+async def throughput(
+    connection_string: str, *, size_bytes: int, pairs: int
+) -> list[tuple[float, float]]:
     """Time uploads of the same bytes in turn, the order alternating.
 
     Returns:
@@ -81,7 +83,9 @@ async def throughput(connection_string: str, *, size_bytes: int, pairs: int) -> 
 
 async def upload_once(connection_string: str, size_bytes: int) -> dict[str, float]:
     """Upload through the adapter in this process; return RSS before and at its peak, in MiB."""
-    store = AzureBlobStore(container=f"bench-{uuid.uuid4().hex[:12]}", connection_string=connection_string)
+    store = AzureBlobStore(
+        container=f"bench-{uuid.uuid4().hex[:12]}", connection_string=connection_string
+    )
     await store.open()
     base = memory_mib("VmHWM")
     await store.put_stream("x", chunks_of(size_bytes))
@@ -96,7 +100,9 @@ def memory(connection_string: str, size_bytes: int) -> float:
     argv = [sys.executable, "-m", "tests.bench.bench_upload_adapter", str(size_bytes)]
     # Not as an argument: every user of the machine sees those.
     env = {**os.environ, "AZURE_STORAGE_CONNECTION_STRING": connection_string}
-    seen = json.loads(subprocess.run(argv, env=env, check=True, capture_output=True, text=True).stdout)
+    seen = json.loads(
+        subprocess.run(argv, env=env, check=True, capture_output=True, text=True).stdout
+    )
     return seen["peak_mib"] - seen["base_mib"]
 
 
@@ -105,8 +111,12 @@ def measure(*, size_bytes: int = 128 * MIB, pairs: int = 9) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         azurite = start_azurite(Path(folder))
         try:
-            timed = asyncio.run(throughput(azurite.connection_string, size_bytes=size_bytes, pairs=pairs))
-            growth = {size: memory(azurite.connection_string, size) for size in (50 * MIB, 1024 * MIB)}
+            timed = asyncio.run(
+                throughput(azurite.connection_string, size_bytes=size_bytes, pairs=pairs)
+            )
+            growth = {
+                size: memory(azurite.connection_string, size) for size in (50 * MIB, 1024 * MIB)
+            }
         finally:
             azurite.stop()
     mib = size_bytes / MIB
@@ -114,10 +124,19 @@ def measure(*, size_bytes: int = 128 * MIB, pairs: int = 9) -> list[Figure]:
     figures = [
         Figure("upload, raw SDK", f"{speeds[0]:.0f} MiB/s"),
         Figure("upload, blob adapter", f"{speeds[1]:.0f} MiB/s"),
-        ratio_figure("upload, blob adapter / raw SDK", [sdk / adapter for sdk, adapter in timed], at_least=0.9),
+        ratio_figure(
+            "upload, blob adapter / raw SDK",
+            [sdk / adapter for sdk, adapter in timed],
+            at_least=0.9,
+        ),
     ]
     figures += [
-        Figure(f"upload of {size // MIB} MiB by the adapter: peak RSS over base", f"{grown:.0f} MiB", "≤ 64 MiB", grown <= 64)
+        Figure(
+            f"upload of {size // MIB} MiB by the adapter: peak RSS over base",
+            f"{grown:.0f} MiB",
+            "≤ 64 MiB",
+            grown <= 64,
+        )
         for size, grown in growth.items()
     ]
     return figures
@@ -125,6 +144,12 @@ def measure(*, size_bytes: int = 128 * MIB, pairs: int = 9) -> list[Figure]:
 
 if __name__ == "__main__":
     if len(sys.argv) == 2:
-        print(json.dumps(asyncio.run(upload_once(os.environ["AZURE_STORAGE_CONNECTION_STRING"], int(sys.argv[1])))))
+        print(
+            json.dumps(
+                asyncio.run(
+                    upload_once(os.environ["AZURE_STORAGE_CONNECTION_STRING"], int(sys.argv[1]))
+                )
+            )
+        )
     else:
         print(markdown_table(measure()))

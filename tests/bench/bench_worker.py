@@ -36,7 +36,9 @@ def measure(*, pairs: int = 7) -> list[Figure]:
         clip = base / "clip.mp4"
         repeat_video(SAMPLE, clip, REPEATS)
         azurite = start_azurite(base / "azurite")
-        stack = Stack(azurite, base / "stack", lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", {})
+        stack = Stack(
+            azurite, base / "stack", lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}", {}
+        )
         try:
             stack.start_api()
             stack.start_worker()
@@ -62,13 +64,24 @@ def _seconds_per_frame(stack: Stack, clip: Path) -> float:
     job = stack.wait(job_id, timeout_s=600)
     if job["state"] != "completed":
         raise RuntimeError(f"the job ended as {job['state']}: {job['error']}\n{stack.logs()}")
-    took = datetime.fromisoformat(job["completed_at_utc"]) - datetime.fromisoformat(job["created_at_utc"])
+    took = datetime.fromisoformat(job["completed_at_utc"]) - datetime.fromisoformat(
+        job["created_at_utc"]
+    )
     return took.total_seconds() / job["progress"]["frames_total"]
 
 
 def _old_loop() -> float:
-    argv = [sys.executable, "-m", "tests.bench.old_loop", str(SAMPLE), str(bundled_checkpoint()), str(OLD_LOOP_FRAMES)]
-    return float(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()[-1])
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.bench.old_loop",
+        str(SAMPLE),
+        str(bundled_checkpoint()),
+        str(OLD_LOOP_FRAMES),
+    ]
+    return float(
+        subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
 
 
 def _figures(rounds: list[tuple[float, dict[str, float], float]], cores: int) -> list[Figure]:
@@ -76,13 +89,26 @@ def _figures(rounds: list[tuple[float, dict[str, float], float]], cores: int) ->
     path_fps = statistics.median(1 / path_s for path_s, _, _ in rounds)
     figures = [
         ratio_figure("whole worker path over what the machine allows", ratios, at_least=0.85),
-        Figure(f"whole worker path, {TRUTH['width']}×{TRUTH['height']}, bundled detector", f"{path_fps:.1f} frames/s"),
+        Figure(
+            f"whole worker path, {TRUTH['width']}×{TRUTH['height']}, bundled detector",
+            f"{path_fps:.1f} frames/s",
+        ),
     ]
     for step in STEPS:
         cost_ms = statistics.median(cost[step] for _, cost, _ in rounds) * 1000
         figures.append(Figure(f"step «{step}», every core busy", f"{cost_ms:.2f} core-ms a frame"))
-    figures.append(Figure("the cattle counter's loop, same checkpoint in torch", f"{statistics.median(r[2] for r in rounds):.1f} frames/s"))
-    figures.append(ratio_figure("whole worker path over the cattle counter's loop", [1 / path_s / old for path_s, _, old in rounds]))
+    figures.append(
+        Figure(
+            "the cattle counter's loop, same checkpoint in torch",
+            f"{statistics.median(r[2] for r in rounds):.1f} frames/s",
+        )
+    )
+    figures.append(
+        ratio_figure(
+            "whole worker path over the cattle counter's loop",
+            [1 / path_s / old for path_s, _, old in rounds],
+        )
+    )
     return figures
 
 

@@ -16,7 +16,11 @@ def repeat_video(source: Path, target: Path, times: int) -> None:
         times: How often.
     """
     with av.open(str(source)) as first:
-        length = max(packet.pts + (packet.duration or 0) for packet in first.demux(video=0) if packet.pts is not None)
+        length = max(
+            packet.pts + (packet.duration or 0)
+            for packet in first.demux(video=0)
+            if packet.pts is not None
+        )
     with av.open(str(target), "w") as out, av.open(str(source)) as template:
         stream = out.add_stream_from_template(template.streams.video[0])
         for number in range(times):

@@ -42,7 +42,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def interleaved(one: Callable[[], object], other: Callable[[], object], *, pairs: int) -> list[tuple[float, float]]:
+def interleaved(
+    one: Callable[[], object], other: Callable[[], object], *, pairs: int
+) -> list[tuple[float, float]]:
     """Time two calls in turn, the order alternating from pair to pair; return the pairs of seconds."""
     timed = []
     for number in range(pairs):

@@ -20,7 +20,12 @@ def run(video: str, checkpoint: str, frames: int) -> float:
     capture = cv2.VideoCapture(video)
     size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     with tempfile.TemporaryDirectory() as folder:
-        writer = cv2.VideoWriter(str(Path(folder) / "out.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS), size)
+        writer = cv2.VideoWriter(
+            str(Path(folder) / "out.mp4"),
+            cv2.VideoWriter.fourcc(*"mp4v"),
+            capture.get(cv2.CAP_PROP_FPS),
+            size,
+        )
         start = 0.0
         for number in range(frames + 5):
             if number == 5:
@@ -31,11 +36,21 @@ def run(video: str, checkpoint: str, frames: int) -> float:
             picture = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             with torch.no_grad():
                 answer = model(**processor(images=picture, return_tensors="pt"))
-            found = processor.post_process_object_detection(answer, target_sizes=[(size[1], size[0])], threshold=0.4)[0]
+            found = processor.post_process_object_detection(
+                answer, target_sizes=[(size[1], size[0])], threshold=0.4
+            )[0]
             for box, label in zip(found["boxes"].tolist(), found["labels"].tolist(), strict=True):
                 left, top, right, bottom = map(int, box)
                 cv2.rectangle(image, (left, top), (right, bottom), (0, 255, 0), 2)
-                cv2.putText(image, model.config.id2label[label], (left, top), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 255, 0), 1)
+                cv2.putText(
+                    image,
+                    model.config.id2label[label],
+                    (left, top),
+                    cv2.FONT_HERSHEY_SIMPLEX,
+                    0.5,
+                    (0, 255, 0),
+                    1,
+                )
             writer.write(image)
         writer.release()
         return frames / (time.perf_counter() - start)

@@ -28,7 +28,13 @@ class Tracks:
 
     def figures(self, sequence: MotSequence) -> dict[str, float]:
         """Compare with a sequence's truth, as Muster's own tracks are."""
-        return score(sequence.truth, self.frame, self.track_id, self.xyxy, needed_frames=sequence.needed_frames)
+        return score(
+            sequence.truth,
+            self.frame,
+            self.track_id,
+            self.xyxy,
+            needed_frames=sequence.needed_frames,
+        )
 
     def ids(self) -> int:
         """Return how many different numbers there are."""
@@ -49,7 +55,11 @@ def track(sequence: MotSequence, name: str) -> Tracks:
     score_of = log.scores[:, :3].max(axis=1)
     frames, ids, boxes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, 4))]
     for i, (a, b) in enumerate(zip(log.offsets[:-1], log.offsets[1:], strict=True)):
-        found = tracker.update(sv.Detections(xyxy=log.xyxy[a:b], confidence=score_of[a:b], class_id=np.zeros(b - a, int)))
+        found = tracker.update(
+            sv.Detections(
+                xyxy=log.xyxy[a:b], confidence=score_of[a:b], class_id=np.zeros(b - a, int)
+            )
+        )
         if found.tracker_id is None:
             continue
         confirmed = found.tracker_id >= 0
@@ -73,4 +83,8 @@ def treated(tracks: Tracks, fps: float) -> Tracks:
     after = np.arange(len(left)) - np.repeat(np.cumsum(missing) - missing, missing) + 1
     share = (after / step[left])[:, None] if len(left) else np.zeros((0, 1))
     between = xyxy[left] * (1 - share) + xyxy[np.minimum(left + 1, len(frame) - 1)] * share
-    return Tracks(np.concatenate([frame, frame[left] + after]), np.concatenate([track_id, track_id[left]]), np.concatenate([xyxy, between]))
+    return Tracks(
+        np.concatenate([frame, frame[left] + after]),
+        np.concatenate([track_id, track_id[left]]),
+        np.concatenate([xyxy, between]),
+    )

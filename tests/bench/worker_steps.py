@@ -31,7 +31,9 @@ class StepCosts:
         self._processes = []
         for _ in range(self.cores):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, barrier, str(clip), str(cache_dir)), daemon=True)
+            process = context.Process(
+                target=_serve, args=(theirs, barrier, str(clip), str(cache_dir)), daemon=True
+            )
             process.start()
             self._pipes.append(ours)
             self._processes.append(process)
@@ -83,16 +85,24 @@ def _prepare(clip: Path, cache_dir: Path, folder: Path) -> dict[str, Callable[[]
     video, _ = plan_segments([index], min_frames=300)
     settings = AnalysisSettings()
     times = times_s([index])
-    detector = load_detector(str(bundled_checkpoint()), name="bundled", device="openvino", cache_dir=cache_dir, threads=1)
+    detector = load_detector(
+        str(bundled_checkpoint()), name="bundled", device="openvino", cache_dir=cache_dir, threads=1
+    )
 
     def decoded() -> list[Any]:
-        return [item.image_bgr for item in decode(clip, index, first_frame=0, frames=FRAMES, seek_pts=None, threads=1)]
+        return [
+            item.image_bgr
+            for item in decode(clip, index, first_frame=0, frames=FRAMES, seek_pts=None, threads=1)
+        ]
 
     images = decoded()
     found = [detector.detect([image])[0] for image in images]
 
     def log() -> bytes:
-        records = [FrameRecord(n, float(times[n]), "detected", remove_duplicates(item)) for n, item in enumerate(found)]
+        records = [
+            FrameRecord(n, float(times[n]), "detected", remove_duplicates(item))
+            for n, item in enumerate(found)
+        ]
         return write_log(records, first_grey_png=None, last_grey_png=None)
 
     log_bytes = log()
@@ -112,7 +122,12 @@ def _prepare(clip: Path, cache_dir: Path, folder: Path) -> dict[str, Callable[[]
         return FRAMES
 
     def encode() -> int:
-        with VideoWriter(folder / "out.mp4", fps=index.fps, resolution_wh=(video.width_px, video.height_px), threads=1) as writer:
+        with VideoWriter(
+            folder / "out.mp4",
+            fps=index.fps,
+            resolution_wh=(video.width_px, video.height_px),
+            threads=1,
+        ) as writer:
             for n, image in enumerate(images):
                 writer.write(image, float(times[n]))
         return FRAMES
@@ -121,7 +136,11 @@ def _prepare(clip: Path, cache_dir: Path, folder: Path) -> dict[str, Callable[[]
         "decode": lambda: len(decoded()),
         "detect": detect,
         "log": lambda: FRAMES if log() else 0,
-        "assemble": lambda: FRAMES if assemble(read_log(log_bytes), settings=settings, video=part, detector=info) else 0,
+        "assemble": lambda: (
+            FRAMES
+            if assemble(read_log(log_bytes), settings=settings, video=part, detector=info)
+            else 0
+        ),
         "decode again": lambda: len(decoded()),
         "draw": draw,
         "encode": encode,

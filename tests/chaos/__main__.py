@@ -45,10 +45,14 @@ class Verdict:
         return not (self.lost or self.doubled or self.differing)
 
     def __str__(self) -> str:
-        return f"lost {len(self.lost)}, doubled {len(self.doubled)}, differing {len(self.differing)}"
+        return (
+            f"lost {len(self.lost)}, doubled {len(self.doubled)}, differing {len(self.differing)}"
+        )
 
 
-async def undisturbed(arena: Arena, nursery: Nursery, recordings: list[Recording]) -> dict[str, Files]:
+async def undisturbed(
+    arena: Arena, nursery: Nursery, recordings: list[Recording]
+) -> dict[str, Files]:
     """Return each recording's files as one worker makes them that nobody disturbs.
 
     Raises:
@@ -59,13 +63,27 @@ async def undisturbed(arena: Arena, nursery: Nursery, recordings: list[Recording
     done = await arena.wait_until_done(list(jobs), timeout_s=PATIENCE_BEFORE_S)
     await end([worker])
     results = {recording.name: await arena.results(job_id) for job_id, recording in jobs.items()}
-    broken = {name: result.reason or result.state for name, result in results.items() if not result.complete}
+    broken = {
+        name: result.reason or result.state
+        for name, result in results.items()
+        if not result.complete
+    }
     if not done or broken:
-        raise RuntimeError(f"Even without kills the jobs do not complete: {broken}. The worker's log: {worker.log_path}")
+        raise RuntimeError(
+            f"Even without kills the jobs do not complete: {broken}. The worker's log: {worker.log_path}"
+        )
     return {name: result.files for name, result in results.items()}
 
 
-async def judge(arena: Arena, battle: Battle, witness: Witness, expected: dict[str, Files], *, done: bool, before: list[str]) -> Verdict:
+async def judge(
+    arena: Arena,
+    battle: Battle,
+    witness: Witness,
+    expected: dict[str, Files],
+    *,
+    done: bool,
+    before: list[str],
+) -> Verdict:
     """Compare what readers find with the undisturbed results, and with what they found before.
 
     Args:
@@ -75,16 +93,27 @@ async def judge(arena: Arena, battle: Battle, witness: Witness, expected: dict[s
     """
     verdict = Verdict(differing=await witness.rewritten())
     records = await arena.statistics_of([*before, *battle.job_ids])
-    published = Counter(str(line["job_id"]) for worker in battle.all_workers for line in worker.lines() if _completes(line))
+    published = Counter(
+        str(line["job_id"])
+        for worker in battle.all_workers
+        for line in worker.lines()
+        if _completes(line)
+    )
     for job_id, recording in battle.recordings.items():
         results = await arena.results(job_id)
         wanted = expected[recording.name]
         if not results.complete or set(results.files) != set(wanted):
-            verdict.lost[job_id] = f"{results.state}: {results.reason or sorted(set(wanted) ^ set(results.files))}"
+            verdict.lost[job_id] = (
+                f"{results.state}: {results.reason or sorted(set(wanted) ^ set(results.files))}"
+            )
         elif results.files != wanted:
-            verdict.differing[job_id] = ", ".join(name for name in wanted if results.files[name] != wanted[name])
+            verdict.differing[job_id] = ", ".join(
+                name for name in wanted if results.files[name] != wanted[name]
+            )
         if records[job_id] > 1 or published[job_id] > 1:
-            verdict.doubled[job_id] = f"{records[job_id]} records of statistics, published {published[job_id]} times"
+            verdict.doubled[job_id] = (
+                f"{records[job_id]} records of statistics, published {published[job_id]} times"
+            )
         elif job_id in witness.regressed:
             verdict.doubled[job_id] = witness.regressed[job_id]
     for job_id in set(records) - set(before) - set(battle.recordings):
@@ -100,7 +129,9 @@ def _completes(line: dict[str, object]) -> bool:
     return line.get("action") == "job_completed"
 
 
-async def run(arguments: argparse.Namespace, console: Console, folder: Path, storage: tuple[Arena, Nursery]) -> Verdict:
+async def run(
+    arguments: argparse.Namespace, console: Console, folder: Path, storage: tuple[Arena, Nursery]
+) -> Verdict:
     """Do everything; return how it ended."""
     arena, nursery = storage
     recordings = make_recordings(folder, number=min(arguments.jobs, MOST_RECORDINGS))
@@ -113,8 +144,18 @@ async def run(arguments: argparse.Namespace, console: Console, folder: Path, sto
     console.print(f"… which took {undisturbed_s:.0f} s. Now with kills; {chosen}.")
     chance = random.Random(arguments.seed)
     battle, witness = Battle(), Witness(arena, random.Random(arguments.seed))
-    plan = Fight(kills=arguments.kills, jobs=arguments.jobs, job_s=undisturbed_s / len(recordings), chance=chance)
-    columns = (TextColumn("{task.description:<6}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    plan = Fight(
+        kills=arguments.kills,
+        jobs=arguments.jobs,
+        job_s=undisturbed_s / len(recordings),
+        chance=chance,
+    )
+    columns = (
+        TextColumn("{task.description:<6}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     watching = asyncio.create_task(witness.watch(battle.job_ids))
     try:
         with Progress(*columns, console=console) as progress:
@@ -126,7 +167,9 @@ async def run(arguments: argparse.Namespace, console: Console, folder: Path, sto
         await asyncio.gather(watching, return_exceptions=True)
     verdict = await judge(arena, battle, witness, expected, done=done, before=before)
     await end(battle.workers)
-    hits = Counter(step.partition(":")[0] for worker in battle.dead for step in worker.steps_under_way())
+    hits = Counter(
+        step.partition(":")[0] for worker in battle.dead for step in worker.steps_under_way()
+    )
     busy = sum(bool(worker.steps_under_way()) for worker in battle.dead)
     console.print(
         f"{len(battle.recordings)} jobs, {len(battle.dead)} kills in {time.monotonic() - began:.0f} s; {busy} kills hit a worker at work: "
@@ -134,7 +177,11 @@ async def run(arguments: argparse.Namespace, console: Console, folder: Path, sto
         + f". Besides, {battle.stopped} workers stood still for {SLEEP_S:.0f} s, and {witness.repeated} messages came twice."
         + f" Left behind: {await arena.revisions_left(battle.job_ids)} unpublished revisions, {left_behind(battle.dead)} processes."
     )
-    for what, jobs in (("lost", verdict.lost), ("doubled", verdict.doubled), ("differing", verdict.differing)):
+    for what, jobs in (
+        ("lost", verdict.lost),
+        ("doubled", verdict.doubled),
+        ("differing", verdict.differing),
+    ):
         for job_id, reason in jobs.items():
             console.print(f"{what}: {job_id}: {reason}", style="red", markup=False, highlight=False)
     return verdict
@@ -170,9 +217,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="default: a new one each time")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(10**6),
+        help="default: a new one each time",
+    )
     parser.add_argument("--store", choices=("sqlite", "mongo"), default="sqlite")
-    parser.add_argument("--engine", choices=("real", "quick"), default="real", help="quick: the engine only pretends")
+    parser.add_argument(
+        "--engine",
+        choices=("real", "quick"),
+        default="real",
+        help="quick: the engine only pretends",
+    )
     arguments = parser.parse_args()
     if min(arguments.kills, arguments.jobs) < 1:
         parser.error("at least one kill and one job")

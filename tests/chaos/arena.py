@@ -53,7 +53,9 @@ class Nursery:
         self._folder = folder
         self._number = 0
         argv = [sys.executable, "-m", "tests.chaos.nursery", engine]
-        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=REPOSITORY, text=True)
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=REPOSITORY, text=True
+        )
         self._answer()
 
     def start(self) -> Worker:
@@ -103,14 +105,20 @@ class Worker:
         if not self.log_path.exists():
             return []
         text = self.log_path.read_text(errors="replace")
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+        return [
+            json.loads(line)
+            for line in text.splitlines()
+            if line.startswith("{") and line.endswith("}")
+        ]
 
     def steps_under_way(self) -> list[str]:
         """Return which steps it had begun and not ended, such as `detect:3`."""
         open_steps: Counter[tuple[object, object]] = Counter()
         for line in self.lines():
             key = (line.get("job_id"), line.get("step"))
-            open_steps[key] += {"chaos_step_begun": 1, "chaos_step_ended": -1}.get(str(line.get("action")), 0)
+            open_steps[key] += {"chaos_step_begun": 1, "chaos_step_ended": -1}.get(
+                str(line.get("action")), 0
+            )
         return [str(step) for (_, step), number in open_steps.items() if number > 0]
 
 
@@ -144,21 +152,34 @@ class Arena:
         """Submit a recording; return the job's id."""
         job_id, now = new_job_id(), utc_now()
         info = await self.ports.sources.put_file(source_blob(job_id, 0), recording.video)
-        source = SourceFile(name=recording.name, blob=info.name, size_bytes=info.size_bytes, etag=info.etag)
+        source = SourceFile(
+            name=recording.name, blob=info.name, size_bytes=info.size_bytes, etag=info.etag
+        )
         times = {"created_at_utc": now, "updated_at_utc": now, "heartbeat_at_utc": now}
-        await self.ports.jobs.add(Job(id=job_id, settings=recording.settings, files=(source,), **times))
+        await self.ports.jobs.add(
+            Job(id=job_id, settings=recording.settings, files=(source,), **times)
+        )
         await self._dispatcher.send(JobMessage(job_id=job_id, attempt=1, step="plan"))
         return job_id
 
     async def repeat(self, job: Job, step: Step, chance: random.Random) -> None:
         """Send a message of a job's step once more, as an SDK does that got no answer; of several segments, any one's."""
-        segment = chance.randrange(len(job.plan.segments)) if step == "detect" and job.plan is not None else None
-        await self._dispatcher.send(JobMessage(job_id=job.id, attempt=job.attempt, step=step, segment=segment))
+        segment = (
+            chance.randrange(len(job.plan.segments))
+            if step == "detect" and job.plan is not None
+            else None
+        )
+        await self._dispatcher.send(
+            JobMessage(job_id=job.id, attempt=job.attempt, step=step, segment=segment)
+        )
 
     async def etags(self, job: Job) -> dict[str, str]:
         """Return the ETags of a job's published files by their names."""
         prefix = result_blob(job.id, str(job.result_revision), "")
-        return {blob.name.removeprefix(prefix): blob.etag async for blob in self.ports.results.list_blobs(prefix)}
+        return {
+            blob.name.removeprefix(prefix): blob.etag
+            async for blob in self.ports.results.list_blobs(prefix)
+        }
 
     async def wait_until_done(self, job_ids: list[str], *, timeout_s: float) -> bool:
         """Wait until all jobs have ended and no message is left; return whether that was so in time."""
@@ -172,7 +193,12 @@ class Arena:
 
     async def _all_done(self, job_ids: list[str]) -> bool:
         ended = [(await self.ports.jobs.get(job_id)).is_terminal for job_id in job_ids]
-        return all(ended) and not any([(await queue.depth()).messages for queue in (self.ports.queue, self.ports.detect_queue)])
+        return all(ended) and not any(
+            [
+                (await queue.depth()).messages
+                for queue in (self.ports.queue, self.ports.detect_queue)
+            ]
+        )
 
     async def results(self, job_id: str) -> Results:
         """Return what a reader finds of a job."""
@@ -182,11 +208,22 @@ class Arena:
         files = {}
         for name in job.artifacts:
             if name != "run.json":
-                files[name] = await self.ports.results.get(result_blob(job_id, job.result_revision, name))
+                files[name] = await self.ports.results.get(
+                    result_blob(job_id, job.result_revision, name)
+                )
         statistics = await self.ports.stats.get(job_id)
         told = json.loads(files["results.json"])["counts"] if "results.json" in files else None
-        same = statistics is not None and statistics.revision == job.result_revision and told == job.counts
-        return Results(job.state, "" if same else "its statistics are missing or tell something else", files, complete=same)
+        same = (
+            statistics is not None
+            and statistics.revision == job.result_revision
+            and told == job.counts
+        )
+        return Results(
+            job.state,
+            "" if same else "its statistics are missing or tell something else",
+            files,
+            complete=same,
+        )
 
     async def statistics_of(self, job_ids: list[str]) -> Counter[str]:
         """Return how many records of statistics there are of each job."""
@@ -197,7 +234,9 @@ class Arena:
 
     async def jobs_in_time_series(self) -> int:
         """Return how many jobs the time series adds up."""
-        buckets = await self.ports.stats.timeseries(StatsFilter(), muster_class="cattle", bucket="day")
+        buckets = await self.ports.stats.timeseries(
+            StatsFilter(), muster_class="cattle", bucket="day"
+        )
         return sum(bucket.jobs for bucket in buckets)
 
     async def revisions_left(self, job_ids: list[str]) -> int:
@@ -206,7 +245,10 @@ class Arena:
         for job_id in job_ids:
             published = (await self.ports.jobs.get(job_id)).result_revision
             prefix = results_prefix(job_id)
-            names = {blob.name.removeprefix(prefix).partition("/")[0] async for blob in self.ports.results.list_blobs(prefix)}
+            names = {
+                blob.name.removeprefix(prefix).partition("/")[0]
+                async for blob in self.ports.results.list_blobs(prefix)
+            }
             left += len(names - {published})
         return left
 
@@ -214,7 +256,10 @@ class Arena:
 async def come_to_rest(workers: list[Worker]) -> None:
     """Wait until no living worker is at a step, such as one that slept through the end of its job."""
     deadline = time.monotonic() + PATIENCE_AT_END_S
-    while any(worker.alive and worker.steps_under_way() for worker in workers) and time.monotonic() < deadline:  # noqa: ASYNC110  as above
+    while (  # noqa: ASYNC110  as above
+        any(worker.alive and worker.steps_under_way() for worker in workers)
+        and time.monotonic() < deadline
+    ):
         await asyncio.sleep(POLL_S)
 
 

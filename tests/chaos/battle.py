@@ -93,9 +93,19 @@ class Fight:
     job_s: float
     chance: random.Random
 
-    async def run(self, arena: Arena, nursery: Nursery, recordings: list[Recording], battle: Battle, progress: Progress) -> None:
+    async def run(
+        self,
+        arena: Arena,
+        nursery: Nursery,
+        recordings: list[Recording],
+        battle: Battle,
+        progress: Progress,
+    ) -> None:
         """Submit jobs to two workers and kill one or the other at random moments; each is replaced at once."""
-        killed_bar, done_bar = progress.add_task("kills", total=self.kills), progress.add_task("jobs", total=self.jobs)
+        killed_bar, done_bar = (
+            progress.add_task("kills", total=self.kills),
+            progress.add_task("jobs", total=self.jobs),
+        )
         completed, mean_s = 0, min(LONGEST_MEAN_S, max(0.1, self.job_s * self.jobs / self.kills))
         while len(battle.dead) < self.kills:
             self._staff(nursery, battle)
@@ -109,12 +119,16 @@ class Fight:
                 battle.stop(await self._aim(battle))
                 self._staff(nursery, battle)
             battle.kill(await self._aim(battle))
-            completed = sum([(await arena.ports.jobs.get(job_id)).is_terminal for job_id in battle.job_ids])
+            completed = sum(
+                [(await arena.ports.jobs.get(job_id)).is_terminal for job_id in battle.job_ids]
+            )
             # Kills that come after the work hit nothing, kills that come too fast let nothing be done: both keep step.
             ahead = completed / self.jobs > len(battle.dead) / self.kills
             mean_s = max(0.1, mean_s * 0.8) if ahead else min(LONGEST_MEAN_S, mean_s * 1.2)
             progress.update(killed_bar, completed=len(battle.dead))
-            progress.update(done_bar, completed=completed, total=max(self.jobs, len(battle.job_ids)))
+            progress.update(
+                done_bar, completed=completed, total=max(self.jobs, len(battle.job_ids))
+            )
         self._staff(nursery, battle)
         while len(battle.job_ids) < self.jobs:
             await submit_next(arena, battle, recordings)

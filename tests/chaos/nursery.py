@@ -25,7 +25,12 @@ from worker.step import Step
 
 SLOW_STEP, SLOW_S = "detect:0", 4.0
 """Longer than the visibility."""
-_LIGHT = ("azure.storage.blob.aio", "azure.storage.queue.aio", "core.adapters.mongo", "core.adapters.sqlite")
+_LIGHT = (
+    "azure.storage.blob.aio",
+    "azure.storage.queue.aio",
+    "core.adapters.mongo",
+    "core.adapters.sqlite",
+)
 _HEAVY = (
     "av",
     "cv2",
@@ -53,7 +58,9 @@ class NoSweeper:
 def serve() -> None:
     """Fork a worker for each line of standard input, until its end."""
     if sys.argv[1:] == ["quick"]:
-        vars(worker.main)["real_engine"] = importlib.import_module("tests.support.quick_worker").quick_engine
+        vars(worker.main)["real_engine"] = importlib.import_module(
+            "tests.support.quick_worker"
+        ).quick_engine
     for name in _LIGHT if sys.argv[1:] == ["quick"] else _LIGHT + _HEAVY:
         importlib.import_module(name)
     vars(worker.main)["Sweeper"] = NoSweeper
@@ -86,14 +93,18 @@ def _noted(handler: Callable[[Step], Awaitable[None]]) -> Callable[[Step], Await
     @functools.wraps(handler)
     async def noting(step: Step) -> None:
         facts = {"job_id": step.job.id, "step": step.message.step_key}
-        logging.getLogger(__name__).info("a step begins", extra={"action": "chaos_step_begun", **facts})
+        logging.getLogger(__name__).info(
+            "a step begins", extra={"action": "chaos_step_begun", **facts}
+        )
         try:
             if step.job.files[0].name == SLOW_RECORDING and step.message.step_key == SLOW_STEP:
                 # Nobody but whoever renews leases sees to it that this step can ever end.
                 await step.stop.unless_set(asyncio.sleep(SLOW_S))
             await handler(step)
         finally:
-            logging.getLogger(__name__).info("a step ends", extra={"action": "chaos_step_ended", **facts})
+            logging.getLogger(__name__).info(
+                "a step ends", extra={"action": "chaos_step_ended", **facts}
+            )
 
     return noting
 

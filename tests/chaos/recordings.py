@@ -40,7 +40,10 @@ def make_recordings(folder: Path, *, number: int) -> list[Recording]:
 
     index = probe(SAMPLE)
     whole = [item.image_bgr for item in decode(SAMPLE, index) if item.image_bgr is not None]
-    frames = [np.asarray(cv2.resize(image, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA), np.uint8) for image in whole]
+    frames = [
+        np.asarray(cv2.resize(image, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA), np.uint8)
+        for image in whole
+    ]
     recordings = []
     for item in range(number):
         begin = item * (index.frames - FRAMES) // max(1, number - 1)
@@ -58,7 +61,11 @@ def make_recordings(folder: Path, *, number: int) -> list[Recording]:
 
 
 def _settings(item: int) -> AnalysisSettings:
-    chosen: dict[str, Any] = {"camera": "chaos", "render": item % 3 != 2, "detect_fps": 12.5 if item % 2 else 5.0}
+    chosen: dict[str, Any] = {
+        "camera": "chaos",
+        "render": item % 3 != 2,
+        "detect_fps": 12.5 if item % 2 else 5.0,
+    }
     if item % 4 == 1:
         chosen["lines"] = [{"name": "gate", "start": (10, 90), "end": (310, 90)}]
     return AnalysisSettings(**chosen)

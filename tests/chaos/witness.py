@@ -81,6 +81,10 @@ class Witness:
             now = await self._publication(await self.arena.ports.jobs.get(job_id))
             if now.revision != then.revision:
                 found[job_id] = f"{then.revision} was published, then {now.revision}"
-            elif names := sorted(name for name in now.etags.keys() | then.etags if now.etags.get(name) != then.etags.get(name)):
+            elif names := sorted(
+                name
+                for name in now.etags.keys() | then.etags
+                if now.etags.get(name) != then.etags.get(name)
+            ):
                 found[job_id] = f"written again after it was published: {', '.join(names)}"
         return found

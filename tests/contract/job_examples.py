@@ -12,13 +12,25 @@ import pytest
 from core.adapters.mongo import MongoJobStore
 from core.adapters.sqlite import SqliteJobStore
 from core.domain.analysis import AnalysisSettings
-from core.domain.job import Failure, Job, Plan, Segment, SourceFile, TelemetryFile, TelemetryRemark, VideoFacts, Waiting
+from core.domain.job import (
+    Failure,
+    Job,
+    Plan,
+    Segment,
+    SourceFile,
+    TelemetryFile,
+    TelemetryRemark,
+    VideoFacts,
+    Waiting,
+)
 from core.ports import JobFilter, JobStore
 from tests.contract.databases import opened_stores
 from tests.fakes import MemoryJobStore
 
 START = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
-FILE = SourceFile(name="Flug über die Weide.mp4", blob="jobs/a/source/000", size_bytes=5_000_000_000, etag="0x8D")
+FILE = SourceFile(
+    name="Flug über die Weide.mp4", blob="jobs/a/source/000", size_bytes=5_000_000_000, etag="0x8D"
+)
 
 
 @asynccontextmanager
@@ -39,14 +51,31 @@ def make_job(key: str = "a", *, seconds: float = 0, **changes: Any) -> Job:
 
 def make_plan(segments: int = 3) -> Plan:
     return Plan(
-        video=VideoFacts(frames=300 * segments, fps=29.97, width_px=1920, height_px=1080, duration_s=10.01 * segments),
+        video=VideoFacts(
+            frames=300 * segments,
+            fps=29.97,
+            width_px=1920,
+            height_px=1080,
+            duration_s=10.01 * segments,
+        ),
         segments=tuple(
-            Segment(index=i, file_index=0, first_frame=300 * i, frames=300, file_first_frame=300 * i, seek_pts=2**40 + i)
+            Segment(
+                index=i,
+                file_index=0,
+                first_frame=300 * i,
+                frames=300,
+                file_first_frame=300 * i,
+                seek_pts=2**40 + i,
+            )
             for i in range(segments)
         ),
         log_key="0f" * 8,
         file_starts_s=(0.0, 10.01),
-        detector={"name": "femto", "thresholds": {"bison": 0.35}, "labels": {"b. bison": "bison", "$ox": "cattle", "100% cow": "cattle"}},
+        detector={
+            "name": "femto",
+            "thresholds": {"bison": 0.35},
+            "labels": {"b. bison": "bison", "$ox": "cattle", "100% cow": "cattle"},
+        },
     )
 
 
@@ -60,10 +89,17 @@ TELEMETRY = TelemetryFile(
     samples=100_000,
     has_position=True,
     has_attitude=True,
-    warnings=(TelemetryRemark(code="telemetry_no_fix", message="17 positions are 0, 0: the drone had no satellites yet."),),
+    warnings=(
+        TelemetryRemark(
+            code="telemetry_no_fix",
+            message="17 positions are 0, 0: the drone had no satellites yet.",
+        ),
+    ),
 )
 
-WAITING = Waiting(code="storage_full", message="The worker's disk is full: $5 would do.", since_utc=at(3.125))
+WAITING = Waiting(
+    code="storage_full", message="The worker's disk is full: $5 would do.", since_utc=at(3.125)
+)
 
 FULL = make_job(
     "full",
@@ -71,13 +107,17 @@ FULL = make_job(
     state="completed",
     attempt=3,
     owner="ranch",
-    settings=AnalysisSettings(camera="north gate", recorded_at_utc=at(-5), thresholds={"bison": 0.4}, only="bison"),
+    settings=AnalysisSettings(
+        camera="north gate", recorded_at_utc=at(-5), thresholds={"bison": 0.4}, only="bison"
+    ),
     completed_at_utc=at(9.125),
     plan=make_plan(),
     done_segments=(0, 1, 2),
     rendered_frames=900,
     result_revision="r0003",
-    counts={"bison": {"unique": 43, "low": 41, "high": 46, "mean": 17.25, "reasons": ["a.b", "$c"]}},
+    counts={
+        "bison": {"unique": 43, "low": 41, "high": 46, "mean": 17.25, "reasons": ["a.b", "$c"]}
+    },
     artifacts=("results.json", "tracks.csv"),
     error=Failure(code="no_frames", message="The video has no frames.", step="plan"),
     idempotency_key="key-1",

@@ -27,7 +27,9 @@ MIB = 2**20
 
 @pytest.fixture
 async def azure(azurite, unique_name: Callable[[str], str]) -> AsyncIterator[AzureBlobStore]:
-    azure = AzureBlobStore(container=unique_name("blobs"), connection_string=azurite.connection_string)
+    azure = AzureBlobStore(
+        container=unique_name("blobs"), connection_string=azurite.connection_string
+    )
     await azure.open()
     yield azure
     await azure._client.delete_container()
@@ -48,10 +50,18 @@ async def test_upload_url_writes_one_blob_and_reads_none(azure: AzureBlobStore) 
         assert await put(url + "&comp=block&blockid=MDAwMg%3D%3D", b"two") == 201
         blocks = b"<?xml version='1.0'?><BlockList><Latest>MDAwMQ==</Latest><Latest>MDAwMg==</Latest></BlockList>"
         assert await put(url + "&comp=blocklist", blocks) == 201
-        assert await put(url.replace("uploads/1", "other"), b"x", **{"x-ms-blob-type": "BlockBlob"}) == 403
+        assert (
+            await put(url.replace("uploads/1", "other"), b"x", **{"x-ms-blob-type": "BlockBlob"})
+            == 403
+        )
         assert await put(late, b"x", **{"x-ms-blob-type": "BlockBlob"}) == 403
         secret = {"x-ms-copy-source": url.partition("?")[0].replace("uploads/1", "other")}
-        for how in ({}, {"x-ms-requires-sync": "true"}, {"Authorization": "Bearer a"}, {"Authorization": "SharedKey a:b"}):
+        for how in (
+            {},
+            {"x-ms-requires-sync": "true"},
+            {"Authorization": "Bearer a"},
+            {"Authorization": "SharedKey a:b"},
+        ):
             assert await put(url, b"", **secret, **how) == 403
             assert await put(url.replace("sig=", "s%69g="), b"", **secret, **how) in (400, 403)
         async with session.get(url) as answer:
@@ -67,7 +77,10 @@ async def test_what_was_leased_with_a_link_can_be_deleted(azure: AzureBlobStore)
     lease = {"x-ms-lease-action": "acquire", "x-ms-lease-duration": "-1"}
     for delete in (azure.delete, azure.purge):
         await azure.put("uploads/1", b"x")
-        async with aiohttp.ClientSession() as session, session.put(url + "&comp=lease", headers=lease) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.put(url + "&comp=lease", headers=lease) as answer,
+        ):
             assert answer.status == 201
         await delete("uploads/1")
         with pytest.raises(NotFound):
@@ -76,9 +89,15 @@ async def test_what_was_leased_with_a_link_can_be_deleted(azure: AzureBlobStore)
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
 @pytest.mark.parametrize("data", [gzip.compress(b"a film" * 1000), b"no gzip at all" * 1000])
-async def test_a_blob_is_read_as_it_is_stored_whatever_encoding_it_was_given(azure: AzureBlobStore, encoding: str, data: bytes) -> None:
+async def test_a_blob_is_read_as_it_is_stored_whatever_encoding_it_was_given(
+    azure: AzureBlobStore, encoding: str, data: bytes
+) -> None:
     url = await azure.upload_url("uploads/1", valid_for=timedelta(minutes=10))
-    headers = {"x-ms-blob-type": "BlockBlob", "x-ms-blob-content-encoding": encoding, "Content-Encoding": encoding}
+    headers = {
+        "x-ms-blob-type": "BlockBlob",
+        "x-ms-blob-content-encoding": encoding,
+        "Content-Encoding": encoding,
+    }
     async with (
         aiohttp.ClientSession() as session,
         session.put(url, data=data, headers=headers, skip_auto_headers=["Content-Type"]) as answer,
@@ -86,7 +105,10 @@ async def test_a_blob_is_read_as_it_is_stored_whatever_encoding_it_was_given(azu
         assert answer.status == 201
     assert (await azure.info("uploads/1")).size_bytes == len(data)
     assert await azure.get("uploads/1") == data
-    assert b"".join([piece async for piece in azure.stream("uploads/1", offset=3, length=20)]) == data[3:23]
+    assert (
+        b"".join([piece async for piece in azure.stream("uploads/1", offset=3, length=20)])
+        == data[3:23]
+    )
 
 
 async def test_uncommitted_and_snapshots(azure: AzureBlobStore) -> None:
@@ -108,12 +130,16 @@ async def test_many_blobs_in_pages(azure: AzureBlobStore, monkeypatch: pytest.Mo
         AzureBlobStore, "_client", property(lambda self: container)
     )  # one client, so that its listing can be made to come in small pages
     whole = container.list_blobs
-    monkeypatch.setattr(container, "list_blobs", lambda **options: whole(results_per_page=7, **options))
+    monkeypatch.setattr(
+        container, "list_blobs", lambda **options: whole(results_per_page=7, **options)
+    )
     assert await names(azure, "p/") == [f"p/{i:03d}" for i in range(30)]
     assert await azure.delete_prefix("p/") == 30
 
 
-async def test_own_write_repeated_after_a_lost_response_is_no_conflict(azure: AzureBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_own_write_repeated_after_a_lost_response_is_no_conflict(
+    azure: AzureBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = type(azure._client.get_blob_client("x"))
     for method, size in (("upload_blob", 10), ("commit_block_list", 5 * MIB)):
         plain = getattr(client, method)
@@ -130,7 +156,9 @@ async def test_own_write_repeated_after_a_lost_response_is_no_conflict(azure: Az
             await azure.put(method, b"y" * size, only_new=True)
 
 
-async def test_memory_of_an_upload_is_bounded(azure: AzureBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_of_an_upload_is_bounded(
+    azure: AzureBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     most = alive = 0
     plain = azure_transfer._stage
 
@@ -146,7 +174,9 @@ async def test_memory_of_an_upload_is_bounded(azure: AzureBlobStore, monkeypatch
     assert most == 4
 
 
-async def test_failed_block_ends_the_upload(azure: AzureBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_block_ends_the_upload(
+    azure: AzureBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = azure_transfer._stage
 
     async def fails_once(blob, block_id, block):
@@ -161,7 +191,9 @@ async def test_failed_block_ends_the_upload(azure: AzureBlobStore, monkeypatch: 
     assert await names(azure, "") == []
 
 
-async def test_full_disk(azure: AzureBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_full_disk(
+    azure: AzureBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -192,7 +224,9 @@ async def test_retried_block_is_sent_whole_again(unique_name: Callable[[str], st
             tries.append(len(body))
             if len(tries) == 1:
                 return web.Response(status=503)
-        return web.Response(status=201, headers={"ETag": '"0x1"', "Last-Modified": "Mon, 01 Jun 2026 09:30:00 GMT"})
+        return web.Response(
+            status=201, headers={"ETag": '"0x1"', "Last-Modified": "Mon, 01 Jun 2026 09:30:00 GMT"}
+        )
 
     server = TestServer(web.Application(client_max_size=64 * MIB))
     server.app.router.add_route("*", "/{tail:.*}", answer)
@@ -237,7 +271,9 @@ async def test_local_emulator_by_its_short_name() -> None:
 
 # The SDK knows no account name for hosts outside Azure's public clouds.
 @pytest.mark.parametrize("host", ["herd.blob.core.windows.net", "herd.blob.north.farm.example"])
-async def test_managed_identity_signs_links_with_a_delegation_key(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+async def test_managed_identity_signs_links_with_a_delegation_key(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     asked: list[datetime] = []
     signed: list[str] = []
 
@@ -265,7 +301,13 @@ async def test_managed_identity_signs_links_with_a_delegation_key(monkeypatch: p
     for minutes in (10, 20, 100):
         url = await store.upload_url("uploads/1", valid_for=timedelta(minutes=minutes))
         assert url.startswith(f"https://{host}/raw/uploads/1?")
-        for part in ("sp=cw", "sr=b", "spr=https", "sig=", "skoid=00000000-0000-0000-0000-000000000001"):
+        for part in (
+            "sp=cw",
+            "sr=b",
+            "spr=https",
+            "sig=",
+            "skoid=00000000-0000-0000-0000-000000000001",
+        ):
             assert part in url
     assert signed == ["herd"] * 3
     # The key is kept while it outlives the links.
@@ -273,11 +315,21 @@ async def test_managed_identity_signs_links_with_a_delegation_key(monkeypatch: p
     await store.close()
 
 
-async def test_container_gone_is_no_missing_blob(azurite, unique_name: Callable[[str], str]) -> None:
-    store = AzureBlobStore(container=unique_name("gone"), connection_string=azurite.connection_string)
+async def test_container_gone_is_no_missing_blob(
+    azurite, unique_name: Callable[[str], str]
+) -> None:
+    store = AzureBlobStore(
+        container=unique_name("gone"), connection_string=azurite.connection_string
+    )
     await store.open()
     await store._client.delete_container()
-    for call in (store.get("x"), store.get("x", if_match="0x8D"), store.put("x", b""), store.ping(), store.info("x")):
+    for call in (
+        store.get("x"),
+        store.get("x", if_match="0x8D"),
+        store.put("x", b""),
+        store.ping(),
+        store.info("x"),
+    ):
         with pytest.raises(Unavailable) as caught:
             await call
         assert caught.value.code == "storage_not_ready"
@@ -286,7 +338,10 @@ async def test_container_gone_is_no_missing_blob(azurite, unique_name: Callable[
 
 async def test_wrong_key_is_said(azurite, unique_name: Callable[[str], str]) -> None:
     key = azurite.connection_string.partition("AccountKey=")[2].partition(";")[0]
-    store = AzureBlobStore(container=unique_name("key"), connection_string=azurite.connection_string.replace(key, "AAAA"))
+    store = AzureBlobStore(
+        container=unique_name("key"),
+        connection_string=azurite.connection_string.replace(key, "AAAA"),
+    )
     with pytest.raises(Unavailable) as caught:
         await store.open()
     assert caught.value.code == "storage_access_denied"

@@ -19,11 +19,16 @@ MIB = 2**20
 
 
 @pytest.fixture(params=["memory", "azurite"])
-async def store(request: pytest.FixtureRequest, unique_name: Callable[[str], str]) -> AsyncIterator[BlobStore]:
+async def store(
+    request: pytest.FixtureRequest, unique_name: Callable[[str], str]
+) -> AsyncIterator[BlobStore]:
     if request.param == "memory":
         yield MemoryBlobStore()
         return
-    azure = AzureBlobStore(container=unique_name("blobs"), connection_string=request.getfixturevalue("azurite").connection_string)
+    azure = AzureBlobStore(
+        container=unique_name("blobs"),
+        connection_string=request.getfixturevalue("azurite").connection_string,
+    )
     await azure.open()
     yield azure
     await azure._client.delete_container()
@@ -56,7 +61,11 @@ async def test_put_get_info(store: BlobStore) -> None:
     put = await store.put("jobs/1/a.csv", b"frame,time\n", content_type="text/csv; charset=utf-8")
     info = await store.info("jobs/1/a.csv")
     assert put == info
-    assert (info.name, info.size_bytes, info.content_type) == ("jobs/1/a.csv", 11, "text/csv; charset=utf-8")
+    assert (info.name, info.size_bytes, info.content_type) == (
+        "jobs/1/a.csv",
+        11,
+        "text/csv; charset=utf-8",
+    )
     assert '"' not in info.etag and info.etag
     assert before <= info.modified_at_utc <= datetime.now(UTC) + timedelta(seconds=2)
     assert await store.get("jobs/1/a.csv") == b"frame,time\n"
@@ -101,7 +110,9 @@ async def test_missing_blob(store: BlobStore, tmp_path: Path) -> None:
     await store.delete("nope")
 
 
-@pytest.mark.parametrize("name", ["", "a\\b", "a/../b", "../a", "a//b", "/a", "a/", "x" * 1025, "a/./b"])
+@pytest.mark.parametrize(
+    "name", ["", "a\\b", "a/../b", "../a", "a//b", "/a", "a/", "x" * 1025, "a/./b"]
+)
 async def test_names_that_could_mean_another_blob(store: BlobStore, name: str) -> None:
     await store.put("b", b"")
     with pytest.raises(InvalidInput) as caught:
@@ -145,12 +156,18 @@ async def test_only_new_race_has_one_winner(store: BlobStore, size: int) -> None
     results = await asyncio.gather(*writes, return_exceptions=True)
     winners = [i for i, result in enumerate(results) if not isinstance(result, BaseException)]
     assert len(winners) == 1
-    assert all(isinstance(result, PreconditionFailed) for i, result in enumerate(results) if i not in winners)
+    assert all(
+        isinstance(result, PreconditionFailed)
+        for i, result in enumerate(results)
+        if i not in winners
+    )
     assert await store.get("x") == data[winners[0]]
 
 
 @pytest.mark.parametrize("size", [10, 5 * MIB])
-async def test_overwriting_at_once_leaves_one_of_them_whole(store: BlobStore, size: int, tmp_path: Path) -> None:
+async def test_overwriting_at_once_leaves_one_of_them_whole(
+    store: BlobStore, size: int, tmp_path: Path
+) -> None:
     data = [bytes([i]) * size for i in range(3)]
     (tmp_path / "2").write_bytes(data[2])
     writes = (store.put("x", data[0]), store.put("x", data[1]), store.put_file("x", tmp_path / "2"))
@@ -231,7 +248,9 @@ async def test_cancelled_stream_commits_nothing(store: BlobStore) -> None:
         (3, 0, 0, 0),
     ],
 )
-async def test_ranges(store: BlobStore, offset: int, length: int | None, first: int, last: int) -> None:
+async def test_ranges(
+    store: BlobStore, offset: int, length: int | None, first: int, last: int
+) -> None:
     data = random.Random(1).randbytes(9 * MIB)
     etag = (await store.put("x", data)).etag
     pieces = await collect(store.stream("x", offset=offset, length=length, if_match=etag))
@@ -272,7 +291,9 @@ async def test_files(store: BlobStore, tmp_path: Path, size: int) -> None:
     assert files_in(tmp_path) == ["in", "out"]
 
 
-async def test_a_missing_blob_is_missing_whatever_etag_the_reader_names(store: BlobStore, tmp_path: Path) -> None:
+async def test_a_missing_blob_is_missing_whatever_etag_the_reader_names(
+    store: BlobStore, tmp_path: Path
+) -> None:
     deleted = await store.put("x", b"frames")
     await store.delete("x")
     calls = [
@@ -353,7 +374,14 @@ async def test_pages_follow_each_other_in_order(store: BlobStore) -> None:
 
 
 async def test_folders_are_what_comes_before_the_next_slash(store: BlobStore) -> None:
-    for name in ("jobs/a/source/000", "jobs/a/source/001", "jobs/b/x", "jobs/c/results/r0001/y", "jobs/file", "other/z"):
+    for name in (
+        "jobs/a/source/000",
+        "jobs/a/source/001",
+        "jobs/b/x",
+        "jobs/c/results/r0001/y",
+        "jobs/file",
+        "other/z",
+    ):
         await store.put(name, b"x")
     found: list[str] = []
     cursor, first = None, True
@@ -366,10 +394,15 @@ async def test_folders_are_what_comes_before_the_next_slash(store: BlobStore) ->
     assert (await store.folders("jobs/b/", limit=5)).items == []
 
 
-async def test_staged_blocks_are_seen_in_pages_and_folders_and_can_be_purged(store: BlobStore) -> None:
+async def test_staged_blocks_are_seen_in_pages_and_folders_and_can_be_purged(
+    store: BlobStore,
+) -> None:
     await stage_only(store, "jobs/half/source/000")
     await store.put("jobs/whole/source/000", b"x")
-    assert [info.name for info in (await store.page("jobs/", limit=9)).items] == ["jobs/half/source/000", "jobs/whole/source/000"]
+    assert [info.name for info in (await store.page("jobs/", limit=9)).items] == [
+        "jobs/half/source/000",
+        "jobs/whole/source/000",
+    ]
     assert (await store.folders("jobs/", limit=9)).items == ["jobs/half/", "jobs/whole/"]
     assert await names(store, "jobs/") == ["jobs/whole/source/000"]
     for _ in range(2):

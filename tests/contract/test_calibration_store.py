@@ -25,7 +25,9 @@ GROUND = ((0.0, 48.0), (64.0, 48.0), (64.0, 0.0), (0.0, 1e-17))
 
 @pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[CalibrationStore]:
-    async with opened_stores(request, MemoryCalibrationStore, SqliteCalibrationStore, MongoCalibrationStore) as (store,):
+    async with opened_stores(
+        request, MemoryCalibrationStore, SqliteCalibrationStore, MongoCalibrationStore
+    ) as (store,):
         yield store
 
 
@@ -35,11 +37,22 @@ def at(seconds: float) -> datetime:
 
 def make(name: str = "north-camera", *, seconds: float = 0, **changes: Any) -> StoredCalibration:
     points = CalibrationSettings(image_points=IMAGE, ground_points=GROUND, unit="wgs84", name=name)
-    return StoredCalibration(**{"name": name, "points": points, "created_at_utc": at(seconds), "updated_at_utc": at(seconds), **changes})
+    return StoredCalibration(
+        **{
+            "name": name,
+            "points": points,
+            "created_at_utc": at(seconds),
+            "updated_at_utc": at(seconds),
+            **changes,
+        }
+    )
 
 
 async def names(store: CalibrationStore, **conditions: Any) -> list[str]:
-    return [item.name for item in (await store.list_page(**{"owner": "local", "limit": 200, **conditions})).items]
+    return [
+        item.name
+        for item in (await store.list_page(**{"owner": "local", "limit": 200, **conditions})).items
+    ]
 
 
 async def test_a_calibration_comes_back_as_it_was(store: CalibrationStore) -> None:
@@ -75,7 +88,9 @@ async def test_a_name_is_taken_once_for_each_owner(store: CalibrationStore) -> N
 
 
 async def test_of_many_added_at_once_one_is_kept(store: CalibrationStore) -> None:
-    done = await asyncio.gather(*(store.add(make(camera=f"camera {i}")) for i in range(8)), return_exceptions=True)
+    done = await asyncio.gather(
+        *(store.add(make(camera=f"camera {i}")) for i in range(8)), return_exceptions=True
+    )
     kept = [item for item in done if isinstance(item, StoredCalibration)]
     assert len(kept) == 1
     assert sum(isinstance(item, Conflict) for item in done) == 7
@@ -157,7 +172,9 @@ async def test_opening_again_and_ping_are_harmless(store: CalibrationStore) -> N
     assert await names(store) == ["north-camera"]
 
 
-async def test_an_sqlite_file_of_before_gets_the_table(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_sqlite_file_of_before_gets_the_table(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from core.adapters.sqlite import database as sqlite_database
     from core.adapters.sqlite import schema as sqlite_schema
 

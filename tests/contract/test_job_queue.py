@@ -40,7 +40,12 @@ def memory_harness() -> Harness:
 
     async def poisoned() -> list[dict[str, Any]]:
         return [
-            {"body": m.body.decode(), "reason": m.reason, "message_id": m.message_id, "delivery_count": m.delivery_count}
+            {
+                "body": m.body.decode(),
+                "reason": m.reason,
+                "message_id": m.message_id,
+                "delivery_count": m.delivery_count,
+            }
             for m in queue.poisoned
         ]
 
@@ -52,9 +57,14 @@ def azure_harness(queue: AzureJobQueue) -> Harness:
         await asyncio.sleep(seconds + 0.2)
 
     async def poisoned() -> list[dict[str, Any]]:
-        found = [json.loads(m.content) for m in await queue._poison_client.peek_messages(max_messages=32)]
+        found = [
+            json.loads(m.content) for m in await queue._poison_client.peek_messages(max_messages=32)
+        ]
         for message in found:
-            assert abs(datetime.fromisoformat(message.pop("poisoned_at_utc")) - datetime.now(UTC)) < LONG
+            assert (
+                abs(datetime.fromisoformat(message.pop("poisoned_at_utc")) - datetime.now(UTC))
+                < LONG
+            )
         return found
 
     return Harness(queue, pass_time, poisoned)
@@ -72,7 +82,11 @@ async def azure(azurite, unique_name: Callable[[str], str]) -> AsyncIterator[Azu
 
 @pytest.fixture(params=["memory", "azurite"])
 def harness(request: pytest.FixtureRequest) -> Harness:
-    return memory_harness() if request.param == "memory" else azure_harness(request.getfixturevalue("azure"))
+    return (
+        memory_harness()
+        if request.param == "memory"
+        else azure_harness(request.getfixturevalue("azure"))
+    )
 
 
 async def receive(queue: JobQueue, visibility: timedelta = LONG) -> Lease:
@@ -108,7 +122,9 @@ async def test_body_goes_through_byte_for_byte(harness: Harness, body: bytes) ->
     assert all(part["reason"] == "no use" for part in held)
 
 
-@pytest.mark.parametrize("body", [b"x" * (48 * 1024 + 1), b"\xff\xfe", b"\x00", b"\x1b[0m", b"a\r\n", "\uffff".encode()])
+@pytest.mark.parametrize(
+    "body", [b"x" * (48 * 1024 + 1), b"\xff\xfe", b"\x00", b"\x1b[0m", b"a\r\n", "\uffff".encode()]
+)
 async def test_bodies_that_are_refused(harness: Harness, body: bytes) -> None:
     with pytest.raises(InvalidInput):
         await harness.queue.send(body)
@@ -120,7 +136,9 @@ async def test_lease_fields(harness: Harness) -> None:
     await harness.queue.send(b"1")
     lease = await receive(harness.queue)
     assert lease.delivery_count == 1 and lease.message_id and lease.receipt
-    assert timedelta(seconds=50) < lease.visible_at_utc - lease.inserted_at_utc < timedelta(seconds=70)
+    assert (
+        timedelta(seconds=50) < lease.visible_at_utc - lease.inserted_at_utc < timedelta(seconds=70)
+    )
     assert lease.visible_at_utc.tzinfo is UTC and lease.inserted_at_utc.tzinfo is UTC
     assert await harness.queue.receive(visibility=LONG) is None
     await harness.queue.complete(lease)
@@ -156,13 +174,21 @@ async def test_renewing_makes_the_old_receipt_void(harness: Harness) -> None:
     assert new.receipt != old.receipt
     assert dataclasses.replace(new, receipt=old.receipt, visible_at_utc=old.visible_at_utc) == old
     assert new.visible_at_utc > old.visible_at_utc
-    for call in (harness.queue.renew(old, visibility=LONG), harness.queue.complete(old), harness.queue.release(old)):
+    for call in (
+        harness.queue.renew(old, visibility=LONG),
+        harness.queue.complete(old),
+        harness.queue.release(old),
+    ):
         with pytest.raises(LeaseLost):
             await call
     assert (await harness.queue.depth()).messages == 1
     await harness.queue.complete(new)
     await harness.queue.complete(new)
-    for call in (harness.queue.renew(new, visibility=LONG), harness.queue.release(new), harness.queue.poison(new, reason="gone")):
+    for call in (
+        harness.queue.renew(new, visibility=LONG),
+        harness.queue.release(new),
+        harness.queue.poison(new, reason="gone"),
+    ):
         with pytest.raises(LeaseLost):
             await call
     assert await harness.poisoned() == []
@@ -187,7 +213,12 @@ async def test_poison(harness: Harness) -> None:
     lease = await receive(harness.queue)
     await harness.queue.poison(lease, reason="not a message: 'half'")
     assert await harness.poisoned() == [
-        {"body": '{"half":', "reason": "not a message: 'half'", "message_id": lease.message_id, "delivery_count": 1}
+        {
+            "body": '{"half":',
+            "reason": "not a message: 'half'",
+            "message_id": lease.message_id,
+            "delivery_count": 1,
+        }
     ]
     assert (await harness.queue.depth()).messages == 0
     with pytest.raises(LeaseLost):
@@ -202,7 +233,9 @@ async def test_depth_counts_leased_messages(harness: Harness) -> None:
     assert (await harness.queue.depth()).messages == 3
 
 
-async def test_depth_tells_the_age_of_what_can_be_received_and_how_much_is_poisoned(harness: Harness) -> None:
+async def test_depth_tells_the_age_of_what_can_be_received_and_how_much_is_poisoned(
+    harness: Harness,
+) -> None:
     assert await harness.queue.depth() == QueueDepth(messages=0, oldest_at_utc=None, poisoned=0)
     await harness.queue.send(b"first")
     await harness.pass_time(1.5)
@@ -212,9 +245,13 @@ async def test_depth_tells_the_age_of_what_can_be_received_and_how_much_is_poiso
     lease = await receive(harness.queue)
     assert lease.body == b"first" and both.oldest_at_utc == lease.inserted_at_utc
     second = await harness.queue.depth()
-    assert second.oldest_at_utc is not None and second.oldest_at_utc > lease.inserted_at_utc, "what is leased does not wait"
+    assert second.oldest_at_utc is not None and second.oldest_at_utc > lease.inserted_at_utc, (
+        "what is leased does not wait"
+    )
     await harness.queue.release(lease)
-    assert (await harness.queue.depth()).oldest_at_utc == lease.inserted_at_utc, "what is released waits since it was sent"
+    assert (await harness.queue.depth()).oldest_at_utc == lease.inserted_at_utc, (
+        "what is released waits since it was sent"
+    )
     for _ in range(2):
         await harness.queue.poison(await receive(harness.queue), reason="no good")
     assert await harness.queue.depth() == QueueDepth(messages=1, oldest_at_utc=None, poisoned=2)
@@ -266,7 +303,10 @@ async def test_foreign_text_is_delivered_undecoded(azure: AzureJobQueue) -> None
         lease = await receive(azure)
         assert lease.body == text.encode()
         await azure.poison(lease, reason="cannot be read")
-    held = [json.loads(m.content)["body"] for m in await azure._poison_client.peek_messages(max_messages=32)]
+    held = [
+        json.loads(m.content)["body"]
+        for m in await azure._poison_client.peek_messages(max_messages=32)
+    ]
     assert "".join(held) == "%%% not base64 {" + "a\r\nb" + "x" * 65_536
 
 
@@ -311,10 +351,14 @@ def test_poison_texts_fit_and_lose_nothing() -> None:
         assert {part["poisoned_at_utc"] for part in parts} == {"2026-06-01T09:30:00.000Z"}
         assert {part["delivery_count"] for part in parts} == {7}
         if len(parts) > 1:
-            assert [(part["part"], part["parts"]) for part in parts] == [(i + 1, len(parts)) for i in range(len(parts))]
+            assert [(part["part"], part["parts"]) for part in parts] == [
+                (i + 1, len(parts)) for i in range(len(parts))
+            ]
 
 
-async def test_empty_polls_leave_no_spans(azure: AzureJobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_empty_polls_leave_no_spans(
+    azure: AzureJobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[dict[str, Any]] = []
 
     async def nothing(self, **options: object) -> None:
@@ -338,4 +382,7 @@ async def test_a_queue_carries_one_identity(harness: Harness) -> None:
 async def test_marking_a_queue_leaves_what_others_wrote_there(azure: AzureJobQueue) -> None:
     await azure._client.set_queue_metadata({"team": "north"})
     await azure.set_mark("a" * 32)
-    assert (await azure._client.get_queue_properties()).metadata == {"team": "north", "muster_identity": "a" * 32}
+    assert (await azure._client.get_queue_properties()).metadata == {
+        "team": "north",
+        "muster_identity": "a" * 32,
+    }

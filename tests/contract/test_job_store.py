@@ -13,7 +13,18 @@ from core.domain.job import ACTIVE, TERMINAL, Failure, Job
 from core.errors import Conflict, FenceLost, InvalidInput, InvalidSettings, NotFound
 from core.ports import JobFilter, JobStore
 from tests.contract.databases import KINDS
-from tests.contract.job_examples import FILE, FULL, START, TELEMETRY, WAITING, at, keys, make_job, make_plan, opened_job_store
+from tests.contract.job_examples import (
+    FILE,
+    FULL,
+    START,
+    TELEMETRY,
+    WAITING,
+    at,
+    keys,
+    make_job,
+    make_plan,
+    opened_job_store,
+)
 
 
 @pytest.fixture(params=KINDS)
@@ -36,22 +47,37 @@ OF_BEFORE: list[tuple[str, Any]] = [
     ("expected", {"bison": 2**40}),
     ("counted", [{"frame": 2**63 - 1, "counts": {"bison": 2**40}}]),
     ("camera", "north\x85gate\u202e"),
-    ("zones", [{"name": "trough\u200b", "polygon": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], "mode": "count"}]),
+    (
+        "zones",
+        [
+            {
+                "name": "trough\u200b",
+                "polygon": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]],
+                "mode": "count",
+            }
+        ],
+    ),
     ("lines", [{"name": "gate\u2028", "start": [0.0, 0.0], "end": [1.0, 1.0]}]),
 ]
 """What earlier releases took and stored; this one refuses or cleans it when it is typed."""
 
 
 @pytest.mark.parametrize(("name", "value"), OF_BEFORE, ids=lambda value: ascii(value)[:40])
-async def test_a_record_of_before_a_limit_is_read_listed_and_changed_as_it_is(store: JobStore, name: str, value: Any) -> None:
+async def test_a_record_of_before_a_limit_is_read_listed_and_changed_as_it_is(
+    store: JobStore, name: str, value: Any
+) -> None:
     given = await store.add(make_job(settings=AnalysisSettings.model_validate({name: value})))
     assert given.settings.model_dump(mode="json")[name] == value
     assert await store.get(given.id) == given
     assert (await store.list_page(JobFilter(), limit=1)).items == [given]
-    failed = await store.update(given.id, attempt=1, expected=ACTIVE, at=at(1), changes={"state": "failed"})
+    failed = await store.update(
+        given.id, attempt=1, expected=ACTIVE, at=at(1), changes={"state": "failed"}
+    )
     assert (failed.state, failed.settings) == ("failed", given.settings)
     try:
-        assert parse_settings({name: value}).model_dump(mode="json")[name] != value, "typed, it is cleaned"
+        assert parse_settings({name: value}).model_dump(mode="json")[name] != value, (
+            "typed, it is cleaned"
+        )
     except InvalidSettings as refused:
         assert name in refused.message
 
@@ -67,7 +93,9 @@ async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
     calls = [
         store.get("x"),
         store.update("x", attempt=1, expected=ACTIVE, at=START, changes={"state": "failed"}),
-        store.begin_attempt("x", expected_attempt=1, settings=AnalysisSettings(), state="assembling", at=START),
+        store.begin_attempt(
+            "x", expected_attempt=1, settings=AnalysisSettings(), state="assembling", at=START
+        ),
         store.mark_segment_done("x", attempt=1, segment=0, at=START),
         store.touch("x", attempt=1, at=START),
         store.step_started("x", attempt=1, step_key="plan", at=START),
@@ -87,16 +115,28 @@ async def test_another_owners_job_is_missing_in_the_same_words(store: JobStore) 
     for name in ("a", "x"):
         with pytest.raises(NotFound) as caught:
             await store.get(name, owner="park")
-        told.append((caught.value.code, caught.value.message.replace(f" {name}.", " ID."), caught.value.details))
+        told.append(
+            (
+                caught.value.code,
+                caught.value.message.replace(f" {name}.", " ID."),
+                caught.value.details,
+            )
+        )
     assert told[0] == told[1]
 
 
 async def test_an_owners_jobs_that_have_not_ended_are_counted(store: JobStore) -> None:
     for number, state in enumerate((*ACTIVE, *TERMINAL)):
         await store.add(make_job(f"j{number}", owner="ranch"))
-        await store.update(f"j{number}", attempt=1, expected=("queued",), at=at(1), changes={"state": state})
+        await store.update(
+            f"j{number}", attempt=1, expected=("queued",), at=at(1), changes={"state": state}
+        )
     await store.add(make_job("theirs", owner="park"))
-    assert [await store.count_active(owner) for owner in ("ranch", "park", "nobody")] == [len(ACTIVE), 1, 0]
+    assert [await store.count_active(owner) for owner in ("ranch", "park", "nobody")] == [
+        len(ACTIVE),
+        1,
+        0,
+    ]
 
 
 async def test_an_id_is_taken_once(store: JobStore) -> None:
@@ -120,7 +160,9 @@ async def test_the_same_idempotency_key_gives_the_first_job(store: JobStore) -> 
 
 
 async def test_one_key_used_by_many_at_once_gives_one_job(store: JobStore) -> None:
-    jobs = await asyncio.gather(*(store.add(make_job(f"job{i}", idempotency_key="k")) for i in range(20)))
+    jobs = await asyncio.gather(
+        *(store.add(make_job(f"job{i}", idempotency_key="k")) for i in range(20))
+    )
     assert len({job.id for job in jobs}) == 1
     assert await keys(store) == [jobs[0].id]
 
@@ -138,8 +180,21 @@ async def test_delete_takes_everything_of_a_job(store: JobStore) -> None:
 async def test_update_sets_fields_and_times(store: JobStore) -> None:
     job = await store.add(make_job())
     plan = make_plan(2)
-    changed = await store.update("a", attempt=1, expected=("queued", "planning"), at=at(7), changes={"state": "detecting", "plan": plan})
-    assert changed == job.model_copy(update={"state": "detecting", "plan": plan, "updated_at_utc": at(7), "heartbeat_at_utc": at(7)})
+    changed = await store.update(
+        "a",
+        attempt=1,
+        expected=("queued", "planning"),
+        at=at(7),
+        changes={"state": "detecting", "plan": plan},
+    )
+    assert changed == job.model_copy(
+        update={
+            "state": "detecting",
+            "plan": plan,
+            "updated_at_utc": at(7),
+            "heartbeat_at_utc": at(7),
+        }
+    )
     assert await store.get("a") == changed
     ended = {
         "state": "completed",
@@ -154,38 +209,62 @@ async def test_update_sets_fields_and_times(store: JobStore) -> None:
     assert {name: getattr(done, name) for name in ended} == ended
     assert (done.plan, done.files) == (plan, (FILE,))
     failure = Failure(code="c", message="m.")
-    assert (await store.update("a", attempt=1, expected=TERMINAL, at=at(9), changes={"error": failure})).error == failure
-    cleared = await store.update("a", attempt=1, expected=TERMINAL, at=at(9), changes={"plan": None, "counts": None})
+    assert (
+        await store.update("a", attempt=1, expected=TERMINAL, at=at(9), changes={"error": failure})
+    ).error == failure
+    cleared = await store.update(
+        "a", attempt=1, expected=TERMINAL, at=at(9), changes={"plan": None, "counts": None}
+    )
     assert (cleared.plan, cleared.counts) == (None, None)
 
 
 async def test_what_a_job_waits_for_is_kept_until_the_attempt_ends(store: JobStore) -> None:
     job = await store.add(make_job())
     assert job.waiting is None
-    waiting = await store.update("a", attempt=1, expected=ACTIVE, at=at(4), changes={"waiting": WAITING, "state": "planning"})
+    waiting = await store.update(
+        "a", attempt=1, expected=ACTIVE, at=at(4), changes={"waiting": WAITING, "state": "planning"}
+    )
     assert waiting.waiting == WAITING
     await store.touch("a", attempt=1, at=at(5))
-    assert (await store.get("a")).waiting == (await store.list_page(JobFilter(), limit=1)).items[0].waiting == WAITING
-    assert (await store.update("a", attempt=1, expected=ACTIVE, at=at(6), changes={"waiting": None})).waiting is None
+    assert (
+        (await store.get("a")).waiting
+        == (await store.list_page(JobFilter(), limit=1)).items[0].waiting
+        == WAITING
+    )
+    assert (
+        await store.update("a", attempt=1, expected=ACTIVE, at=at(6), changes={"waiting": None})
+    ).waiting is None
     for attempt, state in enumerate(TERMINAL, start=1):
-        await store.update("a", attempt=attempt, expected=ACTIVE, at=at(6 + attempt), changes={"waiting": WAITING})
-        ended = await store.update("a", attempt=attempt, expected=ACTIVE, at=at(7 + attempt), changes={"state": state})
+        await store.update(
+            "a", attempt=attempt, expected=ACTIVE, at=at(6 + attempt), changes={"waiting": WAITING}
+        )
+        ended = await store.update(
+            "a", attempt=attempt, expected=ACTIVE, at=at(7 + attempt), changes={"state": state}
+        )
         assert (ended.state, ended.waiting) == (state, None)
         assert await store.get("a") == ended
-        again: dict[str, Any] = {"expected_attempt": attempt, "settings": AnalysisSettings(), "state": "queued"}
+        again: dict[str, Any] = {
+            "expected_attempt": attempt,
+            "settings": AnalysisSettings(),
+            "state": "queued",
+        }
         assert (await store.begin_attempt("a", **again, at=at(8 + attempt))).waiting is None
 
 
 async def test_a_new_attempt_waits_for_nothing(store: JobStore) -> None:
     await store.add(make_job(state="failed", waiting=WAITING))
-    begun = await store.begin_attempt("a", expected_attempt=1, settings=AnalysisSettings(), state="queued", at=at(1))
+    begun = await store.begin_attempt(
+        "a", expected_attempt=1, settings=AnalysisSettings(), state="queued", at=at(1)
+    )
     assert begun.waiting is None
 
 
 async def test_telemetry_that_planning_finds_is_written_to_the_files(store: JobStore) -> None:
     await store.add(make_job())
     files = (FILE.model_copy(update={"telemetry": TELEMETRY}),)
-    changed = await store.update("a", attempt=1, expected=("queued",), at=at(1), changes={"files": files})
+    changed = await store.update(
+        "a", attempt=1, expected=("queued",), at=at(1), changes={"files": files}
+    )
     assert changed.files == files
     assert (await store.get("a")).files == files
 
@@ -201,12 +280,25 @@ async def test_an_updated_camera_and_state_are_found(store: JobStore) -> None:
 async def test_repeating_a_change_is_harmless(store: JobStore) -> None:
     await store.add(make_job())
     for _ in range(2):
-        job = await store.update("a", attempt=1, expected=("queued", "planning"), at=at(1), changes={"state": "planning"})
+        job = await store.update(
+            "a", attempt=1, expected=("queued", "planning"), at=at(1), changes={"state": "planning"}
+        )
     assert job.state == "planning"
 
 
-@pytest.mark.parametrize("changes", [{"id": "b"}, {"attempt": 2}, {"colour": "red"}, {"state": "asleep"}, {"rendered_frames": "many"}])
-async def test_update_refuses_what_a_job_cannot_be(store: JobStore, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "b"},
+        {"attempt": 2},
+        {"colour": "red"},
+        {"state": "asleep"},
+        {"rendered_frames": "many"},
+    ],
+)
+async def test_update_refuses_what_a_job_cannot_be(
+    store: JobStore, changes: dict[str, Any]
+) -> None:
     job = await store.add(make_job())
     with pytest.raises(InvalidInput) as caught:
         await store.update("a", attempt=1, expected=ACTIVE, at=at(1), changes=changes)
@@ -217,7 +309,9 @@ async def test_update_refuses_what_a_job_cannot_be(store: JobStore, changes: dic
 async def test_fences(store: JobStore) -> None:
     job = await store.add(make_job(state="completed", attempt=2))
     refused = [
-        store.update("a", attempt=1, expected=("completed",), at=at(1), changes={"state": "failed"}),
+        store.update(
+            "a", attempt=1, expected=("completed",), at=at(1), changes={"state": "failed"}
+        ),
         store.update("a", attempt=2, expected=ACTIVE, at=at(1), changes={"state": "failed"}),
         store.update("a", attempt=2, expected=(), at=at(1), changes={"state": "failed"}),
         store.mark_segment_done("a", attempt=2, segment=1, at=at(1)),
@@ -227,7 +321,9 @@ async def test_fences(store: JobStore) -> None:
         store.step_started("a", attempt=1, step_key="plan", at=at(1)),
         store.step_ended("a", attempt=1, step_key="plan", failed=True, at=at(1)),
         store.step_released("a", attempt=1, step_key="plan", at=at(1)),
-        store.begin_attempt("a", expected_attempt=1, settings=AnalysisSettings(), state="assembling", at=at(1)),
+        store.begin_attempt(
+            "a", expected_attempt=1, settings=AnalysisSettings(), state="assembling", at=at(1)
+        ),
     ]
     for call in refused:
         with pytest.raises(FenceLost) as caught:
@@ -238,7 +334,12 @@ async def test_fences(store: JobStore) -> None:
 
 async def test_one_of_many_wins_a_change_of_state(store: JobStore) -> None:
     await store.add(make_job(state="detecting"))
-    calls = [store.update("a", attempt=1, expected=("detecting",), at=at(i), changes={"state": "assembling"}) for i in range(20)]
+    calls = [
+        store.update(
+            "a", attempt=1, expected=("detecting",), at=at(i), changes={"state": "assembling"}
+        )
+        for i in range(20)
+    ]
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(result, Job) for result in results) == 1
     assert sum(isinstance(result, FenceLost) for result in results) == 19
@@ -247,7 +348,9 @@ async def test_one_of_many_wins_a_change_of_state(store: JobStore) -> None:
 async def test_begin_attempt_keeps_what_is_done(store: JobStore) -> None:
     await store.add(FULL)
     new = AnalysisSettings(camera="south gate", only="bison")
-    job = await store.begin_attempt("full", expected_attempt=3, settings=new, state="assembling", at=at(50))
+    job = await store.begin_attempt(
+        "full", expected_attempt=3, settings=new, state="assembling", at=at(50)
+    )
     expected = {
         "attempt": 4,
         "state": "assembling",
@@ -267,29 +370,43 @@ async def test_begin_attempt_keeps_what_is_done(store: JobStore) -> None:
 
 async def test_begin_attempt_needs_an_ended_job_and_works_once(store: JobStore) -> None:
     await store.add(make_job(state="rendering"))
-    again: dict[str, Any] = {"expected_attempt": 1, "settings": AnalysisSettings(), "state": "assembling"}
+    again: dict[str, Any] = {
+        "expected_attempt": 1,
+        "settings": AnalysisSettings(),
+        "state": "assembling",
+    }
     with pytest.raises(FenceLost) as caught:
         await store.begin_attempt("a", **again, at=at(1))
     assert caught.value.details == {"state": "rendering", "attempt": 1}
     await store.update("a", attempt=1, expected=ACTIVE, at=at(2), changes={"state": "cancelled"})
-    results = await asyncio.gather(*(store.begin_attempt("a", **again, at=at(3)) for _ in range(10)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(store.begin_attempt("a", **again, at=at(3)) for _ in range(10)), return_exceptions=True
+    )
     assert sum(isinstance(result, Job) for result in results) == 1
     assert (await store.get("a")).attempt == 2
 
 
 async def test_fifty_at_once_mark_all_their_segments(store: JobStore) -> None:
     await store.add(make_job(state="detecting", plan=make_plan(50)))
-    jobs = await asyncio.gather(*(store.mark_segment_done("a", attempt=1, segment=i, at=at(i)) for i in range(50)))
+    jobs = await asyncio.gather(
+        *(store.mark_segment_done("a", attempt=1, segment=i, at=at(i)) for i in range(50))
+    )
     assert (await store.get("a")).done_segments == tuple(range(50))
     assert sum(len(job.done_segments) == 50 for job in jobs) == 1
     again = await store.mark_segment_done("a", attempt=1, segment=7, at=at(60))
     assert again.done_segments == tuple(range(50))
-    assert (again.heartbeat_at_utc, again.updated_at_utc, again.frames_done) == (at(60), at(60), 15_000)
+    assert (again.heartbeat_at_utc, again.updated_at_utc, again.frames_done) == (
+        at(60),
+        at(60),
+        15_000,
+    )
 
 
 async def test_done_segments_can_be_taken_back(store: JobStore) -> None:
     await store.add(make_job(state="detecting", done_segments=(1, 2)))
-    job = await store.update("a", attempt=1, expected=ACTIVE, at=at(1), changes={"done_segments": ()})
+    job = await store.update(
+        "a", attempt=1, expected=ACTIVE, at=at(1), changes={"done_segments": ()}
+    )
     assert job.done_segments == ()
 
 
@@ -309,7 +426,11 @@ async def test_starts_and_failures_of_steps_are_counted_apart(store: JobStore) -
     assert await store.step_started("a", attempt=1, step_key="detect:4", at=at(3)) == 1
     assert await store.step_ended("a", **step, failed=True, at=at(4)) == 1
     job = await store.get("a")
-    assert (job.step_starts, job.step_failures, job.heartbeat_at_utc) == ({"detect:4": 1}, {"detect:3": 1}, at(4))
+    assert (job.step_starts, job.step_failures, job.heartbeat_at_utc) == (
+        {"detect:4": 1},
+        {"detect:3": 1},
+        at(4),
+    )
     assert await store.step_started("a", **step, at=at(5)) == 1
     assert await store.step_ended("a", **step, failed=True, at=at(6)) == 2
     assert await store.step_started("a", **step, at=at(7)) == 1
@@ -328,14 +449,24 @@ async def test_a_start_is_taken_back_and_failures_stay(store: JobStore) -> None:
     await store.step_started("a", attempt=1, step_key="plan", at=at(5))
     await store.step_released("a", **step, at=at(6))
     job = await store.get("a")
-    assert (job.step_starts, job.step_failures, job.heartbeat_at_utc) == ({"detect:3": 1, "plan": 1}, {"detect:3": 1}, at(6))
+    assert (job.step_starts, job.step_failures, job.heartbeat_at_utc) == (
+        {"detect:3": 1, "plan": 1},
+        {"detect:3": 1},
+        at(6),
+    )
     for second in (7, 8):
         await store.step_released("a", **step, at=at(second))
         job = await store.get("a")
-        assert (job.step_starts, job.step_failures, job.heartbeat_at_utc) == ({"plan": 1}, {"detect:3": 1}, at(second))
+        assert (job.step_starts, job.step_failures, job.heartbeat_at_utc) == (
+            {"plan": 1},
+            {"detect:3": 1},
+            at(second),
+        )
 
 
 async def test_many_starts_at_once_are_all_counted(store: JobStore) -> None:
     await store.add(make_job())
-    numbers = await asyncio.gather(*(store.step_started("a", attempt=1, step_key="plan", at=at(i)) for i in range(20)))
+    numbers = await asyncio.gather(
+        *(store.step_started("a", attempt=1, step_key="plan", at=at(i)) for i in range(20))
+    )
     assert sorted(numbers) == list(range(1, 21))

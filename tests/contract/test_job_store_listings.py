@@ -38,8 +38,13 @@ async def test_list_filters(store: JobStore) -> None:
     assert await keys(store, owner="local", camera="gate") == ["a"]
     assert await keys(store, camera="gate", states=("queued", "failed")) == ["c", "a"]
     assert await keys(store, created_from_utc=at(1), created_until_utc=at(3)) == ["c", "b"]
-    assert await keys(store, created_from_utc=at(1.0005), created_until_utc=at(3.0005)) == ["d", "c"]
-    assert await keys(store, created_from_utc=at(1), states=("completed", "failed"), owner="local") == ["b"]
+    assert await keys(store, created_from_utc=at(1.0005), created_until_utc=at(3.0005)) == [
+        "d",
+        "c",
+    ]
+    assert await keys(
+        store, created_from_utc=at(1), states=("completed", "failed"), owner="local"
+    ) == ["b"]
     assert await keys(store, camera="nowhere") == []
 
 
@@ -64,8 +69,14 @@ async def test_pages_have_no_gaps_and_no_doubles_while_jobs_arrive(store: JobSto
 
 async def test_pages_of_several_states_go_on_where_they_ended(store: JobStore) -> None:
     for i in range(10):
-        await store.add(make_job(f"job{i}", seconds=i // 3, state=("queued", "failed", "completed")[i % 3]))
-    where, seen, cursor = JobFilter(states=("queued", "failed"), created_from_utc=at(0), created_until_utc=at(3)), [], None
+        await store.add(
+            make_job(f"job{i}", seconds=i // 3, state=("queued", "failed", "completed")[i % 3])
+        )
+    where, seen, cursor = (
+        JobFilter(states=("queued", "failed"), created_from_utc=at(0), created_until_utc=at(3)),
+        [],
+        None,
+    )
     while True:
         page = await store.list_page(where, limit=2, cursor=cursor)
         seen += [job.id for job in page.items]
@@ -76,7 +87,9 @@ async def test_pages_of_several_states_go_on_where_they_ended(store: JobStore) -
 
 
 async def test_the_last_page_has_no_cursor(store: JobStore) -> None:
-    assert await store.list_page(JobFilter(), limit=2) == await store.list_page(JobFilter(), limit=1)
+    assert await store.list_page(JobFilter(), limit=2) == await store.list_page(
+        JobFilter(), limit=1
+    )
     for key in "ab":
         await store.add(make_job(key))
     page = await store.list_page(JobFilter(), limit=2)
@@ -114,20 +127,42 @@ async def test_a_page_has_1_to_200_items(store: JobStore, limit: int) -> None:
 
 
 async def test_stalled_gives_those_that_wait_longest_first(store: JobStore) -> None:
-    states = ("queued", "planning", "detecting", "assembling", "rendering", "completed", "failed", "cancelled")
+    states = (
+        "queued",
+        "planning",
+        "detecting",
+        "assembling",
+        "rendering",
+        "completed",
+        "failed",
+        "cancelled",
+    )
     for i, state in enumerate(states):
         await store.add(make_job(f"job{i}", seconds=20 - i, state=state))
     await store.touch("job4", attempt=1, at=at(100))
     found = await store.stalled(heartbeat_before=at(20), limit=10)
     assert [job.id for job in found] == ["job3", "job2", "job1"]
-    assert [job.id for job in await store.stalled(heartbeat_before=at(20), limit=2)] == ["job3", "job2"]
-    assert [job.id for job in await store.stalled(heartbeat_before=at(20.0005), limit=10)] == ["job3", "job2", "job1", "job0"]
+    assert [job.id for job in await store.stalled(heartbeat_before=at(20), limit=2)] == [
+        "job3",
+        "job2",
+    ]
+    assert [job.id for job in await store.stalled(heartbeat_before=at(20.0005), limit=10)] == [
+        "job3",
+        "job2",
+        "job1",
+        "job0",
+    ]
     await store.update("job3", attempt=1, expected=ACTIVE, at=at(19), changes={"state": "failed"})
-    assert [job.id for job in await store.stalled(heartbeat_before=at(20), limit=10)] == ["job2", "job1"]
+    assert [job.id for job in await store.stalled(heartbeat_before=at(20), limit=10)] == [
+        "job2",
+        "job1",
+    ]
 
 
 async def test_workers_are_those_that_reported_since(store: JobStore) -> None:
-    first = WorkerReport("host-b", at(0), "cpu", False, ("femto",), ("video", "video-detect"), {"load.1m": 0.5})
+    first = WorkerReport(
+        "host-b", at(0), "cpu", False, ("femto",), ("video", "video-detect"), {"load.1m": 0.5}
+    )
     second = WorkerReport("host-a", at(10), "cuda:0", True)
     await store.report_worker(first)
     await store.report_worker(second)
@@ -136,7 +171,9 @@ async def test_workers_are_those_that_reported_since(store: JobStore) -> None:
     newer = dataclasses.replace(first, at_utc=at(30), models_loaded=())
     await store.report_worker(newer)
     assert await store.workers(since=at(1)) == [second, newer]
-    await store.report_worker(dataclasses.replace(second, worker_id="host-c", at_utc=at(8 * 86_400)))
+    await store.report_worker(
+        dataclasses.replace(second, worker_id="host-c", at_utc=at(8 * 86_400))
+    )
     assert [report.worker_id for report in await store.workers(since=at(0))] == ["host-c"]
 
 
@@ -144,7 +181,10 @@ async def test_outlines_of_the_jobs_that_there_are(store: JobStore) -> None:
     await store.add(make_job("a"))
     await store.add(make_job("b", seconds=1, state="completed", attempt=3, result_revision="r0002"))
     outlines = await store.outlines(["b", "missing", "a", *(f"many{i}" for i in range(1200))])
-    assert outlines == {"a": JobOutline("queued", 1, None, at(0)), "b": JobOutline("completed", 3, "r0002", at(1))}
+    assert outlines == {
+        "a": JobOutline("queued", 1, None, at(0)),
+        "b": JobOutline("completed", 3, "r0002", at(1)),
+    }
     assert (outlines["a"].is_terminal, outlines["b"].is_terminal) == (False, True)
     assert await store.outlines([]) == {}
 
@@ -167,13 +207,19 @@ async def test_ended_jobs_are_found_until_they_have_expired_oldest_first(store: 
     assert await store.count_unexpired(created_before=at(9)) == 3
     assert await store.count_unexpired(created_before=at(0)) == 0
     assert await store.count_unexpired() == 4
-    await store.update("a", attempt=1, expected=TERMINAL, at=at(10), changes={"expired": ("sources", "results")})
+    await store.update(
+        "a", attempt=1, expected=TERMINAL, at=at(10), changes={"expired": ("sources", "results")}
+    )
     assert await found() == ["a", "b", "c"], "begun is not done"
-    job = await store.update("a", attempt=1, expected=TERMINAL, at=at(11), changes={"expired_at_utc": at(11)})
+    job = await store.update(
+        "a", attempt=1, expected=TERMINAL, at=at(11), changes={"expired_at_utc": at(11)}
+    )
     assert (job.expired, job.expired_at_utc) == (("sources", "results"), at(11))
     assert await store.get("a") == job
     assert await found() == ["b", "c"]
-    begun = await store.begin_attempt("a", expected_attempt=1, settings=AnalysisSettings(), state="assembling", at=at(12))
+    begun = await store.begin_attempt(
+        "a", expected_attempt=1, settings=AnalysisSettings(), state="assembling", at=at(12)
+    )
     assert (begun.expired, begun.expired_at_utc) == (("sources", "results"), None)
     assert await found() == ["b", "c"]
     await store.update("a", attempt=2, expected=ACTIVE, at=at(13), changes={"state": "completed"})

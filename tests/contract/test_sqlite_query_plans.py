@@ -11,11 +11,25 @@ from typing import Any
 
 import pytest
 
-from core.adapters.sqlite import SqliteCalibrationStore, SqliteDatabase, SqliteJobStore, SqliteStatsStore, SqliteWebhookStore
+from core.adapters.sqlite import (
+    SqliteCalibrationStore,
+    SqliteDatabase,
+    SqliteJobStore,
+    SqliteStatsStore,
+    SqliteWebhookStore,
+)
 from core.adapters.sqlite import jobs as sqlite_jobs
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE
-from core.ports import CalibrationStore, JobFilter, JobStore, StatsFilter, StatsStore, WebhookStore, WorkerReport
+from core.ports import (
+    CalibrationStore,
+    JobFilter,
+    JobStore,
+    StatsFilter,
+    StatsStore,
+    WebhookStore,
+    WorkerReport,
+)
 from tests.contract.databases import put_all
 from tests.contract.job_examples import FULL, make_job
 from tests.contract.test_calibration_store import make as make_calibration
@@ -31,9 +45,15 @@ async def use_jobs(jobs: JobStore) -> None:
     await jobs.add(FULL)
     await jobs.find_by_key("ranch", "key-1")
     await jobs.update(
-        "a", attempt=1, expected=ACTIVE, at=TIME, changes={"state": "failed", "done_segments": (1,), "error": None, "plan": FULL.plan}
+        "a",
+        attempt=1,
+        expected=ACTIVE,
+        at=TIME,
+        changes={"state": "failed", "done_segments": (1,), "error": None, "plan": FULL.plan},
     )
-    await jobs.begin_attempt("a", expected_attempt=1, settings=AnalysisSettings(), state="detecting", at=TIME)
+    await jobs.begin_attempt(
+        "a", expected_attempt=1, settings=AnalysisSettings(), state="detecting", at=TIME
+    )
     await jobs.mark_segment_done("a", attempt=2, segment=0, at=TIME)
     await jobs.touch("a", attempt=2, at=TIME, rendered_frames=3)
     await jobs.step_started("a", attempt=2, step_key="plan", at=TIME)
@@ -48,7 +68,9 @@ async def use_jobs(jobs: JobStore) -> None:
 
 
 def subsets(conditions: dict[str, Any]) -> list[dict[str, Any]]:
-    names = itertools.chain.from_iterable(itertools.combinations(conditions, size) for size in range(len(conditions) + 1))
+    names = itertools.chain.from_iterable(
+        itertools.combinations(conditions, size) for size in range(len(conditions) + 1)
+    )
     return [{name: conditions[name] for name in chosen} for chosen in names]
 
 
@@ -58,11 +80,25 @@ async def use_listings(jobs: JobStore, stats: StatsStore) -> None:
         await stats.put(make_record(key))
     job_cursor = (await jobs.list_page(JobFilter(), limit=1)).next_cursor
     stats_cursor = (await stats.list_page(StatsFilter(), limit=1)).next_cursor
-    of_jobs = {"owner": "o", "camera": "c", "states": ("queued", "failed"), "created_from_utc": TIME, "created_until_utc": TIME}
+    of_jobs = {
+        "owner": "o",
+        "camera": "c",
+        "states": ("queued", "failed"),
+        "created_from_utc": TIME,
+        "created_until_utc": TIME,
+    }
     for conditions in subsets(of_jobs):
         await jobs.list_page(JobFilter(**conditions), limit=10)
         await jobs.list_page(JobFilter(**conditions), limit=10, cursor=job_cursor)
-    for conditions in subsets({"owner": "local", "camera": "c", "muster_class": "bison", "from_utc": TIME, "until_utc": TIME}):
+    for conditions in subsets(
+        {
+            "owner": "local",
+            "camera": "c",
+            "muster_class": "bison",
+            "from_utc": TIME,
+            "until_utc": TIME,
+        }
+    ):
         where = StatsFilter(**conditions)
         await stats.list_page(where, limit=10)
         await stats.list_page(where, limit=10, cursor=stats_cursor)
@@ -97,15 +133,28 @@ async def use_webhooks(store: WebhookStore) -> None:
 
 async def fill(database: SqliteDatabase, stats: StatsStore) -> None:
     await put_all(stats, [make_record(f"job{i}") for i in range(500)])
-    many = [FULL.model_copy(update={"id": f"job{i}", "idempotency_key": f"key-{i}"}) for i in range(500)]
+    many = [
+        FULL.model_copy(update={"id": f"job{i}", "idempotency_key": f"key-{i}"}) for i in range(500)
+    ]
     await database.write(lambda connection: [sqlite_jobs._add(connection, job) for job in many])
     reports = [(f"worker{i}", i, "{}") for i in range(500)]
-    await database.write(lambda connection: connection.executemany("INSERT INTO workers (id, at_ms, report) VALUES (?, ?, ?)", reports))
+    await database.write(
+        lambda connection: connection.executemany(
+            "INSERT INTO workers (id, at_ms, report) VALUES (?, ?, ?)", reports
+        )
+    )
 
 
 def plans(connection: sqlite3.Connection, statements: set[str]) -> dict[str, list[str]]:
-    planned = [text for text in sorted(statements) if text.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "INSERT"))]
-    return {text: [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")] for text in planned}
+    planned = [
+        text
+        for text in sorted(statements)
+        if text.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "INSERT"))
+    ]
+    return {
+        text: [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
+        for text in planned
+    }
 
 
 def is_costly(step: str) -> bool:
@@ -116,7 +165,11 @@ def is_costly(step: str) -> bool:
 @pytest.mark.parametrize("analyzed", [False, True], ids=["as created", "after ANALYZE"])
 async def test_no_statement_scans_or_sorts(tmp_path: Path, analyzed: bool) -> None:
     database = SqliteDatabase(tmp_path / "muster.sqlite3")
-    jobs, stats, calibrations = SqliteJobStore(database), SqliteStatsStore(database), SqliteCalibrationStore(database)
+    jobs, stats, calibrations = (
+        SqliteJobStore(database),
+        SqliteStatsStore(database),
+        SqliteCalibrationStore(database),
+    )
     webhooks = SqliteWebhookStore(database)
     stores = (jobs, stats, calibrations, webhooks)
     for store in stores:
@@ -141,10 +194,24 @@ async def test_no_statement_scans_or_sorts(tmp_path: Path, analyzed: bool) -> No
         await store.close()
     selects = [text for text in steps if text.startswith("SELECT")]
     assert len(selects) > 200
-    costly = {text: bad for text, found in steps.items() if (bad := [step for step in found if is_costly(step)])}
+    costly = {
+        text: bad
+        for text, found in steps.items()
+        if (bad := [step for step in found if is_costly(step)])
+    }
     assert costly == {}
     # Two listings as examples of what the plans say.
-    newest = next(found for text, found in steps.items() if "WHERE owner = 'o' AND camera = 'c' AND state = 'queued'" in text)
-    assert newest[0].startswith("SEARCH jobs USING INDEX jobs_owner_camera_state (owner=? AND camera=? AND state=? AND ")
-    series = next(found for text, found in steps.items() if text.startswith("SELECT COUNT(*)") and "class = 'bison' AND owner" in text)
+    newest = next(
+        found
+        for text, found in steps.items()
+        if "WHERE owner = 'o' AND camera = 'c' AND state = 'queued'" in text
+    )
+    assert newest[0].startswith(
+        "SEARCH jobs USING INDEX jobs_owner_camera_state (owner=? AND camera=? AND state=? AND "
+    )
+    series = next(
+        found
+        for text, found in steps.items()
+        if text.startswith("SELECT COUNT(*)") and "class = 'bison' AND owner" in text
+    )
     assert series[0].startswith("SEARCH outermost USING COVERING INDEX class_stats_owner")

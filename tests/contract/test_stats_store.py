@@ -25,7 +25,9 @@ DAY = 86_400
 
 @pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[StatsStore]:
-    async with opened_stores(request, MemoryStatsStore, SqliteStatsStore, MongoStatsStore) as (store,):
+    async with opened_stores(request, MemoryStatsStore, SqliteStatsStore, MongoStatsStore) as (
+        store,
+    ):
         yield store
 
 
@@ -34,13 +36,39 @@ def at(seconds: float) -> datetime:
 
 
 def figures(unique: int = 3, *, peak: int = 2) -> ClassStatistics:
-    return ClassStatistics(unique=unique, low=unique - 1, high=unique + 1, peak=peak, mean=1.25, detections=900, avg_confidence=0.625)
+    return ClassStatistics(
+        unique=unique,
+        low=unique - 1,
+        high=unique + 1,
+        peak=peak,
+        mean=1.25,
+        detections=900,
+        avg_confidence=0.625,
+    )
 
 
-def make_record(key: str = "a", *, time: datetime = START, classes: Any = None, **changes: Any) -> JobStatistics:
-    facts: dict[str, Any] = {"frames": 900, "fps": 29.97, "duration_s": 30.03, "total_in": 3, "total_out": 1}
+def make_record(
+    key: str = "a", *, time: datetime = START, classes: Any = None, **changes: Any
+) -> JobStatistics:
+    facts: dict[str, Any] = {
+        "frames": 900,
+        "fps": 29.97,
+        "duration_s": 30.03,
+        "total_in": 3,
+        "total_out": 1,
+    }
     given = {"bison": figures()} if classes is None else classes
-    return JobStatistics(**{"attempt": 1, "revision": "r0001", "job_id": key, "timestamp_utc": time, "classes": given, **facts, **changes})
+    return JobStatistics(
+        **{
+            "attempt": 1,
+            "revision": "r0001",
+            "job_id": key,
+            "timestamp_utc": time,
+            "classes": given,
+            **facts,
+            **changes,
+        }
+    )
 
 
 async def keys(store: StatsStore, **conditions: Any) -> list[str]:
@@ -54,7 +82,12 @@ async def keys(store: StatsStore, **conditions: Any) -> list[str]:
 
 
 async def test_a_record_comes_back_as_it_was(store: StatsStore) -> None:
-    record = make_record(camera="north gate", owner="ranch", time=at(0.125), classes={"bison": figures(), "cattle": figures(0, peak=0)})
+    record = make_record(
+        camera="north gate",
+        owner="ranch",
+        time=at(0.125),
+        classes={"bison": figures(), "cattle": figures(0, peak=0)},
+    )
     await store.put(record)
     assert await store.get("a") == record
     assert (await store.list_page(StatsFilter(), limit=1)).items == [record]
@@ -109,7 +142,11 @@ async def test_filters(store: StatsStore) -> None:
     cattle = {"cattle": figures()}
     await store.put(make_record("a", time=at(0), camera="gate"))
     await store.put(make_record("b", time=at(1), camera="creek", classes=cattle))
-    await store.put(make_record("c", time=at(2), camera="gate", owner="ranch", classes={**cattle, "bison": figures()}))
+    await store.put(
+        make_record(
+            "c", time=at(2), camera="gate", owner="ranch", classes={**cattle, "bison": figures()}
+        )
+    )
     await store.put(make_record("d", time=at(3), camera="gate", owner="ranch", classes=cattle))
     await store.put(make_record("e", time=at(3), classes={}))
     assert await keys(store) == ["e", "d", "c", "b", "a"]
@@ -160,7 +197,13 @@ async def test_a_page_has_1_to_200_items(store: StatsStore) -> None:
 
 
 def bucket(start: datetime, *, jobs: int, unique_sum: int, peak_max: int) -> TimeBucket:
-    return TimeBucket(start_utc=start, jobs=jobs, unique_sum=unique_sum, unique_mean=unique_sum / jobs, peak_max=peak_max)
+    return TimeBucket(
+        start_utc=start,
+        jobs=jobs,
+        unique_sum=unique_sum,
+        unique_mean=unique_sum / jobs,
+        peak_max=peak_max,
+    )
 
 
 TIMES = {
@@ -190,8 +233,19 @@ STARTS = {
         ("2026-06-08T00", "f"),
         ("2028-02-29T00", "g"),
     ],
-    "week": [("1969-12-29T00", "a"), ("2026-05-25T00", "bc"), ("2026-06-01T00", "de"), ("2026-06-08T00", "f"), ("2028-02-28T00", "g")],
-    "month": [("1969-12-01T00", "a"), ("2026-05-01T00", "bc"), ("2026-06-01T00", "def"), ("2028-02-01T00", "g")],
+    "week": [
+        ("1969-12-29T00", "a"),
+        ("2026-05-25T00", "bc"),
+        ("2026-06-01T00", "de"),
+        ("2026-06-08T00", "f"),
+        ("2028-02-28T00", "g"),
+    ],
+    "month": [
+        ("1969-12-01T00", "a"),
+        ("2026-05-01T00", "bc"),
+        ("2026-06-01T00", "def"),
+        ("2028-02-01T00", "g"),
+    ],
 }
 
 
@@ -199,7 +253,11 @@ STARTS = {
 async def test_timeseries(store: StatsStore, name: Any) -> None:
     numbers = {key: 2**i for i, key in enumerate(TIMES)}
     for key, time in TIMES.items():
-        await store.put(make_record(key, time=time, classes={"bison": figures(numbers[key], peak=numbers[key] + 1)}))
+        await store.put(
+            make_record(
+                key, time=time, classes={"bison": figures(numbers[key], peak=numbers[key] + 1)}
+            )
+        )
     await store.put(make_record("other", time=TIMES["d"], classes={"cattle": figures(500)}))
     expected = [
         bucket(
@@ -220,7 +278,9 @@ async def test_timeseries_filters(store: StatsStore) -> None:
     await store.put(make_record("c", time=at(DAY), owner="ranch", classes=both))
 
     async def sums(**conditions: Any) -> list[tuple[int, int]]:
-        series = await store.timeseries(StatsFilter(**conditions), muster_class="bison", bucket="day")
+        series = await store.timeseries(
+            StatsFilter(**conditions), muster_class="bison", bucket="day"
+        )
         return [(item.start_utc.day, item.unique_sum) for item in series]
 
     assert await sums() == [(1, 8), (2, 5)]
@@ -236,9 +296,17 @@ async def test_timeseries_filters(store: StatsStore) -> None:
 
 
 async def test_a_long_timeseries(store: StatsStore) -> None:
-    await put_all(store, [make_record(f"job{i:03}", time=at(i * 3600), classes={"bison": figures(i + 1, peak=i)}) for i in range(450)])
+    await put_all(
+        store,
+        [
+            make_record(f"job{i:03}", time=at(i * 3600), classes={"bison": figures(i + 1, peak=i)})
+            for i in range(450)
+        ],
+    )
     series = await store.timeseries(StatsFilter(), muster_class="bison", bucket="hour")
-    assert [(item.start_utc, item.unique_sum) for item in series] == [(at(i * 3600 - 1800), i + 1) for i in range(450)]
+    assert [(item.start_utc, item.unique_sum) for item in series] == [
+        (at(i * 3600 - 1800), i + 1) for i in range(450)
+    ]
 
 
 async def test_a_stream_goes_through_batches_and_lets_others_write(store: StatsStore) -> None:

@@ -23,7 +23,9 @@ START = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
 
 @pytest.fixture(params=KINDS)
 async def ledgers(request: pytest.FixtureRequest) -> AsyncIterator[list[StorageLedger]]:
-    async with opened_stores(request, MemoryStorageLedger, SqliteStorageLedger, MongoStorageLedger, count=3) as stores:
+    async with opened_stores(
+        request, MemoryStorageLedger, SqliteStorageLedger, MongoStorageLedger, count=3
+    ) as stores:
         yield stores
 
 
@@ -37,14 +39,20 @@ def at(seconds: float) -> datetime:
 
 
 def identity(**fields: object) -> StorageIdentity:
-    return StorageIdentity.model_validate({"id": new_identity(), "marked_at_utc": START, "database": "a test", **fields})
+    return StorageIdentity.model_validate(
+        {"id": new_identity(), "marked_at_utc": START, "database": "a test", **fields}
+    )
 
 
 def tombstone(job_id: str, seconds: float = 0, reason: str = "deleted") -> Tombstone:
-    return Tombstone.model_validate({"job_id": job_id, "reason": reason, "written_at_utc": at(seconds)})
+    return Tombstone.model_validate(
+        {"job_id": job_id, "reason": reason, "written_at_utc": at(seconds)}
+    )
 
 
-async def test_looking_makes_nothing_and_sees_what_was_claimed(request: pytest.FixtureRequest, ledgers: list[StorageLedger]) -> None:
+async def test_looking_makes_nothing_and_sees_what_was_claimed(
+    request: pytest.FixtureRequest, ledgers: list[StorageLedger]
+) -> None:
     given = await ledgers[0].claim(identity())
     assert await ledgers[1].look() == given
     await ledgers[1].close()
@@ -68,7 +76,9 @@ async def test_looking_at_an_sqlite_file_makes_none(tmp_path: Path) -> None:
 async def test_an_identity_is_claimed_once(ledgers: list[StorageLedger]) -> None:
     assert [await ledger.identity() for ledger in ledgers] == [None] * 3
     claims = [identity(former=("a", "b"), names={"raw-videos": "raw-videos-1"}) for _ in ledgers]
-    got = await asyncio.gather(*(ledger.claim(claim) for ledger, claim in zip(ledgers, claims, strict=True)))
+    got = await asyncio.gather(
+        *(ledger.claim(claim) for ledger, claim in zip(ledgers, claims, strict=True))
+    )
     assert len({one.id for one in got}) == 1 and got[0] in claims
     assert [await ledger.identity() for ledger in ledgers] == [got[0]] * 3
 
@@ -153,4 +163,7 @@ async def test_a_description_has_no_password(ledger: StorageLedger) -> None:
 
 def test_credentials_stay_out_of_a_description() -> None:
     uri = "mongodb://user:p%40ss@one.example:27017,two.example/?tls=true"
-    assert MongoStorageLedger(MongoConnection(uri, database="m")).describe() == "MongoDB one.example:27017,two.example, database m"
+    assert (
+        MongoStorageLedger(MongoConnection(uri, database="m")).describe()
+        == "MongoDB one.example:27017,two.example, database m"
+    )

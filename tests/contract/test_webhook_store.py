@@ -21,7 +21,9 @@ START = datetime(2026, 6, 1, 9, 30, tzinfo=UTC)
 
 @pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[WebhookStore]:
-    async with opened_stores(request, MemoryWebhookStore, SqliteWebhookStore, MongoWebhookStore) as (store,):
+    async with opened_stores(
+        request, MemoryWebhookStore, SqliteWebhookStore, MongoWebhookStore
+    ) as (store,):
         yield store
 
 
@@ -29,7 +31,9 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def make(job_id: str = "job1", attempt: int = 1, *, look_s: float | None = 0, **changes: Any) -> WebhookEvent:
+def make(
+    job_id: str = "job1", attempt: int = 1, *, look_s: float | None = 0, **changes: Any
+) -> WebhookEvent:
     values = {
         "id": event_id(job_id, attempt),
         "job_id": job_id,
@@ -43,7 +47,15 @@ def make(job_id: str = "job1", attempt: int = 1, *, look_s: float | None = 0, **
 
 
 async def test_an_event_comes_back_as_it_was(store: WebhookStore) -> None:
-    given = make(state="due", body='{"a": "Бизон"}', event="failed", ended_at_utc=at(0.125), tries=2, last_status=503, traceparent="00-a")
+    given = make(
+        state="due",
+        body='{"a": "Бизон"}',
+        event="failed",
+        ended_at_utc=at(0.125),
+        tries=2,
+        last_status=503,
+        traceparent="00-a",
+    )
     assert await store.add(given) == given
     assert await store.get(given.id) == given
     assert await store.get("other-1") is None
@@ -67,13 +79,17 @@ async def test_a_write_replaces_only_the_version_that_was_read(store: WebhookSto
 
 async def test_of_many_writers_at_once_one_writes(store: WebhookStore) -> None:
     read = await store.add(make())
-    written = await asyncio.gather(*(store.replace(read.model_copy(update={"tries": n})) for n in range(1, 21)))
+    written = await asyncio.gather(
+        *(store.replace(read.model_copy(update={"tries": n})) for n in range(1, 21))
+    )
     assert sum(event is not None for event in written) == 1
     stored = await store.get(read.id)
     assert stored is not None and stored.version == 1
 
 
-async def test_events_of_a_job_are_listed_by_attempt_and_deleted_together(store: WebhookStore) -> None:
+async def test_events_of_a_job_are_listed_by_attempt_and_deleted_together(
+    store: WebhookStore,
+) -> None:
     for job_id, attempt in (("job1", 2), ("job2", 1), ("job1", 10), ("job1", 1)):
         await store.add(make(job_id, attempt))
     assert [event.attempt for event in await store.of_job("job1")] == [1, 2, 10]
@@ -95,8 +111,17 @@ async def test_waiting_events_are_those_open_ones_whose_time_has_come(store: Web
         ("never", None, "due"),
     ):
         await store.add(make(job_id, look_s=look_s, state=state))
-    assert [event.job_id for event in await store.waiting(before=at(20), limit=10)] == ["first", "a", "b"]
+    assert [event.job_id for event in await store.waiting(before=at(20), limit=10)] == [
+        "first",
+        "a",
+        "b",
+    ]
     assert [event.job_id for event in await store.waiting(before=at(20), limit=2)] == ["first", "a"]
     (read,) = await store.of_job("first")
     await store.replace(read.model_copy(update={"state": "delivered", "next_look_at_utc": None}))
-    assert [event.job_id for event in await store.waiting(before=at(100), limit=10)] == ["a", "b", "exactly", "late"]
+    assert [event.job_id for event in await store.waiting(before=at(100), limit=10)] == [
+        "a",
+        "b",
+        "exactly",
+        "late",
+    ]

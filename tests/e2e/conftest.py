@@ -14,11 +14,19 @@ from tests.conftest import unavailable
 from tests.support.networks import share_networks
 from tests.support.stack import Stack
 
-CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture
-def make_stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[Callable[..., Stack]]:
+def make_stack(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+) -> Iterator[Callable[..., Stack]]:
     """Returns a function that starts the API (no worker yet) with further environment variables."""
     stacks: list[Stack] = []
 

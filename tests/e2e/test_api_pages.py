@@ -73,7 +73,9 @@ def test_docs_and_redoc_need_nobody_else(make_stack, browser: Browser, tmp_path:
     page.goto(f"{own}redoc")
     page.get_by_role("heading", name="Submit a recording").wait_for()
     page.get_by_placeholder("Search").fill("recount")
-    page.locator("[data-role='search:results']").get_by_text("Count again with other settings").wait_for()
+    page.locator("[data-role='search:results']").get_by_text(
+        "Count again with other settings"
+    ).wait_for()
     page.screenshot(path=tmp_path / "redoc.png")
     browser.assert_clean(own)
     assert f"{own}health/live" in browser.requests

@@ -14,7 +14,13 @@ import pytest
 
 from core.adapters.azure.blob import AzureBlobStore
 from tests.support.stack import Stack
-from tests.support.video_samples import cut_bytes, remux, trim_with_edit_list, write_audio_only, write_video
+from tests.support.video_samples import (
+    cut_bytes,
+    remux,
+    trim_with_edit_list,
+    write_audio_only,
+    write_video,
+)
 
 Maker = Callable[[Path], list[Path]]
 
@@ -32,11 +38,17 @@ def empty(folder: Path) -> list[Path]:
 
 
 def two_sizes(folder: Path) -> list[Path]:
-    return [write_video(folder / "a.mp4", frames=20), write_video(folder / "b.mp4", frames=20, width=96, height=64)]
+    return [
+        write_video(folder / "a.mp4", frames=20),
+        write_video(folder / "b.mp4", frames=20, width=96, height=64),
+    ]
 
 
 def two_rates(folder: Path) -> list[Path]:
-    return [write_video(folder / "a.mp4", frames=20, fps=30), write_video(folder / "b.mp4", frames=20, fps=12)]
+    return [
+        write_video(folder / "a.mp4", frames=20, fps=30),
+        write_video(folder / "b.mp4", frames=20, fps=12),
+    ]
 
 
 def variable_rate(folder: Path) -> list[Path]:
@@ -60,9 +72,17 @@ REFUSED: dict[str, tuple[Maker, int, str]] = {
 }
 
 FAILED: dict[str, tuple[Maker, dict | None, set[str]]] = {
-    "truncated": (lambda f: [cut_bytes(write_video(f / "a.mp4"), f / "b.mp4", end=0.6)], None, {"truncated_video"}),
+    "truncated": (
+        lambda f: [cut_bytes(write_video(f / "a.mp4"), f / "b.mp4", end=0.6)],
+        None,
+        {"truncated_video"},
+    ),
     "header only": (
-        lambda f: [write_video(f / "a.mp4", frames=0, container_options={"movflags": "frag_keyframe+empty_moov"})],
+        lambda f: [
+            write_video(
+                f / "a.mp4", frames=0, container_options={"movflags": "frag_keyframe+empty_moov"}
+            )
+        ],
         None,
         {"no_frames"},
     ),
@@ -84,23 +104,63 @@ FAILED: dict[str, tuple[Maker, dict | None, set[str]]] = {
 
 COUNTED: dict[str, tuple[Maker, int]] = {
     "one pixel": (
-        lambda f: [write_video(f / "a.mkv", frames=3, width=1, height=1, codec="ffv1", pix_fmt="bgr0", b_frames=0, image=_grey_pixel)],
+        lambda f: [
+            write_video(
+                f / "a.mkv",
+                frames=3,
+                width=1,
+                height=1,
+                codec="ffv1",
+                pix_fmt="bgr0",
+                b_frames=0,
+                image=_grey_pixel,
+            )
+        ],
         3,
     ),
     "odd size": (
-        lambda f: [write_video(f / "a.mkv", frames=12, width=129, height=97, codec="ffv1", pix_fmt="bgr0", b_frames=0)],
+        lambda f: [
+            write_video(
+                f / "a.mkv",
+                frames=12,
+                width=129,
+                height=97,
+                codec="ffv1",
+                pix_fmt="bgr0",
+                b_frames=0,
+            )
+        ],
         12,
     ),
     "10-bit": (lambda f: [write_video(f / "a.mp4", frames=12, pix_fmt="yuv420p10le")], 12),
-    "HEVC": (lambda f: [write_video(f / "a.mp4", frames=12, codec="libx265", options={"x265-params": "log-level=error"})], 12),
+    "HEVC": (
+        lambda f: [
+            write_video(
+                f / "a.mp4", frames=12, codec="libx265", options={"x265-params": "log-level=error"}
+            )
+        ],
+        12,
+    ),
     "variable frame rate": (variable_rate, 40),
     "rotated": (lambda f: [write_video(f / "a.mp4", frames=12, rotation_deg=90)], 12),
     "wrong extension": (lambda f: [write_video(f / "a.mp4", frames=12).rename(f / "a.txt")], 12),
-    "path-like Unicode name": (lambda f: [write_video(f / "a.mp4", frames=12).rename(f / "Бизон «2» 🦬.mp4")], 12),
+    "path-like Unicode name": (
+        lambda f: [write_video(f / "a.mp4", frames=12).rename(f / "Бизон «2» 🦬.mp4")],
+        12,
+    ),
     "trimmed": (trimmed, 75),
-    "two files, one recording": (lambda f: [write_video(f / "a.mp4", frames=20), write_video(f / "b.mp4", frames=25)], 45),
+    "two files, one recording": (
+        lambda f: [write_video(f / "a.mp4", frames=20), write_video(f / "b.mp4", frames=25)],
+        45,
+    ),
     "packets lost in the middle": (
-        lambda f: [remux(write_video(f / "a.ts", frames=60, gop=12), f / "b.ts", keep=lambda place: not 20 < place < 24)],
+        lambda f: [
+            remux(
+                write_video(f / "a.ts", frames=60, gop=12),
+                f / "b.ts",
+                keep=lambda place: not 20 < place < 24,
+            )
+        ],
         57,
     ),
 }
@@ -114,7 +174,9 @@ async def blob_names(stack: Stack) -> list[str]:
     names = []
     for container in ("BLOB_CONTAINER_INPUT", "BLOB_CONTAINER_OUTPUT"):
         store = AzureBlobStore(
-            container=stack.env[container], connection_string=stack.env["AZURE_STORAGE_CONNECTION_STRING"], account_url=None
+            container=stack.env[container],
+            connection_string=stack.env["AZURE_STORAGE_CONNECTION_STRING"],
+            account_url=None,
         )
         await store.open()
         names += [blob.name async for blob in store.list_blobs("jobs/")]
@@ -128,7 +190,9 @@ def made(make: Maker, folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_every_bad_video_gets_a_clear_answer_and_the_worker_lives(make_stack, tmp_path: Path) -> None:
+def test_every_bad_video_gets_a_clear_answer_and_the_worker_lives(
+    make_stack, tmp_path: Path
+) -> None:
     stack = make_stack()
     worker = stack.start_worker()
 
@@ -138,12 +202,20 @@ def test_every_bad_video_gets_a_clear_answer_and_the_worker_lives(make_stack, tm
         assert (answer.status_code, answer.json()["code"]) == (status, code), name
     assert asyncio.run(blob_names(stack)) == []
 
-    failing = {name: stack.submit(*made(make, tmp_path / name), settings=s) for name, (make, s, _) in FAILED.items()}
-    counting = {name: stack.submit(*made(make, tmp_path / name.replace(" ", "_"))) for name, (make, _) in COUNTED.items()}
+    failing = {
+        name: stack.submit(*made(make, tmp_path / name), settings=s)
+        for name, (make, s, _) in FAILED.items()
+    }
+    counting = {
+        name: stack.submit(*made(make, tmp_path / name.replace(" ", "_")))
+        for name, (make, _) in COUNTED.items()
+    }
 
     for name, job_id in failing.items():
         job = stack.wait(job_id)
-        assert (job["state"], job["error"]["code"] in FAILED[name][2]) == ("failed", True), f"{name}: {job['error']}"
+        assert (job["state"], job["error"]["code"] in FAILED[name][2]) == ("failed", True), (
+            f"{name}: {job['error']}"
+        )
         assert len(job["error"]["message"]) > 20 and str(tmp_path) not in job["error"]["message"]
     for name, job_id in counting.items():
         job = stack.wait(job_id)
@@ -177,11 +249,20 @@ def test_what_a_person_may_ask_wrongly_of_a_job(make_stack, tmp_path: Path) -> N
     assert refused(client.get("/api/v1/jobs/0123456789abcdef")) == (404, "job_not_found")
     assert refused(client.get(f"{base}/artifacts/..%2f..%2fplan")) == (404, "unknown_artifact")
     assert refused(client.get(f"{base}/artifacts/passwd")) == (404, "unknown_artifact")
-    assert refused(client.post(f"{base}/recount", json={"thresholds": {"bison": 0.01}})) == (422, "invalid_settings")
+    assert refused(client.post(f"{base}/recount", json={"thresholds": {"bison": 0.01}})) == (
+        422,
+        "invalid_settings",
+    )
     assert refused(client.post(f"{base}/recount", json={"colour": 1})) == (422, "invalid_settings")
-    assert refused(client.post(f"{base}/recount", json={"detect_fps": 1})) == (422, "recount_changes_detection")
+    assert refused(client.post(f"{base}/recount", json={"detect_fps": 1})) == (
+        422,
+        "recount_changes_detection",
+    )
     line = {"name": "far", "start": [0, 5000], "end": [9, 5000]}
-    assert refused(client.post(f"{base}/recount", json={"lines": [line]})) == (422, "line_outside_frame")
+    assert refused(client.post(f"{base}/recount", json={"lines": [line]})) == (
+        422,
+        "line_outside_frame",
+    )
     assert refused(client.post(f"{base}/cancel"))[0] == 409
     assert stack.job(job_id)["attempt"] == 1
 
@@ -194,9 +275,14 @@ def test_degenerate_calibrations_are_refused(make_stack, shared_dir: Path, tmp_p
     assert files
     for path in files:
         with np.load(path, allow_pickle=False) as points:
-            calibration = {"image_points": points["image_points"].tolist(), "ground_points": points["map_points"].tolist()}
+            calibration = {
+                "image_points": points["image_points"].tolist(),
+                "ground_points": points["map_points"].tolist(),
+            }
         answer = stack.client.post(
-            "/api/v1/jobs", files={"file": ("a.mp4", video)}, data={"settings": json.dumps({"calibration": calibration})}
+            "/api/v1/jobs",
+            files={"file": ("a.mp4", video)},
+            data={"settings": json.dumps({"calibration": calibration})},
         )
         assert answer.status_code == 422, path.name
         assert "calibration" in answer.json()["code"], answer.json()

@@ -53,7 +53,8 @@ def test_the_annotated_video_plays_and_seeks(make_stack, chromium: str, tmp_path
     url = f"{stack.url}/api/v1/jobs/{job_id}/artifacts/annotated.mp4"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=[*CHROMIUM_ARGUMENTS, "--autoplay-policy=no-user-gesture-required"]
+            executable_path=chromium,
+            args=[*CHROMIUM_ARGUMENTS, "--autoplay-policy=no-user-gesture-required"],
         )
         # A page of the same origin, so that the canvas may be read; its policy lets nothing be loaded, as befits an answer that is no page.
         page = browser.new_page(viewport={"width": 1000, "height": 600}, bypass_csp=True)

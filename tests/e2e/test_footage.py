@@ -20,18 +20,28 @@ def stack(make_stack, femto_onnx: str) -> Stack:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_real_herd(stack: Stack, shared_dir: Path) -> None:
-    job_id = stack.submit(shared_dir / "data/clips/cow-herd-pasture.mp4", settings={"detector": "femto", "classes": ["cattle"]})
+    job_id = stack.submit(
+        shared_dir / "data/clips/cow-herd-pasture.mp4",
+        settings={"detector": "femto", "classes": ["cattle"]},
+    )
     job = stack.wait(job_id, timeout_s=840)
     assert job["state"] == "completed", f"{job}\n{stack.logs()}"
     assert 22 <= job["counts"]["cattle"]["peak"] <= 28
     results = json.loads(stack.artifact(job_id, "results.json"))
-    assert (results["video"]["frames"], results["video"]["width"], results["video"]["height"]) == (1011, 640, 360)
+    assert (results["video"]["frames"], results["video"]["width"], results["video"]["height"]) == (
+        1011,
+        640,
+        360,
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_six_people_one_after_the_other(stack: Stack, shared_dir: Path) -> None:
-    job_id = stack.submit(shared_dir / "data/clips/people-one-by-one.mp4", settings={"detector": "femto", "classes": ["person"]})
+    job_id = stack.submit(
+        shared_dir / "data/clips/people-one-by-one.mp4",
+        settings={"detector": "femto", "classes": ["person"]},
+    )
     job = stack.wait(job_id, timeout_s=840)
     assert job["state"] == "completed", f"{job}\n{stack.logs()}"
     assert job["counts"]["person"]["unique"] == 6

@@ -24,9 +24,22 @@ class Runner:
     """One `python -m infra.run`, its output read line by line."""
 
     def __init__(self, data_dir: Path, port: int) -> None:
-        env = {**os.environ, "MUSTER_DATA_DIR": str(data_dir), "MUSTER_PORT": str(port), "PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
+        env = {
+            **os.environ,
+            "MUSTER_DATA_DIR": str(data_dir),
+            "MUSTER_PORT": str(port),
+            "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "160",
+        }
         argv = [sys.executable, "-m", "infra.run"]
-        self.process = subprocess.Popen(argv, cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen(
+            argv,
+            cwd=REPOSITORY,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         self.lines: list[str] = []
 
     def read_until(self, text: str) -> str:
@@ -36,7 +49,9 @@ class Runner:
             self.lines.append(line)
             if text in line:
                 return "".join(self.lines)
-        pytest.fail(f"it ended with status {self.process.wait()} before saying «{text}»:\n{''.join(self.lines)}")
+        pytest.fail(
+            f"it ended with status {self.process.wait()} before saying «{text}»:\n{''.join(self.lines)}"
+        )
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -82,7 +97,10 @@ def test_counts_then_ctrl_c_then_again_then_a_crash(data_dir: Path) -> None:
     assert found is not None, printed
     job_id = found.group(1)
     assert [*(data_dir / "azurite").iterdir()] and open_to_others(data_dir / "azurite") == []
-    assert open_to_others(data_dir / "cache") == [] and stat.S_IMODE((data_dir / "muster.sqlite3").stat().st_mode) == 0o600
+    assert (
+        open_to_others(data_dir / "cache") == []
+        and stat.S_IMODE((data_dir / "muster.sqlite3").stat().st_mode) == 0o600
+    )
     started = first.children()
     assert first.interrupt() == 0
     assert gone(started)
@@ -99,7 +117,11 @@ def test_counts_then_ctrl_c_then_again_then_a_crash(data_dir: Path) -> None:
 
     third = Runner(data_dir, port)
     printed = third.read_until("Ctrl-C stops everything")
-    assert {name for name in ("api", "worker", "azurite") if f"Stopped the {name} that an earlier run left behind" in printed} == {
+    assert {
+        name
+        for name in ("api", "worker", "azurite")
+        if f"Stopped the {name} that an earlier run left behind" in printed
+    } == {
         "api",
         "worker",
         "azurite",
@@ -128,13 +150,23 @@ def test_setup_says_what_is_missing(tmp_path: Path) -> None:
         (copy / name).write_bytes((REPOSITORY / "infra" / name).read_bytes())
     (tmp_path / "requirements.lock").write_text("")
     no_venv = tmp_path / "python-without-venv"
-    no_venv.write_text(f'#!/bin/sh\ncase "$2" in "import ensurepip"*) exit 1;; esac\nexec {sys.executable} "$@"\n')
+    no_venv.write_text(
+        f'#!/bin/sh\ncase "$2" in "import ensurepip"*) exit 1;; esac\nexec {sys.executable} "$@"\n'
+    )
     no_venv.chmod(0o755)
     for settings, said in (
         ({"PYTHON": str(no_venv)}, r"venv package is missing.*apt-get install python3\.\d+-venv"),
-        ({"PYTHON": sys.executable, "MUSTER_SETUP_MIB": str(10**9)}, r"too little disk: \d+ MiB are free .* 1000000000 MiB are needed"),
+        (
+            {"PYTHON": sys.executable, "MUSTER_SETUP_MIB": str(10**9)},
+            r"too little disk: \d+ MiB are free .* 1000000000 MiB are needed",
+        ),
     ):
-        done = subprocess.run(["bash", str(copy / "setup.sh")], env={**os.environ, **settings}, capture_output=True, text=True)
+        done = subprocess.run(
+            ["bash", str(copy / "setup.sh")],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 1
         assert re.search(said, done.stderr), done.stderr
         assert not (tmp_path / ".venv").exists()

@@ -16,8 +16,20 @@ KILLS, JOBS = 20, 6
 @pytest.mark.slow
 @pytest.mark.timeout(1300)
 def test_killed_workers_lose_nothing_and_double_nothing(azurite: AzuriteServer) -> None:
-    argv = [sys.executable, "-m", "tests.chaos", "--kills", str(KILLS), "--jobs", str(JOBS), "--seed", "20"]
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.chaos",
+        "--kills",
+        str(KILLS),
+        "--jobs",
+        str(JOBS),
+        "--seed",
+        "20",
+    ]
     done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=1250)
-    assert done.stdout.splitlines()[-1:] == ["lost 0, doubled 0, differing 0"], done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1:] == ["lost 0, doubled 0, differing 0"], (
+        done.stdout + done.stderr
+    )
     assert done.returncode == 0
     assert f"{KILLS} kills" in done.stdout

@@ -19,7 +19,9 @@ def cue(latitude: float) -> str:
 def test_the_path_of_the_drone_is_in_the_results(make_stack, tmp_path: Path) -> None:
     """Two seconds of film each; northwards, 1.1 m every half second."""
     plain = write_video(tmp_path / "plain.mp4", frames=60, width=320, height=240)
-    first = add_subtitles(plain, tmp_path / "DJI_1.MP4", [(i / 2, cue(48.1 + i * 1e-5).encode()) for i in range(4)])
+    first = add_subtitles(
+        plain, tmp_path / "DJI_1.MP4", [(i / 2, cue(48.1 + i * 1e-5).encode()) for i in range(4)]
+    )
     second = srt_of(*(cue(48.1 + i * 1e-5) for i in range(4, 8)), step_s=0.5)
     stack = make_stack()
     stack.start_worker()
@@ -31,7 +33,9 @@ def test_the_path_of_the_drone_is_in_the_results(make_stack, tmp_path: Path) -> 
     ]
     answer = stack.client.post("/api/v1/jobs", files=sent)
     assert answer.status_code == 202, answer.text
-    assert [file["telemetry"] and file["telemetry"]["source"] for file in answer.json()["files"]] == [None, "uploaded"]
+    assert [
+        file["telemetry"] and file["telemetry"]["source"] for file in answer.json()["files"]
+    ] == [None, "uploaded"]
 
     job = stack.wait(answer.json()["id"])
     assert job["state"] == "completed", f"{job}\n{stack.logs()}"
@@ -41,7 +45,11 @@ def test_the_path_of_the_drone_is_in_the_results(make_stack, tmp_path: Path) -> 
         ("uploaded", 4, "bracket-attitude"),
     ]
     flight = json.loads(stack.artifact(job["id"], "results.json"))["flight"]
-    assert (flight["dialect"], flight["records"], flight["animals_placed"]) == ("bracket-attitude", 8, True)
+    assert (flight["dialect"], flight["records"], flight["animals_placed"]) == (
+        "bracket-attitude",
+        8,
+        True,
+    )
     assert flight["path_m"] == pytest.approx(7 * 1.112, abs=0.1)
     features = json.loads(stack.artifact(job["id"], "tracks.geojson"))["features"]
     (path,) = [feature for feature in features if feature["properties"]["role"] == "flight_path"]
@@ -50,6 +58,11 @@ def test_the_path_of_the_drone_is_in_the_results(make_stack, tmp_path: Path) -> 
 
     recounted = stack.client.post(f"/api/v1/jobs/{job['id']}/recount", json={"only": "cattle"})
     assert recounted.status_code == 202
-    again = stack.wait(job["id"], until=lambda job: job["attempt"] == 2 and job["state"] in ("completed", "failed"))
+    again = stack.wait(
+        job["id"], until=lambda job: job["attempt"] == 2 and job["state"] in ("completed", "failed")
+    )
     assert again["state"] == "completed"
-    assert json.loads(stack.artifact(job["id"], "results.json"))["flight"]["path_m"] == flight["path_m"]
+    assert (
+        json.loads(stack.artifact(job["id"], "results.json"))["flight"]["path_m"]
+        == flight["path_m"]
+    )

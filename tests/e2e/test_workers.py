@@ -15,7 +15,11 @@ SEGMENTS = 6
 def result_files(stack: Stack, job_id: str) -> dict[str, bytes]:
     """Return every artefact but run.json, which holds timings."""
     listed = stack.client.get(f"/api/v1/jobs/{job_id}/artifacts").json()["items"]
-    return {item["name"]: stack.artifact(job_id, item["name"]) for item in listed if item["name"] != "run.json"}
+    return {
+        item["name"]: stack.artifact(job_id, item["name"])
+        for item in listed
+        if item["name"] != "run.json"
+    }
 
 
 def same_but_for_ids(one: dict[str, bytes], other: dict[str, bytes]) -> None:
@@ -58,11 +62,16 @@ def test_two_workers_share_the_segments(make_stack, undisturbed: dict[str, bytes
 
 
 @pytest.mark.slow
-def test_a_worker_killed_mid_segment_costs_one_segment(make_stack, undisturbed: dict[str, bytes]) -> None:
+def test_a_worker_killed_mid_segment_costs_one_segment(
+    make_stack, undisturbed: dict[str, bytes]
+) -> None:
     stack = make_stack(**SHORT_SEGMENTS)
     doomed = stack.start_worker()
     job_id = stack.submit(SAMPLE)
-    stack.wait(job_id, until=lambda job: 0 < job["progress"]["frames_done"] < job["progress"]["frames_total"])
+    stack.wait(
+        job_id,
+        until=lambda job: 0 < job["progress"]["frames_done"] < job["progress"]["frames_total"],
+    )
     time.sleep(0.1)
     doomed.kill()
     finished_before = {line["segment"] for line in stack.actions("segment_detected")}
@@ -70,12 +79,16 @@ def test_a_worker_killed_mid_segment_costs_one_segment(make_stack, undisturbed: 
     stack.start_worker()
     assert stack.wait(job_id)["state"] == "completed", stack.logs()
     detected = [line["segment"] for line in stack.actions("segment_detected")]
-    assert all(detected.count(segment) == 1 for segment in finished_before), "a finished segment was detected again"
+    assert all(detected.count(segment) == 1 for segment in finished_before), (
+        "a finished segment was detected again"
+    )
     same_but_for_ids(undisturbed, result_files(stack, job_id))
 
 
 @pytest.mark.slow
-def test_a_worker_killed_between_its_last_log_and_its_message(make_stack, undisturbed: dict[str, bytes]) -> None:
+def test_a_worker_killed_between_its_last_log_and_its_message(
+    make_stack, undisturbed: dict[str, bytes]
+) -> None:
     stack = make_stack(**SHORT_SEGMENTS)
     doomed = stack.start_worker("tests.support.dying_worker", "last_log_written")
     job_id = stack.submit(SAMPLE)
@@ -87,6 +100,8 @@ def test_a_worker_killed_between_its_last_log_and_its_message(make_stack, undist
     finished_before = [line["segment"] for line in stack.actions("segment_detected")]
     stack.start_worker()
     assert stack.wait(job_id)["state"] == "completed", stack.logs()
-    assert [line["segment"] for line in stack.actions("segment_detected")] == finished_before, "a finished segment was detected again"
+    assert [line["segment"] for line in stack.actions("segment_detected")] == finished_before, (
+        "a finished segment was detected again"
+    )
     assert stack.actions("segment_found")
     same_but_for_ids(undisturbed, result_files(stack, job_id))

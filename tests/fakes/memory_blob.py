@@ -54,14 +54,26 @@ class MemoryBlobStore(BlobStore):
         """Return unless `away`."""
         await self._answer()
 
-    async def put(self, name: str, data: bytes, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
+    async def put(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        only_new: bool = False,
+    ) -> BlobInfo:
         """Write a blob."""
         _check_name(name)
         await self._answer()
         return self._commit(name, bytes(data), content_type=content_type, only_new=only_new)
 
     async def put_stream(
-        self, name: str, chunks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream", only_new: bool = False
+        self,
+        name: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        content_type: str = "application/octet-stream",
+        only_new: bool = False,
     ) -> BlobInfo:
         """Collect a stream, then write it at once."""
         _check_name(name)
@@ -72,9 +84,21 @@ class MemoryBlobStore(BlobStore):
             await self._answer()
         return self._commit(name, bytes(data), content_type=content_type, only_new=only_new)
 
-    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
+    async def put_file(
+        self,
+        name: str,
+        path: Path,
+        *,
+        content_type: str = "application/octet-stream",
+        only_new: bool = False,
+    ) -> BlobInfo:
         """Write a blob from a file."""
-        return await self.put(name, await asyncio.to_thread(path.read_bytes), content_type=content_type, only_new=only_new)
+        return await self.put(
+            name,
+            await asyncio.to_thread(path.read_bytes),
+            content_type=content_type,
+            only_new=only_new,
+        )
 
     async def info(self, name: str) -> BlobInfo:
         """Describe a blob."""
@@ -86,7 +110,9 @@ class MemoryBlobStore(BlobStore):
         await self._answer()
         return self._find(name, if_match).data
 
-    async def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncGenerator[bytes]:
+    async def stream(
+        self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> AsyncGenerator[bytes]:
         """Read a range in pieces, all of the blob as it was at the first."""
         await self._answer()
         blob = self._find(name, if_match)
@@ -118,14 +144,25 @@ class MemoryBlobStore(BlobStore):
     async def page(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[BlobInfo]:
         """Return a page of blobs; staged blocks are those of `stage_only`."""
         await self._answer()
-        infos = {name: blob.info for name, blob in self._blobs.items()} | {k: v for k, v in self._staged.items() if k not in self._blobs}
-        names = sorted(name for name in infos if name.startswith(prefix) and (cursor is None or name > cursor))
-        return Page([infos[name] for name in names[:limit]], names[limit - 1] if len(names) > limit else None)
+        infos = {name: blob.info for name, blob in self._blobs.items()} | {
+            k: v for k, v in self._staged.items() if k not in self._blobs
+        }
+        names = sorted(
+            name for name in infos if name.startswith(prefix) and (cursor is None or name > cursor)
+        )
+        return Page(
+            [infos[name] for name in names[:limit]],
+            names[limit - 1] if len(names) > limit else None,
+        )
 
     async def folders(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[str]:
         """Return a page of folders."""
         await self._answer()
-        below = [name.removeprefix(prefix).partition("/") for name in {*self._blobs, *self._staged} if name.startswith(prefix)]
+        below = [
+            name.removeprefix(prefix).partition("/")
+            for name in {*self._blobs, *self._staged}
+            if name.startswith(prefix)
+        ]
         found = sorted({prefix + first + slash for first, slash, _ in below if slash})
         found = [name for name in found if cursor is None or name > cursor]
         return Page(found[:limit], found[limit - 1] if len(found) > limit else None)
@@ -152,7 +189,10 @@ class MemoryBlobStore(BlobStore):
     async def delete_prefix(self, prefix: str) -> int:
         """Delete the blobs under a prefix."""
         if not prefix:
-            raise InvalidInput("An empty prefix would delete every blob; name the prefix to delete.", code="empty_prefix")
+            raise InvalidInput(
+                "An empty prefix would delete every blob; name the prefix to delete.",
+                code="empty_prefix",
+            )
         await self._answer()
         names = [name for name in self._blobs if name.startswith(prefix)]
         for name in names:
@@ -174,9 +214,15 @@ class MemoryBlobStore(BlobStore):
 
     def _commit(self, name: str, data: bytes, *, content_type: str, only_new: bool) -> BlobInfo:
         if only_new and name in self._blobs:
-            raise PreconditionFailed(f"A blob named '{name}' exists already; nothing was written.", code="blob_exists")
+            raise PreconditionFailed(
+                f"A blob named '{name}' exists already; nothing was written.", code="blob_exists"
+            )
         info = BlobInfo(
-            name=name, size_bytes=len(data), etag=f"0x{next(_etags):015X}", content_type=content_type, modified_at_utc=self._clock()
+            name=name,
+            size_bytes=len(data),
+            etag=f"0x{next(_etags):015X}",
+            content_type=content_type,
+            modified_at_utc=self._clock(),
         )
         self._blobs[name] = _Blob(data, info)
         self._staged.pop(name, None)
@@ -192,9 +238,15 @@ class MemoryBlobStore(BlobStore):
 
 
 def _check_name(name: str) -> None:
-    if not 0 < len(name) <= 1024 or "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
+    if (
+        not 0 < len(name) <= 1024
+        or "\\" in name
+        or any(part in ("", ".", "..") for part in name.split("/"))
+    ):
         raise InvalidInput(f"'{name[:100]}' cannot name a blob.", code="bad_blob_name")
 
 
 def _changed(name: str) -> PreconditionFailed:
-    return PreconditionFailed(f"The blob '{name}' has changed since; read its present state and decide again.")
+    return PreconditionFailed(
+        f"The blob '{name}' has changed since; read its present state and decide again."
+    )

@@ -26,7 +26,9 @@ class MemoryCalibrationStore(MemoryStore, CalibrationStore):
     async def put(self, calibration: StoredCalibration) -> StoredCalibration:
         self._answer()
         if calibration.key in self._records:
-            created_at_utc = StoredCalibration.model_validate_json(self._records[calibration.key]).created_at_utc
+            created_at_utc = StoredCalibration.model_validate_json(
+                self._records[calibration.key]
+            ).created_at_utc
             calibration = calibration.model_copy(update={"created_at_utc": created_at_utc})
         self._records[calibration.key] = calibration.model_dump_json()
         return calibration
@@ -38,10 +40,20 @@ class MemoryCalibrationStore(MemoryStore, CalibrationStore):
             raise no_such_calibration(name)
         return StoredCalibration.model_validate_json(known)
 
-    async def list_page(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
+    async def list_page(
+        self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[StoredCalibration]:
         self._answer()
-        items = [item for item in map(StoredCalibration.model_validate_json, self._records.values()) if item.owner == owner]
-        rows = [(item.created_at_utc, item.key, item) for item in items if camera is None or item.camera == camera]
+        items = [
+            item
+            for item in map(StoredCalibration.model_validate_json, self._records.values())
+            if item.owner == owner
+        ]
+        rows = [
+            (item.created_at_utc, item.key, item)
+            for item in items
+            if camera is None or item.camera == camera
+        ]
         return page_of(rows, limit=limit, cursor=cursor)
 
     async def delete(self, name: str, *, owner: str) -> bool:

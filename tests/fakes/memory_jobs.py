@@ -43,32 +43,64 @@ class MemoryJobStore(MemoryStore, JobStore):
 
     async def count_active(self, owner: str) -> int:
         self._answer()
-        return sum(job.owner == owner and not job.is_terminal for job in map(self._read, self._records))
+        return sum(
+            job.owner == owner and not job.is_terminal for job in map(self._read, self._records)
+        )
 
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
         self._answer()
         return self._find(owner, idempotency_key)
 
-    async def list_page(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+    async def list_page(
+        self, where: JobFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[Job]:
         self._answer()
         jobs = [job for job in map(self._read, self._records) if _matches(job, where)]
-        return page_of([(job.created_at_utc, job.id, job) for job in jobs], limit=limit, cursor=cursor)
+        return page_of(
+            [(job.created_at_utc, job.id, job) for job in jobs], limit=limit, cursor=cursor
+        )
 
-    async def update(self, job_id: str, *, attempt: int, expected: Iterable[JobState], at: datetime, changes: dict[str, Any]) -> Job:
+    async def update(
+        self,
+        job_id: str,
+        *,
+        attempt: int,
+        expected: Iterable[JobState],
+        at: datetime,
+        changes: dict[str, Any],
+    ) -> Job:
         self._answer()
         values = checked_changes(changes)
         job = self._fenced(job_id, attempt, tuple(expected))
         return self._write(job, **values, updated_at_utc=at, heartbeat_at_utc=at)
 
-    async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
+    async def begin_attempt(
+        self,
+        job_id: str,
+        *,
+        expected_attempt: int,
+        settings: AnalysisSettings,
+        state: JobState,
+        at: datetime,
+    ) -> Job:
         self._answer()
         job = self._fenced(job_id, expected_attempt, TERMINAL)
-        fresh: dict[str, Any] = {"error": None, "waiting": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0}
+        fresh: dict[str, Any] = {
+            "error": None,
+            "waiting": None,
+            "step_failures": {},
+            "step_starts": {},
+            "rendered_frames": 0,
+        }
         fresh["expired_at_utc"] = None
         times = {"updated_at_utc": at, "heartbeat_at_utc": at}
-        return self._write(job, attempt=job.attempt + 1, settings=settings, state=state, **fresh, **times)
+        return self._write(
+            job, attempt=job.attempt + 1, settings=settings, state=state, **fresh, **times
+        )
 
-    async def mark_segment_done(self, job_id: str, *, attempt: int, segment: int, at: datetime) -> Job:
+    async def mark_segment_done(
+        self, job_id: str, *, attempt: int, segment: int, at: datetime
+    ) -> Job:
         self._answer()
         job = self._fenced(job_id, attempt, ACTIVE)
         done = tuple(sorted({*job.done_segments, segment}))
@@ -76,18 +108,26 @@ class MemoryJobStore(MemoryStore, JobStore):
 
     async def turns(self, owner: str) -> list[JobTurn]:
         self._answer()
-        jobs = [job for job in map(self._read, self._records) if job.owner == owner and not job.is_terminal]
+        jobs = [
+            job
+            for job in map(self._read, self._records)
+            if job.owner == owner and not job.is_terminal
+        ]
         return [_turn(job) for job in sorted(jobs, key=lambda job: (job.created_at_utc, job.id))]
 
     async def hand_out(self, job_id: str, *, attempt: int, most: int) -> list[int]:
         self._answer()
         job = self._fenced(job_id, attempt, ("detecting",))
-        handed = next_segments(len(job.plan.segments) if job.plan else 0, job.done_segments, job.sent_until, most)
+        handed = next_segments(
+            len(job.plan.segments) if job.plan else 0, job.done_segments, job.sent_until, most
+        )
         if handed:
             self._write(job, sent_until=handed[-1] + 1)
         return handed
 
-    async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:
+    async def touch(
+        self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None
+    ) -> Job:
         self._answer()
         job = self._fenced(job_id, attempt, None)
         frames = job.rendered_frames if rendered_frames is None else rendered_frames
@@ -100,39 +140,67 @@ class MemoryJobStore(MemoryStore, JobStore):
         self._write(job, heartbeat_at_utc=at, step_starts={**job.step_starts, step_key: starts})
         return starts
 
-    async def step_ended(self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime) -> int:
+    async def step_ended(
+        self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime
+    ) -> int:
         self._answer()
         job = self._fenced(job_id, attempt, None)
         starts = {key: number for key, number in job.step_starts.items() if key != step_key}
-        failures = {key: number for key, number in job.step_failures.items() if failed or key != step_key}
+        failures = {
+            key: number for key, number in job.step_failures.items() if failed or key != step_key
+        }
         if failed:
             failures[step_key] = failures.get(step_key, 0) + 1
         self._write(job, heartbeat_at_utc=at, step_starts=starts, step_failures=failures)
         return failures.get(step_key, 0)
 
-    async def step_released(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> None:
+    async def step_released(
+        self, job_id: str, *, attempt: int, step_key: str, at: datetime
+    ) -> None:
         self._answer()
         job = self._fenced(job_id, attempt, None)
         starts = {**job.step_starts, step_key: job.step_starts.get(step_key, 0) - 1}
-        self._write(job, heartbeat_at_utc=at, step_starts={key: number for key, number in starts.items() if number > 0})
+        self._write(
+            job,
+            heartbeat_at_utc=at,
+            step_starts={key: number for key, number in starts.items() if number > 0},
+        )
 
     async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
         self._answer()
-        jobs = [job for job in map(self._read, self._records) if job.state in ACTIVE and job.heartbeat_at_utc < heartbeat_before]
+        jobs = [
+            job
+            for job in map(self._read, self._records)
+            if job.state in ACTIVE and job.heartbeat_at_utc < heartbeat_before
+        ]
         return sorted(jobs, key=lambda job: (job.heartbeat_at_utc, job.id))[:limit]
 
     async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
         self._answer()
         jobs = [self._read(job_id) for job_id in set(job_ids) if job_id in self._records]
-        return {job.id: JobOutline(job.state, job.attempt, job.result_revision, job.updated_at_utc) for job in jobs}
+        return {
+            job.id: JobOutline(job.state, job.attempt, job.result_revision, job.updated_at_utc)
+            for job in jobs
+        }
 
     async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
         self._answer()
-        jobs = [job for job in map(self._read, self._records) if job.is_terminal and job.expired_at_utc is None]
-        return sorted((job for job in jobs if job.created_at_utc < created_before), key=lambda job: (job.created_at_utc, job.id))[:limit]
+        jobs = [
+            job
+            for job in map(self._read, self._records)
+            if job.is_terminal and job.expired_at_utc is None
+        ]
+        return sorted(
+            (job for job in jobs if job.created_at_utc < created_before),
+            key=lambda job: (job.created_at_utc, job.id),
+        )[:limit]
 
     async def count_unexpired(self, *, created_before: datetime | None = None) -> int:
-        return len(await self.unexpired(created_before=created_before or datetime.max.replace(tzinfo=UTC), limit=10**9))
+        return len(
+            await self.unexpired(
+                created_before=created_before or datetime.max.replace(tzinfo=UTC), limit=10**9
+            )
+        )
 
     async def delete(self, job_id: str) -> bool:
         self._answer()
@@ -146,7 +214,11 @@ class MemoryJobStore(MemoryStore, JobStore):
 
     async def workers(self, *, since: datetime) -> list[WorkerReport]:
         self._answer()
-        return [copy.deepcopy(report) for _, report in sorted(self._reports.items()) if report.at_utc >= since]
+        return [
+            copy.deepcopy(report)
+            for _, report in sorted(self._reports.items())
+            if report.at_utc >= since
+        ]
 
     def _read(self, job_id: str) -> Job:
         if job_id not in self._records:
@@ -160,19 +232,33 @@ class MemoryJobStore(MemoryStore, JobStore):
 
     def _find(self, owner: str, idempotency_key: str) -> Job | None:
         jobs = map(self._read, self._records)
-        return next((job for job in jobs if (job.owner, job.idempotency_key) == (owner, idempotency_key)), None)
+        return next(
+            (job for job in jobs if (job.owner, job.idempotency_key) == (owner, idempotency_key)),
+            None,
+        )
 
     def _fenced(self, job_id: str, attempt: int, states: tuple[JobState, ...] | None) -> Job:
         job = self._read(job_id)
         if job.attempt != attempt or (states is not None and job.state not in states):
-            raise FenceLost(f"Job {job_id} is at attempt {job.attempt}, {job.state}.", state=job.state, attempt=job.attempt)
+            raise FenceLost(
+                f"Job {job_id} is at attempt {job.attempt}, {job.state}.",
+                state=job.state,
+                attempt=job.attempt,
+            )
         return job
 
 
 def _turn(job: Job) -> JobTurn:
     fields = {"id": job.id, "attempt": job.attempt, "traceparent": job.traceparent}
     waiting = job.waiting.code if job.waiting else None
-    return turn_of(len(job.plan.segments) if job.plan else 0, job.done_segments, job.sent_until, state=job.state, waiting=waiting, **fields)
+    return turn_of(
+        len(job.plan.segments) if job.plan else 0,
+        job.done_segments,
+        job.sent_until,
+        state=job.state,
+        waiting=waiting,
+        **fields,
+    )
 
 
 def page_of(rows: list[tuple[datetime, str, Any]], *, limit: int, cursor: str | None) -> Page[Any]:
@@ -184,7 +270,11 @@ def page_of(rows: list[tuple[datetime, str, Any]], *, limit: int, cursor: str | 
         rows = [row for row in rows if row[:2] < (listing.from_ms(after.time_ms), after.id)]
     more = len(rows) > limit
     rows = rows[:limit]
-    token = listing.encode_cursor(listing.Position(listing.to_ms(rows[-1][0]), rows[-1][1])) if more else None
+    token = (
+        listing.encode_cursor(listing.Position(listing.to_ms(rows[-1][0]), rows[-1][1]))
+        if more
+        else None
+    )
     return Page([row[2] for row in rows], token)
 
 

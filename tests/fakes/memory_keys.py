@@ -40,9 +40,15 @@ class MemoryKeyStore(MemoryStore, KeyStore):
         self.reads += 1
         return self._keys.get(key_id)
 
-    async def list_page(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+    async def list_page(
+        self, *, owner: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[ApiKey]:
         self._answer()
-        rows = [(key.created_at_utc, key.id, key) for key in self._keys.values() if owner is None or key.owner == owner]
+        rows = [
+            (key.created_at_utc, key.id, key)
+            for key in self._keys.values()
+            if owner is None or key.owner == owner
+        ]
         return page_of(rows, limit=limit, cursor=cursor)
 
     async def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
@@ -59,7 +65,9 @@ class MemoryKeyStore(MemoryStore, KeyStore):
 
     async def add_ticket(self, ticket: Ticket, *, at: datetime) -> None:
         self._answer()
-        self._tickets = {digest: kept for digest, kept in self._tickets.items() if at < kept.expires_at_utc}
+        self._tickets = {
+            digest: kept for digest, kept in self._tickets.items() if at < kept.expires_at_utc
+        }
         self._tickets[ticket.digest] = ticket
 
     async def take_ticket(self, digest: str, *, at: datetime) -> Ticket | None:
@@ -67,7 +75,15 @@ class MemoryKeyStore(MemoryStore, KeyStore):
         ticket = self._tickets.pop(digest, None)
         return ticket if ticket is not None and at < ticket.expires_at_utc else None
 
-    async def spend(self, owner: str, *, day: date, size_bytes: int, limit_bytes: int, at: datetime | None = None) -> bool:
+    async def spend(
+        self,
+        owner: str,
+        *,
+        day: date,
+        size_bytes: int,
+        limit_bytes: int,
+        at: datetime | None = None,
+    ) -> bool:
         self._answer()
         self._forget_old(day)
         self._drop_expired(owner, day, at)
@@ -83,10 +99,22 @@ class MemoryKeyStore(MemoryStore, KeyStore):
 
     async def spent(self, owner: str, *, day: date, at: datetime | None = None) -> int:
         self._answer()
-        expired = sum(hold.amount for hold in self._of_day(owner, day) if at is not None and hold.until_utc <= at)
+        expired = sum(
+            hold.amount
+            for hold in self._of_day(owner, day)
+            if at is not None and hold.until_utc <= at
+        )
         return self._usage.get((owner, day), 0) - expired
 
-    async def hold(self, owner: str, hold: Hold, *, at: datetime, limit_bytes: int | None, most_links: int | None = None) -> Refusal | None:
+    async def hold(
+        self,
+        owner: str,
+        hold: Hold,
+        *,
+        at: datetime,
+        limit_bytes: int | None,
+        most_links: int | None = None,
+    ) -> Refusal | None:
         self._answer()
         self._forget_old(hold.day)
         self._drop_expired(owner, hold.day, at)
@@ -100,10 +128,14 @@ class MemoryKeyStore(MemoryStore, KeyStore):
             return "links"
         self._usage[owner, hold.day] = used + more
         amount = more + (known.amount if known else 0)
-        self._holds[key] = hold.model_copy(update={"amount": amount, "kind": known.kind if known else hold.kind})
+        self._holds[key] = hold.model_copy(
+            update={"amount": amount, "kind": known.kind if known else hold.kind}
+        )
         return None
 
-    async def settle(self, owner: str, hold_id: str, *, day: date, size_bytes: int, limit_bytes: int | None) -> bool | None:
+    async def settle(
+        self, owner: str, hold_id: str, *, day: date, size_bytes: int, limit_bytes: int | None
+    ) -> bool | None:
         self._answer()
         known = self._holds.get((owner, day, hold_id))
         if known is None:
@@ -117,7 +149,11 @@ class MemoryKeyStore(MemoryStore, KeyStore):
 
     async def holds(self, owner: str, *, since: date, at: datetime) -> list[Hold]:
         self._answer()
-        found = [hold for (name, day, _), hold in self._holds.items() if name == owner and day >= since and hold.until_utc > at]
+        found = [
+            hold
+            for (name, day, _), hold in self._holds.items()
+            if name == owner and day >= since and hold.until_utc > at
+        ]
         return sorted(found, key=lambda hold: (hold.until_utc, hold.id))
 
     def _of_day(self, owner: str, day: date) -> list[Hold]:

@@ -11,7 +11,9 @@ from core.domain.identity import StorageIdentity, Tombstone
 from core.ports import StorageLedger
 from tests.fakes.memory_store import MemoryStore
 
-IDENTITY = StorageIdentity(id="0123456789abcdef" * 2, marked_at_utc=datetime(2026, 1, 1, tzinfo=UTC), database="memory")
+IDENTITY = StorageIdentity(
+    id="0123456789abcdef" * 2, marked_at_utc=datetime(2026, 1, 1, tzinfo=UTC), database="memory"
+)
 
 
 class MemoryStorageLedger(MemoryStore, StorageLedger):
@@ -55,22 +57,34 @@ class MemoryStorageLedger(MemoryStore, StorageLedger):
 
     async def tombstones(self, job_ids: Collection[str]) -> dict[str, Tombstone]:
         self._answer()
-        return {job_id: self._tombstones[job_id] for job_id in job_ids if job_id in self._tombstones}
+        return {
+            job_id: self._tombstones[job_id] for job_id in job_ids if job_id in self._tombstones
+        }
 
     async def unfinished(self, *, limit: int) -> list[Tombstone]:
         self._answer()
-        found = [tombstone for tombstone in self._tombstones.values() if tombstone.done_at_utc is None]
-        return sorted(found, key=lambda tombstone: (tombstone.written_at_utc, tombstone.key))[:limit]
+        found = [
+            tombstone for tombstone in self._tombstones.values() if tombstone.done_at_utc is None
+        ]
+        return sorted(found, key=lambda tombstone: (tombstone.written_at_utc, tombstone.key))[
+            :limit
+        ]
 
     async def finish(self, tombstone: Tombstone, *, at: datetime) -> None:
         self._answer()
         known = self._tombstones.get(tombstone.key)
         if known is not None and known.done_at_utc is None:
-            self._tombstones[tombstone.key] = Tombstone.model_validate({**known.model_dump(), "done_at_utc": at})
+            self._tombstones[tombstone.key] = Tombstone.model_validate(
+                {**known.model_dump(), "done_at_utc": at}
+            )
 
     async def forget(self, *, finished_before: datetime) -> int:
         self._answer()
-        old = [key for key, value in self._tombstones.items() if value.done_at_utc is not None and value.done_at_utc < finished_before]
+        old = [
+            key
+            for key, value in self._tombstones.items()
+            if value.done_at_utc is not None and value.done_at_utc < finished_before
+        ]
         for job_id in old:
             del self._tombstones[job_id]
         return len(old)

@@ -57,7 +57,10 @@ class MemoryJobQueue(JobQueue):
 
     def bodies(self) -> list[bytes]:
         """Return the bodies of all messages, leased ones too, in the order in which they become visible."""
-        return [m.body for m in sorted(self._messages.values(), key=lambda m: (m.visible_at_utc, m.order))]
+        return [
+            m.body
+            for m in sorted(self._messages.values(), key=lambda m: (m.visible_at_utc, m.order))
+        ]
 
     def clear(self) -> None:
         """Take all messages away."""
@@ -92,7 +95,9 @@ class MemoryJobQueue(JobQueue):
         _check_body(body)
         await self._answer()
         now = self._clock()
-        message = _Message(str(uuid.uuid4()), next(self._order), bytes(body), now, now + _whole_seconds(delay))
+        message = _Message(
+            str(uuid.uuid4()), next(self._order), bytes(body), now, now + _whole_seconds(delay)
+        )
         self._messages[message.message_id] = message
 
     async def receive(self, *, visibility: timedelta) -> Lease | None:
@@ -126,14 +131,26 @@ class MemoryJobQueue(JobQueue):
         """Move the message to `poisoned`."""
         await self._answer()
         message = self._owned(lease)
-        self.poisoned.append(PoisonedMessage(message.body, reason, message.message_id, lease.delivery_count, self._clock()))
+        self.poisoned.append(
+            PoisonedMessage(
+                message.body, reason, message.message_id, lease.delivery_count, self._clock()
+            )
+        )
         del self._messages[message.message_id]
 
     async def depth(self) -> QueueDepth:
         """Count the messages, leased ones included."""
         await self._answer()
-        visible = [message.inserted_at_utc for message in self._messages.values() if message.visible_at_utc <= self._clock()]
-        return QueueDepth(messages=len(self._messages), oldest_at_utc=min(visible, default=None), poisoned=len(self.poisoned))
+        visible = [
+            message.inserted_at_utc
+            for message in self._messages.values()
+            if message.visible_at_utc <= self._clock()
+        ]
+        return QueueDepth(
+            messages=len(self._messages),
+            oldest_at_utc=min(visible, default=None),
+            poisoned=len(self.poisoned),
+        )
 
     async def _answer(self) -> None:
         # Gives other tasks their turn, as a request does, so that races show.
@@ -156,7 +173,9 @@ class MemoryJobQueue(JobQueue):
     def _owned(self, lease: Lease) -> _Message:
         message = self._messages.get(lease.message_id)
         if message is None or message.receipt != lease.receipt:
-            raise LeaseLost("The message was taken by somebody else, or is gone: stop, and publish nothing.")
+            raise LeaseLost(
+                "The message was taken by somebody else, or is gone: stop, and publish nothing."
+            )
         return message
 
 
@@ -166,10 +185,15 @@ def _whole_seconds(span: timedelta) -> timedelta:
 
 def _check_body(body: bytes) -> None:
     if len(body) > _MAX_BODY_BYTES:
-        raise InvalidInput(f"A message may have {_MAX_BODY_BYTES} bytes, this one has {len(body)}.", code="message_too_long")
+        raise InvalidInput(
+            f"A message may have {_MAX_BODY_BYTES} bytes, this one has {len(body)}.",
+            code="message_too_long",
+        )
     try:
         text = body.decode()
     except UnicodeDecodeError:
         raise InvalidInput("A message must be UTF-8 text.", code="message_not_text") from None
     if any(ord(c) < 0x20 and c not in "\t\n" or c in "\ufffe\uffff" for c in text):
-        raise InvalidInput("A message must be text without control characters.", code="message_not_text")
+        raise InvalidInput(
+            "A message must be text without control characters.", code="message_not_text"
+        )

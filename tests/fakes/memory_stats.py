@@ -34,7 +34,9 @@ class MemoryStatsStore(MemoryStore, StatsStore):
         self._answer()
         return next(iter(self._matching(where)), None)
 
-    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(
+        self, where: StatsFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[JobStatistics]:
         self._answer()
         rows = [(record.timestamp_utc, record.job_id, record) for record in self._matching(where)]
         return page_of(rows, limit=limit, cursor=cursor)
@@ -44,7 +46,9 @@ class MemoryStatsStore(MemoryStore, StatsStore):
         for record in self._matching(where):
             yield record
 
-    async def timeseries(self, where: StatsFilter, *, muster_class: str, bucket: Bucket) -> list[TimeBucket]:
+    async def timeseries(
+        self, where: StatsFilter, *, muster_class: str, bucket: Bucket
+    ) -> list[TimeBucket]:
         self._answer()
         groups: dict[datetime, list[ClassStatistics]] = defaultdict(list)
         for record in self._matching(where):
@@ -67,7 +71,11 @@ class MemoryStatsStore(MemoryStore, StatsStore):
 
     def _matching(self, where: StatsFilter) -> list[JobStatistics]:
         records = map(JobStatistics.model_validate_json, self._records.values())
-        return sorted((r for r in records if _matches(r, where)), key=lambda r: (r.timestamp_utc, r.job_id), reverse=True)
+        return sorted(
+            (r for r in records if _matches(r, where)),
+            key=lambda r: (r.timestamp_utc, r.job_id),
+            reverse=True,
+        )
 
 
 def _matches(record: JobStatistics, where: StatsFilter) -> bool:

@@ -30,17 +30,28 @@ class MemoryWebhookStore(MemoryStore, WebhookStore):
         self._answer()
         if event.id not in self._records or self._read(event.id).version != event.version:
             return None
-        self._records[event.id] = event.model_copy(update={"version": event.version + 1}).model_dump_json()
+        self._records[event.id] = event.model_copy(
+            update={"version": event.version + 1}
+        ).model_dump_json()
         return self._read(event.id)
 
     async def of_job(self, job_id: str) -> list[WebhookEvent]:
         self._answer()
-        return sorted((event for event in map(self._read, self._records) if event.job_id == job_id), key=lambda event: event.attempt)
+        return sorted(
+            (event for event in map(self._read, self._records) if event.job_id == job_id),
+            key=lambda event: event.attempt,
+        )
 
     async def waiting(self, *, before: datetime, limit: int) -> list[WebhookEvent]:
         self._answer()
-        rows = [(event.next_look_at_utc, event.id, event) for event in map(self._read, self._records) if event.is_open]
-        found = sorted((at, key, event) for at, key, event in rows if at is not None and at < before)
+        rows = [
+            (event.next_look_at_utc, event.id, event)
+            for event in map(self._read, self._records)
+            if event.is_open
+        ]
+        found = sorted(
+            (at, key, event) for at, key, event in rows if at is not None and at < before
+        )
         return [event for _, _, event in found[:limit]]
 
     async def delete_job(self, job_id: str) -> int:
@@ -75,6 +86,8 @@ class MemoryWebhookSender(WebhookSender):
         self.sent: list[SentWebhook] = []
         self.answers: list[WebhookAnswer] = []
 
-    async def send(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float) -> WebhookAnswer:
+    async def send(
+        self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float
+    ) -> WebhookAnswer:
         self.sent.append(SentWebhook(url, body, headers))
         return self.answers.pop(0) if self.answers else WebhookAnswer(200)

@@ -52,7 +52,11 @@ def load(tmp_path: Path) -> Iterator[Load]:
     opened: list[Detector] = []
 
     def opener(folder: Path, device: Any) -> Detector:
-        opened.append(load_detector(str(folder), name="test", device=device, cache_dir=tmp_path / "cache", threads=1))
+        opened.append(
+            load_detector(
+                str(folder), name="test", device=device, cache_dir=tmp_path / "cache", threads=1
+            )
+        )
         return opened[-1]
 
     yield opener
@@ -84,12 +88,20 @@ def pictures(count: int, height: int, width: int) -> list[np.ndarray]:
     y, x = np.mgrid[:height, :width]
     frames = []
     for number in range(count):
-        smooth = np.stack([np.sin((x + 9 * number) / 17 + c) + np.cos(y / 23 - c) for c in range(3)], axis=-1) * 55 + 127
+        smooth = (
+            np.stack(
+                [np.sin((x + 9 * number) / 17 + c) + np.cos(y / 23 - c) for c in range(3)], axis=-1
+            )
+            * 55
+            + 127
+        )
         frames.append(np.clip(smooth + rng.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8))
     return frames
 
 
-def assert_prepared_as_its_processor_does(folder: Path, shapes_hw: Sequence[tuple[int, int]]) -> None:
+def assert_prepared_as_its_processor_does(
+    folder: Path, shapes_hw: Sequence[tuple[int, int]]
+) -> None:
     """Compare tensors with those of the image processor that transformers makes of the folder: the Pillow one, where there is one."""
     from transformers import AutoImageProcessor
 
@@ -114,7 +126,9 @@ def assert_nearly_same_detections(one: Detections, other: Detections) -> None:
     """99 boxes in 100 within 1 px, scores within 0.01: of thousands of places, random weights rank some alike, and runtimes pick others."""
     for a, b in ((one, other), (other, one)):
         distance = np.abs(a.xyxy[:, None] - b.xyxy[None]).max(axis=2)
-        near = (distance.min(axis=1) <= 1) & (np.abs(a.scores - b.scores[distance.argmin(axis=1)]).max(axis=1) <= 0.01)
+        near = (distance.min(axis=1) <= 1) & (
+            np.abs(a.scores - b.scores[distance.argmin(axis=1)]).max(axis=1) <= 0.01
+        )
         assert near.mean() >= 0.99
 
 
@@ -126,25 +140,37 @@ def assert_runs_alike(
     """One picture and three at once, of each size, on both: the same boxes, and none that depends on its neighbours."""
     for shape_hw in shapes_hw:
         frames = pictures(3, *shape_hw)
-        one, other = ([*detector.detect(frames[:1]), *detector.detect(frames)] for detector in detectors)
+        one, other = (
+            [*detector.detect(frames[:1]), *detector.detect(frames)] for detector in detectors
+        )
         for a, b in zip(one, other, strict=True):
             assert len(a) > 0
             assert_same(a, b)
-        assert np.array_equal(one[0].xyxy, one[1].xyxy) and np.array_equal(one[0].scores, one[1].scores)
+        assert np.array_equal(one[0].xyxy, one[1].xyxy) and np.array_equal(
+            one[0].scores, one[1].scores
+        )
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_published_files_are_read_as_they_are_meant(name: str, checkpoint: Callable[[str], Path], load: Load) -> None:
+def test_published_files_are_read_as_they_are_meant(
+    name: str, checkpoint: Callable[[str], Path], load: Load
+) -> None:
     folder = checkpoint(name)
     torch = load(folder, "torch")
-    assert torch.info.labels["person"] == "person" and torch.info.labels["cow"] == "cattle" and torch.info.labels["horse"] == "animal"
+    assert (
+        torch.info.labels["person"] == "person"
+        and torch.info.labels["cow"] == "cattle"
+        and torch.info.labels["horse"] == "animal"
+    )
     assert "N/A" not in torch.info.labels
     assert_prepared_as_its_processor_does(folder, [(90, 160), (160, 90), (120, 130)])
     assert len(torch.detect(pictures(2, 160, 90))) == 2
 
 
 @pytest.mark.parametrize("name", [name for name in BY_NAME if name not in ALIKE])
-def test_both_runtimes_find_the_same(name: str, checkpoint: Callable[[str], Path], load: Load) -> None:
+def test_both_runtimes_find_the_same(
+    name: str, checkpoint: Callable[[str], Path], load: Load
+) -> None:
     folder = checkpoint(name)
     detectors = load(folder, "torch"), load(folder, "auto")
     assert_runs_alike(detectors, [(90, 160), (160, 90)])
@@ -168,9 +194,25 @@ def test_the_cattle_counters_detector_counts_in_a_video(
     monkeypatch.setenv("MUSTER_DEVICE", "torch")
     video = write_video(tmp_path / "clip.mp4", frames=12)
     out = tmp_path / "out"
-    assert main(["count", str(video), "--detector", str(checkpoint("DETR R50")), "--out", str(out), "--no-render"]) == 0
+    assert (
+        main(
+            [
+                "count",
+                str(video),
+                "--detector",
+                str(checkpoint("DETR R50")),
+                "--out",
+                str(out),
+                "--no-render",
+            ]
+        )
+        == 0
+    )
     results = json.loads((out / "results.json").read_text())
-    assert (results["detector"]["runtime"], results["detector"]["labels"]["cow"]) == ("torch", "cattle")
+    assert (results["detector"]["runtime"], results["detector"]["labels"]["cow"]) == (
+        "torch",
+        "cattle",
+    )
     assert set(results["detector"]["thresholds"].values()) == {0.7}
     assert results["video"]["frames"] == 12
 
@@ -179,9 +221,15 @@ def test_backbone_of_another_repository_is_refused(tmp_path: Path, load: Load) -
     own = "DETR R50, transformers' own ResNet"
     write_checkpoint(BY_NAME[own], tmp_path / "published", small=True)
     config = json.loads((tmp_path / "published" / "config.json").read_text())
-    config |= {"backbone": "microsoft/resnet-50", "backbone_config": None, "use_pretrained_backbone": True}
+    config |= {
+        "backbone": "microsoft/resnet-50",
+        "backbone_config": None,
+        "use_pretrained_backbone": True,
+    }
     (tmp_path / "published" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(DetectorError, match="lies in another repository; save it with `backbone_config`") as caught:
+    with pytest.raises(
+        DetectorError, match="lies in another repository; save it with `backbone_config`"
+    ) as caught:
         load(tmp_path / "published", "torch")
     assert caught.value.code == "bad_checkpoint"
 
@@ -190,8 +238,16 @@ def test_backbone_of_another_repository_is_refused(tmp_path: Path, load: Load) -
     ("name", "change", "reason"),
     [
         # What transformers' own default configurations of the two families come to.
-        ("RF-DETR Nano", {"processor": {"size": {"height": 144, "width": 144}}}, "does not run on input of 144 x 144 px"),
-        ("LW-DETR Tiny", {"config": {"projector_scale_factors": []}}, "does not run on input of 128 x 128 px"),
+        (
+            "RF-DETR Nano",
+            {"processor": {"size": {"height": 144, "width": 144}}},
+            "does not run on input of 144 x 144 px",
+        ),
+        (
+            "LW-DETR Tiny",
+            {"config": {"projector_scale_factors": []}},
+            "does not run on input of 128 x 128 px",
+        ),
     ],
 )
 @pytest.mark.parametrize("device", ["torch", "openvino", "auto"])
@@ -201,22 +257,30 @@ def test_networks_that_fit_no_input_are_named_on_every_device(
     published = BY_NAME[name]
     small = {**published.small, **change.get("config", {})}
     size = change.get("processor", {}).get("size", published.small_size)
-    changed = Architecture(name, "-", "-", published.config, published.processor, small, size, published.labels)
+    changed = Architecture(
+        name, "-", "-", published.config, published.processor, small, size, published.labels
+    )
     write_checkpoint(changed, tmp_path / "published", small=True)
     with pytest.raises(DetectorError, match=reason) as caught:
         load(tmp_path / "published", device)
     assert caught.value.code == "bad_checkpoint"
-    assert not list(tmp_path.rglob("*.refused.json")), "a fault of the checkpoint is none of OpenVINO's"
+    assert not list(tmp_path.rglob("*.refused.json")), (
+        "a fault of the checkpoint is none of OpenVINO's"
+    )
 
 
-def test_frame_that_the_network_cannot_take_is_named(checkpoint: Callable[[str], Path], tmp_path: Path, load: Load) -> None:
+def test_frame_that_the_network_cannot_take_is_named(
+    checkpoint: Callable[[str], Path], tmp_path: Path, load: Load
+) -> None:
     published = BY_NAME["RF-DETR Nano"]
     folder = tmp_path / "published"
     write_checkpoint(published, folder, small=True)
     (folder / "preprocessor_config.json").write_text(
         json.dumps({**published.processor, "size": {"shortest_edge": 96, "longest_edge": 160}})
     )
-    with pytest.raises(DetectorError, match="on a frame of 160 x 90 px, input 160 x 90 .*preprocessor_config.json") as caught:
+    with pytest.raises(
+        DetectorError, match="on a frame of 160 x 90 px, input 160 x 90 .*preprocessor_config.json"
+    ) as caught:
         load(folder, "torch").detect(pictures(1, 90, 160))
     assert caught.value.code == "inference_failed"
 
@@ -241,7 +305,11 @@ def told(caplog: pytest.LogCaptureFixture, action: str) -> list[Any]:
 
 @pytest.mark.parametrize("name", ["RT-DETRv2 R18", "DETR R50"])
 def test_auto_takes_torch_where_openvino_refuses_and_remembers(
-    name: str, checkpoint: Callable[[str], Path], load: Load, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    name: str,
+    checkpoint: Callable[[str], Path],
+    load: Load,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     folder, frames = checkpoint(name), pictures(2, 90, 160)
     expected = load(folder, "torch").detect(frames)
@@ -252,7 +320,11 @@ def test_auto_takes_torch_where_openvino_refuses_and_remembers(
         assert (detector.info.runtime, detector.info.device, openvino.asked) == ("torch", "cpu", 1)
         assert all(np.array_equal(a.xyxy, b.xyxy) for a, b in zip(expected, found, strict=True))
         (record,) = told(caplog, "detector_fell_back")
-        assert record.levelno == logging.WARNING and record.checkpoint == folder.name and "no rule" in record.reason
+        assert (
+            record.levelno == logging.WARNING
+            and record.checkpoint == folder.name
+            and "no rule" in record.reason
+        )
         assert not record.remembered and not told(caplog, "detector_converted")
         assert len(list((tmp_path / "cache" / "openvino").glob("*.refused.json"))) == 1
 
@@ -262,12 +334,18 @@ def test_auto_takes_torch_where_openvino_refuses_and_remembers(
         assert (again.info.runtime, openvino.asked) == ("torch", 1), "the note saves the attempt"
         assert told(caplog, "detector_fell_back")[0].remembered
 
-        with pytest.raises(DetectorError, match=r"no rule for this operator.*use device auto, torch or cuda") as caught:
+        with pytest.raises(
+            DetectorError, match=r"no rule for this operator.*use device auto, torch or cuda"
+        ) as caught:
             load(folder, "openvino").detect(frames)
-        assert (caught.value.code, openvino.asked) == ("conversion_failed", 2), "who names openvino wants it tried"
+        assert (caught.value.code, openvino.asked) == ("conversion_failed", 2), (
+            "who names openvino wants it tried"
+        )
     once_more = load(folder, "openvino")
     once_more.detect(frames)
-    assert not list((tmp_path / "cache").rglob("*.refused.json")), "what works now is not held against it"
+    assert not list((tmp_path / "cache").rglob("*.refused.json")), (
+        "what works now is not held against it"
+    )
     healed = load(folder, "auto")
     healed.detect(frames)
     assert healed.info.runtime == "openvino"
@@ -290,7 +368,10 @@ def test_network_that_openvino_converts_but_cannot_compile_falls_back_too(
 
 
 def test_conversion_that_takes_long_says_so(
-    checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from threading import Event
 
@@ -317,16 +398,27 @@ def test_conversion_that_takes_long_says_so(
     caplog.set_level(logging.INFO, "ml_engine.detection.runtimes")
     try:
         published = open_checkpoint(str(checkpoint("RT-DETRv2 R18")))
-        path = conversion.converted_network(published, tmp_path, batch_size=1, input_hw=(96, 128), heed_notes=False)
+        path = conversion.converted_network(
+            published, tmp_path, batch_size=1, input_hw=(96, 128), heed_notes=False
+        )
     finally:
         conversion.logger.removeHandler(ear)
     said = [record.getMessage() for record in told(caplog, "detector_converting")]
-    assert said[0].startswith("Converting 'published' for OpenVINO: once per machine") and said[1].startswith("Still converting")
+    assert said[0].startswith("Converting 'published' for OpenVINO: once per machine") and said[
+        1
+    ].startswith("Still converting")
     assert len(told(caplog, "detector_converted")) == 1 and path.is_file()
 
 
 def test_the_table_of_detectors_lists_exactly_these() -> None:
     text = (Path(__file__).parents[2] / "docs" / "detectors.md").read_text(encoding="utf-8")
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ") and line.count("|") == 9]
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in text.splitlines()
+        if line.startswith("| ") and line.count("|") == 9
+    ]
     table = [(row[0], row[1].strip("`"), row[2]) for row in rows]
-    assert table == [("detector", "published as", "licence"), *((one.name, one.published, one.licence) for one in ARCHITECTURES)]
+    assert table == [
+        ("detector", "published as", "licence"),
+        *((one.name, one.published, one.licence) for one in ARCHITECTURES),
+    ]

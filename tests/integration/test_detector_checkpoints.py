@@ -42,7 +42,10 @@ def herd(shared_dir: Path) -> tuple[Path, VideoIndex]:
 
 @pytest.fixture(scope="module")
 def herd_frames(herd: tuple[Path, VideoIndex]) -> list[np.ndarray]:
-    frames = [frame.image_bgr for frame in decode(*herd, first_frame=0, frames=61, seek_pts=None, threads=1)]
+    frames = [
+        frame.image_bgr
+        for frame in decode(*herd, first_frame=0, frames=61, seek_pts=None, threads=1)
+    ]
     return [frame for frame in frames[::20] if frame is not None]
 
 
@@ -51,7 +54,11 @@ def load(cache_dir: Path) -> Iterator[Callable[..., Detector]]:
     opened: list[Detector] = []
 
     def opener(source: Path, device: Any = "auto", threads: int | None = None) -> Detector:
-        opened.append(load_detector(str(source), name="test", device=device, cache_dir=cache_dir, threads=threads))
+        opened.append(
+            load_detector(
+                str(source), name="test", device=device, cache_dir=cache_dir, threads=threads
+            )
+        )
         return opened[-1]
 
     yield opener
@@ -76,14 +83,23 @@ def assert_same_appearance(one: Detections, other: Detections) -> None:
     assert one.embeddings.shape == (len(one), 32)
     sure = np.flatnonzero(one.scores.max(axis=1) >= 0.2)
     nearest = np.abs(one.xyxy[sure, None] - other.xyxy[None]).max(axis=2).argmin(axis=1)
-    vectors, others = one.embeddings[sure].astype(np.float64), other.embeddings[nearest].astype(np.float64)
+    vectors, others = (
+        one.embeddings[sure].astype(np.float64),
+        other.embeddings[nearest].astype(np.float64),
+    )
     assert (vectors * others).sum(axis=1).min() > 0.998
     assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 0.002
 
 
-def test_onnx_export_finds_the_herd(shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]) -> None:
+def test_onnx_export_finds_the_herd(
+    shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]
+) -> None:
     detector = load(shared_dir / "models" / "deimv2-femto-coco-onnx")
-    assert (detector.info.runtime, detector.info.precision, detector.info.input_hw) == ("openvino", "f32", (416, 416))
+    assert (detector.info.runtime, detector.info.precision, detector.info.input_hw) == (
+        "openvino",
+        "f32",
+        (416, 416),
+    )
     found = [remove_duplicates(d) for d in detector.detect(herd_frames)]
     counts = [int((d.scores[:, CATTLE] >= detector.info.thresholds["cattle"]).sum()) for d in found]
     assert all(18 <= count <= 26 for count in counts), counts
@@ -93,7 +109,9 @@ def test_onnx_export_finds_the_herd(shared_dir: Path, herd_frames: list[np.ndarr
         assert (d.scores[:, ANIMAL] >= d.scores[:, CATTLE]).all()
 
 
-def test_several_labels_of_one_animal_are_known_from_an_export(shared_dir: Path, load: Callable[..., Detector]) -> None:
+def test_several_labels_of_one_animal_are_known_from_an_export(
+    shared_dir: Path, load: Callable[..., Detector]
+) -> None:
     import cv2
 
     detector = load(shared_dir / "models" / "deimv2-femto-coco-onnx")
@@ -101,7 +119,12 @@ def test_several_labels_of_one_animal_are_known_from_an_export(shared_dir: Path,
     for path in sorted((shared_dir / "data" / "bison-photos").glob("*.jpg"))[:8]:
         found = detector.detect([np.asarray(cv2.imread(str(path)), np.uint8)])[0]
         assert len(np.unique(found.xyxy, axis=0)) == len(found)
-        both += int(((found.scores[:, CATTLE] > 0.05) & (found.scores[:, ANIMAL] > found.scores[:, CATTLE])).sum())
+        both += int(
+            (
+                (found.scores[:, CATTLE] > 0.05)
+                & (found.scores[:, ANIMAL] > found.scores[:, CATTLE])
+            ).sum()
+        )
     assert both >= 1  # such as an elephant of 0.4 that is a cow of 0.3
 
 
@@ -117,7 +140,9 @@ def test_results_do_not_depend_on_threads_or_neighbours(
             assert np.array_equal(a.xyxy, b.xyxy) and np.array_equal(a.scores, b.scores)
 
 
-def test_torch_and_openvino_agree(shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]) -> None:
+def test_torch_and_openvino_agree(
+    shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]
+) -> None:
     folder = shared_dir / "models" / "deimv2-femto-coco"
     torch, openvino = load(folder, "torch"), load(folder, "openvino")
     assert (torch.info.runtime, openvino.info.runtime) == ("torch", "openvino")
@@ -128,18 +153,32 @@ def test_torch_and_openvino_agree(shared_dir: Path, herd_frames: list[np.ndarray
         assert_same_appearance(a, b)
 
 
-def test_exports_have_no_appearance(shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]) -> None:
-    assert load(shared_dir / "models" / "deimv2-femto-coco-onnx").detect(herd_frames[:1])[0].embeddings is None
+def test_exports_have_no_appearance(
+    shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]
+) -> None:
+    assert (
+        load(shared_dir / "models" / "deimv2-femto-coco-onnx").detect(herd_frames[:1])[0].embeddings
+        is None
+    )
 
 
-def test_appearance_follows_its_box_through_tiles(shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]) -> None:
+def test_appearance_follows_its_box_through_tiles(
+    shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]
+) -> None:
     detector = load(shared_dir / "models" / "deimv2-femto-coco", "openvino")
-    whole, tiled = (remove_duplicates(detector.detect(herd_frames[:1], tiles=tiles)[0]) for tiles in ("off", "1x2"))
+    whole, tiled = (
+        remove_duplicates(detector.detect(herd_frames[:1], tiles=tiles)[0])
+        for tiles in ("off", "1x2")
+    )
     assert whole.embeddings is not None and tiled.embeddings is not None
     rows = {box.tobytes(): row for row, box in enumerate(whole.xyxy)}
-    both = [(rows[box.tobytes()], row) for row, box in enumerate(tiled.xyxy) if box.tobytes() in rows]
+    both = [
+        (rows[box.tobytes()], row) for row, box in enumerate(tiled.xyxy) if box.tobytes() in rows
+    ]
     assert len(both) >= 3
-    assert all(np.array_equal(whole.embeddings[one], tiled.embeddings[other]) for one, other in both)
+    assert all(
+        np.array_equal(whole.embeddings[one], tiled.embeddings[other]) for one, other in both
+    )
 
 
 def test_tiles_find_at_least_as_much_and_nothing_twice(
@@ -172,12 +211,16 @@ def test_segment_of_the_herd_is_the_same_bytes_each_time(
     assert (np.diff(log.offsets)[::2] > 20).all() and log.scores.max(axis=1).min() >= 0.05
 
 
-def test_conversion_is_kept_and_safe_at_once(shared_dir: Path, tmp_path: Path, herd_frames: list[np.ndarray]) -> None:
+def test_conversion_is_kept_and_safe_at_once(
+    shared_dir: Path, tmp_path: Path, herd_frames: list[np.ndarray]
+) -> None:
     folder = str(shared_dir / "models" / "deimv2-atto-coco")
     results: list[Detections] = []
 
     def work() -> None:
-        detector = load_detector(folder, name="atto", device="openvino", cache_dir=tmp_path, threads=1)
+        detector = load_detector(
+            folder, name="atto", device="openvino", cache_dir=tmp_path, threads=1
+        )
         results.append(detector.detect(herd_frames[:1])[0])
         detector.close()
 
@@ -188,13 +231,17 @@ def test_conversion_is_kept_and_safe_at_once(shared_dir: Path, tmp_path: Path, h
         thread.join()
     assert len(results) == 2 and np.array_equal(results[0].xyxy, results[1].xyxy)
     kept = list((tmp_path / "openvino").iterdir())
-    assert [sorted(file.name for file in entry.iterdir()) for entry in kept] == [["model.bin", "model.xml"]]
+    assert [sorted(file.name for file in entry.iterdir()) for entry in kept] == [
+        ["model.bin", "model.xml"]
+    ]
     before = (kept[0] / "model.bin").stat().st_mtime_ns
     work()
     assert (kept[0] / "model.bin").stat().st_mtime_ns == before
 
 
-def test_second_process_that_converted_keeps_the_firsts_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_process_that_converted_keeps_the_firsts_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     openvino = load_openvino()
 
     def network(factor: float) -> Any:
@@ -215,12 +262,16 @@ def test_second_process_that_converted_keeps_the_firsts_folder(tmp_path: Path, m
     def no_room(*given: object, **options: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ml_engine.detection.runtimes.openvino_conversion.tempfile.mkdtemp", no_room)
+    monkeypatch.setattr(
+        "ml_engine.detection.runtimes.openvino_conversion.tempfile.mkdtemp", no_room
+    )
     with pytest.raises(StorageFull):
         store_network(network(2), tmp_path / "other" / "key")
 
 
-def test_closed_detector_says_so(shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]) -> None:
+def test_closed_detector_says_so(
+    shared_dir: Path, herd_frames: list[np.ndarray], load: Callable[..., Detector]
+) -> None:
     detector = load(shared_dir / "models" / "deimv2-femto-coco-onnx", threads=1)
     detector.close()
     detector.close()
@@ -232,7 +283,10 @@ def test_closed_detector_says_so(shared_dir: Path, herd_frames: list[np.ndarray]
 def test_description_equals_what_is_loaded(shared_dir: Path, load: Callable[..., Detector]) -> None:
     for folder in ("deimv2-femto-coco-onnx", "deimv2-atto-coco"):
         source = shared_dir / "models" / folder
-        assert describe_detector(str(source), name="test", device="openvino") == load(source, "openvino").info
+        assert (
+            describe_detector(str(source), name="test", device="openvino")
+            == load(source, "openvino").info
+        )
 
 
 NAMES = {0: "person", 1: "cow", 2: "horse", 3: "tree"}
@@ -241,15 +295,32 @@ NAMES = {0: "person", 1: "cow", 2: "horse", 3: "tree"}
 def save_tiny_detr(folder: Path) -> None:
     from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
 
-    layers: dict[str, Any] = {"hidden_sizes": [8, 8, 8, 16], "depths": [1, 1, 1, 1], "layer_type": "basic", "out_features": ["stage4"]}
+    layers: dict[str, Any] = {
+        "hidden_sizes": [8, 8, 8, 16],
+        "depths": [1, 1, 1, 1],
+        "layer_type": "basic",
+        "out_features": ["stage4"],
+    }
     backbone = ResNetConfig(embedding_size=8, **layers)
-    sizes: dict[str, Any] = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
-    heads: dict[str, Any] = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 9}
+    sizes: dict[str, Any] = {
+        "d_model": 16,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_ffn_dim": 16,
+        "decoder_ffn_dim": 16,
+    }
+    heads: dict[str, Any] = {
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "num_queries": 9,
+    }
     whose: dict[str, Any] = {"use_timm_backbone": False, "backbone": None}
     config = DetrConfig(**whose, backbone_config=backbone, id2label=NAMES, **sizes, **heads)
     DetrForObjectDetection(config).save_pretrained(folder)
     size = '{"shortest_edge": 96, "longest_edge": 160}'
-    (folder / "preprocessor_config.json").write_text(f'{{"image_processor_type": "DetrImageProcessor", "size": {size}, "do_pad": true}}')
+    (folder / "preprocessor_config.json").write_text(
+        f'{{"image_processor_type": "DetrImageProcessor", "size": {size}, "do_pad": true}}'
+    )
 
 
 def save_tiny_yolos(folder: Path) -> None:
@@ -262,7 +333,9 @@ def save_tiny_yolos(folder: Path) -> None:
         "intermediate_size": 16,
         "image_size": [96, 128],
     }
-    config = YolosConfig(**sizes, num_detection_tokens=9, use_mid_position_embeddings=False, id2label=NAMES)
+    config = YolosConfig(
+        **sizes, num_detection_tokens=9, use_mid_position_embeddings=False, id2label=NAMES
+    )
     YolosForObjectDetection(config).save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(
         '{"image_processor_type": "YolosImageProcessor", "size": {"height": 96, "width": 128}}'
@@ -270,7 +343,9 @@ def save_tiny_yolos(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [save_tiny_detr, save_tiny_yolos])
-def test_other_families_run_on_both_runtimes(tmp_path: Path, load: Callable[..., Detector], save: Callable[[Path], None]) -> None:
+def test_other_families_run_on_both_runtimes(
+    tmp_path: Path, load: Callable[..., Detector], save: Callable[[Path], None]
+) -> None:
     import torch
 
     from ml_engine.detection.runtimes.torch_runtime import quiet
@@ -287,7 +362,9 @@ def test_other_families_run_on_both_runtimes(tmp_path: Path, load: Callable[...,
             assert_same_detections(a, b)
 
 
-def test_missing_weights_are_an_error_not_random_boxes(tmp_path: Path, load: Callable[..., Detector]) -> None:
+def test_missing_weights_are_an_error_not_random_boxes(
+    tmp_path: Path, load: Callable[..., Detector]
+) -> None:
     from safetensors.numpy import load_file, save_file
 
     from ml_engine.detection.runtimes.torch_runtime import quiet

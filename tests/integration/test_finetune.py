@@ -32,7 +32,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "herd"
-    arguments = ["train", "--data", str(data), "--out", str(out), "--steps", "3", "--batch", "2", "--size", "192", "--threads", "1"]
+    arguments = [
+        "train",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--steps",
+        "3",
+        "--batch",
+        "2",
+        "--size",
+        "192",
+        "--threads",
+        "1",
+    ]
     assert main(arguments) == 0
     return out
 
@@ -42,7 +56,10 @@ def test_it_writes_a_checkpoint_and_its_report(trained: Path) -> None:
     table = json.loads((trained / "muster.json").read_text())
     assert set(table["labels"]) == {"bison", "cattle", "person"} == set(table["thresholds"])
     assert table["source"].startswith("fine-tuned from pasture on ")
-    assert json.loads((trained / "preprocessor_config.json").read_text())["size"] == {"height": 192, "width": 192}
+    assert json.loads((trained / "preprocessor_config.json").read_text())["size"] == {
+        "height": 192,
+        "width": 192,
+    }
     page = (trained / "report.html").read_text()
     assert "AP50 before" in page and "curves.png" in page
     assert np.asarray(cv2.imread(str(trained / "curves.png"))).shape == (360, 900, 3)
@@ -54,9 +71,15 @@ def test_it_writes_a_checkpoint_and_its_report(trained: Path) -> None:
 def test_every_runtime_finds_the_same_with_it(trained: Path, data: Path, tmp_path: Path) -> None:
     frame = np.asarray(cv2.imread(str(sorted((data / "images").glob("*.jpg"))[0])), np.uint8)
     found = {}
-    ways: tuple[tuple[Path, Device], ...] = ((trained, "openvino"), (trained, "torch"), (trained / "onnx", "openvino"))
+    ways: tuple[tuple[Path, Device], ...] = (
+        (trained, "openvino"),
+        (trained, "torch"),
+        (trained / "onnx", "openvino"),
+    )
     for place, device in ways:
-        detector = load_detector(str(place), name="herd", device=device, cache_dir=tmp_path, threads=1)
+        detector = load_detector(
+            str(place), name="herd", device=device, cache_dir=tmp_path, threads=1
+        )
         found[place.name, device] = detector.detect([frame])[0]
         detector.close()
     wanted = found["herd", "torch"]
@@ -68,9 +91,25 @@ def test_every_runtime_finds_the_same_with_it(trained: Path, data: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_finished_training_is_not_done_again(trained: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_training_is_not_done_again(
+    trained: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (trained / "model.safetensors").read_bytes()
-    arguments = ["train", "--data", str(data), "--out", str(trained), "--steps", "3", "--batch", "2", "--size", "192", "--threads", "1"]
+    arguments = [
+        "train",
+        "--data",
+        str(data),
+        "--out",
+        str(trained),
+        "--steps",
+        "3",
+        "--batch",
+        "2",
+        "--size",
+        "192",
+        "--threads",
+        "1",
+    ]
     assert main([*arguments, "--no-onnx"]) == 0
     assert (trained / "model.safetensors").read_bytes() == before
     assert main([*arguments, "--seed", "9"]) == 1
@@ -78,9 +117,24 @@ def test_a_finished_training_is_not_done_again(trained: Path, data: Path, capsys
 
 
 @pytest.mark.slow
-def test_what_cannot_be_trained_is_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_trained_is_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "export.onnx").write_bytes(b"")
-    assert main(["train", "--data", str(data), "--from", str(tmp_path / "export.onnx"), "--out", str(tmp_path / "out")]) == 1
+    assert (
+        main(
+            [
+                "train",
+                "--data",
+                str(data),
+                "--from",
+                str(tmp_path / "export.onnx"),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 1
+    )
     assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert "annotations" in capsys.readouterr().err
 

@@ -26,7 +26,15 @@ FILE = SourceFile(name="a.mp4", blob="jobs/a/source/000", size_bytes=1, etag="e"
 
 def make_job(key: str, seconds: int = 0) -> Job:
     at = START + timedelta(seconds=seconds)
-    return Job(id=key, files=(FILE,), state="detecting", created_at_utc=at, updated_at_utc=at, heartbeat_at_utc=at, idempotency_key=key)
+    return Job(
+        id=key,
+        files=(FILE,),
+        state="detecting",
+        created_at_utc=at,
+        updated_at_utc=at,
+        heartbeat_at_utc=at,
+        idempotency_key=key,
+    )
 
 
 # PyMongo leaves the socket of a monitor that is cancelled while it connects to the garbage collector.
@@ -41,7 +49,9 @@ def sockets_of_the_driver() -> Iterator[None]:
 
 
 @pytest.fixture
-async def stores(mongo: MongoServer, unique_name: Callable[[str], str]) -> AsyncIterator[tuple[MongoJobStore, MongoStatsStore]]:
+async def stores(
+    mongo: MongoServer, unique_name: Callable[[str], str]
+) -> AsyncIterator[tuple[MongoJobStore, MongoStatsStore]]:
     if not mongo.can_be_killed:
         pytest.skip("the server of MUSTER_TEST_MONGO_URI is not ours to kill")
     name = unique_name("restart")
@@ -55,7 +65,9 @@ async def stores(mongo: MongoServer, unique_name: Callable[[str], str]) -> Async
     await drop_database(mongo.uri, name)
 
 
-async def add_until_it_ends(jobs: MongoJobStore, acknowledged: list[str], enough: asyncio.Event) -> None:
+async def add_until_it_ends(
+    jobs: MongoJobStore, acknowledged: list[str], enough: asyncio.Event
+) -> None:
     while True:
         key = f"late{len(acknowledged):05}"
         await jobs.add(make_job(key, 1 + len(acknowledged)))
@@ -101,7 +113,9 @@ async def test_a_kill_loses_nothing_acknowledged_and_the_client_goes_on(
     assert set(acknowledged) <= {job.id for job in await listed(jobs)}
     assert (await jobs.mark_segment_done("a", attempt=1, segment=3, at=START)).done_segments == (3,)
     assert [record.job_id async for record in stats.stream(StatsFilter())] == ["a"]
-    again = await jobs.add(make_job("another id").model_copy(update={"idempotency_key": "late00003"}))
+    again = await jobs.add(
+        make_job("another id").model_copy(update={"idempotency_key": "late00003"})
+    )
     assert again.id == "late00003", "the unique index on submissions is still there"
 
 
@@ -116,21 +130,31 @@ async def listed(jobs: MongoJobStore) -> list[Job]:
         cursor = page.next_cursor
 
 
-async def test_a_stream_goes_on_when_the_server_has_dropped_its_cursor(stores: tuple[MongoJobStore, MongoStatsStore]) -> None:
+async def test_a_stream_goes_on_when_the_server_has_dropped_its_cursor(
+    stores: tuple[MongoJobStore, MongoStatsStore],
+) -> None:
     _, stats = stores
-    records = [make_record(f"job{i:04}", time=START + timedelta(seconds=i // 3)) for i in range(1200)]
+    records = [
+        make_record(f"job{i:04}", time=START + timedelta(seconds=i // 3)) for i in range(1200)
+    ]
     await put_all(stats, records)
     stream: Any = stats.stream(StatsFilter())
     seen = [(await anext(stream)).job_id for _ in range(100)]
     cursor = stream.ag_frame.f_locals["found"].cursor_id
-    killed = await stats._stats.database.command("killCursors", stats._stats.name, cursors=[Int64(cursor)])
+    killed = await stats._stats.database.command(
+        "killCursors", stats._stats.name, cursors=[Int64(cursor)]
+    )
     assert killed["cursorsKilled"] == [cursor]
     seen += [record.job_id async for record in stream]
     assert seen == [record.job_id for record in reversed(records)]
 
 
 async def test_nobody_there(unique_name: Callable[[str], str]) -> None:
-    store = MongoJobStore(MongoConnection("mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=300", database=unique_name("nobody")))
+    store = MongoJobStore(
+        MongoConnection(
+            "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=300", database=unique_name("nobody")
+        )
+    )
     with pytest.raises(Unavailable):
         await store.get("a")
     began = time.monotonic()

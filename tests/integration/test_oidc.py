@@ -42,13 +42,29 @@ class Clock:
 
 
 def verifier(issuer: Issuer, clock: Clock | None = None, **options: Any) -> TokenVerifier:
-    return TokenVerifier(**{"issuer": issuer.url, "audience": AUDIENCE, "scopes": ROLES, "monotonic": clock or Clock(), **options})
+    return TokenVerifier(
+        **{
+            "issuer": issuer.url,
+            "audience": AUDIENCE,
+            "scopes": ROLES,
+            "monotonic": clock or Clock(),
+            **options,
+        }
+    )
 
 
 @pytest.mark.parametrize("key_id", ["1", "2"])
-async def test_a_token_stands_for_an_owner_and_what_its_roles_allow(issuer: Issuer, key_id: str) -> None:
-    caller = await verifier(issuer).check(issuer.token(key_id=key_id, roles=["Muster.Read", "Muster.Submit", "Other.All"]))
-    assert (caller.owner, caller.scopes, caller.key_id) == ("oidc:rancher", {"read", "submit"}, None)
+async def test_a_token_stands_for_an_owner_and_what_its_roles_allow(
+    issuer: Issuer, key_id: str
+) -> None:
+    caller = await verifier(issuer).check(
+        issuer.token(key_id=key_id, roles=["Muster.Read", "Muster.Submit", "Other.All"])
+    )
+    assert (caller.owner, caller.scopes, caller.key_id) == (
+        "oidc:rancher",
+        {"read", "submit"},
+        None,
+    )
     assert caller.credential is not None and caller.credential.startswith("token:")
 
 
@@ -63,13 +79,19 @@ async def test_a_token_stands_for_an_owner_and_what_its_roles_allow(issuer: Issu
         ({"roles": ["read", "muster.read"]}, set()),
     ],
 )
-async def test_scopes_come_from_roles_or_scopes_and_from_nothing_else(issuer: Issuer, claims: dict, scopes: set) -> None:
+async def test_scopes_come_from_roles_or_scopes_and_from_nothing_else(
+    issuer: Issuer, claims: dict, scopes: set
+) -> None:
     assert (await verifier(issuer).check(issuer.token(**claims))).scopes == scopes
 
 
-async def test_whose_jobs_they_are_may_be_another_claim_and_never_a_keys_owner(issuer: Issuer) -> None:
+async def test_whose_jobs_they_are_may_be_another_claim_and_never_a_keys_owner(
+    issuer: Issuer,
+) -> None:
     by_tenant = verifier(issuer, owner_claim="tid")
-    first, second = [await by_tenant.check(issuer.token(tid="ranch", sub=name)) for name in ("a", "b")]
+    first, second = [
+        await by_tenant.check(issuer.token(tid="ranch", sub=name)) for name in ("a", "b")
+    ]
     assert (first.owner, second.owner) == ("oidc:ranch", "oidc:ranch")
     assert first.credential != second.credential, "how fast one asks is counted by person"
     assert (await verifier(issuer).check(issuer.token(sub="local"))).owner == "oidc:local"
@@ -106,7 +128,9 @@ def bad_tokens(issuer: Issuer) -> dict[str, str]:
         "with a symmetric key": issuer.token(headers={"kid": "secret"}),
         "without a signature": f"{encoded({'alg': 'none', 'kid': '1'})}.{encoded(claims)}.",
         "unsigned": jwt.encode(claims, "", "none", headers={"kid": "1"}),
-        "signed with the public key as a secret": _hs256(encoded({"alg": "HS256", "kid": "1"}), encoded(claims), public),
+        "signed with the public key as a secret": _hs256(
+            encoded({"alg": "HS256", "kid": "1"}), encoded(claims), public
+        ),
         "changed": f"{head}.{encoded({**claims, 'roles': ['Muster.Admin']})}.{signature}",
         "cut": good[:-10],
         "no token": "a.b.c",
@@ -139,7 +163,9 @@ async def test_clocks_may_differ_by_a_minute(issuer: Issuer) -> None:
     assert await verifier(issuer).check(issuer.token(exp=now - 30, nbf=now + 30, iat=now + 30))
 
 
-async def test_keys_are_read_once_an_hour_and_again_for_new_ones_but_not_at_a_strangers_pace(issuer: Issuer) -> None:
+async def test_keys_are_read_once_an_hour_and_again_for_new_ones_but_not_at_a_strangers_pace(
+    issuer: Issuer,
+) -> None:
     clock = Clock()
     checks = verifier(issuer, clock)
     for _ in range(5):
@@ -161,7 +187,9 @@ async def test_keys_are_read_once_an_hour_and_again_for_new_ones_but_not_at_a_st
     assert len(issuer.asked) == 6
 
 
-async def test_while_the_issuer_is_away_known_keys_stay_good_and_unknown_ones_are_503(issuer: Issuer) -> None:
+async def test_while_the_issuer_is_away_known_keys_stay_good_and_unknown_ones_are_503(
+    issuer: Issuer,
+) -> None:
     clock = Clock()
     checks, fresh = verifier(issuer, clock), verifier(issuer)
     await checks.check(issuer.token())
@@ -176,9 +204,17 @@ async def test_while_the_issuer_is_away_known_keys_stay_good_and_unknown_ones_ar
 
 
 @pytest.mark.parametrize(
-    "overrides", [{"issuer": "https://login.example.org"}, {"issuer": None}, {"jwks_uri": None}, {"jwks_uri": "no address"}]
+    "overrides",
+    [
+        {"issuer": "https://login.example.org"},
+        {"issuer": None},
+        {"jwks_uri": None},
+        {"jwks_uri": "no address"},
+    ],
 )
-async def test_an_issuer_that_is_another_one_is_not_believed(issuer: Issuer, overrides: dict) -> None:
+async def test_an_issuer_that_is_another_one_is_not_believed(
+    issuer: Issuer, overrides: dict
+) -> None:
     issuer.overrides = overrides
     with pytest.raises(Unavailable):
         await verifier(issuer).check(issuer.token())
@@ -192,8 +228,13 @@ async def test_over_http_a_token_opens_what_a_key_would(issuer: Issuer) -> None:
             assert (await client.get(f"/api/v1/jobs/{job['id']}")).status_code == 200
             assert (await client.get("/api/v1/whoami")).json()["owner"] == "oidc:rancher"
             assert (await client.get("/api/v1/keys")).json()["code"] == "missing_scope"
-            assert (await client.post("/api/v1/tickets", json={"job_id": job["id"]})).status_code == 201
-        for stranger in (issuer.token(sub="other"), issuer.token(roles=["Muster.Read"], sub="third")):
+            assert (
+                await client.post("/api/v1/tickets", json={"job_id": job["id"]})
+            ).status_code == 201
+        for stranger in (
+            issuer.token(sub="other"),
+            issuer.token(roles=["Muster.Read"], sub="third"),
+        ):
             async with client_of(api, stranger) as client:
                 assert (await client.get(f"/api/v1/jobs/{job['id']}")).status_code == 404
         async with client_of(api, issuer.token(roles=[])) as client:
@@ -206,30 +247,46 @@ async def test_over_http_a_token_opens_what_a_key_would(issuer: Issuer) -> None:
 
 
 @pytest.mark.parametrize("by_ticket", [True, False], ids=["ticket", "header"])
-async def test_a_web_socket_ends_with_its_token(issuer: Issuer, by_ticket: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_web_socket_ends_with_its_token(
+    issuer: Issuer, by_ticket: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(events, "BEAT_S", 0.01)
     end = int(time.time()) + HOUR_S
     token = issuer.token(exp=end)
     assert (await verifier(issuer).check(token)).ends_at_utc == datetime.fromtimestamp(end, UTC)
-    async with running_api(oidc_issuer=issuer.url, oidc_audience=AUDIENCE) as api, client_of(api, token) as client:
+    async with (
+        running_api(oidc_issuer=issuer.url, oidc_audience=AUDIENCE) as api,
+        client_of(api, token) as client,
+    ):
         api.clock.now_utc = datetime.fromtimestamp(end - 1, UTC)
         await api.add_job("a" * 32, owner="oidc:rancher")
         asked = {"authorization": f"Bearer {token}"}
         if by_ticket:
             ticket = (await client.post("/api/v1/tickets", json={"job_id": "a" * 32})).json()
             asked = {"query": f"ticket={ticket['ticket']}"}
-            assert ticket["expires_at_utc"] == f"{datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            assert (
+                ticket["expires_at_utc"] == f"{datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            )
         socket = asyncio.create_task(shake_hands(api, f"/ws/jobs/{'a' * 32}", stays=True, **asked))
         await asyncio.sleep(0.2)
         assert not socket.done()
         api.clock.step(1)
         sent = await asyncio.wait_for(socket, 20)
-        assert (sent[-1]["type"], sent[-1]["code"], sent[-1]["reason"]) == ("websocket.close", 4401, "token_expired")
+        assert (sent[-1]["type"], sent[-1]["code"], sent[-1]["reason"]) == (
+            "websocket.close",
+            4401,
+            "token_expired",
+        )
 
 
 def test_an_issuer_needs_an_audience_and_tls() -> None:
-    given: tuple[dict[str, Any], ...] = ({"oidc_issuer": "https://a.example"}, {"oidc_issuer": "http://a.example", "oidc_audience": "x"})
+    given: tuple[dict[str, Any], ...] = (
+        {"oidc_issuer": "https://a.example"},
+        {"oidc_issuer": "http://a.example", "oidc_audience": "x"},
+    )
     for settings in given:
         with pytest.raises(ValueError, match="MUSTER_OIDC"):
             Config(_env_file=None, **settings)
-    Config(_env_file=None, oidc_issuer="https://login.microsoftonline.com/t/v2.0", oidc_audience="x")
+    Config(
+        _env_file=None, oidc_issuer="https://login.microsoftonline.com/t/v2.0", oidc_audience="x"
+    )

@@ -67,10 +67,20 @@ def test_parts_of_make_run_inherit_no_secret_and_use_the_own_account(stack: Loca
     for name, child in parts.items():
         for file in ("environ", "cmdline"):
             content = of(child, file)
-            assert content and not [value for value in (key, *SECRETS.values()) if len(value) > 1 and value in content], (name, file)
+            assert content and not [
+                value for value in (key, *SECRETS.values()) if len(value) > 1 and value in content
+            ], (name, file)
         names = {line.partition("=")[0] for line in of(child, "environ").splitlines()}
-        assert not names & {"AWS_SECRET_ACCESS_KEY", "AZURITE_ACCOUNTS", "AZURE_CLIENT_SECRET", "NODE_OPTIONS", "LD_LIBRARY_PATH"}, name
-        assert (f"MUSTER_WEBHOOK_SECRET={WEBHOOK_SECRET}" in of(child, "environ")) is (name != "azurite"), name
+        assert not names & {
+            "AWS_SECRET_ACCESS_KEY",
+            "AZURITE_ACCOUNTS",
+            "AZURE_CLIENT_SECRET",
+            "NODE_OPTIONS",
+            "LD_LIBRARY_PATH",
+        }, name
+        assert (f"MUSTER_WEBHOOK_SECRET={WEBHOOK_SECRET}" in of(child, "environ")) is (
+            name != "azurite"
+        ), name
         assert child is not None and key not in child.log_path.read_text()
     health = httpx.get(f"{stack.url}/health").json()
     assert health["storage_connected"] is True
@@ -85,12 +95,16 @@ def test_parts_started_by_hand_find_the_azurite_of_their_data_folder(
     argv = [sys.executable, "-m", "infra.storage"]
     for name in ("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_URL"):
         monkeypatch.delenv(name, raising=False)
-    with subprocess.Popen(argv, env=env, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as azurite:
+    with subprocess.Popen(
+        argv, env=env, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as azurite:
         try:
             assert azurite.stdout is not None
             said = azurite.stdout.readline()
             assert said.startswith("Azurite runs on the data folder"), said
-            second = subprocess.run(argv, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+            second = subprocess.run(
+                argv, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+            )
             assert second.returncode == 1 and "runs already with the data folder" in second.stderr
             config = Config(_env_file=None, data_dir=data_dir)
             assert re.search("AccountName=muster[0-9a-f]{18};", config.storage_connection)
@@ -111,12 +125,25 @@ async def write(config: Config, data: bytes) -> int:
         await close_ports(ports)
 
 
-def test_an_azurite_whose_ports_another_program_took_does_not_start(installed: None, tmp_path: Path) -> None:
+def test_an_azurite_whose_ports_another_program_took_does_not_start(
+    installed: None, tmp_path: Path
+) -> None:
     with contextlib.ExitStack() as others:
-        ports = [others.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(3)]
-        server = AzuriteServer(location=tmp_path / "a", run_dir=tmp_path, blob_port=ports[0], queue_port=ports[1], table_port=ports[2])
+        ports = [
+            others.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            for _ in range(3)
+        ]
+        server = AzuriteServer(
+            location=tmp_path / "a",
+            run_dir=tmp_path,
+            blob_port=ports[0],
+            queue_port=ports[1],
+            table_port=ports[2],
+        )
         try:
-            with pytest.raises(StartError, match=r"(?s)azurite ended at once.*EADDRINUSE|address already in use"):
+            with pytest.raises(
+                StartError, match=r"(?s)azurite ended at once.*EADDRINUSE|address already in use"
+            ):
                 server.start()
         finally:
             server.stop()

@@ -55,9 +55,17 @@ UPLOAD_POINTS = (
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
+def stack(
+    azurite: AzuriteServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    unique_name: Callable[[str], str],
+) -> Iterator[Stack]:
     """An API that lives, and a worker."""
-    settings = {"MUSTER_VISIBILITY_S": "30", "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES), "MUSTER_SWEEP_S": "0"}
+    settings = {
+        "MUSTER_VISIBILITY_S": "30",
+        "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
+        "MUSTER_SWEEP_S": "0",
+    }
     stack = Stack(azurite, tmp_path_factory.mktemp("accepted"), unique_name, settings)
     stack.start_api()
     stack.start_worker("tests.support.quick_worker")
@@ -74,16 +82,24 @@ def dying(stack: Stack) -> Iterator[DyingApis]:
 
 def sweep(stack: Stack, *, upload_life: timedelta = HOUR) -> Report:
     """Do what the API does by itself once in a while, as if much time had passed."""
-    rules = HousekeepingRules(visibility=timedelta(milliseconds=1), least_age=ALL_OLD, upload_life=upload_life)
-    return stack.with_ports(lambda ports: Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True))
+    rules = HousekeepingRules(
+        visibility=timedelta(milliseconds=1), least_age=ALL_OLD, upload_life=upload_life
+    )
+    return stack.with_ports(
+        lambda ports: Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True)
+    )
 
 
 def everything_in_storage(stack: Stack) -> tuple[list[str], list[str]]:
     """Return the names of all blobs but the container's mark, those with staged blocks only included, by container."""
 
     async def read(ports: Ports) -> tuple[list[str], list[str]]:
-        sources, results = [(await store.page("", limit=5000)).items for store in (ports.sources, ports.results)]
-        return [i.name for i in sources if i.name != MARK_BLOB], [i.name for i in results if i.name != MARK_BLOB]
+        sources, results = [
+            (await store.page("", limit=5000)).items for store in (ports.sources, ports.results)
+        ]
+        return [i.name for i in sources if i.name != MARK_BLOB], [
+            i.name for i in results if i.name != MARK_BLOB
+        ]
 
     return stack.with_ports(read)
 
@@ -104,12 +120,20 @@ def uploads(stack: Stack) -> dict[str, Any]:
     ids = []
     for _ in range(2):
         link = stack.client.post("/api/v1/uploads", json={"size_bytes": len(VIDEO)}).json()
-        assert httpx.request(link["method"], link["url"], headers=link["headers"], content=VIDEO, timeout=60).status_code == 201
+        assert (
+            httpx.request(
+                link["method"], link["url"], headers=link["headers"], content=VIDEO, timeout=60
+            ).status_code
+            == 201
+        )
         ids.append(link["upload_id"])
     return {"json": {"upload_ids": ids}, "headers": {"Idempotency-Key": uuid.uuid4().hex}}
 
 
-@pytest.mark.parametrize(("way", "point"), [*(("form", point) for point in FORM_POINTS), *(("uploads", point) for point in UPLOAD_POINTS)])
+@pytest.mark.parametrize(
+    ("way", "point"),
+    [*(("form", point) for point in FORM_POINTS), *(("uploads", point) for point in UPLOAD_POINTS)],
+)
 def test_promise_accepted_is_finished(stack: Stack, dying: DyingApis, way: str, point: str) -> None:
     before = job_ids(stack)
     request = form() if way == "form" else uploads(stack)
@@ -123,7 +147,11 @@ def test_promise_accepted_is_finished(stack: Stack, dying: DyingApis, way: str, 
         assert stack.wait(began[0])["state"] == "completed"
     else:
         assert swept.orphans > 0, "what the dead API has written is gone"
-        assert [name for name in everything_in_storage(stack)[0] if not is_of(name, before) and not name.startswith("uploads/")] == []
+        assert [
+            name
+            for name in everything_in_storage(stack)[0]
+            if not is_of(name, before) and not name.startswith("uploads/")
+        ] == []
 
     again = stack.client.post("/api/v1/jobs", **request)
     assert again.status_code == 202, again.text
@@ -137,8 +165,12 @@ def test_promise_accepted_is_finished(stack: Stack, dying: DyingApis, way: str, 
     sources, results = everything_in_storage(stack)
     assert [name for name in (*sources, *results) if not is_of(name, jobs)] == []
     files = len(stack.job(job_id)["files"])
-    assert len([name for name in sources if name.startswith(f"jobs/{job_id}/source/")]) == files == 2
-    published = {name.split("/")[3] for name in results if name.startswith(f"jobs/{job_id}/results/")}
+    assert (
+        len([name for name in sources if name.startswith(f"jobs/{job_id}/source/")]) == files == 2
+    )
+    published = {
+        name.split("/")[3] for name in results if name.startswith(f"jobs/{job_id}/results/")
+    }
     assert len(published) == 1
     assert sweep(stack, upload_life=timedelta(0)) == Report(), "nothing is left to do"
 
@@ -147,7 +179,9 @@ def is_of(name: str, jobs: list[str]) -> bool:
     return any(name.startswith(f"jobs/{job_id}/") for job_id in jobs)
 
 
-def test_promise_a_refusal_whose_cleaning_is_cut_short_leaves_nothing(stack: Stack, dying: DyingApis) -> None:
+def test_promise_a_refusal_whose_cleaning_is_cut_short_leaves_nothing(
+    stack: Stack, dying: DyingApis
+) -> None:
     before = job_ids(stack)
     files = [("file", ("a.mp4", VIDEO)), ("file", ("b.mp4", b"text\n" * 2000))]
     dying.post("before:sources.purge:1", files=files)
@@ -181,7 +215,11 @@ def test_promise_a_deleted_job_leaves_nothing_whatever_a_late_worker_writes(stac
 
 
 def test_promise_the_api_sweeps_by_itself(azurite: AzuriteServer, tmp_path, unique_name) -> None:
-    settings = {"MUSTER_VISIBILITY_S": "1", "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES), "MUSTER_SWEEP_S": "1"}
+    settings = {
+        "MUSTER_VISIBILITY_S": "1",
+        "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
+        "MUSTER_SWEEP_S": "1",
+    }
     stack = Stack(azurite, tmp_path, unique_name, settings)
     apis = DyingApis(stack.env)
     try:
@@ -189,7 +227,9 @@ def test_promise_the_api_sweeps_by_itself(azurite: AzuriteServer, tmp_path, uniq
         stack.start_api()
         # No worker runs, so the message can only be the API's.
         deadline = time.monotonic() + 60
-        while not stack.with_ports(lambda ports: ports.queue.receive(visibility=timedelta(seconds=30))):
+        while not stack.with_ports(
+            lambda ports: ports.queue.receive(visibility=timedelta(seconds=30))
+        ):
             assert time.monotonic() < deadline, stack.logs()
             time.sleep(0.3)
     finally:

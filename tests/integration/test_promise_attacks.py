@@ -20,7 +20,11 @@ WHOAMI = "/api/v1/whoami"
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
+def stack(
+    azurite: AzuriteServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    unique_name: Callable[[str], str],
+) -> Iterator[Stack]:
     settings = {"MUSTER_REQUIRE_KEY": "true", "MUSTER_SWEEP_S": "0", "MUSTER_RATE_PER_S": "0"}
     stack = Stack(azurite, tmp_path_factory.mktemp("attacks"), unique_name, settings)
     stack.start_api()
@@ -30,12 +34,16 @@ def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, uniq
 
 @pytest.fixture(scope="module")
 def key(stack: Stack) -> str:
-    return stack.run("api.keys", "create", "--owner", "ranch", "--scopes", "submit,read").stdout.strip()
+    return stack.run(
+        "api.keys", "create", "--owner", "ranch", "--scopes", "submit,read"
+    ).stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def job(stack: Stack, key: str) -> str:
-    answer = stack.client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4)}, headers={"X-API-Key": key})
+    answer = stack.client.post(
+        "/api/v1/jobs", files={"file": ("herd.mp4", MP4)}, headers={"X-API-Key": key}
+    )
     assert answer.status_code == 202
     return answer.json()["id"]
 
@@ -43,7 +51,9 @@ def job(stack: Stack, key: str) -> str:
 def talk(stack: Stack, data: bytes, *, to_the_end: bool = True) -> tuple[list[int], bytes]:
     """Send bytes; return the statuses of the answers, and all of them, up to the end of the connection or half a second of silence."""
     answers = b""
-    with socket.create_connection(("127.0.0.1", stack.port), timeout=PATIENCE_S if to_the_end else 0.5) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", stack.port), timeout=PATIENCE_S if to_the_end else 0.5
+    ) as connection:
         connection.sendall(data)
         try:
             while piece := connection.recv(65_536):
@@ -69,9 +79,15 @@ HIDDEN = "<hidden>"
 LENGTH, LONGER = "<length of the hidden one>", "<that and two>"
 AMBIGUOUS = {
     "a length beside a coding": (f"Content-Length: {LONGER}\r\n{CHUNKED}", f"{EMPTY}{HIDDEN}"),
-    "a coding beside a length": (f"{CHUNKED}Content-Length: 4\r\n", f"5\r\nabcde\r\n{EMPTY}{HIDDEN}"),
+    "a coding beside a length": (
+        f"{CHUNKED}Content-Length: 4\r\n",
+        f"5\r\nabcde\r\n{EMPTY}{HIDDEN}",
+    ),
     "two lengths": (f"Content-Length: 2\r\nContent-Length: {LONGER}\r\n", "{}" + HIDDEN),
-    "two lengths, the long one first": (f"Content-Length: {LONGER}\r\nContent-Length: 2\r\n", "{}" + HIDDEN),
+    "two lengths, the long one first": (
+        f"Content-Length: {LONGER}\r\nContent-Length: 2\r\n",
+        "{}" + HIDDEN,
+    ),
     "a list of lengths": (f"Content-Length: 2, {LONGER}\r\n", "{}" + HIDDEN),
     "a signed length": ("Content-Length: +2\r\n", "{}" + HIDDEN),
     "a negative length": ("Content-Length: -2\r\n", "{}" + HIDDEN),
@@ -88,13 +104,22 @@ AMBIGUOUS = {
     "chunked before the last coding": ("Transfer-Encoding: chunked, identity\r\n", EMPTY + HIDDEN),
     "a coding before chunked": ("Transfer-Encoding: gzip, chunked\r\n", EMPTY + HIDDEN),
     "chunked twice": ("Transfer-Encoding: chunked, chunked\r\n", EMPTY + HIDDEN),
-    "two headers of codings": ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", EMPTY + HIDDEN),
-    "two headers of codings, chunked last": ("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", EMPTY + HIDDEN),
+    "two headers of codings": (
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        EMPTY + HIDDEN,
+    ),
+    "two headers of codings, chunked last": (
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+        EMPTY + HIDDEN,
+    ),
     "a folded length": ("X: a\r\n Content-Length: 2\r\n", "{}" + HIDDEN),
     "a folded coding": ("Transfer-Encoding:\r\n chunked\r\n", EMPTY + HIDDEN),
     "a bare line feed": ("Content-Length: 2\n", "{}" + HIDDEN),
     "a coding behind a bare line feed": ("X: a\nTransfer-Encoding: chunked\r\n", EMPTY + HIDDEN),
-    "a coding behind a bare carriage return": ("X: a\rTransfer-Encoding: chunked\r\n", EMPTY + HIDDEN),
+    "a coding behind a bare carriage return": (
+        "X: a\rTransfer-Encoding: chunked\r\n",
+        EMPTY + HIDDEN,
+    ),
     "a zero byte in a value": ("X: a\0b\r\nContent-Length: 2\r\n", "{}" + HIDDEN),
     "a zero byte in a name": ("X\0Y: a\r\nContent-Length: 2\r\n", "{}" + HIDDEN),
     "a blank in a name": ("X Y: a\r\nContent-Length: 2\r\n", "{}" + HIDDEN),
@@ -111,15 +136,25 @@ AMBIGUOUS = {
     "chunks ended by line feeds": (CHUNKED, "2\n{}\n0\n\n" + HIDDEN),
     "a chunk without its end": (CHUNKED, "2\r\n{}0\r\n\r\n" + HIDDEN),
     "a chunk longer than its size": (CHUNKED, "2\r\n{}xx" + EMPTY + HIDDEN),
-    "a length in the trailer": (CHUNKED, f"2\r\n{{}}\r\n0\r\nContent-Length: {LENGTH}\r\n\r\n{HIDDEN}"),
+    "a length in the trailer": (
+        CHUNKED,
+        f"2\r\n{{}}\r\n0\r\nContent-Length: {LENGTH}\r\n\r\n{HIDDEN}",
+    ),
 }
 
 
 @pytest.mark.parametrize("form", AMBIGUOUS)
-def test_a_request_whose_end_may_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read(stack: Stack, key: str, form: str) -> None:
+def test_a_request_whose_end_may_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read(
+    stack: Stack, key: str, form: str
+) -> None:
     hidden = inner(stack)
-    framing, body = (text.replace(LENGTH, str(len(hidden))).replace(LONGER, str(len(hidden) + 2)) for text in AMBIGUOUS[form])
-    statuses, answers = talk(stack, post(stack, key, framing, body.replace(HIDDEN, hidden)).encode("latin-1"))
+    framing, body = (
+        text.replace(LENGTH, str(len(hidden))).replace(LONGER, str(len(hidden) + 2))
+        for text in AMBIGUOUS[form]
+    )
+    statuses, answers = talk(
+        stack, post(stack, key, framing, body.replace(HIDDEN, hidden)).encode("latin-1")
+    )
     assert statuses == [400], answers
     assert b"upload_id" not in answers and b"owner" not in answers
 
@@ -134,10 +169,16 @@ def test_a_request_whose_end_may_be_read_in_two_ways_is_refused_and_nothing_behi
         (CHUNKED, f"2;name=value\r\n{{}}\r\n{EMPTY}"),
     ],
 )
-def test_a_request_with_one_end_is_read_to_it_and_the_next_one_is_its_own(stack: Stack, key: str, framing: str, body: str) -> None:
-    statuses, _ = talk(stack, (post(stack, key, framing, body) + inner(stack)).encode(), to_the_end=False)
+def test_a_request_with_one_end_is_read_to_it_and_the_next_one_is_its_own(
+    stack: Stack, key: str, framing: str, body: str
+) -> None:
+    statuses, _ = talk(
+        stack, (post(stack, key, framing, body) + inner(stack)).encode(), to_the_end=False
+    )
     # The port takes one request at a time: it may hang up instead of reading the next one behind a body in chunks.
-    assert statuses in ([201, 401], [201]), "the second request has no key, and does not inherit one"
+    assert statuses in ([201, 401], [201]), (
+        "the second request has no key, and does not inherit one"
+    )
 
 
 @pytest.mark.parametrize("path", [WHOAMI, "/health/live"])
@@ -204,7 +245,18 @@ def keyless_forms(stack: Stack, job: str) -> dict[str, str]:
         "a hop that drops its key": "Connection: X-API-Key, close\r\nX-API-Key: x\r\n",
     }
     forms |= {name: f"GET {path} {HTTP}\r\nHost: {host}\r\n{head}" for name, head in heads.items()}
-    verbs = ("HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "get", "PROPFIND", "MUSTER")
+    verbs = (
+        "HEAD",
+        "OPTIONS",
+        "POST",
+        "PUT",
+        "PATCH",
+        "DELETE",
+        "TRACE",
+        "get",
+        "PROPFIND",
+        "MUSTER",
+    )
     forms |= {f"the verb {verb}": f"{verb} {path} {HTTP}\r\nHost: {host}\r\n" for verb in verbs}
     forms |= {
         "without a version": f"GET {path}\r\nHost: {host}\r\n",
@@ -216,7 +268,9 @@ def keyless_forms(stack: Stack, job: str) -> dict[str, str]:
     return forms
 
 
-def test_no_form_of_a_request_without_a_key_tells_anything_of_a_job(stack: Stack, key: str, job: str) -> None:
+def test_no_form_of_a_request_without_a_key_tells_anything_of_a_job(
+    stack: Stack, key: str, job: str
+) -> None:
     good = f"GET /api/v1/jobs/{job} {HTTP}\r\nHost: 127.0.0.1:{stack.port}\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n"
     statuses, answers = talk(stack, good.encode())
     assert statuses == [200] and b"herd.mp4" in answers, "with the key it is told"
@@ -226,4 +280,7 @@ def test_no_form_of_a_request_without_a_key_tells_anything_of_a_job(stack: Stack
         statuses, answers = talk(stack, f"{head}Connection: close\r\n\r\n".encode("latin-1"))
         assert len(statuses) <= 1 and set(statuses) <= {400, 401, 403}, f"{name}: {answers!r}"
         assert b"herd.mp4" not in answers and b"ranch" not in answers, name
-    assert stack.client.get(f"/api/v1/jobs/{job}", headers={"X-API-Key": key}).json()["state"] == "queued", "and none changed it"
+    assert (
+        stack.client.get(f"/api/v1/jobs/{job}", headers={"X-API-Key": key}).json()["state"]
+        == "queued"
+    ), "and none changed it"

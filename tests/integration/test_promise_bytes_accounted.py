@@ -32,18 +32,43 @@ from tests.unit.core.test_telemetry import srt_of
 
 LARGE = MP4 + bytes(2 * 2**20)
 """Large enough to be staged as blocks."""
-SRT = srt_of(*("[latitude: 48.1] [longitude: 11.5] [rel_alt: 50.0 abs_alt: 549.6]" for _ in range(20)))
+SRT = srt_of(
+    *("[latitude: 48.1] [longitude: 11.5] [rel_alt: 50.0 abs_alt: 549.6]" for _ in range(20))
+)
 ALL_OLD = timedelta(seconds=-2)
 CATTLE = json.dumps({"classes": ["cattle"]})
 """Persons were not looked for, so that the results expire with the videos."""
-DYING_FORMS = ("staged", "after:sources.put_stream:1", "before:jobs.add:1", "after:jobs.add:1", "after:results.put:1", "after:queue.send:1")
-DYING_CLAIMS = ("after:sources.copy:1", "before:jobs.add:1", "after:sources.delete:1", "after:sources.delete:2")
-DYING_DELETIONS = ("after:ledger.bury:1", "after:results.delete_prefix:1", "after:stats.delete:1", "after:jobs.delete:1")
+DYING_FORMS = (
+    "staged",
+    "after:sources.put_stream:1",
+    "before:jobs.add:1",
+    "after:jobs.add:1",
+    "after:results.put:1",
+    "after:queue.send:1",
+)
+DYING_CLAIMS = (
+    "after:sources.copy:1",
+    "before:jobs.add:1",
+    "after:sources.delete:1",
+    "after:sources.delete:2",
+)
+DYING_DELETIONS = (
+    "after:ledger.bury:1",
+    "after:results.delete_prefix:1",
+    "after:stats.delete:1",
+    "after:jobs.delete:1",
+)
 
 
 @pytest.fixture
-def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[Stack]:
-    settings = {"MUSTER_VISIBILITY_S": "30", "MUSTER_SEGMENT_FRAMES": str(FRAMES // 2), "MUSTER_SWEEP_S": "0"}
+def stack(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+) -> Iterator[Stack]:
+    settings = {
+        "MUSTER_VISIBILITY_S": "30",
+        "MUSTER_SEGMENT_FRAMES": str(FRAMES // 2),
+        "MUSTER_SWEEP_S": "0",
+    }
     stack = Stack(azurite, tmp_path, unique_name, settings)
     stack.start_api()
     yield stack
@@ -66,7 +91,9 @@ class Crowd:
         """Submit jobs of one or two files, every third with telemetry; return their ids."""
         ids = []
         for index in range(number):
-            files = [("file", ("a.mp4", self.body()))] + [("file", ("b.mp4", self.body()))] * (index % 2)
+            files = [("file", ("a.mp4", self.body()))] + [("file", ("b.mp4", self.body()))] * (
+                index % 2
+            )
             files += [("telemetry", ("a.srt", SRT))] * (index % 3 == 0)
             answer = self._client.post("/api/v1/jobs", files=files, data=form)
             assert answer.status_code == 202, answer.text
@@ -76,9 +103,14 @@ class Crowd:
     def be_refused(self, number: int) -> None:
         """Send a second file that is no video, or go away in the midst of the first."""
         for _ in range(number):
-            answer = self._client.post("/api/v1/jobs", files=[("file", ("a.mp4", self.body())), ("file", ("b.mp4", b"text\n" * 2000))])
+            answer = self._client.post(
+                "/api/v1/jobs",
+                files=[("file", ("a.mp4", self.body())), ("file", ("b.mp4", b"text\n" * 2000))],
+            )
             assert answer.status_code == 415
-            with socket.create_connection(("127.0.0.1", self._stack.port), timeout=10) as connection:
+            with socket.create_connection(
+                ("127.0.0.1", self._stack.port), timeout=10
+            ) as connection:
                 head = "POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50000000\r\nContent-Type: "
                 connection.sendall(f"{head}{CONTENT_TYPE}\r\n\r\n".encode() + HEAD + LARGE)
 
@@ -90,14 +122,28 @@ class Crowd:
         return link
 
     def put(self, link: dict[str, Any]) -> None:
-        assert httpx.request(link["method"], link["url"], headers=link["headers"], content=self.body(), timeout=60).status_code == 201
+        assert (
+            httpx.request(
+                link["method"],
+                link["url"],
+                headers=link["headers"],
+                content=self.body(),
+                timeout=60,
+            ).status_code
+            == 201
+        )
 
     def abandon_uploads(self, number: int) -> None:
         """Ask for links and make no job of what is uploaded with them, if anything is; some are used again after a job was made."""
         for index in range(number):
             link = self.link(used=index % 3 > 0)
             if index % 3 == 2:
-                assert self._client.post("/api/v1/jobs", json={"upload_ids": [link["upload_id"]]}).status_code == 202
+                assert (
+                    self._client.post(
+                        "/api/v1/jobs", json={"upload_ids": [link["upload_id"]]}
+                    ).status_code
+                    == 202
+                )
                 self.put(link)
 
     def cancel(self, ids: list[str]) -> None:
@@ -115,7 +161,10 @@ class Crowd:
         for point in DYING_CLAIMS:
             dying.post(point, json={"upload_ids": [self.link()["upload_id"] for _ in range(2)]})
         for point, job_id in zip(DYING_DELETIONS, doomed, strict=True):
-            with httpx.Client(base_url=dying.start(point), timeout=60) as client, pytest.raises(httpx.TransportError):
+            with (
+                httpx.Client(base_url=dying.start(point), timeout=60) as client,
+                pytest.raises(httpx.TransportError),
+            ):
                 client.delete(f"/api/v1/jobs/{job_id}")
             dying.wait_death()
 
@@ -163,8 +212,14 @@ def mark(identity: StorageIdentity) -> dict[str, int]:
 
 def owned_sources(job: Job) -> dict[str, int]:
     videos = {} if "sources" in job.expired else {file.blob: file.size_bytes for file in job.files}
-    told = [file.telemetry for file in job.files if file.telemetry is not None and "results" not in job.expired]
-    return videos | {telemetry.blob: telemetry.size_bytes for telemetry in told if telemetry.blob is not None}
+    told = [
+        file.telemetry
+        for file in job.files
+        if file.telemetry is not None and "results" not in job.expired
+    ]
+    return videos | {
+        telemetry.blob: telemetry.size_bytes for telemetry in told if telemetry.blob is not None
+    }
 
 
 def explained(job: Job, *, whole: bool) -> set[str]:
@@ -197,8 +252,12 @@ async def listed(store: BlobStore) -> dict[str, int]:
 
 def sweep(stack: Stack, *, keep: timedelta | None) -> Report:
     async def run(ports: Ports) -> Report:
-        rules = HousekeepingRules(timedelta(milliseconds=1), ALL_OLD, ALL_OLD, keep=keep, read_life=ALL_OLD)
-        return await Housekeeping(ports, Dispatcher(ports), utc_now, rules, confirmed=True).run(everything=True)
+        rules = HousekeepingRules(
+            timedelta(milliseconds=1), ALL_OLD, ALL_OLD, keep=keep, read_life=ALL_OLD
+        )
+        return await Housekeeping(ports, Dispatcher(ports), utc_now, rules, confirmed=True).run(
+            everything=True
+        )
 
     return stack.with_ports(run)
 
@@ -207,8 +266,15 @@ def ended(stack: Stack) -> None:
     """Wait until every job has ended and no message is left."""
 
     async def look(ports: Ports) -> tuple[list[str], int]:
-        active = [job.id for job in await ports.jobs.stalled(heartbeat_before=utc_now() + timedelta(days=1), limit=500)]
-        return active, sum([(await queue.depth()).messages for queue in (ports.queue, ports.detect_queue)])
+        active = [
+            job.id
+            for job in await ports.jobs.stalled(
+                heartbeat_before=utc_now() + timedelta(days=1), limit=500
+            )
+        ]
+        return active, sum(
+            [(await queue.depth()).messages for queue in (ports.queue, ports.detect_queue)]
+        )
 
     deadline = time.monotonic() + 600
     while (left := stack.with_ports(look)) != ([], 0):
@@ -241,15 +307,23 @@ def live(stack: Stack, crowd: Crowd, dying: DyingApis, tenth: int, uploads: int)
     # Recorded by an API that died, and cancelled before its first message was sent again.
     before = {job["id"] for job in stack.client.get("/api/v1/jobs").json()["items"]}
     dying.post("after:jobs.add:1", files={"file": ("a.mp4", LARGE)})
-    crowd.cancel(list({job["id"] for job in stack.client.get("/api/v1/jobs").json()["items"]} - before))
+    crowd.cancel(
+        list({job["id"] for job in stack.client.get("/api/v1/jobs").json()["items"]} - before)
+    )
     sweep(stack, keep=None)
     ended(stack)
     return until
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("tenth", "uploads"), [(2, 6), pytest.param(20, 20, marks=pytest.mark.soak)], ids=["few", "200 jobs, 20 uploads"])
-def test_promise_what_is_left_is_what_the_records_explain_to_the_byte(stack: Stack, tenth: int, uploads: int) -> None:
+@pytest.mark.parametrize(
+    ("tenth", "uploads"),
+    [(2, 6), pytest.param(20, 20, marks=pytest.mark.soak)],
+    ids=["few", "200 jobs, 20 uploads"],
+)
+def test_promise_what_is_left_is_what_the_records_explain_to_the_byte(
+    stack: Stack, tenth: int, uploads: int
+) -> None:
     dying = DyingApis(stack.env)
     try:
         until = live(stack, Crowd(stack), dying, tenth, uploads)
@@ -268,7 +342,12 @@ def test_promise_what_is_left_is_what_the_records_explain_to_the_byte(stack: Sta
     assert found.sources == found.owned
     assert found.must - set(found.results) == set() and set(found.results) - found.may == set()
     assert sum(found.sources.values()) == sum(found.owned.values())
-    assert sum(found.results.values()) == sum(size for name, size in found.results.items() if name in found.may)
+    assert sum(found.results.values()) == sum(
+        size for name, size in found.results.items() if name in found.may
+    )
     assert stack.with_ports(lambda ports: noted_unclaimed(ports.ledger))["blobs"] == 0
-    left = {name: (len(blobs), sum(blobs.values())) for name, blobs in (("sources", found.sources), ("results", found.results))}
+    left = {
+        name: (len(blobs), sum(blobs.values()))
+        for name, blobs in (("sources", found.sources), ("results", found.results))
+    }
     print(f"{len(found.jobs)} jobs left; blobs and bytes: {left}")

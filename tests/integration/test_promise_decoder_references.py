@@ -45,7 +45,9 @@ def lists(target: str) -> dict[str, bytes]:
         "a playlist of Winamp": f"[playlist]\nFile1={target}\nNumberOfEntries=1\n",
         "an index of subtitles": f"# VobSub index file, v7\nid: en, index: 0\ntimestamp: 00:00:00:000, filepos: 0\n{target}\n",
         "a list of pictures": f"{target}\n" * 3,
-        "a session": "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\na=control:" + target + "\n",
+        "a session": "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\na=control:"
+        + target
+        + "\n",
         "a page that leads on": f'<html><head><meta http-equiv="refresh" content="0; url={target}"></head></html>',
     }
     return {name: text.encode() for name, text in texts.items()}
@@ -55,16 +57,34 @@ def references(own: bytes, target: bytes) -> dict[str, bytes]:
     """Films whose pictures lie in a target."""
 
     def with_dref(reference: bytes, kind: bytes) -> bytes:
-        return replace(own, b"dref", full_box(b"dref", struct.pack(">I", 1) + reference)).replace(b"isom", kind, 1)
+        return replace(own, b"dref", full_box(b"dref", struct.pack(">I", 1) + reference)).replace(
+            b"isom", kind, 1
+        )
 
     link = box(b"rdrf", struct.pack(">I4sI", 0, b"url ", len(target) + 1) + target + b"\0")
     film = box(b"moov", box(b"rmra", box(b"rmda", link)))
     short = target[-63:]
-    alias = (b"\0\0\0\0" + struct.pack(">HHH", 150, 2, 0) + b"\4disk".ljust(28, b"\0") + bytes(12) + bytes((len(short),)) + short).ljust(
-        130, b"\0"
+    alias = (
+        b"\0\0\0\0"
+        + struct.pack(">HHH", 150, 2, 0)
+        + b"\4disk".ljust(28, b"\0")
+        + bytes(12)
+        + bytes((len(short),))
+        + short
+    ).ljust(130, b"\0")
+    alias += (
+        struct.pack(">hh", 1, 1)
+        + bytes(16)
+        + struct.pack(">hH", 2, len(target))
+        + target
+        + bytes(len(target) % 2)
     )
-    alias += struct.pack(">hh", 1, 1) + bytes(16) + struct.pack(">hH", 2, len(target)) + target + bytes(len(target) % 2)
-    alias += struct.pack(">hH", 18, len(target)) + target + bytes(len(target) % 2) + struct.pack(">hH", -1, 0)
+    alias += (
+        struct.pack(">hH", 18, len(target))
+        + target
+        + bytes(len(target) % 2)
+        + struct.pack(">hH", -1, 0)
+    )
     return {
         "MP4, url": with_dref(full_box(b"url ", target + b"\0"), b"isom"),
         "MOV, url": with_dref(full_box(b"url ", target + b"\0"), b"qt  "),
@@ -91,10 +111,16 @@ def forms(folder: Path, outside: Outside) -> dict[str, Callable[[], bytes]]:
     for kind, target in targets.items():
         texts = lists(target) if kind == "address" else dict(list(lists(target).items())[:2])
         films = (
-            references(own, target.encode()) if kind in ("address", "path") else dict(list(references(own, target.encode()).items())[:2])
+            references(own, target.encode())
+            if kind in ("address", "path")
+            else dict(list(references(own, target.encode()).items())[:2])
         )
         made |= {f"{name}, {kind}": partial(bytes, data) for name, data in (texts | films).items()}
-    said = add_subtitles(folder / "own.mp4", folder / "said.mp4", [(0.1, f"{{\\img}} <img src='{address}'> file://{secret}".encode())])
+    said = add_subtitles(
+        folder / "own.mp4",
+        folder / "said.mp4",
+        [(0.1, f"{{\\img}} <img src='{address}'> file://{secret}".encode())],
+    )
     made["subtitles that name files"] = said.read_bytes
     return made
 
@@ -121,12 +147,18 @@ def test_no_reference_is_followed(tmp_path: Path, outside: Outside) -> None:
     with ThreadPoolExecutor(2) as pool:
         outcomes = dict(pool.map(use, made))
     assert outside.contacts == []
-    followed = {name: how for name, how in outcomes.items() if how.startswith("decoded") and how != f"decoded {{{OWN}}}"}
+    followed = {
+        name: how
+        for name, how in outcomes.items()
+        if how.startswith("decoded") and how != f"decoded {{{OWN}}}"
+    }
     assert followed == {}, "every other one is refused with a code"
     assert outcomes["subtitles that name files"] == f"decoded {{{OWN}}}"
 
 
-def test_the_same_references_are_followed_by_a_decoder_that_is_let(tmp_path: Path, outside: Outside) -> None:
+def test_the_same_references_are_followed_by_a_decoder_that_is_let(
+    tmp_path: Path, outside: Outside
+) -> None:
     """Otherwise the silence above would prove nothing."""
     let = {
         "protocol_whitelist": "file,http,tcp,crypto,data,concat",
@@ -139,10 +171,15 @@ def test_the_same_references_are_followed_by_a_decoder_that_is_let(tmp_path: Pat
     for number, (name, make) in enumerate(forms(tmp_path, outside).items()):
         path = tmp_path / f"{number}{'.m3u8' if name.startswith('HLS') else '.mov'}"
         path.write_bytes(make())
-        with suppress(av.FFmpegError, IndexError, StopIteration), av.open(str(path), timeout=2, options=let) as container:
+        with (
+            suppress(av.FFmpegError, IndexError, StopIteration),
+            av.open(str(path), timeout=2, options=let) as container,
+        ):
             frame = next(container.decode(video=0))
             seen.add((frame.width, frame.height))
         if SECRET in seen and outside.contacts:
             break
     assert SECRET in seen, "the neighbour's pictures came out"
-    assert any(contact.startswith("TCP ['GET /film.mp4") for contact in outside.contacts), outside.contacts
+    assert any(contact.startswith("TCP ['GET /film.mp4") for contact in outside.contacts), (
+        outside.contacts
+    )

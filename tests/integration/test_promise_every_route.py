@@ -29,11 +29,18 @@ from tests.support.stack import Stack
 
 REQUESTS = int(os.environ.get("MUSTER_TEST_REQUESTS", "12"))
 FINISHED, FAILED = "f" * 32, "e" * 32
-CALIBRATION = {"image_points": [[0, 0], [100, 0], [100, 100], [0, 100]], "map_points": [[0, 0], [10, 0], [10, 10], [0, 10]]}
+CALIBRATION = {
+    "image_points": [[0, 0], [100, 0], [100, 100], [0, 100]],
+    "map_points": [[0, 0], [10, 0], [10, 10], [0, 10]],
+}
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
+def stack(
+    azurite: AzuriteServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    unique_name: Callable[[str], str],
+) -> Iterator[Stack]:
     """An API with jobs in several states, a calibration and a key, so that requests can meet something."""
     limits = {"MUSTER_MAX_UPLOAD_BYTES": str(2**20), "MUSTER_WEBHOOK_SECRET": "a secret of sixteen"}
     stack = Stack(azurite, tmp_path_factory.mktemp("routes"), unique_name, limits)
@@ -48,7 +55,10 @@ async def _publish(stack: Stack) -> None:
     await open_ports(ports)
     try:
         for name in ARTIFACTS:
-            await ports.results.put(result_blob(FINISHED, "r0001", name), b"{}" if name.endswith("json") else b"0123456789")
+            await ports.results.put(
+                result_blob(FINISHED, "r0001", name),
+                b"{}" if name.endswith("json") else b"0123456789",
+            )
         done = {
             "result_revision": "r0001",
             "artifacts": tuple(ARTIFACTS),
@@ -70,7 +80,9 @@ def known(stack: Stack) -> Callable[[str], list[str]]:
     """Values of path parameters that name something that exists."""
     queued = stack.submit_bytes(MP4)
     stack.client.put("/api/v1/calibrations/gate", json=CALIBRATION)
-    key = stack.client.post("/api/v1/keys", json={"name": "one", "owner": "ranch", "scopes": ["read"]}).json()
+    key = stack.client.post(
+        "/api/v1/keys", json={"name": "one", "owner": "ranch", "scopes": ["read"]}
+    ).json()
     values = {
         "job_id": [FINISHED, FAILED, queued],
         "name": ["gate", *ARTIFACTS],
@@ -89,7 +101,9 @@ def known(stack: Stack) -> Callable[[str], list[str]]:
     suppress_health_check=list(HealthCheck),
 )
 @pytest.mark.slow
-def test_every_answer_is_a_documented_one(case: Any, stack: Stack, known: Callable[[str], list[str]]) -> None:
+def test_every_answer_is_a_documented_one(
+    case: Any, stack: Stack, known: Callable[[str], list[str]]
+) -> None:
     chance = random.Random(repr((case.path_parameters, case.query)))
     for parameter in case.path_parameters or {}:
         values = known(parameter)
@@ -103,5 +117,17 @@ def test_every_answer_is_a_documented_one(case: Any, stack: Stack, known: Callab
 def test_the_document_has_every_route(stack: Stack) -> None:
     paths = stack.client.get("/openapi.json").json()["paths"]
     assert paths == schema.raw_schema["paths"]
-    assert {"/api/v1/jobs", "/api/v1/uploads", "/api/v1/keys", "/api/v1/stats", "/submit-job", "/health", "/all_stats"} <= set(paths)
-    assert all({"401", "403", "500", "503"} <= set(operation["responses"]) for methods in paths.values() for operation in methods.values())
+    assert {
+        "/api/v1/jobs",
+        "/api/v1/uploads",
+        "/api/v1/keys",
+        "/api/v1/stats",
+        "/submit-job",
+        "/health",
+        "/all_stats",
+    } <= set(paths)
+    assert all(
+        {"401", "403", "500", "503"} <= set(operation["responses"])
+        for methods in paths.values()
+        for operation in methods.values()
+    )

@@ -16,8 +16,12 @@ SEGMENT_S = 0.02
 
 
 @pytest.fixture
-async def stand(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> AsyncIterator[AzuriteStand]:
-    async with azurite_stand(tmp_path, azurite.connection_string, unique_name, visibility_s=5) as stand:
+async def stand(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+) -> AsyncIterator[AzuriteStand]:
+    async with azurite_stand(
+        tmp_path, azurite.connection_string, unique_name, visibility_s=5
+    ) as stand:
         stand.engine.hooks["detect_segment"] = lambda *_: time.sleep(SEGMENT_S)
         yield stand
 

@@ -46,7 +46,10 @@ class Outside:
         self.port = self._tcp.getsockname()[1]
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind(("127.0.0.1", self.port))
-        self._threads = [threading.Thread(target=self._accept, daemon=True), threading.Thread(target=self._receive, daemon=True)]
+        self._threads = [
+            threading.Thread(target=self._accept, daemon=True),
+            threading.Thread(target=self._receive, daemon=True),
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -113,7 +116,9 @@ def _use(decoder: ConfinedDecoder, path: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_hostile_videos_are_decoded_or_refused_within_the_limits(tmp_path: Path, outside: Outside, decoders: list[DecoderProcess]) -> None:
+def test_hostile_videos_are_decoded_or_refused_within_the_limits(
+    tmp_path: Path, outside: Outside, decoders: list[DecoderProcess]
+) -> None:
     corpus = Corpus(tmp_path, f"http://127.0.0.1:{outside.port}")
     decoder = ConfinedDecoder(DecoderLimits(memory_bytes=MEMORY_BYTES, stall_s=STALL_S))
     outcomes: Counter[str] = Counter()
@@ -132,12 +137,19 @@ def test_hostile_videos_are_decoded_or_refused_within_the_limits(tmp_path: Path,
     assert sum(outcomes.values()) == COUNT
     assert outside.contacts == []
     assert len(decoders) >= COUNT, "each file was given to a process of its own"
-    peak_bytes, cpu_s = max(ended.peak_bytes or 0 for ended in decoders), max(ended.cpu_s or 0 for ended in decoders)
-    print(f"{len(decoders)} processes, at most {peak_bytes / 2**20:.0f} MiB, {cpu_s:.1f} s of processor time, in one of them")
+    peak_bytes, cpu_s = (
+        max(ended.peak_bytes or 0 for ended in decoders),
+        max(ended.cpu_s or 0 for ended in decoders),
+    )
+    print(
+        f"{len(decoders)} processes, at most {peak_bytes / 2**20:.0f} MiB, {cpu_s:.1f} s of processor time, in one of them"
+    )
     assert 0 < peak_bytes <= STARTED_BYTES + MEMORY_BYTES
     assert 0 < cpu_s <= STALL_S + 200 * decoder.limits.cpu_s_per_frame
     for kind in {outcome.partition(":")[0] for outcome in outcomes}:
-        assert any(outcome.startswith(kind) and not outcome.endswith("decoded") for outcome in outcomes), f"no {kind} file is hostile"
+        assert any(
+            outcome.startswith(kind) and not outcome.endswith("decoded") for outcome in outcomes
+        ), f"no {kind} file is hostile"
 
 
 def test_the_same_files_reach_outside_where_ffmpeg_is_let(tmp_path: Path, outside: Outside) -> None:
@@ -145,13 +157,20 @@ def test_the_same_files_reach_outside_where_ffmpeg_is_let(tmp_path: Path, outsid
     corpus = Corpus(tmp_path, f"http://127.0.0.1:{outside.port}")
     let = {"protocol_whitelist": "file,http,tcp,crypto,data", "allowed_extensions": "ALL"}
     for number in range(6, 160, 8):
-        with suppress(av.FFmpegError), av.open(str(corpus.file(number, SEED).path), timeout=5, options=let) as container:
+        with (
+            suppress(av.FFmpegError),
+            av.open(str(corpus.file(number, SEED).path), timeout=5, options=let) as container,
+        ):
             next(container.demux(), None)
-    assert any(contact.startswith("TCP ['GET /a.ts") for contact in outside.contacts), outside.contacts
+    assert any(contact.startswith("TCP ['GET /a.ts") for contact in outside.contacts), (
+        outside.contacts
+    )
 
 
 @pytest.fixture
-async def farm(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> AsyncIterator[Farm]:
+async def farm(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+) -> AsyncIterator[Farm]:
     farm = Farm(azurite, tmp_path, unique_name, str(bundled_checkpoint()))
     await open_ports(farm.ports)
     yield farm
@@ -160,18 +179,24 @@ async def farm(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[st
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_a_worker_outlives_them_and_goes_on_counting(farm: Farm, tmp_path: Path, outside: Outside) -> None:
+async def test_a_worker_outlives_them_and_goes_on_counting(
+    farm: Farm, tmp_path: Path, outside: Outside
+) -> None:
     folder = tmp_path / "hostile"
     folder.mkdir()
     corpus = Corpus(folder, f"http://127.0.0.1:{outside.port}")
     worker = farm.start(MUSTER_DECODER_MEMORY_MB="256")
-    jobs = [await farm.submit(corpus.file(number, SEED).path, render=False) for number in range(FEW)]
+    jobs = [
+        await farm.submit(corpus.file(number, SEED).path, render=False) for number in range(FEW)
+    ]
     good = await farm.submit(write_video(tmp_path / "good.mp4", frames=24), render=False)
     ended = [await farm.wait(job.id, timeout_s=800) for job in [*jobs, good]]
     assert worker.alive and len(farm.workers) == 1
     assert ended[-1].state == "completed", ended[-1].error
     for job in ended[:-1]:
-        assert job.state == "completed" or (job.error is not None and job.error.code and job.error.message.endswith("."))
+        assert job.state == "completed" or (
+            job.error is not None and job.error.code and job.error.message.endswith(".")
+        )
         assert job.error is None or job.error.code not in ("internal_error", "workers_died")
     assert {job.state for job in ended[:-1]} == {"completed", "failed"}
     assert outside.contacts == []

@@ -26,8 +26,12 @@ VISIBILITY_S = 2
 
 
 @pytest.fixture
-async def stand(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> AsyncIterator[AzuriteStand]:
-    async with azurite_stand(tmp_path, azurite.connection_string, unique_name, visibility_s=VISIBILITY_S) as stand:
+async def stand(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+) -> AsyncIterator[AzuriteStand]:
+    async with azurite_stand(
+        tmp_path, azurite.connection_string, unique_name, visibility_s=VISIBILITY_S
+    ) as stand:
         yield stand
 
 
@@ -44,7 +48,9 @@ def working(seconds: float, *, busy: bool = False) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["waits", "computes"])
-async def test_a_job_longer_than_its_visibility_is_never_run_twice(stand: AzuriteStand, busy: bool) -> None:
+async def test_a_job_longer_than_its_visibility_is_never_run_twice(
+    stand: AzuriteStand, busy: bool
+) -> None:
     stand.engine.hooks["detect_segment"] = working(3 * VISIBILITY_S, busy=busy)
     await stand.submit(b"9 frames")
     async with stand.consuming(stand.worker("worker-a"), stand.worker("worker-b")):
@@ -54,7 +60,9 @@ async def test_a_job_longer_than_its_visibility_is_never_run_twice(stand: Azurit
     await stand.assert_one_result()
 
 
-async def test_without_renewal_it_runs_twice_and_still_one_result_stands(stand: AzuriteStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_renewal_it_runs_twice_and_still_one_result_stands(
+    stand: AzuriteStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def nothing_is_renewed(keeper: LeaseKeeper) -> None:
         keeper._stop.ends_at_s = None
         await keeper._leaving.wait()
@@ -71,7 +79,9 @@ async def test_without_renewal_it_runs_twice_and_still_one_result_stands(stand: 
 
 
 @pytest.mark.parametrize(("step", "function"), [("detect", "detect_segment"), ("render", "render")])
-async def test_a_lost_lease_ends_the_work_and_nothing_is_published_or_acknowledged(stand: AzuriteStand, step: str, function: str) -> None:
+async def test_a_lost_lease_ends_the_work_and_nothing_is_published_or_acknowledged(
+    stand: AzuriteStand, step: str, function: str
+) -> None:
     told, over = threading.Event(), threading.Event()
 
     def work(_: Any, should_stop: Callable[[], bool]) -> None:
@@ -95,7 +105,11 @@ async def test_a_lost_lease_ends_the_work_and_nothing_is_published_or_acknowledg
     finally:
         over.set()
     after = await stand.job()
-    assert (after.state, after.done_segments, after.result_revision) == (job.state, job.done_segments, None)
+    assert (after.state, after.done_segments, after.result_revision) == (
+        job.state,
+        job.done_segments,
+        None,
+    )
     assert await stand.blobs() == before
     assert (await queue.depth()).messages == 1, "nothing is acknowledged"
     with pytest.raises(LeaseLost):
@@ -121,19 +135,28 @@ async def test_a_stopped_process_that_wakes_after_a_recount_changes_nothing_that
     stand: AzuriteStand, tmp_path: Path, state: str
 ) -> None:
     step = {"detecting": "detect", "rendering": "render"}[state]
-    pauses: dict[str, dict[str, float]] = {"detecting": {"detect_segment": 4}, "rendering": {"render": 4}}
+    pauses: dict[str, dict[str, float]] = {
+        "detecting": {"detect_segment": 4},
+        "rendering": {"render": 4},
+    }
     zombie = stand.start_worker(tmp_path, pauses[state])
     try:
         await stand.submit(f"{FRAMES} frames".encode())
         # The state changes before the message of its step is received: stopped in between, the process would hold nothing.
-        await stand.wait(lambda job: job.state == state and any(key.startswith(step) for key in job.step_starts))
+        await stand.wait(
+            lambda job: job.state == state and any(key.startswith(step) for key in job.step_starts)
+        )
         assert zombie.process is not None
         zombie.process.send_signal(signal.SIGSTOP)
         other = stand.worker("worker-b")
         async with stand.consuming(other):
             await stand.wait()
             await stand.ports.jobs.begin_attempt(
-                "job1", expected_attempt=1, settings=AnalysisSettings(camera="recounted"), state="assembling", at=stand.timer.now()
+                "job1",
+                expected_attempt=1,
+                settings=AnalysisSettings(camera="recounted"),
+                state="assembling",
+                at=stand.timer.now(),
             )
             await stand.dispatcher.send(JobMessage(job_id="job1", attempt=2, step="assemble"))
             await stand.wait(lambda job: job.attempt == 2 and job.is_terminal)
@@ -143,7 +166,10 @@ async def test_a_stopped_process_that_wakes_after_a_recount_changes_nothing_that
         zombie.process.send_signal(signal.SIGCONT)
         # It is told to stop only when it has seen that its lease is lost, or has finished what it was at.
         deadline = time.monotonic() + 60
-        while not any(action in zombie.log_path.read_text() for action in ("work_abandoned", "message_obsolete", "settle_too_late")):
+        while not any(
+            action in zombie.log_path.read_text()
+            for action in ("work_abandoned", "message_obsolete", "settle_too_late")
+        ):
             assert time.monotonic() < deadline, zombie.log_tail(30)
             await asyncio.sleep(0.1)
         await asyncio.sleep(1)

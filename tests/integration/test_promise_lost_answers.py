@@ -40,14 +40,18 @@ def work_so_long(stand: AzuriteStand, seconds: float) -> None:
     stand.engine.hooks["detect_segment"] = work
 
 
-@pytest.mark.parametrize("operation", ["send", "receive", "renew", "delete", "commit", "write once"])
+@pytest.mark.parametrize(
+    "operation", ["send", "receive", "renew", "delete", "commit", "write once"]
+)
 async def test_a_lost_answer_leaves_the_same_final_state(
     azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str], operation: str
 ) -> None:
     results = []
     for name in ("undisturbed", operation):
         async with (
-            azurite_stand(tmp_path / name.replace(" ", "_"), azurite.connection_string, unique_name) as stand,
+            azurite_stand(
+                tmp_path / name.replace(" ", "_"), azurite.connection_string, unique_name
+            ) as stand,
             LossyProxy(azurite) as proxy,
             stand.reaching_azurite_by(proxy.connection_string) as ports,
         ):
@@ -65,6 +69,8 @@ async def test_a_lost_answer_leaves_the_same_final_state(
             assert await stand.poisoned() == await stand.poisoned(detect=True) == []
             assert (await stand.job()).step_failures == {}
             if name == operation:
-                assert proxy.lost[operation] >= (1 if operation == "commit" else 2), "answers were lost indeed"
+                assert proxy.lost[operation] >= (1 if operation == "commit" else 2), (
+                    "answers were lost indeed"
+                )
             results.append(await stand.blobs())
     assert results[0] == results[1]

@@ -51,12 +51,17 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first two seconds of the sample video."""
-    return remux(SAMPLE, tmp_path_factory.mktemp("clip") / "clip.mp4", keep=lambda place: place < 50)
+    return remux(
+        SAMPLE, tmp_path_factory.mktemp("clip") / "clip.mp4", keep=lambda place: place < 50
+    )
 
 
 def watch_at_home(home: Path, *argv: str) -> Watched:
     """Run a command with nothing configured, and not as a CI job: in CI, packages that report usage do not."""
-    return watch(argv, env={"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "COLUMNS": "160"})
+    return watch(
+        argv,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "COLUMNS": "160"},
+    )
 
 
 def kept_in(home: Path) -> set[str]:
@@ -67,13 +72,32 @@ def kept_in(home: Path) -> set[str]:
 def count(home: Path, clip: Path, tmp_path: Path, python: str) -> None:
     """Count with a checkpoint in a folder, which is converted first; assert that nothing is sent, and nothing kept but the network."""
     checkpoint = shutil.copytree(bundled_checkpoint(), tmp_path / "checkpoint")
-    done = watch_at_home(home, python, "-c", COUNT, str(clip), "--out", str(tmp_path / "out"), "--detector", str(checkpoint))
+    done = watch_at_home(
+        home,
+        python,
+        "-c",
+        COUNT,
+        str(clip),
+        "--out",
+        str(tmp_path / "out"),
+        "--detector",
+        str(checkpoint),
+    )
     assert done.status == 0, done.output
-    assert json.loads(done.output.splitlines()[-1]) == {"status": 0, "reporting": [], "installed": True}
+    assert json.loads(done.output.splitlines()[-1]) == {
+        "status": 0,
+        "reporting": [],
+        "installed": True,
+    }
     assert done.sent == []
     (network,) = home.glob(NETWORK)
-    assert kept_in(home) == {path.relative_to(home).as_posix() for path in (network, network.with_suffix(".bin"))}
-    assert json.loads((tmp_path / "out" / "results.json").read_text())["counts"]["cattle"]["unique"] > 0
+    assert kept_in(home) == {
+        path.relative_to(home).as_posix() for path in (network, network.with_suffix(".bin"))
+    }
+    assert (
+        json.loads((tmp_path / "out" / "results.json").read_text())["counts"]["cattle"]["unique"]
+        > 0
+    )
 
 
 def test_the_watch_sees_look_ups_and_connections(home: Path) -> None:
@@ -90,24 +114,54 @@ def test_a_count_and_a_conversion_send_nothing(home: Path, clip: Path, tmp_path:
 @pytest.mark.slow
 def test_the_parts_of_make_run_send_nothing(home: Path, clip: Path) -> None:
     share_networks(home / ".local" / "share" / "muster")
-    pages = ("/docs", "/docs/swagger-ui-bundle.js", "/redoc", "/redoc/redoc.standalone.js", "/openapi.json", "/metrics", "/health")
+    pages = (
+        "/docs",
+        "/docs/swagger-ui-bundle.js",
+        "/redoc",
+        "/redoc/redoc.standalone.js",
+        "/openapi.json",
+        "/metrics",
+        "/health",
+    )
     done = watch_at_home(home, sys.executable, "-m", "tests.support.short_run", str(clip), *pages)
     assert done.status == 0, done.output
     assert "  completed" in done.output
-    assert [line.split()[-1] for line in done.output.splitlines() if line.startswith("answered")] == list(pages)
+    assert [
+        line.split()[-1] for line in done.output.splitlines() if line.startswith("answered")
+    ] == list(pages)
     assert done.sent == []
     parts = {path.split("/")[3] for path in kept_in(home)}
-    assert {path.split("/")[:3] == [".local", "share", "muster"] for path in kept_in(home)} == {True}
-    assert parts <= {"azurite", "cache", "run", "muster.sqlite3", "muster.sqlite3-shm", "muster.sqlite3-wal"}
+    assert {path.split("/")[:3] == [".local", "share", "muster"] for path in kept_in(home)} == {
+        True
+    }
+    assert parts <= {
+        "azurite",
+        "cache",
+        "run",
+        "muster.sqlite3",
+        "muster.sqlite3-shm",
+        "muster.sqlite3-wal",
+    }
 
 
 @pytest.mark.soak
-def test_the_environment_of_the_requirements_sends_nothing(home: Path, clip: Path, tmp_path: Path) -> None:
+def test_the_environment_of_the_requirements_sends_nothing(
+    home: Path, clip: Path, tmp_path: Path
+) -> None:
     """Users of the older systems install it so; neither the lock nor its overrides apply."""
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     uv = Path(sys.executable).with_name("uv")
-    argv: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python, "-r", REPOSITORY / "requirements.txt"]
+    argv: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "-r",
+        REPOSITORY / "requirements.txt",
+    ]
     done = subprocess.run(argv, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         unavailable(f"the packages cannot be installed: {done.stderr[-500:]}")

@@ -22,7 +22,11 @@ LARGER = MP4 + bytes(2**20)
 
 
 @pytest.fixture(scope="module")
-def apis(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[ApiPair]:
+def apis(
+    azurite: AzuriteServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    unique_name: Callable[[str], str],
+) -> Iterator[ApiPair]:
     pair = ApiPair(azurite, tmp_path_factory.mktemp("same"), unique_name, {})
     pair.start()
     yield pair
@@ -38,7 +42,9 @@ def _empty_afterwards(apis: ApiPair) -> Iterator[None]:
     assert apis.blob_names() == []
 
 
-def all_at_once(apis: ApiPair, send: Callable[[httpx.Client, int], httpx.Response], count: int = AT_ONCE) -> list[httpx.Response]:
+def all_at_once(
+    apis: ApiPair, send: Callable[[httpx.Client, int], httpx.Response], count: int = AT_ONCE
+) -> list[httpx.Response]:
     """Send requests at once, by turns to both processes, each over a connection of its own."""
 
     def one(number: int) -> httpx.Response:
@@ -63,7 +69,9 @@ def recorded(apis: ApiPair) -> list[str]:
 
 
 @pytest.mark.parametrize("body", [MP4, LARGER], ids=["one request", "blocks"])
-def test_the_same_request_50_times_at_once_makes_one_job_and_one_blob(apis: ApiPair, body: bytes) -> None:
+def test_the_same_request_50_times_at_once_makes_one_job_and_one_blob(
+    apis: ApiPair, body: bytes
+) -> None:
     sent: dict[str, Any] = {
         "files": {"file": ("herd.mp4", body)},
         "data": {"settings": '{"only": "bison"}'},
@@ -79,7 +87,9 @@ def test_the_same_request_50_times_at_once_makes_one_job_and_one_blob(apis: ApiP
 
 def test_with_another_body_it_is_422_and_changes_nothing(apis: ApiPair) -> None:
     with apis.client() as client:
-        first = client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4)}, headers={"Idempotency-Key": "other"})
+        first = client.post(
+            "/api/v1/jobs", files={"file": ("herd.mp4", MP4)}, headers={"Idempotency-Key": "other"}
+        )
     assert first.status_code == 202
     changed: list[dict[str, Any]] = [
         {"files": {"file": ("herd.mp4", MP4 + b"x")}},
@@ -88,9 +98,15 @@ def test_with_another_body_it_is_422_and_changes_nothing(apis: ApiPair) -> None:
         {"files": [("file", ("herd.mp4", MP4)), ("file", ("herd.mp4", MP4))]},
     ]
     answers = all_at_once(
-        apis, lambda client, i: client.post("/api/v1/jobs", **changed[i % len(changed)], headers={"Idempotency-Key": "other"}), 12
+        apis,
+        lambda client, i: client.post(
+            "/api/v1/jobs", **changed[i % len(changed)], headers={"Idempotency-Key": "other"}
+        ),
+        12,
     )
-    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(422, "idempotency_key_reused")}
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {
+        (422, "idempotency_key_reused")
+    }
     assert recorded(apis) == [first.json()["id"]]
     assert sources_of(apis) == [f"jobs/{first.json()['id']}/source/000"]
 
@@ -100,7 +116,9 @@ def test_of_two_bodies_at_once_one_makes_the_job_and_the_other_is_422(apis: ApiP
     answers = all_at_once(
         apis,
         lambda client, i: client.post(
-            "/api/v1/jobs", files={"file": ("herd.mp4", bodies[i // 2 % 2])}, headers={"Idempotency-Key": "either"}
+            "/api/v1/jobs",
+            files={"file": ("herd.mp4", bodies[i // 2 % 2])},
+            headers={"Idempotency-Key": "either"},
         ),
         20,
     )
@@ -113,10 +131,18 @@ def test_of_two_bodies_at_once_one_makes_the_job_and_the_other_is_422(apis: ApiP
 def test_the_same_direct_upload_50_times_at_once_makes_one_job_and_one_blob(apis: ApiPair) -> None:
     with apis.client() as client:
         link = client.post("/api/v1/uploads", json={"size_bytes": len(LARGER)}).json()
-    assert httpx.put(link["url"], headers=link["headers"], content=LARGER, timeout=60).status_code == 201
-    sent: dict[str, Any] = {"json": {"upload_ids": [link["upload_id"]]}, "headers": {"Idempotency-Key": "direct"}}
+    assert (
+        httpx.put(link["url"], headers=link["headers"], content=LARGER, timeout=60).status_code
+        == 201
+    )
+    sent: dict[str, Any] = {
+        "json": {"upload_ids": [link["upload_id"]]},
+        "headers": {"Idempotency-Key": "direct"},
+    }
     answers = all_at_once(apis, lambda client, _: client.post("/api/v1/jobs", **sent))
-    assert Counter(answer.status_code for answer in answers) == {202: AT_ONCE}, [a.text for a in answers if a.status_code != 202][:1]
+    assert Counter(answer.status_code for answer in answers) == {202: AT_ONCE}, [
+        a.text for a in answers if a.status_code != 202
+    ][:1]
     (job_id,) = {answer.json()["id"] for answer in answers}
     assert recorded(apis) == [job_id]
     assert sources_of(apis) == [f"jobs/{job_id}/source/000"]

@@ -52,7 +52,11 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Run]:
+def run(
+    azurite: AzuriteServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    unique_name: Callable[[str], str],
+) -> Iterator[Run]:
     otlp = OtlpReceiver()
     (port,) = free_ports(1)
     settings = {
@@ -107,10 +111,22 @@ def _work(run: Run, receiver: Receiver) -> None:
     job = stack.wait(run.job_id)
     assert job["state"] == "completed", (job, stack.logs())
     receiver.wait(1)
-    stack.client.post(f"/api/v1/jobs/{run.job_id}/recount", json={"camera": "gate"}).raise_for_status()
+    stack.client.post(
+        f"/api/v1/jobs/{run.job_id}/recount", json={"camera": "gate"}
+    ).raise_for_status()
     receiver.wait(2)
-    names = {"step plan", "step detect", "step assemble", "step render", "webhook", "upload", "next attempt"}
-    run.spans = run.otlp.wait(lambda spans: names <= {span.name for span in spans} and _number(spans, "webhook") == 2)
+    names = {
+        "step plan",
+        "step detect",
+        "step assemble",
+        "step render",
+        "webhook",
+        "upload",
+        "next attempt",
+    }
+    run.spans = run.otlp.wait(
+        lambda spans: names <= {span.name for span in spans} and _number(spans, "webhook") == 2
+    )
 
 
 def _number(spans: list[SeenSpan], name: str) -> int:
@@ -122,7 +138,11 @@ def _ask_for_trouble(run: Run) -> None:
     stack, client = run.stack, run.stack.client
     link = client.post("/api/v1/uploads", json={"name": "herd.mp4"}).raise_for_status().json()
     run.secrets = {
-        "storage key": next(part[11:] for part in stack.env["AZURE_STORAGE_CONNECTION_STRING"].split(";") if part[:11] == "AccountKey="),
+        "storage key": next(
+            part[11:]
+            for part in stack.env["AZURE_STORAGE_CONNECTION_STRING"].split(";")
+            if part[:11] == "AccountKey="
+        ),
         "webhook secret": WEBHOOK_SECRET,
         "owner's webhook secret": owner_secret(WEBHOOK_SECRET, "local"),
         "receiver's secret": RECEIVERS_SECRET,
@@ -134,7 +154,11 @@ def _ask_for_trouble(run: Run) -> None:
     client.post("/api/v1/webhooks/secret").raise_for_status()
     query = urlsplit(link["url"]).query
     sent = {"file": ("a.mp4", MP4, "video/mp4")}
-    broken = client.post("/api/v1/jobs", files=sent, data={"webhook": f"http://nowhere.invalid/?token={RECEIVERS_SECRET}"})
+    broken = client.post(
+        "/api/v1/jobs",
+        files=sent,
+        data={"webhook": f"http://nowhere.invalid/?token={RECEIVERS_SECRET}"},
+    )
     refusals = [
         client.get(f"/api/v1/jobs?{query}"),
         client.get(f"/api/v1/jobs/none?{query}"),
@@ -142,19 +166,36 @@ def _ask_for_trouble(run: Run) -> None:
         client.get(f"/api/v1/jobs?key={run.secrets['API key']}"),
         client.get("/api/v1/jobs", headers={"Authorization": f"Bearer {run.secrets['API key']}"}),
         client.get("/api/v1/jobs", headers={"X-API-Key": run.secrets["API key"]}),
-        client.post("/api/v1/jobs", files=sent, data={"webhook": f"https://user:{run.secrets['password']}@example.org/"}),
-        client.post("/api/v1/jobs", json={"upload_ids": [link["upload_id"]], "webhook": f"ftp://h/?token={RECEIVERS_SECRET}"}),
+        client.post(
+            "/api/v1/jobs",
+            files=sent,
+            data={"webhook": f"https://user:{run.secrets['password']}@example.org/"},
+        ),
+        client.post(
+            "/api/v1/jobs",
+            json={
+                "upload_ids": [link["upload_id"]],
+                "webhook": f"ftp://h/?token={RECEIVERS_SECRET}",
+            },
+        ),
         client.post("/api/v1/jobs", json={"upload_ids": [link["upload_id"]]}),
         client.get(f"/ws/jobs/{run.job_id}?ticket={run.secrets['ticket']}"),
         httpx.put(link["url"].replace("sig=", "sig=x"), content=b"", headers=link["headers"]),
     ]
     run.errors = [answer.text for answer in refusals[:-1]]
-    assert all(answer.status_code >= 400 for answer in refusals[1:]), [answer.status_code for answer in refusals]
+    assert all(answer.status_code >= 400 for answer in refusals[1:]), [
+        answer.status_code for answer in refusals
+    ]
     greeting = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     greeting["Sec-WebSocket-Key"] = "MDEyMzQ1Njc4OWFiY2RlZg=="
-    websocket = httpx.get(f"{stack.url}/ws/jobs/{run.job_id}?ticket={run.secrets['ticket']}&{query}", headers=greeting)
+    websocket = httpx.get(
+        f"{stack.url}/ws/jobs/{run.job_id}?ticket={run.secrets['ticket']}&{query}", headers=greeting
+    )
     run.errors.append(websocket.text)
-    told = stack.wait(broken.json()["id"], until=lambda job: any(item["tries"] for item in job["webhook"]["deliveries"]))
+    told = stack.wait(
+        broken.json()["id"],
+        until=lambda job: any(item["tries"] for item in job["webhook"]["deliveries"]),
+    )
     run.errors.append(json.dumps(told))
 
 
@@ -173,10 +214,25 @@ def test_one_trace_id_leads_from_the_upload_to_the_result(run: Run) -> None:
     assert {span.trace_id for span in own} == {CLIENTS_TRACE}
     assert {span.service for span in own} == {"muster-api", "muster-worker"}
     names = [span.name for span in own]
-    assert (names.count("upload"), names.count("step plan"), names.count("step detect"), names.count("next attempt")) == (1, 1, 4, 1)
-    assert (names.count("step assemble"), names.count("step render"), names.count("webhook")) == (2, 2, 2)
-    assert all(span.attributes["muster.outcome"] == "complete" for span in own if span.name.startswith("step "))
-    assert {span.trace_id for span in run.spans} == {CLIENTS_TRACE}, "nothing was recorded that belongs to no job"
+    assert (
+        names.count("upload"),
+        names.count("step plan"),
+        names.count("step detect"),
+        names.count("next attempt"),
+    ) == (1, 1, 4, 1)
+    assert (names.count("step assemble"), names.count("step render"), names.count("webhook")) == (
+        2,
+        2,
+        2,
+    )
+    assert all(
+        span.attributes["muster.outcome"] == "complete"
+        for span in own
+        if span.name.startswith("step ")
+    )
+    assert {span.trace_id for span in run.spans} == {CLIENTS_TRACE}, (
+        "nothing was recorded that belongs to no job"
+    )
 
 
 def test_every_span_hangs_below_the_uploads(run: Run) -> None:
@@ -187,13 +243,25 @@ def test_every_span_hangs_below_the_uploads(run: Run) -> None:
         while path[-1].parent_id in known:
             path.append(known[path[-1].parent_id])
         assert path[-1] is upload or path[-1].parent_id == "", (span.name, path[-1].name)
-    stages = {known[span.parent_id].name: span.name for span in run.spans if span.name.startswith("engine ") and span.parent_id in known}
-    assert stages["step detect"].startswith("engine ") and stages["step render"].startswith("engine ")
-    assert any(span.attributes.get("server.address") for span in run.spans), "requests to storage are a part of the trace"
+    stages = {
+        known[span.parent_id].name: span.name
+        for span in run.spans
+        if span.name.startswith("engine ") and span.parent_id in known
+    }
+    assert stages["step detect"].startswith("engine ") and stages["step render"].startswith(
+        "engine "
+    )
+    assert any(span.attributes.get("server.address") for span in run.spans), (
+        "requests to storage are a part of the trace"
+    )
 
 
 def test_figures_tell_of_steps_frames_and_webhooks(run: Run) -> None:
-    figures = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in run.figures["worker"].splitlines() if line[0] != "#"}
+    figures = {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in run.figures["worker"].splitlines()
+        if line[0] != "#"
+    }
     assert figures['muster_worker_steps_total{outcome="complete",step="detect"}'] == 4
     assert figures['muster_worker_frames_total{step="detect"}'] == FRAMES
     assert figures['muster_worker_frames_per_second{step="detect"}'] > 0
@@ -208,8 +276,21 @@ def test_all_logs_are_json_lines_with_an_action(run: Run) -> None:
     lines = lines_of(run)
     assert all({"at", "level", "logger", "message", "action"} <= set(line) for line in lines)
     actions = {line["action"] for line in lines}
-    assert {"server", "request", "job_accepted", "job_planned", "segment_detected", "job_completed", "webhook_delivered"} <= actions
-    traced = [line for line in lines if line.get("job_id") == run.job_id and line["action"] in ("job_planned", "segment_detected")]
+    assert {
+        "server",
+        "request",
+        "job_accepted",
+        "job_planned",
+        "segment_detected",
+        "job_completed",
+        "webhook_delivered",
+    } <= actions
+    traced = [
+        line
+        for line in lines
+        if line.get("job_id") == run.job_id
+        and line["action"] in ("job_planned", "segment_detected")
+    ]
     assert {line["trace_id"] for line in traced} == {CLIENTS_TRACE}
 
 
@@ -219,7 +300,18 @@ def test_no_secret_is_in_a_log_an_error_or_a_trace(run: Run) -> None:
     # Text within protobuf lies there as it is.
     traces = b"\n".join(run.otlp.bodies).decode(errors="replace")
     assert run.job_id in traces
-    for where, text in (("logs", logs), ("errors", "\n".join(run.errors)), ("traces", traces), ("figures", "".join(run.figures.values()))):
+    for where, text in (
+        ("logs", logs),
+        ("errors", "\n".join(run.errors)),
+        ("traces", traces),
+        ("figures", "".join(run.figures.values())),
+    ):
         for kind, secret in run.secrets.items():
-            for form in (secret, json.dumps(secret)[1:-1], httpx.QueryParams({"": secret}).__str__()[1:]):
-                assert form not in text, f"{kind} in {where}: …{text[max(0, text.find(form) - 300) : text.find(form)]}"
+            for form in (
+                secret,
+                json.dumps(secret)[1:-1],
+                httpx.QueryParams({"": secret}).__str__()[1:],
+            ):
+                assert form not in text, (
+                    f"{kind} in {where}: …{text[max(0, text.find(form) - 300) : text.find(form)]}"
+                )

@@ -89,7 +89,9 @@ def _each(lines: Mapping[str, CutLine], do: Callable[..., None], *how: Any) -> N
 
 
 @contextmanager
-def outage(stack: Stack, end: Callable[[], object], begin: Callable[[], object], *, seconds: float) -> Iterator[list[str]]:
+def outage(
+    stack: Stack, end: Callable[[], object], begin: Callable[[], object], *, seconds: float
+) -> Iterator[list[str]]:
     """Let it begin when one job is being detected and another is about to be published, while one is being sent; yield while it lasts.
 
     Yields:
@@ -122,11 +124,17 @@ def outage(stack: Stack, end: Callable[[], object], begin: Callable[[], object],
             client.stop()
     jobs += client.accepted
     assert len(client.refused) > 0
-    assert {(answer.status_code, int(answer.headers["retry-after"]) > 0) for answer in client.refused} == {(503, True)}
+    assert {
+        (answer.status_code, int(answer.headers["retry-after"]) > 0) for answer in client.refused
+    } == {(503, True)}
 
 
 def wait_for(stack: Stack, enough: Callable[[set[str]], bool]) -> None:
-    wait_until(lambda: enough({job["state"] for job in stack.client.get("/api/v1/jobs").json()["items"]}), stack, seconds=120)
+    wait_until(
+        lambda: enough({job["state"] for job in stack.client.get("/api/v1/jobs").json()["items"]}),
+        stack,
+        seconds=120,
+    )
 
 
 def wait_until(enough: Callable[[], bool], told: object, *, seconds: float) -> None:
@@ -142,13 +150,25 @@ def check_everything(stack: Stack, jobs: list[str]) -> None:
         assert stack.wait(job_id)["state"] == "completed"
 
     async def look(ports: Ports) -> tuple[list[Job], list[str], list[str], dict[str, int]]:
-        rules = HousekeepingRules(timedelta(seconds=VISIBILITY_S), least_age=timedelta(seconds=-2), upload_life=timedelta(0))
+        rules = HousekeepingRules(
+            timedelta(seconds=VISIBILITY_S),
+            least_age=timedelta(seconds=-2),
+            upload_life=timedelta(0),
+        )
         recorded = [job.id for job in (await ports.jobs.list_page(JobFilter(), limit=200)).items]
         if set(recorded) == set(jobs):
             await Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True)
         found = [await ports.jobs.get(job_id) for job_id in recorded]
-        blobs = [info.name for store in (ports.sources, ports.results) for info in (await store.page("jobs/", limit=5000)).items]
-        stats = {job_id: record.attempt for job_id in recorded if (record := await ports.stats.get(job_id))}
+        blobs = [
+            info.name
+            for store in (ports.sources, ports.results)
+            for info in (await store.page("jobs/", limit=5000)).items
+        ]
+        stats = {
+            job_id: record.attempt
+            for job_id in recorded
+            if (record := await ports.stats.get(job_id))
+        }
         return found, recorded, blobs, stats
 
     # What a refused submission has left is cleared by the API a few seconds after the outage.
@@ -159,7 +179,9 @@ def check_everything(stack: Stack, jobs: list[str]) -> None:
             break
         assert time.monotonic() < deadline, (set(recorded) - set(jobs), set(jobs) - set(recorded))
         time.sleep(1)
-    assert {(job.state, job.attempt, tuple(job.step_failures.items())) for job in found} == {("completed", 1, ())}
+    assert {(job.state, job.attempt, tuple(job.step_failures.items())) for job in found} == {
+        ("completed", 1, ())
+    }
     assert stats == dict.fromkeys(jobs, 1)
     assert {name.split("/")[1] for name in blobs} == set(jobs)
     revisions = {tuple(name.split("/")[1:4:2]) for name in blobs if "/results/" in name}
@@ -181,7 +203,12 @@ def test_promise_a_database_that_is_away_delays_everything_and_loses_nothing(
     if not mongo.can_be_killed:
         pytest.skip("the server of MUSTER_TEST_MONGO_URI is not ours to kill")
     database = unique_name("outage")
-    stack = Stack(azurite, tmp_path, unique_name, {**SETTINGS, "MONGO_URI": mongo.uri, "MUSTER_MONGO_DATABASE": database})
+    stack = Stack(
+        azurite,
+        tmp_path,
+        unique_name,
+        {**SETTINGS, "MONGO_URI": mongo.uri, "MUSTER_MONGO_DATABASE": database},
+    )
     try:
         start(stack)
         with outage(stack, mongo.start, mongo.kill, seconds=DATABASE_S) as jobs:
@@ -189,7 +216,11 @@ def test_promise_a_database_that_is_away_delays_everything_and_loses_nothing(
             assert (look.status_code, look.headers["retry-after"]) == (503, "5")
             assert stack.client.get("/health/live").status_code == 200
             # The answer of a moment ago is given for a second.
-            wait_until(lambda: stack.client.get("/health/ready").status_code == 503, "ready, without what it needs", seconds=10)
+            wait_until(
+                lambda: stack.client.get("/health/ready").status_code == 503,
+                "ready, without what it needs",
+                seconds=10,
+            )
         check_everything(stack, jobs)
         assert len(stack.actions("outage")) > 0
     finally:
@@ -201,15 +232,33 @@ def test_promise_a_database_that_is_away_delays_everything_and_loses_nothing(
 def test_promise_storage_that_is_unreachable_delays_everything_and_loses_nothing(
     azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str], how: How
 ) -> None:
-    lines = {port: CutLine(int(port)) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", azurite.connection_string)}
-    far = re.sub(r"(?<=127\.0\.0\.1:)\d+", lambda match: str(lines[match[0]].port), azurite.connection_string)
-    stack = Stack(azurite, tmp_path, unique_name, {**SETTINGS, "AZURE_STORAGE_CONNECTION_STRING": far})
+    lines = {
+        port: CutLine(int(port))
+        for port in re.findall(r"http://127\.0\.0\.1:(\d+)", azurite.connection_string)
+    }
+    far = re.sub(
+        r"(?<=127\.0\.0\.1:)\d+", lambda match: str(lines[match[0]].port), azurite.connection_string
+    )
+    stack = Stack(
+        azurite, tmp_path, unique_name, {**SETTINGS, "AZURE_STORAGE_CONNECTION_STRING": far}
+    )
     try:
         start(stack)
-        with outage(stack, partial(_each, lines, CutLine.mend), partial(_each, lines, CutLine.cut, how), seconds=STORAGE_S) as jobs:
-            assert stack.client.get(f"/api/v1/jobs/{jobs[0]}").status_code == 200, "the database is there"
+        with outage(
+            stack,
+            partial(_each, lines, CutLine.mend),
+            partial(_each, lines, CutLine.cut, how),
+            seconds=STORAGE_S,
+        ) as jobs:
+            assert stack.client.get(f"/api/v1/jobs/{jobs[0]}").status_code == 200, (
+                "the database is there"
+            )
             # The answer of a moment ago is given for a second.
-            wait_until(lambda: stack.client.get("/health/ready").status_code == 503, "ready, without what it needs", seconds=10)
+            wait_until(
+                lambda: stack.client.get("/health/ready").status_code == 503,
+                "ready, without what it needs",
+                seconds=10,
+            )
             link = stack.client.post("/api/v1/jobs", files={"file": ("a.mp4", MP4)})
             assert (link.status_code, link.headers["retry-after"]) == (503, "5")
         check_everything(stack, jobs)

@@ -22,8 +22,12 @@ STEP = JobMessage(job_id="job1", attempt=1, step="detect", segment=0)
 
 
 @pytest.fixture
-async def stand(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> AsyncIterator[AzuriteStand]:
-    async with azurite_stand(tmp_path, azurite.connection_string, unique_name, visibility_s=VISIBILITY_S) as stand:
+async def stand(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+) -> AsyncIterator[AzuriteStand]:
+    async with azurite_stand(
+        tmp_path, azurite.connection_string, unique_name, visibility_s=VISIBILITY_S
+    ) as stand:
         yield stand
 
 
@@ -36,7 +40,9 @@ def raising(error: BaseException) -> Callable[..., None]:
 
 async def poisoned_messages(stand: AzuriteStand) -> list[JobMessage]:
     """Return what lies in the poison queue of `detect`, without the storage's identity, which each carries."""
-    messages = [JobMessage.from_bytes(item["body"].encode()) for item in await stand.poisoned(detect=True)]
+    messages = [
+        JobMessage.from_bytes(item["body"].encode()) for item in await stand.poisoned(detect=True)
+    ]
     own = await stand.dispatcher.identity()
     assert own is not None and {message.identity for message in messages} == {own.id}
     return [message.model_copy(update={"identity": None}) for message in messages]
@@ -50,7 +56,9 @@ async def delivered(stand: AzuriteStand, worker: Any, *, times: int) -> None:
         await worker.process(*received)
 
 
-async def test_after_max_failures_the_message_is_poison_with_its_body_and_the_reason(stand: AzuriteStand) -> None:
+async def test_after_max_failures_the_message_is_poison_with_its_body_and_the_reason(
+    stand: AzuriteStand,
+) -> None:
     stand.engine.hooks["detect_segment"] = raising(RuntimeError("it fails"))
     await stand.submit(b"9 frames")
     async with stand.consuming(stand.worker(max_failures=3)):
@@ -63,7 +71,9 @@ async def test_after_max_failures_the_message_is_poison_with_its_body_and_the_re
     assert job.state == "failed" and job.error is not None and job.error.code == "internal_error"
 
 
-async def test_after_max_deaths_the_message_is_poison_with_its_body_and_the_reason(stand: AzuriteStand) -> None:
+async def test_after_max_deaths_the_message_is_poison_with_its_body_and_the_reason(
+    stand: AzuriteStand,
+) -> None:
     stand.engine.hooks["detect_segment"] = raising(Killed())
     await stand.submit(b"9 frames")
     worker = stand.worker(max_failures=1, max_deaths=2)
@@ -109,8 +119,12 @@ ODD = [
 ]
 
 
-async def test_undecodable_messages_are_quarantined_and_the_queue_goes_on(stand: AzuriteStand) -> None:
-    client = QueueClient.from_connection_string(stand.config.storage_connection, stand.config.queue_name, api_version=API_VERSION)
+async def test_undecodable_messages_are_quarantined_and_the_queue_goes_on(
+    stand: AzuriteStand,
+) -> None:
+    client = QueueClient.from_connection_string(
+        stand.config.storage_connection, stand.config.queue_name, api_version=API_VERSION
+    )
     async with client:
         for text in ODD:
             await client.send_message(text, time_to_live=-1)
@@ -124,7 +138,9 @@ async def test_undecodable_messages_are_quarantined_and_the_queue_goes_on(stand:
     assert all("not one of Muster's" in item["reason"] for item in poisoned)
 
 
-async def test_a_crash_between_the_copy_and_the_deletion_loses_nothing(stand: AzuriteStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_between_the_copy_and_the_deletion_loses_nothing(
+    stand: AzuriteStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def die(*_: Any, **__: Any) -> None:
         raise Killed
 

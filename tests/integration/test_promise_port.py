@@ -56,7 +56,9 @@ def descriptors() -> Iterator[None]:
 
 
 @pytest.fixture
-def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[Stack]:
+def stack(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+) -> Iterator[Stack]:
     """An API as the bare command starts it, with few descriptors: it must raise them itself."""
     made = Stack(azurite, tmp_path, unique_name, {})
     yield made
@@ -65,12 +67,22 @@ def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], s
 
 @pytest.fixture(scope="module", params=SERVERS)
 def hasty(
-    azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str], request: pytest.FixtureRequest
+    azurite: AzuriteServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    unique_name: Callable[[str], str],
+    request: pytest.FixtureRequest,
 ) -> Iterator[Stack]:
     """An API whose time-outs are short."""
     # Its own time-out of kept connections is not what is tested.
-    limits = {"UVICORN_TIMEOUT_KEEP_ALIVE": "1", "MUSTER_HEAD_S": "1", "MUSTER_IDLE_S": "1", "MUSTER_ADDRESS_CONNECTIONS": "100"}
-    made = Stack(azurite, tmp_path_factory.mktemp("hasty"), unique_name, {**limits, **SERVERS[request.param]})
+    limits = {
+        "UVICORN_TIMEOUT_KEEP_ALIVE": "1",
+        "MUSTER_HEAD_S": "1",
+        "MUSTER_IDLE_S": "1",
+        "MUSTER_ADDRESS_CONNECTIONS": "100",
+    }
+    made = Stack(
+        azurite, tmp_path_factory.mktemp("hasty"), unique_name, {**limits, **SERVERS[request.param]}
+    )
     made.start_api()
     yield made
     made.stop()
@@ -91,7 +103,9 @@ def answered(answer: bytes) -> tuple[int, str]:
     return int(head.rpartition(b"HTTP/1.1 ")[2][:3]), json.loads(body)["code"]
 
 
-def test_everybody_gets_in_while_an_attacker_holds_what_he_can(stack: Stack, descriptors: None) -> None:
+def test_everybody_gets_in_while_an_attacker_holds_what_he_can(
+    stack: Stack, descriptors: None
+) -> None:
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     try:
@@ -100,10 +114,20 @@ def test_everybody_gets_in_while_an_attacker_holds_what_he_can(stack: Stack, des
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
     pid = stack.api.pid
     limits = Path(f"/proc/{pid}/limits").read_text()
-    assert int(next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3]) > 1024
+    assert (
+        int(
+            next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[
+                3
+            ]
+        )
+        > 1024
+    )
     assert post_video(stack.port, [VIDEO], len(VIDEO))[0] == 202
     base_mib = memory_mib("VmRSS", pid)
-    with opened(stack.port, 1100, UNFINISHED) as slow, opened(stack.port, 100, standing_upload()) as uploads:
+    with (
+        opened(stack.port, 1100, UNFINISHED) as slow,
+        opened(stack.port, 100, standing_upload()) as uploads,
+    ):
         assert len(slow) == 1100
         with contextlib.suppress(OSError):
             talk(stack.port, UNFINISHED, (bytes(2**20).replace(b"\0", b"a") for _ in range(120)))
@@ -121,7 +145,9 @@ def test_everybody_gets_in_while_an_attacker_holds_what_he_can(stack: Stack, des
         assert len(uploads) == 100
         assert 'muster_clients_cut_off_total{reason="shed"}' in figures
         assert 'muster_clients_cut_off_total{reason="head_too_large"} 1.0' in figures
-    lines = [line for line in stack.api.log_path.read_text().splitlines() if '"connection_ended"' in line]
+    lines = [
+        line for line in stack.api.log_path.read_text().splitlines() if '"connection_ended"' in line
+    ]
     assert 1 <= len(lines) <= 10, "one line a connection would fill the disk"
 
 
@@ -138,9 +164,14 @@ def test_what_stands_is_answered_and_leaves_nothing(hasty: Stack) -> None:
         "standing form": lambda: talk(port, standing_upload()),
         "no form at all": lambda: talk(port, FORM + b"Content-Length: 10000\r\n\r\n"),
         "standing JSON": lambda: talk(
-            port, b"POST /api/v1/tickets HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+            port,
+            b"POST /api/v1/tickets HTTP/1.1\r\n"
+            + HOST
+            + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
         ),
-        "told to go on": lambda: talk(port, FORM + b"Content-Length: 10000\r\nExpect: 100-continue\r\n\r\n"),
+        "told to go on": lambda: talk(
+            port, FORM + b"Content-Length: 10000\r\nExpect: 100-continue\r\n\r\n"
+        ),
         "standing chunk": lambda: talk(port, CHUNKED + b"fffffff\r\n--mus"),
     }
     with ThreadPoolExecutor(len(attacks)) as pool:
@@ -176,17 +207,29 @@ def test_honest_clients_notice_nothing(hasty: Stack) -> None:
             yield VIDEO[:333]
         yield b"\r\n--x--\r\n"
 
-    accepted = hasty.client.post("/api/v1/jobs", content=form(), headers={"Content-Type": "multipart/form-data; boundary=x"})
+    accepted = hasty.client.post(
+        "/api/v1/jobs", content=form(), headers={"Content-Type": "multipart/form-data; boundary=x"}
+    )
     assert accepted.status_code == 202
     assert "connection" not in accepted.headers
-    refused = talk(port, b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 60000000\r\n\r\n", [bytes(10**6)] * 60)
-    assert answered(refused) == (413, "too_large"), "the answer was lost while the body was still being sent"
-    with websockets.sync.client.connect(f"ws://127.0.0.1:{port}/ws/jobs/{accepted.json()['id']}", legacy=None) as follow:
+    refused = talk(
+        port,
+        b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 60000000\r\n\r\n",
+        [bytes(10**6)] * 60,
+    )
+    assert answered(refused) == (413, "too_large"), (
+        "the answer was lost while the body was still being sent"
+    )
+    with websockets.sync.client.connect(
+        f"ws://127.0.0.1:{port}/ws/jobs/{accepted.json()['id']}", legacy=None
+    ) as follow:
         assert json.loads(follow.recv())["type"]
         time.sleep(1.5)
         follow.ping().wait(5)
     with ThreadPoolExecutor(40) as pool:
-        assert {answer[:15] for answer in pool.map(lambda _: talk(port, LAST), range(400))} == {b"HTTP/1.1 200 OK"}
+        assert {answer[:15] for answer in pool.map(lambda _: talk(port, LAST), range(400))} == {
+            b"HTTP/1.1 200 OK"
+        }
 
 
 @pytest.mark.parametrize(
@@ -211,11 +254,14 @@ def test_what_is_no_body_ends_soon(hasty: Stack, sent: bytes) -> None:
 
 
 STRANGE = {
-    "h2c": GET[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+    "h2c": GET[:-2]
+    + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "CONNECT": b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00",
-    "half a handshake": b"GET / HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x",
+    "half a handshake": b"GET / HTTP/1.1\r\n"
+    + HOST
+    + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x",
     "a WebSocket of no job": HANDSHAKE + b"\x81\xfe\xff\xff" + b"x" * 1000,
     "pipelined": GET * 50,
     "blank lines": b"\r\n" * 5000,
@@ -225,7 +271,10 @@ STRANGE = {
 @pytest.mark.parametrize("hasty", ["httptools"], indirect=True)
 def test_other_protocols_and_storms_end(hasty: Stack) -> None:
     with contextlib.ExitStack() as held:
-        storms = {name: held.enter_context(opened(hasty.port, 9, beginning)) for name, beginning in STRANGE.items()}
+        storms = {
+            name: held.enter_context(opened(hasty.port, 9, beginning))
+            for name, beginning in STRANGE.items()
+        }
         assert httpx.get(f"{hasty.url}/health/live", timeout=10).status_code == 200
         for connections in storms.values():
             for connection in connections[:3]:
@@ -250,10 +299,15 @@ def test_connections_that_come_and_go(hasty: Stack) -> None:
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", hasty.port), timeout=5).close()
     for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", hasty.port), timeout=5) as connection:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", hasty.port), timeout=5) as connection,
+        ):
             connection.sendall(HANDSHAKE)
     assert httpx.get(f"{hasty.url}/health/live", timeout=10).status_code == 200
-    assert "Traceback" not in hasty.api.log_path.read_text(), "each client that leaves in the middle fills the disk"
+    assert "Traceback" not in hasty.api.log_path.read_text(), (
+        "each client that leaves in the middle fills the disk"
+    )
     deadline = time.monotonic() + 10
     while "muster_open_connections 1.0" not in (figures := hasty.client.get("/metrics").text):
         assert time.monotonic() < deadline, figures
@@ -267,11 +321,21 @@ def test_a_known_reader_may_stand(hasty: Stack) -> None:
     async def publish(ports: Ports) -> None:
         await ports.results.put(result_blob(job_id, "r0001", "annotated.mp4"), bytes(24 * 2**20))
         done = {"state": "completed", "result_revision": "r0001", "artifacts": ("annotated.mp4",)}
-        await ports.jobs.add(make_job(job_id, utc_now(), plan=make_plan(frames=600, segments=2), done_segments=(0, 1), **done))
+        await ports.jobs.add(
+            make_job(
+                job_id,
+                utc_now(),
+                plan=make_plan(frames=600, segments=2),
+                done_segments=(0, 1),
+                **done,
+            )
+        )
 
     hasty.with_ports(publish)
     request = f"GET /api/v1/jobs/{job_id}/artifacts/annotated.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    assert len(talk(hasty.port, request[:-2] + b"Connection: close\r\n\r\n")) > 24 * 2**20, "a reader that reads gets all"
+    assert len(talk(hasty.port, request[:-2] + b"Connection: close\r\n\r\n")) > 24 * 2**20, (
+        "a reader that reads gets all"
+    )
     with opened(hasty.port, 10, request[:-2] + b"Connection: close\r\n\r\n") as held:
         time.sleep(4)
         assert 'reason="slow_reader"}' not in hasty.client.get("/metrics").text

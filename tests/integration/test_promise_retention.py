@@ -19,7 +19,9 @@ DEATHS = ("after:jobs.update:1", "after:results.delete_prefix:1", "after:sources
 
 
 @pytest.fixture
-def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[Stack]:
+def stack(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+) -> Iterator[Stack]:
     settings = {"MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES), "MUSTER_SWEEP_S": "0"}
     stack = Stack(azurite, tmp_path, unique_name, settings)
     stack.start_api()
@@ -30,7 +32,10 @@ def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], s
 
 def stored(stack: Stack, job_id: str) -> set[str]:
     async def read(ports: Ports) -> set[str]:
-        pages = [await store.page(f"jobs/{job_id}/", limit=1000) for store in (ports.sources, ports.results)]
+        pages = [
+            await store.page(f"jobs/{job_id}/", limit=1000)
+            for store in (ports.sources, ports.results)
+        ]
         return {info.name.split("/")[2] for page in pages for info in page.items}
 
     return stack.with_ports(read)
@@ -43,7 +48,9 @@ def is_done(stack: Stack, job_id: str) -> bool:
 def test_promise_videos_and_results_with_persons_expire(stack: Stack) -> None:
     files = {"file": ("a.mp4", MP4)}
     animals = stack.client.post("/api/v1/jobs", files=files).json()["id"]
-    persons = stack.client.post("/api/v1/jobs", files=files, data={"settings": '{"classes": ["cattle"]}'}).json()["id"]
+    persons = stack.client.post(
+        "/api/v1/jobs", files=files, data={"settings": '{"classes": ["cattle"]}'}
+    ).json()["id"]
     before = {job_id: stack.wait(job_id) for job_id in (animals, persons)}
     assert {job["state"] for job in before.values()} == {"completed"}
     assert stored(stack, animals) == stored(stack, persons) == {"source", *RESULTS}
@@ -59,7 +66,10 @@ def test_promise_videos_and_results_with_persons_expire(stack: Stack) -> None:
         apis.stop()
     stack.restart_api(env)
     for job_id, job in before.items():
-        assert stack.wait(job_id, until=lambda job: is_done(stack, job["id"]), timeout_s=60)["counts"] == job["counts"]
+        assert (
+            stack.wait(job_id, until=lambda job: is_done(stack, job["id"]), timeout_s=60)["counts"]
+            == job["counts"]
+        )
     shown = {job_id: stack.job(job_id) for job_id in before}
     assert (shown[animals]["expired"], stored(stack, animals)) == (["sources"], RESULTS)
     assert (shown[persons]["expired"], stored(stack, persons)) == (["sources", "results"], set())

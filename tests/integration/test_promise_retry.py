@@ -21,7 +21,11 @@ from tests.support.stack import DyingApis, Stack
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
+def stack(
+    azurite: AzuriteServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    unique_name: Callable[[str], str],
+) -> Iterator[Stack]:
     settings = {
         "MUSTER_VISIBILITY_S": "30",
         "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
@@ -36,7 +40,9 @@ def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, uniq
 
 
 def detected(stack: Stack, job_id: str) -> Counter[int]:
-    return Counter(line["segment"] for line in stack.actions("segment_detected") if line["job_id"] == job_id)
+    return Counter(
+        line["segment"] for line in stack.actions("segment_detected") if line["job_id"] == job_id
+    )
 
 
 def cancelled_midway(stack: Stack) -> tuple[str, set[int]]:
@@ -51,9 +57,13 @@ def test_promise_a_retry_keeps_finished_segments_and_begins_once(stack: Stack) -
     job_id, kept = cancelled_midway(stack)
     assert len(kept) >= 2
     with ThreadPoolExecutor(10) as threads:
-        answers = list(threads.map(lambda _: stack.client.post(f"/api/v1/jobs/{job_id}/retry"), range(10)))
+        answers = list(
+            threads.map(lambda _: stack.client.post(f"/api/v1/jobs/{job_id}/retry"), range(10))
+        )
     assert sorted(answer.status_code for answer in answers) == [202] + [409] * 9
-    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"job_active"}
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {
+        "job_active"
+    }
     job = stack.wait(job_id)
     assert (job["state"], job["attempt"], job["error"]) == ("completed", 2, None)
     assert {segment: detected(stack, job_id)[segment] for segment in kept} == dict.fromkeys(kept, 1)
@@ -65,13 +75,22 @@ def test_promise_a_retry_keeps_finished_segments_and_begins_once(stack: Stack) -
 def test_promise_a_retry_whose_api_dies_is_finished_by_the_sweeper(stack: Stack) -> None:
     job_id = stack.submit_bytes(MP4)
     stack.wait(job_id)
-    failed = {"state": "failed", "error": {"code": "workers_died", "message": "Given up.", "step": "render"}}
+    failed = {
+        "state": "failed",
+        "error": {"code": "workers_died", "message": "Given up.", "step": "render"},
+    }
 
     async def fail(ports) -> None:
         begun = await ports.jobs.begin_attempt(
-            job_id, expected_attempt=1, settings=(await ports.jobs.get(job_id)).settings, state="assembling", at=utc_now()
+            job_id,
+            expected_attempt=1,
+            settings=(await ports.jobs.get(job_id)).settings,
+            state="assembling",
+            at=utc_now(),
         )
-        await ports.jobs.update(job_id, attempt=begun.attempt, expected=ACTIVE, at=utc_now(), changes=failed)
+        await ports.jobs.update(
+            job_id, attempt=begun.attempt, expected=ACTIVE, at=utc_now(), changes=failed
+        )
 
     stack.with_ports(fail)
     before = detected(stack, job_id)
@@ -81,7 +100,11 @@ def test_promise_a_retry_whose_api_dies_is_finished_by_the_sweeper(stack: Stack)
     finally:
         apis.stop()
     assert (stack.job(job_id)["state"], stack.job(job_id)["attempt"]) == ("assembling", 3)
-    resent = stack.with_ports(lambda ports: Sweeper(ports, Dispatcher(ports), utc_now).run(visibility=timedelta(milliseconds=1)))
+    resent = stack.with_ports(
+        lambda ports: Sweeper(ports, Dispatcher(ports), utc_now).run(
+            visibility=timedelta(milliseconds=1)
+        )
+    )
     assert resent == 1
     job = stack.wait(job_id)
     assert (job["state"], job["attempt"]) == ("completed", 3)

@@ -48,15 +48,23 @@ for (const name of ["mkdirSync", "openSync", "writeFileSync", "fsyncSync", "clos
 
 def unpack(folder: Path) -> Path:
     """Unpack Azurite's folder of an installation of release 0.1; return it."""
-    with tarfile.open(REPOSITORY / "tests" / "data" / "installation_0_1" / "installation.tar.xz") as archive:
-        members = [member for member in archive if member.name.split("/")[:2] == [".", "azurite"] or member.name.startswith("azurite")]
+    with tarfile.open(
+        REPOSITORY / "tests" / "data" / "installation_0_1" / "installation.tar.xz"
+    ) as archive:
+        members = [
+            member
+            for member in archive
+            if member.name.split("/")[:2] == [".", "azurite"] or member.name.startswith("azurite")
+        ]
         archive.extractall(folder, members, filter="data")
     return folder / "azurite"
 
 
 def add_rarities(connection_string: str) -> None:
     """Add uncommitted blocks, a snapshot, a lease, and metadata that read like a record: the installation has none."""
-    with BlobServiceClient.from_connection_string(connection_string, api_version=API_VERSION) as client:
+    with BlobServiceClient.from_connection_string(
+        connection_string, api_version=API_VERSION
+    ) as client:
         container = client.create_container("rare", metadata={"accountname": PUBLISHED})
         blob = container.get_blob_client(f'"accountName":"{PUBLISHED}" ü😀.bin')
         blob.upload_blob(b"first", metadata={"accountName": PUBLISHED})
@@ -68,7 +76,9 @@ def add_rarities(connection_string: str) -> None:
         staged.stage_block("Yg==", b"B" * 1000)
         client.get_blob_client("raw-videos", "leased").upload_blob(b"leased")
         client.get_blob_client("raw-videos", "leased").acquire_lease()
-    with QueueServiceClient.from_connection_string(connection_string, api_version=API_VERSION) as service:
+    with QueueServiceClient.from_connection_string(
+        connection_string, api_version=API_VERSION
+    ) as service:
         queue = service.create_queue("rare", metadata={"mark": PUBLISHED})
         queue.send_message(f'{{"accountName":"{PUBLISHED}"}}', time_to_live=-1)
         queue.send_message("later", visibility_timeout=3600, time_to_live=-1)
@@ -77,23 +87,47 @@ def add_rarities(connection_string: str) -> None:
 def everything(connection_string: str) -> dict[str, Any]:
     """Return all that a client sees of an account."""
     seen: dict[str, Any] = {}
-    with BlobServiceClient.from_connection_string(connection_string, api_version=API_VERSION) as client:
+    with BlobServiceClient.from_connection_string(
+        connection_string, api_version=API_VERSION
+    ) as client:
         for found in client.list_containers(include_metadata=True):
             container = client.get_container_client(found.name)
             seen[found.name] = (found.etag, found.metadata, found.public_access)
             for info in container.list_blobs(include=["snapshots", "metadata", "uncommittedblobs"]):
                 blob = container.get_blob_client(info.name, snapshot=info.snapshot)
                 key = f"{found.name}/{info.name}@{info.snapshot}"
-                content = None if info.etag is None or info.size == 0 else hashlib.sha256(blob.download_blob().readall()).hexdigest()
-                seen[key] = (info.etag, info.last_modified, info.size, info.metadata, info.lease.state, content)
+                content = (
+                    None
+                    if info.etag is None or info.size == 0
+                    else hashlib.sha256(blob.download_blob().readall()).hexdigest()
+                )
+                seen[key] = (
+                    info.etag,
+                    info.last_modified,
+                    info.size,
+                    info.metadata,
+                    info.lease.state,
+                    content,
+                )
                 if found.name == "rare" and info.snapshot is None:
                     committed, waiting = blob.get_block_list("all")
-                    seen[f"{key} blocks"] = [(block.id, block.size) for block in (*committed, *waiting)]
-    with QueueServiceClient.from_connection_string(connection_string, api_version=API_VERSION) as service:
+                    seen[f"{key} blocks"] = [
+                        (block.id, block.size) for block in (*committed, *waiting)
+                    ]
+    with QueueServiceClient.from_connection_string(
+        connection_string, api_version=API_VERSION
+    ) as service:
         for each in service.list_queues(include_metadata=True):
             queue = service.get_queue_client(each.name)
-            messages = [(message.id, message.content, message.dequeue_count) for message in queue.peek_messages(max_messages=32)]
-            seen[f"queue {each.name}"] = (each.metadata, queue.get_queue_properties().approximate_message_count, messages)
+            messages = [
+                (message.id, message.content, message.dequeue_count)
+                for message in queue.peek_messages(max_messages=32)
+            ]
+            seen[f"queue {each.name}"] = (
+                each.metadata,
+                queue.get_queue_properties().approximate_message_count,
+                messages,
+            )
     return seen
 
 
@@ -106,14 +140,21 @@ def records(location: Path) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def of_account(found: dict[str, list[dict[str, Any]]], account: str) -> dict[str, list[dict[str, Any]]]:
+def of_account(
+    found: dict[str, list[dict[str, Any]]], account: str
+) -> dict[str, list[dict[str, Any]]]:
     """Return records as they are if all belong to one account."""
-    return {place: [{**record, "accountName": account} for record in data] for place, data in found.items()}
+    return {
+        place: [{**record, "accountName": account} for record in data]
+        for place, data in found.items()
+    }
 
 
 def prepare(location: Path, *node: str, **env: str) -> subprocess.CompletedProcess[str]:
     argv = [azurite_server.node_binary(), *node, "-e", PREPARE, str(location)]
-    return subprocess.run(argv, env=environments.of_azurite() | env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        argv, env=environments.of_azurite() | env, capture_output=True, text=True, timeout=120
+    )
 
 
 def account_of(location: Path) -> str:
@@ -121,8 +162,15 @@ def account_of(location: Path) -> str:
 
 
 def film_files(location: Path) -> dict[str, tuple[int, int, int]]:
-    found = [path for name in ("__blobstorage__", "__queuestorage__") for path in (location / name).iterdir()]
-    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_size) for path in found}
+    found = [
+        path
+        for name in ("__blobstorage__", "__queuestorage__")
+        for path in (location / name).iterdir()
+    ]
+    return {
+        path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_size)
+        for path in found
+    }
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +198,9 @@ def test_promise_everything_is_there_under_the_own_account(old: Path) -> None:
     try:
         assert everything(azurite.connection_string) == before
         assert film_files(old) == stored, "no byte of a film was written again"
-        with BlobServiceClient.from_connection_string(azurite.connection_string, api_version=API_VERSION) as client:
+        with BlobServiceClient.from_connection_string(
+            azurite.connection_string, api_version=API_VERSION
+        ) as client:
             staged = client.get_blob_client("rare", "staged.mp4")
             staged.commit_block_list([BlobBlock("YQ=="), BlobBlock("Yg==")])
             assert staged.download_blob().readall() == b"A" * 1000 + b"B" * 1000
@@ -164,16 +214,28 @@ def test_promise_everything_is_there_under_the_own_account(old: Path) -> None:
         assert caught.value.status_code in (403, 404)
         azurite.stop()
         azurite.start()
-        with BlobServiceClient.from_connection_string(azurite.connection_string, api_version=API_VERSION) as client:
+        with BlobServiceClient.from_connection_string(
+            azurite.connection_string, api_version=API_VERSION
+        ) as client:
             assert client.get_blob_client("new", "new.bin").download_blob().readall() == b"new"
-            assert client.get_blob_client("rare", "staged.mp4").download_blob().readall() == b"A" * 1000 + b"B" * 1000
+            assert (
+                client.get_blob_client("rare", "staged.mp4").download_blob().readall()
+                == b"A" * 1000 + b"B" * 1000
+            )
     finally:
         azurite.stop()
 
 
-def test_promise_storage_and_database_still_belong_together(tmp_path: Path, installed: None) -> None:
+def test_promise_storage_and_database_still_belong_together(
+    tmp_path: Path, installed: None
+) -> None:
     location = tmp_path / "azurite"
-    names: dict[str, Any] = {"data_dir": tmp_path, "input_container": "raw", "output_container": "out", "queue_name": "jobs"}
+    names: dict[str, Any] = {
+        "data_dir": tmp_path,
+        "input_container": "raw",
+        "output_container": "out",
+        "queue_name": "jobs",
+    }
 
     async def opened(config: Config) -> tuple[str, bytes | None, str | None]:
         """Open the ports as a process does; return the identity, a job's film and the queue's mark."""
@@ -190,7 +252,16 @@ def test_promise_storage_and_database_still_belong_together(tmp_path: Path, inst
 
     with PublishedAzurite(location) as published:
         connection = published.connection_string
-        before = asyncio.run(opened(Config(_env_file=None, storage_connection=connection, allow_published_storage_key=True, **names)))
+        before = asyncio.run(
+            opened(
+                Config(
+                    _env_file=None,
+                    storage_connection=connection,
+                    allow_published_storage_key=True,
+                    **names,
+                )
+            )
+        )
     azurite = own_azurite(location)
     azurite.start()
     try:
@@ -200,7 +271,9 @@ def test_promise_storage_and_database_still_belong_together(tmp_path: Path, inst
         azurite.stop()
 
 
-def test_promise_a_move_that_is_killed_at_any_moment_is_completed(old: Path, tmp_path: Path) -> None:
+def test_promise_a_move_that_is_killed_at_any_moment_is_completed(
+    old: Path, tmp_path: Path
+) -> None:
     killer = tmp_path / "killer.js"
     killer.write_text(KILLER)
     expected = records(old)
@@ -211,7 +284,12 @@ def test_promise_a_move_that_is_killed_at_any_moment_is_completed(old: Path, tmp
         killed = prepare(location, "-r", str(killer), MOMENT=str(moment))
         made = account_of(location) if (location / "muster-account").exists() else None
         names = [{record["accountName"] for data in records(location).values() for record in data}]
-        states.add((made is not None, tuple(sorted(PUBLISHED if name == PUBLISHED else "own" for name in names[0]))))
+        states.add(
+            (
+                made is not None,
+                tuple(sorted(PUBLISHED if name == PUBLISHED else "own" for name in names[0])),
+            )
+        )
         assert made or names == [{PUBLISHED}], "the account is written before anything moves"
         done = prepare(location)
         assert done.returncode == 0, done.stderr
@@ -223,7 +301,12 @@ def test_promise_a_move_that_is_killed_at_any_moment_is_completed(old: Path, tmp
             break
         assert killed.returncode == -9
     assert moment > 15
-    assert states == {(False, (PUBLISHED,)), (True, (PUBLISHED,)), (True, (PUBLISHED, "own")), (True, ("own",))}, "between any two steps"
+    assert states == {
+        (False, (PUBLISHED,)),
+        (True, (PUBLISHED,)),
+        (True, (PUBLISHED, "own")),
+        (True, ("own",)),
+    }, "between any two steps"
 
 
 def test_a_later_start_writes_nothing(old: Path) -> None:
@@ -237,7 +320,11 @@ def test_a_later_start_writes_nothing(old: Path) -> None:
 def large_database(location: Path, number: int) -> None:
     """Multiply the blobs of a folder."""
     database = json.loads((location / BLOBS).read_text())
-    (blobs,) = (collection for collection in database["collections"] if collection["name"] == "$BLOBS_COLLECTION$")
+    (blobs,) = (
+        collection
+        for collection in database["collections"]
+        if collection["name"] == "$BLOBS_COLLECTION$"
+    )
     template = json.dumps(blobs["data"][0] | {"name": "NAME", "$loki": 0})
     blobs["data"] = []
     blobs["idIndex"] = list(range(1, number + 1))
@@ -245,7 +332,10 @@ def large_database(location: Path, number: int) -> None:
     for index in blobs["binaryIndices"].values():
         index["values"] = list(range(number))
     text = ",".join(
-        template.replace('"NAME"', f'"jobs/{place:09}"').replace('"$loki": 0', f'"$loki": {place + 1}') for place in range(number)
+        template.replace('"NAME"', f'"jobs/{place:09}"').replace(
+            '"$loki": 0', f'"$loki": {place + 1}'
+        )
+        for place in range(number)
     )
     whole = json.dumps(database)
     assert whole.count('"data": []') > 0
@@ -269,10 +359,16 @@ def test_what_exists_under_both_accounts_stays_and_is_said(old: Path) -> None:
     """A release before this one ran again on the folder: it made the containers again, under the published account."""
     assert prepare(old).returncode == 0
     before = records(old)
-    taken = next(record["name"] for record in before[f"{BLOBS} $BLOBS_COLLECTION$"] if record["containerName"] == "raw-videos")
+    taken = next(
+        record["name"]
+        for record in before[f"{BLOBS} $BLOBS_COLLECTION$"]
+        if record["containerName"] == "raw-videos"
+    )
     with (
         PublishedAzurite(old) as published,
-        BlobServiceClient.from_connection_string(published.connection_string, api_version=API_VERSION) as client,
+        BlobServiceClient.from_connection_string(
+            published.connection_string, api_version=API_VERSION
+        ) as client,
     ):
         container = client.create_container("raw-videos")
         container.upload_blob(taken, b"of the older release")
@@ -280,19 +376,32 @@ def test_what_exists_under_both_accounts_stays_and_is_said(old: Path) -> None:
     azurite = own_azurite(old)
     azurite.start()
     try:
-        with BlobServiceClient.from_connection_string(azurite.connection_string, api_version=API_VERSION) as client:
+        with BlobServiceClient.from_connection_string(
+            azurite.connection_string, api_version=API_VERSION
+        ) as client:
             container = client.get_container_client("raw-videos")
             assert container.download_blob(taken).readall() != b"of the older release"
             assert container.download_blob("only-there.mp4").readall() == b"of the older release"
             found = [blob.name for blob in container.list_blobs()]
         assert sorted(found) == sorted({*found}) and {taken, "only-there.mp4"} <= {*found}
-        assert azurite.child is not None and f"2 records stay with {PUBLISHED}" in azurite.child.log_path.read_text()
+        assert (
+            azurite.child is not None
+            and f"2 records stay with {PUBLISHED}" in azurite.child.log_path.read_text()
+        )
     finally:
         azurite.stop()
-    after = {place: [record for record in data if record["accountName"] != PUBLISHED] for place, data in records(old).items()}
+    after = {
+        place: [record for record in data if record["accountName"] != PUBLISHED]
+        for place, data in records(old).items()
+    }
     for place, data in before.items():
         assert [record for record in after[place] if record in data] == data, place
-    kept = [record for data in records(old).values() for record in data if record["accountName"] == PUBLISHED]
+    kept = [
+        record
+        for data in records(old).values()
+        for record in data
+        if record["accountName"] == PUBLISHED
+    ]
     assert sorted(record["name"] for record in kept) == sorted(["raw-videos", taken])
 
 
@@ -339,13 +448,26 @@ def test_a_lost_account_file_costs_the_key_and_not_the_data(old: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "muster", "muster:short", f"{PUBLISHED}:{KEY}\n", f"a;b:{KEY}", f"{PUBLISHED}x:{KEY};{PUBLISHED}:{KEY}", f"mustera:{KEY}:{KEY}"],
+    [
+        "",
+        "muster",
+        "muster:short",
+        f"{PUBLISHED}:{KEY}\n",
+        f"a;b:{KEY}",
+        f"{PUBLISHED}x:{KEY};{PUBLISHED}:{KEY}",
+        f"mustera:{KEY}:{KEY}",
+    ],
 )
-def test_an_account_file_that_holds_no_account_stops_the_start_and_changes_nothing(old: Path, content: str) -> None:
+def test_an_account_file_that_holds_no_account_stops_the_start_and_changes_nothing(
+    old: Path, content: str
+) -> None:
     (old / "muster-account").write_text(content)
     before = records(old)
     azurite = own_azurite(old)
-    with pytest.raises(StartError, match="muster-account holds no account of this data folder. Put a copy of it back"):
+    with pytest.raises(
+        StartError,
+        match="muster-account holds no account of this data folder. Put a copy of it back",
+    ):
         azurite.start()
     azurite.stop()
     assert records(old) == before
@@ -369,5 +491,8 @@ def test_a_full_disk_leaves_the_data_as_they_are(old: Path, tmp_path: Path) -> N
 def test_two_folders_have_accounts_of_their_own(tmp_path: Path, installed: None) -> None:
     for name in ("one", "two"):
         assert prepare(tmp_path / name).returncode == 0
-    (one, first), (two, second) = ((tmp_path / name / "muster-account").read_text().strip().split(":") for name in ("one", "two"))
+    (one, first), (two, second) = (
+        (tmp_path / name / "muster-account").read_text().strip().split(":")
+        for name in ("one", "two")
+    )
     assert one != two and first != second

@@ -72,7 +72,10 @@ class Two:
             settings = dict(SETTINGS)
             if kind == "mongo":
                 self.mongo_databases.append((mongo().uri, unique_name("two")))
-                settings |= {"MONGO_URI": mongo().uri, "MUSTER_MONGO_DATABASE": self.mongo_databases[-1][1]}
+                settings |= {
+                    "MONGO_URI": mongo().uri,
+                    "MUSTER_MONGO_DATABASE": self.mongo_databases[-1][1],
+                }
             self.stacks.append(Stack(azurite, base / str(number), names, settings))
 
     def stop(self) -> None:
@@ -84,13 +87,18 @@ class Two:
 
 @pytest.fixture
 def two(
-    request: pytest.FixtureRequest, azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+    request: pytest.FixtureRequest,
+    azurite: AzuriteServer,
+    tmp_path: Path,
+    unique_name: Callable[[str], str],
 ) -> Iterator[Callable[..., list[Stack]]]:
     """Makes two stacks; their kinds are the arguments."""
     made: list[Two] = []
 
     def make(*kinds: str) -> list[Stack]:
-        made.append(Two(azurite, lambda: request.getfixturevalue("mongo"), tmp_path, unique_name, kinds))
+        made.append(
+            Two(azurite, lambda: request.getfixturevalue("mongo"), tmp_path, unique_name, kinds)
+        )
         return made[-1].stacks
 
     yield make
@@ -108,9 +116,14 @@ async def look(ports: Ports) -> dict[str, Any]:
     connection = ports.queue._connection_string
     for queue in (ports.queue, ports.detect_queue):
         for name in (queue.name, f"{queue.name}-poison"):
-            async with QueueClient.from_connection_string(connection, name, api_version=API_VERSION) as client:
+            async with QueueClient.from_connection_string(
+                connection, name, api_version=API_VERSION
+            ) as client:
                 messages = await client.peek_messages(max_messages=32)
-                found |= {f"{name}/{message.id}": (message.content, message.dequeue_count) for message in messages}
+                found |= {
+                    f"{name}/{message.id}": (message.content, message.dequeue_count)
+                    for message in messages
+                }
     return found
 
 
@@ -152,7 +165,9 @@ def assert_refused(stack: Stack, *, commands: Sequence[tuple[str, ...]]) -> None
     assert exit_status(stack.api) != 0
     told += [worker.log_path.read_text(), stack.api.log_path.read_text()]
     for text in told:
-        assert "do not belong together" in text and all(command in text for command in COMMANDS), text
+        assert "do not belong together" in text and all(command in text for command in COMMANDS), (
+            text
+        )
 
 
 def completed(stack: Stack, job_ids: list[str]) -> None:
@@ -163,7 +178,9 @@ def completed(stack: Stack, job_ids: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kinds", ORDERS, ids=" beside ".join)
-def test_promise_a_second_database_is_refused_then_has_storage_of_its_own(two: Callable[..., list[Stack]], kinds: tuple[str, str]) -> None:
+def test_promise_a_second_database_is_refused_then_has_storage_of_its_own(
+    two: Callable[..., list[Stack]], kinds: tuple[str, str]
+) -> None:
     first, second = two(*kinds)
     first.start_api()
     worker = first.start_worker("tests.support.quick_worker")
@@ -186,7 +203,10 @@ def test_promise_a_second_database_is_refused_then_has_storage_of_its_own(two: C
     assert done.returncode == 0, done.stderr
     own = dict(line.split(" → ") for line in done.stdout.splitlines()[1:])
     settings = ("BLOB_CONTAINER_INPUT", "BLOB_CONTAINER_OUTPUT", "QUEUE_NAME")
-    assert [name.strip() for name in own] == [*(second.env[name] for name in settings), f"{second.env['QUEUE_NAME']}-detect"]
+    assert [name.strip() for name in own] == [
+        *(second.env[name] for name in settings),
+        f"{second.env['QUEUE_NAME']}-detect",
+    ]
     assert stored(first) == before
 
     first.start_worker("tests.support.quick_worker")
@@ -217,7 +237,12 @@ async def use_as_before(ports: Ports) -> list[str]:
         await ports.results.put(result_blob(job_id, "r0001-a", "results.json"), b"{}")
         now = utc_now()
         file = SourceFile(name="a.mp4", blob=info.name, size_bytes=info.size_bytes, etag=info.etag)
-        times = {"created_at_utc": now, "updated_at_utc": now, "heartbeat_at_utc": now, "completed_at_utc": now}
+        times = {
+            "created_at_utc": now,
+            "updated_at_utc": now,
+            "heartbeat_at_utc": now,
+            "completed_at_utc": now,
+        }
         facts = {"state": "completed", "result_revision": "r0001-a", "artifacts": ("results.json",)}
         await ports.jobs.add(Job(id=job_id, files=(file,), **times, **facts))
     return ids
@@ -243,7 +268,11 @@ def test_promise_of_two_databases_of_an_older_release_the_first_to_start_has_the
     refused_sweep(second)
 
     def blobs() -> dict[str, Any]:
-        return {name: facts for name, facts in stored(first).items() if not name.endswith("/muster-identity.json")}
+        return {
+            name: facts
+            for name, facts in stored(first).items()
+            if not name.endswith("/muster-identity.json")
+        }
 
     assert blobs() == before
     assert second.run("worker.sweep").returncode == 1
@@ -262,7 +291,9 @@ def test_promise_of_two_databases_of_an_older_release_the_first_to_start_has_the
     assert blobs() == before
 
 
-def test_promise_of_two_databases_that_start_at_the_same_moment_one_has_the_storage(two: Callable[..., list[Stack]]) -> None:
+def test_promise_of_two_databases_that_start_at_the_same_moment_one_has_the_storage(
+    two: Callable[..., list[Stack]],
+) -> None:
     stacks = two("sqlite", "sqlite")
 
     async def start(stack: Stack) -> bool:
@@ -283,16 +314,25 @@ def test_promise_of_two_databases_that_start_at_the_same_moment_one_has_the_stor
     assert asyncio.run(both()) == started, "and so it stays"
 
 
-def test_promise_messages_of_another_storage_are_neither_done_nor_given_up(two: Callable[..., list[Stack]]) -> None:
+def test_promise_messages_of_another_storage_are_neither_done_nor_given_up(
+    two: Callable[..., list[Stack]],
+) -> None:
     stack, _ = two("sqlite", "sqlite")
     foreign = "f" * 32
 
     async def prepare(ports: Ports) -> list[bytes]:
         waiting = (await use_as_before(ports))[0]
         job = await ports.jobs.get(waiting)
-        job = await ports.jobs.begin_attempt(waiting, expected_attempt=1, settings=job.settings, state="queued", at=utc_now())
-        bodies = [JobMessage(job_id=name, attempt=2, step="plan", identity=foreign).to_bytes() for name in (waiting, new_job_id())]
-        bodies.append(b'{"v": 9, "job_id": "x", "step": "dream", "identity": "%s"}' % foreign.encode())
+        job = await ports.jobs.begin_attempt(
+            waiting, expected_attempt=1, settings=job.settings, state="queued", at=utc_now()
+        )
+        bodies = [
+            JobMessage(job_id=name, attempt=2, step="plan", identity=foreign).to_bytes()
+            for name in (waiting, new_job_id())
+        ]
+        bodies.append(
+            b'{"v": 9, "job_id": "x", "step": "dream", "identity": "%s"}' % foreign.encode()
+        )
         for body in bodies:
             await ports.queue.send(body)
         return [waiting.encode(), *bodies]
@@ -316,11 +356,21 @@ def test_promise_messages_of_another_storage_are_neither_done_nor_given_up(two: 
 
     async def ask(ports: Ports) -> tuple[Job, list[int], list[int]]:
         depths = [await queue.depth() for queue in (ports.queue, ports.detect_queue)]
-        return await ports.jobs.get(waiting.decode()), [depth.messages for depth in depths], [depth.poisoned for depth in depths]
+        return (
+            await ports.jobs.get(waiting.decode()),
+            [depth.messages for depth in depths],
+            [depth.poisoned for depth in depths],
+        )
 
     job, left, poisoned = stack.with_ports(ask)
     assert (left, poisoned) == ([len(bodies), 0], [0, 0])
-    assert (job.state, job.attempt, job.step_starts, job.step_failures, job.error) == ("queued", 2, {}, {}, None)
+    assert (job.state, job.attempt, job.step_starts, job.step_failures, job.error) == (
+        "queued",
+        2,
+        {},
+        {},
+        None,
+    )
     assert stack.actions("message_poisoned") == []
 
 
@@ -330,12 +380,17 @@ def test_promise_an_api_that_meets_another_storage_when_it_comes_back_serves_not
     first, second = two("sqlite", "sqlite")
     first.with_ports(use_as_before)
     before = stored(first)
-    lines = {port: CutLine(int(port)) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", azurite.connection_string)}
+    lines = {
+        port: CutLine(int(port))
+        for port in re.findall(r"http://127\.0\.0\.1:(\d+)", azurite.connection_string)
+    }
     try:
         for line in lines.values():
             line.cut()
         second.env["AZURE_STORAGE_CONNECTION_STRING"] = re.sub(
-            r"(?<=127\.0\.0\.1:)\d+", lambda match: str(lines[match[0]].port), azurite.connection_string
+            r"(?<=127\.0\.0\.1:)\d+",
+            lambda match: str(lines[match[0]].port),
+            azurite.connection_string,
         )
         second.api.start()
         second.api.wait_ready(lambda: accepts_connections(second.port), timeout_s=60)

@@ -43,7 +43,13 @@ NAMES = {"raw": "raw-videos", "out": "processed-videos", "jobs": "video-processi
 LIKE_QUEUED = ("queued", "planning", "detecting", "assembling", "assembling_unasked")
 ACTIVE = (*LIKE_QUEUED, "rendering")
 ENDED = (
-    *("completed", "completed_without_video", "completed_without_statistics", "completed_untold", "recounted"),
+    *(
+        "completed",
+        "completed_without_video",
+        "completed_without_statistics",
+        "completed_untold",
+        "recounted",
+    ),
     *("failed", "cancelled", "expired", "expired_with_results"),
 )
 UNCOUNTED = ("failed", "cancelled")
@@ -108,20 +114,32 @@ class Upgraded:
     def run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of this release on the installation."""
         argv = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(argv, env=self.stack.env, cwd=REPOSITORY, capture_output=True, text=True)
+        return subprocess.run(
+            argv, env=self.stack.env, cwd=REPOSITORY, capture_output=True, text=True
+        )
 
     def wait_for_statistics(self, number: int) -> None:
         """Wait until so many jobs have statistics: they are written after a job has completed."""
-        self.stack.wait(self.ids["completed"], until=lambda job: len(self.all_statistics()) >= number)
+        self.stack.wait(
+            self.ids["completed"], until=lambda job: len(self.all_statistics()) >= number
+        )
 
     def all_statistics(self) -> list[dict[str, Any]]:
         """Return the statistics of all jobs."""
-        return self.stack.client.get("/api/v1/stats", params={"limit": 200}).raise_for_status().json()["items"]
+        return (
+            self.stack.client.get("/api/v1/stats", params={"limit": 200})
+            .raise_for_status()
+            .json()["items"]
+        )
 
-    def submit(self, name: str, *, srt: bool = False, key: str | None = None, **more: Any) -> dict[str, Any]:
+    def submit(
+        self, name: str, *, srt: bool = False, key: str | None = None, **more: Any
+    ) -> dict[str, Any]:
         """Submit the film as the job of this name was; return the answer's content, with its headers under `headers`."""
         files = [("file", ("film.mp4", (self.base / "film.mp4").read_bytes(), "video/mp4"))]
-        files += [("telemetry", ("film.srt", (self.base / "film.srt").read_bytes(), "text/plain"))] * srt
+        files += [
+            ("telemetry", ("film.srt", (self.base / "film.srt").read_bytes(), "text/plain"))
+        ] * srt
         data = {"settings": json.dumps(self.expected["settings"] | more)}
         headers = {"Idempotency-Key": key} if key else {}
         answer = self.stack.client.post("/api/v1/jobs", files=files, data=data, headers=headers)
@@ -132,7 +150,10 @@ class Upgraded:
         """Return jobs like two of the installation's, by name, that this release has done from the beginning."""
         if not self._fresh:
             flight = {"srt": True, "flight": self.expected["flight"]}
-            ids = {name: self.submit(name, render=False, **more)["id"] for name, more in (("queued", {}), ("detecting", flight))}
+            ids = {
+                name: self.submit(name, render=False, **more)["id"]
+                for name, more in (("queued", {}), ("detecting", flight))
+            }
             self._fresh = {name: self.stack.wait(job_id) for name, job_id in ids.items()}
         return self._fresh
 
@@ -143,25 +164,37 @@ class Upgraded:
             found: dict[str, dict[str, str]] = {}
             for name, store in (("sources", ports.sources), ("results", ports.results)):
                 names = [info.name async for info in store.list_blobs("")]
-                found[name] = {blob: hashlib.sha256(await store.get(blob)).hexdigest() for blob in names}
+                found[name] = {
+                    blob: hashlib.sha256(await store.get(blob)).hexdigest() for blob in names
+                }
             return found
 
         return self.stack.with_ports(read)
 
     def etags(self) -> dict[str, str]:
         """Return the ETag of every blob of a job or an upload, by container and name, as a client sees them that is no part of Muster."""
-        with BlobServiceClient.from_connection_string(self.azurite.connection_string, api_version=API_VERSION) as client:
+        with BlobServiceClient.from_connection_string(
+            self.azurite.connection_string, api_version=API_VERSION
+        ) as client:
             return {
                 f"{container}/{blob.name}": blob.etag
                 for container in (NAMES["raw"], NAMES["out"])
                 for prefix in (JOBS_PREFIX, UPLOADS_PREFIX)
-                for blob in client.get_container_client(container).list_blobs(name_starts_with=prefix)
+                for blob in client.get_container_client(container).list_blobs(
+                    name_starts_with=prefix
+                )
             }
 
     def sweep(self) -> None:
         """Do what the API does by itself once in a while, as if much time had passed."""
-        rules = HousekeepingRules(visibility=timedelta(milliseconds=1), least_age=ALL_OLD, upload_life=timedelta(0))
-        self.stack.with_ports(lambda ports: Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(everything=True))
+        rules = HousekeepingRules(
+            visibility=timedelta(milliseconds=1), least_age=ALL_OLD, upload_life=timedelta(0)
+        )
+        self.stack.with_ports(
+            lambda ports: Housekeeping(ports, Dispatcher(ports), utc_now, rules).run(
+                everything=True
+            )
+        )
 
 
 @pytest.fixture(scope="module")
@@ -177,12 +210,22 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
         made.stop()
 
 
-def lost_or_changed(before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]) -> list[str]:
-    return [f"{place}: {name}" for place, blobs in before.items() for name, digest in blobs.items() if after[place].get(name) != digest]
+def lost_or_changed(
+    before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]
+) -> list[str]:
+    return [
+        f"{place}: {name}"
+        for place, blobs in before.items()
+        for name, digest in blobs.items()
+        if after[place].get(name) != digest
+    ]
 
 
 def counts_of(job: dict[str, Any]) -> dict[str, dict[str, int]]:
-    return {name: {key: figures[key] for key in ("unique", "low", "high", "peak")} for name, figures in job["counts"].items()}
+    return {
+        name: {key: figures[key] for key in ("unique", "low", "high", "peak")}
+        for name, figures in job["counts"].items()
+    }
 
 
 async def _job(ports: Ports, job_id: str) -> Job:
@@ -207,21 +250,42 @@ def test_promise_every_job_in_work_completes_as_if_submitted_today(upgraded: Upg
     for name in LIKE_QUEUED:
         like = fresh["detecting" if name == "detecting" else "queued"]
         assert stack.job(upgraded.ids[name])["artifacts"] == like["artifacts"], name
-        assert stack.artifact(upgraded.ids[name], "results.json") == stack.artifact(like["id"], "results.json"), name
-    assert len(json.loads(stack.artifact(upgraded.ids["detecting"], "tracks.geojson"))["features"]) > 0
+        assert stack.artifact(upgraded.ids[name], "results.json") == stack.artifact(
+            like["id"], "results.json"
+        ), name
+    assert (
+        len(json.loads(stack.artifact(upgraded.ids["detecting"], "tracks.geojson"))["features"]) > 0
+    )
 
     # What release 0.1 had assembled is rendered and published, not made again.
     staged = f"jobs/{upgraded.ids['rendering']}/results/"
-    (revision,) = {blob.split("/")[3] for blob in expected["blobs"]["results"] if blob.startswith(staged)}
-    assert stack.with_ports(lambda ports: ports.jobs.get(upgraded.ids["rendering"])).result_revision == revision
-    assert stack.job(upgraded.ids["rendering"])["artifacts"] == expected["jobs"]["completed"]["artifacts"]
+    (revision,) = {
+        blob.split("/")[3] for blob in expected["blobs"]["results"] if blob.startswith(staged)
+    }
+    assert (
+        stack.with_ports(lambda ports: ports.jobs.get(upgraded.ids["rendering"])).result_revision
+        == revision
+    )
+    assert (
+        stack.job(upgraded.ids["rendering"])["artifacts"]
+        == expected["jobs"]["completed"]["artifacts"]
+    )
 
 
 def test_promise_an_ended_job_stays_as_it_was(upgraded: Upgraded) -> None:
     for name in ENDED:
         was = upgraded.expected["jobs"][name]
         job = upgraded.stack.job(was["id"])
-        same = ("state", "attempt", "counts", "error", "expired", "artifacts", "created_at_utc", "completed_at_utc")
+        same = (
+            "state",
+            "attempt",
+            "counts",
+            "error",
+            "expired",
+            "artifacts",
+            "created_at_utc",
+            "completed_at_utc",
+        )
         assert {key: job[key] for key in same} == {key: was[key] for key in same}, name
         stored = upgraded.stack.with_ports(partial(_job, job_id=was["id"]))
         assert stored.result_revision == was["revision"], name
@@ -235,7 +299,11 @@ def test_promise_an_event_that_was_not_told_is_still_to_be_told(upgraded: Upgrad
         upgraded.stack.wait(was["job_id"], until=partial(_tried_more, tries=was["tries"]))
         (event,) = upgraded.stack.with_ports(partial(_events, job_id=was["job_id"]))
         assert (event.id, event.state, event.event) == (was["id"], "due", "completed"), name
-        assert event.body == was["body"] if was["body"] else json.loads(event.body or "")["job_id"] == was["job_id"], name
+        assert (
+            event.body == was["body"]
+            if was["body"]
+            else json.loads(event.body or "")["job_id"] == was["job_id"]
+        ), name
 
 
 def test_promise_nothing_is_counted_twice(upgraded: Upgraded) -> None:
@@ -247,21 +315,31 @@ def test_promise_nothing_is_counted_twice(upgraded: Upgraded) -> None:
     same = ("attempt", "classes", "frames", "total_in", "total_out", "timestamp_utc")
     for name in (*ACTIVE, "completed_without_statistics"):
         record = records[upgraded.ids[name]]
-        assert {key: record[key] for key in same} == {key: before["completed"][key] for key in same}, name
+        assert {key: record[key] for key in same} == {
+            key: before["completed"][key] for key in same
+        }, name
     assert before["completed"]["total_in"] == 1
 
     film = before["completed"]["classes"]["cattle"]["unique"]
     # Those of before, those that were in work, and what a test may have submitted since.
     since = sum(record["job_id"] not in counted for record in upgraded.all_statistics())
-    cattle = sum(record["classes"]["cattle"]["unique"] for record in before.values()) + film * (len(counted) - len(before) + since)
+    cattle = sum(record["classes"]["cattle"]["unique"] for record in before.values()) + film * (
+        len(counted) - len(before) + since
+    )
     asked = {"bucket": "day", "class": "cattle", "camera": "north"}
-    series = upgraded.stack.client.get("/api/v1/stats/timeseries", params=asked).raise_for_status().json()["items"]
+    series = (
+        upgraded.stack.client.get("/api/v1/stats/timeseries", params=asked)
+        .raise_for_status()
+        .json()["items"]
+    )
     figures = [(bucket["start_utc"], bucket["jobs"], bucket["unique_sum"]) for bucket in series]
     assert figures == [("2026-05-01T00:00:00Z", len(counted) + since, cattle)]
 
 
 @pytest.mark.parametrize(("name", "settings"), [("completed", {}), ("queued", {"render": False})])
-def test_promise_an_idempotency_key_still_stands_for_its_job(upgraded: Upgraded, name: str, settings: dict[str, Any]) -> None:
+def test_promise_an_idempotency_key_still_stands_for_its_job(
+    upgraded: Upgraded, name: str, settings: dict[str, Any]
+) -> None:
     again = upgraded.submit(name, key=f"key-of-{name}", **settings)
     assert again["id"] == upgraded.ids[name]
     assert "idempotency-replayed" in again["headers"]
@@ -271,11 +349,17 @@ def test_promise_a_sweep_deletes_nothing_of_what_an_older_release_left(upgraded:
     before = upgraded.etags()
     upgraded.sweep()
     after = upgraded.etags()
-    assert before.keys() - after.keys() == upgraded.replaced, "results that a recount replaced go as ever, and nothing else"
+    assert before.keys() - after.keys() == upgraded.replaced, (
+        "results that a recount replaced go as ever, and nothing else"
+    )
     assert after.items() <= before.items()
     uploads = [name.split("/")[3] for name in after if name.startswith(f"{NAMES['raw']}/uploads/")]
     assert sorted(uploads) == sorted(upgraded.expected["uploads"])
-    assert [name for name in upgraded.expected["orphans"] if f"{NAMES['raw']}/{name}" in after] == upgraded.expected["orphans"] != []
+    assert (
+        [name for name in upgraded.expected["orphans"] if f"{NAMES['raw']}/{name}" in after]
+        == upgraded.expected["orphans"]
+        != []
+    )
     depths = upgraded.stack.with_ports(lambda ports: ports.queue.depth())
     assert depths.poisoned == upgraded.expected["messages"]["queue"]["poisoned"] == 1
 
@@ -285,31 +369,47 @@ def test_promise_a_restored_older_database_is_refused_and_recovers(upgraded: Upg
     lost = {job["id"]: stack.artifact(job["id"], "results.json") for job in fresh.values()}
     upgraded.restore_older_database()
     before = upgraded.etags()
-    assert {name.split("/")[2] for name in before} >= lost.keys(), "the older database does not know these"
+    assert {name.split("/")[2] for name in before} >= lost.keys(), (
+        "the older database does not know these"
+    )
 
     swept = upgraded.run("worker.sweep")
     with suppress(MusterError):
         upgraded.sweep()
     assert upgraded.etags() == before, "nothing is deleted"
-    assert swept.returncode != 0 and "worker.storage" in swept.stderr, "it says which command is needed"
-    assert upgraded.stored_states() == {job["id"]: job["state"] for job in upgraded.expected["jobs"].values()}, "nothing is worked on"
+    assert swept.returncode != 0 and "worker.storage" in swept.stderr, (
+        "it says which command is needed"
+    )
+    assert upgraded.stored_states() == {
+        job["id"]: job["state"] for job in upgraded.expected["jobs"].values()
+    }, "nothing is worked on"
 
-    adopted, recovered = upgraded.run("worker.storage", "adopt"), upgraded.run("worker.storage", "recover")
+    adopted, recovered = (
+        upgraded.run("worker.storage", "adopt"),
+        upgraded.run("worker.storage", "recover"),
+    )
     for job_id in lost:
         assert job_id in adopted.stdout, f"reported\n{adopted.stdout}{adopted.stderr}"
         assert job_id in recovered.stdout, f"made again\n{recovered.stdout}{recovered.stderr}"
     upgraded.sweep()
     after = upgraded.etags()
-    assert {name for name, etag in before.items() if after.get(name) != etag} <= upgraded.replaced, "nothing is deleted now"
+    assert {
+        name for name, etag in before.items() if after.get(name) != etag
+    } <= upgraded.replaced, "nothing is deleted now"
     stack.restart_api(stack.env)
     stack.start_worker()
     for name in ACTIVE:
         job = stack.wait(upgraded.ids[name])
-        assert (job["state"], counts_of(job)) == ("completed", counts_of(upgraded.expected["jobs"]["completed"])), name
+        assert (job["state"], counts_of(job)) == (
+            "completed",
+            counts_of(upgraded.expected["jobs"]["completed"]),
+        ), name
     for job in fresh.values():
         assert stack.job(job["id"])["counts"] == job["counts"]
         assert stack.artifact(job["id"], "results.json") == lost[job["id"]]
     # One of them has used up the message that would have made its statistics: `recover` makes them.
     figures = {record["job_id"]: record["classes"] for record in statistics}
     upgraded.wait_for_statistics(len(figures))
-    assert {record["job_id"]: record["classes"] for record in upgraded.all_statistics()} == figures, "one record a job, as before"
+    assert {
+        record["job_id"]: record["classes"] for record in upgraded.all_statistics()
+    } == figures, "one record a job, as before"

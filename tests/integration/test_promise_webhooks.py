@@ -22,7 +22,11 @@ SECRET = "the operator's secret of this test"
 
 
 @pytest.fixture(scope="module")
-def stack(azurite: AzuriteServer, tmp_path_factory: pytest.TempPathFactory, unique_name: Callable[[str], str]) -> Iterator[Stack]:
+def stack(
+    azurite: AzuriteServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    unique_name: Callable[[str], str],
+) -> Iterator[Stack]:
     """An API, and workers that tell receivers on this machine."""
     settings = {
         "MUSTER_VISIBILITY_S": "3",
@@ -45,9 +49,14 @@ def living_worker(stack: Stack) -> None:
 
 def submit(stack: Stack, receiver: Receiver) -> str:
     url = f"http://hooks.example.org:{receiver.port}/muster?token=of-the-receiver"
-    answer = stack.client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4, "video/mp4")}, data={"webhook": url})
+    answer = stack.client.post(
+        "/api/v1/jobs", files={"file": ("herd.mp4", MP4, "video/mp4")}, data={"webhook": url}
+    )
     assert answer.status_code == 202, answer.text
-    assert answer.json()["webhook"] == {"url": f"http://hooks.example.org:{receiver.port}/muster", "deliveries": None}
+    assert answer.json()["webhook"] == {
+        "url": f"http://hooks.example.org:{receiver.port}/muster",
+        "deliveries": None,
+    }
     return answer.json()["id"]
 
 
@@ -55,7 +64,10 @@ def settled(stack: Stack, job_id: str, attempt: int = 1) -> dict[str, Any]:
     """Return how the delivery of an attempt's end went, when that is known."""
 
     def is_settled(job: dict[str, Any]) -> bool:
-        return any(item["attempt"] == attempt and item["settled_at_utc"] for item in job["webhook"]["deliveries"])
+        return any(
+            item["attempt"] == attempt and item["settled_at_utc"]
+            for item in job["webhook"]["deliveries"]
+        )
 
     job = stack.wait(job_id, until=is_settled)
     return next(item for item in job["webhook"]["deliveries"] if item["attempt"] == attempt)
@@ -64,11 +76,15 @@ def settled(stack: Stack, job_id: str, attempt: int = 1) -> dict[str, Any]:
 def verified(got: Received, secret: str) -> bool:
     """Check a signature as README tells receivers to."""
     parts = dict(part.split("=", 1) for part in got.headers["Muster-Signature"].split(","))
-    expected = hmac.new(secret.encode(), f"{parts['t']}.".encode() + got.body, hashlib.sha256).hexdigest()
+    expected = hmac.new(
+        secret.encode(), f"{parts['t']}.".encode() + got.body, hashlib.sha256
+    ).hexdigest()
     return hmac.compare_digest(expected, parts["v1"]) and abs(time.time() - int(parts["t"])) < 300
 
 
-def test_a_worker_killed_between_delivery_and_acknowledgement_makes_a_second_delivery_with_the_same_id(stack: Stack) -> None:
+def test_a_worker_killed_between_delivery_and_acknowledgement_makes_a_second_delivery_with_the_same_id(
+    stack: Stack,
+) -> None:
     with Receiver() as receiver:
         job_id = submit(stack, receiver)
         dying = stack.start_worker("tests.support.webhook_worker", "quick", "die")
@@ -78,7 +94,12 @@ def test_a_worker_killed_between_delivery_and_acknowledgement_makes_a_second_del
         living_worker(stack)
         first, second = receiver.wait(2)[:2]
         outcome = settled(stack, job_id)
-    assert first.headers["Muster-Event-Id"] == second.headers["Muster-Event-Id"] == first.json()["event_id"] == outcome["event_id"]
+    assert (
+        first.headers["Muster-Event-Id"]
+        == second.headers["Muster-Event-Id"]
+        == first.json()["event_id"]
+        == outcome["event_id"]
+    )
     assert first.body == second.body
     assert (first.json()["event"], first.json()["job_id"]) == ("completed", job_id)
     assert first.json()["counts"]["cattle"]["unique"] == 3
@@ -97,7 +118,9 @@ def test_a_receiver_that_is_away_is_told_later_and_holds_nobody_up(stack: Stack)
         assert stack.wait(job_id)["state"] == "completed"
         receiver.wait(2)
         # While the second try hangs, other jobs go through.
-        quick = stack.client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4, "video/mp4")}).json()["id"]
+        quick = stack.client.post(
+            "/api/v1/jobs", files={"file": ("herd.mp4", MP4, "video/mp4")}
+        ).json()["id"]
         assert stack.wait(quick)["state"] == "completed"
         outcome = settled(stack, job_id)
     assert (outcome["state"], outcome["tries"]) == ("delivered", 3)
@@ -109,13 +132,21 @@ def test_each_attempt_is_told_of_a_recount_too(stack: Stack) -> None:
         living_worker(stack)
         job_id = submit(stack, receiver)
         settled(stack, job_id)
-        stack.client.post(f"/api/v1/jobs/{job_id}/recount", json={"camera": "gate"}).raise_for_status()
+        stack.client.post(
+            f"/api/v1/jobs/{job_id}/recount", json={"camera": "gate"}
+        ).raise_for_status()
         outcome = settled(stack, job_id, attempt=2)
     assert [got.json()["attempt"] for got in receiver.received] == [1, 2]
-    assert (outcome["event"], outcome["state"], outcome["event_id"]) == ("completed", "delivered", f"{job_id}-2")
+    assert (outcome["event"], outcome["state"], outcome["event_id"]) == (
+        "completed",
+        "delivered",
+        f"{job_id}-2",
+    )
 
 
 def test_where_it_is_not_allowed_a_webhook_is_refused(stack: Stack) -> None:
     for url in ("https://127.1/", "ftp://example.org/", "https://a:b@example.org/", "nothing"):
-        answer = stack.client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4, "video/mp4")}, data={"webhook": url})
+        answer = stack.client.post(
+            "/api/v1/jobs", files={"file": ("herd.mp4", MP4, "video/mp4")}, data={"webhook": url}
+        )
         assert (answer.status_code, answer.json()["code"]) == (422, "bad_webhook"), answer.text

@@ -38,7 +38,14 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 
 def make_job(key: str = "a") -> Job:
     file = SourceFile(name="a.mp4", blob="jobs/a/source/000", size_bytes=1, etag="e")
-    return Job(id=key, files=(file,), state="detecting", created_at_utc=START, updated_at_utc=START, heartbeat_at_utc=START)
+    return Job(
+        id=key,
+        files=(file,),
+        state="detecting",
+        created_at_utc=START,
+        updated_at_utc=START,
+        heartbeat_at_utc=START,
+    )
 
 
 async def opened(path: Path, *, busy_timeout_s: float = 5.0) -> SqliteJobStore:
@@ -51,7 +58,10 @@ async def test_three_processes_lose_no_update(tmp_path: Path) -> None:
     path = tmp_path / "muster.sqlite3"
     store = await opened(path, busy_timeout_s=60)
     await store.add(make_job())
-    children = [await asyncio.create_subprocess_exec(sys.executable, "-c", _WRITER, str(path), str(first)) for first in (0, 25)]
+    children = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", _WRITER, str(path), str(first))
+        for first in (0, 25)
+    ]
     for segment in range(50, 75):
         await store.mark_segment_done("a", attempt=1, segment=segment, at=START)
     codes = [await child.wait() for child in children]
@@ -105,14 +115,24 @@ async def test_a_full_disk_is_said_and_half_done_is_undone(tmp_path: Path) -> No
     store = SqliteJobStore(database)
     await store.open()
     await store.add(make_job())
-    (pages,) = await database.read(lambda connection: connection.execute("PRAGMA page_count").fetchone())
-    await database.read(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+    (pages,) = await database.read(
+        lambda connection: connection.execute("PRAGMA page_count").fetchone()
+    )
+    await database.read(
+        lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+    )
     big = {"counts": {"bison": {"reasons": ["x" * 100_000]}}, "state": "failed"}
     with pytest.raises(StorageFull, match="is full"):
-        await store.update("a", attempt=1, expected=("detecting",), at=START + timedelta(1), changes=big)
+        await store.update(
+            "a", attempt=1, expected=("detecting",), at=START + timedelta(1), changes=big
+        )
     assert await store.get("a") == make_job()
-    await database.read(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
-    assert (await store.update("a", attempt=1, expected=("detecting",), at=START, changes=big)).state == "failed"
+    await database.read(
+        lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone()
+    )
+    assert (
+        await store.update("a", attempt=1, expected=("detecting",), at=START, changes=big)
+    ).state == "failed"
     await store.close()
 
 

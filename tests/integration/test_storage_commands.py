@@ -20,7 +20,11 @@ from tests.support.api_stand import MP4
 from tests.support.quick_worker import FRAMES
 from tests.support.stack import Stack
 
-SETTINGS = {"MUSTER_VISIBILITY_S": "30", "MUSTER_SWEEP_S": "0", "MUSTER_SEGMENT_FRAMES": str(FRAMES)}
+SETTINGS = {
+    "MUSTER_VISIBILITY_S": "30",
+    "MUSTER_SWEEP_S": "0",
+    "MUSTER_SEGMENT_FRAMES": str(FRAMES),
+}
 SWEPT = [
     "Jobs whose message was sent again: 0",
     "Deletions that were announced earlier and finished now: 0",
@@ -32,7 +36,9 @@ SWEPT = [
 
 
 @pytest.fixture
-def stack(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[Stack]:
+def stack(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str]
+) -> Iterator[Stack]:
     stack = Stack(azurite, tmp_path, unique_name, SETTINGS)
     yield stack
     stack.stop()
@@ -48,7 +54,9 @@ def told(stack: Stack, module: str, *arguments: str, typed: str = "") -> list[st
 def blobs(stack: Stack) -> dict[str, int]:
     async def read(ports: Ports) -> dict[str, int]:
         pages = [await store.page("", limit=5000) for store in (ports.sources, ports.results)]
-        return {info.name: info.size_bytes for page in pages for info in page.items if "/" in info.name}
+        return {
+            info.name: info.size_bytes for page in pages for info in page.items if "/" in info.name
+        }
 
     return stack.with_ports(read, checked=False)
 
@@ -63,8 +71,16 @@ def test_show_says_what_belongs_together_and_changes_nothing(stack: Stack) -> No
     queues = [stack.env["QUEUE_NAME"], f"{stack.env['QUEUE_NAME']}-detect"]
 
     def nothing_marked(found: str) -> list[str]:
-        places = [*(f"Container {name}: {found}" for name in containers), *(f"Queue {name}: {found}" for name in queues)]
-        return [database, "  identity: none", *places, "Nothing is marked yet; the first process that starts does that."]
+        places = [
+            *(f"Container {name}: {found}" for name in containers),
+            *(f"Queue {name}: {found}" for name in queues),
+        ]
+        return [
+            database,
+            "  identity: none",
+            *places,
+            "Nothing is marked yet; the first process that starts does that.",
+        ]
 
     for _ in range(2):
         assert told(stack, "worker.storage", "show") == nothing_marked("not there yet")
@@ -96,9 +112,14 @@ def test_show_says_what_belongs_together_and_changes_nothing(stack: Stack) -> No
         "They do not belong together. `adopt` lets this database take the storage over, `separate` gives it one of its own."
     )
     assert stack.run("worker.sweep").returncode == 1
-    assert told(stack, "worker.storage", "adopt")[0].startswith(f"This database (SQLite file {stack.base / 'another'}")
+    assert told(stack, "worker.storage", "adopt")[0].startswith(
+        f"This database (SQLite file {stack.base / 'another'}"
+    )
     assert told(stack, "worker.storage", "show")[-1] == "They belong together."
-    assert told(stack, "worker.sweep", "--dry-run")[-1] == "Every blob of a job or an upload is explained by this database."
+    assert (
+        told(stack, "worker.sweep", "--dry-run")[-1]
+        == "Every blob of a job or an upload is explained by this database."
+    )
 
 
 def test_wrong_usage_and_a_wrong_configuration_are_2(stack: Stack) -> None:
@@ -123,7 +144,12 @@ def test_purge_deletes_what_it_has_shown_and_only_after_a_yes(stack: Stack) -> N
         await ports.sources.put(submitting_blob(live), identity.mark.to_bytes())
         await ports.results.delete(f"jobs/{live}/log/key/00000.parquet")
         now = utc_now()
-        times = {"created_at_utc": now, "updated_at_utc": now, "heartbeat_at_utc": now, "completed_at_utc": now}
+        times = {
+            "created_at_utc": now,
+            "updated_at_utc": now,
+            "heartbeat_at_utc": now,
+            "completed_at_utc": now,
+        }
         file = SourceFile(name="a.mp4", blob=source_blob(known, 0), size_bytes=3, etag="x")
         await ports.jobs.add(Job(id=known, state="failed", files=(file,), **times))
 
@@ -147,9 +173,15 @@ def test_purge_deletes_what_it_has_shown_and_only_after_a_yes(stack: Stack) -> N
 
     alone = stack.run("tests.support.aged_storage", "worker.storage", "purge")
     assert alone.returncode == 1
-    assert alone.stderr.splitlines()[-1] == "There is nobody to ask; add --yes to delete without asking."
+    assert (
+        alone.stderr.splitlines()[-1]
+        == "There is nobody to ask; add --yes to delete without asking."
+    )
     assert sorted(alone.stdout.splitlines()) == sorted([*shown, question])
-    assert told(stack, "tests.support.aged_storage", "worker.storage", "purge", typed="y\n")[-1] == f"{question}Nothing was deleted."
+    assert (
+        told(stack, "tests.support.aged_storage", "worker.storage", "purge", typed="y\n")[-1]
+        == f"{question}Nothing was deleted."
+    )
     assert blobs(stack) == before
 
     assert (
@@ -158,24 +190,38 @@ def test_purge_deletes_what_it_has_shown_and_only_after_a_yes(stack: Stack) -> N
     )
     assert blobs(stack) == {name: size for name, size in before.items() if unknown not in name}
     lines = told(stack, "tests.support.aged_storage", "worker.sweep")
-    assert lines == [*SWEPT[:2], "Blobs of submissions that were never finished that were deleted: 2", *SWEPT[3:], "Jobs that expired: 0"]
+    assert lines == [
+        *SWEPT[:2],
+        "Blobs of submissions that were never finished that were deleted: 2",
+        *SWEPT[3:],
+        "Jobs that expired: 0",
+    ]
     assert {name.split("/")[1] for name in blobs(stack)} == {known}
 
 
 def test_a_new_retention_waits_for_a_yes(stack: Stack) -> None:
     async def fill(ports: Ports) -> None:
         ended = utc_now() - timedelta(days=3)
-        times = {"created_at_utc": ended, "updated_at_utc": ended, "heartbeat_at_utc": ended, "completed_at_utc": ended}
+        times = {
+            "created_at_utc": ended,
+            "updated_at_utc": ended,
+            "heartbeat_at_utc": ended,
+            "completed_at_utc": ended,
+        }
         for _ in range(21):
             job_id = new_job_id()
             info = await ports.sources.put(source_blob(job_id, 0), b"film")
-            file = SourceFile(name="a.mp4", blob=info.name, size_bytes=info.size_bytes, etag=info.etag)
+            file = SourceFile(
+                name="a.mp4", blob=info.name, size_bytes=info.size_bytes, etag=info.etag
+            )
             await ports.jobs.add(Job(id=job_id, state="failed", files=(file,), **times))
 
     stack.with_ports(fill)
     stack.env["MUSTER_RETENTION_DAYS"] = "2"
     lines = told(stack, "worker.sweep", "--dry-run")
-    assert lines[1] == "Announced deletions that are not finished: 0. Jobs that are due to expire: 21."
+    assert (
+        lines[1] == "Announced deletions that are not finished: 0. Jobs that are due to expire: 21."
+    )
     lines = told(stack, "worker.sweep")
     assert lines[:-1] == [*SWEPT, "Jobs that expired: 0"]
     assert lines[-1].startswith(
@@ -194,16 +240,28 @@ def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack
     stack.wait(old)
     stack.api.stop()
     worker.stop()
-    backup = shutil.copytree(file.parent, stack.base / "backup", ignore=shutil.ignore_patterns("cache"))
-    assert {path.name for path in backup.iterdir()} == {file.name}, "closed, all of it is in one file"
+    backup = shutil.copytree(
+        file.parent, stack.base / "backup", ignore=shutil.ignore_patterns("cache")
+    )
+    assert {path.name for path in backup.iterdir()} == {file.name}, (
+        "closed, all of it is in one file"
+    )
 
     stack.start_api()
     worker = stack.start_worker("tests.support.quick_worker")
     headers = {"Idempotency-Key": "after the backup"}
-    answer = stack.client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4)}, data={"settings": '{"camera": "north"}'}, headers=headers)
+    answer = stack.client.post(
+        "/api/v1/jobs",
+        files={"file": ("herd.mp4", MP4)},
+        data={"settings": '{"camera": "north"}'},
+        headers=headers,
+    )
     done = answer.json()["id"]
     assert stack.wait(done)["state"] == "completed"
-    results, sheet = stack.artifact(done, "results.json"), stack.client.get("/api/v1/all_stats").json()
+    results, sheet = (
+        stack.artifact(done, "results.json"),
+        stack.client.get("/api/v1/all_stats").json(),
+    )
     assert len(sheet) == 2
     worker.stop()
     waiting = stack.submit_bytes(MP4 + b"more")
@@ -215,8 +273,14 @@ def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack
     stack.start_api()
     assert stack.client.get(f"/api/v1/jobs/{done}").status_code == 404
     stored = blobs(stack)
-    listed = re.findall(r"^  (\w+) +([0-9a-f]{32})  ", "\n".join(told(stack, "worker.sweep", "--dry-run")), re.MULTILINE)
-    assert sorted(listed) == sorted((place, job_id) for place in ("sources", "results") for job_id in (done, waiting))
+    listed = re.findall(
+        r"^  (\w+) +([0-9a-f]{32})  ",
+        "\n".join(told(stack, "worker.sweep", "--dry-run")),
+        re.MULTILINE,
+    )
+    assert sorted(listed) == sorted(
+        (place, job_id) for place in ("sources", "results") for job_id in (done, waiting)
+    )
     assert told(stack, "worker.storage", "recover") == [
         "Records that were made again:",
         *sorted(
@@ -227,13 +291,24 @@ def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack
         ),
     ]
     assert blobs(stack) == stored
-    assert told(stack, "worker.storage", "recover") == ["There is no job whose record can be made again."]
+    assert told(stack, "worker.storage", "recover") == [
+        "There is no job whose record can be made again."
+    ]
     job = stack.job(done)
-    assert (job["state"], job["settings"]["camera"], job["files"][0]["name"]) == ("completed", "north", "herd.mp4")
+    assert (job["state"], job["settings"]["camera"], job["files"][0]["name"]) == (
+        "completed",
+        "north",
+        "herd.mp4",
+    )
     assert stack.artifact(done, "results.json") == results
     assert stack.client.get("/api/v1/all_stats").json() == sheet, "its statistics are there, once"
     # The same request, sent again, finds its job.
-    again = stack.client.post("/api/v1/jobs", files={"file": ("herd.mp4", MP4)}, data={"settings": '{"camera": "north"}'}, headers=headers)
+    again = stack.client.post(
+        "/api/v1/jobs",
+        files={"file": ("herd.mp4", MP4)},
+        data={"settings": '{"camera": "north"}'},
+        headers=headers,
+    )
     assert (again.json()["id"], again.headers["idempotency-replayed"]) == (done, "true")
     job = stack.job(waiting)
     assert (job["state"], job["error"]["code"]) == ("failed", "recovered")

@@ -48,9 +48,15 @@ def herd(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     clip = shared_dir / "data" / "clips" / "cow-herd-pasture.mp4"
     index = probe(clip)
-    frames = [item.image_bgr for item in decode(clip, index, first_frame=0, frames=FRAMES, seek_pts=None, threads=2)]
+    frames = [
+        item.image_bgr
+        for item in decode(clip, index, first_frame=0, frames=FRAMES, seek_pts=None, threads=2)
+    ]
     whole = [frame for frame in frames if frame is not None]
-    small = [np.asarray(cv2.resize(frame, (640, 360), interpolation=cv2.INTER_AREA), np.uint8) for frame in whole]
+    small = [
+        np.asarray(cv2.resize(frame, (640, 360), interpolation=cv2.INTER_AREA), np.uint8)
+        for frame in whole
+    ]
     path = tmp_path_factory.mktemp("video") / "herd.mp4"
     return write_video(path, frames=FRAMES, width=640, height=360, gop=12, image=lambda n: small[n])
 
@@ -63,7 +69,9 @@ def model(shared_dir: Path) -> str:
 class Farm:
     """Containers, queues and a database of the test's own, and worker processes on them."""
 
-    def __init__(self, azurite: AzuriteServer, base: Path, name: Callable[[str], str], model: str) -> None:
+    def __init__(
+        self, azurite: AzuriteServer, base: Path, name: Callable[[str], str], model: str
+    ) -> None:
         self.base = base
         self.workers: list[Child] = []
         self.env = {
@@ -90,7 +98,13 @@ class Farm:
     def start(self, *arguments: str, module: str = "worker.main", **env: str) -> Child:
         """Start one more worker."""
         argv = [sys.executable, "-m", module, *arguments]
-        child = Child(f"worker{len(self.workers)}", argv, run_dir=self.base, env={**os.environ, **self.env, **env}, cwd=REPOSITORY)
+        child = Child(
+            f"worker{len(self.workers)}",
+            argv,
+            run_dir=self.base,
+            env={**os.environ, **self.env, **env},
+            cwd=REPOSITORY,
+        )
         child.start()
         self.workers.append(child)
         return child
@@ -99,7 +113,11 @@ class Farm:
         job_id, now, files = new_job_id(), utc_now() - age, []
         for index, video in enumerate(videos):
             info = await self.ports.sources.put_file(source_blob(job_id, index), video)
-            files.append(SourceFile(name=video.name, blob=info.name, size_bytes=info.size_bytes, etag=info.etag))
+            files.append(
+                SourceFile(
+                    name=video.name, blob=info.name, size_bytes=info.size_bytes, etag=info.etag
+                )
+            )
         job = Job(
             id=job_id,
             settings=AnalysisSettings(only="cattle", **settings),
@@ -112,7 +130,13 @@ class Farm:
         await self.dispatcher.send(JobMessage(job_id=job_id, attempt=1, step="plan"))
         return job
 
-    async def wait(self, job_id: str, until: Callable[[Job], bool] = lambda job: job.is_terminal, *, timeout_s: float = 120) -> Job:
+    async def wait(
+        self,
+        job_id: str,
+        until: Callable[[Job], bool] = lambda job: job.is_terminal,
+        *,
+        timeout_s: float = 120,
+    ) -> Job:
         deadline = time.monotonic() + timeout_s
         while not until(job := await self.ports.jobs.get(job_id)):
             assert time.monotonic() < deadline, f"{job}\n{self.tails()}"
@@ -131,12 +155,21 @@ class Farm:
         prefix = f"{job_prefix(job_id)}results/{job.result_revision}/"
         names = [blob.name async for blob in self.ports.results.list_blobs(prefix)]
         assert {name.removeprefix(prefix) for name in names} == set(job.artifacts)
-        return {name.removeprefix(prefix): await self.ports.results.get(name) for name in names if not name.endswith("run.json")}
+        return {
+            name.removeprefix(prefix): await self.ports.results.get(name)
+            for name in names
+            if not name.endswith("run.json")
+        }
 
     def lines(self, action: str, *workers: Child) -> list[dict[str, Any]]:
         """Return the log lines with this action, of these workers or all."""
         texts = [worker.log_path.read_text() for worker in workers or self.workers]
-        parsed = [json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+        parsed = [
+            json.loads(line)
+            for text in texts
+            for line in text.splitlines()
+            if line.startswith("{") and line.endswith("}")
+        ]
         return [line for line in parsed if line.get("action") == action]
 
     async def wait_line(self, action: str, *, timeout_s: float = 60) -> dict[str, Any]:
@@ -158,7 +191,9 @@ class Farm:
 
 
 @pytest.fixture
-async def farm(azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str], model: str) -> AsyncIterator[Farm]:
+async def farm(
+    azurite: AzuriteServer, tmp_path: Path, unique_name: Callable[[str], str], model: str
+) -> AsyncIterator[Farm]:
     farm = Farm(azurite, tmp_path, unique_name, model)
     await open_ports(farm.ports)
     yield farm
@@ -172,13 +207,17 @@ def kept() -> Iterator[dict[str, dict[str, bytes]]]:
 
 
 @pytest.fixture
-async def undisturbed(farm: Farm, herd: Path, kept: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
+async def undisturbed(
+    farm: Farm, herd: Path, kept: dict[str, dict[str, bytes]]
+) -> dict[str, bytes]:
     """The result of one worker that nothing disturbs."""
     if "files" not in kept:
         worker = farm.start()
         job = await farm.submit(herd)
         kept["files"] = await farm.completed(job.id)
-        assert sorted(line["segment"] for line in farm.lines("segment_detected")) == list(range(SEGMENTS))
+        assert sorted(line["segment"] for line in farm.lines("segment_detected")) == list(
+            range(SEGMENTS)
+        )
         worker.stop()
         assert worker.process is not None and worker.process.returncode == 0
         farm.workers.clear()
@@ -210,7 +249,9 @@ async def test_one_worker_makes_every_file(undisturbed: dict[str, bytes]) -> Non
 
 
 @pytest.mark.slow
-async def test_two_workers_share_a_video(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
+async def test_two_workers_share_a_video(
+    farm: Farm, herd: Path, undisturbed: dict[str, bytes]
+) -> None:
     for _ in range(2):
         farm.start()
     while len(farm.lines("worker_ready")) < 2:  # noqa: ASYNC110  another process is waited for
@@ -223,7 +264,9 @@ async def test_two_workers_share_a_video(farm: Farm, herd: Path, undisturbed: di
 
 
 @pytest.mark.slow
-async def test_a_worker_killed_mid_segment_costs_one_segment(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
+async def test_a_worker_killed_mid_segment_costs_one_segment(
+    farm: Farm, herd: Path, undisturbed: dict[str, bytes]
+) -> None:
     doomed = farm.start()
     job = await farm.submit(herd)
     before = await farm.wait(job.id, lambda job: len(job.done_segments) >= 2)
@@ -233,11 +276,15 @@ async def test_a_worker_killed_mid_segment_costs_one_segment(farm: Farm, herd: P
     successor = farm.start()
     assert_same(await farm.completed(job.id), undisturbed)
     again = [line["segment"] for line in farm.lines("segment_detected", successor)]
-    assert sorted([*finished, *again]) == list(range(SEGMENTS)), "finished segments are not detected again"
+    assert sorted([*finished, *again]) == list(range(SEGMENTS)), (
+        "finished segments are not detected again"
+    )
 
 
 @pytest.mark.slow
-async def test_a_worker_killed_between_its_last_log_and_its_message(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
+async def test_a_worker_killed_between_its_last_log_and_its_message(
+    farm: Farm, herd: Path, undisturbed: dict[str, bytes]
+) -> None:
     doomed = farm.start("last_log_written", module="tests.support.dying_worker")
     job = await farm.submit(herd)
     while doomed.alive:  # noqa: ASYNC110  another process is waited for
@@ -251,7 +298,9 @@ async def test_a_worker_killed_between_its_last_log_and_its_message(farm: Farm, 
 
 
 @pytest.mark.slow
-async def test_sigterm_gives_the_message_back_at_once(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
+async def test_sigterm_gives_the_message_back_at_once(
+    farm: Farm, herd: Path, undisturbed: dict[str, bytes]
+) -> None:
     stopped = farm.start(MUSTER_GRACE_S="0")
     job = await farm.submit(herd)
     await farm.wait(job.id, lambda job: len(job.done_segments) >= 1)
@@ -261,25 +310,39 @@ async def test_sigterm_gives_the_message_back_at_once(farm: Farm, herd: Path, un
     await asyncio.to_thread(stopped.process.wait, 10)
     assert stopped.process.returncode == 0
     assert time.monotonic() - began < 2
-    visible = [await farm.ports.detect_queue.receive(visibility=timedelta(seconds=1)) for _ in range(SEGMENTS)]
+    visible = [
+        await farm.ports.detect_queue.receive(visibility=timedelta(seconds=1))
+        for _ in range(SEGMENTS)
+    ]
     finished = {line["segment"] for line in farm.lines("segment_detected", stopped)}
     handed_out = min(LEAST_WIDTH, SEGMENTS - len(finished))
     assert len([lease for lease in visible if lease]) == handed_out, "nothing of it is out of sight"
     farm.start()
     assert_same(await farm.completed(job.id), undisturbed)
-    assert sorted(line["segment"] for line in farm.lines("segment_detected")) == list(range(SEGMENTS))
+    assert sorted(line["segment"] for line in farm.lines("segment_detected")) == list(
+        range(SEGMENTS)
+    )
     assert (await farm.ports.jobs.get(job.id)).step_failures == {}
 
 
 @pytest.mark.slow
-async def test_a_cpu_worker_and_a_detecting_worker(farm: Farm, herd: Path, undisturbed: dict[str, bytes]) -> None:
-    cpu, gpu = farm.start("--serves", "cpu"), farm.start("--serves", "detect", MUSTER_DATA_DIR=farm.env["MUSTER_DATA_DIR"])
+async def test_a_cpu_worker_and_a_detecting_worker(
+    farm: Farm, herd: Path, undisturbed: dict[str, bytes]
+) -> None:
+    cpu, gpu = (
+        farm.start("--serves", "cpu"),
+        farm.start("--serves", "detect", MUSTER_DATA_DIR=farm.env["MUSTER_DATA_DIR"]),
+    )
     job = await farm.submit(herd)
     assert_same(await farm.completed(job.id), undisturbed)
     assert farm.lines("detector_loaded", cpu) == farm.lines("segment_detected", cpu) == []
     assert len(farm.lines("detector_loaded", gpu)) == 1
     assert farm.lines("job_assembled", gpu) == []
-    record = json.loads(await farm.ports.results.get(f"{job_prefix(job.id)}results/{(await farm.wait(job.id)).result_revision}/run.json"))
+    record = json.loads(
+        await farm.ports.results.get(
+            f"{job_prefix(job.id)}results/{(await farm.wait(job.id)).result_revision}/run.json"
+        )
+    )
     assert record["segments_detected_in_this_attempt"] == SEGMENTS
     assert sorted(record["steps"]) == ["assemble", "detect", "render"]
 
@@ -304,7 +367,11 @@ async def test_after_work_a_message_is_noticed_within_200_ms(farm: Farm) -> None
     for number in range(10):
         await asyncio.sleep(0.137)
         sent = utc_now()
-        await farm.dispatcher.send(JobMessage(job_id=ended.id, attempt=1, step="plan" if number % 2 else "detect", segment=0))
+        await farm.dispatcher.send(
+            JobMessage(
+                job_id=ended.id, attempt=1, step="plan" if number % 2 else "detect", segment=0
+            )
+        )
         while len(found := farm.lines("message_obsolete")) <= number:
             assert (utc_now() - sent).total_seconds() < 5, farm.tails()
             await asyncio.sleep(0.02)
@@ -323,16 +390,31 @@ async def test_the_sweep_command_sends_a_lost_message_again(farm: Farm, tmp_path
     env = {**os.environ, **farm.env, "MUSTER_VISIBILITY_S": str(visibility_s)}
     for expected in (1, 0):
         argv = [sys.executable, "-m", "worker.sweep"]
-        done = await asyncio.to_thread(subprocess.run, argv, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stdout.splitlines()[:1]) == (0, [f"Jobs whose message was sent again: {expected}"]), done.stderr
+        done = await asyncio.to_thread(
+            subprocess.run,
+            argv,
+            cwd=REPOSITORY,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout.splitlines()[:1]) == (
+            0,
+            [f"Jobs whose message was sent again: {expected}"],
+        ), done.stderr
     lease = await farm.ports.queue.receive(visibility=timedelta(seconds=60))
     assert lease is not None
     own = await farm.dispatcher.identity()
     assert own is not None
-    assert JobMessage.from_bytes(lease.body) == JobMessage(job_id=job.id, attempt=1, step="plan", identity=own.id)
+    assert JobMessage.from_bytes(lease.body) == JobMessage(
+        job_id=job.id, attempt=1, step="plan", identity=own.id
+    )
 
 
-async def test_a_worker_waits_for_storage_that_is_away_and_can_be_stopped_meanwhile(farm: Farm) -> None:
+async def test_a_worker_waits_for_storage_that_is_away_and_can_be_stopped_meanwhile(
+    farm: Farm,
+) -> None:
     (port,) = free_ports(1)
     away = re.sub(r"(?<=127\.0\.0\.1:)\d+", str(port), farm.env["AZURE_STORAGE_CONNECTION_STRING"])
     worker = farm.start(AZURE_STORAGE_CONNECTION_STRING=away)
@@ -347,9 +429,14 @@ async def test_a_worker_waits_for_storage_that_is_away_and_can_be_stopped_meanwh
 
 @pytest.mark.parametrize(
     ("env", "status", "said"),
-    [({"MUSTER_VISIBILITY_S": "0"}, 2, "visibility_s"), ({"MUSTER_DATA_DIR": "/dev/null/data"}, 1, "Set MUSTER_DATA_DIR to another")],
+    [
+        ({"MUSTER_VISIBILITY_S": "0"}, 2, "visibility_s"),
+        ({"MUSTER_DATA_DIR": "/dev/null/data"}, 1, "Set MUSTER_DATA_DIR to another"),
+    ],
 )
-async def test_a_configuration_that_cannot_work_is_said(farm: Farm, env: dict[str, str], status: int, said: str) -> None:
+async def test_a_configuration_that_cannot_work_is_said(
+    farm: Farm, env: dict[str, str], status: int, said: str
+) -> None:
     worker = farm.start(**env)
     assert worker.process is not None
     await asyncio.to_thread(worker.process.wait, 60)

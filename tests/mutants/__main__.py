@@ -22,7 +22,17 @@ from tests.conftest import REPOSITORY
 from tests.mutants.mutant import Mutant
 from tests.mutants.table import MUTANTS
 
-COPIED = ("api", "core", "docs", "infra", "ml_engine", "tests", "worker", "pyproject.toml", "README.md")
+COPIED = (
+    "api",
+    "core",
+    "docs",
+    "infra",
+    "ml_engine",
+    "tests",
+    "worker",
+    "pyproject.toml",
+    "README.md",
+)
 LONGEST_S = 1500
 FAILED = 1
 """What pytest returns where a test has failed; everything else means that none was run, or that all passed."""
@@ -56,9 +66,21 @@ def is_noticed(mutant: Mutant, folder: Path) -> tuple[bool, str]:
     assert text.count(mutant.old) == 1, f"{mutant.file} has changed: {mutant.name}"
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CI": "true"}
-    argv = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", mutant.test]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        mutant.test,
+    ]
     try:
-        done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST_S)
+        done = subprocess.run(
+            argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST_S
+        )
     finally:
         path.write_text(text, encoding="utf-8")
     return done.returncode == FAILED, told(done.stdout)
@@ -74,7 +96,9 @@ def told(output: str) -> str:
 def main(words: list[str]) -> int:
     """Return how many were not noticed, 1 at most."""
     console = Console(soft_wrap=True, highlight=False)
-    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
+    chosen = [
+        mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)
+    ]
     survivors = 0
     with copy_of_the_code() as folder:
         for mutant in chosen:
@@ -82,7 +106,9 @@ def main(words: list[str]) -> int:
             noticed, how = is_noticed(mutant, folder)
             survivors += not noticed
             mark = "noticed" if noticed else "NOT NOTICED"
-            console.print(f"{mark}: {mutant.name} ({time.monotonic() - began:.0f} s)\n    {how}", markup=False)
+            console.print(
+                f"{mark}: {mutant.name} ({time.monotonic() - began:.0f} s)\n    {how}", markup=False
+            )
     print(f"{len(chosen)} mechanisms taken out, {survivors} not noticed", flush=True)
     return min(survivors, 1)
 

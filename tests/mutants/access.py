@@ -12,8 +12,15 @@ ACCESS = (
     Mutant(
         "a token's end is not remembered",
         "api/oidc.py",
-        ', ends_at_utc=_moment(claims["exp"]))',
-        ")",
+        (
+            "return Caller(\n"
+            "            owner=owner,\n"
+            "            scopes=allowed,\n"
+            '            credential=f"token:{counted}",\n'
+            '            ends_at_utc=_moment(claims["exp"]),\n'
+            "        )"
+        ),
+        'return Caller(owner=owner, scopes=allowed, credential=f"token:{counted}")',
         "tests/integration/test_oidc.py::test_a_web_socket_ends_with_its_token",
     ),
     Mutant(
@@ -82,8 +89,15 @@ ACCESS = (
     Mutant(
         "a name may stand in brackets",
         "core/domain/webhook.py",
-        ' or in_brackets != (":" in parts.hostname):',
-        ":",
+        (
+            "if (\n"
+            "        port == 0\n"
+            "        or not parts.hostname\n"
+            "        or not is_host(parts.hostname)\n"
+            '        or in_brackets != (":" in parts.hostname)\n'
+            "    ):"
+        ),
+        "if port == 0 or not parts.hostname or not is_host(parts.hostname):",
         "tests/unit/core/test_webhook.py::test_what_only_some_programs_take_for_an_address_is_no_host",
     ),
     Mutant(
@@ -138,8 +152,15 @@ ACCESS = (
     Mutant(
         "messages that the sweeper has replaced live on",
         "core/services/webhooks.py",
-        "(message.nudge or 0) < event.nudges:",
-        "False:",
+        (
+            "if (\n"
+            "            event is None\n"
+            "            or not event.is_open\n"
+            "            or event.body is None\n"
+            "            or (message.nudge or 0) < event.nudges\n"
+            "        ):"
+        ),
+        "if event is None or not event.is_open or event.body is None or False:",
         f"{_HOOKS}::test_a_message_that_the_sweeper_has_replaced_is_dropped",
     ),
     Mutant(

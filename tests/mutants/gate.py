@@ -11,8 +11,8 @@ GATE = (
     Mutant(
         "the unit of a position's altitude is looked for twice in the same spaces",
         "core/telemetry/cue.py",
-        r'r"\s*(?:([mM])\s*)?)?\)")',
-        r'r"\s*([mM]?)\s*)?\)")',
+        '+ r"\\s*(?:([mM])\\s*)?)?\\)"',
+        '+ r"\\s*([mM]?)\\s*)?\\)"',
         f"{_LINEAR}::test_a_pattern_takes_time_in_proportion",
     ),
     Mutant(
@@ -39,8 +39,15 @@ GATE = (
     Mutant(
         "what an array claims is not checked before room is made for it",
         "core/geometry/calibration.py",
-        "    if kind.hasobject or math.prod(shape) * kind.itemsize > NPZ_LIMIT_BYTES or len(shape) != 2 or shape[1] != 2:\n",
-        "    if False:\n",
+        (
+            "if (\n"
+            "        kind.hasobject\n"
+            "        or math.prod(shape) * kind.itemsize > NPZ_LIMIT_BYTES\n"
+            "        or len(shape) != 2\n"
+            "        or shape[1] != 2\n"
+            "    ):"
+        ),
+        "if False:",
         f"{_ABSURD}::test_what_an_array_claims_is_checked_before_room_is_made",
     ),
     Mutant(
@@ -81,8 +88,12 @@ GATE = (
     Mutant(
         "what a terminal obeys stands in the logs as it is",
         "core/observability/logs.py",
-        "        return _UNSEEN.sub(_numbered, self._redact(json.dumps(line, default=str, ensure_ascii=False)))\n",
-        "        return self._redact(json.dumps(line, default=str, ensure_ascii=False))\n",
+        (
+            "return _UNSEEN.sub(\n"
+            "            _numbered, self._redact(json.dumps(line, default=str, ensure_ascii=False))\n"
+            "        )"
+        ),
+        "return self._redact(json.dumps(line, default=str, ensure_ascii=False))",
         "tests/unit/core/test_logs.py::test_what_terminals_obey_and_nobody_sees_is_written_as_its_number",
     ),
     Mutant(

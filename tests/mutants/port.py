@@ -92,8 +92,11 @@ PORT = (
     Mutant(
         "an answer may be read a byte at a time",
         "api/port/readers.py",
-        "self._was_slow = read_bytes - self._at_start < ",
-        "self._was_slow = read_bytes < 0 * ",
+        (
+            "read_bytes - self._at_start\n"
+            "                < self._least_bytes * (now_s - self._since_s) / self._window_s"
+        ),
+        "read_bytes < 0 * self._least_bytes * (now_s - self._since_s) / self._window_s",
         f"{_READERS}::test_a_reader_has_a_least_rate_and_a_known_one_may_stand",
     ),
     Mutant(
@@ -232,8 +235,14 @@ PORT = (
     Mutant(
         "a body that moves loses its place",
         "core/services/access/open_bodies.py",
-        "body.waits_since_s is not None and body.waits_since_s <= before_s]",
-        "body.waits_since_s is not None]",
+        (
+            "standing = [\n"
+            "            body\n"
+            "            for body in self._open[name]\n"
+            "            if body.waits_since_s is not None and body.waits_since_s <= before_s\n"
+            "        ]"
+        ),
+        "standing = [body for body in self._open[name] if body.waits_since_s is not None]",
         f"{_BODIES}::test_a_body_that_moves_keeps_its_place_and_one_that_stands_loses_it",
     ),
     Mutant(

@@ -39,8 +39,12 @@ STORAGE = (
     Mutant(
         "a container's mark is overwritten by whoever comes second",
         "core/services/housekeeping/storage_identity.py",
-        'own.mark.to_bytes(), content_type="application/json", only_new=True)',
-        'own.mark.to_bytes(), content_type="application/json")',
+        (
+            "await store.put(\n"
+            '            MARK_BLOB, own.mark.to_bytes(), content_type="application/json", only_new=True\n'
+            "        )"
+        ),
+        'await store.put(MARK_BLOB, own.mark.to_bytes(), content_type="application/json")',
         f"{_IDENTITY}::test_a_storage_that_is_marked_while_a_process_looks_stays_whose_it_is",
     ),
     Mutant(
@@ -88,8 +92,14 @@ STORAGE = (
     Mutant(
         "blobs without a record are deleted without a marker",
         "core/services/housekeeping/orphans.py",
-        'is_marked = name == "sources" and await self._allows(store, submitting_blob(job_id))',
-        'is_marked = name == "sources"',
+        (
+            "is_marked = (\n"
+            '            name == "sources"\n'
+            "            and await self._allows(store, submitting_blob(job_id))\n"
+            "            and not await self._was_recorded(job_id)\n"
+            "        )"
+        ),
+        'is_marked = name == "sources" and not await self._was_recorded(job_id)',
         f"{_ORPHANS}::test_what_nothing_explains_is_reported_and_never_deleted",
     ),
     Mutant(
@@ -130,15 +140,23 @@ STORAGE = (
     Mutant(
         "a deletion is not announced",
         "core/services/housekeeping/delete.py",
-        '    tombstone = await ports.ledger.bury(Tombstone(job_id=job_id, reason="deleted", written_at_utc=clock()))\n',
-        '    tombstone = Tombstone(job_id=job_id, reason="deleted", written_at_utc=clock())\n',
+        (
+            "tombstone = await ports.ledger.bury(\n"
+            '        Tombstone(job_id=job_id, reason="deleted", written_at_utc=clock())\n'
+            "    )"
+        ),
+        'tombstone = Tombstone(job_id=job_id, reason="deleted", written_at_utc=clock())',
         f"{_DELETION}::test_what_is_announced_is_finished_wherever_the_process_dies",
     ),
     Mutant(
         "an expiry is not announced",
         "core/services/housekeeping/retention.py",
-        "await self._ports.ledger.bury(tombstone))",
-        "tombstone)",
+        (
+            "return await carry_out_expiry(\n"
+            "            self._ports, self._clock, await self._ports.ledger.bury(tombstone)\n"
+            "        )"
+        ),
+        "return await carry_out_expiry(self._ports, self._clock, tombstone)",
         f"{_DELETION}::test_a_job_that_is_counted_again_keeps_its_results_until_that_has_ended",
     ),
     Mutant(
@@ -158,7 +176,11 @@ STORAGE = (
     Mutant(
         "an accepted job has no copy of its record",
         "core/services/submission/submit.py",
-        '        await self._ports.results.put(submission_blob(job.id), job.model_dump_json().encode(), content_type="application/json")\n',
+        (
+            "        await self._ports.results.put(\n"
+            '            submission_blob(job.id), job.model_dump_json().encode(), content_type="application/json"\n'
+            "        )\n"
+        ),
         "",
         f"{_SUBMISSIONS}::test_an_accepted_job_has_its_film_a_copy_of_its_record_and_no_marker",
     ),

@@ -14,7 +14,9 @@ from tests.mutants.quotas import QUOTAS
 from tests.mutants.storage import STORAGE
 from tests.mutants.structure import STRUCTURE
 
-_ACCEPTED = "tests/integration/test_promise_accepted_is_finished.py::test_promise_accepted_is_finished"
+_ACCEPTED = (
+    "tests/integration/test_promise_accepted_is_finished.py::test_promise_accepted_is_finished"
+)
 _LEASES = "tests/integration/test_promise_leases.py"
 _POISON = "tests/integration/test_promise_poison.py"
 _MARKER = "tests/unit/core/test_submission_marker.py"
@@ -53,7 +55,11 @@ MUTANTS = (
     Mutant(
         "a silent job's message is not sent again",
         "core/services/housekeeping/sweep.py",
-        'await self._dispatcher.send(message.model_copy(update={"traceparent": job.traceparent}))',
+        (
+            "await self._dispatcher.send(\n"
+            '                    message.model_copy(update={"traceparent": job.traceparent})\n'
+            "                )"
+        ),
         "pass",
         _ACCEPTED,
     ),
@@ -109,8 +115,8 @@ MUTANTS = (
     Mutant(
         "a lost lease is settled all the same",
         "worker/processor.py",
-        '            if stop.is_lost:\n                logger.warning("left alone',
-        '            if False:\n                logger.warning("left alone',
+        "if stop.is_lost:",
+        "if False:",
         "tests/unit/worker/test_worker_lost_leases.py",
     ),
     Mutant(
@@ -179,8 +185,13 @@ MUTANTS = (
     Mutant(
         "a full disk is not reported",
         "worker/self_report.py",
-        "[*self._tools.full_disk.problems(self._tools.timer.now()), ",
-        "[",
+        (
+            "problems = [\n"
+            "            *self._tools.full_disk.problems(self._tools.timer.now()),\n"
+            "            *self._tools.engine.decoding_problems(),\n"
+            "        ]"
+        ),
+        "problems = [*self._tools.engine.decoding_problems()]",
         f"{_FULL_DISK}::test_a_worker_reports_a_full_disk_until_it_meets_none_any_more",
     ),
     Mutant(
@@ -193,8 +204,12 @@ MUTANTS = (
     Mutant(
         "a missing source is tried again",
         "worker/stored.py",
-        """raise VideoError(f"The file '{name}' is no longer in storage. Submit it again.", code="source_missing") from error""",
-        """raise RuntimeError(f"The file '{name}' is no longer in storage.") from error""",
+        (
+            "raise VideoError(\n"
+            '            f"The file \'{name}\' is no longer in storage. Submit it again.", code="source_missing"\n'
+            "        ) from error"
+        ),
+        "raise RuntimeError(f\"The file '{name}' is no longer in storage.\") from error",
         f"{_MISSING}::test_a_source_that_is_gone_is_told_by_every_step_that_reads_it",
     ),
     Mutant(

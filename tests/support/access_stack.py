@@ -50,7 +50,14 @@ class ApiPair:
         settings: Further environment of both.
     """
 
-    def __init__(self, azurite: AzuriteServer, base: Path, name: Callable[[str], str], of_b: dict[str, str], **settings: str) -> None:
+    def __init__(
+        self,
+        azurite: AzuriteServer,
+        base: Path,
+        name: Callable[[str], str],
+        of_b: dict[str, str],
+        **settings: str,
+    ) -> None:
         self.azurite = azurite
         self.ports = dict(zip("ab", free_ports(2), strict=True))
         fields: dict[str, Any] = {
@@ -58,7 +65,9 @@ class ApiPair:
             "input_container": name("raw"),
             "output_container": name("out"),
         }
-        self.config = Config(_env_file=None, **fields, queue_name=name("jobs"), data_dir=base / "data")
+        self.config = Config(
+            _env_file=None, **fields, queue_name=name("jobs"), data_dir=base / "data"
+        )
         self.env = {
             **os.environ,
             "AZURE_STORAGE_CONNECTION_STRING": self.config.storage_connection,
@@ -71,7 +80,16 @@ class ApiPair:
         }
         self.children = {}
         for key, port in self.ports.items():
-            argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "0.0.0.0", "--port", str(port)]
+            argv = [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "api.main:app",
+                "--host",
+                "0.0.0.0",
+                "--port",
+                str(port),
+            ]
             env = {**self.env, **(of_b if key == "b" else {})}
             self.children[key] = Child(f"api-{key}", argv, run_dir=base, env=env, cwd=REPOSITORY)
 
@@ -96,9 +114,13 @@ class ApiPair:
         """Return where one of them is."""
         return f"http://{host}:{self.ports[which]}"
 
-    def client(self, key: str | None = None, *, which: str = "a", at: str = "127.0.0.1", **headers: str) -> httpx.Client:
+    def client(
+        self, key: str | None = None, *, which: str = "a", at: str = "127.0.0.1", **headers: str
+    ) -> httpx.Client:
         """Return a client with a key and further headers."""
-        given = {name.replace("_", "-"): value for name, value in headers.items()} | ({"X-API-Key": key} if key else {})
+        given = {name.replace("_", "-"): value for name, value in headers.items()} | (
+            {"X-API-Key": key} if key else {}
+        )
         return httpx.Client(base_url=self.url(which, at), headers=given, timeout=60)
 
     def with_ports(self, work: Callable[[Ports], Awaitable[T]]) -> T:
@@ -120,7 +142,11 @@ class ApiPair:
     def make_key(self, owner: str, *scopes: str, lifetime_s: float | None = None) -> NewKey:
         """Make a key, with all scopes but `admin` where none are given."""
         expires = None if lifetime_s is None else utc_now() + timedelta(seconds=lifetime_s)
-        asked: dict[str, Any] = {"owner": owner, "scopes": scopes or ("submit", "read"), "expires_at_utc": expires}
+        asked: dict[str, Any] = {
+            "owner": owner,
+            "scopes": scopes or ("submit", "read"),
+            "expires_at_utc": expires,
+        }
         return self.with_ports(lambda ports: Keys(ports.keys, utc_now).create(**asked))
 
     def blob_names(self) -> list[str]:
@@ -134,4 +160,6 @@ class ApiPair:
 
     def logs(self) -> str:
         """Return what both have logged."""
-        return "\n".join(child.log_path.read_text(errors="replace") for child in self.children.values())
+        return "\n".join(
+            child.log_path.read_text(errors="replace") for child in self.children.values()
+        )

@@ -18,20 +18,35 @@ REMOTE = "http://192.0.2.7:8000"
 
 async def make_key(api: ApiStand, owner: str, *scopes: str, **options: Any) -> str:
     """Make a key of an owner, with all scopes but `admin` where none are given; return it."""
-    made = await api.app.state.services.keys.create(owner=owner, scopes=scopes or SCOPES[:2], **options)
+    made = await api.app.state.services.keys.create(
+        owner=owner, scopes=scopes or SCOPES[:2], **options
+    )
     return made.secret
 
 
 @asynccontextmanager
-async def client_of(api: ApiStand, key: str | None = None, *, at: str = REMOTE, **headers: str) -> AsyncGenerator[httpx.AsyncClient]:
+async def client_of(
+    api: ApiStand, key: str | None = None, *, at: str = REMOTE, **headers: str
+) -> AsyncGenerator[httpx.AsyncClient]:
     """Open a client that arrives at an address, with a key and further headers."""
-    given = {name.replace("_", "-"): value for name, value in headers.items()} | ({"Authorization": f"Bearer {key}"} if key else {})
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=api.app), base_url=at, headers=given) as client:
+    given = {name.replace("_", "-"): value for name, value in headers.items()} | (
+        {"Authorization": f"Bearer {key}"} if key else {}
+    )
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=api.app), base_url=at, headers=given
+    ) as client:
         yield client
 
 
 async def shake_hands(
-    api: ApiStand, path: str, *, query: str = "", server: str = "192.0.2.7", host: str | None = None, stays: bool = False, **headers: str
+    api: ApiStand,
+    path: str,
+    *,
+    query: str = "",
+    server: str = "192.0.2.7",
+    host: str | None = None,
+    stays: bool = False,
+    **headers: str,
 ) -> list[dict[str, Any]]:
     """Open a WebSocket and hang up at once, or never where one `stays`; return what the application sent."""
     sent: list[dict[str, Any]] = []

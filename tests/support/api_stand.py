@@ -59,9 +59,16 @@ class ApiStand:
     ports: MemoryPorts
     clock: SteppedClock
 
-    async def submit(self, *files: tuple[str, bytes], settings: str | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
+    async def submit(
+        self,
+        *files: tuple[str, bytes],
+        settings: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
         """Send files as a form."""
-        parts: list[tuple[str, Any]] = [("file", (name, data)) for name, data in files or (("herd.mp4", MP4),)]
+        parts: list[tuple[str, Any]] = [
+            ("file", (name, data)) for name, data in files or (("herd.mp4", MP4),)
+        ]
         form = None if settings is None else {"settings": settings}
         return await self.client.post("/api/v1/jobs", files=parts, data=form, headers=headers)
 
@@ -101,16 +108,34 @@ class ApiStand:
             "headers": [(b"host", b"localhost")],
         }
         scope |= {"subprotocols": []}
-        await self.app({**scope, "scheme": "ws", "server": ("127.0.0.1", 80), "root_path": "", "client": ("127.0.0.1", 1)}, receive, send)
+        await self.app(
+            {
+                **scope,
+                "scheme": "ws",
+                "server": ("127.0.0.1", 80),
+                "root_path": "",
+                "client": ("127.0.0.1", 1),
+            },
+            receive,
+            send,
+        )
         return sent, close_code
 
     async def blob_names(self) -> list[str]:
         """Return the names of all blobs in both containers."""
-        return [blob.name for store in (self.ports.sources, self.ports.results) async for blob in store.list_blobs("")]
+        return [
+            blob.name
+            for store in (self.ports.sources, self.ports.results)
+            async for blob in store.list_blobs("")
+        ]
 
     async def films(self) -> list[str]:
         """Return the names of what was sent: blobs in the input container, markers left out."""
-        return [blob.name async for blob in self.ports.sources.list_blobs("") if not blob.name.endswith((LINK_SUFFIX, "/submitting"))]
+        return [
+            blob.name
+            async for blob in self.ports.sources.list_blobs("")
+            if not blob.name.endswith((LINK_SUFFIX, "/submitting"))
+        ]
 
     def messages(self) -> list[JobMessage]:
         """Return what was sent to the main queue."""
@@ -126,7 +151,13 @@ class ApiStand:
         for name, data in files.items():
             await self.ports.results.put(result_blob(job_id, "r0001", name), data)
         plan = make_plan(frames=600, segments=2)
-        done = {"state": "completed", "result_revision": "r0001", "artifacts": tuple(files), "plan": plan, "done_segments": (0, 1)}
+        done = {
+            "state": "completed",
+            "result_revision": "r0001",
+            "artifacts": tuple(files),
+            "plan": plan,
+            "done_segments": (0, 1),
+        }
         return await self.add_job(job_id, **{**done, **fields})
 
 
@@ -134,9 +165,14 @@ def make_plan(*, frames: int, segments: int) -> Plan:
     """Return a plan of segments of equal length."""
     each = frames // segments
     return Plan(
-        video=VideoFacts(frames=frames, fps=30.0, width_px=1280, height_px=720, duration_s=frames / 30),
+        video=VideoFacts(
+            frames=frames, fps=30.0, width_px=1280, height_px=720, duration_s=frames / 30
+        ),
         segments=tuple(
-            Segment(index=i, file_index=0, first_frame=i * each, frames=each, file_first_frame=i * each) for i in range(segments)
+            Segment(
+                index=i, file_index=0, first_frame=i * each, frames=each, file_first_frame=i * each
+            )
+            for i in range(segments)
         ),
         log_key="0123456789abcdef",
         detector={"name": "pasture"},
@@ -145,8 +181,19 @@ def make_plan(*, frames: int, segments: int) -> Plan:
 
 def make_job(job_id: str, at: datetime, **fields: Any) -> Job:
     """Return a job of one file."""
-    file = SourceFile(name="herd.mp4", blob=f"jobs/{job_id}/source/000", size_bytes=len(MP4), etag="1")
-    return Job(**{"id": job_id, "files": (file,), "created_at_utc": at, "updated_at_utc": at, "heartbeat_at_utc": at, **fields})
+    file = SourceFile(
+        name="herd.mp4", blob=f"jobs/{job_id}/source/000", size_bytes=len(MP4), etag="1"
+    )
+    return Job(
+        **{
+            "id": job_id,
+            "files": (file,),
+            "created_at_utc": at,
+            "updated_at_utc": at,
+            "heartbeat_at_utc": at,
+            **fields,
+        }
+    )
 
 
 def make_ports(clock: SteppedClock) -> MemoryPorts:
@@ -165,10 +212,15 @@ async def running_api(**config: Any) -> AsyncGenerator[ApiStand]:
     async def one_turn(_: float) -> None:
         await asyncio.sleep(0)
 
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client,
+    ):
         app.state.services.watchers = JobWatchers(ports.jobs, sleep=one_turn)
         # Each look at this clock is a second later: nothing that was found is used again.
-        app.state.services.readiness = Readiness(ports, lambda: app.state.services.opened, itertools.count().__next__)
+        app.state.services.readiness = Readiness(
+            ports, lambda: app.state.services.opened, itertools.count().__next__
+        )
         yield ApiStand(app, client, ports, clock)
 
 
@@ -177,5 +229,9 @@ def form_body(parts: Sequence[tuple[str, str | None, bytes]], *, boundary: str =
     body = b""
     for name, filename, content in parts:
         shown = "" if filename is None else f'; filename="{filename}"'
-        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{shown}\r\n\r\n'.encode() + content + b"\r\n"
+        body += (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{shown}\r\n\r\n'.encode()
+            + content
+            + b"\r\n"
+        )
     return body + f"--{boundary}--\r\n".encode()

@@ -13,7 +13,12 @@ COCO_91 = {str(index): "N/A" if index in _GAPS else next(_NAMES_91) for index in
 COCO_80 = {str(index): name for index, name in enumerate(COCO_NAMES)}
 
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-TIMM = {"use_timm_backbone": True, "use_pretrained_backbone": True, "backbone_config": None, "dilation": False}
+TIMM = {
+    "use_timm_backbone": True,
+    "use_pretrained_backbone": True,
+    "backbone_config": None,
+    "dilation": False,
+}
 SMALL_DETR = {
     "d_model": 32,
     "encoder_layers": 1,
@@ -104,19 +109,51 @@ RF_DETR_VIT = {
 
 def old_processor(family: str) -> dict[str, Any]:
     """The form of the years in which image processors were called feature extractors."""
-    described = {"feature_extractor_type": f"{family}FeatureExtractor", "format": "coco_detection", **_IMAGENET}
+    described = {
+        "feature_extractor_type": f"{family}FeatureExtractor",
+        "format": "coco_detection",
+        **_IMAGENET,
+    }
     return {**described, "do_normalize": True, "do_resize": True, "size": 800, "max_size": 1333}
 
 
-def new_processor(kind: str, *, normalize: bool = True, pad: bool = False, **size: int) -> dict[str, Any]:
-    flags = {"do_convert_annotations": True, "do_normalize": normalize, "do_pad": pad, "do_rescale": True, "do_resize": True}
+def new_processor(
+    kind: str, *, normalize: bool = True, pad: bool = False, **size: int
+) -> dict[str, Any]:
+    flags = {
+        "do_convert_annotations": True,
+        "do_normalize": normalize,
+        "do_pad": pad,
+        "do_rescale": True,
+        "do_resize": True,
+    }
     scaled = {"resample": 2, "rescale_factor": 0.00392156862745098, "format": "coco_detection"}
     return {"image_processor_type": kind, **flags, **_IMAGENET, **scaled, "size": size}
 
 
 EDGES = {"shortest_edge": 96, "longest_edge": 160}
-DETR = {"model_type": "detr", "architectures": ["DetrForObjectDetection"], "num_queries": 100, "auxiliary_loss": False}
-_RT_RESNET = {"model_type": "rt_detr_resnet", "embedding_size": 64, "out_features": ["stage2", "stage3", "stage4"], "num_channels": 3}
-RT_R18 = {**_RT_RESNET, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2], "layer_type": "basic"}
-RT_R50 = {**_RT_RESNET, "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3], "layer_type": "bottleneck"}
+DETR = {
+    "model_type": "detr",
+    "architectures": ["DetrForObjectDetection"],
+    "num_queries": 100,
+    "auxiliary_loss": False,
+}
+_RT_RESNET = {
+    "model_type": "rt_detr_resnet",
+    "embedding_size": 64,
+    "out_features": ["stage2", "stage3", "stage4"],
+    "num_channels": 3,
+}
+RT_R18 = {
+    **_RT_RESNET,
+    "hidden_sizes": [64, 128, 256, 512],
+    "depths": [2, 2, 2, 2],
+    "layer_type": "basic",
+}
+RT_R50 = {
+    **_RT_RESNET,
+    "hidden_sizes": [256, 512, 1024, 2048],
+    "depths": [3, 4, 6, 3],
+    "layer_type": "bottleneck",
+}
 R18_NECK = {"encoder_in_channels": [128, 256, 512], "hidden_expansion": 0.5, "decoder_layers": 3}

@@ -73,7 +73,12 @@ ARCHITECTURES = (
         "DETR R101",
         "facebook/detr-resnet-101",
         "Apache-2.0",
-        {**DETR, **TIMM, "backbone": "resnet101", "backbone_kwargs": {"in_chans": 3, "out_indices": [1, 2, 3, 4]}},
+        {
+            **DETR,
+            **TIMM,
+            "backbone": "resnet101",
+            "backbone_kwargs": {"in_chans": 3, "out_indices": [1, 2, 3, 4]},
+        },
         old_processor("Detr"),
         SMALL_TIMM,
         EDGES,
@@ -83,7 +88,12 @@ ARCHITECTURES = (
         "DETR R50, transformers' own ResNet",
         "facebook/detr-resnet-50 (revision no_timm)",
         "Apache-2.0",
-        {**DETR, "use_timm_backbone": False, "backbone": None, "backbone_config": {"model_type": "resnet", "out_features": ["stage4"]}},
+        {
+            **DETR,
+            "use_timm_backbone": False,
+            "backbone": None,
+            "backbone_config": {"model_type": "resnet", "out_features": ["stage4"]},
+        },
         new_processor("DetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333),
         {**SMALL_DETR, "backbone_config": SMALL_RESNET},
         EDGES,
@@ -97,7 +107,11 @@ ARCHITECTURES = (
             **DETR,
             "use_timm_backbone": False,
             "backbone": None,
-            "backbone_config": {"model_type": "resnet", "depths": [3, 4, 23, 3], "out_features": ["stage4"]},
+            "backbone_config": {
+                "model_type": "resnet",
+                "depths": [3, 4, 23, 3],
+                "out_features": ["stage4"],
+            },
         },
         new_processor("DetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333),
         {**SMALL_DETR, "backbone_config": {**SMALL_RESNET, "depths": [1, 1, 2, 1]}},
@@ -128,9 +142,21 @@ ARCHITECTURES = (
         "DAB-DETR R50",
         "IDEA-Research/dab-detr-resnet-50",
         "Apache-2.0",
-        {"model_type": "dab-detr", **TIMM, "backbone": "resnet50", "num_queries": 300, "hidden_size": 256, "activation_function": "prelu"},
-        new_processor("ConditionalDetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333),
-        {**{key: value for key, value in SMALL_TIMM.items() if key != "d_model"}, "hidden_size": 32},
+        {
+            "model_type": "dab-detr",
+            **TIMM,
+            "backbone": "resnet50",
+            "num_queries": 300,
+            "hidden_size": 256,
+            "activation_function": "prelu",
+        },
+        new_processor(
+            "ConditionalDetrImageProcessor", pad=True, shortest_edge=800, longest_edge=1333
+        ),
+        {
+            **{key: value for key, value in SMALL_TIMM.items() if key != "d_model"},
+            "hidden_size": 32,
+        },
         EDGES,
         COCO_91,
     ),
@@ -189,7 +215,11 @@ ARCHITECTURES = (
         },
         new_processor("RTDetrImageProcessor", normalize=False, height=640, width=640),
         {
-            **{key: value for key, value in SMALL_HYBRID.items() if key not in ("encoder_in_channels", "decoder_in_channels")},
+            **{
+                key: value
+                for key, value in SMALL_HYBRID.items()
+                if key not in ("encoder_in_channels", "decoder_in_channels")
+            },
             "backbone_config": {**SMALL_HGNET, "out_features": ["stage3", "stage4"]},
             "encoder_in_channels": [32, 32],
             "decoder_in_channels": [32, 32],
@@ -323,14 +353,22 @@ ARCHITECTURES = (
             "use_mid_position_embeddings": False,
         },
         old_processor("Yolos"),
-        {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "image_size": [96, 160]},
+        {
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "image_size": [96, 160],
+        },
         EDGES,
         COCO_91,
     ),
 )
 
 
-def write_checkpoint(architecture: Architecture, folder: Path, *, small: bool, seed: int = 1) -> int:
+def write_checkpoint(
+    architecture: Architecture, folder: Path, *, small: bool, seed: int = 1
+) -> int:
     """Write a checkpoint's files as they are published, with random weights.
 
     Args:
@@ -354,10 +392,16 @@ def write_checkpoint(architecture: Architecture, folder: Path, *, small: bool, s
         processor.pop("max_size", None)
     described = {**config, "id2label": dict(architecture.labels), "transformers_version": "4.30.0"}
     # What transformers would ask the hub for is left out of what the weights are made from; the file keeps it.
-    made_from = {key: value for key, value in described.items() if key not in ("model_type", "backbone_kwargs", "transformers_version")}
+    made_from = {
+        key: value
+        for key, value in described.items()
+        if key not in ("model_type", "backbone_kwargs", "transformers_version")
+    }
     torch.manual_seed(seed)
     with quiet():
-        network = AutoModelForObjectDetection.from_config(AutoConfig.for_model(config["model_type"], **made_from))
+        network = AutoModelForObjectDetection.from_config(
+            AutoConfig.for_model(config["model_type"], **made_from)
+        )
         _spread(network)
         if not small:
             _keep_alive(network)

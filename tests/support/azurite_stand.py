@@ -42,7 +42,14 @@ class AzuriteStand(WorkerStand):
         visibility_s: Whole seconds.
     """
 
-    def __init__(self, base: Path, connection_string: str, name: Callable[[str], str], *, visibility_s: int = 2) -> None:
+    def __init__(
+        self,
+        base: Path,
+        connection_string: str,
+        name: Callable[[str], str],
+        *,
+        visibility_s: int = 2,
+    ) -> None:
         super().__init__(base)
         self.timer = Timer()
         self.visibility_s = visibility_s
@@ -69,11 +76,16 @@ class AzuriteStand(WorkerStand):
             await close_ports(ports)
 
     @asynccontextmanager
-    async def consuming(self, *workers: Processor, ports: Ports | None = None, grace_s: float = 0) -> AsyncIterator[list[Consumer]]:
+    async def consuming(
+        self, *workers: Processor, ports: Ports | None = None, grace_s: float = 0
+    ) -> AsyncIterator[list[Consumer]]:
         """Let workers take messages from both queues while the context lasts."""
         queues = queues_of(ports or self.ports, "all")
         visibility = timedelta(seconds=self.visibility_s)
-        consumers = [Consumer(queues, worker, visibility=visibility, grace_s=grace_s, timer=self.timer) for worker in workers]
+        consumers = [
+            Consumer(queues, worker, visibility=visibility, grace_s=grace_s, timer=self.timer)
+            for worker in workers
+        ]
         running = [asyncio.create_task(consumer.run()) for consumer in consumers]
         try:
             yield consumers
@@ -82,7 +94,9 @@ class AzuriteStand(WorkerStand):
                 consumer.stop()
             await asyncio.gather(*running)
 
-    def start_worker(self, folder: Path, pauses: dict[str, float], *, name: str = "worker", **settings: str) -> Child:
+    def start_worker(
+        self, folder: Path, pauses: dict[str, float], *, name: str = "worker", **settings: str
+    ) -> Child:
         """Start a worker process whose engine takes its time; see `tests.support.quick_worker`.
 
         Args:
@@ -103,12 +117,22 @@ class AzuriteStand(WorkerStand):
             "MUSTER_TEST_PAUSES": json.dumps(pauses),
             **settings,
         }
-        child = Child(name, [sys.executable, "-m", "tests.support.quick_worker"], run_dir=folder, env=env, cwd=REPOSITORY)
+        child = Child(
+            name,
+            [sys.executable, "-m", "tests.support.quick_worker"],
+            run_dir=folder,
+            env=env,
+            cwd=REPOSITORY,
+        )
         child.start()
         return child
 
     async def wait(
-        self, until: Callable[[Job], bool] = lambda job: job.is_terminal, *, job_id: str = "job1", timeout_s: float = 120
+        self,
+        until: Callable[[Job], bool] = lambda job: job.is_terminal,
+        *,
+        job_id: str = "job1",
+        timeout_s: float = 120,
     ) -> Job:
         """Wait until a job is as wanted."""
         async with asyncio.timeout(timeout_s):
@@ -119,14 +143,24 @@ class AzuriteStand(WorkerStand):
     async def settled(self, *, timeout_s: float = 120) -> None:
         """Wait until no message is left in either queue."""
         async with asyncio.timeout(timeout_s):
-            while any([(await queue.depth()).messages for queue in (self.ports.queue, self.ports.detect_queue)]):  # noqa: ASYNC110
+            while any(  # noqa: ASYNC110  as above
+                [
+                    (await queue.depth()).messages
+                    for queue in (self.ports.queue, self.ports.detect_queue)
+                ]
+            ):
                 await asyncio.sleep(0.05)
 
     async def poisoned(self, *, detect: bool = False) -> list[dict[str, Any]]:
         """Return what lies in a poison queue."""
         name = f"{self.config.detect_queue_name if detect else self.config.queue_name}-poison"
-        async with QueueClient.from_connection_string(self.config.storage_connection, name, api_version=API_VERSION) as client:
-            return [json.loads(message.content) for message in await client.peek_messages(max_messages=32)]
+        async with QueueClient.from_connection_string(
+            self.config.storage_connection, name, api_version=API_VERSION
+        ) as client:
+            return [
+                json.loads(message.content)
+                for message in await client.peek_messages(max_messages=32)
+            ]
 
     async def seen_by_readers(self, job_id: str = "job1") -> dict[str, Any]:
         """Return what readers see of a job: its record, its statistics, its published blobs with their ETags."""
@@ -141,14 +175,24 @@ class AzuriteStand(WorkerStand):
         job = await self.job(job_id)
         assert job.state == "completed" and job.error is None, job
         statistics = await self.ports.stats.get(job_id)
-        assert statistics is not None and (statistics.attempt, statistics.revision) == (job.attempt, job.result_revision)
-        names = [blob.name.split("/")[3:] async for blob in self.ports.results.list_blobs(f"jobs/{job_id}/results/r{job.attempt:04d}")]
+        assert statistics is not None and (statistics.attempt, statistics.revision) == (
+            job.attempt,
+            job.result_revision,
+        )
+        names = [
+            blob.name.split("/")[3:]
+            async for blob in self.ports.results.list_blobs(
+                f"jobs/{job_id}/results/r{job.attempt:04d}"
+            )
+        ]
         assert {revision for revision, _ in names} == {job.result_revision}
         assert {name for _, name in names} == set(job.artifacts)
 
 
 @asynccontextmanager
-async def azurite_stand(base: Path, connection_string: str, name: Callable[[str], str], **options: Any) -> AsyncIterator[AzuriteStand]:
+async def azurite_stand(
+    base: Path, connection_string: str, name: Callable[[str], str], **options: Any
+) -> AsyncIterator[AzuriteStand]:
     """Open a stand; delete its blobs and close it in the end."""
     stand = AzuriteStand(base, connection_string, name, **options)
     await open_ports(stand.ports)

@@ -68,7 +68,9 @@ def compare(before: Path, after: Path, *, words: bool = False) -> list[Compared]
 
 def _files(folder: Path) -> dict[str, Path]:
     found = {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in RUN_FILES
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in RUN_FILES
     }
     if not found:
         raise ValueError(f"{folder} holds no result files.")
@@ -112,16 +114,26 @@ def table(lines: list[Compared]) -> str:
     """Return the comparison as text, one file a line."""
     width = max(len(line.name) for line in lines)
     rows = [f"{'file':{width}}  {'before':12}  {'after':12}  verdict"]
-    rows += [f"{line.name:{width}}  {(line.before or '-')[:12]:12}  {(line.after or '-')[:12]:12}  {line.verdict}" for line in lines]
+    rows += [
+        f"{line.name:{width}}  {(line.before or '-')[:12]:12}  {(line.after or '-')[:12]:12}  {line.verdict}"
+        for line in lines
+    ]
     return "\n".join(rows)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the comparison; return 0 where the folders are equal, 1 where they differ, 2 where there is nothing to compare."""
-    parser = argparse.ArgumentParser(prog="python -m tests.support.compare_results", description="Compare two folders of result files.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.support.compare_results",
+        description="Compare two folders of result files.",
+    )
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
-    parser.add_argument("--words", action="store_true", help="leave out reasons, warnings, the version and the contents of pictures")
+    parser.add_argument(
+        "--words",
+        action="store_true",
+        help="leave out reasons, warnings, the version and the contents of pictures",
+    )
     options = parser.parse_args(argv)
     try:
         lines = compare(options.before, options.after, words=options.words)

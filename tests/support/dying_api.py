@@ -68,7 +68,9 @@ def _serve(point: str, port: int) -> None:
 
 def main() -> None:
     """Serve line by line."""
-    _make_ports(Config())  # imports the adapters; nothing is opened, so that the process can be forked
+    _make_ports(
+        Config()
+    )  # imports the adapters; nothing is opened, so that the process can be forked
     for line in sys.stdin:
         point, port = line.split()
         pid = os.fork()

@@ -20,7 +20,14 @@ from ml_engine.stages.run import Findings, Recording, Run
 from worker.engine import Engine
 
 INFO = DetectorInfo(
-    name="pasture", fingerprint="f" * 64, runtime="openvino", device="cpu", precision="f32", input_hw=(416, 416), thresholds={}, labels={}
+    name="pasture",
+    fingerprint="f" * 64,
+    runtime="openvino",
+    device="cpu",
+    precision="f32",
+    input_hw=(416, 416),
+    thresholds={},
+    labels={},
 )
 
 
@@ -72,19 +79,30 @@ class FakeEngine:
         self._called("probe")
         return FakeIndex(int(path.read_bytes().split()[0]))
 
-    def plan_segments(self, indexes: Sequence[FakeIndex], *, min_frames: int) -> tuple[VideoFacts, tuple[Segment, ...]]:
+    def plan_segments(
+        self, indexes: Sequence[FakeIndex], *, min_frames: int
+    ) -> tuple[VideoFacts, tuple[Segment, ...]]:
         self._called("plan_segments")
         segments: list[Segment] = []
         for number, index in enumerate(indexes):
             before = sum(other.frames for other in indexes[:number])
             for begin in range(0, index.frames, min_frames):
                 frames = min(min_frames, index.frames - begin)
-                place = {"file_index": number, "first_frame": before + begin, "file_first_frame": begin, "seek_pts": begin}
+                place = {
+                    "file_index": number,
+                    "first_frame": before + begin,
+                    "file_first_frame": begin,
+                    "seek_pts": begin,
+                }
                 segments.append(Segment(index=len(segments), frames=frames, **place))
         total = sum(index.frames for index in indexes)
-        return VideoFacts(frames=total, fps=10.0, width_px=64, height_px=48, duration_s=total / 10), tuple(segments)
+        return VideoFacts(
+            frames=total, fps=10.0, width_px=64, height_px=48, duration_s=total / 10
+        ), tuple(segments)
 
-    def plan_tiles(self, resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, int]) -> list[tuple[int, int]]:
+    def plan_tiles(
+        self, resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, int]
+    ) -> list[tuple[int, int]]:
         self._called("plan_tiles")
         rows, columns = (0, 0) if tiles in ("off", "auto") else map(int, tiles.split("x"))
         return [(0, 0), *((row, column) for row in range(rows) for column in range(columns))]
@@ -103,14 +121,23 @@ class FakeEngine:
         self._called("describe_detector")
         return INFO
 
-    def load_detector(self, source: str, *, name: str, device: str, cache_dir: Path, threads: int | None = None) -> FakeDetector:
+    def load_detector(
+        self, source: str, *, name: str, device: str, cache_dir: Path, threads: int | None = None
+    ) -> FakeDetector:
         self._called("load_detector")
         return FakeDetector()
 
     def bundled_checkpoint(self) -> Path:
         return Path("bundled")
 
-    def log_key(self, info: DetectorInfo, *, settings: AnalysisSettings, video: VideoFacts, segments: Sequence[Segment]) -> str:
+    def log_key(
+        self,
+        info: DetectorInfo,
+        *,
+        settings: AnalysisSettings,
+        video: VideoFacts,
+        segments: Sequence[Segment],
+    ) -> str:
         return f"{info.fingerprint[:8]}{video.frames:08d}{len(segments):04d}"
 
     def detect_segment(
@@ -140,14 +167,35 @@ class FakeEngine:
         return [frame for log in logs for frame in log]
 
     def assemble(
-        self, log: list[int], *, settings: AnalysisSettings, video: VideoFacts, detector: dict[str, Any], telemetry: Telemetry | None
+        self,
+        log: list[int],
+        *,
+        settings: AnalysisSettings,
+        video: VideoFacts,
+        detector: dict[str, Any],
+        telemetry: Telemetry | None,
     ) -> FakeAssembled:
         self._called("assemble")
         self.telemetry = telemetry
         assert log == list(range(video.frames))
-        figures = {"unique": 3, "low": 3, "high": 3, "peak": 2, "mean": 1.5, "reasons": [], "detections": 9, "avg_confidence": 0.5}
+        figures = {
+            "unique": 3,
+            "low": 3,
+            "high": 3,
+            "peak": 2,
+            "mean": 1.5,
+            "reasons": [],
+            "detections": 9,
+            "avg_confidence": 0.5,
+        }
         results: dict[str, Any] = {
-            "video": {"frames": video.frames, "fps": video.fps, "width": 64, "height": 48, "duration_s": video.duration_s},
+            "video": {
+                "frames": video.frames,
+                "fps": video.fps,
+                "width": 64,
+                "height": 48,
+                "duration_s": video.duration_s,
+            },
             "counts": {"cattle": figures},
             "lines": [{"name": "middle", "counts": {"cattle": {"in": 2, "out": 1}}}],
             "settings": settings.model_dump(mode="json"),
@@ -166,15 +214,21 @@ class FakeEngine:
     def read_animals_csv(self, data: bytes) -> list[str]:
         return data.decode().splitlines()[1:]
 
-    def render(self, recording: Recording, findings: Findings, *, out_dir: Path, run: Run) -> tuple[Path, ...]:
+    def render(
+        self, recording: Recording, findings: Findings, *, out_dir: Path, run: Run
+    ) -> tuple[Path, ...]:
         frames = recording.video.frames
         run.progress(frames // 2)
         self._called("render", out_dir, run.should_stop)
         if run.should_stop():
             raise Stopped
-        (out_dir / "annotated.mp4").write_bytes(f"video of {frames} frames, {len(findings.tracks)} tracks".encode())
+        (out_dir / "annotated.mp4").write_bytes(
+            f"video of {frames} frames, {len(findings.tracks)} tracks".encode()
+        )
         (out_dir / "preview.jpg").write_bytes(b"picture")
-        (out_dir / "contact_sheet.jpg").write_bytes(f"{len(findings.animals)} of {findings.counts['cattle']['unique']}".encode())
+        (out_dir / "contact_sheet.jpg").write_bytes(
+            f"{len(findings.animals)} of {findings.counts['cattle']['unique']}".encode()
+        )
         return out_dir / "annotated.mp4", out_dir / "preview.jpg", out_dir / "contact_sheet.jpg"
 
     def decoding_problems(self) -> list[dict[str, Any]]:

@@ -47,22 +47,32 @@ class Corpus:
         write_video(self._secret, **small)
         sources = [
             self.mp4,
-            write_video(folder / "front.mp4", container_options={"movflags": "+faststart"}, **small),
-            write_video(folder / "parts.mp4", container_options={"movflags": "frag_keyframe+empty_moov"}, **small),
+            write_video(
+                folder / "front.mp4", container_options={"movflags": "+faststart"}, **small
+            ),
+            write_video(
+                folder / "parts.mp4",
+                container_options={"movflags": "frag_keyframe+empty_moov"},
+                **small,
+            ),
             write_video(folder / "a.mov", codec="mjpeg", pix_fmt="yuvj420p", b_frames=0, **small),
             write_video(folder / "a.mkv", **small),
             write_video(folder / "a.webm", codec="libvpx", b_frames=0, **small),
             write_video(folder / "a.avi", codec="mpeg4", b_frames=0, **small),
             write_video(folder / "a.ts", **small),
             write_video(folder / "a.mpg", codec="mpeg2video", **small),
-            add_subtitles(self.mp4, folder / "said.mp4", [(0.1, b"FrameCnt: 1"), (0.4, b"FrameCnt: 2")]),
+            add_subtitles(
+                self.mp4, folder / "said.mp4", [(0.1, b"FrameCnt: 1"), (0.4, b"FrameCnt: 2")]
+            ),
             add_subtitles(self.mp4, folder / "said.mkv", [(0.1, b"FrameCnt: 1")], codec="subrip"),
             remux(self.mp4, folder / "copied.mp4"),
         ]
         self._sources = [path.read_bytes() for path in sources]
         self._mp4, self._png = (
             self.mp4.read_bytes(),
-            write_video(folder / "png.avi", codec="png", pix_fmt="rgb24", b_frames=0, **small).read_bytes(),
+            write_video(
+                folder / "png.avi", codec="png", pix_fmt="rgb24", b_frames=0, **small
+            ).read_bytes(),
         )
         self._mkv, self._jpeg = self._sources[4], self._sources[3]
 
@@ -118,7 +128,9 @@ class Corpus:
         size = rng.choice((0, 1, 7, 9, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, len(data)))
         struct.pack_into(">I", data, begin, size)
         if size == 1:
-            data[begin + 8 : begin + 16] = rng.choice((2**63 - 1, 2**64 - 1, 2**40, 16)).to_bytes(8, "big")
+            data[begin + 8 : begin + 16] = rng.choice((2**63 - 1, 2**64 - 1, 2**40, 16)).to_bytes(
+                8, "big"
+            )
         return bytes(data)
 
     def _pixel_bomb(self, rng: random.Random) -> bytes:
@@ -126,12 +138,17 @@ class Corpus:
         side = rng.choice((SIDE, SIDE, 65_500, 16_384, 8191))
         choice = rng.randrange(4)
         if choice == 0:
-            return self._png.replace(b"IHDR" + struct.pack(">II", WIDTH, HEIGHT), b"IHDR" + struct.pack(">II", side, side))
+            return self._png.replace(
+                b"IHDR" + struct.pack(">II", WIDTH, HEIGHT),
+                b"IHDR" + struct.pack(">II", side, side),
+            )
         if choice == 1:
             short = min(side, 65_535)
             data = bytearray(self._jpeg)
             for at in range(len(data) - 9):
-                if data[at : at + 2] == b"\xff\xc0" and data[at + 5 : at + 9] == struct.pack(">HH", HEIGHT, WIDTH):
+                if data[at : at + 2] == b"\xff\xc0" and data[at + 5 : at + 9] == struct.pack(
+                    ">HH", HEIGHT, WIDTH
+                ):
                     struct.pack_into(">HH", data, at + 5, short, short)
             return bytes(data)
         data = bytearray(self._mp4)
@@ -140,10 +157,19 @@ class Corpus:
             struct.pack_into(">HH", data, at, min(side, 65_535), min(side, 65_535))
             return bytes(data)
         sps = _sps(side)
-        record = b"\x01\x42\xc0\x33\xff\xe1" + struct.pack(">H", len(sps)) + sps + b"\x01\x00\x04\x68\xce\x3c\x80"
+        record = (
+            b"\x01\x42\xc0\x33\xff\xe1"
+            + struct.pack(">H", len(sps))
+            + sps
+            + b"\x01\x00\x04\x68\xce\x3c\x80"
+        )
         begin = data.index(b"avcC") - 4
         size = struct.unpack_from(">I", data, begin)[0]
-        return bytes(data[:begin] + box(b"avcC", record.ljust(size - 8, b"\0")[: max(size - 8, len(record))]) + data[begin + size :])
+        return bytes(
+            data[:begin]
+            + box(b"avcC", record.ljust(size - 8, b"\0")[: max(size - 8, len(record))])
+            + data[begin + size :]
+        )
 
     def _frame_bomb(self, rng: random.Random) -> bytes:
         """An index that says that there are a billion frames, in one of its tables or in several."""
@@ -172,7 +198,15 @@ class Corpus:
         return data
 
     def _playlist(self, rng: random.Random) -> bytes:
-        target = rng.choice((f"{self._outside}/a.ts", f"file://{self._secret}", str(self._secret), "concat:a|b", f"tcp{self._outside[4:]}"))
+        target = rng.choice(
+            (
+                f"{self._outside}/a.ts",
+                f"file://{self._secret}",
+                str(self._secret),
+                "concat:a|b",
+                f"tcp{self._outside[4:]}",
+            )
+        )
         text = rng.choice(
             (
                 f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{target}\n",
@@ -217,7 +251,9 @@ class Corpus:
         else:
             link = box(b"rdrf", struct.pack(">I4sI", 0, b"url ", len(target) + 1) + target + b"\0")
             film = box(b"moov", box(b"rmra", box(b"rmda", link)))
-            return box(b"ftyp", b"qt  \0\0\2\0qt  ") + rng.choice((film, film + self._mp4, self._mp4[:40] + film))
+            return box(b"ftyp", b"qt  \0\0\2\0qt  ") + rng.choice(
+                (film, film + self._mp4, self._mp4[:40] + film)
+            )
         dref = full_box(b"dref", struct.pack(">I", 1) + reference)
         data = replace(self._mp4, b"dref", dref)
         return data if rng.random() < 0.5 else data.replace(b"isom", b"qt  ", 1)
@@ -225,9 +261,22 @@ class Corpus:
 
 def _alias(target: bytes) -> bytes:
     """Return an alias of the old Mac OS with a relative and an absolute path in it."""
-    head = struct.pack(">4sHH", b"\0\0\0\0", 150, 2) + struct.pack(">H", 0) + b"\4disk".ljust(28, b"\0") + b"\0" * 12
-    head += (bytes((min(63, len(target)),)) + target[:63]).ljust(64, b"\0") + b"\0" * 16 + struct.pack(">hh", 1, 1) + b"\0" * 16
-    paths = b"".join(struct.pack(">hH", kind, len(target)) + target + b"\0" * (len(target) % 2) for kind in (2, 18))
+    head = (
+        struct.pack(">4sHH", b"\0\0\0\0", 150, 2)
+        + struct.pack(">H", 0)
+        + b"\4disk".ljust(28, b"\0")
+        + b"\0" * 12
+    )
+    head += (
+        (bytes((min(63, len(target)),)) + target[:63]).ljust(64, b"\0")
+        + b"\0" * 16
+        + struct.pack(">hh", 1, 1)
+        + b"\0" * 16
+    )
+    paths = b"".join(
+        struct.pack(">hH", kind, len(target)) + target + b"\0" * (len(target) % 2)
+        for kind in (2, 18)
+    )
     return head + paths + struct.pack(">hH", -1, 0)
 
 

@@ -33,11 +33,19 @@ class Calls:
 
     def watch(self, ports: Ports) -> Ports:
         """Return ports whose calls are counted here."""
-        return Ports(**{field.name: cast(Any, _Watched(field.name, getattr(ports, field.name), self)) for field in fields(ports)})
+        return Ports(
+            **{
+                field.name: cast(Any, _Watched(field.name, getattr(ports, field.name), self))
+                for field in fields(ports)
+            }
+        )
 
     def queue(self, ports: Ports, queue: JobQueue) -> JobQueue:
         """Return the watched port of one of the two queues."""
-        return cast(JobQueue, _Watched("detect_queue" if queue is ports.detect_queue else "queue", queue, self))
+        return cast(
+            JobQueue,
+            _Watched("detect_queue" if queue is ports.detect_queue else "queue", queue, self),
+        )
 
     async def make(self, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
         place = len(self.names)
@@ -63,7 +71,9 @@ class _Watched:
         function = getattr(self._port, method)
         if not inspect.iscoroutinefunction(function):
             return function
-        return lambda *args, **keywords: self._calls.make(f"{self._name}.{method}", lambda: function(*args, **keywords))
+        return lambda *args, **keywords: self._calls.make(
+            f"{self._name}.{method}", lambda: function(*args, **keywords)
+        )
 
 
 async def _nothing(place: int, name: str) -> None:

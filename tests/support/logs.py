@@ -15,12 +15,18 @@ Path2D = Mapping[int, tuple[float, float]]
 """Frame to foot point, px."""
 
 
-def video_facts(frames: int, fps: float = 10.0, width_px: int = 640, height_px: int = 480) -> VideoFacts:
+def video_facts(
+    frames: int, fps: float = 10.0, width_px: int = 640, height_px: int = 480
+) -> VideoFacts:
     """Describe a recording of even rate."""
-    return VideoFacts(frames=frames, fps=fps, width_px=width_px, height_px=height_px, duration_s=frames / fps)
+    return VideoFacts(
+        frames=frames, fps=fps, width_px=width_px, height_px=height_px, duration_s=frames / fps
+    )
 
 
-def box_at(foot: tuple[float, float], size_wh: tuple[float, float] = (40, 60)) -> tuple[float, float, float, float]:
+def box_at(
+    foot: tuple[float, float], size_wh: tuple[float, float] = (40, 60)
+) -> tuple[float, float, float, float]:
     """Return the box whose bottom centre is `foot`."""
     return (foot[0] - size_wh[0] / 2, foot[1] - size_wh[1], foot[0] + size_wh[0] / 2, foot[1])
 
@@ -54,10 +60,17 @@ def log_of(
     )
 
 
-def tracks_of(paths: Mapping[int, Path2D], *, muster_class: Mapping[int, str] | str = "cattle") -> TrackTable:
+def tracks_of(
+    paths: Mapping[int, Path2D], *, muster_class: Mapping[int, str] | str = "cattle"
+) -> TrackTable:
     """Make a table from per track id its foot points; boxes are 40 x 60 px."""
-    rows = sorted((frame, track_id, foot) for track_id, path in paths.items() for frame, foot in path.items())
-    names = [muster_class if isinstance(muster_class, str) else muster_class[track_id] for _, track_id, _ in rows]
+    rows = sorted(
+        (frame, track_id, foot) for track_id, path in paths.items() for frame, foot in path.items()
+    )
+    names = [
+        muster_class if isinstance(muster_class, str) else muster_class[track_id]
+        for _, track_id, _ in rows
+    ]
     return TrackTable(
         frame=np.array([row[0] for row in rows], np.int32),
         track_id=np.array([row[1] for row in rows], np.int32),
@@ -71,7 +84,13 @@ def tracks_of(paths: Mapping[int, Path2D], *, muster_class: Mapping[int, str] | 
 
 
 def walking_herd(
-    animals: int, frames: int, *, seed: int = 0, fps: float = 30.0, missed: float = 0.05, resolution_wh: tuple[int, int] = (1920, 1080)
+    animals: int,
+    frames: int,
+    *,
+    seed: int = 0,
+    fps: float = 30.0,
+    missed: float = 0.05,
+    resolution_wh: tuple[int, int] = (1920, 1080),
 ) -> DetectionLog:
     """Make the log of animals that walk about and turn round at the picture's borders, seen by a detector that misses and trembles."""
     generator = np.random.default_rng(seed)
@@ -85,7 +104,13 @@ def walking_herd(
         seen = generator.random(animals) > missed
         centre = place[seen] + generator.normal(0, 1, (int(seen.sum()), 2))
         extent = half[seen] * (1 + generator.normal(0, 0.02, (len(centre), 2)))
-        xyxy.append(np.clip(np.concatenate([centre - extent, centre + extent], axis=1), 0, np.tile(resolution_wh, 2)))
+        xyxy.append(
+            np.clip(
+                np.concatenate([centre - extent, centre + extent], axis=1),
+                0,
+                np.tile(resolution_wh, 2),
+            )
+        )
     boxes = np.concatenate(xyxy).astype(np.float32)
     scores = np.zeros((len(boxes), len(SCORE_COLUMNS)), np.float32)
     scores[:, CLASSES.index("cattle")] = generator.uniform(0.3, 0.95, len(boxes))

@@ -21,7 +21,10 @@ from pathlib import Path
 from tests.conftest import REPOSITORY, unavailable
 
 _NAME_SERVER = "192.0.2.53"
-_ETC = {"resolv.conf": f"nameserver {_NAME_SERVER}\noptions attempts:1 timeout:1\n", "nsswitch.conf": "hosts: files dns\n"}
+_ETC = {
+    "resolv.conf": f"nameserver {_NAME_SERVER}\noptions attempts:1 timeout:1\n",
+    "nsswitch.conf": "hosts: files dns\n",
+}
 _SETUP = (
     "ip link set lo up",
     "ip route add local default dev lo",
@@ -68,12 +71,23 @@ def watch(argv: Sequence[str], *, env: dict[str, str], timeout_s: float = 240) -
     try:
         allowed = subprocess.run([*unshare, "ip", "link"], capture_output=True, text=True)
     except FileNotFoundError as error:
-        unavailable(f"{error.filename} is missing, which makes network namespaces (Debian: util-linux)")
+        unavailable(
+            f"{error.filename} is missing, which makes network namespaces (Debian: util-linux)"
+        )
     if allowed.returncode != 0:
-        unavailable(f"no network namespace can be made here: {allowed.stderr.strip()} (`ip` is in Debian's package iproute2)")
+        unavailable(
+            f"no network namespace can be made here: {allowed.stderr.strip()} (`ip` is in Debian's package iproute2)"
+        )
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "sent.json"
-        command = [*unshare, sys.executable, "-m", "tests.support.loopback_only", str(record), *argv]
+        command = [
+            *unshare,
+            sys.executable,
+            "-m",
+            "tests.support.loopback_only",
+            str(record),
+            *argv,
+        ]
         done = subprocess.run(
             command,
             cwd=REPOSITORY,
@@ -114,7 +128,11 @@ def _listen() -> socket.socket:
     program = b"".join(struct.pack("HBBI", *instruction) for instruction in _TO_ELSEWHERE)
     kept = ctypes.create_string_buffer(program)
     packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
-    packets.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_TO_ELSEWHERE), ctypes.addressof(kept)))
+    packets.setsockopt(
+        socket.SOL_SOCKET,
+        _SO_ATTACH_FILTER,
+        struct.pack("HP", len(_TO_ELSEWHERE), ctypes.addressof(kept)),
+    )
     packets.bind(("lo", _ETH_P_ALL))
     packets.setblocking(False)
     return packets
@@ -131,9 +149,17 @@ def _received(packets: socket.socket) -> list[str]:
 
 def _in_words(packet: bytes) -> str | None:
     if packet[0] >> 4 == 4:
-        protocol, address, body = packet[9], socket.inet_ntop(socket.AF_INET, packet[16:20]), packet[(packet[0] & 15) * 4 :]
+        protocol, address, body = (
+            packet[9],
+            socket.inet_ntop(socket.AF_INET, packet[16:20]),
+            packet[(packet[0] & 15) * 4 :],
+        )
     else:
-        protocol, address, body = packet[6], socket.inet_ntop(socket.AF_INET6, packet[24:40]), packet[40:]
+        protocol, address, body = (
+            packet[6],
+            socket.inet_ntop(socket.AF_INET6, packet[24:40]),
+            packet[40:],
+        )
     if protocol in (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6):
         return None  # the kernel's word that nobody listens there
     is_look_up = address == _NAME_SERVER and protocol == socket.IPPROTO_UDP

@@ -36,7 +36,9 @@ class LossyProxy:
             server = await asyncio.start_server(self._serving(target), "127.0.0.1", 0)
             self._servers.append(server)
             ports.append(server.sockets[0].getsockname()[1])
-        self.connection_string = self._azurite.connection_string_through(blob_port=ports[0], queue_port=ports[1])
+        self.connection_string = self._azurite.connection_string_through(
+            blob_port=ports[0], queue_port=ports[1]
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -55,7 +57,9 @@ class LossyProxy:
 
         return serve
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
+    async def _relay(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int
+    ) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", target)
         try:
             while True:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-_PARENTS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts", b"udta", b"moof", b"traf", b"mvex"}
+_PARENTS = {
+    b"moov",
+    b"trak",
+    b"mdia",
+    b"minf",
+    b"stbl",
+    b"dinf",
+    b"edts",
+    b"udta",
+    b"moof",
+    b"traf",
+    b"mvex",
+}
 
 
 def boxes(data: bytes, begin: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:

@@ -35,18 +35,37 @@ class Issuer:
 
     def add_key(self, key_id: str, algorithm: str = "RS256") -> None:
         """Make a key and publish it."""
-        private = rsa.generate_private_key(65537, 2048) if algorithm == "RS256" else ec.generate_private_key(ec.SECP256R1())
+        private = (
+            rsa.generate_private_key(65537, 2048)
+            if algorithm == "RS256"
+            else ec.generate_private_key(ec.SECP256R1())
+        )
         self._keys[key_id] = (algorithm, private)
 
     def drop_key(self, key_id: str) -> tuple[str, Any]:
         """Publish a key no more; return it."""
         return self._keys.pop(key_id)
 
-    def token(self, *, key_id: str = "1", headers: dict[str, Any] | None = None, key: Any = None, **claims: Any) -> str:
+    def token(
+        self,
+        *,
+        key_id: str = "1",
+        headers: dict[str, Any] | None = None,
+        key: Any = None,
+        **claims: Any,
+    ) -> str:
         """Return a token that is good for ten minutes; a claim given as None is left out."""
         algorithm, private = key or self._keys[key_id]
         now = int(time.time())
-        whole = {"iss": self.url, "aud": AUDIENCE, "sub": "rancher", "iat": now, "nbf": now, "exp": now + 600, "roles": ["Muster.Read"]}
+        whole = {
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "sub": "rancher",
+            "iat": now,
+            "nbf": now,
+            "exp": now + 600,
+            "roles": ["Muster.Read"],
+        }
         whole = {name: value for name, value in {**whole, **claims}.items() if value is not None}
         return jwt.encode(whole, private, algorithm, headers={"kid": key_id, **(headers or {})})
 
@@ -54,7 +73,11 @@ class Issuer:
         """Return a published key as PEM."""
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-        return self._keys[key_id][1].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return (
+            self._keys[key_id][1]
+            .public_key()
+            .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
 
     def answer(self, path: str) -> dict[str, Any]:
         """Return a document."""
@@ -62,12 +85,26 @@ class Issuer:
         if path == "/.well-known/openid-configuration":
             return {"issuer": self.url, "jwks_uri": f"{self.url}/keys", **self.overrides}
         listed = [self._published(key_id) for key_id in self._keys]
-        return {"keys": [{"kty": "RSA", "kid": "broken", "use": "sig"}, {"kty": "oct", "kid": "secret", "k": "AAAA"}, "x", *listed]}
+        return {
+            "keys": [
+                {"kty": "RSA", "kid": "broken", "use": "sig"},
+                {"kty": "oct", "kid": "secret", "k": "AAAA"},
+                "x",
+                *listed,
+            ]
+        }
 
     def _published(self, key_id: str) -> dict[str, Any]:
         algorithm, private = self._keys[key_id]
-        kind: Any = jwt.algorithms.RSAAlgorithm if algorithm == "RS256" else jwt.algorithms.ECAlgorithm
-        return {**json.loads(kind.to_jwk(private.public_key())), "kid": key_id, "use": "sig", "alg": algorithm}
+        kind: Any = (
+            jwt.algorithms.RSAAlgorithm if algorithm == "RS256" else jwt.algorithms.ECAlgorithm
+        )
+        return {
+            **json.loads(kind.to_jwk(private.public_key())),
+            "kid": key_id,
+            "use": "sig",
+            "alg": algorithm,
+        }
 
 
 @contextmanager

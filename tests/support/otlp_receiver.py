@@ -57,7 +57,9 @@ class OtlpReceiver:
 
     def spans(self) -> list[SeenSpan]:
         """Return all spans so far."""
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+            ExportTraceServiceRequest,
+        )
 
         found = []
         for body in list(self.bodies):
@@ -78,11 +80,15 @@ class OtlpReceiver:
                     ]
         return found
 
-    def wait(self, until: Callable[[list[SeenSpan]], bool], *, timeout_s: float = 120) -> list[SeenSpan]:
+    def wait(
+        self, until: Callable[[list[SeenSpan]], bool], *, timeout_s: float = 120
+    ) -> list[SeenSpan]:
         """Return the spans when they are as they should be."""
         deadline = time.monotonic() + timeout_s
         while not until(spans := self.spans()):
-            assert time.monotonic() < deadline, sorted({(span.service, span.name) for span in spans})
+            assert time.monotonic() < deadline, sorted(
+                {(span.service, span.name) for span in spans}
+            )
             time.sleep(0.1)
         return spans
 

@@ -82,7 +82,12 @@ class FakeServer:
             self.begun += 1
             self.task = asyncio.ensure_future(
                 self.app(
-                    {"type": "http", "method": "POST", "path": self.path, "state": {"caller": "a"} if self.knows_caller else {}},
+                    {
+                        "type": "http",
+                        "method": "POST",
+                        "path": self.path,
+                        "state": {"caller": "a"} if self.knows_caller else {},
+                    },
                     self._receive,
                     self._send,
                 )

@@ -18,10 +18,22 @@ class PublishedAzurite:
     def __init__(self, location: Path) -> None:
         self.blob, self.queue, self.table = free_ports(3)
         listen = {"blob": self.blob, "queue": self.queue, "table": self.table}
-        argv = [azurite_server.node_binary(), str(azurite_server.install_azurite()), "--location", str(location), "--silent"]
-        argv += [part for name, port in listen.items() for part in (f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port))]
+        argv = [
+            azurite_server.node_binary(),
+            str(azurite_server.install_azurite()),
+            "--location",
+            str(location),
+            "--silent",
+        ]
+        argv += [
+            part
+            for name, port in listen.items()
+            for part in (f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port))
+        ]
         argv += ["--disableTelemetry", "--skipApiVersionCheck"]
-        self._child = Child("azurite", argv, run_dir=location.parent / "run", env=environments.of_azurite())
+        self._child = Child(
+            "azurite", argv, run_dir=location.parent / "run", env=environments.of_azurite()
+        )
         self.connection_string = (
             f"DefaultEndpointsProtocol=http;AccountName={PUBLISHED};AccountKey={KEY};BlobEndpoint=http://127.0.0.1:{self.blob}/{PUBLISHED};"
             f"QueueEndpoint=http://127.0.0.1:{self.queue}/{PUBLISHED};"
@@ -38,4 +50,10 @@ class PublishedAzurite:
 
 def own_azurite(location: Path) -> AzuriteServer:
     blob, queue, table = free_ports(3)
-    return AzuriteServer(location=location, run_dir=location.parent / "run", blob_port=blob, queue_port=queue, table_port=table)
+    return AzuriteServer(
+        location=location,
+        run_dir=location.parent / "run",
+        blob_port=blob,
+        queue_port=queue,
+        table_port=table,
+    )

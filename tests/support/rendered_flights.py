@@ -39,7 +39,14 @@ class RenderedFlight:
 def cow_box(camera: Camera, place_m: Array, heading: float) -> Array | None:
     """Return the box (4,) px of a cow, cut at the picture's border; None where less than half is in the picture."""
     length, width, height = COW_M
-    corners = np.array([[x, y, z] for x in (-length / 2, length / 2) for y in (-width / 2, width / 2) for z in (0, height)])
+    corners = np.array(
+        [
+            [x, y, z]
+            for x in (-length / 2, length / 2)
+            for y in (-width / 2, width / 2)
+            for z in (0, height)
+        ]
+    )
     turn = np.array([[np.cos(heading), np.sin(heading)], [-np.sin(heading), np.cos(heading)]])
     corners[:, :2] = corners[:, :2] @ turn + place_m
     pixels, depth = camera.project(corners)
@@ -52,7 +59,14 @@ def cow_box(camera: Camera, place_m: Array, heading: float) -> Array | None:
 
 
 def rendered_flight(
-    seed: int, *, height_m: float, pitch_deg: float, cows: int = 25, seconds: float = 6.0, noise: float = 1.0, cut: bool = False
+    seed: int,
+    *,
+    height_m: float,
+    pitch_deg: float,
+    cows: int = 25,
+    seconds: float = 6.0,
+    noise: float = 1.0,
+    cut: bool = False,
 ) -> RenderedFlight:
     """Fly straight over scattered cows.
 
@@ -81,17 +95,31 @@ def rendered_flight(
     cues, rows = [], []
     for index, time_s in enumerate(times_s):
         camera = Camera(
-            width, height, height_m, -pitch_deg, focal_px, focal_px, float(path[index, 0]), float(path[index, 1]), yaw_deg=-float(heading)
+            width,
+            height,
+            height_m,
+            -pitch_deg,
+            focal_px,
+            focal_px,
+            float(path[index, 0]),
+            float(path[index, 1]),
+            yaw_deg=-float(heading),
         )
         for cow in range(cows):
             box = cow_box(camera, herd[cow], facing[cow])
-            if box is None or (not cut and ((box[:2] <= 2).any() or (box[2:] >= [width - 2, height - 2]).any())):
+            if box is None or (
+                not cut and ((box[:2] <= 2).any() or (box[2:] >= [width - 2, height - 2]).any())
+            ):
                 continue
             size = np.tile(box[2:] - box[:2], 2)
             rows.append((index, cow + 1, box + noise * generator.normal(0, 0.05, 4) * size))
         told = plane.to_degrees((path[index] + gps + noise * generator.normal(0, 0.1, 2))[None])[0]
         shake = noise * generator.normal(0, (0.5, 0.15, 0.15))
-        yaw, pitch, roll = heading + yaw_off + shake[0], pitch_deg + pitch_off + shake[1], roll_off + shake[2]
+        yaw, pitch, roll = (
+            heading + yaw_off + shake[0],
+            pitch_deg + pitch_off + shake[1],
+            roll_off + shake[2],
+        )
         cues.append(
             f"{index + 1}\n{_clock(time_s)} --> {_clock(time_s + 1 / FPS)}\n[focal_len: {focal_mm:.2f}] [dzoom_ratio: 1.00], "
             f"[latitude: {told[1]:.6f}] [longitude: {told[0]:.6f}] [rel_alt: {height_m + barometer:.3f} abs_alt: 400.000] "
@@ -99,7 +127,13 @@ def rendered_flight(
         )
     table = _table(rows)
     truth = plane.to_degrees(herd)[table.track_id - 1]
-    return RenderedFlight("\n".join(cues).encode(), table, truth, video_facts(len(times_s), FPS, width, height), times_s)
+    return RenderedFlight(
+        "\n".join(cues).encode(),
+        table,
+        truth,
+        video_facts(len(times_s), FPS, width, height),
+        times_s,
+    )
 
 
 def _clock(time_s: float) -> str:

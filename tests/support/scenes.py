@@ -19,10 +19,16 @@ from ml_engine.tracking.tracklets import Boxes
 from tests.support.logs import Path2D, box_at, log_of, video_facts
 
 RESOLUTION_WH = (640, 480)
-DETECTOR = {"name": "test", "input_hw": (416, 416), "thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5}}
+DETECTOR = {
+    "name": "test",
+    "input_hw": (416, 416),
+    "thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5},
+}
 
 
-def walk(start: tuple[float, float], step: tuple[float, float], frames: Iterable[int]) -> dict[int, tuple[float, float]]:
+def walk(
+    start: tuple[float, float], step: tuple[float, float], frames: Iterable[int]
+) -> dict[int, tuple[float, float]]:
     """Return the foot points of one who is at `start` in frame 0 and moves by `step` px a frame, in the frames given."""
     return {frame: (start[0] + step[0] * frame, start[1] + step[1] * frame) for frame in frames}
 
@@ -58,7 +64,9 @@ def scene(
             whole = np.array(box_at((x - shift[frame], y), size_wh))
             xyxy = np.clip(whole, 0, np.tile(RESOLUTION_WH, 2))
             if np.prod(xyxy[2:] - xyxy[:2]) >= np.prod(size_wh) / 3:
-                boxes[frame].append((tuple(xyxy.tolist()), given(animal, frame) if callable(given) else given))
+                boxes[frame].append(
+                    (tuple(xyxy.tolist()), given(animal, frame) if callable(given) else given)
+                )
     log = log_of(boxes, fps=fps)
     if not measured:
         return log
@@ -84,7 +92,12 @@ def who_is_who(log: DetectionLog) -> Identities:
 
 def assembled(log: DetectionLog, *, fps: float = 10.0, **settings: Any) -> Assembled:
     """Assemble a log of 640 x 480 px under the settings given."""
-    return assemble(log, settings=AnalysisSettings(**settings), video=video_facts(len(log.frames), fps), detector=DETECTOR)
+    return assemble(
+        log,
+        settings=AnalysisSettings(**settings),
+        video=video_facts(len(log.frames), fps),
+        detector=DETECTOR,
+    )
 
 
 def cattle(log: DetectionLog, *, fps: float = 10.0, **settings: Any) -> dict[str, Any]:
@@ -92,9 +105,15 @@ def cattle(log: DetectionLog, *, fps: float = 10.0, **settings: Any) -> dict[str
     return assembled(log, fps=fps, **settings).counts["cattle"]
 
 
-def tracklet_boxes(paths: Sequence[Path2D], *, fps: float = 10.0, size_wh: tuple[float, float] = (40, 60)) -> Boxes:
+def tracklet_boxes(
+    paths: Sequence[Path2D], *, fps: float = 10.0, size_wh: tuple[float, float] = (40, 60)
+) -> Boxes:
     """Return one tracklet for each path of foot points."""
-    rows = [(number, frame, foot) for number, path in enumerate(paths) for frame, foot in sorted(path.items())]
+    rows = [
+        (number, frame, foot)
+        for number, path in enumerate(paths)
+        for frame, foot in sorted(path.items())
+    ]
     frame_row = np.array([row[1] for row in rows], np.int64)
     return Boxes(
         tracklet=np.array([row[0] for row in rows], np.int64),
@@ -106,7 +125,12 @@ def tracklet_boxes(paths: Sequence[Path2D], *, fps: float = 10.0, size_wh: tuple
 
 def view_of(log: DetectionLog) -> View:
     """Return what was looked at in a log."""
-    return View(RESOLUTION_WH, log.times_s, len(log.frames) * float(log.times_s[1] - log.times_s[0]), stabilise(log, RESOLUTION_WH))
+    return View(
+        RESOLUTION_WH,
+        log.times_s,
+        len(log.frames) * float(log.times_s[1] - log.times_s[0]),
+        stabilise(log, RESOLUTION_WH),
+    )
 
 
 def looked_at(frames: int, *, shift_px: npt.NDArray[np.float64] | None = None) -> View:

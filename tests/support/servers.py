@@ -22,7 +22,13 @@ class MissingService(Exception):
 def start_azurite(base_dir: Path) -> AzuriteServer:
     """Start an Azurite of the tests' own."""
     blob, queue, table = free_ports(3)
-    server = AzuriteServer(location=base_dir / "azurite", run_dir=base_dir / "run", blob_port=blob, queue_port=queue, table_port=table)
+    server = AzuriteServer(
+        location=base_dir / "azurite",
+        run_dir=base_dir / "run",
+        blob_port=blob,
+        queue_port=queue,
+        table_port=table,
+    )
     server.start()
     return server
 
@@ -45,11 +51,28 @@ class MongoServer:
         data = base_dir / "mongo"
         data.mkdir(parents=True, exist_ok=True)
         if shutil.which("mongod"):
-            argv = ["mongod", "--dbpath", str(data), "--port", str(self._port), "--bind_ip", "127.0.0.1"]
+            argv = [
+                "mongod",
+                "--dbpath",
+                str(data),
+                "--port",
+                str(self._port),
+                "--bind_ip",
+                "127.0.0.1",
+            ]
         else:
             jars = _fetch_java_server()
-            argv = ["java", "-cp", f"{jars}/*", str(_MONGO_DIR / "Server.java"), str(self._port), str(data / "data.h2")]
-        self._child = Child("mongo", argv, run_dir=base_dir / "run", env=environments.of_mongo_test_server())
+            argv = [
+                "java",
+                "-cp",
+                f"{jars}/*",
+                str(_MONGO_DIR / "Server.java"),
+                str(self._port),
+                str(data / "data.h2"),
+            ]
+        self._child = Child(
+            "mongo", argv, run_dir=base_dir / "run", env=environments.of_mongo_test_server()
+        )
         self.start()
 
     @property
@@ -85,9 +108,19 @@ def _fetch_java_server() -> Path:
     pom = (_MONGO_DIR / "pom.xml").read_bytes()
     if stamp.exists() and stamp.read_bytes() == pom:
         return jars
-    argv = ["mvn", "-q", "-B", "-f", str(_MONGO_DIR / "pom.xml"), "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+    argv = [
+        "mvn",
+        "-q",
+        "-B",
+        "-f",
+        str(_MONGO_DIR / "pom.xml"),
+        "dependency:copy-dependencies",
+        f"-DoutputDirectory={jars}",
+    ]
     done = subprocess.run(argv, env=environments.of_maven(), capture_output=True, text=True)
     if done.returncode != 0:
-        raise StartError(f"mongo-java-server could not be fetched. Maven said:\n{done.stdout[-1500:]}")
+        raise StartError(
+            f"mongo-java-server could not be fetched. Maven said:\n{done.stdout[-1500:]}"
+        )
     stamp.write_bytes(pom)
     return jars

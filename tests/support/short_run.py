@@ -12,7 +12,9 @@ _RUN = "import pathlib, sys; from infra import run; run.SAMPLE = pathlib.Path(sy
 
 def main(video: str, *paths: str) -> int:
     """Return the exit status of `infra.run`; a path that is not answered with 200 raises."""
-    with subprocess.Popen([sys.executable, "-u", "-c", _RUN, video], stdout=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", _RUN, video], stdout=subprocess.PIPE, text=True
+    ) as run:
         assert run.stdout is not None
         for line in run.stdout:
             print(line, end="")

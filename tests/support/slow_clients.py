@@ -35,7 +35,14 @@ def opened(port: int, number: int, beginning: bytes) -> Iterator[list[socket.soc
             connection.close()
 
 
-def talk(port: int, beginning: bytes, further: Iterable[bytes] = (), *, pause_s: float = 0, timeout_s: float = 20) -> bytes:
+def talk(
+    port: int,
+    beginning: bytes,
+    further: Iterable[bytes] = (),
+    *,
+    pause_s: float = 0,
+    timeout_s: float = 20,
+) -> bytes:
     """Send a beginning and further pieces on one connection; return all that is answered until the server ends it.
 
     Raises:

@@ -31,7 +31,13 @@ TRUTH = json.loads(SAMPLE.with_suffix(".truth.json").read_text()) if SAMPLE.exis
 class Stack:
     """The API on a free port, and as many workers as a test starts, over containers and queues of their own."""
 
-    def __init__(self, azurite: AzuriteServer, base: Path, name: Callable[[str], str], settings: dict[str, str]) -> None:
+    def __init__(
+        self,
+        azurite: AzuriteServer,
+        base: Path,
+        name: Callable[[str], str],
+        settings: dict[str, str],
+    ) -> None:
         self.base = base
         (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -50,7 +56,15 @@ class Stack:
         self.client = httpx.Client(base_url=self.url, timeout=60)
 
     def _make_api(self) -> Child:
-        argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", str(self.port), "--no-access-log"]
+        argv = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "api.main:app",
+            "--port",
+            str(self.port),
+            "--no-access-log",
+        ]
         return Child("api", argv, run_dir=self.base, env=self.env, cwd=REPOSITORY)
 
     def restart_api(self, env: dict[str, str]) -> None:
@@ -62,22 +76,45 @@ class Stack:
 
     def start_api(self) -> None:
         self.api.start()
-        self.api.wait_ready(lambda: accepts_connections(self.port) and self.client.get("/health/ready").status_code == 200, timeout_s=60)
+        self.api.wait_ready(
+            lambda: (
+                accepts_connections(self.port)
+                and self.client.get("/health/ready").status_code == 200
+            ),
+            timeout_s=60,
+        )
 
     def start_worker(self, module: str = "worker.main", *arguments: str) -> Child:
         """Start one more worker, by its module; see `tests.support.quick_worker` and those beside it for workers of the tests' own."""
         argv = [sys.executable, "-m", module, *arguments]
-        worker = Child(f"worker{len(self.workers)}", argv, run_dir=self.base, env=self.env, cwd=REPOSITORY)
+        worker = Child(
+            f"worker{len(self.workers)}", argv, run_dir=self.base, env=self.env, cwd=REPOSITORY
+        )
         worker.start()
         self.workers.append(worker)
         return worker
 
-    def run(self, module: str, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, module: str, *arguments: str, typed: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in its environment to the end; `typed` is what a person answers."""
         argv = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(argv, env=self.env, cwd=REPOSITORY, input=typed, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            argv,
+            env=self.env,
+            cwd=REPOSITORY,
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
-    def submit(self, *videos: Path, settings: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> str:
+    def submit(
+        self,
+        *videos: Path,
+        settings: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> str:
         """Upload videos as one job; return its id."""
         files = [("file", (video.name, video.read_bytes(), "video/mp4")) for video in videos]
         data = {"settings": json.dumps(settings)} if settings is not None else None
@@ -87,14 +124,23 @@ class Stack:
 
     def submit_bytes(self, *videos: bytes) -> str:
         """Upload contents as one job; return its id."""
-        answer = self.client.post("/api/v1/jobs", files=[("file", (f"{number}.mp4", video)) for number, video in enumerate(videos)])
+        answer = self.client.post(
+            "/api/v1/jobs",
+            files=[("file", (f"{number}.mp4", video)) for number, video in enumerate(videos)],
+        )
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
     def job(self, job_id: str) -> dict[str, Any]:
         return self.client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
 
-    def wait(self, job_id: str, *, until: Callable[[dict[str, Any]], bool] | None = None, timeout_s: float = 240) -> dict[str, Any]:
+    def wait(
+        self,
+        job_id: str,
+        *,
+        until: Callable[[dict[str, Any]], bool] | None = None,
+        timeout_s: float = 240,
+    ) -> dict[str, Any]:
         """Poll until the job has ended, or `until` says so."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -134,7 +180,9 @@ class Stack:
         return asyncio.run(run())
 
     def logs(self) -> str:
-        return "\n".join(f"--- {child.name}\n{child.log_tail(30)}" for child in (self.api, *self.workers))
+        return "\n".join(
+            f"--- {child.name}\n{child.log_tail(30)}" for child in (self.api, *self.workers)
+        )
 
     def actions(self, action: str) -> list[dict[str, Any]]:
         """Return the workers' log lines with this action."""
@@ -157,7 +205,13 @@ class DyingApis:
     def __init__(self, env: dict[str, str]) -> None:
         argv = [sys.executable, "-m", "tests.support.dying_api"]
         self.process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=REPOSITORY, text=True, start_new_session=True
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=env,
+            cwd=REPOSITORY,
+            text=True,
+            start_new_session=True,
         )
 
     def start(self, point: str) -> str:
@@ -175,7 +229,9 @@ class DyingApis:
         """Wait until the one that was started last has died at its point."""
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], 60)
-        assert readable and self.process.stdout.readline() == "-9\n", "it did not come to the point at which it was to die"
+        assert readable and self.process.stdout.readline() == "-9\n", (
+            "it did not come to the point at which it was to die"
+        )
 
     def post(self, point: str, path: str = "/api/v1/jobs", **sent: Any) -> None:
         """Send a request to one that dies of it; no answer comes."""

@@ -38,8 +38,15 @@ def reference_figures(
         (work_dir / "gt" / name / "seqinfo.ini").symlink_to(sequence_dir / "seqinfo.ini")
         tracks = work_dir / "trackers" / "ours" / "data"
         tracks.mkdir(parents=True)
-        rows = np.column_stack([frame + 1, track_id, xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2], np.ones((len(frame), 1))]).astype(np.float64)
-        np.savetxt(tracks / f"{name}.txt", np.column_stack([rows, np.full((len(rows), 3), -1)]), delimiter=",", fmt="%.9g")
+        rows = np.column_stack(
+            [frame + 1, track_id, xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2], np.ones((len(frame), 1))]
+        ).astype(np.float64)
+        np.savetxt(
+            tracks / f"{name}.txt",
+            np.column_stack([rows, np.full((len(rows), 3), -1)]),
+            delimiter=",",
+            fmt="%.9g",
+        )
         dataset = MotChallenge2DBox(
             {
                 "GT_FOLDER": str(work_dir / "gt"),
@@ -51,8 +58,19 @@ def reference_figures(
                 "TRACKERS_TO_EVAL": ["ours"],
             }
         )
-        data = dataset.get_preprocessed_seq_data(dataset.get_raw_seq_data("ours", name), "pedestrian")
-        hota, clear, identity = HOTA(), CLEAR({"PRINT_CONFIG": False}), Identity({"PRINT_CONFIG": False})
+        data = dataset.get_preprocessed_seq_data(
+            dataset.get_raw_seq_data("ours", name), "pedestrian"
+        )
+        hota, clear, identity = (
+            HOTA(),
+            CLEAR({"PRINT_CONFIG": False}),
+            Identity({"PRINT_CONFIG": False}),
+        )
         parts = (hota.eval_sequence(data), clear.eval_sequence(data), identity.eval_sequence(data))
     figures = {key: 100 * float(np.mean(parts[0][key])) for key in ("HOTA", "AssA", "DetA")}
-    return {**figures, "MOTA": 100 * float(parts[1]["MOTA"]), "IDSW": float(parts[1]["IDSW"]), "IDF1": 100 * float(parts[2]["IDF1"])}
+    return {
+        **figures,
+        "MOTA": 100 * float(parts[1]["MOTA"]),
+        "IDSW": float(parts[1]["IDSW"]),
+        "IDF1": 100 * float(parts[2]["IDF1"]),
+    }

@@ -22,7 +22,9 @@ def picture(number: int, *, width: int = 128, height: int = 96) -> npt.NDArray[n
     image = np.full((height, width, 3), 60, np.uint8)
     for bit in range(BITS):
         bright = number >> (BITS - 1 - bit) & 1
-        image[: height // 2, bit * width // BITS : (bit + 1) * width // BITS] = 230 if bright else 20
+        image[: height // 2, bit * width // BITS : (bit + 1) * width // BITS] = (
+            230 if bright else 20
+        )
     left = number * 3 % max(1, width - 12)
     image[height * 5 // 8 : height * 7 // 8, left : left + 12] = (40, 90, 200)
     return image
@@ -32,7 +34,9 @@ def number_in(image_bgr: npt.NDArray[np.uint8]) -> int:
     """Read the frame number from a picture made by `picture` (not a rotated one)."""
     height, width = image_bgr.shape[:2]
     row = image_bgr[height // 8 : height * 3 // 8].mean(axis=(0, 2))
-    bars = [row[bit * width // BITS + 2 : (bit + 1) * width // BITS - 2].mean() for bit in range(BITS)]
+    bars = [
+        row[bit * width // BITS + 2 : (bit + 1) * width // BITS - 2].mean() for bit in range(BITS)
+    ]
     return int("".join("1" if bar > 125 else "0" for bar in bars), 2)
 
 
@@ -76,7 +80,9 @@ def write_video(
         context = stream.codec_context
         context.time_base = base if times else 1 / Fraction(fps)
         context.gop_size, context.max_b_frames, context.thread_count = gop, b_frames, 1
-        context.options = ({"preset": "ultrafast", "bf": str(b_frames)} if codec == "libx264" else {}) | (options or {})
+        context.options = (
+            {"preset": "ultrafast", "bf": str(b_frames)} if codec == "libx264" else {}
+        ) | (options or {})
         if rotation_deg or mirrored:
             stream.set_display_rotation(rotation_deg, mirrored, False)
         sound: Any = container.add_stream("aac", rate=48_000) if audio else None
@@ -101,17 +107,26 @@ def write_audio_only(path: Path) -> Path:
 
 def _mux_silence(container: Any, stream: Any, *, seconds: int) -> None:
     for block in range(48 * seconds):
-        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1000), np.float32), format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((2, 1000), np.float32), format="fltp", layout="stereo"
+        )
         frame.sample_rate, frame.pts, frame.time_base = 48_000, block * 1000, Fraction(1, 48_000)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
 
 
 def remux(
-    source: Path, target: Path, *, keep: Callable[[int], bool] = lambda _: True, container_options: dict[str, str] | None = None
+    source: Path,
+    target: Path,
+    *,
+    keep: Callable[[int], bool] = lambda _: True,
+    container_options: dict[str, str] | None = None,
 ) -> Path:
     """Copy the packets whose place in decoding order `keep` accepts, without encoding anew."""
-    with av.open(str(source)) as old, av.open(str(target), "w", container_options=container_options or {}) as new:
+    with (
+        av.open(str(source)) as old,
+        av.open(str(target), "w", container_options=container_options or {}) as new,
+    ):
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
         for place, packet in enumerate(p for p in old.demux(stream) if p.dts is not None):
@@ -126,7 +141,10 @@ def trim_with_edit_list(source: Path, target: Path, *, start_pts: int) -> Path:
 
     Packets before the start keep negative timestamps; the MP4 writer makes an edit list of them.
     """
-    with av.open(str(source)) as old, av.open(str(target), "w", container_options={"avoid_negative_ts": "disabled"}) as new:
+    with (
+        av.open(str(source)) as old,
+        av.open(str(target), "w", container_options={"avoid_negative_ts": "disabled"}) as new,
+    ):
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
         for packet in old.demux(stream):
@@ -153,7 +171,9 @@ def damage(source: Path, target: Path, *, ranges: Iterable[tuple[int, int]]) -> 
     return target
 
 
-def add_subtitles(source: Path, target: Path, cues: Iterable[tuple[float, bytes]], *, codec: str = "mov_text") -> Path:
+def add_subtitles(
+    source: Path, target: Path, cues: Iterable[tuple[float, bytes]], *, codec: str = "mov_text"
+) -> Path:
     """Copy a video and give it a subtitle track.
 
     Args:
@@ -171,7 +191,9 @@ def add_subtitles(source: Path, target: Path, cues: Iterable[tuple[float, bytes]
                 packet.stream = video
                 write.mux(packet)
         for start_s, content in cues:
-            cue = av.Packet(len(content).to_bytes(2, "big") + content if codec == "mov_text" else content)
+            cue = av.Packet(
+                len(content).to_bytes(2, "big") + content if codec == "mov_text" else content
+            )
             cue.stream, cue.time_base = track, Fraction(1, 1000)
             cue.pts = cue.dts = round(start_s * 1000)
             cue.duration = 500

@@ -33,7 +33,9 @@ class Received:
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
-def answer_with(status: int, *, headers: dict[str, str] | None = None, body: bytes = b"", pause_s: float = 0) -> Answer:
+def answer_with(
+    status: int, *, headers: dict[str, str] | None = None, body: bytes = b"", pause_s: float = 0
+) -> Answer:
     """Return what answers so."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -72,18 +74,27 @@ class Receiver:
             context.load_cert_chain(*tls)
             context.sni_callback = lambda _, name, __: self.names.append(name)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="receiver", daemon=True
+        )
 
     def __enter__(self) -> Receiver:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def wait(self, number: int, *, timeout_s: float = 120, meanwhile: Callable[[], object] = lambda: None) -> list[Received]:
+    def wait(
+        self, number: int, *, timeout_s: float = 120, meanwhile: Callable[[], object] = lambda: None
+    ) -> list[Received]:
         """Return the requests when there are so many."""
         deadline = time.monotonic() + timeout_s
         while len(self.received) < number:
@@ -128,13 +139,21 @@ def make_certificate(folder: Path, *names: str) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([_general(name) for name in names]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     paths = folder / "certificate.pem", folder / "key.pem"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
     return paths
 
 

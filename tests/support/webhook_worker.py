@@ -34,7 +34,9 @@ class LocalSender(HttpWebhookSender):
         super().__init__(resolver=_here, policy=lambda address: address == HERE)
         self._dies = dies
 
-    async def send(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float) -> WebhookAnswer:
+    async def send(
+        self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float
+    ) -> WebhookAnswer:
         answer = await super().send(url, body, headers, timeout_s=timeout_s)
         if self._dies and answer.error is None:
             os.kill(os.getpid(), signal.SIGKILL)

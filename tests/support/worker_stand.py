@@ -121,7 +121,9 @@ class WorkerStand:
         engine = self.engine.bundle()
         scratch = Scratch(self.base / "scratch")
         self.scratches.append(scratch)
-        sources = SourceCache(ports.sources, self.base / "sources", scratch, limit_bytes=10**6, probe=engine.probe)
+        sources = SourceCache(
+            ports.sources, self.base / "sources", scratch, limit_bytes=10**6, probe=engine.probe
+        )
         return Tools(
             worker_id=worker_id,
             config=config,
@@ -140,12 +142,18 @@ class WorkerStand:
     def worker(self, worker_id: str = "worker-a", **options: Any) -> Processor:
         return Processor(self.tools(worker_id, **options))
 
-    async def submit(self, *files: bytes, job_id: str = "job1", owner: str = LOCAL_OWNER, **settings: Any) -> Job:
+    async def submit(
+        self, *files: bytes, job_id: str = "job1", owner: str = LOCAL_OWNER, **settings: Any
+    ) -> Job:
         """Record a job and send its first message; default: one file of 35 frames, which makes 4 segments."""
         sources = []
         for index, data in enumerate(files or (b"35 frames",)):
             info = await self.ports.sources.put(source_blob(job_id, index), data)
-            sources.append(SourceFile(name=f"{index}.mp4", blob=info.name, size_bytes=info.size_bytes, etag=info.etag))
+            sources.append(
+                SourceFile(
+                    name=f"{index}.mp4", blob=info.name, size_bytes=info.size_bytes, etag=info.etag
+                )
+            )
         now = self.timer.now()
         job = Job(
             id=job_id,
@@ -201,7 +209,9 @@ class WorkerStand:
             await worker.process(*received)
         raise AssertionError(f"no message of step {step} came")
 
-    async def pass_time(self, work: Awaitable[T], *, step_s: float = 0.5, most_s: float = 3600) -> T:
+    async def pass_time(
+        self, work: Awaitable[T], *, step_s: float = 0.5, most_s: float = 3600
+    ) -> T:
         """Await work while the clock runs."""
         task = asyncio.ensure_future(work)
         until = self.timer.elapsed_s + most_s
@@ -217,13 +227,22 @@ class WorkerStand:
 
     async def blobs(self, job_id: str = "job1") -> dict[str, bytes]:
         """Return the job's result blobs but for those that tell times, by the path `results/ATTEMPT/NAME`."""
-        found = [blob.name async for blob in self.ports.results.list_blobs(f"{job_prefix(job_id)}results/")]
-        names = {re.sub(r".*/results/(r\d+)-[0-9a-f]+/", r"results/\1/", name): name for name in found if not name.endswith("run.json")}
+        found = [
+            blob.name
+            async for blob in self.ports.results.list_blobs(f"{job_prefix(job_id)}results/")
+        ]
+        names = {
+            re.sub(r".*/results/(r\d+)-[0-9a-f]+/", r"results/\1/", name): name
+            for name in found
+            if not name.endswith("run.json")
+        }
         return {short: await self.ports.results.get(name) for short, name in names.items()}
 
     async def artifact(self, name: str, job_id: str = "job1") -> bytes:
         """Return a file of the published revision."""
-        return await self.ports.results.get(result_blob(job_id, str((await self.job(job_id)).result_revision), name))
+        return await self.ports.results.get(
+            result_blob(job_id, str((await self.job(job_id)).result_revision), name)
+        )
 
     def close(self) -> None:
         # An engine's thread that nobody told to stop would else be waited for without end, and the test that shows it give no verdict.

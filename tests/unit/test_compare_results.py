@@ -10,11 +10,21 @@ import pytest
 
 from tests.support.compare_results import compare, main
 
-RESULTS: dict[str, Any] = {"version": "1", "counts": {"cattle": {"unique": 3, "reasons": ["one"]}}, "warnings": ["few"]}
+RESULTS: dict[str, Any] = {
+    "version": "1",
+    "counts": {"cattle": {"unique": 3, "reasons": ["one"]}},
+    "warnings": ["few"],
+}
 ANIMALS = 'class,number,reason\r\ncattle,1,"faint, short"\r\n'
 
 
-def write(folder: Path, results: Any = RESULTS, animals: str = ANIMALS, picture: bytes = b"picture", seconds: float = 1) -> Path:
+def write(
+    folder: Path,
+    results: Any = RESULTS,
+    animals: str = ANIMALS,
+    picture: bytes = b"picture",
+    seconds: float = 1,
+) -> Path:
     (folder / "rows").mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "animals.csv").write_bytes(animals.encode())
@@ -30,7 +40,9 @@ def verdicts(before: Path, after: Path, *, words: bool = False) -> dict[str, str
 
 def test_equal_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = write(tmp_path / "a"), write(tmp_path / "b", seconds=2)
-    assert verdicts(before, after) == dict.fromkeys(("animals.csv", "preview.jpg", "results.json", "rows/tracks.csv"), "same")
+    assert verdicts(before, after) == dict.fromkeys(
+        ("animals.csv", "preview.jpg", "results.json", "rows/tracks.csv"), "same"
+    )
     assert main([str(before), str(after)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 5
 
@@ -40,14 +52,24 @@ def test_equal_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     [
         ({"results": {**RESULTS, "version": "2"}}, "results.json"),
         ({"results": {**RESULTS, "warnings": []}}, "results.json"),
-        ({"results": {**RESULTS, "counts": {"cattle": {"unique": 3, "reasons": ["another", "two"]}}}}, "results.json"),
+        (
+            {
+                "results": {
+                    **RESULTS,
+                    "counts": {"cattle": {"unique": 3, "reasons": ["another", "two"]}},
+                }
+            },
+            "results.json",
+        ),
         ({"animals": 'class,number,reason\r\ncattle,1,"dim"\r\n'}, "animals.csv"),
         ({"picture": b"another"}, "preview.jpg"),
     ],
 )
 def test_words_differ(tmp_path: Path, change: dict[str, Any], name: str) -> None:
     before, after = write(tmp_path / "a"), write(tmp_path / "b", **change)
-    assert [found for found, verdict in verdicts(before, after).items() if verdict != "same"] == [name]
+    assert [found for found, verdict in verdicts(before, after).items() if verdict != "same"] == [
+        name
+    ]
     assert main([str(before), str(after)]) == 1
     assert main([str(before), str(after), "--words"]) == 0
 
@@ -55,7 +77,10 @@ def test_words_differ(tmp_path: Path, change: dict[str, Any], name: str) -> None
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"results": {**RESULTS, "counts": {"cattle": {"unique": 4, "reasons": ["one"]}}}}, "results.json"),
+        (
+            {"results": {**RESULTS, "counts": {"cattle": {"unique": 4, "reasons": ["one"]}}}},
+            "results.json",
+        ),
         ({"results": {**RESULTS, "more": None}}, "results.json"),
         ({"animals": 'class,number,reason\r\nbison,1,"faint, short"\r\n'}, "animals.csv"),
         ({"animals": ANIMALS + "cattle,2,\r\n"}, "animals.csv"),
@@ -76,7 +101,9 @@ def test_a_reason_outside_of_animals_csv_is_compared(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("missing", "verdict"), [("a", "only after"), ("b", "only before")])
 @pytest.mark.parametrize("name", ["animals.csv", "preview.jpg"])
-def test_a_missing_file_is_a_difference(tmp_path: Path, missing: str, verdict: str, name: str) -> None:
+def test_a_missing_file_is_a_difference(
+    tmp_path: Path, missing: str, verdict: str, name: str
+) -> None:
     before, after = write(tmp_path / "a"), write(tmp_path / "b")
     (tmp_path / missing / name).unlink()
     assert verdicts(before, after, words=True)[name] == verdict

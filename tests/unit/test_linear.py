@@ -52,12 +52,24 @@ def longer(begin: str, middle: str, end: str = "") -> Callable[[int], str]:
 # Module and name of a pattern, and text on which it has to try most. Several where it has several parts that repeat.
 PATTERNS: dict[str, list[Callable[[int], str]]] = {
     "api/port/heads.py:_END": [longer("", "\n"), longer("", "\r"), longer("", "\n\r")],
-    "api/port/heads.py:_FRAMING": [longer("\ncontent-length", " ", "x"), longer("", "\ncontent-length"), longer("\ncontent-length:", " ")],
-    "api/blob_answers.py:_RANGE": [longer("bytes=", " ", "x"), longer("bytes=", "1", "x"), longer("bytes=-", "1", "x")],
+    "api/port/heads.py:_FRAMING": [
+        longer("\ncontent-length", " ", "x"),
+        longer("", "\ncontent-length"),
+        longer("\ncontent-length:", " "),
+    ],
+    "api/blob_answers.py:_RANGE": [
+        longer("bytes=", " ", "x"),
+        longer("bytes=", "1", "x"),
+        longer("bytes=-", "1", "x"),
+    ],
     "core/adapters/mongo/connection.py:_ESCAPED": [longer("", "%"), longer("", "%2")],
     "core/adapters/mongo/connection.py:_RESERVED": [longer("", "a")],
     "core/domain/access.py:_KEY": [longer("muster_", "0")],
-    "core/domain/access.py:_KEY_ANYWHERE": [longer("", "muster_"), longer("muster_0123456789abcdef_", "a"), longer("", "muster_0123456")],
+    "core/domain/access.py:_KEY_ANYWHERE": [
+        longer("", "muster_"),
+        longer("muster_0123456789abcdef_", "a"),
+        longer("", "muster_0123456"),
+    ],
     "core/domain/access.py:_TICKET": [longer("ticket_", "a")],
     "core/domain/analysis.py:_tiles": [longer("1", "x"), longer("", "1")],
     "core/domain/blobs.py:_ID": [longer("", "a")],
@@ -76,20 +88,72 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
         longer("", "ticket_aaaa"),
     ],
     "core/services/submission/uploads.py:_UPLOAD_ID": [longer("", "a")],
-    "core/telemetry/cue.py:_APERTURE": [longer("F/", "1"), longer("", "\n"), longer("", "Fnum:"), longer("", " F/")],
-    "core/telemetry/cue.py:_BAROMETER": [longer("BAROMETER:", " ", "x"), longer("", "BAROMETER: "), longer("BAROMETER:1", " ", "x")],
-    "core/telemetry/cue.py:_BRACKET": [longer("", "["), longer("[", "a"), longer("", "[" + "a" * 399)],
-    "core/telemetry/cue.py:_GIMBAL": [longer("G.PRY(1", " ", "x"), longer("G.PRY(1,", " ", "x"), longer("", "G.PRY(1 ,1 ,")],
-    "core/telemetry/cue.py:_HEIGHT": [longer(" H", " ", "x"), longer("", " H "), longer("", "\n"), longer("H 1", " ")],
-    "core/telemetry/cue.py:_HOME": [longer("HOME(1,1,1", " ", "x"), longer("HOME(", " ", "x"), longer("", "HOME(1,1,1 ")],
-    "core/telemetry/cue.py:_PAIR": [longer("", "a"), longer("", "a:"), longer("a:", " "), longer("a:", "1", "/")],
-    "core/telemetry/cue.py:_POSITION": [longer("GPS(1,1,1", " ", "x"), longer("GPS(1", " ", "x"), longer("", "RTK(1,1,1 ")],
-    "core/telemetry/srt.py:_TIMING": [longer("", "0:0:0,0 "), longer("00:00:00,000", " "), longer("0:0:0,0 -->", " "), longer("", "000:")],
+    "core/telemetry/cue.py:_APERTURE": [
+        longer("F/", "1"),
+        longer("", "\n"),
+        longer("", "Fnum:"),
+        longer("", " F/"),
+    ],
+    "core/telemetry/cue.py:_BAROMETER": [
+        longer("BAROMETER:", " ", "x"),
+        longer("", "BAROMETER: "),
+        longer("BAROMETER:1", " ", "x"),
+    ],
+    "core/telemetry/cue.py:_BRACKET": [
+        longer("", "["),
+        longer("[", "a"),
+        longer("", "[" + "a" * 399),
+    ],
+    "core/telemetry/cue.py:_GIMBAL": [
+        longer("G.PRY(1", " ", "x"),
+        longer("G.PRY(1,", " ", "x"),
+        longer("", "G.PRY(1 ,1 ,"),
+    ],
+    "core/telemetry/cue.py:_HEIGHT": [
+        longer(" H", " ", "x"),
+        longer("", " H "),
+        longer("", "\n"),
+        longer("H 1", " "),
+    ],
+    "core/telemetry/cue.py:_HOME": [
+        longer("HOME(1,1,1", " ", "x"),
+        longer("HOME(", " ", "x"),
+        longer("", "HOME(1,1,1 "),
+    ],
+    "core/telemetry/cue.py:_PAIR": [
+        longer("", "a"),
+        longer("", "a:"),
+        longer("a:", " "),
+        longer("a:", "1", "/"),
+    ],
+    "core/telemetry/cue.py:_POSITION": [
+        longer("GPS(1,1,1", " ", "x"),
+        longer("GPS(1", " ", "x"),
+        longer("", "RTK(1,1,1 "),
+    ],
+    "core/telemetry/srt.py:_TIMING": [
+        longer("", "0:0:0,0 "),
+        longer("00:00:00,000", " "),
+        longer("0:0:0,0 -->", " "),
+        longer("", "000:"),
+    ],
     "core/observability/tracing.py:_TRACEPARENT": [longer("00-", "a")],
     "ml_engine/video/sandbox/process.py:_error_from": [longer("", "a")],
-    "ml_engine/detection/runtimes/checkpoint.py:_HUB_ID": [longer("", "a", "!"), longer("a/", "a", "!"), longer("", "a/")],
-    "ml_engine/training/split.py:_COPY": [longer("a.rf.", "a", "!"), longer("a-aug", "1", "!"), longer("a", "-aug", "!")],
-    "ml_engine/training/split.py:_FRAME": [longer("", "1", "!"), longer("", "_1", "!"), longer("", "frame_", "!")],
+    "ml_engine/detection/runtimes/checkpoint.py:_HUB_ID": [
+        longer("", "a", "!"),
+        longer("a/", "a", "!"),
+        longer("", "a/"),
+    ],
+    "ml_engine/training/split.py:_COPY": [
+        longer("a.rf.", "a", "!"),
+        longer("a-aug", "1", "!"),
+        longer("a", "-aug", "!"),
+    ],
+    "ml_engine/training/split.py:_FRAME": [
+        longer("", "1", "!"),
+        longer("", "_1", "!"),
+        longer("", "frame_", "!"),
+    ],
 }
 """Patterns that stand in a function have its name; the function itself is among the scanners below."""
 INLINE = {"core/domain/analysis.py:_tiles", "ml_engine/video/sandbox/process.py:_error_from"}
@@ -141,23 +205,53 @@ SCANNERS: dict[str, tuple[Callable[[Any], Any], Callable[[int], Any]]] = {
     "a file of line breaks": (fed, longer("", "\r\n")),
     "subtitles of commas": (lambda text: _text(text.encode(), "ass"), longer("", ",")),
     "subtitles of empty lines": (lambda text: _text(text.encode(), "srt"), longer("", "\n")),
-    "units of no length": (lambda text: starts_whole(text.encode("latin-1"), b"\x01\0\0\0\xff"), longer("", "\0")),
+    "units of no length": (
+        lambda text: starts_whole(text.encode("latin-1"), b"\x01\0\0\0\xff"),
+        longer("", "\0"),
+    ),
     "start codes": (lambda text: starts_whole(text.encode("latin-1"), None), longer("", "\0\0\1")),
-    "messages of 0xff": (lambda text: starts_whole(text.encode("latin-1"), None), longer("\0\0\1\6", "\xff")),
-    "a queue message of brackets": (refused(lambda text: JobMessage.from_bytes(text.encode())), longer("", "[")),
-    "a queue message of spaces": (refused(lambda text: JobMessage.from_bytes(text.encode())), longer("", "a ")),
+    "messages of 0xff": (
+        lambda text: starts_whole(text.encode("latin-1"), None),
+        longer("\0\0\1\6", "\xff"),
+    ),
+    "a queue message of brackets": (
+        refused(lambda text: JobMessage.from_bytes(text.encode())),
+        longer("", "["),
+    ),
+    "a queue message of spaces": (
+        refused(lambda text: JobMessage.from_bytes(text.encode())),
+        longer("", "a "),
+    ),
     "a range of digits": (lambda text: byte_range(text, 100), longer("bytes=", "1", "x")),
     "a name of marks": (lambda text: name_of_source(text, True), longer("a", "-aug")),
     "a name of digits": (lambda text: name_of_source(text, True), longer("", "1", "!")),
     "a label of spaces": (column_of, longer("", "_ ")),
     "a file's name": (lambda text: display_name(text, 0), longer("", "a/")),
     "a text with addresses": (Redactor(("secretsecret",)), longer("", "secretsecre")),
-    "a part of one byte lines": (lambda text: run(form(FORM, text.encode())), longer("--b\r\n\r\n", "\r\n--", "\r\n--b--")),
-    "a boundary that nearly comes": (lambda text: run(form(FORM, text.encode())), longer("--b\r\n\r\n", "\r\n--\r", "\r\n--b--")),
-    "a part's endless header": (lambda text: run(form(FORM, text.encode())), longer("--b\r\nX: ", "a", "\r\n\r\n\r\n--b--")),
-    "parts without an end": (lambda text: run(form(FORM, text.encode())), longer("", "--b\r\n\r\n\r\n")),
-    "a content type of quotes": (lambda text: run(form(text, b"")), longer('multipart/form-data; boundary="', '\\"')),
-    "a content type of options": (lambda text: run(form(text, b"")), longer("multipart/form-data", ";a=b")),
+    "a part of one byte lines": (
+        lambda text: run(form(FORM, text.encode())),
+        longer("--b\r\n\r\n", "\r\n--", "\r\n--b--"),
+    ),
+    "a boundary that nearly comes": (
+        lambda text: run(form(FORM, text.encode())),
+        longer("--b\r\n\r\n", "\r\n--\r", "\r\n--b--"),
+    ),
+    "a part's endless header": (
+        lambda text: run(form(FORM, text.encode())),
+        longer("--b\r\nX: ", "a", "\r\n\r\n\r\n--b--"),
+    ),
+    "parts without an end": (
+        lambda text: run(form(FORM, text.encode())),
+        longer("", "--b\r\n\r\n\r\n"),
+    ),
+    "a content type of quotes": (
+        lambda text: run(form(text, b"")),
+        longer('multipart/form-data; boundary="', '\\"'),
+    ),
+    "a content type of options": (
+        lambda text: run(form(text, b"")),
+        longer("multipart/form-data", ";a=b"),
+    ),
 }
 
 
@@ -172,8 +266,13 @@ def spent_s(function: Callable[[Any], Any], value: Any) -> float:
     return min(once() for _ in range(3))
 
 
-def is_linear(function: Callable[[Any], Any], worst: Callable[[int], Any], *, tries: int = TRIES) -> bool:
-    return any(spent_s(function, worst(LONG)) <= TIMES * spent_s(function, worst(SHORT)) + SLACK_S for _ in range(tries))
+def is_linear(
+    function: Callable[[Any], Any], worst: Callable[[int], Any], *, tries: int = TRIES
+) -> bool:
+    return any(
+        spent_s(function, worst(LONG)) <= TIMES * spent_s(function, worst(SHORT)) + SLACK_S
+        for _ in range(tries)
+    )
 
 
 def patterns_in(path: Path) -> Iterator[str]:
@@ -181,16 +280,28 @@ def patterns_in(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text(), str(path))
     for top in tree.body:
         for node in ast.walk(top):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)):
+            if not (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Name)
+            ):
                 continue
             if node.func.value.id == "re" and node.func.attr != "escape":
-                inner = [item for item in ast.walk(top) if isinstance(item, ast.FunctionDef) and node in ast.walk(item)]
+                inner = [
+                    item
+                    for item in ast.walk(top)
+                    if isinstance(item, ast.FunctionDef) and node in ast.walk(item)
+                ]
                 name = inner[-1].name if inner else ast.unparse(vars(top)["targets"][0])
                 yield f"{path.relative_to(REPOSITORY).as_posix()}:{name}"
 
 
 def test_every_pattern_is_in_the_table() -> None:
-    found = {name for path in python_files("api", "core", "worker", "ml_engine") for name in patterns_in(path)}
+    found = {
+        name
+        for path in python_files("api", "core", "worker", "ml_engine")
+        for name in patterns_in(path)
+    }
     assert found == set(PATTERNS)
 
 
@@ -198,11 +309,15 @@ def functions_of(name: str) -> list[Callable[[str], Any]]:
     path, _, variable = name.partition(":")
     found = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), variable)
     patterns = found if isinstance(found, tuple) else (found,)
-    return [function for pattern in patterns for function in (_replacing(pattern), _matching(pattern))]
+    return [
+        function for pattern in patterns for function in (_replacing(pattern), _matching(pattern))
+    ]
 
 
 def _replacing(pattern: re.Pattern[Any]) -> Callable[[str], Any]:
-    return lambda text: pattern.sub(b"" if isinstance(pattern.pattern, bytes) else "", _as_read(pattern, text))
+    return lambda text: pattern.sub(
+        b"" if isinstance(pattern.pattern, bytes) else "", _as_read(pattern, text)
+    )
 
 
 def _matching(pattern: re.Pattern[Any]) -> Callable[[str], Any]:
@@ -215,7 +330,12 @@ def _as_read(pattern: re.Pattern[Any], text: str) -> str | bytes:
 
 @pytest.mark.parametrize("name", sorted(set(PATTERNS) - INLINE))
 def test_a_pattern_takes_time_in_proportion(name: str) -> None:
-    slow = [(number, worst(40)) for worst in PATTERNS[name] for number, f in enumerate(functions_of(name)) if not is_linear(f, worst)]
+    slow = [
+        (number, worst(40))
+        for worst in PATTERNS[name]
+        for number, f in enumerate(functions_of(name))
+        if not is_linear(f, worst)
+    ]
     assert slow == []
 
 
@@ -255,7 +375,9 @@ def test_reading_telemetry_can_be_stopped_between_cues() -> None:
         parse_srt((CUE + "GPS(8.2090,47.4692,18)\n").encode() * 3, check)
 
 
-async def test_the_api_stops_reading_for_a_caller_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_api_stops_reading_for_a_caller_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     began, ended, over = threading.Event(), threading.Event(), threading.Event()
 
     def endless(data: bytes, check: Callable[[], None]) -> None:

@@ -22,7 +22,9 @@ def test_what_is_taken_out_is_there_once_and_leaves_python(mutant: Mutant) -> No
     assert text.count(mutant.old) == 1
     changed = text.replace(mutant.old, mutant.new)
     if mutant.file.endswith(".js"):
-        checked = subprocess.run([node_binary(), "--check", "-"], input=changed, capture_output=True, text=True)
+        checked = subprocess.run(
+            [node_binary(), "--check", "-"], input=changed, capture_output=True, text=True
+        )
         assert (changed != text, checked.returncode) == (True, 0), checked.stderr
         return
     assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(text))
@@ -32,7 +34,11 @@ def test_what_is_taken_out_is_there_once_and_leaves_python(mutant: Mutant) -> No
 def test_its_test_exists(mutant: Mutant) -> None:
     file, _, function = mutant.test.partition("::")
     tree = ast.parse((REPOSITORY / file).read_text(encoding="utf-8"))
-    names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    names = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
     assert function in names if function else any(name.startswith("test_") for name in names)
 
 

@@ -22,12 +22,20 @@ from worker import storage, sweep
 def open_to_others(folder: Path) -> list[str]:
     """Return what under a folder others may read, write or enter."""
     return [
-        str(path.relative_to(folder)) for path in folder.rglob("*") if stat.S_IMODE(path.lstat().st_mode) & 0o077 and not path.is_symlink()
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if stat.S_IMODE(path.lstat().st_mode) & 0o077 and not path.is_symlink()
     ]
 
 
-@pytest.mark.parametrize("main", [keys.main, worker_main.main, storage.main, sweep.main], ids=["keys", "worker", "storage", "sweep"])
-def test_every_command_begins_with_it(main: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "main",
+    [keys.main, worker_main.main, storage.main, sweep.main],
+    ids=["keys", "worker", "storage", "sweep"],
+)
+def test_every_command_begins_with_it(
+    main: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     masks: list[int] = []
     monkeypatch.setattr(os, "umask", masks.append)
     with pytest.raises(SystemExit):
@@ -37,7 +45,13 @@ def test_every_command_begins_with_it(main: Callable[[list[str]], int], monkeypa
 
 def run(code: str, **env: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, env={**os.environ, **env}, capture_output=True, text=True, umask=0o022, check=True
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        umask=0o022,
+        check=True,
     )
     return done.stdout.splitlines()[-1]
 
@@ -87,7 +101,9 @@ def test_a_data_folder_of_before_is_closed_and_its_neighbours_are_left(tmp_path:
     stack = LocalStack(tmp_path, port=free_ports(1)[0])
     stack.prepare()
     stack.stop()
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, *tmp_path.iterdir())}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, *tmp_path.iterdir())
+    }
     assert modes == {
         tmp_path.name: 0o755,
         "azurite": 0o700,

@@ -29,20 +29,34 @@ ATTACKS = (
 
 def functions_of(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
     tree = ast.parse(path.read_text())
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    return {
+        node.name: node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_named_test_is_there_asserts_something_and_is_run(name: str) -> None:
     file, _, function = name.partition("::")
     found = functions_of(REPOSITORY / file)
-    tests = [found[function]] if function else [node for name, node in found.items() if name.startswith("test_")]
+    tests = (
+        [found[function]]
+        if function
+        else [node for name, node in found.items() if name.startswith("test_")]
+    )
     assert tests
     for test in tests:
         assert test.name.startswith("test_")
-        assert not {"soak", "skip", "xfail"} & set(re.findall(r"\w+", " ".join(map(ast.unparse, test.decorator_list))))
+        assert not {"soak", "skip", "xfail"} & set(
+            re.findall(r"\w+", " ".join(map(ast.unparse, test.decorator_list)))
+        )
         text = ast.unparse(test)
-        assert "assert " in text or "pytest.raises" in text or re.search(r"\.refused\(|\w*(assert|check)_?\w*\(", text), test.name
+        assert (
+            "assert " in text
+            or "pytest.raises" in text
+            or re.search(r"\.refused\(|\w*(assert|check)_?\w*\(", text)
+        ), test.name
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -58,7 +72,9 @@ def test_no_test_is_named_twice_in_one_row_and_every_row_names_one() -> None:
         assert names and len(names) == len(set(names)), row
 
 
-@pytest.mark.parametrize("document", sorted((REPOSITORY / "docs").glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", sorted((REPOSITORY / "docs").glob("*.md")), ids=lambda path: path.name
+)
 def test_links_of_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), target

@@ -15,8 +15,21 @@ REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("api", "worker", "core", "ml_engine", "infra")
 
 _RECORDS = ("core.domain", "core.errors")
-_SERVICES_USE = (*_RECORDS, "core.ports", "core.geometry", "core.telemetry", "core.observability", "core.addresses")
-_PROGRAMS_USE = (*_SERVICES_USE, "core.services", "core.config", "core.bootstrap", "core.private_files")
+_SERVICES_USE = (
+    *_RECORDS,
+    "core.ports",
+    "core.geometry",
+    "core.telemetry",
+    "core.observability",
+    "core.addresses",
+)
+_PROGRAMS_USE = (
+    *_SERVICES_USE,
+    "core.services",
+    "core.config",
+    "core.bootstrap",
+    "core.private_files",
+)
 _ENGINE_USES = (*_RECORDS, "ml_engine")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -39,16 +52,33 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core.adapters.mongo": (*_RECORDS, "core.ports", "core.adapters.shared"),
     "core.adapters.sqlite": (*_RECORDS, "core.ports", "core.adapters.shared"),
     "core.bootstrap": (
-        *("core.adapters.azure", "core.adapters.http", "core.adapters.mongo", "core.adapters.sqlite"),
+        *(
+            "core.adapters.azure",
+            "core.adapters.http",
+            "core.adapters.mongo",
+            "core.adapters.sqlite",
+        ),
         *("core.config", "core.domain", "core.observability", "core.ports", "core.services"),
     ),
     "api": _PROGRAMS_USE,
     "worker": (
         *_PROGRAMS_USE,
-        *("ml_engine", "ml_engine.stages", "ml_engine.counting", "ml_engine.detection", "ml_engine.results"),
+        *(
+            "ml_engine",
+            "ml_engine.stages",
+            "ml_engine.counting",
+            "ml_engine.detection",
+            "ml_engine.results",
+        ),
         *("ml_engine.video", "ml_engine.video.sandbox"),
     ),
-    "infra": (*_RECORDS, "core.config", "core.child_environment", "core.data_folder", "core.private_files"),
+    "infra": (
+        *_RECORDS,
+        "core.config",
+        "core.child_environment",
+        "core.data_folder",
+        "core.private_files",
+    ),
     # What all of the engine uses: arrays, boxes, paths, progress.
     "ml_engine": (*_RECORDS, "core.data_folder"),
     "ml_engine.video": _ENGINE_USES,
@@ -61,8 +91,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "ml_engine.results": (*_ENGINE_USES, "ml_engine.counting"),
     "ml_engine.drawing": (*_ENGINE_USES, "ml_engine.tracking", "ml_engine.counting"),
     "ml_engine.stages": (
-        *(*_ENGINE_USES, "core.telemetry", "ml_engine.video", "ml_engine.video.sandbox", "ml_engine.camera_motion", "ml_engine.ground"),
-        *("ml_engine.detection", "ml_engine.tracking", "ml_engine.counting", "ml_engine.results", "ml_engine.drawing"),
+        *(
+            *_ENGINE_USES,
+            "core.telemetry",
+            "ml_engine.video",
+            "ml_engine.video.sandbox",
+            "ml_engine.camera_motion",
+            "ml_engine.ground",
+        ),
+        *(
+            "ml_engine.detection",
+            "ml_engine.tracking",
+            "ml_engine.counting",
+            "ml_engine.results",
+            "ml_engine.drawing",
+        ),
     ),
     "ml_engine.simulator": _ENGINE_USES,
     "ml_engine.synthetic": (*_ENGINE_USES, "ml_engine.datasets"),
@@ -71,10 +114,29 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *(*_ENGINE_USES, "ml_engine.stages", "ml_engine.detection", "ml_engine.counting"),
         *("ml_engine.datasets", "ml_engine.simulator"),
     ),
-    "ml_engine.training": (*_ENGINE_USES, "ml_engine.detection", "ml_engine.datasets", "ml_engine.synthetic", "ml_engine.evaluation"),
+    "ml_engine.training": (
+        *_ENGINE_USES,
+        "ml_engine.detection",
+        "ml_engine.datasets",
+        "ml_engine.synthetic",
+        "ml_engine.evaluation",
+    ),
     "ml_engine.cli": (
-        *(*_ENGINE_USES, "core.geometry", "core.telemetry", "ml_engine.video", "ml_engine.video.sandbox", "ml_engine.detection"),
-        *("ml_engine.stages", "ml_engine.datasets", "ml_engine.synthetic", "ml_engine.evaluation", "ml_engine.training"),
+        *(
+            *_ENGINE_USES,
+            "core.geometry",
+            "core.telemetry",
+            "ml_engine.video",
+            "ml_engine.video.sandbox",
+            "ml_engine.detection",
+        ),
+        *(
+            "ml_engine.stages",
+            "ml_engine.datasets",
+            "ml_engine.synthetic",
+            "ml_engine.evaluation",
+            "ml_engine.training",
+        ),
     ),
     "ml_engine.__main__": ("ml_engine.cli",),
 }
@@ -99,7 +161,15 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "openvino": ("ml_engine.detection.runtimes.openvino_package",),
     "prometheus_client": ("api", "worker"),
     "pyarrow": ("ml_engine.detection", "ml_engine.results"),
-    "pydantic": ("api", "core.adapters", "core.config", "core.domain", "core.services", "infra", "worker"),
+    "pydantic": (
+        "api",
+        "core.adapters",
+        "core.config",
+        "core.domain",
+        "core.services",
+        "infra",
+        "worker",
+    ),
     "pydantic_core": ("core.config",),
     "pydantic_settings": ("core.config",),
     "pymongo": ("core.adapters.mongo",),
@@ -123,7 +193,18 @@ EXCEPTIONS = {
 }
 """Imports that the tables forbid and that are there all the same, and why. One that is gone must go from here too."""
 
-HEAVY = {"numpy", "torch", "cv2", "av", "openvino", "transformers", "supervision", "pyarrow", "scipy", "ml_engine"}
+HEAVY = {
+    "numpy",
+    "torch",
+    "cv2",
+    "av",
+    "openvino",
+    "transformers",
+    "supervision",
+    "pyarrow",
+    "scipy",
+    "ml_engine",
+}
 LIGHT = {
     # What must not be loaded by importing a module.
     "api.main": HEAVY,
@@ -135,7 +216,12 @@ LIGHT = {
 
 
 def python_files(*folders: str) -> list[Path]:
-    return sorted(path for folder in folders for path in (REPOSITORY / folder).rglob("*.py") if "node_modules" not in path.parts)
+    return sorted(
+        path
+        for folder in folders
+        for path in (REPOSITORY / folder).rglob("*.py")
+        if "node_modules" not in path.parts
+    )
 
 
 def dotted(path: Path) -> str:
@@ -154,10 +240,14 @@ def imported(path: Path) -> tuple[str, ...]:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module, f"{path}: relative imports hide which package imports which"
+            assert node.level == 0 and node.module, (
+                f"{path}: relative imports hide which package imports which"
+            )
             for name in (f"{node.module}.{alias.name}" for alias in node.names):
                 place = REPOSITORY.joinpath(*name.split("."))
-                found.append(name if place.with_suffix(".py").is_file() or place.is_dir() else node.module)
+                found.append(
+                    name if place.with_suffix(".py").is_file() or place.is_dir() else node.module
+                )
     return tuple(sorted(set(found)))
 
 
@@ -175,17 +265,28 @@ def is_allowed(importer: str, module: str) -> bool:
         return False
     if top in (*PACKAGES, "tests"):
         return row_of(module) in (own, *MAY_IMPORT[own])
-    return starts_with(importer, *LIBRARIES[top]) if top in LIBRARIES else top in sys.stdlib_module_names
+    return (
+        starts_with(importer, *LIBRARIES[top])
+        if top in LIBRARIES
+        else top in sys.stdlib_module_names
+    )
 
 
 def faults() -> Iterator[str]:
     for path in python_files(*PACKAGES):
-        yield from (f"{dotted(path)} imports {module}" for module in imported(path) if not is_allowed(dotted(path), module))
+        yield from (
+            f"{dotted(path)} imports {module}"
+            for module in imported(path)
+            if not is_allowed(dotted(path), module)
+        )
 
 
 def module_imports() -> dict[str, list[str]]:
     modules = {dotted(path): path for path in python_files(*PACKAGES)}
-    return {name: [other for other in imported(path) if other in modules and other != name] for name, path in modules.items()}
+    return {
+        name: [other for other in imported(path) if other in modules and other != name]
+        for name, path in modules.items()
+    }
 
 
 def circles(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
@@ -243,7 +344,9 @@ def test_files_have_400_lines_and_functions_60_at_most() -> None:
 @pytest.mark.parametrize("module", LIGHT)
 def test_importing_it_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}\nloaded = sorted({LIGHT[module]!r} & set(sys.modules))\nassert not loaded, loaded\n"
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -293,20 +396,37 @@ FORBIDDEN = {
 
 def test_the_rules_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(FORBIDDEN) == set(MAY_IMPORT)
-    forms = ("import {}\n", "def f():\n    import {} as late\n", "if TYPE_CHECKING:\n    from {} import Name\n")
+    forms = (
+        "import {}\n",
+        "def f():\n    import {} as late\n",
+        "if TYPE_CHECKING:\n    from {} import Name\n",
+    )
     files = {}
     for number, (row, module) in enumerate(FORBIDDEN.items()):
         is_module = (REPOSITORY / (row.replace(".", "/") + ".py")).is_file()
         files[row if is_module else f"{row}.added"] = forms[number % len(forms)].format(module)
-    files |= {"api.a": "import api.b\n", "api.b": "def f():\n    from api import c\n", "api.c": "from api.a import x\n"}
-    files |= {"core.domain.long": "x = 1\n" * 401, "tests.e": "def f():\n" + "    x = 1\n" * 60, "infra.f": "import leftpad\n"}
+    files |= {
+        "api.a": "import api.b\n",
+        "api.b": "def f():\n    from api import c\n",
+        "api.c": "from api.a import x\n",
+    }
+    files |= {
+        "core.domain.long": "x = 1\n" * 401,
+        "tests.e": "def f():\n" + "    x = 1\n" * 60,
+        "infra.f": "import leftpad\n",
+    }
     for name, text in files.items():
         path = tmp_path / (name.replace(".", "/") + ".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     monkeypatch.setattr(f"{__name__}.REPOSITORY", tmp_path)
     assert set(faults()) == {
-        *(f"{name} imports {FORBIDDEN[row]}" for row in FORBIDDEN for name in (row, f"{row}.added") if name in files),
+        *(
+            f"{name} imports {FORBIDDEN[row]}"
+            for row in FORBIDDEN
+            for name in (row, f"{row}.added")
+            if name in files
+        ),
         "infra.f imports leftpad",
     }
     assert circles(module_imports()) == [["api.a", "api.b", "api.c"]]

@@ -11,4 +11,9 @@ from worker.handlers.plan import plan
 from worker.handlers.render import render
 from worker.step import Step
 
-HANDLERS: dict[StepName, Callable[[Step], Awaitable[None]]] = {"plan": plan, "detect": detect, "assemble": assemble, "render": render}
+HANDLERS: dict[StepName, Callable[[Step], Awaitable[None]]] = {
+    "plan": plan,
+    "detect": detect,
+    "assemble": assemble,
+    "render": render,
+}

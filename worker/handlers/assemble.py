@@ -53,7 +53,10 @@ async def _stage(step: Step, plan: Plan, revision: str, assembled: Any, seconds:
     step.log("job_assembled", "assembled", revision=revision, seconds=round(seconds, 3))
     if job.settings.render:
         await keep_for_render(step, plan, revision, record)
-        await step.update(("assembling",), {"state": "rendering", "staged_revision": revision, "rendered_frames": 0})
+        await step.update(
+            ("assembling",),
+            {"state": "rendering", "staged_revision": revision, "rendered_frames": 0},
+        )
     else:
         await write_run_record(step, revision, record)
         await publish(step, revision)
@@ -65,12 +68,20 @@ async def _assemble(step: Step, plan: Plan) -> Any:
     found = await step.gather(partial(read_if_stored, store, name) for name in names)
     stored = [data for data in found if data is not None]
     if len(stored) < len(names):
-        await _forget_missing(step, plan, {number for number, data in enumerate(found) if data is None})
+        await _forget_missing(
+            step, plan, {number for number, data in enumerate(found) if data is None}
+        )
     telemetry = await read_telemetry(step, plan)
 
     def work() -> Any:
         log = engine.concat([engine.read_log(data) for data in stored])
-        return engine.assemble(log, settings=step.job.settings, video=plan.video, detector=plan.detector, telemetry=telemetry)
+        return engine.assemble(
+            log,
+            settings=step.job.settings,
+            video=plan.video,
+            detector=plan.detector,
+            telemetry=telemetry,
+        )
 
     return await step.in_thread(work)
 
@@ -80,6 +91,7 @@ async def _forget_missing(step: Step, plan: Plan, missing: set[int]) -> None:
     left = tuple(segment for segment in step.job.done_segments if segment not in missing)
     await step.update(("assembling",), {"done_segments": left})
     sentence = (
-        f"The detections of {len(missing)} of {len(plan.segments)} segments are no longer in storage. Retry the job: it detects them again."
+        f"The detections of {len(missing)} of {len(plan.segments)} segments "
+        "are no longer in storage. Retry the job: it detects them again."
     )
     raise PermanentError(sentence, code="log_missing", segments=sorted(missing))

@@ -20,7 +20,12 @@ async def detect(step: Step) -> None:
     if job.state == "assembling" and step.redelivered:
         # Whoever had this message may have ended after moving the job on and before asking for the next step.
         await step.send("assemble")
-    if job.state != "detecting" or plan is None or step.message.segment is None or step.message.segment >= len(plan.segments):
+    if (
+        job.state != "detecting"
+        or plan is None
+        or step.message.segment is None
+        or step.message.segment >= len(plan.segments)
+    ):
         return
     segment = plan.segments[step.message.segment]
     if step.redelivered and segment.index in job.done_segments:
@@ -36,8 +41,16 @@ async def detect(step: Step) -> None:
         seconds = time.monotonic() - began
         await write_segment_note(step, plan, segment, seconds)
         step.stop.check()
-        await put_once(step.tools.ports.results, name, data, content_type="application/vnd.apache.parquet")
-        step.log("segment_detected", "segment detected", segment=segment.index, frames=segment.frames, seconds=round(seconds, 3))
+        await put_once(
+            step.tools.ports.results, name, data, content_type="application/vnd.apache.parquet"
+        )
+        step.log(
+            "segment_detected",
+            "segment detected",
+            segment=segment.index,
+            frames=segment.frames,
+            seconds=round(seconds, 3),
+        )
     if len({*job.done_segments, segment.index}) == len(plan.segments):
         step.tools.reached("last_log_written")
     job = await step.tools.ports.jobs.mark_segment_done(
@@ -57,10 +70,16 @@ async def _exists(step: Step, name: str) -> bool:
 
 async def _detect(step: Step, plan: Plan, segment: Segment) -> bytes:
     engine, settings = step.tools.engine, step.job.settings
-    detector = await step.in_thread(step.tools.detectors.get, settings.detector, planned=plan.detector)
+    detector = await step.in_thread(
+        step.tools.detectors.get, settings.detector, planned=plan.detector
+    )
     # A frame's time needs the lengths of the files before its own.
-    async with step.tools.sources.open(step.job.files[: segment.file_index + 1], stop=step.stop) as sources:
-        times_s = engine.times_s([index for _, index in sources])[segment.first_frame : segment.first_frame + segment.frames]
+    async with step.tools.sources.open(
+        step.job.files[: segment.file_index + 1], stop=step.stop
+    ) as sources:
+        times_s = engine.times_s([index for _, index in sources])[
+            segment.first_frame : segment.first_frame + segment.frames
+        ]
         path, index = sources[segment.file_index]
         return await step.in_thread(
             engine.detect_segment,

@@ -17,7 +17,11 @@ from worker.telemetry import with_tracks
 async def plan(step: Step) -> None:
     """queued → planning → detecting. Redelivered in `detecting`, it sends again what was handed out and is missing."""
     job = step.job
-    if job.waiting is not None and job.waiting.until_utc is not None and step.tools.timer.now() < job.waiting.until_utc:
+    if (
+        job.waiting is not None
+        and job.waiting.until_utc is not None
+        and step.tools.timer.now() < job.waiting.until_utc
+    ):
         # A message too many: the sweeper sends another one when it is time.
         return
     if job.state in ("queued", "planning"):
@@ -27,8 +31,23 @@ async def plan(step: Step) -> None:
         made, files = await _make_plan(step)
         done = await _stored_segments(step, made)
         await _count_work(step, made, done)
-        job = await step.update(("planning",), {"plan": made, "files": files, "done_segments": done, "sent_until": 0, "state": "detecting"})
-        step.log("job_planned", "planned", frames=made.video.frames, segments=len(made.segments), log_key=made.log_key)
+        job = await step.update(
+            ("planning",),
+            {
+                "plan": made,
+                "files": files,
+                "done_segments": done,
+                "sent_until": 0,
+                "state": "detecting",
+            },
+        )
+        step.log(
+            "job_planned",
+            "planned",
+            frames=made.video.frames,
+            segments=len(made.segments),
+            log_key=made.log_key,
+        )
     elif job.state == "detecting" and job.plan is not None:
         job = await _mark_stored(step, job, job.plan)
     else:
@@ -42,13 +61,23 @@ async def _make_plan(step: Step) -> tuple[Plan, tuple[SourceFile, ...]]:
     async with step.tools.sources.open(step.job.files, stop=step.stop) as sources:
         indexes = [index for _, index in sources]
         files = await with_tracks(step, [path for path, _ in sources])
-    video, segments = await step.in_thread(engine.plan_segments, indexes, min_frames=step.tools.config.segment_frames)
+    video, segments = await step.in_thread(
+        engine.plan_segments, indexes, min_frames=step.tools.config.segment_frames
+    )
     engine.check_settings(settings, video)
     detector = await step.in_thread(step.tools.detectors.describe, settings.detector)
     key = engine.log_key(detector, settings=settings, video=video, segments=segments)
     times_s = engine.times_s(indexes)
-    starts_s = tuple(float(times_s[segment.first_frame]) for segment in segments if segment.file_first_frame == 0)
-    return Plan(video=video, segments=segments, log_key=key, file_starts_s=starts_s, detector=asdict(detector)), files
+    starts_s = tuple(
+        float(times_s[segment.first_frame]) for segment in segments if segment.file_first_frame == 0
+    )
+    return Plan(
+        video=video,
+        segments=segments,
+        log_key=key,
+        file_starts_s=starts_s,
+        detector=asdict(detector),
+    ), files
 
 
 async def _count_work(step: Step, made: Plan, done: tuple[int, ...]) -> None:
@@ -59,17 +88,34 @@ async def _count_work(step: Step, made: Plan, done: tuple[int, ...]) -> None:
         Throttled, PermanentError: It is more than the owner's day has room for (code `quota_work`).
     """
     tools, video, settings = step.tools, made.video, step.job.settings
-    slices = len(tools.engine.plan_tiles((video.width_px, video.height_px), settings.tiles, tuple(made.detector["input_hw"])))
+    slices = len(
+        tools.engine.plan_tiles(
+            (video.width_px, video.height_px), settings.tiles, tuple(made.detector["input_hw"])
+        )
+    )
     looks = looks_left(made, done, settings, slices)
     check_work(looks, tools.config.max_work, video=video, settings=settings, slices=slices)
-    await count_work(tools.ports.keys, tools.timer.now, step.job, looks, day_work=tools.config.quota_day_work)
+    await count_work(
+        tools.ports.keys, tools.timer.now, step.job, looks, day_work=tools.config.quota_day_work
+    )
 
 
 async def _stored_segments(step: Step, made: Plan) -> tuple[int, ...]:
     """Return the segments whose log is there: an earlier attempt may have had the same plan."""
-    names = {log_blob(step.job.id, made.log_key, segment.index): segment.index for segment in made.segments}
+    names = {
+        log_blob(step.job.id, made.log_key, segment.index): segment.index
+        for segment in made.segments
+    }
     prefix = log_blob(step.job.id, made.log_key, 0).rpartition("/")[0] + "/"
-    return tuple(sorted([names[blob.name] async for blob in step.tools.ports.results.list_blobs(prefix) if blob.name in names]))
+    return tuple(
+        sorted(
+            [
+                names[blob.name]
+                async for blob in step.tools.ports.results.list_blobs(prefix)
+                if blob.name in names
+            ]
+        )
+    )
 
 
 async def _mark_stored(step: Step, job: Job, made: Plan) -> Job:

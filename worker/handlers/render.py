@@ -25,7 +25,9 @@ async def render(step: Step) -> None:
     if job.state != "rendering":
         return
     if plan is None or revision is None:
-        raise FenceLost(f"Job {job.id} has nothing to render.", state=job.state, attempt=job.attempt)
+        raise FenceLost(
+            f"Job {job.id} has nothing to render.", state=job.state, attempt=job.attempt
+        )
     began = time.monotonic()
     out_dir = step.tools.scratch.new_path()
     with full_disk_told():
@@ -45,8 +47,14 @@ async def render(step: Step) -> None:
 
 async def _render(step: Step, plan: Plan, revision: str, out_dir: Path) -> None:
     job, engine, store = step.job, step.tools.engine, step.tools.ports.results
-    tracks = await step.in_thread(engine.read_tracks_csv, await read_result(store, result_blob(job.id, revision, "tracks.csv")))
-    animals = await step.in_thread(engine.read_animals_csv, await read_result(store, result_blob(job.id, revision, "animals.csv")))
+    tracks = await step.in_thread(
+        engine.read_tracks_csv,
+        await read_result(store, result_blob(job.id, revision, "tracks.csv")),
+    )
+    animals = await step.in_thread(
+        engine.read_animals_csv,
+        await read_result(store, result_blob(job.id, revision, "animals.csv")),
+    )
     results = json.loads(await read_result(store, result_blob(job.id, revision, "results.json")))
     async with step.tools.sources.open(job.files, stop=step.stop) as sources:
         files = await step.in_thread(
@@ -59,4 +67,11 @@ async def _render(step: Step, plan: Plan, revision: str, out_dir: Path) -> None:
     await step.confirm()
     for path in files:
         # A long upload may be given up, too.
-        await step.stop.unless_set(put_file_once(store, result_blob(job.id, revision, path.name), path, content_type=ARTIFACTS[path.name]))
+        await step.stop.unless_set(
+            put_file_once(
+                store,
+                result_blob(job.id, revision, path.name),
+                path,
+                content_type=ARTIFACTS[path.name],
+            )
+        )

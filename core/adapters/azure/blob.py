@@ -18,11 +18,22 @@ from azure.core import MatchConditions
 from azure.core.async_paging import AsyncItemPaged
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from azure.identity.aio import DefaultAzureCredential
-from azure.storage.blob import BlobProperties, BlobSasPermissions, ContentSettings, UserDelegationKey, generate_blob_sas
+from azure.storage.blob import (
+    BlobProperties,
+    BlobSasPermissions,
+    ContentSettings,
+    UserDelegationKey,
+    generate_blob_sas,
+)
 from azure.storage.blob.aio import BlobClient, BlobPrefix, BlobServiceClient, ContainerClient
 
 from core.adapters.azure import connection as azure_connection
-from core.adapters.azure.connection import bad_connection_string, client_options, managed_identity, service_url
+from core.adapters.azure.connection import (
+    bad_connection_string,
+    client_options,
+    managed_identity,
+    service_url,
+)
 from core.adapters.azure.errors import CONCURRENT_WRITE, disk_full_mapped, error_code, mapped
 from core.adapters.azure.transfer import (
     condition,
@@ -62,7 +73,9 @@ class AzureBlobStore(BlobStore):
         account_url: `https://<account>.blob.core.windows.net`: use the process's managed identity.
     """
 
-    def __init__(self, *, container: str, connection_string: str, account_url: str | None = None) -> None:
+    def __init__(
+        self, *, container: str, connection_string: str, account_url: str | None = None
+    ) -> None:
         self.name = container
         self._connection_string = connection_string
         self._account_url = account_url
@@ -109,12 +122,26 @@ class AzureBlobStore(BlobStore):
 
     # ------------------------------------------------------------ writing
 
-    async def put(self, name: str, data: bytes, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
+    async def put(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        only_new: bool = False,
+    ) -> BlobInfo:
         """Write a blob from memory, in one request if it is small."""
-        return await _undisturbed(lambda: self.put_stream(name, _only(data), content_type=content_type, only_new=only_new))
+        return await _undisturbed(
+            lambda: self.put_stream(name, _only(data), content_type=content_type, only_new=only_new)
+        )
 
     async def put_stream(
-        self, name: str, chunks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream", only_new: bool = False
+        self,
+        name: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        content_type: str = "application/octet-stream",
+        only_new: bool = False,
     ) -> BlobInfo:
         """Write a blob from a stream: blocks of 4 MiB, four staged at once, one commit at the end.
 
@@ -128,13 +155,19 @@ class AzureBlobStore(BlobStore):
         write_id = uuid.uuid4().hex
         options: dict[str, Any] = {"content_settings": ContentSettings(content_type=content_type)}
         if only_new:
-            options |= {"metadata": {_WRITE_ID: write_id}, "match_condition": MatchConditions.IfMissing}
+            options |= {
+                "metadata": {_WRITE_ID: write_id},
+                "match_condition": MatchConditions.IfMissing,
+            }
         async with aclosing(regroup(chunks)) as blocks:
             head = [await anext(blocks, None) or io.BytesIO()]
             if size_of(head[0]) <= _SINGLE_PUT_BYTES:
                 # A block that is not full is the last one: the stream has ended.
                 data = head[0].getvalue()
-                size, written = len(data), blob.upload_blob(data, length=len(data), overwrite=not only_new, **options)
+                size, written = (
+                    len(data),
+                    blob.upload_blob(data, length=len(data), overwrite=not only_new, **options),
+                )
             else:
                 staged, size = await stage_blocks(blob, followed_by(head, blocks))
                 written = blob.commit_block_list(staged, **options)
@@ -145,14 +178,29 @@ class AzureBlobStore(BlobStore):
             if not only_new or (isinstance(error, Unavailable) and error.code != CONCURRENT_WRITE):
                 raise
             return await self._ours(name, write_id, error)
-        return BlobInfo(name, size, answer["etag"].strip('"'), content_type, answer["last_modified"].astimezone(UTC))
+        return BlobInfo(
+            name,
+            size,
+            answer["etag"].strip('"'),
+            content_type,
+            answer["last_modified"].astimezone(UTC),
+        )
 
-    async def put_file(self, name: str, path: Path, *, content_type: str = "application/octet-stream", only_new: bool = False) -> BlobInfo:
+    async def put_file(
+        self,
+        name: str,
+        path: Path,
+        *,
+        content_type: str = "application/octet-stream",
+        only_new: bool = False,
+    ) -> BlobInfo:
         """Write a blob from a local file."""
 
         async def write() -> BlobInfo:
             async with aclosing(file_chunks(path)) as chunks:
-                return await self.put_stream(name, chunks, content_type=content_type, only_new=only_new)
+                return await self.put_stream(
+                    name, chunks, content_type=content_type, only_new=only_new
+                )
 
         return await _undisturbed(write)
 
@@ -167,7 +215,10 @@ class AzureBlobStore(BlobStore):
         blob = self._target(target)
         options: dict[str, Any] = {}
         if if_match is not None:
-            options = {"source_etag": f'"{if_match}"', "source_match_condition": MatchConditions.IfNotModified}
+            options = {
+                "source_etag": f'"{if_match}"',
+                "source_match_condition": MatchConditions.IfNotModified,
+            }
         doing = f"copying the blob '{source}'"
         with mapped(doing):
             answer = await blob.start_copy_from_url(self._existing(source).url, **options)
@@ -175,11 +226,16 @@ class AzureBlobStore(BlobStore):
         while True:
             with mapped(doing):
                 properties = await blob.get_blob_properties()
-            status = properties.copy.status if properties.copy.id == answer["copy_id"] else "overwritten"
+            status = (
+                properties.copy.status if properties.copy.id == answer["copy_id"] else "overwritten"
+            )
             if status == "success":
                 return _info(properties)
             if status != "pending" or time.monotonic() > give_up_at:
-                raise Unavailable(f"Storage did not finish {doing} ({status}). Try again in a few seconds.", code="copy_unfinished")
+                raise Unavailable(
+                    f"Storage did not finish {doing} ({status}). Try again in a few seconds.",
+                    code="copy_unfinished",
+                )
             await asyncio.sleep(_COPY_POLL_S)
 
     async def delete(self, name: str) -> None:
@@ -192,7 +248,10 @@ class AzureBlobStore(BlobStore):
             return
         # Blocks can only be replaced: by an empty blob, unless somebody commits them first. That one is deleted.
         blob = self._existing(name)
-        with mapped(f"discarding the blocks of '{name}'"), suppress(ResourceExistsError, ResourceNotFoundError, ResourceModifiedError):
+        with (
+            mapped(f"discarding the blocks of '{name}'"),
+            suppress(ResourceExistsError, ResourceNotFoundError, ResourceModifiedError),
+        ):
             empty = await blob.upload_blob(b"", overwrite=False)
             await blob.delete_blob(**condition(empty["etag"].strip('"')))
 
@@ -204,7 +263,10 @@ class AzureBlobStore(BlobStore):
             Unavailable: Storage does not answer; some may be deleted.
         """
         if not prefix:
-            raise InvalidInput("An empty prefix would delete every blob; name the prefix to delete.", code="empty_prefix")
+            raise InvalidInput(
+                "An empty prefix would delete every blob; name the prefix to delete.",
+                code="empty_prefix",
+            )
         names = [info.name async for info in self.list_blobs(prefix)]
         gone = 0
         for start in range(0, len(names), _DELETES_AT_ONCE):
@@ -225,17 +287,32 @@ class AzureBlobStore(BlobStore):
 
     async def get(self, name: str, *, if_match: str | None = None) -> bytes:
         """Read a whole blob."""
-        return b"".join([piece async for piece in read_pieces(self._existing(name), offset=0, length=None, if_match=if_match, ahead=3)])
+        return b"".join(
+            [
+                piece
+                async for piece in read_pieces(
+                    self._existing(name), offset=0, length=None, if_match=if_match, ahead=3
+                )
+            ]
+        )
 
-    async def stream(self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None) -> AsyncGenerator[bytes]:
+    async def stream(
+        self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None
+    ) -> AsyncGenerator[bytes]:
         """Read a range in pieces of at most 4 MiB, the next one fetched meanwhile; an overwritten blob raises `PreconditionFailed`."""
-        async with aclosing(read_pieces(self._existing(name), offset=offset, length=length, if_match=if_match, ahead=1)) as pieces:
+        async with aclosing(
+            read_pieces(
+                self._existing(name), offset=offset, length=length, if_match=if_match, ahead=1
+            )
+        ) as pieces:
             async for piece in pieces:
                 yield piece
 
     async def get_file(self, name: str, path: Path, *, if_match: str | None = None) -> None:
         """Read a blob into a local file, which appears when it is whole."""
-        pieces = read_pieces(self._existing(name), offset=0, length=None, if_match=if_match, ahead=3)
+        pieces = read_pieces(
+            self._existing(name), offset=0, length=None, if_match=if_match, ahead=3
+        )
         with disk_full_mapped(f"fetching the blob '{name}'"):
             await write_file(path, pieces)
 
@@ -251,13 +328,17 @@ class AzureBlobStore(BlobStore):
 
     async def page(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[BlobInfo]:
         """Return a page of blobs, those included of which only blocks are there."""
-        listed = self._client.list_blobs(name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED)
+        listed = self._client.list_blobs(
+            name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED
+        )
         items, after = await _one_page(listed, cursor, f"listing the blobs under '{prefix}'")
         return Page([_info(item) for item in items], after)
 
     async def folders(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[str]:
         """Return a page of what comes before the next slash."""
-        walked = self._client.walk_blobs(name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED, delimiter="/")
+        walked = self._client.walk_blobs(
+            name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED, delimiter="/"
+        )
         items, after = await _one_page(walked, cursor, f"listing the folders under '{prefix}'")
         return Page([item.name for item in items if isinstance(item, BlobPrefix)], after)
 
@@ -265,7 +346,9 @@ class AzureBlobStore(BlobStore):
         """Return what the service writes into its answers as their date."""
         told: list[str] = []
         with mapped(f"asking for the container '{self.name}'"):
-            await self._client.get_container_properties(raw_response_hook=lambda answer: told.append(answer.http_response.headers["Date"]))
+            await self._client.get_container_properties(
+                raw_response_hook=lambda answer: told.append(answer.http_response.headers["Date"])
+            )
         return parsedate_to_datetime(told[-1]).astimezone(UTC)
 
     # ------------------------------------------------------------ links
@@ -280,7 +363,9 @@ class AzureBlobStore(BlobStore):
         blob = self._target(name)
         now = datetime.now(UTC)
         if self._account_url is not None:
-            signer: dict[str, Any] = {"user_delegation_key": await self._delegation_key(now + valid_for)}
+            signer: dict[str, Any] = {
+                "user_delegation_key": await self._delegation_key(now + valid_for)
+            }
         else:
             signer = {"account_key": getattr(self._client.credential, "account_key", None)}
         if not all(signer.values()):
@@ -306,7 +391,9 @@ class AzureBlobStore(BlobStore):
             good_until = until + timedelta(hours=1)
             start = datetime.now(UTC) - _SAS_BACKDATE
             with mapped("asking for a key to sign links with"):
-                self._delegation = await self._service_client.get_user_delegation_key(start, good_until)
+                self._delegation = await self._service_client.get_user_delegation_key(
+                    start, good_until
+                )
             self._delegation_until = good_until
         return self._delegation
 
@@ -344,7 +431,9 @@ class AzureBlobStore(BlobStore):
             raise missing(name)
         return self._client.get_blob_client(name)
 
-    async def _ours(self, name: str, write_id: str, error: PreconditionFailed | Unavailable) -> BlobInfo:
+    async def _ours(
+        self, name: str, write_id: str, error: PreconditionFailed | Unavailable
+    ) -> BlobInfo:
         """Return the blob if this very write made it; raise what the write ran into if not."""
         try:
             with mapped(f"asking for the blob '{name}'"):
@@ -353,7 +442,9 @@ class AzureBlobStore(BlobStore):
             raise error from None
         if (properties.metadata or {}).get(_WRITE_ID) == write_id:
             return _info(properties)
-        raise PreconditionFailed(f"A blob named '{name}' exists already; nothing was written.", code="blob_exists") from error
+        raise PreconditionFailed(
+            f"A blob named '{name}' exists already; nothing was written.", code="blob_exists"
+        ) from error
 
     async def _delete(self, name: str) -> bool:
         return _usable(name) and await delete_any(self._client.get_blob_client(name))
@@ -370,7 +461,9 @@ async def _undisturbed(write: Callable[[], Awaitable[BlobInfo]]) -> BlobInfo:
     return await write()
 
 
-async def _one_page(listed: AsyncItemPaged[Any], cursor: str | None, doing: str) -> tuple[list[Any], str | None]:
+async def _one_page(
+    listed: AsyncItemPaged[Any], cursor: str | None, doing: str
+) -> tuple[list[Any], str | None]:
     pages: Any = listed.by_page(cursor)
     with mapped(doing):
         items = [item async for item in await anext(pages)]
@@ -382,7 +475,11 @@ async def _only(data: bytes) -> AsyncGenerator[bytes]:
 
 
 def _usable(name: str) -> bool:
-    return 0 < len(name) <= 1024 and "\\" not in name and not any(part in ("", ".", "..") for part in name.split("/"))
+    return (
+        0 < len(name) <= 1024
+        and "\\" not in name
+        and not any(part in ("", ".", "..") for part in name.split("/"))
+    )
 
 
 def _info(properties: BlobProperties) -> BlobInfo:
@@ -392,5 +489,7 @@ def _info(properties: BlobProperties) -> BlobInfo:
         etag=(properties.etag or "").strip('"'),
         content_type=properties.content_settings.content_type or "application/octet-stream",
         # Of staged blocks a service need not tell the age: what has none is never old, and the service drops it after a week.
-        modified_at_utc=properties.last_modified.astimezone(UTC) if properties.last_modified else _NEVER_OLD,
+        modified_at_utc=properties.last_modified.astimezone(UTC)
+        if properties.last_modified
+        else _NEVER_OLD,
     )

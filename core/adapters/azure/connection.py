@@ -34,7 +34,12 @@ def client_options(*, read_timeout_s: float) -> dict[str, Any]:
         "connection_timeout": _CONNECT_S,
         "read_timeout": read_timeout_s,
         # The SDK declares whole seconds and computes with any.
-        "retry_policy": LinearRetry(backoff=_RETRY_PAUSE_S, random_jitter_range=0.2, retry_total=2, retry_read=0),  # type: ignore[arg-type]
+        "retry_policy": LinearRetry(
+            backoff=_RETRY_PAUSE_S,  # type: ignore[arg-type]
+            random_jitter_range=0.2,  # type: ignore[arg-type]
+            retry_total=2,
+            retry_read=0,
+        ),
     }
 
 
@@ -76,4 +81,6 @@ def managed_identity() -> DefaultAzureCredential:
 
 def bad_connection_string(error: ValueError) -> InvalidInput:
     """Return the error for a connection string that the SDK cannot read; the string itself is a secret and is not repeated."""
-    return InvalidInput(f"AZURE_STORAGE_CONNECTION_STRING cannot be read: {error}", code="bad_storage_connection")
+    return InvalidInput(
+        f"AZURE_STORAGE_CONNECTION_STRING cannot be read: {error}", code="bad_storage_connection"
+    )

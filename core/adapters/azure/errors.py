@@ -33,7 +33,8 @@ def _away(doing: str, status: int | None) -> MusterError:
 
 def _setting_up(doing: str, status: int | None) -> MusterError:
     return Unavailable(
-        f"The container or queue was missing while {doing}. Restart the service, which creates it.", code="storage_not_ready"
+        f"The container or queue was missing while {doing}. Restart the service, which creates it.",
+        code="storage_not_ready",
     )
 
 
@@ -49,19 +50,29 @@ def _missing(doing: str, status: int | None) -> MusterError:
 
 
 def _exists(doing: str, status: int | None) -> MusterError:
-    return PreconditionFailed(f"A blob of that name exists already (while {doing}); nothing was written.", code="blob_exists")
+    return PreconditionFailed(
+        f"A blob of that name exists already (while {doing}); nothing was written.",
+        code="blob_exists",
+    )
 
 
 def _changed(doing: str, status: int | None) -> MusterError:
-    return PreconditionFailed(f"The blob has changed since (while {doing}); read its present state and decide again.")
+    return PreconditionFailed(
+        f"The blob has changed since (while {doing}); read its present state and decide again."
+    )
 
 
 def _outrun(doing: str, status: int | None) -> MusterError:
-    return Unavailable(f"Somebody else wrote the same blob while {doing}. Try again in a few seconds.", code=CONCURRENT_WRITE)
+    return Unavailable(
+        f"Somebody else wrote the same blob while {doing}. Try again in a few seconds.",
+        code=CONCURRENT_WRITE,
+    )
 
 
 def _lost(doing: str, status: int | None) -> MusterError:
-    return LeaseLost("The message was taken by somebody else, or is gone: stop, and publish nothing.")
+    return LeaseLost(
+        "The message was taken by somebody else, or is gone: stop, and publish nothing."
+    )
 
 
 def _by_status(doing: str, status: int | None) -> MusterError:
@@ -72,7 +83,9 @@ def _by_status(doing: str, status: int | None) -> MusterError:
     if status == 404:
         return _missing(doing, status)
     if status == 409:
-        return Conflict(f"The blob's present state does not allow it (while {doing}).", code="storage_conflict")
+        return Conflict(
+            f"The blob's present state does not allow it (while {doing}).", code="storage_conflict"
+        )
     if status in (304, 412):
         return _changed(doing, status)
     if status == 413:
@@ -148,7 +161,9 @@ def map_error(error: AzureError, doing: str) -> MusterError:
     status = getattr(error, "status_code", None)
     make = _BY_CODE.get(error_code(error))
     if make is None:
-        make = next((BY_CLASS[c.__name__] for c in type(error).__mro__ if c.__name__ in BY_CLASS), _away)
+        make = next(
+            (BY_CLASS[c.__name__] for c in type(error).__mro__ if c.__name__ in BY_CLASS), _away
+        )
     return make(doing, status)
 
 

@@ -13,7 +13,12 @@ from azure.identity.aio import DefaultAzureCredential
 from azure.storage.queue.aio import QueueClient
 
 from core.adapters.azure import connection as azure_connection
-from core.adapters.azure.connection import bad_connection_string, client_options, managed_identity, service_url
+from core.adapters.azure.connection import (
+    bad_connection_string,
+    client_options,
+    managed_identity,
+    service_url,
+)
 from core.adapters.azure.errors import error_code, mapped
 from core.domain.clock import Clock, utc_now
 from core.errors import InvalidInput, Unavailable
@@ -45,7 +50,14 @@ class AzureJobQueue(JobQueue):
         clock: Tells when a lease ends. The service's clock may differ from ours, a span does not.
     """
 
-    def __init__(self, *, queue: str, connection_string: str, account_url: str | None = None, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        *,
+        queue: str,
+        connection_string: str,
+        account_url: str | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
         self.name = queue
         self._connection_string = connection_string
         self._account_url = account_url
@@ -73,7 +85,10 @@ class AzureJobQueue(JobQueue):
     async def connect(self) -> None:
         """Connect; sends nothing. Raises `InvalidInput` as `open` does."""
         if self._queue is None or self._poison_queue is None:
-            self._queue, self._poison_queue = self._connect(self.name), self._connect(f"{self.name}-poison")
+            self._queue, self._poison_queue = (
+                self._connect(self.name),
+                self._connect(f"{self.name}-poison"),
+            )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -117,7 +132,9 @@ class AzureJobQueue(JobQueue):
         """
         text = _checked(body)
         with mapped(f"sending to the queue '{self.name}'"):
-            await self._client.send_message(text, visibility_timeout=_seconds(delay), time_to_live=_NEVER)
+            await self._client.send_message(
+                text, visibility_timeout=_seconds(delay), time_to_live=_NEVER
+            )
 
     async def receive(self, *, visibility: timedelta) -> Lease | None:
         """Lease one message for `visibility`, rounded up to whole seconds, or return None at once."""
@@ -125,7 +142,9 @@ class AzureJobQueue(JobQueue):
         asked_at_utc = self._clock()
         with mapped(f"receiving from the queue '{self.name}'"):
             # No span for each of a day's empty polls.
-            message = await self._client.receive_message(visibility_timeout=seconds, tracing_options={"enabled": False})
+            message = await self._client.receive_message(
+                visibility_timeout=seconds, tracing_options={"enabled": False}
+            )
         if message is None:
             return None
         return Lease(
@@ -139,7 +158,9 @@ class AzureJobQueue(JobQueue):
 
     async def renew(self, lease: Lease, *, visibility: timedelta) -> Lease:
         """Stay the owner for `visibility` from now, rounded up to whole seconds."""
-        return await self._update(lease, _seconds(visibility), f"renewing a lease in the queue '{self.name}'")
+        return await self._update(
+            lease, _seconds(visibility), f"renewing a lease in the queue '{self.name}'"
+        )
 
     async def complete(self, lease: Lease) -> None:
         """Delete the message. Azure answers 404 both when it is gone and when somebody else has it: there, both are success."""
@@ -179,7 +200,10 @@ class AzureJobQueue(JobQueue):
                 if error_code(error) not in _NOT_OUR_ROLE:
                     raise
                 first = []
-        oldest = min((message.inserted_on for message in first if message.inserted_on is not None), default=None)
+        oldest = min(
+            (message.inserted_on for message in first if message.inserted_on is not None),
+            default=None,
+        )
         return QueueDepth(
             messages=properties.approximate_message_count or 0,
             oldest_at_utc=None if oldest is None else oldest.astimezone(UTC),
@@ -199,7 +223,9 @@ class AzureJobQueue(JobQueue):
     async def _update(self, lease: Lease, seconds: int, doing: str) -> Lease:
         asked_at_utc = self._clock()
         with mapped(doing):
-            message = await self._client.update_message(lease.message_id, lease.receipt, visibility_timeout=seconds)
+            message = await self._client.update_message(
+                lease.message_id, lease.receipt, visibility_timeout=seconds
+            )
         return Lease(
             message_id=lease.message_id,
             receipt=_told(message.pop_receipt, "receipt"),
@@ -269,19 +295,28 @@ def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
 
 def _json(value: dict[str, object]) -> str:
     # The wire format is XML, which has no place for two of the code points that JSON can leave as they are.
-    return json.dumps(value, ensure_ascii=False).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+    return (
+        json.dumps(value, ensure_ascii=False)
+        .replace("\ufffe", "\\ufffe")
+        .replace("\uffff", "\\uffff")
+    )
 
 
 def _checked(body: bytes) -> str:
     """Return a body as text that the wire format, XML, carries unchanged."""
     if len(body) > MAX_BODY_BYTES:
-        raise InvalidInput(f"A message may have {MAX_BODY_BYTES} bytes, this one has {len(body)}.", code="message_too_long")
+        raise InvalidInput(
+            f"A message may have {MAX_BODY_BYTES} bytes, this one has {len(body)}.",
+            code="message_too_long",
+        )
     try:
         text = body.decode()
     except UnicodeDecodeError:
         raise InvalidInput("A message must be UTF-8 text.", code="message_not_text") from None
     if any((ord(c) < 0x20 and c not in "\t\n") or c in "\ufffe\uffff" for c in text):
-        raise InvalidInput("A message must be text without control characters.", code="message_not_text")
+        raise InvalidInput(
+            "A message must be text without control characters.", code="message_not_text"
+        )
     return text
 
 

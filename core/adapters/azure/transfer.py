@@ -26,7 +26,9 @@ _MOST_BLOCKS = 50_000
 _RANGE_NOT_SATISFIABLE = 416
 
 
-async def regroup(chunks: AsyncIterator[bytes], block_bytes: int = BLOCK_BYTES) -> AsyncGenerator[io.BytesIO]:
+async def regroup(
+    chunks: AsyncIterator[bytes], block_bytes: int = BLOCK_BYTES
+) -> AsyncGenerator[io.BytesIO]:
     """Yield a stream of any chunk sizes as buffers of `block_bytes`, the last one shorter, none of them empty, each at its start."""
     # The buffer itself is handed on as the request's body: every byte is copied once.
     buffer = io.BytesIO()
@@ -48,7 +50,9 @@ def size_of(block: io.BytesIO) -> int:
     return block.getbuffer().nbytes
 
 
-async def stage_blocks(blob: BlobClient, blocks: AsyncIterator[io.BytesIO]) -> tuple[list[BlobBlock], int]:
+async def stage_blocks(
+    blob: BlobClient, blocks: AsyncIterator[io.BytesIO]
+) -> tuple[list[BlobBlock], int]:
     """Stage blocks, at most four at once; when this returns, all can be committed. If `blocks` raises, so does this.
 
     Whatever happens, no request is under way when this ends.
@@ -72,7 +76,10 @@ async def stage_blocks(blob: BlobClient, blocks: AsyncIterator[io.BytesIO]) -> t
     try:
         async for block in blocks:
             if len(staged) == _MOST_BLOCKS:
-                raise PermanentError(f"A blob can have {_MOST_BLOCKS * BLOCK_BYTES} bytes at most; split the file.", code="too_many_blocks")
+                raise PermanentError(
+                    f"A blob can have {_MOST_BLOCKS * BLOCK_BYTES} bytes at most; split the file.",
+                    code="too_many_blocks",
+                )
             running = await _below(_STAGED_AT_ONCE, running)
             block_id = f"{upload}{len(staged):06d}"
             staged.append(BlobBlock(block_id))
@@ -118,7 +125,9 @@ class _Piece:
     total_bytes: int
 
 
-async def read_pieces(blob: BlobClient, *, offset: int, length: int | None, if_match: str | None, ahead: int) -> AsyncGenerator[bytes]:
+async def read_pieces(
+    blob: BlobClient, *, offset: int, length: int | None, if_match: str | None, ahead: int
+) -> AsyncGenerator[bytes]:
     """Yield a range of a blob in pieces of at most 4 MiB, all of the same version of it.
 
     Args:
@@ -143,7 +152,9 @@ async def read_pieces(blob: BlobClient, *, offset: int, length: int | None, if_m
     def fetch_next() -> None:
         if (start := next(starts, None)) is not None:
             # Held to the first piece's version: a reader sees a whole blob or an error, never a mixture.
-            coming.append(asyncio.create_task(_fetch(blob, start, min(BLOCK_BYTES, end - start), first.etag)))
+            coming.append(
+                asyncio.create_task(_fetch(blob, start, min(BLOCK_BYTES, end - start), first.etag))
+            )
 
     try:
         for _ in range(ahead):
@@ -161,14 +172,18 @@ async def read_pieces(blob: BlobClient, *, offset: int, length: int | None, if_m
         await asyncio.gather(*coming, return_exceptions=True)
 
 
-async def _first_piece(blob: BlobClient, offset: int, length: int | None, if_match: str | None) -> _Piece | None:
+async def _first_piece(
+    blob: BlobClient, offset: int, length: int | None, if_match: str | None
+) -> _Piece | None:
     """Return the first piece, or None if the range is empty but the blob is the one that was asked for."""
     if length is None or length > 0:
         try:
             return await _fetch(blob, offset, min(BLOCK_BYTES, length or BLOCK_BYTES), if_match)
         except PermanentError as error:
             cause = error.__cause__
-            if not (isinstance(cause, HttpResponseError) and cause.status_code == _RANGE_NOT_SATISFIABLE):
+            if not (
+                isinstance(cause, HttpResponseError) and cause.status_code == _RANGE_NOT_SATISFIABLE
+            ):
                 raise
     async with _reading(blob):
         await blob.get_blob_properties(**condition(if_match))
@@ -190,10 +205,16 @@ async def _reading(blob: BlobClient) -> AsyncIterator[None]:
 
 async def _fetch(blob: BlobClient, offset: int, length: int, etag: str | None) -> _Piece:
     async with _reading(blob):
-        download = await blob.download_blob(offset, length, max_concurrency=1, decompress=False, **condition(etag))
+        download = await blob.download_blob(
+            offset, length, max_concurrency=1, decompress=False, **condition(etag)
+        )
         data = await download.readall()
     properties = download.properties
-    total = int(properties.content_range.rpartition("/")[2]) if properties.content_range else offset + len(data)
+    total = (
+        int(properties.content_range.rpartition("/")[2])
+        if properties.content_range
+        else offset + len(data)
+    )
     return _Piece(data, properties.etag.strip('"'), total)
 
 
@@ -225,7 +246,9 @@ async def write_file(path: Path, pieces: AsyncGenerator[bytes]) -> None:
         raise
 
 
-async def followed_by(head: list[io.BytesIO], rest: AsyncIterator[io.BytesIO]) -> AsyncIterator[io.BytesIO]:
+async def followed_by(
+    head: list[io.BytesIO], rest: AsyncIterator[io.BytesIO]
+) -> AsyncIterator[io.BytesIO]:
     """Yield the buffers of a list, then those that follow."""
     # Popped, so that the block's memory is free when it is staged.
     while head:
@@ -243,7 +266,10 @@ async def delete_any(blob: BlobClient) -> bool:
         return False
     except PreconditionFailed:
         # No condition was set, so it is leased.
-        with mapped(f"deleting the leased blob '{blob.blob_name}'"), suppress(ResourceNotFoundError):
+        with (
+            mapped(f"deleting the leased blob '{blob.blob_name}'"),
+            suppress(ResourceNotFoundError),
+        ):
             await BlobLeaseClient(blob).break_lease(lease_break_period=0)
             await blob.delete_blob(delete_snapshots="include")
     return True

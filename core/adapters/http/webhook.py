@@ -73,7 +73,9 @@ class HttpWebhookSender(WebhookSender):
         self._monotonic = monotonic
         self._sleep = sleep
 
-    async def send(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float) -> WebhookAnswer:
+    async def send(
+        self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float
+    ) -> WebhookAnswer:
         began_s = self._monotonic()
         connected = asyncio.Event()
         try:
@@ -85,7 +87,9 @@ class HttpWebhookSender(WebhookSender):
             await self._sleep(max(0.0, began_s + timeout_s - self._monotonic()))
         return answer
 
-    async def _send(self, url: str, body: bytes, headers: dict[str, str], connected: asyncio.Event) -> WebhookAnswer:
+    async def _send(
+        self, url: str, body: bytes, headers: dict[str, str], connected: asyncio.Event
+    ) -> WebhookAnswer:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         literal = parse_address(host)
@@ -96,7 +100,10 @@ class HttpWebhookSender(WebhookSender):
         if not addresses:
             return WebhookAnswer(None, "name_not_found")
         if not all(map(self._policy, addresses)):
-            logger.warning("webhook refused: not a public address", extra={"action": "webhook_refused", "host": host})
+            logger.warning(
+                "webhook refused: not a public address",
+                extra={"action": "webhook_refused", "host": host},
+            )
             return WebhookAnswer(None, "address_not_public")
         answer = WebhookAnswer(None, "no_connection")
         for address in addresses[:MAX_ADDRESSES]:
@@ -107,13 +114,27 @@ class HttpWebhookSender(WebhookSender):
         return answer
 
     async def _post(
-        self, url: str, address: Address, port: int, host: str, body: bytes, headers: dict[str, str], connected: asyncio.Event
+        self,
+        url: str,
+        address: Address,
+        port: int,
+        host: str,
+        body: bytes,
+        headers: dict[str, str],
+        connected: asyncio.Event,
     ) -> WebhookAnswer:
         parts = urlsplit(url)
         target = URL.build(
-            scheme=parts.scheme, host=str(address), port=port, path=parts.path or "/", query_string=parts.query, encoded=True
+            scheme=parts.scheme,
+            host=str(address),
+            port=port,
+            path=parts.path or "/",
+            query_string=parts.query,
+            encoded=True,
         )
-        connector = aiohttp.TCPConnector(force_close=True, use_dns_cache=False, ssl=self._tls if self._tls is not None else True)
+        connector = aiohttp.TCPConnector(
+            force_close=True, use_dns_cache=False, ssl=self._tls if self._tls is not None else True
+        )
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

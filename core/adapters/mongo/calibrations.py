@@ -19,7 +19,9 @@ from core.errors import Unavailable
 from core.ports import CalibrationStore, Page
 
 _NEWEST = [("created_at_utc", DESCENDING), ("_id", DESCENDING)]
-_INDEXES = [newest_first(*equal, time="created_at_utc") for equal in (("owner",), ("owner", "camera"))]
+_INDEXES = [
+    newest_first(*equal, time="created_at_utc") for equal in (("owner",), ("owner", "camera"))
+]
 
 
 class MongoCalibrationStore(MongoStore, CalibrationStore):
@@ -46,28 +48,39 @@ class MongoCalibrationStore(MongoStore, CalibrationStore):
         change = {"$set": document, "$setOnInsert": created}
         try:
             with mapped_but(DuplicateKeyError):
-                stored = await self._calibrations.find_one_and_update(query, change, upsert=True, return_document=True)
+                stored = await self._calibrations.find_one_and_update(
+                    query, change, upsert=True, return_document=True
+                )
         except DuplicateKeyError:
             # Another process inserted it at this very moment: now there is one to change.
             with mapped():
-                stored = await self._calibrations.find_one_and_update(query, change, upsert=True, return_document=True)
+                stored = await self._calibrations.find_one_and_update(
+                    query, change, upsert=True, return_document=True
+                )
         if stored is None:
             raise Unavailable("The database returned no calibration after storing one.")
         return _calibration(stored)
 
     async def get(self, name: str, *, owner: str) -> StoredCalibration:
         with mapped():
-            document = await self._calibrations.find_one({"_id": calibration_key(name, owner=owner)})
+            document = await self._calibrations.find_one(
+                {"_id": calibration_key(name, owner=owner)}
+            )
         if document is None:
             raise no_such_calibration(name)
         return _calibration(document)
 
-    async def list_page(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
+    async def list_page(
+        self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[StoredCalibration]:
         listing.check_limit(limit)
         query: Document = {"owner": owner} | ({} if camera is None else {"camera": camera})
         query |= within(listing.span(since=None, until=None, cursor=cursor), time="created_at_utc")
         with mapped():
-            found = [_calibration(item) async for item in self._calibrations.find(query).sort(_NEWEST).limit(limit + 1)]
+            found = [
+                _calibration(item)
+                async for item in self._calibrations.find(query).sort(_NEWEST).limit(limit + 1)
+            ]
         more = len(found) > limit
         found = found[:limit]
         last = found[-1] if more else None
@@ -76,7 +89,9 @@ class MongoCalibrationStore(MongoStore, CalibrationStore):
 
     async def delete(self, name: str, *, owner: str) -> bool:
         with mapped():
-            return (await self._calibrations.delete_one({"_id": calibration_key(name, owner=owner)})).deleted_count > 0
+            return (
+                await self._calibrations.delete_one({"_id": calibration_key(name, owner=owner)})
+            ).deleted_count > 0
 
     @property
     def _calibrations(self) -> AsyncCollection[Document]:

@@ -18,7 +18,12 @@ from core.errors import Unavailable
 
 Document = dict[str, Any]
 # A single server acknowledges by default what a crash may still lose: with the journal an accepted job outlives it.
-_DEFAULTS: dict[str, Any] = {"serverSelectionTimeoutMS": 3000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 60_000, "journal": True}
+_DEFAULTS: dict[str, Any] = {
+    "serverSelectionTimeoutMS": 3000,
+    "connectTimeoutMS": 10_000,
+    "socketTimeoutMS": 60_000,
+    "journal": True,
+}
 # A fence read from a secondary would be an old one.
 _FIXED: dict[str, Any] = {"readPreference": "primary"}
 _RESERVED = re.compile(r"[%.$\x00]")
@@ -49,9 +54,15 @@ class MongoConnection:
         async with self._opening:
             if self._client is None:
                 given = self._uri.lower()
-                defaults = {name: value for name, value in _DEFAULTS.items() if f"{name.lower()}=" not in given}
+                defaults = {
+                    name: value
+                    for name, value in _DEFAULTS.items()
+                    if f"{name.lower()}=" not in given
+                }
                 with mapped():
-                    self._client = AsyncMongoClient(self._uri, tz_aware=True, appname="muster", **_FIXED, **defaults)
+                    self._client = AsyncMongoClient(
+                        self._uri, tz_aware=True, appname="muster", **_FIXED, **defaults
+                    )
             self._users.add(id(user))
 
     async def close(self, user: object) -> None:
@@ -102,7 +113,9 @@ class MongoConnection:
 
 def newest_first(*equal: str, time: str) -> IndexModel:
     """Return the index of a listing, newest first, whose filter compares the fields `equal`."""
-    return IndexModel([*((name, ASCENDING) for name in equal), (time, DESCENDING), ("_id", DESCENDING)])
+    return IndexModel(
+        [*((name, ASCENDING) for name in equal), (time, DESCENDING), ("_id", DESCENDING)]
+    )
 
 
 def within(span: Span, *, time: str) -> Document:
@@ -119,7 +132,10 @@ def within(span: Span, *, time: str) -> Document:
         except OverflowError:
             return {time: condition}
     moment = from_ms(before.time_ms)
-    return {time: {**condition, "$lte": moment}, "$or": [{time: {"$lt": moment}}, {"_id": {"$lt": before.id}}]}
+    return {
+        time: {**condition, "$lte": moment},
+        "$or": [{time: {"$lt": moment}}, {"_id": {"$lt": before.id}}],
+    }
 
 
 def bound(time: datetime) -> datetime:
@@ -142,5 +158,8 @@ def escaped(value: Any) -> Any:
 def unescaped(value: Any) -> Any:
     """Undo `escaped`."""
     if isinstance(value, dict):
-        return {_ESCAPED.sub(lambda match: chr(int(match[1], 16)), key): unescaped(item) for key, item in value.items()}
+        return {
+            _ESCAPED.sub(lambda match: chr(int(match[1], 16)), key): unescaped(item)
+            for key, item in value.items()
+        }
     return [unescaped(item) for item in value] if isinstance(value, list) else value

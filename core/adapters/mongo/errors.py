@@ -34,7 +34,9 @@ def mapped_but(*kept: type[PyMongoError]) -> Iterator[None]:
         if not _is_raised_by_pymongo(error):
             raise
         raise Unavailable(
-            "MongoDB does not answer as it should. Check MONGO_URI and the server.", code="database_unavailable", cause=str(error)
+            "MongoDB does not answer as it should. Check MONGO_URI and the server.",
+            code="database_unavailable",
+            cause=str(error),
         ) from error
 
 
@@ -47,21 +49,33 @@ def _is_raised_by_pymongo(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == "pymongo"
+    return (
+        trace is not None
+        and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == "pymongo"
+    )
 
 
 def map_error(error: PyMongoError | BSONError) -> MusterError:
     """Return the error of Muster's that says the same."""
     # The subclass comes first: a document that is too large counts as invalid with PyMongo.
     if isinstance(error, DocumentTooLarge):
-        return InvalidInput("This record is larger than the database stores (16 MB). Split the recording.", code="record_too_large")
+        return InvalidInput(
+            "This record is larger than the database stores (16 MB). Split the recording.",
+            code="record_too_large",
+        )
     if isinstance(error, InvalidDocument | BSONError):
-        return InvalidInput(f"The database cannot store this record: {error}.", code="record_unstorable")
+        return InvalidInput(
+            f"The database cannot store this record: {error}.", code="record_unstorable"
+        )
     if isinstance(error, InvalidOperation):
-        return Unavailable("The connection to MongoDB is not open.", code="database_unavailable", cause=str(error))
+        return Unavailable(
+            "The connection to MongoDB is not open.", code="database_unavailable", cause=str(error)
+        )
     if getattr(error, "code", None) == _NO_SPACE:
         sentence = "The disk of the MongoDB server is full. Make room; requests are refused, and jobs wait, until then."
         return StorageFull(sentence, disk_of="database")
     return Unavailable(
-        "MongoDB does not answer as it should. Check MONGO_URI and the server.", code="database_unavailable", cause=str(error)
+        "MongoDB does not answer as it should. Check MONGO_URI and the server.",
+        code="database_unavailable",
+        cause=str(error),
     )

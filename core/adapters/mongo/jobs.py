@@ -12,7 +12,15 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from core.adapters.mongo.connection import Document, bound, escaped, escaped_key, newest_first, unescaped, within
+from core.adapters.mongo.connection import (
+    Document,
+    bound,
+    escaped,
+    escaped_key,
+    newest_first,
+    unescaped,
+    within,
+)
 from core.adapters.mongo.errors import mapped, mapped_but
 from core.adapters.mongo.store import MongoStore
 from core.adapters.shared import listing
@@ -34,7 +42,13 @@ from core.domain.job import ACTIVE, TERMINAL, Job, JobState
 from core.errors import Unavailable
 from core.ports import JobFilter, JobOutline, JobStore, JobTurn, Page, WorkerReport
 
-_TIMES = ("created_at_utc", "updated_at_utc", "heartbeat_at_utc", "completed_at_utc", "expired_at_utc")
+_TIMES = (
+    "created_at_utc",
+    "updated_at_utc",
+    "heartbeat_at_utc",
+    "completed_at_utc",
+    "expired_at_utc",
+)
 _BOOKKEEPING = ("active", "submission")
 _TURN = ("plan.segments.index", "done_segments", "sent_until")
 _TRIES = 50
@@ -43,7 +57,14 @@ _JOB_INDEXES = (
     # Sparse: jobs without an idempotency key lack the field. A compound index would leave out only what lacks all its fields.
     IndexModel([("submission", ASCENDING)], unique=True, sparse=True),
     IndexModel([("active", ASCENDING), ("heartbeat_at_utc", ASCENDING), ("_id", ASCENDING)]),
-    IndexModel([("active", ASCENDING), ("expired_at_utc", ASCENDING), ("created_at_utc", ASCENDING), ("_id", ASCENDING)]),
+    IndexModel(
+        [
+            ("active", ASCENDING),
+            ("expired_at_utc", ASCENDING),
+            ("created_at_utc", ASCENDING),
+            ("_id", ASCENDING),
+        ]
+    ),
     *(
         newest_first(*equal, time="created_at_utc")
         for equal in (
@@ -77,7 +98,11 @@ class MongoJobStore(MongoStore, JobStore):
                     await self._jobs.insert_one(document)
                 return _job(document)
             except DuplicateKeyError as error:
-                known = None if job.idempotency_key is None else await self.find_by_key(job.owner, job.idempotency_key)
+                known = (
+                    None
+                    if job.idempotency_key is None
+                    else await self.find_by_key(job.owner, job.idempotency_key)
+                )
                 if known is not None:
                     return known
                 with mapped():
@@ -85,7 +110,10 @@ class MongoJobStore(MongoStore, JobStore):
                 if taken is not None:
                     raise job_exists(job.id) from error
                 # What was in the way has been deleted meanwhile.
-        raise Unavailable(f"Job {job.id} could not be recorded: others delete it as fast as it is added.", code="database_unavailable")
+        raise Unavailable(
+            f"Job {job.id} could not be recorded: others delete it as fast as it is added.",
+            code="database_unavailable",
+        )
 
     async def get(self, job_id: str, *, owner: str | None = None) -> Job:
         query = {"_id": job_id} | ({} if owner is None else {"owner": owner})
@@ -97,47 +125,96 @@ class MongoJobStore(MongoStore, JobStore):
 
     async def count_active(self, owner: str) -> int:
         with mapped():
-            return await self._jobs.count_documents({"owner": owner, "state": {"$in": list(ACTIVE)}})
+            return await self._jobs.count_documents(
+                {"owner": owner, "state": {"$in": list(ACTIVE)}}
+            )
 
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
         with mapped():
-            document = await self._jobs.find_one({"submission": _submission(owner, idempotency_key)})
+            document = await self._jobs.find_one(
+                {"submission": _submission(owner, idempotency_key)}
+            )
         return None if document is None else _job(document)
 
-    async def list_page(self, where: JobFilter, *, limit: int, cursor: str | None = None) -> Page[Job]:
+    async def list_page(
+        self, where: JobFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[Job]:
         listing.check_limit(limit)
-        span = listing.span(since=where.created_from_utc, until=where.created_until_utc, cursor=cursor)
-        query: Document = {name: value for name, value in (("owner", where.owner), (_CAMERA, where.camera)) if value is not None}
+        span = listing.span(
+            since=where.created_from_utc, until=where.created_until_utc, cursor=cursor
+        )
+        query: Document = {
+            name: value
+            for name, value in (("owner", where.owner), (_CAMERA, where.camera))
+            if value is not None
+        }
         if where.states:
             query["state"] = {"$in": sorted(set(where.states))}
         query |= within(span, time="created_at_utc")
         with mapped():
-            found = self._jobs.find(query).sort([("created_at_utc", DESCENDING), ("_id", DESCENDING)]).limit(limit + 1)
+            found = (
+                self._jobs.find(query)
+                .sort([("created_at_utc", DESCENDING), ("_id", DESCENDING)])
+                .limit(limit + 1)
+            )
             jobs = [_job(document) async for document in found]
         more = len(jobs) > limit
         jobs = jobs[:limit]
         return Page(jobs, listing.encode_cursor(_position(jobs[-1])) if more else None)
 
-    async def update(self, job_id: str, *, attempt: int, expected: Iterable[JobState], at: datetime, changes: dict[str, Any]) -> Job:
-        values = _fields(checked_changes(changes)) | {"updated_at_utc": as_utc(at), "heartbeat_at_utc": as_utc(at)}
+    async def update(
+        self,
+        job_id: str,
+        *,
+        attempt: int,
+        expected: Iterable[JobState],
+        at: datetime,
+        changes: dict[str, Any],
+    ) -> Job:
+        values = _fields(checked_changes(changes)) | {
+            "updated_at_utc": as_utc(at),
+            "heartbeat_at_utc": as_utc(at),
+        }
         return await self._fenced(job_id, attempt, tuple(expected), {"$set": values})
 
-    async def begin_attempt(self, job_id: str, *, expected_attempt: int, settings: AnalysisSettings, state: JobState, at: datetime) -> Job:
-        fresh: dict[str, Any] = {"error": None, "waiting": None, "step_failures": {}, "step_starts": {}, "rendered_frames": 0}
+    async def begin_attempt(
+        self,
+        job_id: str,
+        *,
+        expected_attempt: int,
+        settings: AnalysisSettings,
+        state: JobState,
+        at: datetime,
+    ) -> Job:
+        fresh: dict[str, Any] = {
+            "error": None,
+            "waiting": None,
+            "step_failures": {},
+            "step_starts": {},
+            "rendered_frames": 0,
+        }
         fresh["expired_at_utc"] = None
         values = _fields(checked_changes({"settings": settings, "state": state, **fresh}))
         values |= {"updated_at_utc": as_utc(at), "heartbeat_at_utc": as_utc(at)}
-        return await self._fenced(job_id, expected_attempt, TERMINAL, {"$set": values, "$inc": {"attempt": 1}})
+        return await self._fenced(
+            job_id, expected_attempt, TERMINAL, {"$set": values, "$inc": {"attempt": 1}}
+        )
 
-    async def mark_segment_done(self, job_id: str, *, attempt: int, segment: int, at: datetime) -> Job:
+    async def mark_segment_done(
+        self, job_id: str, *, attempt: int, segment: int, at: datetime
+    ) -> Job:
         times = {"updated_at_utc": as_utc(at), "heartbeat_at_utc": as_utc(at)}
-        return await self._fenced(job_id, attempt, ACTIVE, {"$set": times, "$addToSet": {"done_segments": segment}})
+        return await self._fenced(
+            job_id, attempt, ACTIVE, {"$set": times, "$addToSet": {"done_segments": segment}}
+        )
 
     async def turns(self, owner: str) -> list[JobTurn]:
         query = {"owner": owner, "state": {"$in": list(ACTIVE)}}
         fields = dict.fromkeys(("state", "attempt", "waiting.code", "traceparent", *_TURN), 1)
         with mapped():
-            found = self._jobs.find(query, fields).sort([("created_at_utc", ASCENDING), ("_id", ASCENDING)])
+            found = self._jobs.find(query, fields).sort(
+                [("created_at_utc", ASCENDING), ("_id", ASCENDING)]
+            )
             return [
                 turn_of(
                     *_handing(item),
@@ -153,7 +230,9 @@ class MongoJobStore(MongoStore, JobStore):
     async def hand_out(self, job_id: str, *, attempt: int, most: int) -> list[int]:
         for _ in range(_TRIES):
             with mapped():
-                found = await self._jobs.find_one({"_id": job_id}, dict.fromkeys(("state", "attempt", *_TURN), 1))
+                found = await self._jobs.find_one(
+                    {"_id": job_id}, dict.fromkeys(("state", "attempt", *_TURN), 1)
+                )
             if found is None:
                 raise no_such_job(job_id)
             if found["attempt"] != attempt or found["state"] != "detecting":
@@ -162,14 +241,26 @@ class MongoJobStore(MongoStore, JobStore):
             handed = next_segments(segments, done, sent_until, most)
             if not handed:
                 return []
-            query = {"_id": job_id, "attempt": attempt, "state": "detecting", "sent_until": sent_until}
+            query = {
+                "_id": job_id,
+                "attempt": attempt,
+                "state": "detecting",
+                "sent_until": sent_until,
+            }
             with mapped():
-                changed = await self._jobs.update_one(query, {"$set": {"sent_until": handed[-1] + 1}})
+                changed = await self._jobs.update_one(
+                    query, {"$set": {"sent_until": handed[-1] + 1}}
+                )
             if changed.matched_count:
                 return handed
-        raise Unavailable(f"Segments of job {job_id} could not be handed out: others do so all the time.", code="database_unavailable")
+        raise Unavailable(
+            f"Segments of job {job_id} could not be handed out: others do so all the time.",
+            code="database_unavailable",
+        )
 
-    async def touch(self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None) -> Job:
+    async def touch(
+        self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None
+    ) -> Job:
         values: Document = {"heartbeat_at_utc": as_utc(at)}
         if rendered_frames is not None:
             values["rendered_frames"] = rendered_frames
@@ -177,12 +268,19 @@ class MongoJobStore(MongoStore, JobStore):
 
     async def step_started(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> int:
         started = {f"step_starts.{escaped_key(step_key)}": 1}
-        job = await self._fenced(job_id, attempt, None, {"$set": {"heartbeat_at_utc": as_utc(at)}, "$inc": started})
+        job = await self._fenced(
+            job_id, attempt, None, {"$set": {"heartbeat_at_utc": as_utc(at)}, "$inc": started}
+        )
         return job.step_starts[step_key]
 
-    async def step_ended(self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime) -> int:
+    async def step_ended(
+        self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime
+    ) -> int:
         key = escaped_key(step_key)
-        change: Document = {"$set": {"heartbeat_at_utc": as_utc(at)}, "$unset": {f"step_starts.{key}": ""}}
+        change: Document = {
+            "$set": {"heartbeat_at_utc": as_utc(at)},
+            "$unset": {f"step_starts.{key}": ""},
+        }
         if failed:
             change["$inc"] = {f"step_failures.{key}": 1}
         else:
@@ -190,18 +288,26 @@ class MongoJobStore(MongoStore, JobStore):
         job = await self._fenced(job_id, attempt, None, change)
         return job.step_failures.get(step_key, 0)
 
-    async def step_released(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> None:
+    async def step_released(
+        self, job_id: str, *, attempt: int, step_key: str, at: datetime
+    ) -> None:
         started, touched = f"step_starts.{escaped_key(step_key)}", {"heartbeat_at_utc": as_utc(at)}
         query: Document = {"_id": job_id, "attempt": attempt, started: {"$gt": 1}}
         with mapped():
-            found = await self._jobs.find_one_and_update(query, {"$inc": {started: -1}, "$set": touched}, {"_id": 1})
+            found = await self._jobs.find_one_and_update(
+                query, {"$inc": {started: -1}, "$set": touched}, {"_id": 1}
+            )
         if found is None:
             await self._fenced(job_id, attempt, None, {"$unset": {started: ""}, "$set": touched})
 
     async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
         query = {"active": True, "heartbeat_at_utc": {"$lt": bound(heartbeat_before)}}
         with mapped():
-            found = self._jobs.find(query).sort([("heartbeat_at_utc", ASCENDING), ("_id", ASCENDING)]).limit(limit)
+            found = (
+                self._jobs.find(query)
+                .sort([("heartbeat_at_utc", ASCENDING), ("_id", ASCENDING)])
+                .limit(limit)
+            )
             return [_job(document) async for document in found]
 
     async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
@@ -209,15 +315,28 @@ class MongoJobStore(MongoStore, JobStore):
         with mapped():
             found = self._jobs.find({"_id": {"$in": list(job_ids)}}, fields)
             return {
-                item["_id"]: JobOutline(item["state"], item["attempt"], item.get("result_revision"), as_utc(item["updated_at_utc"]))
+                item["_id"]: JobOutline(
+                    item["state"],
+                    item["attempt"],
+                    item.get("result_revision"),
+                    as_utc(item["updated_at_utc"]),
+                )
                 async for item in found
             }
 
     async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
         # Null is also what a job has that was recorded before anything could expire.
-        query = {"active": False, "expired_at_utc": None, "created_at_utc": {"$lt": bound(created_before)}}
+        query = {
+            "active": False,
+            "expired_at_utc": None,
+            "created_at_utc": {"$lt": bound(created_before)},
+        }
         with mapped():
-            found = self._jobs.find(query).sort([("created_at_utc", ASCENDING), ("_id", ASCENDING)]).limit(limit)
+            found = (
+                self._jobs.find(query)
+                .sort([("created_at_utc", ASCENDING), ("_id", ASCENDING)])
+                .limit(limit)
+            )
             return [_job(document) async for document in found]
 
     async def count_unexpired(self, *, created_before: datetime | None = None) -> int:
@@ -232,7 +351,11 @@ class MongoJobStore(MongoStore, JobStore):
             return (await self._jobs.delete_one({"_id": job_id})).deleted_count > 0
 
     async def report_worker(self, report: WorkerReport) -> None:
-        document = {"_id": report.worker_id, "at_utc": as_utc(report.at_utc), "report": escaped(report_to_plain(report))}
+        document = {
+            "_id": report.worker_id,
+            "at_utc": as_utc(report.at_utc),
+            "report": escaped(report_to_plain(report)),
+        }
         workers = self._connection.collection("workers")
         with mapped():
             await workers.replace_one({"_id": report.worker_id}, document, upsert=True)
@@ -241,20 +364,27 @@ class MongoJobStore(MongoStore, JobStore):
     async def workers(self, *, since: datetime) -> list[WorkerReport]:
         with mapped():
             found = self._connection.collection("workers").find({"at_utc": {"$gte": bound(since)}})
-            reports = [report_from_plain(unescaped(item["report"]), at=as_utc(item["at_utc"])) async for item in found]
+            reports = [
+                report_from_plain(unescaped(item["report"]), at=as_utc(item["at_utc"]))
+                async for item in found
+            ]
         return sorted(reports, key=lambda report: report.worker_id)
 
     @property
     def _jobs(self) -> AsyncCollection[Document]:
         return self._connection.collection("jobs")
 
-    async def _fenced(self, job_id: str, attempt: int, states: tuple[JobState, ...] | None, change: Document) -> Job:
+    async def _fenced(
+        self, job_id: str, attempt: int, states: tuple[JobState, ...] | None, change: Document
+    ) -> Job:
         """Change a job in one atomic operation if its fence allows it."""
         query: Document = {"_id": job_id, "attempt": attempt}
         if states is not None:
             query["state"] = {"$in": list(states)}
         with mapped():
-            document = await self._jobs.find_one_and_update(query, change, return_document=ReturnDocument.AFTER)
+            document = await self._jobs.find_one_and_update(
+                query, change, return_document=ReturnDocument.AFTER
+            )
             if document is not None:
                 return _job(document)
             present = await self._jobs.find_one({"_id": job_id}, {"state": 1, "attempt": 1})
@@ -266,7 +396,11 @@ class MongoJobStore(MongoStore, JobStore):
 def _handing(document: Document) -> tuple[int, list[int], int | None]:
     """Return how many segments a job has, those that are done, and `sent_until`."""
     plan = document.get("plan") or {}
-    return len(plan.get("segments", ())), document.get("done_segments", []), document.get("sent_until")
+    return (
+        len(plan.get("segments", ())),
+        document.get("done_segments", []),
+        document.get("sent_until"),
+    )
 
 
 def _position(job: Job) -> listing.Position:
@@ -297,7 +431,9 @@ def _document(job: Job) -> Document:
 
 
 def _job(document: Document) -> Job:
-    values = unescaped({name: value for name, value in document.items() if name not in _BOOKKEEPING})
+    values = unescaped(
+        {name: value for name, value in document.items() if name not in _BOOKKEEPING}
+    )
     values["id"] = values.pop("_id")
     values["done_segments"] = sorted(values["done_segments"])
     return Job.model_validate(values)

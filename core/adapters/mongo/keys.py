@@ -53,20 +53,30 @@ class MongoKeyStore(MongoStore, KeyStore):
             document = await self._keys.find_one({"_id": key_id})
         return None if document is None else _key(document)
 
-    async def list_page(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+    async def list_page(
+        self, *, owner: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[ApiKey]:
         listing.check_limit(limit)
         query: Document = {} if owner is None else {"owner": owner}
         query |= within(listing.span(since=None, until=None, cursor=cursor), time="created_at_utc")
         with mapped():
-            found = [_key(item) async for item in self._keys.find(query).sort(_NEWEST).limit(limit + 1)]
+            found = [
+                _key(item) async for item in self._keys.find(query).sort(_NEWEST).limit(limit + 1)
+            ]
         more = len(found) > limit
         found = found[:limit]
-        last = listing.Position(listing.to_ms(found[-1].created_at_utc), found[-1].id) if more else None
+        last = (
+            listing.Position(listing.to_ms(found[-1].created_at_utc), found[-1].id)
+            if more
+            else None
+        )
         return Page(found, listing.encode_cursor(last) if last else None)
 
     async def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
         with mapped():
-            await self._keys.update_one({"_id": key_id, "revoked_at_utc": None}, {"$set": {"revoked_at_utc": as_utc(at)}})
+            await self._keys.update_one(
+                {"_id": key_id, "revoked_at_utc": None}, {"$set": {"revoked_at_utc": as_utc(at)}}
+            )
         return await self.get(key_id)
 
     async def used(self, key_id: str, *, at: datetime) -> None:
@@ -88,13 +98,24 @@ class MongoKeyStore(MongoStore, KeyStore):
         ticket = Ticket(digest=document.pop("_id"), **document)
         return ticket if at < ticket.expires_at_utc else None
 
-    async def spend(self, owner: str, *, day: date, size_bytes: int, limit_bytes: int, at: datetime | None = None) -> bool:
+    async def spend(
+        self,
+        owner: str,
+        *,
+        day: date,
+        size_bytes: int,
+        limit_bytes: int,
+        at: datetime | None = None,
+    ) -> bool:
         room = limit_bytes - size_bytes
         await self._forget_old(day)
         await self._current(owner, day, at)
         if room < 0:
             return False
-        query, change = {"_id": _usage_id(owner, day), "bytes": {"$lte": room}}, self._change(day, size_bytes)
+        query, change = (
+            {"_id": _usage_id(owner, day), "bytes": {"$lte": room}},
+            self._change(day, size_bytes),
+        )
         # Where there is no record yet, one is inserted; where there is one that leaves no room, the insertion fails on its id.
         try:
             with mapped_but(DuplicateKeyError):
@@ -103,22 +124,38 @@ class MongoKeyStore(MongoStore, KeyStore):
         except DuplicateKeyError:
             with mapped():
                 # It may also have been inserted at this very moment, with room left.
-                done = await self._usage.find_one_and_update(query, change, return_document=ReturnDocument.AFTER)
+                done = await self._usage.find_one_and_update(
+                    query, change, return_document=ReturnDocument.AFTER
+                )
             return done is not None
 
     async def give_back(self, owner: str, *, day: date, size_bytes: int) -> None:
         with mapped():
-            await self._usage.update_one({"_id": _usage_id(owner, day)}, self._change(day, -size_bytes))
+            await self._usage.update_one(
+                {"_id": _usage_id(owner, day)}, self._change(day, -size_bytes)
+            )
 
     async def spent(self, owner: str, *, day: date, at: datetime | None = None) -> int:
         with mapped():
             document = await self._usage.find_one({"_id": _usage_id(owner, day)})
         if document is None:
             return 0
-        expired = 0 if at is None else sum(hold.amount for hold in _holds(document).values() if hold.until_utc <= at)
+        expired = (
+            0
+            if at is None
+            else sum(hold.amount for hold in _holds(document).values() if hold.until_utc <= at)
+        )
         return max(0, int(document["bytes"]) - expired)
 
-    async def hold(self, owner: str, hold: Hold, *, at: datetime, limit_bytes: int | None, most_links: int | None = None) -> Refusal | None:
+    async def hold(
+        self,
+        owner: str,
+        hold: Hold,
+        *,
+        at: datetime,
+        limit_bytes: int | None,
+        most_links: int | None = None,
+    ) -> Refusal | None:
         for _ in range(_TRIES):
             document = await self._current(owner, hold.day, at)
             if document is None:
@@ -137,8 +174,15 @@ class MongoKeyStore(MongoStore, KeyStore):
                 query["bytes"] = {"$lte": limit_bytes - more}
             if is_new_link and most_links is not None:
                 query["links"] = {"$not": {"$gte": most_links}}
-            kept = {"amount": held + more, "until_utc": as_utc(hold.until_utc), "kind": known.kind if known else hold.kind}
-            change = {"$inc": {"bytes": more, "links": int(is_new_link)}, "$set": {"day": hold.day.isoformat(), f"holds.{hold.id}": kept}}
+            kept = {
+                "amount": held + more,
+                "until_utc": as_utc(hold.until_utc),
+                "kind": known.kind if known else hold.kind,
+            }
+            change = {
+                "$inc": {"bytes": more, "links": int(is_new_link)},
+                "$set": {"day": hold.day.isoformat(), f"holds.{hold.id}": kept},
+            }
             try:
                 with mapped_but(DuplicateKeyError):
                     done = await self._usage.find_one_and_update(
@@ -150,7 +194,9 @@ class MongoKeyStore(MongoStore, KeyStore):
                 return None
         raise _too_busy()
 
-    async def settle(self, owner: str, hold_id: str, *, day: date, size_bytes: int, limit_bytes: int | None) -> bool | None:
+    async def settle(
+        self, owner: str, hold_id: str, *, day: date, size_bytes: int, limit_bytes: int | None
+    ) -> bool | None:
         for _ in range(_TRIES):
             with mapped():
                 document = await self._usage.find_one({"_id": _usage_id(owner, day)})
@@ -170,31 +216,49 @@ class MongoKeyStore(MongoStore, KeyStore):
         last = at.date() + timedelta(days=1)
         days = [since + timedelta(days=number) for number in range(max(0, (last - since).days) + 1)]
         with mapped():
-            found = [item async for item in self._usage.find({"_id": {"$in": [_usage_id(owner, day) for day in days]}})]
-        live = [hold for document in found for hold in _holds(document).values() if hold.until_utc > at]
+            found = [
+                item
+                async for item in self._usage.find(
+                    {"_id": {"$in": [_usage_id(owner, day) for day in days]}}
+                )
+            ]
+        live = [
+            hold for document in found for hold in _holds(document).values() if hold.until_utc > at
+        ]
         return sorted(live, key=lambda hold: (hold.until_utc, hold.id))
 
     async def _forget_old(self, day: date) -> None:
         with mapped():
-            await self._usage.delete_many({"day": {"$lt": (day - timedelta(days=KEEP_USAGE_DAYS)).isoformat()}})
+            await self._usage.delete_many(
+                {"day": {"$lt": (day - timedelta(days=KEEP_USAGE_DAYS)).isoformat()}}
+            )
 
     async def _current(self, owner: str, day: date, at: datetime | None) -> Document | None:
         """Return the record of a day without the holds that have expired, which are dropped."""
         while True:
             with mapped():
                 document = await self._usage.find_one({"_id": _usage_id(owner, day)})
-            expired = [] if document is None or at is None else [hold for hold in _holds(document).values() if hold.until_utc <= at]
+            expired = (
+                []
+                if document is None or at is None
+                else [hold for hold in _holds(document).values() if hold.until_utc <= at]
+            )
             if not expired:
                 return document
             for hold in expired:
                 await self._drop(owner, hold)
 
-    async def _drop(self, owner: str, hold: Hold, *, counted: int = 0, room: int | None = None) -> bool:
+    async def _drop(
+        self, owner: str, hold: Hold, *, counted: int = 0, room: int | None = None
+    ) -> bool:
         """Take away a hold as it was read, and count something in its place; return whether it was still so."""
         query: Document = {"_id": _usage_id(owner, hold.day), **_unchanged(hold.id, hold)}
         if room is not None:
             query["bytes"] = {"$lte": room}
-        change = {"$unset": {f"holds.{hold.id}": ""}, "$inc": {"bytes": counted - hold.amount, "links": -int(hold.is_link)}}
+        change = {
+            "$unset": {f"holds.{hold.id}": ""},
+            "$inc": {"bytes": counted - hold.amount, "links": -int(hold.is_link)},
+        }
         with mapped():
             return (await self._usage.update_one(query, change)).modified_count > 0
 
@@ -224,15 +288,24 @@ def _key(document: Document) -> ApiKey:
 
 def _holds(document: Document) -> dict[str, Hold]:
     day = date.fromisoformat(document["day"])
-    return {hold_id: Hold(id=hold_id, day=day, **fields) for hold_id, fields in document.get("holds", {}).items()}
+    return {
+        hold_id: Hold(id=hold_id, day=day, **fields)
+        for hold_id, fields in document.get("holds", {}).items()
+    }
 
 
 def _unchanged(hold_id: str, known: Hold | None) -> Document:
     """Return the condition that a hold is as it was read."""
     if known is None:
         return {f"holds.{hold_id}": {"$exists": False}}
-    return {f"holds.{hold_id}.amount": known.amount, f"holds.{hold_id}.until_utc": as_utc(known.until_utc)}
+    return {
+        f"holds.{hold_id}.amount": known.amount,
+        f"holds.{hold_id}.until_utc": as_utc(known.until_utc),
+    }
 
 
 def _too_busy() -> Unavailable:
-    return Unavailable("The quota could not be counted: too many requests of one owner at once.", code="database_unavailable")
+    return Unavailable(
+        "The quota could not be counted: too many requests of one owner at once.",
+        code="database_unavailable",
+    )

@@ -29,7 +29,11 @@ class MongoStorageLedger(MongoStore, StorageLedger):
     """
 
     INDEXES = {
-        "tombstones": [IndexModel([("done_at_utc", ASCENDING), ("written_at_utc", ASCENDING), ("_id", ASCENDING)])],
+        "tombstones": [
+            IndexModel(
+                [("done_at_utc", ASCENDING), ("written_at_utc", ASCENDING), ("_id", ASCENDING)]
+            )
+        ],
     }
 
     def describe(self) -> str:
@@ -47,7 +51,9 @@ class MongoStorageLedger(MongoStore, StorageLedger):
     async def claim(self, identity: StorageIdentity) -> StorageIdentity:
         try:
             with mapped_but(DuplicateKeyError):
-                await self._collection("storage_identity").insert_one({"_id": _THE_IDENTITY, "document": identity.model_dump_json()})
+                await self._collection("storage_identity").insert_one(
+                    {"_id": _THE_IDENTITY, "document": identity.model_dump_json()}
+                )
         except DuplicateKeyError:
             return await self.identity() or identity
         return identity
@@ -62,28 +68,42 @@ class MongoStorageLedger(MongoStore, StorageLedger):
                 await self._tombstones.insert_one({"_id": tombstone.key, **fields})
         except DuplicateKeyError:
             with mapped():
-                await self._tombstones.update_one({"_id": tombstone.key, "done_at_utc": {"$ne": None}}, {"$set": fields})
+                await self._tombstones.update_one(
+                    {"_id": tombstone.key, "done_at_utc": {"$ne": None}}, {"$set": fields}
+                )
                 found = await self._tombstones.find_one({"_id": tombstone.key})
             return tombstone if found is None else _tombstone(found)
         return tombstone
 
     async def tombstones(self, job_ids: Collection[str]) -> dict[str, Tombstone]:
         with mapped():
-            return {item["job_id"]: _tombstone(item) async for item in self._tombstones.find({"_id": {"$in": list(job_ids)}})}
+            return {
+                item["job_id"]: _tombstone(item)
+                async for item in self._tombstones.find({"_id": {"$in": list(job_ids)}})
+            }
 
     async def unfinished(self, *, limit: int) -> list[Tombstone]:
         order = [("written_at_utc", ASCENDING), ("_id", ASCENDING)]
         with mapped():
-            return [_tombstone(item) async for item in self._tombstones.find({"done_at_utc": None}).sort(order).limit(limit)]
+            return [
+                _tombstone(item)
+                async for item in self._tombstones.find({"done_at_utc": None})
+                .sort(order)
+                .limit(limit)
+            ]
 
     async def finish(self, tombstone: Tombstone, *, at: datetime) -> None:
         with mapped():
-            await self._tombstones.update_one({"_id": tombstone.key, "done_at_utc": None}, {"$set": {"done_at_utc": as_utc(at)}})
+            await self._tombstones.update_one(
+                {"_id": tombstone.key, "done_at_utc": None}, {"$set": {"done_at_utc": as_utc(at)}}
+            )
 
     async def forget(self, *, finished_before: datetime) -> int:
         with mapped():
             # `$lt` compares values of one type only: null is never before a time.
-            return (await self._tombstones.delete_many({"done_at_utc": {"$lt": bound(finished_before)}})).deleted_count
+            return (
+                await self._tombstones.delete_many({"done_at_utc": {"$lt": bound(finished_before)}})
+            ).deleted_count
 
     async def note(self, name: str) -> dict[str, Any] | None:
         with mapped():
@@ -95,7 +115,9 @@ class MongoStorageLedger(MongoStore, StorageLedger):
 
     async def _put(self, collection: str, key: str, text: str) -> None:
         with mapped():
-            await self._collection(collection).replace_one({"_id": key}, {"_id": key, "document": text}, upsert=True)
+            await self._collection(collection).replace_one(
+                {"_id": key}, {"_id": key, "document": text}, upsert=True
+            )
 
     def _collection(self, name: str) -> AsyncCollection[Document]:
         return self._connection.collection(name)

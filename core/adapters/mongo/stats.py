@@ -11,7 +11,14 @@ from pymongo import DESCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import CursorNotFound, DuplicateKeyError
 
-from core.adapters.mongo.connection import Document, escaped, escaped_key, newest_first, unescaped, within
+from core.adapters.mongo.connection import (
+    Document,
+    escaped,
+    escaped_key,
+    newest_first,
+    unescaped,
+    within,
+)
 from core.adapters.mongo.errors import mapped, mapped_but
 from core.adapters.mongo.store import MongoStore
 from core.adapters.shared import listing
@@ -62,11 +69,18 @@ class MongoStatsStore(MongoStore, StatsStore):
             document = await self._stats.find_one(query, sort=_NEWEST)
         return None if document is None else _record(document)
 
-    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(
+        self, where: StatsFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[JobStatistics]:
         listing.check_limit(limit)
-        query = _query(where, listing.span(since=where.from_utc, until=where.until_utc, cursor=cursor))
+        query = _query(
+            where, listing.span(since=where.from_utc, until=where.until_utc, cursor=cursor)
+        )
         with mapped():
-            records = [_record(document) async for document in self._stats.find(query).sort(_NEWEST).limit(limit + 1)]
+            records = [
+                _record(document)
+                async for document in self._stats.find(query).sort(_NEWEST).limit(limit + 1)
+            ]
         more = len(records) > limit
         records = records[:limit]
         return Page(records, listing.encode_cursor(_position(records[-1])) if more else None)
@@ -76,7 +90,9 @@ class MongoStatsStore(MongoStore, StatsStore):
         while True:
             try:
                 with mapped_but(CursorNotFound):
-                    async with self._stats.find(_query(where, span), batch_size=_BATCH).sort(_NEWEST) as found:
+                    async with self._stats.find(_query(where, span), batch_size=_BATCH).sort(
+                        _NEWEST
+                    ) as found:
                         async for document in found:
                             record = _record(document)
                             yield record
@@ -86,7 +102,9 @@ class MongoStatsStore(MongoStore, StatsStore):
                 # Servers drop cursors that rest for ten minutes, and a client may read as slowly as that: go on behind the last record.
                 continue
 
-    async def timeseries(self, where: StatsFilter, *, muster_class: str, bucket: Bucket) -> list[TimeBucket]:
+    async def timeseries(
+        self, where: StatsFilter, *, muster_class: str, bucket: Bucket
+    ) -> list[TimeBucket]:
         figures = f"$classes.{escaped_key(muster_class)}"
         match = _query(where, listing.span(since=where.from_utc, until=where.until_utc))
         classes = sorted({muster_class, where.muster_class or muster_class})
@@ -98,7 +116,9 @@ class MongoStatsStore(MongoStore, StatsStore):
             "peak_max": {"$max": f"{figures}.peak"},
         }
         with mapped():
-            found = await self._stats.aggregate([{"$match": match}, {"$group": group}, {"$sort": {"_id": 1}}])
+            found = await self._stats.aggregate(
+                [{"$match": match}, {"$group": group}, {"$sort": {"_id": 1}}]
+            )
             return [_bucket(item) async for item in found]
 
     async def delete(self, job_id: str) -> None:
@@ -116,7 +136,9 @@ def _position(record: JobStatistics) -> listing.Position:
 
 def _query(where: StatsFilter, span: listing.Span) -> Document:
     given = {"class_names": where.muster_class, "owner": where.owner, "camera": where.camera}
-    return {name: value for name, value in given.items() if value is not None} | within(span, time="timestamp_utc")
+    return {name: value for name, value in given.items() if value is not None} | within(
+        span, time="timestamp_utc"
+    )
 
 
 def _document(record: JobStatistics) -> Document:
@@ -143,7 +165,11 @@ def _start_expression(bucket: Bucket) -> Document:
 
 
 def _bucket(item: dict[str, Any]) -> TimeBucket:
-    start = datetime.strptime(item["_id"], "%Y-%m").replace(tzinfo=UTC) if isinstance(item["_id"], str) else as_utc(item["_id"])
+    start = (
+        datetime.strptime(item["_id"], "%Y-%m").replace(tzinfo=UTC)
+        if isinstance(item["_id"], str)
+        else as_utc(item["_id"])
+    )
     return TimeBucket(
         start_utc=start,
         jobs=item["jobs"],

@@ -45,18 +45,27 @@ class MongoWebhookStore(MongoStore, WebhookStore):
     async def replace(self, event: WebhookEvent) -> WebhookEvent | None:
         written = event.model_copy(update={"version": event.version + 1})
         with mapped():
-            done = await self._events.update_one({"_id": event.id, "version": event.version}, {"$set": _fields(written)})
+            done = await self._events.update_one(
+                {"_id": event.id, "version": event.version}, {"$set": _fields(written)}
+            )
         return written if done.matched_count else None
 
     async def of_job(self, job_id: str) -> list[WebhookEvent]:
         with mapped():
-            return [_event(item) async for item in self._events.find({"job_id": job_id}).sort([("attempt", ASCENDING)])]
+            return [
+                _event(item)
+                async for item in self._events.find({"job_id": job_id}).sort(
+                    [("attempt", ASCENDING)]
+                )
+            ]
 
     async def waiting(self, *, before: datetime, limit: int) -> list[WebhookEvent]:
         query = {"open": True, "next_look_at_utc": {"$lt": bound(before)}}
         order = [("next_look_at_utc", ASCENDING), ("_id", ASCENDING)]
         with mapped():
-            return [_event(item) async for item in self._events.find(query).sort(order).limit(limit)]
+            return [
+                _event(item) async for item in self._events.find(query).sort(order).limit(limit)
+            ]
 
     async def delete_job(self, job_id: str) -> int:
         with mapped():

@@ -18,7 +18,15 @@ from core.ports import JobTurn, WorkerReport
 KEEP_REPORTS = timedelta(days=7)
 """Reports this much older than a new one are dropped: every restart of a worker leaves one behind."""
 
-_FIXED = {"id", "attempt", "owner", "created_at_utc", "updated_at_utc", "heartbeat_at_utc", "idempotency_key"}
+_FIXED = {
+    "id",
+    "attempt",
+    "owner",
+    "created_at_utc",
+    "updated_at_utc",
+    "heartbeat_at_utc",
+    "idempotency_key",
+}
 
 
 def plain(job: Job) -> dict[str, Any]:
@@ -35,7 +43,9 @@ def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
     """
     wrong = sorted(name for name in changes if name in _FIXED or name not in Job.model_fields)
     if wrong:
-        raise InvalidInput(f"'{wrong[0]}' is no field of a job that an update may set.", code="invalid_change")
+        raise InvalidInput(
+            f"'{wrong[0]}' is no field of a job that an update may set.", code="invalid_change"
+        )
     if changes.get("state") in TERMINAL:
         changes = {**changes, "waiting": None}
     moment = datetime(2000, 1, 1, tzinfo=UTC)
@@ -51,7 +61,9 @@ def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         fault = error.errors()[0]
         field = ".".join(map(str, fault["loc"]))
-        raise InvalidInput(f"A job's {field} cannot become that: {fault['msg']}.", code="invalid_change") from error
+        raise InvalidInput(
+            f"A job's {field} cannot become that: {fault['msg']}.", code="invalid_change"
+        ) from error
     return {name: values[name] for name in changes}
 
 
@@ -67,7 +79,11 @@ def job_exists(job_id: str) -> Conflict:
 
 def fence_lost(job_id: str, *, state: str, attempt: int) -> FenceLost:
     """The error of a write that came too late."""
-    return FenceLost(f"Job {job_id} is {state} at attempt {attempt} by now; this change came too late.", state=state, attempt=attempt)
+    return FenceLost(
+        f"Job {job_id} is {state} at attempt {attempt} by now; this change came too late.",
+        state=state,
+        attempt=attempt,
+    )
 
 
 def report_to_plain(report: WorkerReport) -> dict[str, Any]:
@@ -84,7 +100,13 @@ def report_from_plain(values: dict[str, Any], *, at: datetime) -> WorkerReport:
 
 
 def turn_of(
-    segments: int, done: Collection[int], sent_until: int | None, *, state: JobState, waiting: str | None, **fields: Any
+    segments: int,
+    done: Collection[int],
+    sent_until: int | None,
+    *,
+    state: JobState,
+    waiting: str | None,
+    **fields: Any,
 ) -> JobTurn:
     """Return a job's turn.
 
@@ -98,12 +120,24 @@ def turn_of(
         return JobTurn(state=state, waiting=waiting, **fields)
     until = segments if sent_until is None else sent_until
     handed_out = until - sum(index < until for index in done)
-    return JobTurn(state=state, waiting=waiting, handed_out=handed_out, has_more=len(done) + handed_out < segments, **fields)
+    return JobTurn(
+        state=state,
+        waiting=waiting,
+        handed_out=handed_out,
+        has_more=len(done) + handed_out < segments,
+        **fields,
+    )
 
 
-def next_segments(segments: int, done: Collection[int], sent_until: int | None, most: int) -> list[int]:
+def next_segments(
+    segments: int, done: Collection[int], sent_until: int | None, most: int
+) -> list[int]:
     """Return the segments that are to be handed out next."""
     if sent_until is None:
         return []
     known = set(done)
-    return list(itertools.islice((index for index in range(sent_until, segments) if index not in known), max(0, most)))
+    return list(
+        itertools.islice(
+            (index for index in range(sent_until, segments) if index not in known), max(0, most)
+        )
+    )

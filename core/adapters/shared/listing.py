@@ -75,7 +75,9 @@ def decode_cursor(cursor: str) -> Position:
         MalformedRequest: It is not one of ours (code `bad_cursor`).
     """
     try:
-        text = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        text = base64.b64decode(
+            cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True
+        )
         time_ms, key = json.loads(text)
     except (ValueError, TypeError, binascii.Error, RecursionError) as error:
         raise _bad_cursor() from error
@@ -88,7 +90,8 @@ def decode_cursor(cursor: str) -> Position:
 
 def _bad_cursor() -> MalformedRequest:
     return MalformedRequest(
-        "This cursor is not one that a listing returned. Start without a cursor and follow next_cursor.", code="bad_cursor"
+        "This cursor is not one that a listing returned. Start without a cursor and follow next_cursor.",
+        code="bad_cursor",
     )
 
 

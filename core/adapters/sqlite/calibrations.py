@@ -34,21 +34,27 @@ class SqliteCalibrationStore(SqliteStore, CalibrationStore):
             raise no_such_calibration(name)
         return found
 
-    async def list_page(self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None) -> Page[StoredCalibration]:
+    async def list_page(
+        self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[StoredCalibration]:
         listing.check_limit(limit)
         before = listing.span(since=None, until=None, cursor=cursor).before
         equal = {"owner": owner} | ({} if camera is None else {"camera": camera})
         conditions = " AND ".join([*(f"{name} = ?" for name in equal), "(created_ms, id) < (?, ?)"])
         query = f"SELECT document FROM calibrations WHERE {conditions} ORDER BY created_ms DESC, id DESC LIMIT ?"
         values = (*equal.values(), *before, limit + 1)
-        rows = await self._database.read(lambda connection: connection.execute(query, values).fetchall())
+        rows = await self._database.read(
+            lambda connection: connection.execute(query, values).fetchall()
+        )
         found = [StoredCalibration.model_validate_json(text) for (text,) in rows[:limit]]
         more = len(rows) > limit
         return Page(found, listing.encode_cursor(_position(found[-1])) if more else None)
 
     async def delete(self, name: str, *, owner: str) -> bool:
         query, key = "DELETE FROM calibrations WHERE id = ?", calibration_key(name, owner=owner)
-        return await self._database.write(lambda connection: connection.execute(query, (key,)).rowcount > 0)
+        return await self._database.write(
+            lambda connection: connection.execute(query, (key,)).rowcount > 0
+        )
 
 
 def _position(calibration: StoredCalibration) -> listing.Position:
@@ -82,4 +88,7 @@ def _write(connection: sqlite3.Connection, calibration: StoredCalibration) -> No
         listing.to_ms(calibration.created_at_utc),
         calibration.model_dump_json(),
     )
-    connection.execute("INSERT OR REPLACE INTO calibrations (id, owner, camera, created_ms, document) VALUES (?, ?, ?, ?, ?)", values)
+    connection.execute(
+        "INSERT OR REPLACE INTO calibrations (id, owner, camera, created_ms, document) VALUES (?, ?, ?, ?, ?)",
+        values,
+    )

@@ -97,8 +97,16 @@ class SqliteDatabase:
         if not self.path.exists():
             return None
         try:
-            with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=self._busy_timeout_s)) as connection:
-                tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()
+            with closing(
+                sqlite3.connect(
+                    f"{self.path.absolute().as_uri()}?mode=ro",
+                    uri=True,
+                    timeout=self._busy_timeout_s,
+                )
+            ) as connection:
+                tables = connection.execute(
+                    "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
+                ).fetchone()
                 return work(connection) if tables[0] else None
         except sqlite3.Error as error:
             raise self._mapped(error) from error
@@ -120,9 +128,13 @@ class SqliteDatabase:
     async def _run(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._thread is None or self._connection is None:
             raise Unavailable(f"The database {self.path} is not open.", code="database_unavailable")
-        return await asyncio.wrap_future(self._thread.submit(self._transaction, self._connection, begin, work))
+        return await asyncio.wrap_future(
+            self._thread.submit(self._transaction, self._connection, begin, work)
+        )
 
-    def _transaction(self, connection: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _transaction(
+        self, connection: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], T]
+    ) -> T:
         try:
             connection.execute(begin)
             try:
@@ -141,8 +153,12 @@ class SqliteDatabase:
         connection: sqlite3.Connection | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)
-            self._retry_while_locked(functools.partial(connection.execute, "PRAGMA journal_mode = WAL"))
+            connection = sqlite3.connect(
+                self.path, timeout=self._busy_timeout_s, isolation_level=None
+            )
+            self._retry_while_locked(
+                functools.partial(connection.execute, "PRAGMA journal_mode = WAL")
+            )
             # An accepted job must outlive a power cut, not only a crash of this process.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 67108864")
@@ -163,7 +179,10 @@ class SqliteDatabase:
                 action()
                 return
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                if (
+                    error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY
+                    or time.monotonic() > deadline
+                ):
                     raise
             time.sleep(0.02)
 
@@ -189,13 +208,20 @@ class SqliteDatabase:
         if isinstance(error, OSError):
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 return self._full()
-            return Unavailable(f"The database {self.path} cannot be used: {error.strerror}.", code="database_unavailable")
+            return Unavailable(
+                f"The database {self.path} cannot be used: {error.strerror}.",
+                code="database_unavailable",
+            )
         extended = getattr(error, "sqlite_errorcode", 0)
         if extended in _NO_ROOM:
             return self._full()
         code = extended & _PRIMARY_CODE
         reason = _REASONS.get(code, str(error))
-        return Unavailable(f"The database {self.path} cannot be used: {reason}.", code="database_unavailable", cause=str(error))
+        return Unavailable(
+            f"The database {self.path} cannot be used: {reason}.",
+            code="database_unavailable",
+            cause=str(error),
+        )
 
     def _full(self) -> StorageFull:
         sentence = f"The disk that holds {self.path} is full. Make room; requests are refused, and jobs wait, until then."

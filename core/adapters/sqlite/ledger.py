@@ -37,22 +37,41 @@ class SqliteStorageLedger(SqliteStore, StorageLedger):
 
     async def claim(self, identity: StorageIdentity) -> StorageIdentity:
         def work(connection: sqlite3.Connection) -> StorageIdentity:
-            connection.execute("INSERT OR IGNORE INTO storage_identity VALUES (1, ?)", (identity.model_dump_json(),))
+            connection.execute(
+                "INSERT OR IGNORE INTO storage_identity VALUES (1, ?)",
+                (identity.model_dump_json(),),
+            )
             return _identity(connection) or identity
 
         return await self._database.write(work)
 
     async def replace(self, identity: StorageIdentity) -> None:
         row = (identity.model_dump_json(),)
-        await self._database.write(lambda connection: connection.execute("INSERT OR REPLACE INTO storage_identity VALUES (1, ?)", row))
+        await self._database.write(
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO storage_identity VALUES (1, ?)", row
+            )
+        )
 
     async def bury(self, tombstone: Tombstone) -> Tombstone:
-        row = (tombstone.key, tombstone.job_id, tombstone.reason, listing.to_ms(tombstone.written_at_utc))
+        row = (
+            tombstone.key,
+            tombstone.job_id,
+            tombstone.reason,
+            listing.to_ms(tombstone.written_at_utc),
+        )
 
         def work(connection: sqlite3.Connection) -> Tombstone:
-            connection.execute("DELETE FROM tombstones WHERE key = ? AND done_ms IS NOT NULL", (tombstone.key,))
-            connection.execute("INSERT OR IGNORE INTO tombstones (key, job_id, reason, written_ms) VALUES (?, ?, ?, ?)", row)
-            return _tombstone(connection.execute(f"{_TOMBSTONE} WHERE key = ?", (tombstone.key,)).fetchone())
+            connection.execute(
+                "DELETE FROM tombstones WHERE key = ? AND done_ms IS NOT NULL", (tombstone.key,)
+            )
+            connection.execute(
+                "INSERT OR IGNORE INTO tombstones (key, job_id, reason, written_ms) VALUES (?, ?, ?, ?)",
+                row,
+            )
+            return _tombstone(
+                connection.execute(f"{_TOMBSTONE} WHERE key = ?", (tombstone.key,)).fetchone()
+            )
 
         return await self._database.write(work)
 
@@ -63,7 +82,9 @@ class SqliteStorageLedger(SqliteStore, StorageLedger):
             found: dict[str, Tombstone] = {}
             for start in range(0, len(ids), _IDS_AT_ONCE):
                 some = ids[start : start + _IDS_AT_ONCE]
-                rows = connection.execute(f"{_TOMBSTONE} WHERE key IN ({', '.join('?' * len(some))})", some)
+                rows = connection.execute(
+                    f"{_TOMBSTONE} WHERE key IN ({', '.join('?' * len(some))})", some
+                )
                 found |= {row[0]: _tombstone(row) for row in rows}
             return found
 
@@ -71,24 +92,37 @@ class SqliteStorageLedger(SqliteStore, StorageLedger):
 
     async def unfinished(self, *, limit: int) -> list[Tombstone]:
         query = f"{_TOMBSTONE} WHERE done_ms IS NULL ORDER BY written_ms, key LIMIT ?"
-        return await self._database.read(lambda connection: [_tombstone(row) for row in connection.execute(query, (limit,))])
+        return await self._database.read(
+            lambda connection: [_tombstone(row) for row in connection.execute(query, (limit,))]
+        )
 
     async def finish(self, tombstone: Tombstone, *, at: datetime) -> None:
         query = "UPDATE tombstones SET done_ms = ? WHERE key = ? AND done_ms IS NULL"
-        await self._database.write(lambda connection: connection.execute(query, (listing.to_ms(at), tombstone.key)))
+        await self._database.write(
+            lambda connection: connection.execute(query, (listing.to_ms(at), tombstone.key))
+        )
 
     async def forget(self, *, finished_before: datetime) -> int:
-        query, values = "DELETE FROM tombstones WHERE done_ms < ?", (listing.bound_ms(finished_before),)
-        return await self._database.write(lambda connection: connection.execute(query, values).rowcount)
+        query, values = (
+            "DELETE FROM tombstones WHERE done_ms < ?",
+            (listing.bound_ms(finished_before),),
+        )
+        return await self._database.write(
+            lambda connection: connection.execute(query, values).rowcount
+        )
 
     async def note(self, name: str) -> dict[str, Any] | None:
         query = "SELECT document FROM notes WHERE name = ?"
-        row = await self._database.read(lambda connection: connection.execute(query, (name,)).fetchone())
+        row = await self._database.read(
+            lambda connection: connection.execute(query, (name,)).fetchone()
+        )
         return None if row is None else json.loads(row[0])
 
     async def write_note(self, name: str, value: dict[str, Any]) -> None:
         row = (name, json.dumps(value))
-        await self._database.write(lambda connection: connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", row))
+        await self._database.write(
+            lambda connection: connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", row)
+        )
 
 
 def _identity(connection: sqlite3.Connection) -> StorageIdentity | None:
@@ -99,4 +133,9 @@ def _identity(connection: sqlite3.Connection) -> StorageIdentity | None:
 def _tombstone(row: tuple[Any, ...]) -> Tombstone:
     job_id, reason, written_ms, done_ms = row
     done_at_utc = None if done_ms is None else listing.from_ms(done_ms)
-    return Tombstone(job_id=job_id, reason=reason, written_at_utc=listing.from_ms(written_ms), done_at_utc=done_at_utc)
+    return Tombstone(
+        job_id=job_id,
+        reason=reason,
+        written_at_utc=listing.from_ms(written_ms),
+        done_at_utc=done_at_utc,
+    )

@@ -30,14 +30,20 @@ class SqliteStatsStore(SqliteStore, StatsStore):
 
     async def get(self, job_id: str) -> JobStatistics | None:
         query = "SELECT document FROM stats WHERE job_id = ?"
-        row = await self._database.read(lambda connection: connection.execute(query, (job_id,)).fetchone())
+        row = await self._database.read(
+            lambda connection: connection.execute(query, (job_id,)).fetchone()
+        )
         return None if row is None else JobStatistics.model_validate_json(row[0])
 
     async def latest(self, where: StatsFilter) -> JobStatistics | None:
-        records = await self._newest(where, listing.span(since=where.from_utc, until=where.until_utc), 1)
+        records = await self._newest(
+            where, listing.span(since=where.from_utc, until=where.until_utc), 1
+        )
         return records[0] if records else None
 
-    async def list_page(self, where: StatsFilter, *, limit: int, cursor: str | None = None) -> Page[JobStatistics]:
+    async def list_page(
+        self, where: StatsFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[JobStatistics]:
         listing.check_limit(limit)
         span = listing.span(since=where.from_utc, until=where.until_utc, cursor=cursor)
         records = await self._newest(where, span, limit + 1)
@@ -56,13 +62,17 @@ class SqliteStatsStore(SqliteStore, StatsStore):
                 return
             span = span._replace(before=_position(records[-1]))
 
-    async def timeseries(self, where: StatsFilter, *, muster_class: str, bucket: Bucket) -> list[TimeBucket]:
+    async def timeseries(
+        self, where: StatsFilter, *, muster_class: str, bucket: Bucket
+    ) -> list[TimeBucket]:
         series: list[TimeBucket] = []
         since: int | None = listing.span(since=where.from_utc, until=where.until_utc).since_ms
         while since is not None:
             # In portions: other callers share the database's thread.
             portion, since = await self._database.read(
-                partial(_buckets, where=where, muster_class=muster_class, bucket=bucket, since_ms=since)
+                partial(
+                    _buckets, where=where, muster_class=muster_class, bucket=bucket, since_ms=since
+                )
             )
             series += portion
         return series
@@ -70,17 +80,28 @@ class SqliteStatsStore(SqliteStore, StatsStore):
     async def delete(self, job_id: str) -> None:
         await self._database.write(lambda connection: _delete(connection, job_id))
 
-    async def _newest(self, where: StatsFilter, span: listing.Span, limit: int) -> list[JobStatistics]:
+    async def _newest(
+        self, where: StatsFilter, span: listing.Span, limit: int
+    ) -> list[JobStatistics]:
         table = "stats" if where.muster_class is None else "class_stats"
         given = {"class": where.muster_class, "owner": where.owner, "camera": where.camera}
         equal = {f"{table}.{name}": value for name, value in given.items() if value is not None}
-        conditions = [f"{name} = ?" for name in equal] + [f"{table}.time_ms >= ?", f"({table}.time_ms, {table}.job_id) < (?, ?)"]
+        conditions = [f"{name} = ?" for name in equal] + [
+            f"{table}.time_ms >= ?",
+            f"({table}.time_ms, {table}.job_id) < (?, ?)",
+        ]
         # The walk along the index is the outer loop; only CROSS JOIN forbids SQLite to turn the loops around.
-        source = table if table == "stats" else "class_stats CROSS JOIN stats ON stats.job_id = class_stats.job_id"
+        source = (
+            table
+            if table == "stats"
+            else "class_stats CROSS JOIN stats ON stats.job_id = class_stats.job_id"
+        )
         order = f"ORDER BY {table}.time_ms DESC, {table}.job_id DESC"
         query = f"SELECT document FROM {source} WHERE {' AND '.join(conditions)} {order} LIMIT ?"
         values = (*equal.values(), span.since_ms, *span.before, limit)
-        rows = await self._database.read(lambda connection: connection.execute(query, values).fetchall())
+        rows = await self._database.read(
+            lambda connection: connection.execute(query, values).fetchall()
+        )
         return [JobStatistics.model_validate_json(text) for (text,) in rows]
 
 
@@ -94,33 +115,56 @@ def _delete(connection: sqlite3.Connection, job_id: str) -> None:
 
 
 def _put(connection: sqlite3.Connection, record: JobStatistics) -> None:
-    known = connection.execute("SELECT attempt FROM stats WHERE job_id = ?", (record.job_id,)).fetchone()
+    known = connection.execute(
+        "SELECT attempt FROM stats WHERE job_id = ?", (record.job_id,)
+    ).fetchone()
     if known is not None and known[0] > record.attempt:
         return
     _delete(connection, record.job_id)
     time_ms = listing.to_ms(record.timestamp_utc)
     connection.execute(
         "INSERT INTO stats (job_id, attempt, owner, camera, time_ms, document) VALUES (?, ?, ?, ?, ?, ?)",
-        (record.job_id, record.attempt, record.owner, record.camera, time_ms, record.model_dump_json()),
+        (
+            record.job_id,
+            record.attempt,
+            record.owner,
+            record.camera,
+            time_ms,
+            record.model_dump_json(),
+        ),
     )
     connection.executemany(
         "INSERT INTO class_stats (job_id, class, owner, camera, time_ms, unique_count, peak) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (record.job_id, name, record.owner, record.camera, time_ms, figures.unique, figures.peak)
+            (
+                record.job_id,
+                name,
+                record.owner,
+                record.camera,
+                time_ms,
+                figures.unique,
+                figures.peak,
+            )
             for name, figures in record.classes.items()
         ],
     )
 
 
 def _buckets(
-    connection: sqlite3.Connection, where: StatsFilter, muster_class: str, bucket: Bucket, since_ms: int
+    connection: sqlite3.Connection,
+    where: StatsFilter,
+    muster_class: str,
+    bucket: Bucket,
+    since_ms: int,
 ) -> tuple[list[TimeBucket], int | None]:
     """Return some buckets from `since_ms` on, and where to go on, or None at the end."""
     # GROUP BY would sort all rows first. A seek for the next record and a sum over its bucket's stretch of the index sort nothing.
     given = {"class": muster_class, "owner": where.owner, "camera": where.camera}
     equal = {name: value for name, value in given.items() if value is not None}
     also = "" if where.muster_class in (None, muster_class) else _ALSO
-    conditions = " AND ".join([*(f"{name} = ?" for name in equal), "time_ms >= ?", "time_ms < ?"]) + also
+    conditions = (
+        " AND ".join([*(f"{name} = ?" for name in equal), "time_ms >= ?", "time_ms < ?"]) + also
+    )
     fixed, other = tuple(equal.values()), (where.muster_class,) if also else ()
     until_ms = listing.span(since=None, until=where.until_utc).before.time_ms
     series: list[TimeBucket] = []
@@ -132,8 +176,18 @@ def _buckets(
         start = listing.bucket_start(listing.from_ms(first[0]), bucket)
         end_ms = min(until_ms, _end_ms(start, bucket))
         total = f"SELECT COUNT(*), SUM(unique_count), MAX(peak) FROM class_stats AS outermost WHERE {conditions}"
-        jobs, unique_sum, peak_max = connection.execute(total, (*fixed, since_ms, end_ms, *other)).fetchone()
-        series.append(TimeBucket(start_utc=start, jobs=jobs, unique_sum=unique_sum, unique_mean=unique_sum / jobs, peak_max=peak_max))
+        jobs, unique_sum, peak_max = connection.execute(
+            total, (*fixed, since_ms, end_ms, *other)
+        ).fetchone()
+        series.append(
+            TimeBucket(
+                start_utc=start,
+                jobs=jobs,
+                unique_sum=unique_sum,
+                unique_mean=unique_sum / jobs,
+                peak_max=peak_max,
+            )
+        )
         since_ms = end_ms
     return series, since_ms
 

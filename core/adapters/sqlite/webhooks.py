@@ -45,27 +45,39 @@ class SqliteWebhookStore(SqliteStore, WebhookStore):
 
     async def of_job(self, job_id: str) -> list[WebhookEvent]:
         query = "SELECT document FROM webhook_events WHERE job_id = ? ORDER BY attempt"
-        rows = await self._database.read(lambda connection: connection.execute(query, (job_id,)).fetchall())
+        rows = await self._database.read(
+            lambda connection: connection.execute(query, (job_id,)).fetchall()
+        )
         return [WebhookEvent.model_validate_json(text) for (text,) in rows]
 
     async def waiting(self, *, before: datetime, limit: int) -> list[WebhookEvent]:
         query = "SELECT document FROM webhook_events WHERE look_ms < ? ORDER BY look_ms, id LIMIT ?"
         values = (listing.bound_ms(before), limit)
-        rows = await self._database.read(lambda connection: connection.execute(query, values).fetchall())
+        rows = await self._database.read(
+            lambda connection: connection.execute(query, values).fetchall()
+        )
         return [WebhookEvent.model_validate_json(text) for (text,) in rows]
 
     async def delete_job(self, job_id: str) -> int:
         query = "DELETE FROM webhook_events WHERE job_id = ?"
-        return await self._database.write(lambda connection: connection.execute(query, (job_id,)).rowcount)
+        return await self._database.write(
+            lambda connection: connection.execute(query, (job_id,)).rowcount
+        )
 
 
 def _find(connection: sqlite3.Connection, event_id: str) -> WebhookEvent | None:
-    row = connection.execute("SELECT document FROM webhook_events WHERE id = ?", (event_id,)).fetchone()
+    row = connection.execute(
+        "SELECT document FROM webhook_events WHERE id = ?", (event_id,)
+    ).fetchone()
     return None if row is None else WebhookEvent.model_validate_json(row[0])
 
 
 def _write(connection: sqlite3.Connection, event: WebhookEvent) -> None:
-    look_ms = listing.to_ms(event.next_look_at_utc) if event.is_open and event.next_look_at_utc is not None else None
+    look_ms = (
+        listing.to_ms(event.next_look_at_utc)
+        if event.is_open and event.next_look_at_utc is not None
+        else None
+    )
     connection.execute(
         "INSERT OR REPLACE INTO webhook_events (id, job_id, attempt, look_ms, document) VALUES (?, ?, ?, ?, ?)",
         (event.id, event.job_id, event.attempt, look_ms, event.model_dump_json()),

@@ -59,7 +59,14 @@ class Keys:
         self._store = store
         self._clock = clock
 
-    async def create(self, *, owner: str, scopes: Iterable[Scope], label: str = "", expires_at_utc: datetime | None = None) -> NewKey:
+    async def create(
+        self,
+        *,
+        owner: str,
+        scopes: Iterable[Scope],
+        label: str = "",
+        expires_at_utc: datetime | None = None,
+    ) -> NewKey:
         """Make a key.
 
         Args:
@@ -93,14 +100,32 @@ class Keys:
         except ValidationError as error:
             fault = error.errors()[0]
             field = str(fault["loc"][0]) if fault["loc"] else "key"
-            raise InvalidInput(f"A key's {field} cannot be that: {_told(field, fault['msg'])}.", code="invalid_key", field=field) from error
+            raise InvalidInput(
+                f"A key's {field} cannot be that: {_told(field, fault['msg'])}.",
+                code="invalid_key",
+                field=field,
+            ) from error
         if not key.is_usable(now):
-            raise InvalidInput("A key that has expired already opens nothing; choose a later time.", code="invalid_key", field="expires")
+            raise InvalidInput(
+                "A key that has expired already opens nothing; choose a later time.",
+                code="invalid_key",
+                field="expires",
+            )
         await self._store.add(key)
-        logger.info("key made", extra={"action": "key_made", "key_id": key.id, "owner": key.owner, "scopes": list(key.scopes)})
+        logger.info(
+            "key made",
+            extra={
+                "action": "key_made",
+                "key_id": key.id,
+                "owner": key.owner,
+                "scopes": list(key.scopes),
+            },
+        )
         return NewKey(key, secret)
 
-    async def create_first(self, *, owner: str, scopes: Iterable[Scope], label: str = "") -> NewKey | None:
+    async def create_first(
+        self, *, owner: str, scopes: Iterable[Scope], label: str = ""
+    ) -> NewKey | None:
         """Make a key unless there is one that opens something; return it, or None. Raises as `create`."""
         now, cursor = self._clock(), None
         while True:
@@ -111,7 +136,9 @@ class Keys:
             if cursor is None:
                 return await self.create(owner=owner, scopes=scopes, label=label)
 
-    async def list_page(self, *, owner: str | None = None, limit: int, cursor: str | None = None) -> Page[ApiKey]:
+    async def list_page(
+        self, *, owner: str | None = None, limit: int, cursor: str | None = None
+    ) -> Page[ApiKey]:
         """List keys, newest first. Raises as the store does."""
         return await self._store.list_page(owner=owner, limit=limit, cursor=cursor)
 
@@ -123,8 +150,13 @@ class Keys:
         """
         key = await self._store.revoke(key_id, at=self._clock())
         if key is None:
-            raise NotFound("There is no key of that id; GET /api/v1/keys lists those that there are.", code="key_not_found")
-        logger.info("key revoked", extra={"action": "key_revoked", "key_id": key.id, "owner": key.owner})
+            raise NotFound(
+                "There is no key of that id; GET /api/v1/keys lists those that there are.",
+                code="key_not_found",
+            )
+        logger.info(
+            "key revoked", extra={"action": "key_revoked", "key_id": key.id, "owner": key.owner}
+        )
         return key
 
     async def check(self, secret: str) -> Caller:
@@ -182,7 +214,11 @@ class Keys:
                 (code `invalid_credentials`).
         """
         now = self._clock()
-        ticket = await self._store.take_ticket(access.digest_of(secret), at=now) if access.is_ticket(secret) else None
+        ticket = (
+            await self._store.take_ticket(access.digest_of(secret), at=now)
+            if access.is_ticket(secret)
+            else None
+        )
         if ticket is None:
             raise refused()
         caller = Caller(
@@ -218,7 +254,9 @@ class Keys:
             return
         key = await self._store.get(caller.key_id)
         if key is None or key.revoked_at_utc is not None:
-            raise Unauthenticated("The key was revoked. Ask the operator for a new key.", code="key_revoked")
+            raise Unauthenticated(
+                "The key was revoked. Ask the operator for a new key.", code="key_revoked"
+            )
 
     def check_end(self, caller: Caller) -> None:
         """Return if the caller's key or token has not come to its own end; revocation is not asked for.
@@ -229,8 +267,13 @@ class Keys:
         if caller.ends_at_utc is None or self._clock() < caller.ends_at_utc:
             return
         if caller.key_id is not None:
-            raise Unauthenticated("The key has expired. Ask the operator for a new key.", code="key_expired")
-        raise Unauthenticated("The token has expired. Get a new token from the issuer, and connect again.", code="token_expired")
+            raise Unauthenticated(
+                "The key has expired. Ask the operator for a new key.", code="key_expired"
+            )
+        raise Unauthenticated(
+            "The token has expired. Get a new token from the issuer, and connect again.",
+            code="token_expired",
+        )
 
     async def _note_use(self, key: ApiKey, now: datetime) -> None:
         if key.last_used_at_utc is not None and now - key.last_used_at_utc < USE_NOTED_EVERY:
@@ -239,7 +282,10 @@ class Keys:
             await self._store.used(key.id, at=now)
         except MusterError as error:
             # A full disk takes no note, and is no reason to keep the key's owner out.
-            logger.warning("a key's use was not noted", extra={"action": "key_use_not_noted", "key_id": key.id, "code": error.code})
+            logger.warning(
+                "a key's use was not noted",
+                extra={"action": "key_use_not_noted", "key_id": key.id, "code": error.code},
+            )
 
 
 def refused() -> Unauthenticated:

@@ -68,7 +68,11 @@ class OpenBodies:
 
     def _make_room(self, name: str) -> None:
         before_s = self._monotonic() - STANDS_S
-        standing = [body for body in self._open[name] if body.waits_since_s is not None and body.waits_since_s <= before_s]
+        standing = [
+            body
+            for body in self._open[name]
+            if body.waits_since_s is not None and body.waits_since_s <= before_s
+        ]
         if not standing:
             raise Throttled(
                 f"{self._limit} bodies are being sent by you or from your address; send this one again when one of them has ended.",

@@ -54,7 +54,9 @@ class Admission:
         Raises:
             Throttled: It passes a quota; nothing was counted.
         """
-        for part_bytes, hold in room.parts(size_bytes) if room is not None else ((size_bytes, None),):
+        for part_bytes, hold in (
+            room.parts(size_bytes) if room is not None else ((size_bytes, None),)
+        ):
             day = await self._quotas.spend(self._owner, part_bytes, hold=hold)
             if day is not None:
                 self._counted.append((part_bytes, day))
@@ -79,14 +81,25 @@ class Quotas:
         links: Most links for direct uploads of an owner that are alive; 0 means no limit.
     """
 
-    def __init__(self, jobs: JobStore, keys: KeyStore, clock: Clock, *, day_bytes: int, active_jobs: int, links: int = 0) -> None:
+    def __init__(
+        self,
+        jobs: JobStore,
+        keys: KeyStore,
+        clock: Clock,
+        *,
+        day_bytes: int,
+        active_jobs: int,
+        links: int = 0,
+    ) -> None:
         self._jobs = jobs
         self._keys = keys
         self._clock = clock
         self._day_bytes = day_bytes
         self._active_jobs = active_jobs
         self._links = links
-        self._admitting: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._admitting: weakref.WeakValueDictionary[str, asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
 
     async def usage(self, owner: str) -> Usage:
         """Return what an owner uses at this moment."""
@@ -104,7 +117,11 @@ class Quotas:
         Raises:
             Throttled: Code `quota_jobs`.
         """
-        if owner != LOCAL_OWNER and self._active_jobs and await self._jobs.count_active(owner) >= self._active_jobs:
+        if (
+            owner != LOCAL_OWNER
+            and self._active_jobs
+            and await self._jobs.count_active(owner) >= self._active_jobs
+        ):
             raise Throttled(
                 f"{self._active_jobs} of your jobs have not ended; wait until one has, or cancel one.",
                 code="quota_jobs",
@@ -112,7 +129,9 @@ class Quotas:
                 limit=self._active_jobs,
             )
 
-    async def reserve(self, owner: str, *, declared_bytes: int = 0, slack_bytes: int = 0, name: str = "") -> UploadRoom | None:
+    async def reserve(
+        self, owner: str, *, declared_bytes: int = 0, slack_bytes: int = 0, name: str = ""
+    ) -> UploadRoom | None:
         """Hold room for a submission whose bytes are about to come in, before they do.
 
         Args:
@@ -136,7 +155,14 @@ class Quotas:
         return room
 
     async def reserve_link(
-        self, owner: str, hold_id: str, *, size_bytes: int | None, largest: int, until: datetime, staged: Staged
+        self,
+        owner: str,
+        hold_id: str,
+        *,
+        size_bytes: int | None,
+        largest: int,
+        until: datetime,
+        staged: Staged,
     ) -> Hold | None:
         """Hold room for what will be put through a link: the declared size, or else a link's share of the day, as far as there is room.
 
@@ -164,14 +190,28 @@ class Quotas:
             raise _no_links(self._links, alive, now)
         # What was put is counted as held while its link is alive; only more than that, or what outlives its link, comes on top.
         held = {hold.id: hold.amount for hold in alive}
-        limit = self._day_bytes - sum(max(0, size - held.get(upload_id, 0)) for upload_id, size in staged.items())
+        limit = self._day_bytes - sum(
+            max(0, size - held.get(upload_id, 0)) for upload_id, size in staged.items()
+        )
         most = self._links - sum(hold.day != now.date() for hold in alive) if self._links else None
         for _ in range(_TRIES):
-            left = limit - await self._keys.spent(owner, day=now.date(), at=now) if self._day_bytes else 0
+            left = (
+                limit - await self._keys.spent(owner, day=now.date(), at=now)
+                if self._day_bytes
+                else 0
+            )
             kind: HoldKind = "open_link" if size_bytes is None else "link"
-            amount = size_bytes if size_bytes is not None else max(1, min(self._share(largest), left)) if self._day_bytes else 0
+            amount = (
+                size_bytes
+                if size_bytes is not None
+                else max(1, min(self._share(largest), left))
+                if self._day_bytes
+                else 0
+            )
             hold = Hold(id=hold_id, day=now.date(), amount=amount, until_utc=until, kind=kind)
-            refusal = await self._keys.hold(owner, hold, at=now, limit_bytes=limit if self._day_bytes else None, most_links=most)
+            refusal = await self._keys.hold(
+                owner, hold, at=now, limit_bytes=limit if self._day_bytes else None, most_links=most
+            )
             if refusal is None:
                 return hold
             if refusal == "links":
@@ -180,11 +220,17 @@ class Quotas:
                 break
         # What was put beyond what is held is missing, too.
         beyond = self._day_bytes - limit
-        raise await no_bytes_of(self._keys, owner, (size_bytes or 1) + beyond, day_bytes=self._day_bytes, now=now)
+        raise await no_bytes_of(
+            self._keys, owner, (size_bytes or 1) + beyond, day_bytes=self._day_bytes, now=now
+        )
 
     def _share(self, largest: int) -> int:
         """Return what a link without a declared size holds, so that as many as are allowed find room; what is put beyond is counted."""
-        return min(largest, max(OPEN_LINK_BYTES, self._day_bytes // self._links)) if self._links else largest
+        return (
+            min(largest, max(OPEN_LINK_BYTES, self._day_bytes // self._links))
+            if self._links
+            else largest
+        )
 
     async def links(self, owner: str, *, life: timedelta) -> list[Hold]:
         """Return the holds of an owner's links that are alive, those that end first at the front.
@@ -196,13 +242,19 @@ class Quotas:
         if owner == LOCAL_OWNER:
             return []
         now = self._clock()
-        return [hold for hold in await self._keys.holds(owner, since=(now - life).date(), at=now) if hold.is_link]
+        return [
+            hold
+            for hold in await self._keys.holds(owner, since=(now - life).date(), at=now)
+            if hold.is_link
+        ]
 
     async def end_hold(self, owner: str, hold: Hold) -> None:
         """Give back what is held. Raises nothing: else it expires by itself. Idempotent."""
         await end_hold(self._keys, owner, hold.id, hold.day)
 
-    async def room_of_uploads(self, owner: str, upload_ids: Collection[str], *, life: timedelta) -> LinkRoom | None:
+    async def room_of_uploads(
+        self, owner: str, upload_ids: Collection[str], *, life: timedelta
+    ) -> LinkRoom | None:
         """Return the room for a job that is made of finished uploads: what their links hold, and what is left for the day.
 
         Raises:
@@ -212,10 +264,16 @@ class Quotas:
         if owner == LOCAL_OWNER:
             return None
         now = self._clock()
-        holds = {hold.id: hold for hold in await self.links(owner, life=life) if hold.id in upload_ids}
+        holds = {
+            hold.id: hold for hold in await self.links(owner, life=life) if hold.id in upload_ids
+        }
         left = None
         if self._day_bytes:
-            left = self._day_bytes - await self._keys.spent(owner, day=now.date(), at=now) + sum(hold.amount for hold in holds.values())
+            left = (
+                self._day_bytes
+                - await self._keys.spent(owner, day=now.date(), at=now)
+                + sum(hold.amount for hold in holds.values())
+            )
         return LinkRoom(holds, left, self._day_bytes, now)
 
     @asynccontextmanager
@@ -260,12 +318,16 @@ class Quotas:
         day, done = now.date(), None
         if hold is not None:
             used = size_bytes if self._day_bytes else 0
-            done = await self._keys.settle(owner, hold.id, day=hold.day, size_bytes=used, limit_bytes=limit)
+            done = await self._keys.settle(
+                owner, hold.id, day=hold.day, size_bytes=used, limit_bytes=limit
+            )
             day = day if done is None else hold.day
         if not self._day_bytes:
             return None
         if done is None:
-            done = await self._keys.spend(owner, day=day, size_bytes=size_bytes, limit_bytes=self._day_bytes, at=now)
+            done = await self._keys.spend(
+                owner, day=day, size_bytes=size_bytes, limit_bytes=self._day_bytes, at=now
+            )
         if not done:
             raise no_bytes(self._day_bytes, now)
         return day
@@ -275,7 +337,10 @@ class Quotas:
         try:
             await self._keys.give_back(owner, day=day, size_bytes=size_bytes)
         except MusterError as error:
-            logger.warning("bytes stay counted for a day", extra={"action": "quota_not_returned", "owner": owner, "code": error.code})
+            logger.warning(
+                "bytes stay counted for a day",
+                extra={"action": "quota_not_returned", "owner": owner, "code": error.code},
+            )
 
 
 def _no_links(most: int, alive: Sequence[Hold], now: datetime) -> Throttled:

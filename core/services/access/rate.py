@@ -27,7 +27,9 @@ class RateLimiter:
         monotonic: Tells seconds that never go back.
     """
 
-    def __init__(self, *, per_s: float, burst: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, per_s: float, burst: int, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._per_s = per_s
         self._burst = burst
         self._monotonic = monotonic
@@ -66,4 +68,8 @@ class RateLimiter:
         if len(self._buckets) < _REMEMBERED:
             return
         # A full bucket is as good as none.
-        self._buckets = {name: bucket for name, bucket in self._buckets.items() if self._refilled(bucket, now_s) < self._burst}
+        self._buckets = {
+            name: bucket
+            for name, bucket in self._buckets.items()
+            if self._refilled(bucket, now_s) < self._burst
+        }

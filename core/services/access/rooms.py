@@ -53,7 +53,9 @@ class UploadRoom:
         day_bytes: The most for a day.
     """
 
-    def __init__(self, keys: KeyStore, owner: str, hold_id: str, clock: Clock, day_bytes: int) -> None:
+    def __init__(
+        self, keys: KeyStore, owner: str, hold_id: str, clock: Clock, day_bytes: int
+    ) -> None:
         self._keys = keys
         self._owner = owner
         self._hold_id = hold_id
@@ -65,7 +67,14 @@ class UploadRoom:
         """Hold what is declared, or all that is left where less than the slack is missing. Raises as `check`."""
         least = max(1, declared_bytes - slack_bytes)
         if not await self._reach(max(least, declared_bytes), least):
-            raise await no_bytes_of(self._keys, self._owner, least, day_bytes=self._day_bytes, now=self._clock(), without=self._hold_id)
+            raise await no_bytes_of(
+                self._keys,
+                self._owner,
+                least,
+                day_bytes=self._day_bytes,
+                now=self._clock(),
+                without=self._hold_id,
+            )
 
     async def check(self, size_bytes: int) -> None:
         """Hold more where more comes in than is held; say at times that the submission lives. Raises as `Room.check`."""
@@ -73,7 +82,9 @@ class UploadRoom:
         if size_bytes > self._hold.amount:
             if not await self._reach(size_bytes + STEP_BYTES, size_bytes):
                 raise no_bytes(self._day_bytes, now)
-        elif now >= self._hold.until_utc - HOLD_LIFE + RENEW_EVERY and not await self._reach(self._hold.amount, self._hold.amount):
+        elif now >= self._hold.until_utc - HOLD_LIFE + RENEW_EVERY and not await self._reach(
+            self._hold.amount, self._hold.amount
+        ):
             raise no_bytes(self._day_bytes, now)
 
     def parts(self, size_bytes: int) -> Iterable[tuple[int, Hold | None]]:
@@ -88,11 +99,22 @@ class UploadRoom:
         """Hold `wanted` bytes, or else as many as there are, at least `least`."""
         for _ in range(_TRIES):
             now, hold = self._clock(), self._of(wanted, day=self._hold.day)
-            if await self._keys.hold(self._owner, hold, at=now, limit_bytes=self._day_bytes) is None:
+            if (
+                await self._keys.hold(self._owner, hold, at=now, limit_bytes=self._day_bytes)
+                is None
+            ):
                 self._hold = hold
                 return True
-            mine = [known.amount for known in await self._keys.holds(self._owner, since=hold.day, at=now) if known.id == self._hold_id]
-            left = self._day_bytes - await self._keys.spent(self._owner, day=hold.day, at=now) + sum(mine)
+            mine = [
+                known.amount
+                for known in await self._keys.holds(self._owner, since=hold.day, at=now)
+                if known.id == self._hold_id
+            ]
+            left = (
+                self._day_bytes
+                - await self._keys.spent(self._owner, day=hold.day, at=now)
+                + sum(mine)
+            )
             if left < least:
                 return False
             wanted = min(wanted, left)
@@ -100,7 +122,13 @@ class UploadRoom:
 
     def _of(self, amount: int, *, day: date | None = None) -> Hold:
         now = self._clock()
-        return Hold(id=self._hold_id, day=day or now.date(), amount=amount, until_utc=now + HOLD_LIFE, kind="upload")
+        return Hold(
+            id=self._hold_id,
+            day=day or now.date(),
+            amount=amount,
+            until_utc=now + HOLD_LIFE,
+            kind="upload",
+        )
 
 
 class LinkRoom:
@@ -113,7 +141,9 @@ class LinkRoom:
         now: When this was read.
     """
 
-    def __init__(self, holds: Mapping[str, Hold], left: int | None, day_bytes: int, now: datetime) -> None:
+    def __init__(
+        self, holds: Mapping[str, Hold], left: int | None, day_bytes: int, now: datetime
+    ) -> None:
         self._holds = holds
         self._left = left
         self._day_bytes = day_bytes
@@ -147,10 +177,15 @@ async def end_hold(keys: KeyStore, owner: str, hold_id: str, day: date) -> None:
     try:
         await keys.settle(owner, hold_id, day=day, size_bytes=0, limit_bytes=None)
     except MusterError as error:
-        logger.warning("bytes stay held for a while", extra={"action": "hold_not_ended", "owner": owner, "code": error.code})
+        logger.warning(
+            "bytes stay held for a while",
+            extra={"action": "hold_not_ended", "owner": owner, "code": error.code},
+        )
 
 
-async def no_bytes_of(keys: KeyStore, owner: str, size_bytes: int, *, day_bytes: int, now: datetime, without: str = "") -> Throttled:
+async def no_bytes_of(
+    keys: KeyStore, owner: str, size_bytes: int, *, day_bytes: int, now: datetime, without: str = ""
+) -> Throttled:
     """Return the error of a submission for which the day has too few bytes left; it says when enough of what is held ends.
 
     Args:

@@ -37,7 +37,9 @@ class WrongKeys:
         monotonic: Tells seconds that never go back.
     """
 
-    def __init__(self, *, per_minute: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, per_minute: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._per_minute = per_minute
         self._most = max(1.0, per_minute)
         self._monotonic = monotonic
@@ -59,7 +61,9 @@ class WrongKeys:
             if len(self._buckets) > _ADDRESSES:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(address)
-        bucket.tokens = min(self._most, bucket.tokens + (now_s - bucket.at_s) * self._per_minute / 60)
+        bucket.tokens = min(
+            self._most, bucket.tokens + (now_s - bucket.at_s) * self._per_minute / 60
+        )
         bucket.at_s = now_s
         if bucket.tokens < 1:
             wait_s = (1 - bucket.tokens) * 60 / self._per_minute

@@ -29,16 +29,29 @@ async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) 
     job = await job_of(ports, job_id, owner=owner)
     while not job.is_terminal:
         try:
-            job = await ports.jobs.update(job_id, attempt=job.attempt, expected=ACTIVE, at=clock(), changes={"state": "cancelled"})
+            job = await ports.jobs.update(
+                job_id,
+                attempt=job.attempt,
+                expected=ACTIVE,
+                at=clock(),
+                changes={"state": "cancelled"},
+            )
         except FenceLost:
             # It ended, or the next attempt began, since it was read.
             job = await job_of(ports, job_id, owner=owner)
         else:
-            logger.info("job cancelled", extra={"action": "job_cancelled", "job_id": job_id, "attempt": job.attempt})
+            logger.info(
+                "job cancelled",
+                extra={"action": "job_cancelled", "job_id": job_id, "attempt": job.attempt},
+            )
             # An API that died while it accepted the job has left it, and no first step will come to delete it.
             await erase_marker(ports.sources, job_id)
             await Turns(ports, Dispatcher(ports), clock).try_to_go_on(job.owner)
             return job
     if job.state != "cancelled":
-        raise Conflict(f"The job has {job.state} already; there is nothing to cancel.", code="job_ended", state=job.state)
+        raise Conflict(
+            f"The job has {job.state} already; there is nothing to cancel.",
+            code="job_ended",
+            state=job.state,
+        )
     return job

@@ -24,7 +24,10 @@ from core.services.submission.submit import job_of
 
 logger = logging.getLogger(__name__)
 
-_BEGINNING: dict[bool, tuple[JobState, Step]] = {False: ("assembling", "assemble"), True: ("queued", "plan")}
+_BEGINNING: dict[bool, tuple[JobState, Step]] = {
+    False: ("assembling", "assemble"),
+    True: ("queued", "plan"),
+}
 
 
 def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
@@ -37,7 +40,9 @@ def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
     if given is not None and not isinstance(given, dict):
         raise InvalidSettings('settings is a JSON object, such as {"lines": []}.')
     merged = {**job.settings.model_dump(mode="json"), **(given or {})}
-    settings = check_requested_settings({key: value for key, value in merged.items() if value is not None}, limits)
+    settings = check_requested_settings(
+        {key: value for key, value in merged.items() if value is not None}, limits
+    )
     before, after = job.settings.detection_key_fields(), settings.detection_key_fields()
     changed = sorted(key for key in before if before[key] != after[key])
     if changed:
@@ -90,6 +95,11 @@ async def recount(
     require_stored(job, sources=settings.render or recovered)
     # A record that was made again from its blobs has no plan; planning finds the detections under the log's name.
     state, step = _BEGINNING[recovered]
-    begun = await start_attempt(ports, dispatcher, clock, job, settings=settings, state=state, step=step, quotas=quotas)
-    logger.info("recount begun", extra={"action": "recount_begun", "job_id": job_id, "attempt": begun.attempt})
+    begun = await start_attempt(
+        ports, dispatcher, clock, job, settings=settings, state=state, step=step, quotas=quotas
+    )
+    logger.info(
+        "recount begun",
+        extra={"action": "recount_begun", "job_id": job_id, "attempt": begun.attempt},
+    )
     return begun

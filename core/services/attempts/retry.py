@@ -17,7 +17,15 @@ from core.services.submission.submit import job_of
 logger = logging.getLogger(__name__)
 
 
-async def retry(ports: Ports, dispatcher: Dispatcher, clock: Clock, job_id: str, *, owner: str | None, quotas: Quotas | None = None) -> Job:
+async def retry(
+    ports: Ports,
+    dispatcher: Dispatcher,
+    clock: Clock,
+    job_id: str,
+    *,
+    owner: str | None,
+    quotas: Quotas | None = None,
+) -> Job:
     """Start the next attempt of a job that failed or was cancelled, with the settings it has.
 
     Where all detections are stored, it begins with `assemble`; else with `plan`, which finds those that there are under the log's name.
@@ -43,8 +51,13 @@ async def retry(ports: Ports, dispatcher: Dispatcher, clock: Clock, job_id: str,
         )
     require_stored(job, sources=not job.is_detected or job.settings.render)
     state, step = _beginning(job)
-    begun = await start_attempt(ports, dispatcher, clock, job, settings=job.settings, state=state, step=step, quotas=quotas)
-    logger.info("retry begun", extra={"action": "retry_begun", "job_id": job_id, "attempt": begun.attempt, "step": step})
+    begun = await start_attempt(
+        ports, dispatcher, clock, job, settings=job.settings, state=state, step=step, quotas=quotas
+    )
+    logger.info(
+        "retry begun",
+        extra={"action": "retry_begun", "job_id": job_id, "attempt": begun.attempt, "step": step},
+    )
     return begun
 
 
@@ -59,7 +72,9 @@ def require_stored(job: Job, *, sources: bool) -> None:
         Expired: It has.
     """
     if "results" in job.expired:
-        raise Expired("The job's video and results were deleted after the time for which they are kept; submit the video as a new job.")
+        raise Expired(
+            "The job's video and results were deleted after the time for which they are kept; submit the video as a new job."
+        )
     if sources and "sources" in job.expired:
         raise Expired(
             "The job's video was deleted after the time for which it is kept. Its detections can be counted again without a new annotated "

@@ -22,7 +22,11 @@ logger = logging.getLogger(__name__)
 
 def still_active(job: Job) -> Conflict:
     """The error of a request that only an ended job allows."""
-    return Conflict("The job is still being worked on; wait until it has ended, or cancel it first.", code="job_active", state=job.state)
+    return Conflict(
+        "The job is still being worked on; wait until it has ended, or cancel it first.",
+        code="job_active",
+        state=job.state,
+    )
 
 
 async def start_attempt(
@@ -60,14 +64,25 @@ async def start_attempt(
     await Webhooks(ports, dispatcher, WebhookRules(), clock).announce(job)
     try:
         async with nullcontext() if quotas is None else quotas.attempting(job.owner):
-            begun = await ports.jobs.begin_attempt(job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock())
+            begun = await ports.jobs.begin_attempt(
+                job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock()
+            )
     except FenceLost as error:
         raise still_active(job) from error
     try:
         # The submission's trace goes on: everything about a job is found under one.
-        with span("next attempt", parent=job.traceparent, kind="server", job_id=job.id, attempt=begun.attempt, step=step):
+        with span(
+            "next attempt",
+            parent=job.traceparent,
+            kind="server",
+            job_id=job.id,
+            attempt=begun.attempt,
+            step=step,
+        ):
             context = traceparent() or job.traceparent
-            await dispatcher.send(JobMessage(job_id=job.id, attempt=begun.attempt, step=step, traceparent=context))
+            await dispatcher.send(
+                JobMessage(job_id=job.id, attempt=begun.attempt, step=step, traceparent=context)
+            )
     except MusterError:
         await _take_back(ports, clock, job, begun)
         raise
@@ -83,7 +98,12 @@ async def _take_back(ports: Ports, clock: Clock, before: Job, begun: Job) -> Non
         "expired_at_utc": before.expired_at_utc,
     }
     try:
-        await ports.jobs.update(begun.id, attempt=begun.attempt, expected=(begun.state,), at=clock(), changes=changes)
+        await ports.jobs.update(
+            begun.id, attempt=begun.attempt, expected=(begun.state,), at=clock(), changes=changes
+        )
     except MusterError as error:
         # The attempt stands then, and the sweeper sends its message.
-        logger.warning("attempt not taken back", extra={"action": "attempt_left", "job_id": begun.id, "code": error.code})
+        logger.warning(
+            "attempt not taken back",
+            extra={"action": "attempt_left", "job_id": begun.id, "code": error.code},
+        )

@@ -68,7 +68,9 @@ class Turns:
         if step is None:
             return True
         others = [turn for turn in await self._ports.jobs.turns(job.owner) if turn.id != job.id]
-        ahead = sum(turn.is_counting if job.state == "assembling" else turn.is_begun for turn in others)
+        ahead = sum(
+            turn.is_counting if job.state == "assembling" else turn.is_begun for turn in others
+        )
         if ahead < await self._wide():
             if _is_parked(job.waiting):
                 await self._wait_for(job.id, job.attempt, job.state, None)
@@ -77,12 +79,22 @@ class Turns:
             # Once: by the time of its last change the sweeper knows how long it has been waiting.
             waiting = Waiting(code=PARKED, message=_SENTENCE, since_utc=self._clock())
             await self._wait_for(job.id, job.attempt, job.state, waiting)
-        logger.info("parked", extra={"action": "job_parked", "job_id": job.id, "attempt": job.attempt, "state": job.state})
+        logger.info(
+            "parked",
+            extra={
+                "action": "job_parked",
+                "job_id": job.id,
+                "attempt": job.attempt,
+                "state": job.state,
+            },
+        )
         # The others may have ended while this one was being parked.
         await self.go_on(job.owner)
         return False
 
-    async def go_on(self, owner: str, *, traceparents: Mapping[str, str | None] | None = None) -> int:
+    async def go_on(
+        self, owner: str, *, traceparents: Mapping[str, str | None] | None = None
+    ) -> int:
         """Send what is an owner's turn now: segments of planned jobs, and the next parked jobs. May be called at any time.
 
         Args:
@@ -97,7 +109,10 @@ class Turns:
         """
         turns, width, sent = await self._ports.jobs.turns(owner), await self._wide(), 0
         given = traceparents or {}
-        turns = [dataclasses.replace(turn, traceparent=given.get(turn.id) or turn.traceparent) for turn in turns]
+        turns = [
+            dataclasses.replace(turn, traceparent=given.get(turn.id) or turn.traceparent)
+            for turn in turns
+        ]
         room = width - sum(turn.handed_out for turn in turns if turn.state == "detecting")
         for turn in turns:
             if turn.has_more and room > 0:
@@ -107,7 +122,9 @@ class Turns:
         parked = [turn for turn in turns if turn.waiting == PARKED]
         fresh = [turn for turn in parked if turn.state == "queued"]
         detected = [turn for turn in parked if turn.state != "queued"]
-        next_ones = fresh[: max(0, width - sum(turn.is_begun or turn.is_asked_for for turn in turns))]
+        next_ones = fresh[
+            : max(0, width - sum(turn.is_begun or turn.is_asked_for for turn in turns))
+        ]
         next_ones += detected[: max(0, width - sum(turn.is_counting for turn in turns))]
         for turn in next_ones:
             try:
@@ -123,7 +140,11 @@ class Turns:
         try:
             await self.go_on(owner)
         except MusterError as error:
-            logger.warning("not handed out: %s", error.message, extra={"action": "turn_failed", "code": error.code})
+            logger.warning(
+                "not handed out: %s",
+                error.message,
+                extra={"action": "turn_failed", "code": error.code},
+            )
 
     async def _hand_out(self, turn: JobTurn, most: int) -> int:
         try:
@@ -134,13 +155,23 @@ class Turns:
             await self._dispatcher.send(_message(turn, "detect", segment))
         return len(segments)
 
-    async def _wait_for(self, job_id: str, attempt: int, state: str, waiting: Waiting | None) -> None:
-        await self._ports.jobs.update(job_id, attempt=attempt, expected=(state,), at=self._clock(), changes={"waiting": waiting})  # type: ignore[arg-type]
+    async def _wait_for(
+        self, job_id: str, attempt: int, state: str, waiting: Waiting | None
+    ) -> None:
+        await self._ports.jobs.update(
+            job_id,
+            attempt=attempt,
+            expected=(state,),  # type: ignore[arg-type]
+            at=self._clock(),
+            changes={"waiting": waiting},
+        )
 
     async def _wide(self) -> int:
         now = self._clock()
         if abs(now - self._counted_at) >= _COUNTED_FOR:
-            self._width = max(LEAST_WIDTH, 2 * len(await self._ports.jobs.workers(since=now - _ALIVE)))
+            self._width = max(
+                LEAST_WIDTH, 2 * len(await self._ports.jobs.workers(since=now - _ALIVE))
+            )
             self._counted_at = now
         return self._width
 
@@ -150,4 +181,10 @@ def _is_parked(waiting: Waiting | None) -> bool:
 
 
 def _message(turn: JobTurn, step: Step, segment: int | None = None) -> JobMessage:
-    return JobMessage(job_id=turn.id, attempt=turn.attempt, step=step, segment=segment, traceparent=turn.traceparent)
+    return JobMessage(
+        job_id=turn.id,
+        attempt=turn.attempt,
+        step=step,
+        segment=segment,
+        traceparent=turn.traceparent,
+    )

@@ -30,12 +30,17 @@ async def delete(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) 
         Unavailable: A service does not answer; ask again.
     """
     job = await job_of(ports, job_id, owner=owner)
-    tombstone = await ports.ledger.bury(Tombstone(job_id=job_id, reason="deleted", written_at_utc=clock()))
+    tombstone = await ports.ledger.bury(
+        Tombstone(job_id=job_id, reason="deleted", written_at_utc=clock())
+    )
     if not job.is_terminal:
         try:
             await cancel(ports, clock, job_id, owner=owner)
         except (Conflict, NotFound):
-            logger.info("job ended while it was to be deleted", extra={"action": "job_ended_before_delete", "job_id": job_id})
+            logger.info(
+                "job ended while it was to be deleted",
+                extra={"action": "job_ended_before_delete", "job_id": job_id},
+            )
     await _carry_out(ports, clock, tombstone)
 
 
@@ -65,7 +70,9 @@ async def finish_deletions(ports: Ports, clock: Clock, *, limit: int = 100) -> i
         except PermanentError as error:
             # For example, a blob under a lease: it must not block the other jobs.
             logger.warning(
-                "not deleted: %s", error.message, extra={"action": "delete_refused", "job_id": tombstone.job_id, "code": error.code}
+                "not deleted: %s",
+                error.message,
+                extra={"action": "delete_refused", "job_id": tombstone.job_id, "code": error.code},
             )
             errors.append(error)
     # The earlier of two clocks: what a process whose own is ahead forgot, `recover` would bring back.
@@ -95,4 +102,6 @@ async def _carry_out(ports: Ports, clock: Clock, tombstone: Tombstone) -> None:
     # Again: what a worker wrote between the first pass and the loss of its fence.
     await delete_owned(ports, job_id)
     await ports.ledger.finish(tombstone, at=clock())
-    logger.info("job deleted", extra={"action": "job_deleted", "job_id": job_id, "reason": tombstone.reason})
+    logger.info(
+        "job deleted", extra={"action": "job_deleted", "job_id": job_id, "reason": tombstone.reason}
+    )

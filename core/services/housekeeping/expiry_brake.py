@@ -66,7 +66,12 @@ class ExpiryBrake:
         note = await self._ports.ledger.note(NOTE) or {}
         if note == {"accepted": self._value}:
             return True
-        if note.get("accepted") != self._value and not confirmed and due_before is not None and await self._waits(note, due_before):
+        if (
+            note.get("accepted") != self._value
+            and not confirmed
+            and due_before is not None
+            and await self._waits(note, due_before)
+        ):
             return False
         await self._ports.ledger.write_note(NOTE, {"accepted": self._value})
         return True
@@ -78,14 +83,20 @@ class ExpiryBrake:
             return False
         # By the clock of storage, which all processes share: one whose own is a day ahead must not end the wait that another has begun.
         now = await self._ports.sources.now()
-        since = datetime.fromisoformat(note["since_utc"]) if note.get("waiting") == self._value else now
+        since = (
+            datetime.fromisoformat(note["since_utc"]) if note.get("waiting") == self._value else now
+        )
         held = HeldExpiry(due, kept, since + WAIT)
         if now >= held.goes_on_at_utc:
             return False
         waiting = {"waiting": self._value, "since_utc": since.isoformat(), "due": due, "kept": kept}
         # The value before stays accepted: going back to it costs nothing.
         await self._ports.ledger.write_note(NOTE, {"accepted": note.get("accepted"), **waiting})
-        logger.warning("expiry waits: %s", held.sentence, extra={"action": "expiry_held", "due": due, "kept": kept})
+        logger.warning(
+            "expiry waits: %s",
+            held.sentence,
+            extra={"action": "expiry_held", "due": due, "kept": kept},
+        )
         return True
 
 

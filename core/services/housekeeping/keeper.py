@@ -55,15 +55,33 @@ class Housekeeping:
         confirmed: The operator has said that everything that is due may expire.
     """
 
-    def __init__(self, ports: Ports, dispatcher: Dispatcher, clock: Clock, rules: HousekeepingRules, *, confirmed: bool = False) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        rules: HousekeepingRules,
+        *,
+        confirmed: bool = False,
+    ) -> None:
         self._ports = ports
         self._clock = clock
         self._rules = rules
         self._confirmed = confirmed
         self._sweeper = Sweeper(ports, dispatcher, clock)
-        self._orphans = Orphans(ports, clock, least_age=rules.least_age, upload_life=rules.upload_life, read_life=rules.read_life)
+        self._orphans = Orphans(
+            ports,
+            clock,
+            least_age=rules.least_age,
+            upload_life=rules.upload_life,
+            read_life=rules.read_life,
+        )
         keep = rules.keep
-        self._retention = None if keep is None else Retention(ports, clock, after=keep, results=rules.expiring_results)
+        self._retention = (
+            None
+            if keep is None
+            else Retention(ports, clock, after=keep, results=rules.expiring_results)
+        )
         self._brake = ExpiryBrake(ports, rules.retention)
 
     async def run(self, *, everything: bool = False) -> Report:
@@ -90,11 +108,19 @@ class Housekeeping:
                 await part()
             except MusterError as error:
                 errors.append(error)
-                logger.warning("not swept: %s", error.message, extra={"action": "sweep_failed", "part": name, "code": error.code})
+                logger.warning(
+                    "not swept: %s",
+                    error.message,
+                    extra={"action": "sweep_failed", "part": name, "code": error.code},
+                )
                 if name == "marks":
                     break
         found = dataclasses.asdict(report)
-        logger.log(logging.INFO if any(found.values()) else logging.DEBUG, "swept", extra={"action": "swept", **found})
+        logger.log(
+            logging.INFO if any(found.values()) else logging.DEBUG,
+            "swept",
+            extra={"action": "swept", **found},
+        )
         if errors:
             raise errors[0]
         return report

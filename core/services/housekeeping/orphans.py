@@ -87,7 +87,9 @@ class _Walk:
     def __init__(self) -> None:
         self._cursor: str | None = None
 
-    async def pages(self, read: Callable[[str | None], Awaitable[Page[T]]], most: int | None) -> AsyncGenerator[list[T]]:
+    async def pages(
+        self, read: Callable[[str | None], Awaitable[Page[T]]], most: int | None
+    ) -> AsyncGenerator[list[T]]:
         number = 0
         while most is None or number < most:
             number += 1
@@ -170,7 +172,9 @@ class Orphans:
         store = self._ports.sources
         # Counted from the last write, which the link allowed: so the link is dead, too.
         before = await store.now() - self._upload_life - self._least_age
-        walk = self._walks["uploads"].pages(lambda cursor: store.page(UPLOADS_PREFIX, limit=_PAGE, cursor=cursor), most)
+        walk = self._walks["uploads"].pages(
+            lambda cursor: store.page(UPLOADS_PREFIX, limit=_PAGE, cursor=cursor), most
+        )
         async with aclosing(walk) as pages:
             async for infos in pages:
                 old = [info for info in infos if info.modified_at_utc < before]
@@ -195,23 +199,46 @@ class Orphans:
         await self._purge(store, [info.name])
         # Last: while it is there, a run that dies is made up for.
         await self._purge(store, [link])
-        logger.info("an upload that no job was made of was deleted", extra={"action": "upload_cleared", "blob": info.name})
+        logger.info(
+            "an upload that no job was made of was deleted",
+            extra={"action": "upload_cleared", "blob": info.name},
+        )
         return 1
 
-    async def _folders(self, name: str, store: BlobStore, cleared: Cleared, most: int | None) -> None:
+    async def _folders(
+        self, name: str, store: BlobStore, cleared: Cleared, most: int | None
+    ) -> None:
         before = await store.now() - self._least_age
-        walk = self._walks[name].pages(lambda cursor: store.folders(JOBS_PREFIX, limit=_PAGE, cursor=cursor), most)
+        walk = self._walks[name].pages(
+            lambda cursor: store.folders(JOBS_PREFIX, limit=_PAGE, cursor=cursor), most
+        )
         async with aclosing(walk) as pages:
             async for folders in pages:
-                ids = [job_id for folder in dict.fromkeys(folders) if (job_id := job_of_folder(folder)) is not None]
+                ids = [
+                    job_id
+                    for folder in dict.fromkeys(folders)
+                    if (job_id := job_of_folder(folder)) is not None
+                ]
                 outlines = await self._ports.jobs.outlines(ids)
-                await self._without_record(name, store, [job_id for job_id in ids if job_id not in outlines], before, cleared)
+                await self._without_record(
+                    name,
+                    store,
+                    [job_id for job_id in ids if job_id not in outlines],
+                    before,
+                    cleared,
+                )
                 for job_id, outline in outlines.items():
-                    if name == "results" and outline.is_terminal and self._settled.get(job_id) != outline.attempt:
+                    if (
+                        name == "results"
+                        and outline.is_terminal
+                        and self._settled.get(job_id) != outline.attempt
+                    ):
                         cleared.unpublished += await self._clear_revisions(job_id, outline, before)
         self._ended(name)
 
-    async def _without_record(self, name: str, store: BlobStore, ids: Collection[str], before: datetime, cleared: Cleared) -> None:
+    async def _without_record(
+        self, name: str, store: BlobStore, ids: Collection[str], before: datetime, cleared: Cleared
+    ) -> None:
         buried = await self._ports.ledger.tombstones(ids) if ids else {}
         for job_id in ids:
             blobs = await _all(store, job_prefix(job_id))
@@ -220,18 +247,31 @@ class Orphans:
                 await self._purge(store, [info.name for info in blobs])
                 cleared.buried += len(blobs)
                 logger.info(
-                    "blobs of a deleted job were deleted", extra={"action": "buried_cleared", "job_id": job_id, "blobs": len(blobs)}
+                    "blobs of a deleted job were deleted",
+                    extra={"action": "buried_cleared", "job_id": job_id, "blobs": len(blobs)},
                 )
             elif blobs:
                 await self._unexplained(name, store, job_id, blobs, before, cleared)
 
     async def _unexplained(
-        self, name: str, store: BlobStore, job_id: str, blobs: list[BlobInfo], before: datetime, cleared: Cleared
+        self,
+        name: str,
+        store: BlobStore,
+        job_id: str,
+        blobs: list[BlobInfo],
+        before: datetime,
+        cleared: Cleared,
     ) -> None:
         newest = max(info.modified_at_utc for info in blobs)
-        is_marked = name == "sources" and await self._allows(store, submitting_blob(job_id)) and not await self._was_recorded(job_id)
+        is_marked = (
+            name == "sources"
+            and await self._allows(store, submitting_blob(job_id))
+            and not await self._was_recorded(job_id)
+        )
         # Asked again: a submission may have ended since.
-        if newest >= (before if is_marked else before + self._least_age - self._reported_age) or await self._ports.jobs.outlines([job_id]):
+        if newest >= (
+            before if is_marked else before + self._least_age - self._reported_age
+        ) or await self._ports.jobs.outlines([job_id]):
             return
         if not is_marked:
             self._tally.add(name, Unclaimed.of(name, job_id, blobs))
@@ -262,26 +302,52 @@ class Orphans:
 
         The job's record says which one is published. Downloads of the one before may run on for `read_life`.
         """
-        store, gone, settled = self._ports.results, 0, self._clock() - outline.updated_at_utc >= _SETTLED_AFTER
-        folders = [folder async for folder in _every(lambda cursor: store.folders(results_prefix(job_id), limit=_PAGE, cursor=cursor))]
+        store, gone, settled = (
+            self._ports.results,
+            0,
+            self._clock() - outline.updated_at_utc >= _SETTLED_AFTER,
+        )
+        folders = [
+            folder
+            async for folder in _every(
+                lambda cursor: store.folders(results_prefix(job_id), limit=_PAGE, cursor=cursor)
+            )
+        ]
         unpublished = {}
         for folder in folders:
             revision = folder.removeprefix(results_prefix(job_id))[:-1]
             attempt = revision_attempt(revision)
-            if attempt is not None and attempt <= outline.attempt and revision != outline.result_revision:
+            if (
+                attempt is not None
+                and attempt <= outline.attempt
+                and revision != outline.result_revision
+            ):
                 unpublished[revision] = folder
         published = await self._published(job_id, outline) if unpublished else None
         for revision, folder in unpublished.items():
             infos = await _all(store, folder)
-            is_fresh = published is not None and published.is_new and (revision_attempt(revision) or 0) < published.attempt
+            is_fresh = (
+                published is not None
+                and published.is_new
+                and (revision_attempt(revision) or 0) < published.attempt
+            )
             newest = max((info.modified_at_utc for info in infos), default=before)
             if newest >= before or (published is not None and published.is_gone) or is_fresh:
                 settled = False
                 continue
-            notes = [info.name async for info in store.list_blobs(log_prefix(job_id)) if info.name.endswith(f"/{revision}.json")]
+            notes = [
+                info.name
+                async for info in store.list_blobs(log_prefix(job_id))
+                if info.name.endswith(f"/{revision}.json")
+            ]
             await self._purge(store, [*(info.name for info in infos), *notes])
             gone += len(infos) + len(notes)
-            extra = {"action": "revision_cleared", "job_id": job_id, "revision": revision, "blobs": len(infos)}
+            extra = {
+                "action": "revision_cleared",
+                "job_id": job_id,
+                "revision": revision,
+                "blobs": len(infos),
+            }
             logger.info("superseded results were deleted", extra=extra)
         if settled and not self._dry_run:
             # Nobody writes to it any more: later runs need not look again.
@@ -299,13 +365,17 @@ class Orphans:
         # The record's time is a worker's, that of the files is storage's: by the earlier clock, the later of both must be long ago.
         at = max([outline.updated_at_utc, *(info.modified_at_utc for info in infos)])
         is_new = min(now, self._clock()) - at < self._read_life
-        return _Published(revision_attempt(outline.result_revision) or 0, is_gone=not infos, is_new=is_new)
+        return _Published(
+            revision_attempt(outline.result_revision) or 0, is_gone=not infos, is_new=is_new
+        )
 
     async def _purge(self, store: BlobStore, names: Sequence[str]) -> None:
         if self._dry_run:
             return
         for start in range(0, len(names), _DELETES_AT_ONCE):
-            await asyncio.gather(*(store.purge(name) for name in names[start : start + _DELETES_AT_ONCE]))
+            await asyncio.gather(
+                *(store.purge(name) for name in names[start : start + _DELETES_AT_ONCE])
+            )
 
     def _ended(self, name: str) -> None:
         if self._walks[name].is_at_start:
@@ -325,5 +395,7 @@ async def _every(read: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncGener
 
 async def _all(store: BlobStore, prefix: str) -> list[BlobInfo]:
     """Return the blobs under a prefix, those with staged blocks only included."""
-    async with aclosing(_every(lambda cursor: store.page(prefix, limit=_PAGE, cursor=cursor))) as infos:
+    async with aclosing(
+        _every(lambda cursor: store.page(prefix, limit=_PAGE, cursor=cursor))
+    ) as infos:
         return [info async for info in infos]

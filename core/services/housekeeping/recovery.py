@@ -64,7 +64,10 @@ async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Jo
         recorded = await _record(ports, job)
         if recorded is not None:
             made.append(recorded)
-            logger.warning("job recovered", extra={"action": "job_recovered", "job_id": job_id, "state": job.state})
+            logger.warning(
+                "job recovered",
+                extra={"action": "job_recovered", "job_id": job_id, "state": job.state},
+            )
     return made
 
 
@@ -89,10 +92,17 @@ async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | Non
         del found["attempt"]
         # Should this process end here, the sweeper sends the message with which the attempt is counted as any other.
         state: JobState = "queued" if job.plan is None else "assembling"
-        begun = await ports.jobs.begin_attempt(job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock())
+        begun = await ports.jobs.begin_attempt(
+            job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock()
+        )
         changes = {**found, "expired_at_utc": job.expired_at_utc}
-        shown = await ports.jobs.update(job.id, attempt=begun.attempt, expected=(state,), at=clock(), changes=changes)
-        logger.warning("newest results shown", extra={"action": "results_shown_again", "job_id": job.id, "revision": revision})
+        shown = await ports.jobs.update(
+            job.id, attempt=begun.attempt, expected=(state,), at=clock(), changes=changes
+        )
+        logger.warning(
+            "newest results shown",
+            extra={"action": "results_shown_again", "job_id": job.id, "revision": revision},
+        )
         return shown
     return None
 
@@ -123,8 +133,15 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
     revisions = _whole_revisions(job_id, results)
     if not sources and not revisions:
         return None
-    values: dict[str, Any] = {"id": job_id, "files": _files(job_id, sources, copy), "updated_at_utc": now, "heartbeat_at_utc": now}
-    values["created_at_utc"] = copy.created_at_utc if copy else min(info.modified_at_utc for info in [*sources, *results])
+    values: dict[str, Any] = {
+        "id": job_id,
+        "files": _files(job_id, sources, copy),
+        "updated_at_utc": now,
+        "heartbeat_at_utc": now,
+    }
+    values["created_at_utc"] = (
+        copy.created_at_utc if copy else min(info.modified_at_utc for info in [*sources, *results])
+    )
     if copy is not None:
         # The idempotency key too: a request that is sent again finds its job.
         kept = ("owner", "settings", "idempotency_key", "request_hash", "webhook", "traceparent")
@@ -138,28 +155,49 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
     if revisions:
         # Shown as the results of an earlier attempt: otherwise the sweeper would delete them as superseded.
         values |= _shown(job_id, revisions[0], results)
-    return Job.model_validate({**values, "state": "failed", "completed_at_utc": now, "error": _lost()})
+    return Job.model_validate(
+        {**values, "state": "failed", "completed_at_utc": now, "error": _lost()}
+    )
 
 
-async def _completed(ports: Ports, job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, Any] | None:
+async def _completed(
+    ports: Ports, job_id: str, revision: str, results: list[BlobInfo]
+) -> dict[str, Any] | None:
     """Return the fields of a completed job; None where its results cannot be read."""
     try:
         told = json.loads(await ports.results.get(result_blob(job_id, revision, "results.json")))
         settings = {"settings": AnalysisSettings.model_validate(told["settings"])}
         told["counts"].items()
     except (ValueError, KeyError, TypeError, AttributeError):
-        logger.warning("results cannot be read", extra={"action": "results_unreadable", "job_id": job_id, "revision": revision})
+        logger.warning(
+            "results cannot be read",
+            extra={"action": "results_unreadable", "job_id": job_id, "revision": revision},
+        )
         return None
-    ended = next(info.modified_at_utc for info in results if info.name == result_blob(job_id, revision, "run.json"))
+    ended = next(
+        info.modified_at_utc
+        for info in results
+        if info.name == result_blob(job_id, revision, "run.json")
+    )
     shown = _shown(job_id, revision, results)
-    return {"state": "completed", "counts": told["counts"], "completed_at_utc": ended, **shown, **settings}
+    return {
+        "state": "completed",
+        "counts": told["counts"],
+        "completed_at_utc": ended,
+        **shown,
+        **settings,
+    }
 
 
 def _shown(job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, Any]:
     """Return the fields that let readers see a revision."""
     names = {info.name for info in results}
     artifacts = tuple(name for name in ARTIFACTS if result_blob(job_id, revision, name) in names)
-    return {"attempt": revision_attempt(revision) or 1, "result_revision": revision, "artifacts": artifacts}
+    return {
+        "attempt": revision_attempt(revision) or 1,
+        "result_revision": revision,
+        "artifacts": artifacts,
+    }
 
 
 def _whole_revisions(job_id: str, results: list[BlobInfo]) -> list[str]:
@@ -167,22 +205,34 @@ def _whole_revisions(job_id: str, results: list[BlobInfo]) -> list[str]:
     prefix, ends = results_prefix(job_id), {}
     for info in results:
         revision, _, name = info.name.removeprefix(prefix).partition("/")
-        if info.name.startswith(prefix) and name == "run.json" and revision_attempt(revision) is not None:
+        if (
+            info.name.startswith(prefix)
+            and name == "run.json"
+            and revision_attempt(revision) is not None
+        ):
             ends[revision] = (revision_attempt(revision) or 0, info.modified_at_utc)
     names = {info.name for info in results}
-    whole = [revision for revision in ends if result_blob(job_id, revision, "results.json") in names]
+    whole = [
+        revision for revision in ends if result_blob(job_id, revision, "results.json") in names
+    ]
     return sorted(whole, key=lambda revision: ends[revision], reverse=True)
 
 
 def _files(job_id: str, sources: list[BlobInfo], copy: Job | None) -> tuple[SourceFile, ...]:
     if not sources:
-        return copy.files if copy else (SourceFile(name="video-1", blob=source_blob(job_id, 0), size_bytes=0, etag=""),)
+        return (
+            copy.files
+            if copy
+            else (SourceFile(name="video-1", blob=source_blob(job_id, 0), size_bytes=0, etag=""),)
+        )
     if copy:
         # One that is gone stays in the list: a part of a recording must not be counted as if it were all of it.
         here = {info.name: {"size_bytes": info.size_bytes, "etag": info.etag} for info in sources}
         return tuple(file.model_copy(update=here.get(file.blob, {})) for file in copy.files)
     return tuple(
-        SourceFile(name=f"video-{number + 1}", blob=info.name, size_bytes=info.size_bytes, etag=info.etag)
+        SourceFile(
+            name=f"video-{number + 1}", blob=info.name, size_bytes=info.size_bytes, etag=info.etag
+        )
         for number, info in enumerate(sources)
     )
 

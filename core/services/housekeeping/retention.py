@@ -26,7 +26,9 @@ class Retention:
         results: Which results are deleted with them: those that may show persons, or all.
     """
 
-    def __init__(self, ports: Ports, clock: Clock, *, after: timedelta, results: ExpiringResults = "persons") -> None:
+    def __init__(
+        self, ports: Ports, clock: Clock, *, after: timedelta, results: ExpiringResults = "persons"
+    ) -> None:
         self._ports = ports
         self._clock = clock
         self._after = after
@@ -56,7 +58,11 @@ class Retention:
                 continue
             except PermanentError as error:
                 # For example, a blob under a lease: it must not block the other jobs.
-                logger.warning("not expired: %s", error.message, extra={"action": "expiry_refused", "job_id": job.id, "code": error.code})
+                logger.warning(
+                    "not expired: %s",
+                    error.message,
+                    extra={"action": "expiry_refused", "job_id": job.id, "code": error.code},
+                )
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -67,9 +73,13 @@ class Retention:
         expired: tuple[Expirable, ...] = ("sources", "results") if both else ("sources",)
         # Said first, so that nobody is promised what is going; the tombstone lets any later sweep finish what this one has begun.
         changes = {"expired": expired, "artifacts": ()} if both else {"expired": expired}
-        await self._ports.jobs.update(job.id, attempt=job.attempt, expected=TERMINAL, at=self._clock(), changes=changes)
+        await self._ports.jobs.update(
+            job.id, attempt=job.attempt, expected=TERMINAL, at=self._clock(), changes=changes
+        )
         tombstone = Tombstone(job_id=job.id, reason="expired", written_at_utc=self._clock())
-        return await carry_out_expiry(self._ports, self._clock, await self._ports.ledger.bury(tombstone))
+        return await carry_out_expiry(
+            self._ports, self._clock, await self._ports.ledger.bury(tombstone)
+        )
 
 
 async def carry_out_expiry(ports: Ports, clock: Clock, tombstone: Tombstone) -> bool:
@@ -92,7 +102,9 @@ async def carry_out_expiry(ports: Ports, clock: Clock, tombstone: Tombstone) -> 
             # Telemetry stays: a recount needs it, and it shows nobody.
             await ports.sources.delete_prefix(source_prefix(job.id))
         now = clock()
-        await ports.jobs.update(job.id, attempt=job.attempt, expected=TERMINAL, at=now, changes={"expired_at_utc": now})
+        await ports.jobs.update(
+            job.id, attempt=job.attempt, expected=TERMINAL, at=now, changes={"expired_at_utc": now}
+        )
     except FenceLost:
         return False
     except NotFound as error:

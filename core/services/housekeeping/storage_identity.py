@@ -45,7 +45,14 @@ class Marks:
 
     def described(self, identity: str) -> str:
         """Return which database wrote the marks of this identity, and when, as far as they say."""
-        mark = next((mark for mark in self.containers.values() if mark is not None and mark.identity == identity), None)
+        mark = next(
+            (
+                mark
+                for mark in self.containers.values()
+                if mark is not None and mark.identity == identity
+            ),
+            None,
+        )
         if mark is None or mark.marked_at_utc is None:
             return "another database"
         return f"another database ({mark.database}, since {mark.marked_at_utc:%Y-%m-%d %H:%M} UTC)"
@@ -80,7 +87,11 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
     marks, own = await _own_marks(ports)
     if own is None:
         await _require_together(ports)
-        own = await ports.ledger.claim(StorageIdentity(id=new_identity(), marked_at_utc=clock(), database=ports.ledger.describe()))
+        own = await ports.ledger.claim(
+            StorageIdentity(
+                id=new_identity(), marked_at_utc=clock(), database=ports.ledger.describe()
+            )
+        )
     elif not marks.found and await is_used(ports):
         raise ForeignStorage(
             f"This database ({ports.ledger.describe()}) has an identity, and the storage carries no mark although it holds jobs: it may be "
@@ -108,7 +119,9 @@ async def read_marks(ports: Ports) -> Marks:
         Unavailable: A service does not answer.
     """
     containers = {store.name: await _mark_of(store) for store in (ports.sources, ports.results)}
-    return Marks(containers, {queue.name: await queue.mark() for queue in (ports.queue, ports.detect_queue)})
+    return Marks(
+        containers, {queue.name: await queue.mark() for queue in (ports.queue, ports.detect_queue)}
+    )
 
 
 async def look_at_marks(ports: Ports) -> Marks:
@@ -128,8 +141,14 @@ async def look_at_marks(ports: Ports) -> Marks:
             missing.add(name)
             return None
 
-    containers = {store.name: await unless_missing(store.name, _mark_of(store)) for store in (ports.sources, ports.results)}
-    queues = {queue.name: await unless_missing(queue.name, queue.mark()) for queue in (ports.queue, ports.detect_queue)}
+    containers = {
+        store.name: await unless_missing(store.name, _mark_of(store))
+        for store in (ports.sources, ports.results)
+    }
+    queues = {
+        queue.name: await unless_missing(queue.name, queue.mark())
+        for queue in (ports.queue, ports.detect_queue)
+    }
     return Marks(containers, queues, frozenset(missing))
 
 
@@ -158,7 +177,9 @@ async def write_marks(ports: Ports, identity: StorageIdentity) -> None:
 
 async def _own_marks(ports: Ports) -> tuple[Marks, StorageIdentity | None]:
     marks, own = await read_marks(ports), await ports.ledger.identity()
-    foreign = [identity for identity in marks.found.values() if own is None or not own.owns(identity)]
+    foreign = [
+        identity for identity in marks.found.values() if own is None or not own.owns(identity)
+    ]
     if foreign:
         raise _foreign(ports, marks, foreign[0])
     return marks, own
@@ -195,7 +216,9 @@ async def _require_together(ports: Ports) -> None:
             code="storage_unclear",
         )
     extra = {"action": "storage_recognised", "sampled": len(ids), "known": len(known)}
-    logger.info("storage and database of an older release were recognised as one installation", extra=extra)
+    logger.info(
+        "storage and database of an older release were recognised as one installation", extra=extra
+    )
 
 
 async def _complete_marks(ports: Ports, marks: Marks, own: StorageIdentity) -> None:
@@ -216,13 +239,18 @@ async def _complete_marks(ports: Ports, marks: Marks, own: StorageIdentity) -> N
 
 async def _mark(ports: Ports, store: BlobStore, own: StorageIdentity) -> None:
     try:
-        await store.put(MARK_BLOB, own.mark.to_bytes(), content_type="application/json", only_new=True)
+        await store.put(
+            MARK_BLOB, own.mark.to_bytes(), content_type="application/json", only_new=True
+        )
     except PreconditionFailed:
         present = await _mark_of(store)
         if present is not None and not own.owns(present.identity):
             raise _foreign(ports, Marks({store.name: present}, {}), present.identity) from None
     else:
-        logger.info("container marked", extra={"action": "storage_marked", "container": store.name, "identity": own.id})
+        logger.info(
+            "container marked",
+            extra={"action": "storage_marked", "container": store.name, "identity": own.id},
+        )
 
 
 def _foreign(ports: Ports, marks: Marks, identity: str) -> ForeignStorage:

@@ -10,7 +10,13 @@ from core.domain.clock import Clock
 from core.domain.identity import StorageIdentity, new_identity
 from core.errors import Conflict
 from core.ports import Ports
-from core.services.housekeeping.storage_identity import Marks, look_at_marks, read_marks, take_names, write_marks
+from core.services.housekeeping.storage_identity import (
+    Marks,
+    look_at_marks,
+    read_marks,
+    take_names,
+    write_marks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +40,10 @@ class StorageState:
     @property
     def belongs(self) -> bool:
         """Whether every mark is this database's. True where nothing carries a mark."""
-        return all(self.identity is not None and self.identity.owns(found) for found in self.marks.found.values())
+        return all(
+            self.identity is not None and self.identity.owns(found)
+            for found in self.marks.found.values()
+        )
 
 
 async def state_of_storage(ports: Ports) -> StorageState:
@@ -85,7 +94,10 @@ async def adopt(ports: Ports, clock: Clock) -> StorageIdentity:
         # The database first: where the marks cannot be written, it owns the old ones, and the next start or try goes on.
         await ports.ledger.replace(own)
     await write_marks(ports, own)
-    logger.warning("this database has taken the storage over", extra={"action": "storage_adopted", "identity": own.id})
+    logger.warning(
+        "this database has taken the storage over",
+        extra={"action": "storage_adopted", "identity": own.id},
+    )
     return own
 
 
@@ -105,8 +117,13 @@ async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
     """
     state = await state_of_storage(ports)
     if state.belongs and state.marks.found:
-        raise Conflict("This database and this storage belong together already; there is nothing to separate.", code="storage_is_own")
-    own = state.identity or StorageIdentity(id=new_identity(), marked_at_utc=clock(), database=ports.ledger.describe())
+        raise Conflict(
+            "This database and this storage belong together already; there is nothing to separate.",
+            code="storage_is_own",
+        )
+    own = state.identity or StorageIdentity(
+        id=new_identity(), marked_at_utc=clock(), database=ports.ledger.describe()
+    )
     if own.names and not state.marks.found:
         # A separation that died before its containers were marked: goes on with the same names.
         return own
@@ -117,7 +134,10 @@ async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
     names = [configured.get(place.name, place.name) for place in ports.storage]
     own = own.model_copy(update={"names": {name: _own_name(name, own.id) for name in names}})
     await ports.ledger.replace(own)
-    logger.warning("this database has containers of its own", extra={"action": "storage_separated", "names": own.names})
+    logger.warning(
+        "this database has containers of its own",
+        extra={"action": "storage_separated", "names": own.names},
+    )
     return own
 
 

@@ -24,7 +24,12 @@ SILENT_TIMEOUTS = 3
 """Visibility timeouts without a heartbeat after which a step's message counts as lost."""
 
 _WAITING = ("queued", "detecting")
-_STEP_OF: dict[str, Step] = {"queued": "plan", "planning": "plan", "assembling": "assemble", "rendering": "render"}
+_STEP_OF: dict[str, Step] = {
+    "queued": "plan",
+    "planning": "plan",
+    "assembling": "assemble",
+    "rendering": "render",
+}
 
 
 class Sweeper:
@@ -58,15 +63,23 @@ class Sweeper:
         """
         resent, silence = 0, SILENT_TIMEOUTS * visibility
         owners: set[str] = set()
-        for stalled in await self._ports.jobs.stalled(heartbeat_before=self._clock() - silence, limit=limit):
+        for stalled in await self._ports.jobs.stalled(
+            heartbeat_before=self._clock() - silence, limit=limit
+        ):
             try:
                 # The heartbeat first: of two sweepers at once, or of one that runs again soon, only one finds the job.
-                job = await self._ports.jobs.touch(stalled.id, attempt=stalled.attempt, at=self._clock())
-                messages = await self._messages(job) if _is_due(stalled, self._clock(), silence) else []
+                job = await self._ports.jobs.touch(
+                    stalled.id, attempt=stalled.attempt, at=self._clock()
+                )
+                messages = (
+                    await self._messages(job) if _is_due(stalled, self._clock(), silence) else []
+                )
             except (FenceLost, NotFound):
                 continue
             for message in messages:
-                await self._dispatcher.send(message.model_copy(update={"traceparent": job.traceparent}))
+                await self._dispatcher.send(
+                    message.model_copy(update={"traceparent": job.traceparent})
+                )
             handed_out = 0
             if _has_no_message(job) and job.owner not in owners:
                 owners.add(job.owner)
@@ -88,12 +101,21 @@ class Sweeper:
         if job.is_terminal or _is_parked(job):
             return []
         if job.state != "detecting" or job.plan is None:
-            return [JobMessage(job_id=job.id, attempt=job.attempt, step=_STEP_OF.get(job.state, "plan"))]
+            return [
+                JobMessage(job_id=job.id, attempt=job.attempt, step=_STEP_OF.get(job.state, "plan"))
+            ]
         if not job.is_detected:
-            return [JobMessage(job_id=job.id, attempt=job.attempt, step="detect", segment=index) for index in job.handed_out]
+            return [
+                JobMessage(job_id=job.id, attempt=job.attempt, step="detect", segment=index)
+                for index in job.handed_out
+            ]
         # Whoever marked the last segment ended before it could say so.
         await self._ports.jobs.update(
-            job.id, attempt=job.attempt, expected=("detecting",), at=self._clock(), changes={"state": "assembling"}
+            job.id,
+            attempt=job.attempt,
+            expected=("detecting",),
+            at=self._clock(),
+            changes={"state": "assembling"},
         )
         return [JobMessage(job_id=job.id, attempt=job.attempt, step="assemble")]
 
@@ -115,7 +137,9 @@ def _is_due(job: Job, now: datetime, silence: timedelta) -> bool:
 
 def _has_no_message(job: Job) -> bool:
     """Whether it may be its owner's turn, of which the process that should have handed it out did not live to tell."""
-    return _is_parked(job) or (job.state == "detecting" and not job.is_detected and not job.handed_out)
+    return _is_parked(job) or (
+        job.state == "detecting" and not job.is_detected and not job.handed_out
+    )
 
 
 def _is_parked(job: Job) -> bool:

@@ -35,7 +35,9 @@ class Unclaimed:
     def of(cls, place: str, name: str, infos: Sequence[BlobInfo]) -> Unclaimed:
         """Add up blobs, of which there is at least one."""
         times = [info.modified_at_utc for info in infos]
-        return cls(place, name, len(infos), sum(info.size_bytes for info in infos), min(times), max(times))
+        return cls(
+            place, name, len(infos), sum(info.size_bytes for info in infos), min(times), max(times)
+        )
 
 
 @dataclass(slots=True)
@@ -83,7 +85,10 @@ class Tally:
         """Write the sum of all walks into the ledger, once each has been through."""
         if set(self._ended) == set(self.walks):
             totals = self._ended.values()
-            oldest = min((total.oldest_at_utc for total in totals if total.oldest_at_utc is not None), default=None)
+            oldest = min(
+                (total.oldest_at_utc for total in totals if total.oldest_at_utc is not None),
+                default=None,
+            )
             value = {
                 "folders": sum(total.folders for total in totals),
                 "blobs": sum(total.blobs for total in totals),
@@ -109,6 +114,8 @@ async def purge_unclaimed(ports: Ports, clock: Clock, found: Iterable[Unclaimed]
         if item.place == "uploads":
             await ports.sources.purge(item.name)
         elif not await ports.jobs.outlines([item.name]):
-            tombstone = await ports.ledger.bury(Tombstone(job_id=item.name, reason="purged", written_at_utc=clock()))
+            tombstone = await ports.ledger.bury(
+                Tombstone(job_id=item.name, reason="purged", written_at_utc=clock())
+            )
             await delete_owned(ports, item.name)
             await ports.ledger.finish(tombstone, at=clock())

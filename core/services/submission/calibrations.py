@@ -44,12 +44,16 @@ async def fit(calibration: StoredCalibration) -> Fitted:
     Raises:
         InvalidCalibration: They fix no homography; the code says why.
     """
-    from core.geometry.calibration import fit_homography  # numpy's linear algebra: only where a calibration is given
+    from core.geometry.calibration import (
+        fit_homography,
+    )  # numpy's linear algebra: only where a calibration is given
 
     return Fitted(calibration, await asyncio.to_thread(fit_homography, calibration.points))
 
 
-async def add(store: CalibrationStore, clock: Clock, given: dict[str, Any], *, owner: str) -> Fitted:
+async def add(
+    store: CalibrationStore, clock: Clock, given: dict[str, Any], *, owner: str
+) -> Fitted:
     """Store a new calibration.
 
     Args:
@@ -65,12 +69,19 @@ async def add(store: CalibrationStore, clock: Clock, given: dict[str, Any], *, o
     fitted = await fit(_checked(given, clock, owner))
     stored = await store.add(fitted.calibration)
     logger.info(
-        "calibration stored", extra={"action": "calibration_added", "calibration": stored.name, "pairs": len(stored.points.image_points)}
+        "calibration stored",
+        extra={
+            "action": "calibration_added",
+            "calibration": stored.name,
+            "pairs": len(stored.points.image_points),
+        },
     )
     return Fitted(stored, fitted.homography)
 
 
-async def replace(store: CalibrationStore, clock: Clock, given: dict[str, Any], *, owner: str) -> tuple[Fitted, bool]:
+async def replace(
+    store: CalibrationStore, clock: Clock, given: dict[str, Any], *, owner: str
+) -> tuple[Fitted, bool]:
     """Store a calibration in place of the one of its name, if there is one. Jobs that were made with that one keep its points.
 
     Returns:
@@ -87,7 +98,12 @@ async def replace(store: CalibrationStore, clock: Clock, given: dict[str, Any], 
         new = True
     stored = await store.put(fitted.calibration)
     logger.info(
-        "calibration stored", extra={"action": "calibration_put", "calibration": stored.name, "pairs": len(stored.points.image_points)}
+        "calibration stored",
+        extra={
+            "action": "calibration_put",
+            "calibration": stored.name,
+            "pairs": len(stored.points.image_points),
+        },
     )
     return Fitted(stored, fitted.homography), new
 
@@ -139,7 +155,9 @@ def _checked(given: dict[str, Any], clock: Clock, owner: str) -> StoredCalibrati
             faults += [_fault(item) for item in error.errors()]
     if faults:
         listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
-        raise InvalidCalibration(f"The calibration cannot be used: {listed}.", errors=faults[:MOST_FAULTS])
+        raise InvalidCalibration(
+            f"The calibration cannot be used: {listed}.", errors=faults[:MOST_FAULTS]
+        )
     named, now = checked[0], clock()
     return StoredCalibration(
         name=named.name,
@@ -154,5 +172,8 @@ def _checked(given: dict[str, Any], clock: Clock, owner: str) -> StoredCalibrati
 def _fault(error: Any) -> dict[str, str]:
     field = ".".join(map(str, error["loc"])) or "points"
     if field == "name" and error["type"] == "string_pattern_mismatch":
-        return {"field": field, "problem": "letters, digits, spaces and _ . ( ) + - are allowed, the first and last a letter or digit"}
+        return {
+            "field": field,
+            "problem": "letters, digits, spaces and _ . ( ) + - are allowed, the first and last a letter or digit",
+        }
     return {"field": field, "problem": error["msg"].removeprefix("Value error, ")}

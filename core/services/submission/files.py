@@ -51,7 +51,9 @@ class Submission:
         room: What the owner's quota leaves for them; None: any.
     """
 
-    def __init__(self, ports: Ports, limits: Limits, *, owner: str, idempotency_key: str | None) -> None:
+    def __init__(
+        self, ports: Ports, limits: Limits, *, owner: str, idempotency_key: str | None
+    ) -> None:
         self.job_id = new_job_id()
         self.accepted = False
         self.recorded = False
@@ -85,9 +87,19 @@ class Submission:
         async with aclosing(checked):
             info = await self._ports.sources.put_stream(source_blob(self.job_id, index), checked)
         identity = f"sha256:{digest.hexdigest()}" if digest else ""
-        return self._keep(SourceFile(name=display_name(name, index), blob=info.name, size_bytes=info.size_bytes, etag=info.etag), identity)
+        return self._keep(
+            SourceFile(
+                name=display_name(name, index),
+                blob=info.name,
+                size_bytes=info.size_bytes,
+                etag=info.etag,
+            ),
+            identity,
+        )
 
-    async def add_blob(self, name: str | None, blob: str, *, identity: str, at_most: int | None = None) -> SourceFile:
+    async def add_blob(
+        self, name: str | None, blob: str, *, identity: str, at_most: int | None = None
+    ) -> SourceFile:
         """Copy a staged blob, as it is now, to the job.
 
         Args:
@@ -109,11 +121,18 @@ class Submission:
             raise _empty(shown)
         _check_declared(shown, info.size_bytes, at_most)
         await self._count(info.size_bytes)
-        async with aclosing(sources.stream(blob, length=min(SNIFF_BYTES, info.size_bytes), if_match=info.etag)) as pieces:
+        async with aclosing(
+            sources.stream(blob, length=min(SNIFF_BYTES, info.size_bytes), if_match=info.etag)
+        ) as pieces:
             sniff(b"".join([piece async for piece in pieces]))
         await self._marked()
         copied = await sources.copy(blob, source_blob(self.job_id, index), if_match=info.etag)
-        return self._keep(SourceFile(name=shown, blob=copied.name, size_bytes=copied.size_bytes, etag=copied.etag), identity)
+        return self._keep(
+            SourceFile(
+                name=shown, blob=copied.name, size_bytes=copied.size_bytes, etag=copied.etag
+            ),
+            identity,
+        )
 
     async def add_telemetry(self, name: str | None, chunks: AsyncIterator[bytes]) -> TelemetryFile:
         """Read one telemetry file to its end, and store it if it tells something.
@@ -127,7 +146,9 @@ class Submission:
         data = await telemetry.collected(shown, chunks)
         return await self._keep_telemetry(shown, data, f"sha256:{hashlib.sha256(data).hexdigest()}")
 
-    async def add_telemetry_blob(self, name: str | None, blob: str, *, identity: str, at_most: int | None = None) -> TelemetryFile:
+    async def add_telemetry_blob(
+        self, name: str | None, blob: str, *, identity: str, at_most: int | None = None
+    ) -> TelemetryFile:
         """Copy a staged telemetry file to the job. Arguments as `add_blob`.
 
         Raises:
@@ -139,7 +160,9 @@ class Submission:
         info = await self._ports.sources.info(blob)
         telemetry.check_telemetry_size(shown, info.size_bytes)
         _check_declared(shown, info.size_bytes, at_most)
-        return await self._keep_telemetry(shown, await self._ports.sources.get(blob, if_match=info.etag), identity)
+        return await self._keep_telemetry(
+            shown, await self._ports.sources.get(blob, if_match=info.etag), identity
+        )
 
     async def require_alive(self) -> None:
         """Make sure that what was written is still there. Raises as `SubmissionLife.require`."""
@@ -153,8 +176,15 @@ class Submission:
             InvalidInput: No file was added (code `missing_file`), or telemetry that is nobody's (`telemetry_unmatched`).
         """
         if not self._files:
-            raise InvalidInput("The request has no video; send at least one part named 'file'.", code="missing_file")
-        identities = [*self._identities, *self._telemetry_identities, *webhook_identity(self.webhook)]
+            raise InvalidInput(
+                "The request has no video; send at least one part named 'file'.",
+                code="missing_file",
+            )
+        identities = [
+            *self._identities,
+            *self._telemetry_identities,
+            *webhook_identity(self.webhook),
+        ]
         return Job(
             id=self.job_id,
             owner=self.owner,
@@ -169,7 +199,9 @@ class Submission:
             traceparent=self.traceparent,
         )
 
-    async def _checked(self, name: str, chunks: AsyncIterator[bytes], digest: Any) -> AsyncGenerator[bytes]:
+    async def _checked(
+        self, name: str, chunks: AsyncIterator[bytes], digest: Any
+    ) -> AsyncGenerator[bytes]:
         head: bytes | None = b""
         async for chunk in chunks:
             await self._count(len(chunk))
@@ -280,4 +312,7 @@ def _check_declared(name: str, size_bytes: int, declared_bytes: int | None) -> N
 
 
 def _empty(name: str) -> InvalidInput:
-    return InvalidInput(f"The file '{name}' is empty; check that the recording was saved and send it again.", code="empty_file")
+    return InvalidInput(
+        f"The file '{name}' is empty; check that the recording was saved and send it again.",
+        code="empty_file",
+    )

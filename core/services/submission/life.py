@@ -36,7 +36,13 @@ class SubmissionLife:
     """
 
     def __init__(
-        self, sources: BlobStore, job_id: str, identity: StorageIdentity | None, clock: Clock, *, every: timedelta = ALIVE_EVERY
+        self,
+        sources: BlobStore,
+        job_id: str,
+        identity: StorageIdentity | None,
+        clock: Clock,
+        *,
+        every: timedelta = ALIVE_EVERY,
     ) -> None:
         self._sources = sources
         self._job_id = job_id
@@ -50,7 +56,12 @@ class SubmissionLife:
     async def __aenter__(self) -> SubmissionLife:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.stop()
 
     def begin(self) -> None:
@@ -102,7 +113,8 @@ class SubmissionLife:
                     raise PreconditionFailed("Another blob has this name by now.")
             except (NotFound, PreconditionFailed) as error:
                 raise Unavailable(
-                    "The upload took too long and was given up by the server. Send it again.", code="submission_expired"
+                    "The upload took too long and was given up by the server. Send it again.",
+                    code="submission_expired",
                 ) from error
 
     async def _write(self) -> None:
@@ -115,7 +127,11 @@ class SubmissionLife:
             try:
                 await self._write()
             except MusterError as error:
-                logger.warning("no sign of life written: %s", error.message, extra={"action": "submission_sign_failed", "code": error.code})
+                logger.warning(
+                    "no sign of life written: %s",
+                    error.message,
+                    extra={"action": "submission_sign_failed", "code": error.code},
+                )
 
 
 async def erase_marker(sources: BlobStore, job_id: str) -> None:
@@ -123,4 +139,7 @@ async def erase_marker(sources: BlobStore, job_id: str) -> None:
     try:
         await sources.delete(submitting_blob(job_id))
     except MusterError as error:
-        logger.info("a submission's marker stays", extra={"action": "submission_marker_left", "code": error.code})
+        logger.info(
+            "a submission's marker stays",
+            extra={"action": "submission_marker_left", "code": error.code},
+        )

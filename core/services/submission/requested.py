@@ -12,7 +12,9 @@ from core.services.access.limits import Limits
 from core.services.submission.calibrations import with_stored_calibration
 
 
-async def requested_settings(data: Any, ports: Ports, limits: Limits, *, owner: str) -> AnalysisSettings:
+async def requested_settings(
+    data: Any, ports: Ports, limits: Limits, *, owner: str
+) -> AnalysisSettings:
     """Return settings in which a stored calibration's points stand in place of its name.
 
     Raises:
@@ -50,7 +52,9 @@ def check_requested_settings(data: Any, limits: Limits) -> AnalysisSettings:
         )
     settings = parse_settings(data)
     if settings.calibration is not None:
-        from core.geometry.calibration import check_calibration  # numpy's linear algebra: only where a calibration is given
+        from core.geometry.calibration import (
+            check_calibration,
+        )  # numpy's linear algebra: only where a calibration is given
 
         check_calibration(settings.calibration)
     return settings

@@ -101,11 +101,19 @@ class Submissions:
         """
         await asyncio.gather(self._ports.jobs.ping(), self._ports.queue.ping())
         identity = await self._ports.ledger.identity()
-        submission = Submission(self._ports, self._limits, owner=owner, idempotency_key=idempotency_key)
+        submission = Submission(
+            self._ports, self._limits, owner=owner, idempotency_key=idempotency_key
+        )
         if await self._earlier(submission) is None:
             submission.room = await self._room(submission, declared_bytes, slack_bytes, uploads)
         try:
-            life = SubmissionLife(self._ports.sources, submission.job_id, identity, self._clock, every=self._alive_every)
+            life = SubmissionLife(
+                self._ports.sources,
+                submission.job_id,
+                identity,
+                self._clock,
+                every=self._alive_every,
+            )
             async with life as submission.life:
                 yield submission
         finally:
@@ -115,19 +123,31 @@ class Submissions:
                 # Shielded: a client that goes away cancels the request, not the cleaning up after it.
                 await asyncio.shield(asyncio.ensure_future(self._leave(submission)))
 
-    async def _room(self, submission: Submission, declared_bytes: int, slack_bytes: int, uploads: Collection[str] | None) -> Room | None:
+    async def _room(
+        self,
+        submission: Submission,
+        declared_bytes: int,
+        slack_bytes: int,
+        uploads: Collection[str] | None,
+    ) -> Room | None:
         owner, key = submission.owner, submission.idempotency_key
         try:
             if uploads is not None:
-                return await self._quotas.room_of_uploads(owner, uploads, life=timedelta(minutes=self._limits.upload_minutes))
-            return await self._quotas.reserve(owner, declared_bytes=declared_bytes, slack_bytes=slack_bytes, name=key or "")
+                return await self._quotas.room_of_uploads(
+                    owner, uploads, life=timedelta(minutes=self._limits.upload_minutes)
+                )
+            return await self._quotas.reserve(
+                owner, declared_bytes=declared_bytes, slack_bytes=slack_bytes, name=key or ""
+            )
         except Throttled:
             # The same request may have made its job since it was looked for, and used what this one asks for.
             if await self._earlier(submission) is None:
                 raise
             return None
 
-    async def accept(self, submission: Submission, settings: AnalysisSettings, *, traceparent: str | None = None) -> Accepted:
+    async def accept(
+        self, submission: Submission, settings: AnalysisSettings, *, traceparent: str | None = None
+    ) -> Accepted:
         """Record the job and send its first message.
 
         Args:
@@ -157,13 +177,20 @@ class Submissions:
             return await self.replay(stored, job.request_hash)
         await submission.require_alive()
         # A database that is lost, or set back to a backup, must not cost an accepted job.
-        await self._ports.results.put(submission_blob(job.id), job.model_dump_json().encode(), content_type="application/json")
+        await self._ports.results.put(
+            submission_blob(job.id), job.model_dump_json().encode(), content_type="application/json"
+        )
         if submission.life is not None:
             # The job's first step deletes the marker: none may be written after it.
             await submission.life.stop()
-        await self._dispatcher.send(JobMessage(job_id=job.id, attempt=job.attempt, step="plan", traceparent=traceparent))
+        await self._dispatcher.send(
+            JobMessage(job_id=job.id, attempt=job.attempt, step="plan", traceparent=traceparent)
+        )
         submission.accepted = True
-        logger.info("job accepted", extra={"action": "job_accepted", "job_id": job.id, "files": len(job.files)})
+        logger.info(
+            "job accepted",
+            extra={"action": "job_accepted", "job_id": job.id, "files": len(job.files)},
+        )
         return Accepted(stored, replayed=False)
 
     async def replay(self, earlier: Job, fingerprint: str | None) -> Accepted:
@@ -175,14 +202,23 @@ class Submissions:
         """
         if earlier.request_hash != fingerprint:
             raise InvalidInput(
-                "This Idempotency-Key was used before for another request; use a new key for new content.", code="idempotency_key_reused"
+                "This Idempotency-Key was used before for another request; use a new key for new content.",
+                code="idempotency_key_reused",
             )
         untouched = earlier.state == "queued" and earlier.heartbeat_at_utc == earlier.created_at_utc
         if untouched and self._clock() - earlier.created_at_utc >= UNSENT_AFTER:
             # A message too many does no harm, one too few is an accepted job that waits for the sweeper.
-            again = JobMessage(job_id=earlier.id, attempt=earlier.attempt, step="plan", traceparent=earlier.traceparent)
+            again = JobMessage(
+                job_id=earlier.id,
+                attempt=earlier.attempt,
+                step="plan",
+                traceparent=earlier.traceparent,
+            )
             await self._dispatcher.send(again)
-            logger.info("first message sent again", extra={"action": "first_message_resent", "job_id": earlier.id})
+            logger.info(
+                "first message sent again",
+                extra={"action": "first_message_resent", "job_id": earlier.id},
+            )
         return Accepted(earlier, replayed=True)
 
     async def _earlier(self, submission: Submission) -> Job | None:
@@ -203,7 +239,10 @@ class Submissions:
         if submission.recorded and submission.idempotency_key is not None:
             # The same request may have been answered with this job already, or will be: a record that there is stays.
             self._doubtful.add(submission.job_id)
-            logger.warning("recorded, but not accepted", extra={"action": "submission_doubtful", "job_id": submission.job_id})
+            logger.warning(
+                "recorded, but not accepted",
+                extra={"action": "submission_doubtful", "job_id": submission.job_id},
+            )
         else:
             if submission.recorded:
                 self._recorded.add(submission.job_id)
@@ -233,7 +272,8 @@ class Submissions:
         except MusterError as error:
             self._unfinished.add(job_id)
             logger.warning(
-                "a refused submission could not be deleted yet", extra={"action": "undo_postponed", "job_id": job_id, "code": error.code}
+                "a refused submission could not be deleted yet",
+                extra={"action": "undo_postponed", "job_id": job_id, "code": error.code},
             )
             return
         self._unfinished.discard(job_id)

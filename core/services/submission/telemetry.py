@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from core.domain.job import SourceFile, TelemetryFile, TelemetryRemark
-from core.errors import InvalidInput, InvalidTelemetry, PermanentError, StorageFull, TooLarge, is_disk_full
+from core.errors import (
+    InvalidInput,
+    InvalidTelemetry,
+    PermanentError,
+    StorageFull,
+    TooLarge,
+    is_disk_full,
+)
 from core.ports import BlobInfo
 
 if TYPE_CHECKING:
@@ -39,7 +46,9 @@ async def collected(name: str, chunks: AsyncIterator[bytes]) -> bytes:
             except OSError as error:
                 if not is_disk_full(error):
                     raise
-                raise StorageFull("The disk of the API for temporary files is full. Make room.", disk_of="api") from error
+                raise StorageFull(
+                    "The disk of the API for temporary files is full. Make room.", disk_of="api"
+                ) from error
         file.seek(0)
         return file.read()
 
@@ -78,7 +87,9 @@ async def read(data: bytes) -> Telemetry:
         unwanted.set()
 
 
-def described(source: Literal["uploaded", "embedded"], name: str, info: BlobInfo, telemetry: Telemetry) -> TelemetryFile:
+def described(
+    source: Literal["uploaded", "embedded"], name: str, info: BlobInfo, telemetry: Telemetry
+) -> TelemetryFile:
     """Return what a job remembers of telemetry that was read and stored."""
     return TelemetryFile(
         source=source,
@@ -90,17 +101,24 @@ def described(source: Literal["uploaded", "embedded"], name: str, info: BlobInfo
         samples=len(telemetry),
         has_position=telemetry.has_position,
         has_attitude=telemetry.has_attitude,
-        warnings=tuple(TelemetryRemark(code=remark.code, message=remark.message) for remark in telemetry.warnings),
+        warnings=tuple(
+            TelemetryRemark(code=remark.code, message=remark.message)
+            for remark in telemetry.warnings
+        ),
     )
 
 
 def unusable(name: str, error: PermanentError) -> TelemetryFile:
     """Return what a job remembers of a track within a video that cannot be used: the reason."""
     message = f"The telemetry within '{name}' was left out: {error.message}"
-    return TelemetryFile(source="embedded", name=name, warnings=(TelemetryRemark(code=error.code, message=message),))
+    return TelemetryFile(
+        source="embedded", name=name, warnings=(TelemetryRemark(code=error.code, message=message),)
+    )
 
 
-def paired(files: Sequence[SourceFile], telemetry: Sequence[TelemetryFile]) -> tuple[SourceFile, ...]:
+def paired(
+    files: Sequence[SourceFile], telemetry: Sequence[TelemetryFile]
+) -> tuple[SourceFile, ...]:
     """Give each telemetry file to its video: that of the same name but for the ending; the rest in order, if there is one for each.
 
     Args:
@@ -113,7 +131,11 @@ def paired(files: Sequence[SourceFile], telemetry: Sequence[TelemetryFile]) -> t
     given: dict[int, TelemetryFile] = {}
     rest: list[TelemetryFile] = []
     for item in telemetry:
-        same = [i for i, file in enumerate(files) if _stem(item.name) in (_stem(file.name), file.name.casefold())]
+        same = [
+            i
+            for i, file in enumerate(files)
+            if _stem(item.name) in (_stem(file.name), file.name.casefold())
+        ]
         if len(same) == 1 and same[0] not in given:
             given[same[0]] = item
         else:
@@ -127,7 +149,10 @@ def paired(files: Sequence[SourceFile], telemetry: Sequence[TelemetryFile]) -> t
             unmatched=[item.name for item in rest],
         )
     given.update(zip(free, rest, strict=False))
-    return tuple(file.model_copy(update={"telemetry": given[i]}) if i in given else file for i, file in enumerate(files))
+    return tuple(
+        file.model_copy(update={"telemetry": given[i]}) if i in given else file
+        for i, file in enumerate(files)
+    )
 
 
 def _stem(name: str) -> str:

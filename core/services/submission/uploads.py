@@ -21,7 +21,14 @@ from core.ports import Ports
 from core.services.access.limits import Limits
 from core.services.access.quotas import Quotas
 from core.services.access.rooms import LinkRoom
-from core.services.submission.files import Submission, check_size, display_name, request_hash, telemetry_identity, webhook_identity
+from core.services.submission.files import (
+    Submission,
+    check_size,
+    display_name,
+    request_hash,
+    telemetry_identity,
+    webhook_identity,
+)
 from core.services.submission.submit import Accepted, Submissions
 
 logger = logging.getLogger(__name__)
@@ -67,7 +74,14 @@ class Uploads:
         quotas: What owners may use; none where not given.
     """
 
-    def __init__(self, ports: Ports, submissions: Submissions, limits: Limits, clock: Clock, quotas: Quotas | None = None) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        submissions: Submissions,
+        limits: Limits,
+        clock: Clock,
+        quotas: Quotas | None = None,
+    ) -> None:
         self._ports = ports
         self._submissions = submissions
         self._limits = limits
@@ -101,7 +115,9 @@ class Uploads:
                 await asyncio.shield(asyncio.ensure_future(self._quotas.end_hold(owner, hold)))
             raise
 
-    async def _link(self, owner: str, upload_id: str, valid_for: timedelta, expires_at_utc: datetime) -> UploadLink:
+    async def _link(
+        self, owner: str, upload_id: str, valid_for: timedelta, expires_at_utc: datetime
+    ) -> UploadLink:
         blob, identity = upload_blob(upload_id, owner=owner), await self._ports.ledger.identity()
         if identity is not None:
             # Before the link is given out: without its marker, what is put there would never be cleared.
@@ -146,31 +162,54 @@ class Uploads:
             # Looked up first: the uploads of a request that succeeded are gone, and its repetition must not fail for that.
             earlier = await self._ports.jobs.find_by_key(owner, idempotency_key)
             if earlier is not None:
-                return await self._submissions.replay(earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook))
+                return await self._submissions.replay(
+                    earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook)
+                )
         try:
             everything = [*upload_ids, *(item.upload_id for item in telemetry)]
-            async with self._submissions.begin(owner=owner, idempotency_key=idempotency_key, uploads=everything) as submission:
+            async with self._submissions.begin(
+                owner=owner, idempotency_key=idempotency_key, uploads=everything
+            ) as submission:
                 submission.webhook = webhook
                 for upload_id, name in zip(upload_ids, shown, strict=True):
                     await self._add(submission.add_blob, upload_id, name, submission)
                 for number, item in enumerate(telemetry):
-                    await self._add(submission.add_telemetry_blob, item.upload_id, item.shown_name(number), submission)
-                accepted = await self._submissions.accept(submission, settings, traceparent=traceparent)
+                    await self._add(
+                        submission.add_telemetry_blob,
+                        item.upload_id,
+                        item.shown_name(number),
+                        submission,
+                    )
+                accepted = await self._submissions.accept(
+                    submission, settings, traceparent=traceparent
+                )
         except (NotFound, Conflict):
             # The same request, sent at the same time, may have made its job of these very uploads.
-            earlier = await self._ports.jobs.find_by_key(owner, idempotency_key) if idempotency_key else None
+            earlier = (
+                await self._ports.jobs.find_by_key(owner, idempotency_key)
+                if idempotency_key
+                else None
+            )
             if earlier is None:
                 raise
-            return await self._submissions.replay(earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook))
+            return await self._submissions.replay(
+                earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook)
+            )
         await self._clear(everything, owner)
         return accepted
 
-    async def _reserve(self, owner: str, upload_id: str, size_bytes: int | None, until: datetime) -> Hold | None:
+    async def _reserve(
+        self, owner: str, upload_id: str, size_bytes: int | None, until: datetime
+    ) -> Hold | None:
         if owner == LOCAL_OWNER:
             return None
         prefix = uploads_of(owner)
         listed = self._ports.sources.list_blobs(prefix)
-        staged = {blob.name.removeprefix(prefix): blob.size_bytes async for blob in listed if not blob.name.endswith(LINK_SUFFIX)}
+        staged = {
+            blob.name.removeprefix(prefix): blob.size_bytes
+            async for blob in listed
+            if not blob.name.endswith(LINK_SUFFIX)
+        }
         if len(staged) >= MAX_STAGED:
             raise Throttled(
                 f"{len(staged)} of your uploads lie unused; make jobs of them, or wait until they are cleared.",
@@ -179,15 +218,26 @@ class Uploads:
                 limit=MAX_STAGED,
             )
         largest = self._limits.max_upload_bytes
-        return await self._quotas.reserve_link(owner, upload_id, size_bytes=size_bytes, largest=largest, until=until, staged=staged)
+        return await self._quotas.reserve_link(
+            owner, upload_id, size_bytes=size_bytes, largest=largest, until=until, staged=staged
+        )
 
     async def _add(
-        self, add: Callable[..., Awaitable[SourceFile | TelemetryFile]], upload_id: str, name: str, submission: Submission
+        self,
+        add: Callable[..., Awaitable[SourceFile | TelemetryFile]],
+        upload_id: str,
+        name: str,
+        submission: Submission,
     ) -> None:
         room, blob = submission.room, upload_blob(upload_id, owner=submission.owner)
         try:
             if isinstance(room, LinkRoom):
-                room.add(upload_id, (await add(name, blob, identity=upload_id, at_most=room.declared(upload_id))).size_bytes)
+                room.add(
+                    upload_id,
+                    (
+                        await add(name, blob, identity=upload_id, at_most=room.declared(upload_id))
+                    ).size_bytes,
+                )
             else:
                 await add(name, blob, identity=upload_id)
         except NotFound as error:
@@ -205,31 +255,51 @@ class Uploads:
                 await self._ports.sources.delete(upload_blob(upload_id, owner=owner))
         except MusterError as error:
             # The job has its own copy and is accepted; the sweeper clears what stays behind.
-            logger.warning("a used upload could not be deleted", extra={"action": "upload_left", "code": error.code})
+            logger.warning(
+                "a used upload could not be deleted",
+                extra={"action": "upload_left", "code": error.code},
+            )
 
 
-def _check_request(upload_ids: Sequence[str], names: Sequence[str], telemetry: Sequence[UploadedTelemetry]) -> None:
+def _check_request(
+    upload_ids: Sequence[str], names: Sequence[str], telemetry: Sequence[UploadedTelemetry]
+) -> None:
     if not upload_ids:
-        raise InvalidInput("The request names no upload; give at least one of upload_ids.", code="missing_file")
+        raise InvalidInput(
+            "The request names no upload; give at least one of upload_ids.", code="missing_file"
+        )
     everything = [*upload_ids, *(item.upload_id for item in telemetry)]
     if len(set(everything)) != len(everything):
-        raise InvalidInput("An upload id is named twice; each part of a recording is its own upload.", code="doubled_upload")
+        raise InvalidInput(
+            "An upload id is named twice; each part of a recording is its own upload.",
+            code="doubled_upload",
+        )
     if names and len(names) != len(upload_ids):
-        raise InvalidInput(f"{len(upload_ids)} upload_ids but {len(names)} names; give one for each, or none.", code="names_differ")
+        raise InvalidInput(
+            f"{len(upload_ids)} upload_ids but {len(names)} names; give one for each, or none.",
+            code="names_differ",
+        )
     for upload_id in everything:
         if not _UPLOAD_ID.fullmatch(upload_id):
             raise _no_upload(upload_id)
 
 
 def _fingerprint(
-    settings: AnalysisSettings, upload_ids: Sequence[str], shown: Sequence[str], telemetry: Sequence[UploadedTelemetry], webhook: str | None
+    settings: AnalysisSettings,
+    upload_ids: Sequence[str],
+    shown: Sequence[str],
+    telemetry: Sequence[UploadedTelemetry],
+    webhook: str | None,
 ) -> str:
     identities = [f"{name}\n{upload}" for name, upload in zip(shown, upload_ids, strict=True)]
-    identities += [telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)]
+    identities += [
+        telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)
+    ]
     return request_hash(settings, identities + webhook_identity(webhook))
 
 
 def _no_upload(upload_id: str) -> NotFound:
     return NotFound(
-        f"Nothing was uploaded under '{upload_id[:64]}', or a job was made of it already; ask for a new upload.", code="upload_not_found"
+        f"Nothing was uploaded under '{upload_id[:64]}', or a job was made of it already; ask for a new upload.",
+        code="upload_not_found",
     )

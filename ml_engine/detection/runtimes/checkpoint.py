@@ -11,8 +11,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import DetectorError, Unavailable
-from ml_engine.detection.labels import COCO_NAMES, DEFAULT_THRESHOLDS, SOFTMAX_THRESHOLDS, TABLE_FILE, LabelTable, label_table
-from ml_engine.detection.preprocessing import CONFIG_FILE, Preprocessing, plain_preprocessing, read_preprocessing
+from ml_engine.detection.labels import (
+    COCO_NAMES,
+    DEFAULT_THRESHOLDS,
+    SOFTMAX_THRESHOLDS,
+    TABLE_FILE,
+    LabelTable,
+    label_table,
+)
+from ml_engine.detection.preprocessing import (
+    CONFIG_FILE,
+    Preprocessing,
+    plain_preprocessing,
+    read_preprocessing,
+)
 from ml_engine.detection.runtimes.openvino_package import load_openvino
 
 ENGINE_VERSION = "2"
@@ -20,7 +32,17 @@ ENGINE_VERSION = "2"
 `detector_changed`. What changes for some checkpoints only goes into the fingerprints of those."""
 
 SIGMOID_MODELS = frozenset(
-    ("conditional_detr", "d_fine", "dab-detr", "deformable_detr", "deimv2", "lw_detr", "rf_detr", "rt_detr", "rt_detr_v2")
+    (
+        "conditional_detr",
+        "d_fine",
+        "dab-detr",
+        "deformable_detr",
+        "deimv2",
+        "lw_detr",
+        "rf_detr",
+        "rt_detr",
+        "rt_detr_v2",
+    )
 )
 SOFTMAX_MODELS = frozenset(("detr", "table-transformer", "yolos"))
 """Model types of transformers whose scores are a softmax with a last class «nothing»; the others' are a sigmoid per label."""
@@ -68,10 +90,13 @@ def open_checkpoint(source: str) -> Checkpoint:
         if path.suffix == ".onnx":
             return _open_onnx(path)
         raise DetectorError(
-            f"'{path.name}' is no checkpoint; give an .onnx file or a folder with config.json.", code="checkpoint_not_found"
+            f"'{path.name}' is no checkpoint; give an .onnx file or a folder with config.json.",
+            code="checkpoint_not_found",
         )
     if path.suffix == ".onnx" or not _HUB_ID.fullmatch(source):
-        raise DetectorError(f"There is no checkpoint '{source}' on this machine.", code="checkpoint_not_found")
+        raise DetectorError(
+            f"There is no checkpoint '{source}' on this machine.", code="checkpoint_not_found"
+        )
     return _open_folder(_from_hub(source))
 
 
@@ -81,7 +106,9 @@ def _open_folder(folder: Path) -> Checkpoint:
     exports = sorted(folder.glob("*.onnx"))
     if len(exports) == 1:
         return _open_onnx(exports[0])
-    problem = "several .onnx files; name one" if exports else "neither config.json nor an .onnx file"
+    problem = (
+        "several .onnx files; name one" if exports else "neither config.json nor an .onnx file"
+    )
     raise DetectorError(f"The folder '{folder.name}' holds {problem}.", code="checkpoint_not_found")
 
 
@@ -96,13 +123,25 @@ def _open_transformers(folder: Path) -> Checkpoint:
     kind = config.get("model_type")
     if "auto_map" in config or kind not in SIGMOID_MODELS | SOFTMAX_MODELS:
         known = ", ".join(sorted(SIGMOID_MODELS | SOFTMAX_MODELS))
-        raise DetectorError(f"'{folder.name}' is a model of type '{kind}'; Muster runs {known}.", code="unknown_architecture")
+        raise DetectorError(
+            f"'{folder.name}' is a model of type '{kind}'; Muster runs {known}.",
+            code="unknown_architecture",
+        )
     softmax = kind in SOFTMAX_MODELS or config.get("use_focal_loss") is False
-    table = label_table(_label_names(config, folder), folder, SOFTMAX_THRESHOLDS if softmax else DEFAULT_THRESHOLDS)
+    table = label_table(
+        _label_names(config, folder), folder, SOFTMAX_THRESHOLDS if softmax else DEFAULT_THRESHOLDS
+    )
     index = sorted(folder.glob("*.safetensors.index.json"))
     preprocessing = read_preprocessing(folder)
     files = [*weights, *index, folder / "config.json", folder / CONFIG_FILE, folder / TABLE_FILE]
-    return Checkpoint("transformers", folder, _fingerprint(files, table, preprocessing), table, preprocessing, softmax)
+    return Checkpoint(
+        "transformers",
+        folder,
+        _fingerprint(files, table, preprocessing),
+        table,
+        preprocessing,
+        softmax,
+    )
 
 
 def _open_onnx(path: Path) -> Checkpoint:
@@ -110,7 +149,9 @@ def _open_onnx(path: Path) -> Checkpoint:
     # Only a folder of its own can describe the file: beside several exports, a configuration would be anybody's.
     own = folder if len(list(folder.glob("*.onnx"))) == 1 else None
     described = own is not None and (own / CONFIG_FILE).is_file()
-    preprocessing = read_preprocessing(folder) if described else plain_preprocessing(onnx_input_hw(path))
+    preprocessing = (
+        read_preprocessing(folder) if described else plain_preprocessing(onnx_input_hw(path))
+    )
     names = COCO_NAMES
     if own is not None and (own / "config.json").is_file():
         names = _label_names(read_config(own), own)
@@ -118,7 +159,11 @@ def _open_onnx(path: Path) -> Checkpoint:
         names = _names_of_table(own, names)
     table = label_table(names, own)
     data = path.with_name(path.name + ".data")
-    files = [path, data] if own is None else [path, data, own / "config.json", own / CONFIG_FILE, own / TABLE_FILE]
+    files = (
+        [path, data]
+        if own is None
+        else [path, data, own / "config.json", own / CONFIG_FILE, own / TABLE_FILE]
+    )
     return Checkpoint("onnx", path, _fingerprint(files, table, preprocessing), table, preprocessing)
 
 
@@ -135,7 +180,9 @@ def onnx_input_hw(path: Path) -> tuple[int, int]:
         raise DetectorError(message, code="bad_checkpoint", reason=str(error)[:500]) from error
     check_signature(model, path.name)
     shape = model.input("images").get_partial_shape()
-    height, width = (640 if shape[axis].is_dynamic else int(shape[axis].get_length()) for axis in (2, 3))
+    height, width = (
+        640 if shape[axis].is_dynamic else int(shape[axis].get_length()) for axis in (2, 3)
+    )
     return height, width
 
 
@@ -148,7 +195,11 @@ def check_signature(model: Any, name: str) -> None:
     inputs = {next(iter(port.get_names()), ""): port.get_partial_shape() for port in model.inputs}
     outputs = {name for port in model.outputs for name in port.get_names()}
     wanted = {"labels", "boxes", "scores"}
-    if set(inputs) == {"images", "orig_target_sizes"} and wanted <= outputs and inputs["images"].rank.get_length() == 4:
+    if (
+        set(inputs) == {"images", "orig_target_sizes"}
+        and wanted <= outputs
+        and inputs["images"].rank.get_length() == 4
+    ):
         return
     raise DetectorError(
         f"'{name}' takes ({', '.join(sorted(inputs))}) and gives ({', '.join(sorted(outputs))}); Muster runs exports that take "
@@ -166,9 +217,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DetectorError(f"config.json of '{folder.name}' is not readable JSON ({error}).", code="bad_checkpoint") from error
+        raise DetectorError(
+            f"config.json of '{folder.name}' is not readable JSON ({error}).", code="bad_checkpoint"
+        ) from error
     if not isinstance(config, dict):
-        raise DetectorError(f"config.json of '{folder.name}' is not an object.", code="bad_checkpoint")
+        raise DetectorError(
+            f"config.json of '{folder.name}' is not an object.", code="bad_checkpoint"
+        )
     return config
 
 
@@ -177,9 +232,13 @@ def _label_names(config: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     try:
         named = {int(index): str(label) for index, label in (table or {}).items()}
     except (AttributeError, ValueError) as error:
-        raise DetectorError(f"id2label of '{folder.name}' does not number labels.", code="bad_checkpoint") from error
+        raise DetectorError(
+            f"id2label of '{folder.name}' does not number labels.", code="bad_checkpoint"
+        ) from error
     if not named or min(named) < 0 or max(named) >= _MOST_LABELS:
-        raise DetectorError(f"config.json of '{folder.name}' names no labels (id2label).", code="no_usable_label")
+        raise DetectorError(
+            f"config.json of '{folder.name}' names no labels (id2label).", code="no_usable_label"
+        )
     return tuple(named.get(index, "") for index in range(max(named) + 1))
 
 
@@ -199,7 +258,9 @@ def _fingerprint(files: list[Path], table: LabelTable, preprocessing: Preprocess
     for path in files:
         if path.is_file():
             with path.open("rb") as stream:
-                total.update(f"{path.suffix} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+                total.update(
+                    f"{path.suffix} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode()
+                )
     total.update(json.dumps([table.names, table.labels], sort_keys=True).encode())
     if preprocessing.multiple != 1 or not preprocessing.widens:
         # Before these rules, such a checkpoint was given other tensors.
@@ -209,7 +270,12 @@ def _fingerprint(files: list[Path], table: LabelTable, preprocessing: Preprocess
 
 def _from_hub(model_id: str) -> Path:
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     # Requests then tell the hub neither what else is installed nor what started the program.
     constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -222,4 +288,6 @@ def _from_hub(model_id: str) -> Path:
         if constants.HF_HUB_OFFLINE:
             message = f"'{model_id}' is neither a folder nor a model downloaded before, and downloads are switched off."
             raise DetectorError(message, code="checkpoint_not_found") from error
-        raise Unavailable(f"The model hub could not be reached for '{model_id}'.", code="model_hub_unavailable") from error
+        raise Unavailable(
+            f"The model hub could not be reached for '{model_id}'.", code="model_hub_unavailable"
+        ) from error

@@ -29,11 +29,18 @@ class FallbackRuntime(Runtime):
         self._checkpoint, self._threads = checkpoint, threads
         self._lock = threading.Lock()
         try:
-            self._use(open_openvino(checkpoint, cache_dir=cache_dir, threads=threads, heed_notes=True))
+            self._use(
+                open_openvino(checkpoint, cache_dir=cache_dir, threads=threads, heed_notes=True)
+            )
         except DetectorError as error:
             self._use(self._torch_after(error))
 
-    def run(self, pixels: npt.NDArray[np.float32], mask: npt.NDArray[np.int64] | None, resolution_wh: tuple[int, int]) -> Outputs:
+    def run(
+        self,
+        pixels: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.int64] | None,
+        resolution_wh: tuple[int, int],
+    ) -> Outputs:
         """See `Runtime.run`."""
         runtime = self._runtime
         try:
@@ -64,6 +71,11 @@ class FallbackRuntime(Runtime):
         name = self._checkpoint.path.name
         logger.warning(
             f"OpenVINO cannot take over the detector '{name}'; torch runs it instead, which is slower.",
-            extra={"action": "detector_fell_back", "checkpoint": name, "runtime": runtime.name, **error.details},
+            extra={
+                "action": "detector_fell_back",
+                "checkpoint": name,
+                "runtime": runtime.name,
+                **error.details,
+            },
         )
         return runtime

@@ -37,7 +37,12 @@ class Runtime(ABC):
     concurrency: int
 
     @abstractmethod
-    def run(self, pixels: npt.NDArray[np.float32], mask: npt.NDArray[np.int64] | None, resolution_wh: tuple[int, int]) -> Outputs:
+    def run(
+        self,
+        pixels: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.int64] | None,
+        resolution_wh: tuple[int, int],
+    ) -> Outputs:
         """Run the network.
 
         Args:
@@ -63,7 +68,9 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def describe(checkpoint: Checkpoint, *, name: str, runtime: str, device: str, precision: str = "f32") -> DetectorInfo:
+def describe(
+    checkpoint: Checkpoint, *, name: str, runtime: str, device: str, precision: str = "f32"
+) -> DetectorInfo:
     """Return the record of a detector that runs `checkpoint`."""
     return DetectorInfo(
         name=name,
@@ -78,12 +85,21 @@ def describe(checkpoint: Checkpoint, *, name: str, runtime: str, device: str, pr
     )
 
 
-def _decode_export(export: ExportDecoder, outputs: Outputs, resolution_wh: tuple[int, int]) -> Detections:
+def _decode_export(
+    export: ExportDecoder, outputs: Outputs, resolution_wh: tuple[int, int]
+) -> Detections:
     labels, boxes_xyxy, scores = outputs
-    return export(np.asarray(labels, np.int64), np.asarray(boxes_xyxy, np.float32), np.asarray(scores, np.float32), resolution_wh)
+    return export(
+        np.asarray(labels, np.int64),
+        np.asarray(boxes_xyxy, np.float32),
+        np.asarray(scores, np.float32),
+        resolution_wh,
+    )
 
 
-def _decode_queries(queries: QueryDecoder, outputs: Outputs, resolution_wh: tuple[int, int]) -> Detections:
+def _decode_queries(
+    queries: QueryDecoder, outputs: Outputs, resolution_wh: tuple[int, int]
+) -> Detections:
     logits, boxes_cxcywh, *hidden = (np.asarray(output, np.float32) for output in outputs)
     return queries(logits, boxes_cxcywh, resolution_wh, *hidden)
 
@@ -113,7 +129,10 @@ class NetworkDetector(Detector):
             return []
         height, width = frames_bgr[0].shape[:2]
         if any(frame.shape != (height, width, 3) for frame in frames_bgr):
-            raise DetectorError("Frames of different size or colours were given at once; give those of one video.", code="inference_failed")
+            raise DetectorError(
+                "Frames of different size or colours were given at once; give those of one video.",
+                code="inference_failed",
+            )
         slices = tiling.plan_tiles((width, height), tiles, self.info.input_hw)
         if len(slices) == 1:
             return self._detect_same_size(frames_bgr)
@@ -122,7 +141,11 @@ class NetworkDetector(Detector):
         crops = self._detect_same_size([crop for crops in per_frame for crop in crops])
         count = len(slices) - 1
         return [
-            tiling.merge_tiles([per_slice[0][index], *crops[index * count : (index + 1) * count]], slices, (width, height))
+            tiling.merge_tiles(
+                [per_slice[0][index], *crops[index * count : (index + 1) * count]],
+                slices,
+                (width, height),
+            )
             for index in range(len(frames_bgr))
         ]
 
@@ -133,7 +156,13 @@ class NetworkDetector(Detector):
             self._runtime = None
 
     def _describe(self, runtime: Runtime) -> DetectorInfo:
-        return describe(self._checkpoint, name=self._name, runtime=runtime.name, device=runtime.device, precision=runtime.precision)
+        return describe(
+            self._checkpoint,
+            name=self._name,
+            runtime=runtime.name,
+            device=runtime.device,
+            precision=runtime.precision,
+        )
 
     def _detect_same_size(self, frames: Sequence[Image]) -> list[Detections]:
         found: list[Detections] = []
@@ -144,7 +173,9 @@ class NetworkDetector(Detector):
     def _detect_batch(self, frames: Sequence[Image]) -> list[Detections]:
         runtime = self._runtime
         if runtime is None:
-            raise DetectorError(f"The detector '{self.info.name}' was closed.", code="detector_closed")
+            raise DetectorError(
+                f"The detector '{self.info.name}' was closed.", code="detector_closed"
+            )
         height, width = frames[0].shape[:2]
         pixels = self._preprocessor(frames)
         missing = runtime.batch_size - len(frames)
@@ -153,4 +184,7 @@ class NetworkDetector(Detector):
         outputs = runtime.run(pixels, self._preprocessor.mask((height, width)), (width, height))
         if runtime.name != self.info.runtime:  # OpenVINO refused the checkpoint at its first frame
             self.info = self._describe(runtime)
-        return [self._decode(tuple(output[index] for output in outputs), (width, height)) for index in range(len(frames))]
+        return [
+            self._decode(tuple(output[index] for output in outputs), (width, height))
+            for index in range(len(frames))
+        ]

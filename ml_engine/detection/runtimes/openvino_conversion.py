@@ -30,7 +30,14 @@ SAY_EVERY_S = 15.0
 logger = logging.getLogger(__name__)
 
 
-def converted_network(checkpoint: Checkpoint, cache_dir: Path, *, batch_size: int, input_hw: tuple[int, int], heed_notes: bool) -> Path:
+def converted_network(
+    checkpoint: Checkpoint,
+    cache_dir: Path,
+    *,
+    batch_size: int,
+    input_hw: tuple[int, int],
+    heed_notes: bool,
+) -> Path:
     """Return a checkpoint's network in OpenVINO's format, converted now if it was not before.
 
     Several processes may do so at once: each writes a folder of its own, and the first one renamed into place serves all.
@@ -115,7 +122,10 @@ def _saying_so(name: str) -> Iterator[None]:
     def repeat() -> None:
         while not done.wait(SAY_EVERY_S):
             said = f"Still converting '{name}' for OpenVINO, {seconds():.0f} s so far."
-            logger.info(said, extra={"action": "detector_converting", "checkpoint": name, "seconds": seconds()})
+            logger.info(
+                said,
+                extra={"action": "detector_converting", "checkpoint": name, "seconds": seconds()},
+            )
 
     logger.info(
         f"Converting '{name}' for OpenVINO: once per machine and input size, up to a few minutes.",
@@ -129,7 +139,9 @@ def _saying_so(name: str) -> Iterator[None]:
         done.set()
         voice.join()
     said = f"Converted '{name}' for OpenVINO in {seconds():.0f} s; the result is kept."
-    logger.info(said, extra={"action": "detector_converted", "checkpoint": name, "seconds": seconds()})
+    logger.info(
+        said, extra={"action": "detector_converted", "checkpoint": name, "seconds": seconds()}
+    )
 
 
 def _key(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]) -> str:
@@ -141,7 +153,12 @@ def _key(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]) -> 
 def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]) -> Any:
     import torch
 
-    from ml_engine.detection.runtimes.torch_runtime import example_inputs, plain_network, quiet, try_out
+    from ml_engine.detection.runtimes.torch_runtime import (
+        example_inputs,
+        plain_network,
+        quiet,
+        try_out,
+    )
 
     openvino = load_openvino()
     network = plain_network(checkpoint.path)
@@ -164,7 +181,9 @@ def _remember_positions(network: Any) -> Callable[[], None]:
 
     They depend on the input's size alone. OpenVINO enlarges them by another bicubic filter than torch, which moves boxes by whole pixels.
     """
-    modules = [module for module in network.modules() if hasattr(module, "interpolate_pos_encoding")]
+    modules = [
+        module for module in network.modules() if hasattr(module, "interpolate_pos_encoding")
+    ]
     kept: dict[int, Any] = {}
 
     def keeping(place: int, interpolate: Callable[..., Any]) -> Callable[..., Any]:
@@ -205,7 +224,9 @@ def store_network(model: Any, target: Path) -> None:
         if not (target / "model.xml").is_file():  # else another process was first
             raise _not_kept(error) from error
     except RuntimeError as error:
-        raise StorageFull("Converted detectors cannot be kept; is the disk full?", code="cache_not_writable") from error
+        raise StorageFull(
+            "Converted detectors cannot be kept; is the disk full?", code="cache_not_writable"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -214,5 +235,6 @@ def _not_kept(error: OSError) -> StorageFull | DetectorError:
     if is_disk_full(error):
         return StorageFull("Converted detectors cannot be kept: the disk is full. Make room.")
     return DetectorError(
-        f"Converted detectors cannot be kept: {error.strerror}. Set MUSTER_DATA_DIR to a folder of yours.", code="cache_not_writable"
+        f"Converted detectors cannot be kept: {error.strerror}. Set MUSTER_DATA_DIR to a folder of yours.",
+        code="cache_not_writable",
     )

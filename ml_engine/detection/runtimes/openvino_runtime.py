@@ -47,7 +47,12 @@ class RequestPool:
         for _ in range(size):
             request = compiled.create_infer_request()
             # OpenVINO's Python layer builds tables at its first inference, and two first ones at once block each other for good.
-            request.infer({port: np.zeros(tuple(port.shape), port.get_element_type().to_dtype()) for port in compiled.inputs})
+            request.infer(
+                {
+                    port: np.zeros(tuple(port.shape), port.get_element_type().to_dtype())
+                    for port in compiled.inputs
+                }
+            )
             self._free.put(request)
 
     def run(self, inputs: dict[Any, npt.NDArray[np.generic]]) -> Outputs:
@@ -62,7 +67,9 @@ class RequestPool:
             return tuple(np.array(result[name]) for name in self._outputs)
         except RuntimeError as error:
             message = "OpenVINO could not run the network on this frame."
-            raise DetectorError(message, code="inference_failed", reason=str(error)[:500]) from error
+            raise DetectorError(
+                message, code="inference_failed", reason=str(error)[:500]
+            ) from error
         finally:
             self._free.put(request)
 
@@ -78,7 +85,12 @@ class OnnxOpenVinoRuntime(Runtime):
             check_signature(model, path.name)
             batch = model.input("images").get_partial_shape()[0]
             self.batch_size = BATCH_SIZE if batch.is_dynamic else int(batch.get_length())
-            model.reshape({"images": [self.batch_size, 3, *input_hw], "orig_target_sizes": [self.batch_size, 2]})
+            model.reshape(
+                {
+                    "images": [self.batch_size, 3, *input_hw],
+                    "orig_target_sizes": [self.batch_size, 2],
+                }
+            )
             compiled = compile_network(model, cores)
         except RuntimeError as error:
             message = f"OpenVINO cannot run '{path.name}'; export it again."
@@ -86,7 +98,12 @@ class OnnxOpenVinoRuntime(Runtime):
         self.concurrency = cores
         self._pool = RequestPool(compiled, cores, ("labels", "boxes", "scores"))
 
-    def run(self, pixels: npt.NDArray[np.float32], mask: npt.NDArray[np.int64] | None, resolution_wh: tuple[int, int]) -> Outputs:
+    def run(
+        self,
+        pixels: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.int64] | None,
+        resolution_wh: tuple[int, int],
+    ) -> Outputs:
         """See `Runtime.run`."""
         sizes = np.tile(np.array(resolution_wh, np.int64), (self.batch_size, 1))
         return self._pool.run({"images": pixels, "orig_target_sizes": sizes})
@@ -102,7 +119,9 @@ class ConvertedOpenVinoRuntime(Runtime):
     name, device, precision = "openvino", "cpu", "f32"
     batch_size = BATCH_SIZE
 
-    def __init__(self, checkpoint: Checkpoint, cache_dir: Path, *, cores: int, heed_notes: bool) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, cache_dir: Path, *, cores: int, heed_notes: bool
+    ) -> None:
         self._checkpoint, self._cache_dir, self._heed_notes = checkpoint, cache_dir, heed_notes
         self.concurrency = cores
         self._pools: dict[tuple[int, int], RequestPool] = {}
@@ -110,7 +129,12 @@ class ConvertedOpenVinoRuntime(Runtime):
         if checkpoint.preprocessing.rule == "exact" or checkpoint.preprocessing.pad_hw:
             self._pool(checkpoint.preprocessing.nominal_hw)
 
-    def run(self, pixels: npt.NDArray[np.float32], mask: npt.NDArray[np.int64] | None, resolution_wh: tuple[int, int]) -> Outputs:
+    def run(
+        self,
+        pixels: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.int64] | None,
+        resolution_wh: tuple[int, int],
+    ) -> Outputs:
         """See `Runtime.run`."""
         inputs: dict[Any, npt.NDArray[np.generic]] = {0: pixels}
         if mask is not None:
@@ -129,10 +153,19 @@ class ConvertedOpenVinoRuntime(Runtime):
             return self._pools[input_hw]
 
     def _open_pool(self, input_hw: tuple[int, int]) -> RequestPool:
-        from ml_engine.detection.runtimes.openvino_conversion import converted_network, forget_refusal, note_refusal, refusal
+        from ml_engine.detection.runtimes.openvino_conversion import (
+            converted_network,
+            forget_refusal,
+            note_refusal,
+            refusal,
+        )
 
         path = converted_network(
-            self._checkpoint, self._cache_dir, heed_notes=self._heed_notes, batch_size=self.batch_size, input_hw=input_hw
+            self._checkpoint,
+            self._cache_dir,
+            heed_notes=self._heed_notes,
+            batch_size=self.batch_size,
+            input_hw=input_hw,
         )
         try:
             compiled = compile_network(path, self.concurrency)
@@ -144,7 +177,9 @@ class ConvertedOpenVinoRuntime(Runtime):
         return pool
 
 
-def open_openvino(checkpoint: Checkpoint, *, cache_dir: Path, threads: int | None, heed_notes: bool = False) -> Runtime:
+def open_openvino(
+    checkpoint: Checkpoint, *, cache_dir: Path, threads: int | None, heed_notes: bool = False
+) -> Runtime:
     """Open a checkpoint with OpenVINO.
 
     Args:
@@ -158,5 +193,7 @@ def open_openvino(checkpoint: Checkpoint, *, cache_dir: Path, threads: int | Non
     """
     cores = threads or usable_cores()
     if checkpoint.kind == "onnx":
-        return OnnxOpenVinoRuntime(checkpoint.path, checkpoint.preprocessing.nominal_hw, cores=cores)
+        return OnnxOpenVinoRuntime(
+            checkpoint.path, checkpoint.preprocessing.nominal_hw, cores=cores
+        )
     return ConvertedOpenVinoRuntime(checkpoint, cache_dir, cores=cores, heed_notes=heed_notes)

@@ -23,7 +23,9 @@ def projection(size: int) -> npt.NDArray[np.float32]:
     """Return (size, at most 32) float32 orthonormal columns, the same for the same size; the identity where there is nothing to reduce."""
     if size <= EMBEDDING_SIZE:
         return np.eye(size, dtype=np.float32)
-    directions, triangle = np.linalg.qr(np.random.default_rng(_PROJECTION_SEED).normal(size=(size, EMBEDDING_SIZE)))
+    directions, triangle = np.linalg.qr(
+        np.random.default_rng(_PROJECTION_SEED).normal(size=(size, EMBEDDING_SIZE))
+    )
     # The sign of a column is up to the library that factors.
     return (directions * np.sign(np.diag(triangle))).astype(np.float32)
 
@@ -39,7 +41,9 @@ class QueryDecoder:
     """
 
     def __init__(self, membership: npt.NDArray[np.bool_], *, softmax: bool) -> None:
-        self._columns = [np.flatnonzero(membership[:, column]) for column in range(len(SCORE_COLUMNS))]
+        self._columns = [
+            np.flatnonzero(membership[:, column]) for column in range(len(SCORE_COLUMNS))
+        ]
         self._softmax = softmax
         self._projection: npt.NDArray[np.float32] | None = None
 
@@ -73,14 +77,18 @@ class QueryDecoder:
                 scores[:, column] = best if self._softmax else _sigmoid(best)
         centre, half = boxes_cxcywh[:, :2], boxes_cxcywh[:, 2:] / 2
         size = np.array([*resolution_wh, *resolution_wh], np.float32)
-        found, rows = _ordered(np.concatenate([centre - half, centre + half], axis=1) * size, scores, resolution_wh)
+        found, rows = _ordered(
+            np.concatenate([centre - half, centre + half], axis=1) * size, scores, resolution_wh
+        )
         return found if hidden is None else replace(found, embeddings=self._embedded(hidden[rows]))
 
     def _embedded(self, hidden: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
         if self._projection is None:
             self._projection = projection(hidden.shape[1])
         reduced = hidden @ self._projection
-        unit: npt.NDArray[np.float16] = (reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-6)).astype(np.float16)
+        unit: npt.NDArray[np.float16] = (
+            reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-6)
+        ).astype(np.float16)
         return unit
 
 
@@ -113,7 +121,9 @@ class ExportDecoder:
         known = (labels >= 0) & (labels < len(self._membership)) & (scores >= NOISE)
         labels, boxes_xyxy, scores = labels[known], boxes_xyxy[known], scores[known]
         columns = self._membership[labels] * scores[:, None]
-        _, first, group = np.unique(np.ascontiguousarray(boxes_xyxy).view("V16"), return_index=True, return_inverse=True)
+        _, first, group = np.unique(
+            np.ascontiguousarray(boxes_xyxy).view("V16"), return_index=True, return_inverse=True
+        )
         merged = np.zeros((len(first), len(SCORE_COLUMNS)), np.float32)
         np.maximum.at(merged, group.ravel(), columns.astype(np.float32))
         return _ordered(boxes_xyxy[first], merged, resolution_wh)[0]
@@ -138,4 +148,6 @@ def _ordered(
     xyxy = np.clip(xyxy, 0, limit)
     xyxy[:, 2:] = np.maximum(xyxy[:, 2:], xyxy[:, :2])
     order = np.lexsort((*xyxy.T, -best))
-    return Detections(xyxy[order].astype(np.float32), scores[order].astype(np.float32)), np.flatnonzero(keep)[order]
+    return Detections(
+        xyxy[order].astype(np.float32), scores[order].astype(np.float32)
+    ), np.flatnonzero(keep)[order]

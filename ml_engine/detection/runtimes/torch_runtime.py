@@ -60,15 +60,35 @@ def load_network(folder: Path) -> Any:
     from transformers import AutoConfig, AutoModelForObjectDetection
 
     settings = own_settings(folder)
-    options = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+    options = {
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "output_loading_info": True,
+    }
     try:
         with LOADING, quiet():
             config = AutoConfig.for_model(**settings)
-            network, report = AutoModelForObjectDetection.from_pretrained(folder, config=config, dtype=torch.float32, **options)
-    except (SafetensorError, OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError) as error:
-        raise _unusable(folder, f"transformers cannot load it ({type(error).__name__}: {str(error)[:300]})") from error
+            network, report = AutoModelForObjectDetection.from_pretrained(
+                folder, config=config, dtype=torch.float32, **options
+            )
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        ImportError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise _unusable(
+            folder, f"transformers cannot load it ({type(error).__name__}: {str(error)[:300]})"
+        ) from error
     # transformers fills up missing weights with random numbers and says so in a log; such a detector would find nonsense.
-    missing = sorted(report["missing_keys"]) + sorted(str(entry) for entry in report.get("mismatched_keys", ()))
+    missing = sorted(report["missing_keys"]) + sorted(
+        str(entry) for entry in report.get("mismatched_keys", ())
+    )
     if missing:
         raise _unusable(folder, f"its weights lack {len(missing)} tensors, such as {missing[0]}")
     return network.eval()
@@ -89,7 +109,10 @@ def own_settings(folder: Path) -> dict[str, Any]:
     if not name or settings.get("backbone_config") is not None:
         return settings
     if not settings.get("use_timm_backbone", True):
-        raise _unusable(folder, f"its backbone '{name}' lies in another repository; save it with `backbone_config` instead")
+        raise _unusable(
+            folder,
+            f"its backbone '{name}' lies in another repository; save it with `backbone_config` instead",
+        )
     if extra:
         settings["backbone_config"] = {
             "model_type": "timm_backbone",
@@ -126,7 +149,9 @@ def plain_network(folder: Path) -> Any:
             super().__init__()
             self.network = load_network(folder)
 
-        def forward(self, pixel_values: torch.Tensor, *pixel_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        def forward(
+            self, pixel_values: torch.Tensor, *pixel_mask: torch.Tensor
+        ) -> tuple[torch.Tensor, ...]:
             extra = {"pixel_mask": pixel_mask[0]} if pixel_mask else {}
             return plain_outputs(self.network(pixel_values=pixel_values, **extra))
 
@@ -138,7 +163,11 @@ def example_inputs(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int,
     import torch
 
     pixels = torch.rand((batch_size, 3, *input_hw), generator=torch.Generator().manual_seed(0))
-    return [pixels] if checkpoint.preprocessing.pad_hw is None else [pixels, torch.ones((batch_size, *input_hw), dtype=torch.int64)]
+    return (
+        [pixels]
+        if checkpoint.preprocessing.pad_hw is None
+        else [pixels, torch.ones((batch_size, *input_hw), dtype=torch.int64)]
+    )
 
 
 def try_out(network: Any, inputs: Sequence[Any], folder: Path) -> None:
@@ -157,7 +186,10 @@ def try_out(network: Any, inputs: Sequence[Any], folder: Path) -> None:
     except _UNFIT as error:
         height, width = inputs[0].shape[2:]
         problem = f"its network does not run on input of {width} x {height} px ({str(error)[:200]})"
-        raise _unusable(folder, f"{problem}; see that `size` in {CONFIG_FILE} and the sizes in config.json fit together") from error
+        raise _unusable(
+            folder,
+            f"{problem}; see that `size` in {CONFIG_FILE} and the sizes in config.json fit together",
+        ) from error
 
 
 class TorchRuntime(Runtime):
@@ -182,9 +214,16 @@ class TorchRuntime(Runtime):
         if preprocessing.rule == "exact" or preprocessing.pad_hw:
             inputs = example_inputs(checkpoint, self.batch_size, preprocessing.nominal_hw)
             with self._full_precision():
-                try_out(self._network, [tensor.to(self.device) for tensor in inputs], checkpoint.path)
+                try_out(
+                    self._network, [tensor.to(self.device) for tensor in inputs], checkpoint.path
+                )
 
-    def run(self, pixels: npt.NDArray[np.float32], mask: npt.NDArray[np.int64] | None, resolution_wh: tuple[int, int]) -> Outputs:
+    def run(
+        self,
+        pixels: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.int64] | None,
+        resolution_wh: tuple[int, int],
+    ) -> Outputs:
         """See `Runtime.run`."""
         import torch
 
@@ -194,14 +233,18 @@ class TorchRuntime(Runtime):
                 inputs.append(self._on_device(np.repeat(mask[None], len(pixels), axis=0)))
             with self._lock, torch.inference_mode(), self._full_precision():
                 if self._network is None:
-                    raise DetectorError("The detector was closed while it was in use.", code="detector_closed")
+                    raise DetectorError(
+                        "The detector was closed while it was in use.", code="detector_closed"
+                    )
                 return tuple(tensor.cpu().numpy() for tensor in self._network(*inputs))
         except torch.cuda.OutOfMemoryError as error:
             raise _no_memory() from error
         except _UNFIT as error:
             size = f"{resolution_wh[0]} x {resolution_wh[1]} px, input {pixels.shape[3]} x {pixels.shape[2]}"
             message = f"torch could not run the network on a frame of {size} ({str(error)[:200]}); see that {CONFIG_FILE} fits the network."
-            raise DetectorError(message, code="inference_failed", reason=str(error)[:500]) from error
+            raise DetectorError(
+                message, code="inference_failed", reason=str(error)[:500]
+            ) from error
 
     def close(self) -> None:
         """See `Runtime.close`."""
@@ -245,8 +288,13 @@ def open_torch(checkpoint: Checkpoint, *, device: str, threads: int | None) -> R
 
 
 def _no_memory() -> DetectorError:
-    return DetectorError("The GPU has too little memory for this detector; use device openvino.", code="inference_failed")
+    return DetectorError(
+        "The GPU has too little memory for this detector; use device openvino.",
+        code="inference_failed",
+    )
 
 
 def _unusable(folder: Path, problem: str) -> DetectorError:
-    return DetectorError(f"The checkpoint '{folder.name}' cannot be used: {problem}.", code="bad_checkpoint")
+    return DetectorError(
+        f"The checkpoint '{folder.name}' cannot be used: {problem}.", code="bad_checkpoint"
+    )

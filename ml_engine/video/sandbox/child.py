@@ -100,7 +100,11 @@ def main(request_at: int, video_at: int, ring_at: int) -> int:
     """
     request, pts = _read_request(request_at)
     limits = VideoLimits(**request["limits"])
-    ring = FrameRing(ring_at, slot_bytes=request["slot_bytes"], slots=request["slots"]) if ring_at >= 0 else None
+    ring = (
+        FrameRing(ring_at, slot_bytes=request["slot_bytes"], slots=request["slots"])
+        if ring_at >= 0
+        else None
+    )
     keep_freed_memory()
     status_at = _own_status()
     missing = confine(Allowance(**request["allowance"]))
@@ -114,13 +118,23 @@ def main(request_at: int, video_at: int, ring_at: int) -> int:
         elif request["asked"] == "track":
             send(_OUT, TRACK, read_telemetry_track(video_at, _Notes()) or b"")
         elif ring is not None:
-            _decode(video_at, Run(pts=pts, limits=limits, **request["run"]), ring, slots, request["stored_wh"])
+            _decode(
+                video_at,
+                Run(pts=pts, limits=limits, **request["run"]),
+                ring,
+                slots,
+                request["stored_wh"],
+            )
         send(_OUT, NOTE, _peak(status_at))
         send(_OUT, DONE)
     except MemoryError:
         return OUT_OF_MEMORY
     except Exception as error:
-        if isinstance(error, VideoError) and error.code == "unreadable_video" and not _has_room(_SPARE_BYTES):
+        if (
+            isinstance(error, VideoError)
+            and error.code == "unreadable_video"
+            and not _has_room(_SPARE_BYTES)
+        ):
             return OUT_OF_MEMORY
         send(_OUT, NOTE, _peak(status_at))
         send(_OUT, ERROR, json.dumps(_described(error, video_at)).encode())
@@ -153,7 +167,9 @@ def _read_request(descriptor: int) -> tuple[dict[str, Any], array[int]]:
     return request, pts
 
 
-def _decode(video_at: int, run: Run, ring: FrameRing, slots: _Slots, stored_wh: tuple[int, int]) -> None:
+def _decode(
+    video_at: int, run: Run, ring: FrameRing, slots: _Slots, stored_wh: tuple[int, int]
+) -> None:
     reformatter = VideoReformatter()
     for number, frame in decoded_frames(video_at, run, _Notes()):
         bgr = None if frame is None else to_bgr(reformatter, frame, stored_wh)
@@ -177,12 +193,21 @@ def _has_room(size_bytes: int) -> bool:
 
 def _described(error: Exception, video_at: int) -> dict[str, Any]:
     """Return what the other side can make the same error of."""
-    if isinstance(error, OSError) and isinstance(error, av.FFmpegError) and not _disk_fails(video_at):
+    if (
+        isinstance(error, OSError)
+        and isinstance(error, av.FFmpegError)
+        and not _disk_fails(video_at)
+    ):
         # FFmpeg says "input/output error" of a damaged file as well.
         sentence = "The video cannot be read on at some place: it is damaged. Check that it plays, then upload it again."
         error = VideoError(sentence, code="unreadable_video")
     if isinstance(error, MusterError):
-        return {"kind": type(error).__name__, "code": error.code, "message": error.message, "details": error.details}
+        return {
+            "kind": type(error).__name__,
+            "code": error.code,
+            "message": error.message,
+            "details": error.details,
+        }
     if isinstance(error, OSError):
         return {"kind": "OSError", "errno": error.errno}
     return {"kind": "unforeseen", "message": "".join(traceback.format_exception(error))[-2000:]}

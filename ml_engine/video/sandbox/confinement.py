@@ -91,7 +91,9 @@ def _limit(allowance: Allowance) -> list[str]:
             hard = resource.getrlimit(kind)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             # The signal that ends it for using too much time comes at the lower one.
-            resource.setrlimit(kind, (value, value + 1 if kind == resource.RLIMIT_CPU and hard != value else value))
+            resource.setrlimit(
+                kind, (value, value + 1 if kind == resource.RLIMIT_CPU and hard != value else value)
+            )
         except (OSError, ValueError):
             missing.append(name)
     return missing
@@ -107,12 +109,18 @@ def _address_space() -> int | None:
 
 def _filter_calls() -> bool:
     """Have the kernel refuse every system call but those that decoding needs (seccomp, Linux)."""
-    machine = machine_of(platform.machine()) if sys.platform == "linux" and struct.calcsize("P") == 8 else None
+    machine = (
+        machine_of(platform.machine())
+        if sys.platform == "linux" and struct.calcsize("P") == 8
+        else None
+    )
     if machine is None:
         return False
     program = b"".join(struct.pack("=HBBI", *step) for step in filter_steps(machine, os.getpid()))
     code = ctypes.create_string_buffer(program, len(program))
-    header = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
+    header = ctypes.create_string_buffer(
+        struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    )
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
     if prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:

@@ -117,10 +117,19 @@ class ConfinedDecoder:
             content = _answer(child, SCAN)
             try:
                 return index_of(unpacked_scan(content), self.limits.video)
-            except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
+            except (
+                ValueError,
+                KeyError,
+                TypeError,
+                ArithmeticError,
+                AttributeError,
+                RecursionError,
+            ) as error:
                 raise child.impossible("a scan that cannot be") from error
 
-    def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool] = never) -> bytes | None:
+    def read_telemetry_track(
+        self, path: Path, *, should_stop: Callable[[], bool] = never
+    ) -> bytes | None:
         """Read a video's first subtitle track that is text; see `ml_engine.video.subtitles.read_telemetry_track`.
 
         Raises:
@@ -133,7 +142,10 @@ class ConfinedDecoder:
         with self._process(Task(path, "track"), should_stop) as child:
             content = _answer(child, TRACK)
         if len(content) > 2 * LIMIT_BYTES:
-            raise InvalidTelemetry(f"The video's subtitle track has over {LIMIT_BYTES} bytes.", code="telemetry_too_large")
+            raise InvalidTelemetry(
+                f"The video's subtitle track has over {LIMIT_BYTES} bytes.",
+                code="telemetry_too_large",
+            )
         return content or None
 
     def decode(
@@ -159,10 +171,26 @@ class ConfinedDecoder:
         """
         if not self._apart:
             self._meet_unconfined()
-            yield from decode(path, index, first_frame=first_frame, frames=frames, seek_pts=seek_pts, threads=threads)
+            yield from decode(
+                path,
+                index,
+                first_frame=first_frame,
+                frames=frames,
+                seek_pts=seek_pts,
+                threads=threads,
+            )
             return
-        run = run_of(index, first_frame=first_frame, frames=frames, seek_pts=seek_pts, threads=threads, limits=self.limits.video)
-        plain = {name: getattr(run, name) for name in ("by_order", "first", "end", "seek_pts", "threads")}
+        run = run_of(
+            index,
+            first_frame=first_frame,
+            frames=frames,
+            seek_pts=seek_pts,
+            threads=threads,
+            limits=self.limits.video,
+        )
+        plain = {
+            name: getattr(run, name) for name in ("by_order", "first", "end", "seek_pts", "threads")
+        }
         task = Task(path, "run", run.end - run.first, index.stored_wh, plain, array("q", run.pts))
         expected = run.first
         with self._process(task, should_stop) as child:
@@ -174,7 +202,9 @@ class ConfinedDecoder:
                 if number != expected:
                     raise child.impossible("frames in another order than asked")
                 expected += 1
-                yield DecodedFrame(number, None if slot == NO_SLOT else pictures.take(slot, row_bytes))
+                yield DecodedFrame(
+                    number, None if slot == NO_SLOT else pictures.take(slot, row_bytes)
+                )
             if expected != run.end:
                 raise child.impossible("less than asked")
 
@@ -234,9 +264,15 @@ class _Pictures:
         """
         (width_px, height_px), ring = self._index.stored_wh, self._child.ring
         possible = ring is not None and slot < ring.slots and slot not in self._held
-        if ring is None or not possible or not width_px * _BYTES_A_PIXEL <= row_bytes <= ring.slot_bytes // height_px:
+        if (
+            ring is None
+            or not possible
+            or not width_px * _BYTES_A_PIXEL <= row_bytes <= ring.slot_bytes // height_px
+        ):
             raise self._child.impossible("a picture where there is none")
-        stored = _Slot(self._child, slot, self._held).picture((height_px, width_px, _BYTES_A_PIXEL), row_bytes)
+        stored = _Slot(self._child, slot, self._held).picture(
+            (height_px, width_px, _BYTES_A_PIXEL), row_bytes
+        )
         if self._index.rotation_deg or self._index.mirrored:
             return turned(stored, self._index)
         # A caller who keeps pictures must not keep the decoder from going on.

@@ -46,7 +46,13 @@ def packed_scan(scan: Scan) -> bytes:
         "rates": [_pair(rate) for rate in scan.facts.rates],
     }
     head = json.dumps({"frames": len(scan.pts), "facts": facts}).encode()
-    return len(head).to_bytes(4, "little") + head + scan.pts.tobytes() + bytes(scan.key) + bytes(scan.discard)
+    return (
+        len(head).to_bytes(4, "little")
+        + head
+        + scan.pts.tobytes()
+        + bytes(scan.key)
+        + bytes(scan.discard)
+    )
 
 
 def unpacked_scan(data: bytes) -> Scan:
@@ -65,7 +71,9 @@ def unpacked_scan(data: bytes) -> Scan:
     if frames < 1 or len(arrays) != frames * 10:
         raise ValueError("a scan whose arrays have other lengths than it says")
     scan = Scan(
-        pts=array("q", arrays[: frames * 8]), key=bytearray(arrays[frames * 8 : frames * 9]), discard=bytearray(arrays[frames * 9 :])
+        pts=array("q", arrays[: frames * 8]),
+        key=bytearray(arrays[frames * 8 : frames * 9]),
+        discard=bytearray(arrays[frames * 9 :]),
     )
     if max(scan.key) > 1 or max(scan.discard) > 1:
         raise ValueError("marks of frames that are neither true nor false")

@@ -22,10 +22,27 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from core.child_environment import inherited
-from core.errors import InvalidTelemetry, MusterError, Stopped, TransientError, UnsupportedMedia, VideoError
+from core.errors import (
+    InvalidTelemetry,
+    MusterError,
+    Stopped,
+    TransientError,
+    UnsupportedMedia,
+    VideoError,
+)
 from ml_engine.video.limits import VideoLimits
 from ml_engine.video.sandbox.confinement import FILTER, Allowance
-from ml_engine.video.sandbox.messages import DONE, ERROR, HEADER, NOTE, OUT_OF_MEMORY, READY, SCAN, TRACK, text_of
+from ml_engine.video.sandbox.messages import (
+    DONE,
+    ERROR,
+    HEADER,
+    NOTE,
+    OUT_OF_MEMORY,
+    READY,
+    SCAN,
+    TRACK,
+    text_of,
+)
 from ml_engine.video.sandbox.shared_memory import FrameRing, make_file, ring_size
 
 logger = logging.getLogger(__name__)
@@ -45,10 +62,16 @@ _MOST_MESSAGE_BYTES = 2**28
 _MOST_WORDS_BYTES = 2**16
 """Of any other message than a scan or a track: JSON takes many times its length in memory."""
 _END_S = 5.0
-_PROGRAM = "import sys; sys.path[:0] = sys.argv[1:3]; from ml_engine.video.sandbox.child import run; run()"
-_ERRORS: dict[str, type[MusterError]] = {kind.__name__: kind for kind in (VideoError, UnsupportedMedia, InvalidTelemetry)}
+_PROGRAM = (
+    "import sys; sys.path[:0] = sys.argv[1:3]; from ml_engine.video.sandbox.child import run; run()"
+)
+_ERRORS: dict[str, type[MusterError]] = {
+    kind.__name__: kind for kind in (VideoError, UnsupportedMedia, InvalidTelemetry)
+}
 _CRASHES = tuple(
-    getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
+    if hasattr(signal, name)
 )
 
 
@@ -114,11 +137,22 @@ class DecoderProcess:
         TransientError: `decoder_not_started`.
     """
 
-    def __init__(self, task: Task, limits: DecoderLimits, should_stop: Callable[[], bool], on_unconfined: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        limits: DecoderLimits,
+        should_stop: Callable[[], bool],
+        on_unconfined: Callable[[], None],
+    ) -> None:
         self.ring: FrameRing | None = None
         self.peak_bytes: int | None = None
         self.cpu_s: float | None = None
-        self._task, self._limits, self._should_stop, self._on_unconfined = task, limits, should_stop, on_unconfined
+        self._task, self._limits, self._should_stop, self._on_unconfined = (
+            task,
+            limits,
+            should_stop,
+            on_unconfined,
+        )
         self._ready = self._closed = False
         self._lock = threading.RLock()
         self._buffer = bytearray()
@@ -144,7 +178,12 @@ class DecoderProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._process.returncode is None:
             self._process.kill()
             self._reap(0)
@@ -187,7 +226,11 @@ class DecoderProcess:
 
     def _hear_missing(self, missing: list[str]) -> None:
         if missing:
-            logger.info("this system cannot limit a decoder's %s", ", ".join(missing), extra={"action": "decoder_not_limited"})
+            logger.info(
+                "this system cannot limit a decoder's %s",
+                ", ".join(missing),
+                extra={"action": "decoder_not_limited"},
+            )
         if FILTER in missing:
             self._on_unconfined()
 
@@ -261,7 +304,13 @@ class DecoderProcess:
             time.sleep(0.001)
         status = self._process.returncode
         logger.warning(
-            "a decoder ended", extra={"action": "decoder_ended", "status": status, "asked": self._task.asked, "ready": self._ready}
+            "a decoder ended",
+            extra={
+                "action": "decoder_ended",
+                "status": status,
+                "asked": self._task.asked,
+                "ready": self._ready,
+            },
         )
         if status == OUT_OF_MEMORY:
             return VideoError(
@@ -282,7 +331,8 @@ class DecoderProcess:
         if status > 0:
             return _crashed(self._task, f"exit status {status}")
         return TransientError(
-            "The process that decodes the video was ended from outside. It is tried again by itself.", code="decoder_killed"
+            "The process that decodes the video was ended from outside. It is tried again by itself.",
+            code="decoder_killed",
         )
 
     def _reap(self, options: int) -> bool:
@@ -305,19 +355,29 @@ class DecoderProcess:
 
     def _request(self, size_bytes: int) -> bytes:
         limits, task = self._limits, self._task
-        cpu_s = limits.stall_s + task.frames * limits.cpu_s_per_frame + size_bytes / 2**30 * limits.cpu_s_per_gib
+        cpu_s = (
+            limits.stall_s
+            + task.frames * limits.cpu_s_per_frame
+            + size_bytes / 2**30 * limits.cpu_s_per_gib
+        )
         request = {
             "asked": task.asked,
             "limits": asdict(limits.video),
             "allow_unconfined": limits.allow_unconfined,
-            "allowance": asdict(Allowance(memory_bytes=limits.memory_bytes, cpu_s=max(1, round(cpu_s)))),
+            "allowance": asdict(
+                Allowance(memory_bytes=limits.memory_bytes, cpu_s=max(1, round(cpu_s)))
+            ),
             "run": task.run,
             "stored_wh": task.stored_wh,
             "slot_bytes": self.ring.slot_bytes if self.ring else 0,
             "slots": self.ring.slots if self.ring else 0,
         }
         head = json.dumps(request).encode()
-        return len(head).to_bytes(4, "little") + head + (task.pts.tobytes() if task.pts is not None else b"")
+        return (
+            len(head).to_bytes(4, "little")
+            + head
+            + (task.pts.tobytes() if task.pts is not None else b"")
+        )
 
 
 def _start(request: int, ring: int, video: int) -> subprocess.Popen[bytes]:
@@ -325,11 +385,28 @@ def _start(request: int, ring: int, video: int) -> subprocess.Popen[bytes]:
     assert av is not None and av.origin is not None
     folders = [str(Path(__file__).parents[3]), str(Path(av.origin).parents[1])]
     # Neither the environment nor site packages' start-up files: no secret of the parent's is there to be read, and it starts faster.
-    argv = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, *folders, str(request), str(video), str(ring)]
+    argv = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-B",
+        "-c",
+        _PROGRAM,
+        *folders,
+        str(request),
+        str(video),
+        str(ring),
+    ]
     env = inherited(_INHERITED) | {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
     passed = tuple(descriptor for descriptor in (request, ring, video) if descriptor >= 0)
     return subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, pass_fds=passed, bufsize=0
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=env,
+        pass_fds=passed,
+        bufsize=0,
     )
 
 
@@ -356,11 +433,16 @@ def _error_from(said: dict[str, Any]) -> Exception:
     if kind == "OSError":
         return OSError(int(said["errno"]), "the video cannot be read from the disk")
     if kind in _ERRORS and re.fullmatch("[a-z_]{3,40}", str(said.get("code"))):
-        details = {text_of(name): value for name, value in dict(said.get("details", {})).items() if isinstance(value, int | float)}
+        details = {
+            text_of(name): value
+            for name, value in dict(said.get("details", {})).items()
+            if isinstance(value, int | float)
+        }
         return _ERRORS[kind](message, code=said["code"], **details)
     logger.warning("a decoder failed: %s", message, extra={"action": "decoder_failed"})
     return VideoError(
-        "The video is damaged in a way that Muster cannot read past. Convert it to MP4 and upload it again.", code="unreadable_video"
+        "The video is damaged in a way that Muster cannot read past. Convert it to MP4 and upload it again.",
+        code="unreadable_video",
     )
 
 
@@ -372,7 +454,9 @@ def _too_slow() -> VideoError:
 
 
 def _crashed(task: Task, how: str) -> VideoError:
-    logger.warning("a decoder crashed: %s", how, extra={"action": "decoder_crashed", "asked": task.asked})
+    logger.warning(
+        "a decoder crashed: %s", how, extra={"action": "decoder_crashed", "asked": task.asked}
+    )
     return VideoError(
         "The decoder crashed on this video: it is damaged. Check that it plays, convert it to MP4 and upload it again.",
         code="video_decoder_crashed",

@@ -33,7 +33,9 @@ def make_file(size_bytes: int) -> int:
     descriptor = os.memfd_create("muster", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, size_bytes)
     # Whoever reads beyond the end of a file that somebody has cut off is ended by the system.
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    fcntl.fcntl(
+        descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    )
     return descriptor
 
 
@@ -61,7 +63,9 @@ class FrameRing:
         rows = len(source) // line_bytes
         row_bytes = self.slot_bytes // rows
         for row in range(rows):
-            self.memory[begin + row * row_bytes : begin + (row + 1) * row_bytes] = source[row * line_bytes : row * line_bytes + row_bytes]
+            self.memory[begin + row * row_bytes : begin + (row + 1) * row_bytes] = source[
+                row * line_bytes : row * line_bytes + row_bytes
+            ]
         return row_bytes
 
 

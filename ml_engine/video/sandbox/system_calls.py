@@ -129,5 +129,9 @@ def machine_of(architecture: str) -> Machine | None:
     if architecture == "x86_64":
         return Machine(0xC000003E, 435, tuple((call.x86_64, call.rule) for call in ALLOWED))
     if architecture in ("aarch64", "arm64"):
-        return Machine(0xC00000B7, 435, tuple((call.aarch64, call.rule) for call in ALLOWED if call.aarch64 is not None))
+        return Machine(
+            0xC00000B7,
+            435,
+            tuple((call.aarch64, call.rule) for call in ALLOWED if call.aarch64 is not None),
+        )
     return None

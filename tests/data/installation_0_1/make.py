@@ -51,7 +51,17 @@ SRT = "".join(
     for i in range(2)
 )
 WEBHOOK = "https://hooks.example.org/muster"
-KEPT = ("id", "state", "attempt", "counts", "error", "expired", "artifacts", "created_at_utc", "completed_at_utc")
+KEPT = (
+    "id",
+    "state",
+    "attempt",
+    "counts",
+    "error",
+    "expired",
+    "artifacts",
+    "created_at_utc",
+    "completed_at_utc",
+)
 """What of a job is remembered."""
 
 
@@ -61,10 +71,19 @@ def main() -> None:
         release, base = Path(name) / "release", Path(name) / "base"
         for folder in (release, base):
             folder.mkdir()
-        packed = subprocess.run(["git", "-C", str(HERE.parents[2]), "archive", "--format=tar", COMMIT], check=True, capture_output=True)
+        packed = subprocess.run(
+            ["git", "-C", str(HERE.parents[2]), "archive", "--format=tar", COMMIT],
+            check=True,
+            capture_output=True,
+        )
         subprocess.run(["tar", "-x", "-C", str(release)], input=packed.stdout, check=True)
         env = {**os.environ, "PYTHONPATH": str(release)}
-        subprocess.run([sys.executable, str(Path(__file__)), "inside", str(base)], env=env, cwd=release, check=True)
+        subprocess.run(
+            [sys.executable, str(Path(__file__)), "inside", str(base)],
+            env=env,
+            cwd=release,
+            check=True,
+        )
         shutil.copyfile(base / "expected.json", HERE / "expected.json")
         with tarfile.open(HERE / "installation.tar.xz", "w:xz", preset=9) as archive:
             for part in ("azurite", "data/muster.sqlite3", "film.mp4", "film.srt"):
@@ -101,7 +120,9 @@ def work_until(point: str) -> None:
     def engine(*args: Any) -> Any:
         made = real_engine(*args)
         places = ("plan_segments", "detect_segment", "assemble", "render")
-        return dataclasses.replace(made, **{place: watched(getattr(made, place), place) for place in places})
+        return dataclasses.replace(
+            made, **{place: watched(getattr(made, place), place) for place in places}
+        )
 
     class Sender(WebhookSender):
         async def send(self, *args: Any, **options: Any) -> Any:
@@ -131,7 +152,16 @@ class Maker:
         self.empty_film = (base / "without_persons.mp4").read_bytes()
         self.ids: dict[str, str] = {}
 
-    def submit(self, name: str, *, film: bytes | None = None, key: bool = False, webhook: bool = False, srt: bool = False, **more) -> None:
+    def submit(
+        self,
+        name: str,
+        *,
+        film: bytes | None = None,
+        key: bool = False,
+        webhook: bool = False,
+        srt: bool = False,
+        **more,
+    ) -> None:
         """Submit a job of this name."""
         files = [("file", ("film.mp4", film or self.film, "video/mp4"))]
         files += [("telemetry", ("film.srt", SRT.encode(), "text/plain"))] * srt
@@ -145,7 +175,9 @@ class Maker:
         """Wait until these jobs have ended."""
         for name in names:
             state = self.stack.wait(self.ids[name])["state"]
-            assert state == ("failed" if name == "failed" else "completed"), f"{name} is {state}\n{self.stack.workers[-1].log_tail(30)}"
+            assert state == ("failed" if name == "failed" else "completed"), (
+                f"{name} is {state}\n{self.stack.workers[-1].log_tail(30)}"
+            )
 
     @contextmanager
     def worker(self, point: str) -> Iterator[Any]:
@@ -153,7 +185,13 @@ class Maker:
         from infra.processes import Child
 
         argv = [sys.executable, __file__, "worker", point]
-        child = Child(f"worker-{len(self.stack.workers)}", argv, run_dir=self.stack.base, env=self.stack.env, cwd=Path.cwd())
+        child = Child(
+            f"worker-{len(self.stack.workers)}",
+            argv,
+            run_dir=self.stack.base,
+            env=self.stack.env,
+            cwd=Path.cwd(),
+        )
         self.stack.workers.append(child)
         child.start()
         yield child
@@ -172,7 +210,10 @@ class Maker:
             self.submit("expired_with_results", render=False)
             self.ended("expired", "expired_with_results")
             assert self._sweep() == 2
-            assert [self.stack.job(self.ids[name])["expired"] for name in ("expired", "expired_with_results")] == [
+            assert [
+                self.stack.job(self.ids[name])["expired"]
+                for name in ("expired", "expired_with_results")
+            ] == [
                 ["sources"],
                 ["sources", "results"],
             ]
@@ -182,9 +223,15 @@ class Maker:
             self.submit("recounted")
             self._send_junk()
             self.ended("completed", "completed_without_video", "failed", "recounted")
-            recount = self.stack.client.post(f"/api/v1/jobs/{self.ids['recounted']}/recount", json=SETTINGS | {"classes": ["cattle"]})
+            recount = self.stack.client.post(
+                f"/api/v1/jobs/{self.ids['recounted']}/recount",
+                json=SETTINGS | {"classes": ["cattle"]},
+            )
             assert recount.status_code == 202, recount.text
-            job = self.stack.wait(self.ids["recounted"], until=lambda job: job["attempt"] == 2 and job["state"] == "completed")
+            job = self.stack.wait(
+                self.ids["recounted"],
+                until=lambda job: job["attempt"] == 2 and job["state"] == "completed",
+            )
             assert list(job["counts"]) == ["cattle"]
 
     def stop_some(self) -> None:
@@ -211,12 +258,22 @@ class Maker:
         client.post(f"/api/v1/jobs/{self.ids['cancelled']}/cancel").raise_for_status()
         uploads = []
         for _ in range(2):
-            link = client.post("/api/v1/uploads", json={"size_bytes": len(self.film)}).raise_for_status().json()
-            client.request(link["method"], link["url"], headers=link["headers"], content=self.film).raise_for_status()
+            link = (
+                client.post("/api/v1/uploads", json={"size_bytes": len(self.film)})
+                .raise_for_status()
+                .json()
+            )
+            client.request(
+                link["method"], link["url"], headers=link["headers"], content=self.film
+            ).raise_for_status()
             uploads.append(link["upload_id"])
         apis = DyingApis(self.stack.env)
         try:
-            apis.post("before:jobs.add:1", files=[("file", ("film.mp4", self.film))], data={"settings": json.dumps(SETTINGS)})
+            apis.post(
+                "before:jobs.add:1",
+                files=[("file", ("film.mp4", self.film))],
+                data={"settings": json.dumps(SETTINGS)},
+            )
         finally:
             apis.stop()
         return uploads
@@ -229,10 +286,14 @@ class Maker:
         from core.services.housekeeping import Housekeeping
 
         hour = timedelta(hours=1)
-        rules = HousekeepingRules(visibility=hour, least_age=hour, upload_life=hour, keep=timedelta(0))
+        rules = HousekeepingRules(
+            visibility=hour, least_age=hour, upload_life=hour, keep=timedelta(0)
+        )
 
         async def run(ports: Any) -> Any:
-            return await Housekeeping(ports, Dispatcher(ports.queue, ports.detect_queue), utc_now, rules).run()
+            return await Housekeeping(
+                ports, Dispatcher(ports.queue, ports.detect_queue), utc_now, rules
+            ).run()
 
         return self.stack.with_ports(run).expired
 
@@ -281,14 +342,28 @@ def _write_films(base: Path) -> None:
     from tests.video_samples import write_video
 
     with av.open(str(SAMPLE)) as container:
-        pictures = [frame.to_ndarray(format="bgr24") for frame in itertools.islice(container.decode(video=0), FRAMES)]
+        pictures = [
+            frame.to_ndarray(format="bgr24")
+            for frame in itertools.islice(container.decode(video=0), FRAMES)
+        ]
     whole = [picture[::2, ::2] for picture in pictures]
     # The only person stands further to the left.
     part = [picture[:400, 560:] for picture in pictures[: FRAMES // 2]]
     for name, film in (("film.mp4", whole), ("without_persons.mp4", part)):
         height, width = film[0].shape[:2]
-        options: dict[str, Any] = {"frames": len(film), "width": width, "height": height, "fps": FPS, "gop": SEGMENT_FRAMES}
-        write_video(base / name, **options, image=film.__getitem__, options={"crf": "24", "preset": "veryfast"})
+        options: dict[str, Any] = {
+            "frames": len(film),
+            "width": width,
+            "height": height,
+            "fps": FPS,
+            "gop": SEGMENT_FRAMES,
+        }
+        write_video(
+            base / name,
+            **options,
+            image=film.__getitem__,
+            options={"crf": "24", "preset": "veryfast"},
+        )
     (base / "film.srt").write_text(SRT)
 
 
@@ -300,7 +375,9 @@ def _expected(maker: Maker, uploads: list[str]) -> dict[str, Any]:
         blobs: dict[str, dict[str, str]] = {}
         for name, store in (("sources", ports.sources), ("results", ports.results)):
             names = [info.name async for info in store.list("")]
-            blobs[name] = {blob: hashlib.sha256(await store.get(blob)).hexdigest() for blob in names}
+            blobs[name] = {
+                blob: hashlib.sha256(await store.get(blob)).hexdigest() for blob in names
+            }
         jobs = {name: await ports.jobs.get(job_id) for name, job_id in maker.ids.items()}
         ids = {*maker.ids.values()}
         recounted = f"jobs/{maker.ids['recounted']}/"
@@ -309,7 +386,9 @@ def _expected(maker: Maker, uploads: list[str]) -> dict[str, Any]:
         wanted = {"recounted": "completed", "expired": "completed"}
         for name, job in jobs.items():
             first = name.partition("_")[0]
-            assert job.state == wanted.get(first, first), f"{name} is {job.state}: was this machine too slow, and a lease over?"
+            assert job.state == wanted.get(first, first), (
+                f"{name} is {job.state}: was this machine too slow, and a lease over?"
+            )
         queues = {"queue": ports.queue, "detect": ports.detect_queue}
         return {
             "commit": COMMIT,
@@ -317,15 +396,37 @@ def _expected(maker: Maker, uploads: list[str]) -> dict[str, Any]:
             "flight": FLIGHT,
             "jobs": {
                 name: {key: view[key] for key in KEPT}
-                | {"revision": jobs[name].result_revision, "done_segments": jobs[name].done_segments, "steps": jobs[name].step_starts}
+                | {
+                    "revision": jobs[name].result_revision,
+                    "done_segments": jobs[name].done_segments,
+                    "steps": jobs[name].step_starts,
+                }
                 for name, view in views.items()
             },
-            "statistics": {name: record.model_dump(mode="json") for name, record in statistics.items() if record is not None},
-            "webhooks": {name: [e.model_dump(mode="json") for e in await ports.webhooks.of_job(job.id)] for name, job in jobs.items()},
-            "messages": {name: dataclasses.asdict(await queue.depth()) | {"oldest_at_utc": None} for name, queue in queues.items()},
+            "statistics": {
+                name: record.model_dump(mode="json")
+                for name, record in statistics.items()
+                if record is not None
+            },
+            "webhooks": {
+                name: [e.model_dump(mode="json") for e in await ports.webhooks.of_job(job.id)]
+                for name, job in jobs.items()
+            },
+            "messages": {
+                name: dataclasses.asdict(await queue.depth()) | {"oldest_at_utc": None}
+                for name, queue in queues.items()
+            },
             "uploads": uploads,
-            "orphans": [name for name in blobs["sources"] if name.startswith("jobs/") and name.split("/")[1] not in ids],
-            "unpublished": [name for name in blobs["results"] if name.startswith(recounted) and "/r0001-" in name],
+            "orphans": [
+                name
+                for name in blobs["sources"]
+                if name.startswith("jobs/") and name.split("/")[1] not in ids
+            ],
+            "unpublished": [
+                name
+                for name in blobs["results"]
+                if name.startswith(recounted) and "/r0001-" in name
+            ],
             "blobs": blobs,
         }
 

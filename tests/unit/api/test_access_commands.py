@@ -23,7 +23,9 @@ def _own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str, now: datetime = NOW) -> tuple[int, str, str]:
+def run(
+    capsys: pytest.CaptureFixture[str], *arguments: str, now: datetime = NOW
+) -> tuple[int, str, str]:
     """Run a command; return its status, and what it wrote to both outputs."""
     try:
         status = keys.main(arguments, clock=lambda: now)
@@ -34,14 +36,26 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str, now: datetime = NOW
     return status, out, err
 
 
-def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, err = run(capsys, "create", "--owner", "north ranch", "--scopes", "submit, read", "--label", "gate")
+def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, out, err = run(
+        capsys, "create", "--owner", "north ranch", "--scopes", "submit, read", "--label", "gate"
+    )
     assert (status, "north ranch" in err) == (0, True)
     match = re.fullmatch(r"muster_([0-9a-f]{16})_[\w-]{43}\n", out)
     assert match and out.strip() not in err
     status, out, _ = run(capsys, "list")
     assert status == 0
-    for text in (match[1], "north ranch", "submit, read", "gate", "2026-06-01 09:30", "never", "good"):
+    for text in (
+        match[1],
+        "north ranch",
+        "submit, read",
+        "gate",
+        "2026-06-01 09:30",
+        "never",
+        "good",
+    ):
         assert text in out
     assert match[0].strip() not in out
     assert run(capsys, "revoke", match[1])[0] == 0
@@ -55,25 +69,49 @@ def test_a_key_may_expire(capsys: pytest.CaptureFixture[str]) -> None:
     assert "expired" in run(capsys, "list", now=NOW + timedelta(days=2))[1]
 
 
-def test_the_first_key_goes_to_a_file_of_its_owner_alone_and_is_made_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_first_key_goes_to_a_file_of_its_owner_alone_and_is_made_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     path = tmp_path / "first-key"
     path.write_text("left over")
     path.chmod(0o644)
-    first = ("create", "--first", "--owner", "local", "--scopes", "submit,read,admin", "--file", str(path))
+    first = (
+        "create",
+        "--first",
+        "--owner",
+        "local",
+        "--scopes",
+        "submit,read,admin",
+        "--file",
+        str(path),
+    )
     status, out, err = run(capsys, *first)
     secret = path.read_text().strip()
-    assert (status, out, re.fullmatch(r"muster_[0-9a-f]{16}_[\w-]{43}", secret) is not None) == (0, "", True)
+    assert (status, out, re.fullmatch(r"muster_[0-9a-f]{16}_[\w-]{43}", secret) is not None) == (
+        0,
+        "",
+        True,
+    )
     assert secret not in err
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     status, out, err = run(capsys, *first)
-    assert (status, out, "nothing was made" in err, path.read_text().strip()) == (0, "", True, secret)
+    assert (status, out, "nothing was made" in err, path.read_text().strip()) == (
+        0,
+        "",
+        True,
+        secret,
+    )
     run(capsys, "revoke", secret.split("_")[1])
     run(capsys, *first)
     assert path.read_text().strip() != secret
 
 
-def test_a_key_that_cannot_be_written_is_not_left_good(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    status, out, err = run(capsys, "create", "--owner", "x", "--file", str(tmp_path / "no" / "such" / "folder"))
+def test_a_key_that_cannot_be_written_is_not_left_good(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status, out, err = run(
+        capsys, "create", "--owner", "x", "--file", str(tmp_path / "no" / "such" / "folder")
+    )
     assert (status, out) == (1, "")
     assert "No such file" in err
     assert "revoked" in run(capsys, "list")[1]
@@ -94,7 +132,9 @@ def test_a_key_that_cannot_be_written_is_not_left_good(capsys: pytest.CaptureFix
         (("revoke", "0000000000000000"), 1),
     ],
 )
-def test_what_makes_no_sense_is_said_and_makes_nothing(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], status: int) -> None:
+def test_what_makes_no_sense_is_said_and_makes_nothing(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], status: int
+) -> None:
     assert run(capsys, *arguments)[0] == status
     assert "muster_" not in run(capsys, "list")[1]
 
@@ -105,11 +145,15 @@ def compose() -> dict:
 
 
 def test_compose_publishes_on_loopback_only(compose: dict) -> None:
-    published = [port for service in compose["services"].values() for port in service.get("ports", ())]
+    published = [
+        port for service in compose["services"].values() for port in service.get("ports", ())
+    ]
     assert "127.0.0.1:8000:8000" in published
     for port in published:
         assert isinstance(port, str) and port.startswith("127.0.0.1:"), port
-    assert not any(service.get("network_mode") == "host" for service in compose["services"].values())
+    assert not any(
+        service.get("network_mode") == "host" for service in compose["services"].values()
+    )
 
 
 def test_compose_makes_a_key_before_the_api_starts_where_the_api_can_show_it(
@@ -117,7 +161,11 @@ def test_compose_makes_a_key_before_the_api_starts_where_the_api_can_show_it(
 ) -> None:
     api, first = compose["services"]["api"], compose["services"]["first-key"]
     assert api["depends_on"]["first-key"] == {"condition": "service_completed_successfully"}
-    assert api["volumes"] == first["volumes"] == ["api-data:/data", "storage-account:/storage-account:ro"]
+    assert (
+        api["volumes"]
+        == first["volumes"]
+        == ["api-data:/data", "storage-account:/storage-account:ro"]
+    )
     assert "api-data" in compose["volumes"]
     assert api["build"] == first["build"]
     assert api["environment"] == first["environment"], "the same database"

@@ -44,24 +44,44 @@ def told(answer: httpx.Response) -> tuple:
 
 
 async def test_another_owners_job_is_answered_exactly_like_none(api: ApiStand) -> None:
-    await api.publish(THEIRS, {"tracks.csv": b"frame\n", "results.json": b"{}"}, owner="ranch", idempotency_key="k", request_hash="h")
+    await api.publish(
+        THEIRS,
+        {"tracks.csv": b"frame\n", "results.json": b"{}"},
+        owner="ranch",
+        idempotency_key="k",
+        request_hash="h",
+    )
     async with client_of(api, await make_key(api, "park")) as client:
         for method, path in ROUTES_OF_A_JOB:
-            theirs, absent = [await client.request(method, f"{JOBS}/{job}{path}") for job in (THEIRS, ABSENT)]
+            theirs, absent = [
+                await client.request(method, f"{JOBS}/{job}{path}") for job in (THEIRS, ABSENT)
+            ]
             assert told(theirs) == told(absent)
             assert theirs.status_code == 404
-        tickets = [await client.post("/api/v1/tickets", json={"job_id": job}) for job in (THEIRS, ABSENT)]
+        tickets = [
+            await client.post("/api/v1/tickets", json={"job_id": job}) for job in (THEIRS, ABSENT)
+        ]
         assert told(tickets[0]) == told(tickets[1])
         assert tickets[0].json()["code"] == "job_not_found"
         for headers in ({"Range": "bytes=0-1"}, {"If-None-Match": "*"}):
-            assert (await client.get(f"{JOBS}/{THEIRS}/artifacts/tracks.csv", headers=headers)).status_code == 404
+            assert (
+                await client.get(f"{JOBS}/{THEIRS}/artifacts/tracks.csv", headers=headers)
+            ).status_code == 404
     assert (await api.ports.jobs.get(THEIRS)).state == "completed"
 
 
 async def test_every_route_that_names_a_job_is_among_those_tested(api: ApiStand) -> None:
     paths = api.app.openapi()["paths"]
-    of_a_job = {(method.upper(), path.removeprefix(f"{JOBS}/{{job_id}}")) for path in paths if "{job_id}" in path for method in paths[path]}
-    tested = {(method, re.sub("/artifacts/.+", "/artifacts/{name}", path)) for method, path in ROUTES_OF_A_JOB}
+    of_a_job = {
+        (method.upper(), path.removeprefix(f"{JOBS}/{{job_id}}"))
+        for path in paths
+        if "{job_id}" in path
+        for method in paths[path]
+    }
+    tested = {
+        (method, re.sub("/artifacts/.+", "/artifacts/{name}", path))
+        for method, path in ROUTES_OF_A_JOB
+    }
     assert of_a_job <= tested
 
 
@@ -69,7 +89,14 @@ async def test_listings_and_statistics_show_ones_own_and_an_admin_everybodys(api
     for job_id, owner in (("1" * 32, "ranch"), ("2" * 32, "park"), ("3" * 32, "local")):
         await api.add_job(job_id, owner=owner)
         figures = {"frames": 1, "fps": 1.0, "duration_s": 1.0, "classes": {}}
-        record = JobStatistics(job_id=job_id, owner=owner, attempt=1, revision="r0001", timestamp_utc=START_UTC, **figures)
+        record = JobStatistics(
+            job_id=job_id,
+            owner=owner,
+            attempt=1,
+            revision="r0001",
+            timestamp_utc=START_UTC,
+            **figures,
+        )
         await api.ports.stats.put(record)
 
     async def seen(key: str | None, path: str, **query: str) -> list[str]:
@@ -97,7 +124,9 @@ async def test_listings_and_statistics_show_ones_own_and_an_admin_everybodys(api
 
 
 @pytest.mark.parametrize("scope", ["submit", "read"])
-async def test_a_scope_opens_what_it_says_and_nothing_else_whatever_there_is(api: ApiStand, scope: str) -> None:
+async def test_a_scope_opens_what_it_says_and_nothing_else_whatever_there_is(
+    api: ApiStand, scope: str
+) -> None:
     await api.add_job(THEIRS, owner="ranch")
     looks = [
         ("GET", JOBS),
@@ -107,8 +136,18 @@ async def test_a_scope_opens_what_it_says_and_nothing_else_whatever_there_is(api
         ("GET", "/no"),
     ]
     looks += [("GET", "/all_stats"), ("GET", "/api/v1/calibrations"), ("POST", "/api/v1/tickets")]
-    changes = [("POST", JOBS), ("DELETE", f"{JOBS}/{THEIRS}"), ("DELETE", f"{JOBS}/{ABSENT}"), ("POST", f"{JOBS}/{ABSENT}/cancel")]
-    changes += [("POST", "/submit-job"), ("POST", "/api/v1/uploads"), ("PUT", "/api/v1/calibrations/x"), ("PATCH", "/no")]
+    changes = [
+        ("POST", JOBS),
+        ("DELETE", f"{JOBS}/{THEIRS}"),
+        ("DELETE", f"{JOBS}/{ABSENT}"),
+        ("POST", f"{JOBS}/{ABSENT}/cancel"),
+    ]
+    changes += [
+        ("POST", "/submit-job"),
+        ("POST", "/api/v1/uploads"),
+        ("PUT", "/api/v1/calibrations/x"),
+        ("PATCH", "/no"),
+    ]
     keys = [
         ("GET", "/api/v1/keys"),
         ("POST", "/api/v1/keys"),
@@ -130,14 +169,27 @@ async def test_a_scope_opens_what_it_says_and_nothing_else_whatever_there_is(api
             assert (await client.request(method, path)).status_code not in (401, 403)
 
 
-async def test_a_key_that_opens_nothing_is_refused_in_the_same_words_whatever_the_reason(api: ApiStand) -> None:
+async def test_a_key_that_opens_nothing_is_refused_in_the_same_words_whatever_the_reason(
+    api: ApiStand,
+) -> None:
     good, revoked = await make_key(api, "ranch"), await make_key(api, "ranch")
     brief = await make_key(api, "ranch", expires_at_utc=START_UTC + timedelta(seconds=30))
     await api.app.state.services.keys.revoke(revoked.split("_")[1])
     api.clock.step(30)
     changed = good[:-1] + ("A" if good[-1] != "A" else "B")
     never = "muster_" + "0" * 16 + "_" + "A" * 43
-    wrong = [revoked, brief, changed, never, good.upper(), good + "A", good[:-1], "muster_", "x", "a.b.c"]
+    wrong = [
+        revoked,
+        brief,
+        changed,
+        never,
+        good.upper(),
+        good + "A",
+        good[:-1],
+        "muster_",
+        "x",
+        "a.b.c",
+    ]
     answers = []
     for secret in wrong:
         async with client_of(api, secret) as client:
@@ -152,9 +204,17 @@ async def test_a_key_that_opens_nothing_is_refused_in_the_same_words_whatever_th
 
 
 @pytest.mark.parametrize(
-    "headers", [{"authorization": "Basic bG9jYWw6"}, {"authorization": "KEY"}, {"authorization": ""}, {"x_api_key": ""}]
+    "headers",
+    [
+        {"authorization": "Basic bG9jYWw6"},
+        {"authorization": "KEY"},
+        {"authorization": ""},
+        {"x_api_key": ""},
+    ],
 )
-async def test_something_else_than_a_key_is_never_the_machines_own_user(api: ApiStand, headers: dict[str, str]) -> None:
+async def test_something_else_than_a_key_is_never_the_machines_own_user(
+    api: ApiStand, headers: dict[str, str]
+) -> None:
     async with client_of(api, at="http://127.0.0.1", **headers) as client:
         assert (await client.get(JOBS)).json()["code"] == "invalid_credentials"
 
@@ -169,7 +229,11 @@ async def test_a_key_in_an_address_is_refused_even_beside_a_good_one(api: ApiSta
     key = await make_key(api, "ranch")
     for at, secret in (("http://127.0.0.1", None), ("http://192.0.2.7", key)):
         async with client_of(api, secret, at=at) as client:
-            for address in (f"{JOBS}?api_key={key}", f"{JOBS}?x={key.replace('_', '%5F')}", f"{JOBS}/{key}"):
+            for address in (
+                f"{JOBS}?api_key={key}",
+                f"{JOBS}?x={key.replace('_', '%5F')}",
+                f"{JOBS}/{key}",
+            ):
                 answer = await client.get(address)
                 assert (answer.status_code, answer.json()["code"]) == (401, "key_in_url")
                 assert key not in answer.text
@@ -186,14 +250,20 @@ async def test_keys_are_made_listed_and_revoked_over_http(api: ApiStand) -> None
         async with client_of(api, made["key"]) as client:
             assert (await client.get(JOBS)).status_code == 200
             api.clock.step(1)
-            listed = (await admin.get("/api/v1/keys", params={"owner": "north ranch"})).json()["items"]
-            assert [(key["id"], key["label"], key["last_used_at_utc"]) for key in listed] == [(made["id"], "gate", "2026-06-01T09:30:00Z")]
+            listed = (await admin.get("/api/v1/keys", params={"owner": "north ranch"})).json()[
+                "items"
+            ]
+            assert [(key["id"], key["label"], key["last_used_at_utc"]) for key in listed] == [
+                (made["id"], "gate", "2026-06-01T09:30:00Z")
+            ]
             assert made["key"] not in str(listed) and "digest" not in str(listed)
             for _ in range(2):
                 revoked = await admin.delete(answer.headers["location"])
                 assert revoked.json()["revoked_at_utc"] == "2026-06-01T09:30:01Z"
             assert (await client.get(JOBS)).json()["code"] == "invalid_credentials"
-        assert (await admin.delete("/api/v1/keys/0000000000000000")).json()["code"] == "key_not_found"
+        assert (await admin.delete("/api/v1/keys/0000000000000000")).json()[
+            "code"
+        ] == "key_not_found"
         assert len((await admin.get("/api/v1/keys")).json()["items"]) == 2
 
 
@@ -211,7 +281,10 @@ async def test_keys_are_made_listed_and_revoked_over_http(api: ApiStand) -> None
 async def test_a_key_that_makes_no_sense_is_not_made(api: ApiStand, asked: dict) -> None:
     async with client_of(api, await make_key(api, "boss", "admin")) as admin:
         answer = await admin.post("/api/v1/keys", json=asked)
-        assert (answer.status_code, answer.json()["code"]) in ((422, "invalid_request"), (422, "invalid_key"))
+        assert (answer.status_code, answer.json()["code"]) in (
+            (422, "invalid_request"),
+            (422, "invalid_key"),
+        )
         assert len((await admin.get("/api/v1/keys")).json()["items"]) == 1
 
 
@@ -228,7 +301,9 @@ async def test_the_first_key_is_made_once_and_again_when_none_opens_anything(api
     assert await keys.create_first(owner="local", scopes=("admin",)) is not None
 
 
-async def test_a_keys_use_is_noted_once_a_minute_and_a_full_disk_keeps_nobody_out(api: ApiStand, monkeypatch) -> None:
+async def test_a_keys_use_is_noted_once_a_minute_and_a_full_disk_keeps_nobody_out(
+    api: ApiStand, monkeypatch
+) -> None:
     store = api.ports.keys
     noted: list[str] = []
     used = store.used
@@ -252,12 +327,19 @@ async def test_where_the_store_of_keys_is_away_nobody_knows_who_asks(api: ApiSta
     api.set_away("keys", True)
     async with client_of(api, key) as client:
         answer = await client.get(JOBS)
-        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "5")
+        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (
+            503,
+            "unavailable",
+            "5",
+        )
     assert (await api.client.get(JOBS)).status_code == 200, "who needs no key notices nothing"
 
 
 async def test_another_owners_upload_is_not_there(api: ApiStand) -> None:
-    async with client_of(api, await make_key(api, "ranch")) as ranch, client_of(api, await make_key(api, "park")) as park:
+    async with (
+        client_of(api, await make_key(api, "ranch")) as ranch,
+        client_of(api, await make_key(api, "park")) as park,
+    ):
         link = (await ranch.post("/api/v1/uploads", json={})).json()
         staged = upload_blob(link["upload_id"], owner="ranch")
         assert staged in link["url"]
@@ -267,21 +349,38 @@ async def test_another_owners_upload_is_not_there(api: ApiStand) -> None:
         absent = await park.post(JOBS, json={"upload_ids": [ABSENT]})
         assert (theirs.status_code, theirs.json()["code"]) == (404, "upload_not_found")
         assert told(theirs)[1].replace(link["upload_id"], "ID") == told(absent)[1]
-        assert (await park.post(JOBS, json={"telemetry_upload_ids": body["upload_ids"], "upload_ids": [ABSENT]})).status_code == 404
+        assert (
+            await park.post(
+                JOBS, json={"telemetry_upload_ids": body["upload_ids"], "upload_ids": [ABSENT]}
+            )
+        ).status_code == 404
         assert await api.films() == [staged]
         assert (await ranch.post(JOBS, json=body)).status_code == 202
 
 
 async def test_calibrations_and_idempotency_keys_are_their_owners_too(api: ApiStand) -> None:
-    points = {"image_points": [[0, 0], [640, 0], [640, 480], [0, 480]], "ground_points": [[0, 48], [64, 48], [64, 0], [0, 0]]}
-    async with client_of(api, await make_key(api, "ranch")) as ranch, client_of(api, await make_key(api, "park")) as park:
+    points = {
+        "image_points": [[0, 0], [640, 0], [640, 480], [0, 480]],
+        "ground_points": [[0, 48], [64, 48], [64, 0], [0, 0]],
+    }
+    async with (
+        client_of(api, await make_key(api, "ranch")) as ranch,
+        client_of(api, await make_key(api, "park")) as park,
+    ):
         assert (await ranch.put("/api/v1/calibrations/north", json=points)).status_code == 201
-        assert (await park.get("/api/v1/calibrations/north")).json()["code"] == "calibration_not_found"
+        assert (await park.get("/api/v1/calibrations/north")).json()[
+            "code"
+        ] == "calibration_not_found"
         assert (await park.delete("/api/v1/calibrations/north")).status_code == 404
-        sent: dict[str, Any] = {"files": {"file": ("a.mp4", MP4)}, "headers": {"Idempotency-Key": "1"}}
+        sent: dict[str, Any] = {
+            "files": {"file": ("a.mp4", MP4)},
+            "headers": {"Idempotency-Key": "1"},
+        }
         ids = {(await client.post(JOBS, **sent)).json()["id"] for client in (ranch, park, ranch)}
         assert len(ids) == 2
-        asked = await park.post(JOBS, files={"file": ("a.mp4", MP4)}, data={"settings": '{"calibration": "north"}'})
+        asked = await park.post(
+            JOBS, files={"file": ("a.mp4", MP4)}, data={"settings": '{"calibration": "north"}'}
+        )
         assert asked.json()["code"] == "unknown_calibration"
 
 
@@ -295,13 +394,26 @@ async def test_cattle_counters_address_follows_the_same_rules(api: ApiStand) -> 
     assert (await api.client.get(f"{JOBS}/{job_id}")).status_code == 404
 
 
-async def test_a_detector_is_a_configured_name_on_every_route_that_takes_settings(api: ApiStand) -> None:
+async def test_a_detector_is_a_configured_name_on_every_route_that_takes_settings(
+    api: ApiStand,
+) -> None:
     await api.publish(THEIRS, {"tracks.csv": b"frame\n"}, owner="ranch")
     async with client_of(api, await make_key(api, "ranch")) as client:
         for detector in ("/etc/passwd", "../x", "hub/model", "https://evil.example/x", "pasture "):
             settings = json.dumps({"detector": detector})
-            form: dict[str, Any] = {"files": {"file": ("a.mp4", MP4)}, "data": {"settings": settings}}
+            form: dict[str, Any] = {
+                "files": {"file": ("a.mp4", MP4)},
+                "data": {"settings": settings},
+            }
             answers = [await client.post(path, **form) for path in (JOBS, "/submit-job")]
-            answers.append(await client.post(JOBS, json={"upload_ids": [ABSENT], "settings": {"detector": detector}}))
-            answers.append(await client.post(f"{JOBS}/{THEIRS}/recount", json={"detector": detector}))
-            assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(422, "unknown_detector")] * 4
+            answers.append(
+                await client.post(
+                    JOBS, json={"upload_ids": [ABSENT], "settings": {"detector": detector}}
+                )
+            )
+            answers.append(
+                await client.post(f"{JOBS}/{THEIRS}/recount", json={"detector": detector})
+            )
+            assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
+                (422, "unknown_detector")
+            ] * 4

@@ -57,7 +57,9 @@ async def test_a_key_that_asks_too_fast_gets_429_and_others_do_not() -> None:
     async with running_api(rate_per_s=0.001, rate_burst=3) as api:
         fast = await make_key(api, "ranch")
         async with client_of(api, fast) as client:
-            answers = [await client.get(path) for path in (JOBS, "/no/such", JOBS, JOBS, "/no/such")]
+            answers = [
+                await client.get(path) for path in (JOBS, "/no/such", JOBS, JOBS, "/no/such")
+            ]
             assert [answer.status_code for answer in answers] == [200, 404, 200, 429, 429]
             assert answers[3].json()["code"] == "rate_limited"
             assert 900 < int(answers[3].headers["retry-after"]) <= 1000
@@ -100,9 +102,15 @@ async def test_a_days_bytes_are_counted_and_begin_anew_at_midnight(api: ApiStand
     assert (await send(api, key)).status_code == 202
 
 
-async def test_what_does_not_fit_is_refused_as_it_comes_and_leaves_nothing_counted(api: ApiStand) -> None:
+async def test_what_does_not_fit_is_refused_as_it_comes_and_leaves_nothing_counted(
+    api: ApiStand,
+) -> None:
     key = await make_key(api, "ranch")
-    for data, code in ((MP4 * 4, "quota_bytes"), (b"text", "unsupported_media"), (b"", "empty_file")):
+    for data, code in (
+        (MP4 * 4, "quota_bytes"),
+        (b"text", "unsupported_media"),
+        (b"", "empty_file"),
+    ):
         assert (await send(api, key, data)).json()["code"] == code
     assert await api.films() == []
     assert await api.ports.keys.spent("ranch", day=api.clock().date()) == 0
@@ -126,7 +134,9 @@ async def test_one_owner_has_so_many_jobs_at_a_time(api: ApiStand) -> None:
     done = await asyncio.gather(*(send(api, key, small) for _ in range(8)))
     assert sorted(answer.status_code for answer in done) == [202] * 4 + [429] * 4
     refused = [answer for answer in done if answer.status_code == 429]
-    assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in refused} == {("quota_jobs", "30")}
+    assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in refused} == {
+        ("quota_jobs", "30")
+    }
     assert len(await api.films()) == 4
     accepted = next(answer for answer in done if answer.status_code == 202)
     async with client_of(api, key) as client:
@@ -149,13 +159,21 @@ async def test_direct_uploads_count_what_lies_unused(api: ApiStand, monkeypatch)
     async with client_of(api, await make_key(api, "ranch")) as client:
         link = (await client.post("/api/v1/uploads", json={"size_bytes": 2 * len(MP4)})).json()
         await api.ports.sources.put(upload_blob(link["upload_id"], owner="ranch"), MP4 * 2)
-        assert (await client.post("/api/v1/uploads", json={"size_bytes": len(MP4)})).status_code == 201
+        assert (
+            await client.post("/api/v1/uploads", json={"size_bytes": len(MP4)})
+        ).status_code == 201
         refused = await client.post("/api/v1/uploads", json={"size_bytes": 1})
         assert (refused.status_code, refused.json()["code"]) == (429, "quota_bytes")
-        assert (await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})).status_code == 202
-        assert await api.ports.keys.spent("ranch", day=api.clock().date()) == 3 * len(MP4), "the job's, and what the second link holds"
+        assert (
+            await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})
+        ).status_code == 202
+        assert await api.ports.keys.spent("ranch", day=api.clock().date()) == 3 * len(MP4), (
+            "the job's, and what the second link holds"
+        )
         api.clock.step(3601)
-        assert await api.ports.keys.spent("ranch", day=api.clock().date(), at=api.clock()) == 2 * len(MP4)
+        assert await api.ports.keys.spent(
+            "ranch", day=api.clock().date(), at=api.clock()
+        ) == 2 * len(MP4)
         monkeypatch.setattr("core.services.submission.uploads.MAX_STAGED", 0)
         assert (await client.post("/api/v1/uploads")).json()["code"] == "quota_uploads"
 
@@ -164,7 +182,9 @@ async def test_an_upload_that_grew_past_the_quota_makes_no_job(api: ApiStand) ->
     async with client_of(api, await make_key(api, "ranch")) as client:
         link = (await client.post("/api/v1/uploads")).json()
         await api.ports.sources.put(upload_blob(link["upload_id"], owner="ranch"), MP4 * 4)
-        assert (await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})).json()["code"] == "quota_bytes"
+        assert (await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})).json()[
+            "code"
+        ] == "quota_bytes"
     assert api.messages() == []
 
 
@@ -172,7 +192,12 @@ async def test_the_machines_own_user_has_no_quota(api: ApiStand) -> None:
     for _ in range(6):
         assert (await api.submit()).status_code == 202
     whoami = (await api.client.get("/api/v1/whoami")).json()
-    assert (whoami["owner"], whoami["quota_day_bytes"], whoami["quota_jobs"], whoami["jobs_active"]) == ("local", None, None, 6)
+    assert (
+        whoami["owner"],
+        whoami["quota_day_bytes"],
+        whoami["quota_jobs"],
+        whoami["jobs_active"],
+    ) == ("local", None, None, 6)
 
 
 async def test_zero_is_no_limit() -> None:
@@ -194,22 +219,32 @@ async def test_jobs_that_begin_again_are_counted_like_new_ones(api: ApiStand, ag
     for number in range(6):
         await api.add_job(f"{number:032x}", owner="ranch", **ended)
     async with client_of(api, await make_key(api, "ranch")) as client:
-        answers = await asyncio.gather(*(client.post(f"{JOBS}/{number:032x}/{again}") for number in range(6)))
+        answers = await asyncio.gather(
+            *(client.post(f"{JOBS}/{number:032x}/{again}") for number in range(6))
+        )
         assert sorted(answer.status_code for answer in answers) == [202] * 4 + [429] * 2
         refused = [answer for answer in answers if answer.status_code == 429]
-        assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in refused} == {("quota_jobs", "30")}
+        assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in refused} == {
+            ("quota_jobs", "30")
+        }
         assert await api.ports.jobs.count_active("ranch") == 4
-        assert (await client.post(JOBS, files={"file": ("a.mp4", MP4)})).json()["code"] == "quota_jobs"
+        assert (await client.post(JOBS, files={"file": ("a.mp4", MP4)})).json()[
+            "code"
+        ] == "quota_jobs"
         begun = next(number for number, answer in enumerate(answers) if answer.status_code == 202)
         left = next(number for number, answer in enumerate(answers) if answer.status_code == 429)
         assert (await client.post(f"{JOBS}/{begun:032x}/cancel")).status_code == 202
         assert (await client.post(f"{JOBS}/{left:032x}/{again}")).status_code == 202
     async with client_of(api, await make_key(api, "office", "read", "submit", "admin")) as client:
         late = await client.post(f"{JOBS}/{begun:032x}/retry")
-        assert (late.status_code, late.json()["code"]) == (429, "quota_jobs"), "an admin passes no owner's quota"
+        assert (late.status_code, late.json()["code"]) == (429, "quota_jobs"), (
+            "an admin passes no owner's quota"
+        )
 
 
 async def test_the_machines_own_jobs_begin_again_without_a_quota(api: ApiStand) -> None:
     for number in range(6):
-        await api.add_job(f"{number:032x}", state="cancelled", plan=make_plan(frames=600, segments=2))
+        await api.add_job(
+            f"{number:032x}", state="cancelled", plan=make_plan(frames=600, segments=2)
+        )
         assert (await api.client.post(f"{JOBS}/{number:032x}/retry")).status_code == 202

@@ -30,7 +30,10 @@ async def follow(api: ApiStand, job_id: str = JOB, **options: Any) -> list[dict[
 
 
 def refusal(sent: list[dict[str, Any]]) -> tuple[int, str]:
-    assert [message["type"] for message in sent[:2]] == ["websocket.http.response.start", "websocket.http.response.body"]
+    assert [message["type"] for message in sent[:2]] == [
+        "websocket.http.response.start",
+        "websocket.http.response.body",
+    ]
     return sent[0]["status"], json.loads(sent[1]["body"])["code"]
 
 
@@ -51,7 +54,9 @@ async def test_a_ticket_dies_after_45_seconds_with_its_key_and_on_another_job() 
         late, elsewhere, revoked = [await ticket_for(api, key) for _ in range(3)]
         refused = (401, "invalid_credentials")
         assert refusal(await follow(api, OTHER, query=f"ticket={elsewhere}")) == refused
-        assert refusal(await follow(api, query=f"ticket={elsewhere}")) == refused, "it is used up all the same"
+        assert refusal(await follow(api, query=f"ticket={elsewhere}")) == refused, (
+            "it is used up all the same"
+        )
         api.clock.step(45)
         assert refusal(await follow(api, query=f"ticket={late}")) == refused
         api.clock.step(-1)
@@ -69,7 +74,9 @@ async def test_without_a_ticket_a_header_does_and_a_key_in_the_address_does_not(
         assert refusal(await follow(api)) == (401, "credentials_required")
         assert refusal(await follow(api, query=f"key={key}")) == (401, "key_in_url")
         assert refusal(await follow(api, query=f"ticket={key}")) == (401, "key_in_url")
-        assert refusal(await follow(api, authorization=f"Bearer {await make_key(api, 'ranch', 'submit')}")) == (403, "missing_scope")
+        assert refusal(
+            await follow(api, authorization=f"Bearer {await make_key(api, 'ranch', 'submit')}")
+        ) == (403, "missing_scope")
         assert (await follow(api, authorization=f"Bearer {key}"))[0]["type"] == "websocket.accept"
         assert (await follow(api, x_api_key=key))[0]["type"] == "websocket.accept"
 
@@ -78,17 +85,24 @@ async def test_another_owners_job_closes_like_an_unknown_one() -> None:
     async with running_api() as api:
         await api.add_job(JOB, owner="ranch")
         key = await make_key(api, "park", "read")
-        closes = [(await follow(api, job_id, authorization=f"Bearer {key}"))[1] for job_id in (JOB, OTHER)]
+        closes = [
+            (await follow(api, job_id, authorization=f"Bearer {key}"))[1] for job_id in (JOB, OTHER)
+        ]
         assert [message["code"] for message in closes] == [4404, 4404]
 
 
 @pytest.mark.parametrize("by_ticket", [True, False], ids=["ticket", "header"])
-async def test_a_web_socket_does_not_outlive_its_key(by_ticket: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_web_socket_does_not_outlive_its_key(
+    by_ticket: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(events, "BEAT_S", 0.001)
     async with running_api() as api:
         await api.add_job(JOB, owner="ranch")
         keys = [await make_key(api, "ranch", "read") for _ in range(2)]
-        asked = [{"query": f"ticket={await ticket_for(api, key)}"} if by_ticket else {"x_api_key": key} for key in keys]
+        asked = [
+            {"query": f"ticket={await ticket_for(api, key)}"} if by_ticket else {"x_api_key": key}
+            for key in keys
+        ]
         service, checked = api.app.state.services.keys, asyncio.Semaphore(0)
         check = service.check_again
 
@@ -97,16 +111,24 @@ async def test_a_web_socket_does_not_outlive_its_key(by_ticket: bool, monkeypatc
             checked.release()
 
         monkeypatch.setattr(service, "check_again", check_again)
-        doomed, other = [asyncio.create_task(follow(api, stays=True, **options)) for options in asked]
+        doomed, other = [
+            asyncio.create_task(follow(api, stays=True, **options)) for options in asked
+        ]
         for _ in range(10):
             await asyncio.wait_for(checked.acquire(), 30)
         assert not doomed.done() and not other.done()
         await service.revoke(keys[0].split("_")[1])
         sent = await asyncio.wait_for(doomed, 30)
-        assert (sent[-1]["type"], sent[-1]["code"], sent[-1]["reason"]) == ("websocket.close", 4401, "key_revoked")
+        assert (sent[-1]["type"], sent[-1]["code"], sent[-1]["reason"]) == (
+            "websocket.close",
+            4401,
+            "key_revoked",
+        )
         assert not other.done(), "another key's WebSocket stays open"
         api.set_away("keys", True)
-        assert (await asyncio.wait_for(other, 30))[-1]["code"] == 1013, "who cannot be checked is not let on"
+        assert (await asyncio.wait_for(other, 30))[-1]["code"] == 1013, (
+            "who cannot be checked is not let on"
+        )
 
 
 async def test_a_server_without_refusals_for_web_sockets_closes_before_accepting() -> None:
@@ -119,6 +141,15 @@ async def test_a_server_without_refusals_for_web_sockets_closes_before_accepting
         async def receive() -> dict[str, Any]:
             return {"type": "websocket.connect"}
 
-        scope = {"type": "websocket", "path": f"/ws/jobs/{JOB}", "query_string": b"", "headers": [(b"host", b"10.0.0.4")]}
-        await api.app({**scope, "server": ("10.0.0.4", 80), "scheme": "ws", "root_path": "", "client": None}, receive, send)
+        scope = {
+            "type": "websocket",
+            "path": f"/ws/jobs/{JOB}",
+            "query_string": b"",
+            "headers": [(b"host", b"10.0.0.4")],
+        }
+        await api.app(
+            {**scope, "server": ("10.0.0.4", 80), "scheme": "ws", "root_path": "", "client": None},
+            receive,
+            send,
+        )
         assert sent == [{"type": "websocket.close", "code": 1008, "reason": "credentials_required"}]

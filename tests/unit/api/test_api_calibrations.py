@@ -35,7 +35,12 @@ async def api():
 
 
 def body(name: str | None = "north-camera", **changes: Any) -> dict[str, Any]:
-    given = {"name": name, "image_points": view(GROUND).tolist(), "ground_points": GROUND.tolist(), **changes}
+    given = {
+        "name": name,
+        "image_points": view(GROUND).tolist(),
+        "ground_points": GROUND.tolist(),
+        **changes,
+    }
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -50,7 +55,12 @@ async def test_what_is_stored_comes_back_with_its_fit(api: ApiStand) -> None:
     answer = await api.client.post(PATH, json=body(camera="north gate"))
     assert (answer.status_code, answer.headers["location"]) == (201, f"{PATH}/north-camera")
     shown = answer.json()
-    assert (shown["name"], shown["camera"], shown["unit"], shown["pairs"]) == ("north-camera", "north gate", "m", 16)
+    assert (shown["name"], shown["camera"], shown["unit"], shown["pairs"]) == (
+        "north-camera",
+        "north gate",
+        "m",
+        16,
+    )
     assert shown["created_at_utc"] == shown["updated_at_utc"] == "2026-06-01T09:30:00Z"
     np.testing.assert_allclose(shown["image_points"], view(GROUND))
     fit = shown["fit"]
@@ -66,10 +76,16 @@ async def test_the_horizon_is_told(api: ApiStand) -> None:
     horizon = (await api.client.post(PATH, json=body())).json()["fit"]["horizon"]
     (x1, y1), (x2, y2) = horizon["line"]
     np.testing.assert_allclose([y1, y2], HORIZON_Y, atol=1e-3)
-    assert (x1, x2) == (pytest.approx(view(GROUND)[:, 0].min()), pytest.approx(view(GROUND)[:, 0].max()))
+    assert (x1, x2) == (
+        pytest.approx(view(GROUND)[:, 0].min()),
+        pytest.approx(view(GROUND)[:, 0].max()),
+    )
     a, b, c = horizon["coefficients"]
     assert a * 960 + b * 1000 + c > horizon["least"] > a * 960 + b * (HORIZON_Y + 1) + c
-    from_above = {"image_points": [[0, 0], [640, 0], [640, 480], [0, 480]], "ground_points": [[0, 48], [64, 48], [64, 0], [0, 0]]}
+    from_above = {
+        "image_points": [[0, 0], [640, 0], [640, 480], [0, 480]],
+        "ground_points": [[0, 48], [64, 48], [64, 0], [0, 0]],
+    }
     fit = (await api.client.post(PATH, json={"name": "above", **from_above})).json()["fit"]
     assert fit["horizon"]["line"] is None
 
@@ -85,7 +101,9 @@ async def test_pairs_that_contradict_the_others_are_left_out_and_named(api: ApiS
 
 async def test_degrees_have_an_origin(api: ApiStand) -> None:
     degrees = GROUND / (111_320 * np.cos(np.radians(48)), 111_133) + (11.5, 48)
-    fit = (await api.client.post(PATH, json=body(ground_points=degrees.tolist(), unit="wgs84"))).json()["fit"]
+    fit = (
+        await api.client.post(PATH, json=body(ground_points=degrees.tolist(), unit="wgs84"))
+    ).json()["fit"]
     np.testing.assert_allclose(fit["origin"], degrees.mean(axis=0))
 
 
@@ -93,11 +111,19 @@ async def test_degrees_have_an_origin(api: ApiStand) -> None:
 async def test_files(api: ApiStand, kind: str) -> None:
     content = npz() if kind.endswith("npz") else json.dumps(body(None)).encode()
     if kind.startswith("form"):
-        answer = await api.client.post(PATH, files={"file": ("any.bin", content)}, data={"name": "gate 2", "camera": "gate"})
+        answer = await api.client.post(
+            PATH, files={"file": ("any.bin", content)}, data={"name": "gate 2", "camera": "gate"}
+        )
     else:
-        answer = await api.client.post(PATH, params={"name": "gate 2", "camera": "gate"}, content=content)
+        answer = await api.client.post(
+            PATH, params={"name": "gate 2", "camera": "gate"}, content=content
+        )
     assert (answer.status_code, answer.headers["location"]) == (201, f"{PATH}/gate%202")
-    assert (answer.json()["name"], answer.json()["camera"], answer.json()["pairs"]) == ("gate 2", "gate", 16)
+    assert (answer.json()["name"], answer.json()["camera"], answer.json()["pairs"]) == (
+        "gate 2",
+        "gate",
+        16,
+    )
     assert (await api.client.get(answer.headers["location"])).json() == answer.json()
 
 
@@ -110,8 +136,17 @@ async def test_a_form_goes_before_what_its_file_says(api: ApiStand) -> None:
 SPOTON: dict[str, Any] = {
     "ground_plane": {"width": 2000, "pixels_per_meter": 100},
     "cameras": [
-        {"id": "c01", "source_points": view(GROUND).tolist(), "destination_points": (GROUND * 100).tolist(), "frame_path": "/x.jpg"},
-        {"id": "c02", "source_points": view(GROUND).tolist(), "destination_points": (GROUND * 200).tolist()},
+        {
+            "id": "c01",
+            "source_points": view(GROUND).tolist(),
+            "destination_points": (GROUND * 100).tolist(),
+            "frame_path": "/x.jpg",
+        },
+        {
+            "id": "c02",
+            "source_points": view(GROUND).tolist(),
+            "destination_points": (GROUND * 200).tolist(),
+        },
     ],
 }
 
@@ -123,14 +158,21 @@ async def test_a_camera_of_spoton(api: ApiStand, form: bool) -> None:
         if form:
             # The labels may stand before or behind the file.
             return await api.client.post(
-                PATH, files={"file": ("cameras.json", data), "camera": (None, labels.pop("camera", "c02"))}, data=labels
+                PATH,
+                files={
+                    "file": ("cameras.json", data),
+                    "camera": (None, labels.pop("camera", "c02")),
+                },
+                data=labels,
             )
         return await api.client.post(PATH, params={"camera": "c02", **labels}, content=data)
 
     answer = await send(SPOTON, name="yard")
     assert (answer.status_code, answer.json()["camera"], answer.json()["unit"]) == (201, "c02", "m")
     np.testing.assert_allclose(answer.json()["ground_points"], GROUND * 2)
-    assert (await send({**SPOTON, "cameras": SPOTON["cameras"][:1]}, name="one", camera="yard")).json()["camera"] == "yard"
+    assert (
+        await send({**SPOTON, "cameras": SPOTON["cameras"][:1]}, name="one", camera="yard")
+    ).json()["camera"] == "yard"
     for content, code in (
         ({**SPOTON, "cameras": SPOTON["cameras"] * 2}, None),
         ({**SPOTON, "cameras": []}, "calibration_camera_unknown"),
@@ -140,7 +182,10 @@ async def test_a_camera_of_spoton(api: ApiStand, form: bool) -> None:
         ({**SPOTON, "cameras": 5}, "bad_calibration_file"),
     ):
         answer = await send(content, name=f"again {code}")
-        assert (answer.status_code, answer.json().get("code")) == ((201 if code is None else 422), code)
+        assert (answer.status_code, answer.json().get("code")) == (
+            (201 if code is None else 422),
+            code,
+        )
     answer = await send(SPOTON, name="other", camera="c03")
     assert (answer.status_code, answer.json()["code"]) == (422, "calibration_camera_unknown")
     assert "c01, c02" in answer.json()["detail"]
@@ -149,7 +194,9 @@ async def test_a_camera_of_spoton(api: ApiStand, form: bool) -> None:
 async def test_the_shared_cameras(api: ApiStand, shared_dir: Path) -> None:
     folder = shared_dir / "data" / "homography"
     for path, camera in ((folder / "campus.json", "Cam 1"), (folder / "factory.json", "c09")):
-        answer = await api.client.put(f"{PATH}/{path.stem}", params={"camera": camera}, content=path.read_bytes())
+        answer = await api.client.put(
+            f"{PATH}/{path.stem}", params={"camera": camera}, content=path.read_bytes()
+        )
         assert (answer.status_code, answer.json()["camera"]) == (201, camera)
         assert answer.json()["fit"]["residual_rms_m"] < 0.6
     for path in sorted(folder.glob("*.npz")):
@@ -160,11 +207,26 @@ async def test_the_shared_cameras(api: ApiStand, shared_dir: Path) -> None:
 LINE = [[0.0, 8], [1, 10], [2, 12], [3, 14], [4, 16]]
 REFUSED_POINTS: list[tuple[dict[str, Any], str]] = [
     ({"ground_points": view(GROUND).tolist()}, "calibration_identity"),
-    ({"image_points": view(GROUND)[:2].repeat(3, axis=0).tolist(), "ground_points": GROUND[:6].tolist()}, "calibration_duplicates"),
-    ({"image_points": view(np.array(LINE)).tolist(), "ground_points": LINE}, "calibration_collinear"),
+    (
+        {
+            "image_points": view(GROUND)[:2].repeat(3, axis=0).tolist(),
+            "ground_points": GROUND[:6].tolist(),
+        },
+        "calibration_duplicates",
+    ),
+    (
+        {"image_points": view(np.array(LINE)).tolist(), "ground_points": LINE},
+        "calibration_collinear",
+    ),
     ({"image_points": view(GROUND)[:5].tolist(), "ground_points": LINE}, "calibration_collinear"),
-    ({"ground_points": GROUND[np.random.default_rng(3).permutation(16)].tolist()}, "calibration_inconsistent"),
-    ({"ground_points": (GROUND[:, ::-1] / 111_320 + (48, 11.5)).tolist(), "unit": "wgs84"}, "calibration_mirrored"),
+    (
+        {"ground_points": GROUND[np.random.default_rng(3).permutation(16)].tolist()},
+        "calibration_inconsistent",
+    ),
+    (
+        {"ground_points": (GROUND[:, ::-1] / 111_320 + (48, 11.5)).tolist(), "unit": "wgs84"},
+        "calibration_mirrored",
+    ),
     ({"ground_points": (GROUND * 100).tolist(), "unit": "wgs84"}, "calibration_not_degrees"),
     ({"image_points": [[0, 0]] * 3, "ground_points": [[0, 0]] * 3}, "invalid_calibration"),
     ({"ground_points": GROUND[:7].tolist()}, "invalid_calibration"),
@@ -182,16 +244,24 @@ REFUSED_POINTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("changes", "code"), REFUSED_POINTS)
-async def test_points_that_fix_nothing_are_refused_with_the_reason(api: ApiStand, changes: dict[str, Any], code: str) -> None:
+async def test_points_that_fix_nothing_are_refused_with_the_reason(
+    api: ApiStand, changes: dict[str, Any], code: str
+) -> None:
     answer = await api.client.post(PATH, json=body(**changes))
     problem = answer.json()
-    assert (answer.status_code, problem["code"], answer.headers["content-type"]) == (422, code, "application/problem+json")
+    assert (answer.status_code, problem["code"], answer.headers["content-type"]) == (
+        422,
+        code,
+        "application/problem+json",
+    )
     assert len(problem["detail"]) > 20
     assert (await api.client.get(PATH)).json() == {"items": [], "next_cursor": None}
 
 
 async def test_every_fault_is_named(api: ApiStand) -> None:
-    answer = await api.client.post(PATH, json={"name": "a/b", "unit": "feet", "image_points": [[0, 0]] * 4})
+    answer = await api.client.post(
+        PATH, json={"name": "a/b", "unit": "feet", "image_points": [[0, 0]] * 4}
+    )
     fields = [fault["field"] for fault in answer.json()["details"]["errors"]]
     assert sorted(fields) == ["ground_points", "name", "unit"]
 
@@ -208,11 +278,16 @@ async def test_every_fault_is_named(api: ApiStand) -> None:
         (npz(map_points=np.array([{}, {}], dtype=object)), "bad_calibration_file"),
         (npz(image_points=np.full((16, 2), np.nan)), "bad_calibration_file"),
         (npz(image_points=GROUND), "calibration_identity"),
-        (b'{"image_points": [[NaN, 0], [1, 1], [2, 0], [0, 3]], "ground_points": [[0, 0], [1, 1], [2, 0], [0, 9]]}', "invalid_calibration"),
+        (
+            b'{"image_points": [[NaN, 0], [1, 1], [2, 0], [0, 3]], "ground_points": [[0, 0], [1, 1], [2, 0], [0, 9]]}',
+            "invalid_calibration",
+        ),
     ],
 )
 @pytest.mark.parametrize("form", [True, False])
-async def test_files_that_are_no_calibration(api: ApiStand, content: bytes, code: str, form: bool) -> None:
+async def test_files_that_are_no_calibration(
+    api: ApiStand, content: bytes, code: str, form: bool
+) -> None:
     sent: dict[str, Any] = {"files": {"file": ("c.npz", content)}} if form else {"content": content}
     answer = await api.client.post(PATH, params={"name": "a"}, **sent)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
@@ -227,7 +302,9 @@ async def test_requests_that_cannot_be_read(api: ApiStand) -> None:
     await refused(422, "invalid_calibration", json=[1])
     await refused(422, "missing_file", files={"name": (None, "a")})
     await refused(422, "unknown_part", files={"file": ("a.npz", npz()), "colour": (None, "red")})
-    await refused(422, "doubled_part", files=[("file", ("a.npz", npz())), ("file", ("b.npz", npz()))])
+    await refused(
+        422, "doubled_part", files=[("file", ("a.npz", npz())), ("file", ("b.npz", npz()))]
+    )
     await refused(413, "too_large", files={"file": ("a.npz", npz()), "name": (None, "x" * 2000)})
     await refused(413, "too_large", content=b"\0" * (4 * 2**20 + 1))
 
@@ -238,10 +315,16 @@ async def test_a_name_is_taken_once_and_put_replaces(api: ApiStand) -> None:
     taken = await api.client.post(PATH, json=body("gate"))
     assert (taken.status_code, taken.json()["code"]) == (409, "calibration_exists")
     api.clock.step(60)
-    again = await api.client.put(f"{PATH}/gate", json=body("gate", ground_points=(GROUND * 2).tolist()))
+    again = await api.client.put(
+        f"{PATH}/gate", json=body("gate", ground_points=(GROUND * 2).tolist())
+    )
     assert again.status_code == 200
     shown = (await api.client.get(f"{PATH}/gate")).json()
-    assert (shown["camera"], shown["created_at_utc"], shown["updated_at_utc"]) == (None, "2026-06-01T09:30:00Z", "2026-06-01T09:31:00Z")
+    assert (shown["camera"], shown["created_at_utc"], shown["updated_at_utc"]) == (
+        None,
+        "2026-06-01T09:30:00Z",
+        "2026-06-01T09:31:00Z",
+    )
     np.testing.assert_allclose(shown["ground_points"], GROUND * 2)
     raw = await api.client.put(f"{PATH}/new one", content=npz(), params={"camera": "c"})
     assert (raw.status_code, raw.json()["name"], raw.json()["camera"]) == (201, "new one", "c")
@@ -255,10 +338,20 @@ async def test_listing_and_deleting(api: ApiStand) -> None:
         await api.client.post(PATH, json=body(f"c{number}", camera="gate" if number else None))
     page = (await api.client.get(PATH, params={"limit": 2})).json()
     assert [item["name"] for item in page["items"]] == ["c2", "c1"]
-    assert set(page["items"][0]) == {"name", "camera", "unit", "pairs", "created_at_utc", "updated_at_utc"}
+    assert set(page["items"][0]) == {
+        "name",
+        "camera",
+        "unit",
+        "pairs",
+        "created_at_utc",
+        "updated_at_utc",
+    }
     rest = (await api.client.get(PATH, params={"limit": 2, "cursor": page["next_cursor"]})).json()
     assert ([item["name"] for item in rest["items"]], rest["next_cursor"]) == (["c0"], None)
-    assert [item["name"] for item in (await api.client.get(PATH, params={"camera": "gate"})).json()["items"]] == ["c2", "c1"]
+    assert [
+        item["name"]
+        for item in (await api.client.get(PATH, params={"camera": "gate"})).json()["items"]
+    ] == ["c2", "c1"]
     assert (await api.client.get(PATH, params={"cursor": "x"})).json()["code"] == "bad_cursor"
     assert (await api.client.delete(f"{PATH}/c1")).status_code == 204
     for answer in (await api.client.delete(f"{PATH}/c1"), await api.client.get(f"{PATH}/c1")):
@@ -268,7 +361,11 @@ async def test_listing_and_deleting(api: ApiStand) -> None:
 async def test_a_store_that_is_away(api: ApiStand) -> None:
     api.ports.calibrations.fail_with = Unavailable("The database does not answer.")
     for answer in (await api.client.get(PATH), await api.client.post(PATH, json=body())):
-        assert (answer.status_code, answer.json()["code"], "retry-after" in answer.headers) == (503, "unavailable", True)
+        assert (answer.status_code, answer.json()["code"], "retry-after" in answer.headers) == (
+            503,
+            "unavailable",
+            True,
+        )
     assert (await api.submit(settings='{"calibration": "north-camera"}')).status_code == 503
     assert await api.blob_names() == []
 
@@ -279,37 +376,56 @@ async def test_a_job_keeps_the_points_of_the_calibration_that_it_asked_for(api: 
     assert submitted.status_code == 202
     await api.client.put(f"{PATH}/north-camera", json=body(ground_points=(GROUND * 2).tolist()))
     await api.client.delete(f"{PATH}/north-camera")
-    kept = (await api.client.get(f"/api/v1/jobs/{submitted.json()['id']}")).json()["settings"]["calibration"]
+    kept = (await api.client.get(f"/api/v1/jobs/{submitted.json()['id']}")).json()["settings"][
+        "calibration"
+    ]
     assert (kept["name"], kept["unit"]) == ("north-camera", "m")
     np.testing.assert_allclose(kept["ground_points"], GROUND)
 
 
 async def test_an_unknown_calibration_is_refused_wherever_settings_are_given(api: ApiStand) -> None:
-    done = await api.publish("a" * 32, {"results.json": b"{}"}, plan=make_plan(frames=10, segments=1), done_segments=(0,))
+    done = await api.publish(
+        "a" * 32, {"results.json": b"{}"}, plan=make_plan(frames=10, segments=1), done_segments=(0,)
+    )
     asked = {"calibration": "nobody-stored-this"}
     answers = [
         await api.submit(settings=json.dumps(asked)),
-        await api.client.post("/submit-job", files={"file": ("a.mp4", MP4)}, data={"settings": json.dumps(asked)}),
+        await api.client.post(
+            "/submit-job", files={"file": ("a.mp4", MP4)}, data={"settings": json.dumps(asked)}
+        ),
         await api.client.post("/api/v1/jobs", json={"upload_ids": ["a" * 32], "settings": asked}),
         await api.client.post(f"/api/v1/jobs/{done.id}/recount", json=asked),
     ]
-    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(422, "unknown_calibration")] * 4
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
+        (422, "unknown_calibration")
+    ] * 4
     assert [name for name in await api.blob_names() if "/source/" in name] == []
     assert api.messages() == []
 
 
 async def test_a_recount_may_ask_for_one_and_keeps_it_in_the_next(api: ApiStand) -> None:
     await api.client.post(PATH, json=body())
-    job = await api.publish("a" * 32, {"results.json": b"{}"}, plan=make_plan(frames=10, segments=1), done_segments=(0,))
-    counted = await api.client.post(f"/api/v1/jobs/{job.id}/recount", json={"calibration": "north-camera", "lines": []})
-    assert (counted.status_code, counted.json()["settings"]["calibration"]["name"]) == (202, "north-camera")
+    job = await api.publish(
+        "a" * 32, {"results.json": b"{}"}, plan=make_plan(frames=10, segments=1), done_segments=(0,)
+    )
+    counted = await api.client.post(
+        f"/api/v1/jobs/{job.id}/recount", json={"calibration": "north-camera", "lines": []}
+    )
+    assert (counted.status_code, counted.json()["settings"]["calibration"]["name"]) == (
+        202,
+        "north-camera",
+    )
     await api.client.delete(f"{PATH}/north-camera")
-    await api.ports.jobs.update(job.id, attempt=2, expected=("assembling",), at=api.clock(), changes={"state": "completed"})
+    await api.ports.jobs.update(
+        job.id, attempt=2, expected=("assembling",), at=api.clock(), changes={"state": "completed"}
+    )
     again = await api.client.post(f"/api/v1/jobs/{job.id}/recount", json={"lines": None})
     assert again.json()["settings"]["calibration"] == counted.json()["settings"]["calibration"]
 
 
-async def test_a_repeated_request_is_the_same_though_its_calibration_was_replaced(api: ApiStand) -> None:
+async def test_a_repeated_request_is_the_same_though_its_calibration_was_replaced(
+    api: ApiStand,
+) -> None:
     await api.client.post(PATH, json=body())
     key = {"Idempotency-Key": "k"}
     first = await api.submit(settings='{"calibration": "north-camera"}', headers=key)
@@ -325,6 +441,10 @@ async def test_the_documentation_names_every_body_and_answer(api: ApiStand) -> N
     assert set(paths[PATH]) == {"get", "post"}
     assert set(paths[f"{PATH}/{{name}}"]) == {"get", "put", "delete"}
     for operation in (paths[PATH]["post"], paths[f"{PATH}/{{name}}"]["put"]):
-        assert set(operation["requestBody"]["content"]) == {"application/json", "multipart/form-data", "application/octet-stream"}
+        assert set(operation["requestBody"]["content"]) == {
+            "application/json",
+            "multipart/form-data",
+            "application/octet-stream",
+        }
     assert {"201", "409", "413", "422", "503"} <= set(paths[PATH]["post"]["responses"])
     assert {"200", "201", "422"} <= set(paths[f"{PATH}/{{name}}"]["put"]["responses"])

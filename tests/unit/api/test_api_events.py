@@ -31,12 +31,28 @@ async def test_a_completed_job_tells_its_state_then_its_tracks_by_frame(api: Api
     assert code == 1000
     assert [message["type"] for message in sent] == ["status", "tracks", "tracks"]
     assert (sent[0]["payload"]["id"], sent[0]["payload"]["state"]) == (JOB, "completed")
-    bison = {"track_id": 1, "class": "bison", "score": 0.9, "xyxy": [1.0, 2.0, 3.0, 4.0], "interpolated": False}
-    cattle = {"track_id": 2, "class": "cattle", "score": 0.8, "xyxy": [5.0, 6.0, 7.0, 8.0], "interpolated": True}
+    bison = {
+        "track_id": 1,
+        "class": "bison",
+        "score": 0.9,
+        "xyxy": [1.0, 2.0, 3.0, 4.0],
+        "interpolated": False,
+    }
+    cattle = {
+        "track_id": 2,
+        "class": "cattle",
+        "score": 0.8,
+        "xyxy": [5.0, 6.0, 7.0, 8.0],
+        "interpolated": True,
+    }
     bison |= {"ground": None, "ground_error_m": None}
     cattle |= {"ground": [10.5, -2.5], "ground_error_m": 1.25}
     assert sent[1]["payload"] == {"frame": 0, "time_s": 0.0, "tracks": [bison, cattle]}
-    assert (sent[2]["payload"]["frame"], sent[2]["payload"]["time_s"], len(sent[2]["payload"]["tracks"])) == (3, 0.1, 1)
+    assert (
+        sent[2]["payload"]["frame"],
+        sent[2]["payload"]["time_s"],
+        len(sent[2]["payload"]["tracks"]),
+    ) == (3, 0.1, 1)
 
 
 async def test_changes_are_told_as_they_happen_and_heartbeats_are_not(api: ApiStand) -> None:
@@ -51,17 +67,27 @@ async def test_changes_are_told_as_they_happen_and_heartbeats_are_not(api: ApiSt
     await settle()
     assert api.app.state.services.watchers.polled == (JOB,)
     for changes in ({"state": "detecting"}, {"done_segments": (0,)}, {"done_segments": (0, 1)}):
-        await jobs.update(JOB, attempt=1, expected=("queued", "detecting"), at=api.clock(), changes=changes)
+        await jobs.update(
+            JOB, attempt=1, expected=("queued", "detecting"), at=api.clock(), changes=changes
+        )
         await settle()
         api.clock.step(1)
         await jobs.touch(JOB, attempt=1, at=api.clock())
         await settle()
-    await jobs.update(JOB, attempt=1, expected=("detecting",), at=api.clock(), changes={"state": "cancelled"})
+    await jobs.update(
+        JOB, attempt=1, expected=("detecting",), at=api.clock(), changes={"state": "cancelled"}
+    )
 
     for sent, code in await asyncio.gather(*followers):
         assert code == 1000
         told = [(m["payload"]["state"], m["payload"]["progress"]["frames_done"]) for m in sent]
-        assert told == [("queued", 0), ("detecting", 0), ("detecting", 300), ("detecting", 600), ("cancelled", 600)]
+        assert told == [
+            ("queued", 0),
+            ("detecting", 0),
+            ("detecting", 300),
+            ("detecting", 600),
+            ("cancelled", 600),
+        ]
     await settle()
     assert api.app.state.services.watchers.polled == ()
 
@@ -102,7 +128,19 @@ async def test_a_client_that_has_left_is_told_no_end() -> None:
             if message["type"] != "websocket.accept":
                 raise OSError("The connection is gone.")
 
-        scope = {"type": "websocket", "path": "/ws/jobs/none", "raw_path": b"", "query_string": b"", "headers": [(b"host", b"localhost")]}
-        more = {"subprotocols": [], "scheme": "ws", "server": ("127.0.0.1", 80), "root_path": "", "client": ("127.0.0.1", 1)}
+        scope = {
+            "type": "websocket",
+            "path": "/ws/jobs/none",
+            "raw_path": b"",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }
+        more = {
+            "subprotocols": [],
+            "scheme": "ws",
+            "server": ("127.0.0.1", 80),
+            "root_path": "",
+            "client": ("127.0.0.1", 1),
+        }
         await api.app({**scope, **more}, receive, send)
         assert sent == ["websocket.accept", "websocket.close"]

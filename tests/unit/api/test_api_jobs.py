@@ -35,8 +35,15 @@ async def test_files_keep_their_order(api: ApiStand) -> None:
     answer = await api.submit(("b.mp4", MP4 + b"1"), ("a.mp4", MP4 + b"22"), ("c.mp4", MP4))
 
     job = await api.ports.jobs.get(answer.json()["id"])
-    assert [(f.name, f.size_bytes - len(MP4)) for f in job.files] == [("b.mp4", 1), ("a.mp4", 2), ("c.mp4", 0)]
-    assert await api.blob_names() == [*(f"jobs/{job.id}/source/00{i}" for i in range(3)), f"jobs/{job.id}/submission.json"]
+    assert [(f.name, f.size_bytes - len(MP4)) for f in job.files] == [
+        ("b.mp4", 1),
+        ("a.mp4", 2),
+        ("c.mp4", 0),
+    ]
+    assert await api.blob_names() == [
+        *(f"jobs/{job.id}/source/00{i}" for i in range(3)),
+        f"jobs/{job.id}/submission.json",
+    ]
 
 
 async def test_the_trace_context_of_a_submission_travels_with_its_message(api: ApiStand) -> None:
@@ -55,7 +62,9 @@ async def test_the_same_request_with_the_same_key_makes_one_job(api: ApiStand) -
     assert again.headers["location"] == first.headers["location"]
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
-    assert await api.blob_names() == [f"jobs/{first.json()['id']}/{name}" for name in ("source/000", "submission.json")]
+    assert await api.blob_names() == [
+        f"jobs/{first.json()['id']}/{name}" for name in ("source/000", "submission.json")
+    ]
     assert len(api.messages()) == 1
 
 
@@ -63,12 +72,17 @@ async def test_the_same_request_with_the_same_key_makes_one_job(api: ApiStand) -
 async def test_a_key_stands_for_one_request(api: ApiStand, change: str) -> None:
     first = await api.submit(("a.mp4", MP4), settings="{}", headers={"Idempotency-Key": "k1"})
     other = await api.submit(
-        ("b.mp4" if change == "name" else "a.mp4", MP4[:-1] + b"\x00" if change == "content" else MP4),
+        (
+            "b.mp4" if change == "name" else "a.mp4",
+            MP4[:-1] + b"\x00" if change == "content" else MP4,
+        ),
         settings='{"only": "bison"}' if change == "settings" else "{}",
         headers={"Idempotency-Key": "k1"},
     )
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-    assert await api.blob_names() == [f"jobs/{first.json()['id']}/{name}" for name in ("source/000", "submission.json")]
+    assert await api.blob_names() == [
+        f"jobs/{first.json()['id']}/{name}" for name in ("source/000", "submission.json")
+    ]
 
 
 async def test_an_empty_key_is_refused(api: ApiStand) -> None:
@@ -82,13 +96,18 @@ async def test_jobs_are_listed_newest_first_in_pages(api: ApiStand) -> None:
         api.clock.step(60)
 
     first = (await api.client.get("/api/v1/jobs", params={"limit": 2})).json()
-    second = (await api.client.get("/api/v1/jobs", params={"limit": 3, "cursor": first["next_cursor"]})).json()
+    second = (
+        await api.client.get("/api/v1/jobs", params={"limit": 3, "cursor": first["next_cursor"]})
+    ).json()
     assert [int(job["id"], 16) for job in first["items"] + second["items"]] == [4, 3, 2, 1, 0]
     assert second["next_cursor"] is None
     failed = (await api.client.get("/api/v1/jobs", params={"state": "failed"})).json()["items"]
     assert [int(job["id"], 16) for job in failed] == [3]
     window = {"created_from": "2026-06-01T09:31:00Z", "created_until": "2026-06-01T09:33:00Z"}
-    assert [int(job["id"], 16) for job in (await api.client.get("/api/v1/jobs", params=window)).json()["items"]] == [2, 1]
+    assert [
+        int(job["id"], 16)
+        for job in (await api.client.get("/api/v1/jobs", params=window)).json()["items"]
+    ] == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -101,15 +120,27 @@ async def test_jobs_are_listed_newest_first_in_pages(api: ApiStand) -> None:
         ("created_from=2026-06-01T09:31:00", 422, "invalid_request"),
     ],
 )
-async def test_a_listing_that_makes_no_sense_is_refused(api: ApiStand, query: str, status: int, code: str) -> None:
+async def test_a_listing_that_makes_no_sense_is_refused(
+    api: ApiStand, query: str, status: int, code: str
+) -> None:
     answer = await api.client.get(f"/api/v1/jobs?{query}")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_progress_is_counted_in_frames_and_the_time_left_from_their_rate(api: ApiStand) -> None:
-    job = await api.add_job("a" * 32, state="detecting", plan=make_plan(frames=1200, segments=4), done_segments=())
+async def test_progress_is_counted_in_frames_and_the_time_left_from_their_rate(
+    api: ApiStand,
+) -> None:
+    job = await api.add_job(
+        "a" * 32, state="detecting", plan=make_plan(frames=1200, segments=4), done_segments=()
+    )
     first = (await api.client.get(f"/api/v1/jobs/{job.id}")).json()["progress"]
-    assert first == {"step": "detecting", "frames_done": 0, "frames_total": 1200, "fraction": 0.0, "seconds_left": None}
+    assert first == {
+        "step": "detecting",
+        "frames_done": 0,
+        "frames_total": 1200,
+        "fraction": 0.0,
+        "seconds_left": None,
+    }
 
     api.clock.step(30)
     await api.ports.jobs.mark_segment_done(job.id, attempt=1, segment=2, at=api.clock())
@@ -125,9 +156,17 @@ async def test_progress_is_counted_in_frames_and_the_time_left_from_their_rate(a
 
 
 async def test_a_failed_job_says_why(api: ApiStand) -> None:
-    await api.add_job("a" * 32, state="failed", error=Failure(code="unreadable_video", message="No frame.", step="plan"))
+    await api.add_job(
+        "a" * 32,
+        state="failed",
+        error=Failure(code="unreadable_video", message="No frame.", step="plan"),
+    )
     answer = await api.client.get(f"/api/v1/jobs/{'a' * 32}")
-    assert answer.json()["error"] == {"code": "unreadable_video", "message": "No frame.", "step": "plan"}
+    assert answer.json()["error"] == {
+        "code": "unreadable_video",
+        "message": "No frame.",
+        "step": "plan",
+    }
     assert "retry-after" not in answer.headers
 
 
@@ -178,13 +217,21 @@ async def test_deleting_leaves_nothing_and_touches_nobody_elses(api: ApiStand) -
 
 
 async def test_a_recount_starts_the_next_attempt_from_assemble_on(api: ApiStand) -> None:
-    await api.publish("a" * 32, {"results.json": b"{}"}, settings={"only": "bison", "camera": "north"})
-    answer = await api.client.post(f"/api/v1/jobs/{'a' * 32}/recount", json={"lines": [], "camera": None})
+    await api.publish(
+        "a" * 32, {"results.json": b"{}"}, settings={"only": "bison", "camera": "north"}
+    )
+    answer = await api.client.post(
+        f"/api/v1/jobs/{'a' * 32}/recount", json={"lines": [], "camera": None}
+    )
 
     assert answer.status_code == 202
     job = answer.json()
     assert (job["state"], job["attempt"]) == ("assembling", 2)
-    assert (job["settings"]["lines"], job["settings"]["camera"], job["settings"]["only"]) == ([], None, "bison")
+    assert (job["settings"]["lines"], job["settings"]["camera"], job["settings"]["only"]) == (
+        [],
+        None,
+        "bison",
+    )
     assert [(m.step, m.attempt) for m in api.messages()] == [("assemble", 2)]
     assert (await api.ports.jobs.get("a" * 32)).result_revision == "r0001"
 
@@ -200,7 +247,9 @@ async def test_a_recount_starts_the_next_attempt_from_assemble_on(api: ApiStand)
         ([], "invalid_request"),
     ],
 )
-async def test_a_recount_that_stored_detections_cannot_answer_is_refused(api: ApiStand, settings: object, code: str) -> None:
+async def test_a_recount_that_stored_detections_cannot_answer_is_refused(
+    api: ApiStand, settings: object, code: str
+) -> None:
     await api.publish("a" * 32, {"results.json": b"{}"})
     answer = await api.client.post(f"/api/v1/jobs/{'a' * 32}/recount", json=settings)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
@@ -216,7 +265,9 @@ async def test_a_recount_that_stored_detections_cannot_answer_is_refused(api: Ap
         ({"state": "failed", "plan": None}, "no_detection_log"),
     ],
 )
-async def test_a_recount_needs_an_ended_job_with_all_its_detections(api: ApiStand, fields: dict, code: str) -> None:
+async def test_a_recount_needs_an_ended_job_with_all_its_detections(
+    api: ApiStand, fields: dict, code: str
+) -> None:
     await api.publish("a" * 32, {}, **fields)
     answer = await api.client.post(f"/api/v1/jobs/{'a' * 32}/recount", json={})
     assert (answer.status_code, answer.json()["code"]) == (409, code)
@@ -228,4 +279,8 @@ async def test_a_recount_that_cannot_be_sent_is_taken_back(api: ApiStand) -> Non
     answer = await api.client.post(f"/api/v1/jobs/{'a' * 32}/recount", json={"lines": []})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     job = await api.ports.jobs.get("a" * 32)
-    assert (job.state, job.settings, job.completed_at_utc) == ("completed", before.settings, before.completed_at_utc)
+    assert (job.state, job.settings, job.completed_at_utc) == (
+        "completed",
+        before.settings,
+        before.completed_at_utc,
+    )

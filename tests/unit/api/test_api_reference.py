@@ -33,25 +33,52 @@ async def test_a_page_and_all_that_it_names_come_from_the_api(api: ApiStand, pag
         assert asset.status_code == 200
         assert re.match("(text|application)/(javascript|css)", asset.headers["content-type"]), path
         assert asset.headers["x-content-type-options"] == "nosniff"
-        assert (await api.client.head(f"/{path}")).headers["content-length"] == str(len(asset.content))
+        assert (await api.client.head(f"/{path}")).headers["content-length"] == str(
+            len(asset.content)
+        )
 
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_pages_policy_lets_nothing_in_from_elsewhere(api: ApiStand, page: str) -> None:
-    policy = dict(part.split(maxsplit=1) for part in (await api.client.get(page)).headers["content-security-policy"].split("; "))
-    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == policy["frame-ancestors"] == "'none'"
+    policy = dict(
+        part.split(maxsplit=1)
+        for part in (await api.client.get(page)).headers["content-security-policy"].split("; ")
+    )
+    assert (
+        policy["default-src"]
+        == policy["base-uri"]
+        == policy["form-action"]
+        == policy["frame-ancestors"]
+        == "'none'"
+    )
     assert policy["script-src"] == policy["connect-src"] == "'self'"
     for sources in policy.values():
-        assert all(re.fullmatch(r"'none'|'self'|'sha256-[\w+/=]+'|data:|blob:", source) for source in sources.split()), sources
+        assert all(
+            re.fullmatch(r"'none'|'self'|'sha256-[\w+/=]+'|data:|blob:", source)
+            for source in sources.split()
+        ), sources
 
 
 async def test_no_other_file_is_served(api: ApiStand) -> None:
-    for path in ("/docs/index.html", "/docs/LICENSE", "/docs/redoc.standalone.js", "/docs/%2e%2e%2fREADME.md", "/redoc/start.js", "/docs/"):
+    for path in (
+        "/docs/index.html",
+        "/docs/LICENSE",
+        "/docs/redoc.standalone.js",
+        "/docs/%2e%2e%2fREADME.md",
+        "/redoc/start.js",
+        "/docs/",
+    ):
         answer = await api.client.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "route_not_found"), path
 
 
 async def test_they_are_as_closed_as_every_route(api: ApiStand) -> None:
-    for path in ("/docs", "/docs/start.js", "/redoc", "/redoc/redoc.standalone.js", "/openapi.json"):
+    for path in (
+        "/docs",
+        "/docs/start.js",
+        "/redoc",
+        "/redoc/redoc.standalone.js",
+        "/openapi.json",
+    ):
         answer = await api.client.get(path, headers={"X-Forwarded-For": "192.0.2.7"})
         assert (answer.status_code, answer.json()["code"]) == (401, "credentials_required"), path

@@ -16,14 +16,22 @@ URL = f"/api/v1/jobs/{JOB}/artifacts/annotated.mp4"
 async def api():
     async with running_api() as stand:
         stand.ports.results.piece_bytes = 1000
-        await stand.publish(JOB, {"results.json": b'{"counts": {}}', "annotated.mp4": VIDEO, "tracks.csv": b""})
+        await stand.publish(
+            JOB, {"results.json": b'{"counts": {}}', "annotated.mp4": VIDEO, "tracks.csv": b""}
+        )
         yield stand
 
 
 async def test_results_are_the_published_file(api: ApiStand) -> None:
     answer = await api.client.get(f"/api/v1/jobs/{JOB}/results")
-    assert (answer.status_code, answer.json(), answer.headers["content-type"]) == (200, {"counts": {}}, "application/json")
-    again = await api.client.get(f"/api/v1/jobs/{JOB}/results", headers={"If-None-Match": answer.headers["etag"]})
+    assert (answer.status_code, answer.json(), answer.headers["content-type"]) == (
+        200,
+        {"counts": {}},
+        "application/json",
+    )
+    again = await api.client.get(
+        f"/api/v1/jobs/{JOB}/results", headers={"If-None-Match": answer.headers["etag"]}
+    )
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -76,7 +84,9 @@ async def test_a_range_outside_is_416(api: ApiStand, asked: str) -> None:
     assert answer.headers["content-range"] == f"bytes */{len(VIDEO)}"
 
 
-@pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6"])
+@pytest.mark.parametrize(
+    "asked", ["bytes=5-2", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6"]
+)
 async def test_a_range_that_cannot_be_read_is_ignored(api: ApiStand, asked: str) -> None:
     answer = await api.client.get(URL, headers={"Range": asked})
     assert (answer.status_code, answer.content) == (200, VIDEO)
@@ -84,13 +94,27 @@ async def test_a_range_that_cannot_be_read_is_ignored(api: ApiStand, asked: str)
 
 async def test_a_range_is_sent_only_of_the_version_that_was_meant(api: ApiStand) -> None:
     head = (await api.client.head(URL)).headers
-    for condition, status in [(head["etag"], 206), ('"other"', 200), (head["last-modified"], 206), ("nonsense", 200)]:
+    for condition, status in [
+        (head["etag"], 206),
+        ('"other"', 200),
+        (head["last-modified"], 206),
+        ("nonsense", 200),
+    ]:
         answer = await api.client.get(URL, headers={"Range": "bytes=0-9", "If-Range": condition})
         assert answer.status_code == status
 
 
 @pytest.mark.parametrize(
-    "name", ["%2e%2e%2fx", "../../../x", "..%2f..%2fsource%2f000", "results.json%00", "/etc/passwd", "secret.txt", "run.json/"]
+    "name",
+    [
+        "%2e%2e%2fx",
+        "../../../x",
+        "..%2f..%2fsource%2f000",
+        "results.json%00",
+        "/etc/passwd",
+        "secret.txt",
+        "run.json/",
+    ],
 )
 async def test_only_known_names_are_files(api: ApiStand, name: str) -> None:
     answer = await api.client.get(f"/api/v1/jobs/{JOB}/artifacts/{name}")
@@ -103,13 +127,21 @@ async def test_a_file_that_this_job_did_not_make_is_404(api: ApiStand) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "artifact_not_made")
 
 
-@pytest.mark.parametrize("path", ["results", "artifacts", *(f"artifacts/{name}" for name in ARTIFACTS)])
-async def test_results_that_are_not_there_yet_are_409_and_those_that_never_come_404(api: ApiStand, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["results", "artifacts", *(f"artifacts/{name}" for name in ARTIFACTS)]
+)
+async def test_results_that_are_not_there_yet_are_409_and_those_that_never_come_404(
+    api: ApiStand, path: str
+) -> None:
     await api.add_job("b" * 32, state="detecting")
     await api.add_job("c" * 32, state="failed")
     early = await api.client.get(f"/api/v1/jobs/{'b' * 32}/{path}")
     never = await api.client.get(f"/api/v1/jobs/{'c' * 32}/{path}")
-    assert (early.status_code, early.json()["code"], early.headers["retry-after"]) == (409, "not_ready", "2")
+    assert (early.status_code, early.json()["code"], early.headers["retry-after"]) == (
+        409,
+        "not_ready",
+        "2",
+    )
     assert (never.status_code, never.json()["code"]) == (404, "no_results")
 
 
@@ -121,4 +153,8 @@ async def test_a_recount_in_progress_shows_the_published_revision(api: ApiStand)
 async def test_storage_that_is_away_is_503_before_anything_is_sent(api: ApiStand) -> None:
     api.set_away("results", True)
     answer = await api.client.get(URL)
-    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "5")
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (
+        503,
+        "unavailable",
+        "5",
+    )

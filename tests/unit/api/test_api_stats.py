@@ -13,8 +13,12 @@ import pytest
 from core.domain.statistics import ClassStatistics, JobStatistics
 from tests.support.api_stand import START_UTC, ApiStand, running_api
 
-BISON = ClassStatistics(unique=12, low=11, high=13, peak=9, mean=6.4, detections=3021, avg_confidence=0.83)
-CATTLE = ClassStatistics(unique=4, low=4, high=4, peak=3, mean=2.0, detections=700, avg_confidence=0.6)
+BISON = ClassStatistics(
+    unique=12, low=11, high=13, peak=9, mean=6.4, detections=3021, avg_confidence=0.83
+)
+CATTLE = ClassStatistics(
+    unique=4, low=4, high=4, peak=3, mean=2.0, detections=700, avg_confidence=0.6
+)
 
 
 def record(number: int, **fields) -> JobStatistics:
@@ -57,7 +61,13 @@ async def test_the_bison_trackers_answers_are_exact(api: ApiStand, prefix: str) 
         "fps": 29.97,
         "timestamp": "2026-06-02T09:30:00Z",
     }
-    newest = {**expected, "_id": f"{2:032x}", "total_detections": 0, "max_bison_in_frame": 0, "avg_confidence": 0.0}
+    newest = {
+        **expected,
+        "_id": f"{2:032x}",
+        "total_detections": 0,
+        "max_bison_in_frame": 0,
+        "avg_confidence": 0.0,
+    }
     newest["timestamp"] = "2026-06-03T09:30:00Z"
     assert (await api.client.get(f"{prefix}/latest_stats")).json() == newest
     answer = await api.client.get(f"{prefix}/all_stats")
@@ -73,7 +83,9 @@ async def test_all_stats_are_sent_in_pieces_as_they_are_read(api: ApiStand) -> N
     assert len(json.loads(b"".join(pieces))) == 2000
 
 
-async def test_the_memory_of_all_stats_does_not_grow_with_their_number(api: ApiStand, monkeypatch) -> None:
+async def test_the_memory_of_all_stats_does_not_grow_with_their_number(
+    api: ApiStand, monkeypatch
+) -> None:
     async def endless(where: object) -> AsyncIterator[JobStatistics]:
         for _ in range(count):
             yield one
@@ -89,8 +101,21 @@ async def test_the_memory_of_all_stats_does_not_grow_with_their_number(api: ApiS
             nonlocal sent
             sent += len(message.get("body", b""))
 
-        scope = {"type": "http", "method": "GET", "path": "/all_stats", "raw_path": b"/all_stats", "query_string": b""}
-        whole = {**scope, "server": ("127.0.0.1", 80), "client": None, "scheme": "http", "root_path": "", "asgi": {"spec_version": "2.4"}}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/all_stats",
+            "raw_path": b"/all_stats",
+            "query_string": b"",
+        }
+        whole = {
+            **scope,
+            "server": ("127.0.0.1", 80),
+            "client": None,
+            "scheme": "http",
+            "root_path": "",
+            "asgi": {"spec_version": "2.4"},
+        }
         whole["headers"] = [(b"host", b"localhost")]
         tracemalloc.start()
         await api.app(whole, receive, send)
@@ -116,7 +141,13 @@ async def test_all_stats_are_503_when_the_database_is_away(api: ApiStand) -> Non
 async def test_statistics_are_filtered_and_paged(api: ApiStand) -> None:
     for number in range(6):
         camera = "north" if number % 2 else "south"
-        await api.ports.stats.put(record(number, camera=camera, classes={"bison": BISON} if number < 4 else {"cattle": CATTLE}))
+        await api.ports.stats.put(
+            record(
+                number,
+                camera=camera,
+                classes={"bison": BISON} if number < 4 else {"cattle": CATTLE},
+            )
+        )
     await api.ports.stats.put(record(9, owner="somebody else"))
 
     async def ids(**query) -> list[int]:
@@ -130,25 +161,51 @@ async def test_statistics_are_filtered_and_paged(api: ApiStand) -> None:
     assert await ids(**{"from": "2026-06-02T09:30:00Z", "until": "2026-06-04T09:30:00Z"}) == [2, 1]
     page = (await api.client.get("/api/v1/stats", params={"limit": 4})).json()
     assert await ids(limit=4, cursor=page["next_cursor"]) == [1, 0]
-    latest = (await api.client.get("/api/v1/stats/latest", params={"class": "bison", "camera": "south"})).json()
+    latest = (
+        await api.client.get("/api/v1/stats/latest", params={"class": "bison", "camera": "south"})
+    ).json()
     assert (int(latest["job_id"], 16), latest["classes"]["bison"]["unique"]) == (2, 12)
 
 
 async def test_counts_over_time(api: ApiStand) -> None:
     for number in (0, 0.25, 1):
-        await api.ports.stats.put(record(int(number * 4), timestamp_utc=START_UTC + timedelta(days=number)))
-    answer = await api.client.get("/api/v1/stats/timeseries", params={"class": "bison", "bucket": "day"})
+        await api.ports.stats.put(
+            record(int(number * 4), timestamp_utc=START_UTC + timedelta(days=number))
+        )
+    answer = await api.client.get(
+        "/api/v1/stats/timeseries", params={"class": "bison", "bucket": "day"}
+    )
     assert answer.json() == {
         "class": "bison",
         "bucket": "day",
         "items": [
-            {"start_utc": "2026-06-01T00:00:00Z", "jobs": 2, "unique_sum": 24, "unique_mean": 12.0, "peak_max": 9},
-            {"start_utc": "2026-06-02T00:00:00Z", "jobs": 1, "unique_sum": 12, "unique_mean": 12.0, "peak_max": 9},
+            {
+                "start_utc": "2026-06-01T00:00:00Z",
+                "jobs": 2,
+                "unique_sum": 24,
+                "unique_mean": 12.0,
+                "peak_max": 9,
+            },
+            {
+                "start_utc": "2026-06-02T00:00:00Z",
+                "jobs": 1,
+                "unique_sum": 12,
+                "unique_mean": 12.0,
+                "peak_max": 9,
+            },
         ],
     }
 
 
-@pytest.mark.parametrize("query", ["stats?class=horse", "stats?from=yesterday", "stats/timeseries?bucket=minute", "stats?limit=1000"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "stats?class=horse",
+        "stats?from=yesterday",
+        "stats/timeseries?bucket=minute",
+        "stats?limit=1000",
+    ],
+)
 async def test_a_question_that_makes_no_sense_is_refused(api: ApiStand, query: str) -> None:
     answer = await api.client.get(f"/api/v1/{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
@@ -158,4 +215,8 @@ async def test_a_completed_job_tells_cattle_counters_totals(api: ApiStand) -> No
     job = await api.publish(f"{1:032x}", {})
     assert (await api.client.get(f"/api/v1/jobs/{job.id}")).json()["totals"] is None
     await api.ports.stats.put(record(1, total_in=5, total_out=2))
-    assert (await api.client.get(f"/api/v1/jobs/{job.id}")).json()["totals"] == {"total_in": 5, "total_out": 2, "total_count": 7}
+    assert (await api.client.get(f"/api/v1/jobs/{job.id}")).json()["totals"] == {
+        "total_in": 5,
+        "total_out": 2,
+        "total_count": 7,
+    }

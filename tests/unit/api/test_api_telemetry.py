@@ -31,7 +31,9 @@ async def api():
         yield stand
 
 
-async def send(api: ApiStand, *parts: tuple[str, str | None, bytes], path: str = "/api/v1/jobs", **headers: str) -> httpx.Response:
+async def send(
+    api: ApiStand, *parts: tuple[str, str | None, bytes], path: str = "/api/v1/jobs", **headers: str
+) -> httpx.Response:
     return await api.client.post(path, content=form_body(parts), headers={**FORM, **headers})
 
 
@@ -55,14 +57,21 @@ async def test_the_job_tells_what_was_found_and_keeps_the_file(api: ApiStand) ->
     ]
     kept = (await api.ports.jobs.get(job["id"])).files[0].telemetry
     assert kept is not None
-    assert await api.ports.sources.get(f"jobs/{job['id']}/telemetry/000.srt", if_match=kept.etag) == SRT
+    assert (
+        await api.ports.sources.get(f"jobs/{job['id']}/telemetry/000.srt", if_match=kept.etag)
+        == SRT
+    )
     assert (kept.blob, kept.size_bytes) == (f"jobs/{job['id']}/telemetry/000.srt", len(SRT))
     assert (await api.client.delete(f"/api/v1/jobs/{job['id']}")).status_code == 204
     assert await api.films() == []
 
 
-async def test_the_order_of_the_parts_does_not_matter_and_the_old_address_takes_it_too(api: ApiStand) -> None:
-    answer = await send(api, ("telemetry", "other.srt", CAMERA_ONLY), ("file", "a.mp4", MP4), path="/submit-job")
+async def test_the_order_of_the_parts_does_not_matter_and_the_old_address_takes_it_too(
+    api: ApiStand,
+) -> None:
+    answer = await send(
+        api, ("telemetry", "other.srt", CAMERA_ONLY), ("file", "a.mp4", MP4), path="/submit-job"
+    )
     found = (await api.ports.jobs.get(answer.json()["job_id"])).files[0].telemetry
     assert found is not None
     assert (found.dialect, found.samples, found.has_position) == ("camera-only", 1, False)
@@ -95,14 +104,24 @@ async def test_telemetry_that_tells_nothing_is_refused(
     ("parts", "status", "code"),
     [
         ([("telemetry", "a.srt", SRT)], 422, "missing_file"),
-        ([("file", "a.mp4", MP4), ("telemetry", "a.srt", SRT), ("telemetry", "b.srt", SRT)], 422, "telemetry_unmatched"),
-        ([("file", "a.mp4", MP4), ("file", "b.mp4", MP4), ("telemetry", "c.srt", SRT)], 422, "telemetry_unmatched"),
+        (
+            [("file", "a.mp4", MP4), ("telemetry", "a.srt", SRT), ("telemetry", "b.srt", SRT)],
+            422,
+            "telemetry_unmatched",
+        ),
+        (
+            [("file", "a.mp4", MP4), ("file", "b.mp4", MP4), ("telemetry", "c.srt", SRT)],
+            422,
+            "telemetry_unmatched",
+        ),
         ([("telemetry", f"{i}.srt", SRT) for i in range(51)], 422, "too_many_files"),
         ([("file", "a.mp4", MP4), ("telemetry", "a.srt", SRT * 5000)], 413, "too_large"),
     ],
     ids=["alone", "doubled", "whose", "many", "large"],
 )
-async def test_telemetry_that_belongs_nowhere_is_refused(api: ApiStand, parts: list, status: int, code: str) -> None:
+async def test_telemetry_that_belongs_nowhere_is_refused(
+    api: ApiStand, parts: list, status: int, code: str
+) -> None:
     answer = await send(api, *parts)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert await api.films() == []
@@ -118,10 +137,17 @@ def pairs(videos: list[str], names: list[str]) -> list[str | None]:
 def test_each_goes_to_the_video_of_its_name_and_the_rest_in_order() -> None:
     assert pairs(["a.mp4", "b.mp4"], []) == [None, None]
     assert pairs(["DJI_1.MP4", "DJI_2.MP4"], ["dji_2.srt"]) == [None, "dji_2.srt"]
-    assert pairs(["DJI_1.MP4", "DJI_2.MP4"], ["DJI_2.SRT", "DJI_1.SRT"]) == ["DJI_1.SRT", "DJI_2.SRT"]
+    assert pairs(["DJI_1.MP4", "DJI_2.MP4"], ["DJI_2.SRT", "DJI_1.SRT"]) == [
+        "DJI_1.SRT",
+        "DJI_2.SRT",
+    ]
     assert pairs(["DJI_1.MP4"], ["DJI_1.MP4.SRT"]) == ["DJI_1.MP4.SRT"]
     assert pairs(["a.mp4", "b.mp4"], ["x.srt", "y.srt"]) == ["x.srt", "y.srt"]
-    assert pairs(["a.mp4", "b.mp4", "c.mp4"], ["x.srt", "b.srt", "y.srt"]) == ["x.srt", "b.srt", "y.srt"]
+    assert pairs(["a.mp4", "b.mp4", "c.mp4"], ["x.srt", "b.srt", "y.srt"]) == [
+        "x.srt",
+        "b.srt",
+        "y.srt",
+    ]
     assert pairs(["same.mp4", "same.mp4"], ["same.srt", "same.srt"]) == ["same.srt", "same.srt"]
     with pytest.raises(InvalidInput):
         pairs(["same.mp4", "same.mp4"], ["same.srt"])
@@ -156,21 +182,34 @@ async def test_direct_uploads(api: ApiStand) -> None:
     key = {"Idempotency-Key": "k"}
     answer = await api.client.post("/api/v1/jobs", json=body, headers=key)
     assert answer.status_code == 202
-    assert [file["telemetry"] and file["telemetry"]["name"] for file in answer.json()["files"]] == [None, "2.SRT"]
+    assert [file["telemetry"] and file["telemetry"]["name"] for file in answer.json()["files"]] == [
+        None,
+        "2.SRT",
+    ]
     prefix = f"jobs/{answer.json()['id']}"
-    assert await api.films() == [f"{prefix}/source/000", f"{prefix}/source/001", f"{prefix}/telemetry/000.srt"]
+    assert await api.films() == [
+        f"{prefix}/source/000",
+        f"{prefix}/source/001",
+        f"{prefix}/telemetry/000.srt",
+    ]
     again = await api.client.post("/api/v1/jobs", json=body, headers=key)
     assert (again.status_code, again.json()["id"]) == (202, answer.json()["id"])
     without = {name: body[name] for name in ("upload_ids", "names")}
-    assert (await api.client.post("/api/v1/jobs", json=without, headers=key)).json()["code"] == "idempotency_key_reused"
+    assert (await api.client.post("/api/v1/jobs", json=without, headers=key)).json()[
+        "code"
+    ] == "idempotency_key_reused"
 
 
-async def test_direct_uploads_that_are_refused(api: ApiStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_direct_uploads_that_are_refused(
+    api: ApiStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(telemetry, "MAX_TELEMETRY_BYTES", 65_536)
 
     async def code(srt: bytes | None, **changes: Any) -> tuple[int, str]:
         given = {"telemetry_upload_ids": [await put(api, srt)] if srt is not None else ["a" * 32]}
-        answer = await api.client.post("/api/v1/jobs", json={"upload_ids": [await put(api, MP4)], **given, **changes})
+        answer = await api.client.post(
+            "/api/v1/jobs", json={"upload_ids": [await put(api, MP4)], **given, **changes}
+        )
         return answer.status_code, answer.json()["code"]
 
     assert await code(b"notes") == (422, "telemetry_not_srt")

@@ -24,12 +24,17 @@ async def api() -> AsyncIterator[ApiStand]:
 
 async def submit(api: ApiStand, *webhooks: str, key: str | None = None) -> httpx.Response:
     parts = [("file", "herd.mp4", MP4), *(("webhook", None, url.encode()) for url in webhooks)]
-    headers = {"Content-Type": "multipart/form-data; boundary=muster"} | ({"Idempotency-Key": key} if key else {})
+    headers = {"Content-Type": "multipart/form-data; boundary=muster"} | (
+        {"Idempotency-Key": key} if key else {}
+    )
     return await api.client.post("/api/v1/jobs", content=form_body(parts), headers=headers)
 
 
 async def only_job(api: ApiStand) -> Job:
-    (job,) = [await api.ports.jobs.get(item["id"]) for item in (await api.client.get("/api/v1/jobs")).json()["items"]]
+    (job,) = [
+        await api.ports.jobs.get(item["id"])
+        for item in (await api.client.get("/api/v1/jobs")).json()["items"]
+    ]
     return job
 
 
@@ -54,8 +59,12 @@ async def test_the_job_shows_what_became_of_it(api: ApiStand) -> None:
     webhooks = api.app.state.services.webhooks
     await webhooks.expect(await api.ports.jobs.get(job_id))
     shown = (await api.client.get(f"/api/v1/jobs/{job_id}")).json()["webhook"]["deliveries"]
-    assert [(item["event_id"], item["state"], item["event"], item["tries"]) for item in shown] == [(f"{job_id}-1", "expected", None, 0)]
-    done = await api.ports.jobs.update(job_id, attempt=1, expected=("queued",), at=api.clock(), changes={"state": "failed"})
+    assert [(item["event_id"], item["state"], item["event"], item["tries"]) for item in shown] == [
+        (f"{job_id}-1", "expected", None, 0)
+    ]
+    done = await api.ports.jobs.update(
+        job_id, attempt=1, expected=("queued",), at=api.clock(), changes={"state": "failed"}
+    )
     await webhooks.announce(done)
     (shown,) = (await api.client.get(f"/api/v1/jobs/{job_id}")).json()["webhook"]["deliveries"]
     assert (shown["state"], shown["event"], shown["settled_at_utc"]) == ("due", "failed", None)
@@ -76,7 +85,9 @@ async def test_a_job_without_one_shows_none(api: ApiStand) -> None:
         ([""], "bad_webhook"),
     ],
 )
-async def test_bad_ones_are_refused_and_leave_nothing_behind(api: ApiStand, webhooks: list[str], code: str) -> None:
+async def test_bad_ones_are_refused_and_leave_nothing_behind(
+    api: ApiStand, webhooks: list[str], code: str
+) -> None:
     answer = await submit(api, *webhooks)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert await api.blob_names() == []
@@ -93,7 +104,10 @@ async def test_an_idempotency_key_covers_the_webhook(api: ApiStand) -> None:
     first = await submit(api, URL, key="k")
     again = await submit(api, URL, key="k")
     assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
-    for other in (await submit(api, "https://example.org/other", key="k"), await submit(api, key="k")):
+    for other in (
+        await submit(api, "https://example.org/other", key="k"),
+        await submit(api, key="k"),
+    ):
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
@@ -110,6 +124,8 @@ async def test_a_clients_trace_goes_on_with_the_job_and_its_later_attempts(api: 
     job = await only_job(api)
     assert job.traceparent == context
     assert [message.traceparent for message in api.messages()] == [context]
-    await api.ports.jobs.update(job.id, attempt=1, expected=("queued",), at=api.clock(), changes={"state": "failed"})
+    await api.ports.jobs.update(
+        job.id, attempt=1, expected=("queued",), at=api.clock(), changes={"state": "failed"}
+    )
     assert (await api.client.post(f"/api/v1/jobs/{job.id}/retry")).status_code == 202
     assert [message.traceparent for message in api.messages()] == [context, context]

@@ -24,7 +24,12 @@ PATH = f"/ws/jobs/{JOB}"
 
 
 def token_caller(life_s: float) -> Caller:
-    return Caller(owner="ranch", scopes=frozenset({"read"}), credential="token:1", ends_at_utc=START_UTC + timedelta(seconds=life_s))
+    return Caller(
+        owner="ranch",
+        scopes=frozenset({"read"}),
+        credential="token:1",
+        ends_at_utc=START_UTC + timedelta(seconds=life_s),
+    )
 
 
 async def key_caller(api: ApiStand, life_s: float | None = None) -> Caller:
@@ -70,7 +75,9 @@ async def test_a_web_socket_ends_within_a_beat_of_the_revocation_of_its_key() ->
             if len(pauses) == 3:
                 await api.app.state.services.keys.revoke(str(caller.key_id))
 
-        assert await until_refused(api.app.state.services, caller, sleep) == Close(4401, "key_revoked")
+        assert await until_refused(api.app.state.services, caller, sleep) == Close(
+            4401, "key_revoked"
+        )
         assert pauses == [BEAT_S] * 3
 
 
@@ -81,7 +88,9 @@ async def test_the_machines_own_user_has_no_end() -> None:
 
 
 @pytest.mark.parametrize("source", ["token", "key"])
-async def test_a_ticket_remembers_the_end_of_what_it_was_made_with(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_ticket_remembers_the_end_of_what_it_was_made_with(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(events, "BEAT_S", 0.001)
     async with running_api() as api:
         await api.add_job(JOB, owner="ranch")
@@ -92,7 +101,9 @@ async def test_a_ticket_remembers_the_end_of_what_it_was_made_with(source: str, 
         assert (redeemed.ends_at_utc, redeemed.job_id) == (START_UTC + timedelta(seconds=60), JOB)
 
         ticket = await keys.make_ticket(caller, JOB)
-        socket = asyncio.create_task(shake_hands(api, PATH, query=f"ticket={ticket.secret}", stays=True))
+        socket = asyncio.create_task(
+            shake_hands(api, PATH, query=f"ticket={ticket.secret}", stays=True)
+        )
         await asyncio.sleep(0.02)
         assert not socket.done()
         api.clock.step(60)
@@ -110,10 +121,14 @@ async def test_no_ticket_outlives_what_it_was_made_with(source: str) -> None:
         api.clock.step(10)
         with pytest.raises(Unauthenticated) as caught:
             await keys.redeem(ticket.secret)
-        assert caught.value.code == "invalid_credentials", "a ticket that opens nothing is refused in the same words, whatever the reason"
+        assert caught.value.code == "invalid_credentials", (
+            "a ticket that opens nothing is refused in the same words, whatever the reason"
+        )
 
 
-async def test_a_token_that_is_taken_a_moment_after_its_end_opens_no_web_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_that_is_taken_a_moment_after_its_end_opens_no_web_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with running_api() as api:
         await api.add_job(JOB, owner="ranch")
 
@@ -122,11 +137,15 @@ async def test_a_token_that_is_taken_a_moment_after_its_end_opens_no_web_socket(
 
         monkeypatch.setattr(api.app.state.services.access, "identify", identify)
         sent = await shake_hands(api, PATH, stays=True)
-        assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"], "nothing of the job was sent"
+        assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"], (
+            "nothing of the job was sent"
+        )
         assert (sent[-1]["code"], sent[-1]["reason"]) == (4401, "token_expired")
 
 
-async def answer_in_pieces(api: ApiStand, caller: Caller, before_piece: Any) -> list[dict[str, Any]]:
+async def answer_in_pieces(
+    api: ApiStand, caller: Caller, before_piece: Any
+) -> list[dict[str, Any]]:
     """Send an answer of ten pieces through the middleware, a second each; return what went out."""
     now_s, sent = 0.0, []
 
@@ -188,7 +207,9 @@ async def test_an_upload_whose_key_is_revoked_meanwhile_makes_no_job() -> None:
             await api.app.state.services.keys.revoke(key.split("_")[1])
             yield body[len(body) // 2 :]
 
-        async with client_of(api, key, content_type="multipart/form-data; boundary=muster") as client:
+        async with client_of(
+            api, key, content_type="multipart/form-data; boundary=muster"
+        ) as client:
             answer = await client.post("/api/v1/jobs", content=slowly())
         assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")
         assert await api.films() == []

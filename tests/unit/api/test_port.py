@@ -92,7 +92,9 @@ async def test_a_request_that_is_worked_on_has_no_such_time() -> None:
     assert transport.state == "open"
     assert b"200" in transport.written
     await port.after(100)
-    assert transport.state == "closed", "a connection that is kept for another request ends some time"
+    assert transport.state == "closed", (
+        "a connection that is kept for another request ends some time"
+    )
 
 
 @pytest.mark.parametrize("attack", ["one header", "many headers", "second request"])
@@ -136,7 +138,9 @@ async def test_requests_that_are_sent_ahead_wait_outside_the_parser() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [b"1\r\n-\r\n" * 1000, b"1;" + b"a" * 9000, b"0\r\nX: " + b"a" * 9000], ids=["tiny", "extensions", "trailers"]
+    "piece",
+    [b"1\r\n-\r\n" * 1000, b"1;" + b"a" * 9000, b"0\r\nX: " + b"a" * 9000],
+    ids=["tiny", "extensions", "trailers"],
 )
 def test_chunks_that_bring_no_body_end(piece: bytes) -> None:
     async def run() -> None:

@@ -18,7 +18,9 @@ from tests.support.virtual_time import run_virtually
 
 def paces(*, idle_s: float = 30, rate: float = 1024, limit: int = 128) -> Paces:
     now = asyncio.get_running_loop().time
-    return Paces(idle_s=idle_s, least_bytes_per_s=rate, bodies=OpenBodies(limit, monotonic=now), now=now)
+    return Paces(
+        idle_s=idle_s, least_bytes_per_s=rate, bodies=OpenBodies(limit, monotonic=now), now=now
+    )
 
 
 def sending(*pieces: tuple[float, int]) -> Callable[[], Any]:
@@ -73,9 +75,13 @@ def test_a_body_that_stands_is_given_up() -> None:
     ],
     ids=["a byte now and then", "a trickle", "a slow line", "a line that stalls"],
 )
-def test_a_body_has_a_least_rate(every_s: float, size: int, expected: tuple[str, float, int]) -> None:
+def test_a_body_has_a_least_rate(
+    every_s: float, size: int, expected: tuple[str, float, int]
+) -> None:
     async def run() -> tuple[str, float, int]:
-        return await read(PacedBody(paces(), sending(*[(every_s, size)] * 200), ("owner a",)), at_most=200)
+        return await read(
+            PacedBody(paces(), sending(*[(every_s, size)] * 200), ("owner a",)), at_most=200
+        )
 
     code, seconds, read_bytes = run_virtually(run())
     assert (code, read_bytes) == (expected[0], expected[2])
@@ -97,7 +103,10 @@ def test_a_body_that_moves_keeps_its_place_and_one_that_stands_loses_it() -> Non
     async def run() -> tuple[str, int, int]:
         shared = paces(limit=3)
         standing = PacedBody(shared, sending((0, 1)), ("owner a", "address x"))
-        moving = [PacedBody(shared, sending(*[(1, 5000)] * 20), ("owner a", "address x")) for _ in range(2)]
+        moving = [
+            PacedBody(shared, sending(*[(1, 5000)] * 20), ("owner a", "address x"))
+            for _ in range(2)
+        ]
         for body in (standing, *moving):
             body.take_place()
         tasks = [asyncio.create_task(read(body, at_most=20)) for body in (standing, *moving)]
@@ -156,12 +165,22 @@ async def test_a_form_beyond_the_places_is_told_so() -> None:
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_open_submissions")
         assert int(refused.headers["retry-after"]) > 0
         assert refused.headers["content-type"] == "application/problem+json"
-        assert 'muster_clients_cut_off_total{reason="too_many_open_submissions"} 1.0' in (await api.client.get("/metrics")).text
+        assert (
+            'muster_clients_cut_off_total{reason="too_many_open_submissions"} 1.0'
+            in (await api.client.get("/metrics")).text
+        )
 
 
-@pytest.mark.parametrize("path", ["/api/v1/jobs", "/submit-job", "/api/v1/calibrations", "/api/v1/uploads", "/api/v1/tickets"])
-@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=muster", "application/octet-stream"])
-async def test_a_slow_body_is_408_whatever_reads_it(path: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/jobs", "/submit-job", "/api/v1/calibrations", "/api/v1/uploads", "/api/v1/tickets"],
+)
+@pytest.mark.parametrize(
+    "kind", ["application/json", "multipart/form-data; boundary=muster", "application/octet-stream"]
+)
+async def test_a_slow_body_is_408_whatever_reads_it(
+    path: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def slow(_: PacedBody) -> dict[str, Any]:
         raise Slow("No byte of the body came for too long. Send the request again.", "body_idle")
 

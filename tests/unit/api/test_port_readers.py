@@ -31,7 +31,9 @@ def reading(port: Port, *, is_known: bool = True, peer: str = "192.0.2.1") -> Fa
         (True, 1, 80, 4000, "open"),
     ],
 )
-def test_a_reader_has_a_least_rate_and_a_known_one_may_stand(is_known: bool, every_s: float, reads: int, for_s: float, state: str) -> None:
+def test_a_reader_has_a_least_rate_and_a_known_one_may_stand(
+    is_known: bool, every_s: float, reads: int, for_s: float, state: str
+) -> None:
     async def run() -> None:
         port = Port()
         transport = reading(port, is_known=is_known)
@@ -63,8 +65,12 @@ async def test_the_answer_of_a_known_caller_is_his_when_all_of_it_is_written() -
     assert transport.state == "aborted", "the next request of the connection is another caller's"
 
 
-@pytest.mark.parametrize("settings", [{"address_connections": 20}, {"address_connections": 0, "total": 20}])
-def test_where_places_are_scarce_the_reader_that_has_stood_for_the_longest_time_goes_first(settings: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"address_connections": 20}, {"address_connections": 0, "total": 20}]
+)
+def test_where_places_are_scarce_the_reader_that_has_stood_for_the_longest_time_goes_first(
+    settings: dict[str, int],
+) -> None:
     async def run() -> None:
         port = Port(**settings)
         elsewhere = "192.0.2.1" if settings["address_connections"] else "192.0.2.9"
@@ -85,7 +91,12 @@ def test_where_places_are_scarce_the_reader_that_has_stood_for_the_longest_time_
         for _ in range(4):
             port.connect()[0].data_received(GET)
             await port.after(0.1)
-            gone.append("".join("x" if each.state == "aborted" else "-" for each in (unfinished, oldest, younger, reader)))
+            gone.append(
+                "".join(
+                    "x" if each.state == "aborted" else "-"
+                    for each in (unfinished, oldest, younger, reader)
+                )
+            )
         assert gone == ["x---", "xx--", "xxx-", "xxx-"]
         assert (len(port.limits.places), port.ended("slow_reader")) == (21, 0)
 

@@ -26,7 +26,11 @@ from tests.support.virtual_time import run_virtually
 
 
 def test_an_ipv6_subscriber_is_one_client() -> None:
-    assert client_group("2001:db8:1:2::1") == client_group("2001:db8:1:2:ffff::9") != client_group("2001:db8:1:3::1")
+    assert (
+        client_group("2001:db8:1:2::1")
+        == client_group("2001:db8:1:2:ffff::9")
+        != client_group("2001:db8:1:3::1")
+    )
     assert client_group("::ffff:192.0.2.1") == client_group("192.0.2.1") == "192.0.2.1"
     assert client_group("fe80::1%eth0") == client_group("fe80::1")
     assert client_group("::1") == "::1"
@@ -63,7 +67,9 @@ async def test_the_servers_protocols_call_the_app_that_they_hold(name: str) -> N
     protocol.connection_made(FakeTransport("127.0.0.1"))
     upgrade = b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     is_websocket = module.startswith("websockets")
-    protocol.data_received(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + (upgrade if is_websocket else b"") + b"\r\n")
+    protocol.data_received(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + (upgrade if is_websocket else b"") + b"\r\n"
+    )
     for _ in range(5):
         await asyncio.sleep(0)
     assert called == ["websocket" if is_websocket else "http"]
@@ -87,7 +93,10 @@ async def test_a_server_that_cannot_be_guarded_does_not_open() -> None:
     factory.__module__ = "uvicorn.server"
     port = Port()
     loop = asyncio.get_running_loop()
-    with guarded_port(Config(_env_file=None), port.metrics), pytest.raises(RuntimeError, match="limits of the port do not fit"):
+    with (
+        guarded_port(Config(_env_file=None), port.metrics),
+        pytest.raises(RuntimeError, match="limits of the port do not fit"),
+    ):
         await loop.create_server(factory, "127.0.0.1", 0)
     server = await loop.create_server(factory, "127.0.0.1", 0)
     server.close()
@@ -108,7 +117,9 @@ async def test_tls_and_the_backlog_are_limited(monkeypatch: pytest.MonkeyPatch) 
 
     with guarded_port(Config(_env_file=None), Port().metrics):
         factory.__module__ = "uvicorn.server"
-        await loop.create_server(factory, "127.0.0.1", 0, ssl=ssl.create_default_context(), backlog=2048)
+        await loop.create_server(
+            factory, "127.0.0.1", 0, ssl=ssl.create_default_context(), backlog=2048
+        )
         assert isinstance(opened["protocol"], GuardedConnection)
         assert (opened["ssl_handshake_timeout"], opened["backlog"]) == (20, 128)
         factory.__module__ = "another"
@@ -128,7 +139,9 @@ def test_the_log_tells_of_an_attack_now_and_then(caplog: pytest.LogCaptureFixtur
 
     with caplog.at_level(logging.WARNING):
         run_virtually(run())
-    lines = [record for record in caplog.records if getattr(record, "action", "") == "connection_ended"]
+    lines = [
+        record for record in caplog.records if getattr(record, "action", "") == "connection_ended"
+    ]
     assert [getattr(line, "count", 0) for line in lines] == [1, 1000]
 
 
@@ -137,7 +150,9 @@ def test_the_servers_own_lines_are_seldom() -> None:
     seldom = Seldom(lambda: now[0])
 
     def told(text: str) -> bool:
-        return seldom.filter(logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, text, (), None))
+        return seldom.filter(
+            logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, text, (), None)
+        )
 
     assert [told("Invalid HTTP request received.") for _ in range(3)] == [True, False, False]
     assert [told("Started") for _ in range(3)] == [True, True, True]

@@ -42,7 +42,18 @@ RESERVED = [
     "o1dc:rancher",
     "oldc:rancher",
 ]
-FREE = ["local", "ranch", "north ranch", "oidc", "oidcs: team", "avoid: c", "void:c", "ranch oidc:x", "Бизон 1", "saml:x"]
+FREE = [
+    "local",
+    "ranch",
+    "north ranch",
+    "oidc",
+    "oidcs: team",
+    "avoid: c",
+    "void:c",
+    "ranch oidc:x",
+    "Бизон 1",
+    "saml:x",
+]
 
 
 @pytest.mark.parametrize("owner", RESERVED)
@@ -54,7 +65,9 @@ async def test_no_key_is_made_for_a_tokens_owner_nor_for_what_looks_like_one(own
         async with client_of(api, await make_key(api, "ranch", "admin")) as client:
             answer = await client.post("/api/v1/keys", json={"owner": owner})
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_key")
-            assert [key["owner"] for key in (await client.get("/api/v1/keys")).json()["items"]] == ["ranch"]
+            assert [key["owner"] for key in (await client.get("/api/v1/keys")).json()["items"]] == [
+                "ranch"
+            ]
 
 
 @pytest.mark.parametrize("owner", FREE)
@@ -75,15 +88,27 @@ def test_the_command_makes_none_either(
     assert shown.out == "" and "cannot begin with 'oidc:'" in shown.err
 
 
-async def test_a_key_of_before_with_such_an_owner_opens_nothing_and_the_log_says_which(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_key_of_before_with_such_an_owner_opens_nothing_and_the_log_says_which(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with running_api() as api:
         key_id, secret = new_key()
-        key = ApiKey(id=key_id, digest=digest_of(secret), owner="oidc:rancher", scopes=("read",), created_at_utc=NOW)
+        key = ApiKey(
+            id=key_id,
+            digest=digest_of(secret),
+            owner="oidc:rancher",
+            scopes=("read",),
+            created_at_utc=NOW,
+        )
         await api.ports.keys.add(key)
         await api.add_job("a" * 32, owner="oidc:rancher")
         with caplog.at_level(logging.WARNING):
             async with client_of(api, secret) as client:
                 answer = await client.get("/api/v1/jobs")
         assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
-        (record,) = [record for record in caplog.records if getattr(record, "action", "") == "key_owner_reserved"]
+        (record,) = [
+            record
+            for record in caplog.records
+            if getattr(record, "action", "") == "key_owner_reserved"
+        ]
         assert record.__dict__["key_id"] == key_id

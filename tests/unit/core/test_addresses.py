@@ -87,6 +87,9 @@ def test_addresses_that_are_not_global_or_only_seem_so_are_refused(address: str)
     assert not is_public(ip_address(address))
 
 
-@pytest.mark.parametrize("text", ["example.org", "2130706433", "0x7f000001", "127.1", "0177.0.0.1", "", "1.2.3.4.", "[::1]"])
+@pytest.mark.parametrize(
+    "text",
+    ["example.org", "2130706433", "0x7f000001", "127.1", "0177.0.0.1", "", "1.2.3.4.", "[::1]"],
+)
 def test_what_only_a_c_library_takes_for_an_address_is_none(text: str) -> None:
     assert parse_address(text) is None

@@ -54,24 +54,49 @@ def overlapping(copies: int) -> bytes:
     directory = data.index(b"PK\x01\x02")
     second = data.index(b"PK\x01\x02", directory + 1)
     end = data.index(b"PK\x05\x06")
-    entry, rest, tail = bytes(data[directory:second]), bytes(data[second:end]), bytearray(data[end:])
-    entries = b"".join(entry.replace(b"image_points.npy", f"imagepoint{number:02d}.npy".encode()) for number in range(copies))
+    entry, rest, tail = (
+        bytes(data[directory:second]),
+        bytes(data[second:end]),
+        bytearray(data[end:]),
+    )
+    entries = b"".join(
+        entry.replace(b"image_points.npy", f"imagepoint{number:02d}.npy".encode())
+        for number in range(copies)
+    )
     size = len(entry) + len(entries) + len(rest)
     struct.pack_into("<HHI", tail, 8, copies + 2, copies + 2, size)
     return bytes(data[:directory]) + entry + entries + rest + bytes(tail)
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "a packed array of zeros": lambda: archive(("image_points.npy", zeros(40 * MIB)), ("map_points.npy", npy())),
-    "another packed member": lambda: archive(("image_points.npy", npy()), ("map_points.npy", npy()), ("x", bytes(40 * MIB))),
-    "bzip2": lambda: archive(("image_points.npy", zeros(20 * MIB)), ("map_points.npy", npy()), packing=zipfile.ZIP_BZIP2),
-    "lzma": lambda: archive(("image_points.npy", zeros(20 * MIB)), ("map_points.npy", npy()), packing=zipfile.ZIP_LZMA),
-    "an archive in an archive": lambda: archive(("image_points.npy", archive(("x", bytes(20 * MIB)))), ("map_points.npy", npy())),
-    "an archive as its arrays": lambda: archive(("image_points.npy", archive(("image_points.npy", npy()))), ("map_points.npy", npy())),
-    "sizes that lie": lambda: lying(archive(("image_points.npy", zeros(20 * MIB)), ("map_points.npy", npy())), 200),
+    "a packed array of zeros": lambda: archive(
+        ("image_points.npy", zeros(40 * MIB)), ("map_points.npy", npy())
+    ),
+    "another packed member": lambda: archive(
+        ("image_points.npy", npy()), ("map_points.npy", npy()), ("x", bytes(40 * MIB))
+    ),
+    "bzip2": lambda: archive(
+        ("image_points.npy", zeros(20 * MIB)), ("map_points.npy", npy()), packing=zipfile.ZIP_BZIP2
+    ),
+    "lzma": lambda: archive(
+        ("image_points.npy", zeros(20 * MIB)), ("map_points.npy", npy()), packing=zipfile.ZIP_LZMA
+    ),
+    "an archive in an archive": lambda: archive(
+        ("image_points.npy", archive(("x", bytes(20 * MIB)))), ("map_points.npy", npy())
+    ),
+    "an archive as its arrays": lambda: archive(
+        ("image_points.npy", archive(("image_points.npy", npy()))), ("map_points.npy", npy())
+    ),
+    "sizes that lie": lambda: lying(
+        archive(("image_points.npy", zeros(20 * MIB)), ("map_points.npy", npy())), 200
+    ),
     "one packed member under many names": lambda: overlapping(60),
-    "many members": lambda: archive(*((f"{n}.npy", npy()) for n in range(5000)), packing=zipfile.ZIP_STORED)[: NPZ_LIMIT_BYTES + 1],
-    "names that lead outside": lambda: archive(("../image_points.npy", npy()), ("/map_points.npy", npy())),
+    "many members": lambda: archive(
+        *((f"{n}.npy", npy()) for n in range(5000)), packing=zipfile.ZIP_STORED
+    )[: NPZ_LIMIT_BYTES + 1],
+    "names that lead outside": lambda: archive(
+        ("../image_points.npy", npy()), ("/map_points.npy", npy())
+    ),
     "too large as it is": lambda: bytes(NPZ_LIMIT_BYTES + 1),
 }
 
@@ -94,7 +119,11 @@ def test_an_archive_that_is_a_bomb_is_refused_soon_and_within_little_room(bomb: 
 @pytest.mark.parametrize("bomb", BOMBS)
 async def test_over_http_it_is_no_calibration(bomb: str) -> None:
     async with running_api() as api:
-        answer = await api.client.put("/api/v1/calibrations/x", content=BOMBS[bomb](), headers={"Content-Type": "application/octet-stream"})
+        answer = await api.client.put(
+            "/api/v1/calibrations/x",
+            content=BOMBS[bomb](),
+            headers={"Content-Type": "application/octet-stream"},
+        )
         assert answer.status_code in (413, 415, 422), answer.text
         assert (await api.client.get("/api/v1/calibrations")).json()["items"] == []
 
@@ -104,7 +133,9 @@ async def test_an_archive_is_no_video_and_a_packed_body_is_not_unpacked() -> Non
         answer = await api.submit(("film.mp4", BOMBS["another packed member"]()))
         assert (answer.status_code, await api.films()) == (415, [])
         packed = await api.client.post(
-            "/api/v1/uploads", content=b"{}", headers={"Content-Encoding": "gzip", "Content-Type": "application/json"}
+            "/api/v1/uploads",
+            content=b"{}",
+            headers={"Content-Encoding": "gzip", "Content-Type": "application/json"},
         )
         assert packed.status_code == 201, "the header changes nothing: the body is read as it came"
 

@@ -9,7 +9,13 @@ import azure.identity.aio
 import azure.storage.blob.aio
 import azure.storage.queue.aio
 import pytest
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError, ServiceRequestError
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+)
 
 from core.adapters.azure.connection import service_url
 from core.adapters.azure.errors import BY_CLASS, disk_full_mapped, map_error, mapped
@@ -36,7 +42,9 @@ def subclasses(of: type[AzureError]) -> Iterator[type[AzureError]]:
         yield from subclasses(cls)
 
 
-def http_error(status: int, code: str | None = None, cls: type[HttpResponseError] = HttpResponseError) -> HttpResponseError:
+def http_error(
+    status: int, code: str | None = None, cls: type[HttpResponseError] = HttpResponseError
+) -> HttpResponseError:
     error = cls("from the service")
     error.status_code = status
     if code:
@@ -77,7 +85,9 @@ def test_every_class_of_the_sdk_is_mapped_by_name() -> None:
         (503, "ServerBusy", HttpResponseError, Unavailable, "unavailable"),
     ],
 )
-def test_answers_of_the_service(status: int, code: str | None, cls: type, want: type[MusterError], want_code: str) -> None:
+def test_answers_of_the_service(
+    status: int, code: str | None, cls: type, want: type[MusterError], want_code: str
+) -> None:
     error = map_error(http_error(status, code, cls), "reading the blob 'x'")
     assert (type(error), error.code) == (want, want_code)
     assert error.message.endswith(".")
@@ -91,7 +101,14 @@ def test_a_class_that_nobody_knows_is_transient() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ServiceRequestError("refused"), aiohttp.ClientPayloadError("cut"), TimeoutError(), ConnectionResetError(), AzureError("?")]
+    "error",
+    [
+        ServiceRequestError("refused"),
+        aiohttp.ClientPayloadError("cut"),
+        TimeoutError(),
+        ConnectionResetError(),
+        AzureError("?"),
+    ],
 )
 def test_no_answer(error: Exception) -> None:
     with pytest.raises(Unavailable) as caught, mapped("reading the blob 'x'"):
@@ -115,9 +132,21 @@ def test_full_disk(number: int) -> None:
 
 
 def test_service_url() -> None:
-    assert service_url("https://herd.blob.core.windows.net/", "queue") == "https://herd.queue.core.windows.net"
-    assert service_url("https://herd.queue.core.windows.net", "blob") == "https://herd.blob.core.windows.net"
-    for url in ("http://herd.blob.core.windows.net", "herd", "https://herd", "https://herd.file.core.windows.net", ""):
+    assert (
+        service_url("https://herd.blob.core.windows.net/", "queue")
+        == "https://herd.queue.core.windows.net"
+    )
+    assert (
+        service_url("https://herd.queue.core.windows.net", "blob")
+        == "https://herd.blob.core.windows.net"
+    )
+    for url in (
+        "http://herd.blob.core.windows.net",
+        "herd",
+        "https://herd",
+        "https://herd.file.core.windows.net",
+        "",
+    ):
         with pytest.raises(InvalidInput) as caught:
             service_url(url, "blob")
         assert caught.value.code == "bad_storage_account_url"

@@ -21,7 +21,10 @@ def view(ground: np.ndarray, *, height_m: float = 6, tilt_deg: float = 25) -> np
     """Return the pixels of ground points (x right, y ahead, metres), by a camera above the origin looking down by `tilt_deg`."""
     tilt = np.radians(tilt_deg)
     x, y = ground.T
-    down = np.stack([x, height_m * np.cos(tilt) - y * np.sin(tilt), height_m * np.sin(tilt) + y * np.cos(tilt)], axis=1)
+    down = np.stack(
+        [x, height_m * np.cos(tilt) - y * np.sin(tilt), height_m * np.sin(tilt) + y * np.cos(tilt)],
+        axis=1,
+    )
     pixels = down @ CAMERA.T
     return pixels[:, :2] / pixels[:, 2:]
 
@@ -30,7 +33,9 @@ GRID = np.array([[x, y] for x in (-6.0, -2, 3, 7) for y in (8.0, 12, 18, 30)])
 
 
 def settings(image: np.ndarray, ground: np.ndarray, unit: str = "m") -> CalibrationSettings:
-    return CalibrationSettings(image_points=image.tolist(), ground_points=ground.tolist(), unit=unit)
+    return CalibrationSettings(
+        image_points=image.tolist(), ground_points=ground.tolist(), unit=unit
+    )
 
 
 def refused(image: np.ndarray, ground: np.ndarray, unit: str = "m") -> str:
@@ -68,7 +73,9 @@ def test_wrong_pairs_are_left_out() -> None:
 def test_both_turns_of_a_metric_map_are_allowed() -> None:
     """The y axis of a ground plan points up or down; nobody can know."""
     for flipped in (GRID, GRID * (1, -1)):
-        np.testing.assert_allclose(fit_homography(settings(view(GRID), flipped)).to_ground(view(GRID)), flipped, atol=1e-6)
+        np.testing.assert_allclose(
+            fit_homography(settings(view(GRID), flipped)).to_ground(view(GRID)), flipped, atol=1e-6
+        )
 
 
 def test_degrees() -> None:
@@ -90,10 +97,22 @@ def test_swapped_degrees_are_mirrored() -> None:
 def test_beyond_the_horizon_there_is_nothing() -> None:
     fitted = fit_homography(settings(view(GRID), GRID))
     horizon_y = 540 - 1200 * np.tan(np.radians(25))
-    ground = fitted.to_ground(np.array([[960.0, horizon_y - 50], [960, horizon_y - 1e-9], [960, horizon_y + 1], [960, 900], [960, -1e6]]))
+    ground = fitted.to_ground(
+        np.array(
+            [
+                [960.0, horizon_y - 50],
+                [960, horizon_y - 1e-9],
+                [960, horizon_y + 1],
+                [960, 900],
+                [960, -1e6],
+            ]
+        )
+    )
     assert np.isnan(ground[[0, 1, 2, 4]]).all()
     assert np.isfinite(ground[3]).all()
-    sweep = fitted.to_ground(np.stack([np.full(2000, 960.0), np.linspace(-500, 1079, 2000)], axis=1))
+    sweep = fitted.to_ground(
+        np.stack([np.full(2000, 960.0), np.linspace(-500, 1079, 2000)], axis=1)
+    )
     assert np.nanmax(np.abs(sweep)) < 400
 
 
@@ -101,20 +120,29 @@ def test_degenerate_sets_are_refused_with_the_reason() -> None:
     image = view(GRID)
     assert refused(image, image) == "calibration_identity"
     assert refused(np.repeat(image[:2], 3, axis=0), GRID[:6]) == "calibration_duplicates"
-    assert refused(image[[0, 3, 12, 15, 15]], np.repeat(GRID[:1], 5, axis=0)) == "calibration_duplicates"
+    assert (
+        refused(image[[0, 3, 12, 15, 15]], np.repeat(GRID[:1], 5, axis=0))
+        == "calibration_duplicates"
+    )
     line = np.array([[0.0, 8], [1, 10], [2, 12], [3, 14], [4, 16]])
     assert refused(view(line), line) == "calibration_collinear"
     assert refused(image[:5], line) == "calibration_collinear"
     three_of_four = np.array([[0.0, 8], [2, 12], [4, 16], [-3, 20]])
     assert refused(view(three_of_four), three_of_four) == "calibration_collinear"
     four_of_five = np.array([[0.0, 8], [2, 12], [4, 16], [5, 18], [-3, 20]])
-    assert refused(view(four_of_five), four_of_five) in ("calibration_ill_conditioned", "calibration_collinear")
+    assert refused(view(four_of_five), four_of_five) in (
+        "calibration_ill_conditioned",
+        "calibration_collinear",
+    )
 
 
 def test_shuffled_pairs_are_refused() -> None:
     for seed in range(10):
         order = np.random.default_rng(seed).permutation(len(GRID))
-        assert refused(view(GRID), GRID[order]) in ("calibration_inconsistent", "calibration_ill_conditioned")
+        assert refused(view(GRID), GRID[order]) in (
+            "calibration_inconsistent",
+            "calibration_ill_conditioned",
+        )
     crossed = [0, 3, 15, 12]
     assert refused(view(GRID[[0, 3, 12, 15]]), GRID[crossed]) == "calibration_inconsistent"
 
@@ -125,7 +153,11 @@ def test_points_at_random_are_refused_or_fit_but_never_break() -> None:
         generator = np.random.default_rng(seed)
         count = int(generator.integers(5, 12))
         try:
-            check_calibration(settings(generator.uniform(0, 1000, (count, 2)), generator.uniform(0, 50, (count, 2))))
+            check_calibration(
+                settings(
+                    generator.uniform(0, 1000, (count, 2)), generator.uniform(0, 50, (count, 2))
+                )
+            )
         except InvalidCalibration as error:
             refusals += 1
             assert error.code.startswith("calibration_")
@@ -178,7 +210,10 @@ def test_the_shared_npz_are_refused(shared_dir: Path) -> None:
     assert files
     for path in files:
         data = read_npz(path.read_bytes())
-        assert refused(np.array(data["image_points"]), np.array(data["ground_points"])) == "calibration_identity"
+        assert (
+            refused(np.array(data["image_points"]), np.array(data["ground_points"]))
+            == "calibration_identity"
+        )
 
 
 def test_the_shared_cameras(shared_dir: Path) -> None:
@@ -195,7 +230,9 @@ def test_the_shared_cameras(shared_dir: Path) -> None:
 @pytest.mark.parametrize("sequence", ["PETS09-S2L1", "TUD-Stadtmitte"])
 def test_world_coordinates_of_real_footage(shared_dir: Path, sequence: str) -> None:
     """Eight well-spread pairs place the foot points of all other boxes within 0.15 m on average."""
-    truth = np.loadtxt(shared_dir / "data" / "mot" / "MOT15" / sequence / "gt" / "gt.txt", delimiter=",")
+    truth = np.loadtxt(
+        shared_dir / "data" / "mot" / "MOT15" / sequence / "gt" / "gt.txt", delimiter=","
+    )
     foot = np.stack([truth[:, 2] + truth[:, 4] / 2, truth[:, 3] + truth[:, 5]], axis=1)
     ground = truth[:, 7:9]
     chosen = [int(foot[:, 0].argmin())]
@@ -213,7 +250,9 @@ def test_one_wrong_pair_of_six_or_seven_is_found() -> None:
         image[4] += (60, 30)
         fitted = fit_homography(settings(image, chosen))
         assert np.flatnonzero(~fitted.inliers).tolist() == [4]
-        np.testing.assert_allclose(fitted.to_ground(view(np.array([[0.0, 10]]))), [[0, 10]], atol=0.15)
+        np.testing.assert_allclose(
+            fitted.to_ground(view(np.array([[0.0, 10]]))), [[0, 10]], atol=0.15
+        )
 
 
 def test_two_wrong_pairs_of_nine_and_six_of_sixteen_are_found() -> None:
@@ -221,8 +260,12 @@ def test_two_wrong_pairs_of_nine_and_six_of_sixteen_are_found() -> None:
     for count, wrong in ((9, [1, 7]), (16, [0, 2, 5, 7, 9, 14])):
         generator = np.random.default_rng(count)
         image = view(GRID[:count]) + generator.normal(0, 0.3, (count, 2))
-        image[wrong] += generator.uniform(40, 150, (len(wrong), 2)) * generator.choice([-1, 1], (len(wrong), 2))
-        assert np.flatnonzero(~fit_homography(settings(image, GRID[:count])).inliers).tolist() == wrong
+        image[wrong] += generator.uniform(40, 150, (len(wrong), 2)) * generator.choice(
+            [-1, 1], (len(wrong), 2)
+        )
+        assert (
+            np.flatnonzero(~fit_homography(settings(image, GRID[:count])).inliers).tolist() == wrong
+        )
 
 
 def test_the_error_radius_holds_nine_of_ten() -> None:
@@ -261,11 +304,17 @@ def test_the_error_radius_by_hand() -> None:
 def test_outside_the_marked_ground_the_radius_grows() -> None:
     above = np.array([[x, y] for x in (0.0, 400, 800) for y in (0.0, 300, 600)])
     fitted = fit_homography(settings(above, above * (0.1, -0.1)))
-    radii = fitted.error_radius_m(np.array([[400.0, 300], [800, 300], [1200, 300], [2000, 300]]), np.ones((4, 2)))
+    radii = fitted.error_radius_m(
+        np.array([[400.0, 300], [800, 300], [1200, 300], [2000, 300]]), np.ones((4, 2))
+    )
     assert (np.diff(radii) > 0).all() and radii[3] > 4 * radii[0]
 
 
 def test_a_fit_of_four_pairs_is_less_sure_than_one_of_sixteen() -> None:
-    four, many = (fit_homography(settings(view(points), points)) for points in (GRID[[0, 3, 12, 15]], GRID))
+    four, many = (
+        fit_homography(settings(view(points), points)) for points in (GRID[[0, 3, 12, 15]], GRID)
+    )
     place = view(np.array([[0.0, 12]]))
-    assert four.error_radius_m(place, np.zeros((1, 2))) > 1.3 * many.error_radius_m(place, np.zeros((1, 2)))
+    assert four.error_radius_m(place, np.zeros((1, 2))) > 1.3 * many.error_radius_m(
+        place, np.zeros((1, 2))
+    )

@@ -19,7 +19,11 @@ GROUND = [[0, 48], [64, 48], [64, 0], [0, 0]]
 PLACE = {
     "ground_plane": {"pixels_per_meter": 50},
     "cameras": [
-        {"id": name, "source_points": IMAGE, "destination_points": (np.array(GROUND) * scale).tolist()}
+        {
+            "id": name,
+            "source_points": IMAGE,
+            "destination_points": (np.array(GROUND) * scale).tolist(),
+        }
         for name, scale in (("a", 50), (7, 100))
     ],
 }
@@ -33,7 +37,12 @@ def test_the_three_kinds_say_the_same() -> None:
     archive = io.BytesIO()
     np.savez(archive, image_points=np.array(IMAGE), map_points=np.array(GROUND))
     plain = {"image_points": IMAGE, "ground_points": GROUND}
-    for data in (archive.getvalue(), as_json(plain), as_json({"image_points": IMAGE, "map_points": GROUND}), as_json(PLACE)):
+    for data in (
+        archive.getvalue(),
+        as_json(plain),
+        as_json({"image_points": IMAGE, "map_points": GROUND}),
+        as_json(PLACE),
+    ):
         given = read_file(data, camera="a")
         assert (given["image_points"], given["ground_points"]) == (IMAGE, GROUND)
     assert read_file(as_json(PLACE), camera="7")["ground_points"][0] == [0, 96]
@@ -48,7 +57,15 @@ def test_the_three_kinds_say_the_same() -> None:
         (b"PK\x03\x04", "bad_calibration_file"),
         (b" " * (4 * 2**20 + 1), "bad_calibration_file"),
         (as_json(PLACE), "calibration_camera_unknown"),
-        (as_json({**PLACE, "cameras": [{"id": 1, "source_points": IMAGE, "destination_points": [[1]]}]}), "bad_calibration_file"),
+        (
+            as_json(
+                {
+                    **PLACE,
+                    "cameras": [{"id": 1, "source_points": IMAGE, "destination_points": [[1]]}],
+                }
+            ),
+            "bad_calibration_file",
+        ),
     ],
 )
 def test_other_files_are_refused(data: bytes, code: str) -> None:
@@ -61,7 +78,16 @@ def test_the_command_line_takes_the_camera_from_the_settings(tmp_path: Path) -> 
     place, settings, own = tmp_path / "place.dat", tmp_path / "settings.json", tmp_path / "own.json"
     place.write_bytes(as_json(PLACE))
     settings.write_bytes(as_json({"camera": "7"}))
-    own.write_bytes(as_json({"name": "yard", "camera": "whose it is", "image_points": IMAGE, "ground_points": GROUND}))
+    own.write_bytes(
+        as_json(
+            {
+                "name": "yard",
+                "camera": "whose it is",
+                "image_points": IMAGE,
+                "ground_points": GROUND,
+            }
+        )
+    )
     chosen = read_settings(settings, calibration=place).calibration
     assert chosen is not None
     assert chosen.ground_points[0] == (0, 96)

@@ -19,7 +19,9 @@ from worker import main as worker_main
 from worker import storage, sweep
 
 OWN = f"DefaultEndpointsProtocol=http;AccountName=ranch;AccountKey={'a' * 86}==;BlobEndpoint=http://127.0.0.1:10000/ranch;"
-PUBLISHED = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+PUBLISHED = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
 
 OLD_ENV = """
 AZURE_STORAGE_CONNECTION_STRING="DefaultEndpointsProtocol=https;AccountName=ranch;AccountKey=abc==;EndpointSuffix=core.windows.net"
@@ -51,7 +53,9 @@ def test_the_env_file_of_the_cattle_counter_works_as_it_is(tmp_path: Path) -> No
     assert config.mongo_uri == "mongodb://db.example:27017"
 
 
-def test_the_environment_comes_before_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_comes_before_the_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / ".env").write_text(OLD_ENV)
     monkeypatch.setenv("QUEUE_NAME", "other")
     monkeypatch.setenv("MONGO_URI", "mongodb://first.example")
@@ -77,26 +81,43 @@ def test_a_short_webhook_secret_is_refused_without_being_shown_and_an_empty_one_
         Config(_env_file=None, webhook_secret="hunter2hunter2")
     assert "too short" in str(refused.value) and "hunter2" not in str(refused.value)
     assert Config(_env_file=None, webhook_secret="").webhook_rules.secret is None
-    assert Config(_env_file=None, webhook_secret="0123456789abcdef").webhook_rules.secret == "0123456789abcdef"
+    assert (
+        Config(_env_file=None, webhook_secret="0123456789abcdef").webhook_rules.secret
+        == "0123456789abcdef"
+    )
 
 
-def test_the_data_folders_own_azurite_is_found_and_a_file_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_folders_own_azurite_is_found_and_a_file_may_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own, other = tmp_path / "azurite" / "connection-string", tmp_path / "other"
     assert Config(_env_file=None, data_dir=tmp_path).storage_connection == ""
     own.parent.mkdir()
     own.write_text(f"{OWN}\n")
     other.write_text(f"  {OWN.replace('ranch', 'other')}\n")
     assert Config(_env_file=None, data_dir=tmp_path).storage_connection == OWN
-    assert Config(_env_file=None, data_dir=tmp_path, storage_account_url="https://herd.blob.core.windows.net").storage_connection == ""
     assert (
-        Config(_env_file=None, data_dir=tmp_path, storage_connection="BlobEndpoint=http://x").storage_connection == "BlobEndpoint=http://x"
+        Config(
+            _env_file=None,
+            data_dir=tmp_path,
+            storage_account_url="https://herd.blob.core.windows.net",
+        ).storage_connection
+        == ""
+    )
+    assert (
+        Config(
+            _env_file=None, data_dir=tmp_path, storage_connection="BlobEndpoint=http://x"
+        ).storage_connection
+        == "BlobEndpoint=http://x"
     )
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING_FILE", str(other))
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_URL", "")
     (tmp_path / ".env").write_text(OLD_ENV)
     named = Config(data_dir=tmp_path)
-    assert "AccountName=other;" in named.storage_connection, "an empty variable comes before the .env file"
+    assert "AccountName=other;" in named.storage_connection, (
+        "an empty variable comes before the .env file"
+    )
     assert named.storage_account_url is None
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING_FILE", "")
     monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING")
@@ -106,7 +127,10 @@ def test_the_data_folders_own_azurite_is_found_and_a_file_may_be_named(tmp_path:
 
 
 def test_a_connection_that_cannot_be_had_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match=r"file /no/such of AZURE_STORAGE_CONNECTION_STRING_FILE does not exist"):
+    with pytest.raises(
+        ValidationError,
+        match=r"file /no/such of AZURE_STORAGE_CONNECTION_STRING_FILE does not exist",
+    ):
         Config(_env_file=None, storage_connection_file="/no/such")
     with pytest.raises(ValidationError, match="both set; keep one of them") as refused:
         Config(_env_file=None, storage_connection=OWN, storage_connection_file=tmp_path / "file")
@@ -120,7 +144,9 @@ def test_a_connection_that_cannot_be_had_is_refused_with_a_sentence(tmp_path: Pa
         Config(_env_file=None, data_dir=tmp_path).require_storage()
     assert none.value.code == "no_storage"
     Config(_env_file=None, data_dir=tmp_path, storage_connection=OWN).require_storage()
-    Config(_env_file=None, data_dir=tmp_path, storage_account_url="https://herd.blob.core.windows.net").require_storage()
+    Config(
+        _env_file=None, data_dir=tmp_path, storage_account_url="https://herd.blob.core.windows.net"
+    ).require_storage()
 
 
 FORMS_OF_THE_PUBLISHED_KEY = {
@@ -147,7 +173,9 @@ FORMS_OF_THE_PUBLISHED_KEY = {
 
 @pytest.mark.parametrize("form", FORMS_OF_THE_PUBLISHED_KEY)
 @pytest.mark.parametrize("by", ["variable", "file", "own file"])
-def test_the_published_key_is_refused_in_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, by: str) -> None:
+def test_the_published_key_is_refused_in_every_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, by: str
+) -> None:
     connection = FORMS_OF_THE_PUBLISHED_KEY[form]
     monkeypatch.setenv("MUSTER_DATA_DIR", str(tmp_path))
     (tmp_path / "azurite").mkdir()
@@ -161,7 +189,10 @@ def test_the_published_key_is_refused_in_every_form(tmp_path: Path, monkeypatch:
         Config()
     (fault,) = refused.value.errors()
     assert fault["type"] == "published_storage_key"
-    assert "python -m infra.storage" in fault["msg"] and "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY=true" in fault["msg"]
+    assert (
+        "python -m infra.storage" in fault["msg"]
+        and "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY=true" in fault["msg"]
+    )
     assert PUBLISHED[:12] not in str(refused.value)
     monkeypatch.setenv("MUSTER_ALLOW_PUBLISHED_STORAGE_KEY", "true")
     allowed = Config()
@@ -187,9 +218,16 @@ def test_other_keys_are_taken(connection: str, tmp_path: Path) -> None:
     assert (config.storage_connection, config.published_storage_key) == (connection, False)
 
 
-@pytest.mark.parametrize("main", [worker_main.main, storage.main, sweep.main, keys.main], ids=["worker", "storage", "sweep", "keys"])
+@pytest.mark.parametrize(
+    "main",
+    [worker_main.main, storage.main, sweep.main, keys.main],
+    ids=["worker", "storage", "sweep", "keys"],
+)
 def test_every_command_refuses_the_published_key(
-    main: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    main: Callable[[list[str]], int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     arguments = {storage.main: ["show"], keys.main: ["list"]}.get(main, [])
     monkeypatch.setenv("MUSTER_DATA_DIR", str(tmp_path / "data"))
@@ -197,7 +235,9 @@ def test_every_command_refuses_the_published_key(
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", FORMS_OF_THE_PUBLISHED_KEY["explicit"])
     assert main(arguments) != 0
     said = capsys.readouterr()
-    assert "(published_storage_key)" in said.err and "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY" in said.err
+    assert (
+        "(published_storage_key)" in said.err and "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY" in said.err
+    )
     assert PUBLISHED[:12] not in said.err + said.out
 
 
@@ -206,15 +246,27 @@ def test_workers_and_their_commands_begin_with_a_storage(
 ) -> None:
     monkeypatch.setenv("MUSTER_DATA_DIR", str(tmp_path))
     assert worker_main.read_config(None) is None
-    assert "Configuration (no_storage): No storage is configured. Start Azurite first" in capsys.readouterr().err
+    assert (
+        "Configuration (no_storage): No storage is configured. Start Azurite first"
+        in capsys.readouterr().err
+    )
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", OWN)
     assert worker_main.read_config(None) is not None
 
 
-@pytest.mark.parametrize(("connection", "said"), [("UseDevelopmentStorage=true", "published_storage_key"), ("", "Start Azurite first")])
-def test_the_api_does_not_start_without_a_storage_of_its_own(tmp_path: Path, connection: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("connection", "said"),
+    [("UseDevelopmentStorage=true", "published_storage_key"), ("", "Start Azurite first")],
+)
+def test_the_api_does_not_start_without_a_storage_of_its_own(
+    tmp_path: Path, connection: str, said: str
+) -> None:
     argv = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", "0"]
-    env = {"MUSTER_DATA_DIR": str(tmp_path), "AZURE_STORAGE_CONNECTION_STRING": connection, "PYTHONPATH": str(REPOSITORY)}
+    env = {
+        "MUSTER_DATA_DIR": str(tmp_path),
+        "AZURE_STORAGE_CONNECTION_STRING": connection,
+        "PYTHONPATH": str(REPOSITORY),
+    }
     done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=20)
     assert done.returncode == 3
     assert said in done.stdout + done.stderr

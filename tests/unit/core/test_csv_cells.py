@@ -39,8 +39,16 @@ def settings_with(name: str) -> AnalysisSettings:
     return AnalysisSettings(
         camera=name,
         lines=(Line(name=name, start=(0, 240), end=(640, 240)),),
-        zones=(Zone(name=name, polygon=CORNERS), Zone(name=f"{name} 2", polygon=CORNERS, mode="include")),
-        calibration=CalibrationSettings(image_points=CORNERS, ground_points=((0, 48), (64, 48), (64, 0), (0, 0)), unit="m", name=name),
+        zones=(
+            Zone(name=name, polygon=CORNERS),
+            Zone(name=f"{name} 2", polygon=CORNERS, mode="include"),
+        ),
+        calibration=CalibrationSettings(
+            image_points=CORNERS,
+            ground_points=((0, 48), (64, 48), (64, 0), (0, 0)),
+            unit="m",
+            name=name,
+        ),
         expected=3,
     )
 
@@ -49,9 +57,20 @@ def written(name: str) -> dict[str, bytes]:
     """Count a scene with a cow that crosses the line, and one that is doubtful; return the files."""
     cow = [(box_at((200, 150 + 6 * t)), {"cattle": 0.9, "animal": 0.9}) for t in range(30)]
     faint = [(box_at((500, 300)), {"cattle": 0.52, "animal": 0.52}) for _ in range(30)]
-    log = log_of([[seen, other] if t > 20 else [seen] for t, (seen, other) in enumerate(zip(cow, faint, strict=True))])
-    detector = {"name": name, "input_hw": (416, 416), "thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5}}
-    return assemble(log, settings=settings_with(name), video=video_facts(30, 10), detector=detector).files
+    log = log_of(
+        [
+            [seen, other] if t > 20 else [seen]
+            for t, (seen, other) in enumerate(zip(cow, faint, strict=True))
+        ]
+    )
+    detector = {
+        "name": name,
+        "input_hw": (416, 416),
+        "thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5},
+    }
+    return assemble(
+        log, settings=settings_with(name), video=video_facts(30, 10), detector=detector
+    ).files
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -71,7 +90,9 @@ def test_every_cell_is_a_number_or_begins_with_a_letter_or_digit(name: str) -> N
 def test_a_reason_that_is_shown_is_one_of_muster() -> None:
     (animals,) = [data for file, data in written("=1+1").items() if file == "animals.csv"]
     rows = list(csv.DictReader(io.StringIO(animals.decode())))
-    assert np.any([row["reason"] for row in rows]), "a cell of words is among those that were looked at"
+    assert np.any([row["reason"] for row in rows]), (
+        "a cell of words is among those that were looked at"
+    )
 
 
 def test_no_other_code_writes_csv() -> None:
@@ -80,6 +101,7 @@ def test_no_other_code_writes_csv() -> None:
         path.relative_to(REPOSITORY).as_posix()
         for package in ("api", "core", "infra", "ml_engine", "worker")
         for path in (REPOSITORY / package).rglob("*.py")
-        if "node_modules" not in path.parts and re.search(r"csv\.writer|DictWriter|write_csv|to_csv|savetxt", path.read_text())
+        if "node_modules" not in path.parts
+        and re.search(r"csv\.writer|DictWriter|write_csv|to_csv|savetxt", path.read_text())
     }
     assert writers == {"ml_engine/counting/individuals.py", "ml_engine/results/tables.py"}

@@ -28,7 +28,13 @@ class Stand:
 
     async def fill(self, **fields: Any) -> None:
         for job_id in (JOB, OTHER):
-            await self.ports.jobs.add(make_job(job_id, self.clock(), **{"state": "completed", "result_revision": "r0001-a", **fields}))
+            await self.ports.jobs.add(
+                make_job(
+                    job_id,
+                    self.clock(),
+                    **{"state": "completed", "result_revision": "r0001-a", **fields},
+                )
+            )
             for blob in (source_blob(job_id, 0), telemetry_blob(job_id, 0)):
                 await self.ports.sources.put(blob, b"x")
             for blob in (log_blob(job_id, "k", 0), result_blob(job_id, "r0001-a", "results.json")):
@@ -69,7 +75,13 @@ async def test_what_is_announced_is_finished_wherever_the_process_dies(stand: St
                 await _killed_and_finished(work, fields, place, after=after)
 
 
-async def _killed_and_finished(work: Callable[[Stand, Ports], Awaitable[None]], fields: dict[str, Any], place: int, *, after: bool) -> None:
+async def _killed_and_finished(
+    work: Callable[[Stand, Ports], Awaitable[None]],
+    fields: dict[str, Any],
+    place: int,
+    *,
+    after: bool,
+) -> None:
     stand, calls = Stand(), Calls()
     await stand.fill(**fields)
     stand.clock.step(2 * 24 * 3600)
@@ -113,18 +125,26 @@ async def test_another_owner_s_deletion_announces_nothing(stand: Stand) -> None:
     assert await stand.ports.ledger.unfinished(limit=9) == []
 
 
-async def test_a_job_that_is_counted_again_keeps_its_results_until_that_has_ended(stand: Stand) -> None:
+async def test_a_job_that_is_counted_again_keeps_its_results_until_that_has_ended(
+    stand: Stand,
+) -> None:
     await stand.fill()
     stand.clock.step(2 * 24 * 3600)
     calls = Calls()
     killed_at(calls, 3, after=True)
     with pytest.raises(Killed):
-        await Retention(calls.watch(stand.ports), stand.clock, after=timedelta(days=1), results="all").run()
+        await Retention(
+            calls.watch(stand.ports), stand.clock, after=timedelta(days=1), results="all"
+        ).run()
     assert calls.names[-1] == "ledger.bury"
     job = await stand.ports.jobs.get(JOB)
-    await stand.ports.jobs.begin_attempt(JOB, expected_attempt=1, settings=job.settings, state="assembling", at=stand.clock())
+    await stand.ports.jobs.begin_attempt(
+        JOB, expected_attempt=1, settings=job.settings, state="assembling", at=stand.clock()
+    )
     assert (await finish_deletions(stand.ports, stand.clock), len(await stand.blobs(JOB))) == (0, 4)
-    await stand.ports.jobs.update(JOB, attempt=2, expected=("assembling",), at=stand.clock(), changes={"state": "completed"})
+    await stand.ports.jobs.update(
+        JOB, attempt=2, expected=("assembling",), at=stand.clock(), changes={"state": "completed"}
+    )
     assert (await finish_deletions(stand.ports, stand.clock), await stand.blobs(JOB)) == (1, [])
 
 

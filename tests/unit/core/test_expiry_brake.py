@@ -28,10 +28,16 @@ class Stand:
             self._number += 1
             await self.ports.jobs.add(make_job(f"{self._number:032x}", self.clock(), state=state))
 
-    async def run(self, days: float | None, *, results: ExpiringResults = "persons", confirmed: bool = False) -> Report:
+    async def run(
+        self, days: float | None, *, results: ExpiringResults = "persons", confirmed: bool = False
+    ) -> Report:
         keep = None if days is None else timedelta(days=days)
-        rules = HousekeepingRules(timedelta(days=999), timedelta(hours=1), timedelta(hours=1), keep, results)
-        work = Housekeeping(self.ports, Dispatcher(self.ports), self.clock, rules, confirmed=confirmed)
+        rules = HousekeepingRules(
+            timedelta(days=999), timedelta(hours=1), timedelta(hours=1), keep, results
+        )
+        work = Housekeeping(
+            self.ports, Dispatcher(self.ports), self.clock, rules, confirmed=confirmed
+        )
         return await work.run(everything=True)
 
 
@@ -50,7 +56,11 @@ async def test_a_new_value_that_hits_much_waits_a_day_and_then_goes_on(stand: St
         report = await stand.run(7)
         assert (report.expired, report.held) == (0, True)
     held = await held_expiry(stand.ports)
-    assert held is not None and (held.due, held.kept, held.goes_on_at_utc) == (30, 100, began + timedelta(days=1))
+    assert held is not None and (held.due, held.kept, held.goes_on_at_utc) == (
+        30,
+        100,
+        began + timedelta(days=1),
+    )
     assert "30 of 100 jobs" in held.sentence and "sweep --yes" in held.sentence
     stand.clock.step(DAY_S - 1)
     assert (await stand.run(7)).expired == 0
@@ -69,7 +79,10 @@ async def test_the_operator_s_word_ends_the_wait(stand: Stand) -> None:
     assert await held_expiry(stand.ports) is None
 
 
-@pytest.mark.parametrize(("due", "kept", "waits"), [(20, 20, False), (21, 21, True), (21, 419, True), (21, 420, False), (50, 1000, False)])
+@pytest.mark.parametrize(
+    ("due", "kept", "waits"),
+    [(20, 20, False), (21, 21, True), (21, 419, True), (21, 420, False), (50, 1000, False)],
+)
 async def test_little_is_not_held(stand: Stand, due: int, kept: int, waits: bool) -> None:
     await stand.add(due)
     await stand.add(40, state="detecting")

@@ -43,7 +43,12 @@ async def stored(stand: WorkerStand, number: int = 1, *, files: int = 2, **field
     job = make_job(key(number), stand.timer.now(), **fields)
     first = job.files[0]
     job = job.model_copy(
-        update={"files": tuple(first.model_copy(update={"name": f"{i}.mp4", "blob": source_blob(job.id, i)}) for i in range(files))}
+        update={
+            "files": tuple(
+                first.model_copy(update={"name": f"{i}.mp4", "blob": source_blob(job.id, i)})
+                for i in range(files)
+            )
+        }
     )
     for file in job.files:
         await stand.ports.sources.put(file.blob, b"film")
@@ -51,16 +56,24 @@ async def stored(stand: WorkerStand, number: int = 1, *, files: int = 2, **field
     return job
 
 
-async def publish(stand: WorkerStand, number: int, revision: str, results: bytes | None = None) -> None:
+async def publish(
+    stand: WorkerStand, number: int, revision: str, results: bytes | None = None
+) -> None:
     good = json.dumps({"settings": {}, "counts": {"cattle": {"unique": 3}}}).encode()
-    await stand.ports.results.put(result_blob(key(number), revision, "results.json"), good if results is None else results)
+    await stand.ports.results.put(
+        result_blob(key(number), revision, "results.json"), good if results is None else results
+    )
     for name in ("annotated.mp4", "run.json"):
         await stand.ports.results.put(result_blob(key(number), revision, name), b"{}")
 
 
 async def blobs(stand: WorkerStand) -> dict[str, str]:
     stores = (stand.ports.sources, stand.ports.results)
-    return {info.name: info.etag for store in stores for info in (await store.page("", limit=10_000)).items}
+    return {
+        info.name: info.etag
+        for store in stores
+        for info in (await store.page("", limit=10_000)).items
+    }
 
 
 async def again(stand: WorkerStand, *numbers: int) -> list[Job]:
@@ -75,20 +88,32 @@ async def swept(stand: WorkerStand, days: float) -> None:
 # ---------------------------------------------------------------- results that recovery cannot read
 
 
-@pytest.mark.parametrize("newest", [b"", b"[]", b'{"settings": {"of_a_newer_release": 1}, "counts": {}}'])
-async def test_results_that_cannot_be_read_stay_and_an_older_revision_that_can_is_taken(stand: WorkerStand, newest: bytes) -> None:
+@pytest.mark.parametrize(
+    "newest", [b"", b"[]", b'{"settings": {"of_a_newer_release": 1}, "counts": {}}']
+)
+async def test_results_that_cannot_be_read_stay_and_an_older_revision_that_can_is_taken(
+    stand: WorkerStand, newest: bytes
+) -> None:
     await stored(stand)
     await publish(stand, 1, "r0001-aaaaaaaa")
     await publish(stand, 1, "r0002-bbbbbbbb", newest)
     (job,) = await again(stand)
-    assert (job.state, job.result_revision, job.counts) == ("completed", "r0001-aaaaaaaa", {"cattle": {"unique": 3}})
+    assert (job.state, job.result_revision, job.counts) == (
+        "completed",
+        "r0001-aaaaaaaa",
+        {"cattle": {"unique": 3}},
+    )
     before = await blobs(stand)
     await swept(stand, 30)
     assert await blobs(stand) == before
 
 
-@pytest.mark.parametrize("broken", [b"", b"[]", b'{"settings": {"of_a_newer_release": 1}, "counts": {}}'])
-async def test_results_of_which_none_can_be_read_are_not_swept_away(stand: WorkerStand, broken: bytes) -> None:
+@pytest.mark.parametrize(
+    "broken", [b"", b"[]", b'{"settings": {"of_a_newer_release": 1}, "counts": {}}']
+)
+async def test_results_of_which_none_can_be_read_are_not_swept_away(
+    stand: WorkerStand, broken: bytes
+) -> None:
     await stored(stand)
     await publish(stand, 1, "r0003-cccccccc", broken)
     (job,) = await again(stand)
@@ -96,7 +121,11 @@ async def test_results_of_which_none_can_be_read_are_not_swept_away(stand: Worke
     before = await blobs(stand)
     await swept(stand, 30)
     assert await blobs(stand) == before
-    assert (job.attempt, job.result_revision, job.artifacts) == (3, "r0003-cccccccc", ("results.json", "annotated.mp4", "run.json"))
+    assert (job.attempt, job.result_revision, job.artifacts) == (
+        3,
+        "r0003-cccccccc",
+        ("results.json", "annotated.mp4", "run.json"),
+    )
 
 
 # ---------------------------------------------------------------- a request that was sent again
@@ -115,9 +144,16 @@ async def test_a_request_that_was_sent_again_since_is_not_counted_twice(stand: W
 async def test_a_key_that_stands_for_other_content_by_now_costs_no_job(stand: WorkerStand) -> None:
     asked: dict[str, Any] = {"owner": "north", "idempotency_key": "k"}
     await stored(stand, 1, **asked, request_hash="of the film that was lost")
-    await stand.ports.jobs.add(make_job(key(2), stand.timer.now(), **asked, request_hash="of another film"))
+    await stand.ports.jobs.add(
+        make_job(key(2), stand.timer.now(), **asked, request_hash="of another film")
+    )
     (job,) = await again(stand)
-    assert (job.id, job.owner, job.idempotency_key, job.request_hash) == (key(1), "north", None, None)
+    assert (job.id, job.owner, job.idempotency_key, job.request_hash) == (
+        key(1),
+        "north",
+        None,
+        None,
+    )
     assert await again(stand) == []
 
 
@@ -133,7 +169,9 @@ async def test_two_recoveries_at_once_make_each_record_once(stand: WorkerStand) 
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
-async def test_a_recording_of_which_a_file_is_gone_is_not_counted_as_a_whole_one(stand: WorkerStand, gone: int) -> None:
+async def test_a_recording_of_which_a_file_is_gone_is_not_counted_as_a_whole_one(
+    stand: WorkerStand, gone: int
+) -> None:
     first = await stored(stand, files=3)
     await stand.ports.sources.delete(source_blob(first.id, gone))
     (job,) = await again(stand)
@@ -142,14 +180,19 @@ async def test_a_recording_of_which_a_file_is_gone_is_not_counted_as_a_whole_one
     await stand.drain(stand.worker())
     ended = await stand.job(job.id)
     assert ended.error is not None
-    assert (ended.state, ended.error.code) == ("failed", "source_missing") and f"'{gone}.mp4'" in ended.error.message
+    assert (ended.state, ended.error.code) == (
+        "failed",
+        "source_missing",
+    ) and f"'{gone}.mp4'" in ended.error.message
 
 
 # ---------------------------------------------------------------- retention
 
 
 @pytest.mark.parametrize("numbers", [21, 60])
-async def test_what_was_made_again_does_not_expire_at_once(stand: WorkerStand, numbers: int) -> None:
+async def test_what_was_made_again_does_not_expire_at_once(
+    stand: WorkerStand, numbers: int
+) -> None:
     """The retention of the database that adopts has long been accepted; the jobs are old."""
     rules = HousekeepingRules(timedelta(days=999), HOUR, HOUR, timedelta(days=30))
     sweep = Housekeeping(stand.ports, stand.dispatcher, stand.timer.now, rules)

@@ -38,7 +38,9 @@ def key(number: int) -> str:
 
 
 def rules(days: float | None = None) -> HousekeepingRules:
-    return HousekeepingRules(timedelta(days=999), HOUR, HOUR, None if days is None else timedelta(days=days))
+    return HousekeepingRules(
+        timedelta(days=999), HOUR, HOUR, None if days is None else timedelta(days=days)
+    )
 
 
 def sweep(ports: Ports, clock: Any, days: float | None = None) -> Housekeeping:
@@ -47,7 +49,12 @@ def sweep(ports: Ports, clock: Any, days: float | None = None) -> Housekeeping:
 
 async def blobs(ports: Ports) -> list[str]:
     stores = (ports.sources, ports.results)
-    return [info.name for store in stores for info in (await store.page("", limit=10_000)).items if info.name != MARK_BLOB]
+    return [
+        info.name
+        for store in stores
+        for info in (await store.page("", limit=10_000)).items
+        if info.name != MARK_BLOB
+    ]
 
 
 def with_database(storage: MemoryPorts, identity: StorageIdentity | None = None) -> MemoryPorts:
@@ -72,8 +79,12 @@ async def submit(ports: Ports, clock: SteppedClock, number: int, *, accepted: bo
     return job
 
 
-@pytest.mark.parametrize("identity", [IDENTITY, IDENTITY.model_copy(update={"id": "e" * 32, "former": (IDENTITY.id,)})])
-async def test_a_marker_left_beside_an_accepted_film_does_not_cost_it(identity: StorageIdentity) -> None:
+@pytest.mark.parametrize(
+    "identity", [IDENTITY, IDENTITY.model_copy(update={"id": "e" * 32, "former": (IDENTITY.id,)})]
+)
+async def test_a_marker_left_beside_an_accepted_film_does_not_cost_it(
+    identity: StorageIdentity,
+) -> None:
     """The marker stays where storage did not answer its deletion; then a backup is restored, or another database adopts."""
     clock = SteppedClock()
     ports = with_database(make_ports(clock), identity)
@@ -81,10 +92,16 @@ async def test_a_marker_left_beside_an_accepted_film_does_not_cost_it(identity: 
     await submit(ports, clock, 2, accepted=False)
     clock.step(30 * DAY_S)
     found: list[Unclaimed] = []
-    cleared = await Orphans(ports, clock, least_age=HOUR, upload_life=HOUR, on_unclaimed=found.append).run()
+    cleared = await Orphans(
+        ports, clock, least_age=HOUR, upload_life=HOUR, on_unclaimed=found.append
+    ).run()
     assert cleared == Cleared(orphans=2), "what was never accepted goes"
     assert {item.name for item in found} == {key(1)}
-    assert await blobs(ports) == [source_blob(key(1), 0), submitting_blob(key(1)), submission_blob(key(1))]
+    assert await blobs(ports) == [
+        source_blob(key(1), 0),
+        submitting_blob(key(1)),
+        submission_blob(key(1)),
+    ]
 
 
 # ---------------------------------------------------------------- a stack that runs on after its storage was taken
@@ -147,7 +164,9 @@ async def test_a_clock_that_is_ahead_lets_nothing_expire(ahead_days: float) -> N
 
 
 @pytest.mark.parametrize(("first_days", "second_days"), [(0, 1), (0, 400), (-1, 0), (-400, 0)])
-async def test_clocks_that_differ_do_not_end_the_wait_of_a_new_retention(first_days: float, second_days: float) -> None:
+async def test_clocks_that_differ_do_not_end_the_wait_of_a_new_retention(
+    first_days: float, second_days: float
+) -> None:
     """Two APIs: one begins the wait, the other one looks whether it is over."""
     clock = SteppedClock()
     ports = make_ports(clock)
@@ -166,7 +185,9 @@ async def test_clocks_that_differ_do_not_end_the_wait_of_a_new_retention(first_d
 async def test_a_clock_that_is_ahead_forgets_no_tombstone() -> None:
     clock = SteppedClock()
     ports = make_ports(clock)
-    tombstone = await ports.ledger.bury(Tombstone(job_id=key(1), reason="deleted", written_at_utc=clock()))
+    tombstone = await ports.ledger.bury(
+        Tombstone(job_id=key(1), reason="deleted", written_at_utc=clock())
+    )
     await ports.ledger.finish(tombstone, at=clock())
     await sweep(ports, lambda: clock() + timedelta(days=400)).run()
     assert list(await ports.ledger.tombstones([key(1)])) == [key(1)]
@@ -176,7 +197,9 @@ async def test_a_clock_that_is_ahead_forgets_no_tombstone() -> None:
 
 
 @pytest.mark.parametrize("place", ["sources", "results", "queue", "detect_queue"])
-async def test_a_takeover_that_died_anywhere_is_finished_by_the_next_start(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_takeover_that_died_anywhere_is_finished_by_the_next_start(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the database of before could start, too, and two would own one storage."""
     clock = SteppedClock()
     first = with_database(make_ports(clock))
@@ -199,7 +222,13 @@ async def test_a_takeover_that_died_anywhere_is_finished_by_the_next_start(place
 def named(ports: MemoryPorts, names: tuple[str, ...] = NAMES) -> MemoryPorts:
     """Return the same database beside a new storage, with the names that are configured: as a process starts."""
     new = make_ports(SteppedClock())
-    again = dataclasses.replace(ports, sources=new.sources, results=new.results, queue=new.queue, detect_queue=new.detect_queue)
+    again = dataclasses.replace(
+        ports,
+        sources=new.sources,
+        results=new.results,
+        queue=new.queue,
+        detect_queue=new.detect_queue,
+    )
     for place, name in zip(again.storage, names, strict=True):
         place.name = name
     return again
@@ -218,15 +247,24 @@ async def test_a_separation_that_died_before_it_was_marked_keeps_its_names(times
     started = named(ports)
     await use_own_names(started)
     await require_own_storage(started, clock)
-    assert {place.name: own for place, own in zip(named(ports).storage, names.values(), strict=True)} == names
+    assert {
+        place.name: own for place, own in zip(named(ports).storage, names.values(), strict=True)
+    } == names
     assert [place.name for place in started.storage] == list(names.values())
 
 
 @pytest.mark.parametrize("shared", ["ranch-of-the-northern-plains-video", "x" * 50])
 async def test_long_names_that_begin_alike_get_names_that_differ(shared: str) -> None:
     clock = SteppedClock()
-    names = (f"{shared}-in", f"{shared}-out", f"{shared}-queue"[:49], f"{shared}-queue"[:49] + "-detect")
-    own = list((await separate(named(with_database(make_ports(clock)), names), clock)).names.values())
+    names = (
+        f"{shared}-in",
+        f"{shared}-out",
+        f"{shared}-queue"[:49],
+        f"{shared}-queue"[:49] + "-detect",
+    )
+    own = list(
+        (await separate(named(with_database(make_ports(clock)), names), clock)).names.values()
+    )
     assert len(set(own)) == 4
     assert own[3] == f"{own[2]}-detect" and max(len(f"{name}-poison") for name in own) <= 63
 
@@ -241,7 +279,9 @@ async def test_a_copy_of_a_separated_database_gets_names_that_are_not_the_other_
     await require_own_storage(opened, clock)
     copy = with_database(opened, identity.model_copy(update={"id": "c" * 32}))
     apart = await separate(copy, clock)
-    assert list(apart.names) == list(NAMES) and not {*apart.names.values()} & {*identity.names.values()}
+    assert list(apart.names) == list(NAMES) and not {*apart.names.values()} & {
+        *identity.names.values()
+    }
     started = named(copy)
     await use_own_names(started)
     assert await require_own_storage(started, clock) == apart
@@ -251,7 +291,9 @@ async def test_a_copy_of_a_separated_database_gets_names_that_are_not_the_other_
 
 
 @pytest.mark.parametrize("reason", ["deleted", "expired"])
-async def test_a_job_whose_blobs_cannot_be_deleted_holds_up_no_other(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_whose_blobs_cannot_be_deleted_holds_up_no_other(
+    reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A lease or a hold that somebody put on a blob: storage refuses, each time."""
     clock = SteppedClock()
     ports = make_ports(clock)
@@ -259,7 +301,9 @@ async def test_a_job_whose_blobs_cannot_be_deleted_holds_up_no_other(reason: str
     await sweep(ports, clock, 30).run()
     if reason == "deleted":
         for number in range(3):
-            await ports.ledger.bury(Tombstone(job_id=key(number), reason="deleted", written_at_utc=clock()))
+            await ports.ledger.bury(
+                Tombstone(job_id=key(number), reason="deleted", written_at_utc=clock())
+            )
             clock.step(1)
     delete = ports.sources.delete_prefix
 

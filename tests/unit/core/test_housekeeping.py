@@ -15,7 +15,9 @@ from core.services.housekeeping.keeper import Housekeeping, Report
 from core.services.housekeeping.unclaimed import noted_unclaimed
 from tests.support.api_stand import SteppedClock, make_job, make_ports
 
-RULES = HousekeepingRules(visibility=timedelta(days=999), least_age=timedelta(hours=1), upload_life=timedelta(hours=1))
+RULES = HousekeepingRules(
+    visibility=timedelta(days=999), least_age=timedelta(hours=1), upload_life=timedelta(hours=1)
+)
 
 
 async def test_a_sweep_finishes_what_was_announced() -> None:
@@ -32,7 +34,9 @@ async def test_a_sweep_finishes_what_was_announced() -> None:
     assert await ports.jobs.outlines([f"{number:032x}" for number in range(3)]) == {}
 
 
-async def test_one_part_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_part_that_fails_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = SteppedClock()
     ports = make_ports(clock)
     await ports.results.put(log_blob("f" * 32, "k", 0), b"x")

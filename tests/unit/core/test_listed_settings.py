@@ -40,7 +40,9 @@ async def api():
         yield stand
 
 
-async def test_a_listing_says_which_calibration_zones_and_counts_there_are_and_not_their_points(api: ApiStand) -> None:
+async def test_a_listing_says_which_calibration_zones_and_counts_there_are_and_not_their_points(
+    api: ApiStand,
+) -> None:
     answer = await api.client.get("/api/v1/jobs")
     (item,) = answer.json()["items"]
     assert item["settings"] == without_heavy(HEAVY) | BRIEF
@@ -62,23 +64,41 @@ async def test_a_look_at_the_job_shows_all_of_its_settings(api: ApiStand) -> Non
 
 
 @pytest.mark.parametrize(
-    "settings", [AnalysisSettings(), AnalysisSettings(calibration=CalibrationSettings(image_points=POINTS[:4], ground_points=POINTS[:4]))]
+    "settings",
+    [
+        AnalysisSettings(),
+        AnalysisSettings(
+            calibration=CalibrationSettings(image_points=POINTS[:4], ground_points=POINTS[:4])
+        ),
+    ],
 )
-async def test_settings_without_long_lists_are_listed_as_they_are(settings: AnalysisSettings) -> None:
+async def test_settings_without_long_lists_are_listed_as_they_are(
+    settings: AnalysisSettings,
+) -> None:
     async with running_api() as api:
         await api.add_job(JOB, settings=settings)
         (item,) = (await api.client.get("/api/v1/jobs")).json()["items"]
         calibration = {"name": None, "unit": "m", "pairs": 4} if settings.calibration else None
-        assert item["settings"] == without_heavy(settings) | {"calibration": calibration, "zones": [], "counted_frames": 0}
+        assert item["settings"] == without_heavy(settings) | {
+            "calibration": calibration,
+            "zones": [],
+            "counted_frames": 0,
+        }
 
 
 async def test_a_listing_of_calibrations_has_no_points(api: ApiStand) -> None:
     grid = [[float(x * 100), float(y * 80)] for x in range(60) for y in range(50)]
     points = {"image_points": grid, "ground_points": [[x / 10, y / 10] for x, y in grid]}
-    assert (await api.client.put("/api/v1/calibrations/north-camera", json=points)).status_code in (200, 201)
+    assert (await api.client.put("/api/v1/calibrations/north-camera", json=points)).status_code in (
+        200,
+        201,
+    )
     listed = await api.client.get("/api/v1/calibrations")
     assert (listed.json()["items"][0]["pairs"], len(listed.content) < 1000) == (3000, True)
-    assert len((await api.client.get("/api/v1/calibrations/north-camera")).json()["image_points"]) == 3000
+    assert (
+        len((await api.client.get("/api/v1/calibrations/north-camera")).json()["image_points"])
+        == 3000
+    )
 
 
 async def test_the_documentation_of_listings_names_no_points(api: ApiStand) -> None:

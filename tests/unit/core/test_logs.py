@@ -23,7 +23,9 @@ API_KEY = "muster_0123456789abcdef_" + "s3cret-_" * 5 + "abc"
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Puts the loggers back as they were."""
-    loggers = [logging.getLogger(name) for name in (None, "uvicorn", "uvicorn.error", "uvicorn.access")]
+    loggers = [
+        logging.getLogger(name) for name in (None, "uvicorn", "uvicorn.error", "uvicorn.access")
+    ]
     before = [(log, log.handlers[:], log.propagate, log.level, log.filters[:]) for log in loggers]
     for log in loggers[1:]:
         # A server that another test has made leaves its own level behind.
@@ -39,7 +41,15 @@ def config(**values: Any) -> Config:
 
 
 def test_a_line_says_what_when_and_with_which_facts() -> None:
-    record = logging.makeLogRecord({"name": "worker.step", "levelname": "INFO", "msg": "job %s", "args": ("a",), "created": 1780306200.5})
+    record = logging.makeLogRecord(
+        {
+            "name": "worker.step",
+            "levelname": "INFO",
+            "msg": "job %s",
+            "args": ("a",),
+            "created": 1780306200.5,
+        }
+    )
     record.action, record.job_id, record.path = "job_done", "a", Path("/x")
     line = json.loads(JsonFormatter(worker="w1").format(record))
     assert line == {
@@ -75,7 +85,9 @@ def test_the_servers_own_lines_about_requests_are_silent(restored: None) -> None
     stream = io.StringIO()
     configure_logging("INFO", stream=stream)
     logging.getLogger("uvicorn.access").info('%s - "GET /x?ticket=abc" 200', "127.0.0.1")
-    logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "127.0.0.1", "/ws/jobs/a?ticket=abc")
+    logging.getLogger("uvicorn.error").info(
+        '%s - "WebSocket %s" [accepted]', "127.0.0.1", "/ws/jobs/a?ticket=abc"
+    )
     assert stream.getvalue() == ""
     assert not logging.getLogger("uvicorn.access").hasHandlers()
 
@@ -99,7 +111,17 @@ def test_what_looks_like_a_secret_is_hidden(text: str, secret: str) -> None:
     assert secret not in shown and HIDDEN in shown
 
 
-@pytest.mark.parametrize("text", ["job accepted", "detect:3", "the key is fine", "https://example.org/a?b=c", "12:30:05", "a@b.example"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "job accepted",
+        "detect:3",
+        "the key is fine",
+        "https://example.org/a?b=c",
+        "12:30:05",
+        "a@b.example",
+    ],
+)
 def test_other_texts_stay_as_they_are(text: str) -> None:
     assert Redactor(["a secret text"])(text) == text
 
@@ -119,7 +141,9 @@ def test_the_secrets_of_a_configuration_are_known() -> None:
     )
     assert set(secrets_of(made)) == {KEY, "pass-word", "planted webhook secret"}
     sas = "sv=2025-01-01&sig=abc%3D"
-    assert secrets_of(config(storage_connection=f"BlobEndpoint=https://x;SharedAccessSignature={sas}")) == (sas,)
+    assert secrets_of(
+        config(storage_connection=f"BlobEndpoint=https://x;SharedAccessSignature={sas}")
+    ) == (sas,)
     assert secrets_of(config()) == ()
     assert "planted" not in repr(made)
 
@@ -132,7 +156,9 @@ async def test_each_request_is_one_line_without_its_query(caplog: pytest.LogCapt
         await api.client.get("/api/v1/jobs/none?sig=planted")
         await api.client.get("/health/live?sig=planted")
         await api.client.get("/nowhere/planted-not")
-    lines: list[Any] = [record for record in caplog.records if getattr(record, "action", "") == "request"]
+    lines: list[Any] = [
+        record for record in caplog.records if getattr(record, "action", "") == "request"
+    ]
     assert [(line.method, line.path, line.status) for line in lines] == [
         ("POST", "/api/v1/jobs", 202),
         ("GET", "/api/v1/jobs", 200),
@@ -155,10 +181,26 @@ async def test_websockets_are_a_line_as_well(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize(
-    "char", ["\x7f", "\x80", "\x85", "\x9b", "\u2028", "\u2029", "\u202e", "\u2066", "\u200b", "\ufeff", "\ud800", "\xad"]
+    "char",
+    [
+        "\x7f",
+        "\x80",
+        "\x85",
+        "\x9b",
+        "\u2028",
+        "\u2029",
+        "\u202e",
+        "\u2066",
+        "\u200b",
+        "\ufeff",
+        "\ud800",
+        "\xad",
+    ],
 )
 def test_what_terminals_obey_and_nobody_sees_is_written_as_its_number(char: str) -> None:
-    record = logging.makeLogRecord({"name": "api.x", "levelname": "INFO", "msg": f"a{char}b", "created": 0.0})
+    record = logging.makeLogRecord(
+        {"name": "api.x", "levelname": "INFO", "msg": f"a{char}b", "created": 0.0}
+    )
     record.path, record.exc_info = f"/{char}", (ValueError, ValueError(char), None)
     text = JsonFormatter(worker=char).format(record)
     assert char not in text and len(text.splitlines()) == 1 and f"a\\u{ord(char):04x}b" in text
@@ -167,5 +209,7 @@ def test_what_terminals_obey_and_nobody_sees_is_written_as_its_number(char: str)
 
 
 def test_letters_of_every_script_are_written_as_they_are() -> None:
-    record = logging.makeLogRecord({"name": "api.x", "levelname": "INFO", "msg": "Бизон 牛 \U0001f9ac é", "created": 0.0})
+    record = logging.makeLogRecord(
+        {"name": "api.x", "levelname": "INFO", "msg": "Бизон 牛 \U0001f9ac é", "created": 0.0}
+    )
     assert "Бизон 牛 \U0001f9ac é" in JsonFormatter().format(record)

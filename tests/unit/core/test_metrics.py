@@ -77,7 +77,9 @@ async def test_a_worker_counts_steps_frames_and_stages(stand: WorkerStand) -> No
         assert figure(metrics, "muster_worker_step_seconds_count", step=step) == number
     assert figure(metrics, "muster_worker_frames_total", step="detect") == 35
     assert (figure(metrics, "muster_worker_frames_per_second", step="detect") or 0) > 0
-    assert figure(metrics, "muster_worker_stage_seconds_count", stage="FakeEngine.detect_segment") == 4
+    assert (
+        figure(metrics, "muster_worker_stage_seconds_count", stage="FakeEngine.detect_segment") == 4
+    )
     assert figure(metrics, "muster_worker_lease_losses_total") == 0
     assert figure(metrics, "muster_worker_redeliveries_total", step="detect") is None
 
@@ -158,15 +160,32 @@ def test_a_worker_on_loopback_answers_under_loopbacks_names_alone(host: str) -> 
         return answer.status
 
     name: str | None
-    for name in (f"127.0.0.1:{port}", f"localhost:{port}", "LOCALHOST", f"[::1]:{port}", "127.0.0.9"):
+    for name in (
+        f"127.0.0.1:{port}",
+        f"localhost:{port}",
+        "LOCALHOST",
+        f"[::1]:{port}",
+        "127.0.0.9",
+    ):
         assert status(name) == 200, name
-    for name in ("rebound.example", f"rebound.example:{port}", "192.0.2.7", "localhost.rebound.example", "127.0.0.1.nip.io", "[", "", None):
+    for name in (
+        "rebound.example",
+        f"rebound.example:{port}",
+        "192.0.2.7",
+        "localhost.rebound.example",
+        "127.0.0.1.nip.io",
+        "[",
+        "",
+        None,
+    ):
         assert status(name) == 403, name
 
 
 def test_a_worker_on_another_address_answers_under_whatever_name_the_network_gives_it() -> None:
     port = WorkerMetrics().serve("0.0.0.0", 0)
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Host": f"worker-1:{port}"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/metrics", headers={"Host": f"worker-1:{port}"}
+    )
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert b"muster_worker" in answer.read()
 

@@ -16,8 +16,18 @@ def descendants(base: type[Exception]) -> set[type[Exception]]:
     return {base}.union(*(descendants(child) for child in base.__subclasses__()))
 
 
-ALL = sorted(descendants(errors.PyMongoError) | descendants(bson.errors.BSONError), key=lambda kind: kind.__name__)
-PERMANENT = {"BSONError", "DocumentTooLarge", "InvalidBSON", "InvalidDocument", "InvalidId", "InvalidStringData"}
+ALL = sorted(
+    descendants(errors.PyMongoError) | descendants(bson.errors.BSONError),
+    key=lambda kind: kind.__name__,
+)
+PERMANENT = {
+    "BSONError",
+    "DocumentTooLarge",
+    "InvalidBSON",
+    "InvalidDocument",
+    "InvalidId",
+    "InvalidStringData",
+}
 
 
 def make(kind: type[Exception]) -> Exception:

@@ -26,7 +26,11 @@ WAYS = [
 
 def settings_of(name: str, other: str = "b") -> dict[str, Any]:
     lines = [{"name": item, "start": [0, 0], "end": [9, 9]} for item in (name, other)]
-    return {"camera": name, "lines": lines, "zones": [{"name": name, "polygon": [[0, 0], [9, 0], [9, 9]]}]}
+    return {
+        "camera": name,
+        "lines": lines,
+        "zones": [{"name": name, "polygon": [[0, 0], [9, 0], [9, 9]]}],
+    }
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -43,7 +47,9 @@ def test_two_lines_whose_names_look_the_same_are_refused(name: str) -> None:
         parse_settings(settings_of(name, COMPOSED))
 
 
-@pytest.mark.parametrize("name", ["", " ", "\u200b", "\u202e\u202c", "a\nb", "a\x00", "a/b", "a\\b", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "\u200b", "\u202e\u202c", "a\nb", "a\x00", "a/b", "a\\b", "\x1b[2J"]
+)
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidSettings):
         parse_settings(settings_of(name))
@@ -62,8 +68,22 @@ async def test_a_camera_is_found_however_its_name_is_typed(name: str) -> None:
         for typed in (name, COMPOSED, TYPED):
             found = (await api.client.get("/api/v1/jobs", params={"camera": typed})).json()["items"]
             assert [job["settings"]["camera"] for job in found] == [COMPOSED]
-        assert (await api.client.get("/api/v1/stats", params={"camera": name})).json()["items"] == []
-        points = {"image_points": [[0, 0], [9, 0], [9, 9], [0, 8]], "ground_points": [[0, 0], [5, 0], [6, 7], [0, 6]]}
-        made = await api.client.post("/api/v1/calibrations", json={"name": "north", "camera": name, **points})
+        assert (await api.client.get("/api/v1/stats", params={"camera": name})).json()[
+            "items"
+        ] == []
+        points = {
+            "image_points": [[0, 0], [9, 0], [9, 9], [0, 8]],
+            "ground_points": [[0, 0], [5, 0], [6, 7], [0, 6]],
+        }
+        made = await api.client.post(
+            "/api/v1/calibrations", json={"name": "north", "camera": name, **points}
+        )
         assert (made.status_code, made.json()["camera"]) == (201, COMPOSED)
-        assert len((await api.client.get("/api/v1/calibrations", params={"camera": TYPED})).json()["items"]) == 1
+        assert (
+            len(
+                (await api.client.get("/api/v1/calibrations", params={"camera": TYPED})).json()[
+                    "items"
+                ]
+            )
+            == 1
+        )

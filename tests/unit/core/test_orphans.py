@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from core.domain.blobs import assembly_blob, link_blob, log_blob, result_blob, source_blob, submitting_blob
+from core.domain.blobs import (
+    assembly_blob,
+    link_blob,
+    log_blob,
+    result_blob,
+    source_blob,
+    submitting_blob,
+)
 from core.domain.housekeeping import READ_LIFE
 from core.domain.identity import StorageIdentity, Tombstone
 from core.errors import PermanentError, Unavailable
@@ -34,7 +41,9 @@ class Stand:
     def sweeper(self, **options: Any) -> Orphans:
         return Orphans(self.ports, self.clock, least_age=AGE, upload_life=LINK, **options)
 
-    async def die(self, number: int, *, identity: StorageIdentity | None = IDENTITY, files: int = 1) -> None:
+    async def die(
+        self, number: int, *, identity: StorageIdentity | None = IDENTITY, files: int = 1
+    ) -> None:
         """Leave what a submission leaves whose process is killed before its job is recorded."""
         body = b"" if identity is None else identity.mark.to_bytes()
         await self.ports.sources.put(submitting_blob(key(number)), body)
@@ -76,7 +85,9 @@ async def test_what_nothing_explains_is_reported_and_never_deleted(stand: Stand)
     await stand.ports.sources.put(upload(3), b"abc")
     began, everything = stand.clock(), await stand.blobs()
     stand.clock.step(3600)
-    assert (await stand.orphans.run(), stand.unclaimed) == (Cleared(), []), "an hour old is not older than an hour"
+    assert (await stand.orphans.run(), stand.unclaimed) == (Cleared(), []), (
+        "an hour old is not older than an hour"
+    )
     stand.clock.step(400 * 24 * 3600)
     assert await stand.orphans.run() == Cleared()
     assert await stand.blobs() == everything
@@ -86,7 +97,12 @@ async def test_what_nothing_explains_is_reported_and_never_deleted(stand: Stand)
         Unclaimed("results", key(2), 1, 2, began, began),
     ]
     noted = await noted_unclaimed(stand.ports.ledger)
-    assert (noted["folders"], noted["blobs"], noted["bytes"], noted["oldest_at_utc"]) == (3, 4, 9, began.isoformat())
+    assert (noted["folders"], noted["blobs"], noted["bytes"], noted["oldest_at_utc"]) == (
+        3,
+        4,
+        9,
+        began.isoformat(),
+    )
     await stand.add(key(2))
     await stand.ports.sources.delete(upload(3))
     await stand.orphans.run()
@@ -106,7 +122,9 @@ async def test_a_submission_that_died_is_cleared_on_its_marker_s_word(stand: Sta
     assert [item.name for item in stand.unclaimed] == [key(2), key(3)]
 
 
-async def test_a_sweep_that_dies_keeps_the_marker_for_the_next(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sweep_that_dies_keeps_the_marker_for_the_next(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await stand.die(1, files=3)
     stand.clock.step(3601)
     purge = stand.ports.sources.purge
@@ -140,9 +158,13 @@ async def test_late_blobs_of_a_deleted_job_go_however_young(stand: Stand) -> Non
     for number, reason in enumerate(("deleted", "refused", "purged", "expired")):
         await stand.ports.sources.put(source_blob(key(number), 0), b"x")
         await stand.ports.results.put(log_blob(key(number), "k", 0), b"x")
-        await stand.ports.ledger.bury(Tombstone(job_id=key(number), reason=reason, written_at_utc=stand.clock()))
+        await stand.ports.ledger.bury(
+            Tombstone(job_id=key(number), reason=reason, written_at_utc=stand.clock())
+        )
     assert await stand.orphans.run() == Cleared(buried=6)
-    assert {name.split("/")[1] for name in await stand.blobs()} == {key(3)}, "an expired job has its record, or is unknown"
+    assert {name.split("/")[1] for name in await stand.blobs()} == {key(3)}, (
+        "an expired job has its record, or is unknown"
+    )
 
 
 async def test_an_operator_who_asks_is_told_of_the_youngest_too(stand: Stand) -> None:
@@ -160,7 +182,9 @@ async def test_a_dry_run_deletes_nothing_and_says_the_same(stand: Stand) -> None
     await stand.link(2)
     await stand.ports.sources.put(upload(2), b"x")
     await stand.ports.sources.put(source_blob(key(3), 0), b"x")
-    await stand.ports.ledger.bury(Tombstone(job_id=key(3), reason="deleted", written_at_utc=stand.clock()))
+    await stand.ports.ledger.bury(
+        Tombstone(job_id=key(3), reason="deleted", written_at_utc=stand.clock())
+    )
     await stand.ports.results.put(log_blob(key(4), "k", 0), b"x")
     stand.clock.step(2 * HOUR_S)
     before = await stand.blobs()
@@ -171,7 +195,9 @@ async def test_a_dry_run_deletes_nothing_and_says_the_same(stand: Stand) -> None
     assert [item.name for item in found] == [key(4)]
 
 
-async def test_a_job_recorded_while_its_blobs_were_looked_at_keeps_them(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_recorded_while_its_blobs_were_looked_at_keeps_them(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await stand.die(1)
     stand.clock.step(HOUR_S)
     page = stand.ports.sources.page
@@ -191,7 +217,9 @@ async def test_a_wrong_clock_of_this_machine_deletes_nothing(stand: Stand) -> No
     await stand.die(1)
     await stand.link(2)
     await stand.ports.sources.put(upload(2), b"x")
-    fast = Orphans(stand.ports, lambda: stand.clock() + timedelta(days=400), least_age=AGE, upload_life=LINK)
+    fast = Orphans(
+        stand.ports, lambda: stand.clock() + timedelta(days=400), least_age=AGE, upload_life=LINK
+    )
     assert await fast.run() == Cleared()
 
 
@@ -231,13 +259,21 @@ async def test_a_link_that_nobody_used_goes_with_its_time(stand: Stand) -> None:
 @pytest.mark.parametrize(
     ("fields", "kept"),
     [
-        ({"state": "rendering", "attempt": 2, "result_revision": "r0001-a"}, ["r0001-a", "r0001-b", "r0002-c", "r0003-d"]),
-        ({"state": "completed", "attempt": 2, "result_revision": "r0002-c"}, ["r0002-c", "r0003-d"]),
+        (
+            {"state": "rendering", "attempt": 2, "result_revision": "r0001-a"},
+            ["r0001-a", "r0001-b", "r0002-c", "r0003-d"],
+        ),
+        (
+            {"state": "completed", "attempt": 2, "result_revision": "r0002-c"},
+            ["r0002-c", "r0003-d"],
+        ),
         ({"state": "failed", "attempt": 2, "result_revision": "r0001-a"}, ["r0001-a", "r0003-d"]),
         ({"state": "cancelled", "attempt": 1, "result_revision": None}, ["r0002-c", "r0003-d"]),
     ],
 )
-async def test_of_ended_attempts_the_published_revision_stays(stand: Stand, fields: dict[str, Any], kept: list[str]) -> None:
+async def test_of_ended_attempts_the_published_revision_stays(
+    stand: Stand, fields: dict[str, Any], kept: list[str]
+) -> None:
     await stand.add(key(1), **fields)
     revisions = ["r0001-a", "r0001-b", "r0002-c", "r0003-d"]
     for revision in revisions:
@@ -256,7 +292,9 @@ async def test_of_ended_attempts_the_published_revision_stays(stand: Stand, fiel
 
 
 @pytest.mark.parametrize("behind", ["record", "files"])
-async def test_superseded_results_stay_for_as_long_as_a_download_takes(stand: Stand, behind: str) -> None:
+async def test_superseded_results_stay_for_as_long_as_a_download_takes(
+    stand: Stand, behind: str
+) -> None:
     """However long ago they were written, and whichever of the two clocks is behind."""
     await stand.ports.results.put(result_blob(key(1), "r0001-a", "annotated.mp4"), b"x")
     stand.clock.step(1000 * HOUR_S)
@@ -268,7 +306,9 @@ async def test_superseded_results_stay_for_as_long_as_a_download_takes(stand: St
         stand.clock.step(HOUR_S)
         await stand.ports.results.put(result_blob(key(1), "r0002-b", "results.json"), b"x")
     later = stand.clock() if behind == "files" else recounted
-    await stand.add(key(1), state="completed", attempt=2, result_revision="r0002-b", updated_at_utc=later)
+    await stand.add(
+        key(1), state="completed", attempt=2, result_revision="r0002-b", updated_at_utc=later
+    )
     stand.clock.step(READ_LIFE.total_seconds() - 1)
     assert await stand.orphans.run() == Cleared()
     stand.clock.step(1)
@@ -306,7 +346,12 @@ async def test_a_late_worker_s_results_go_too(stand: Stand) -> None:
 
 
 async def test_what_is_not_ours_is_left_alone(stand: Stand) -> None:
-    for name in ("jobs/notes.txt", "jobs/sample/source/000", "elsewhere/x", f"jobs/{key(1)}x/source/000"):
+    for name in (
+        "jobs/notes.txt",
+        "jobs/sample/source/000",
+        "elsewhere/x",
+        f"jobs/{key(1)}x/source/000",
+    ):
         await stand.ports.sources.put(name, b"x")
     before = await stand.blobs()
     stand.clock.step(1000 * HOUR_S)
@@ -338,7 +383,9 @@ async def test_several_at_once_do_no_harm(stand: Stand) -> None:
     assert {name.split("/")[1] for name in await stand.blobs()} == {key(1)}
 
 
-async def test_an_outage_ends_a_run_and_the_next_finds_the_rest(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outage_ends_a_run_and_the_next_finds_the_rest(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(3):
         await stand.die(number)
     stand.clock.step(HOUR_S)
@@ -358,7 +405,9 @@ async def test_an_outage_ends_a_run_and_the_next_finds_the_rest(stand: Stand, mo
     assert await stand.blobs() == []
 
 
-async def test_a_place_that_storage_forgot_is_begun_anew(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_place_that_storage_forgot_is_begun_anew(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(600):
         await stand.ports.sources.put(source_blob(key(number), 0), b"x")
     folders = stand.ports.sources.folders

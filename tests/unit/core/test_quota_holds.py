@@ -38,8 +38,12 @@ async def spent(api: ApiStand, owner: str = "ranch") -> int:
 
 def process(api: ApiStand) -> Submissions:
     """Another process of the API on the same stores."""
-    quotas = Quotas(api.ports.jobs, api.ports.keys, api.clock, day_bytes=3 * SIZE, active_jobs=0, links=4)
-    return Submissions(api.ports, Dispatcher(api.ports), Limits(10**9, 10, 60), api.clock, quotas=quotas)
+    quotas = Quotas(
+        api.ports.jobs, api.ports.keys, api.clock, day_bytes=3 * SIZE, active_jobs=0, links=4
+    )
+    return Submissions(
+        api.ports, Dispatcher(api.ports), Limits(10**9, 10, 60), api.clock, quotas=quotas
+    )
 
 
 async def pieces(*data: bytes) -> AsyncIterator[bytes]:
@@ -51,13 +55,17 @@ async def sent(submission: Submission, data: bytes = MP4) -> None:
     await submission.add_stream("a.mp4", pieces(data))
 
 
-async def test_ten_uploads_at_once_over_two_processes_hold_no_more_than_the_quota(api: ApiStand) -> None:
+async def test_ten_uploads_at_once_over_two_processes_hold_no_more_than_the_quota(
+    api: ApiStand,
+) -> None:
     processes, gate = [process(api), process(api)], asyncio.Event()
     begun: list[int] = []
 
     async def upload(number: int) -> str:
         try:
-            async with processes[number % 2].begin(owner="ranch", declared_bytes=SIZE) as submission:
+            async with processes[number % 2].begin(
+                owner="ranch", declared_bytes=SIZE
+            ) as submission:
                 begun.append(number)
                 await gate.wait()
                 await sent(submission)
@@ -83,12 +91,22 @@ async def test_bytes_of_unknown_number_are_held_as_they_come(api: ApiStand) -> N
         with pytest.raises(Throttled) as refused:
             await sent(second, MP4 * 2)
         assert refused.value.code == "quota_bytes"
-        assert await spent(api) == 3 * SIZE, "all that was left is held for the first, one step ahead of what came"
+        assert await spent(api) == 3 * SIZE, (
+            "all that was left is held for the first, one step ahead of what came"
+        )
     assert await spent(api) == 0
 
 
-async def test_what_a_killed_process_held_is_free_again_after_a_quarter_of_an_hour(api: ApiStand) -> None:
-    dead = Hold(id="f" * 32, day=api.clock().date(), amount=3 * SIZE, until_utc=api.clock() + HOLD_LIFE, kind="upload")
+async def test_what_a_killed_process_held_is_free_again_after_a_quarter_of_an_hour(
+    api: ApiStand,
+) -> None:
+    dead = Hold(
+        id="f" * 32,
+        day=api.clock().date(),
+        amount=3 * SIZE,
+        until_utc=api.clock() + HOLD_LIFE,
+        kind="upload",
+    )
     assert await api.ports.keys.hold("ranch", dead, at=api.clock(), limit_bytes=3 * SIZE) is None
     key = await make_key(api, "ranch")
     async with client_of(api, key) as client:
@@ -117,7 +135,13 @@ async def test_an_upload_that_stood_still_for_too_long_must_find_room_again(api:
     async def stopped() -> AsyncIterator[bytes]:
         yield MP4
         api.clock.step(HOLD_LIFE.total_seconds())
-        assert await api.ports.keys.spend("ranch", day=api.clock().date(), size_bytes=3 * SIZE, limit_bytes=3 * SIZE, at=api.clock())
+        assert await api.ports.keys.spend(
+            "ranch",
+            day=api.clock().date(),
+            size_bytes=3 * SIZE,
+            limit_bytes=3 * SIZE,
+            at=api.clock(),
+        )
         yield b"x"
 
     with pytest.raises(Throttled):
@@ -127,7 +151,9 @@ async def test_an_upload_that_stood_still_for_too_long_must_find_room_again(api:
 
 
 @pytest.mark.parametrize("still_s", [120, HOLD_LIFE.total_seconds() + 60])
-async def test_an_upload_over_midnight_counts_for_the_day_on_which_it_began(api: ApiStand, still_s: float) -> None:
+async def test_an_upload_over_midnight_counts_for_the_day_on_which_it_began(
+    api: ApiStand, still_s: float
+) -> None:
     api.clock.step(14.5 * 3600 - 60)
     today, submissions = api.clock().date(), process(api)
     async with submissions.begin(owner="ranch", declared_bytes=SIZE) as submission:
@@ -135,7 +161,10 @@ async def test_an_upload_over_midnight_counts_for_the_day_on_which_it_began(api:
         api.clock.step(still_s)
         await submissions.accept(submission, AnalysisSettings())
     assert api.clock().date() == today + timedelta(days=1)
-    spent_on = [await api.ports.keys.spent("ranch", day=today + timedelta(days=number), at=api.clock()) for number in (0, 1)]
+    spent_on = [
+        await api.ports.keys.spent("ranch", day=today + timedelta(days=number), at=api.clock())
+        for number in (0, 1)
+    ]
     assert spent_on == [SIZE, 0]
 
 
@@ -156,12 +185,18 @@ async def test_a_request_that_is_cancelled_holds_nothing(api: ApiStand) -> None:
 
 async def test_links_hold_what_they_declare_from_the_start(api: ApiStand) -> None:
     async with client_of(api, await make_key(api, "ranch")) as client:
-        answers = await asyncio.gather(*(client.post(UPLOADS, json={"size_bytes": SIZE}) for _ in range(10)))
+        answers = await asyncio.gather(
+            *(client.post(UPLOADS, json={"size_bytes": SIZE}) for _ in range(10))
+        )
         assert sorted(answer.status_code for answer in answers) == [201] * 3 + [429] * 7
-        assert {answer.json()["code"] for answer in answers if answer.status_code == 429} == {"quota_bytes"}
+        assert {answer.json()["code"] for answer in answers if answer.status_code == 429} == {
+            "quota_bytes"
+        }
         assert (await client.post(JOBS, files={"file": MP4})).json()["code"] == "quota_bytes"
         api.clock.step(3600)
-        assert (await client.post(UPLOADS, json={"size_bytes": 3 * SIZE})).status_code == 201, "the links have ended"
+        assert (await client.post(UPLOADS, json={"size_bytes": 3 * SIZE})).status_code == 201, (
+            "the links have ended"
+        )
 
 
 @pytest.fixture
@@ -182,11 +217,18 @@ async def test_so_many_links_are_alive_at_a_time(api: ApiStand) -> None:
     async with client_of(api, await make_key(api, "ranch")) as client:
         assert (await client.post(UPLOADS, json={"size_bytes": 0})).status_code == 201
         api.clock.step(600)
-        answers = await asyncio.gather(*(client.post(UPLOADS, json={"size_bytes": 1}) for _ in range(8)))
+        answers = await asyncio.gather(
+            *(client.post(UPLOADS, json={"size_bytes": 1}) for _ in range(8))
+        )
         refused = [answer for answer in answers if answer.status_code == 429]
         assert len(refused) == 5
-        assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in refused} == {("quota_links", "3000")}
-        assert "11:30" not in refused[0].json()["detail"] and "10:30:00 UTC" in refused[0].json()["detail"]
+        assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in refused} == {
+            ("quota_links", "3000")
+        }
+        assert (
+            "11:30" not in refused[0].json()["detail"]
+            and "10:30:00 UTC" in refused[0].json()["detail"]
+        )
         api.clock.step(3000)
         assert (await client.post(UPLOADS, json={"size_bytes": 1})).status_code == 201
         assert (await client.post(UPLOADS, json={"size_bytes": 1})).status_code == 429
@@ -198,22 +240,32 @@ async def test_so_many_links_are_alive_at_a_time(api: ApiStand) -> None:
 async def test_links_of_yesterday_count_as_long_as_they_are_alive(api: ApiStand) -> None:
     async with client_of(api, await make_key(api, "ranch")) as client:
         api.clock.step(14.5 * 3600 - 60)
-        assert [(await client.post(UPLOADS, json={"size_bytes": 1})).status_code for _ in range(3)] == [201] * 3
+        assert [
+            (await client.post(UPLOADS, json={"size_bytes": 1})).status_code for _ in range(3)
+        ] == [201] * 3
         api.clock.step(120)
-        answers = await asyncio.gather(*(client.post(UPLOADS, json={"size_bytes": 1}) for _ in range(3)))
+        answers = await asyncio.gather(
+            *(client.post(UPLOADS, json={"size_bytes": 1}) for _ in range(3))
+        )
         assert sorted(answer.status_code for answer in answers) == [201, 429, 429]
         api.clock.step(3600)
-        assert [(await client.post(UPLOADS, json={"size_bytes": 1})).status_code for _ in range(5)] == [201] * 4 + [429]
+        assert [
+            (await client.post(UPLOADS, json={"size_bytes": 1})).status_code for _ in range(5)
+        ] == [201] * 4 + [429]
 
 
-async def test_a_link_without_a_size_holds_the_largest_that_there_is_room_for(api: ApiStand) -> None:
+async def test_a_link_without_a_size_holds_the_largest_that_there_is_room_for(
+    api: ApiStand,
+) -> None:
     async with client_of(api, await make_key(api, "ranch")) as client:
         assert (await client.post(UPLOADS, json={"size_bytes": SIZE})).status_code == 201
         link = (await client.post(UPLOADS)).json()
         assert await spent(api) == 3 * SIZE
         assert (await client.post(UPLOADS)).json()["code"] == "quota_bytes"
         await api.ports.sources.put(upload_blob(link["upload_id"], owner="ranch"), MP4)
-        assert (await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})).status_code == 202
+        assert (
+            await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})
+        ).status_code == 202
         assert await spent(api) == 2 * SIZE, "what was measured counts"
 
 
@@ -222,7 +274,9 @@ async def test_a_link_becomes_what_was_really_put_and_frees_its_place(api: ApiSt
         for _ in range(2):
             link = (await client.post(UPLOADS, json={"size_bytes": SIZE + 100})).json()
             await api.ports.sources.put(upload_blob(link["upload_id"], owner="ranch"), MP4)
-            assert (await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})).status_code == 202
+            assert (
+                await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})
+            ).status_code == 202
         assert await spent(api) == 2 * SIZE
         assert await api.ports.keys.holds("ranch", since=api.clock().date(), at=api.clock()) == []
 
@@ -238,8 +292,12 @@ async def test_a_file_larger_than_declared_makes_no_job(api: ApiStand) -> None:
         assert [name for name in await api.films() if name.startswith("jobs/")] == []
 
 
-@pytest.mark.parametrize(("size", "status"), [(-1, 422), (2**63, 413), (10**400, 413), (1.5, 422), ("many", 422)])
-async def test_sizes_that_no_file_has_hold_nothing(api: ApiStand, size: object, status: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "status"), [(-1, 422), (2**63, 413), (10**400, 413), (1.5, 422), ("many", 422)]
+)
+async def test_sizes_that_no_file_has_hold_nothing(
+    api: ApiStand, size: object, status: int
+) -> None:
     async with client_of(api, await make_key(api, "ranch")) as client:
         assert (await client.post(UPLOADS, json={"size_bytes": size})).status_code == status
     assert await spent(api) == 0
@@ -248,13 +306,17 @@ async def test_sizes_that_no_file_has_hold_nothing(api: ApiStand, size: object, 
 async def test_an_absurd_declared_length_is_refused_and_holds_nothing(api: ApiStand) -> None:
     for declared in (4 * SIZE + 6 * 2**20, 2**63, 10**18):
         with pytest.raises(Throttled) as refused:
-            async with process(api).begin(owner="ranch", declared_bytes=declared, slack_bytes=5 * 2**20):
+            async with process(api).begin(
+                owner="ranch", declared_bytes=declared, slack_bytes=5 * 2**20
+            ):
                 raise AssertionError("it may not begin")
         assert refused.value.code == "quota_bytes"
     assert await spent(api) == 0
 
 
-async def test_a_link_that_could_not_be_made_holds_nothing(api: ApiStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_link_that_could_not_be_made_holds_nothing(
+    api: ApiStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def away(*args: object, **keywords: object) -> str:
         raise Unavailable("Storage does not answer.")
 
@@ -266,23 +328,33 @@ async def test_a_link_that_could_not_be_made_holds_nothing(api: ApiStand, monkey
         assert await api.ports.keys.holds("ranch", since=api.clock().date(), at=api.clock()) == []
 
 
-async def test_what_outlives_its_link_still_counts_and_what_its_link_holds_counts_once(api: ApiStand) -> None:
+async def test_what_outlives_its_link_still_counts_and_what_its_link_holds_counts_once(
+    api: ApiStand,
+) -> None:
     async with client_of(api, await make_key(api, "ranch")) as client:
         link = (await client.post(UPLOADS, json={"size_bytes": 2 * SIZE})).json()
         await api.ports.sources.put(upload_blob(link["upload_id"], owner="ranch"), MP4 * 2)
         assert (await client.post(UPLOADS, json={"size_bytes": SIZE})).status_code == 201
         api.clock.step(3600)
-        assert (await client.post(UPLOADS, json={"size_bytes": SIZE + 1})).json()["code"] == "quota_bytes"
+        assert (await client.post(UPLOADS, json={"size_bytes": SIZE + 1})).json()[
+            "code"
+        ] == "quota_bytes"
         assert (await client.post(UPLOADS, json={"size_bytes": SIZE})).status_code == 201
-        assert (await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})).status_code == 202
+        assert (
+            await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})
+        ).status_code == 202
     assert await spent(api) == 3 * SIZE
 
 
-async def test_a_job_that_is_refused_leaves_the_links_hold_and_counts_nothing(api: ApiStand) -> None:
+async def test_a_job_that_is_refused_leaves_the_links_hold_and_counts_nothing(
+    api: ApiStand,
+) -> None:
     async with client_of(api, await make_key(api, "ranch")) as client:
         link = (await client.post(UPLOADS, json={"size_bytes": SIZE})).json()
         await api.ports.sources.put(upload_blob(link["upload_id"], owner="ranch"), b"text" * 20)
-        assert (await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})).status_code == 415
+        assert (
+            await client.post(JOBS, json={"upload_ids": [link["upload_id"]]})
+        ).status_code == 415
         assert await spent(api) == SIZE
         assert [blob.name async for blob in api.ports.sources.list_blobs(uploads_of("ranch"))]
 
@@ -294,7 +366,10 @@ async def test_the_machines_own_user_has_no_limit_of_links_or_bytes(api: ApiStan
 
 
 async def test_without_a_quota_of_bytes_links_are_still_limited() -> None:
-    async with running_api(quota_day_bytes=0, quota_links=2) as api, client_of(api, await make_key(api, "ranch")) as client:
+    async with (
+        running_api(quota_day_bytes=0, quota_links=2) as api,
+        client_of(api, await make_key(api, "ranch")) as client,
+    ):
         answers = [await client.post(UPLOADS) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [201, 201, 429]
         upload_id = answers[0].json()["upload_id"]

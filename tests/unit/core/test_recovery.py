@@ -32,7 +32,12 @@ async def stand(tmp_path: Path) -> AsyncIterator[WorkerStand]:
 async def submitted(stand: WorkerStand, *, with_copy: bool, **settings: Any) -> Job:
     job = await stand.submit(b"19 frames", b"21 frames", **settings)
     if with_copy:
-        fields = {"owner": "north", "idempotency_key": "k", "request_hash": "h", "webhook": "https://example.org/"}
+        fields = {
+            "owner": "north",
+            "idempotency_key": "k",
+            "request_hash": "h",
+            "webhook": "https://example.org/",
+        }
         job = job.model_copy(update=fields)
         await stand.ports.results.put(submission_blob(job.id), job.model_dump_json().encode())
     return job
@@ -54,18 +59,28 @@ async def test_a_completed_job_is_completed_again(stand: WorkerStand, with_copy:
     blobs = await stand.blobs()
     (job,) = await recover(stand.ports, stand.timer.now, ["job1", "job1", "nothing"])
     same = ("state", "attempt", "result_revision", "counts", "artifacts", "settings")
-    assert {name: getattr(job, name) for name in same} == {name: getattr(lost, name) for name in same}
-    assert [(file.blob, file.size_bytes, file.etag) for file in job.files] == [(f.blob, f.size_bytes, f.etag) for f in first.files]
+    assert {name: getattr(job, name) for name in same} == {
+        name: getattr(lost, name) for name in same
+    }
+    assert [(file.blob, file.size_bytes, file.etag) for file in job.files] == [
+        (f.blob, f.size_bytes, f.etag) for f in first.files
+    ]
     names = [file.name for file in job.files]
     told = (job.owner, names, job.idempotency_key, job.webhook)
     if with_copy:
-        assert (told, job.created_at_utc) == (("north", ["0.mp4", "1.mp4"], "k", "https://example.org/"), first.created_at_utc)
+        assert (told, job.created_at_utc) == (
+            ("north", ["0.mp4", "1.mp4"], "k", "https://example.org/"),
+            first.created_at_utc,
+        )
     else:
         assert told == ("local", ["video-1", "video-2"], None, None)
     assert await stand.blobs() == blobs
     await ensure_statistics(stand.ports, job)
     stored = await stand.ports.stats.get("job1")
-    assert stored is not None and (stored.revision, stored.owner) == (lost.result_revision, job.owner)
+    assert stored is not None and (stored.revision, stored.owner) == (
+        lost.result_revision,
+        job.owner,
+    )
 
 
 async def test_a_recovered_job_can_be_counted_again_from_its_detections(stand: WorkerStand) -> None:
@@ -74,7 +89,15 @@ async def test_a_recovered_job_can_be_counted_again_from_its_detections(stand: W
     await lose(stand)
     await recover(stand.ports, stand.timer.now, ["job1"])
     detected = stand.engine.calls["detect_segment"]
-    await recount(stand.ports, stand.dispatcher, LIMITS, stand.timer.now, "job1", {"population": "closed"}, owner=None)
+    await recount(
+        stand.ports,
+        stand.dispatcher,
+        LIMITS,
+        stand.timer.now,
+        "job1",
+        {"population": "closed"},
+        owner=None,
+    )
     await stand.drain(stand.worker("b"))
     job = await stand.job()
     assert (job.state, job.attempt, job.settings.population) == ("completed", 2, "closed")
@@ -82,13 +105,20 @@ async def test_a_recovered_job_can_be_counted_again_from_its_detections(stand: W
 
 
 @pytest.mark.parametrize("step", ["plan", "detect", "assemble"])
-async def test_a_job_without_results_waits_for_a_retry_and_completes(stand: WorkerStand, step: str) -> None:
+async def test_a_job_without_results_waits_for_a_retry_and_completes(
+    stand: WorkerStand, step: str
+) -> None:
     await submitted(stand, with_copy=True, only="cattle")
     await stand.deliver_until(stand.worker(), step)
     await lose(stand)
     (job,) = await recover(stand.ports, stand.timer.now, ["job1"])
     assert job.error is not None
-    assert (job.state, job.error.code, job.result_revision, job.settings.only) == ("failed", "recovered", None, "cattle")
+    assert (job.state, job.error.code, job.result_revision, job.settings.only) == (
+        "failed",
+        "recovered",
+        None,
+        "cattle",
+    )
     await retry(stand.ports, stand.dispatcher, stand.timer.now, "job1", owner="north")
     stand.timer.advance(61)
     await stand.drain(stand.worker("b"))
@@ -98,13 +128,25 @@ async def test_a_job_without_results_waits_for_a_retry_and_completes(stand: Work
 async def test_the_newest_whole_revision_is_taken(stand: WorkerStand) -> None:
     await submitted(stand, with_copy=True)
     await stand.drain(stand.worker())
-    await recount(stand.ports, stand.dispatcher, LIMITS, stand.timer.now, "job1", {"population": "closed"}, owner=None)
+    await recount(
+        stand.ports,
+        stand.dispatcher,
+        LIMITS,
+        stand.timer.now,
+        "job1",
+        {"population": "closed"},
+        owner=None,
+    )
     await stand.drain(stand.worker())
     # Not whole: a worker died while it wrote this one.
     await stand.ports.results.put("jobs/job1/results/r0003-0badc0de/results.json", b"{}")
     lost = await lose(stand)
     (job,) = await recover(stand.ports, stand.timer.now, ["job1"])
-    assert (job.attempt, job.result_revision, job.settings.population) == (2, lost.result_revision, "closed")
+    assert (job.attempt, job.result_revision, job.settings.population) == (
+        2,
+        lost.result_revision,
+        "closed",
+    )
 
 
 async def test_a_job_whose_videos_have_expired_says_so(stand: WorkerStand) -> None:
@@ -113,13 +155,21 @@ async def test_a_job_whose_videos_have_expired_says_so(stand: WorkerStand) -> No
     await stand.ports.sources.delete_prefix("jobs/job1/source/")
     await lose(stand)
     (job,) = await recover(stand.ports, stand.timer.now, ["job1"])
-    assert (job.state, job.expired, job.expired_at_utc) == ("completed", ("sources",), stand.timer.now())
+    assert (job.state, job.expired, job.expired_at_utc) == (
+        "completed",
+        ("sources",),
+        stand.timer.now(),
+    )
 
 
-async def test_what_has_a_record_or_a_tombstone_or_nothing_is_left_alone(stand: WorkerStand) -> None:
+async def test_what_has_a_record_or_a_tombstone_or_nothing_is_left_alone(
+    stand: WorkerStand,
+) -> None:
     await submitted(stand, with_copy=True)
     await stand.ports.sources.put("jobs/gone/source/000", b"x")
-    await stand.ports.ledger.bury(Tombstone(job_id="gone", reason="deleted", written_at_utc=stand.timer.now()))
+    await stand.ports.ledger.bury(
+        Tombstone(job_id="gone", reason="deleted", written_at_utc=stand.timer.now())
+    )
     await stand.ports.sources.put(telemetry_blob("bare", 0), b"x")
     before = await stand.job()
     assert await recover(stand.ports, stand.timer.now, ["job1", "gone", "bare"]) == []
@@ -134,11 +184,24 @@ async def test_a_copy_that_cannot_be_read_costs_only_itself(stand: WorkerStand) 
     assert (job.state, job.owner, job.settings) == ("failed", "local", AnalysisSettings())
 
 
-@pytest.mark.parametrize("broken", [b"", b"[]", b"{}", b'{"settings": {}, "counts": 3}', b'{"settings": {"only": "cats"}, "counts": {}}'])
-async def test_results_that_cannot_be_read_are_no_results(stand: WorkerStand, broken: bytes) -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"settings": {}, "counts": 3}',
+        b'{"settings": {"only": "cats"}, "counts": {}}',
+    ],
+)
+async def test_results_that_cannot_be_read_are_no_results(
+    stand: WorkerStand, broken: bytes
+) -> None:
     await submitted(stand, with_copy=True)
     await stand.drain(stand.worker())
     lost = await lose(stand)
-    await stand.ports.results.put(result_blob("job1", str(lost.result_revision), "results.json"), broken)
+    await stand.ports.results.put(
+        result_blob("job1", str(lost.result_revision), "results.json"), broken
+    )
     (job,) = await recover(stand.ports, stand.timer.now, ["job1"])
     assert (job.state, job.error and job.error.code) == ("failed", "recovered")

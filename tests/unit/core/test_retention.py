@@ -15,7 +15,10 @@ from core.services.housekeeping.retention import Retention
 from tests.support.api_stand import ApiStand, running_api
 
 DAYS = timedelta(days=30)
-COUNTS = {"cattle": {"unique": 3, "high": 3, "peak": 2}, "person": {"unique": 0, "high": 0, "peak": 0}}
+COUNTS = {
+    "cattle": {"unique": 3, "high": 3, "peak": 2},
+    "person": {"unique": 0, "high": 0, "peak": 0},
+}
 WITH_PERSON = {**COUNTS, "person": {"unique": 0, "high": 1, "peak": 0}}
 
 
@@ -26,7 +29,9 @@ async def api() -> AsyncIterator[ApiStand]:
 
 
 async def add(api: ApiStand, job_id: str, **fields: Any) -> None:
-    await api.publish(job_id, {"results.json": b"{}", "annotated.mp4": b"film"}, **{"counts": COUNTS, **fields})
+    await api.publish(
+        job_id, {"results.json": b"{}", "annotated.mp4": b"film"}, **{"counts": COUNTS, **fields}
+    )
     await api.ports.results.put(log_blob(job_id, "k", 0), b"log")
     await api.ports.sources.put(source_blob(job_id, 0), b"video")
     await api.ports.sources.put(telemetry_blob(job_id, 0), b"srt")
@@ -37,7 +42,9 @@ async def expire(api: ApiStand, **options: Any) -> int:
 
 
 async def kinds_left(api: ApiStand, job_id: str) -> set[str]:
-    return {name.split("/")[2] for name in await api.blob_names() if name.startswith(f"jobs/{job_id}/")}
+    return {
+        name.split("/")[2] for name in await api.blob_names() if name.startswith(f"jobs/{job_id}/")
+    }
 
 
 async def test_videos_go_and_results_without_persons_stay(api: ApiStand) -> None:
@@ -48,7 +55,11 @@ async def test_videos_go_and_results_without_persons_stay(api: ApiStand) -> None
     assert await expire(api) == 1
     assert await kinds_left(api, "a") == {"telemetry", "results", "log"}
     shown = (await api.client.get("/api/v1/jobs/a")).json()
-    assert (shown["expired"], shown["counts"], shown["artifacts"]) == (["sources"], COUNTS, ["results.json", "annotated.mp4"])
+    assert (shown["expired"], shown["counts"], shown["artifacts"]) == (
+        ["sources"],
+        COUNTS,
+        ["results.json", "annotated.mp4"],
+    )
     assert (await api.client.get("/api/v1/jobs/a/artifacts/annotated.mp4")).content == b"film"
     assert await expire(api) == 0
 
@@ -63,7 +74,9 @@ async def test_videos_go_and_results_without_persons_stay(api: ApiStand) -> None
     ],
     ids=["counted", "all", "nobody looked for persons", "failed"],
 )
-async def test_results_that_may_show_persons_go_with_them(api: ApiStand, fields: dict[str, Any], options: dict[str, Any]) -> None:
+async def test_results_that_may_show_persons_go_with_them(
+    api: ApiStand, fields: dict[str, Any], options: dict[str, Any]
+) -> None:
     await add(api, "a", **fields)
     api.clock.step(DAYS.total_seconds() + 1)
     assert await expire(api, **options) == 1
@@ -86,23 +99,31 @@ async def test_without_the_video_a_recount_makes_no_film(api: ApiStand) -> None:
     await expire(api)
     refused = await api.client.post("/api/v1/jobs/a/recount", json={})
     assert (refused.status_code, refused.json()["code"]) == (410, "expired")
-    assert (await api.client.post("/api/v1/jobs/a/recount", json={"render": False})).status_code == 202
+    assert (
+        await api.client.post("/api/v1/jobs/a/recount", json={"render": False})
+    ).status_code == 202
 
 
 async def test_what_a_recount_finds_expires_in_its_turn(api: ApiStand) -> None:
     await add(api, "a")
     api.clock.step(DAYS.total_seconds() + 1)
     await expire(api)
-    assert (await api.client.post("/api/v1/jobs/a/recount", json={"render": False})).status_code == 202
+    assert (
+        await api.client.post("/api/v1/jobs/a/recount", json={"render": False})
+    ).status_code == 202
     assert await expire(api) == 0, "not while it is counted"
     changes = {"state": "completed", "counts": WITH_PERSON}
-    await api.ports.jobs.update("a", attempt=2, expected=("assembling",), at=api.clock(), changes=changes)
+    await api.ports.jobs.update(
+        "a", attempt=2, expected=("assembling",), at=api.clock(), changes=changes
+    )
     assert await expire(api) == 1
     assert await kinds_left(api, "a") == set()
 
 
 @pytest.mark.parametrize("part", ["results", "sources"])
-async def test_a_run_that_died_is_made_up_for(api: ApiStand, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+async def test_a_run_that_died_is_made_up_for(
+    api: ApiStand, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
     await add(api, "a", counts=WITH_PERSON)
     api.clock.step(DAYS.total_seconds() + 1)
 
@@ -113,7 +134,9 @@ async def test_a_run_that_died_is_made_up_for(api: ApiStand, monkeypatch: pytest
         outage.setattr(getattr(api.ports, part), "delete_prefix", away)
         with pytest.raises(Unavailable):
             await expire(api)
-    assert (await api.client.get("/api/v1/jobs/a/results")).status_code == 410, "what is going is promised to nobody"
+    assert (await api.client.get("/api/v1/jobs/a/results")).status_code == 410, (
+        "what is going is promised to nobody"
+    )
     assert await kinds_left(api, "a") != set()
     assert await expire(api) == 1
     assert await kinds_left(api, "a") == set()
@@ -129,7 +152,9 @@ async def test_jobs_that_are_worked_on_and_young_ones_are_left_alone(api: ApiSta
     assert await api.blob_names() == before
 
 
-async def test_a_recount_that_begins_meanwhile_wins(api: ApiStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_recount_that_begins_meanwhile_wins(
+    api: ApiStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await add(api, "a")
     api.clock.step(DAYS.total_seconds() + 1)
     unexpired = api.ports.jobs.unexpired

@@ -30,7 +30,13 @@ async def try_again(stand: WorkerStand, *, owner: str = "local") -> Job:
 
 async def end(stand: WorkerStand, state: str, **changes: Any) -> None:
     job = await stand.job()
-    await stand.ports.jobs.update("job1", attempt=job.attempt, expected=ACTIVE, at=stand.timer.now(), changes={"state": state, **changes})
+    await stand.ports.jobs.update(
+        "job1",
+        attempt=job.attempt,
+        expected=ACTIVE,
+        at=stand.timer.now(),
+        changes={"state": state, **changes},
+    )
 
 
 def messages(stand: WorkerStand) -> list[tuple[str, int]]:
@@ -38,8 +44,13 @@ def messages(stand: WorkerStand) -> list[tuple[str, int]]:
     return [(message.step_key, message.attempt) for message in map(JobMessage.from_bytes, bodies)]
 
 
-@pytest.mark.parametrize(("steps_done", "detected"), [(0, []), (1, []), (3, [0, 1]), (5, [0, 1, 2, 3]), (6, [0, 1, 2, 3])])
-async def test_a_cancelled_job_ends_as_if_it_had_never_been_cancelled(stand: WorkerStand, steps_done: int, detected: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("steps_done", "detected"),
+    [(0, []), (1, []), (3, [0, 1]), (5, [0, 1, 2, 3]), (6, [0, 1, 2, 3])],
+)
+async def test_a_cancelled_job_ends_as_if_it_had_never_been_cancelled(
+    stand: WorkerStand, steps_done: int, detected: list[int]
+) -> None:
     await stand.submit()
     worker = stand.worker()
     for _ in range(steps_done):
@@ -72,7 +83,12 @@ async def test_a_job_that_failed_while_rendering_is_not_detected_again(stand: Wo
     assert (begun.state, messages(stand)) == ("assembling", [("assemble", 2)])
     await stand.drain(stand.worker())
     job = await stand.job()
-    assert (job.state, job.error, stand.engine.calls["detect_segment"], stand.engine.calls["probe"]) == ("completed", None, 4, 2)
+    assert (
+        job.state,
+        job.error,
+        stand.engine.calls["detect_segment"],
+        stand.engine.calls["probe"],
+    ) == ("completed", None, 4, 2)
 
 
 @pytest.mark.parametrize(("state", "code"), [(None, "job_active"), ("completed", "job_completed")])
@@ -129,7 +145,13 @@ async def test_what_has_expired_is_not_tried_again(
     stand: WorkerStand, expired: tuple[str, ...], detected: bool, render: bool, possible: bool
 ) -> None:
     await stand.submit(render=render)
-    await end(stand, "failed", expired=expired, plan=make_plan(frames=600, segments=2), done_segments=(0, 1) if detected else (0,))
+    await end(
+        stand,
+        "failed",
+        expired=expired,
+        plan=make_plan(frames=600, segments=2),
+        done_segments=(0, 1) if detected else (0,),
+    )
     if possible:
         assert (await try_again(stand)).state == "assembling"
         return
@@ -144,11 +166,23 @@ async def test_over_http() -> None:
         await api.add_job("b", state="completed")
         await api.add_job("c", state="failed", expired=("sources",))
         answer = await api.client.post("/api/v1/jobs/a/retry")
-        assert (answer.status_code, answer.json()["state"], answer.json()["attempt"]) == (202, "queued", 2)
-        assert (answer.headers["location"], answer.headers["retry-after"]) == ("/api/v1/jobs/a", "2")
+        assert (answer.status_code, answer.json()["state"], answer.json()["attempt"]) == (
+            202,
+            "queued",
+            2,
+        )
+        assert (answer.headers["location"], answer.headers["retry-after"]) == (
+            "/api/v1/jobs/a",
+            "2",
+        )
         assert [message.job_id for message in api.messages()] == ["a"]
         refusals = {}
         for job_id in ("a", "b", "c", "nothing"):
             refused = await api.client.post(f"/api/v1/jobs/{job_id}/retry")
             refusals[job_id] = (refused.status_code, refused.json()["code"])
-        assert refusals == {"a": (409, "job_active"), "b": (409, "job_completed"), "c": (410, "expired"), "nothing": (404, "job_not_found")}
+        assert refusals == {
+            "a": (409, "job_active"),
+            "b": (409, "job_completed"),
+            "c": (410, "expired"),
+            "nothing": (404, "job_not_found"),
+        }

@@ -37,7 +37,13 @@ def with_database(storage: MemoryPorts, identity: StorageIdentity | None = None)
 def with_storage(ports: MemoryPorts) -> MemoryPorts:
     """Return the same database beside another storage."""
     new = make_ports(CLOCK)
-    return dataclasses.replace(ports, sources=new.sources, results=new.results, queue=new.queue, detect_queue=new.detect_queue)
+    return dataclasses.replace(
+        ports,
+        sources=new.sources,
+        results=new.results,
+        queue=new.queue,
+        detect_queue=new.detect_queue,
+    )
 
 
 async def start(ports: Ports) -> StorageIdentity:
@@ -49,7 +55,10 @@ async def refusal(ports: Ports) -> ForeignStorage:
     with pytest.raises(ForeignStorage) as refused:
         await start(ports)
     assert await marks(ports) == before, "a process that is refused marks nothing"
-    assert "worker.storage adopt" in refused.value.message and "worker.storage separate" in refused.value.message
+    assert (
+        "worker.storage adopt" in refused.value.message
+        and "worker.storage separate" in refused.value.message
+    )
     return refused.value
 
 
@@ -66,7 +75,9 @@ async def mark_of(store: Any) -> str | None:
     return None if mark is None else mark.identity
 
 
-async def add_jobs(ports: Ports, *numbers: int, recorded: bool = True, store: str = "sources") -> None:
+async def add_jobs(
+    ports: Ports, *numbers: int, recorded: bool = True, store: str = "sources"
+) -> None:
     for number in numbers:
         blob = source_blob(key(number), 0) if store == "sources" else log_blob(key(number), "k", 0)
         await getattr(ports, store).put(blob, b"x")
@@ -83,7 +94,10 @@ async def test_a_new_installation_is_marked_everywhere_and_starts_again() -> Non
 
 async def test_several_processes_that_start_at_once_agree() -> None:
     ports = unmarked()
-    assert len({(await one).id for one in [asyncio.ensure_future(start(ports)) for _ in range(8)]}) == 1
+    assert (
+        len({(await one).id for one in [asyncio.ensure_future(start(ports)) for _ in range(8)]})
+        == 1
+    )
 
 
 async def test_of_two_databases_that_meet_on_a_new_storage_one_gets_all_of_it() -> None:
@@ -94,7 +108,9 @@ async def test_of_two_databases_that_meet_on_a_new_storage_one_gets_all_of_it() 
     assert len(set((await marks(first))[:4])) == 1
 
 
-async def test_a_storage_that_is_marked_while_a_process_looks_stays_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_storage_that_is_marked_while_a_process_looks_stays_whose_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first = unmarked()
     second = with_database(first)
     claim, won = second.ledger.claim, []
@@ -110,7 +126,9 @@ async def test_a_storage_that_is_marked_while_a_process_looks_stays_whose_it_is(
 
 
 @pytest.mark.parametrize("used", ["storage", "database", "neither", "both"])
-async def test_an_unmarked_database_is_refused_a_marked_storage_whatever_either_holds(used: str) -> None:
+async def test_an_unmarked_database_is_refused_a_marked_storage_whatever_either_holds(
+    used: str,
+) -> None:
     """A forgotten MONGO_URI, another data folder, a database restored from before the marking."""
     first = unmarked()
     await start(first)
@@ -120,7 +138,10 @@ async def test_an_unmarked_database_is_refused_a_marked_storage_whatever_either_
     if used in ("database", "both"):
         await add_jobs(second, 1)
     refused = await refusal(second)
-    assert (refused.code, "another database (memory" in refused.message) == ("foreign_storage", True)
+    assert (refused.code, "another database (memory" in refused.message) == (
+        "foreign_storage",
+        True,
+    )
     assert await second.ledger.identity() is None
 
 
@@ -181,7 +202,9 @@ async def test_blobs_of_others_do_not_count_as_use() -> None:
     ("known", "unknown"),
     [((), ()), ((1,), ()), ((1, 2), (3, 4)), ((), (1, 2)), ((1,), tuple(range(2, 21)))],
 )
-async def test_an_installation_of_before_marks_is_recognised(known: tuple[int, ...], unknown: tuple[int, ...]) -> None:
+async def test_an_installation_of_before_marks_is_recognised(
+    known: tuple[int, ...], unknown: tuple[int, ...]
+) -> None:
     ports = unmarked()
     await add_jobs(ports, *known)
     await add_jobs(ports, *unknown, recorded=False)
@@ -219,7 +242,9 @@ async def test_a_database_takes_a_storage_over_and_the_one_before_is_refused() -
     assert (await start(first)).id == back.id
 
 
-async def test_a_takeover_that_dies_is_finished_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_takeover_that_dies_is_finished_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first = unmarked()
     before = await start(first)
     second = with_database(first)
@@ -242,7 +267,11 @@ async def test_a_database_gets_a_storage_of_its_own() -> None:
     first = unmarked()
     await start(first)
     second = with_database(first)
-    for place, name in zip(first.storage, ("raw-videos", "processed-videos", "video-queue", "video-queue-detect"), strict=True):
+    for place, name in zip(
+        first.storage,
+        ("raw-videos", "processed-videos", "video-queue", "video-queue-detect"),
+        strict=True,
+    ):
         place.name = name
     identity = await separate(second, CLOCK)
     tail = identity.id[:8]
@@ -266,7 +295,11 @@ async def test_a_database_gets_a_storage_of_its_own() -> None:
 
 async def test_names_of_its_own_fit_whatever_is_configured() -> None:
     ports = unmarked()
-    for place, name in zip(ports.storage, ("a" * 63, "b" * 31 + "-" + "c" * 31, "q" * 49, "q" * 49 + "-detect"), strict=True):
+    for place, name in zip(
+        ports.storage,
+        ("a" * 63, "b" * 31 + "-" + "c" * 31, "q" * 49, "q" * 49 + "-detect"),
+        strict=True,
+    ):
         place.name = name
     names = list((await separate(ports, CLOCK)).names.values())
     assert max(len(f"{name}-poison") for name in names) <= 63

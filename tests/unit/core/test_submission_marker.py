@@ -28,7 +28,9 @@ async def names(stand: WorkerStand) -> list[str]:
     return [info.name async for info in stand.ports.sources.list_blobs("")]
 
 
-async def test_the_first_step_deletes_it_also_where_the_video_is_refused(stand: WorkerStand) -> None:
+async def test_the_first_step_deletes_it_also_where_the_video_is_refused(
+    stand: WorkerStand,
+) -> None:
     def refuse(*_: object) -> None:
         raise VideoError("It is no video.")
 

@@ -29,9 +29,13 @@ class Stand:
         self.clock = SteppedClock()
         self.ports = make_ports(self.clock)
         self.written = asyncio.Event()
-        self.submissions = Submissions(self.ports, Dispatcher(self.ports), LIMITS, self.clock, **options)
+        self.submissions = Submissions(
+            self.ports, Dispatcher(self.ports), LIMITS, self.clock, **options
+        )
 
-    async def submit(self, key: str | None = None, *, wait: asyncio.Event | None = None) -> Accepted:
+    async def submit(
+        self, key: str | None = None, *, wait: asyncio.Event | None = None
+    ) -> Accepted:
         async with self.submissions.begin(owner="local", idempotency_key=key) as submission:
             self.last_id = submission.job_id
             await submission.add_stream("a.mp4", pieces())
@@ -47,7 +51,12 @@ class Stand:
         return [blob.name async for blob in self.ports.results.list_blobs("")]
 
     async def jobs(self) -> list[str]:
-        return sorted(job.id for job in await self.ports.jobs.stalled(heartbeat_before=self.clock() + timedelta(days=1), limit=100))
+        return sorted(
+            job.id
+            for job in await self.ports.jobs.stalled(
+                heartbeat_before=self.clock() + timedelta(days=1), limit=100
+            )
+        )
 
     def messages(self) -> list[str]:
         return [JobMessage.from_bytes(body).job_id for body in self.ports.queue.bodies()]
@@ -66,7 +75,9 @@ def stand() -> Stand:
     return Stand()
 
 
-async def test_a_job_whose_message_could_not_be_sent_is_taken_back(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_whose_message_could_not_be_sent_is_taken_back(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stand.ports.queue, "send", never_sent)
     with pytest.raises(Unavailable):
         await stand.submit()
@@ -76,7 +87,9 @@ async def test_a_job_whose_message_could_not_be_sent_is_taken_back(stand: Stand,
     assert (buried.reason, buried.done_at_utc) == ("refused", stand.clock())
 
 
-async def test_with_a_key_it_stays_for_the_repetition_which_sends_the_message(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_with_a_key_it_stays_for_the_repetition_which_sends_the_message(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as away:
         away.setattr(stand.ports.queue, "send", never_sent)
         with pytest.raises(Unavailable):
@@ -87,7 +100,9 @@ async def test_with_a_key_it_stays_for_the_repetition_which_sends_the_message(st
     again = await stand.submit("key")
     assert (again.job.id, again.replayed) == (job_id, True)
     assert stand.messages() == [job_id]
-    assert await stand.blobs() == [f"jobs/{job_id}/source/000", f"jobs/{job_id}/submitting"], "its first step deletes the marker"
+    assert await stand.blobs() == [f"jobs/{job_id}/source/000", f"jobs/{job_id}/submitting"], (
+        "its first step deletes the marker"
+    )
 
 
 async def test_a_repetition_that_finds_its_message_sent_sends_none(stand: Stand) -> None:
@@ -100,7 +115,9 @@ async def test_a_repetition_that_finds_its_message_sent_sends_none(stand: Stand)
     assert stand.messages() == [first.job.id]
 
 
-async def test_a_job_that_a_repetition_was_answered_with_is_not_taken_back(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_that_a_repetition_was_answered_with_is_not_taken_back(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answered: list[Accepted] = []
     send = stand.ports.queue.send
 
@@ -114,11 +131,16 @@ async def test_a_job_that_a_repetition_was_answered_with_is_not_taken_back(stand
         await stand.submit("key")
     await stand.submissions.retry_cleaning()
     assert await stand.jobs() == [answered[0].job.id]
-    assert await stand.blobs() == [f"jobs/{answered[0].job.id}/source/000", f"jobs/{answered[0].job.id}/submitting"]
+    assert await stand.blobs() == [
+        f"jobs/{answered[0].job.id}/source/000",
+        f"jobs/{answered[0].job.id}/submitting",
+    ]
 
 
 @pytest.mark.parametrize("key", [None, "key"])
-async def test_a_store_that_recorded_without_saying_so(stand: Stand, monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
+async def test_a_store_that_recorded_without_saying_so(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
     add = stand.ports.jobs.add
 
     async def recorded_in_silence(job: Job) -> Job:
@@ -132,7 +154,9 @@ async def test_a_store_that_recorded_without_saying_so(stand: Stand, monkeypatch
     await stand.submissions.retry_cleaning()
     jobs = await stand.jobs()
     assert len(jobs) == (0 if key is None else 1)
-    assert await stand.blobs() == [f"jobs/{job_id}/{name}" for job_id in jobs for name in ("source/000", "submitting")]
+    assert await stand.blobs() == [
+        f"jobs/{job_id}/{name}" for job_id in jobs for name in ("source/000", "submitting")
+    ]
     stand.clock.step(5)
     job = (await stand.submit(key)).job
     assert key is None or job.id == jobs[0]
@@ -140,7 +164,9 @@ async def test_a_store_that_recorded_without_saying_so(stand: Stand, monkeypatch
 
 
 @pytest.mark.parametrize("key", [None, "key"])
-async def test_a_store_that_recorded_nothing(stand: Stand, monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
+async def test_a_store_that_recorded_nothing(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
     async def away(job: Job) -> Job:
         stand.ports.jobs.fail_with = Unavailable("The database does not answer.")
         raise stand.ports.jobs.fail_with
@@ -155,14 +181,21 @@ async def test_a_store_that_recorded_nothing(stand: Stand, monkeypatch: pytest.M
     assert await stand.blobs() == []
 
 
-async def test_an_accepted_job_has_its_film_a_copy_of_its_record_and_no_marker(stand: Stand) -> None:
+async def test_an_accepted_job_has_its_film_a_copy_of_its_record_and_no_marker(
+    stand: Stand,
+) -> None:
     job = (await stand.submit("key")).job
-    assert (await stand.blobs(), await stand.copies()) == ([f"jobs/{job.id}/source/000"], [submission_blob(job.id)])
+    assert (await stand.blobs(), await stand.copies()) == (
+        [f"jobs/{job.id}/source/000"],
+        [submission_blob(job.id)],
+    )
     assert Job.model_validate_json(await stand.ports.results.get(submission_blob(job.id))) == job
     assert await stand.ports.ledger.tombstones([job.id]) == {}
 
 
-async def test_the_marker_is_there_before_anything_is_committed(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_marker_is_there_before_anything_is_committed(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[list[str]] = []
     put_stream = stand.ports.sources.put_stream
 
@@ -179,7 +212,9 @@ async def test_the_marker_is_there_before_anything_is_committed(stand: Stand, mo
     assert seen == [[f"jobs/{job.id}/submitting"]]
 
 
-async def test_without_a_marker_nothing_is_committed(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_marker_nothing_is_committed(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def away(name: str, data: bytes, **options: Any) -> None:
         raise Unavailable("Storage does not answer.")
 
@@ -208,7 +243,9 @@ async def test_what_is_no_video_writes_no_marker(stand: Stand) -> None:
     assert (written, await stand.blobs()) == ([], [])
 
 
-async def test_a_refused_submission_s_marker_goes_last(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refused_submission_s_marker_goes_last(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def away(job: Job) -> Job:
         raise InvalidInput("No.", code="no")
 
@@ -220,7 +257,10 @@ async def test_a_refused_submission_s_marker_goes_last(stand: Stand, monkeypatch
         cut.setattr(stand.ports.sources, "purge", purge)
         with pytest.raises(InvalidInput):
             await stand.submit()
-        assert await stand.blobs() == [f"jobs/{stand.last_id}/source/000", f"jobs/{stand.last_id}/submitting"]
+        assert await stand.blobs() == [
+            f"jobs/{stand.last_id}/source/000",
+            f"jobs/{stand.last_id}/submitting",
+        ]
     assert await stand.submissions.retry_cleaning() == 0
     assert await stand.blobs() == []
 

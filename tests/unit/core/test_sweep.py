@@ -52,7 +52,9 @@ def messages(stand: WorkerStand) -> list[str]:
         (6, "rendering", ["render"]),
     ],
 )
-async def test_the_message_of_the_present_step_is_sent_again(stand: WorkerStand, steps_done: int, state: str, expected: list[str]) -> None:
+async def test_the_message_of_the_present_step_is_sent_again(
+    stand: WorkerStand, steps_done: int, state: str, expected: list[str]
+) -> None:
     await stand.submit()
     worker = stand.worker()
     for _ in range(steps_done):
@@ -73,7 +75,9 @@ async def test_the_message_of_the_present_step_is_sent_again(stand: WorkerStand,
 async def test_a_job_whose_planning_was_cut_short_is_planned_again(stand: WorkerStand) -> None:
     await stand.submit()
     await lose_everything(stand)
-    await stand.ports.jobs.update("job1", attempt=1, expected=("queued",), at=stand.timer.now(), changes={"state": "planning"})
+    await stand.ports.jobs.update(
+        "job1", attempt=1, expected=("queued",), at=stand.timer.now(), changes={"state": "planning"}
+    )
     stand.timer.advance(3 * VISIBILITY_S + 1)
     await sweep(stand)
     assert messages(stand) == ["plan"]
@@ -81,7 +85,9 @@ async def test_a_job_whose_planning_was_cut_short_is_planned_again(stand: Worker
     assert (await stand.job()).state == "completed"
 
 
-async def test_a_job_with_all_segments_but_no_assemble_message_is_moved_on(stand: WorkerStand) -> None:
+async def test_a_job_with_all_segments_but_no_assemble_message_is_moved_on(
+    stand: WorkerStand,
+) -> None:
     class Killed(BaseException):
         pass
 
@@ -106,7 +112,9 @@ async def test_a_job_with_all_segments_but_no_assemble_message_is_moved_on(stand
 async def test_ended_jobs_are_left_alone(stand: WorkerStand, state: str) -> None:
     await stand.submit()
     await lose_everything(stand)
-    await stand.ports.jobs.update("job1", attempt=1, expected=ACTIVE, at=stand.timer.now(), changes={"state": state})
+    await stand.ports.jobs.update(
+        "job1", attempt=1, expected=ACTIVE, at=stand.timer.now(), changes={"state": state}
+    )
     stand.timer.advance(10 * VISIBILITY_S)
     assert await sweep(stand) == 0
     assert messages(stand) == []
@@ -120,7 +128,9 @@ async def test_a_job_with_a_heartbeat_is_left_alone(stand: WorkerStand) -> None:
         assert await sweep(stand) == 0
 
 
-async def test_a_job_that_waits_in_a_long_queue_is_asked_for_less_and_less_often(stand: WorkerStand) -> None:
+async def test_a_job_that_waits_in_a_long_queue_is_asked_for_less_and_less_often(
+    stand: WorkerStand,
+) -> None:
     await stand.submit()
     sent_after = []
     for sweeps in range(1, 100):
@@ -152,7 +162,9 @@ async def test_a_record_of_a_newer_release_can_be_read(stand: WorkerStand) -> No
     assert Job.model_validate(newer) == job
 
 
-async def test_a_worker_outlives_a_sweep_that_breaks(stand: WorkerStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_outlives_a_sweep_that_breaks(
+    stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stopping, sweeps = asyncio.Event(), 0
 
     async def breaks(*args: object, **keywords: object) -> int:

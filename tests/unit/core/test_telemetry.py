@@ -19,7 +19,10 @@ def srt_of(*texts: str, step_s: float = 1.0) -> bytes:
     """Make a file of cues, one every `step_s` seconds."""
     cues = []
     for number, text in enumerate(texts):
-        begin, end = (f"00:00:{int(t):02d},{round(t % 1 * 1000):03d}" for t in (number * step_s, (number + 1) * step_s))
+        begin, end = (
+            f"00:00:{int(t):02d},{round(t % 1 * 1000):03d}"
+            for t in (number * step_s, (number + 1) * step_s)
+        )
         cues.append(f"{number + 1}\n{begin} --> {end}\n{text}\n")
     return "\n".join(cues).encode()
 
@@ -83,7 +86,13 @@ DIALECTS = {
     "bracket-altitude": (
         '<font size="36">FrameCnt : 1, DiffTime : 16ms\n2020-04-02 15:19:58,720,764\n[fnum : 280] [focal_len : 480] '
         "[latitude : 31.452012] [longtitude : 74.398751] [altitude: 213.983002] </font>",
-        {"latitude": 31.452012, "longitude": 74.398751, "altitude_m": 213.983002, "focal_length_mm": 48, "f_number": 2.8},
+        {
+            "latitude": 31.452012,
+            "longitude": 74.398751,
+            "altitude_m": 213.983002,
+            "focal_length_mm": 48,
+            "f_number": 2.8,
+        },
         {"telemetry_no_height", "telemetry_no_attitude", "telemetry_altitude_kind"},
     ),
     "bracket-attitude": (
@@ -118,7 +127,9 @@ def test_every_dialect_is_read(dialect: str) -> None:
     assert telemetry.dialect == dialect
     assert telemetry.time_s.tolist() == [0, 1]
     for name in COLUMNS:
-        np.testing.assert_allclose(getattr(telemetry, name), [expected.get(name, np.nan)] * 2, rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(
+            getattr(telemetry, name), [expected.get(name, np.nan)] * 2, rtol=1e-12, err_msg=name
+        )
     assert {remark.code for remark in telemetry.warnings} == codes
     assert all(remark.message.endswith(".") for remark in telemetry.warnings)
 
@@ -151,12 +162,18 @@ def test_values_that_cannot_be_are_left_out_and_told() -> None:
             line.format("50.000003", "8.000001", "12.0", "-300.0"),
         )
     )
-    np.testing.assert_array_equal(np.isfinite(telemetry.latitude), [False, True, False, False, True])
-    np.testing.assert_array_equal(np.isfinite(telemetry.longitude), [False, True, False, False, True])
+    np.testing.assert_array_equal(
+        np.isfinite(telemetry.latitude), [False, True, False, False, True]
+    )
+    np.testing.assert_array_equal(
+        np.isfinite(telemetry.longitude), [False, True, False, False, True]
+    )
     np.testing.assert_array_equal(telemetry.height_m, [10, 10, 10, np.nan, 12])
     np.testing.assert_array_equal(telemetry.pitch_deg, [-90, -90, -90, -90, np.nan])
     remarks = {remark.code: remark.message for remark in telemetry.warnings}
-    assert remarks["telemetry_out_of_range"].startswith("4 values") and remarks["telemetry_no_fix"].startswith("1 positions")
+    assert remarks["telemetry_out_of_range"].startswith("4 values") and remarks[
+        "telemetry_no_fix"
+    ].startswith("1 positions")
 
 
 def test_a_file_cut_off_in_the_middle_of_a_number_gives_no_half_number() -> None:
@@ -195,16 +212,27 @@ def test_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_encodings_line_ends_and_odd_timings() -> None:
     text = srt_of(DIALECTS["p4-rtk"][0]).decode()
-    for data in (text.encode("utf-16"), text.encode("utf-8-sig"), text.replace("\n", "\r\n").encode(), text.encode("latin-1")):
+    for data in (
+        text.encode("utf-16"),
+        text.encode("utf-8-sig"),
+        text.replace("\n", "\r\n").encode(),
+        text.encode("latin-1"),
+    ):
         assert parse_srt(data).pitch_deg.tolist() == [-40]
-    odd = parse_srt(b"9\n00:01:59,5 --> 00:01:60.000\nH 3.00m\n\n10\n00:00:01.250 --> 00:00:02.000\nH 2.00m\n\n10\n00:00:01.250 --> x\n")
+    odd = parse_srt(
+        b"9\n00:01:59,5 --> 00:01:60.000\nH 3.00m\n\n10\n00:00:01.250 --> 00:00:02.000\nH 2.00m\n\n10\n00:00:01.250 --> x\n"
+    )
     assert odd.time_s.tolist() == [1.25, 119.5] and odd.height_m.tolist() == [2, 3]
     assert "telemetry_cues_unordered" in {remark.code for remark in odd.warnings}
 
 
 def test_values_between_records() -> None:
     line = "[latitude: 10.00{}] [longitude: {}] [rel_alt: {} abs_alt: 1.0] [gb_yaw: {} gb_pitch: -90.0 gb_roll: 0.0]"
-    telemetry = parse_srt(srt_of(line.format("0", "179.999", "10", "170.0"), line.format("2", "-179.999", "20", "-170.0")))
+    telemetry = parse_srt(
+        srt_of(
+            line.format("0", "179.999", "10", "170.0"), line.format("2", "-179.999", "20", "-170.0")
+        )
+    )
     between = telemetry.at(np.array([-2.0, 0.0, 0.25, 0.5, 1.0, 3.9, 4.1]))
     np.testing.assert_allclose(between.height_m, [10, 10, 12.5, 15, 20, 20, np.nan])
     np.testing.assert_allclose(between.yaw_deg, [170, 170, 175, 180, -170, -170, np.nan])
@@ -215,7 +243,10 @@ def test_values_between_records() -> None:
 
 def test_nothing_is_made_up_in_a_long_gap() -> None:
     telemetry = from_cues([(0.0, "H 1.00m"), (2.0, "H 3.00m"), (10.0, "H 9.00m")])
-    np.testing.assert_allclose(telemetry.at(np.array([1.0, 2.0, 2.1, 9.0, 10.0, 12.0])).height_m, [2, 3, np.nan, np.nan, 9, 9])
+    np.testing.assert_allclose(
+        telemetry.at(np.array([1.0, 2.0, 2.1, 9.0, 10.0, 12.0])).height_m,
+        [2, 3, np.nan, np.nan, 9, 9],
+    )
     assert np.isnan(telemetry.at(np.array([1.0])).latitude).all()
 
 
@@ -224,7 +255,10 @@ def test_the_files_of_a_recording_are_joined() -> None:
     second = from_cues([(0.0, "H 7.00m"), (1.0, "H 8.00m")])
     both = joined([first, second], [0.0, 1.5])
     assert both.time_s.tolist() == [0, 1, 1.5, 2.5] and both.height_m.tolist() == [1, 2, 7, 8]
-    assert [remark.code for remark in both.warnings] == ["telemetry_no_position", "telemetry_no_attitude"]
+    assert [remark.code for remark in both.warnings] == [
+        "telemetry_no_position",
+        "telemetry_no_attitude",
+    ]
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the telemetry files are not at {REAL}")
@@ -237,7 +271,9 @@ def test_every_real_file_is_read_or_refused_with_a_reason() -> None:
             assert error.message.endswith(".")
             told[path.name] = error.code
             continue
-        told[path.name] = f"{telemetry.dialect} {len(telemetry)} {np.isfinite(telemetry.latitude).sum()}"
+        told[path.name] = (
+            f"{telemetry.dialect} {len(telemetry)} {np.isfinite(telemetry.latitude).sum()}"
+        )
     assert told == {
         "DJI_SRT_Parser__air2s.srt": "bracket-altitude 17 17",
         "DJI_SRT_Parser__broken_empty2.SRT": "telemetry_not_srt",

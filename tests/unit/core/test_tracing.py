@@ -54,7 +54,10 @@ def test_spans_nest_and_go_on_with_a_clients_trace(recorded: InMemorySpanExporte
 
 def test_of_an_error_only_its_code_is_recorded(recorded: InMemorySpanExporter) -> None:
     sentence = "the secret sentence"
-    for error, said in ((VideoError(sentence, code="no_frames"), "no_frames"), (ValueError(sentence), "ValueError")):
+    for error, said in (
+        (VideoError(sentence, code="no_frames"), "no_frames"),
+        (ValueError(sentence), "ValueError"),
+    ):
         with pytest.raises(type(error)), span("step"):
             raise error
         shown = recorded.get_finished_spans()[-1]
@@ -64,33 +67,62 @@ def test_of_an_error_only_its_code_is_recorded(recorded: InMemorySpanExporter) -
 
 def test_libraries_begin_no_trace_but_are_a_part_of_ours(recorded: InMemorySpanExporter) -> None:
     library = trace.get_tracer("azure")
-    with library.start_as_current_span("QueueClient.receive_message"), library.start_as_current_span("GET"):
+    with (
+        library.start_as_current_span("QueueClient.receive_message"),
+        library.start_as_current_span("GET"),
+    ):
         pass
     assert recorded.get_finished_spans() == ()
     with span("step plan"), library.start_as_current_span("BlobClient.download_blob"):
         pass
-    assert [shown.name for shown in recorded.get_finished_spans()] == ["BlobClient.download_blob", "step plan"]
+    assert [shown.name for shown in recorded.get_finished_spans()] == [
+        "BlobClient.download_blob",
+        "step plan",
+    ]
 
 
-@pytest.mark.parametrize("text", [None, "", "nonsense", CLIENT.upper(), CLIENT + "-00", "00-" + "g" * 32 + "-00f067aa0ba902b7-01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "nonsense",
+        CLIENT.upper(),
+        CLIENT + "-00",
+        "00-" + "g" * 32 + "-00f067aa0ba902b7-01",
+    ],
+)
 def test_what_is_no_trace_context_is_not_handed_on(text: str | None) -> None:
     assert valid_traceparent(text) is None
     assert valid_traceparent(CLIENT) == CLIENT
 
 
-async def test_the_context_travels_with_the_messages_of_a_job(recorded: InMemorySpanExporter, tmp_path: Path) -> None:
+async def test_the_context_travels_with_the_messages_of_a_job(
+    recorded: InMemorySpanExporter, tmp_path: Path
+) -> None:
     stand = WorkerStand(tmp_path)
     await stand.submit()
     stand.ports.queue._messages.clear()
-    await stand.dispatcher.send(JobMessage(job_id="job1", attempt=1, step="plan", traceparent=CLIENT))
+    await stand.dispatcher.send(
+        JobMessage(job_id="job1", attempt=1, step="plan", traceparent=CLIENT)
+    )
     await stand.drain(stand.worker())
     stand.close()
     spans = recorded.get_finished_spans()
     assert {shown.context.trace_id for shown in spans} == {0x4BF92F3577B34DA6A3CE929D0E0E4736}
     names = [shown.name for shown in spans]
-    assert (names.count("step plan"), names.count("step detect"), names.count("step assemble"), names.count("step render")) == (1, 4, 1, 1)
+    assert (
+        names.count("step plan"),
+        names.count("step detect"),
+        names.count("step assemble"),
+        names.count("step render"),
+    ) == (1, 4, 1, 1)
     stages = {shown.name for shown in spans if shown.name.startswith("engine ")}
-    assert {"engine FakeEngine.plan_segments", "engine FakeEngine.detect_segment", "engine FakeEngine.render"} <= stages
+    assert {
+        "engine FakeEngine.plan_segments",
+        "engine FakeEngine.detect_segment",
+        "engine FakeEngine.render",
+    } <= stages
 
 
 def test_where_nothing_is_recorded_a_clients_context_is_handed_on_all_the_same() -> None:
@@ -109,7 +141,9 @@ def test_without_an_endpoint_no_sdk_is_loaded_and_a_span_costs_next_to_nothing()
         "loaded = [name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))]\n"
         "assert not loaded, loaded\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     # A step takes a hundred of them at most. The best of several tries: the machine may be busy.
     assert min(map(_seconds_of_a_span, range(5))) < 0.0005

@@ -54,11 +54,15 @@ async def lane(stand: WorkerStand, worker: Processor, queue: JobQueue) -> JobMes
 
 async def round_of(stand: WorkerStand, worker: Processor) -> list[JobMessage]:
     """Let a worker's two lanes process a message each."""
-    done = [await lane(stand, worker, queue) for queue in (stand.ports.queue, stand.ports.detect_queue)]
+    done = [
+        await lane(stand, worker, queue) for queue in (stand.ports.queue, stand.ports.detect_queue)
+    ]
     return [message for message in done if message is not None]
 
 
-async def rounds_until(stand: WorkerStand, worker: Processor, job_id: str, *, most: int = 2000) -> int:
+async def rounds_until(
+    stand: WorkerStand, worker: Processor, job_id: str, *, most: int = 2000
+) -> int:
     for number in range(1, most):
         await round_of(stand, worker)
         if (await stand.job(job_id)).is_terminal:
@@ -91,7 +95,9 @@ def depth(queue: JobQueue) -> int:
 
 
 @pytest.mark.parametrize(("data", "times"), [(LONG, 3.2), (SHORT, 6)])
-async def test_one_long_job_of_another_owner_delays_by_little(stand: WorkerStand, tmp_path: Path, data: bytes, times: float) -> None:
+async def test_one_long_job_of_another_owner_delays_by_little(
+    stand: WorkerStand, tmp_path: Path, data: bytes, times: float
+) -> None:
     own = await alone(tmp_path, data)
     worker = stand.worker()
     await submit(stand, "theirs", "ranch", b"3000 frames")
@@ -102,7 +108,9 @@ async def test_one_long_job_of_another_owner_delays_by_little(stand: WorkerStand
     assert (await stand.job("theirs")).state == "detecting"
 
 
-async def test_many_jobs_of_another_owner_delay_by_little(stand: WorkerStand, tmp_path: Path) -> None:
+async def test_many_jobs_of_another_owner_delay_by_little(
+    stand: WorkerStand, tmp_path: Path
+) -> None:
     own, worker = await alone(tmp_path, LONG), stand.worker()
     for number in range(40):
         await submit(stand, f"theirs{number:03d}", "ranch", LONG)
@@ -121,7 +129,9 @@ async def test_the_queues_never_hold_more_of_an_owner_than_the_width(stand: Work
     for _ in range(12 * 14):
         await round_of(stand, worker)
         most = max(most, depth(stand.ports.detect_queue))
-        states = Counter([turn.state for turn in await stand.ports.jobs.turns("ranch") if turn.is_begun])
+        states = Counter(
+            [turn.state for turn in await stand.ports.jobs.turns("ranch") if turn.is_begun]
+        )
         assert sum(states.values()) <= LEAST_WIDTH
     assert most == LEAST_WIDTH
     assert {(await stand.job(f"job{number:02d}")).state for number in range(12)} == {"completed"}
@@ -134,7 +144,9 @@ async def test_jobs_of_an_owner_are_worked_on_in_their_order(stand: WorkerStand)
         await submit(stand, f"job{number:02d}", "ranch", b"30 frames")
     while len(ended) < 12:
         assert await round_of(stand, worker), "no message, but jobs that have not ended"
-        now_ended = [job for number in range(12) if (await stand.job(job := f"job{number:02d}")).is_terminal]
+        now_ended = [
+            job for number in range(12) if (await stand.job(job := f"job{number:02d}")).is_terminal
+        ]
         ended += [job for job in now_ended if job not in ended]
     assert ended == sorted(ended)
     assert sorted(stand.engine.segments) == sorted([0, 1, 2] * 12), "each segment once"
@@ -142,7 +154,9 @@ async def test_jobs_of_an_owner_are_worked_on_in_their_order(stand: WorkerStand)
 
 async def test_an_owner_who_is_alone_keeps_many_workers_busy(stand: WorkerStand) -> None:
     for number in range(16):
-        await stand.ports.jobs.report_worker(WorkerReport(f"w{number:02d}", stand.timer.now(), device="none", gpu_available=False))
+        await stand.ports.jobs.report_worker(
+            WorkerReport(f"w{number:02d}", stand.timer.now(), device="none", gpu_available=False)
+        )
     await submit(stand, "job", "ranch", b"600 frames")
     worker = stand.worker()
     await lane(stand, worker, stand.ports.queue)
@@ -172,7 +186,11 @@ async def test_a_job_that_ends_lets_the_next_begin(stand: WorkerStand) -> None:
     parked = [f"job{number}" for number in range(LEAST_WIDTH, LEAST_WIDTH + 3)]
     for name in parked:
         job = await stand.job(name)
-        assert (job.state, job.waiting and job.waiting.code, job.step_starts) == ("queued", "turn", {})
+        assert (job.state, job.waiting and job.waiting.code, job.step_starts) == (
+            "queued",
+            "turn",
+            {},
+        )
     assert depth(stand.ports.queue) == 0
     await cancel(stand.ports, stand.timer.now, "job0", owner="ranch")
     assert depth(stand.ports.queue) == 1, "cancelled"
@@ -185,7 +203,9 @@ async def test_a_job_that_ends_lets_the_next_begin(stand: WorkerStand) -> None:
 
     stand.engine.hooks["detect_segment"] = broken
     failing = stand.worker(max_failures=1)
-    while "failed" not in [(await stand.job(f"job{number}")).state for number in range(LEAST_WIDTH)]:
+    while "failed" not in [
+        (await stand.job(f"job{number}")).state for number in range(LEAST_WIDTH)
+    ]:
         # The first messages are of the job that was cancelled.
         assert await lane(stand, failing, stand.ports.detect_queue)
     del stand.engine.hooks["detect_segment"]
@@ -216,16 +236,26 @@ async def test_a_recount_waits_for_no_recording_that_is_still_detected(stand: Wo
     # Only the queue of planning is served: as where the machines that detect are away or have hours to go.
     while await lane(stand, worker, stand.ports.queue):
         pass
-    assert [(await stand.job(f"long{number}")).state for number in range(LEAST_WIDTH + 1)] == ["detecting"] * LEAST_WIDTH + ["queued"]
+    assert [(await stand.job(f"long{number}")).state for number in range(LEAST_WIDTH + 1)] == [
+        "detecting"
+    ] * LEAST_WIDTH + ["queued"]
     begun = await stand.ports.jobs.begin_attempt(
-        "counted", expected_attempt=1, settings=AnalysisSettings(render=False), state="assembling", at=stand.timer.now()
+        "counted",
+        expected_attempt=1,
+        settings=AnalysisSettings(render=False),
+        state="assembling",
+        at=stand.timer.now(),
     )
-    await stand.dispatcher.send(JobMessage(job_id="counted", attempt=begun.attempt, step="assemble"))
+    await stand.dispatcher.send(
+        JobMessage(job_id="counted", attempt=begun.attempt, step="assemble")
+    )
     while await lane(stand, worker, stand.ports.queue):
         pass
     counted = await stand.job("counted")
     assert (counted.state, counted.attempt) == ("completed", 2)
-    assert (await stand.job(f"long{LEAST_WIDTH}")).state == "queued", "the place of a recording is not given to another one"
+    assert (await stand.job(f"long{LEAST_WIDTH}")).state == "queued", (
+        "the place of a recording is not given to another one"
+    )
 
 
 async def test_recounts_of_another_owner_delay_by_little(stand: WorkerStand) -> None:
@@ -236,9 +266,15 @@ async def test_recounts_of_another_owner_delay_by_little(stand: WorkerStand) -> 
     for number in range(30):
         job = await stand.job(f"theirs{number:02d}")
         begun = await stand.ports.jobs.begin_attempt(
-            job.id, expected_attempt=1, settings=job.settings, state="assembling", at=stand.timer.now()
+            job.id,
+            expected_attempt=1,
+            settings=job.settings,
+            state="assembling",
+            at=stand.timer.now(),
         )
-        await stand.dispatcher.send(JobMessage(job_id=job.id, attempt=begun.attempt, step="assemble"))
+        await stand.dispatcher.send(
+            JobMessage(job_id=job.id, attempt=begun.attempt, step="assemble")
+        )
     before = stand.engine.calls["assemble"]
     await submit(stand, "mine", "park", SHORT)
     await rounds_until(stand, worker, "mine")
@@ -249,7 +285,9 @@ async def test_recounts_of_another_owner_delay_by_little(stand: WorkerStand) -> 
 
 
 @pytest.mark.parametrize("what", ["claimed", "sent"])
-async def test_a_worker_killed_while_it_hands_out_loses_nothing(stand: WorkerStand, what: str) -> None:
+async def test_a_worker_killed_while_it_hands_out_loses_nothing(
+    stand: WorkerStand, what: str
+) -> None:
     """Killed after each claim, and after each message that it sends; no sweeper runs."""
     await submit(stand, "job", "ranch", b"120 frames")
     kills = 0
@@ -266,7 +304,9 @@ async def test_a_worker_killed_while_it_hands_out_loses_nothing(stand: WorkerSta
             return done
 
         with pytest.MonkeyPatch.context() as patched:
-            target: tuple[object, str] = (stand.ports.jobs, "hand_out") if what == "claimed" else (tools.dispatcher, "send")
+            target: tuple[object, str] = (
+                (stand.ports.jobs, "hand_out") if what == "claimed" else (tools.dispatcher, "send")
+            )
             patched.setattr(*target, dies)
             try:
                 while await round_of(stand, Processor(tools)):
@@ -327,19 +367,29 @@ async def test_a_job_of_an_older_release_has_all_its_messages_already(stand: Wor
     worker = stand.worker()
     await submit(stand, "job", "ranch", b"80 frames")
     await lane(stand, worker, stand.ports.queue)
-    await stand.ports.jobs.update("job", attempt=1, expected=("detecting",), at=stand.timer.now(), changes={"sent_until": None})
+    await stand.ports.jobs.update(
+        "job",
+        attempt=1,
+        expected=("detecting",),
+        at=stand.timer.now(),
+        changes={"sent_until": None},
+    )
     stand.ports.detect_queue._messages.clear()
     assert await Turns(stand.ports, stand.dispatcher, stand.timer.now).go_on("ranch") == 0
     (turn,) = await stand.ports.jobs.turns("ranch")
     assert (turn.handed_out, turn.has_more) == (8, False)
     for index in range(8):
-        await stand.dispatcher.send(JobMessage(job_id="job", attempt=1, step="detect", segment=index))
+        await stand.dispatcher.send(
+            JobMessage(job_id="job", attempt=1, step="detect", segment=index)
+        )
     await work_off(stand, worker)
     assert (await stand.job("job")).state == "completed"
     assert sorted(stand.engine.segments) == list(range(8))
 
 
-async def test_a_store_that_is_away_while_handing_out_gives_the_message_back(stand: WorkerStand) -> None:
+async def test_a_store_that_is_away_while_handing_out_gives_the_message_back(
+    stand: WorkerStand,
+) -> None:
     worker, given = stand.worker(), stand.ports.jobs.turns
     await submit(stand, "job", "ranch", LONG)
     await lane(stand, worker, stand.ports.queue)

@@ -177,7 +177,9 @@ def test_a_private_network_is_refused_when_it_is_named(host: str, suffix: str) -
         with pytest.raises(InvalidInput) as refused:
             requested_webhook(f"{scheme}://{host}{suffix}", WebhookRules(SECRET, allow_http=True))
         assert refused.value.code == "webhook_not_public"
-        assert host.strip("[]").lower() not in refused.value.message.lower(), "one sentence for all of them"
+        assert host.strip("[]").lower() not in refused.value.message.lower(), (
+            "one sentence for all of them"
+        )
 
 
 @pytest.mark.parametrize("host", DISGUISED)
@@ -200,12 +202,17 @@ def test_what_only_some_programs_take_for_an_address_is_no_host(host: str) -> No
         "10.0.0.1.nip.io",
     ],
 )
-def test_public_names_and_addresses_are_taken_without_a_look_at_what_they_resolve_to(host: str) -> None:
+def test_public_names_and_addresses_are_taken_without_a_look_at_what_they_resolve_to(
+    host: str,
+) -> None:
     assert requested_webhook(f"https://{host}/hook", RULES) == f"https://{host}/hook"
 
 
 def test_http_is_taken_where_the_operator_says_so() -> None:
-    assert check_webhook_url("http://example.org/", WebhookRules(SECRET, allow_http=True)) == "http://example.org/"
+    assert (
+        check_webhook_url("http://example.org/", WebhookRules(SECRET, allow_http=True))
+        == "http://example.org/"
+    )
 
 
 def test_without_a_secret_there_are_no_webhooks() -> None:
@@ -219,15 +226,33 @@ def test_rules_do_not_show_their_secret() -> None:
 
 
 def test_a_query_is_not_shown() -> None:
-    assert shown_url("https://example.org:8443/hook?token=secret") == "https://example.org:8443/hook"
+    assert (
+        shown_url("https://example.org:8443/hook?token=secret") == "https://example.org:8443/hook"
+    )
 
 
 def ended(**fields: Any) -> Job:
-    return make_job("job1", AT, **{"attempt": 2, "completed_at_utc": AT.replace(minute=31), "webhook": "https://example.org/", **fields})
+    return make_job(
+        "job1",
+        AT,
+        **{
+            "attempt": 2,
+            "completed_at_utc": AT.replace(minute=31),
+            "webhook": "https://example.org/",
+            **fields,
+        },
+    )
 
 
 def test_a_completed_job_is_told_with_its_counts() -> None:
-    figures = {"unique": 9, "low": 8, "high": 10, "interval_basis": "detected", "peak": 8, "mean": 7.7}
+    figures = {
+        "unique": 9,
+        "low": 8,
+        "high": 10,
+        "interval_basis": "detected",
+        "peak": 8,
+        "mean": 7.7,
+    }
     counts = {"cattle": {**figures, "reasons": ["x"], "detections": 4000}}
     assert json.loads(event_body(ended(state="completed", counts=counts))) == {
         "event": "completed",
@@ -247,7 +272,14 @@ def test_counts_of_before_the_basis_are_told_as_they_are() -> None:
 
 
 def test_a_failed_job_is_told_with_its_reason() -> None:
-    told = json.loads(event_body(ended(state="failed", error=Failure(code="unreadable_video", message="It is broken.", step="plan"))))
+    told = json.loads(
+        event_body(
+            ended(
+                state="failed",
+                error=Failure(code="unreadable_video", message="It is broken.", step="plan"),
+            )
+        )
+    )
     assert (told["event"], told["event_id"]) == ("failed", "job1-2")
     assert told["error"] == {"code": "unreadable_video", "message": "It is broken.", "step": "plan"}
     assert "counts" not in told
@@ -257,13 +289,20 @@ def test_the_signature_covers_time_and_body() -> None:
     body = b'{"event":"completed"}'
     value = signature("secret", body, at=AT)
     moment = str(int(AT.timestamp()))
-    assert value == f"t={moment},v1={hmac.new(b'secret', moment.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
+    assert (
+        value
+        == f"t={moment},v1={hmac.new(b'secret', moment.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
+    )
     assert signature("secret", body + b" ", at=AT) != value
     assert signature("secret", body, at=AT.replace(second=1)) != value
     assert signature("other", body, at=AT) != value
 
 
 def test_each_owner_has_a_secret_of_their_own() -> None:
-    secrets = {owner_secret(secret, owner) for secret in ("one secret", "another") for owner in ("local", "alice", "bob")}
+    secrets = {
+        owner_secret(secret, owner)
+        for secret in ("one secret", "another")
+        for owner in ("local", "alice", "bob")
+    }
     assert len(secrets) == 6
     assert all(len(secret) == 64 for secret in secrets)

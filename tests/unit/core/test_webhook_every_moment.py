@@ -29,9 +29,13 @@ class WatchedSender(MemoryWebhookSender):
         super().__init__()
         self.calls = calls
 
-    async def send(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float) -> WebhookAnswer:
+    async def send(
+        self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float
+    ) -> WebhookAnswer:
         plain = super().send
-        return await self.calls.make("sender.send", lambda: plain(url, body, headers, timeout_s=timeout_s))
+        return await self.calls.make(
+            "sender.send", lambda: plain(url, body, headers, timeout_s=timeout_s)
+        )
 
 
 @pytest.fixture
@@ -50,7 +54,9 @@ class Life:
         self.dead = False
 
     def worker(self, name: str) -> Processor:
-        return self.stand.worker(name, ports=self.calls.watch(self.stand.ports), webhook_secret=SECRET)
+        return self.stand.worker(
+            name, ports=self.calls.watch(self.stand.ports), webhook_secret=SECRET
+        )
 
     def die_at(self, place: int, *, after: bool) -> None:
         async def die(here: int, name: str) -> None:
@@ -63,7 +69,9 @@ class Life:
     async def submit(self) -> None:
         job = await self.stand.submit(RECORDING, render=False)
         at = self.stand.timer.now()
-        await self.stand.ports.jobs.update(job.id, attempt=1, expected=("queued",), at=at, changes={"webhook": URL})
+        await self.stand.ports.jobs.update(
+            job.id, attempt=1, expected=("queued",), at=at, changes={"webhook": URL}
+        )
 
     async def live(self, worker: Processor, *, most: int = 80) -> None:
         """Let a worker work until it is killed, or everybody has been told and no message is left."""
@@ -79,15 +87,23 @@ class Life:
                 await worker.deliveries.idle()
                 if self.dead:
                     return
-            elif (await stand.job()).is_terminal and await self._is_told() and not stand.ports.queue.bodies():
+            elif (
+                (await stand.job()).is_terminal
+                and await self._is_told()
+                and not stand.ports.queue.bodies()
+            ):
                 return
             else:
                 stand.timer.advance(VISIBILITY_S + 1)
-                await Sweeper(stand.ports, stand.dispatcher, stand.timer.now).run(visibility=timedelta(seconds=VISIBILITY_S))
+                await Sweeper(stand.ports, stand.dispatcher, stand.timer.now).run(
+                    visibility=timedelta(seconds=VISIBILITY_S)
+                )
         raise AssertionError("nobody is told")
 
     async def _is_told(self) -> bool:
-        return any(event.state == "delivered" for event in await self.stand.ports.webhooks.of_job("job1"))
+        return any(
+            event.state == "delivered" for event in await self.stand.ports.webhooks.of_job("job1")
+        )
 
 
 async def undisturbed(base: Path) -> list[str]:
@@ -101,11 +117,17 @@ async def undisturbed(base: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_killed_at_every_call_from_the_end_of_the_job_on(bases: Iterator[Path], after: bool) -> None:
+async def test_killed_at_every_call_from_the_end_of_the_job_on(
+    bases: Iterator[Path], after: bool
+) -> None:
     names = await undisturbed(next(bases))
     end = max(place for place, name in enumerate(names) if name == "jobs.update")
-    places = [place for place, name in enumerate(names) if place >= end or name.startswith("webhooks.")]
-    assert {"webhooks.add", "webhooks.replace", "queue.send", "sender.send", "queue.complete"} <= {names[place] for place in places}
+    places = [
+        place for place, name in enumerate(names) if place >= end or name.startswith("webhooks.")
+    ]
+    assert {"webhooks.add", "webhooks.replace", "queue.send", "sender.send", "queue.complete"} <= {
+        names[place] for place in places
+    }
     for place in places:
         life = Life(next(bases))
         await life.submit()
@@ -117,7 +139,9 @@ async def test_killed_at_every_call_from_the_end_of_the_job_on(bases: Iterator[P
         await life.live(life.worker("worker-b"))
         job = await life.stand.job()
         assert job.state == "completed", names[place]
-        assert {sent.headers["Muster-Event-Id"] for sent in life.sender.sent} == {"job1-1"}, names[place]
+        assert {sent.headers["Muster-Event-Id"] for sent in life.sender.sent} == {"job1-1"}, names[
+            place
+        ]
         assert len({sent.body for sent in life.sender.sent}) == 1
         assert 1 <= len(life.sender.sent) <= 2, names[place]
         life.stand.close()

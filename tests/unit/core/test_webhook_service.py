@@ -35,12 +35,16 @@ class Desk(WorkerStand):
     def __init__(self, base: Path) -> None:
         super().__init__(base)
         rules = WebhookRules(SECRET)
-        self.webhooks = Webhooks(self.ports, self.dispatcher, rules, self.timer.now, random_fraction=lambda: 0.0)
+        self.webhooks = Webhooks(
+            self.ports, self.dispatcher, rules, self.timer.now, random_fraction=lambda: 0.0
+        )
         self.processor = self.worker(webhook_secret=SECRET)
 
     async def ask(self, *files: bytes, job_id: str = "job1", **settings: Any) -> None:
         job = await self.submit(*files, job_id=job_id, **settings)
-        await self.ports.jobs.update(job.id, attempt=1, expected=("queued",), at=self.timer.now(), changes={"webhook": URL})
+        await self.ports.jobs.update(
+            job.id, attempt=1, expected=("queued",), at=self.timer.now(), changes={"webhook": URL}
+        )
 
     async def work(self) -> list[str]:
         """Do everything that can be done now; return the steps."""
@@ -56,7 +60,9 @@ class Desk(WorkerStand):
         return event
 
     async def sweep(self) -> int:
-        return await Sweeper(self.ports, self.dispatcher, self.timer.now).run(visibility=timedelta(seconds=30))
+        return await Sweeper(self.ports, self.dispatcher, self.timer.now).run(
+            visibility=timedelta(seconds=30)
+        )
 
     def messages(self) -> list[str]:
         return [JobMessage.from_bytes(body).step for body in self.ports.queue.bodies()]
@@ -76,11 +82,25 @@ async def test_a_completed_job_is_told_once_and_signed(desk: Desk) -> None:
     (sent,) = desk.sender.sent
     assert sent.url == URL
     told = json.loads(sent.body)
-    assert (told["event"], told["event_id"], told["counts"]["cattle"]["unique"]) == ("completed", "job1-1", 3)
-    assert (sent.headers["Muster-Event"], sent.headers["Muster-Event-Id"]) == ("completed", "job1-1")
-    assert sent.headers[SIGNATURE] == signature(owner_secret(SECRET, "local"), sent.body, at=desk.timer.now())
+    assert (told["event"], told["event_id"], told["counts"]["cattle"]["unique"]) == (
+        "completed",
+        "job1-1",
+        3,
+    )
+    assert (sent.headers["Muster-Event"], sent.headers["Muster-Event-Id"]) == (
+        "completed",
+        "job1-1",
+    )
+    assert sent.headers[SIGNATURE] == signature(
+        owner_secret(SECRET, "local"), sent.body, at=desk.timer.now()
+    )
     event = await desk.event()
-    assert (event.state, event.tries, event.last_status, event.last_error) == ("delivered", 1, 200, None)
+    assert (event.state, event.tries, event.last_status, event.last_error) == (
+        "delivered",
+        1,
+        200,
+        None,
+    )
     assert event.settled_at_utc == desk.timer.now()
     assert (event.not_before_utc, event.next_look_at_utc) == (None, None)
 
@@ -114,7 +134,9 @@ async def test_a_cancelled_job_and_one_without_a_webhook_are_told_to_nobody(desk
     assert await desk.ports.webhooks.of_job("quiet") == []
 
 
-async def test_a_receiver_that_fails_is_asked_again_under_the_same_id_ever_later(desk: Desk) -> None:
+async def test_a_receiver_that_fails_is_asked_again_under_the_same_id_ever_later(
+    desk: Desk,
+) -> None:
     desk.sender.answers = [REFUSED] * 8
     await desk.ask()
     await desk.work()
@@ -137,7 +159,9 @@ async def test_a_receiver_that_fails_is_asked_again_under_the_same_id_ever_later
         assert earliest * 0.75 <= pause <= earliest * 1.2 + 65, (number, pause)
     assert len({sent.headers["Muster-Event-Id"] for sent in desk.sender.sent}) == 1
     assert len({sent.body for sent in desk.sender.sent}) == 1
-    assert len({sent.headers[SIGNATURE] for sent in desk.sender.sent}) == 9, "each try is signed for its own time"
+    assert len({sent.headers[SIGNATURE] for sent in desk.sender.sent}) == 9, (
+        "each try is signed for its own time"
+    )
 
 
 async def test_it_is_given_up_after_the_stated_time_and_the_job_stays_as_it_is(desk: Desk) -> None:
@@ -165,7 +189,9 @@ async def test_what_can_never_succeed_is_given_up_at_once(desk: Desk) -> None:
     assert (event.state, event.tries, event.last_status) == ("given_up", 1, 410)
 
 
-async def test_a_submitter_is_told_the_same_of_every_address_that_was_not_reached(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_submitter_is_told_the_same_of_every_address_that_was_not_reached(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     told = []
     for number, code in enumerate(UNREACHED):
@@ -180,9 +206,16 @@ async def test_a_submitter_is_told_the_same_of_every_address_that_was_not_reache
         desk.close()
         assert view is not None
         told.append(view.model_dump())
-        assert any(getattr(record, "code", None) == code for record in caplog.records), "the operator's log tells them apart"
+        assert any(getattr(record, "code", None) == code for record in caplog.records), (
+            "the operator's log tells them apart"
+        )
     (delivery,) = told[0]["deliveries"]
-    assert (delivery["last_error"], delivery["last_status"], delivery["state"], delivery["tries"]) == ("not_reached", None, "due", 3)
+    assert (
+        delivery["last_error"],
+        delivery["last_status"],
+        delivery["state"],
+        delivery["tries"],
+    ) == ("not_reached", None, "due", 3)
     assert told[1:] == [told[0]] * 2
 
 
@@ -190,7 +223,9 @@ async def test_an_event_whose_message_got_lost_is_found_by_the_sweeper(desk: Des
     await desk.ask()
     job = await desk.job()
     await desk.webhooks.expect(job)
-    done = await desk.ports.jobs.update("job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"})
+    done = await desk.ports.jobs.update(
+        "job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"}
+    )
     await desk.webhooks.announce(done)
     desk.ports.queue._messages.clear()
     desk.timer.advance(LATE.total_seconds() - 1)
@@ -207,7 +242,9 @@ async def test_an_attempt_that_ended_without_its_event_is_found_by_the_sweeper(d
     """As when a worker is killed between the end of the job and the event, and its message is gone, too."""
     await desk.ask()
     await desk.webhooks.expect(await desk.job())
-    await desk.ports.jobs.update("job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "failed"})
+    await desk.ports.jobs.update(
+        "job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "failed"}
+    )
     desk.ports.queue._messages.clear()
     desk.timer.advance(LOOK_AGAIN.total_seconds() + 1)
     await desk.sweep()
@@ -217,7 +254,9 @@ async def test_an_attempt_that_ended_without_its_event_is_found_by_the_sweeper(d
 
 async def test_while_no_worker_runs_few_messages_pile_up(desk: Desk) -> None:
     await desk.ask()
-    done = await desk.ports.jobs.update("job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"})
+    done = await desk.ports.jobs.update(
+        "job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"}
+    )
     await desk.webhooks.announce(done)
     for _ in range(24 * 60):
         desk.timer.advance(60)
@@ -229,7 +268,9 @@ async def test_while_no_worker_runs_few_messages_pile_up(desk: Desk) -> None:
 
 async def test_two_messages_about_one_event_make_one_delivery(desk: Desk) -> None:
     await desk.ask()
-    done = await desk.ports.jobs.update("job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"})
+    done = await desk.ports.jobs.update(
+        "job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"}
+    )
     await desk.webhooks.announce(done)
     await desk.webhooks.announce(done)
     await desk.dispatcher.send(JobMessage(job_id="job1", attempt=1, step="notify"))
@@ -264,7 +305,11 @@ async def test_slow_receivers_hold_up_no_other_step(desk: Desk) -> None:
     for number in range(12):
         await desk.ask(job_id=f"told{number}")
         done = await desk.ports.jobs.update(
-            f"told{number}", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"}
+            f"told{number}",
+            attempt=1,
+            expected=("queued",),
+            at=desk.timer.now(),
+            changes={"state": "completed"},
         )
         await desk.webhooks.announce(done)
     await desk.submit(job_id="quick")
@@ -280,7 +325,9 @@ async def test_slow_receivers_hold_up_no_other_step(desk: Desk) -> None:
     assert len(desk.sender.sent) == 12
 
 
-async def test_receivers_that_hang_delay_no_step_of_another_owner_and_messages_do_not_multiply(desk: Desk) -> None:
+async def test_receivers_that_hang_delay_no_step_of_another_owner_and_messages_do_not_multiply(
+    desk: Desk,
+) -> None:
     over = asyncio.Event()
     under_way: list[str] = []
 
@@ -293,7 +340,9 @@ async def test_receivers_that_hang_delay_no_step_of_another_owner_and_messages_d
     for number in range(40):
         await desk.ask(job_id=f"a{number}")
         changes = {"state": "completed"}
-        done = await desk.ports.jobs.update(f"a{number}", attempt=1, expected=("queued",), at=desk.timer.now(), changes=changes)
+        done = await desk.ports.jobs.update(
+            f"a{number}", attempt=1, expected=("queued",), at=desk.timer.now(), changes=changes
+        )
         await desk.webhooks.announce(done)
 
     async def round_of(seconds: float) -> int:
@@ -327,7 +376,9 @@ async def test_receivers_that_hang_delay_no_step_of_another_owner_and_messages_d
     assert "notify" not in desk.messages()
 
 
-async def test_one_owner_has_two_deliveries_at_once_and_another_owner_finds_a_place(desk: Desk) -> None:
+async def test_one_owner_has_two_deliveries_at_once_and_another_owner_finds_a_place(
+    desk: Desk,
+) -> None:
     never = asyncio.Event()
     under_way: list[str] = []
 
@@ -340,7 +391,9 @@ async def test_one_owner_has_two_deliveries_at_once_and_another_owner_finds_a_pl
     for number in range(10):
         await desk.ask(job_id=f"a{number}")
         changes = {"state": "completed"}
-        done = await desk.ports.jobs.update(f"a{number}", attempt=1, expected=("queued",), at=desk.timer.now(), changes=changes)
+        done = await desk.ports.jobs.update(
+            f"a{number}", attempt=1, expected=("queued",), at=desk.timer.now(), changes=changes
+        )
         await desk.webhooks.announce(done.model_copy(update={"owner": "b" if number == 9 else "a"}))
     await desk.drain(desk.processor)
     assert under_way == ["a0", "a1", "a9"]
@@ -351,7 +404,9 @@ async def test_one_owner_has_two_deliveries_at_once_and_another_owner_finds_a_pl
 async def test_a_message_that_the_sweeper_has_replaced_is_dropped(desk: Desk) -> None:
     desk.sender.answers = [REFUSED] * 3
     await desk.ask()
-    done = await desk.ports.jobs.update("job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"})
+    done = await desk.ports.jobs.update(
+        "job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"}
+    )
     await desk.webhooks.announce(done)
     desk.timer.advance(LATE.total_seconds() + 1)
     await desk.webhooks.sweep()
@@ -367,7 +422,9 @@ async def test_a_worker_that_is_told_to_stop_gives_deliveries_back(desk: Desk) -
 
     send, desk.sender.send = desk.sender.send, hang  # type: ignore[method-assign]
     await desk.ask()
-    done = await desk.ports.jobs.update("job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"})
+    done = await desk.ports.jobs.update(
+        "job1", attempt=1, expected=("queued",), at=desk.timer.now(), changes={"state": "completed"}
+    )
     await desk.webhooks.announce(done)
     await desk.drain(desk.processor)
     await desk.processor.deliveries.close()

@@ -35,9 +35,13 @@ def made(frames: int, *, fps: float = 30.0) -> Plan:
     half = frames // 2
     segments = (
         Segment(index=0, file_index=0, first_frame=0, frames=half, file_first_frame=0),
-        Segment(index=1, file_index=0, first_frame=half, frames=frames - half, file_first_frame=half),
+        Segment(
+            index=1, file_index=0, first_frame=half, frames=frames - half, file_first_frame=half
+        ),
     )
-    video = VideoFacts(frames=frames, fps=fps, width_px=1920, height_px=1080, duration_s=frames / fps)
+    video = VideoFacts(
+        frames=frames, fps=fps, width_px=1920, height_px=1080, duration_s=frames / fps
+    )
     return Plan(video=video, segments=segments, log_key="k", detector={})
 
 
@@ -60,12 +64,17 @@ def test_looks_are_frames_times_slices_of_what_is_left(
     assert looks_left(made(frames), done, AnalysisSettings(**settings), slices) == looks
 
 
-@pytest.mark.parametrize(("frames", "limit", "tiles"), [(100, 25_700, "16x16"), (100, 1000, "3x3"), (100, 499, "off"), (100, 99, None)])
+@pytest.mark.parametrize(
+    ("frames", "limit", "tiles"),
+    [(100, 25_700, "16x16"), (100, 1000, "3x3"), (100, 499, "off"), (100, 99, None)],
+)
 def test_the_finest_tiling_that_fits_is_named(frames: int, limit: int, tiles: str | None) -> None:
     assert fitting_tiles(frames, limit) == tiles
 
 
-async def submitted(stand: WorkerStand, job_id: str, *, owner: str = "ranch", **settings: Any) -> Job:
+async def submitted(
+    stand: WorkerStand, job_id: str, *, owner: str = "ranch", **settings: Any
+) -> Job:
     return await stand.submit(job_id=job_id, owner=owner, **settings)
 
 
@@ -80,13 +89,17 @@ async def counted(stand: WorkerStand) -> int:
 
 
 @pytest.mark.parametrize("owner", ["ranch", "local"])
-async def test_a_job_over_its_budget_fails_at_once_and_is_told_what_fits(stand: WorkerStand, owner: str) -> None:
+async def test_a_job_over_its_budget_fails_at_once_and_is_told_what_fits(
+    stand: WorkerStand, owner: str
+) -> None:
     await submitted(stand, "job1", owner=owner, tiles="16x16")
     await stand.drain(stand.worker(max_work=35 * 20))
     job = await stand.job()
     assert (job.state, job.error and job.error.code) == ("failed", "work_over_budget")
     sentence = job.error.message if job.error else ""
-    assert "8995 looks" in sentence and "35 frames" in sentence and "257 looks at a frame" in sentence
+    assert (
+        "8995 looks" in sentence and "35 frames" in sentence and "257 looks at a frame" in sentence
+    )
     assert "may take 700: with tiles '4x4' it fits" in sentence
     assert stand.engine.segments == []
     await retry(stand.ports, stand.dispatcher, stand.timer.now, "job1", owner=None)
@@ -103,17 +116,25 @@ async def test_a_job_that_just_fits_runs(stand: WorkerStand) -> None:
     assert (await stand.job()).state == "completed"
 
 
-async def test_a_job_that_passes_the_days_work_waits_for_the_next_day_without_a_message(stand: WorkerStand) -> None:
+async def test_a_job_that_passes_the_days_work_waits_for_the_next_day_without_a_message(
+    stand: WorkerStand,
+) -> None:
     worker = stand.worker(quota_day_work=50)
     await submitted(stand, "first")
     await submitted(stand, "second")
     await submitted(stand, "other", owner="park")
     await stand.drain(worker)
-    assert [(await stand.job(name)).state for name in ("first", "second", "other")] == ["completed", "queued", "completed"]
+    assert [(await stand.job(name)).state for name in ("first", "second", "other")] == [
+        "completed",
+        "queued",
+        "completed",
+    ]
     waiting = (await stand.job("second")).waiting
     assert waiting is not None and waiting.code == "quota_work" and "needs 35" in waiting.message
     assert waiting.until_utc == stand.timer.now() + timedelta(seconds=MIDNIGHT_S)
-    assert (await stand.job("second")).step_starts == {} and (await stand.job("second")).step_failures == {}
+    assert (await stand.job("second")).step_starts == {} and (
+        await stand.job("second")
+    ).step_failures == {}
     probes = stand.engine.calls["probe"]
     for _ in range(20):
         stand.timer.advance(MIDNIGHT_S / 21)
@@ -147,7 +168,9 @@ async def test_a_waiting_job_can_be_cancelled_and_retried(stand: WorkerStand) ->
     await submitted(stand, "first")
     await submitted(stand, "second")
     await stand.drain(worker)
-    assert (await cancel(stand.ports, stand.timer.now, "second", owner="ranch")).state == "cancelled"
+    assert (
+        await cancel(stand.ports, stand.timer.now, "second", owner="ranch")
+    ).state == "cancelled"
     stand.timer.advance(MIDNIGHT_S + 3 * VISIBILITY_S)
     assert await sweep(stand) == 0
     await retry(stand.ports, stand.dispatcher, stand.timer.now, "second", owner="ranch")

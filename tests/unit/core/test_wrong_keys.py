@@ -21,7 +21,9 @@ JOB = "a" * 32
 
 async def ask(api: ApiStand, key: str, *, client: str = "198.51.100.1") -> httpx.Response:
     transport = httpx.ASGITransport(app=api.app, client=(client, 1))
-    async with httpx.AsyncClient(transport=transport, base_url=REMOTE, headers={"X-API-Key": key}) as opened:
+    async with httpx.AsyncClient(
+        transport=transport, base_url=REMOTE, headers={"X-API-Key": key}
+    ) as opened:
         return await opened.get(JOBS)
 
 
@@ -83,7 +85,9 @@ async def test_a_revoked_key_is_as_wrong_as_any() -> None:
     async with running_api(wrong_keys_per_min=3) as api:
         key = await make_key(api, "ranch")
         assert (await ask(api, key)).status_code == 200
-        await api.app.state.services.keys.revoke(next(iter((await api.ports.keys.list_page(limit=1)).items)).id)
+        await api.app.state.services.keys.revoke(
+            next(iter((await api.ports.keys.list_page(limit=1)).items)).id
+        )
         assert [(await ask(api, key)).status_code for _ in range(6)] == [401] * 4 + [429] * 2
 
 
@@ -93,9 +97,16 @@ async def test_wrong_tickets_count_and_a_ticket_that_was_just_made_passes() -> N
         key = await make_key(api, "ranch", "read")
         async with client_of(api, key) as client:
             ticket = (await client.post("/api/v1/tickets", json={"job_id": JOB})).json()["ticket"]
-        statuses = [(await shake_hands(api, f"/ws/jobs/{JOB}", query=f"ticket={new_ticket()}"))[0].get("status") for _ in range(5)]
+        statuses = [
+            (await shake_hands(api, f"/ws/jobs/{JOB}", query=f"ticket={new_ticket()}"))[0].get(
+                "status"
+            )
+            for _ in range(5)
+        ]
         assert statuses == [401, 401, 401, 429, 429]
-        assert (await shake_hands(api, f"/ws/jobs/{JOB}", query=f"ticket={ticket}"))[0]["type"] == "websocket.accept"
+        assert (await shake_hands(api, f"/ws/jobs/{JOB}", query=f"ticket={ticket}"))[0][
+            "type"
+        ] == "websocket.accept"
         again = await shake_hands(api, f"/ws/jobs/{JOB}", query=f"ticket={ticket}")
         assert again[0]["status"] == 429
 

@@ -25,22 +25,42 @@ def test_readers_get_the_connection_string_from_a_volume_that_only_azurite_write
     for name in READERS:
         service = COMPOSE["services"][name]
         assert f"{VOLUME}:ro" in service["volumes"], name
-        assert service["environment"]["AZURE_STORAGE_CONNECTION_STRING_FILE"] == "/storage-account/connection-string"
+        assert (
+            service["environment"]["AZURE_STORAGE_CONNECTION_STRING_FILE"]
+            == "/storage-account/connection-string"
+        )
         assert "AZURE_STORAGE_CONNECTION_STRING" not in service["environment"]
-        assert service["depends_on"]["azurite"] == {"condition": "service_healthy"}, "the account is made before anything reads it"
+        assert service["depends_on"]["azurite"] == {"condition": "service_healthy"}, (
+            "the account is made before anything reads it"
+        )
     azurite = COMPOSE["services"]["azurite"]
-    assert azurite["volumes"] == ["azurite-data:/data", VOLUME], "the data of before, and the account"
+    assert azurite["volumes"] == ["azurite-data:/data", VOLUME], (
+        "the data of before, and the account"
+    )
     assert "10002" in azurite["healthcheck"]["test"][-1]
     assert {"azurite-data", "storage-account"} <= set(COMPOSE["volumes"])
 
 
 def test_no_key_is_written_down() -> None:
-    files = [REPOSITORY / name for name in ("docker-compose.yml", "README.md", "Dockerfile.api", "Dockerfile.worker")]
+    files = [
+        REPOSITORY / name
+        for name in ("docker-compose.yml", "README.md", "Dockerfile.api", "Dockerfile.worker")
+    ]
     files += [path for path in FOLDER.rglob("*") if path.is_file()]
     for folder in ("api", "core", "infra", "worker", "docs"):
-        files += [path for path in (REPOSITORY / folder).rglob("*") if path.suffix in (".py", ".js", ".md", ".sh", ".yml")]
+        files += [
+            path
+            for path in (REPOSITORY / folder).rglob("*")
+            if path.suffix in (".py", ".js", ".md", ".sh", ".yml")
+        ]
     # 64 bytes in base64, which is what Azurite takes; the locked packages have digests of that length.
-    found = [path.name for path in files if re.search(r"(?<![\w+/-])[A-Za-z0-9+/]{86}==", path.read_bytes().decode("utf-8", "replace"))]
+    found = [
+        path.name
+        for path in files
+        if re.search(
+            r"(?<![\w+/-])[A-Za-z0-9+/]{86}==", path.read_bytes().decode("utf-8", "replace")
+        )
+    ]
     assert found == ["package-lock.json"] * found.count("package-lock.json")
 
 
@@ -62,9 +82,18 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs the rights of root to give files to another user")
-def test_the_start_gives_volumes_of_before_to_the_user_and_goes_on_as_that_user(open_folder: Path) -> None:
-    data, account, programs = open_folder / "data", open_folder / "storage-account", open_folder / "programs"
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="needs the rights of root to give files to another user",
+)
+def test_the_start_gives_volumes_of_before_to_the_user_and_goes_on_as_that_user(
+    open_folder: Path,
+) -> None:
+    data, account, programs = (
+        open_folder / "data",
+        open_folder / "storage-account",
+        open_folder / "programs",
+    )
     film = data / "__blobstorage__" / "film"
     film.parent.mkdir(parents=True)
     film.write_bytes(b"film")
@@ -74,15 +103,35 @@ def test_the_start_gives_volumes_of_before_to_the_user_and_goes_on_as_that_user(
     # Whatever the mask of this process is: other tests load programs that close it.
     programs.chmod(0o755)
     node = programs / "node"
-    node.write_text('#!/bin/sh\nid -u; id -G; printf "%s\\n" "$@"\nprintf key > "$STORAGE/connection-string"\n')
+    node.write_text(
+        '#!/bin/sh\nid -u; id -G; printf "%s\\n" "$@"\nprintf key > "$STORAGE/connection-string"\n'
+    )
     node.chmod(0o755)
-    script = (FOLDER / "entrypoint.sh").read_text().replace("/data", str(data)).replace("/storage-account", str(account))
+    script = (
+        (FOLDER / "entrypoint.sh")
+        .read_text()
+        .replace("/data", str(data))
+        .replace("/storage-account", str(account))
+    )
     env = {"PATH": f"{programs}:/usr/bin:/bin", "STORAGE": str(account)}
     for _ in range(2):
-        done = subprocess.run(["sh", "-c", script], env=env, cwd=open_folder, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["sh", "-c", script],
+            env=env,
+            cwd=open_folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         user, groups, *arguments = done.stdout.splitlines()
         assert (user, groups, arguments[0]) == ("10001", "10001", "start.js")
-        assert f"--connection-file={account}/connection-string" in arguments and f"--location={data}" in arguments
-        assert {path.stat().st_uid for path in (data, film.parent, film, account, account / "connection-string")} == {10001}
+        assert (
+            f"--connection-file={account}/connection-string" in arguments
+            and f"--location={data}" in arguments
+        )
+        assert {
+            path.stat().st_uid
+            for path in (data, film.parent, film, account, account / "connection-string")
+        } == {10001}
         assert {path.stat().st_mode & 0o777 for path in (data, account)} == {0o700}
         assert film.read_bytes() == b"film"

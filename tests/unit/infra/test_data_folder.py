@@ -38,7 +38,10 @@ def test_the_env_file_names_the_data_folder_for_every_program(
 
 @pytest.mark.parametrize("program", [run, storage])
 def test_a_relative_data_folder_is_refused_with_a_sentence(
-    program: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    program: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUSTER_DATA_DIR", "herd")

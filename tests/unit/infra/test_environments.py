@@ -41,9 +41,17 @@ OF_MUSTER = {
     "MUSTER_ALLOW_UNCONFINED_DECODING": "false",
 }
 OF_DETECTORS = {"HF_TOKEN": "hub", "CUDA_VISIBLE_DEVICES": "0"}
-OF_NPM = {"npm_config_registry": "https://registry.example", "NODE_EXTRA_CA_CERTS": "/etc/ca.pem", "HTTPS_PROXY": "http://proxy"}
+OF_NPM = {
+    "npm_config_registry": "https://registry.example",
+    "NODE_EXTRA_CA_CERTS": "/etc/ca.pem",
+    "HTTPS_PROXY": "http://proxy",
+}
 FOR_ALL = {"HOME": "/home/herd", "LANG": "C.UTF-8", "LC_ALL": "C", "TZ": "UTC"}
-PATHS = {"PATH": "/usr/bin::/bin:.", "LD_LIBRARY_PATH": "/opt/lib:", "PYTHONPATH": ":lib:/opt/python"}
+PATHS = {
+    "PATH": "/usr/bin::/bin:.",
+    "LD_LIBRARY_PATH": "/opt/lib:",
+    "PYTHONPATH": ":lib:/opt/python",
+}
 CLEANED = {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": "/opt/lib"}
 
 
@@ -52,7 +60,14 @@ def parent(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment with everything in it."""
     for name in list(os.environ):
         monkeypatch.delenv(name)
-    for name, value in {**SECRETS, **OF_MUSTER, **OF_DETECTORS, **OF_NPM, **FOR_ALL, **PATHS}.items():
+    for name, value in {
+        **SECRETS,
+        **OF_MUSTER,
+        **OF_DETECTORS,
+        **OF_NPM,
+        **FOR_ALL,
+        **PATHS,
+    }.items():
         monkeypatch.setenv(name, value)
 
 
@@ -71,7 +86,9 @@ _API = {**OF_MUSTER, "HTTPS_PROXY": "http://proxy", "PYTHONPATH": "/opt/python"}
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_each_program_inherits_its_list(parent: None, of: Callable[[], dict[str, str]], more: dict[str, str]) -> None:
+def test_each_program_inherits_its_list(
+    parent: None, of: Callable[[], dict[str, str]], more: dict[str, str]
+) -> None:
     assert of() == {**FOR_ALL, **CLEANED, **more}
 
 
@@ -88,7 +105,9 @@ def test_each_program_inherits_its_list(parent: None, of: Callable[[], dict[str,
     ],
 )
 @pytest.mark.parametrize("name", ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH"])
-def test_a_search_path_has_no_part_that_depends_on_the_current_folder(name: str, given: str, cleaned: str) -> None:
+def test_a_search_path_has_no_part_that_depends_on_the_current_folder(
+    name: str, given: str, cleaned: str
+) -> None:
     assert absolute_parts(given) == cleaned
     assert inherited([name], {name: given, "OTHER": "x"}) == ({name: cleaned} if cleaned else {})
 
@@ -125,7 +144,9 @@ def test_a_child_without_a_list_inherits_nothing_and_no_descriptor(tmp_path: Pat
     assert str(tmp_path / "shower.log") in links and str(tmp_path / "secret") not in links
 
 
-def test_the_decoder_inherits_where_shared_libraries_are(parent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_decoder_inherits_where_shared_libraries_are(
+    parent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[dict[str, str]] = []
     start = subprocess.Popen
 
@@ -136,4 +157,7 @@ def test_the_decoder_inherits_where_shared_libraries_are(parent: None, monkeypat
 
     monkeypatch.setattr(subprocess, "Popen", watched)
     assert ConfinedDecoder().probe(SAMPLE).pts.size > 0
-    assert seen and all(env == {"LD_LIBRARY_PATH": "/opt/lib", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"} for env in seen)
+    assert seen and all(
+        env == {"LD_LIBRARY_PATH": "/opt/lib", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+        for env in seen
+    )

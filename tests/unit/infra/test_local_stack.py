@@ -12,7 +12,9 @@ from infra.local_stack import AZURITE_PORTS, LocalStack
 from infra.processes import StartError, free_ports
 
 
-def test_a_stack_whose_azurite_cannot_be_installed_says_so_once_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_whose_azurite_cannot_be_installed_says_so_once_and_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries: list[int] = []
 
     def unreachable() -> Path:
@@ -29,19 +31,28 @@ def test_a_stack_whose_azurite_cannot_be_installed_says_so_once_and_stops(tmp_pa
     assert stack.ended() == []
 
 
-def test_azurite_comes_back_on_the_ports_that_running_parts_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_azurite_comes_back_on_the_ports_that_running_parts_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[tuple[int, ...]] = []
-    monkeypatch.setattr(azurite_server.AzuriteServer, "start", lambda server: started.append(server.ports))
+    monkeypatch.setattr(
+        azurite_server.AzuriteServer, "start", lambda server: started.append(server.ports)
+    )
     blob, queue = free_ports(2)
     file = tmp_path / "azurite" / "connection-string"
     file.parent.mkdir()
-    file.write_text(f"AccountName=a;BlobEndpoint=http://127.0.0.1:{blob}/a;QueueEndpoint=http://127.0.0.1:{queue}/a;\n")
+    file.write_text(
+        f"AccountName=a;BlobEndpoint=http://127.0.0.1:{blob}/a;QueueEndpoint=http://127.0.0.1:{queue}/a;\n"
+    )
     LocalStack(tmp_path, port=0).start_azurite()
     assert started[0][:2] == (blob, queue)
     with socket.create_server(("127.0.0.1", blob)):
         LocalStack(tmp_path, port=0).start_azurite()
     assert blob not in started[1]
-    for text in ("", "BlobEndpoint=http://127.0.0.1:99999/a;QueueEndpoint=http://127.0.0.1:99998/a;"):
+    for text in (
+        "",
+        "BlobEndpoint=http://127.0.0.1:99999/a;QueueEndpoint=http://127.0.0.1:99998/a;",
+    ):
         file.write_text(text)
         monkeypatch.setattr("infra.local_stack.port_is_free", lambda port: True)
         LocalStack(tmp_path, port=0).start_azurite()

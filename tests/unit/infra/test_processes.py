@@ -53,7 +53,10 @@ def test_a_new_start_keeps_the_log_of_the_last(tmp_path: Path) -> None:
         child.start()
         assert child.process is not None
         child.process.wait()
-    assert ((tmp_path / "writer.log").read_text(), (tmp_path / "writer.log.1").read_text()) == ("two\n", "one\n")
+    assert ((tmp_path / "writer.log").read_text(), (tmp_path / "writer.log.1").read_text()) == (
+        "two\n",
+        "one\n",
+    )
 
 
 def test_all_parts_of_make_run_have_their_logs_rotated(tmp_path: Path) -> None:

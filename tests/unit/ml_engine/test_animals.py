@@ -59,13 +59,22 @@ def test_numbers_follow_first_sight_then_place_within_each_class() -> None:
         ("person", 1, 4),
     ]
     late = found[3]
-    assert (late.first_frame, late.last_frame, late.first_time_s, late.last_time_s, late.boxes) == (3, 4, 0.3, 0.4, 2)
+    assert (late.first_frame, late.last_frame, late.first_time_s, late.last_time_s, late.boxes) == (
+        3,
+        4,
+        0.3,
+        0.4,
+        2,
+    )
     assert (late.uncertain, late.reason, late.mean_score) == (True, "seen for 0.2 s only", 0.6)
     assert [a.uncertain for a in found] == [False, False, False, True, False]
 
 
 def test_only_the_counted_are_described_and_only_where_they_were_seen() -> None:
-    tracks = table(*((f, 1, "cattle", box(100, 100), 0.0 if f == 1 else 0.8) for f in range(3)), (0, 2, "cattle", box(300, 100), 0.9))
+    tracks = table(
+        *((f, 1, "cattle", box(100, 100), 0.0 if f == 1 else 0.8) for f in range(3)),
+        (0, 2, "cattle", box(300, 100), 0.9),
+    )
     found = animals(tracks, tracks.track_id == 1, tracks.frame / 10, VIDEO, {})
     assert [(a.track_id, a.boxes, a.first_frame, a.last_frame) for a in found] == [(1, 2, 0, 2)]
     assert animals(tracks, np.zeros(len(tracks), bool), tracks.frame / 10, VIDEO, {}) == []
@@ -74,18 +83,43 @@ def test_only_the_counted_are_described_and_only_where_they_were_seen() -> None:
 @pytest.mark.parametrize(
     ("views", "best"),
     [
-        pytest.param([(box(100, 100), 0.5), (box(100, 100), 0.9), (box(100, 100), 0.6)], 1, id="score"),
         pytest.param(
-            [(box(100, 100, 30), 0.8), (box(100, 100, 30), 0.8), (box(100, 100, 60), 0.8), (box(100, 100, 60), 0.8)], 2, id="size"
+            [(box(100, 100), 0.5), (box(100, 100), 0.9), (box(100, 100), 0.6)], 1, id="score"
         ),
-        pytest.param([(box(0, 100, 60), 0.9), (box(100, 100), 0.9), (box(590, 100, 60), 0.9)], 1, id="border"),
-        pytest.param([(box(100, 100, 90), 0.0), (box(100, 100), 0.3), (box(100, 100, 90), 0.0)], 1, id="never interpolated"),
-        pytest.param([(box(100, 100, 40 + f % 3), 0.8) for f in range(9)] + [(box(100, 100, 200), 0.75)], 2, id="not two in one box"),
-        pytest.param([(box(0, 0), 0.8), (box(600, 440), 0.9)], 1, id="at the border if it is nowhere else"),
+        pytest.param(
+            [
+                (box(100, 100, 30), 0.8),
+                (box(100, 100, 30), 0.8),
+                (box(100, 100, 60), 0.8),
+                (box(100, 100, 60), 0.8),
+            ],
+            2,
+            id="size",
+        ),
+        pytest.param(
+            [(box(0, 100, 60), 0.9), (box(100, 100), 0.9), (box(590, 100, 60), 0.9)], 1, id="border"
+        ),
+        pytest.param(
+            [(box(100, 100, 90), 0.0), (box(100, 100), 0.3), (box(100, 100, 90), 0.0)],
+            1,
+            id="never interpolated",
+        ),
+        pytest.param(
+            [(box(100, 100, 40 + f % 3), 0.8) for f in range(9)] + [(box(100, 100, 200), 0.75)],
+            2,
+            id="not two in one box",
+        ),
+        pytest.param(
+            [(box(0, 0), 0.8), (box(600, 440), 0.9)], 1, id="at the border if it is nowhere else"
+        ),
     ],
 )
-def test_the_best_view(views: list[tuple[tuple[float, float, float, float], float]], best: int) -> None:
-    found = described(table(*((frame, 1, "cattle", xyxy, score) for frame, (xyxy, score) in enumerate(views))))
+def test_the_best_view(
+    views: list[tuple[tuple[float, float, float, float], float]], best: int
+) -> None:
+    found = described(
+        table(*((frame, 1, "cattle", xyxy, score) for frame, (xyxy, score) in enumerate(views)))
+    )
     assert [a.best_frame for a in found] == [best]
     assert found[0].best_xyxy == pytest.approx(views[best][0])
     assert found[0].best_time_s == pytest.approx(best / 10)
@@ -98,7 +132,9 @@ def test_a_view_that_others_hide_is_not_the_best() -> None:
 
 
 def test_a_file_gives_back_what_was_written() -> None:
-    rows: list[Row] = [(f, t, "cattle", box(33.337 * t, 100), 0.61237) for f in range(7) for t in range(1, 5)]
+    rows: list[Row] = [
+        (f, t, "cattle", box(33.337 * t, 100), 0.61237) for f in range(7) for t in range(1, 5)
+    ]
     found = described(table(*rows), {2: 'joined over a gap of 2.1 s, "perhaps" two', 3: ""})
     data = animals_csv(found)
     assert data == animals_csv(read_animals_csv(data))
@@ -111,7 +147,11 @@ def test_a_file_gives_back_what_was_written() -> None:
 @pytest.mark.parametrize("damage", [b"", b"frame,track_id\n1,2\n", "half", "class", "bytes"])
 def test_other_files_are_refused(damage: bytes | str) -> None:
     data = animals_csv(described(table((0, 1, "cattle", box(1, 1), 0.5))))
-    damaged = {"half": data[:-20], "class": data.replace(b"cattle", b"camel"), "bytes": data + b"\xff\xfe"}
+    damaged = {
+        "half": data[:-20],
+        "class": data.replace(b"cattle", b"camel"),
+        "bytes": data + b"\xff\xfe",
+    }
     with pytest.raises(InvalidInput) as caught:
         read_animals_csv(damage if isinstance(damage, bytes) else damaged[damage])
     assert caught.value.code == "bad_animals_csv"

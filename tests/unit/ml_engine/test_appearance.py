@@ -8,7 +8,9 @@ from ml_engine.tracking.appearance import MOST_ODDS, Looks, looks_of
 from ml_engine.tracking.tracklets import Boxes
 
 
-def recording(distinct: float, tracklets: int = 12, boxes: int = 30) -> tuple[np.ndarray, np.ndarray, Boxes]:
+def recording(
+    distinct: float, tracklets: int = 12, boxes: int = 30
+) -> tuple[np.ndarray, np.ndarray, Boxes]:
     """Tracklets of the same time; embeddings that differ between animals by `distinct` and within them by a little."""
     generator = np.random.default_rng(3)
     common = generator.normal(size=16)
@@ -28,7 +30,10 @@ def test_distinct_animals_are_told_apart_by_a_bounded_amount() -> None:
     assert looks is not None and looks.total.shape == (12, 16)
     assert looks.same[0] > looks.other[0]
     everybody = np.arange(12)
-    assert looks.log_odds(everybody, everybody).tolist() == [MOST_ODDS] * 12 or (looks.log_odds(everybody, everybody) > 0).all()
+    assert (
+        looks.log_odds(everybody, everybody).tolist() == [MOST_ODDS] * 12
+        or (looks.log_odds(everybody, everybody) > 0).all()
+    )
     others = looks.log_odds(everybody, np.roll(everybody, 1))
     assert (others < 0).mean() > 0.8
     assert np.abs(others).max() <= MOST_ODDS

@@ -23,10 +23,18 @@ from ml_engine.stages.assemble import assemble
 from ml_engine.tracking.track_table import build, hidden
 from tests.support.logs import box_at, log_of, tracks_of, video_facts, walking_herd
 
-DETECTOR = {"name": "test", "input_hw": (416, 416), "thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5}}
-SCHEMA = json.loads((Path(ml_engine.__file__).parent / "results" / "results.schema.json").read_text())
+DETECTOR = {
+    "name": "test",
+    "input_hw": (416, 416),
+    "thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5},
+}
+SCHEMA = json.loads(
+    (Path(ml_engine.__file__).parent / "results" / "results.schema.json").read_text()
+)
 CALIBRATION = CalibrationSettings(
-    image_points=((0, 0), (640, 0), (640, 480), (0, 480)), ground_points=((0, 48), (64, 48), (64, 0), (0, 0)), unit="m"
+    image_points=((0, 0), (640, 0), (640, 480), (0, 480)),
+    ground_points=((0, 48), (64, 48), (64, 0), (0, 0)),
+    unit="m",
 )
 
 
@@ -52,10 +60,20 @@ def a_cow_walks_down_past_a_person(frames: int = 30) -> DetectionLog:
 
 def test_a_small_scene() -> None:
     made = run(a_cow_walks_down_past_a_person())
-    assert set(made.files) == {"results.json", "tracks.csv", "tracks.mot.txt", "tracks.geojson", "timeline.csv", "animals.csv"}
+    assert set(made.files) == {
+        "results.json",
+        "tracks.csv",
+        "tracks.mot.txt",
+        "tracks.geojson",
+        "timeline.csv",
+        "animals.csv",
+    }
     assert made.counts == made.results["counts"]
     cattle, person = made.counts["cattle"], made.counts["person"]
-    assert {key: cattle[key] for key in ("unique", "low", "high", "peak", "mean", "detections", "avg_confidence")} == {
+    assert {
+        key: cattle[key]
+        for key in ("unique", "low", "high", "peak", "mean", "detections", "avg_confidence")
+    } == {
         "unique": 1,
         "low": 1,
         "high": 1,
@@ -64,12 +82,25 @@ def test_a_small_scene() -> None:
         "detections": 30,
         "avg_confidence": 0.9,
     }
-    assert (person["unique"], person["avg_confidence"], made.counts["bison"]["unique"]) == (1, 0.8, 0)
+    assert (person["unique"], person["avg_confidence"], made.counts["bison"]["unique"]) == (
+        1,
+        0.8,
+        0,
+    )
     (line,) = made.results["lines"]
     assert line["name"] == "middle"
-    assert line["counts"] == {"bison": {"in": 0, "out": 0}, "cattle": {"in": 1, "out": 0}, "person": {"in": 0, "out": 0}}
+    assert line["counts"] == {
+        "bison": {"in": 0, "out": 0},
+        "cattle": {"in": 1, "out": 0},
+        "person": {"in": 0, "out": 0},
+    }
     (crossing,) = made.results["crossings"]
-    assert (crossing["frame"], crossing["time_s"], crossing["class"], crossing["direction"]) == (16, 1.6, "cattle", "in")
+    assert (crossing["frame"], crossing["time_s"], crossing["class"], crossing["direction"]) == (
+        16,
+        1.6,
+        "cattle",
+        "in",
+    )
     assert made.results["video"]["frames"] == 30
     assert made.results["warnings"] == []
     timeline = list(csv.DictReader(io.StringIO(made.files["timeline.csv"].decode())))
@@ -90,18 +121,34 @@ def test_a_second_box_on_an_animal_passes_no_line() -> None:
 
 def test_same_input_same_bytes() -> None:
     log = walking_herd(20, 100)
-    first, second = (run(log, fps=30, zones=(Zone(name="z", polygon=((0, 0), (400, 0), (400, 400))),)) for _ in range(2))
+    first, second = (
+        run(log, fps=30, zones=(Zone(name="z", polygon=((0, 0), (400, 0), (400, 400))),))
+        for _ in range(2)
+    )
     assert first.files == second.files
 
 
 def test_a_herd_that_walks_about_is_counted() -> None:
-    made = assemble(walking_herd(50, 300), settings=AnalysisSettings(), video=video_facts(300, 30, 1920, 1080), detector=DETECTOR)
+    made = assemble(
+        walking_herd(50, 300),
+        settings=AnalysisSettings(),
+        video=video_facts(300, 30, 1920, 1080),
+        detector=DETECTOR,
+    )
     assert 48 <= made.counts["cattle"]["unique"] <= 54
     assert 46 <= made.counts["cattle"]["peak"] <= 50
 
 
 def test_the_class_of_a_track_is_the_sum_of_its_scores() -> None:
-    boxes = [[(box_at((200, 200)), {"cattle": 0.6, "bison": 0.7} if t < 8 else {"cattle": 0.9, "bison": 0.2})] for t in range(20)]
+    boxes = [
+        [
+            (
+                box_at((200, 200)),
+                {"cattle": 0.6, "bison": 0.7} if t < 8 else {"cattle": 0.9, "bison": 0.2},
+            )
+        ]
+        for t in range(20)
+    ]
     made = run(log_of(boxes))
     assert (made.counts["cattle"]["unique"], made.counts["bison"]["unique"]) == (1, 0)
     np.testing.assert_allclose(made.tracks.score[:8], 0.6)
@@ -109,10 +156,16 @@ def test_the_class_of_a_track_is_the_sum_of_its_scores() -> None:
 
 
 def test_only_reads_every_four_legged_animal_as_that_class() -> None:
-    boxes = [[(box_at((200, 200)), {"animal": 0.8}), (box_at((400, 200)), {"person": 0.8})] for _ in range(20)]
+    boxes = [
+        [(box_at((200, 200)), {"animal": 0.8}), (box_at((400, 200)), {"person": 0.8})]
+        for _ in range(20)
+    ]
     assert run(log_of(boxes)).counts["cattle"]["unique"] == 0
     made = run(log_of(boxes), only="bison")
-    assert {name: figures["unique"] for name, figures in made.counts.items()} == {"bison": 1, "person": 1}
+    assert {name: figures["unique"] for name, figures in made.counts.items()} == {
+        "bison": 1,
+        "person": 1,
+    }
 
 
 def test_classes_limit_what_is_reported_and_do_not_change_identities() -> None:
@@ -124,7 +177,9 @@ def test_classes_limit_what_is_reported_and_do_not_change_identities() -> None:
 
 def test_thresholds() -> None:
     assert thresholds_of(AnalysisSettings(), {}) == {"bison": 0.5, "cattle": 0.5, "person": 0.5}
-    assert thresholds_of(AnalysisSettings(thresholds={"cattle": 0.7}), {"thresholds": {"cattle": 0.3, "person": 0.4}}) == {
+    assert thresholds_of(
+        AnalysisSettings(thresholds={"cattle": 0.7}), {"thresholds": {"cattle": 0.3, "person": 0.4}}
+    ) == {
         "bison": 0.5,
         "cattle": 0.7,
         "person": 0.4,
@@ -144,7 +199,10 @@ def test_zones_that_leave_out() -> None:
     assert (included.counts["cattle"]["unique"], included.counts["person"]["unique"]) == (1, 0)
     excluded = run(log, zones=(Zone(name="left", polygon=left, mode="exclude"),))
     assert (excluded.counts["cattle"]["unique"], excluded.counts["person"]["unique"]) == (0, 1)
-    assert (excluded.counts["cattle"]["detections"], excluded.counts["person"]["detections"]) == (0, 30)
+    assert (excluded.counts["cattle"]["detections"], excluded.counts["person"]["detections"]) == (
+        0,
+        30,
+    )
     assert set(excluded.tracks.track_id) == {1}
 
 
@@ -158,8 +216,15 @@ def test_a_short_gap_is_closed_and_marked_a_long_one_is_not() -> None:
     assert made.tracks.interpolated.nonzero()[0].tolist() == list(range(20, 30))
     np.testing.assert_allclose(made.tracks.xyxy[25], box_at((150, 200)), atol=0.01)
     assert made.tracks.score[25] == 0
-    still = log_of([[(box_at((100, 200)), {"cattle": 0.9})] if not 20 <= t < 60 else [] for t in range(90)])
-    gone = run(replace(still, status=np.where((np.arange(90) >= 20) & (np.arange(90) < 60), 2, 0).astype(np.uint8)))
+    still = log_of(
+        [[(box_at((100, 200)), {"cattle": 0.9})] if not 20 <= t < 60 else [] for t in range(90)]
+    )
+    gone = run(
+        replace(
+            still,
+            status=np.where((np.arange(90) >= 20) & (np.arange(90) < 60), 2, 0).astype(np.uint8),
+        )
+    )
     assert not gone.tracks.interpolated.any()
 
 
@@ -196,19 +261,32 @@ def replace_ground(points: Any) -> CalibrationSettings:
 def test_scores_of_only_do_not_change_the_log() -> None:
     scores = np.array([[0.1, 0.2, 0.3, 0.9]], np.float32)
     np.testing.assert_array_equal(class_scores(scores, AnalysisSettings()), scores[:, :3])
-    np.testing.assert_allclose(class_scores(scores, AnalysisSettings(only="cattle")), [[0, 0.9, 0.3]])
+    np.testing.assert_allclose(
+        class_scores(scores, AnalysisSettings(only="cattle")), [[0, 0.9, 0.3]]
+    )
     assert scores[0, 0] == np.float32(0.1)
 
 
 def test_hidden_behind_another() -> None:
     tracks = tracks_of({1: {0: (100, 200), 1: (100, 200)}, 2: {0: (110, 200), 1: (300, 200)}})
-    assert hidden(tracks, np.array([False, True, False, True])).tolist() == [False, True, False, False]
+    assert hidden(tracks, np.array([False, True, False, True])).tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert not hidden(tracks, np.ones(4, bool)).any()
     assert not hidden(tracks, np.zeros(4, bool)).any()
 
 
 def test_a_track_that_stays_below_the_threshold_on_average_is_not_confirmed() -> None:
-    boxes = [[(box_at((200, 200)), {"cattle": 0.55 if t < 3 else 0.3}), (box_at((400, 200)), {"cattle": 0.9})] for t in range(20)]
+    boxes = [
+        [
+            (box_at((200, 200)), {"cattle": 0.55 if t < 3 else 0.3}),
+            (box_at((400, 200)), {"cattle": 0.9}),
+        ]
+        for t in range(20)
+    ]
     made = run(log_of(boxes))
     assert set(made.tracks.track_id) == {1}
     cattle = made.counts["cattle"]

@@ -23,8 +23,20 @@ def test_measured_is_what_somebody_looked_for() -> None:
     assert not measured(log_of([[], []]))
     log = scene([], 3)
     assert measured(log)
-    assert measured(replace(log, motion=np.full((3, 3, 3), np.nan), motion_reasons=("first_frame", "no_texture", "cut")))
-    assert not measured(replace(log, motion=np.full((3, 3, 3), np.nan), motion_reasons=("first_frame", "not_measured", "not_measured")))
+    assert measured(
+        replace(
+            log,
+            motion=np.full((3, 3, 3), np.nan),
+            motion_reasons=("first_frame", "no_texture", "cut"),
+        )
+    )
+    assert not measured(
+        replace(
+            log,
+            motion=np.full((3, 3, 3), np.nan),
+            motion_reasons=("first_frame", "not_measured", "not_measured"),
+        )
+    )
 
 
 def test_everyone_moving_alike_at_great_speed_is_the_camera() -> None:
@@ -43,7 +55,10 @@ def test_everyone_moving_alike_at_great_speed_is_the_camera() -> None:
 
 def test_a_camera_that_leaves_no_box_over_its_like_is_followed() -> None:
     shift = np.concatenate([np.zeros(4), 70.0 * np.arange(1, 8), np.full(4, 490.0)])
-    herd = [walk((60 + 97 * row + 13 * (row % 3), 100 + 83 * (row % 4)), (0, 0), range(15)) for row in range(12)]
+    herd = [
+        walk((60 + 97 * row + 13 * (row % 3), 100 + 83 * (row % 4)), (0, 0), range(15))
+        for row in range(12)
+    ]
     log = scene(herd, 15, shift_px=shift, measured=False)
     moved = estimated(log)
     np.testing.assert_allclose(moved.motion[1:, 0, 2], -np.diff(shift), atol=4)
@@ -56,7 +71,9 @@ def test_trembling_boxes_do_not_add_up() -> None:
     herd = [walk((40 + 60 * row, 100 + 70 * (row % 5)), (0, 0), range(120)) for row in range(20)]
     shift = np.concatenate([np.zeros(40), np.linspace(0, 500, 10), np.full(70, 500.0)])
     log = scene(herd, 120, shift_px=shift, measured=False)
-    log = replace(log, xyxy=(log.xyxy + np.tile(rng.normal(0, 2.0, (len(log.xyxy), 2)), 2)).astype(np.float32))
+    log = replace(
+        log, xyxy=(log.xyxy + np.tile(rng.normal(0, 2.0, (len(log.xyxy), 2)), 2)).astype(np.float32)
+    )
     path = np.cumsum(estimated(log).motion[1:, :2, 2], axis=0)
     assert np.abs(path[-1] - (-500, 0)).max() < 25
     assert np.abs(path[38]).max() < 12
@@ -69,7 +86,10 @@ def test_a_walking_crowd_is_not_the_camera() -> None:
 
 
 def test_those_who_run_apart_and_the_few_are_not_the_camera() -> None:
-    apart = [walk((320, 240), (12 * np.cos(angle), 12 * np.sin(angle)), range(12)) for angle in np.arange(6) * np.pi / 3]
+    apart = [
+        walk((320, 240), (12 * np.cos(angle), 12 * np.sin(angle)), range(12))
+        for angle in np.arange(6) * np.pi / 3
+    ]
     log = scene(apart, 12, measured=False)
     assert estimated(log) is log
     two = [walk(start, (16, 0), range(20)) for start in HERD[:2]]

@@ -5,10 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_engine.boxes import areas, foot_points, intersections, iou_matrix, overlaps, overlaps_with_crowds
+from ml_engine.boxes import (
+    areas,
+    foot_points,
+    intersections,
+    iou_matrix,
+    overlaps,
+    overlaps_with_crowds,
+)
 
 ONE = np.array([[0.0, 0, 10, 10]])
-OTHERS = np.array([[0.0, 0, 10, 10], [5, 0, 15, 10], [10, 0, 20, 10], [0, 0, 0, 0], [20, 20, 30, 30]])
+OTHERS = np.array(
+    [[0.0, 0, 10, 10], [5, 0, 15, 10], [10, 0, 20, 10], [0, 0, 0, 0], [20, 20, 30, 30]]
+)
 
 
 def random_boxes(seed: int, count: int) -> np.ndarray:
@@ -36,7 +45,9 @@ def test_boxes_without_area_overlap_nothing_not_even_themselves() -> None:
     flat = np.array([[3.0, 3, 3, 3], [3, 3, 3, 9], [9, 9, 3, 3]])
     assert not iou_matrix(flat, np.concatenate([flat, ONE])).any()
     assert not np.array(overlaps(flat)).any()
-    assert not overlaps_with_crowds(flat[:2], np.concatenate([flat, ONE]), np.array([True, False, True, True])).any()
+    assert not overlaps_with_crowds(
+        flat[:2], np.concatenate([flat, ONE]), np.array([True, False, True, True])
+    ).any()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -47,7 +58,9 @@ def test_every_overlap_is_the_shared_area_over_the_common_one(seed: int) -> None
     own = np.array([[area(one)] * len(b) for one in a])
     assert 0 < (shared > 0).sum() < shared.size
     np.testing.assert_allclose(iou_matrix(a, b), shared / union)
-    np.testing.assert_allclose(overlaps_with_crowds(a, b, crowd), shared / np.where(crowd, own, union))
+    np.testing.assert_allclose(
+        overlaps_with_crowds(a, b, crowd), shared / np.where(crowd, own, union)
+    )
     iou, inside = overlaps(a)
     np.testing.assert_allclose(iou, iou_matrix(a, a))
     np.testing.assert_allclose(inside, [[shared_area(i, j) / area(j) for j in a] for i in a])

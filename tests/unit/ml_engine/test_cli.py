@@ -33,7 +33,10 @@ INFO = DetectorInfo(
     thresholds={"bison": 0.5, "cattle": 0.5, "person": 0.5},
     labels={"cow": "cattle"},
 )
-SQUARE = {"image_points": [[0, 0], [640, 0], [640, 480], [0, 480]], "ground_points": [[0, 48], [64, 48], [64, 0], [0, 0]]}
+SQUARE = {
+    "image_points": [[0, 0], [640, 0], [640, 480], [0, 480]],
+    "ground_points": [[0, 48], [64, 48], [64, 0], [0, 0]],
+}
 
 
 @dataclass
@@ -87,8 +90,16 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Calls:
         plan_segments=lambda indexes, min_frames: (video_facts(FRAMES), (segment,)),
         check_settings=lambda settings, video: None,
     )
-    module("ml_engine.video.timeline", times_s=lambda indexes: np.arange(FRAMES) / 10, file_starts_s=lambda indexes: [0.0])
-    module("ml_engine.detection.loading", load_detector=load_detector, bundled_checkpoint=lambda: Path(__file__).parent)
+    module(
+        "ml_engine.video.timeline",
+        times_s=lambda indexes: np.arange(FRAMES) / 10,
+        file_starts_s=lambda indexes: [0.0],
+    )
+    module(
+        "ml_engine.detection.loading",
+        load_detector=load_detector,
+        bundled_checkpoint=lambda: Path(__file__).parent,
+    )
     module("ml_engine.stages.detect", detect_segment=detect_segment)
     module("ml_engine.detection.log", read_log=lambda data: log, concat=lambda logs: logs[0])
     module("ml_engine.stages.render", render=render)
@@ -115,7 +126,12 @@ def test_a_count(engine: Calls, video: Path, capsys: pytest.CaptureFixture[str])
         "run.json",
     }
     assert json.loads((out_dir / "results.json").read_text())["counts"]["cattle"]["unique"] == 1
-    assert set(json.loads((out_dir / "run.json").read_text())["seconds"]) == {"plan", "detect", "assemble", "render"}
+    assert set(json.loads((out_dir / "run.json").read_text())["seconds"]) == {
+        "plan",
+        "detect",
+        "assemble",
+        "render",
+    }
     assert (engine.rendered, engine.closed) == ([out_dir], 1)
     printed = capsys.readouterr()
     assert "cattle" in printed.out and str(out_dir) in printed.out.replace("\n", "")
@@ -127,12 +143,25 @@ def test_options(engine: Calls, video: Path, tmp_path: Path) -> None:
     settings.write_text(json.dumps({"lines": [], "only": "cattle", "render": True}))
     calibration.write_text(json.dumps(SQUARE))
     out_dir = tmp_path / "deep" / "out"
-    arguments = ["--out", str(out_dir), "--detector", "/models/x.onnx", "--settings", str(settings), "--calibration", str(calibration)]
+    arguments = [
+        "--out",
+        str(out_dir),
+        "--detector",
+        "/models/x.onnx",
+        "--settings",
+        str(settings),
+        "--calibration",
+        str(calibration),
+    ]
     assert main(["count", str(video), *arguments, "--only", "bison", "--no-render"]) == 0
     results = json.loads((out_dir / "results.json").read_text())
     assert engine.sources == ["/models/x.onnx"] and engine.rendered == []
     assert results["counts"]["bison"]["unique"] == 1
-    assert (results["settings"]["only"], results["settings"]["render"], results["lines"]) == ("bison", False, [])
+    assert (results["settings"]["only"], results["settings"]["render"], results["lines"]) == (
+        "bison",
+        False,
+        [],
+    )
     assert results["calibration"]["pairs"] == 4
 
 
@@ -142,23 +171,55 @@ ATTITUDE = (
 )
 
 
-def test_telemetry_named_or_beside_the_video(engine: Calls, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_telemetry_named_or_beside_the_video(
+    engine: Calls, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     named = tmp_path / "flight.SRT"
     named.write_text(ATTITUDE)
-    assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "a"), "--telemetry", str(named)]) == 0
+    assert (
+        main(
+            [
+                "count",
+                str(video),
+                "--no-render",
+                "--out",
+                str(tmp_path / "a"),
+                "--telemetry",
+                str(named),
+            ]
+        )
+        == 0
+    )
     first = json.loads((tmp_path / "a" / "results.json").read_text())
     assert (first["ground"]["source"], first["flight"]["dialect"]) == ("flight", "bracket-attitude")
     capsys.readouterr()
     named.rename(tmp_path / "herd one.SRT")
     assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "b")]) == 0
     assert "telemetry: herd one.SRT (bracket-attitude, 2 records)" in capsys.readouterr().out
-    assert (tmp_path / "b" / "results.json").read_text() == (tmp_path / "a" / "results.json").read_text()
+    assert (tmp_path / "b" / "results.json").read_text() == (
+        tmp_path / "a" / "results.json"
+    ).read_text()
 
 
-def test_telemetry_that_tells_nothing(engine: Calls, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_telemetry_that_tells_nothing(
+    engine: Calls, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = tmp_path / "herd one.srt"
     bad.write_text("1\n")
-    assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "a"), "--telemetry", str(bad)]) == 1
+    assert (
+        main(
+            [
+                "count",
+                str(video),
+                "--no-render",
+                "--out",
+                str(tmp_path / "a"),
+                "--telemetry",
+                str(bad),
+            ]
+        )
+        == 1
+    )
     assert "no subtitle file" in capsys.readouterr().err
     assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "a")]) == 0
     results = json.loads((tmp_path / "a" / "results.json").read_text())
@@ -166,7 +227,16 @@ def test_telemetry_that_tells_nothing(engine: Calls, video: Path, tmp_path: Path
     assert main(["count", str(video), "--telemetry", str(tmp_path / "gone.SRT")]) == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["count"], ["conut", "x.mp4"], ["count", "x.mp4", "--only", "sheep"], ["count", "x", "--wat"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["count"],
+        ["conut", "x.mp4"],
+        ["count", "x.mp4", "--only", "sheep"],
+        ["count", "x", "--wat"],
+    ],
+)
 def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main(arguments)
@@ -181,11 +251,17 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return printed.err.splitlines()[-1]
 
 
-def test_a_missing_video_is_1(engine: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert failure(["count", str(tmp_path / "no.mp4")], capsys).startswith("Error: There is no video file")
+def test_a_missing_video_is_1(
+    engine: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failure(["count", str(tmp_path / "no.mp4")], capsys).startswith(
+        "Error: There is no video file"
+    )
 
 
-def test_an_unreadable_video_is_1(engine: Calls, video: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_video_is_1(
+    engine: Calls, video: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def probe(_: StandInDecoder, path: Path) -> None:
         raise VideoError("It holds no picture.")
 
@@ -212,7 +288,9 @@ def test_a_settings_file_cannot_name_a_server_s_detector(
     assert "--detector" in failure(["count", str(video), "--settings", str(settings)], capsys)
 
 
-def test_out_that_is_a_file_is_1(engine: Calls, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_out_that_is_a_file_is_1(
+    engine: Calls, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert str(video) in failure(["count", str(video), "--out", str(video)], capsys)
 
 
@@ -255,7 +333,9 @@ def test_calibration_files(tmp_path: Path) -> None:
         read_settings(None, calibration=npz)
     assert error.value.code == "calibration_identity"
     as_json = tmp_path / "points.json"
-    as_json.write_text(json.dumps({"image_points": SQUARE["image_points"], "map_points": SQUARE["ground_points"]}))
+    as_json.write_text(
+        json.dumps({"image_points": SQUARE["image_points"], "map_points": SQUARE["ground_points"]})
+    )
     assert read_settings(None, calibration=as_json).calibration == settings.calibration
     as_json.write_text("no")
     with pytest.raises(InvalidCalibration):
@@ -266,4 +346,6 @@ def test_lines_of_progress_come_at_every_tenth(capsys: pytest.CaptureFixture[str
     with progress("detecting", 50) as update:
         for done in (1, 2, 5, 6, 10, 50, 50):
             update(done)
-    assert capsys.readouterr().err.splitlines() == [f"detecting: {done} of 50 frames" for done in (1, 5, 10, 50)]
+    assert capsys.readouterr().err.splitlines() == [
+        f"detecting: {done} of 50 frames" for done in (1, 5, 10, 50)
+    ]

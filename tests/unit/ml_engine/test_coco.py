@@ -19,7 +19,12 @@ from ml_engine.datasets.photos import clips_in, names_in, read_photos
 
 CATTLE, PERSON = CLASSES.index("cattle"), CLASSES.index("person")
 DATA: dict[str, Any] = {
-    "categories": [{"id": 7, "name": "Cow"}, {"id": 8, "name": "person"}, {"id": 9, "name": "car"}, {"id": 4, "name": "horse"}],
+    "categories": [
+        {"id": 7, "name": "Cow"},
+        {"id": 8, "name": "person"},
+        {"id": 9, "name": "car"},
+        {"id": 4, "name": "horse"},
+    ],
     "images": [
         {"id": 3, "file_name": "b.jpg", "width": 8, "height": 6, "clip": "flight"},
         {"id": 1, "file_name": "a.jpg", "source_image": "first"},
@@ -47,7 +52,11 @@ def test_evaluation_reads_crowds_sizes_and_groups(tmp_path: Path) -> None:
     assert (a.picture.path.name, a.picture.resolution_wh, a.group) == ("a.jpg", None, "first")
     assert b.xyxy.tolist() == [[0.1, 0.2, 0.1 + 0.6, 0.2 + 3], [0, 0, 8, 6]]
     assert (b.class_index.tolist(), b.crowd.tolist()) == ([PERSON, CATTLE], [False, True])
-    assert (a.xyxy.tolist(), a.class_index.tolist(), a.crowd.tolist()) == ([[1, 2, 4, 4]], [CATTLE], [False])
+    assert (a.xyxy.tolist(), a.class_index.tolist(), a.crowd.tolist()) == (
+        [[1, 2, 4, 4]],
+        [CATTLE],
+        [False],
+    )
 
 
 def test_training_leaves_crowds_out_and_tells_what_else(tmp_path: Path) -> None:
@@ -66,10 +75,17 @@ def test_photos_choose_by_category_and_clip(tmp_path: Path) -> None:
     assert [one.name for one in photos.paths] == ["b.jpg", "a.jpg"]
     assert [one.tolist() for one in photos.classes] == [[PERSON], [CATTLE]]
     assert photos.xyxy[0].dtype == np.float32
-    assert photos.xyxy[0][0, 2] == np.float32(0.1) + np.float32(0.6) != np.float32(0.1 + 0.6), "a sum in 32 bits"
-    assert [one.name for one in read_photos(tmp_path, path, names, without=frozenset({"car"})).paths] == ["a.jpg"]
+    assert photos.xyxy[0][0, 2] == np.float32(0.1) + np.float32(0.6) != np.float32(0.1 + 0.6), (
+        "a sum in 32 bits"
+    )
+    assert [
+        one.name for one in read_photos(tmp_path, path, names, without=frozenset({"car"})).paths
+    ] == ["a.jpg"]
     assert clips_in(path) == {"flight"}
-    assert names_in(tmp_path, path) == {tmp_path / "b.jpg": {"person", "Cow", "car"}, tmp_path / "a.jpg": {"Cow"}}
+    assert names_in(tmp_path, path) == {
+        tmp_path / "b.jpg": {"person", "Cow", "car"},
+        tmp_path / "a.jpg": {"Cow"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -86,9 +102,15 @@ def test_photos_choose_by_category_and_clip(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize(
-    "read", [lambda path: read_annotated(path, path.parent), lambda path: read_photos(path.parent, path, {"Cow": "cattle"})]
+    "read",
+    [
+        lambda path: read_annotated(path, path.parent),
+        lambda path: read_photos(path.parent, path, {"Cow": "cattle"}),
+    ],
 )
-def test_a_file_of_another_kind_is_refused_by_every_reader(tmp_path: Path, data: Any, read: Callable[[Path], Any]) -> None:
+def test_a_file_of_another_kind_is_refused_by_every_reader(
+    tmp_path: Path, data: Any, read: Callable[[Path], Any]
+) -> None:
     with pytest.raises(InvalidInput, match="is not a file of COCO annotations") as refused:
         read(write(tmp_path, data))
     assert refused.value.code == "bad_annotations"
@@ -104,10 +126,25 @@ def test_text_that_is_no_json_is_refused(tmp_path: Path) -> None:
 
 
 def test_categories_have_classes_by_their_common_names(tmp_path: Path) -> None:
-    assert [class_index(name) for name in ("Cow", "PEOPLE", "horse", "car")] == [CATTLE, PERSON, None, None]
-    assert [class_index(name, "cattle") for name in ("bison", "horse", "person", "car")] == [CATTLE, CATTLE, PERSON, None]
+    assert [class_index(name) for name in ("Cow", "PEOPLE", "horse", "car")] == [
+        CATTLE,
+        PERSON,
+        None,
+        None,
+    ]
+    assert [class_index(name, "cattle") for name in ("bison", "horse", "person", "car")] == [
+        CATTLE,
+        CATTLE,
+        PERSON,
+        None,
+    ]
     with pytest.raises(InvalidInput) as refused:
-        read_annotated(write(tmp_path, {**DATA, "categories": [{"id": n, "name": "car"} for n in (4, 7, 8, 9)]}), tmp_path)
+        read_annotated(
+            write(
+                tmp_path, {**DATA, "categories": [{"id": n, "name": "car"} for n in (4, 7, 8, 9)]}
+            ),
+            tmp_path,
+        )
     assert refused.value.code == "no_usable_category"
     horse = {**DATA, "annotations": [{"image_id": 3, "category_id": 4, "bbox": [0, 0, 1, 1]}]}
     first, _ = read_annotated(write(tmp_path, horse), tmp_path, AnalysisSettings(only="bison"))

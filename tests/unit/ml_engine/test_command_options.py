@@ -27,14 +27,18 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_takes_the_same_devices(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_takes_the_same_devices(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("MUSTER_DEVICE", raising=False)
     assert build_parser().parse_args(COMMANDS[command]).device == "auto"
     for device in DEVICES:
         assert build_parser().parse_args([*COMMANDS[command], "--device", device]).device == device
         monkeypatch.setenv("MUSTER_DEVICE", device)
         assert build_parser().parse_args(COMMANDS[command]).device == device
-    assert build_parser().parse_args([*COMMANDS[command], "--device", "torch"]).device == "torch", "the option wins"
+    assert build_parser().parse_args([*COMMANDS[command], "--device", "torch"]).device == "torch", (
+        "the option wins"
+    )
     monkeypatch.setenv("MUSTER_DEVICE", "")
     assert build_parser().parse_args(COMMANDS[command]).device == "auto"
     for variable, option in (("tpu", []), ("auto", ["--device", "tpu"])):
@@ -42,7 +46,10 @@ def test_every_command_takes_the_same_devices(command: str, monkeypatch: pytest.
         with pytest.raises(SystemExit) as caught:
             build_parser().parse_args([*COMMANDS[command], *option])
         assert caught.value.code == 2
-        assert "there is no device 'tpu'; use one of auto, cuda, openvino, torch" in capsys.readouterr().err
+        assert (
+            "there is no device 'tpu'; use one of auto, cuda, openvino, torch"
+            in capsys.readouterr().err
+        )
 
 
 def test_old_name_of_torch_still_works() -> None:
@@ -56,10 +63,18 @@ def test_old_name_of_torch_still_works() -> None:
     [
         (thresholds.main, ["--rendered", "1"]),
         (gallery.main, ["--data", "a", "--out", "b.jpg"]),
-        (lambda arguments: main(["evaluate", "species", "--images", ".", "--truth", "cattle", *arguments]), []),
+        (
+            lambda arguments: main(
+                ["evaluate", "species", "--images", ".", "--truth", "cattle", *arguments]
+            ),
+            [],
+        ),
     ],
 )
-@pytest.mark.parametrize(("variable", "option", "device"), [("torch", [], "torch"), ("torch", ["--device", "openvino"], "openvino")])
+@pytest.mark.parametrize(
+    ("variable", "option", "device"),
+    [("torch", [], "torch"), ("torch", ["--device", "openvino"], "openvino")],
+)
 def test_the_device_reaches_the_detector(
     command: Callable[[list[str]], int],
     arguments: list[str],

@@ -19,7 +19,12 @@ from ml_engine.video.sandbox.confinement import Step, filter_steps
 from ml_engine.video.sandbox.system_calls import ALLOWED, FIRST_NEWER, Call, Machine, machine_of
 from tests.conftest import REPOSITORY
 
-ALLOW, REFUSE, ABSENT, KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x80000000
+ALLOW, REFUSE, ABSENT, KILL = (
+    0x7FFF0000,
+    0x00050000 | errno.EPERM,
+    0x00050000 | errno.ENOSYS,
+    0x80000000,
+)
 PROCESS = 4711
 ARCHITECTURES = ("x86_64", "aarch64")
 THREAD = 0x003D0F00
@@ -42,7 +47,9 @@ def _decision(steps: list[Step], number: int, *arguments: int, audit: int) -> in
         elif code == 0x06:
             return operand
         else:
-            holds = {0x15: value == operand, 0x35: value >= operand, 0x45: bool(value & operand)}[code]
+            holds = {0x15: value == operand, 0x35: value >= operand, 0x45: bool(value & operand)}[
+                code
+            ]
             at += if_true if holds else if_false
 
 
@@ -86,20 +93,42 @@ def test_other_numberings_end_the_process(architecture: str) -> None:
 DECIDED: dict[str, tuple[list[tuple[int, ...]], list[tuple[int, ...]]]] = {
     "clone": (
         [(THREAD,), (THREAD | 0x400000,)],
-        [(0,), (17,), (0x4111,), (THREAD & ~0x10000,), *[(THREAD | flag,) for flag in (*NAMESPACES, 0x2000, 0x8000, 0x800000, 17)]],
+        [
+            (0,),
+            (17,),
+            (0x4111,),
+            (THREAD & ~0x10000,),
+            *[(THREAD | flag,) for flag in (*NAMESPACES, 0x2000, 0x8000, 0x800000, 17)],
+        ],
     ),
     "fcntl": (
         [(3, 1), (3, 2, 1), (3, 3), (3, 1030, 0)],
         [(3, command) for command in (0, 4, 5, 6, 8, 10, 15, 1024, 1026, 1029, 1031, 1033, 1035)],
     ),
-    "mmap": ([(0, 4096, 3, 0x22), (0, 4096, 0, 0x22)], [(0, 4096, 7, 0x22), (0, 4096, 5, 2), (0, 4096, 4, 2)]),
+    "mmap": (
+        [(0, 4096, 3, 0x22), (0, 4096, 0, 0x22)],
+        [(0, 4096, 7, 0x22), (0, 4096, 5, 2), (0, 4096, 4, 2)],
+    ),
     "mprotect": ([(0, 4096, 3), (0, 4096, 0)], [(0, 4096, 4), (0, 4096, 5), (0, 4096, 7)]),
-    "madvise": ([(0, 4096, 4), (0, 4096, 102)], [(0, 4096, 9), (0, 4096, 12), (0, 4096, 100), (0, 4096, 101)]),
-    "prctl": ([(15, 0)], [(option, 0) for option in (1, 3, 4, 22, 23, 24, 28, 38, 47, 59, 0x53564D41)]),
-    "tgkill": ([(PROCESS, PROCESS, 6)], [(1, 1, 9), (0, 1, 9), (-1, 1, 9), (PROCESS + 1, PROCESS, 9)]),
+    "madvise": (
+        [(0, 4096, 4), (0, 4096, 102)],
+        [(0, 4096, 9), (0, 4096, 12), (0, 4096, 100), (0, 4096, 101)],
+    ),
+    "prctl": (
+        [(15, 0)],
+        [(option, 0) for option in (1, 3, 4, 22, 23, 24, 28, 38, 47, 59, 0x53564D41)],
+    ),
+    "tgkill": (
+        [(PROCESS, PROCESS, 6)],
+        [(1, 1, 9), (0, 1, 9), (-1, 1, 9), (PROCESS + 1, PROCESS, 9)],
+    ),
     "futex": (
         [(0, 0), (0, 0x80), (0, 0x81), (0, 0x189), (0, 0x109), (0, 0x85), (0, 4)],
-        [(0, operation | flags) for operation in (2, 6, 7, 8, 11, 12, 13, 14) for flags in (0, 0x80)],
+        [
+            (0, operation | flags)
+            for operation in (2, 6, 7, 8, 11, 12, 13, 14)
+            for flags in (0, 0x80)
+        ],
     ),
 }
 
@@ -111,12 +140,20 @@ def test_arguments_decide_where_they_matter(architecture: str) -> None:
     for name, (allowed, refused) in DECIDED.items():
         number = _number(ruled[name], architecture)
         assert number is not None
-        assert [_says(architecture, number, *arguments) for arguments in allowed] == [ALLOW] * len(allowed), name
-        assert [_says(architecture, number, *arguments) for arguments in refused] == [REFUSE] * len(refused), name
+        assert [_says(architecture, number, *arguments) for arguments in allowed] == [ALLOW] * len(
+            allowed
+        ), name
+        assert [_says(architecture, number, *arguments) for arguments in refused] == [REFUSE] * len(
+            refused
+        ), name
 
 
 def test_every_call_is_listed_once_and_has_a_reason() -> None:
-    assert len({call.name for call in ALLOWED}) == len({call.x86_64 for call in ALLOWED}) == len(ALLOWED)
+    assert (
+        len({call.name for call in ALLOWED})
+        == len({call.x86_64 for call in ALLOWED})
+        == len(ALLOWED)
+    )
     assert all(len(call.reason) > 10 and call.x86_64 < FIRST_NEWER for call in ALLOWED)
 
 
@@ -135,7 +172,12 @@ ATTACKS: dict[str, tuple[int, int | None, str, int]] = {
     "lsm_set_self_attr": (460, 460, "0, 0, 0, 0", ENOSYS),
     "open_tree_attr": (467, 467, "HERE, path, 0, 0, 0", ENOSYS),
     "a number that nobody has": (9999, 9999, "0, 0", ENOSYS),
-    "clone3 with namespaces": (435, 435, "struct.pack('8Q', 0x7E020000, 0, 0, 0, 17, 0, 0, 0), 64", ENOSYS),
+    "clone3 with namespaces": (
+        435,
+        435,
+        "struct.pack('8Q', 0x7E020000, 0, 0, 0, 17, 0, 0, 0), 64",
+        ENOSYS,
+    ),
     "clone of a process": (56, 220, "17, 0, 0, 0, 0", EPERM),
     "clone into a namespace": (56, 220, "0x10000000 | 17, 0, 0, 0, 0", EPERM),
     "F_SETOWN": (72, 25, "pipe, 8, victim", EPERM),
@@ -230,7 +272,9 @@ os.write(1, json.dumps(seen).encode())
 os._exit(0)
 """
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the filter of system calls is Linux's")
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux", reason="the filter of system calls is Linux's"
+)
 
 
 @pytest.fixture
@@ -242,15 +286,29 @@ def victim() -> Iterator[subprocess.Popen[bytes]]:
     process.communicate()
 
 
-def _attack(path: Path, victim: int, attacks: dict[str, tuple[int, int | None, str, int]]) -> subprocess.CompletedProcess[str]:
+def _attack(
+    path: Path, victim: int, attacks: dict[str, tuple[int, int | None, str, int]]
+) -> subprocess.CompletedProcess[str]:
     column = ARCHITECTURES.index(platform.machine())
-    chosen = {name: (row[column], row[2]) for name, row in attacks.items() if row[column] is not None}
+    chosen = {
+        name: (row[column], row[2]) for name, row in attacks.items() if row[column] is not None
+    }
     reader, writer = os.pipe()
     # Something to read: whoever is told of input on this pipe is told at once.
     os.write(writer, b"x")
-    argv = [sys.executable, "-c", _ATTACKER, str(path), str(victim), str(reader), json.dumps(chosen)]
+    argv = [
+        sys.executable,
+        "-c",
+        _ATTACKER,
+        str(path),
+        str(victim),
+        str(reader),
+        json.dumps(chosen),
+    ]
     try:
-        return subprocess.run(argv, capture_output=True, text=True, cwd=REPOSITORY, pass_fds=(reader,), timeout=120)
+        return subprocess.run(
+            argv, capture_output=True, text=True, cwd=REPOSITORY, pass_fds=(reader,), timeout=120
+        )
     finally:
         os.write(writer, b"y")
         os.close(reader)
@@ -258,11 +316,18 @@ def _attack(path: Path, victim: int, attacks: dict[str, tuple[int, int | None, s
 
 
 @linux_only
-def test_attacks_are_refused_and_harm_nothing(tmp_path: Path, victim: subprocess.Popen[bytes]) -> None:
+def test_attacks_are_refused_and_harm_nothing(
+    tmp_path: Path, victim: subprocess.Popen[bytes]
+) -> None:
     path = tmp_path / "mine"
     path.write_bytes(b"content")
     path.chmod(0o600)
-    before = (os.stat(path), sorted(os.listdir(tmp_path)), os.getpriority(os.PRIO_PROCESS, victim.pid), os.sched_getaffinity(victim.pid))
+    before = (
+        os.stat(path),
+        sorted(os.listdir(tmp_path)),
+        os.getpriority(os.PRIO_PROCESS, victim.pid),
+        os.sched_getaffinity(victim.pid),
+    )
     done = _attack(path, victim.pid, ATTACKS)
     assert done.stderr == ""
     seen = json.loads(done.stdout)
@@ -270,15 +335,24 @@ def test_attacks_are_refused_and_harm_nothing(tmp_path: Path, victim: subprocess
         name: errno.errorcode[ATTACKS[name][3]] for name in seen
     }
     assert len(seen) >= len(ATTACKS) - 4
-    after = (os.stat(path), sorted(os.listdir(tmp_path)), os.getpriority(os.PRIO_PROCESS, victim.pid), os.sched_getaffinity(victim.pid))
+    after = (
+        os.stat(path),
+        sorted(os.listdir(tmp_path)),
+        os.getpriority(os.PRIO_PROCESS, victim.pid),
+        os.sched_getaffinity(victim.pid),
+    )
     assert before == after and path.read_bytes() == b"content"
     assert victim.poll() is None
 
 
 @linux_only
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 alone has a second numbering")
-def test_the_second_numbering_of_x86_64_ends_the_process(tmp_path: Path, victim: subprocess.Popen[bytes]) -> None:
+def test_the_second_numbering_of_x86_64_ends_the_process(
+    tmp_path: Path, victim: subprocess.Popen[bytes]
+) -> None:
     path = tmp_path / "mine"
     path.touch()
-    done = _attack(path, victim.pid, {"write by its other number": (0x40000001, None, "1, b'x', 1", 0)})
+    done = _attack(
+        path, victim.pid, {"write by its other number": (0x40000001, None, "1, b'x', 1", 0)}
+    )
     assert (done.returncode, done.stdout) == (-signal.SIGSYS, "")

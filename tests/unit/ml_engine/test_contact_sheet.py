@@ -24,7 +24,14 @@ VIDEO = VideoFacts(frames=100, fps=10.0, width_px=640, height_px=480, duration_s
 Image = npt.NDArray[np.uint8]
 
 
-def animal(number: int, *, name: MusterClass = "cattle", frame: int = 0, xyxy: Box = (300, 200, 340, 230), reason: str = "") -> Animal:
+def animal(
+    number: int,
+    *,
+    name: MusterClass = "cattle",
+    frame: int = 0,
+    xyxy: Box = (300, 200, 340, 230),
+    reason: str = "",
+) -> Animal:
     return Animal(
         muster_class=name, number=number, track_id=number + 1000 * CLASSES.index(name), first_frame=0, last_frame=99, first_time_s=0.0,
         last_time_s=9.9, boxes=100, mean_score=0.8, best_frame=frame, best_time_s=frame / 10, best_xyxy=xyxy, uncertain=bool(reason),
@@ -49,7 +56,9 @@ def counted(unique: int, low: int, high: int) -> dict[str, Any]:
     return {"unique": unique, "low": low, "high": high}
 
 
-def sheet_of(everyone: list[Animal], counts: dict[str, Any] | None = None, tracks: TrackTable | None = None) -> ContactSheet:
+def sheet_of(
+    everyone: list[Animal], counts: dict[str, Any] | None = None, tracks: TrackTable | None = None
+) -> ContactSheet:
     return ContactSheet(everyone, counts or {}, tracks or in_frame(0, []), 0, VIDEO)
 
 
@@ -90,16 +99,26 @@ def test_the_same_pictures_give_the_same_bytes_in_any_order() -> None:
 
 
 def test_the_uncertain_stand_out() -> None:
-    certain, doubted = ([animal(1, reason=reason), animal(2)] for reason in ("", "joined over a gap of 2.1 s"))
-    without, with_mark = (share_of(opened(sheet_of(everyone).jpeg()), DOUBT_RGB) for everyone in (certain, doubted))
+    certain, doubted = (
+        [animal(1, reason=reason), animal(2)] for reason in ("", "joined over a gap of 2.1 s")
+    )
+    without, with_mark = (
+        share_of(opened(sheet_of(everyone).jpeg()), DOUBT_RGB) for everyone in (certain, doubted)
+    )
     assert without == 0 and with_mark > 0.002
 
 
 def test_a_class_that_may_be_there_has_a_heading_and_one_that_is_not_has_none() -> None:
-    sheet = sheet_of([], {"bison": counted(0, 0, 0), "cattle": counted(0, 0, 2), "person": counted(0, 0, 0)})
+    sheet = sheet_of(
+        [], {"bison": counted(0, 0, 0), "cattle": counted(0, 0, 2), "person": counted(0, 0, 0)}
+    )
     image = opened(sheet.jpeg())
     assert share_of(image, CLASS_COLOURS["cattle"].as_rgb()) > 0.2
-    assert share_of(image, CLASS_COLOURS["bison"].as_rgb()) == share_of(image, CLASS_COLOURS["person"].as_rgb()) == 0
+    assert (
+        share_of(image, CLASS_COLOURS["bison"].as_rgb())
+        == share_of(image, CLASS_COLOURS["person"].as_rgb())
+        == 0
+    )
     assert opened(sheet_of([]).jpeg()).shape[1] == 1440
 
 
@@ -108,20 +127,34 @@ def test_a_class_that_may_be_there_has_a_heading_and_one_that_is_not_has_none() 
     [
         (28, 28, 28, 0, "28 pictures"),
         (1, 1, 1, 1, "1 picture, 1 uncertain"),
-        (30, 30, 28, 3, "30 pictures for 28 counted: 2 of them probably show one that is there already, 3 uncertain"),
+        (
+            30,
+            30,
+            28,
+            3,
+            "30 pictures for 28 counted: 2 of them probably show one that is there already, 3 uncertain",
+        ),
         (26, 26, 28, 0, "26 pictures for 28 counted: 2 more are an estimate"),
         (1200, 1000, 1200, 0, "1000 of 1200 pictures"),
     ],
 )
-def test_the_note_compares_pictures_with_the_count(tracked: int, shown: int, unique: int, uncertain: int, note: str) -> None:
+def test_the_note_compares_pictures_with_the_count(
+    tracked: int, shown: int, unique: int, uncertain: int, note: str
+) -> None:
     assert contact_sheet._note(tracked, shown, unique, uncertain) == note
 
 
 @pytest.mark.parametrize(
-    ("number", "widest", "tallest"), [(1, 1440, 1200), (28, 1440, 2160), (60, 1440, 2700), (500, 2700, 6000), (3000, 2700, 12000)]
+    ("number", "widest", "tallest"),
+    [(1, 1440, 1200), (28, 1440, 2160), (60, 1440, 2700), (500, 2700, 6000), (3000, 2700, 12000)],
 )
 def test_size_and_memory_stay_bounded(number: int, widest: int, tallest: int) -> None:
-    sheet = sheet_of([animal(n + 1, frame=n % 100, reason="too far to be sure of" if n >= 2999 else "") for n in range(number)])
+    sheet = sheet_of(
+        [
+            animal(n + 1, frame=n % 100, reason="too far to be sure of" if n >= 2999 else "")
+            for n in range(number)
+        ]
+    )
     grey = np.full((480, 640, 3), 90, np.uint8)
     for frame in range(100):
         sheet.take(frame, grey)
@@ -135,7 +168,10 @@ def test_size_and_memory_stay_bounded(number: int, widest: int, tallest: int) ->
 
 def test_a_frame_with_several_is_shown_whole_with_numbers() -> None:
     everyone = [animal(n, xyxy=(100.0 * n, 200, 100.0 * n + 40, 240)) for n in range(1, 5)]
-    alone, together = sheet_of(everyone, tracks=in_frame(0, everyone[:1])), sheet_of(everyone, tracks=in_frame(0, everyone))
+    alone, together = (
+        sheet_of(everyone, tracks=in_frame(0, everyone[:1])),
+        sheet_of(everyone, tracks=in_frame(0, everyone)),
+    )
     for sheet in (alone, together):
         sheet.take(0, np.full((480, 640, 3), (60, 160, 60), np.uint8))
     small, large = opened(alone.jpeg()), opened(together.jpeg())
@@ -161,8 +197,12 @@ def test_a_picture_that_never_came_is_said_to_be_missing() -> None:
     [
         pytest.param((300, 200, 400, 260), 4 / 3, (255, 159, 445, 301), id="in the middle"),
         pytest.param((0, 0, 100, 75), 4 / 3, (0, 0, 190, 142), id="in a corner"),
-        pytest.param((630, 470, 640, 480), 1.0, (592, 432, 640, 480), id="tiny: not enlarged into mush"),
-        pytest.param((100, 20, 250, 470), 0.75, (0, 0, 360, 480), id="less margin where there is no room"),
+        pytest.param(
+            (630, 470, 640, 480), 1.0, (592, 432, 640, 480), id="tiny: not enlarged into mush"
+        ),
+        pytest.param(
+            (100, 20, 250, 470), 0.75, (0, 0, 360, 480), id="less margin where there is no room"
+        ),
         pytest.param((0, 0, 640, 480), 0.75, (0, 0, 640, 480), id="too wide for its aspect"),
         pytest.param((320, 240, 320, 240), 4 / 3, (296, 222, 344, 258), id="no area"),
     ],
@@ -171,21 +211,26 @@ def test_crop_region(xyxy: Box, aspect: float, region: tuple[int, ...]) -> None:
     assert crop_region(xyxy, (640, 480), aspect) == region
 
 
-@pytest.mark.parametrize("xyxy", [(-50.0, -50.0, 700.0, 500.0), (639.9, 479.9, 640.0, 480.0), (10.0, 10.0, 10.0, 10.0)])
+@pytest.mark.parametrize(
+    "xyxy", [(-50.0, -50.0, 700.0, 500.0), (639.9, 479.9, 640.0, 480.0), (10.0, 10.0, 10.0, 10.0)]
+)
 def test_any_box_gives_a_picture(xyxy: tuple[float, float, float, float]) -> None:
     picture = picture_of(np.full((480, 640, 3), 200, np.uint8), xyxy, (160, 120), (0, 0, 255))
     assert picture.shape == (120, 160, 3) and picture.dtype == np.uint8
 
 
 def test_what_lies_outside_the_box_is_dimmed() -> None:
-    picture = picture_of(np.full((480, 640, 3), 200, np.uint8), (300, 200, 400, 260), (190, 142), (0, 0, 255))
+    picture = picture_of(
+        np.full((480, 640, 3), 200, np.uint8), (300, 200, 400, 260), (190, 142), (0, 0, 255)
+    )
     assert picture[71, 95].tolist() == [200, 200, 200]
     assert picture[5, 5].tolist() == [120, 120, 120]
     assert (picture == (0, 0, 255)).all(axis=2).any()
 
 
 @pytest.mark.parametrize(
-    ("time_s", "text"), [(0, "0:00.0"), (12.34, "0:12.3"), (59.96, "1:00.0"), (3599.9, "59:59.9"), (7325.5, "2:02:05")]
+    ("time_s", "text"),
+    [(0, "0:00.0"), (12.34, "0:12.3"), (59.96, "1:00.0"), (3599.9, "59:59.9"), (7325.5, "2:02:05")],
 )
 def test_clock(time_s: float, text: str) -> None:
     assert clock(time_s) == text

@@ -35,7 +35,9 @@ def telemetry_of(*arguments: Any) -> Telemetry:
 
 
 def test_within_the_video(plain: Path, tmp_path: Path) -> None:
-    video = add_subtitles(plain, tmp_path / "a.mp4", [(0.0, cue(30).encode()), (0.5, cue(40).encode())])
+    video = add_subtitles(
+        plain, tmp_path / "a.mp4", [(0.0, cue(30).encode()), (0.5, cue(40).encode())]
+    )
     found = telemetry_of([video], [0.0], [], ConfinedDecoder())
     assert (found.time_s.tolist(), found.height_m.tolist()) == ([0, 0.5], [30, 40])
 

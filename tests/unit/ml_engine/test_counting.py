@@ -19,7 +19,9 @@ from ml_engine.counting.visibility import Presence
 from tests.support.logs import Path2D, log_of, tracks_of, video_facts
 from tests.support.scenes import assembled, cattle, scene, unmeasured_at, walk
 
-SCHEMA = json.loads((Path(ml_engine.__file__).parent / "results" / "results.schema.json").read_text())
+SCHEMA = json.loads(
+    (Path(ml_engine.__file__).parent / "results" / "results.schema.json").read_text()
+)
 LEAVES = walk((500, 240), (8, 0), range(20))
 COMES = {frame: (640 - 8.0 * (frame - 230), 240.0) for frame in range(230, 280)}
 
@@ -33,7 +35,9 @@ def bounds(found: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def test_three_apart() -> None:
-    found = cattle(scene([still(100, range(100)), still(300, range(100)), still(500, range(100))], 100))
+    found = cattle(
+        scene([still(100, range(100)), still(300, range(100)), still(500, range(100))], 100)
+    )
     assert (found["unique"], found["peak"], found["mean"], found["reasons"]) == (3, 3, 3.0, [])
     assert bounds(found) == (3, 3, 3)
 
@@ -42,9 +46,14 @@ def test_three_apart() -> None:
 @pytest.mark.parametrize("frames", [1, 2, 40])
 def test_nobody_for_long_enough(paths: list[Path2D], frames: int) -> None:
     for population in ("open", "closed"):
-        log = scene([{frame: foot for frame, foot in path.items() if frame < frames} for path in paths], frames)
+        log = scene(
+            [{frame: foot for frame, foot in path.items() if frame < frames} for path in paths],
+            frames,
+        )
         found = cattle(log, population=population)
-        assert found["unique"] <= len(paths) and found["low"] <= found["unique"] <= found["high"] <= len(paths)
+        assert found["unique"] <= len(paths) and found["low"] <= found["unique"] <= found[
+            "high"
+        ] <= len(paths)
         if not paths or frames > 2:
             assert (found["unique"], found["peak"]) == (0, 0)
 
@@ -74,19 +83,29 @@ def test_peak_ignores_a_spike() -> None:
 def test_peak_looks_past_frames_that_could_not_be_read() -> None:
     log = scene([still(100, range(60)), still(400, range(60))], 60)
     seen = np.repeat(np.arange(60), np.diff(log.offsets))
-    boxes = [[(tuple(xyxy), {"cattle": 0.9}) for xyxy in log.xyxy[seen == frame]] if frame % 6 else [] for frame in range(60)]
+    boxes = [
+        [(tuple(xyxy), {"cattle": 0.9}) for xyxy in log.xyxy[seen == frame]] if frame % 6 else []
+        for frame in range(60)
+    ]
     found = cattle(log_of(boxes, status={frame: 2 for frame in range(0, 60, 6)}))
     assert (found["unique"], found["peak"], found["mean"]) == (2, 2, 2.0)
 
 
 def test_a_gap_and_a_crossing_count_nobody_twice() -> None:
     gap = walk((60, 120), (5, 0), [*range(30), *range(41, 100)])
-    there, back = walk((60, 300), (5, 0), range(100)), walk((560, 306), (-5, 0), [*range(46), *range(54, 100)])
+    there, back = (
+        walk((60, 300), (5, 0), range(100)),
+        walk((560, 306), (-5, 0), [*range(46), *range(54, 100)]),
+    )
     made = assembled(scene([gap, there, back], 100))
     found = made.counts["cattle"]
     assert bounds(found) == (3, 3, 3) and found["peak"] == 3
     jsonschema.validate(made.results, SCHEMA)
-    gaps = [(join["last_frame"], join["first_frame"], join["reason"]) for join in made.results["joins"] if join["gap_s"] > 1]
+    gaps = [
+        (join["last_frame"], join["first_frame"], join["reason"])
+        for join in made.results["joins"]
+        if join["gap_s"] > 1
+    ]
     assert gaps == [(29, 41, "gap")]
     assert set(made.tracks.track_id) == {1, 2, 3}
 
@@ -106,7 +125,16 @@ def test_who_left_over_the_border_and_who_comes_later(measured: bool) -> None:
 
 
 def test_seen_at_once_is_seen() -> None:
-    log = scene([LEAVES, COMES, still(100, range(300)), still(250, range(300), 150), still(400, range(300), 420)], 300)
+    log = scene(
+        [
+            LEAVES,
+            COMES,
+            still(100, range(300)),
+            still(250, range(300), 150),
+            still(400, range(300), 420),
+        ],
+        300,
+    )
     for population, unique in (("open", 5), ("closed", 4)):
         found = cattle(log, population=population)
         assert found["peak"] == 4 and found["low"] == 4 and found["unique"] == unique
@@ -117,7 +145,10 @@ SWEEP_PX = 900 * np.sin(np.pi * np.arange(200) / 199)
 
 
 def test_a_camera_that_turns_away_and_back_finds_the_same_ones() -> None:
-    herd = [still(x, range(200), y) for x, y in ((200, 150), (320, 300), (450, 430), (900, 200), (1100, 400))]
+    herd = [
+        still(x, range(200), y)
+        for x, y in ((200, 150), (320, 300), (450, 430), (900, 200), (1100, 400))
+    ]
     made = assembled(scene(herd, 200, shift_px=SWEEP_PX))
     found = made.counts["cattle"]
     assert found["unique"] == 5 and found["low"] == 5 and found["high"] <= 6 and found["peak"] < 5
@@ -129,14 +160,21 @@ def test_a_camera_that_turns_away_and_back_finds_the_same_ones() -> None:
 
 def test_who_stands_elsewhere_when_the_camera_comes_back_is_another() -> None:
     """On ground that was in view before, sizes away from where the first was: one left, one came."""
-    log = scene([still(100, range(100), 60), still(580, range(100, 200), 460)], 200, size_wh=(16, 24), shift_px=SWEEP_PX)
+    log = scene(
+        [still(100, range(100), 60), still(580, range(100, 200), 460)],
+        200,
+        size_wh=(16, 24),
+        shift_px=SWEEP_PX,
+    )
     found = cattle(log)
     assert found["unique"] == 2
 
 
 def test_a_sweep_over_a_line_of_animals_counts_all_of_them() -> None:
     shift = np.arange(300.0) * 8.0
-    herd = [still(100 + 190.0 * number, range(300), 120 + 70 * (number % 5)) for number in range(15)]
+    herd = [
+        still(100 + 190.0 * number, range(300), 120 + 70 * (number % 5)) for number in range(15)
+    ]
     found = cattle(scene(herd, 300, shift_px=shift))
     assert found["unique"] == 15 and found["peak"] <= 5
     assert found["low"] >= 14 and found["high"] <= 18
@@ -173,7 +211,9 @@ def test_faint_tracks_widen_the_interval_at_most() -> None:
 @pytest.mark.parametrize(("mode", "inside"), [("include", 3), ("exclude", 4)])
 def test_zones(mode: str, inside: int) -> None:
     zone = Zone(name="left", polygon=((0, 0), (320, 0), (320, 480), (0, 480)), mode=mode)
-    found = cattle(scene([still(100 + 80 * number, range(60)) for number in range(7)], 60), zones=(zone,))
+    found = cattle(
+        scene([still(100 + 80 * number, range(60)) for number in range(7)], 60), zones=(zone,)
+    )
     assert (found["unique"], found["peak"], found["mean"]) == (inside, inside, inside)
 
 
@@ -190,15 +230,26 @@ def test_the_class_is_that_of_the_greatest_sum_of_log_scores() -> None:
 
 def test_a_class_hard_to_tell_is_marked() -> None:
     given = ({"cattle": 0.9, "bison": 0.2}, {"cattle": 0.8, "bison": 0.79})
-    made = assembled(scene([still(150, range(80)), still(450, range(80))], 80, scores=lambda animal, frame: given[animal]))
-    assert [(animal.track_id, animal.uncertain) for animal in made.animals] == [(1, False), (2, True)]
+    made = assembled(
+        scene(
+            [still(150, range(80)), still(450, range(80))],
+            80,
+            scores=lambda animal, frame: given[animal],
+        )
+    )
+    assert [(animal.track_id, animal.uncertain) for animal in made.animals] == [
+        (1, False),
+        (2, True),
+    ]
     assert "class hard to tell" in made.animals[1].reason
 
 
 def half_sure(number: int, frames: int = 100) -> DetectionLog:
     """Three clear ones, and `number` that may be stones."""
     paths = [still(60 + 50 * row, range(frames), 100 + 75 * (row % 5)) for row in range(3 + number)]
-    return scene(paths, frames, scores=lambda animal, frame: {"cattle": 0.9 if animal < 3 else 0.485})
+    return scene(
+        paths, frames, scores=lambda animal, frame: {"cattle": 0.9 if animal < 3 else 0.485}
+    )
 
 
 def test_counted_frames_narrow_the_interval() -> None:
@@ -215,21 +266,33 @@ def test_counted_frames_correct_peak_and_mean() -> None:
     assert (plain["peak"], plain["mean"]) == (3, 2.5)
     more = cattle(log, counted=[{"frame": 10, "counts": {"cattle": 6}}])
     assert more["peak"] >= 6 and 4 < more["mean"] < 5.1 and more["unique"] >= more["low"] >= 6
-    same = cattle(log, counted=[{"frame": 10, "counts": {"cattle": 3}}, {"frame": 70, "counts": {"cattle": 2}}])
+    same = cattle(
+        log,
+        counted=[{"frame": 10, "counts": {"cattle": 3}}, {"frame": 70, "counts": {"cattle": 2}}],
+    )
     assert (same["peak"], same["mean"]) == (3, 2.5)
-    for counted in ([{"frame": 10, "counts": {"person": 6}}], [{"frame": 4000, "counts": {"cattle": 6}}]):
+    for counted in (
+        [{"frame": 10, "counts": {"person": 6}}],
+        [{"frame": 4000, "counts": {"cattle": 6}}],
+    ):
         other = cattle(log, counted=counted)
         assert (other["peak"], other["mean"]) == (3, 2.5)
 
 
 def test_corrected_grows_and_shrinks_alike() -> None:
-    settings = AnalysisSettings(counted=[{"frame": 105, "counts": {"cattle": 11}}, {"frame": 107, "counts": {"cattle": 10}}])
+    settings = AnalysisSettings(
+        counted=[{"frame": 105, "counts": {"cattle": 11}}, {"frame": 107, "counts": {"cattle": 10}}]
+    )
     frames = np.arange(100, 120, dtype=np.int32)
-    presence = Presence.of(frames, np.zeros(20, np.uint8), tracks_of({}), video_facts(120), settings)
+    presence = Presence.of(
+        frames, np.zeros(20, np.uint8), tracks_of({}), video_facts(120), settings
+    )
     for seen, factor in ((5, 2.0), (21, 22 / 43)):
         series = np.full(20, seen)
         peak, mean = corrected(seen, float(seen), series, "cattle", presence, settings)
-        assert peak == max(round(seen * factor), 11) and mean == pytest.approx(seen * factor, rel=0.01 if seen > 5 else 0.05)
+        assert peak == max(round(seen * factor), 11) and mean == pytest.approx(
+            seen * factor, rel=0.01 if seen > 5 else 0.05
+        )
     assert corrected(5, 5.0, np.full(20, 5), "bison", presence, settings) == (5, 5.0)
 
 
@@ -243,16 +306,27 @@ def test_expected_of_another_class_says_nothing() -> None:
     log = scene([still(300, range(100))], 100)
     assert cattle(log, expected={"bison": 3})["reasons"] == []
     made = assembled(log, expected=3)
-    assert made.counts["cattle"]["reasons"] == ["1 of 3 seen"] and made.counts["bison"]["reasons"] == []
+    assert (
+        made.counts["cattle"]["reasons"] == ["1 of 3 seen"]
+        and made.counts["bison"]["reasons"] == []
+    )
 
 
 def test_bounds_enclose_the_number_and_the_same_log_gives_the_same() -> None:
     generator = np.random.default_rng(11)
     paths = []
     for _ in range(12):
-        walked = walk(tuple(generator.uniform((0, 60), (640, 480))), tuple(generator.normal(0, 2.5, 2)), range(150))
+        walked = walk(
+            tuple(generator.uniform((0, 60), (640, 480))),
+            tuple(generator.normal(0, 2.5, 2)),
+            range(150),
+        )
         paths.append({frame: foot for frame, foot in walked.items() if generator.random() > 0.25})
-    log = scene(paths, 150, scores=lambda animal, frame: {"cattle": 0.35 + 0.05 * ((animal * 7 + frame) % 12)})
+    log = scene(
+        paths,
+        150,
+        scores=lambda animal, frame: {"cattle": 0.35 + 0.05 * ((animal * 7 + frame) % 12)},
+    )
     first, second = cattle(log), cattle(log)
     assert first == second
     assert first["peak"] <= first["low"] <= first["unique"] <= first["high"] <= 24

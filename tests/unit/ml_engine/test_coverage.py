@@ -10,15 +10,23 @@ import pytest
 from ml_engine.counting.box_coverage import WHOLLY_WEIGHT, coverage
 
 
-def looks(xyxy: Sequence[Sequence[float]], strength: list[float] | None = None) -> tuple[list[float], list[float], list[float]]:
+def looks(
+    xyxy: Sequence[Sequence[float]], strength: list[float] | None = None
+) -> tuple[list[float], list[float], list[float]]:
     given = np.ones(len(xyxy)) if strength is None else np.array(strength)
-    found = coverage(np.zeros(len(xyxy), np.int64), np.array(xyxy, float).reshape(-1, 4), given, np.array([0.0]))
+    found = coverage(
+        np.zeros(len(xyxy), np.int64), np.array(xyxy, float).reshape(-1, 4), given, np.array([0.0])
+    )
     first, second, third = (one.tolist() for one in found)
     return first, second, third
 
 
 def test_apart_and_touching_are_not_covered() -> None:
-    assert looks([[0, 0, 40, 60], [100, 0, 140, 60], [30, 0, 70, 60]]) == ([0, 0, 0], [0, 0, 0], [0, 0, 0])
+    assert looks([[0, 0, 40, 60], [100, 0, 140, 60], [30, 0, 70, 60]]) == (
+        [0, 0, 0],
+        [0, 0, 0],
+        [0, 0, 0],
+    )
 
 
 def test_who_lies_wholly_in_a_larger_one_is_covered() -> None:
@@ -43,7 +51,11 @@ def test_a_larger_one_is_not_covered_by_a_smaller() -> None:
 
 
 def test_a_box_around_two_spans_them_and_covers_neither() -> None:
-    assert looks([[0, 0, 40, 60], [42, 0, 82, 60], [0, 0, 82, 60]]) == ([0, 0, 0], [0, 0, 1], [0, 0, 0])
+    assert looks([[0, 0, 40, 60], [42, 0, 82, 60], [0, 0, 82, 60]]) == (
+        [0, 0, 0],
+        [0, 0, 1],
+        [0, 0, 0],
+    )
 
 
 def test_a_large_box_with_two_small_ones_in_a_corner_is_an_animal() -> None:
@@ -53,7 +65,9 @@ def test_a_large_box_with_two_small_ones_in_a_corner_is_an_animal() -> None:
 
 @pytest.mark.parametrize(("frames", "boxes"), [(0, 0), (1, 0), (5, 0)])
 def test_nothing(frames: int, boxes: int) -> None:
-    for found in coverage(np.zeros(boxes, np.int64), np.zeros((boxes, 4)), np.ones(boxes), np.arange(frames) / 10):
+    for found in coverage(
+        np.zeros(boxes, np.int64), np.zeros((boxes, 4)), np.ones(boxes), np.arange(frames) / 10
+    ):
         assert found.shape == (boxes,) and found.dtype == np.float64
 
 
@@ -84,5 +98,9 @@ def test_many_frames_in_pieces_are_as_one_by_one(monkeypatch: pytest.MonkeyPatch
     for one, other in zip(whole, coverage(frame_row, xyxy, strength, times_s), strict=True):
         np.testing.assert_array_equal(one, other)
     shuffled = generator.permutation(400)
-    for one, other in zip(whole, coverage(frame_row[shuffled], xyxy[shuffled], strength[shuffled], times_s), strict=True):
+    for one, other in zip(
+        whole,
+        coverage(frame_row[shuffled], xyxy[shuffled], strength[shuffled], times_s),
+        strict=True,
+    ):
         np.testing.assert_array_equal(one[shuffled], other)

@@ -26,7 +26,18 @@ from ml_engine.video.sandbox.shared_memory import FrameRing, make_file, ring_siz
 from tests.conftest import REPOSITORY
 from tests.support.video_samples import add_subtitles, damage, number_in, write_video
 
-FIELDS = ("time_base", "fps", "width_px", "height_px", "rotation_deg", "mirrored", "duration_s", "codec", "container", "by_order")
+FIELDS = (
+    "time_base",
+    "fps",
+    "width_px",
+    "height_px",
+    "rotation_deg",
+    "mirrored",
+    "duration_s",
+    "codec",
+    "container",
+    "by_order",
+)
 
 
 @pytest.fixture
@@ -46,12 +57,18 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "odd": lambda folder: write_video(folder / "a.mp4", width=130, height=50),
     "transport stream": lambda folder: write_video(folder / "a.ts"),
     "avi": lambda folder: write_video(folder / "a.avi", codec="mpeg4", b_frames=0),
-    "ten bits": lambda folder: write_video(folder / "a.mkv", codec="libx265", pix_fmt="yuv420p10le"),
+    "ten bits": lambda folder: write_video(
+        folder / "a.mkv", codec="libx265", pix_fmt="yuv420p10le"
+    ),
     "damaged": _damaged,
     "VP8": lambda folder: write_video(folder / "a.webm", codec="libvpx", b_frames=0, frames=12),
     "VP9": lambda folder: write_video(folder / "a.webm", codec="libvpx-vp9", b_frames=0, frames=12),
-    "AV1": lambda folder: write_video(folder / "a.mp4", codec="libsvtav1", b_frames=0, frames=12, options={"preset": "12"}),
-    "Motion JPEG": lambda folder: write_video(folder / "a.mov", codec="mjpeg", pix_fmt="yuvj420p", b_frames=0, frames=12),
+    "AV1": lambda folder: write_video(
+        folder / "a.mp4", codec="libsvtav1", b_frames=0, frames=12, options={"preset": "12"}
+    ),
+    "Motion JPEG": lambda folder: write_video(
+        folder / "a.mov", codec="mjpeg", pix_fmt="yuvj420p", b_frames=0, frames=12
+    ),
     "MPEG-2": lambda folder: write_video(folder / "a.mpg", codec="mpeg2video", frames=12),
 }
 
@@ -79,7 +96,9 @@ def test_a_part_from_a_keyframe_on(plain: Path) -> None:
     index = decoder.probe(plain)
     seek_pts = int(index.pts[index.keyframes[2]])
     frames = list(decoder.decode(plain, index, first_frame=30, frames=7, seek_pts=seek_pts))
-    assert [number_in(frame.image_bgr) for frame in frames if frame.image_bgr is not None] == list(range(30, 37))
+    assert [number_in(frame.image_bgr) for frame in frames if frame.image_bgr is not None] == list(
+        range(30, 37)
+    )
     with pytest.raises(ValueError):
         next(decoder.decode(plain, index, first_frame=59, frames=2))
 
@@ -92,11 +111,15 @@ def test_pictures_that_are_kept_stay_as_they_were(plain: Path) -> None:
     parts = [image[10:20] for image in kept if image is not None]
     assert [number_in(image) for image in kept if image is not None] == list(range(60))
     del kept
-    assert all((part == part[0]).all() or part.size for part in parts), "a part keeps its picture's slot"
+    assert all((part == part[0]).all() or part.size for part in parts), (
+        "a part keeps its picture's slot"
+    )
 
 
 def test_telemetry_within_a_video(tmp_path: Path, plain: Path) -> None:
-    said = add_subtitles(plain, tmp_path / "said.mp4", [(0.1, b"FrameCnt: 1"), (0.5, b"FrameCnt: 2")])
+    said = add_subtitles(
+        plain, tmp_path / "said.mp4", [(0.1, b"FrameCnt: 1"), (0.5, b"FrameCnt: 2")]
+    )
     decoder = ConfinedDecoder()
     assert decoder.read_telemetry_track(said) == subtitles.read_telemetry_track(said) != b""
     assert decoder.read_telemetry_track(plain) is None
@@ -107,7 +130,9 @@ def test_errors_are_those_of_this_process(tmp_path: Path, plain: Path) -> None:
     text.write_text("#EXTM3U\n")
     with pytest.raises(UnsupportedMedia) as refused:
         ConfinedDecoder().probe(text)
-    assert refused.value.code == "unsupported_container" and refused.value.message.endswith("again.")
+    assert refused.value.code == "unsupported_container" and refused.value.message.endswith(
+        "again."
+    )
     with pytest.raises(FileNotFoundError):
         ConfinedDecoder().probe(tmp_path / "none.mp4")
 
@@ -127,11 +152,16 @@ def test_limits_of_videos(tmp_path: Path, limits: dict[str, Any], code: str) -> 
     with pytest.raises(VideoError) as caught:
         ConfinedDecoder(DecoderLimits(video=VideoLimits(**limits))).probe(path)
     assert caught.value.code == code
-    assert any(name.startswith("limit") for name in caught.value.details) or code == "picture_too_large"
+    assert (
+        any(name.startswith("limit") for name in caught.value.details)
+        or code == "picture_too_large"
+    )
 
 
 def test_more_tracks_than_ffmpeg_would_open_are_too_many(tmp_path: Path) -> None:
-    path = add_subtitles(write_video(tmp_path / "a.mp4", audio=True), tmp_path / "b.mp4", [(0.1, b"one")])
+    path = add_subtitles(
+        write_video(tmp_path / "a.mp4", audio=True), tmp_path / "b.mp4", [(0.1, b"one")]
+    )
     with pytest.raises(VideoError) as caught:
         ConfinedDecoder(DecoderLimits(video=VideoLimits(streams=0))).probe(path)
     assert caught.value.code == "too_many_streams"
@@ -171,10 +201,18 @@ def _with_program(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
         ("os.abort()", VideoError, "video_decoder_crashed"),
         ("os._exit(3)", VideoError, "video_decoder_crashed"),
         ("os.write(1, b'x' * 50)", VideoError, "video_decoder_crashed"),
-        ("child.send(1, b's', b'\\xff\\0\\0\\0' + b'{' * 255)", VideoError, "video_decoder_crashed"),
+        (
+            "child.send(1, b's', b'\\xff\\0\\0\\0' + b'{' * 255)",
+            VideoError,
+            "video_decoder_crashed",
+        ),
         ("child.send(1, b's', b'\\2\\0\\0\\0{}')", VideoError, "video_decoder_crashed"),
         ("child.send(1, b'p', b'')", VideoError, "video_decoder_crashed"),
-        ("b = b'[' * 60_000; child.send(1, b's', len(b).to_bytes(4, 'little') + b)", VideoError, "video_decoder_crashed"),
+        (
+            "b = b'[' * 60_000; child.send(1, b's', len(b).to_bytes(4, 'little') + b)",
+            VideoError,
+            "video_decoder_crashed",
+        ),
         (
             "b = b'[' + b'[],' * 4_000_000 + b'0]'; child.send(1, b's', len(b).to_bytes(4, 'little') + b)",
             VideoError,
@@ -182,7 +220,11 @@ def _with_program(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
         ),
         ("child.send(1, b'e', b'[' * 60_000)", VideoError, "video_decoder_crashed"),
         ("child.send(1, b'e', b'[1]')", VideoError, "video_decoder_crashed"),
-        ("child.send(1, b'e', b'{' + b' ' * 10_000_000 + b'}')", VideoError, "video_decoder_crashed"),
+        (
+            "child.send(1, b'e', b'{' + b' ' * 10_000_000 + b'}')",
+            VideoError,
+            "video_decoder_crashed",
+        ),
         ("child.send(1, b'd', b'')", VideoError, "video_decoder_crashed"),
         ("os.close(1); time.sleep(60)", VideoError, "video_decoder_crashed"),
         ("bytearray(2**34)", VideoError, "video_memory"),
@@ -200,7 +242,9 @@ def test_whatever_a_decoder_does_its_end_is_told(
     assert getattr(caught.value, "code", None) == code
 
 
-def test_a_decoder_that_spins_is_the_videos_fault(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_spins_is_the_videos_fault(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _with_program(monkeypatch, "while True: pass")
     with pytest.raises(VideoError) as caught:
         # Its processor time alone would last for years.
@@ -208,14 +252,18 @@ def test_a_decoder_that_spins_is_the_videos_fault(plain: Path, monkeypatch: pyte
     assert caught.value.code == "video_takes_too_long"
 
 
-def test_a_decoder_that_reports_progress_for_ever_runs_out_of_processor_time(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_reports_progress_for_ever_runs_out_of_processor_time(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _with_program(monkeypatch, "while True: child.send(1, child.NOTE)")
     with pytest.raises(VideoError) as caught:
         ConfinedDecoder(DecoderLimits(stall_s=1)).probe(plain)
     assert caught.value.code == "video_takes_too_long"
 
 
-def test_a_decoder_that_gets_no_time_is_the_machines_fault(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_gets_no_time_is_the_machines_fault(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(decoder_process, "MACHINE_PATIENCE", 2)
     _with_program(monkeypatch, "time.sleep(600)")
     with pytest.raises(TransientError) as caught:
@@ -223,7 +271,9 @@ def test_a_decoder_that_gets_no_time_is_the_machines_fault(plain: Path, monkeypa
     assert caught.value.code == "decoder_stalled"
 
 
-def test_a_decoder_killed_from_outside_is_the_machines_fault(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_killed_from_outside_is_the_machines_fault(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _with_program(monkeypatch, "time.sleep(600)")
     running: list[int] = []
     monkeypatch.setattr(decoder_process, "_start", _noting(running, decoder_process._start))
@@ -242,7 +292,9 @@ def test_a_decoder_killed_from_outside_is_the_machines_fault(plain: Path, monkey
     assert caught.value.code in ("decoder_killed", "decoder_not_started")
 
 
-def test_a_process_that_cannot_be_started_is_the_machines_fault(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_started_is_the_machines_fault(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(TransientError) as caught:
         ConfinedDecoder().probe(plain)
@@ -258,7 +310,9 @@ def _noting(running: list[int], start: Callable[..., Any]) -> Callable[..., Any]
     return started
 
 
-def test_stopping_ends_a_decoder_that_is_waited_for(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_ends_a_decoder_that_is_waited_for(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _with_program(monkeypatch, "time.sleep(600)")
     running: list[int] = []
     monkeypatch.setattr(decoder_process, "_start", _noting(running, decoder_process._start))
@@ -278,7 +332,9 @@ def test_leaving_an_iterator_ends_its_process(plain: Path, monkeypatch: pytest.M
     frames.close()
     with pytest.raises(ProcessLookupError):
         os.kill(running[0], 0)
-    assert first.image_bgr is not None and number_in(first.image_bgr) == 0, "a picture outlives the process that made it"
+    assert first.image_bgr is not None and number_in(first.image_bgr) == 0, (
+        "a picture outlives the process that made it"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -295,7 +351,9 @@ def test_a_decoder_does_not_outlive_the_process_that_started_it(plain: Path) -> 
         "c.scan_video = lambda *_: time.sleep(600); c.run()'\n"
         "ConfinedDecoder().probe(Path(sys.argv[1]))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(plain)], stdout=subprocess.PIPE, cwd=REPOSITORY, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(plain)], stdout=subprocess.PIPE, cwd=REPOSITORY, text=True
+    )
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     deadline_s = time.monotonic() + 60
@@ -306,13 +364,18 @@ def test_a_decoder_does_not_outlive_the_process_that_started_it(plain: Path) -> 
     parent.wait()
     parent.stdout.close()
     deadline_s = time.monotonic() + 30
-    while Path(f"/proc/{child}").exists() and "State:\tZ" not in Path(f"/proc/{child}/status").read_text():
+    while (
+        Path(f"/proc/{child}").exists()
+        and "State:\tZ" not in Path(f"/proc/{child}/status").read_text()
+    ):
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_no_secret_of_ours_is_in_its_environment(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_of_ours_is_in_its_environment(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountKey=secret")
     seen: list[str] = []
     start = decoder_process._start
@@ -355,12 +418,18 @@ def test_a_confined_process_is_refused(tmp_path: Path, attempt: str) -> None:
         "else:\n"
         "    print('done')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, timeout=120)
-    expected = {"more memory": "MemoryError", "a longer file": "OSError"}.get(attempt, "PermissionError")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, timeout=120
+    )
+    expected = {"more memory": "MemoryError", "a longer file": "OSError"}.get(
+        attempt, "PermissionError"
+    )
     assert (done.stdout.strip(), done.stderr) == (expected, "")
 
 
-def test_a_decoder_that_a_file_has_taken_over_cannot_claim_to_be_unconfined(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_a_file_has_taken_over_cannot_claim_to_be_unconfined(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _with_program(monkeypatch, "child.send(1, child.READY, b'[\"system calls\"]'); time.sleep(60)")
     decoder = ConfinedDecoder()
     with pytest.raises(VideoError) as caught:
@@ -385,9 +454,13 @@ def test_rows_are_cut_where_a_slot_has_no_room_for_their_padding() -> None:
     assert ring.memory[:96] == bytes(range(48)) + bytes(range(100, 148))
 
 
-def test_a_decoder_that_never_stops_talking_can_be_stopped(monkeypatch: pytest.MonkeyPatch, plain: Path) -> None:
+def test_a_decoder_that_never_stops_talking_can_be_stopped(
+    monkeypatch: pytest.MonkeyPatch, plain: Path
+) -> None:
     _with_program(monkeypatch, "while True: child.send(1, b'n'); time.sleep(0.02)")
     began_s = time.monotonic()
     with pytest.raises(Stopped):
-        ConfinedDecoder(DecoderLimits(cpu_s_per_gib=0, stall_s=20)).probe(plain, should_stop=lambda: time.monotonic() - began_s > 1)
+        ConfinedDecoder(DecoderLimits(cpu_s_per_gib=0, stall_s=20)).probe(
+            plain, should_stop=lambda: time.monotonic() - began_s > 1
+        )
     assert time.monotonic() - began_s < 10

@@ -21,13 +21,17 @@ from ml_engine.progress import never
 from ml_engine.stages.detect import choose_frames, detect_frames
 from ml_engine.stages.run import Run
 
-INFO = DetectorInfo("fake", "ab" * 32, "openvino", "cpu", "f32", (416, 416), {"cattle": 0.3}, {"cow": "cattle"})
+INFO = DetectorInfo(
+    "fake", "ab" * 32, "openvino", "cpu", "f32", (416, 416), {"cattle": 0.3}, {"cow": "cattle"}
+)
 
 
 class PixelDetector(Detector):
     """Finds one box in each frame, at the place that the frame's first pixel says; three times, and some noise."""
 
-    def __init__(self, *, batch_size: int = 1, concurrency: int = 2, fail_at: int | None = None) -> None:
+    def __init__(
+        self, *, batch_size: int = 1, concurrency: int = 2, fail_at: int | None = None
+    ) -> None:
         self.info, self.batch_size, self.concurrency = INFO, batch_size, concurrency
         self.fail_at = fail_at
         self.batches: list[int] = []
@@ -44,8 +48,17 @@ class PixelDetector(Detector):
             x = float(frame[0, 0, 0])
             if x == self.fail_at:
                 raise DetectorError("broken", code="inference_failed")
-            xyxy = np.array([[x, 0, x + 10, 10], [x, 0, x + 10, 9], [x, 50, x + 10, 60]], np.float32)
-            found.append(Detections(xyxy, np.array([[0, 0.9, 0, 0.9], [0, 0.8, 0, 0.8], [0, 0.04, 0.03, 0.04]], np.float32)))
+            xyxy = np.array(
+                [[x, 0, x + 10, 10], [x, 0, x + 10, 9], [x, 50, x + 10, 60]], np.float32
+            )
+            found.append(
+                Detections(
+                    xyxy,
+                    np.array(
+                        [[0, 0.9, 0, 0.9], [0, 0.8, 0, 0.8], [0, 0.04, 0.03, 0.04]], np.float32
+                    ),
+                )
+            )
         return found
 
     def close(self) -> None:
@@ -68,7 +81,12 @@ def run(
 ) -> bytes:
     job = Run(AnalysisSettings(), progress, should_stop)
     return detect_frames(
-        source, 100, np.ones(count, bool) if chosen is None else chosen, detector, frame_times_s=np.arange(count) / 25, run=job
+        source,
+        100,
+        np.ones(count, bool) if chosen is None else chosen,
+        detector,
+        frame_times_s=np.arange(count) / 25,
+        run=job,
     )
 
 
@@ -77,9 +95,13 @@ def test_every_frame_is_there_in_order(batch_size: int, concurrency: int) -> Non
     done: list[int] = []
     detector = PixelDetector(batch_size=batch_size, concurrency=concurrency)
     chosen = np.arange(150) % 3 != 1
-    log = read_log(run(detector, frames(150, unreadable=(0, 70)), 150, chosen=chosen, progress=done.append))
+    log = read_log(
+        run(detector, frames(150, unreadable=(0, 70)), 150, chosen=chosen, progress=done.append)
+    )
     assert log.frames.tolist() == list(range(100, 250))
-    expected = ["unreadable" if i in (0, 70) else "detected" if chosen[i] else "skipped" for i in range(150)]
+    expected = [
+        "unreadable" if i in (0, 70) else "detected" if chosen[i] else "skipped" for i in range(150)
+    ]
     assert [("detected", "skipped", "unreadable")[code] for code in log.status] == expected
     assert np.diff(log.offsets).tolist() == [int(status == "detected") for status in expected]
     assert log.xyxy[:, 0].tolist() == [i for i in range(150) if expected[i] == "detected"]
@@ -90,7 +112,10 @@ def test_every_frame_is_there_in_order(batch_size: int, concurrency: int) -> Non
 
 
 def test_bytes_do_not_depend_on_threads() -> None:
-    logs = {run(PixelDetector(batch_size=batch, concurrency=threads), frames(60), 60) for batch, threads in ((1, 1), (1, 4), (7, 3))}
+    logs = {
+        run(PixelDetector(batch_size=batch, concurrency=threads), frames(60), 60)
+        for batch, threads in ((1, 1), (1, 4), (7, 3))
+    }
     assert len(logs) == 1
 
 
@@ -107,7 +132,9 @@ def test_motion_is_measured_in_every_frame_and_over_borders() -> None:
     noise = np.random.default_rng(4).integers(0, 255, (24, 48), np.uint8)
     country = cv2.resize(noise, (960, 480), interpolation=cv2.INTER_CUBIC)
 
-    def panning(first: int, count: int, unreadable: tuple[int, ...] = ()) -> Iterator[np.ndarray | None]:
+    def panning(
+        first: int, count: int, unreadable: tuple[int, ...] = ()
+    ) -> Iterator[np.ndarray | None]:
         for n in range(first, first + count):
             part = country[60:420, 4 * n : 4 * n + 640]
             yield None if n in unreadable else np.repeat(part[..., None], 3, axis=2)
@@ -116,14 +143,24 @@ def test_motion_is_measured_in_every_frame_and_over_borders() -> None:
         job = Run(AnalysisSettings(), lambda _: None)
         chosen = np.arange(count) % 2 == 0
         source = panning(first, count, **options)  # type: ignore[arg-type]
-        data = detect_frames(source, first, chosen, PixelDetector(), frame_times_s=np.arange(count) / 25, run=job)
+        data = detect_frames(
+            source, first, chosen, PixelDetector(), frame_times_s=np.arange(count) / 25, run=job
+        )
         return read_log(data)
 
     parts = [log_of(0, 10), log_of(10, 10, unreadable=(10, 15)), log_of(20, 10)]
-    assert [part.motion_reasons[0] for part in parts] == ["first_frame", "unreadable", "first_frame"]
+    assert [part.motion_reasons[0] for part in parts] == [
+        "first_frame",
+        "unreadable",
+        "first_frame",
+    ]
     log = concat(parts[::-1])
     assert log.resolution_wh == (640, 360)
-    assert {n: reason for n, reason in enumerate(log.motion_reasons) if reason} == {0: "first_frame", 10: "unreadable", 15: "unreadable"}
+    assert {n: reason for n, reason in enumerate(log.motion_reasons) if reason} == {
+        0: "first_frame",
+        10: "unreadable",
+        15: "unreadable",
+    }
     expected = np.full(30, -4.0)
     expected[[11, 16]] = -8
     expected[[0, 10, 15]] = np.nan
@@ -192,7 +229,12 @@ def test_choice_does_not_depend_on_segments(fps: float, rate: float) -> None:
     whole = choose_frames(times, fps, None)
     assert whole[0]
     for cut in (1, 299, 300, 301, 1234):
-        parts = np.concatenate([choose_frames(times[:cut], fps, None), choose_frames(times[cut:], fps, times[cut] - 1 / rate)])
+        parts = np.concatenate(
+            [
+                choose_frames(times[:cut], fps, None),
+                choose_frames(times[cut:], fps, times[cut] - 1 / rate),
+            ]
+        )
         assert np.array_equal(whole, parts)
     assert abs(whole.sum() - min(fps, rate) * 3000 / rate) <= 1
 
@@ -204,10 +246,14 @@ def test_choice_without_a_rate_is_all_frames() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda a: a.update(info=DetectorInfo("other", "cd" * 32, "openvino", "cpu", "f32", (416, 416), {}, {})),
+        lambda a: a.update(
+            info=DetectorInfo("other", "cd" * 32, "openvino", "cpu", "f32", (416, 416), {}, {})
+        ),
         lambda a: a.update(settings=AnalysisSettings(tiles="2x2")),
         lambda a: a.update(settings=AnalysisSettings(detect_fps=5)),
-        lambda a: a.update(segments=[Segment(index=0, file_index=0, first_frame=0, frames=11, file_first_frame=0)]),
+        lambda a: a.update(
+            segments=[Segment(index=0, file_index=0, first_frame=0, frames=11, file_first_frame=0)]
+        ),
     ],
 )
 def test_log_key_follows_what_the_log_depends_on(change: Callable[[dict], None]) -> None:
@@ -219,6 +265,16 @@ def test_log_key_follows_what_the_log_depends_on(change: Callable[[dict], None])
     }
     key = log_key(**arguments)
     assert len(key) == 32 and set(key) <= set("0123456789abcdef")
-    assert log_key(**{**arguments, "settings": AnalysisSettings(thresholds={"cattle": 0.7}, only="cattle", render=False)}) == key
+    assert (
+        log_key(
+            **{
+                **arguments,
+                "settings": AnalysisSettings(
+                    thresholds={"cattle": 0.7}, only="cattle", render=False
+                ),
+            }
+        )
+        == key
+    )
     change(arguments)
     assert log_key(**arguments) != key

@@ -44,7 +44,12 @@ def test_what_is_written_is_read(embeddings: int) -> None:
             assert log.embeddings is not None and log.embeddings.dtype == np.float16
             assert written.detections.embeddings is not None
             assert np.array_equal(log.embeddings[part], written.detections.embeddings)
-    assert (log.xyxy.dtype, log.scores.dtype, log.xyxy.shape, log.scores.shape) == (np.float32, np.float32, (5, 4), (5, 4))
+    assert (log.xyxy.dtype, log.scores.dtype, log.xyxy.shape, log.scores.shape) == (
+        np.float32,
+        np.float32,
+        (5, 4),
+        (5, 4),
+    )
     assert (log.embeddings is None) == (not embeddings)
     assert given[3].motion is not None and np.array_equal(log.motion[3], given[3].motion)
     assert np.isnan(log.motion[[0, 1, 2, 4]]).all()
@@ -52,30 +57,57 @@ def test_what_is_written_is_read(embeddings: int) -> None:
 
 
 def test_pictures_and_size_travel_along() -> None:
-    log = read_log(write_log(records(), first_grey_png=b"one", last_grey_png=b"two", resolution_wh=(1920, 1080)))
-    assert (log.first_grey_png, log.last_grey_png, log.resolution_wh) == (b"one", b"two", (1920, 1080))
+    log = read_log(
+        write_log(
+            records(), first_grey_png=b"one", last_grey_png=b"two", resolution_wh=(1920, 1080)
+        )
+    )
+    assert (log.first_grey_png, log.last_grey_png, log.resolution_wh) == (
+        b"one",
+        b"two",
+        (1920, 1080),
+    )
     bare = read_log(write_log(records()))
     assert (bare.first_grey_png, bare.last_grey_png, bare.resolution_wh) == (None, None, None)
     both = concat([log, read_log(write_log(records(5), last_grey_png=b"four"))])
-    assert (both.first_grey_png, both.last_grey_png, both.resolution_wh) == (b"one", b"four", (1920, 1080))
+    assert (both.first_grey_png, both.last_grey_png, both.resolution_wh) == (
+        b"one",
+        b"four",
+        (1920, 1080),
+    )
 
 
 def test_a_border_without_pictures_keeps_its_reason_and_a_broken_picture_is_named() -> None:
-    first = read_log(write_log(records(), first_grey_png=b"x", last_grey_png=b"no picture", resolution_wh=(64, 48)))
+    first = read_log(
+        write_log(
+            records(), first_grey_png=b"x", last_grey_png=b"no picture", resolution_wh=(64, 48)
+        )
+    )
     assert concat([first, read_log(write_log(records(5)))]).motion_reasons[5] == "first_frame"
     other_size = read_log(write_log(records(5), first_grey_png=b"x", resolution_wh=(48, 64)))
     assert concat([first, other_size]).motion_reasons[5] == "cut"
     with pytest.raises(PermanentError, match="picture") as caught:
-        concat([first, read_log(write_log(records(5), first_grey_png=b"no picture", resolution_wh=(64, 48)))])
+        concat(
+            [
+                first,
+                read_log(
+                    write_log(records(5), first_grey_png=b"no picture", resolution_wh=(64, 48))
+                ),
+            ]
+        )
     assert caught.value.code == "corrupt_detection_log"
 
 
 def test_pictures_can_be_read_alone() -> None:
-    assert read_grey_pictures(write_log(records(), first_grey_png=b"\x89PNG one", last_grey_png=None)) == (b"\x89PNG one", None)
+    assert read_grey_pictures(
+        write_log(records(), first_grey_png=b"\x89PNG one", last_grey_png=None)
+    ) == (b"\x89PNG one", None)
 
 
 def test_same_records_same_bytes() -> None:
-    assert write_log(records(), first_grey_png=b"a", last_grey_png=b"b") == write_log(records(), first_grey_png=b"a", last_grey_png=b"b")
+    assert write_log(records(), first_grey_png=b"a", last_grey_png=b"b") == write_log(
+        records(), first_grey_png=b"a", last_grey_png=b"b"
+    )
 
 
 def test_logs_of_segments_are_put_together_in_order() -> None:
@@ -95,14 +127,21 @@ def test_gaps_and_repeats_are_refused(starts: list[int]) -> None:
 
 
 def test_embeddings_of_some_segments_only_are_left_out() -> None:
-    assert concat([read_log(write_log(records(0, 4))), read_log(write_log(records(5)))]).embeddings is None
-    both = concat([read_log(write_log(records(0, 4))), read_log(write_log(records(5, 4)))]).embeddings
+    assert (
+        concat([read_log(write_log(records(0, 4))), read_log(write_log(records(5)))]).embeddings
+        is None
+    )
+    both = concat(
+        [read_log(write_log(records(0, 4))), read_log(write_log(records(5, 4)))]
+    ).embeddings
     assert both is not None and both.shape == (10, 4)
 
 
 def test_empty_frames_make_a_log_too() -> None:
     log = read_log(write_log([FrameRecord(3, 0.5, "unreadable", Detections.empty())]))
-    assert log.offsets.tolist() == [0, 0] and log.xyxy.shape == (0, 4) and log.scores.shape == (0, 4)
+    assert (
+        log.offsets.tolist() == [0, 0] and log.xyxy.shape == (0, 4) and log.scores.shape == (0, 4)
+    )
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "truncated", "flipped", "foreign"])

@@ -15,7 +15,12 @@ import pytest
 
 from core.errors import DetectorError
 from ml_engine.detection.labels import label_table
-from ml_engine.detection.loading import bundled_checkpoint, choose_runtime, describe_detector, load_detector
+from ml_engine.detection.loading import (
+    bundled_checkpoint,
+    choose_runtime,
+    describe_detector,
+    load_detector,
+)
 from ml_engine.detection.runtimes.checkpoint import open_checkpoint
 from ml_engine.detection.runtimes.postprocess import ExportDecoder, QueryDecoder, projection
 
@@ -25,9 +30,15 @@ NAMES = ("person", "cow", "horse", "tree", "bison")
 def checkpoint_folder(folder: Path, **config: Any) -> Path:
     """A folder that looks like a checkpoint; its weights are no weights, which nobody finds out without loading them."""
     folder.mkdir(parents=True, exist_ok=True)
-    described = {"model_type": "rt_detr", "id2label": {str(i): name for i, name in enumerate(NAMES)}, **config}
+    described = {
+        "model_type": "rt_detr",
+        "id2label": {str(i): name for i, name in enumerate(NAMES)},
+        **config,
+    }
     (folder / "config.json").write_text(json.dumps(described))
-    (folder / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "RTDetrImageProcessor"}))
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({"image_processor_type": "RTDetrImageProcessor"})
+    )
     (folder / "model.safetensors").write_bytes(b"weights")
     return folder
 
@@ -40,7 +51,13 @@ def code_of(source: str | Path) -> str:
 
 def test_description_of_a_folder(tmp_path: Path) -> None:
     info = describe_detector(str(checkpoint_folder(tmp_path / "a")), name="mine", device="openvino")
-    assert (info.name, info.runtime, info.device, info.precision, info.input_hw) == ("mine", "openvino", "cpu", "f32", (640, 640))
+    assert (info.name, info.runtime, info.device, info.precision, info.input_hw) == (
+        "mine",
+        "openvino",
+        "cpu",
+        "f32",
+        (640, 640),
+    )
     assert info.labels == {"person": "person", "cow": "cattle", "horse": "animal", "bison": "bison"}
     assert set(info.thresholds) == {"bison", "cattle", "person"}
     assert len(info.fingerprint) == 64
@@ -83,9 +100,17 @@ def test_unsafe_and_unknown_checkpoints_are_refused(tmp_path: Path) -> None:
     pickled = checkpoint_folder(tmp_path / "pickle")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     assert code_of(pickled) == "unsafe_weights"
-    assert code_of(checkpoint_folder(tmp_path / "kind", model_type="resnet")) == "unknown_architecture"
-    assert code_of(checkpoint_folder(tmp_path / "code", auto_map={"AutoModel": "x.py"})) == "unknown_architecture"
-    assert code_of(checkpoint_folder(tmp_path / "labels", id2label={"0": "LABEL_0"})) == "no_usable_label"
+    assert (
+        code_of(checkpoint_folder(tmp_path / "kind", model_type="resnet")) == "unknown_architecture"
+    )
+    assert (
+        code_of(checkpoint_folder(tmp_path / "code", auto_map={"AutoModel": "x.py"}))
+        == "unknown_architecture"
+    )
+    assert (
+        code_of(checkpoint_folder(tmp_path / "labels", id2label={"0": "LABEL_0"}))
+        == "no_usable_label"
+    )
     assert code_of(checkpoint_folder(tmp_path / "none", id2label={})) == "no_usable_label"
     broken = checkpoint_folder(tmp_path / "broken")
     (broken / "config.json").write_text("{")
@@ -102,7 +127,9 @@ def test_hub_without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert caught.value.code == "checkpoint_not_found"
 
 
-def test_the_hub_is_not_told_what_else_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_hub_is_not_told_what_else_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from huggingface_hub import constants
 
     told: list[str] = []
@@ -144,7 +171,9 @@ def test_the_hub_is_not_told_what_else_is_installed(monkeypatch: pytest.MonkeyPa
         ("transformers", "tpu", True, "unknown_device"),
     ],
 )
-def test_choice_of_the_runtime(monkeypatch: pytest.MonkeyPatch, kind: str, device: Any, cuda: bool, runtime: str) -> None:
+def test_choice_of_the_runtime(
+    monkeypatch: pytest.MonkeyPatch, kind: str, device: Any, cuda: bool, runtime: str
+) -> None:
     monkeypatch.setattr("ml_engine.detection.loading.has_cuda", lambda: cuda)
     if "_" in runtime:
         with pytest.raises(DetectorError) as caught:
@@ -161,7 +190,13 @@ def test_describing_imports_no_heavy_library(tmp_path: Path) -> None:
         f"describe_detector({str(folder)!r}, name='x', device='openvino'); "
         "print([name for name in ('torch', 'transformers', 'openvino', 'cv2', 'av') if name in sys.modules])"
     )
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
     assert answer.stdout.strip() == "[]"
 
 
@@ -171,9 +206,13 @@ def test_bundled_checkpoint_is_part_of_the_engine() -> None:
 
 def test_sigmoid_scores_of_all_labels_are_folded_into_columns() -> None:
     decode = QueryDecoder(label_table(NAMES, None).membership(), softmax=False)
-    probabilities = np.array([[0.2, 0.6, 0.7, 0.99, 0.1], [0.001] * 5, [0.9, 0.02, 0.02, 0.02, 0.02]])
+    probabilities = np.array(
+        [[0.2, 0.6, 0.7, 0.99, 0.1], [0.001] * 5, [0.9, 0.02, 0.02, 0.02, 0.02]]
+    )
     logits = np.log(probabilities / (1 - probabilities)).astype(np.float32)
-    boxes = np.array([[0.5, 0.5, 0.2, 0.4], [0.1, 0.1, 0.1, 0.1], [0.05, 0.5, 0.2, 0.2]], np.float32)
+    boxes = np.array(
+        [[0.5, 0.5, 0.2, 0.4], [0.1, 0.1, 0.1, 0.1], [0.05, 0.5, 0.2, 0.2]], np.float32
+    )
     found = decode(logits, boxes, (200, 100))
     # columns: bison, cattle, person, animal; ordered by the best column; the second box is noise; the third is clipped to the frame
     assert np.allclose(found.scores, [[0.02, 0.02, 0.9, 0.02], [0.1, 0.6, 0.2, 0.7]], atol=1e-6)
@@ -183,8 +222,12 @@ def test_sigmoid_scores_of_all_labels_are_folded_into_columns() -> None:
 
 def test_softmax_scores_leave_the_last_class_to_nothing() -> None:
     decode = QueryDecoder(label_table(NAMES, None).membership(), softmax=True)
-    probabilities = np.array([[0.1, 0.5, 0.2, 0.1, 0.05, 0.05], [1e-4, 1e-4, 1e-4, 1e-4, 1e-4, 0.9995]])
-    found = decode(np.log(probabilities).astype(np.float32), np.full((2, 4), 0.5, np.float32), (100, 100))
+    probabilities = np.array(
+        [[0.1, 0.5, 0.2, 0.1, 0.05, 0.05], [1e-4, 1e-4, 1e-4, 1e-4, 1e-4, 0.9995]]
+    )
+    found = decode(
+        np.log(probabilities).astype(np.float32), np.full((2, 4), 0.5, np.float32), (100, 100)
+    )
     assert np.allclose(found.scores, [[0.05, 0.5, 0.1, 0.5]], atol=1e-6)
 
 
@@ -205,7 +248,11 @@ def test_order_does_not_depend_on_the_networks_order() -> None:
     boxes = np.array([[5, 5, 9, 9], [1, 1, 3, 3], [4, 4, 6, 6]], np.float32)
     labels, scores = np.array([1, 1, 1]), np.array([0.5, 0.5, 0.5], np.float32)
     for order in ([0, 1, 2], [2, 0, 1]):
-        assert decode(labels, boxes[order], scores, (10, 10)).xyxy.tolist() == [[1, 1, 3, 3], [4, 4, 6, 6], [5, 5, 9, 9]]
+        assert decode(labels, boxes[order], scores, (10, 10)).xyxy.tolist() == [
+            [1, 1, 3, 3],
+            [4, 4, 6, 6],
+            [5, 5, 9, 9],
+        ]
 
 
 def test_numbers_that_are_none_are_dropped() -> None:
@@ -222,10 +269,22 @@ def test_embeddings_are_those_of_the_queries_whose_boxes_are_kept() -> None:
     boxes = rng.uniform(0.3, 0.6, (40, 4)).astype(np.float32)
     hidden = rng.normal(size=(40, 96)).astype(np.float32)
     found, bare = decode(logits, boxes, (200, 100), hidden), decode(logits, boxes, (200, 100))
-    assert bare.embeddings is None and np.array_equal(found.xyxy, bare.xyxy) and np.array_equal(found.scores, bare.scores)
-    assert found.embeddings is not None and found.embeddings.dtype == np.float16 and found.embeddings.shape == (len(found), 32)
+    assert (
+        bare.embeddings is None
+        and np.array_equal(found.xyxy, bare.xyxy)
+        and np.array_equal(found.scores, bare.scores)
+    )
+    assert (
+        found.embeddings is not None
+        and found.embeddings.dtype == np.float16
+        and found.embeddings.shape == (len(found), 32)
+    )
     centre, half = boxes[:, :2], boxes[:, 2:] / 2
-    corners = np.clip(np.concatenate([centre - half, centre + half], axis=1) * [200, 100, 200, 100], 0, [200, 100, 200, 100])
+    corners = np.clip(
+        np.concatenate([centre - half, centre + half], axis=1) * [200, 100, 200, 100],
+        0,
+        [200, 100, 200, 100],
+    )
     source = np.abs(corners[None] - found.xyxy[:, None]).max(axis=2).argmin(axis=1)
     expected = hidden[source] @ projection(96)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
@@ -240,6 +299,8 @@ def test_projection_keeps_angles_and_never_changes() -> None:
     assert columns.tobytes() == projection(96).tobytes()
     assert columns[0, :3] == pytest.approx([-0.068536, -0.013175, -0.09307], abs=1e-5)
     vectors = np.random.default_rng(1).normal(size=(200, 96))
-    whole, reduced = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (vectors, vectors @ columns))
+    whole, reduced = (
+        x / np.linalg.norm(x, axis=1, keepdims=True) for x in (vectors, vectors @ columns)
+    )
     assert np.abs(whole @ whole.T - reduced @ reduced.T).mean() < 1 / np.sqrt(32)
     assert np.array_equal(projection(16), np.eye(16, dtype=np.float32))

@@ -30,16 +30,23 @@ def test_a_gap() -> None:
     (record,) = records(scene([walk((100, 240), (5, 0), [*range(30), *range(41, 70)])], 70))
     probability = record.pop("probability")
     assert 0.9 < probability <= 1
-    assert record == {"track_id": 1, "last_frame": 29, "first_frame": 41, "gap_s": 1.2, "reason": "gap"}
+    assert record == {
+        "track_id": 1,
+        "last_frame": 29,
+        "first_frame": 41,
+        "gap_s": 1.2,
+        "reason": "gap",
+    }
 
 
 def test_behind_another() -> None:
     hidden = walk((100, 240), (6, 0), [*range(33), *range(43, 80)])
     log = scene([hidden, walk((320, 244), (0, 0), range(80))], 80)
     mine = [record for record in records(log) if record["gap_s"] > 0.9]
-    assert [(record["track_id"], record["last_frame"], record["first_frame"], record["reason"]) for record in mine] == [
-        (1, 32, 43, "occlusion")
-    ]
+    assert [
+        (record["track_id"], record["last_frame"], record["first_frame"], record["reason"])
+        for record in mine
+    ] == [(1, 32, 43, "occlusion")]
 
 
 def test_out_of_view() -> None:
@@ -52,8 +59,12 @@ def test_only_reported_tracks_are_described_under_the_numbers_of_the_results() -
     gap = [*range(20), *range(32, 60)]
     log = scene([walk((100, 100 + 150 * row), (4, 0), gap) for row in range(3)], 60)
     found = who_is_who(log)
-    assert [record["track_id"] for record in join_records(found, np.array([1, 2, 3], np.int32), log)] == [1, 2, 3]
-    assert [record["track_id"] for record in join_records(found, np.array([2, 3], np.int32), log)] == [1, 2]
+    assert [
+        record["track_id"] for record in join_records(found, np.array([1, 2, 3], np.int32), log)
+    ] == [1, 2, 3]
+    assert [
+        record["track_id"] for record in join_records(found, np.array([2, 3], np.int32), log)
+    ] == [1, 2]
     assert join_records(found, np.zeros(0, np.int32), log) == []
     assert join_probability(found).shape == (len(found.joins.before),)
 
@@ -64,16 +75,31 @@ def test_nothing_joined() -> None:
 
 
 def test_clear_tracks_are_not_doubted() -> None:
-    assert doubts(scene([walk((100 + 200 * row, 240), (1, 0), range(80)) for row in range(3)], 80)) == {}
+    assert (
+        doubts(scene([walk((100 + 200 * row, 240), (1, 0), range(80)) for row in range(3)], 80))
+        == {}
+    )
 
 
 def test_a_class_hard_to_tell() -> None:
     given = ({"cattle": 0.9, "bison": 0.2}, {"cattle": 0.8, "bison": 0.79})
-    found = doubts(scene([walk((150, 240), (1, 0), range(80)), walk((450, 240), (1, 0), range(80))], 80, scores=lambda a, f: given[a]))
+    found = doubts(
+        scene(
+            [walk((150, 240), (1, 0), range(80)), walk((450, 240), (1, 0), range(80))],
+            80,
+            scores=lambda a, f: given[a],
+        )
+    )
     assert set(found) == {2} and "class" in found[2]
 
 
 def test_a_faint_one_and_a_long_gap_are_doubted() -> None:
     given = ({"cattle": 0.9}, {"cattle": 0.44})
-    found = doubts(scene([walk((150, 240), (1, 0), range(80)), walk((450, 240), (1, 0), range(80))], 80, scores=lambda a, f: given[a]))
+    found = doubts(
+        scene(
+            [walk((150, 240), (1, 0), range(80)), walk((450, 240), (1, 0), range(80))],
+            80,
+            scores=lambda a, f: given[a],
+        )
+    )
     assert set(found) == {2} and "mistake" in found[2]

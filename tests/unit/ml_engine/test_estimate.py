@@ -39,10 +39,17 @@ def evidence(log: DetectionLog, counts: np.ndarray | None = None) -> Evidence:
     return evidence_of(log, found, found.ids[found.rows].astype(np.int64) - 1, scores, sure, counts)
 
 
-def candidates(paths: list[Path2D], frames: int, *, closed: bool = False, **given: Any) -> Candidates:
+def candidates(
+    paths: list[Path2D], frames: int, *, closed: bool = False, **given: Any
+) -> Candidates:
     """Return the candidates between paths, as if each were a track of its own."""
     found, _, _ = read(scene(paths, frames, **given))
-    chain = found.ids[found.rows[np.unique(found.boxes.tracklet, return_index=True)[1]]].astype(np.int64) - 1
+    chain = (
+        found.ids[found.rows[np.unique(found.boxes.tracklet, return_index=True)[1]]].astype(
+            np.int64
+        )
+        - 1
+    )
     ends = describe(regrouped(found.boxes, chain), found.view.camera)
     return candidates_of(found, ends, LinkModel(), ReturnModel(), closed)
 
@@ -51,7 +58,14 @@ def test_evidence_sums_up() -> None:
     def scores(animal: int, frame: int) -> Mapping[str, float]:
         return ({"cattle": 0.8, "bison": 0.4}, {"person": 0.6})[animal]
 
-    log = scene([walk((200, 200), (2, 0), [*range(20), *range(22, 40)]), walk((500, 300), (0, 0), range(10, 30))], 50, scores=scores)
+    log = scene(
+        [
+            walk((200, 200), (2, 0), [*range(20), *range(22, 40)]),
+            walk((500, 300), (0, 0), range(10, 30)),
+        ],
+        50,
+        scores=scores,
+    )
     found = evidence(log)
     np.testing.assert_allclose(found.begin_s, [0, 1])
     np.testing.assert_allclose(found.end_s, [3.9, 2.9])
@@ -78,7 +92,16 @@ def test_evidence_of_those_in_places_that_count() -> None:
     np.testing.assert_allclose(found.end_s, [0.9, 0])
 
 
-@pytest.mark.parametrize("log", [log_of([]), scene([], 1), scene([], 30), scene([{0: (300, 240)}], 1), scene([{4: (300, 240)}], 9)])
+@pytest.mark.parametrize(
+    "log",
+    [
+        log_of([]),
+        scene([], 1),
+        scene([], 30),
+        scene([{0: (300, 240)}], 1),
+        scene([{4: (300, 240)}], 9),
+    ],
+)
 def test_nobody(log: DetectionLog) -> None:
     for population in ("open", "closed"):
         found = guess(log, population=population)
@@ -95,21 +118,31 @@ def test_shapes() -> None:
 
 
 def test_short_and_faint_tracks_are_less_probable() -> None:
-    paths = [walk((100, 150), (0, 0), range(80)), walk((300, 150), (0, 0), range(10, 14)), walk((500, 150), (0, 0), range(80))]
+    paths = [
+        walk((100, 150), (0, 0), range(80)),
+        walk((300, 150), (0, 0), range(10, 14)),
+        walk((500, 150), (0, 0), range(80)),
+    ]
     log = scene(paths, 80, scores=lambda animal, frame: {"cattle": 0.4 if animal == 2 else 0.9})
     clear, short, faint = probable(log, [(100, 150), (300, 150), (500, 150)])
     assert clear > 0.9 and clear > short and clear > faint and faint < 0.5
 
 
 def test_the_smaller_of_two_in_one_place_is_less_probable() -> None:
-    boxes = [[((200, 100, 280, 200), {"cattle": 0.6}), ((205, 110, 255, 180), {"cattle": 0.6})] for _ in range(60)]
+    boxes = [
+        [((200, 100, 280, 200), {"cattle": 0.6}), ((205, 110, 255, 180), {"cattle": 0.6})]
+        for _ in range(60)
+    ]
     larger, smaller = probable(log_of(boxes), [(240, 200), (230, 180)])
     assert larger > smaller
 
 
 def test_a_faint_piece_is_less_probable_than_a_clear_half_behind_another() -> None:
     def one(score: float) -> float:
-        boxes = [[((200, 100, 280, 200), {"cattle": 0.9}), ((190, 90, 240, 160), {"cattle": score})] for _ in range(60)]
+        boxes = [
+            [((200, 100, 280, 200), {"cattle": 0.9}), ((190, 90, 240, 160), {"cattle": score})]
+            for _ in range(60)
+        ]
         return probable(log_of(boxes), [(240, 200), (215, 160)])[1]
 
     assert one(0.85) > 0.9 and one(0.45) < 0.5
@@ -129,7 +162,13 @@ def pairs(found: Candidates) -> set[tuple[int, int]]:
 
 def test_candidates_of_two_seen_together() -> None:
     for closed in (False, True):
-        assert not pairs(candidates([walk((100, 240), (0, 0), range(60)), walk((400, 240), (0, 0), range(60))], 60, closed=closed))
+        assert not pairs(
+            candidates(
+                [walk((100, 240), (0, 0), range(60)), walk((400, 240), (0, 0), range(60))],
+                60,
+                closed=closed,
+            )
+        )
 
 
 LEAVES = walk((500, 240), (8, 0), range(20))
@@ -152,9 +191,17 @@ def test_who_is_lost_inside_is_no_return_in_an_open_herd() -> None:
 
 def test_a_camera_that_whips_about_loses_those_who_stay() -> None:
     found, _, _ = read(scene([LEAVES, COMES], 300, measured=False))
-    chain = found.ids[found.rows[np.unique(found.boxes.tracklet, return_index=True)[1]]].astype(np.int64) - 1
+    chain = (
+        found.ids[found.rows[np.unique(found.boxes.tracklet, return_index=True)[1]]].astype(
+            np.int64
+        )
+        - 1
+    )
     ends = describe(regrouped(found.boxes, chain), found.view.camera)
-    still, adrift = (candidates_of(replace(found, adrift=known), ends, LinkModel(), ReturnModel(), False) for known in (False, True))
+    still, adrift = (
+        candidates_of(replace(found, adrift=known), ends, LinkModel(), ReturnModel(), False)
+        for known in (False, True)
+    )
     assert pairs(still) == pairs(adrift) == {(0, 1)}
     assert adrift.returns.all() and adrift.log_odds[0] > still.log_odds[0]
 
@@ -169,9 +216,13 @@ def test_zones(mode: str) -> None:
 
 def test_where_nobody_measured_the_camera_less_is_sure() -> None:
     walks = [walk((100 + 60 * row, 240), (0, 0), range(25)) for row in range(7)]
-    known, unknown = (guess(scene(walks, 60, measured=measured)).draws.more for measured in (True, False))
+    known, unknown = (
+        guess(scene(walks, 60, measured=measured)).draws.more for measured in (True, False)
+    )
     assert np.std(unknown) > 1.3 * np.std(known)
-    assert np.mean(unknown) - np.mean(known) == pytest.approx(UNMEASURED_POPULATION.unseen - PopulationModel().unseen, abs=2e-3)
+    assert np.mean(unknown) - np.mean(known) == pytest.approx(
+        UNMEASURED_POPULATION.unseen - PopulationModel().unseen, abs=2e-3
+    )
 
 
 def unsure(animal: int, frame: int) -> Mapping[str, float]:
@@ -185,9 +236,16 @@ def width(estimated: Estimate) -> int:
 
 def test_counted_frames_narrow_the_interval() -> None:
     chosen: Callable[[int, int], Mapping[str, float]] = unsure
-    log = scene([walk((40 + 45 * row, 100 + 60 * (row % 5)), (0, 0), range(60)) for row in range(13)], 60, scores=chosen)
+    log = scene(
+        [walk((40 + 45 * row, 100 + 60 * (row % 5)), (0, 0), range(60)) for row in range(13)],
+        60,
+        scores=chosen,
+    )
     plain = guess(log)
-    few = guess(log, counted=({"frame": 30, "counts": {"cattle": 3}}, {"frame": 10, "counts": {"cattle": 3}}))
+    few = guess(
+        log,
+        counted=({"frame": 30, "counts": {"cattle": 3}}, {"frame": 10, "counts": {"cattle": 3}}),
+    )
     assert few.weight.sum() == pytest.approx(1) and few.weight.max() > plain.weight.max()
     assert width(few) <= width(plain) and few.unique(1)[1] <= plain.unique(1)[1]
     far = guess(log, counted=({"frame": 10_000, "counts": {"cattle": 3}},))
@@ -201,8 +259,12 @@ def moved(log: DetectionLog, step_px: tuple[float, float]) -> DetectionLog:
     return replace(log, motion=motion, motion_reasons=("",) * len(log.frames))
 
 
-@pytest.mark.parametrize(("step_px", "strips"), [((0.5, 0.5), False), ((8, 0), False), ((0, 8), False), ((-8, 8), True)])
-def test_a_camera_that_flies_in_strips_is_believed_less(step_px: tuple[float, float], strips: bool) -> None:
+@pytest.mark.parametrize(
+    ("step_px", "strips"), [((0.5, 0.5), False), ((8, 0), False), ((0, 8), False), ((-8, 8), True)]
+)
+def test_a_camera_that_flies_in_strips_is_believed_less(
+    step_px: tuple[float, float], strips: bool
+) -> None:
     still = scene([walk((200 + 60 * i, 200), (0, 0), range(40)) for i in range(4)], 40)
     more = [guess(moved(still, step)).draws.more for step in ((0.0, 0.0), step_px)]
     model = PopulationModel()

@@ -24,7 +24,11 @@ from ml_engine.evaluation.run_detector import Found
 BOX = (10.0, 10.0, 20.0, 20.0)
 
 
-def matched(found: list[tuple[tuple[float, ...], float]], true: list[tuple[float, ...]], crowd: list[bool] | None = None) -> Matched:
+def matched(
+    found: list[tuple[tuple[float, ...], float]],
+    true: list[tuple[float, ...]],
+    crowd: list[bool] | None = None,
+) -> Matched:
     boxes = np.array([box for box, _ in found], np.float64).reshape(-1, 4)
     return match(
         boxes,
@@ -63,8 +67,14 @@ def test_the_second_box_of_one_animal_is_wrong() -> None:
 
 
 def test_what_lies_in_a_crowd_is_ignored() -> None:
-    one = matched([((12, 12, 14, 14), 0.9), (shifted(100), 0.5)], [BOX, shifted(100)], [True, False])
-    assert one.boxes == 1 and one.ignored[0].tolist() == [True, False] and one.right[0].tolist() == [False, True]
+    one = matched(
+        [((12, 12, 14, 14), 0.9), (shifted(100), 0.5)], [BOX, shifted(100)], [True, False]
+    )
+    assert (
+        one.boxes == 1
+        and one.ignored[0].tolist() == [True, False]
+        and one.right[0].tolist() == [False, True]
+    )
     assert Pooled.of([one]).precision().ap50 == 1
 
 
@@ -79,7 +89,9 @@ def test_interval_holds_the_figure_and_draws_copies_together() -> None:
     low, high = interval(pooled, np.arange(40))["AP50"]
     assert low < pooled[0].precision().ap50 < high and high - low < 0.4
     # All copies of one photo: nothing to resample.
-    assert interval(pooled, np.zeros(40, int))["AP50"] == pytest.approx((pooled[0].precision().ap50,) * 2)
+    assert interval(pooled, np.zeros(40, int))["AP50"] == pytest.approx(
+        (pooled[0].precision().ap50,) * 2
+    )
 
 
 def test_average_precision_is_that_of_pycocotools() -> None:
@@ -89,7 +101,13 @@ def test_average_precision_is_that_of_pycocotools() -> None:
     annotations: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for image in range(1, 41):
-        true = np.concatenate([(corner := generator.uniform(0, 300, (9, 2))), corner + generator.uniform(10, 90, (9, 2))], axis=1)
+        true = np.concatenate(
+            [
+                (corner := generator.uniform(0, 300, (9, 2))),
+                corner + generator.uniform(10, 90, (9, 2)),
+            ],
+            axis=1,
+        )
         true = true[: generator.integers(0, 10)]
         crowd = generator.random(len(true)) < 0.15
         found = np.repeat(true, 2, axis=0) + generator.normal(0, 6, (2 * len(true), 4))
@@ -102,9 +120,25 @@ def test_average_precision_is_that_of_pycocotools() -> None:
             xywh = [*box[:2], *(box[2:] - box[:2])]
             area = float(xywh[2] * xywh[3])
             number = len(annotations) + 1
-            annotations.append({"id": number, "image_id": image, "category_id": 1, "bbox": xywh, "area": area, "iscrowd": int(many)})
+            annotations.append(
+                {
+                    "id": number,
+                    "image_id": image,
+                    "category_id": 1,
+                    "bbox": xywh,
+                    "area": area,
+                    "iscrowd": int(many),
+                }
+            )
         for box, score in zip(found, scores, strict=True):
-            results.append({"image_id": image, "category_id": 1, "bbox": [*box[:2], *(box[2:] - box[:2])], "score": float(score)})
+            results.append(
+                {
+                    "image_id": image,
+                    "category_id": 1,
+                    "bbox": [*box[:2], *(box[2:] - box[:2])],
+                    "score": float(score),
+                }
+            )
     theirs = _pycocotools(annotations, results, 40)
     ours = Pooled.of(pictures).precision()
     assert (ours.ap, ours.ap50) == pytest.approx(theirs, abs=1e-9)
@@ -135,12 +169,17 @@ def _pycocotools(annotations: list[dict], results: list[dict], images: int) -> t
     return float(evaluation.stats[0]), float(evaluation.stats[1])
 
 
-def write_set(folder: Path, categories: list[str], rows: list[tuple[int, list[float]]], **image: object) -> Path:
+def write_set(
+    folder: Path, categories: list[str], rows: list[tuple[int, list[float]]], **image: object
+) -> Path:
     cv2.imwrite(str(folder / "a.png"), np.zeros((40, 60, 3), np.uint8))
     data = {
         "images": [{"id": 7, "file_name": "a.png", "width": 60, "height": 40, **image}],
         "categories": [{"id": i, "name": name} for i, name in enumerate(categories)],
-        "annotations": [{"id": i, "image_id": 7, "category_id": c, "bbox": box} for i, (c, box) in enumerate(rows)],
+        "annotations": [
+            {"id": i, "image_id": 7, "category_id": c, "bbox": box}
+            for i, (c, box) in enumerate(rows)
+        ],
     }
     path = folder / "truth.json"
     path.write_text(json.dumps(data))
@@ -148,9 +187,14 @@ def write_set(folder: Path, categories: list[str], rows: list[tuple[int, list[fl
 
 
 def test_categories_are_read_by_their_common_names(tmp_path: Path) -> None:
-    path = write_set(tmp_path, ["cow", "Person", "zebra", "kite"], [(i, [i, 2, 10, 20]) for i in range(4)])
+    path = write_set(
+        tmp_path, ["cow", "Person", "zebra", "kite"], [(i, [i, 2, 10, 20]) for i in range(4)]
+    )
     (one,) = read_annotated(path, tmp_path)
-    assert one.class_index.tolist() == [1, 2] and one.xyxy.tolist() == [[0, 2, 10, 22], [1, 2, 11, 22]]
+    assert one.class_index.tolist() == [1, 2] and one.xyxy.tolist() == [
+        [0, 2, 10, 22],
+        [1, 2, 11, 22],
+    ]
     (one,) = read_annotated(path, tmp_path, AnalysisSettings(only="bison"))
     assert one.class_index.tolist() == [0, 2, 0]
 
@@ -164,7 +208,9 @@ def test_categories_are_read_by_their_common_names(tmp_path: Path) -> None:
         (["cow"], [], {"file_name": "b.png"}, "picture_not_found"),
     ],
 )
-def test_files_that_cannot_be_used_are_refused(tmp_path: Path, categories: list[str], rows: list, image: dict, code: str) -> None:
+def test_files_that_cannot_be_used_are_refused(
+    tmp_path: Path, categories: list[str], rows: list, image: dict, code: str
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         read_annotated(write_set(tmp_path, categories, rows, **image), tmp_path)
     assert caught.value.code == code
@@ -174,7 +220,13 @@ def test_report_has_the_classes_that_are_in_the_set() -> None:
     xyxy = np.array([BOX, shifted(100)], np.float32)
     scores = np.array([[0, 0.9, 0, 0.9], [0, 0.1, 0.8, 0.2]], np.float32)
     found = Found(Detections(xyxy, scores), scores[:, :3], 0.02)
-    truth = Annotated(Picture(Path("a.png")), "a", np.array([BOX]), np.array([1]), np.array([False]))
+    truth = Annotated(
+        Picture(Path("a.png")), "a", np.array([BOX]), np.array([1]), np.array([False])
+    )
     report = precision_report([found], [truth])
     assert list(report.parts) == ["cattle"] and report.parts["cattle"]["AP"] == 1
-    assert report.overall["AP50"] == 1 and report.overall["ms_per_image"] == pytest.approx(20) and report.overall["boxes"] == 1
+    assert (
+        report.overall["AP50"] == 1
+        and report.overall["ms_per_image"] == pytest.approx(20)
+        and report.overall["boxes"] == 1
+    )

@@ -21,15 +21,28 @@ VIDEO = video_facts(2, 1.0, 2000, 1000)
 CUE = "[focal_len: 18.00] [latitude: 10.000000] [longitude: 20.000000] [rel_alt: {h} abs_alt: 1.0] [gb_yaw: {y} gb_pitch: {p} gb_roll: {r}]"
 
 
-def posed(height: str = "50.7", yaw: str = "0.0", pitch: str = "-90.0", roll: str = "0.0", **stated: object):
+def posed(
+    height: str = "50.7",
+    yaw: str = "0.0",
+    pitch: str = "-90.0",
+    roll: str = "0.0",
+    **stated: object,
+):
     """A drone above 20 E 10 N; 18 mm and 2000 px make a focal length of 1000 px."""
-    telemetry = from_cues([(0.0, CUE.format(h=height, y=yaw, p=pitch, r=roll)), (1.0, CUE.format(h=height, y=yaw, p=pitch, r=roll))])
+    telemetry = from_cues(
+        [
+            (0.0, CUE.format(h=height, y=yaw, p=pitch, r=roll)),
+            (1.0, CUE.format(h=height, y=yaw, p=pitch, r=roll)),
+        ]
+    )
     return poses(telemetry, np.array([0.0, 1.0]), FlightSettings(**stated), VIDEO)
 
 
 def placed(camera, pixel: tuple[float, float], above_m: float = 0.7):
     zero = np.zeros(1)
-    place_m, covariance = to_ground(camera, np.zeros(1, int), np.array([pixel], float), np.zeros((1, 2)), zero + above_m, zero)
+    place_m, covariance = to_ground(
+        camera, np.zeros(1, int), np.array([pixel], float), np.zeros((1, 2)), zero + above_m, zero
+    )
     return place_m[0], covariance[0]
 
 
@@ -55,7 +68,9 @@ def placed(camera, pixel: tuple[float, float], above_m: float = 0.7):
         ("0.0", "-5.0", "0.0", (1000, 500), (np.nan, np.nan)),
     ],
 )
-def test_places_by_hand(yaw: str, pitch: str, roll: str, pixel: tuple[float, float], expected: tuple[float, float]) -> None:
+def test_places_by_hand(
+    yaw: str, pitch: str, roll: str, pixel: tuple[float, float], expected: tuple[float, float]
+) -> None:
     place_m, _ = placed(posed(yaw=yaw, pitch=pitch, roll=roll), pixel)
     np.testing.assert_allclose(place_m, expected, atol=1e-6)
 
@@ -74,12 +89,18 @@ def test_covariances_by_hand() -> None:
     camera = posed(position_deviation_m=1.0, tilt_deviation_deg=1.0, height_deviation_m=3.0)
     np.testing.assert_allclose(
         placed(camera, (1000, 500))[1],
-        np.diag([1 + np.radians(50) ** 2, 1 + np.radians(50) ** 2]) + np.eye(2) * (0.111 / 12**0.5) ** 2,
+        np.diag([1 + np.radians(50) ** 2, 1 + np.radians(50) ** 2])
+        + np.eye(2) * (0.111 / 12**0.5) ** 2,
         atol=1e-3,
     )
     # 1000 px to the right are 50 m: 3 m more height are 3 m farther, 2 degrees of heading 1.745 m across, 3 % of focal length 1.5 m.
-    _, covariance = placed(posed(position_deviation_m=1e-3, tilt_deviation_deg=1e-3, height_deviation_m=3.0), (2000, 500))
-    np.testing.assert_allclose(np.sqrt(np.diag(covariance)), [np.hypot(3, 1.5), np.radians(2) * 50], rtol=3e-3)
+    _, covariance = placed(
+        posed(position_deviation_m=1e-3, tilt_deviation_deg=1e-3, height_deviation_m=3.0),
+        (2000, 500),
+    )
+    np.testing.assert_allclose(
+        np.sqrt(np.diag(covariance)), [np.hypot(3, 1.5), np.radians(2) * 50], rtol=3e-3
+    )
 
 
 def test_what_is_not_known_gives_no_place() -> None:
@@ -93,15 +114,29 @@ def test_what_is_not_known_gives_no_place() -> None:
         ({"nadir": True, "heading_deg": 0}, True),
         ({"nadir": True, "heading_deg": "course"}, False),
     ):
-        flight = flight_ground(telemetry, np.array([0.0, 1.0]), parse_settings({"flight": stated}), VIDEO)
+        flight = flight_ground(
+            telemetry, np.array([0.0, 1.0]), parse_settings({"flight": stated}), VIDEO
+        )
         assert flight is not None
-        assert flight.places_animals is known and flight.poses is not None and len(flight.poses.xy_m) == 2
+        assert (
+            flight.places_animals is known
+            and flight.poses is not None
+            and len(flight.poses.xy_m) == 2
+        )
         codes = {remark.code for remark in flight.remarks}
         assert ("telemetry_no_attitude" in codes) is not known
         result = place(tracks, flight, tracks.frame)
-        assert np.isfinite(result.ground).all() == known and np.isfinite(result.ground_error_m).all() == known
+        assert (
+            np.isfinite(result.ground).all() == known
+            and np.isfinite(result.ground_error_m).all() == known
+        )
     # The box of 40 x 60 px stands on row 500: its middle is 30 px, 1.5 m, north of the axis.
-    flight = flight_ground(telemetry, np.array([0.0, 1.0]), parse_settings({"flight": {"nadir": True, "heading_deg": 0}}), VIDEO)
+    flight = flight_ground(
+        telemetry,
+        np.array([0.0, 1.0]),
+        parse_settings({"flight": {"nadir": True, "heading_deg": 0}}),
+        VIDEO,
+    )
     assert flight is not None
     north = LocalPlane(20, 10).to_metres(place(tracks, flight, tracks.frame).ground)
     np.testing.assert_allclose(north, [[0, 1.5]], atol=0.005)
@@ -110,9 +145,15 @@ def test_what_is_not_known_gives_no_place() -> None:
 def test_without_position_or_telemetry() -> None:
     tracks = tracks_of({1: {0: (1000, 500)}})
     assert flight_ground(None, np.zeros(1), AnalysisSettings(), VIDEO) is None
-    blind = flight_ground(from_cues([(0.0, "[fnum : 280]")]), np.zeros(1), AnalysisSettings(), VIDEO)
+    blind = flight_ground(
+        from_cues([(0.0, "[fnum : 280]")]), np.zeros(1), AnalysisSettings(), VIDEO
+    )
     assert blind is not None
-    assert blind.poses is None and not blind.places_animals and place(tracks, blind, tracks.frame) is tracks
+    assert (
+        blind.poses is None
+        and not blind.places_animals
+        and place(tracks, blind, tracks.frame) is tracks
+    )
     assert {"telemetry_no_position"} <= {remark.code for remark in blind.remarks}
 
 
@@ -129,14 +170,21 @@ def test_angles_of_view() -> None:
     assert [remark.code for remark in guessed.remarks] == ["flight_focal_length_guessed"]
     # Four decimals of a degree are steps of 11 m.
     assert guessed.deviations.position_m == pytest.approx(np.hypot(1.5, 11.1 / 12**0.5))
-    upright = poses(plain, np.zeros(1), FlightSettings(hfov_deg=90), video_facts(1, 1.0, 1000, 2000))
+    upright = poses(
+        plain, np.zeros(1), FlightSettings(hfov_deg=90), video_facts(1, 1.0, 1000, 2000)
+    )
     assert upright is not None
     assert upright.focal_px == pytest.approx([1000])
 
 
 def test_stated_values_fill_gaps_only() -> None:
-    assert posed(height_m=10, nadir=True, heading_deg=77, pitch="-30.0").height_m.tolist() == [50.7, 50.7]
-    np.testing.assert_allclose(np.degrees(posed(nadir=True, heading_deg=77, pitch="-30.0").pitch_rad), -30)
+    assert posed(height_m=10, nadir=True, heading_deg=77, pitch="-30.0").height_m.tolist() == [
+        50.7,
+        50.7,
+    ]
+    np.testing.assert_allclose(
+        np.degrees(posed(nadir=True, heading_deg=77, pitch="-30.0").pitch_rad), -30
+    )
     np.testing.assert_allclose(np.degrees(posed(nadir=True, heading_deg=77).yaw_rad), 0)
 
 
@@ -167,7 +215,10 @@ def test_boxes_cut_by_the_border_are_less_sure() -> None:
     boxes = np.array([[100.0, 100, 140, 180], [0, 100, 40, 180], [100, 920, 140, 1000]])
     whole = np.sqrt([1 + 4, 1 + 16])
     cut = np.sqrt(24**2 + whole**2)
-    np.testing.assert_allclose(box_deviation_px(boxes, (2000, 1000)), np.array([whole, [cut[0], whole[1]], [whole[0], cut[1]]]))
+    np.testing.assert_allclose(
+        box_deviation_px(boxes, (2000, 1000)),
+        np.array([whole, [cut[0], whole[1]], [whole[0], cut[1]]]),
+    )
 
 
 def test_rendered_flights_without_noise_are_exact_to_a_decimetre() -> None:
@@ -183,7 +234,9 @@ def errors_of(flown) -> tuple[np.ndarray, np.ndarray]:
     assert flight is not None
     tracks = place(flown.tracks, flight, flown.tracks.frame)
     assert flight.poses is not None
-    errors = np.hypot(*(flight.poses.plane.to_metres(tracks.ground) - flight.poses.plane.to_metres(flown.truth)).T)
+    errors = np.hypot(
+        *(flight.poses.plane.to_metres(tracks.ground) - flight.poses.plane.to_metres(flown.truth)).T
+    )
     seen = np.isfinite(errors)
     assert seen.mean() > 0.99
     return errors[seen], tracks.ground_error_m[seen]
@@ -218,7 +271,9 @@ def test_a_drone_without_attitude_that_flew_forwards_looking_down() -> None:
         assert flight is not None
         tracks = place(flown.tracks, flight, flown.tracks.frame)
         assert flight.poses is not None
-        placed_m, truth_m = (flight.poses.plane.to_metres(degrees) for degrees in (tracks.ground, flown.truth))
+        placed_m, truth_m = (
+            flight.poses.plane.to_metres(degrees) for degrees in (tracks.ground, flown.truth)
+        )
         error = np.hypot(*(placed_m - truth_m).T)
         seen = np.isfinite(error)
         errors.extend(error[seen])
@@ -227,8 +282,12 @@ def test_a_drone_without_attitude_that_flew_forwards_looking_down() -> None:
 
 
 def test_telemetry_of_another_recording_is_told() -> None:
-    cues = [(float(second), CUE.format(h="50.0", y="0.0", p="-90.0", r="0.0")) for second in range(60)]
+    cues = [
+        (float(second), CUE.format(h="50.0", y="0.0", p="-90.0", r="0.0")) for second in range(60)
+    ]
     for seconds, told in ((60, False), (63, False), (20, True), (300, True)):
-        flight = flight_ground(from_cues(cues), np.arange(float(seconds)), AnalysisSettings(), VIDEO)
+        flight = flight_ground(
+            from_cues(cues), np.arange(float(seconds)), AnalysisSettings(), VIDEO
+        )
         assert flight is not None
         assert ("telemetry_other_length" in {remark.code for remark in flight.remarks}) is told

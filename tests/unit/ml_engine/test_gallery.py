@@ -20,7 +20,9 @@ from ml_engine.training.report import FALSE_BGR
 class CornerFinder(Detector):
     """Finds a cow in the upper left quarter of every picture, and under its threshold one in all of it."""
 
-    info = DetectorInfo("fake", "ab" * 32, "openvino", "cpu", "f32", (64, 64), {"cattle": 0.5}, {"cow": "cattle"})
+    info = DetectorInfo(
+        "fake", "ab" * 32, "openvino", "cpu", "f32", (64, 64), {"cattle": 0.5}, {"cow": "cattle"}
+    )
     batch_size, concurrency = 1, 1
 
     def __init__(self) -> None:
@@ -29,7 +31,10 @@ class CornerFinder(Detector):
     def detect(self, frames_bgr: Sequence[np.ndarray], tiles: str = "off") -> list[Detections]:
         height, width = frames_bgr[0].shape[:2]
         boxes = np.array([[0, 0, width / 2, height / 2], [1, 1, width - 1, height - 1]], np.float32)
-        return [Detections(boxes, np.array([[0, 0.9, 0, 0.9], [0, 0.2, 0, 0.2]], np.float32)) for _ in frames_bgr]
+        return [
+            Detections(boxes, np.array([[0, 0.9, 0, 0.9], [0, 0.2, 0, 0.2]], np.float32))
+            for _ in frames_bgr
+        ]
 
     def close(self) -> None:
         self.is_closed = True
@@ -66,7 +71,10 @@ def test_what_is_over_the_threshold_is_drawn_and_nothing_else(folder: Path) -> N
 
 
 def test_the_command_writes_a_picture_and_gives_the_detector_back(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     finder = CornerFinder()
     monkeypatch.setattr(pictures, "open_detector", lambda source, device: finder)
@@ -79,14 +87,22 @@ def test_the_command_writes_a_picture_and_gives_the_detector_back(
 
 
 def test_a_place_that_cannot_be_written_is_said(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(pictures, "open_detector", lambda source, device: CornerFinder())
-    assert main(["--data", str(folder), "--out", str(tmp_path / "absent" / "x.jpg"), "--count", "1"]) == 1
+    assert (
+        main(["--data", str(folder), "--out", str(tmp_path / "absent" / "x.jpg"), "--count", "1"])
+        == 1
+    )
     assert "No such file or directory" in capsys.readouterr().out
 
 
-def test_a_folder_without_pictures_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_pictures_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(pictures, "open_detector", lambda source, device: CornerFinder())
     assert main(["--data", str(tmp_path), "--out", str(tmp_path / "x.jpg")]) == 1
     assert capsys.readouterr().out.startswith("Error: ")

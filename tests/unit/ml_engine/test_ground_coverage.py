@@ -10,7 +10,9 @@ from ml_engine.ground.area_seen import GroundCoverage, footprint, ground_coverag
 from ml_engine.ground.camera_pose import Deviations, Poses
 
 
-def flown(xy_m: np.ndarray, *, height_m: float = 50.0, yaw_deg: float = 0.0, pitch_deg: float = -90.0) -> Poses:
+def flown(
+    xy_m: np.ndarray, *, height_m: float = 50.0, yaw_deg: float = 0.0, pitch_deg: float = -90.0
+) -> Poses:
     """A camera of 1000 px focal length and 1000 x 500 px: from 50 m straight above it sees 50 m x 25 m."""
     count = len(xy_m)
     yaw, pitch, roll = (np.full(count, np.radians(angle)) for angle in (yaw_deg, pitch_deg, 0.0))
@@ -39,7 +41,9 @@ def test_one_frame() -> None:
     seen = covered(flown(np.zeros((1, 2))))
     assert seen.area_m2 == pytest.approx(50 * 25, rel=0.01) and seen.unseen == []
     ((ring,),) = seen.seen
-    np.testing.assert_allclose([ring.min(axis=0), ring.max(axis=0)], [[-25, -12.5], [25, 12.5]], atol=0.1)
+    np.testing.assert_allclose(
+        [ring.min(axis=0), ring.max(axis=0)], [[-25, -12.5], [25, 12.5]], atol=0.1
+    )
 
 
 def test_the_same_ground_counts_once() -> None:
@@ -78,7 +82,10 @@ def test_towards_the_horizon_it_ends_where_it_is_seen_too_flat() -> None:
 def passes(apart_m: float) -> np.ndarray:
     """Three passes of 200 m, north and south."""
     way = np.arange(0, 200.5, 1.0)
-    legs = [np.stack([np.full(len(way), apart_m * leg), way if leg % 2 == 0 else way[::-1]], axis=1) for leg in range(3)]
+    legs = [
+        np.stack([np.full(len(way), apart_m * leg), way if leg % 2 == 0 else way[::-1]], axis=1)
+        for leg in range(3)
+    ]
     return np.concatenate(legs)
 
 
@@ -88,7 +95,9 @@ def test_strips_between_passes() -> None:
     areas = [area for _, area in seen.unseen]
     assert len(areas) == 2 and areas == pytest.approx([20 * 200] * 2, rel=0.03)
     for rings, _ in seen.unseen:
-        assert np.ptp(rings[0][:, 0]) == pytest.approx(20, abs=1) and np.ptp(rings[0][:, 1]) == pytest.approx(200, abs=2)
+        assert np.ptp(rings[0][:, 0]) == pytest.approx(20, abs=1) and np.ptp(
+            rings[0][:, 1]
+        ) == pytest.approx(200, abs=2)
     assert seen.area_m2 == pytest.approx(3 * 50 * 225, rel=0.02)
 
 
@@ -101,8 +110,15 @@ def test_a_field_seen_all_round_has_a_hole() -> None:
     """Round a square of 200 m, 50 m wide east and west and 25 m north and south: the middle is a gap and a hole."""
     side = np.arange(0, 200, 1.0)
     zero, full = np.zeros(200), np.full(200, 200.0)
-    way = np.concatenate([np.stack(leg, axis=1) for leg in ((side, zero), (full, side), (200 - side, full), (zero, 200 - side))])
+    way = np.concatenate(
+        [
+            np.stack(leg, axis=1)
+            for leg in ((side, zero), (full, side), (200 - side, full), (zero, 200 - side))
+        ]
+    )
     seen = covered(flown(way))
     ((outer, hole),) = seen.seen
-    assert np.ptp(outer[:, 0]) == pytest.approx(250, abs=1) and np.ptp(hole[:, 0]) == pytest.approx(150, abs=1)
+    assert np.ptp(outer[:, 0]) == pytest.approx(250, abs=1) and np.ptp(hole[:, 0]) == pytest.approx(
+        150, abs=1
+    )
     assert [area for _, area in seen.unseen] == pytest.approx([150 * 175], rel=0.02)

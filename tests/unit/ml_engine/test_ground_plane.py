@@ -19,14 +19,22 @@ from tests.support.rendered_flights import rendered_flight
 
 # Seen straight from above: 100 px are 10 m, and rows count southwards.
 ABOVE = CalibrationSettings(
-    image_points=((0, 0), (400, 0), (400, 400), (0, 400), (200, 300)), ground_points=((0, 40), (40, 40), (40, 0), (0, 0), (20, 10))
+    image_points=((0, 0), (400, 0), (400, 400), (0, 400), (200, 300)),
+    ground_points=((0, 40), (40, 40), (40, 0), (0, 0), (20, 10)),
 )
-SCHEMA = json.loads((Path(ml_engine.__file__).parent / "results" / "results.schema.json").read_text())
+SCHEMA = json.loads(
+    (Path(ml_engine.__file__).parent / "results" / "results.schema.json").read_text()
+)
 DETECTOR = {"name": "t", "thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5}}
 
 
 def ground_of(calibration=None, telemetry=None, frames: int = 20, **settings) -> Ground:
-    return Ground.of(AnalysisSettings(calibration=calibration, **settings), telemetry, np.arange(frames) / 10, video_facts(frames))
+    return Ground.of(
+        AnalysisSettings(calibration=calibration, **settings),
+        telemetry,
+        np.arange(frames) / 10,
+        video_facts(frames),
+    )
 
 
 def test_the_bottom_centre_of_a_box_is_where_the_animal_stands() -> None:
@@ -41,14 +49,28 @@ def test_the_bottom_centre_of_a_box_is_where_the_animal_stands() -> None:
 def test_without_a_calibration_there_is_no_ground() -> None:
     ground, tracks = ground_of(), tracks_of({1: {0: (100, 300)}})
     assert ground.placed(tracks, np.arange(20)) is tracks
-    assert ground.describe(tracks, np.zeros(1), {}) == {"calibration": None, "ground": None, "flight": None}
-    assert (ground.source, ground.unit, ground.warnings(tracks), describe(None)) == (None, None, [], None)
+    assert ground.describe(tracks, np.zeros(1), {}) == {
+        "calibration": None,
+        "ground": None,
+        "flight": None,
+    }
+    assert (ground.source, ground.unit, ground.warnings(tracks), describe(None)) == (
+        None,
+        None,
+        [],
+        None,
+    )
 
 
 def test_what_results_say_of_a_calibration() -> None:
     told = describe(ground_of(ABOVE).homography)
     assert told is not None
-    assert (told["unit"], told["pairs"], told["pairs_left_out"], told["origin"]) == ("m", 5, [], None)
+    assert (told["unit"], told["pairs"], told["pairs_left_out"], told["origin"]) == (
+        "m",
+        5,
+        [],
+        None,
+    )
     assert told["residual_rms_m"] < 1e-4 and told["residual_max_m"] < 1e-4
     np.testing.assert_allclose(np.array(told["matrix"]) @ [100, 300, 1], [10, 10, 1], atol=1e-6)
 
@@ -56,17 +78,27 @@ def test_what_results_say_of_a_calibration() -> None:
 def test_speeds_and_distances_on_calibrated_ground() -> None:
     """A cow walks 10 px, 1 m, a frame at ten frames a second for two seconds."""
     ground = ground_of(ABOVE, frames=21)
-    tracks = ground.placed(tracks_of({1: {frame: (100 + 10 * frame, 300) for frame in range(21)}}), np.arange(21))
+    tracks = ground.placed(
+        tracks_of({1: {frame: (100 + 10 * frame, 300) for frame in range(21)}}), np.arange(21)
+    )
     told = ground.describe(tracks, tracks.frame / 10, {})["ground"]
     (way,) = told["tracks"]
-    assert (told["unit"], told["source"], way["track_id"], way["class"]) == ("m", "calibration", 1, "cattle")
+    assert (told["unit"], told["source"], way["track_id"], way["class"]) == (
+        "m",
+        "calibration",
+        1,
+        "cattle",
+    )
     assert way["distance_m"] == pytest.approx(20, abs=0.1)
-    assert way["speed_mean_m_s"] == pytest.approx(10, abs=0.05) and way["speed_max_m_s"] == pytest.approx(10, abs=0.05)
+    assert way["speed_mean_m_s"] == pytest.approx(10, abs=0.05) and way[
+        "speed_max_m_s"
+    ] == pytest.approx(10, abs=0.05)
 
 
 def test_beyond_the_horizon_is_told() -> None:
     seen = CalibrationSettings(
-        image_points=((0, 300), (640, 300), (640, 480), (0, 480)), ground_points=((-30, 60), (30, 60), (4, 8), (-4, 8))
+        image_points=((0, 300), (640, 300), (640, 480), (0, 480)),
+        ground_points=((-30, 60), (30, 60), (4, 8), (-4, 8)),
     )
     ground = ground_of(seen)
     tracks = ground.placed(tracks_of({1: {0: (320, 400), 1: (320, 100)}}), np.arange(20))
@@ -78,23 +110,46 @@ def test_beyond_the_horizon_is_told() -> None:
 def a_flight(noise: float = 0.0):
     flown = rendered_flight(11, height_m=50, pitch_deg=-90, cows=10, noise=noise, seconds=2.0)
     frames = len(flown.times_s)
-    boxes = [[(tuple(box), {"cattle": 0.9}) for box in flown.tracks.xyxy[flown.tracks.frame == frame].tolist()] for frame in range(frames)]
+    boxes = [
+        [
+            (tuple(box), {"cattle": 0.9})
+            for box in flown.tracks.xyxy[flown.tracks.frame == frame].tolist()
+        ]
+        for frame in range(frames)
+    ]
     return flown, log_of(boxes, fps=10.0)
 
 
 def test_assemble_with_telemetry() -> None:
     flown, log = a_flight()
-    made = assemble(log, settings=AnalysisSettings(), video=flown.video, detector=DETECTOR, telemetry=parse_srt(flown.srt))
+    made = assemble(
+        log,
+        settings=AnalysisSettings(),
+        video=flown.video,
+        detector=DETECTOR,
+        telemetry=parse_srt(flown.srt),
+    )
     jsonschema.validate(made.results, SCHEMA)
     assert np.isfinite(made.tracks.ground).all() and (made.tracks.ground_error_m < 6).all()
     assert made.results["ground"]["source"] == "flight" and made.results["calibration"] is None
     flight = made.results["flight"]
-    assert (flight["dialect"], flight["records"], flight["animals_placed"], flight["not_seen_ha"]) == ("bracket-attitude", 20, True, [])
+    assert (
+        flight["dialect"],
+        flight["records"],
+        flight["animals_placed"],
+        flight["not_seen_ha"],
+    ) == ("bracket-attitude", 20, True, [])
     density = made.counts["cattle"]["unique"] / flight["area_ha"]
     assert flight["animals_per_ha"]["cattle"] == pytest.approx(density, abs=0.01)
     for way in made.results["ground"]["tracks"]:
         assert way["distance_m"] < 0.7, "they stand"
-    again = assemble(log, settings=AnalysisSettings(), video=flown.video, detector=DETECTOR, telemetry=parse_srt(flown.srt))
+    again = assemble(
+        log,
+        settings=AnalysisSettings(),
+        video=flown.video,
+        detector=DETECTOR,
+        telemetry=parse_srt(flown.srt),
+    )
     assert again.files == made.files
 
 
@@ -110,11 +165,17 @@ def test_assemble_with_a_path_only() -> None:
     flown, log = a_flight()
     cue = "[latitude: 10.00{}] [longitude: 20.000] [rel_alt: 30.0 abs_alt: 1.0]"
     path_only = from_cues([(0.0, cue.format(0)), (1.0, cue.format(1)), (1.9, cue.format(2))])
-    made = assemble(log, settings=AnalysisSettings(), video=flown.video, detector=DETECTOR, telemetry=path_only)
+    made = assemble(
+        log, settings=AnalysisSettings(), video=flown.video, detector=DETECTOR, telemetry=path_only
+    )
     jsonschema.validate(made.results, SCHEMA)
     flight = made.results["flight"]
     assert made.results["ground"] is None and flight["animals_placed"] is False
-    assert (flight["area_ha"], flight["animals_per_ha"], flight["not_seen_ha"]) == (None, None, None)
+    assert (flight["area_ha"], flight["animals_per_ha"], flight["not_seen_ha"]) == (
+        None,
+        None,
+        None,
+    )
     assert flight["path_m"] == pytest.approx(221.2, abs=0.5)
     assert "telemetry_no_attitude" in {warning["code"] for warning in made.results["warnings"]}
 
@@ -122,14 +183,20 @@ def test_assemble_with_a_path_only() -> None:
 def test_a_calibration_goes_before_telemetry() -> None:
     flown, log = a_flight()
     settings = AnalysisSettings(calibration=ABOVE)
-    made = assemble(log, settings=settings, video=flown.video, detector=DETECTOR, telemetry=parse_srt(flown.srt))
+    made = assemble(
+        log, settings=settings, video=flown.video, detector=DETECTOR, telemetry=parse_srt(flown.srt)
+    )
     jsonschema.validate(made.results, SCHEMA)
-    assert made.results["ground"]["source"] == "calibration" and made.results["flight"]["area_ha"] > 0
+    assert (
+        made.results["ground"]["source"] == "calibration" and made.results["flight"]["area_ha"] > 0
+    )
 
 
 def test_an_empty_recording_on_calibrated_ground() -> None:
     log = log_of([[], [((*box_at((100, 200)),), {"cattle": 0.9})]])
-    made = assemble(log, settings=AnalysisSettings(calibration=ABOVE), video=video_facts(2), detector=DETECTOR)
+    made = assemble(
+        log, settings=AnalysisSettings(calibration=ABOVE), video=video_facts(2), detector=DETECTOR
+    )
     jsonschema.validate(made.results, SCHEMA)
     assert made.results["ground"]["tracks"] == []
 

@@ -24,9 +24,13 @@ def path_of(paths: Sequence[Path2D], frames: int, shift_px: np.ndarray | None = 
 
 def test_all_going_one_way_is_the_herd_going() -> None:
     found = path_of([walk(place, (2, 1), range(80)) for place in PLACES], 80)
-    np.testing.assert_allclose(found.rate_at(np.array([1.0, 4.0, 7.0])), [[20 / SIZE, 10 / SIZE]] * 3, rtol=0.02)
     np.testing.assert_allclose(
-        found.gone(np.array([1.0, 2.0]), np.array([6.0, 2.0])), np.array([[100 / SIZE, 50 / SIZE], [0, 0]]), rtol=0.02
+        found.rate_at(np.array([1.0, 4.0, 7.0])), [[20 / SIZE, 10 / SIZE]] * 3, rtol=0.02
+    )
+    np.testing.assert_allclose(
+        found.gone(np.array([1.0, 2.0]), np.array([6.0, 2.0])),
+        np.array([[100 / SIZE, 50 / SIZE], [0, 0]]),
+        rtol=0.02,
     )
     before_and_after = found.gone(np.array([-2.0]), np.array([12.0]))
     np.testing.assert_allclose(before_and_after, [[14 * 20 / SIZE, 14 * 10 / SIZE]], rtol=0.02)
@@ -34,14 +38,22 @@ def test_all_going_one_way_is_the_herd_going() -> None:
 
 def test_it_stops_where_the_herd_stops() -> None:
     half = [walk(place, (3, 0), range(100)) for place in PLACES]
-    paths = [{frame: path[min(frame, 100)] if frame < 100 else path[99] for frame in range(200)} for path in half]
+    paths = [
+        {frame: path[min(frame, 100)] if frame < 100 else path[99] for frame in range(200)}
+        for path in half
+    ]
     found = path_of(paths, 200)
     assert np.hypot(*found.rate_at(np.array([3.0]))[0]) > 0.5
     np.testing.assert_allclose(found.rate_at(np.array([17.0])), 0, atol=0.02)
 
 
 def test_a_panning_camera_is_no_herd_going() -> None:
-    assert path_of([walk(place, (-2, 0), range(60)) for place in PLACES], 60, shift_px=np.arange(60) * 2.0) is RESTING
+    assert (
+        path_of(
+            [walk(place, (-2, 0), range(60)) for place in PLACES], 60, shift_px=np.arange(60) * 2.0
+        )
+        is RESTING
+    )
 
 
 @pytest.mark.parametrize("kind", ["nobody", "few", "apart", "standing"])
@@ -50,11 +62,16 @@ def test_there_is_no_common_way(kind: str) -> None:
     paths = {
         "nobody": [],
         "few": [walk(place, (2, 0), range(15)) for place in PLACES[:2]],
-        "apart": [walk(place, (2 * np.cos(turn), 2 * np.sin(turn)), range(60)) for place, turn in zip(PLACES, turns, strict=True)],
+        "apart": [
+            walk(place, (2 * np.cos(turn), 2 * np.sin(turn)), range(60))
+            for place, turn in zip(PLACES, turns, strict=True)
+        ],
         "standing": [walk(place, (0, 0), range(60)) for place in PLACES],
     }[kind]
     assert path_of(paths, 60) is RESTING
-    assert RESTING.gone(np.zeros(3), np.ones(3)).shape == RESTING.rate_at(np.zeros(3)).shape == (3, 2)
+    assert (
+        RESTING.gone(np.zeros(3), np.ones(3)).shape == RESTING.rate_at(np.zeros(3)).shape == (3, 2)
+    )
     assert not RESTING.gone(np.zeros(3), np.ones(3)).any()
 
 
@@ -64,6 +81,8 @@ def test_one_lost_for_long_is_looked_for_where_the_herd_went() -> None:
     boxes, view = tracklet_boxes([*lost, *going]), looked_at(200)
     tracklets = describe(boxes, view.camera)
     alone = possible_links(tracklets, view, LinkModel(), 3600)
-    together = possible_links(tracklets, replace(view, herd=herd_path(boxes, view.camera)), LinkModel(), 3600)
+    together = possible_links(
+        tracklets, replace(view, herd=herd_path(boxes, view.camera)), LinkModel(), 3600
+    )
     assert (together.before[0], together.after[0]) == (alone.before[0], alone.after[0]) == (0, 1)
     assert together.log_odds[0] > alone.log_odds[0] + 1

@@ -49,7 +49,9 @@ def test_boxes_and_rows_belong_together() -> None:
 
 
 def test_the_same_for_the_same() -> None:
-    log = scene([walk((100, 200 + 9 * row), (4, 0), range(row, 60, 1 + row % 2)) for row in range(8)], 60)
+    log = scene(
+        [walk((100, 200 + 9 * row), (4, 0), range(row, 60, 1 + row % 2)) for row in range(8)], 60
+    )
     first, second = who_is_who(log), who_is_who(log)
     for name in (field.name for field in fields(Joins)):
         np.testing.assert_array_equal(getattr(first.joins, name), getattr(second.joins, name))
@@ -66,7 +68,9 @@ def test_a_gap_longer_than_the_tracker_waits_is_closed() -> None:
 @pytest.mark.parametrize("hidden", [0, 4, 8])
 def test_two_that_cross_keep_their_numbers(hidden: int) -> None:
     there = walk((140, 240), (6, 0), range(60))
-    back = walk((500, 245), (-6, 0), [frame for frame in range(60) if abs(frame - 30) * 2 >= hidden])
+    back = walk(
+        (500, 245), (-6, 0), [frame for frame in range(60) if abs(frame - 30) * 2 >= hidden]
+    )
     log = scene([there, back], 60)
     found = who_is_who(log)
     assert numbers([there, back], log, found) == [{1}, {2}]
@@ -113,7 +117,9 @@ def test_a_lost_motion_is_bridged_and_a_cut_is_not() -> None:
     filled = bridged(untextured)
     np.testing.assert_allclose(filled.motion[40], log.motion[40])
     assert filled.motion_reasons[40] == ""
-    np.testing.assert_array_equal(np.delete(filled.motion, 40, 0), np.delete(untextured.motion, 40, 0))
+    np.testing.assert_array_equal(
+        np.delete(filled.motion, 40, 0), np.delete(untextured.motion, 40, 0)
+    )
     assert np.isnan(untextured.motion[40]).all()
     assert set(who_is_who(untextured).ids) == {1}
     cut = unmeasured_at(log, {40: "cut"})
@@ -122,7 +128,10 @@ def test_a_lost_motion_is_bridged_and_a_cut_is_not() -> None:
 
 
 def test_two_lost_motions_in_a_row_are_not_bridged() -> None:
-    log = unmeasured_at(scene([], 20, shift_px=np.arange(20.0) * 2.0), {8: "no_texture", 9: "no_texture", 19: "no_texture"})
+    log = unmeasured_at(
+        scene([], 20, shift_px=np.arange(20.0) * 2.0),
+        {8: "no_texture", 9: "no_texture", 19: "no_texture"},
+    )
     assert bridged(log) is log
 
 
@@ -137,10 +146,28 @@ def test_a_bridge_knows_how_long_frames_last() -> None:
 def test_a_herd_is_followed_no_worse_than_by_the_tracker_alone() -> None:
     generator = np.random.default_rng(3)
     herd = [walk((60 + 60 * row, 150 + 60 * (row % 4)), (1, 0.5), range(100)) for row in range(8)]
-    herd = [{frame: foot for frame, foot in path.items() if generator.random() > 0.2 and not 40 <= frame < 52} for path in herd]
+    herd = [
+        {
+            frame: foot
+            for frame, foot in path.items()
+            if generator.random() > 0.2 and not 40 <= frame < 52
+        }
+        for path in herd
+    ]
     log = scene(herd, 100)
     score, everything = log.scores.max(axis=1), np.ones(len(log.xyxy), bool)
-    alone = track(Boxes(log.times_s, log.status, log.offsets, log.xyxy, score, everything, everything, log.motion))
+    alone = track(
+        Boxes(
+            log.times_s,
+            log.status,
+            log.offsets,
+            log.xyxy,
+            score,
+            everything,
+            everything,
+            log.motion,
+        )
+    )
     found = who_is_who(log)
     assert len(set(found.ids) - {0}) == 8 <= len(set(alone) - {0})
     assert [len(mine - {0}) for mine in numbers(herd, log, found)] == [1] * 8

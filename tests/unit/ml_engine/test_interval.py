@@ -41,21 +41,28 @@ CONDITION = re.compile(r"what was detected|bootstrap|errors assumed|simulated")
 
 def assembled() -> Assembled:
     log = log_of([[(box_at((200, 200)), {"cattle": 0.9})] for _ in range(20)])
-    detector = {"name": "test", "input_hw": (416, 416), "thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5}}
+    detector = {
+        "name": "test",
+        "input_hw": (416, 416),
+        "thresholds": {"bison": 0.5, "cattle": 0.5, "person": 0.5},
+    }
     return assemble(log, settings=AnalysisSettings(), video=video_facts(20, 10), detector=detector)
 
 
 def test_the_sentence() -> None:
-    assert INTERVAL_NOTE == "low to high: range of what was detected. Animals that the detector missed are not in this range."
+    assert (
+        INTERVAL_NOTE
+        == "low to high: range of what was detected. Animals that the detector missed are not in this range."
+    )
     assert INTERVAL_BASIS == "detected"
 
 
 def test_results_say_it_for_every_class() -> None:
     results = json.loads(assembled().files["results.json"])
     assert (results["version"], results["interval_basis"]) == ("1.1", "detected")
-    assert {name: count["interval_basis"] for name, count in results["counts"].items()} == dict.fromkeys(
-        ("bison", "cattle", "person"), "detected"
-    )
+    assert {
+        name: count["interval_basis"] for name, count in results["counts"].items()
+    } == dict.fromkeys(("bison", "cattle", "person"), "detected")
 
 
 def test_results_of_before_are_still_valid_and_another_basis_is_not() -> None:
@@ -77,7 +84,12 @@ def test_the_table_of_count(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_table_of_make_run() -> None:
-    done = {"id": "a" * 32, "state": "completed", "progress": {"fraction": 1.0}, "counts": assembled().counts}
+    done = {
+        "id": "a" * 32,
+        "state": "completed",
+        "progress": {"fraction": 1.0},
+        "counts": assembled().counts,
+    }
 
     def answer(request: httpx.Request) -> httpx.Response:
         listing = request.method == "GET" and request.url.path == "/api/v1/jobs"
@@ -87,7 +99,10 @@ def test_the_table_of_make_run() -> None:
     with httpx.Client(base_url="http://localhost", transport=httpx.MockTransport(answer)) as client:
         make_run._show_sample(client, Console(soft_wrap=True, file=printed))
     lines = printed.getvalue().splitlines()
-    assert lines.index(INTERVAL_NOTE) == next(n for n, line in enumerate(lines) if line.startswith("└")) + 1
+    assert (
+        lines.index(INTERVAL_NOTE)
+        == next(n for n, line in enumerate(lines) if line.startswith("└")) + 1
+    )
 
 
 @pytest.mark.parametrize("number", [0, 9, 1500])
@@ -95,14 +110,18 @@ def test_the_contact_sheet(number: int, monkeypatch: pytest.MonkeyPatch) -> None
     painted: list[tuple[str, float]] = []
     paint = ImageDraw.ImageDraw.text
 
-    def recorded(draw: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, *rest: Any, **more: Any) -> None:
+    def recorded(
+        draw: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, *rest: Any, **more: Any
+    ) -> None:
         painted.append((text, xy[1]))
         paint(draw, xy, text, *rest, **more)
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", recorded)
     sheet_of([animal(n + 1) for n in range(number)], {"cattle": counted(9, 8, 9)}).jpeg()
     assert painted[0] == (INTERVAL_NOTE, 14), "whole, and above all else"
-    assert [text for text, _ in painted if text.startswith("cattle")] == ["cattle: 9 (8 to 9 of what was detected)"]
+    assert [text for text, _ in painted if text.startswith("cattle")] == [
+        "cattle: 9 (8 to 9 of what was detected)"
+    ]
 
 
 def test_four_figures_leave_room_for_the_condition() -> None:
@@ -116,19 +135,30 @@ def test_the_documentation_of_the_api() -> None:
     assert INTERVAL_NOTE in models["JobView"]["properties"]["counts"]["description"]
     for key in ("low", "high"):
         assert models["ClassStatistics"]["properties"][key]["description"] == INTERVAL_NOTE
-    assert INTERVAL_NOTE in paths["/api/v1/jobs/{job_id}/results"]["get"]["responses"]["200"]["description"]
+    assert (
+        INTERVAL_NOTE
+        in paths["/api/v1/jobs/{job_id}/results"]["get"]["responses"]["200"]["description"]
+    )
     assert not CLAIM.search(json.dumps(schema))
 
 
-@pytest.mark.parametrize(("kind", "sentence"), [("mot", INTERVAL_NOTE), ("simulator", "simulated scenes")])
-def test_evaluations(kind: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(commands.KINDS, kind, lambda _: Report({"scenes": 1, "unique": 1}, "by_sequence", {}))
+@pytest.mark.parametrize(
+    ("kind", "sentence"), [("mot", INTERVAL_NOTE), ("simulator", "simulated scenes")]
+)
+def test_evaluations(
+    kind: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(
+        commands.KINDS, kind, lambda _: Report({"scenes": 1, "unique": 1}, "by_sequence", {})
+    )
     assert commands.evaluate(argparse.Namespace(kind=kind, json=None)) == 0
     assert sentence in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_the_readme() -> None:
-    assert README.count(f"\n{INTERVAL_NOTE}\n") == 2, "under the tables of `make run` and of `count`"
+    assert README.count(f"\n{INTERVAL_NOTE}\n") == 2, (
+        "under the tables of `make run` and of `count`"
+    )
     first_screen = "\n".join(README.splitlines()[:40])
     for said in (
         "real Azure",
@@ -144,11 +174,23 @@ def test_the_readme() -> None:
 
 
 def test_the_cards(tmp_path: Path) -> None:
-    write_card(tmp_path, Facts(base="x", size=416, steps=1, seed=1, side=False, aerial=False, scenes=1), {})
+    write_card(
+        tmp_path, Facts(base="x", size=416, steps=1, seed=1, side=False, aerial=False, scenes=1), {}
+    )
     for card in (CARD, (tmp_path / "MODEL_CARD.md").read_text()):
-        assert SECOND_SENTENCE in card.replace("\n", " ") and "Elephants, sheep, goats, horses" in card
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in CARD.splitlines() if line.startswith("|")]
-    assert {row[0]: row[2:] for row in rows if row[-1] in ("29 (16)", "1", "9", "not noted", "143 (131)")} == {
+        assert (
+            SECOND_SENTENCE in card.replace("\n", " ") and "Elephants, sheep, goats, horses" in card
+        )
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in CARD.splitlines()
+        if line.startswith("|")
+    ]
+    assert {
+        row[0]: row[2:]
+        for row in rows
+        if row[-1] in ("29 (16)", "1", "9", "not noted", "143 (131)")
+    } == {
         "221 with other animals only": ["135", "29 (16)"],
         "of these: 55 of elephants": ["52", "1"],
         "49 of sheep and goats": ["36", "9"],

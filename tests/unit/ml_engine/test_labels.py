@@ -10,12 +10,22 @@ import pytest
 
 from core.errors import DetectorError
 from ml_engine.arrays import SCORE_COLUMNS
-from ml_engine.detection.labels import COCO_NAMES, DEFAULT_THRESHOLDS, SOFTMAX_THRESHOLDS, label_table
+from ml_engine.detection.labels import (
+    COCO_NAMES,
+    DEFAULT_THRESHOLDS,
+    SOFTMAX_THRESHOLDS,
+    label_table,
+)
 
 
 def test_coco_names_map_to_columns() -> None:
     table = label_table(COCO_NAMES, None)
-    assert (COCO_NAMES[0], COCO_NAMES[18], COCO_NAMES[19], len(COCO_NAMES)) == ("person", "sheep", "cow", 80)
+    assert (COCO_NAMES[0], COCO_NAMES[18], COCO_NAMES[19], len(COCO_NAMES)) == (
+        "person",
+        "sheep",
+        "cow",
+        80,
+    )
     assert table.labels["person"] == "person"
     assert table.labels["cow"] == "cattle"
     animals = {"cat", "dog", "horse", "sheep", "elephant", "bear", "zebra", "giraffe", "bird"}
@@ -33,7 +43,9 @@ def test_bison_and_cattle_count_as_animals_too() -> None:
 
 
 def test_own_table_replaces_common_names(tmp_path: Path) -> None:
-    (tmp_path / "muster.json").write_text(json.dumps({"labels": {"cow": "bison"}, "thresholds": {"bison": 0.6}}))
+    (tmp_path / "muster.json").write_text(
+        json.dumps({"labels": {"cow": "bison"}, "thresholds": {"bison": 0.6}})
+    )
     table = label_table(["cow", "person"], tmp_path)
     assert table.labels == {"cow": "bison"}
     assert table.thresholds == {**DEFAULT_THRESHOLDS, "bison": 0.6}

@@ -5,15 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_engine.tracking.link_odds import LinkModel, Links, over_border, pair_parts, pairs_within, possible_links
+from ml_engine.tracking.link_odds import (
+    LinkModel,
+    Links,
+    over_border,
+    pair_parts,
+    pairs_within,
+    possible_links,
+)
 from ml_engine.tracking.tracklets import describe
 from tests.support.logs import Path2D
 from tests.support.scenes import RESOLUTION_WH, looked_at, tracklet_boxes, walk
 
 
-def links_of(paths: list[Path2D], frames: int, *, shift_px: np.ndarray | None = None, longest_s: float = 3600) -> Links:
+def links_of(
+    paths: list[Path2D], frames: int, *, shift_px: np.ndarray | None = None, longest_s: float = 3600
+) -> Links:
     view = looked_at(frames, shift_px=shift_px)
-    return possible_links(describe(tracklet_boxes(paths), view.camera), view, LinkModel(), longest_s)
+    return possible_links(
+        describe(tracklet_boxes(paths), view.camera), view, LinkModel(), longest_s
+    )
 
 
 def odds(paths: list[Path2D], frames: int = 100, shift_px: np.ndarray | None = None) -> float:
@@ -25,12 +36,22 @@ def odds(paths: list[Path2D], frames: int = 100, shift_px: np.ndarray | None = N
 
 def test_pairs_are_those_that_follow_within_the_time() -> None:
     before, after = pairs_within(np.array([1.0, 5.0]), np.array([0.0, 1.0, 2.0, 6.0, 9.0]), 5.0)
-    assert list(zip(before.tolist(), after.tolist(), strict=True)) == [(0, 2), (0, 3), (1, 3), (1, 4)]
-    for none in (pairs_within(np.zeros(0), np.zeros(0), 1), pairs_within(np.ones(1), np.zeros(1), 1)):
+    assert list(zip(before.tolist(), after.tolist(), strict=True)) == [
+        (0, 2),
+        (0, 3),
+        (1, 3),
+        (1, 4),
+    ]
+    for none in (
+        pairs_within(np.zeros(0), np.zeros(0), 1),
+        pairs_within(np.ones(1), np.zeros(1), 1),
+    ):
         assert len(none[0]) == len(none[1]) == 0
 
 
-@pytest.mark.parametrize("paths", [[], [walk((300, 200), (0, 0), range(5))], [walk((300, 200), (0, 0), range(9))] * 2])
+@pytest.mark.parametrize(
+    "paths", [[], [walk((300, 200), (0, 0), range(5))], [walk((300, 200), (0, 0), range(9))] * 2]
+)
 def test_no_links(paths: list[Path2D]) -> None:
     links = links_of(paths, 20)
     for name in Links.__slots__:
@@ -39,14 +60,33 @@ def test_no_links(paths: list[Path2D]) -> None:
 
 
 def test_a_link_says_how_long_the_gap_is() -> None:
-    links = links_of([walk((200, 200), (4, 0), range(20)), walk((200, 200), (4, 0), range(30, 50))], 60)
+    links = links_of(
+        [walk((200, 200), (4, 0), range(20)), walk((200, 200), (4, 0), range(30, 50))], 60
+    )
     np.testing.assert_allclose(links.gap_s, [1.1])
     assert (links.away_s.tolist(), links.left.tolist()) == ([0], [False])
-    assert len(links_of([walk((200, 200), (4, 0), range(20)), walk((200, 200), (4, 0), range(30, 50))], 60, longest_s=1).before) == 0
+    assert (
+        len(
+            links_of(
+                [walk((200, 200), (4, 0), range(20)), walk((200, 200), (4, 0), range(30, 50))],
+                60,
+                longest_s=1,
+            ).before
+        )
+        == 0
+    )
 
 
 def test_going_straight_on_is_likely_and_less_so_the_longer_it_takes() -> None:
-    values = [odds([walk((200, 200), (2, 0), range(20)), walk((200, 200), (2, 0), range(first, first + 20))]) for first in (25, 35, 60)]
+    values = [
+        odds(
+            [
+                walk((200, 200), (2, 0), range(20)),
+                walk((200, 200), (2, 0), range(first, first + 20)),
+            ]
+        )
+        for first in (25, 35, 60)
+    ]
     assert values[0] > values[1] > values[2]
     assert values[0] > 3
 
@@ -60,7 +100,9 @@ def test_another_place_another_size_another_direction_are_less_likely() -> None:
     assert elsewhere < -3
     view = looked_at(100)
     small = tracklet_boxes([first, walk((200, 200), (3, 0), range(35, 60))])
-    small.xyxy[small.tracklet == 1] = (small.xyxy[small.tracklet == 1] + np.tile([9.0, 18.0, -9.0, -18.0], (25, 1))).round()
+    small.xyxy[small.tracklet == 1] = (
+        small.xyxy[small.tracklet == 1] + np.tile([9.0, 18.0, -9.0, -18.0], (25, 1))
+    ).round()
     resized = possible_links(describe(small, view.camera), view, LinkModel(), 3600).log_odds[0]
     assert resized < straight - 2
 
@@ -68,13 +110,23 @@ def test_another_place_another_size_another_direction_are_less_likely() -> None:
 def test_over_the_border() -> None:
     ends = describe(
         tracklet_boxes(
-            [walk((300, 240), (0, 0), range(9)), walk((22, 240), (0, 0), range(9)), walk((300, 479), (0, 0), range(9))]
+            [
+                walk((300, 240), (0, 0), range(9)),
+                walk((22, 240), (0, 0), range(9)),
+                walk((300, 479), (0, 0), range(9)),
+            ]
             + [walk((520, 240), (10, 0), range(9)), walk((600, 240), (-10, 0), range(9))]
         ),
         looked_at(20).camera,
     )
     assert over_border(ends.end, RESOLUTION_WH, 0.2, 1).tolist() == [False, True, True, True, False]
-    assert over_border(ends.begin, RESOLUTION_WH, 0.2, -1).tolist() == [False, True, True, False, True]
+    assert over_border(ends.begin, RESOLUTION_WH, 0.2, -1).tolist() == [
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_who_left_over_the_border_and_comes_there_may_be_another() -> None:
@@ -101,7 +153,9 @@ def test_the_camera_turns_away_and_back() -> None:
 
 
 def test_a_still_camera_never_looked_away() -> None:
-    links = links_of([walk((300, 200), (0, 0), range(9)), walk((300, 200), (0, 0), range(60, 70))], 100)
+    links = links_of(
+        [walk((300, 200), (0, 0), range(9)), walk((300, 200), (0, 0), range(60, 70))], 100
+    )
     assert links.away_s.tolist() == [0]
 
 
@@ -111,7 +165,11 @@ def test_leaving_out_what_is_unlikely_leaves_out_nothing_else(moving: bool) -> N
     generator = np.random.default_rng(3)
     firsts = generator.integers(0, 1500, 60)
     paths = [
-        walk(tuple(generator.uniform(0, RESOLUTION_WH)), tuple(generator.normal(0, 2, 2)), range(first, first + 9))
+        walk(
+            tuple(generator.uniform(0, RESOLUTION_WH)),
+            tuple(generator.normal(0, 2, 2)),
+            range(first, first + 9),
+        )
         for first in firsts.tolist()
     ]
     shift_px = 400 * np.sin(np.arange(1600) / 40) if moving else None
@@ -141,16 +199,27 @@ def test_a_velocity_that_few_boxes_or_a_cut_one_tell_counts_for_less() -> None:
     def against_turn(paths: list[Path2D], **model: float) -> float:
         """Return by how much another direction makes the link less likely, under a model and under one without the errors."""
         values = [
-            possible_links(describe(tracklet_boxes(paths), view.camera), view, one, 3600).log_odds[0]
-            for one in (LinkModel(**model), LinkModel(**{**model, "place_rate": 0.0, "cut_rate": 0.0}))
+            possible_links(describe(tracklet_boxes(paths), view.camera), view, one, 3600).log_odds[
+                0
+            ]
+            for one in (
+                LinkModel(**model),
+                LinkModel(**{**model, "place_rate": 0.0, "cut_rate": 0.0}),
+            )
         ]
         return float(values[0] - values[1])
 
     view = looked_at(100)
     turns = {frame: (300 - 6.0 * (frame - 22), 240.0) for frame in range(22, 50)}
-    few, many = walk((300 - 6.0 * 2, 240), (6, 0), range(18, 20)), walk((300 - 6.0 * 20, 240), (6, 0), range(20))
+    few, many = (
+        walk((300 - 6.0 * 2, 240), (6, 0), range(18, 20)),
+        walk((300 - 6.0 * 20, 240), (6, 0), range(20)),
+    )
     assert against_turn([few, turns]) > against_turn([many, turns]) >= 0
-    goes, comes = walk((500, 240), (6, 0), range(20)), {frame: (614 - 6.0 * (frame - 21), 240.0) for frame in range(21, 50)}
+    goes, comes = (
+        walk((500, 240), (6, 0), range(20)),
+        {frame: (614 - 6.0 * (frame - 21), 240.0) for frame in range(21, 50)},
+    )
     assert against_turn([goes, comes], place_rate=0.0) > 0
     assert against_turn([many, turns], place_rate=0.0) == 0
 
@@ -160,9 +229,15 @@ def test_a_gap_of_a_frame_or_two_is_the_detectors() -> None:
     view = looked_at(100)
 
     def gain(first: int) -> float:
-        paths = [walk((30, 240), (0, 0), range(20)), walk((30, 240), (0, 0), range(first, first + 20))]
+        paths = [
+            walk((30, 240), (0, 0), range(20)),
+            walk((30, 240), (0, 0), range(first, first + 20)),
+        ]
         tracklets = describe(tracklet_boxes(paths), view.camera)
-        with_them, without = (possible_links(tracklets, view, LinkModel(soon=share), 3600).log_odds[0] for share in (LinkModel().soon, 0.0))
+        with_them, without = (
+            possible_links(tracklets, view, LinkModel(soon=share), 3600).log_odds[0]
+            for share in (LinkModel().soon, 0.0)
+        )
         return float(with_them - without)
 
     assert gain(21) > 0.5 and gain(60) == pytest.approx(np.log1p(-LinkModel().soon), abs=0.05)

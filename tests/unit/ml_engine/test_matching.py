@@ -12,7 +12,11 @@ from ml_engine.tracking.matching import best_matching
 @pytest.mark.parametrize("seed", range(20))
 def test_the_matching_is_as_good_as_the_dense_solvers(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    gain = np.where(generator.random((12, 15)) < generator.choice([0.1, 0.3, 0.9]), generator.normal(0.5, 2, (12, 15)), -np.inf)
+    gain = np.where(
+        generator.random((12, 15)) < generator.choice([0.1, 0.3, 0.9]),
+        generator.normal(0.5, 2, (12, 15)),
+        -np.inf,
+    )
     before, after = (index.astype(np.intp) for index in np.nonzero(np.isfinite(gain)))
 
     chosen = best_matching(before, after, gain[before, after])
@@ -34,6 +38,9 @@ def test_links_that_gain_nothing_are_left_out_and_nobody_goes_with_two() -> None
 def test_a_chain_of_twenty_thousand_is_matched_at_once() -> None:
     """Everybody has two candidates; a dense matrix would take 3 GB."""
     number = 20_000
-    before, after = np.repeat(np.arange(number), 2), np.repeat(np.arange(number), 2) + np.tile([0, 1], number)
+    before, after = (
+        np.repeat(np.arange(number), 2),
+        np.repeat(np.arange(number), 2) + np.tile([0, 1], number),
+    )
     gain = np.where(np.tile([True, False], number), 2.0, 1.0)
     assert np.array_equal(best_matching(before, after, gain), np.arange(0, 2 * number, 2))

@@ -24,5 +24,7 @@ for _ in range(20):
     np.ones(6_000_000, np.uint8)
 assert faults() - before < 2000, faults() - before
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr

@@ -24,7 +24,11 @@ def meadow(seed: int, contrast: float = 30.0, size: int = 1600) -> np.ndarray:
     total = np.zeros((size, size), np.float32)
     for octave in range(1, 7):
         side = size >> octave
-        total += cv2.resize(rng.normal(0, 1, (side, side)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+        total += cv2.resize(
+            rng.normal(0, 1, (side, side)).astype(np.float32),
+            (size, size),
+            interpolation=cv2.INTER_CUBIC,
+        )
     return 110 + contrast * total / total.std()
 
 
@@ -49,9 +53,13 @@ def swing(degrees: float) -> np.ndarray:
 class Herd:
     """Textured rectangles that go their own ways over the picture; `share` of it is covered at the start."""
 
-    def __init__(self, count: int, size_px: int, *, speed_px: float, together: bool = False, seed: int = 5) -> None:
+    def __init__(
+        self, count: int, size_px: int, *, speed_px: float, together: bool = False, seed: int = 5
+    ) -> None:
         rng = np.random.default_rng(seed)
-        self.coats = [meadow(100 + number, 45.0, 256)[:size_px, :size_px] for number in range(count)]
+        self.coats = [
+            meadow(100 + number, 45.0, 256)[:size_px, :size_px] for number in range(count)
+        ]
         columns = int(np.ceil(np.sqrt(count * WIDTH / HEIGHT)))
         cells = np.array([[n % columns, n // columns] for n in range(count)], float)
         self.start = cells * size_px * 1.02 + (60, 40)
@@ -64,19 +72,29 @@ class Herd:
             place = camera @ shift(x, y)
             size = (picture.shape[1], picture.shape[0])
             mask = cv2.warpPerspective(np.ones_like(coat), place, size)[..., None]
-            picture[:] = picture * (1 - mask) + cv2.warpPerspective(coat, place, size)[..., None] * mask
+            picture[:] = (
+                picture * (1 - mask) + cv2.warpPerspective(coat, place, size)[..., None] * mask
+            )
 
 
-def film(country: np.ndarray, camera: Path3, frames: int, *, herd: Herd | None = None, noise: float = 1.5) -> list[np.ndarray]:
+def film(
+    country: np.ndarray, camera: Path3, frames: int, *, herd: Herd | None = None, noise: float = 1.5
+) -> list[np.ndarray]:
     """Return (360, 640, 3) pictures; `camera` gives, per frame, the transform from frame 0's pixels to its own."""
     rng = np.random.default_rng(9)
     pictures = []
     for frame in range(frames):
         place = camera(frame) @ shift(-480, -600)
-        picture = np.repeat(cv2.warpPerspective(country, place, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)[..., None], 3, axis=2)
+        picture = np.repeat(
+            cv2.warpPerspective(country, place, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)[..., None],
+            3,
+            axis=2,
+        )
         if herd is not None:
             herd.paint(picture, frame, camera(frame))
-        pictures.append(np.clip(picture + rng.normal(0, noise, picture.shape), 0, 255).astype(np.uint8))
+        pictures.append(
+            np.clip(picture + rng.normal(0, noise, picture.shape), 0, 255).astype(np.uint8)
+        )
     return pictures
 
 
@@ -90,7 +108,9 @@ def project(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
     return mapped[:, :2] / mapped[:, 2:]
 
 
-def errors_px(results: Sequence[tuple[np.ndarray | None, str | None]], camera: Path3) -> tuple[float, float]:
+def errors_px(
+    results: Sequence[tuple[np.ndarray | None, str | None]], camera: Path3
+) -> tuple[float, float]:
     """Return the largest error of a corner from frame to frame, and over the whole chain."""
     total = np.eye(3)
     step_errors, chain_errors = [0.0], [0.0]
@@ -128,15 +148,27 @@ CAMERAS: dict[str, Path3] = {
 )
 def test_a_moving_camera_is_followed(name: str, step_px: float, chain_px: float) -> None:
     camera = CAMERAS[name]
-    step, chain = errors_px(measured(film(meadow(1), camera, 25 if name == "fast pan" else 40)), camera)
+    step, chain = errors_px(
+        measured(film(meadow(1), camera, 25 if name == "fast pan" else 40)), camera
+    )
     assert step <= step_px
     assert chain <= chain_px
 
 
 @pytest.mark.parametrize(
-    ("name", "end_px"), [("pan", 1.0), ("slow pan", 1.0), ("jerk", 0.5), ("fast pan", 0.5), ("roll and zoom", 1.5), ("shake", 1.0)]
+    ("name", "end_px"),
+    [
+        ("pan", 1.0),
+        ("slow pan", 1.0),
+        ("jerk", 0.5),
+        ("fast pan", 0.5),
+        ("roll and zoom", 1.5),
+        ("shake", 1.0),
+    ],
 )
-def test_a_moving_camera_is_followed_behind_a_herd_that_fills_half_of_the_frame(name: str, end_px: float) -> None:
+def test_a_moving_camera_is_followed_behind_a_herd_that_fills_half_of_the_frame(
+    name: str, end_px: float
+) -> None:
     """A herd looks like a part of the country until it has moved by more than a pixel: the first frames may be off, the chain is not."""
     camera, count = CAMERAS[name], 25 if name == "fast pan" else 40
     results = measured(film(meadow(1), camera, count, herd=Herd(18, 82, speed_px=1.5)))
@@ -150,12 +182,19 @@ def test_a_moving_camera_is_followed_behind_a_herd_that_fills_half_of_the_frame(
 
 @pytest.mark.parametrize(
     "herd",
-    [None, Herd(18, 82, speed_px=1.0), Herd(18, 82, speed_px=0.1), Herd(6, 110, speed_px=2.0, together=True)],
+    [
+        None,
+        Herd(18, 82, speed_px=1.0),
+        Herd(18, 82, speed_px=0.1),
+        Herd(6, 110, speed_px=2.0, together=True),
+    ],
     ids=["empty", "milling", "grazing", "on the move"],
 )
 def test_a_still_camera_is_exactly_still(herd: Herd | None) -> None:
     results = measured(film(meadow(2), lambda _: np.eye(3), 40, herd=herd))
-    assert all(motion is not None and np.array_equal(motion, np.eye(3)) for motion, _ in results[1:])
+    assert all(
+        motion is not None and np.array_equal(motion, np.eye(3)) for motion, _ in results[1:]
+    )
 
 
 def test_empty_grass_of_little_contrast_is_enough() -> None:
@@ -168,8 +207,16 @@ def test_empty_grass_of_little_contrast_is_enough() -> None:
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 def test_without_texture_there_is_none(level: int, noise: float) -> None:
     rng = np.random.default_rng(3)
-    flat = [np.clip(rng.normal(level, noise, (HEIGHT, WIDTH, 3)), 0, 255).astype(np.uint8) for _ in range(4)]
-    assert [reason for _, reason in measured(flat)] == ["first_frame", "no_texture", "no_texture", "no_texture"]
+    flat = [
+        np.clip(rng.normal(level, noise, (HEIGHT, WIDTH, 3)), 0, 255).astype(np.uint8)
+        for _ in range(4)
+    ]
+    assert [reason for _, reason in measured(flat)] == [
+        "first_frame",
+        "no_texture",
+        "no_texture",
+        "no_texture",
+    ]
 
 
 def test_cuts_are_seen() -> None:
@@ -184,8 +231,23 @@ def test_a_cut_under_a_burnt_in_display_is_seen() -> None:
     pictures = [picture for scene in scenes for picture in scene]
     for picture in pictures:
         for row in range(3):
-            cv2.putText(picture, "ALT 48.2 m  H 214  N 51.3 W 0.4", (20, 30 + 18 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255,) * 3, 1)
-    assert [reason for _, reason in measured(pictures)] == ["first_frame", None, None, "cut", None, None]
+            cv2.putText(
+                picture,
+                "ALT 48.2 m  H 214  N 51.3 W 0.4",
+                (20, 30 + 18 * row),
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.5,
+                (255,) * 3,
+                1,
+            )
+    assert [reason for _, reason in measured(pictures)] == [
+        "first_frame",
+        None,
+        None,
+        "cut",
+        None,
+        None,
+    ]
 
 
 def test_unreadable_frames_are_passed_over() -> None:
@@ -199,7 +261,10 @@ def test_unreadable_frames_are_passed_over() -> None:
 
 
 def test_motion_is_in_pixels_of_the_whole_frame() -> None:
-    large = [np.asarray(cv2.resize(picture, (1920, 1080)), np.uint8) for picture in film(meadow(6), lambda n: turn(1.0 * n, 1.01**n), 2)]
+    large = [
+        np.asarray(cv2.resize(picture, (1920, 1080)), np.uint8)
+        for picture in film(meadow(6), lambda n: turn(1.0 * n, 1.01**n), 2)
+    ]
     motion, _ = motion_between(small_grey(large[0]), small_grey(large[1]), (1920, 1080))
     assert motion is not None
     triple = np.diag([3.0, 3.0, 1.0])
@@ -217,11 +282,17 @@ def test_tiny_pictures_have_no_texture(shape: tuple[int, int]) -> None:
 
 def test_pictures_of_different_size_are_a_cut() -> None:
     picture = film(meadow(7), lambda n: np.eye(3), 1)[0]
-    assert motion_between(small_grey(picture), small_grey(picture[:300]), (WIDTH, HEIGHT)) == (None, "cut")
+    assert motion_between(small_grey(picture), small_grey(picture[:300]), (WIDTH, HEIGHT)) == (
+        None,
+        "cut",
+    )
 
 
 def test_portrait_pictures() -> None:
-    turned = [np.ascontiguousarray(np.rot90(picture)) for picture in film(meadow(8), lambda n: shift(-4.0 * n, 0), 2)]
+    turned = [
+        np.ascontiguousarray(np.rot90(picture))
+        for picture in film(meadow(8), lambda n: shift(-4.0 * n, 0), 2)
+    ]
     motion, _ = motion_between(small_grey(turned[0]), small_grey(turned[1]), (HEIGHT, WIDTH))
     assert motion is not None
     assert motion[:2, 2] == pytest.approx([0, 4], abs=0.2)
@@ -230,4 +301,8 @@ def test_portrait_pictures() -> None:
 def test_the_same_pictures_give_the_same_numbers() -> None:
     pictures = film(meadow(9), lambda n: swing(0.3 * n), 15, herd=Herd(10, 70, speed_px=2.0))
     one, other = measured(pictures), measured(pictures)
-    assert all(a is None or a.tobytes() == b.tobytes() for (a, _), (b, _) in zip(one, other, strict=True) if b is not None)
+    assert all(
+        a is None or a.tobytes() == b.tobytes()
+        for (a, _), (b, _) in zip(one, other, strict=True)
+        if b is not None
+    )

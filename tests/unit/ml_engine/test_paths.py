@@ -24,7 +24,9 @@ from worker.detectors import Detectors
         ({}, "/home/ranch/.local/share/muster"),
     ],
 )
-def test_commands_keep_networks_under_the_data_folder(variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_keep_networks_under_the_data_folder(
+    variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("MUSTER_DATA_DIR", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/home/ranch")
@@ -36,7 +38,9 @@ def test_commands_keep_networks_under_the_data_folder(variables: dict[str, str],
         assert Config(_env_file=None).data_dir == data_dir()
 
 
-def test_workers_keep_networks_under_their_configurations_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_workers_keep_networks_under_their_configurations_data_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("MUSTER_DATA_DIR", "/elsewhere")
     asked = []
 
@@ -45,5 +49,7 @@ def test_workers_keep_networks_under_their_configurations_data_folder(monkeypatc
         return SimpleNamespace(info=SimpleNamespace(runtime="x", device="cpu", fingerprint="f"))
 
     engine: Any = SimpleNamespace(load_detector=load_detector, bundled_checkpoint=lambda: tmp_path)
-    Detectors(engine, Config(_env_file=None, data_dir=tmp_path / "data")).get(None, planned={"fingerprint": "f"})
+    Detectors(engine, Config(_env_file=None, data_dir=tmp_path / "data")).get(
+        None, planned={"fingerprint": "f"}
+    )
     assert asked == [tmp_path / "data" / "cache" / "networks"]

@@ -25,18 +25,29 @@ from ml_engine.counting.sampling import (
 MODEL = PopulationModel()
 
 
-def seen(spans_s: list[tuple[float, float]], *, index: int = 1, fps: float = 10, strength: float = 1.8) -> Evidence:
+def seen(
+    spans_s: list[tuple[float, float]], *, index: int = 1, fps: float = 10, strength: float = 1.8
+) -> Evidence:
     """Return the evidence of clear animals, each there from one time to the other."""
     begin_s, end_s = np.array(spans_s, float).reshape(-1, 2).T
     boxes = (end_s - begin_s) * fps + 1
     votes = np.full((len(boxes), 3), np.log(0.05)) * boxes[:, None]
     votes[:, index] = np.log(0.9) * boxes
-    given = {"begin_s": begin_s, "end_s": end_s, "boxes": boxes, "looked": boxes, "strength": boxes * strength, "votes": votes}
+    given = {
+        "begin_s": begin_s,
+        "end_s": end_s,
+        "boxes": boxes,
+        "looked": boxes,
+        "strength": boxes * strength,
+        "votes": votes,
+    }
     nothing = {field.name: np.zeros(len(boxes)) for field in fields(Evidence)}
     return Evidence(**{**nothing, **given})
 
 
-def may_be(rows: list[tuple[int, int, float]], *, returns: bool = False, certain: bool = False) -> Candidates:
+def may_be(
+    rows: list[tuple[int, int, float]], *, returns: bool = False, certain: bool = False
+) -> Candidates:
     before, after, odds = (np.array([row[column] for row in rows]) for column in range(3))
     flags = (np.full(len(rows), flag) for flag in (returns, certain))
     return Candidates(before.astype(np.intp), after.astype(np.intp), odds.astype(float), *flags)
@@ -114,7 +125,9 @@ def spread_of(evidence: Evidence, candidates: Candidates) -> tuple[float, float]
 def test_where_all_are_crowded_more_were_never_seen_and_the_number_is_less_sure() -> None:
     apart = seen([(0, 20)] * 30)
     some, all_of = (replace(apart, crowded=share * apart.boxes) for share in (0.4, 0.8))
-    (mean, spread), (mean_some, spread_some), (mean_all, spread_all) = (spread_of(one, may_be([])) for one in (apart, some, all_of))
+    (mean, spread), (mean_some, spread_some), (mean_all, spread_all) = (
+        spread_of(one, may_be([])) for one in (apart, some, all_of)
+    )
     assert mean == pytest.approx(1 + MODEL.unseen, abs=1e-3)
     assert mean_some - mean == pytest.approx(0.16 * MODEL.unseen_crowded, abs=2e-3)
     assert mean_all - mean == pytest.approx(0.64 * MODEL.unseen_crowded, abs=2e-3)
@@ -130,8 +143,18 @@ def test_animals_seen_briefly_are_a_less_sure_number() -> None:
 
 
 def real(**changed: float) -> float:
-    sums = {"boxes": 30.0, "looked": 30.0, "strength": 50.0, "covered": 0.0, "spanning": 0.0, "span_s": 3.0, **changed}
-    return float(probability_real({name: np.array([[value]]) for name, value in sums.items()}, MODEL)[0, 0])
+    sums = {
+        "boxes": 30.0,
+        "looked": 30.0,
+        "strength": 50.0,
+        "covered": 0.0,
+        "spanning": 0.0,
+        "span_s": 3.0,
+        **changed,
+    }
+    return float(
+        probability_real({name: np.array([[value]]) for name, value in sums.items()}, MODEL)[0, 0]
+    )
 
 
 def test_what_makes_an_animal_probable() -> None:
@@ -154,13 +177,21 @@ def test_a_counted_frame_weighs_the_draws() -> None:
         assert weight.shape == (200,) and weight.sum() == pytest.approx(1) and (weight >= 0).all()
         assert abs((before * weight).sum() - number) < abs(before.mean() - number)
     hopeless = weights(found, evidence, [(10.0, 1, 500)], MODEL)
-    assert np.isfinite(hopeless).all() and hopeless.sum() == pytest.approx(1) and (hopeless > 1e-3).sum() >= 8
+    assert (
+        np.isfinite(hopeless).all()
+        and hopeless.sum() == pytest.approx(1)
+        and (hopeless > 1e-3).sum() >= 8
+    )
 
 
 def test_quantiles() -> None:
     values = np.array([5, 1, 3, 2, 4])
     assert quantiles(values, np.full(5, 0.2), (0.05, 0.5, 0.95)) == [1, 3, 5]
-    assert quantiles(values, np.array([0.97, 0.01, 0.01, 0.005, 0.005]), (0.05, 0.5, 0.95)) == [5, 5, 5]
+    assert quantiles(values, np.array([0.97, 0.01, 0.01, 0.005, 0.005]), (0.05, 0.5, 0.95)) == [
+        5,
+        5,
+        5,
+    ]
     assert quantiles(np.array([7]), np.ones(1), (0.0, 1.0)) == [7, 7]
 
 
@@ -170,7 +201,9 @@ def test_roots() -> None:
 
 
 PAIRS = st.dictionaries(
-    st.tuples(st.integers(0, 9), st.integers(0, 9)).filter(lambda pair: pair[0] < pair[1]), st.floats(-8, 8, width=32), max_size=30
+    st.tuples(st.integers(0, 9), st.integers(0, 9)).filter(lambda pair: pair[0] < pair[1]),
+    st.floats(-8, 8, width=32),
+    max_size=30,
 )
 
 
@@ -183,14 +216,22 @@ def test_a_matching_uses_every_stretch_once(pairs: dict[tuple[int, int], float],
     for row in before_of:
         used = row[row >= 0].tolist()
         assert len(set(used)) == len(used)
-        assert all((before, after) in pairs for after, before in enumerate(row.tolist()) if before >= 0)
+        assert all(
+            (before, after) in pairs for after, before in enumerate(row.tolist()) if before >= 0
+        )
 
 
 @settings(max_examples=25, deadline=None)
 @given(PAIRS, st.booleans(), st.booleans())
-def test_links_only_ever_make_fewer(pairs: dict[tuple[int, int], float], returns: bool, certain: bool) -> None:
+def test_links_only_ever_make_fewer(
+    pairs: dict[tuple[int, int], float], returns: bool, certain: bool
+) -> None:
     evidence = seen([(3.0 * number, 3.0 * number + 2.5) for number in range(10)])
-    candidates = may_be([(before, after, odds) for (before, after), odds in sorted(pairs.items())], returns=returns, certain=certain)
+    candidates = may_be(
+        [(before, after, odds) for (before, after), odds in sorted(pairs.items())],
+        returns=returns,
+        certain=certain,
+    )
     found = draw(evidence, candidates, MODEL, 12)
     assert (found.root <= np.arange(10)).all()
     assert (found.root[np.arange(12)[:, None], found.root] == found.root).all()

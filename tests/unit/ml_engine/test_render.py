@@ -60,7 +60,9 @@ def walk(frames: int, height: int = 240) -> TrackTable:
 
 
 def facts(frames: int, size: tuple[int, int] = (320, 240)) -> VideoFacts:
-    return VideoFacts(frames=frames, fps=30.0, width_px=size[0], height_px=size[1], duration_s=frames / 30)
+    return VideoFacts(
+        frames=frames, fps=30.0, width_px=size[0], height_px=size[1], duration_s=frames / 30
+    )
 
 
 @pytest.fixture
@@ -68,14 +70,22 @@ def source(tmp_path: Path) -> Path:
     return write_video(tmp_path / "source.mp4", frames=90, width=320, height=240)
 
 
-def run(paths: list[Path], out_dir: Path, tracks: TrackTable, settings: AnalysisSettings | None = None, should_stop=never):
+def run(
+    paths: list[Path],
+    out_dir: Path,
+    tracks: TrackTable,
+    settings: AnalysisSettings | None = None,
+    should_stop=never,
+):
     out_dir.mkdir(exist_ok=True)
     indexes = [probe(path) for path in paths]
     video, _ = plan_segments(indexes, min_frames=30)
     calls: list[int] = []
     job = Run(settings or AnalysisSettings(), calls.append, should_stop)
     everyone = animals(tracks, np.ones(len(tracks), bool), tracks.frame / 30, video, {})
-    *files, sheet = render(Recording(paths, indexes, video), Findings(tracks, everyone, {}), out_dir=out_dir, run=job)
+    *files, sheet = render(
+        Recording(paths, indexes, video), Findings(tracks, everyone, {}), out_dir=out_dir, run=job
+    )
     assert sheet == out_dir / "contact_sheet.jpg"
     return *files, indexes, calls
 
@@ -89,7 +99,10 @@ def test_same_frames_times_and_bytes_every_time(tmp_path: Path, source: Path) ->
     assert index.keyframes.tolist() == [0, 60]
     assert calls[-1] == 90 and calls == sorted(calls)
     again, preview_again, _, _ = run([source], tmp_path / "b", walk(90))
-    assert video.read_bytes() == again.read_bytes() and preview.read_bytes() == preview_again.read_bytes()
+    assert (
+        video.read_bytes() == again.read_bytes()
+        and preview.read_bytes() == preview_again.read_bytes()
+    )
     sheets = [(tmp_path / name / "contact_sheet.jpg").read_bytes() for name in "ab"]
     assert sheets[0] == sheets[1] and sheets[0].startswith(b"\xff\xd8")
     data = video.read_bytes()
@@ -124,7 +137,15 @@ def test_nothing_tracked_still_renders(tmp_path: Path, source: Path) -> None:
 def test_odd_sizes_and_variable_rate(tmp_path: Path, size: tuple[int, int]) -> None:
     times = [Fraction(n * n, 300) + Fraction(n, 60) for n in range(12)]
     grey = np.full((size[1], size[0], 3), 90, np.uint8)
-    path = write_video(tmp_path / "a.mkv", frames=12, width=size[0], height=size[1], codec="ffv1", times=times, image=lambda _: grey)
+    path = write_video(
+        tmp_path / "a.mkv",
+        frames=12,
+        width=size[0],
+        height=size[1],
+        codec="ffv1",
+        times=times,
+        image=lambda _: grey,
+    )
     video, _, indexes, _ = run([path], tmp_path / "a", walk(12))
     index = probe(video)
     assert (index.width_px, index.height_px) == (size[0] + size[0] % 2, size[1] + size[1] % 2)
@@ -137,13 +158,17 @@ def test_unreadable_frames_are_grey_and_say_so(tmp_path: Path) -> None:
     cut = cut_bytes(whole, tmp_path / "b.mkv", end=0.5)
     video, _ = plan_segments([index], min_frames=30)
     job = Run(AnalysisSettings(lines=()), lambda _: None)
-    target, *_ = render(Recording([cut], [index], video), Findings(table([]), [], {}), out_dir=tmp_path, run=job)
+    target, *_ = render(
+        Recording([cut], [index], video), Findings(table([]), [], {}), out_dir=tmp_path, run=job
+    )
     frames = [f.image_bgr for f in decode(target, probe(target))]
     assert len(frames) == 60 and frames[-1] is not None
     assert abs(int(frames[-1][200, 300].mean()) - 96) < 6 and frames[-1][110:130].std() > 10
 
 
-def test_stopping_leaves_no_file(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_leaves_no_file(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers = itertools.chain([False, False], itertools.repeat(True))
     monkeypatch.setattr(render_module, "_REPORT_S", 0)
     with pytest.raises(Stopped):
@@ -151,7 +176,9 @@ def test_stopping_leaves_no_file(tmp_path: Path, source: Path, monkeypatch: pyte
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_errors_of_the_threads_are_raised(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_threads_are_raised(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise VideoError("broken", code="unreadable_video")
 
@@ -180,7 +207,9 @@ def test_a_box_is_drawn_in_its_class_colour_and_paler_in_a_gap() -> None:
 
 def test_a_frame_looks_the_same_whatever_was_painted_before() -> None:
     settings = AnalysisSettings(zones=(Zone(name="pen", polygon=((0, 0), (90, 0), (90, 90))),))
-    forwards, backwards = (FramePainter(walk(90), np.arange(90) / 30, settings, facts(90)) for _ in range(2))
+    forwards, backwards = (
+        FramePainter(walk(90), np.arange(90) / 30, settings, facts(90)) for _ in range(2)
+    )
     there = [forwards.paint(blank(), n) for n in range(90)]
     back = [backwards.paint(blank(), n) for n in reversed(range(90))][::-1]
     assert np.array_equal(there, back)
@@ -195,7 +224,11 @@ def test_a_trace_ends_where_its_time_is_over_and_with_its_track() -> None:
     drawn = np.flatnonzero((way == CLASS_COLOURS["cattle"].as_bgr()).all(axis=1))
     # 1.5 s ago the foot point was at 4 * 44 + 10.
     assert drawn.min() == 186 and drawn.max() >= 245
-    assert not (painter.paint(blank(), 60) == CLASS_COLOURS["cattle"].as_bgr()).all(axis=2)[100:145].any()
+    assert (
+        not (painter.paint(blank(), 60) == CLASS_COLOURS["cattle"].as_bgr())
+        .all(axis=2)[100:145]
+        .any()
+    )
 
 
 def labels(monkeypatch: pytest.MonkeyPatch, tracks: TrackTable, frame: int) -> list[str]:
@@ -213,13 +246,22 @@ def labels(monkeypatch: pytest.MonkeyPatch, tracks: TrackTable, frame: int) -> l
 
 def test_labels_name_the_class_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert labels(monkeypatch, walk(90), 5) == ["cattle #1", "person #2"]
-    herd = table([(5, n, "cattle", (n * 9.0, 50.0, n * 9.0 + 8, 60.0), False) for n in range(1, 14)])
+    herd = table(
+        [(5, n, "cattle", (n * 9.0, 50.0, n * 9.0 + 8, 60.0), False) for n in range(1, 14)]
+    )
     assert labels(monkeypatch, herd, 5) == [f"#{n}" for n in range(1, 14)]
 
 
 def test_labels_stay_in_the_picture() -> None:
-    tracks = table([(0, 1, "cattle", (300.0, 0.0, 320.0, 240.0), False), (0, 2, "cattle", (-40.0, 230.0, -4.0, 240.0), False)])
-    image = FramePainter(tracks, np.zeros(1), AnalysisSettings(lines=()), facts(1)).paint(blank(), 0)
+    tracks = table(
+        [
+            (0, 1, "cattle", (300.0, 0.0, 320.0, 240.0), False),
+            (0, 2, "cattle", (-40.0, 230.0, -4.0, 240.0), False),
+        ]
+    )
+    image = FramePainter(tracks, np.zeros(1), AnalysisSettings(lines=()), facts(1)).paint(
+        blank(), 0
+    )
     filled = (image == CLASS_COLOURS["cattle"].as_bgr()).all(axis=2)
     assert filled[:15, 270:].sum() > 300 and filled[210:, :50].sum() > 300
 
@@ -234,20 +276,30 @@ def test_lines_and_counts_are_those_of_the_results(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(sv, "draw_text", draw_text)
     settings = AnalysisSettings(
-        lines=(Line(name="gate", start=(0, 120), end=(320, 120)),), zones=(Zone(name="Süd", polygon=((0, 0), (90, 0), (90, 90))),)
+        lines=(Line(name="gate", start=(0, 120), end=(320, 120)),),
+        zones=(Zone(name="Süd", polygon=((0, 0), (90, 0), (90, 90))),),
     )
     painter = FramePainter(walk(90), np.arange(90) / 30, settings, facts(90))
     image = painter.paint(blank(), 5)
     # The arrow points to where `in` is: down.
     assert image[125, 160].tolist() == list(LINE_COLOUR.as_bgr()) and not image[115, 10].any()
-    assert {"gate: in 0, out 0", "Süd (count)", "cattle 1 (of 1 so far)", "person 1 (of 1 so far)", "bison 0 (of 0 so far)"} <= set(texts)
+    assert {
+        "gate: in 0, out 0",
+        "Süd (count)",
+        "cattle 1 (of 1 so far)",
+        "person 1 (of 1 so far)",
+        "bison 0 (of 0 so far)",
+    } <= set(texts)
     texts.clear()
     painter.paint(blank(), 89)
     assert {"gate: in 1, out 0", "cattle 2 (of 2 so far)", "00:03.0"} <= set(texts)
 
 
 def test_names_that_no_font_has_are_survived() -> None:
-    lines = tuple(Line(name=name, start=(0, 50 + n), end=(320, 120)) for n, name in enumerate(("牛", "\U0001f404", "x" * 80)))
+    lines = tuple(
+        Line(name=name, start=(0, 50 + n), end=(320, 120))
+        for n, name in enumerate(("牛", "\U0001f404", "x" * 80))
+    )
     painter = FramePainter(walk(2), np.arange(2) / 30, AnalysisSettings(lines=lines), facts(2))
     assert painter.paint(blank(), 1).shape == (240, 320, 3)
 

@@ -10,7 +10,13 @@ import pytest
 from ml_engine.synthetic.camera import Camera
 from ml_engine.synthetic.degradation import degrade, equalised
 from ml_engine.synthetic.noise import tileable_noise
-from ml_engine.synthetic.random_scene import CLEAR_PX, Recipe, labels_for_training, random_light, random_scene
+from ml_engine.synthetic.random_scene import (
+    CLEAR_PX,
+    Recipe,
+    labels_for_training,
+    random_light,
+    random_scene,
+)
 from ml_engine.synthetic.scene import GROUND, THING, Picture, Scene, label_scene, render_scene
 from ml_engine.synthetic.sequence import random_sequence
 
@@ -23,7 +29,9 @@ def pictures() -> list[tuple[Scene, Picture]]:
     return [(scene, render_scene(scene)) for scene in scenes]
 
 
-def test_the_same_seed_gives_the_same_picture_and_boxes(pictures: list[tuple[Scene, Picture]]) -> None:
+def test_the_same_seed_gives_the_same_picture_and_boxes(
+    pictures: list[tuple[Scene, Picture]],
+) -> None:
     for seed, (_, first) in zip(SEEDS, pictures[:4], strict=False):
         again = render_scene(random_scene(seed))
         assert np.array_equal(first.bgr, again.bgr)
@@ -41,7 +49,9 @@ def test_pictures_have_the_size_asked_for() -> None:
     assert picture.owner.shape == (96, 160)
 
 
-def test_boxes_are_tight_around_an_animal_that_nothing_hides(pictures: list[tuple[Scene, Picture]]) -> None:
+def test_boxes_are_tight_around_an_animal_that_nothing_hides(
+    pictures: list[tuple[Scene, Picture]],
+) -> None:
     checked = 0
     for _, picture in pictures:
         for label in picture.labels:
@@ -53,13 +63,17 @@ def test_boxes_are_tight_around_an_animal_that_nothing_hides(pictures: list[tupl
     assert checked >= 20
 
 
-def test_boxes_hold_all_the_pixels_that_an_animal_changes(pictures: list[tuple[Scene, Picture]]) -> None:
+def test_boxes_hold_all_the_pixels_that_an_animal_changes(
+    pictures: list[tuple[Scene, Picture]],
+) -> None:
     checked = 0
     for scene, _ in pictures:
         bare = replace(scene, light=replace(scene.light, shadow=0.0))
         everyone = render_scene(bare)
         for label in [x for x in everyone.labels if x.visible > 0.999][:2]:
-            without = render_scene(replace(bare, actors=tuple(a for a in bare.actors if a.identity != label.identity)))
+            without = render_scene(
+                replace(bare, actors=tuple(a for a in bare.actors if a.identity != label.identity))
+            )
             changed = np.abs(everyone.bgr.astype(int) - without.bgr.astype(int)).max(axis=2) > 24
             rows, columns = np.nonzero(changed)
             if len(rows) < 30:
@@ -76,7 +90,9 @@ def test_labels_without_a_picture_are_those_with_one(pictures: list[tuple[Scene,
         assert label_scene(scene) == picture.labels
 
 
-def test_the_seen_box_is_that_of_the_pixels_that_show_the_animal(pictures: list[tuple[Scene, Picture]]) -> None:
+def test_the_seen_box_is_that_of_the_pixels_that_show_the_animal(
+    pictures: list[tuple[Scene, Picture]],
+) -> None:
     hidden = 0
     for _, picture in pictures:
         for x in picture.labels:
@@ -115,9 +131,15 @@ def test_a_photograph_can_be_laid_under_the_animals() -> None:
 
 
 def test_of_a_ghost_only_the_shadow_is_drawn() -> None:
-    scene = next(s for s in (random_scene(seed, 128, 128) for seed in range(40)) if s.things and s.light.shadow > 0.3)
+    scene = next(
+        s
+        for s in (random_scene(seed, 128, 128) for seed in range(40))
+        if s.things and s.light.shadow > 0.3
+    )
     bare = render_scene(replace(scene, actors=(), things=()))
-    ghosts = render_scene(replace(scene, actors=(), things=tuple(replace(t, ghost=True) for t in scene.things)))
+    ghosts = render_scene(
+        replace(scene, actors=(), things=tuple(replace(t, ghost=True) for t in scene.things))
+    )
     assert (ghosts.owner == GROUND).all()
     assert np.all(ghosts.bgr.astype(int) <= bare.bgr.astype(int) + 1)
 
@@ -136,14 +158,18 @@ def test_a_huddled_herd_stands_close() -> None:
         gaps = []
         for scene in (random_scene(seed, 64, 64, recipe) for seed in range(10)):
             places = np.array([(a.x_m, a.y_m) for a in scene.actors]).reshape(-1, 2)
-            apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1)) + np.diag(np.full(len(places), np.inf))
+            apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1)) + np.diag(
+                np.full(len(places), np.inf)
+            )
             gaps += apart.min(axis=1, initial=np.inf).tolist()
         return float(np.median(gaps))
 
     assert 0.8 <= nearest_m(1.0) < 2.6 < 5.0 < nearest_m(0.0)
 
 
-def test_damage_depends_on_the_seed_alone_and_spares_the_original(pictures: list[tuple[Scene, Picture]]) -> None:
+def test_damage_depends_on_the_seed_alone_and_spares_the_original(
+    pictures: list[tuple[Scene, Picture]],
+) -> None:
     bgr = pictures[0][1].bgr
     before = bgr.copy()
     kinds = set()
@@ -158,21 +184,36 @@ def test_damage_depends_on_the_seed_alone_and_spares_the_original(pictures: list
 
 def test_equalised_pictures_are_grey_and_harsh() -> None:
     texture = tileable_noise(np.random.default_rng(1), 128, ((64, 1.0), (16, 1.0)))
-    dull = np.clip(110 + 8 * np.stack([texture, texture * 0.5, -texture], axis=2), 0, 255).astype(np.uint8)
+    dull = np.clip(110 + 8 * np.stack([texture, texture * 0.5, -texture], axis=2), 0, 255).astype(
+        np.uint8
+    )
     harsh = equalised(dull, np.random.default_rng(0))
-    assert np.array_equal(harsh[..., 0], harsh[..., 1]) and np.array_equal(harsh[..., 1], harsh[..., 2])
+    assert np.array_equal(harsh[..., 0], harsh[..., 1]) and np.array_equal(
+        harsh[..., 1], harsh[..., 2]
+    )
     assert harsh.std() > 2 * dull.mean(axis=2).std()
 
 
 def test_grass_hides_feet() -> None:
-    scene = next(s for s in (random_scene(seed, 320, 200) for seed in range(60)) if s.camera.pitch_deg < 10 and len(s.actors) > 2)
+    scene = next(
+        s
+        for s in (random_scene(seed, 320, 200) for seed in range(60))
+        if s.camera.pitch_deg < 10 and len(s.actors) > 2
+    )
     tall = render_scene(replace(scene, things=(), terrain=replace(scene.terrain, cover_m=0.5)))
-    bare = {x.identity: x for x in render_scene(replace(scene, things=(), terrain=replace(scene.terrain, cover_m=0.0))).labels}
+    bare = {
+        x.identity: x
+        for x in render_scene(
+            replace(scene, things=(), terrain=replace(scene.terrain, cover_m=0.0))
+        ).labels
+    }
     assert all(x.full_xyxy[3] <= bare[x.identity].full_xyxy[3] + 2 for x in tall.labels)
     assert any(x.full_xyxy[3] < bare[x.identity].full_xyxy[3] - 1 for x in tall.labels)
 
 
-def test_every_owned_pixel_belongs_to_a_labelled_animal(pictures: list[tuple[Scene, Picture]]) -> None:
+def test_every_owned_pixel_belongs_to_a_labelled_animal(
+    pictures: list[tuple[Scene, Picture]],
+) -> None:
     for _, picture in pictures:
         owners = set(np.unique(picture.owner).tolist()) - {GROUND, THING}
         assert owners <= {x.identity for x in picture.labels}
@@ -182,10 +223,16 @@ def test_every_owned_pixel_belongs_to_a_labelled_animal(pictures: list[tuple[Sce
             assert 0 <= x.visible <= 1
 
 
-def test_only_animals_that_can_be_found_are_asked_for(pictures: list[tuple[Scene, Picture]]) -> None:
+def test_only_animals_that_can_be_found_are_asked_for(
+    pictures: list[tuple[Scene, Picture]],
+) -> None:
     for _, picture in pictures:
         for x in labels_for_training(picture, least_px=6, least_visible=0.4):
-            assert x.visible >= (0.2 if min(x.seen_xyxy[2] - x.seen_xyxy[0], x.seen_xyxy[3] - x.seen_xyxy[1]) >= CLEAR_PX else 0.4)
+            assert x.visible >= (
+                0.2
+                if min(x.seen_xyxy[2] - x.seen_xyxy[0], x.seen_xyxy[3] - x.seen_xyxy[1]) >= CLEAR_PX
+                else 0.4
+            )
             assert min(x.xyxy[2] - x.xyxy[0], x.xyxy[3] - x.xyxy[1]) >= 6
 
 
@@ -207,7 +254,9 @@ def test_the_sun_is_above_the_ground() -> None:
 
 
 def test_ground_under_a_pixel_projects_back_to_it() -> None:
-    camera = Camera(640, 360, 20.0, 55.0, 500.0, 480.0, x_m=3.0, y_m=-2.0, yaw_deg=12.0, roll_deg=4.0)
+    camera = Camera(
+        640, 360, 20.0, 55.0, 500.0, 480.0, x_m=3.0, y_m=-2.0, yaw_deg=12.0, roll_deg=4.0
+    )
     columns, rows = np.array([10.0, 320.0, 600.0]), np.array([350.0, 180.0, 40.0])
     x, y, distance = camera.ground_at(columns, rows)
     pixels, depth = camera.project(np.stack([x, y, np.zeros(3)], axis=1))
@@ -239,7 +288,13 @@ def test_noise_repeats_without_a_seam() -> None:
 
 def test_identities_stay_with_their_animals_through_a_sequence() -> None:
     sequences = (random_sequence(seed, frames=20, width=320, height=180) for seed in range(30, 60))
-    sequence = next(s for s in sequences if s.camera.pitch_deg > 30 and len(s.walkers) >= 5 and any(len(w.times_s) > 1 for w in s.walkers))
+    sequence = next(
+        s
+        for s in sequences
+        if s.camera.pitch_deg > 30
+        and len(s.walkers) >= 5
+        and any(len(w.times_s) > 1 for w in s.walkers)
+    )
     species = {w.identity: w.look.species for w in sequence.walkers}
     assert len(species) == len(sequence.walkers) >= 3
     before: dict[int, tuple[float, ...]] = {}
@@ -253,6 +308,9 @@ def test_identities_stay_with_their_animals_through_a_sequence() -> None:
 
 
 def test_a_sequence_is_the_same_from_the_same_seed() -> None:
-    first, again = (render_scene(random_sequence(41, frames=20, width=160, height=90).scene(7)) for _ in range(2))
+    first, again = (
+        render_scene(random_sequence(41, frames=20, width=160, height=90).scene(7))
+        for _ in range(2)
+    )
     assert np.array_equal(first.bgr, again.bgr)
     assert first.labels == again.labels

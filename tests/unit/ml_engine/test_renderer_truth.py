@@ -19,14 +19,21 @@ from ml_engine.training.augment import crop_to, flip
 from ml_engine.training.batches import to_arrays
 
 
-def label(identity: int, foot_y: float, species: str = "cattle", left: float = 10.0, visible: float = 1.0) -> Label:
+def label(
+    identity: int, foot_y: float, species: str = "cattle", left: float = 10.0, visible: float = 1.0
+) -> Label:
     box = (left, foot_y - 20, left + 40, foot_y)
     clipped = (max(left, 0.0), foot_y - 20, left + 40, foot_y)
     return Label(identity, species, clipped, box, visible)  # type: ignore[arg-type]
 
 
 def test_an_animal_counts_from_half_a_second_on() -> None:
-    frames = [[label(0, 100)] + ([label(1, 100)] if 3 <= i < 8 else []) + ([label(2, 100)] if 3 <= i < 7 else []) for i in range(20)]
+    frames = [
+        [label(0, 100)]
+        + ([label(1, 100)] if 3 <= i < 8 else [])
+        + ([label(2, 100)] if 3 <= i < 7 else [])
+        for i in range(20)
+    ]
     assert counts(frames, fps=10)["cattle"] == {"unique": 2, "peak": 2}
 
 
@@ -45,7 +52,9 @@ def test_classes_are_counted_apart() -> None:
 
 
 def test_downwards_is_in_and_upwards_is_out() -> None:
-    frames = [[label(0, 50 + 10 * i), label(1, 250 - 10 * i, "bison"), label(2, 90)] for i in range(20)]
+    frames = [
+        [label(0, 50 + 10 * i), label(1, 250 - 10 * i, "bison"), label(2, 90)] for i in range(20)
+    ]
     found = crossings(frames, line_y_px=150)
     assert found["cattle"] == {"in": 1, "out": 0}
     assert found["bison"] == {"in": 0, "out": 1}
@@ -71,11 +80,16 @@ def test_a_step_at_the_line_is_no_crossing(rows: list[float], led_below: list[bo
         ([[label(0, 200 + 4 * i)] for i in range(20)], "crosses"),
         ([[label(0, 265)] for _ in range(20)], "near"),
         ([[label(0, y)] for y in (200, 260, 276, 264, 276, 350)], "more than once"),
-        ([[label(0, 100)] if i < 5 or i > 12 else [] for i in range(3)] + [[], [label(0, 100)]], "back"),
+        (
+            [[label(0, 100)] if i < 5 or i > 12 else [] for i in range(3)] + [[], [label(0, 100)]],
+            "back",
+        ),
         ([[label(0, 100, visible=0.3)] for _ in range(20)], "hidden"),
     ],
 )
-def test_a_film_that_could_be_counted_in_two_ways_is_refused(frames: list[list[Label]], what: str) -> None:
+def test_a_film_that_could_be_counted_in_two_ways_is_refused(
+    frames: list[list[Label]], what: str
+) -> None:
     with pytest.raises(InvalidInput, match=what) as caught:
         check(frames)
     assert caught.value.code == "sample_unclear"
@@ -94,13 +108,19 @@ def test_a_rendered_folder_reads_back_as_it_was_rendered(tmp_path: Path) -> None
         assert read.bgr.shape == (128, 128, 3)
 
 
-def test_images_with_unwanted_categories_are_left_out_and_others_become_background(tmp_path: Path) -> None:
+def test_images_with_unwanted_categories_are_left_out_and_others_become_background(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.json"
     path.write_text(
         json.dumps(
             {
                 "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
-                "categories": [{"id": 1, "name": "cow"}, {"id": 2, "name": "bear"}, {"id": 3, "name": "chair"}],
+                "categories": [
+                    {"id": 1, "name": "cow"},
+                    {"id": 2, "name": "bear"},
+                    {"id": 3, "name": "chair"},
+                ],
                 "annotations": [
                     {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]},
                     {"image_id": 1, "category_id": 3, "bbox": [0, 0, 9, 9]},
@@ -123,11 +143,20 @@ def test_flips_move_boxes_with_their_pixels() -> None:
     for seed in range(16):
         turned = flip(example, np.random.default_rng(seed), above=True)
         rows, columns = np.nonzero(turned.bgr[..., 0])
-        assert turned.xyxy[0].tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert turned.xyxy[0].tolist() == [
+            columns.min(),
+            rows.min(),
+            columns.max() + 1,
+            rows.max() + 1,
+        ]
 
 
 def test_a_crop_keeps_what_is_mostly_inside() -> None:
-    example = Example(np.zeros((100, 200, 3), np.uint8), np.array([[50, 20, 70, 40], [140, 20, 170, 40]], np.float32), np.array([0, 2]))
+    example = Example(
+        np.zeros((100, 200, 3), np.uint8),
+        np.array([[50, 20, 70, 40], [140, 20, 170, 40]], np.float32),
+        np.array([0, 2]),
+    )
     cut = crop_to(example, (50, 0, 150, 100), (200, 200))
     assert cut.bgr.shape == (200, 200, 3)
     assert cut.xyxy.tolist() == [[0, 40, 40, 80]]

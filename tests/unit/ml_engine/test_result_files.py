@@ -18,11 +18,16 @@ TIMES_S = np.array([0.0, 0.0, 1 / 30])
 
 @pytest.fixture
 def tracks():
-    table = tracks_of({1: {0: (100, 200), 1: (101, 200)}, 2: {0: (300.25, 220)}}, muster_class={1: "bison", 2: "person"})
+    table = tracks_of(
+        {1: {0: (100, 200), 1: (101, 200)}, 2: {0: (300.25, 220)}},
+        muster_class={1: "bison", 2: "person"},
+    )
     ground = np.array([[5.123, 45.5], [np.nan, np.nan], [5.124, 45.6]])
     interpolated, score = np.array([False, False, True]), np.array([0.9, 0.8765, 0], np.float32)
     error_m = np.array([1.25, np.nan, 0.5])
-    return replace(table, ground=ground, ground_error_m=error_m, interpolated=interpolated, score=score)
+    return replace(
+        table, ground=ground, ground_error_m=error_m, interpolated=interpolated, score=score
+    )
 
 
 def test_tracks_csv(tracks) -> None:
@@ -64,8 +69,13 @@ def test_mot(tracks) -> None:
 
 
 def test_timeline_tells_nobody_from_unreadable() -> None:
-    visible: dict[MusterClass, npt.NDArray[np.int64]] = {"cattle": np.array([2, 0, 1]), "person": np.array([0, 0, 0])}
-    data = timeline_csv(np.arange(3, dtype=np.int32), np.arange(3) / 10, np.array([0, 0, 2], np.uint8), visible)
+    visible: dict[MusterClass, npt.NDArray[np.int64]] = {
+        "cattle": np.array([2, 0, 1]),
+        "person": np.array([0, 0, 0]),
+    }
+    data = timeline_csv(
+        np.arange(3, dtype=np.int32), np.arange(3) / 10, np.array([0, 0, 2], np.uint8), visible
+    )
     assert data.decode().splitlines() == [
         "frame,time_s,status,bison,cattle,person",
         "0,0,detected,,2,0",

@@ -14,7 +14,9 @@ def test_thresholds_are_the_settings_then_the_detectors_then_the_default() -> No
     detector = {"thresholds": {"cattle": 0.3, "person": 0.4}}
     found = thresholds_of(AnalysisSettings(thresholds={"cattle": 0.7}), detector)
     assert found == {"bison": DEFAULT_THRESHOLD, "cattle": 0.7, "person": 0.4}
-    assert thresholds_of(AnalysisSettings(), {}) == dict.fromkeys(("bison", "cattle", "person"), DEFAULT_THRESHOLD)
+    assert thresholds_of(AnalysisSettings(), {}) == dict.fromkeys(
+        ("bison", "cattle", "person"), DEFAULT_THRESHOLD
+    )
 
 
 def test_strength_is_that_of_the_class_where_it_is_greatest() -> None:
@@ -22,7 +24,9 @@ def test_strength_is_that_of_the_class_where_it_is_greatest() -> None:
     found = strength(scores, {"bison": 0.5, "cattle": 0.3, "person": 0.8})
     np.testing.assert_allclose(found, [1.5, 1.0])
     assert found.dtype == np.float32
-    assert strength(np.zeros((0, 3), np.float32), {"bison": 0.5, "cattle": 0.3, "person": 0.8}).shape == (0,)
+    assert strength(
+        np.zeros((0, 3), np.float32), {"bison": 0.5, "cattle": 0.3, "person": 0.8}
+    ).shape == (0,)
 
 
 @pytest.mark.parametrize("only", ["bison", "cattle"])

@@ -23,27 +23,60 @@ from ml_engine.simulator.scene import Scene, peak, scene, scenes
 from ml_engine.simulator.view import View, seen, view
 
 SMALL = replace(Ranges.tuned(), herd=((8, 12),), duration_s=((9, 10),))
-RATES = Rates(miss=0.2, miss_s=0.5, hard_share=0.0, faint=0.5, jitter=0.04, double=0.03, false_boxes=0.4, stumps=0, score_logit=1.6)
-SPANS = [field.name for field in fields(Ranges) if isinstance(getattr(Ranges(), field.name), tuple) and field.name != "cameras"]
+RATES = Rates(
+    miss=0.2,
+    miss_s=0.5,
+    hard_share=0.0,
+    faint=0.5,
+    jitter=0.04,
+    double=0.03,
+    false_boxes=0.4,
+    stumps=0,
+    score_logit=1.6,
+)
+SPANS = [
+    field.name
+    for field in fields(Ranges)
+    if isinstance(getattr(Ranges(), field.name), tuple) and field.name != "cameras"
+]
 
 
 def arrays(made: Scene) -> list[np.ndarray]:
     log = made.log
-    return [log.times_s, log.status, log.offsets, log.xyxy, log.scores, log.motion, made.truth.frame, made.truth.animal, made.truth.xyxy]
+    return [
+        log.times_s,
+        log.status,
+        log.offsets,
+        log.xyxy,
+        log.scores,
+        log.motion,
+        made.truth.frame,
+        made.truth.animal,
+        made.truth.xyxy,
+    ]
 
 
 def in_full_view(steps: int, count: int) -> View:
     """Return animals of 100 x 80 px, in a row, never hidden."""
     left = np.arange(count) * 120.0
     xyxy = np.stack([left, np.full(count, 50.0), left + 100, np.full(count, 130.0)], axis=1)
-    return seen(np.broadcast_to(xyxy, (steps, count, 4)), np.zeros((steps, count)), (count * 120, 720))
+    return seen(
+        np.broadcast_to(xyxy, (steps, count, 4)), np.zeros((steps, count)), (count * 120, 720)
+    )
 
 
 def test_the_same_scene_again_whatever_was_made_before() -> None:
     third = list(scenes(3, 7, SMALL))[2]
     again = scene(2, 7, SMALL)
-    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(arrays(third), arrays(again), strict=True))
-    assert (third.rates, third.truth.unique, third.settings) == (again.rates, again.truth.unique, again.settings)
+    assert all(
+        np.array_equal(a, b, equal_nan=True)
+        for a, b in zip(arrays(third), arrays(again), strict=True)
+    )
+    assert (third.rates, third.truth.unique, third.settings) == (
+        again.rates,
+        again.truth.unique,
+        again.settings,
+    )
 
 
 def test_seeds_and_indices_differ() -> None:
@@ -72,17 +105,42 @@ def test_logs_are_what_a_segment_holds(ranges: Ranges) -> None:
     for made in scenes(9, 11, ranges):
         log, frames = made.log, made.video.frames
         assert made.camera == CAMERA_KINDS[made.index % 3]
-        assert (log.frames.dtype, log.offsets.dtype, log.xyxy.dtype, log.scores.dtype) == (np.int32, np.int64, np.float32, np.float32)
-        assert len(log.frames) == len(log.times_s) == len(log.motion_reasons) == frames and log.offsets[-1] == len(log.xyxy)
-        assert (log.xyxy >= 0).all() and (log.xyxy <= (made.video.width_px, made.video.height_px) * 2).all()
-        assert (log.xyxy[:, 2:] > log.xyxy[:, :2]).all() and 0.05 <= log.scores.max(axis=1).min() <= log.scores.max() < 1
-        assert np.array_equal(np.isnan(log.motion).all(axis=(1, 2)), np.array([bool(reason) for reason in log.motion_reasons]))
+        assert (log.frames.dtype, log.offsets.dtype, log.xyxy.dtype, log.scores.dtype) == (
+            np.int32,
+            np.int64,
+            np.float32,
+            np.float32,
+        )
+        assert len(log.frames) == len(log.times_s) == len(
+            log.motion_reasons
+        ) == frames and log.offsets[-1] == len(log.xyxy)
+        assert (log.xyxy >= 0).all() and (
+            log.xyxy <= (made.video.width_px, made.video.height_px) * 2
+        ).all()
+        assert (log.xyxy[:, 2:] > log.xyxy[:, :2]).all() and 0.05 <= log.scores.max(
+            axis=1
+        ).min() <= log.scores.max() < 1
+        assert np.array_equal(
+            np.isnan(log.motion).all(axis=(1, 2)),
+            np.array([bool(reason) for reason in log.motion_reasons]),
+        )
         assert (np.diff(log.offsets)[log.status == 2] == 0).all()
         assert len(made.truth.shown) == len(made.truth.double) == len(log.xyxy)
         back = read_log(write_log(records(made)))
-        for name in ("frames", "times_s", "status", "offsets", "xyxy", "scores", "motion", "embeddings"):
+        for name in (
+            "frames",
+            "times_s",
+            "status",
+            "offsets",
+            "xyxy",
+            "scores",
+            "motion",
+            "embeddings",
+        ):
             given, got = getattr(log, name), getattr(back, name)
-            assert (given is None and got is None) or np.array_equal(given, got, equal_nan=given.dtype.kind == "f"), name
+            assert (given is None and got is None) or np.array_equal(
+                given, got, equal_nan=given.dtype.kind == "f"
+            ), name
 
 
 def records(made: Scene) -> list[FrameRecord]:
@@ -92,13 +150,25 @@ def records(made: Scene) -> list[FrameRecord]:
         found = Detections(log.xyxy[start:end], log.scores[start:end], vectors)
         reason = log.motion_reasons[i]
         status: FrameStatus = "unreadable" if log.status[i] == 2 else "detected"
-        result.append(FrameRecord(i, float(log.times_s[i]), status, found, None if reason else log.motion[i], reason or None))
+        result.append(
+            FrameRecord(
+                i,
+                float(log.times_s[i]),
+                status,
+                found,
+                None if reason else log.motion[i],
+                reason or None,
+            )
+        )
     return result
 
 
 def test_closed_means_nobody_joins_and_open_that_some_do() -> None:
     coming = replace(SMALL, coming=((0.2, 0.21),), open_share=0.0)
-    assert all((made.truth.joined_s == 0).all() and made.settings.population == "closed" for made in scenes(12, 5, coming))
+    assert all(
+        (made.truth.joined_s == 0).all() and made.settings.population == "closed"
+        for made in scenes(12, 5, coming)
+    )
     opened = list(scenes(12, 5, replace(coming, open_share=1.0)))
     assert all(made.settings.population == "open" for made in opened)
     assert sum((made.truth.joined_s > 0).sum() for made in opened) > 10
@@ -115,7 +185,9 @@ def test_streaks_have_their_share_and_length() -> None:
 def test_swings_are_stationary() -> None:
     path = swings(np.random.default_rng(2), 3000, 40, 0.1, 1.0)
     assert path.std() == pytest.approx(1, abs=0.05) and path[0].std() == pytest.approx(1, abs=0.3)
-    assert np.corrcoef(path[:-10].ravel(), path[10:].ravel())[0, 1] == pytest.approx(np.exp(-1), abs=0.05)
+    assert np.corrcoef(path[:-10].ravel(), path[10:].ravel())[0, 1] == pytest.approx(
+        np.exp(-1), abs=0.05
+    )
 
 
 def test_animals_are_missed_as_often_as_stated() -> None:
@@ -138,7 +210,9 @@ def test_boxes_err_as_stated() -> None:
     inner = (found.animal[first] > 0) & (found.animal[first] < 59)
     shift = ((boxes[:, :2] + boxes[:, 2:] - true[:, :2] - true[:, 2:]) / 2 / (100, 80))[inner]
     growth = np.log((boxes[:, 2:] - boxes[:, :2]) / (100, 80))[inner]
-    assert shift.std() == pytest.approx(0.04, rel=0.1) and growth.std() == pytest.approx(0.04, rel=0.1)
+    assert shift.std() == pytest.approx(0.04, rel=0.1) and growth.std() == pytest.approx(
+        0.04, rel=0.1
+    )
     assert found.double.sum() / first.sum() == pytest.approx(0.03, rel=0.2)
     assert (found.animal == NOTHING).sum() / 600 == pytest.approx(0.4, rel=0.2)
     assert first.sum() / look.inside.size == pytest.approx(0.8 + 0.2 * 0.5, abs=0.03)
@@ -147,7 +221,16 @@ def test_boxes_err_as_stated() -> None:
 
 
 def test_who_counts_as_visible() -> None:
-    box = np.array([[0, 0, 100, 100], [-49, 0, 51, 100], [-51, 0, 49, 100], [0, 0, 100, 100], [0, 0, 100, 100]], float)
+    box = np.array(
+        [
+            [0, 0, 100, 100],
+            [-49, 0, 51, 100],
+            [-51, 0, 49, 100],
+            [0, 0, 100, 100],
+            [0, 0, 100, 100],
+        ],
+        float,
+    )
     look = seen(box[None], np.array([[0, 0, 0, 0.69, 0.71]]), (640, 480))
     assert look.visible.tolist() == [[True, True, False, True, False]]
     assert look.inside[0].tolist() == pytest.approx([1, 0.51, 0.49, 1, 1])
@@ -155,7 +238,12 @@ def test_who_counts_as_visible() -> None:
 
 def test_a_nearer_animal_hides_the_one_behind_it() -> None:
     rng = np.random.default_rng(0)
-    path = camera_path("shake", np.arange(4) / 8, replace(SMALL, height_m=((2, 2.1),), shake_deg=((1e-6, 2e-6),)), rng)
+    path = camera_path(
+        "shake",
+        np.arange(4) / 8,
+        replace(SMALL, height_m=((2, 2.1),), shake_deg=((1e-6, 2e-6),)),
+        rng,
+    )
     path = replace(path, field=Field((500, 0.0), (501, 0.1), True))
     near, behind, beside = (0.0, 12.0), (0.0, 13.5), (6.0, 13.5)
     place = np.broadcast_to(np.array([near, behind, beside]), (4, 3, 2))
@@ -189,7 +277,9 @@ def test_motion_carries_the_ground_along(kind: str) -> None:
     unreadable[40] = True
     motion, reasons = measured_motion(path, 1e-9, unreadable, 1, rng)
     lost = reasons.index("no_texture")
-    assert reasons[0] == "first_frame" and reasons[40] == "unreadable" and sum(map(bool, reasons)) == 3
+    assert (
+        reasons[0] == "first_frame" and reasons[40] == "unreadable" and sum(map(bool, reasons)) == 3
+    )
     ground = np.append(path.field.sample(rng, 1)[0], 1.0)
     pixels = path.from_ground @ ground
     for i in (1, 30, 41, 99):
@@ -224,4 +314,8 @@ def test_the_command_draws_scenes_below_one_another(tmp_path: Path) -> None:
 
 def test_a_drawing_shows_something() -> None:
     picture = drawing(scene(0, 1, SMALL))
-    assert picture.dtype == np.uint8 and picture.shape[1:] == (2560, 3) and len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+    assert (
+        picture.dtype == np.uint8
+        and picture.shape[1:] == (2560, 3)
+        and len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+    )

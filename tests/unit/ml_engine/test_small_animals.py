@@ -19,7 +19,12 @@ VIDEO = video_facts(10, width_px=832, height_px=832)
 COW = tracks_of({1: {frame: (100.0, 200.0) for frame in range(10)}})
 
 
-def warned(tracks: Any = COW, detector: dict[str, Any] | None = None, video: Any = VIDEO, tiles: str = "off") -> list[tuple[str, str]]:
+def warned(
+    tracks: Any = COW,
+    detector: dict[str, Any] | None = None,
+    video: Any = VIDEO,
+    tiles: str = "off",
+) -> list[tuple[str, str]]:
     return small_animals(tracks, DETECTOR if detector is None else detector, video, tiles, CLASSES)
 
 
@@ -35,16 +40,24 @@ def test_small_ones_are_told_with_their_size_and_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("detector", "video", "tiles"),
     [
-        pytest.param(DETECTOR, video_facts(10, width_px=640, height_px=640), "off", id="large enough"),
+        pytest.param(
+            DETECTOR, video_facts(10, width_px=640, height_px=640), "off", id="large enough"
+        ),
         pytest.param(DETECTOR, VIDEO, "2x2", id="large enough in tiles"),
-        pytest.param({**DETECTOR, "smallest_px": 24.0}, VIDEO, "off", id="a detector that sees them"),
-        pytest.param({"input_hw": (640, 640), "smallest_px": 27.0}, VIDEO, "off", id="a larger input"),
+        pytest.param(
+            {**DETECTOR, "smallest_px": 24.0}, VIDEO, "off", id="a detector that sees them"
+        ),
+        pytest.param(
+            {"input_hw": (640, 640), "smallest_px": 27.0}, VIDEO, "off", id="a larger input"
+        ),
         pytest.param({"input_hw": (416, 416)}, VIDEO, "off", id="nothing known of the detector"),
         pytest.param({"name": "public detections"}, VIDEO, "off", id="no detector"),
         pytest.param({**DETECTOR, "smallest_px": None}, VIDEO, "off", id="not measured"),
     ],
 )
-def test_no_warning_where_there_is_no_reason(detector: dict[str, Any], video: Any, tiles: str) -> None:
+def test_no_warning_where_there_is_no_reason(
+    detector: dict[str, Any], video: Any, tiles: str
+) -> None:
     assert warned(detector=detector, video=video, tiles=tiles) == []
 
 
@@ -59,8 +72,16 @@ def test_much_too_small_asks_for_more_tiles() -> None:
 
 
 def test_guessed_boxes_do_not_matter_and_nobody_is_no_reason() -> None:
-    large = replace(COW, xyxy=COW.xyxy * np.array([1, 1, 3, 3], np.float32), interpolated=np.arange(len(COW)) > 0)
-    mixed = replace(COW, xyxy=np.where(large.interpolated[:, None], COW.xyxy, large.xyxy), interpolated=large.interpolated)
+    large = replace(
+        COW,
+        xyxy=COW.xyxy * np.array([1, 1, 3, 3], np.float32),
+        interpolated=np.arange(len(COW)) > 0,
+    )
+    mixed = replace(
+        COW,
+        xyxy=np.where(large.interpolated[:, None], COW.xyxy, large.xyxy),
+        interpolated=large.interpolated,
+    )
     assert warned(mixed) == []
     assert warned(replace(COW, interpolated=np.ones(len(COW), bool))) == []
 
@@ -68,5 +89,7 @@ def test_guessed_boxes_do_not_matter_and_nobody_is_no_reason() -> None:
 def test_results_carry_the_warning() -> None:
     log = log_of([[(box_at((200, 300)), {"cattle": 0.9, "animal": 0.9})] for _ in range(20)])
     facts = video_facts(20, width_px=1920, height_px=1080)
-    made = assemble(log, settings=AnalysisSettings(), video=facts, detector={"thresholds": {}, **DETECTOR})
+    made = assemble(
+        log, settings=AnalysisSettings(), video=facts, detector={"thresholds": {}, **DETECTOR}
+    )
     assert [warning["code"] for warning in made.results["warnings"]] == ["small_animals"]

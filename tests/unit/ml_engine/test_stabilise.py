@@ -28,7 +28,12 @@ def rotation(degrees: float, focal_px: float = 554.0) -> np.ndarray:
 def log_with(motions: list[np.ndarray | str]):
     log = log_of([[] for _ in motions])
     motion = np.array([np.full((3, 3), np.nan) if isinstance(m, str) else m for m in motions])
-    return replace(log, motion=motion, motion_reasons=tuple(m if isinstance(m, str) else "" for m in motions), resolution_wh=SIZE)
+    return replace(
+        log,
+        motion=motion,
+        motion_reasons=tuple(m if isinstance(m, str) else "" for m in motions),
+        resolution_wh=SIZE,
+    )
 
 
 def test_a_pan_is_undone() -> None:
@@ -41,7 +46,9 @@ def test_a_pan_is_undone() -> None:
     assert np.abs(placed - placed[0]).max() < 1e-9
     assert np.allclose(placed[0], seen[camera.reference_row[0]])
     assert np.allclose(camera.seen(placed, rows), seen)
-    assert np.allclose(camera.moved(np.array([0, 3]), np.array([10, 3])), [shift(-50, 20), np.eye(3)])
+    assert np.allclose(
+        camera.moved(np.array([0, 3]), np.array([10, 3])), [shift(-50, 20), np.eye(3)]
+    )
 
 
 def test_a_still_camera_is_exactly_the_identity() -> None:
@@ -53,7 +60,19 @@ def test_a_still_camera_is_exactly_the_identity() -> None:
 
 
 def test_cuts_begin_a_stretch_and_unreadable_frames_do_not() -> None:
-    camera = stabilise(log_with(["first_frame", shift(3, 0), "unreadable", shift(6, 0), "cut", shift(1, 0), "no_texture"]))
+    camera = stabilise(
+        log_with(
+            [
+                "first_frame",
+                shift(3, 0),
+                "unreadable",
+                shift(6, 0),
+                "cut",
+                shift(1, 0),
+                "no_texture",
+            ]
+        )
+    )
     assert camera.stretch.tolist() == [0, 0, 0, 0, 1, 1, 2]
     assert camera.reasons == ("first_frame", "cut", "no_texture")
     place = camera.stabilised(np.zeros((4, 2)), np.arange(4))
@@ -87,9 +106,19 @@ def test_a_turn_of_the_camera_is_followed_until_the_plane_ends() -> None:
 def test_rising_out_of_sight_begins_again() -> None:
     zoom = np.diag([0.99, 0.99, 1.0])
     camera = stabilise(log_with(["first_frame", *[zoom] * 500]))
-    assert camera.reasons == ("first_frame", "degenerate")  # 0.99 ** 500 = 1 / 152: six times to either side of two references
+    assert camera.reasons == (
+        "first_frame",
+        "degenerate",
+    )  # 0.99 ** 500 = 1 / 152: six times to either side of two references
 
 
 def test_no_frames() -> None:
-    camera = stabilise(replace(log_with(["first_frame"]), frames=np.zeros(0, np.int32), motion=np.zeros((0, 3, 3)), motion_reasons=()))
+    camera = stabilise(
+        replace(
+            log_with(["first_frame"]),
+            frames=np.zeros(0, np.int32),
+            motion=np.zeros((0, 3, 3)),
+            motion_reasons=(),
+        )
+    )
     assert camera.to_reference.shape == (0, 3, 3) and camera.reasons == ()

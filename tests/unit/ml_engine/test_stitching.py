@@ -17,13 +17,17 @@ from tests.support.logs import Path2D
 from tests.support.scenes import looked_at, tracklet_boxes, walk
 
 
-def joined(paths: Sequence[Path2D], frames: int = 100, options: StitchOptions | None = None) -> tuple[Joins, list[int]]:
+def joined(
+    paths: Sequence[Path2D], frames: int = 100, options: StitchOptions | None = None
+) -> tuple[Joins, list[int]]:
     """Return the joins, and the chain of every path."""
     joins = stitch(tracklet_boxes(paths), looked_at(frames), options or StitchOptions())
     return joins, chains(len(paths), joins.before, joins.after).tolist()
 
 
-@pytest.mark.parametrize("paths", [[], [walk((300, 200), (0, 0), range(1))], [walk((300, 200), (0, 0), range(50))]])
+@pytest.mark.parametrize(
+    "paths", [[], [walk((300, 200), (0, 0), range(1))], [walk((300, 200), (0, 0), range(50))]]
+)
 def test_nothing_to_join(paths: Sequence[Path2D]) -> None:
     joins, chain = joined(paths)
     assert [len(getattr(joins, name)) for name in Joins.__slots__] == [0] * 6
@@ -31,18 +35,35 @@ def test_nothing_to_join(paths: Sequence[Path2D]) -> None:
 
 
 def test_a_straight_walk_with_gaps_is_one() -> None:
-    joins, chain = joined([walk((100, 240), (4, 0), frames) for frames in (range(20), range(30, 50), range(54, 56), range(70, 90))])
+    joins, chain = joined(
+        [
+            walk((100, 240), (4, 0), frames)
+            for frames in (range(20), range(30, 50), range(54, 56), range(70, 90))
+        ]
+    )
     assert chain == [0, 0, 0, 0]
-    assert sorted(zip(joins.before.tolist(), joins.after.tolist(), strict=True)) == [(0, 1), (1, 2), (2, 3)]
+    assert sorted(zip(joins.before.tolist(), joins.after.tolist(), strict=True)) == [
+        (0, 1),
+        (1, 2),
+        (2, 3),
+    ]
     np.testing.assert_allclose(joins.gap_s[np.argsort(joins.before)], [1.1, 0.5, 1.5])
     assert (joins.log_odds > 0).all() and (joins.away_s == 0).all() and not joins.crowded.any()
 
 
 def test_two_seen_at_once_are_two_however_near() -> None:
-    _, chain = joined([walk((300, 240), (0, 0), range(50)), walk((304, 240), (0, 0), range(49, 90))])
+    _, chain = joined(
+        [walk((300, 240), (0, 0), range(50)), walk((304, 240), (0, 0), range(49, 90))]
+    )
     assert chain == [0, 1]
     # A third cannot go on both.
-    _, chain = joined([walk((300, 240), (0, 0), range(50)), walk((304, 240), (0, 0), range(50)), walk((302, 240), (0, 0), range(55, 90))])
+    _, chain = joined(
+        [
+            walk((300, 240), (0, 0), range(50)),
+            walk((304, 240), (0, 0), range(50)),
+            walk((302, 240), (0, 0), range(55, 90)),
+        ]
+    )
     assert chain[0] != chain[1] and chain[2] in chain[:2]
 
 
@@ -55,7 +76,9 @@ def test_a_swap_of_two_that_cross_is_undone() -> None:
 
 
 def test_who_is_far_away_is_another() -> None:
-    _, chain = joined([walk((200, 150), (0, 0), range(30)), walk((450, 400), (0, 0), range(40, 90))])
+    _, chain = joined(
+        [walk((200, 150), (0, 0), range(30)), walk((450, 400), (0, 0), range(40, 90))]
+    )
     assert chain == [0, 1]
 
 
@@ -73,7 +96,13 @@ def test_no_longer_gaps_than_asked_for() -> None:
 
 
 def test_regrouped() -> None:
-    boxes = tracklet_boxes([walk((300, 240), (1, 0), range(5, 8)), walk((100, 240), (1, 0), range(3)), walk((300, 240), (1, 0), range(2))])
+    boxes = tracklet_boxes(
+        [
+            walk((300, 240), (1, 0), range(5, 8)),
+            walk((100, 240), (1, 0), range(3)),
+            walk((300, 240), (1, 0), range(2)),
+        ]
+    )
     found = regrouped(boxes, np.array([0, 1, 0]))
     assert found.tracklet.tolist() == [0] * 5 + [1] * 3
     assert found.frame_row.tolist() == [0, 1, 5, 6, 7, 0, 1, 2]
@@ -88,9 +117,18 @@ def test_chains_are_numbered_by_their_first_tracklets() -> None:
 
 
 def links(rows: list[tuple[int, int, float]]) -> Links:
-    before, after, odds = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+    before, after, odds = (
+        (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+    )
     zeros = np.zeros(len(rows))
-    return Links(before.astype(np.intp), after.astype(np.intp), odds.astype(float), zeros, zeros, zeros.astype(bool))
+    return Links(
+        before.astype(np.intp),
+        after.astype(np.intp),
+        odds.astype(float),
+        zeros,
+        zeros,
+        zeros.astype(bool),
+    )
 
 
 def test_the_best_links_are_best_together() -> None:
@@ -102,26 +140,46 @@ def test_the_best_links_are_best_together() -> None:
     assert len(best_links(links([]), 0.0)) == 0
 
 
-ROWS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.floats(-5, 5, width=32)), max_size=40)
+ROWS = st.lists(
+    st.tuples(st.integers(0, 7), st.integers(0, 7), st.floats(-5, 5, width=32)), max_size=40
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_each_tracklet_is_linked_once(rows: list[tuple[int, int, float]]) -> None:
-    rows = sorted({(min(a, b), max(a, b)): (min(a, b), max(a, b), odds) for a, b, odds in rows if a != b}.values())
+    rows = sorted(
+        {
+            (min(a, b), max(a, b)): (min(a, b), max(a, b), odds) for a, b, odds in rows if a != b
+        }.values()
+    )
     candidates = links(rows)
     chosen = best_links(candidates, 0.5)
     assert (candidates.log_odds[chosen] > 0.5).all()
     for column in (candidates.before[chosen], candidates.after[chosen]):
         assert len(np.unique(column)) == len(column)
-    assert sum(candidates.log_odds[chosen] - 0.5) >= max((odds - 0.5 for _, _, odds in rows), default=0) - 1e-6
+    assert (
+        sum(candidates.log_odds[chosen] - 0.5)
+        >= max((odds - 0.5 for _, _, odds in rows), default=0) - 1e-6
+    )
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(0, 4)), min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(0, 4)),
+        min_size=1,
+        max_size=12,
+    )
+)
 def test_nobody_is_in_two_places_at_once(spans: list[tuple[int, int, int]]) -> None:
-    paths = [walk((100 + 60 * place, 240), (0, 0), range(first, first + length)) for first, length, place in spans]
+    paths = [
+        walk((100 + 60 * place, 240), (0, 0), range(first, first + length))
+        for first, length, place in spans
+    ]
     _, chain = joined(paths)
     for number in set(chain):
-        mine = sorted((min(path), max(path)) for path, of in zip(paths, chain, strict=True) if of == number)
+        mine = sorted(
+            (min(path), max(path)) for path, of in zip(paths, chain, strict=True) if of == number
+        )
         assert all(earlier[1] < later[0] for earlier, later in pairwise(mine))

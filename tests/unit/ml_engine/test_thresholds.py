@@ -22,14 +22,20 @@ def boxes_at(count: int, size: float = 40) -> np.ndarray:
 
 
 def sample(
-    right: list[float], wrong: list[float], missed: int = 0, size: float = 40, resolution_wh: tuple[int, int] = (416, 416)
+    right: list[float],
+    wrong: list[float],
+    missed: int = 0,
+    size: float = 40,
+    resolution_wh: tuple[int, int] = (416, 416),
 ) -> Sample:
     """True boxes found with the scores `right`, boxes beside them with the scores `wrong`, and some that nobody found."""
     true = boxes_at(len(right) + missed, size)
     xyxy = np.concatenate([true[: len(right)], boxes_at(len(wrong), size) + 500])
     scores = np.zeros((len(xyxy), 3), np.float32)
     scores[:, CATTLE] = [*right, *wrong]
-    return Sample(resolution_wh, xyxy, scores, true, np.full(len(true), CATTLE), np.zeros(len(true), bool))
+    return Sample(
+        resolution_wh, xyxy, scores, true, np.full(len(true), CATTLE), np.zeros(len(true), bool)
+    )
 
 
 def test_the_score_with_the_best_f1() -> None:
@@ -42,7 +48,9 @@ def test_the_score_with_the_best_f1() -> None:
 
 
 def test_boxes_of_one_score_stand_or_fall_together() -> None:
-    one = measure_thresholds([sample([0.5, 0.5], [0.5, 0.5], missed=1) for _ in range(20)])["cattle"]
+    one = measure_thresholds([sample([0.5, 0.5], [0.5, 0.5], missed=1) for _ in range(20)])[
+        "cattle"
+    ]
     assert one.f1 == pytest.approx(2 * 40 / (80 + 60))
     assert (one.precision, one.recall) == (pytest.approx(0.5), pytest.approx(2 / 3))
 
@@ -72,19 +80,27 @@ def test_too_few_boxes_or_nothing_right_measure_nothing() -> None:
 def test_the_size_from_which_half_are_found() -> None:
     # 10 px: none of ten found; 20 px: three; 40 px and 80 px: eight.
     samples = [
-        sample([0.9] * found, [], 10 - found, size, (832, 832)) for size, found in ((20, 0), (40, 3), (80, 8), (160, 8)) for _ in range(10)
+        sample([0.9] * found, [], 10 - found, size, (832, 832))
+        for size, found in ((20, 0), (40, 3), (80, 8), (160, 8))
+        for _ in range(10)
     ]
     assert measure_smallest_px(samples, {"cattle": 0.5}, (416, 416)) == pytest.approx(40)
     assert measure_smallest_px(samples, {"cattle": 0.95}, (416, 416)) is None
     assert measure_smallest_px(samples[:2], {"cattle": 0.5}, (416, 416)) is None
 
 
-def test_what_was_measured_is_written_beside_the_weights_and_read_from_there(tmp_path: Path) -> None:
+def test_what_was_measured_is_written_beside_the_weights_and_read_from_there(
+    tmp_path: Path,
+) -> None:
     table = {"labels": {"cow": "cattle"}, "thresholds": {"person": 0.6}, "licence": "Apache-2.0"}
     (tmp_path / "muster.json").write_text(json.dumps(table))
     assert label_table(["cow"], tmp_path).smallest_px == DEFAULT_SMALLEST_PX
     path = write_measured(tmp_path, {"cattle": 0.41239}, 21.26)
-    assert json.loads(path.read_text()) == {**table, "thresholds": {"person": 0.6, "cattle": 0.412}, "smallest_px": 21.3}
+    assert json.loads(path.read_text()) == {
+        **table,
+        "thresholds": {"person": 0.6, "cattle": 0.412},
+        "smallest_px": 21.3,
+    }
     back = label_table(["cow"], tmp_path)
     assert back.thresholds == {**DEFAULT_THRESHOLDS, "person": 0.6, "cattle": 0.412}
     assert back.smallest_px == 21.3
@@ -103,13 +119,17 @@ def test_without_a_table_nothing_is_written(tmp_path: Path, content: str | None)
 
 @pytest.mark.parametrize("value", [0, -1, "large", True, None, 1000])
 def test_a_size_that_is_none_is_refused(tmp_path: Path, value: object) -> None:
-    (tmp_path / "muster.json").write_text(json.dumps({"labels": {"cow": "cattle"}, "smallest_px": value}))
+    (tmp_path / "muster.json").write_text(
+        json.dumps({"labels": {"cow": "cattle"}, "smallest_px": value})
+    )
     with pytest.raises(DetectorError, match="smallest_px") as caught:
         label_table(["cow"], tmp_path)
     assert caught.value.code == "bad_label_table"
 
 
-def test_a_missing_checkpoint_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_checkpoint_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--rendered", "1", "--detector", str(tmp_path / "none.onnx")]) == 1
     assert "There is no checkpoint" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:

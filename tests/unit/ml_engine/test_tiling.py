@@ -26,8 +26,13 @@ def test_number_of_tiles(resolution_wh: tuple[int, int], tiles: str, count: int)
 
 
 @pytest.mark.parametrize("side", [320, 416, 640])
-@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (1920, 1080), (1080, 1920), (2720, 1530), (3840, 2160), (5472, 3648)])
-def test_auto_shrinks_nothing_by_more_than_two_and_uses_no_tile_too_many(size: tuple[int, int], side: int) -> None:
+@pytest.mark.parametrize(
+    "size",
+    [(640, 360), (1280, 720), (1920, 1080), (1080, 1920), (2720, 1530), (3840, 2160), (5472, 3648)],
+)
+def test_auto_shrinks_nothing_by_more_than_two_and_uses_no_tile_too_many(
+    size: tuple[int, int], side: int
+) -> None:
     slices = plan_tiles(size, "auto", (side, side))
     sizes = slices[-1, 2:] - slices[-1, :2]
     assert (sizes <= 2 * side + 1).all()
@@ -68,7 +73,10 @@ def test_tiles_cover_the_frame_and_overlap(tiles: str) -> None:
 
 def of(*rows: tuple[float, ...]) -> Detections:
     data = np.array(rows, np.float32).reshape(-1, 5)
-    return Detections(data[:, :4].copy(), np.stack([0 * data[:, 4], data[:, 4], 0 * data[:, 4], data[:, 4]], axis=1))
+    return Detections(
+        data[:, :4].copy(),
+        np.stack([0 * data[:, 4], data[:, 4], 0 * data[:, 4], data[:, 4]], axis=1),
+    )
 
 
 def test_animal_at_a_seam_is_found_once() -> None:
@@ -76,7 +84,11 @@ def test_animal_at_a_seam_is_found_once() -> None:
     (left, _, left_end, _), (right, *_) = slices[1], slices[2]
     assert (left, left_end, right) == (0, 556, 444)
     # Whole in the right tile from 500 to 600; the left tile sees it up to its end only, with a higher score.
-    found = [of(), of((500, 100, 556, 150, 0.9), (10, 10, 60, 50, 0.8)), of((500 - 444, 100, 600 - 444, 150, 0.7))]
+    found = [
+        of(),
+        of((500, 100, 556, 150, 0.9), (10, 10, 60, 50, 0.8)),
+        of((500 - 444, 100, 600 - 444, 150, 0.7)),
+    ]
     merged = merge_tiles(found, slices, (1000, 500))
     assert np.allclose(merged.xyxy, [[10, 10, 60, 50], [500, 100, 600, 150]])
     assert np.allclose(merged.scores[:, 1], [0.8, 0.7])
@@ -90,7 +102,9 @@ def test_cut_animal_stays_where_nothing_better_is_known() -> None:
 
 def test_border_of_the_frame_is_no_seam() -> None:
     slices = plan_tiles((1000, 500), "1x2", (416, 416))
-    merged = merge_tiles([of((0, 0, 80, 80, 0.6)), of((0, 0, 50, 80, 0.9)), of()], slices, (1000, 500))
+    merged = merge_tiles(
+        [of((0, 0, 80, 80, 0.6)), of((0, 0, 50, 80, 0.9)), of()], slices, (1000, 500)
+    )
     assert merged.xyxy.tolist() == [[0, 0, 50, 80]]
 
 

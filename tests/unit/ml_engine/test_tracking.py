@@ -13,7 +13,13 @@ from ml_engine.tracking.bytetrack import Boxes, TrackerOptions, track
 SIZE = np.array([40.0, 60.0])
 
 
-def boxes(frames: Sequence[Sequence[tuple[float, float, float]]], *, fps: float = 10, status: dict[int, int] | None = None, motion=None):
+def boxes(
+    frames: Sequence[Sequence[tuple[float, float, float]]],
+    *,
+    fps: float = 10,
+    status: dict[int, int] | None = None,
+    motion=None,
+):
     """Boxes of 40 x 60 px at centres (x, y) with a score; over 0.5 is high, from 0.1 on low."""
     flat = np.array([box for frame in frames for box in frame], np.float64).reshape(-1, 3)
     statuses = np.zeros(len(frames), np.uint8)
@@ -23,7 +29,9 @@ def boxes(frames: Sequence[Sequence[tuple[float, float, float]]], *, fps: float 
         times_s=np.arange(len(frames)) / fps,
         status=statuses,
         offsets=np.cumsum([0, *map(len, frames)]),
-        xyxy=np.concatenate([flat[:, :2] - SIZE / 2, flat[:, :2] + SIZE / 2], axis=1).astype(np.float32),
+        xyxy=np.concatenate([flat[:, :2] - SIZE / 2, flat[:, :2] + SIZE / 2], axis=1).astype(
+            np.float32
+        ),
         score=flat[:, 2].astype(np.float32),
         high=flat[:, 2] > 0.5,
         low=flat[:, 2] >= 0.1,
@@ -75,7 +83,9 @@ def test_the_speed_carries_through_a_gap() -> None:
 def test_frames_not_looked_at_cost_nothing(status: int) -> None:
     seen = [[(100 + t, 200, 0.9)] for t in range(10)]
     hidden = {t: status for t in range(10, 14)}
-    ids = track(boxes([*seen, *[[]] * 4, *[[(113 + t, 200, 0.9)] for t in range(10)]], status=hidden))
+    ids = track(
+        boxes([*seen, *[[]] * 4, *[[(113 + t, 200, 0.9)] for t in range(10)]], status=hidden)
+    )
     assert set(ids.tolist()) == {1}
 
 
@@ -126,7 +136,9 @@ def test_the_filter_is_the_matrix_filter() -> None:
         size = (state[0, 0, 2] + state[0, 0, 3]) / 2
         transition = np.array([[1, steps], [0, 1]])
         mean = transition @ mean
-        noise = steps * np.diag([(kalman.POSITION_NOISE * size) ** 2, (kalman.RATE_NOISE * size) ** 2])
+        noise = steps * np.diag(
+            [(kalman.POSITION_NOISE * size) ** 2, (kalman.RATE_NOISE * size) ** 2]
+        )
         covariance = transition @ covariance @ transition.T + noise
         kalman.predict(state, steps)
         gain = covariance[:, 0] / (covariance[0, 0] + (kalman.POSITION_NOISE * size) ** 2)
@@ -134,4 +146,6 @@ def test_the_filter_is_the_matrix_filter() -> None:
         covariance = covariance - np.outer(gain, covariance[0])
         kalman.update(state, np.array([0]), np.array([[seen, 50, 40, 60]]))
         np.testing.assert_allclose(state[:2, 0, 0], mean, rtol=1e-12)
-        np.testing.assert_allclose(state[2:, 0, 0], [covariance[0, 0], covariance[0, 1], covariance[1, 1]], rtol=1e-12)
+        np.testing.assert_allclose(
+            state[2:, 0, 0], [covariance[0, 0], covariance[0, 1], covariance[1, 1]], rtol=1e-12
+        )

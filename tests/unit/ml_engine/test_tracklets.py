@@ -23,7 +23,14 @@ FIELDS = {
 }
 
 
-@pytest.mark.parametrize("paths", [[], [walk((100, 200), (4, 0), range(1))], [walk((100, 200), (4, 0), range(5)), {3: (300.0, 300.0)}]])
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [],
+        [walk((100, 200), (4, 0), range(1))],
+        [walk((100, 200), (4, 0), range(5)), {3: (300.0, 300.0)}],
+    ],
+)
 def test_one_row_for_each_tracklet(paths: list) -> None:
     found = describe(tracklet_boxes(paths), looked_at(10).camera)
     assert len(found) == len(paths)
@@ -33,11 +40,17 @@ def test_one_row_for_each_tracklet(paths: list) -> None:
             values = getattr(end, name)
             assert values.shape == (len(paths), *shape), name
             assert np.isfinite(values).all(), name
-        assert (end.frame_row.dtype, end.stretch.dtype, end.crowded.dtype) == (np.int64, np.int64, np.bool_)
+        assert (end.frame_row.dtype, end.stretch.dtype, end.crowded.dtype) == (
+            np.int64,
+            np.int64,
+            np.bool_,
+        )
 
 
 def test_place_velocity_and_size_of_a_straight_walk() -> None:
-    found = describe(tracklet_boxes([walk((100, 200), (4, -1), range(5, 40))]), looked_at(50).camera)
+    found = describe(
+        tracklet_boxes([walk((100, 200), (4, -1), range(5, 40))]), looked_at(50).camera
+    )
     for end, frame in ((found.begin, 5), (found.end, 39)):
         assert end.time_s.tolist() == [frame / 10] and end.frame_row.tolist() == [frame]
         np.testing.assert_allclose(end.place, [[100 + 4 * frame, 170 - frame]], atol=0.5)
@@ -72,6 +85,8 @@ def test_a_panning_camera_makes_nobody_walk() -> None:
 
 def test_crowded_is_who_is_covered_by_others_at_its_end() -> None:
     passing = walk((100, 200), (5, 0), range(21))
-    found = describe(tracklet_boxes([passing, walk((200, 205), (0, 0), range(40))]), looked_at(40).camera)
+    found = describe(
+        tracklet_boxes([passing, walk((200, 205), (0, 0), range(40))]), looked_at(40).camera
+    )
     assert found.begin.crowded.tolist() == [False, False]
     assert found.end.crowded.tolist() == [True, False]

@@ -70,7 +70,9 @@ def test_the_image_processor_loads_without_the_network() -> None:
         from transformers import AutoImageProcessor
 
         processor = AutoImageProcessor.from_pretrained(FOLDER)
-    pixels = processor(images=np.full((54, 96, 3), 255, np.uint8), return_tensors="pt")["pixel_values"]
+    pixels = processor(images=np.full((54, 96, 3), 255, np.uint8), return_tensors="pt")[
+        "pixel_values"
+    ]
     assert tuple(pixels.shape) == (1, 3, 416, 416)
     assert float(pixels.max()) == pytest.approx(1.0, abs=1e-3)
 

@@ -17,16 +17,28 @@ from ml_engine.training.split import name_of_source, sources_of, split
 def picture(path: Path, seed: int = 0, turns: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    cv2.imwrite(str(path), np.rot90(cv2.resize(coarse, (80, 60), interpolation=cv2.INTER_CUBIC), turns))
+    cv2.imwrite(
+        str(path), np.rot90(cv2.resize(coarse, (80, 60), interpolation=cv2.INTER_CUBIC), turns)
+    )
     return path
 
 
 def coco(path: Path, names: list[str], **extra: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    images = [{"id": i, "file_name": name, "width": 80, "height": 60, **extra} for i, name in enumerate(names)]
-    boxes = [{"id": i, "image_id": i, "category_id": 3, "bbox": [10, 20, 30, 25]} for i in range(len(names))]
+    images = [
+        {"id": i, "file_name": name, "width": 80, "height": 60, **extra}
+        for i, name in enumerate(names)
+    ]
+    boxes = [
+        {"id": i, "image_id": i, "category_id": 3, "bbox": [10, 20, 30, 25]}
+        for i in range(len(names))
+    ]
     boxes.append({"id": 99, "image_id": 0, "category_id": 4, "bbox": [0, 0, 5, 5]})
-    record = {"images": images, "annotations": boxes, "categories": [{"id": 3, "name": "cow"}, {"id": 4, "name": "tractor"}]}
+    record = {
+        "images": images,
+        "annotations": boxes,
+        "categories": [{"id": 3, "name": "cow"}, {"id": 4, "name": "tractor"}],
+    }
     path.write_text(json.dumps(record))
 
 
@@ -100,7 +112,10 @@ def labelled(paths: list[Path], sources: list[str | None] | None = None) -> Labe
 
 
 def test_turned_copies_are_one_source_whatever_they_are_called(tmp_path: Path) -> None:
-    paths = [picture(tmp_path / f"{name}.png", seed, turns) for name, seed, turns in (("x", 1, 0), ("y", 2, 0), ("z", 1, 1), ("w", 1, 2))]
+    paths = [
+        picture(tmp_path / f"{name}.png", seed, turns)
+        for name, seed, turns in (("x", 1, 0), ("y", 2, 0), ("z", 1, 1), ("w", 1, 2))
+    ]
     names = sources_of(labelled(paths))
     assert names[0] == names[2] == names[3] != names[1]
 
@@ -119,7 +134,10 @@ def test_sources_never_cross_and_the_seed_decides(tmp_path: Path) -> None:
 
 
 def test_a_source_in_both_folders_trains(tmp_path: Path) -> None:
-    data = labelled([picture(tmp_path / f"{n}.png", n) for n in range(4)], ["clip:a", "clip:a", "clip:b", "clip:c"])
+    data = labelled(
+        [picture(tmp_path / f"{n}.png", n) for n in range(4)],
+        ["clip:a", "clip:a", "clip:b", "clip:c"],
+    )
     data.split = ["train", "valid", "valid", "train"]
     assert split(data, sources_of(data), 1) == ([0, 1, 3], [2])
 

@@ -31,7 +31,13 @@ SIZE = 192
 
 @pytest.fixture(scope="module")
 def mix(tmp_path_factory: pytest.TempPathFactory) -> Mix:
-    scenes = Rendered(tmp_path_factory.mktemp("scenes"), 900_000, 6, SIZE, view=View(window=(0.7, 1.0), mosaic=0.3))
+    scenes = Rendered(
+        tmp_path_factory.mktemp("scenes"),
+        900_000,
+        6,
+        SIZE,
+        view=View(window=(0.7, 1.0), mosaic=0.3),
+    )
     for seed in range(900_000, 900_006):
         scenes.render(seed)
     return Mix(SIZE, ((scenes, 2),))
@@ -47,8 +53,12 @@ def start():
 
 
 # Which queries are refined hangs on rounding: in sixteen bits some are others, and their gradients with them.
-@pytest.mark.parametrize(("halves", "most_loss", "most_apart"), [(False, 1e-4, 0.02), (True, 0.01, 0.8)])
-def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix, halves: bool, most_loss: float, most_apart: float) -> None:
+@pytest.mark.parametrize(
+    ("halves", "most_loss", "most_apart"), [(False, 1e-4, 0.02), (True, 0.01, 0.8)]
+)
+def test_the_cheap_step_learns_what_the_plain_one_learns(
+    start, mix: Mix, halves: bool, most_loss: float, most_apart: float
+) -> None:
     import torch
 
     from ml_engine.training.cpu_speedups import make_lean
@@ -56,7 +66,10 @@ def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix, halves
 
     batch = make_batch(mix, 1, 0)
     pixels = torch.from_numpy(batch.pixels).float() / 255
-    labels = [{"class_labels": torch.from_numpy(c), "boxes": torch.from_numpy(b)} for c, b in batch.targets]
+    labels = [
+        {"class_labels": torch.from_numpy(c), "boxes": torch.from_numpy(b)}
+        for c, b in batch.targets
+    ]
     plain, lean = copy.deepcopy(start).train(), copy.deepcopy(start).train()
     make_norms_still(plain)
     plain.config.num_denoising = plain.model.config.num_denoising = 0
@@ -67,8 +80,12 @@ def test_the_cheap_step_learns_what_the_plain_one_learns(start, mix: Mix, halves
         loss.backward()
     gradients = [dict(model.named_parameters()) for model in (plain, lean)]
     learning = [name for name, p in gradients[1].items() if p.grad is not None]
-    assert any("conv_encoder" in name for name in learning) and not any("embedder" in name for name in learning)
-    wanted, got = (torch.cat([named[name].grad.flatten() for name in learning]) for named in gradients)
+    assert any("conv_encoder" in name for name in learning) and not any(
+        "embedder" in name for name in learning
+    )
+    wanted, got = (
+        torch.cat([named[name].grad.flatten() for name in learning]) for named in gradients
+    )
     assert float((wanted - got).norm()) <= most_apart * float(wanted.norm())
 
 
@@ -97,7 +114,9 @@ def test_a_training_that_is_killed_leaves_no_process(mix: Mix, tmp_path: Path) -
     rendered = mix.sources[0][0]
     assert isinstance(rendered, Rendered)
     argv = [sys.executable, str(script), str(rendered.folder)]
-    with subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE, text=True) as training:
+    with subprocess.Popen(
+        argv, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE, text=True
+    ) as training:
         assert training.stdout is not None and training.stdout.readline() == "begun\n"
         children = psutil.Process(training.pid).children(recursive=True)
         assert children
@@ -135,7 +154,9 @@ def test_the_state_of_another_training_is_refused(start, mix: Mix, tmp_path: Pat
     import torch
 
     state = tmp_path / "state.pt"
-    torch.save({"model": {"other": torch.zeros(1)}, "average": {}, "optimizer": {}, "run": {}}, state)
+    torch.save(
+        {"model": {"other": torch.zeros(1)}, "average": {}, "optimizer": {}, "run": {}}, state
+    )
     with pytest.raises(InvalidInput) as refused:
         train(copy.deepcopy(start), mix, Plan(steps=1, threads=1), state=state)
     assert refused.value.code == "other_training"
@@ -150,13 +171,19 @@ def test_the_rate_rises_stays_and_falls() -> None:
 
 
 def test_windows_take_their_boxes_along() -> None:
-    example = Example(np.zeros((100, 200, 3), np.uint8), np.array([[50, 20, 70, 40], [140, 20, 170, 40]], np.float32), np.array([0, 2]))
+    example = Example(
+        np.zeros((100, 200, 3), np.uint8),
+        np.array([[50, 20, 70, 40], [140, 20, 170, 40]], np.float32),
+        np.array([0, 2]),
+    )
     cut = crop_to(example, (50, 0, 150, 100), (200, 100))
     assert cut.bgr.shape == (100, 200, 3)
     assert (cut.xyxy.tolist(), cut.classes.tolist()) == ([[0, 20, 40, 40]], [0])
 
 
-@pytest.mark.parametrize(("keep", "weight"), [(0.0, [2.0, 6.0]), (0.25, [1.75, 5.0]), (1.0, [1.0, 2.0])])
+@pytest.mark.parametrize(
+    ("keep", "weight"), [(0.0, [2.0, 6.0]), (0.25, [1.75, 5.0]), (1.0, [1.0, 2.0])]
+)
 def test_a_share_of_the_weights_begun_with_is_kept(keep: float, weight: list[float]) -> None:
     import torch
 
@@ -171,7 +198,10 @@ def test_a_share_of_the_weights_begun_with_is_kept(keep: float, weight: list[flo
 @pytest.mark.parametrize(
     ("box", "kept"),
     [
-        ((90, 0, 590, 100), [0, 0, 400, 400]),  # a fifth of a near animal fills the right of the picture
+        (
+            (90, 0, 590, 100),
+            [0, 0, 400, 400],
+        ),  # a fifth of a near animal fills the right of the picture
         ((90, 0, 1190, 100), []),  # of this one an eleventh is seen: it may be anything
         ((90, 50, 240, 150), []),  # two thirds by a half: the corner of a box may show country
         ((90, 0, 115, 8), [360, 0, 400, 32]),  # two fifths of a far one
@@ -179,8 +209,12 @@ def test_a_share_of_the_weights_begun_with_is_kept(keep: float, weight: list[flo
         ((-200, 20, 95, 90), [0, 80, 380, 360]),  # a third, from the left
     ],
 )
-def test_what_a_window_leaves_of_an_animal_counts_where_it_can_be_told(box: tuple[float, ...], kept: list[float]) -> None:
-    example = Example(np.zeros((100, 1000, 3), np.uint8), np.array([box], np.float32), np.array([1]))
+def test_what_a_window_leaves_of_an_animal_counts_where_it_can_be_told(
+    box: tuple[float, ...], kept: list[float]
+) -> None:
+    example = Example(
+        np.zeros((100, 1000, 3), np.uint8), np.array([box], np.float32), np.array([1])
+    )
     window = (90, 0, 190, 100) if box[2] > 200 else (0, 0, 100, 100)
     cut = crop_to(example, window, (400, 400))
     assert cut.xyxy.tolist() == ([kept] if kept else [])
@@ -193,7 +227,10 @@ def test_boxes_stay_on_what_they_are_around(mosaic: float) -> None:
     example = Example(bgr, np.array([[60, 40, 100, 80]], np.float32), np.array([1]))
     for seed in range(12):
         seen = view_example(
-            lambda rng: example, View(above=True, window=(0.8, 1.0), mosaic=mosaic, aim=1.0), 256, np.random.default_rng(seed)
+            lambda rng: example,
+            View(above=True, window=(0.8, 1.0), mosaic=mosaic, aim=1.0),
+            256,
+            np.random.default_rng(seed),
         )
         assert seen.bgr.shape == (256, 256, 3)
         for x0, y0, x1, y1 in seen.xyxy.round().astype(int):
@@ -201,7 +238,9 @@ def test_boxes_stay_on_what_they_are_around(mosaic: float) -> None:
 
 
 def test_grey_pictures_are_tinted_within_bounds() -> None:
-    grey = np.repeat(np.random.default_rng(0).integers(0, 255, (64, 64, 1), dtype=np.uint8), 3, axis=2)
+    grey = np.repeat(
+        np.random.default_rng(0).integers(0, 255, (64, 64, 1), dtype=np.uint8), 3, axis=2
+    )
     example = Example(grey, np.array([[10, 10, 30, 30]], np.float32), np.array([1]))
     coloured = [tint(example, np.random.default_rng(seed)).bgr for seed in range(12)]
     assert all(picture.shape == grey.shape and picture.dtype == np.uint8 for picture in coloured)
@@ -226,7 +265,10 @@ def test_rendered_boxes_are_as_wide_as_people_draw_them(tmp_path: Path) -> None:
     assert len(exact)
     learnt = scenes.scene(900_003).xyxy
     inner = (exact > 1) & (exact < SIZE - 1)
-    assert np.array_equal((learnt - exact)[inner], np.broadcast_to(np.array([-1, -1, 1, 1], np.float32), exact.shape)[inner])
+    assert np.array_equal(
+        (learnt - exact)[inner],
+        np.broadcast_to(np.array([-1, -1, 1, 1], np.float32), exact.shape)[inner],
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,7 +280,9 @@ def test_rendered_boxes_are_as_wide_as_people_draw_them(tmp_path: Path) -> None:
         ((0, 0, 96, 96), (0, 0, 96, 96)),
     ],
 )
-def test_a_margin_stays_within_the_picture(box: tuple[float, ...], wider: tuple[float, ...]) -> None:
+def test_a_margin_stays_within_the_picture(
+    box: tuple[float, ...], wider: tuple[float, ...]
+) -> None:
     assert with_margin(np.array([box], np.float32), 96).tolist() == [list(wider)]
 
 

@@ -12,7 +12,11 @@ PICTURE = np.zeros((100, 100, 3), np.uint8)
 
 
 def truth(*boxes: tuple[float, ...], classes: tuple[int, ...] | None = None) -> Example:
-    return Example(PICTURE, np.array(boxes, np.float32).reshape(-1, 4), np.array(classes or (1,) * len(boxes), np.int64))
+    return Example(
+        PICTURE,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(classes or (1,) * len(boxes), np.int64),
+    )
 
 
 def found(*rows: tuple[float, ...], classes: tuple[int, ...] | None = None) -> Found:
@@ -21,13 +25,19 @@ def found(*rows: tuple[float, ...], classes: tuple[int, ...] | None = None) -> F
 
 
 def test_duplicates_go_whatever_their_class() -> None:
-    kept = without_duplicates(found((0, 0, 10, 10, 0.5), (0, 0, 10, 9, 0.9), (50, 50, 60, 60, 0.2), classes=(0, 1, 2)))
+    kept = without_duplicates(
+        found((0, 0, 10, 10, 0.5), (0, 0, 10, 9, 0.9), (50, 50, 60, 60, 0.2), classes=(0, 1, 2))
+    )
     assert kept.scores.tolist() == pytest.approx([0.9, 0.2])
     assert kept.classes.tolist() == [1, 2]
 
 
 def test_a_perfect_detector_has_an_average_precision_of_one() -> None:
-    result = curve([found((0, 0, 10, 10, 0.9), (20, 20, 40, 40, 0.8))], [truth((0, 0, 10, 10), (20, 20, 40, 40))], 1)
+    result = curve(
+        [found((0, 0, 10, 10, 0.9), (20, 20, 40, 40, 0.8))],
+        [truth((0, 0, 10, 10), (20, 20, 40, 40))],
+        1,
+    )
     assert (result.ap50, result.precision, result.recall, result.boxes) == (1, 1, 1, 2)
     assert result.threshold == pytest.approx(0.8)
 
@@ -38,7 +48,11 @@ def test_a_second_box_on_the_same_animal_is_wrong() -> None:
 
 
 def test_half_found_with_a_false_alarm_first() -> None:
-    result = curve([found((50, 50, 60, 60, 0.9), (0, 0, 10, 10, 0.8))], [truth((0, 0, 10, 10), (20, 20, 40, 40))], 1)
+    result = curve(
+        [found((50, 50, 60, 60, 0.9), (0, 0, 10, 10, 0.8))],
+        [truth((0, 0, 10, 10), (20, 20, 40, 40))],
+        1,
+    )
     assert result.ap50 == pytest.approx(0.5 * 51 / 101)
 
 

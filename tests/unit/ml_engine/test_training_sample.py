@@ -13,7 +13,15 @@ import pytest
 import ml_engine
 from core.domain.classes import CLASSES
 from ml_engine.synthetic.sample_truth import counts, crossings
-from ml_engine.synthetic.sample_video import FRAMES, HEIGHT, ROLES, WIDTH, check, sample_sequence, write_video
+from ml_engine.synthetic.sample_video import (
+    FRAMES,
+    HEIGHT,
+    ROLES,
+    WIDTH,
+    check,
+    sample_sequence,
+    write_video,
+)
 from ml_engine.synthetic.scene import label_scene, render_scene
 
 FOLDER = Path(ml_engine.__file__).parent / "samples"
@@ -44,7 +52,11 @@ def test_the_file_is_small_enough_for_the_repository() -> None:
 def test_what_moves_in_the_file_is_where_the_film_of_its_seed_has_it(truth: dict) -> None:
     sequence = sample_sequence(truth["seed"])
     with av.open(str(FOLDER / "pasture.mp4")) as container:
-        frames = {n: f.to_ndarray(format="gray").astype(int) for n, f in enumerate(container.decode(video=0)) if n in (60, 100)}
+        frames = {
+            n: f.to_ndarray(format="gray").astype(int)
+            for n, f in enumerate(container.decode(video=0))
+            if n in (60, 100)
+        }
     changed = np.abs(frames[100] - frames[60]) > 60
     near = np.zeros_like(changed)
     for number in (60, 100):
@@ -76,7 +88,9 @@ def test_a_film_is_exposed_as_a_camera_would(tmp_path: Path) -> None:
     sequence = replace(sample_sequence(3), frames=2)
     write_video(sequence, tmp_path / "film.mp4", 20)
     with av.open(str(tmp_path / "film.mp4")) as container:
-        means = [frame.to_ndarray(format="bgr24").mean() / 255 for frame in container.decode(video=0)]
+        means = [
+            frame.to_ndarray(format="bgr24").mean() / 255 for frame in container.decode(video=0)
+        ]
     assert render_scene(sequence.scene(0)).bgr.mean() / 255 < 0.3
     assert means == pytest.approx([0.4, 0.4], abs=0.08)
     assert means[0] == pytest.approx(means[1], abs=0.01), "the exposure must not flicker"

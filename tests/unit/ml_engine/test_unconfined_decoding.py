@@ -32,23 +32,39 @@ def _without_filter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_engine.video.sandbox.decoder.os", SimpleNamespace(name="nt", environ=os.environ, devnull=os.devnull))
+    monkeypatch.setattr(
+        "ml_engine.video.sandbox.decoder.os",
+        SimpleNamespace(name="nt", environ=os.environ, devnull=os.devnull),
+    )
 
 
 WHERE = {"no filter": _without_filter, "Windows": _on_windows}
 
 
 @pytest.mark.parametrize("where", WHERE)
-def test_where_calls_cannot_be_filtered_it_decodes_nothing(plain: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+def test_where_calls_cannot_be_filtered_it_decodes_nothing(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     index = video.probe(plain)
     WHERE[where](monkeypatch)
     decoder = ConfinedDecoder(DecoderLimits())
-    for use in (decoder.probe, decoder.read_telemetry_track, lambda path: list(decoder.decode(path, index))):
+    for use in (
+        decoder.probe,
+        decoder.read_telemetry_track,
+        lambda path: list(decoder.decode(path, index)),
+    ):
         with pytest.raises(Unconfined) as refused:
             use(plain)
-        assert isinstance(refused.value, TransientError), "a machine that can decode it may take the job"
-        assert refused.value.code == "confinement_unavailable" and "MUSTER_ALLOW_UNCONFINED_DECODING=true" in refused.value.message
-    assert [(problem["code"], problem["degrades"]) for problem in decoder.problems()] == [("confinement_unavailable", True)]
+        assert isinstance(refused.value, TransientError), (
+            "a machine that can decode it may take the job"
+        )
+        assert (
+            refused.value.code == "confinement_unavailable"
+            and "MUSTER_ALLOW_UNCONFINED_DECODING=true" in refused.value.message
+        )
+    assert [(problem["code"], problem["degrades"]) for problem in decoder.problems()] == [
+        ("confinement_unavailable", True)
+    ]
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -61,14 +77,22 @@ def test_where_it_is_allowed_it_decodes_unconfined_and_warns_once(
         decoder = ConfinedDecoder()
         index = decoder.probe(plain)
         frames = list(decoder.decode(plain, index))
-        assert [number_in(frame.image_bgr) for frame in frames if frame.image_bgr is not None] == list(range(60))
+        assert [
+            number_in(frame.image_bgr) for frame in frames if frame.image_bgr is not None
+        ] == list(range(60))
         assert decoder.read_telemetry_track(plain) is None
-    assert [(vars(record)["action"], record.levelname) for record in caplog.records] == [("decoder_not_confined", "WARNING")]
-    assert [(problem["code"], problem["degrades"]) for problem in decoder.problems()] == [("decoding_unconfined", False)]
+    assert [(vars(record)["action"], record.levelname) for record in caplog.records] == [
+        ("decoder_not_confined", "WARNING")
+    ]
+    assert [(problem["code"], problem["degrades"]) for problem in decoder.problems()] == [
+        ("decoding_unconfined", False)
+    ]
 
 
 @pytest.mark.parametrize("said", ["", "false", "0", "no", "maybe"])
-def test_only_a_clear_yes_allows_it(plain: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+def test_only_a_clear_yes_allows_it(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
     _without_filter(monkeypatch)
     monkeypatch.setenv("MUSTER_ALLOW_UNCONFINED_DECODING", said)
     with pytest.raises(Unconfined):
@@ -84,11 +108,15 @@ def test_it_is_known_before_the_first_video(monkeypatch: pytest.MonkeyPatch) -> 
     assert [problem["code"] for problem in decoder.problems()] == ["confinement_unavailable"]
 
 
-def test_an_unconfined_process_does_not_look_at_the_file(plain: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unconfined_process_does_not_look_at_the_file(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     touched = tmp_path / "touched"
     _without_filter(monkeypatch)
     patched = f"child.scan_video = lambda *_: open({str(touched)!r}, 'w')\nconfinement._limit = lambda _: []\nchild.run()"
-    monkeypatch.setattr(decoder_process, "_PROGRAM", decoder_process._PROGRAM.replace("child.run()", patched))
+    monkeypatch.setattr(
+        decoder_process, "_PROGRAM", decoder_process._PROGRAM.replace("child.run()", patched)
+    )
     # Even where the parent would listen on.
     monkeypatch.setattr(ConfinedDecoder, "_meet_unconfined", lambda _: None)
     with pytest.raises(TransientError):

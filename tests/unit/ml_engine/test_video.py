@@ -10,14 +10,36 @@ import numpy as np
 import pytest
 
 from ml_engine.video.decode import VideoIndex, decode, probe
-from tests.support.video_samples import cut_bytes, damage, number_in, picture, trim_with_edit_list, write_video
+from tests.support.video_samples import (
+    cut_bytes,
+    damage,
+    number_in,
+    picture,
+    trim_with_edit_list,
+    write_video,
+)
 
 OPEN_GOP = {"x264-params": "open-gop=1:b-adapt=0", "preset": "fast"}
 QUIET_X265 = {"x265-params": "log-level=none"}
 
 
-def numbers(path: Path, index: VideoIndex, first_frame: int = 0, seek_pts: int | None = None, threads: int = 2) -> list[int | None]:
-    items = list(decode(path, index, first_frame=first_frame, frames=index.frames - first_frame, seek_pts=seek_pts, threads=threads))
+def numbers(
+    path: Path,
+    index: VideoIndex,
+    first_frame: int = 0,
+    seek_pts: int | None = None,
+    threads: int = 2,
+) -> list[int | None]:
+    items = list(
+        decode(
+            path,
+            index,
+            first_frame=first_frame,
+            frames=index.frames - first_frame,
+            seek_pts=seek_pts,
+            threads=threads,
+        )
+    )
     assert [item.file_frame for item in items] == list(range(first_frame, index.frames))
     return [None if item.image_bgr is None else number_in(item.image_bgr) for item in items]
 
@@ -41,7 +63,12 @@ def numbers(path: Path, index: VideoIndex, first_frame: int = 0, seek_pts: int |
     ],
 )
 def test_all_frames_in_order(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
-    path = write_video(tmp_path / name, codec=codec, pix_fmt=pix_fmt, options=QUIET_X265 if codec == "libx265" else None)
+    path = write_video(
+        tmp_path / name,
+        codec=codec,
+        pix_fmt=pix_fmt,
+        options=QUIET_X265 if codec == "libx265" else None,
+    )
     index = probe(path)
     assert (index.frames, index.width_px, index.height_px, index.fps) == (60, 128, 96, Fraction(30))
     assert index.duration_s == pytest.approx(2.0, abs=0.002)
@@ -52,30 +79,49 @@ def test_all_frames_in_order(tmp_path: Path, name: str, codec: str, pix_fmt: str
 def test_pictures_are_as_displayed(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", codec="libx264", options={"crf": "5"})
     image = next(decode(path, probe(path))).image_bgr
-    assert image is not None and image.shape == (96, 128, 3) and image.dtype == np.uint8 and image.flags.c_contiguous
+    assert (
+        image is not None
+        and image.shape == (96, 128, 3)
+        and image.dtype == np.uint8
+        and image.flags.c_contiguous
+    )
     assert np.abs(image.astype(int) - picture(0)).mean() < 6
     image[:] = 0
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
 @pytest.mark.parametrize("options", [{}, OPEN_GOP], ids=["closed", "open"])
-def test_same_pictures_from_every_keyframe(tmp_path: Path, name: str, options: dict[str, str]) -> None:
+def test_same_pictures_from_every_keyframe(
+    tmp_path: Path, name: str, options: dict[str, str]
+) -> None:
     path = write_video(tmp_path / name, b_frames=3, options=options)
     index = probe(path)
     assert index.keyframes.tolist() == [0, 12, 24, 36, 48]
     whole = [item.image_bgr for item in decode(path, index, threads=2)]
     for keyframe in index.keyframes[1:].tolist():
         seek_pts = int(index.pts[keyframe])
-        part = [item.image_bgr for item in decode(path, index, first_frame=keyframe, seek_pts=seek_pts, threads=1)]
-        assert all(a is not None and b is not None and np.array_equal(a, b) for a, b in zip(part, whole[keyframe:], strict=True))
+        part = [
+            item.image_bgr
+            for item in decode(path, index, first_frame=keyframe, seek_pts=seek_pts, threads=1)
+        ]
+        assert all(
+            a is not None and b is not None and np.array_equal(a, b)
+            for a, b in zip(part, whole[keyframe:], strict=True)
+        )
 
 
 def test_segments_share_out_leading_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.ts", b_frames=3, options=OPEN_GOP)
     index = probe(path)
-    first = [number_in(f.image_bgr) for f in decode(path, index, first_frame=0, frames=24) if f.image_bgr is not None]
+    first = [
+        number_in(f.image_bgr)
+        for f in decode(path, index, first_frame=0, frames=24)
+        if f.image_bgr is not None
+    ]
     second = decode(path, index, first_frame=24, frames=12, seek_pts=int(index.pts[24]))
-    assert first + [number_in(f.image_bgr) for f in second if f.image_bgr is not None] == list(range(36))
+    assert first + [number_in(f.image_bgr) for f in second if f.image_bgr is not None] == list(
+        range(36)
+    )
 
 
 def test_gradual_refresh_is_no_place_to_begin(tmp_path: Path) -> None:
@@ -87,7 +133,9 @@ def test_gradual_refresh_is_no_place_to_begin(tmp_path: Path) -> None:
 
 
 def test_edit_list_hides_frames(tmp_path: Path) -> None:
-    path = trim_with_edit_list(write_video(tmp_path / "a.mp4"), tmp_path / "b.mp4", start_pts=7 * 512)
+    path = trim_with_edit_list(
+        write_video(tmp_path / "a.mp4"), tmp_path / "b.mp4", start_pts=7 * 512
+    )
     with av.open(str(path)) as container:
         assert sum(p.size > 0 for p in container.demux(video=0)) == 60
     index = probe(path)
@@ -100,7 +148,9 @@ def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
     times = [Fraction(n * n, 3000) + Fraction(n, 60) for n in range(60)]
     path = write_video(tmp_path / "a.mp4", times=times)
     index = probe(path)
-    assert (index.pts - index.pts[0]) * float(index.time_base) == pytest.approx([float(t) for t in times], abs=1e-4)
+    assert (index.pts - index.pts[0]) * float(index.time_base) == pytest.approx(
+        [float(t) for t in times], abs=1e-4
+    )
     assert float(index.fps) == pytest.approx(59 / float(times[-1]), rel=1e-3)
     assert numbers(path, index) == list(range(60))
 
@@ -120,12 +170,25 @@ def corner(quarter: tuple[int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("stored_ccw", "mirrored", "size", "bright"),
-    [(270, False, (64, 96), (0, 1)), (180, False, (96, 64), (1, 1)), (90, False, (64, 96), (1, 0)), (0, True, (96, 64), (0, 1))],
+    [
+        (270, False, (64, 96), (0, 1)),
+        (180, False, (96, 64), (1, 1)),
+        (90, False, (64, 96), (1, 0)),
+        (0, True, (96, 64), (0, 1)),
+    ],
 )
-def test_rotation_is_applied(tmp_path: Path, stored_ccw: int, mirrored: bool, size: tuple[int, int], bright: tuple[int, int]) -> None:
+def test_rotation_is_applied(
+    tmp_path: Path, stored_ccw: int, mirrored: bool, size: tuple[int, int], bright: tuple[int, int]
+) -> None:
     """The top left quarter is bright as stored; where it lands after the turn that a player makes is known."""
     path = write_video(
-        tmp_path / "a.mp4", frames=3, width=96, height=64, rotation_deg=stored_ccw, mirrored=mirrored, image=lambda _: corner((0, 0))
+        tmp_path / "a.mp4",
+        frames=3,
+        width=96,
+        height=64,
+        rotation_deg=stored_ccw,
+        mirrored=mirrored,
+        image=lambda _: corner((0, 0)),
     )
     index = probe(path)
     assert (index.width_px, index.height_px) == size and index.mirrored == mirrored
@@ -137,17 +200,26 @@ def test_rotation_is_applied(tmp_path: Path, stored_ccw: int, mirrored: bool, si
     assert image[y, x].mean() > 180 and image.mean() < 110
 
 
-@pytest.mark.parametrize(("width", "height", "codec"), [(1, 1, "mpeg4"), (1, 1, "ffv1"), (127, 95, "mpeg4"), (3, 2, "ffv1")])
+@pytest.mark.parametrize(
+    ("width", "height", "codec"),
+    [(1, 1, "mpeg4"), (1, 1, "ffv1"), (127, 95, "mpeg4"), (3, 2, "ffv1")],
+)
 def test_odd_and_tiny_sizes(tmp_path: Path, width: int, height: int, codec: str) -> None:
     grey = np.full((height, width, 3), 120, np.uint8)
-    path = write_video(tmp_path / "a.mkv", frames=5, width=width, height=height, codec=codec, image=lambda _: grey)
+    path = write_video(
+        tmp_path / "a.mkv", frames=5, width=width, height=height, codec=codec, image=lambda _: grey
+    )
     index = probe(path)
     images = [item.image_bgr for item in decode(path, index)]
-    assert index.frames == 5 and all(i is not None and i.shape == (height, width, 3) and abs(i.mean() - 120) < 8 for i in images)
+    assert index.frames == 5 and all(
+        i is not None and i.shape == (height, width, 3) and abs(i.mean() - 120) < 8 for i in images
+    )
 
 
 @pytest.mark.parametrize("options", [{}, OPEN_GOP], ids=["closed", "open"])
-def test_stream_cut_in_the_middle_counts_what_can_be_shown(tmp_path: Path, options: dict[str, str]) -> None:
+def test_stream_cut_in_the_middle_counts_what_can_be_shown(
+    tmp_path: Path, options: dict[str, str]
+) -> None:
     whole = write_video(tmp_path / "a.ts", b_frames=3, options=options)
     index = probe(path := cut_bytes(whole, tmp_path / "b.ts", start=0.31))
     with av.open(str(path)) as container:
@@ -172,7 +244,9 @@ def test_frames_lost_without_timestamps_leave_a_gap(tmp_path: Path) -> None:
     with av.open(str(whole)) as container:
         packets = [bytes(p) for p in container.demux(video=0) if p.size]
     start = data.index(packets[15])
-    path = damage(whole, tmp_path / "b.avi", ranges=[(start + 4, sum(len(p) + 8 for p in packets[15:20]))])
+    path = damage(
+        whole, tmp_path / "b.avi", ranges=[(start + 4, sum(len(p) + 8 for p in packets[15:20]))]
+    )
     index = probe(path)
     found = numbers(path, index)
     assert index.by_order and len(found) == index.frames
@@ -199,8 +273,13 @@ def test_a_damaged_beginning_keeps_its_indices(tmp_path: Path) -> None:
     assert len(found) == 60 and found[0] is None and found[12:] == list(range(12, 60))
 
 
-@pytest.mark.parametrize(("name", "options"), [("a.mp4", {"movflags": "+faststart"}), ("a.mkv", {}), ("a.avi", {}), ("a.ts", {})])
-def test_a_cut_off_end_yields_what_is_there(tmp_path: Path, name: str, options: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.mp4", {"movflags": "+faststart"}), ("a.mkv", {}), ("a.avi", {}), ("a.ts", {})],
+)
+def test_a_cut_off_end_yields_what_is_there(
+    tmp_path: Path, name: str, options: dict[str, str]
+) -> None:
     whole = write_video(tmp_path / name, frames=200, codec="mpeg4", container_options=options)
     path = cut_bytes(whole, tmp_path / f"b-{name}", end=0.6)
     index = probe(path)

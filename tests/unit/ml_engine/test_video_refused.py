@@ -44,23 +44,69 @@ CASES: dict[str, tuple[Callable[[Path], Path], type[PermanentError], str]] = {
     "text": (_bytes(b"Dear Sir or Madam,\n" * 500), UnsupportedMedia, "not_a_video"),
     "one byte": (_bytes(b"\0"), UnsupportedMedia, "not_a_video"),
     "zeros": (_bytes(bytes(100_000)), UnsupportedMedia, "not_a_video"),
-    "playlist": (_bytes(b"#EXTM3U\n#EXTINF:10,\n/etc/hostname\n"), UnsupportedMedia, "unsupported_container"),
-    "concat list": (_bytes(b"ffconcat version 1.0\nfile /etc/hostname\n"), UnsupportedMedia, "unsupported_container"),
-    "dash": (_bytes(b'<?xml version="1.0"?><MPD><BaseURL>file:///etc/hostname</BaseURL></MPD>'), UnsupportedMedia, "unsupported_container"),
-    "flv": (lambda folder: write_video(folder / "a.flv", codec="flv", b_frames=0), UnsupportedMedia, "unsupported_container"),
-    "wmv": (lambda folder: write_video(folder / "a.asf", codec="wmv2", b_frames=0), UnsupportedMedia, "unsupported_container"),
-    "picture": (_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50)), UnsupportedMedia, "unsupported_container"),
-    "cut off": (lambda folder: cut_bytes(write_video(folder / "a.mp4"), folder / "b.mp4", end=0.6), VideoError, "truncated_video"),
-    "ftyp only": (_bytes(struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0)), VideoError, "truncated_video"),
+    "playlist": (
+        _bytes(b"#EXTM3U\n#EXTINF:10,\n/etc/hostname\n"),
+        UnsupportedMedia,
+        "unsupported_container",
+    ),
+    "concat list": (
+        _bytes(b"ffconcat version 1.0\nfile /etc/hostname\n"),
+        UnsupportedMedia,
+        "unsupported_container",
+    ),
+    "dash": (
+        _bytes(b'<?xml version="1.0"?><MPD><BaseURL>file:///etc/hostname</BaseURL></MPD>'),
+        UnsupportedMedia,
+        "unsupported_container",
+    ),
+    "flv": (
+        lambda folder: write_video(folder / "a.flv", codec="flv", b_frames=0),
+        UnsupportedMedia,
+        "unsupported_container",
+    ),
+    "wmv": (
+        lambda folder: write_video(folder / "a.asf", codec="wmv2", b_frames=0),
+        UnsupportedMedia,
+        "unsupported_container",
+    ),
+    "picture": (
+        _bytes(b"\x89PNG\r\n\x1a\n" + bytes(50)),
+        UnsupportedMedia,
+        "unsupported_container",
+    ),
+    "cut off": (
+        lambda folder: cut_bytes(write_video(folder / "a.mp4"), folder / "b.mp4", end=0.6),
+        VideoError,
+        "truncated_video",
+    ),
+    "ftyp only": (
+        _bytes(struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0)),
+        VideoError,
+        "truncated_video",
+    ),
     "header only": (
-        lambda folder: write_video(folder / "a.mp4", frames=0, container_options={"movflags": "frag_keyframe+empty_moov"}),
+        lambda folder: write_video(
+            folder / "a.mp4", frames=0, container_options={"movflags": "frag_keyframe+empty_moov"}
+        ),
         VideoError,
         "no_frames",
     ),
     "matroska header": (_bytes(b"\x1a\x45\xdf\xa3" + bytes(60)), VideoError, "unreadable_video"),
-    "zero frames, mp4": (lambda folder: write_video(folder / "a.mp4", frames=0), VideoError, "no_frames"),
-    "zero frames": (lambda folder: write_video(folder / "a.mkv", frames=0), VideoError, "no_frames"),
-    "audio only": (lambda folder: write_audio_only(folder / "a.mp4"), VideoError, "no_video_stream"),
+    "zero frames, mp4": (
+        lambda folder: write_video(folder / "a.mp4", frames=0),
+        VideoError,
+        "no_frames",
+    ),
+    "zero frames": (
+        lambda folder: write_video(folder / "a.mkv", frames=0),
+        VideoError,
+        "no_frames",
+    ),
+    "audio only": (
+        lambda folder: write_audio_only(folder / "a.mp4"),
+        VideoError,
+        "no_video_stream",
+    ),
     "unknown codec": (_unknown_codec, UnsupportedMedia, "unsupported_codec"),
     "damaged everywhere": (_damaged_everywhere, VideoError, "unreadable_video"),
 }
@@ -89,7 +135,10 @@ def test_limits(tmp_path: Path, limits: VideoLimits, code: str) -> None:
     with pytest.raises(VideoError) as caught:
         probe(path, limits=limits)
     assert caught.value.code == code
-    assert probe(path, limits=VideoLimits(frames=60, pixels=128 * 96, duration_s=2.01, fps=30)).frames == 60
+    assert (
+        probe(path, limits=VideoLimits(frames=60, pixels=128 * 96, duration_s=2.01, fps=30)).frames
+        == 60
+    )
 
 
 def test_a_missing_file_is_not_the_videos_fault(tmp_path: Path) -> None:
@@ -98,7 +147,9 @@ def test_a_missing_file_is_not_the_videos_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("offset", "step"), [(0, 188), (4, 192), (100, 188)])
-def test_transport_streams_are_known_by_their_rhythm(tmp_path: Path, offset: int, step: int) -> None:
+def test_transport_streams_are_known_by_their_rhythm(
+    tmp_path: Path, offset: int, step: int
+) -> None:
     data = bytearray(step * 8)
     data[offset::step] = b"\x47" * len(data[offset::step])
     path = tmp_path / "a"

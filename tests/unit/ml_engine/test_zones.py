@@ -21,7 +21,10 @@ def test_inside_a_concave_polygon() -> None:
 
 
 def test_a_shared_border_belongs_to_one_of_two_zones() -> None:
-    left, right = ((0.0, 0.0), (5.0, 0.0), (5.0, 9.0), (0.0, 9.0)), ((5.0, 0.0), (9.0, 0.0), (9.0, 9.0), (5.0, 9.0))
+    left, right = (
+        ((0.0, 0.0), (5.0, 0.0), (5.0, 9.0), (0.0, 9.0)),
+        ((5.0, 0.0), (9.0, 0.0), (9.0, 9.0), (5.0, 9.0)),
+    )
     points = np.array([[5.0, 4.0], [2.0, 4.0], [8.0, 4.0]])
     assert (inside(points, left).astype(int) + inside(points, right)).tolist() == [1, 1, 1]
 
@@ -29,13 +32,20 @@ def test_a_shared_border_belongs_to_one_of_two_zones() -> None:
 def test_include_and_exclude() -> None:
     points = np.array([[150.0, 150], [250, 250], [400, 400]])
     hole = ((200.0, 200.0), (300.0, 200.0), (300.0, 300.0), (200.0, 300.0))
-    include, exclude = Zone(name="yard", polygon=SQUARE, mode="include"), Zone(name="trough", polygon=hole, mode="exclude")
+    include, exclude = (
+        Zone(name="yard", polygon=SQUARE, mode="include"),
+        Zone(name="trough", polygon=hole, mode="exclude"),
+    )
     assert counted_places(points, ()).tolist() == [True, True, True]
     assert counted_places(points, (Zone(name="z", polygon=SQUARE),)).tolist() == [True, True, True]
     assert counted_places(points, (include,)).tolist() == [True, True, False]
     assert counted_places(points, (exclude,)).tolist() == [True, False, True]
     assert counted_places(points, (include, exclude)).tolist() == [True, False, False]
-    other = Zone(name="field", polygon=((350.0, 350.0), (450.0, 350.0), (450.0, 450.0), (350.0, 450.0)), mode="include")
+    other = Zone(
+        name="field",
+        polygon=((350.0, 350.0), (450.0, 350.0), (450.0, 450.0), (350.0, 450.0)),
+        mode="include",
+    )
     assert counted_places(points, (include, other)).tolist() == [True, True, True]
 
 
@@ -45,14 +55,26 @@ def test_entries_occupancy_and_dwell() -> None:
     tracks = tracks_of(
         {
             1: {frame: within if frame < 40 else out for frame in range(60)},
-            2: {frame: within if 10 <= frame < 20 or 30 <= frame < 40 else out for frame in range(60)},
+            2: {
+                frame: within if 10 <= frame < 20 or 30 <= frame < 40 else out
+                for frame in range(60)
+            },
             3: {frame: within if frame in (25, 26) else out for frame in range(60)},
         }
     )
-    video, settings = video_facts(60), AnalysisSettings(zones=(Zone(name="trough", polygon=SQUARE),))
-    presence = Presence.of(np.arange(60, dtype=np.int32), np.zeros(60, np.uint8), tracks, video, settings)
+    video, settings = (
+        video_facts(60),
+        AnalysisSettings(zones=(Zone(name="trough", polygon=SQUARE),)),
+    )
+    presence = Presence.of(
+        np.arange(60, dtype=np.int32), np.zeros(60, np.uint8), tracks, video, settings
+    )
     (zone,) = zone_figures(tracks, presence, settings, ("cattle", "person"))
-    assert (zone["name"], zone["mode"], zone["polygon"]) == ("trough", "count", [list(point) for point in SQUARE])
+    assert (zone["name"], zone["mode"], zone["polygon"]) == (
+        "trough",
+        "count",
+        [list(point) for point in SQUARE],
+    )
     assert zone["counts"]["cattle"] == {
         "unique": 2,
         "entries": 2,
@@ -61,4 +83,11 @@ def test_entries_occupancy_and_dwell() -> None:
         "dwell_mean_s": 3.0,
         "dwell_max_s": 4.0,
     }
-    assert zone["counts"]["person"] == {"unique": 0, "entries": 0, "peak": 0, "mean": 0.0, "dwell_mean_s": 0.0, "dwell_max_s": 0.0}
+    assert zone["counts"]["person"] == {
+        "unique": 0,
+        "entries": 0,
+        "peak": 0,
+        "mean": 0.0,
+        "dwell_mean_s": 0.0,
+        "dwell_max_s": 0.0,
+    }

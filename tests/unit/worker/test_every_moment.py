@@ -25,13 +25,17 @@ def bases(tmp_path: Path) -> Iterator[Path]:
     return (tmp_path / str(number) for number in itertools.count())
 
 
-async def work_off(stand: WorkerStand, worker: Processor, calls: Calls | None = None, *, most: int = 60) -> None:
+async def work_off(
+    stand: WorkerStand, worker: Processor, calls: Calls | None = None, *, most: int = 60
+) -> None:
     """Let a worker process messages until the job has ended and no message is left, waiting for those that are delayed."""
     for _ in range(most):
         received = await stand.receive()
         if received is not None:
             queue, lease = received
-            working = asyncio.ensure_future(worker.process(calls.queue(stand.ports, queue) if calls else queue, lease))
+            working = asyncio.ensure_future(
+                worker.process(calls.queue(stand.ports, queue) if calls else queue, lease)
+            )
             # Time passes only for a worker that waits for an outage to end, or the calls would be others each time.
             while not (await asyncio.wait((working,), timeout=0.02))[0]:
                 if calls and calls.disturbed:
@@ -45,7 +49,9 @@ async def work_off(stand: WorkerStand, worker: Processor, calls: Calls | None = 
 
 
 async def messages(stand: WorkerStand) -> int:
-    return sum([(await queue.depth()).messages for queue in (stand.ports.queue, stand.ports.detect_queue)])
+    return sum(
+        [(await queue.depth()).messages for queue in (stand.ports.queue, stand.ports.detect_queue)]
+    )
 
 
 async def undisturbed(base: Path, **settings: Any) -> tuple[Calls, dict[str, bytes]]:
@@ -64,13 +70,24 @@ async def assert_sound(stand: WorkerStand) -> None:
     job = await stand.job()
     assert job.state == "completed" and job.error is None, job
     statistics = await stand.ports.stats.get("job1")
-    assert statistics is not None and (statistics.attempt, statistics.revision) == (job.attempt, job.result_revision)
+    assert statistics is not None and (statistics.attempt, statistics.revision) == (
+        job.attempt,
+        job.result_revision,
+    )
     assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []
     assert await messages(stand) == 0
-    found = {blob.name.split("/")[3] async for blob in stand.ports.results.list_blobs("jobs/job1/results/")}
-    assert {name for name in found if name.startswith(f"r{job.attempt:04d}")} == {job.result_revision}, "one revision of an attempt stays"
+    found = {
+        blob.name.split("/")[3]
+        async for blob in stand.ports.results.list_blobs("jobs/job1/results/")
+    }
+    assert {name for name in found if name.startswith(f"r{job.attempt:04d}")} == {
+        job.result_revision
+    }, "one revision of an attempt stays"
     names = {
-        blob.name.rpartition("/")[2] async for blob in stand.ports.results.list_blobs(result_blob("job1", str(job.result_revision), ""))
+        blob.name.rpartition("/")[2]
+        async for blob in stand.ports.results.list_blobs(
+            result_blob("job1", str(job.result_revision), "")
+        )
     }
     assert names == set(job.artifacts)
 
@@ -93,7 +110,9 @@ async def test_killed_at_every_call(bases: Iterator[Path], after: bool, render: 
         await work_off(stand, stand.worker("worker-b"))
         await assert_sound(stand)
         assert await stand.blobs() == expected, f"killed at {name}"
-        assert len(stand.engine.segments) <= 3, f"killed at {name}: one segment at most is detected twice"
+        assert len(stand.engine.segments) <= 3, (
+            f"killed at {name}: one segment at most is detected twice"
+        )
         stand.close()
 
 
@@ -104,7 +123,9 @@ async def test_an_answer_lost_at_every_call(bases: Iterator[Path], render: bool)
         stand, calls = WorkerStand(next(bases), QuietTimer()), Calls()
         await stand.submit(RECORDING, render=render)
         answer_lost_at(calls, place)
-        await work_off(stand, stand.worker(ports=calls.watch(stand.ports), max_failures=1, max_deaths=1), calls)
+        await work_off(
+            stand, stand.worker(ports=calls.watch(stand.ports), max_failures=1, max_deaths=1), calls
+        )
         await assert_sound(stand)
         job = await stand.job()
         assert job.step_failures == {}, f"lost at {name}: an outage is no failure"
@@ -136,14 +157,19 @@ async def test_a_zombie_that_stood_still_at_every_call_changes_nothing_that_a_re
         zombie = stand.worker("zombie", ports=calls.watch(stand.ports), timer=own_time)
         other = stand.worker("worker-b")
         working = asyncio.create_task(_work_until(stand, zombie, calls, stands))
-        await asyncio.wait((working, waiting := asyncio.ensure_future(stands.wait())), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            (working, waiting := asyncio.ensure_future(stands.wait())),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
         assert waiting.done(), f"it does not come to {name}"
         stand.timer.advance(VISIBILITY_S + 1)
         await work_off(stand, other)
         if recounted:
             now = stand.timer.now()
             settings = AnalysisSettings(camera="recounted")
-            await stand.ports.jobs.begin_attempt("job1", expected_attempt=1, settings=settings, state="assembling", at=now)
+            await stand.ports.jobs.begin_attempt(
+                "job1", expected_attempt=1, settings=settings, state="assembling", at=now
+            )
             await stand.dispatcher.send(JobMessage(job_id="job1", attempt=2, step="assemble"))
             await work_off(stand, other)
         await assert_sound(stand)
@@ -154,11 +180,15 @@ async def test_a_zombie_that_stood_still_at_every_call_changes_nothing_that_a_re
         working.result()
         assert await seen_by_readers(stand) == before, f"stood still at {name}"
         await work_off(stand, other)
-        assert await seen_by_readers(stand) == before, f"stood still at {name}; it has sent something"
+        assert await seen_by_readers(stand) == before, (
+            f"stood still at {name}; it has sent something"
+        )
         stand.close()
 
 
-async def _work_until(stand: WorkerStand, worker: Processor, calls: Calls, stands: asyncio.Event) -> None:
+async def _work_until(
+    stand: WorkerStand, worker: Processor, calls: Calls, stands: asyncio.Event
+) -> None:
     """Process messages until the worker has stood still in one."""
     while not stands.is_set():
         received = await stand.receive()

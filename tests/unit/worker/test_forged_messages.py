@@ -58,8 +58,14 @@ NO_MESSAGES = {
             {"$ne": None},
         )
     },
-    **{f"the attempt {attempt!r}": forged(attempt=attempt) for attempt in (0, -1, 1.5, "one", None, [1], {"$gt": 0})},
-    **{f"the segment {segment!r}": forged(step="detect", segment=segment) for segment in (-1, "first", None, [0], {"$gt": 0})},
+    **{
+        f"the attempt {attempt!r}": forged(attempt=attempt)
+        for attempt in (0, -1, 1.5, "one", None, [1], {"$gt": 0})
+    },
+    **{
+        f"the segment {segment!r}": forged(step="detect", segment=segment)
+        for segment in (-1, "first", None, [0], {"$gt": 0})
+    },
     **{f"the step {step!r}": forged(step=step) for step in (None, 1, ["plan"], {"$ne": "plan"})},
     **{f"the version {version!r}": forged(v=version) for version in (0, -1, "1", None, [1], 1.5)},
     "an identity that is a number": forged(identity=7),
@@ -69,7 +75,9 @@ NO_MESSAGES = {
     "base64 of base64 of base64": nested(forged(), 3),
     "an object in a list": b"[" + forged() + b"]",
     "two objects": forged() + forged(),
-    "a number without end": b'{"v": 1, "job_id": "job1", "step": "plan", "attempt": ' + b"9" * 5000 + b"}",
+    "a number without end": b'{"v": 1, "job_id": "job1", "step": "plan", "attempt": '
+    + b"9" * 5000
+    + b"}",
     "a nest of objects": b'{"a":' * 8000 + b"1" + b"}" * 8000,
     "nothing": b"",
 }
@@ -77,7 +85,9 @@ NO_MESSAGES = {
 
 async def everything(stand: WorkerStand) -> dict[str, bytes]:
     return {
-        blob.name: await store.get(blob.name) for store in (stand.ports.sources, stand.ports.results) async for blob in store.list_blobs("")
+        blob.name: await store.get(blob.name)
+        for store in (stand.ports.sources, stand.ports.results)
+        async for blob in store.list_blobs("")
     }
 
 
@@ -130,11 +140,15 @@ FIELDS: list[dict[str, Any]] = [
 
 async def send(stand: WorkerStand, step: str, fields: dict[str, Any]) -> None:
     queue = stand.ports.detect_queue if step == "detect" else stand.ports.queue
-    await queue.send(forged(**{"step": step, **({"segment": 0} if step == "detect" else {}), **fields}))
+    await queue.send(
+        forged(**{"step": step, **({"segment": 0} if step == "detect" else {}), **fields})
+    )
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_message_that_names_what_is_not_kills_no_worker_and_harms_no_job(stand: WorkerStand, step: str) -> None:
+async def test_a_message_that_names_what_is_not_kills_no_worker_and_harms_no_job(
+    stand: WorkerStand, step: str
+) -> None:
     await finished(stand)
     before, worker = await everything(stand), stand.worker()
     for fields in FIELDS:
@@ -145,7 +159,9 @@ async def test_a_message_that_names_what_is_not_kills_no_worker_and_harms_no_job
             stand.timer.advance(30)
     job = await stand.job()
     assert (job.state, job.attempt, job.result_revision is not None) == ("completed", 1, True)
-    assert {name: data for name, data in (await everything(stand)).items() if name in before} == before
+    assert {
+        name: data for name, data in (await everything(stand)).items() if name in before
+    } == before
     await stand.submit(job_id="job2")
     for _ in range(40):
         await stand.drain(worker)
@@ -154,7 +170,9 @@ async def test_a_message_that_names_what_is_not_kills_no_worker_and_harms_no_job
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_step_that_is_forged_while_its_job_is_counted_leaves_one_right_result(stand: WorkerStand, step: str) -> None:
+async def test_a_step_that_is_forged_while_its_job_is_counted_leaves_one_right_result(
+    stand: WorkerStand, step: str
+) -> None:
     await finished(stand)
     right = await stand.blobs()
     await stand.submit(job_id="job3")
@@ -169,6 +187,6 @@ async def test_a_step_that_is_forged_while_its_job_is_counted_leaves_one_right_r
         stand.timer.advance(30)
     job = await stand.job("job3")
     assert (job.state, job.attempt) == ("completed", 1), job.error
-    assert {name: data for name, data in (await stand.blobs("job3")).items() if name.endswith(".csv")} == {
-        name: data for name, data in right.items() if name.endswith(".csv")
-    }
+    assert {
+        name: data for name, data in (await stand.blobs("job3")).items() if name.endswith(".csv")
+    } == {name: data for name, data in right.items() if name.endswith(".csv")}

@@ -39,10 +39,14 @@ async def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def blobs(stand: WorkerStand) -> set[str]:
     stores = (stand.ports.sources, stand.ports.results)
-    return {info.name for store in stores for info in (await store.page("jobs/", limit=10_000)).items}
+    return {
+        info.name for store in stores for info in (await store.page("jobs/", limit=10_000)).items
+    }
 
 
-async def lost(stand: WorkerStand, number: int, *, film: bool = True, results: bytes | None = None) -> Job:
+async def lost(
+    stand: WorkerStand, number: int, *, film: bool = True, results: bytes | None = None
+) -> Job:
     """Leave what a job leaves whose record was lost."""
     job = make_job(key(number), stand.timer.now())
     await stand.ports.results.put(submission_blob(job.id), job.model_dump_json().encode())
@@ -70,13 +74,19 @@ async def test_a_job_that_cannot_be_begun_stops_no_other(stand: WorkerStand) -> 
     lines = await recover_all(stand.ports, begin=True, config=Config())
     states = {number: (await stand.job(key(number))).state for number in range(1, 5)}
     assert states == {1: "failed", 2: "queued", 3: "failed", 4: "queued"}
-    assert [line.split()[0] for line in lines if line.startswith("  ")] == [key(number) for number in range(1, 5)]
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == [
+        key(number) for number in range(1, 5)
+    ]
     assert "not begun" in lines[1] and "begun again" in lines[2]
     sent = [JobMessage.from_bytes(body).job_id for body in stand.ports.queue.bodies()]
     assert sent == [key(2), key(4)]
 
 
-@pytest.mark.parametrize("broken", [b"?", b"{}", results(), results(video={}, lines=[])], ids=["text", "empty", "old", "older"])
+@pytest.mark.parametrize(
+    "broken",
+    [b"?", b"{}", results(), results(video={}, lines=[])],
+    ids=["text", "empty", "old", "older"],
+)
 async def test_results_without_statistics_stop_no_other(stand: WorkerStand, broken: bytes) -> None:
     """A release of before, or a file that was damaged: there is a record, and its results make no statistics."""
     for number in (1, 2):
@@ -95,7 +105,15 @@ async def test_results_that_a_backup_does_not_know_are_shown_again(stand: Worker
     await stand.submit(b"19 frames")
     await stand.drain(stand.worker())
     backup = await stand.job()
-    await recount(stand.ports, stand.dispatcher, LIMITS, stand.timer.now, "job1", {"population": "closed"}, owner=None)
+    await recount(
+        stand.ports,
+        stand.dispatcher,
+        LIMITS,
+        stand.timer.now,
+        "job1",
+        {"population": "closed"},
+        owner=None,
+    )
     await stand.drain(stand.worker())
     newest = await stand.job()
     await stand.ports.results.delete_prefix(result_blob("job1", str(backup.result_revision), ""))
@@ -105,7 +123,9 @@ async def test_results_that_a_backup_does_not_know_are_shown_again(stand: Worker
     lines = await recover_all(stand.ports, begin=False, config=Config())
     job = await stand.job()
     same = ("state", "result_revision", "counts", "artifacts", "settings", "files")
-    assert {name: getattr(job, name) for name in same} == {name: getattr(newest, name) for name in same}
+    assert {name: getattr(job, name) for name in same} == {
+        name: getattr(newest, name) for name in same
+    }
     assert any("job1" in line for line in lines) and await blobs(stand) == before
     stored = await stand.ports.stats.get("job1")
     assert stored is not None and stored.revision == newest.result_revision
@@ -127,7 +147,9 @@ async def test_results_that_are_gone_are_said_to_be(stand: WorkerStand) -> None:
 
 
 @pytest.mark.parametrize("young", ["film", "log"])
-async def test_purge_leaves_a_job_alone_of_which_a_part_is_young(stand: WorkerStand, young: str) -> None:
+async def test_purge_leaves_a_job_alone_of_which_a_part_is_young(
+    stand: WorkerStand, young: str
+) -> None:
     """Another database's worker writes to it: what was shown would be the old part, and all of it would go."""
     await lost(stand, 1)
     await lost(stand, 2)

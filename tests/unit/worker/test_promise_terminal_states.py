@@ -34,7 +34,11 @@ ACTIONS = (
     ("recount",),
     ("break",),
     ("mend",),
-    *(("meanwhile", calls, other) for calls in range(1, 12) for other in ("cancel", "fail", "recount", "work")),
+    *(
+        ("meanwhile", calls, other)
+        for calls in range(1, 12)
+        for other in ("cancel", "fail", "recount", "work")
+    ),
 )
 
 
@@ -60,12 +64,20 @@ class Chronicle:
     def _compare(self, before: Job, after: Job) -> None:
         assert after.attempt in (before.attempt, before.attempt + 1), "attempts go up one by one"
         if after.attempt == before.attempt and before.is_terminal:
-            assert after.state == before.state, f"{before.state} became {after.state} within attempt {after.attempt}"
-            assert (after.result_revision, after.counts, after.error) == (before.result_revision, before.counts, before.error)
+            assert after.state == before.state, (
+                f"{before.state} became {after.state} within attempt {after.attempt}"
+            )
+            assert (after.result_revision, after.counts, after.error) == (
+                before.result_revision,
+                before.counts,
+                before.error,
+            )
         if after.attempt > before.attempt:
             assert before.is_terminal, "only an ended attempt is followed by another"
         if after.result_revision != before.result_revision:
-            assert after.state == "completed", "a revision is published by completing, and by nothing else"
+            assert after.state == "completed", (
+                "a revision is published by completing, and by nothing else"
+            )
             assert after.result_revision is not None, "what was published stays"
 
 
@@ -77,7 +89,9 @@ class World:
         self.calls = Calls()
         self.calls.before = self._before_call
         ports = self.calls.watch(stand.ports)
-        self.workers = [stand.worker(name, ports=ports, max_failures=2) for name in ("worker-a", "worker-b")]
+        self.workers = [
+            stand.worker(name, ports=ports, max_failures=2) for name in ("worker-a", "worker-b")
+        ]
         self.meanwhile: dict[int, str] = {}
         self.turn = itertools.count()
         self.taken: dict[int, tuple[JobQueue, Lease]] = {}
@@ -113,7 +127,9 @@ class World:
         """Send a message of an attempt that has begun once more."""
         attempt = min(attempt, (await self.stand.job()).attempt)
         name, _, segment = step.partition(":")
-        message = JobMessage(job_id="job1", attempt=attempt, step=name, segment=int(segment) if segment else None)
+        message = JobMessage(
+            job_id="job1", attempt=attempt, step=name, segment=int(segment) if segment else None
+        )
         await self.stand.dispatcher.send(message)
 
     async def _wait(self) -> None:
@@ -129,7 +145,11 @@ class World:
         job = await self.stand.job()
         try:
             await self.stand.ports.jobs.update(
-                "job1", attempt=job.attempt, expected=ACTIVE, at=self.stand.timer.now(), changes={"state": state}
+                "job1",
+                attempt=job.attempt,
+                expected=ACTIVE,
+                at=self.stand.timer.now(),
+                changes={"state": state},
             )
         except FenceLost:
             assert job.is_terminal
@@ -140,12 +160,18 @@ class World:
             return
         try:
             begun = await self.stand.ports.jobs.begin_attempt(
-                "job1", expected_attempt=job.attempt, settings=AnalysisSettings(), state="assembling", at=now
+                "job1",
+                expected_attempt=job.attempt,
+                settings=AnalysisSettings(),
+                state="assembling",
+                at=now,
             )
         except FenceLost:
             assert not job.is_terminal
             return
-        await self.stand.dispatcher.send(JobMessage(job_id="job1", attempt=begun.attempt, step="assemble"))
+        await self.stand.dispatcher.send(
+            JobMessage(job_id="job1", attempt=begun.attempt, step="assemble")
+        )
 
     async def _break(self) -> None:
         def fail(*_: Any) -> None:
@@ -178,7 +204,9 @@ async def play(base: Path, on_sqlite: bool, actions: Iterable[tuple[Any, ...]]) 
         statistics = await stand.ports.stats.get("job1")
         assert (statistics is None) == (job.result_revision is None)
         if statistics is not None:
-            assert statistics.revision == job.result_revision, "statistics are those of the published revision"
+            assert statistics.revision == job.result_revision, (
+                "statistics are those of the published revision"
+            )
     finally:
         await stand.ports.jobs.close()
         await stand.ports.stats.close()
@@ -197,14 +225,21 @@ async def _work_off(world: World) -> None:
         await world.act(("wait",))
         await world.act(("work", 9))
         stand = world.stand
-        if not (await stand.ports.queue.depth()).messages and not (await stand.ports.detect_queue.depth()).messages:
+        if (
+            not (await stand.ports.queue.depth()).messages
+            and not (await stand.ports.detect_queue.depth()).messages
+        ):
             return
     raise AssertionError("messages are left that nobody settles")
 
 
 @pytest.mark.parametrize("on_sqlite", [False, True], ids=["memory", "sqlite"])
-def test_terminal_states_never_regress_whatever_the_order_of_messages(tmp_path_factory: pytest.TempPathFactory, on_sqlite: bool) -> None:
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_terminal_states_never_regress_whatever_the_order_of_messages(
+    tmp_path_factory: pytest.TempPathFactory, on_sqlite: bool
+) -> None:
+    @settings(
+        max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    )
     @given(st.lists(st.sampled_from(ACTIONS), max_size=25))
     def interleaved(actions: list[tuple[Any, ...]]) -> None:
         asyncio.run(play(tmp_path_factory.mktemp("play"), on_sqlite, actions))
@@ -218,7 +253,9 @@ async def test_the_chronicle_notices_a_state_that_regresses() -> None:
     now = datetime.fromisoformat("2026-06-01T12:00:00+00:00")
     times = {"created_at_utc": now, "updated_at_utc": now, "heartbeat_at_utc": now}
     source = {"name": "a", "blob": "b", "size_bytes": 1, "etag": "e"}
-    await jobs.add(Job.model_validate({"id": "job1", "files": [source], "state": "cancelled", **times}))
+    await jobs.add(
+        Job.model_validate({"id": "job1", "files": [source], "state": "cancelled", **times})
+    )
     chronicle = Chronicle(jobs)
     await chronicle.look()
     await jobs.update("job1", attempt=1, expected=TERMINAL, at=now, changes={"state": "rendering"})
@@ -231,19 +268,31 @@ async def test_a_recount_that_fails_keeps_the_published_revision(tmp_path: Path)
     await stand.submit(b"19 frames")
     worker = stand.worker(max_failures=1)
     await stand.drain(worker)
-    before, blobs, statistics = await stand.job(), await stand.blobs(), await stand.ports.stats.get("job1")
+    before, blobs, statistics = (
+        await stand.job(),
+        await stand.blobs(),
+        await stand.ports.stats.get("job1"),
+    )
 
     def fail(*_: Any) -> None:
         raise MusterError("it fails")
 
     stand.engine.hooks["assemble"] = fail
     await stand.ports.jobs.begin_attempt(
-        "job1", expected_attempt=1, settings=AnalysisSettings(camera="other"), state="assembling", at=stand.timer.now()
+        "job1",
+        expected_attempt=1,
+        settings=AnalysisSettings(camera="other"),
+        state="assembling",
+        at=stand.timer.now(),
     )
     await stand.dispatcher.send(JobMessage(job_id="job1", attempt=2, step="assemble"))
     await stand.drain(worker)
     job = await stand.job()
     assert (job.state, job.attempt) == ("failed", 2)
-    assert (job.result_revision, job.counts, job.artifacts) == (before.result_revision, before.counts, before.artifacts)
+    assert (job.result_revision, job.counts, job.artifacts) == (
+        before.result_revision,
+        before.counts,
+        before.artifacts,
+    )
     assert await stand.blobs() == blobs and await stand.ports.stats.get("job1") == statistics
     stand.close()

@@ -51,7 +51,9 @@ class Shelf:
     def cache(self, limit_bytes: int = 1000) -> SourceCache:
         scratch = Scratch(self.base / "scratch")
         self.scratches.append(scratch)
-        return SourceCache(self.store, self.base / "sources", scratch, limit_bytes=limit_bytes, probe=self._probe)
+        return SourceCache(
+            self.store, self.base / "sources", scratch, limit_bytes=limit_bytes, probe=self._probe
+        )
 
     def _probe(self, path: Path, *, should_stop: Callable[[], bool]) -> str:
         self.probed.append(path)
@@ -138,7 +140,9 @@ async def test_a_full_disk_gives_back_what_is_kept_then_says_so(shelf: Shelf) ->
     assert list(shelf.scratches[0].path.iterdir()) == []
 
 
-async def test_a_file_that_cannot_fit_is_not_begun_with(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_cannot_fit_is_not_begun_with(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     free = 100
     monkeypatch.setattr("worker.disk.shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
     cache, file = shelf.cache(), await shelf.file("large")
@@ -162,7 +166,9 @@ async def test_a_damaged_copy_is_fetched_again(shelf: Shelf) -> None:
     assert await use(shelf.cache(), file) == ["whole"]
 
 
-def test_what_a_dead_process_left_is_removed_and_what_a_living_one_has_is_not(tmp_path: Path) -> None:
+def test_what_a_dead_process_left_is_removed_and_what_a_living_one_has_is_not(
+    tmp_path: Path,
+) -> None:
     living = Scratch(tmp_path)
     living.new_path().write_text("mine")
     dead = tmp_path / "dead"
@@ -207,14 +213,20 @@ def test_a_log_line_is_one_json_object_with_its_action() -> None:
     handler.setFormatter(JsonFormatter(worker="w1"))
     logger = logging.Logger("muster.test")
     logger.addHandler(handler)
-    logger.info("segment %d\ndetected", 3, extra={"action": "segment_detected", "segment": 3, "folder": Path("x")})
+    logger.info(
+        "segment %d\ndetected",
+        3,
+        extra={"action": "segment_detected", "segment": 3, "folder": Path("x")},
+    )
     try:
         raise ValueError("no")
     except ValueError:
         logger.exception("broke", extra={"action": "broken"})
     first, second = (json.loads(line) for line in stream.getvalue().splitlines())
     assert first["message"] == "segment 3\ndetected"
-    assert {key: first[key] for key in ("level", "logger", "worker", "action", "segment", "folder")} == {
+    assert {
+        key: first[key] for key in ("level", "logger", "worker", "action", "segment", "folder")
+    } == {
         "level": "INFO",
         "logger": "muster.test",
         "worker": "w1",

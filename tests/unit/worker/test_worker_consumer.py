@@ -48,7 +48,13 @@ class Recorder:
 
 
 class Bench:
-    def __init__(self, stand: WorkerStand, monkeypatch: pytest.MonkeyPatch, serves: str = "all", grace_s: float = 8) -> None:
+    def __init__(
+        self,
+        stand: WorkerStand,
+        monkeypatch: pytest.MonkeyPatch,
+        serves: str = "all",
+        grace_s: float = 8,
+    ) -> None:
         self.stand = stand
         self.requests: list[Any] = []
         self.recorder = Recorder(stand)
@@ -81,7 +87,9 @@ class Bench:
             await self.seconds(0.1)
 
 
-async def test_an_idle_worker_makes_at_most_two_requests_a_second(stand: WorkerStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_worker_makes_at_most_two_requests_a_second(
+    stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(stand, monkeypatch)
     await bench.seconds(11)
     bench.requests.clear()
@@ -91,7 +99,9 @@ async def test_an_idle_worker_makes_at_most_two_requests_a_second(stand: WorkerS
     await bench.end()
 
 
-async def test_after_work_a_message_is_noticed_within_200_ms_on_either_queue(stand: WorkerStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_work_a_message_is_noticed_within_200_ms_on_either_queue(
+    stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(stand, monkeypatch)
     await bench.seconds(15)
     await stand.ports.queue.send(b"first")
@@ -109,18 +119,26 @@ async def test_after_work_a_message_is_noticed_within_200_ms_on_either_queue(sta
     await bench.end()
 
 
-async def test_a_message_in_one_queue_makes_the_worker_look_often_in_the_other(stand: WorkerStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_in_one_queue_makes_the_worker_look_often_in_the_other(
+    stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(stand, monkeypatch)
     await bench.seconds(15)
     await stand.ports.queue.send(b"plan")
     await bench.seconds(2)
     received_at, _ = bench.recorder.received[0]
-    looks = [at for at, queue in bench.requests if queue is stand.ports.detect_queue and received_at <= at <= received_at + 0.5]
+    looks = [
+        at
+        for at, queue in bench.requests
+        if queue is stand.ports.detect_queue and received_at <= at <= received_at + 0.5
+    ]
     assert len(looks) >= 3
     await bench.end()
 
 
-@pytest.mark.parametrize(("serves", "bodies"), [("cpu", [b"cpu"]), ("detect", [b"detect"]), ("all", [b"cpu", b"detect"])])
+@pytest.mark.parametrize(
+    ("serves", "bodies"), [("cpu", [b"cpu"]), ("detect", [b"detect"]), ("all", [b"cpu", b"detect"])]
+)
 async def test_a_worker_takes_messages_only_from_the_queues_it_serves(
     stand: WorkerStand, monkeypatch: pytest.MonkeyPatch, serves: str, bodies: list[bytes]
 ) -> None:
@@ -132,7 +150,9 @@ async def test_a_worker_takes_messages_only_from_the_queues_it_serves(
     await bench.end()
 
 
-async def test_an_outage_of_a_queue_is_waited_for(stand: WorkerStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outage_of_a_queue_is_waited_for(
+    stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(stand, monkeypatch)
     stand.ports.queue.away = stand.ports.detect_queue.away = True
     await bench.seconds(60, step_s=0.05)
@@ -144,7 +164,9 @@ async def test_an_outage_of_a_queue_is_waited_for(stand: WorkerStand, monkeypatc
     await bench.end()
 
 
-async def test_stopping_receives_nothing_more_and_waits_for_what_ends_in_time(stand: WorkerStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stopping_receives_nothing_more_and_waits_for_what_ends_in_time(
+    stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(stand, monkeypatch)
     bench.recorder.go_on.clear()
     await stand.ports.queue.send(b"running")
@@ -161,7 +183,9 @@ async def test_stopping_receives_nothing_more_and_waits_for_what_ends_in_time(st
     assert stand.ports.queue.bodies() == [b"too late"]
 
 
-async def test_what_does_not_end_in_time_is_stopped(stand: WorkerStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_does_not_end_in_time_is_stopped(
+    stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(stand, monkeypatch, grace_s=3)
     bench.recorder.go_on.clear()
     await stand.ports.queue.send(b"running")
@@ -172,7 +196,9 @@ async def test_what_does_not_end_in_time_is_stopped(stand: WorkerStand, monkeypa
     assert bench.task.done()
 
 
-async def test_a_message_that_arrives_while_stopping_is_given_back_at_once(stand: WorkerStand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_that_arrives_while_stopping_is_given_back_at_once(
+    stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(stand, monkeypatch, "cpu")
     await bench.seconds(0.5)
     receive, began, go_on = MemoryJobQueue.receive, asyncio.Event(), asyncio.Event()
@@ -202,7 +228,11 @@ async def test_presence_says_what_the_worker_is(stand: WorkerStand) -> None:
     task = asyncio.create_task(presence.run(stopping))
     await asyncio.sleep(0)
     (report,) = await stand.ports.jobs.workers(since=stand.timer.now())
-    assert (report.worker_id, report.device, report.gpu_available) == ("worker-a", "openvino:cpu", False)
+    assert (report.worker_id, report.device, report.gpu_available) == (
+        "worker-a",
+        "openvino:cpu",
+        False,
+    )
     assert (report.models_loaded, report.serves) == ((), ("cpu", "detect"))
     tools.detectors.get(None, planned={"fingerprint": "f" * 64})
     stand.ports.jobs.fail_with = Unavailable("away")

@@ -54,28 +54,44 @@ async def drain_with_delays(stand: WorkerStand, worker: Any, *, most: int = 60) 
     ("function", "step", "error"),
     [
         ("probe", "plan", VideoError("This is no video.", code="unreadable_video")),
-        ("describe_detector", "plan", DetectorError("There is no checkpoint.", code="checkpoint_missing")),
+        (
+            "describe_detector",
+            "plan",
+            DetectorError("There is no checkpoint.", code="checkpoint_missing"),
+        ),
         ("load_detector", "detect", DetectorError("It does not fit.", code="detector_unusable")),
         ("detect_segment", "detect", VideoError("It broke off.", code="unreadable_video")),
         ("render", "render", VideoError("It broke off.", code="unreadable_video")),
     ],
 )
-async def test_a_permanent_error_fails_the_job_at_once(stand: WorkerStand, function: str, step: str, error: Any) -> None:
+async def test_a_permanent_error_fails_the_job_at_once(
+    stand: WorkerStand, function: str, step: str, error: Any
+) -> None:
     stand.engine.hooks[function] = raising(error)
     await stand.submit()
     await stand.drain(stand.worker())
     job = await stand.job()
     assert job.state == "failed"
-    assert job.error is not None and (job.error.code, job.error.message, job.error.step) == (error.code, error.message, step)
+    assert job.error is not None and (job.error.code, job.error.message, job.error.step) == (
+        error.code,
+        error.message,
+        step,
+    )
     assert job.result_revision is None
     assert stand.engine.calls[function] == 1
     assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []
-    assert (await stand.ports.queue.depth()).messages == (await stand.ports.detect_queue.depth()).messages == 0
+    assert (
+        (await stand.ports.queue.depth()).messages
+        == (await stand.ports.detect_queue.depth()).messages
+        == 0
+    )
     assert await stand.ports.stats.get("job1") is None
 
 
 @pytest.mark.parametrize("case", ["gone", "changed"])
-async def test_a_source_that_is_not_the_submitted_one_fails_the_job_at_once(stand: WorkerStand, case: str) -> None:
+async def test_a_source_that_is_not_the_submitted_one_fails_the_job_at_once(
+    stand: WorkerStand, case: str
+) -> None:
     await stand.submit()
     name = source_blob("job1", 0)
     if case == "gone":
@@ -85,8 +101,14 @@ async def test_a_source_that_is_not_the_submitted_one_fails_the_job_at_once(stan
     assert await stand.deliver(stand.worker()) is not None
     job = await stand.job()
     assert (job.state, job.step_failures, stand.timer.elapsed_s) == ("failed", {}, 0)
-    told = "is no longer in storage" if case == "gone" else "in storage is not the one that was submitted"
-    assert job.error is not None and job.error.code == ("source_missing" if case == "gone" else "source_changed")
+    told = (
+        "is no longer in storage"
+        if case == "gone"
+        else "in storage is not the one that was submitted"
+    )
+    assert job.error is not None and job.error.code == (
+        "source_missing" if case == "gone" else "source_changed"
+    )
     assert job.error.message == f"The file '0.mp4' {told}. Submit it again."
     assert (await stand.ports.queue.depth()).messages == 0
 
@@ -113,13 +135,17 @@ async def test_a_transient_error_is_tried_again_after_a_while(stand: WorkerStand
         (OSError(errno.EIO, "Input/output error"), "internal_error"),
     ],
 )
-async def test_after_max_failures_the_message_is_poison_and_the_job_failed(stand: WorkerStand, error: Exception, code: str) -> None:
+async def test_after_max_failures_the_message_is_poison_and_the_job_failed(
+    stand: WorkerStand, error: Exception, code: str
+) -> None:
     stand.engine.hooks["detect_segment"] = raising(error)
     await stand.submit(b"9 frames")
     tries = await drain_with_delays(stand, stand.worker(max_failures=3))
     assert tries == 1 + 3
     (poisoned,) = stand.ports.detect_queue.poisoned
-    assert JobMessage.from_bytes(poisoned.body) == JobMessage(job_id="job1", attempt=1, step="detect", segment=0, identity=IDENTITY.id)
+    assert JobMessage.from_bytes(poisoned.body) == JobMessage(
+        job_id="job1", attempt=1, step="detect", segment=0, identity=IDENTITY.id
+    )
     assert "3 times" in poisoned.reason
     job = await stand.job()
     assert job.state == "failed"
@@ -127,7 +153,9 @@ async def test_after_max_failures_the_message_is_poison_and_the_job_failed(stand
     assert "secret" not in job.error.message
 
 
-async def test_after_max_deaths_the_message_is_poison_and_the_job_failed(stand: WorkerStand) -> None:
+async def test_after_max_deaths_the_message_is_poison_and_the_job_failed(
+    stand: WorkerStand,
+) -> None:
     class Killed(BaseException):
         pass
 
@@ -183,7 +211,9 @@ async def test_a_crash_between_giving_up_and_the_poison_queue_loses_no_message(
     assert (await queue.depth()).messages == 0
 
 
-async def test_shutdowns_and_outages_neither_count_nor_wipe_out_what_was_counted(stand: WorkerStand) -> None:
+async def test_shutdowns_and_outages_neither_count_nor_wipe_out_what_was_counted(
+    stand: WorkerStand,
+) -> None:
     await stand.submit(b"9 frames")
     worker = stand.worker(max_failures=3, max_deaths=3)
     await stand.deliver(worker)
@@ -255,7 +285,9 @@ async def test_a_long_outage_gives_the_message_back(stand: WorkerStand) -> None:
     assert (await stand.job()).state == "completed"
 
 
-async def test_a_message_of_an_attempt_that_the_store_does_not_know_is_waited_for_and_not_for_ever(stand: WorkerStand) -> None:
+async def test_a_message_of_an_attempt_that_the_store_does_not_know_is_waited_for_and_not_for_ever(
+    stand: WorkerStand,
+) -> None:
     """As after the database was set back to a backup, from before a recount."""
     job = await stand.submit()
     worker = stand.worker()
@@ -272,7 +304,11 @@ async def test_a_message_of_an_attempt_that_the_store_does_not_know_is_waited_fo
     assert "does not know this attempt" in poisoned.reason
     assert stand.timer.elapsed_s > 60, "more and more slowly"
     after = await stand.job()
-    assert (after.state, after.result_revision, after.step_failures) == ("completed", before.result_revision, {})
+    assert (after.state, after.result_revision, after.step_failures) == (
+        "completed",
+        before.result_revision,
+        {},
+    )
 
 
 async def test_an_attempt_that_the_store_comes_to_know_later_is_done(stand: WorkerStand) -> None:
@@ -283,13 +319,24 @@ async def test_an_attempt_that_the_store_comes_to_know_later_is_done(stand: Work
     for _ in range(3):
         assert await stand.deliver(worker) is not None
         stand.timer.advance(VISIBILITY_S)
-    await stand.ports.jobs.begin_attempt("job1", expected_attempt=1, settings=job.settings, state="assembling", at=stand.timer.now())
+    await stand.ports.jobs.begin_attempt(
+        "job1", expected_attempt=1, settings=job.settings, state="assembling", at=stand.timer.now()
+    )
     await stand.drain(worker)
     assert ((await stand.job()).state, (await stand.job()).attempt) == ("completed", 2)
     assert stand.ports.queue.poisoned == []
 
 
 async def test_back_off_doubles_is_capped_and_differs() -> None:
-    assert [back_off_s(n, longest_s=60, random_fraction=lambda: 0.0) for n in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert [back_off_s(n, longest_s=60, random_fraction=lambda: 0.0) for n in range(8)] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+        60,
+        60,
+    ]
     assert back_off_s(3, longest_s=60, random_fraction=lambda: 1.0) == 4
     assert back_off_s(10_000, longest_s=60, random_fraction=lambda: 0.5) == 45

@@ -43,10 +43,14 @@ def full(*segments: int) -> Callable[..., None]:
 
 
 async def messages(stand: WorkerStand) -> int:
-    return (await stand.ports.queue.depth()).messages + (await stand.ports.detect_queue.depth()).messages
+    return (await stand.ports.queue.depth()).messages + (
+        await stand.ports.detect_queue.depth()
+    ).messages
 
 
-async def wait_in_vain(stand: WorkerStand, *workers: Processor, seconds: float, sweeping: bool = False) -> int:
+async def wait_in_vain(
+    stand: WorkerStand, *workers: Processor, seconds: float, sweeping: bool = False
+) -> int:
     """Let workers take messages, and sweepers look, for so long; return how many tries there were."""
     until, tries = stand.timer.elapsed_s + seconds, 0
     sweeper = Sweeper(stand.ports, stand.dispatcher, stand.timer.now)
@@ -64,11 +68,23 @@ async def test_a_full_disk_is_waited_for_and_no_failure(stand: WorkerStand, step
     await stand.submit(b"9 frames")
     worker = stand.worker(max_failures=1, max_deaths=1)
     tries = await wait_in_vain(stand, worker, seconds=70 * 60, sweeping=True)
-    assert 70 <= tries <= 70 * 60 / (LONGEST_DELAY_S / 4) + 20, "at least once a minute, and not as fast as possible"
+    assert 70 <= tries <= 70 * 60 / (LONGEST_DELAY_S / 4) + 20, (
+        "at least once a minute, and not as fast as possible"
+    )
     job = await stand.job()
-    assert (job.is_terminal, job.step_failures, job.step_starts, await messages(stand)) == (False, {}, {}, 1)
-    assert job.waiting is not None and (job.waiting.code, job.waiting.since_utc) == ("storage_full", START)
-    assert job.waiting.message.startswith(f"The worker's disk is full. Make room. The worker writes under {stand.base} on ")
+    assert (job.is_terminal, job.step_failures, job.step_starts, await messages(stand)) == (
+        False,
+        {},
+        {},
+        1,
+    )
+    assert job.waiting is not None and (job.waiting.code, job.waiting.since_utc) == (
+        "storage_full",
+        START,
+    )
+    assert job.waiting.message.startswith(
+        f"The worker's disk is full. Make room. The worker writes under {stand.base} on "
+    )
     promise = "Once that is put right, the job goes on by itself within a minute; it is given up at 2026-06-02 12:00 UTC."
     assert job.waiting.message.endswith(promise)
     stand.engine.hooks.clear()
@@ -79,7 +95,9 @@ async def test_a_full_disk_is_waited_for_and_no_failure(stand: WorkerStand, step
     assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []
 
 
-async def test_when_the_patience_is_over_the_job_fails_and_can_be_tried_again(stand: WorkerStand) -> None:
+async def test_when_the_patience_is_over_the_job_fails_and_can_be_tried_again(
+    stand: WorkerStand,
+) -> None:
     stand.engine.hooks["detect_segment"] = full()
     await stand.submit(b"9 frames")
     worker = stand.worker(disk_patience_s=2 * HOUR_S)
@@ -127,10 +145,16 @@ async def test_one_full_worker_of_two_keeps_no_segment_from_the_other(stand: Wor
     stand.timer.advance(LONGEST_DELAY_S)
     await stand.drain(second)
     job = await stand.job()
-    assert (job.state, job.waiting, sorted(stand.engine.segments)) == ("completed", None, [0, 1, 2, 3])
+    assert (job.state, job.waiting, sorted(stand.engine.segments)) == (
+        "completed",
+        None,
+        [0, 1, 2, 3],
+    )
 
 
-async def test_since_when_a_job_waits_is_kept_over_tries_and_forgotten_when_it_goes_on(stand: WorkerStand) -> None:
+async def test_since_when_a_job_waits_is_kept_over_tries_and_forgotten_when_it_goes_on(
+    stand: WorkerStand,
+) -> None:
     stand.engine.hooks["detect_segment"] = full(1)
     await stand.submit(b"19 frames")
     worker = stand.worker()
@@ -152,7 +176,9 @@ async def test_since_when_a_job_waits_is_kept_over_tries_and_forgotten_when_it_g
     assert waiting is not None and waiting.since_utc == stand.timer.now()
 
 
-async def test_a_full_disk_of_the_database_is_waited_for_and_nothing_is_done_twice(stand: WorkerStand) -> None:
+async def test_a_full_disk_of_the_database_is_waited_for_and_nothing_is_done_twice(
+    stand: WorkerStand,
+) -> None:
     jobs: Any = stand.ports.jobs
     await stand.submit(b"9 frames")
     worker = stand.worker(max_failures=1, max_deaths=1)
@@ -171,21 +197,30 @@ async def test_a_full_disk_of_the_database_is_waited_for_and_nothing_is_done_twi
     await stand.pass_time(work)
     job = await stand.job()
     assert (job.state, job.step_failures, job.step_starts) == ("detecting", {}, {})
-    assert job.waiting is not None and job.waiting.message.startswith("The disk of the database is full. Once that is put right")
+    assert job.waiting is not None and job.waiting.message.startswith(
+        "The disk of the database is full. Once that is put right"
+    )
     stand.timer.advance(LONGEST_DELAY_S)
     await stand.drain(worker)
     assert ((await stand.job()).state, stand.engine.calls["detect_segment"]) == ("completed", 1)
 
 
-async def test_a_worker_reports_a_full_disk_until_it_meets_none_any_more(stand: WorkerStand) -> None:
+async def test_a_worker_reports_a_full_disk_until_it_meets_none_any_more(
+    stand: WorkerStand,
+) -> None:
     tools = stand.tools()
-    worker, presence = Processor(tools), Presence(tools, device="none", gpu_available=False, serves=("queue",))
+    worker, presence = (
+        Processor(tools),
+        Presence(tools, device="none", gpu_available=False, serves=("queue",)),
+    )
     assert presence.report().detail["problems"] == []
     stand.engine.hooks["probe"] = lambda *_: full()(None)
     await stand.submit(b"9 frames")
     await stand.drain(worker)
     (problem,) = presence.report().detail["problems"]
-    assert (problem["code"], problem["folder"]) == ("storage_full", str(stand.base)) and problem["free_bytes"] > 0
+    assert (problem["code"], problem["folder"]) == ("storage_full", str(stand.base)) and problem[
+        "free_bytes"
+    ] > 0
     assert f"MiB are free under {stand.base} on " in problem["message"]
     assert tools.metrics.full_disks.labels("plan")._value.get() == 1
     await wait_in_vain(stand, worker, seconds=HOUR_S)
@@ -199,7 +234,10 @@ async def test_a_worker_reports_a_full_disk_until_it_meets_none_any_more(stand: 
 
 async def test_a_job_that_waits_no_longer_is_no_problem_for_ever(stand: WorkerStand) -> None:
     tools = stand.tools()
-    worker, presence = Processor(tools), Presence(tools, device="none", gpu_available=False, serves=("queue",))
+    worker, presence = (
+        Processor(tools),
+        Presence(tools, device="none", gpu_available=False, serves=("queue",)),
+    )
     stand.engine.hooks["probe"] = lambda *_: full()(None)
     await stand.submit(b"9 frames")
     await stand.drain(worker)

@@ -35,7 +35,11 @@ def plan(**fields: Any) -> bytes:
 
 
 async def blobs(stand: WorkerStand) -> list[str]:
-    return [blob.name for store in (stand.ports.sources, stand.ports.results) async for blob in store.list_blobs("")]
+    return [
+        blob.name
+        for store in (stand.ports.sources, stand.ports.results)
+        async for blob in store.list_blobs("")
+    ]
 
 
 async def deliver_for(stand: WorkerStand, seconds: float) -> int:
@@ -57,7 +61,11 @@ async def test_a_worker_with_another_database_deletes_nothing(stand: WorkerStand
     given = await deliver_for(stand, 600)
     assert await blobs(stand) == before
     (poisoned,) = queue_of(stand).poisoned
-    assert (given, "no job job1" in poisoned.reason, "recover" in poisoned.reason) == (5, True, True)
+    assert (given, "no job job1" in poisoned.reason, "recover" in poisoned.reason) == (
+        5,
+        True,
+        True,
+    )
 
 
 async def test_a_job_that_the_database_comes_to_know_is_done(stand: WorkerStand) -> None:
@@ -71,7 +79,9 @@ async def test_a_job_that_the_database_comes_to_know_is_done(stand: WorkerStand)
     assert (await stand.job()).state == "completed"
 
 
-async def test_a_message_of_an_older_release_carries_no_identity_and_is_done(stand: WorkerStand) -> None:
+async def test_a_message_of_an_older_release_carries_no_identity_and_is_done(
+    stand: WorkerStand,
+) -> None:
     await stand.submit()
     queue_of(stand).clear()
     await stand.ports.queue.send(plan())
@@ -81,11 +91,15 @@ async def test_a_message_of_an_older_release_carries_no_identity_and_is_done(sta
 
 async def test_messages_carry_the_identity(stand: WorkerStand) -> None:
     await stand.submit()
-    assert [JobMessage.from_bytes(body).identity for body in queue_of(stand).bodies()] == [IDENTITY.id]
+    assert [JobMessage.from_bytes(body).identity for body in queue_of(stand).bodies()] == [
+        IDENTITY.id
+    ]
 
 
 @pytest.mark.parametrize("fields", [{}, {"v": 2}, {"step": "fuse"}, {"job_id": "unknown"}])
-async def test_a_message_of_another_installation_is_never_given_up(stand: WorkerStand, fields: dict[str, Any]) -> None:
+async def test_a_message_of_another_installation_is_never_given_up(
+    stand: WorkerStand, fields: dict[str, Any]
+) -> None:
     await stand.submit()
     queue_of(stand).clear()
     body = plan(identity="f" * 32, **fields)
@@ -105,8 +119,12 @@ async def test_a_former_identity_of_this_storage_is_ours(stand: WorkerStand) -> 
     assert (await stand.job()).state == "completed"
 
 
-@pytest.mark.parametrize("fields", [{"v": 2}, {"v": 7, "step": "fuse"}, {"step": "fuse"}, {"v": 2, "attempt": "later"}])
-async def test_what_a_newer_worker_may_understand_is_kept_for_a_day(stand: WorkerStand, fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "fields", [{"v": 2}, {"v": 7, "step": "fuse"}, {"step": "fuse"}, {"v": 2, "attempt": "later"}]
+)
+async def test_what_a_newer_worker_may_understand_is_kept_for_a_day(
+    stand: WorkerStand, fields: dict[str, Any]
+) -> None:
     await stand.ports.queue.send(plan(**fields))
     hours = KEEP_UNKNOWN.total_seconds() / 3600
     given = await deliver_for(stand, (hours - 0.1) * 3600)
@@ -133,15 +151,25 @@ async def test_what_a_newer_worker_may_understand_is_kept_for_a_day(stand: Worke
         b"[" * 40_000,
     ],
 )
-async def test_what_is_no_message_of_ours_is_given_up_at_once(stand: WorkerStand, body: bytes) -> None:
+async def test_what_is_no_message_of_ours_is_given_up_at_once(
+    stand: WorkerStand, body: bytes
+) -> None:
     await stand.ports.queue.send(body)
     assert await stand.deliver(stand.worker())
     (poisoned,) = queue_of(stand).poisoned
-    assert (poisoned.body, poisoned.reason.startswith("This queue message is not one of Muster's")) == (body, True)
+    assert (
+        poisoned.body,
+        poisoned.reason.startswith("This queue message is not one of Muster's"),
+    ) == (body, True)
 
 
-@pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes, lambda body: b" " + base64.b64encode(body) + b"\n"])
-async def test_a_message_that_another_tool_put_back_in_base64_is_done(stand: WorkerStand, encode: Any) -> None:
+@pytest.mark.parametrize(
+    "encode",
+    [base64.b64encode, base64.encodebytes, lambda body: b" " + base64.b64encode(body) + b"\n"],
+)
+async def test_a_message_that_another_tool_put_back_in_base64_is_done(
+    stand: WorkerStand, encode: Any
+) -> None:
     await stand.submit()
     (body,) = queue_of(stand).bodies()
     queue_of(stand).clear()

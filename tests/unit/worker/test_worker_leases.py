@@ -26,13 +26,17 @@ def stand(tmp_path: Path) -> Iterator[WorkerStand]:
     stand.close()
 
 
-async def test_a_lease_is_renewed_at_a_third_of_its_visibility_while_the_engine_works(stand: WorkerStand) -> None:
+async def test_a_lease_is_renewed_at_a_third_of_its_visibility_while_the_engine_works(
+    stand: WorkerStand,
+) -> None:
     await stand.submit(b"9 frames")
     step = LongStep(stand, stand.worker(), "detect_segment")
     await step.begin("detect")
     for _ in range(10):
         await seconds_pass(stand, VISIBILITY_S)
-        assert await stand.ports.detect_queue.receive(visibility=timedelta(seconds=9)) is None, "nobody else may get the message"
+        assert await stand.ports.detect_queue.receive(visibility=timedelta(seconds=9)) is None, (
+            "nobody else may get the message"
+        )
         job = await stand.job()
         assert (stand.timer.now() - job.heartbeat_at_utc).total_seconds() <= VISIBILITY_S / 3 + 1
     await step.end()
@@ -42,7 +46,9 @@ async def test_a_lease_is_renewed_at_a_third_of_its_visibility_while_the_engine_
 
 
 @pytest.mark.parametrize(("name", "function"), [("detect", "detect_segment"), ("render", "render")])
-async def test_a_lost_lease_stops_the_work_and_nothing_is_published(stand: WorkerStand, name: str, function: str) -> None:
+async def test_a_lost_lease_stops_the_work_and_nothing_is_published(
+    stand: WorkerStand, name: str, function: str
+) -> None:
     await stand.submit(b"9 frames")
     step = LongStep(stand, stand.worker(), function)
     await step.begin(name)
@@ -52,9 +58,15 @@ async def test_a_lost_lease_stops_the_work_and_nothing_is_published(stand: Worke
     await step.settled()
     assert await step.was_told_to_stop(), "the engine works on for nobody"
     job = await stand.job()
-    assert (job.state, job.done_segments, job.result_revision) == (job_before.state, job_before.done_segments, None)
+    assert (job.state, job.done_segments, job.result_revision) == (
+        job_before.state,
+        job_before.done_segments,
+        None,
+    )
     assert await stand.blobs() == before
-    assert [blob.name async for blob in stand.ports.results.list_blobs("jobs/job1/log/")] == [] or name == "render"
+    assert [
+        blob.name async for blob in stand.ports.results.list_blobs("jobs/job1/log/")
+    ] == [] or name == "render"
     assert (await step.queue.depth()).messages == 1, "nothing is acknowledged"
     # Whoever has the message now completes the job.
     stand.engine.hooks.clear()
@@ -68,7 +80,9 @@ async def test_cancelling_stops_the_engine_within_one_renewal(stand: WorkerStand
     await stand.submit(b"9 frames")
     step = LongStep(stand, stand.worker(), "detect_segment")
     await step.begin("detect")
-    await stand.ports.jobs.update("job1", attempt=1, expected=ACTIVE, at=stand.timer.now(), changes={"state": "cancelled"})
+    await stand.ports.jobs.update(
+        "job1", attempt=1, expected=ACTIVE, at=stand.timer.now(), changes={"state": "cancelled"}
+    )
     await seconds_pass(stand, VISIBILITY_S / 3 + 1)
     await step.settled()
     assert await step.was_told_to_stop(), "the engine works on for nobody"
@@ -88,7 +102,9 @@ async def test_rendered_frames_are_reported_every_second(stand: WorkerStand) -> 
     assert (await stand.job()).state == "completed"
 
 
-async def test_shutting_down_releases_the_message_at_once_and_is_neither_failure_nor_death(stand: WorkerStand) -> None:
+async def test_shutting_down_releases_the_message_at_once_and_is_neither_failure_nor_death(
+    stand: WorkerStand,
+) -> None:
     await stand.submit(b"9 frames")
     worker = stand.worker(max_failures=1, max_deaths=1)
     step = LongStep(stand, worker, "detect_segment")
@@ -102,7 +118,9 @@ async def test_shutting_down_releases_the_message_at_once_and_is_neither_failure
     assert (await stand.job()).state == "completed", "it was visible without waiting"
 
 
-async def test_shutting_down_lets_a_step_end_that_needs_less_than_the_grace(stand: WorkerStand) -> None:
+async def test_shutting_down_lets_a_step_end_that_needs_less_than_the_grace(
+    stand: WorkerStand,
+) -> None:
     await stand.submit(b"9 frames")
     worker = stand.worker()
     step = LongStep(stand, worker, "render")
@@ -112,7 +130,9 @@ async def test_shutting_down_lets_a_step_end_that_needs_less_than_the_grace(stan
     assert (await stand.job()).state == "completed"
 
 
-async def test_shutting_down_gives_back_at_once_what_has_not_done_a_frame_yet(stand: WorkerStand) -> None:
+async def test_shutting_down_gives_back_at_once_what_has_not_done_a_frame_yet(
+    stand: WorkerStand,
+) -> None:
     await stand.submit(b"9 frames")
     worker = stand.worker()
     step = LongStep(stand, worker, "detect_segment")
@@ -137,14 +157,18 @@ async def test_a_slow_database_costs_no_lease(stand: WorkerStand) -> None:
 
     stand.ports.jobs.touch = hangs  # type: ignore[method-assign]
     await seconds_pass(stand, 3 * VISIBILITY_S)
-    assert await stand.ports.detect_queue.receive(visibility=timedelta(seconds=9)) is None, "nobody else may get the message"
+    assert await stand.ports.detect_queue.receive(visibility=timedelta(seconds=9)) is None, (
+        "nobody else may get the message"
+    )
     stand.ports.jobs.touch = touch  # type: ignore[method-assign]
     await step.end()
     await stand.drain(step.worker)
     assert (await stand.job()).state == "completed" and stand.engine.calls["detect_segment"] == 1
 
 
-async def test_the_engine_stops_when_the_lease_ends_though_the_event_loop_stands_still(stand: WorkerStand) -> None:
+async def test_the_engine_stops_when_the_lease_ends_though_the_event_loop_stands_still(
+    stand: WorkerStand,
+) -> None:
     """Nothing is renewed and nobody sets the flag: the engine's thread reads the clock by itself."""
     await stand.submit(b"9 frames")
     step = LongStep(stand, stand.worker(), "detect_segment")
@@ -182,13 +206,17 @@ async def test_a_renewal_without_an_answer_loses_the_lease_when_it_ends(stand: W
     await step.settled()
     queue.renew = renew  # type: ignore[method-assign]
     job = await stand.job()
-    assert (job.done_segments, job.step_starts, job.step_failures) == ((), {}, {}), "an outage is neither death nor failure"
+    assert (job.done_segments, job.step_starts, job.step_failures) == ((), {}, {}), (
+        "an outage is neither death nor failure"
+    )
     stand.engine.hooks.clear()
     await stand.drain(step.worker)
     assert (await stand.job()).state == "completed"
 
 
-async def test_an_outage_of_the_queue_shorter_than_the_lease_changes_nothing(stand: WorkerStand) -> None:
+async def test_an_outage_of_the_queue_shorter_than_the_lease_changes_nothing(
+    stand: WorkerStand,
+) -> None:
     await stand.submit(b"9 frames")
     step = LongStep(stand, stand.worker(), "detect_segment")
     await step.begin("detect")
@@ -228,7 +256,9 @@ async def test_leaving_the_keeper_waits_for_a_renewal_under_way(stand: WorkerSta
         return await renew(lease, visibility=visibility)
 
     queue.renew = slow_renew  # type: ignore[method-assign]
-    keeper = LeaseKeeper(queue, lease, visibility=timedelta(seconds=30), stop=StopFlag(), timer=stand.timer)
+    keeper = LeaseKeeper(
+        queue, lease, visibility=timedelta(seconds=30), stop=StopFlag(), timer=stand.timer
+    )
 
     async def work() -> None:
         async with keeper:
@@ -270,19 +300,27 @@ async def test_whoever_sees_the_lease_end_first_finds_the_same_reason(stand: Wor
         await asyncio.Event().wait()
 
     queue.renew = hangs  # type: ignore[method-assign]
-    async with LeaseKeeper(queue, lease, visibility=timedelta(seconds=VISIBILITY_S), stop=stop, timer=stand.timer):
+    async with LeaseKeeper(
+        queue, lease, visibility=timedelta(seconds=VISIBILITY_S), stop=stop, timer=stand.timer
+    ):
         assert (stop.reason, stop.is_unanswered) == (None, False)
         await seconds_pass(stand, VISIBILITY_S / 3 + 1)
         assert asked.is_set() and (stop.reason, stop.is_unanswered) == (None, True)
         stand.timer.advance(VISIBILITY_S)
-        assert (stop.reason, stop.is_lost, stop.is_set()) == ("queue_away", True, True), "no task has run since"
+        assert (stop.reason, stop.is_lost, stop.is_set()) == ("queue_away", True, True), (
+            "no task has run since"
+        )
     assert stop.reason == "queue_away"
 
 
-async def test_a_lease_that_ended_before_anybody_asked_for_more_time_is_lost(stand: WorkerStand) -> None:
+async def test_a_lease_that_ended_before_anybody_asked_for_more_time_is_lost(
+    stand: WorkerStand,
+) -> None:
     await stand.submit(b"9 frames")
     queue, lease = await stand.deliver_until(stand.worker(), "detect")
     stop = StopFlag(stand.timer.monotonic)
-    async with LeaseKeeper(queue, lease, visibility=timedelta(seconds=VISIBILITY_S), stop=stop, timer=stand.timer):
+    async with LeaseKeeper(
+        queue, lease, visibility=timedelta(seconds=VISIBILITY_S), stop=stop, timer=stand.timer
+    ):
         stand.timer.advance(VISIBILITY_S)
         assert (stop.reason, stop.is_unanswered) == ("lease_lost", False), "no task has run since"

@@ -22,7 +22,9 @@ def stand(tmp_path: Path) -> Iterator[WorkerStand]:
     stand.close()
 
 
-def stands_still_after(stand: WorkerStand, request: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def stands_still_after(
+    stand: WorkerStand, request: Callable[..., Awaitable[Any]]
+) -> Callable[..., Awaitable[Any]]:
     """Return a request after whose answer the process stands still, once, until every lease that it has is over."""
     left = [1]
 
@@ -36,7 +38,9 @@ def stands_still_after(stand: WorkerStand, request: Callable[..., Awaitable[Any]
     return asked
 
 
-async def deliver_and_stand_still(stand: WorkerStand, worker: Any, step: str, function: str) -> tuple[JobQueue, Lease]:
+async def deliver_and_stand_still(
+    stand: WorkerStand, worker: Any, step: str, function: str
+) -> tuple[JobQueue, Lease]:
     """Let a worker do a step, and stand still after a request of its to the store of jobs: the last one before it settles."""
     queue, lease = await stand.deliver_until(worker, step)
     jobs: Any = stand.ports.jobs
@@ -69,13 +73,21 @@ async def test_a_step_that_ended_after_its_lease_acknowledges_nothing_and_whoeve
     await other.process(queue, again)
     assert (await queue.depth()).messages == 0
     after = await stand.job()
-    assert (after.state, after.done_segments, after.result_revision) == (job.state, job.done_segments, job.result_revision)
-    assert (await stand.blobs(), stand.engine.calls) == (blobs, calls), "what is done is not done again"
+    assert (after.state, after.done_segments, after.result_revision) == (
+        job.state,
+        job.done_segments,
+        job.result_revision,
+    )
+    assert (await stand.blobs(), stand.engine.calls) == (blobs, calls), (
+        "what is done is not done again"
+    )
     await stand.drain(other)
     assert (await stand.job()).state == "completed"
 
 
-async def test_a_step_that_was_given_up_after_its_lease_is_put_into_the_poison_queue_by_whoever_is_next(stand: WorkerStand) -> None:
+async def test_a_step_that_was_given_up_after_its_lease_is_put_into_the_poison_queue_by_whoever_is_next(
+    stand: WorkerStand,
+) -> None:
     await stand.submit(b"9 frames")
 
     def breaks(*_: Any) -> None:
@@ -92,14 +104,18 @@ async def test_a_step_that_was_given_up_after_its_lease_is_put_into_the_poison_q
     assert poisoned.body == lease.body and "tried 1 times" in poisoned.reason
 
 
-async def test_a_step_that_failed_after_its_lease_does_not_keep_its_message_from_others(stand: WorkerStand) -> None:
+async def test_a_step_that_failed_after_its_lease_does_not_keep_its_message_from_others(
+    stand: WorkerStand,
+) -> None:
     """A release would hide the message for the back-off's time again."""
     await stand.submit(b"9 frames")
     stand.engine.hooks["detect_segment"] = lambda *_: (_ for _ in ()).throw(RuntimeError("broken"))
     await deliver_and_stand_still(stand, stand.worker(), "detect", "step_ended")
     assert (await stand.job()).step_failures == {"detect:0": 1}
     stand.engine.hooks.clear()
-    assert await stand.deliver(stand.worker("worker-b")) is not None, "it is hidden, though the lease has ended"
+    assert await stand.deliver(stand.worker("worker-b")) is not None, (
+        "it is hidden, though the lease has ended"
+    )
     await stand.drain(stand.worker("worker-b"))
     assert (await stand.job()).state == "completed"
 
@@ -125,7 +141,10 @@ async def test_what_the_engine_made_after_its_lease_ended_is_not_used(stand: Wor
     assert (await queue.depth()).messages == 1, "nothing is acknowledged"
 
 
-@pytest.mark.parametrize(("step", "function"), [("detect", "detect_segment"), ("assemble", "assemble"), ("render", "render")])
+@pytest.mark.parametrize(
+    ("step", "function"),
+    [("detect", "detect_segment"), ("assemble", "assemble"), ("render", "render")],
+)
 async def test_an_engine_in_one_long_batch_is_left_behind_when_the_lease_is_lost_and_that_is_no_failure(
     stand: WorkerStand, step: str, function: str
 ) -> None:

@@ -24,7 +24,11 @@ async def failed(stand: WorkerStand) -> tuple[str, str, str | None]:
     """Return code, sentence and step of the failure of a job of which no message is left."""
     job = await stand.job()
     assert job.state == "failed" and job.error is not None and job.step_failures == {}
-    assert (await stand.ports.queue.depth()).messages == (await stand.ports.detect_queue.depth()).messages == 0
+    assert (
+        (await stand.ports.queue.depth()).messages
+        == (await stand.ports.detect_queue.depth()).messages
+        == 0
+    )
     assert stand.ports.queue.poisoned == stand.ports.detect_queue.poisoned == []
     assert stand.timer.elapsed_s == 0, "at once"
     return job.error.code, job.error.message, job.error.step
@@ -37,7 +41,9 @@ async def try_again(stand: WorkerStand) -> Job:
 
 
 @pytest.mark.parametrize("step", ["plan", "detect", "render"])
-async def test_a_source_that_is_gone_is_told_by_every_step_that_reads_it(stand: WorkerStand, step: str) -> None:
+async def test_a_source_that_is_gone_is_told_by_every_step_that_reads_it(
+    stand: WorkerStand, step: str
+) -> None:
     await stand.submit(b"9 frames", b"8 frames")
     worker = stand.worker()
     queue, lease = await stand.deliver_until(worker, step)
@@ -46,7 +52,11 @@ async def test_a_source_that_is_gone_is_told_by_every_step_that_reads_it(stand: 
     await stand.ports.sources.delete(source_blob("job1", 1))
     await worker.process(queue, lease)
     await stand.drain(worker)
-    assert await failed(stand) == ("source_missing", "The file '1.mp4' is no longer in storage. Submit it again.", step)
+    assert await failed(stand) == (
+        "source_missing",
+        "The file '1.mp4' is no longer in storage. Submit it again.",
+        step,
+    )
 
 
 @pytest.mark.parametrize("change", ["gone", "changed"])
@@ -63,10 +73,16 @@ async def test_telemetry_that_is_gone_is_told(stand: WorkerStand, change: str) -
         await stand.ports.sources.put(telemetry.blob, track)
     await worker.process(queue, lease)
     code, sentence, step = await failed(stand)
-    assert (code, step, "'0.mp4'" in sentence) == ("source_missing" if change == "gone" else "source_changed", "assemble", True)
+    assert (code, step, "'0.mp4'" in sentence) == (
+        "source_missing" if change == "gone" else "source_changed",
+        "assemble",
+        True,
+    )
 
 
-async def test_detections_that_are_gone_are_told_and_a_retry_detects_them_again(stand: WorkerStand) -> None:
+async def test_detections_that_are_gone_are_told_and_a_retry_detects_them_again(
+    stand: WorkerStand,
+) -> None:
     await stand.submit()
     worker = stand.worker()
     queue, lease = await stand.deliver_until(worker, "assemble")
@@ -79,28 +95,45 @@ async def test_detections_that_are_gone_are_told_and_a_retry_detects_them_again(
     assert await failed(stand) == ("log_missing", sentence, "assemble")
     assert ((await stand.job()).done_segments, (await stand.job()).is_detected) == ((0, 2), False)
     job = await try_again(stand)
-    assert (job.state, job.attempt, job.done_segments, sorted(stand.engine.segments)) == ("completed", 2, (0, 1, 2, 3), [0, 1, 1, 2, 3, 3])
+    assert (job.state, job.attempt, job.done_segments, sorted(stand.engine.segments)) == (
+        "completed",
+        2,
+        (0, 1, 2, 3),
+        [0, 1, 1, 2, 3, 3],
+    )
 
 
-async def test_a_worker_that_ends_between_noting_and_failing_fails_the_next_time(stand: WorkerStand) -> None:
+async def test_a_worker_that_ends_between_noting_and_failing_fails_the_next_time(
+    stand: WorkerStand,
+) -> None:
     await stand.submit(b"19 frames")
     worker = stand.worker()
     queue, lease = await stand.deliver_until(worker, "assemble")
     plan = (await stand.job()).plan
     assert plan is not None
     await stand.ports.results.delete(log_blob("job1", plan.log_key, 0))
-    await stand.ports.jobs.update("job1", attempt=1, expected=("assembling",), at=stand.timer.now(), changes={"done_segments": (1,)})
+    await stand.ports.jobs.update(
+        "job1",
+        attempt=1,
+        expected=("assembling",),
+        at=stand.timer.now(),
+        changes={"done_segments": (1,)},
+    )
     await worker.process(queue, lease)
     assert (await failed(stand))[0] == "log_missing"
     assert (await try_again(stand)).state == "completed"
 
 
 @pytest.mark.parametrize("name", ["tracks.csv", "animals.csv", "results.json"])
-async def test_results_that_are_gone_before_they_are_rendered_are_told_and_a_retry_counts_again(stand: WorkerStand, name: str) -> None:
+async def test_results_that_are_gone_before_they_are_rendered_are_told_and_a_retry_counts_again(
+    stand: WorkerStand, name: str
+) -> None:
     await stand.submit()
     worker = stand.worker()
     queue, lease = await stand.deliver_until(worker, "render")
-    await stand.ports.results.delete(result_blob("job1", str((await stand.job()).staged_revision), name))
+    await stand.ports.results.delete(
+        result_blob("job1", str((await stand.job()).staged_revision), name)
+    )
     await worker.process(queue, lease)
     sentence = f"'{name}' of this attempt is no longer in storage. Retry the job: it counts again."
     assert await failed(stand) == ("results_missing", sentence, "render")

@@ -18,7 +18,12 @@ from tests.unit.core.test_telemetry import srt_of
 
 
 def flight(*latitudes: float) -> bytes:
-    return srt_of(*(f"[latitude: {value}] [longitude: 11.5] [rel_alt: 50.0 abs_alt: 549.6]" for value in latitudes))
+    return srt_of(
+        *(
+            f"[latitude: {value}] [longitude: 11.5] [rel_alt: 50.0 abs_alt: 549.6]"
+            for value in latitudes
+        )
+    )
 
 
 @pytest.fixture
@@ -33,8 +38,13 @@ async def give(stand: WorkerStand, file_index: int, data: bytes) -> None:
     job = await stand.job()
     info = await stand.ports.sources.put(f"jobs/job1/telemetry/{file_index:03d}.srt", data)
     found = files.described("uploaded", f"{file_index}.srt", info, parse_srt(data))
-    changed = [file.model_copy(update={"telemetry": found}) if i == file_index else file for i, file in enumerate(job.files)]
-    await stand.ports.jobs.update("job1", attempt=1, expected=("queued",), at=stand.timer.now(), changes={"files": changed})
+    changed = [
+        file.model_copy(update={"telemetry": found}) if i == file_index else file
+        for i, file in enumerate(job.files)
+    ]
+    await stand.ports.jobs.update(
+        "job1", attempt=1, expected=("queued",), at=stand.timer.now(), changes={"files": changed}
+    )
 
 
 async def file_of(stand: WorkerStand, index: int = 0) -> SourceFile:
@@ -65,9 +75,16 @@ async def test_a_track_within_the_video_is_found_told_and_stored(stand: WorkerSt
     await stand.drain(stand.worker())
     found = (await file_of(stand)).telemetry
     assert found is not None
-    assert (found.source, found.name, found.samples, found.has_position) == ("embedded", "0.mp4", 3, True)
+    assert (found.source, found.name, found.samples, found.has_position) == (
+        "embedded",
+        "0.mp4",
+        3,
+        True,
+    )
     assert found.blob == "jobs/job1/telemetry/track-000.srt"
-    assert await stand.ports.sources.get(found.blob, if_match=found.etag) == flight(48.1, 48.2, 48.3)
+    assert await stand.ports.sources.get(found.blob, if_match=found.etag) == flight(
+        48.1, 48.2, 48.3
+    )
     assert stand.engine.telemetry is not None
     assert stand.engine.telemetry.latitude.tolist() == [48.1, 48.2, 48.3]
 
@@ -91,7 +108,9 @@ async def test_a_recount_reads_it_again(stand: WorkerStand) -> None:
     await stand.drain(worker)
     stand.engine.telemetry = None
     job = await stand.job()
-    await stand.ports.jobs.begin_attempt("job1", expected_attempt=1, settings=job.settings, state="assembling", at=stand.timer.now())
+    await stand.ports.jobs.begin_attempt(
+        "job1", expected_attempt=1, settings=job.settings, state="assembling", at=stand.timer.now()
+    )
     await stand.dispatcher.send(JobMessage(job_id="job1", attempt=2, step="assemble"))
     await stand.drain(worker)
     assert stand.engine.telemetry is not None
@@ -111,7 +130,9 @@ def wild(*_: Any) -> None:
     ],
     ids=["other subtitles", "unforeseen"],
 )
-async def test_a_bad_track_fails_no_job(stand: WorkerStand, track: bytes, hook: Any, code: str | None) -> None:
+async def test_a_bad_track_fails_no_job(
+    stand: WorkerStand, track: bytes, hook: Any, code: str | None
+) -> None:
     if hook:
         stand.engine.hooks["read_telemetry_track"] = hook
     await stand.submit(b"35 frames\n" + track)
@@ -120,7 +141,9 @@ async def test_a_bad_track_fails_no_job(stand: WorkerStand, track: bytes, hook: 
     found = (await file_of(stand)).telemetry
     told = [remark.code for remark in found.warnings] if found else []
     assert told == ([code] if code else [])
-    assert (found is None or found.blob is None) and [b.name async for b in stand.ports.sources.list_blobs("jobs/job1/telemetry")] == []
+    assert (found is None or found.blob is None) and [
+        b.name async for b in stand.ports.sources.list_blobs("jobs/job1/telemetry")
+    ] == []
     given = stand.engine.telemetry
     assert ([] if given is None else [remark.code for remark in given.warnings]) == told
     if given is not None:
@@ -150,7 +173,9 @@ async def test_a_redelivered_plan_leaves_the_stored_track_as_it_is(stand: Worker
     assert (await stand.job()).state == "completed"
 
 
-async def test_telemetry_that_was_written_over_fails_the_job_with_the_reason(stand: WorkerStand) -> None:
+async def test_telemetry_that_was_written_over_fails_the_job_with_the_reason(
+    stand: WorkerStand,
+) -> None:
     await stand.submit()
     await give(stand, 0, flight(48.1))
     await stand.ports.sources.put("jobs/job1/telemetry/000.srt", flight(0.5))

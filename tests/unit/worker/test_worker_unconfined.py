@@ -24,7 +24,9 @@ def stand(tmp_path: Path) -> Iterator[WorkerStand]:
 
 
 def refused(*_: object) -> None:
-    raise Unconfined("The system of here does not let Muster restrict the process that decodes videos.")
+    raise Unconfined(
+        "The system of here does not let Muster restrict the process that decodes videos."
+    )
 
 
 @pytest.mark.parametrize("where", ["probe", "detect_segment"])
@@ -38,14 +40,21 @@ async def test_no_job_fails_and_another_worker_does_it(stand: WorkerStand, where
         stand.timer.advance(LONGEST_DELAY_S)
     job = await stand.job()
     assert job.state in ("queued", "planning", "detecting") and job.error is None
-    assert (job.step_failures, {key for key, starts in job.step_starts.items() if starts}) == ({}, set())
+    assert (job.step_failures, {key for key, starts in job.step_starts.items() if starts}) == (
+        {},
+        set(),
+    )
     hooks.clear()
     await stand.drain(Processor(stand.tools("worker-b")))
     assert (await stand.job()).state == "completed"
 
 
 def test_a_worker_reports_what_is_wrong_with_decoding(stand: WorkerStand) -> None:
-    problem = {"code": "decoding_unconfined", "message": "Videos are decoded unconfined.", "degrades": False}
+    problem = {
+        "code": "decoding_unconfined",
+        "message": "Videos are decoded unconfined.",
+        "degrades": False,
+    }
     tools = stand.tools()
     tools = replace(tools, engine=replace(tools.engine, decoding_problems=lambda: [problem]))
     presence = Presence(tools, device="none", gpu_available=False, serves=("queue",))
