@@ -270,8 +270,8 @@ STORAGE = (
     ),
     Mutant(
         "only the SDK is asked for the name of the account that signs links",
-        "core/adapters/azure/blob.py",
-        "account_name=blob.account_name or azure_connection.account_of(blob.url),",
+        "core/adapters/azure/upload_links.py",
+        "account_name=blob.account_name or account_of(blob.url),",
         "account_name=blob.account_name,",
         "tests/contract/test_azure_blob_store.py::test_managed_identity_signs_links_with_a_delegation_key",
     ),

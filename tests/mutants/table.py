@@ -256,7 +256,7 @@ MUTANTS = (
     ),
     Mutant(
         "an idempotency key is not looked up when the job is recorded",
-        "core/adapters/sqlite/jobs.py",
+        "core/adapters/sqlite/job_rows.py",
         "        if known is not None:\n            return known\n",
         "        del known\n",
         f"{_ONE_JOB}::test_the_same_request_50_times_at_once_makes_one_job_and_one_blob",
@@ -270,14 +270,14 @@ MUTANTS = (
     ),
     Mutant(
         "a job's state is not looked at before it is changed",
-        "core/adapters/sqlite/jobs.py",
+        "core/adapters/sqlite/job_rows.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if row[0] != attempt:",
         f"{_TERMINAL}::test_terminal_states_never_regress_whatever_the_order_of_messages",
     ),
     Mutant(
         "a job's attempt is not looked at before it is changed",
-        "core/adapters/sqlite/jobs.py",
+        "core/adapters/sqlite/job_rows.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if states is not None and row[1] not in states:",
         "tests/contract/test_job_store.py",
