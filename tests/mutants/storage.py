@@ -63,7 +63,7 @@ STORAGE = (
     ),
     Mutant(
         "a message of an unknown job costs its blobs",
-        "worker/processor.py",
+        "worker/obsolete.py",
         "        if await ports.ledger.tombstones([message.job_id]):\n",
         "        if True:\n",
         f"{_INTAKE}::test_a_worker_with_another_database_deletes_nothing",
