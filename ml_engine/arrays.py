@@ -1,4 +1,6 @@
-"""The arrays that pass between the engine's stages, with their shapes, and names for types of arrays."""
+"""The arrays that pass between the engine's stages, with their shapes, and names for types of
+arrays.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES
 
 SCORE_COLUMNS: tuple[str, ...] = (*CLASSES, "animal")
-"""Columns of every score array. `animal` is the highest score of any four-legged label: what `only` reads."""
+"""Columns of every score array.
+
+`animal` is the highest score of any four-legged label: what `only` reads.
+"""
 
 Array = npt.NDArray[np.float64]
 """Floats of any shape: what most figures are computed in."""
@@ -31,7 +36,8 @@ class Detections:
     """Boxes of one frame.
 
     Attributes:
-        xyxy: (n, 4) float32, px of the displayed picture (rotation applied), clipped to it, x1 <= x2 and y1 <= y2.
+        xyxy: (n, 4) float32, px of the displayed picture (rotation applied), clipped to it, x1 <=
+            x2 and y1 <= y2.
         scores: (n, 4) float32 in [0, 1], columns as in `SCORE_COLUMNS`.
         embeddings: (n, d) float16, or None where the checkpoint gives none.
     """
@@ -53,15 +59,18 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class FrameRecord:
-    """What the detection log says of one frame. Nothing found, not looked at and unreadable are three different things.
+    """What the detection log says of one frame. Nothing found, not looked at and unreadable are
+    three different things.
 
     Attributes:
         frame: Index over all files of the job, in presentation order.
         time_s: Seconds from the start of the recording.
         status: `detected` (boxes may still be none), `skipped` (by `detect_fps`) or `unreadable`.
         detections: Boxes; none unless `status` is `detected`.
-        motion: (3, 3) float64 transform from the previous readable frame's pixels to this one's, or None.
-        motion_reason: Why `motion` is None: `first_frame`, `unreadable`, `cut`, `no_texture`, `not_measured`; None where it is given.
+        motion: (3, 3) float64 transform from the previous readable frame's pixels to this one's, or
+            None.
+        motion_reason: Why `motion` is None: `first_frame`, `unreadable`, `cut`, `no_texture`,
+            `not_measured`; None where it is given.
     """
 
     frame: int
@@ -78,15 +87,16 @@ class DetectorInfo:
 
     Attributes:
         name: Name under which it was asked for.
-        fingerprint: SHA-256 (hex) over weights, configuration, label table and preprocessing: part of a log's name.
+        fingerprint: SHA-256 (hex) over weights, configuration, label table and preprocessing: part
+            of a log's name.
         runtime: `torch` or `openvino`.
         device: Such as `cpu` or `cuda:0`.
         precision: Such as `f32` or `f16`.
         input_hw: Height and width of the network's input, px.
         thresholds: Score from which a detection counts, per Muster class: the checkpoint's own.
         labels: Checkpoint label to score column, such as `{"cow": "cattle", "horse": "animal"}`.
-        smallest_px: Size from which on an animal is found half as often as a large one: square root of the area, px of the input; None
-            where that is not known.
+        smallest_px: Size from which on an animal is found half as often as a large one: square root
+            of the area, px of the input; None where that is not known.
     """
 
     name: str
@@ -102,7 +112,8 @@ class DetectorInfo:
 
 @dataclass(frozen=True, slots=True)
 class DetectionLog:
-    """All frames of one or several segments, as columns: what `assemble` reads. n frames, m detections.
+    """All frames of one or several segments, as columns: what `assemble` reads. n frames, m
+    detections.
 
     Attributes:
         frames: (n,) int32, ascending without gaps.
@@ -112,11 +123,12 @@ class DetectionLog:
         xyxy: (m, 4) float32, px.
         scores: (m, 4) float32, columns as in `SCORE_COLUMNS`.
         embeddings: (m, d) float16 or None.
-        motion: (n, 3, 3) float64 from the previous readable frame's pixels to this one's, all NaN where there is none.
+        motion: (n, 3, 3) float64 from the previous readable frame's pixels to this one's, all NaN
+            where there is none.
         motion_reasons: n strings, empty where there is a motion.
         resolution_wh: Of the frames, px; None where no frame could be read, or nobody said.
-        first_grey_png, last_grey_png: Small grey pictures of the first and the last readable frame, from which motion is measured across
-            the borders of segments; None where there are none.
+        first_grey_png, last_grey_png: Small grey pictures of the first and the last readable frame,
+            from which motion is measured across the borders of segments; None where there are none.
     """
 
     frames: npt.NDArray[np.int32]
@@ -138,14 +150,15 @@ class TrackTable:
     """Every box of every confirmed track: rows in order of frame, then track id. n rows.
 
     Attributes:
-        frame: (n,) int32. track_id: (n,) int32, from 1. class_index: (n,) int8, index into `core.domain.analysis.CLASSES`.
+        frame: (n,) int32. track_id: (n,) int32, from 1. class_index: (n,) int8, index into
+            `core.domain.analysis.CLASSES`.
         xyxy: (n, 4) float32, px.
         score: (n,) float32; of an interpolated box 0.
         interpolated: (n,) bool: the box lies in a gap of the track.
-        ground: (n, 2) float64, where the animal stands, in the calibration's unit, or longitude and latitude of a flight; NaN where that is
-            not known.
-        ground_error_m: (n,) float64, radius in metres within which it stands with 90 % probability if the assumed errors
-            of drone, calibration and box hold; NaN where `ground` is.
+        ground: (n, 2) float64, where the animal stands, in the calibration's unit, or longitude and
+            latitude of a flight; NaN where that is not known.
+        ground_error_m: (n,) float64, radius in metres within which it stands with 90 % probability
+            if the assumed errors of drone, calibration and box hold; NaN where `ground` is.
     """
 
     frame: npt.NDArray[np.int32]

@@ -8,7 +8,8 @@ from core.data_folder import data_dir
 
 
 def cache_dir(data_folder: Path | None = None) -> Path:
-    """Return where converted networks are kept, so that commands and workers of one data folder share them.
+    """Return where converted networks are kept, so that commands and workers of one data folder
+    share them.
 
     Args:
         data_folder: Of a configuration. Default: that of `core.data_folder`.

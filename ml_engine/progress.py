@@ -1,4 +1,6 @@
-"""What a long run tells and asks: how far it is (a bar on a terminal, plain lines elsewhere), whether to stop, the table at its end."""
+"""What a long run tells and asks: how far it is (a bar on a terminal, plain lines elsewhere),
+whether to stop, the table at its end.
+"""
 
 from __future__ import annotations
 

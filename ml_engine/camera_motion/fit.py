@@ -1,6 +1,8 @@
-"""From moved points to the camera's motion: which points are background, and the simplest transform that explains them. Pure NumPy.
+"""From moved points to the camera's motion: which points are background, and the simplest transform
+that explains them. Pure NumPy.
 
-Points are px of the small picture that motion is measured in; transforms map points of one picture to another.
+Points are px of the small picture that motion is measured in; transforms map points of one picture
+to another.
 """
 
 from __future__ import annotations
@@ -15,15 +17,23 @@ from ml_engine.arrays import Array
 NEAR_PX = 0.8
 """A point this far from where a transform puts it does not belong to it."""
 AGREE_PX = 0.5
-"""And so far from a hypothesis: a wider net would catch the country and a walking herd at once, by a motion halfway between the two."""
+"""And so far from a hypothesis: a wider net would catch the country and a walking herd at once, by
+a motion halfway between the two.
+"""
 NOISE_PX = 0.15
 """How exactly a point is followed (standard deviation), where the picture has texture."""
 REACH_PX = 3.0
-"""Points up to here from the first guess decide which kind of transform is needed: perspective shows at the border of a picture first."""
+"""Points up to here from the first guess decide which kind of transform is needed: perspective
+shows at the border of a picture first.
+"""
 STILL_BONUS = 1.5
-"""How many times more support another motion needs than none at all: a herd on the move may fill more of the picture than what stands."""
+"""How many times more support another motion needs than none at all: a herd on the move may fill
+more of the picture than what stands.
+"""
 SHIFT_BONUS = 1.25
-"""And how many times more one that turns or zooms needs than a shift: animals that walk apart look like a zoom for a while."""
+"""And how many times more one that turns or zooms needs than a shift: animals that walk apart look
+like a zoom for a while.
+"""
 _PAIRS = 80
 _LEAST_PAIR_PX = 24.0
 _MOST_TURN = 0.08
@@ -35,8 +45,9 @@ _MOST_COEFFICIENT = 10.0
 _PARAMETERS = {"translation": 2, "similarity": 4, "affine": 6, "homography": 8}
 _LEAST_POINTS = {"translation": 3, "similarity": 8, "affine": 16, "homography": 24}
 _DOUBT = 0.2
-"""By what share a motion must explain the points better than none where all points agree, and more where fewer do: the errors of
-neighbouring points go together, and what passes in front of the country makes more of them."""
+"""By what share a motion must explain the points better than none where all points agree, and more
+where fewer do: the errors of neighbouring points go together, and what passes in front of the
+country makes more of them."""
 _NEARLY_ALL = 0.8
 _LEAST_DEAD_PX, _MOST_DEAD_PX = 0.08, 0.25
 
@@ -66,11 +77,13 @@ def fit(
 ) -> Fit:
     """Find the motion of the background.
 
-    Hypotheses (no motion since the last frame; from where the camera was heading every point's own shift, and similarities through pairs
-    of points) are scored by the points that agree, each by how long it has been background and all by how widely they are spread: a herd
-    is dense, the country is everywhere (MSAC, Torr and Zisserman 2000). From the best one a translation, similarity, affine and homography
-    are fitted robustly; each parameter more must pay for itself in smaller residuals (as in GRIC, Torr 1998), and a motion that cannot be
-    told from none is none.
+    Hypotheses (no motion since the last frame; from where the camera was heading every point's own
+    shift, and similarities through pairs of points) are scored by the points that agree, each by
+    how long it has been background and all by how widely they are spread: a herd is dense, the
+    country is everywhere (MSAC, Torr and Zisserman 2000). From the best one a translation,
+    similarity, affine and homography are fitted robustly; each parameter more must pay for itself
+    in smaller residuals (as in GRIC, Torr 1998), and a motion that cannot be told from none is
+    none.
 
     Args:
         before: (n, 2) points in the key picture, n >= 3.
@@ -152,7 +165,9 @@ def _best_hypothesis(
 
 
 def _spread(agreement: Array, u: npt.NDArray[np.complex128]) -> Array:
-    """Return (k,) in (0, 1]: how widely the agreeing points of each hypothesis are spread, compared with all points."""
+    """Return (k,) in (0, 1]: how widely the agreeing points of each hypothesis are spread, compared
+    with all points.
+    """
     x, y = u.real, u.imag
     moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
 
@@ -169,7 +184,9 @@ def _spread(agreement: Array, u: npt.NDArray[np.complex128]) -> Array:
 def _refined(
     before: Array, after: Array, first: Array, weights: Array, size_wh: tuple[int, int]
 ) -> tuple[Array, str]:
-    """Fit each kind to the points near the first guess, twice, and return the one that is worth its parameters."""
+    """Fit each kind to the points near the first guess, twice, and return the one that is worth its
+    parameters.
+    """
     distances = _distances(first, before, after)
     reach = distances <= REACH_PX
     points, targets, weight = before[reach], after[reach], weights[reach]
@@ -216,9 +233,11 @@ def _refined(
 
 
 def _bent(transform: Array, straight: Array, size_wh: tuple[int, int], scale: float) -> bool:
-    """Whether a transform bends the picture more than any plane seen under so small a motion: then it follows animals.
+    """Whether a transform bends the picture more than any plane seen under so small a motion: then
+    it follows animals.
 
-    A camera that turns moves the corners by a third more or less than the middle, at a field of view of 60 degrees.
+    A camera that turns moves the corners by a third more or less than the middle, at a field of
+    view of 60 degrees.
     """
     corners = 0.5 * scale * np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) * np.array(size_wh)
     whole = project(straight, corners)
@@ -301,7 +320,9 @@ def _same(
     weights: Array,
     size_wh: tuple[int, int],
 ) -> bool:
-    """Whether a motion cannot be told from none since the last frame: no corner moves, or it explains the points hardly better."""
+    """Whether a motion cannot be told from none since the last frame: no corner moves, or it
+    explains the points hardly better.
+    """
     new, old = _distances(transform, before, after), _distances(last, before, after)
     near = np.minimum(new, old) <= NEAR_PX
     count = int(near.sum())
@@ -322,5 +343,7 @@ def _same(
 
 
 def _cost(distances: Array) -> Array:
-    """Return (n,) what each point costs: its squared error in standard deviations, but no more than one of something else does."""
+    """Return (n,) what each point costs: its squared error in standard deviations, but no more than
+    one of something else does.
+    """
     return np.minimum((distances / NOISE_PX) ** 2, _MOST_COST)

@@ -1,8 +1,9 @@
 """Camera motion from boxes alone: where everybody moves alike, it was the camera.
 
-For detections that came without pictures. Where pictures were at hand, `ml_engine.camera_motion.measure` measured the background itself.
-Boxes of one frame are laid over those of the frame before, without any tracks: a camera that turns fast leaves a tracker nothing that
-overlaps.
+For detections that came without pictures. Where pictures were at hand,
+`ml_engine.camera_motion.measure` measured the background itself.
+Boxes of one frame are laid over those of the frame before, without any tracks: a camera that turns
+fast leaves a tracker nothing that overlaps.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ LEAST_BOXES = 3
 NEAR = 0.35
 """Boxes are taken for the same if this near each other after the common movement, in sizes."""
 LEAST_SHARE = 0.5
-"""Where fewer of the boxes find their like after the movement of the frame before, all movements are looked through."""
+"""Where fewer of the boxes find their like after the movement of the frame before, all movements
+are looked through.
+"""
 MOST = 3.0
 """No movement from one frame to the next is looked for beyond so many sizes."""
 MOST_RESIZED = 0.5
@@ -28,7 +31,9 @@ STILL = 1.5
 """A camera whose movement never adds up to this many sizes within `WINDOW_S` is taken to be still."""
 WINDOW_S = 0.5
 KEY_S = 0.08
-"""Frames are laid over one up to so long before them, not each over the next: errors do not add up then."""
+"""Frames are laid over one up to so long before them, not each over the next: errors do not add up
+then.
+"""
 KEY_SHARE = 0.7
 """Where fewer of the boxes find their like in it, a later frame takes its place."""
 
@@ -41,7 +46,8 @@ def measured(log: DetectionLog) -> bool:
 
 
 def with_box_motion(log: DetectionLog, used: npt.NDArray[np.bool_]) -> DetectionLog:
-    """Return the log with translations estimated from boxes; the log itself where the camera seems to be still.
+    """Return the log with translations estimated from boxes; the log itself where the camera seems
+    to be still.
 
     Args:
         log: Without motions.
@@ -65,7 +71,9 @@ def with_box_motion(log: DetectionLog, used: npt.NDArray[np.bool_]) -> Detection
 
 
 def _common_shift(log: DetectionLog, used: npt.NDArray[np.bool_]) -> tuple[Array, float]:
-    """Return the movement common to the boxes since the frame before (n, 2) px, 0 where there is none; and the median size."""
+    """Return the movement common to the boxes since the frame before (n, 2) px, 0 where there is
+    none; and the median size.
+    """
     shift = np.zeros((len(log.frames), 2))
     rows = np.flatnonzero(used)
     xyxy = log.xyxy[rows].astype(np.float64)
@@ -97,7 +105,8 @@ def _common_shift(log: DetectionLog, used: npt.NDArray[np.bool_]) -> tuple[Array
 def _laid_over(
     one: Array, one_size: Array, other: Array, other_size: Array, guess: Array, *, anywhere: bool
 ) -> tuple[Array | None, float]:
-    """Return the movement (2,) that lays boxes over others, None where there is none, and the share of the boxes that it lays.
+    """Return the movement (2,) that lays boxes over others, None where there is none, and the share
+    of the boxes that it lays.
 
     Args:
         one, other: (k, 2), (l, 2) centres. one_size, other_size: (k,), (l,).
@@ -125,7 +134,9 @@ def _laid_over(
 def _pairs(
     apart: Array, size: Array, alike: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return rows and columns of the pairs that are nearest to each other, both ways, and near enough."""
+    """Return rows and columns of the pairs that are nearest to each other, both ways, and near
+    enough.
+    """
     far = np.where(alike, np.hypot(*np.moveaxis(apart, 2, 0)) / size, np.inf)
     best = far.argmin(axis=1)
     rows = np.arange(len(far))

@@ -1,9 +1,11 @@
 """Camera motion: which transform carries the previous frame's pixels to this one's.
 
-Corners, one to a cell of a grid laid over a small grey picture, are followed by pyramidal Lucas-Kanade optical flow (Bouguet 2000),
-forwards and backwards, from a *key picture* to every later frame until too few are left; then the latest frame is the next key picture.
-Measuring against a key picture rather than from frame to frame keeps errors from adding up over long recordings, lets a slow pan and a
-slow animal be seen that move less than a tenth of a pixel per frame, and leaves a still camera exactly still.
+Corners, one to a cell of a grid laid over a small grey picture, are followed by pyramidal
+Lucas-Kanade optical flow (Bouguet 2000), forwards and backwards, from a *key picture* to every
+later frame until too few are left; then the latest frame is the next key picture. Measuring against
+a key picture rather than from frame to frame keeps errors from adding up over long recordings, lets
+a slow pan and a slow animal be seen that move less than a tenth of a pixel per frame, and leaves a
+still camera exactly still.
 """
 
 from __future__ import annotations
@@ -18,19 +20,26 @@ from ml_engine.camera_motion.fit import Fit, corner_shift, fit, project
 
 GREY_WIDTH_PX = 320
 CORNERS = 130
-"""About so many cells: enough that a quarter of them shows the ground, few enough that following them takes under a millisecond."""
+"""About so many cells: enough that a quarter of them shows the ground, few enough that following
+them takes under a millisecond.
+"""
 TEXTURE = 4e-5
-"""Least eigenvalue (of grey levels over 1) from which a corner can be followed; sensor noise and flat grass lie below."""
+"""Least eigenvalue (of grey levels over 1) from which a corner can be followed; sensor noise and
+flat grass lie below.
+"""
 LEAST_POINTS = 8
 LEAST_SHARE = 0.15
-"""Share of the followed points that must agree: a herd that fills half of the picture has three corners of four, for coats have more
-texture than grass. Points followed into another scene by chance agree as rarely, but then the pictures do not look alike."""
+"""Share of the followed points that must agree: a herd that fills half of the picture has three
+corners of four, for coats have more texture than grass. Points followed into another scene by
+chance agree as rarely, but then the pictures do not look alike."""
 SURE_SHARE = 0.5
 """From this share of all corners on no second look at the pictures is needed."""
 LEAST_LIKENESS = 0.3
 """Least correlation of the pictures, laid over each other, where fewer agree."""
 RENEW_SHARE = 0.6
-"""A key picture is given up when so few of its corners can still be followed, each counted by its weight as background."""
+"""A key picture is given up when so few of its corners can still be followed, each counted by its
+weight as background.
+"""
 RENEW_SHIFT = 0.25
 """Or when a corner of the frame has moved by this share of its width."""
 _WINDOW_PX, _LEVELS = 11, 3
@@ -88,11 +97,13 @@ class MotionMeter:
         """Take the next frame.
 
         Args:
-            grey: (h, w) uint8, what `small_grey` made of it; None for an unreadable frame, which is passed over.
+            grey: (h, w) uint8, what `small_grey` made of it; None for an unreadable frame, which is
+                passed over.
 
         Returns:
-            (3, 3) float64, the transform from the previous readable frame's pixels to this one's in px of the displayed frame, exactly
-            the identity where the camera stood still; or None and the reason: `first_frame`, `unreadable`, `cut`, `no_texture`.
+            (3, 3) float64, the transform from the previous readable frame's pixels to this one's in
+            px of the displayed frame, exactly the identity where the camera stood still; or None
+            and the reason: `first_frame`, `unreadable`, `cut`, `no_texture`.
         """
         if grey is None:
             return None, "unreadable"
@@ -120,7 +131,9 @@ class MotionMeter:
         self._last = self._velocity = np.eye(3)
 
     def _follow(self, grey: Image) -> Fit | None:
-        """Follow the key picture's corners; where that fails, those of the previous picture, and then with a guess of the whole shift."""
+        """Follow the key picture's corners; where that fails, those of the previous picture, and
+        then with a guess of the whole shift.
+        """
         key, previous = self._key, self._previous
         if key is None or previous is None or grey.shape != previous.shape:
             return None
@@ -167,7 +180,8 @@ class _Key:
         return len(self.points)
 
     def match(self, grey: Image, last: Array, guess: Array) -> Fit | None:
-        """Return the motion from this picture to another; None where it is another scene, or nothing can be seen.
+        """Return the motion from this picture to another; None where it is another scene, or
+        nothing can be seen.
 
         Args:
             grey: The other picture.
@@ -206,7 +220,9 @@ class _Key:
         return far or self._held < RENEW_SHARE
 
     def renewed(self, grey: Image, found: Fit) -> _Key:
-        """Return the next key picture; its corners are trusted as those were that lay where they are."""
+        """Return the next key picture; its corners are trusted as those were that lay where they
+        are.
+        """
         key = _Key(grey)
         if not key.count:
             return key
@@ -218,7 +234,9 @@ class _Key:
         return key
 
     def _flow(self, grey: Image, guess: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """Return where the corners are in another picture (n, 2), and which of them were found, both there and back."""
+        """Return where the corners are in another picture (n, 2), and which of them were found,
+        both there and back.
+        """
         import cv2
 
         start = self.points.astype(np.float32)
@@ -296,7 +314,9 @@ def _whole_shift(before: Image, after: Image) -> Array:
 
 
 def _likeness(before: Image, after: Image, transform: Array) -> float:
-    """Return the correlation in [-1, 1] of two pictures where they overlap, the first carried over to the second."""
+    """Return the correlation in [-1, 1] of two pictures where they overlap, the first carried over
+    to the second.
+    """
     import cv2
 
     shrink = np.diag([1 / _LIKENESS_SHRINK, 1 / _LIKENESS_SHRINK, 1.0])

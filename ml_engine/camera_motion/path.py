@@ -1,4 +1,6 @@
-"""Chains the camera's motion from frame to frame into coordinates that stay put while the camera moves."""
+"""Chains the camera's motion from frame to frame into coordinates that stay put while the camera
+moves.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,16 @@ import numpy.typing as npt
 from ml_engine.arrays import Array, DetectionLog
 
 PASSED_OVER: tuple[str, ...] = ("unreadable", "not_measured")
-"""Reasons after which a stretch goes on. The frame after an unreadable one is measured from the last readable one; and where nobody looked
-(boxes that came without pictures) a still camera is the best guess."""
+"""Reasons after which a stretch goes on. The frame after an unreadable one is measured from the
+last readable one; and where nobody looked (boxes that came without pictures) a still camera is the
+best guess."""
 DEGENERATE = "degenerate"
-"""Why a stretch begins where the chain would leave its reference plane: the camera turned, rose or came down too far from the reference
-frame."""
+"""Why a stretch begins where the chain would leave its reference plane: the camera turned, rose or
+came down too far from the reference frame."""
 MOST_SCALE = 6.0
-"""A frame's place in its stretch may be at most so many times larger or smaller, in any direction, at its centre and corners, than the
-frame itself. A plane seen under a turning camera runs to infinity at 90 degrees; near it a pixel's error fills the plane."""
+"""A frame's place in its stretch may be at most so many times larger or smaller, in any direction,
+at its centre and corners, than the frame itself. A plane seen under a turning camera runs to
+infinity at 90 degrees; near it a pixel's error fills the plane."""
 _CANDIDATES = 9
 _LEAST_WEIGHT = 0.05
 
@@ -27,12 +31,15 @@ class Camera:
     """Where the camera looked, frame by frame. n frames, s stretches.
 
     Attributes:
-        to_reference: (n, 3, 3) float64, from a frame's pixels to the pixels of its stretch's reference frame; of a still camera the
-            identity. Always finite; the last element is 1.
-        stretch: (n,) int32 from 0, ascending without gaps. Coordinates of different stretches have nothing to do with each other.
-        reasons: s strings, why each stretch begins: `first_frame`, `cut`, `no_texture`, `degenerate`, or another of the log's reasons.
+        to_reference: (n, 3, 3) float64, from a frame's pixels to the pixels of its stretch's
+            reference frame; of a still camera the identity. Always finite; the last element is 1.
+        stretch: (n,) int32 from 0, ascending without gaps. Coordinates of different stretches have
+            nothing to do with each other.
+        reasons: s strings, why each stretch begins: `first_frame`, `cut`, `no_texture`,
+            `degenerate`, or another of the log's reasons.
         reference_row: (s,) int64, row of each stretch's reference frame.
-        from_reference: (n, 3, 3), the inverses of `to_reference`. still: Whether the camera never moved and nothing broke the recording.
+        from_reference: (n, 3, 3), the inverses of `to_reference`. still: Whether the camera never
+            moved and nothing broke the recording.
     """
 
     to_reference: Array
@@ -75,7 +82,9 @@ class Camera:
         return _mapped(self.from_reference[rows], points)
 
     def moved(self, from_rows: npt.NDArray[np.integer], to_rows: npt.NDArray[np.integer]) -> Array:
-        """Return (m, 3, 3) transforms from the pixels of some frames to those of others; NaN where they are of different stretches."""
+        """Return (m, 3, 3) transforms from the pixels of some frames to those of others; NaN where
+        they are of different stretches.
+        """
         transforms: Array = self.from_reference[to_rows] @ self.to_reference[from_rows]
         transforms[self.stretch[from_rows] != self.stretch[to_rows]] = np.nan
         return transforms
@@ -84,13 +93,15 @@ class Camera:
 def stabilise(log: DetectionLog, resolution_wh: tuple[int, int] | None = None) -> Camera:
     """Chain a log's motions.
 
-    A stretch goes on while each frame's motion from the one before is known; an unreadable frame keeps the place of the frame before it.
-    The reference frame is the one, of nine spread evenly over the stretch, from which the others look least distorted. Where even so a
-    frame would be stretched by more than `MOST_SCALE`, a new stretch begins there.
+    A stretch goes on while each frame's motion from the one before is known; an unreadable frame
+    keeps the place of the frame before it. The reference frame is the one, of nine spread evenly
+    over the stretch, from which the others look least distorted. Where even so a frame would be
+    stretched by more than `MOST_SCALE`, a new stretch begins there.
 
     Args:
         log: Its `motion`, `motion_reasons` and, without a `resolution_wh` given, its own are read.
-        resolution_wh: Of the frames, px. Default: the log's; where it has none either, the extent of its boxes.
+        resolution_wh: Of the frames, px. Default: the log's; where it has none either, the extent
+            of its boxes.
     """
     count = len(log.frames)
     size_wh = resolution_wh or log.resolution_wh or _extent(log)
@@ -128,7 +139,8 @@ def stabilise(log: DetectionLog, resolution_wh: tuple[int, int] | None = None) -
 
 
 def _chained(steps: Array) -> Array:
-    """Return (n, 3, 3) transforms to the first frame from steps back to the frame before; that of the first is ignored.
+    """Return (n, 3, 3) transforms to the first frame from steps back to the frame before; that of
+    the first is ignored.
 
     The chain ends early, with NaN, where it leaves the reference plane.
     """
@@ -151,7 +163,8 @@ def _reference(chain: Array, size_wh: tuple[int, int]) -> tuple[int, int]:
         return 0, len(chain)
     length = _usable(chain, chain[0], size_wh)
     while length < len(chain):
-        # A reference in the middle sees further to both sides; the longest prefix for which one is good enough is one stretch.
+        # A reference in the middle sees further to both sides; the longest prefix for which one is
+        # good enough is one stretch.
         longer = max(
             _usable(chain, chain[row], size_wh)
             for row in {length - 1, length // 2, length * 3 // 4}
@@ -172,7 +185,9 @@ def _usable(chain: Array, reference: Array, size_wh: tuple[int, int]) -> int:
 
 
 def _distortion(transforms: Array, size_wh: tuple[int, int]) -> Array:
-    """Return (n,) how many times larger or smaller a neighbourhood becomes at worst, at the picture's centre and corners; >= 1."""
+    """Return (n,) how many times larger or smaller a neighbourhood becomes at worst, at the
+    picture's centre and corners; >= 1.
+    """
     width, height = size_wh
     points = np.array(
         [[width / 2, height / 2], [0, 0], [width, 0], [0, height], [width, height]], float

@@ -1,7 +1,8 @@
-"""COCO's annotations: a JSON file with `images`, `annotations` and `categories`. The one reader of them.
+"""COCO's annotations: a JSON file with `images`, `annotations` and `categories`. The one reader of
+them.
 
-What a file must hold depends on what is made of it: values are read when they are asked for, inside `coco_file`, which refuses the file
-where one is missing or no value of its kind.
+What a file must hold depends on what is made of it: values are read when they are asked for, inside
+`coco_file`, which refuses the file where one is missing or no value of its kind.
 """
 
 from __future__ import annotations
@@ -158,8 +159,8 @@ def read_annotated(
 ) -> list[Annotated]:
     """Read annotated pictures of Muster's classes.
 
-    Categories are read by their common names (`cow` is cattle); with `only`, those of every four-legged animal are that class. Boxes of
-    other categories are left out.
+    Categories are read by their common names (`cow` is cattle); with `only`, those of every
+    four-legged animal are that class. Boxes of other categories are left out.
 
     Args:
         path: JSON with `images`, `annotations` and `categories`.
@@ -167,8 +168,8 @@ def read_annotated(
         settings: `only` is heeded.
 
     Raises:
-        InvalidInput: It is not of that kind (code `bad_annotations`), no category is a class of Muster's (`no_usable_category`), a picture
-            is not there (`picture_not_found`).
+        InvalidInput: It is not of that kind (code `bad_annotations`), no category is a class of
+            Muster's (`no_usable_category`), a picture is not there (`picture_not_found`).
         OSError: The file cannot be opened.
     """
     only = settings.only if settings else None

@@ -1,4 +1,6 @@
-"""A user's annotated pictures: COCO's JSON or YOLO's text files, in the folders that labelling tools write."""
+"""A user's annotated pictures: COCO's JSON or YOLO's text files, in the folders that labelling
+tools write.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ SPLITS = {
     "val": "valid",
     "validation": "valid",
 }
-"""What folders are called that say which pictures are to be trained on. What lies in a folder `test` is left alone."""
+"""What folders are called that say which pictures are to be trained on.
+
+What lies in a folder `test` is left alone.
+"""
 
 SOURCE_KEYS = ("source_image", "source", "clip", "video", "flight", "sequence")
 """Keys of a COCO image that say what it was taken from."""
@@ -73,13 +78,16 @@ class Labelled:
 def read_folder(folder: Path) -> Labelled:
     """Read a folder of annotated pictures.
 
-    Known are: COCO's JSON, anywhere in the folder, with the pictures beside it or in `images` or in a folder of its name; YOLO's text
-    files in `labels` beside `images` (or beside the pictures), with `data.yaml` or `classes.txt` for the names. Folders called `train`,
-    `valid` or `val` split the pictures, and `test` is left out. Categories are read by their common names: `cow` is cattle.
+    Known are: COCO's JSON, anywhere in the folder, with the pictures beside it or in `images` or in
+    a folder of its name; YOLO's text files in `labels` beside `images` (or beside the pictures),
+    with `data.yaml` or `classes.txt` for the names. Folders called `train`, `valid` or `val` split
+    the pictures, and `test` is left out. Categories are read by their common names: `cow` is
+    cattle.
 
     Raises:
-        InvalidInput: There is nothing of either kind (code `no_annotations`), it is broken (`bad_annotations`), a picture is missing
-            (`picture_not_found`), or no category is a bison, a cow or a person (`no_usable_category`).
+        InvalidInput: There is nothing of either kind (code `no_annotations`), it is broken
+            (`bad_annotations`), a picture is missing (`picture_not_found`), or no category is a
+            bison, a cow or a person (`no_usable_category`).
     """
     if not folder.is_dir():
         raise InvalidInput(f"There is no folder {folder}.", code="no_annotations")
@@ -174,7 +182,9 @@ def _read_yolo(folder: Path, into: Labelled) -> None:
 
 
 def _yolo_text(picture: Path) -> Path | None:
-    """Return the label file of a picture: beside it, or in `labels` where the picture lies in `images`."""
+    """Return the label file of a picture: beside it, or in `labels` where the picture lies in
+    `images`.
+    """
     parts = list(picture.with_suffix(".txt").parts)
     candidates = [Path(*parts)]
     if "images" in parts:

@@ -25,7 +25,8 @@ def names_in(images: Path, annotations: Path) -> dict[Path, frozenset[str]]:
 
 
 def clips_in(annotations: Path) -> set[str]:
-    """Return the names of the clips (key `clip`) that the images of a COCO-JSON file were taken from.
+    """Return the names of the clips (key `clip`) that the images of a COCO-JSON file were taken
+    from.
 
     Raises:
         InvalidInput: The file cannot be read so (code `bad_annotations`).

@@ -38,7 +38,8 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def picture_path(folder: Path, name: str) -> Path:
-    """Return where the picture of an annotation lies: under its name, or its last part, in the folder.
+    """Return where the picture of an annotation lies: under its name, or its last part, in the
+    folder.
 
     Raises:
         InvalidInput: It lies in neither place (code `picture_not_found`).
@@ -56,7 +57,8 @@ def read_picture(picture: Picture) -> Image:
     """Read a picture, (h, w, 3) uint8 BGR, turned as its annotations mean it.
 
     Raises:
-        InvalidInput: It cannot be read (code `unreadable_picture`), or has another size than its annotations say (`wrong_picture_size`).
+        InvalidInput: It cannot be read (code `unreadable_picture`), or has another size than its
+            annotations say (`wrong_picture_size`).
     """
     import cv2
 

@@ -26,7 +26,8 @@ def read_points(path: Path, images: Path) -> list[Pointed]:
     """Read `{picture: [[x, y], ...]}`.
 
     Raises:
-        InvalidInput: It is not of that kind (code `bad_points`), or a picture is not there (`picture_not_found`).
+        InvalidInput: It is not of that kind (code `bad_points`), or a picture is not there
+            (`picture_not_found`).
         OSError: The file cannot be opened.
     """
     try:

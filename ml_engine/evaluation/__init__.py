@@ -1,1 +1,3 @@
-"""Figures against the truth: detectors, trackers and counts, on what people annotated and on simulated scenes."""
+"""Figures against the truth: detectors, trackers and counts, on what people annotated and on
+simulated scenes.
+"""

@@ -1,7 +1,8 @@
 """COCO's average precision, with an interval from resampled pictures.
 
-After T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context" (ECCV 2014): detections of one class, best first and at
-most 100 a picture, are matched greedily; precision is read at 101 recalls; AP is the mean over ten overlaps from 0.5 to 0.95.
+After T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context" (ECCV 2014): detections of one
+class, best first and at most 100 a picture, are matched greedily; precision is read at 101 recalls;
+AP is the mean over ten overlaps from 0.5 to 0.95.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Pooled:
     """All pictures' detections of one class, best first: n of them in p pictures.
 
     Attributes:
-        picture: (n,) index of the picture. right, ignored: (10, n) bool. boxes: (p,) how many there were to find.
+        picture: (n,) index of the picture. right, ignored: (10, n) bool. boxes: (p,) how many there
+            were to find.
     """
 
     picture: npt.NDArray[np.int64]
@@ -109,7 +111,10 @@ class Pooled:
         )
 
     def precision(self, weights: npt.NDArray[np.int64] | None = None) -> AveragePrecision:
-        """Return AP and AP50; `weights` (p,) says how many times each picture counts. NaN where nothing was to be found."""
+        """Return AP and AP50; `weights` (p,) says how many times each picture counts.
+
+        NaN where nothing was to be found.
+        """
         weights = np.ones(len(self.boxes), np.int64) if weights is None else weights
         boxes = int((weights * self.boxes).sum())
         if not boxes:
@@ -122,7 +127,9 @@ class Pooled:
 
 
 def mean_precision(hits: npt.NDArray[np.int64], found: npt.NDArray[np.int64], boxes: int) -> float:
-    """Return the mean precision at 101 recalls, from how many of the best n (n,) were right, and were scored, and how many there are."""
+    """Return the mean precision at 101 recalls, from how many of the best n (n,) were right, and
+    were scored, and how many there are.
+    """
     envelope = np.maximum.accumulate((hits / np.maximum(found, 1))[::-1])[::-1]
     at = np.searchsorted(hits / boxes, RECALLS, side="left")
     return float(np.append(envelope, 0)[at].mean())

@@ -33,8 +33,9 @@ def evaluate_detections(
     """Detect in annotated pictures and compare.
 
     Returns:
-        `AP`, `AP50` (0 to 1; overall: mean of the classes that are in the set), `ms_per_image`, `boxes`; below `FEW_PICTURES` pictures also
-        the 90 % interval `AP_low`, `AP_high`, `AP50_low`, `AP50_high`.
+        `AP`, `AP50` (0 to 1; overall: mean of the classes that are in the set), `ms_per_image`,
+        `boxes`; below `FEW_PICTURES` pictures also the 90 % interval `AP_low`, `AP_high`,
+        `AP50_low`, `AP50_high`.
     """
     found = detect_all(detector, [one.picture for one in truth], tiles, settings, progress)
     return precision_report(found, truth)

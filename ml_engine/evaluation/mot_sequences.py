@@ -1,4 +1,6 @@
-"""Sequences in MOTChallenge's layout: public detections in, figures of the tracks and counts that come out."""
+"""Sequences in MOTChallenge's layout: public detections in, figures of the tracks and counts that
+come out.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,13 @@ DISTRACTORS: dict[int, str] = {
 """Class numbers of MOTChallenge whose boxes are neither to be found nor wrong when found."""
 MOT20_DISTRACTORS = {**DISTRACTORS, 6: "vehicle without an engine"}
 _NO_CLASS_COLUMNS = 10
-"""MOT15's rows are this long: they end in a position in metres and have no class, which others have in the eighth column."""
+"""MOT15's rows are this long: they end in a position in metres and have no class, which others have
+in the eighth column.
+"""
 LEAST_MARGIN = 0.3
-"""What the least margin of a detector that tells no probabilities is worth: such files hold doubtful boxes too. Of 0.05 to 0.5 this gave
-the best tracks on the four sequences at hand that have such a file beside another."""
+"""What the least margin of a detector that tells no probabilities is worth: such files hold
+doubtful boxes too. Of 0.05 to 0.5 this gave the best tracks on the four sequences at hand that have
+such a file beside another."""
 DETECTOR = {"name": "public detections", "thresholds": {}}
 
 
@@ -109,7 +114,8 @@ def evaluate_sequence(
         settings: Of the analysis; only the sequence's class is counted.
 
     Returns:
-        The figures of `identity.score`, and `unique`, `unique_low`, `unique_high`, `peak`, the count's.
+        The figures of `identity.score`, and `unique`, `unique_low`, `unique_high`, `peak`, the
+        count's.
     """
     return figures_of(sequence, assembled(sequence, settings))
 
@@ -228,8 +234,9 @@ def _truth(rows: npt.NDArray[np.float64], frames: int, name: str) -> Truth:
 def unit_scores(given: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Bring the scores (n,) of one file into [0, 1].
 
-    Scores that lie there are kept. Equal ones say nothing and become 1. Any others (margins of older detectors) are stretched so that the
-    file's 1st percentile becomes `LEAST_MARGIN` and its 99th becomes 1.
+    Scores that lie there are kept. Equal ones say nothing and become 1. Any others (margins of
+    older detectors) are stretched so that the file's 1st percentile becomes `LEAST_MARGIN` and its
+    99th becomes 1.
     """
     if not len(given) or given.min() == given.max():
         return np.ones(len(given))

@@ -1,4 +1,6 @@
-"""`evaluate points`: how far the number of animals found in a picture is from the number of points that a person set."""
+"""`evaluate points`: how far the number of animals found in a picture is from the number of points
+that a person set.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +47,13 @@ def point_report(
 ) -> Report:
     """Compare counts with points.
 
-    A box is counted where the class of its greatest multiple of the threshold is one of `classes`, and that is 1 or more.
+    A box is counted where the class of its greatest multiple of the threshold is one of `classes`,
+    and that is 1 or more.
 
     Returns:
-        `mae`, mean error of a picture's count, in animals; `mean_count`, `mean_true`; `mae_ratio`, the error over the mean truth; `bias`,
-        mean of count less truth; `pointed`, share of the points that lie in a counted box; `ms_per_image`. By class only `mean_count`.
+        `mae`, mean error of a picture's count, in animals; `mean_count`, `mean_true`; `mae_ratio`,
+        the error over the mean truth; `bias`, mean of count less truth; `pointed`, share of the
+        points that lie in a counted box; `ms_per_image`. By class only `mean_count`.
     """
     limits = np.array([thresholds[name] for name in CLASSES], np.float32)
     counts, covered, points = np.zeros((len(found), len(CLASSES))), 0, 0

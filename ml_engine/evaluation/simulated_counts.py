@@ -1,4 +1,6 @@
-"""`evaluate simulator`: how far the unique count is from the truth of simulated scenes, and how often its interval holds it."""
+"""`evaluate simulator`: how far the unique count is from the truth of simulated scenes, and how
+often its interval holds it.
+"""
 
 from __future__ import annotations
 
@@ -101,12 +103,14 @@ def scene_figures(cases: list[Counted]) -> dict[str, float]:
 
     Returns:
         `median_error`, `p90_error`: of |unique - true| as a fraction of the truth; `…_animals`: in animals; `…_of_allowed`: over the
-        greater of 1 animal and 3 % (median), of 2 animals and 10 % (p90), so that 1 is the goal. `bias`: median of (unique - true) / true.
-        `coverage`: fraction of the intervals that hold the truth, of simulated scenes. `mean_width`: of high - low as a fraction of
-        the truth.
-        `interval_score`: mean of the width, and 2 / (1 - 0.9) times by how far the truth lies outside, as a fraction of the truth
-        (T. Gneiting and A. Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", 2007). `peak_median_error`: of most
-        seen at once, taken as a count. `scenes`: how many cases. A truth of none counts as one animal where it divides.
+        greater of 1 animal and 3 % (median), of 2 animals and 10 % (p90), so that 1 is the goal.
+        `bias`: median of (unique - true) / true.
+        `coverage`: fraction of the intervals that hold the truth, of simulated scenes.
+        `mean_width`: of high - low as a fraction of the truth.
+        `interval_score`: mean of the width, and 2 / (1 - 0.9) times by how far the truth lies
+        outside, as a fraction of the truth (T. Gneiting and A. Raftery, "Strictly Proper Scoring
+        Rules, Prediction, and Estimation", 2007). `peak_median_error`: of most seen at once, taken
+        as a count. `scenes`: how many cases. A truth of none counts as one animal where it divides.
     """
     if not cases:
         return {"scenes": 0}

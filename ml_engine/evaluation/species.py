@@ -1,4 +1,6 @@
-"""`evaluate species`: in pictures that all show one species, is one found, and is it called by its name?"""
+"""`evaluate species`: in pictures that all show one species, is one found, and is it called by its
+name?
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,10 @@ def species_report(found: list[Found], truth: MusterClass, thresholds: dict[str,
     """Compare what was found with the one species that is there.
 
     Returns:
-        Fractions of the pictures: `found`, any four-legged animal (for `person` any person) scores the threshold of `truth` or more;
-        `right`, and the best-scored box of the picture, whatever it shows, is of that class. `called_…`: what the best-scored box is
-        called (`animal`: none of the classes). `ms_per_image`.
+        Fractions of the pictures: `found`, any four-legged animal (for `person` any person) scores
+        the threshold of `truth` or more; `right`, and the best-scored box of the picture, whatever
+        it shows, is of that class. `called_…`: what the best-scored box is called (`animal`: none
+        of the classes). `ms_per_image`.
     """
     kind = (
         [SCORE_COLUMNS.index("person")]
@@ -56,7 +59,8 @@ def species_report(found: list[Found], truth: MusterClass, thresholds: dict[str,
         scores = one.detections.scores
         there[row] = scores[:, kind].max(initial=0) >= thresholds[truth]
         if len(scores):
-            # `animal` is never below a species' own score: of equal ones the species, which comes first, is the name.
+            # `animal` is never below a species' own score: of equal ones the species, which comes
+            # first, is the name.
             called[row, scores[scores.max(axis=1).argmax()].argmax()] = True
     overall = {
         "found": float(there.mean()),

@@ -1,4 +1,6 @@
-"""Two measures that belong to a checkpoint: the score from which its detections count, and how small an animal it still sees."""
+"""Two measures that belong to a checkpoint: the score from which its detections count, and how
+small an animal it still sees.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The best score of one class. `lowest` and `highest` bound the scores whose F1 is within 2 % of the best."""
+    """The best score of one class.
+
+    `lowest` and `highest` bound the scores whose F1 is within 2 % of the best.
+    """
 
     score: float
     f1: float
@@ -56,7 +61,9 @@ class Threshold:
 
 
 def measure_thresholds(samples: Sequence[Sample]) -> dict[str, Threshold]:
-    """Return, for every class with at least `FEWEST_BOXES` true boxes, the score with the best F1 at an overlap of a half (IoU)."""
+    """Return, for every class with at least `FEWEST_BOXES` true boxes, the score with the best F1
+    at an overlap of a half (IoU).
+    """
     result: dict[str, Threshold] = {}
     for index, name in enumerate(CLASSES):
         boxes = sum(int(((s.true_class == index) & ~s.crowd).sum()) for s in samples)
@@ -102,7 +109,8 @@ def measure_smallest_px(
 ) -> float | None:
     """Return from which size on the detector finds half as many as of large ones.
 
-    Recall is made to rise with size (isotonic regression, Ayer et al. 1955, by pooling adjacent violators); large are the largest tenth.
+    Recall is made to rise with size (isotonic regression, Ayer et al. 1955, by pooling adjacent
+    violators); large are the largest tenth.
 
     Args:
         samples: Pictures detected in as a whole.
@@ -110,7 +118,8 @@ def measure_smallest_px(
         input_hw: Of the network, px.
 
     Returns:
-        Square root of the area, px of the network's input; None with fewer than `FEWEST_BOXES` true boxes, or where nothing is found.
+        Square root of the area, px of the network's input; None with fewer than `FEWEST_BOXES` true
+        boxes, or where nothing is found.
     """
     sizes, hits = [np.zeros(0)], [np.zeros(0)]
     for s in samples:

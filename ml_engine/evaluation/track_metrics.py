@@ -1,8 +1,11 @@
-"""Figures of a tracker against the truth: HOTA, MOTA and IDF1, and what became of every animal: missed, merged, split, ghosts.
+"""Figures of a tracker against the truth: HOTA, MOTA and IDF1, and what became of every animal:
+missed, merged, split, ghosts.
 
-HOTA after J. Luiten et al., "HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking" (IJCV 2021); MOTA after K. Bernardin and
-R. Stiefelhagen, "Evaluating Multiple Object Tracking Performance" (2008); IDF1 after E. Ristani et al. (ECCV workshops 2016). Distractors
-(persons on vehicles, statues, reflections) are left out as the MOTChallenge does it: whatever matches one is not scored.
+HOTA after J. Luiten et al., "HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking"
+(IJCV 2021); MOTA after K. Bernardin and R. Stiefelhagen, "Evaluating Multiple Object Tracking
+Performance" (2008); IDF1 after E. Ristani et al. (ECCV workshops 2016). Distractors (persons on
+vehicles, statues, reflections) are left out as the MOTChallenge does it: whatever matches one is
+not scored.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ class Truth:
         offsets: (f + 1,) int64; the boxes of frame i are rows `offsets[i]:offsets[i + 1]`.
         track_id: (n,) int64.
         xyxy: (n, 4) float64, px.
-        counted: (n,) bool: to be found. Others are neither missed when not found nor right when found.
+        counted: (n,) bool: to be found. Others are neither missed when not found nor right when
+            found.
         distractor: (n,) bool: what matches it is not scored.
     """
 
@@ -52,7 +56,9 @@ class Truth:
         counted: npt.NDArray[np.bool_],
         distractor: npt.NDArray[np.bool_],
     ) -> Truth:
-        """Sort rows in any order by `frame` (n,), from 0; rows outside of 0 to `frames` - 1 are left out."""
+        """Sort rows in any order by `frame` (n,), from 0; rows outside of 0 to `frames` - 1 are
+        left out.
+        """
         order = np.argsort(frame, kind="stable")
         order = order[(frame[order] >= 0) & (frame[order] < frames)]
         offsets = np.searchsorted(frame[order], np.arange(frames + 1))
@@ -77,7 +83,9 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A frame's scored rows: indices of the true (g,) and of the tracks (t,), and their (g, t) overlap."""
+    """A frame's scored rows: indices of the true (g,) and of the tracks (t,), and their (g, t)
+    overlap.
+    """
 
     true: Ints
     track: Ints
@@ -94,20 +102,22 @@ def score(
 ) -> dict[str, float]:
     """Compare tracks with the truth.
 
-    A track belongs to the animal that it covers (IoU >= 0.5, one to one, as MOTA matches) in most of its frames; where it covers anyone
-    in less than half of its frames it is a `ghost`, and of those `on_distractors` are the ones whose other half stands on distractors.
-    An animal's tracks after the first are `split`; an animal without a track of its own is `missed`, and of those `merged` are the ones
-    that tracks of others cover in `needed_frames` or more: two counted as one. So, exactly,
-    `tracks` = `unique_true` - `missed` + `split` + `ghost`.
+    A track belongs to the animal that it covers (IoU >= 0.5, one to one, as MOTA matches) in most
+    of its frames; where it covers anyone in less than half of its frames it is a `ghost`, and of
+    those `on_distractors` are the ones whose other half stands on distractors. An animal's tracks
+    after the first are `split`; an animal without a track of its own is `missed`, and of those
+    `merged` are the ones that tracks of others cover in `needed_frames` or more: two counted as
+    one. So, exactly, `tracks` = `unique_true` - `missed` + `split` + `ghost`.
 
     Args:
         truth: What is true.
-        frame: (n,) from 0. track_id: (n,), any numbers. xyxy: (n, 4) px: the boxes of the tracks, in any order.
+        frame: (n,) from 0. track_id: (n,), any numbers. xyxy: (n, 4) px: the boxes of the tracks,
+            in any order.
         needed_frames: How many frames make an animal worth counting.
 
     Returns:
-        `HOTA`, `AssA`, `DetA`, `MOTA`, `IDF1` from 0 to 100; numbers: `IDSW`, `unique_true`, `tracks`, `missed`, `merged`, `split`,
-        `ghost`, `on_distractors`.
+        `HOTA`, `AssA`, `DetA`, `MOTA`, `IDF1` from 0 to 100; numbers: `IDSW`, `unique_true`,
+        `tracks`, `missed`, `merged`, `split`, `ghost`, `on_distractors`.
     """
     order = np.argsort(frame, kind="stable")
     offsets = np.searchsorted(np.asarray(frame)[order], np.arange(len(truth.offsets)))
@@ -132,7 +142,9 @@ def score(
 
 
 def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Tell which of a frame's tracks match a distractor, in the best matching with all true boxes (g,), wanted or not: (t,)."""
+    """Tell which of a frame's tracks match a distractor, in the best matching with all true boxes
+    (g,), wanted or not: (t,).
+    """
     taken = np.zeros(found.shape[1], bool)
     close = np.where(found >= LEAST_IOU - _TINY, found, 0)
     if distractor.any() and close[distractor].any():
@@ -142,7 +154,9 @@ def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDAr
 
 
 def _hota(frames: list[_Frame], size: tuple[int, int]) -> dict[str, float]:
-    """Return HOTA, AssA and DetA: means over `ALPHAS`, of one matching a frame that prefers pairs alike over the whole recording."""
+    """Return HOTA, AssA and DetA: means over `ALPHAS`, of one matching a frame that prefers pairs
+    alike over the whole recording.
+    """
     alike, boxes = np.zeros(size), [np.zeros(size[0]), np.zeros(size[1])]
     for one in frames:
         boxes[0][one.true] += 1
@@ -218,7 +232,9 @@ def _tally(
     removed: npt.NDArray[np.int64],
     needed_frames: int,
 ) -> dict[str, float]:
-    """Return what became of the animals (g,) and tracks (t,), from `covered` (g, t) and how many boxes of a track were not scored."""
+    """Return what became of the animals (g,) and tracks (t,), from `covered` (g, t) and how many
+    boxes of a track were not scored.
+    """
     scored = np.bincount(
         np.concatenate([one.track for one in frames] or [removed[:0]]), minlength=len(removed)
     )

@@ -1,6 +1,8 @@
-"""Cameras of simulated scenes: where they look, where a point of the world is in the picture, and what a motion meter says of it.
+"""Cameras of simulated scenes: where they look, where a point of the world is in the picture, and
+what a motion meter says of it.
 
-The world is flat: x to the right, y ahead, z up, in metres. A camera's axes are right, down and ahead.
+The world is flat: x to the right, y ahead, z up, in metres. A camera's axes are right, down and
+ahead.
 """
 
 from __future__ import annotations
@@ -19,11 +21,17 @@ SIZES_WH = ((1280, 720), (1920, 1080))
 LEAST_HEIGHT_PX = 22.0
 """An animal 1.4 m high is this high at the far end of the field, as seen from one place."""
 BACK_M, LEAST_BACK_PX = 1.27, 24.0
-"""A cow seen from above, as the root of its area; nobody flies so high that it is smaller than this in the picture."""
+"""A cow seen from above, as the root of its area; nobody flies so high that it is smaller than this
+in the picture.
+"""
 LEAST_PASS_S = 4.0
-"""Nobody flies strips, or turns, so fast that what passes through the middle of the picture is in it for less time."""
+"""Nobody flies strips, or turns, so fast that what passes through the middle of the picture is in
+it for less time.
+"""
 KEY_SHIFT = 0.25
-"""A motion meter takes a new key picture when the camera has moved by this share of the picture's width."""
+"""A motion meter takes a new key picture when the camera has moved by this share of the picture's
+width.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,8 @@ class Field:
     """Where the animals may be: a sector before a camera that stands at (0, 0), or a rectangle.
 
     Attributes:
-        low, high: Of a sector: distance in m and angle to the right of ahead in rad. Of a rectangle: x and y in m.
+        low, high: Of a sector: distance in m and angle to the right of ahead in rad. Of a
+            rectangle: x and y in m.
         sector: Which of the two.
     """
 
@@ -56,7 +65,9 @@ class Field:
         return np.asarray(((points >= self.low) & (points <= self.high)).all(axis=1), np.bool_)
 
     def way_out(self, points: Array) -> tuple[Array, Array]:
-        """Return for points (n, 2) the direction (n, 2) to the nearer side, left or right, and the distance to it (n,) in m."""
+        """Return for points (n, 2) the direction (n, 2) to the nearer side, left or right, and the
+        distance to it (n,) in m.
+        """
         middle = 0.0 if self.sector else (self.low[0] + self.high[0]) / 2
         side = np.where(points[:, 0] >= middle, 1.0, -1.0)
         angle = min(self.high[1], 1.2)
@@ -76,7 +87,8 @@ class CameraPath:
 
     Attributes:
         kind: `pan`, `lawnmower` or `shake`.
-        times_s: (t,) float64. resolution_wh, focal_px: of the picture, its centre being the principal point.
+        times_s: (t,) float64. resolution_wh, focal_px: of the picture, its centre being the
+            principal point.
         position_m: (t, 3). rotation: (t, 3, 3), from the world's axes to the camera's.
         field: What it sees sooner or later.
     """
@@ -140,7 +152,8 @@ def _from_one_place(
     if kind == "pan":
         half = math.radians(draw(ranges.sweep_deg, rng)) / 2
         half = min(half, half_h * times_s[-1] / LEAST_PASS_S / math.pi * 2)
-        # At its fastest a pan over and back turns by the whole sweep times pi / 2 in the time of one way.
+        # At its fastest a pan over and back turns by the whole sweep times pi / 2 in the time of
+        # one way.
         most = int(times_s[-1] * half_h * 2 / (half * math.pi * LEAST_PASS_S))
         turns = int(rng.integers(1, max(2, min(most + 1, 4))))
         yaw = (
@@ -163,7 +176,9 @@ def _from_one_place(
 def _strips(
     times_s: Array, wh: tuple[int, int], focal_px: float, ranges: Ranges, rng: np.random.Generator
 ) -> CameraPath:
-    """Fly parallel strips back and forth, looking down, the picture's upper side ahead all the time."""
+    """Fly parallel strips back and forth, looking down, the picture's upper side ahead all the
+    time.
+    """
     altitude_m, speed = (
         min(draw(ranges.altitude_m, rng), focal_px * BACK_M / LEAST_BACK_PX),
         draw(ranges.flight_m_per_s, rng),
@@ -207,7 +222,9 @@ def _sway(times_s: Array, shake_deg: float, rng: np.random.Generator) -> Array:
 
 
 def _rotation(yaw: Array, pitch: Array, roll: Array) -> Array:
-    """Return (t, 3, 3) from the world's to the camera's axes: turned right by `yaw`, down by `pitch`, in rad."""
+    """Return (t, 3, 3) from the world's to the camera's axes: turned right by `yaw`, down by
+    `pitch`, in rad.
+    """
     yaw, pitch, roll = np.broadcast_arrays(yaw, pitch, roll)
     zero = np.zeros_like(yaw)
     right = np.stack([np.cos(yaw), -np.sin(yaw), zero], axis=1)
@@ -228,11 +245,14 @@ def measured_motion(
     breaks: int,
     rng: np.random.Generator,
 ) -> tuple[Array, tuple[str, ...]]:
-    """Say what a motion meter would: the ground's true transform from frame to frame, with errors, or none and why.
+    """Say what a motion meter would: the ground's true transform from frame to frame, with errors,
+    or none and why.
 
     Args:
-        path: The camera. noise_px: Standard deviation of an error's shift; its turn and scale move the border by about as much.
-        unreadable: (t,) frames without a picture; the frame after them is measured from the last one that could be read.
+        path: The camera. noise_px: Standard deviation of an error's shift; its turn and scale move
+            the border by about as much.
+        unreadable: (t,) frames without a picture; the frame after them is measured from the last
+            one that could be read.
         breaks: How many times the camera's motion is lost.
 
     Returns:
@@ -264,7 +284,9 @@ def measured_motion(
 
 
 def _similarities(parts: Array, centre: tuple[float, float]) -> Array:
-    """Return (n, 3, 3) small similarities about a centre from shifts x, y in px, turn in rad and growth: (n, 4)."""
+    """Return (n, 3, 3) small similarities about a centre from shifts x, y in px, turn in rad and
+    growth: (n, 4).
+    """
     x, y, turn, growth = parts.T
     result = np.tile(np.eye(3), (len(parts), 1, 1))
     result[:, 0, 0] = result[:, 1, 1] = 1 + growth

@@ -1,4 +1,6 @@
-"""A detector that errs at stated rates: it misses in streaks, jitters, doubles, and sees animals where there are none."""
+"""A detector that errs at stated rates: it misses in streaks, jitters, doubles, and sees animals
+where there are none.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from ml_engine.simulator.ranges import HARD_MISS, Rates
 from ml_engine.simulator.view import View
 
 HALF_FOUND_PX = 9.0
-"""Of animals of this size (root of the box's area in the picture), half are found; of those three times as large all but a few percent."""
+"""Of animals of this size (root of the box's area in the picture), half are found; of those three
+times as large all but a few percent.
+"""
 HALF_FOUND_SHOWN = 0.3
 """Of animals of which this share shows, half are found."""
 EMBEDDING_SIZE = 32
@@ -28,7 +32,8 @@ class Found:
     """m boxes in order of frame.
 
     Attributes:
-        frame: (m,) from 0. animal: (m,) column of the view, or `NOTHING`. double: (m,) a second box on that animal in this frame.
+        frame: (m,) from 0. animal: (m,) column of the view, or `NOTHING`. double: (m,) a second box
+            on that animal in this frame.
         xyxy: (m, 4) px in the picture. score: (m,) in [`SCORE_FLOOR`, 1).
     """
 
@@ -40,7 +45,9 @@ class Found:
 
 
 def detect(path: CameraPath, view: View, rates: Rates, rng: np.random.Generator) -> Found:
-    """Detect what a view shows; an animal is looked for where a quarter of its box is in the picture."""
+    """Detect what a view shows; an animal is looked for where a quarter of its box is in the
+    picture.
+    """
     step_s = float(path.times_s[1] - path.times_s[0]) if len(path.times_s) > 1 else 1.0
     steps, count = view.inside.shape
     missed = misses(view, rates, step_s, rng)
@@ -73,7 +80,9 @@ def detect(path: CameraPath, view: View, rates: Rates, rng: np.random.Generator)
 def misses(
     view: View, rates: Rates, step_s: float, rng: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
-    """Draw when each animal is missed (t, n): more often when it is small, hidden, cut by the border, or just hard to see."""
+    """Draw when each animal is missed (t, n): more often when it is small, hidden, cut by the
+    border, or just hard to see.
+    """
     steps, count = view.inside.shape
     hard = rng.random(count) < rates.hard_share
     own = np.where(
@@ -90,7 +99,9 @@ def misses(
 
 
 def _jittered(xyxy: Array, jitter: float, step_s: float, rng: np.random.Generator) -> Array:
-    """Return boxes (t, n, 4) with centre and sides off by `jitter`, half of the variance staying for a while."""
+    """Return boxes (t, n, 4) with centre and sides off by `jitter`, half of the variance staying
+    for a while.
+    """
     steps, count = xyxy.shape[:2]
     off = swings(rng, steps, 4 * count, step_s, 0.7) + rng.standard_normal((steps, 4 * count))
     off = (jitter / np.sqrt(2) * off).reshape(steps, count, 4)
@@ -111,7 +122,9 @@ def _doubles(xyxy: Array, rng: np.random.Generator) -> Array:
 def _false(
     path: CameraPath, view: View, rates: Rates, step_s: float, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], Array, Array]:
-    """Return frames (k,), boxes (k, 4) and scores (k,) of what is no animal: fleeting ones, and stumps that stay where they are."""
+    """Return frames (k,), boxes (k, 4) and scores (k,) of what is no animal: fleeting ones, and
+    stumps that stay where they are.
+    """
     steps = len(path.times_s)
     sides = (view.xyxy[..., 2:] - view.xyxy[..., :2])[view.visible]
     sides = sides if len(sides) else np.full((1, 2), 30.0)
@@ -152,7 +165,9 @@ def _picked(
     score: Array,
     resolution_wh: tuple[int, int],
 ) -> Found:
-    """Clip to the picture, drop what is below the floor or has no area, and sort by frame, best scores first as a detector gives them."""
+    """Clip to the picture, drop what is below the floor or has no area, and sort by frame, best
+    scores first as a detector gives them.
+    """
     xyxy = np.clip(xyxy, 0, (*resolution_wh, *resolution_wh))
     kept = np.flatnonzero((score >= SCORE_FLOOR) & (xyxy[:, 2:] - xyxy[:, :2] > 2).all(axis=1))
     kept = kept[np.lexsort((-score[kept], frame[kept]))]
@@ -173,10 +188,12 @@ def score_columns(
 def embeddings(
     animal: npt.NDArray[np.int64], distinct: float, rng: np.random.Generator
 ) -> npt.NDArray[np.float16]:
-    """Return unit vectors (m, `EMBEDDING_SIZE`) of boxes: what all animals share, what is this one's, and noise.
+    """Return unit vectors (m, `EMBEDDING_SIZE`) of boxes: what all animals share, what is this
+    one's, and noise.
 
     Args:
-        animal: (m,) whom each box shows. distinct: Length of what is an animal's own; what is shared is 1 and the noise about 0.6 long.
+        animal: (m,) whom each box shows. distinct: Length of what is an animal's own; what is
+            shared is 1 and the noise about 0.6 long.
     """
     own = rng.standard_normal((int(animal.max(initial=0)) + 2, EMBEDDING_SIZE)) * distinct
     vectors = (

@@ -16,8 +16,8 @@ _MOMENTS = (0.0, 0.33, 0.66, 1.0)
 
 
 def drawing(made: Scene) -> np.ndarray:
-    """Return a picture (h, w, 3) uint8 BGR: four moments of a scene; visible animals green, detections white, the faint ones grey,
-    boxes on nothing red."""
+    """Return a picture (h, w, 3) uint8 BGR: four moments of a scene; visible animals green,
+    detections white, the faint ones grey, boxes on nothing red."""
     import cv2
 
     scale = _WIDTH / made.video.width_px
@@ -60,7 +60,10 @@ def _box(panel: np.ndarray, xyxy: np.ndarray, colour: tuple[int, int, int], thic
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw scenes into one PNG. Arguments without the program's name; default: those of the process."""
+    """Draw scenes into one PNG.
+
+    Arguments without the program's name; default: those of the process.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m ml_engine.simulator.drawing", description="Draw simulated scenes."
     )

@@ -27,7 +27,8 @@ class Herd:
     """Animals on the ground: t frames, n animals.
 
     Attributes:
-        position_m: (t, n, 2), the middle of the feet. heading: (t, n) rad, from the x axis towards the y axis.
+        position_m: (t, n, 2), the middle of the feet. heading: (t, n) rad, from the x axis towards
+            the y axis.
         size_m: (n, 3) length, width and height.
         joined_s: (n,) when an animal that was not there from the start came in; 0 for the others.
         behaviour: What most of them do.
@@ -58,7 +59,8 @@ def herd(
     times_s, pace = path.times_s, draw(ranges.pace, rng)
     chances = np.array(_CHANCES[path.kind])
     if closed and path.kind == "shake":
-        # A closed herd that walks through a still picture is never seen as one: nothing could tell its size.
+        # A closed herd that walks through a still picture is never seen as one: nothing could tell
+        # its size.
         chances[1] = 0
     behaviour = _MODES[int(rng.choice(3, p=chances / chances.sum()))]
     home = homes(rng, count, draw(ranges.spacing_m, rng), path.field)
@@ -154,10 +156,12 @@ def _travels(
     closed: bool,
     rng: np.random.Generator,
 ) -> tuple[Array, Array, Array]:
-    """Let some go out and come back and, where the population is open, some join and some leave for good.
+    """Let some go out and come back and, where the population is open, some join and some leave for
+    good.
 
     Returns:
-        Displacements (t, n, 2) in m, headings (t, n) in rad with NaN for who does not travel, and when who joined came in (n,).
+        Displacements (t, n, 2) in m, headings (t, n) in rad with NaN for who does not travel, and
+        when who joined came in (n,).
     """
     count, end_s = len(home), times_s[-1]
     direction, distance = field.way_out(home)

@@ -15,7 +15,8 @@ def streaks(
 ) -> npt.NDArray[np.bool_]:
     """Draw a two-state Markov chain for each column.
 
-    In each step it is drawn anew with probability 1 - exp(-step / lasting), on with probability `share`, and stays as it is otherwise.
+    In each step it is drawn anew with probability 1 - exp(-step / lasting), on with probability
+    `share`, and stays as it is otherwise.
 
     Args:
         share: (t, n) share of the time that it is on; it may change over time.
@@ -35,7 +36,9 @@ def streaks(
 def swings(
     rng: np.random.Generator, steps: int, count: int, step_s: float, lasting_s: float
 ) -> Array:
-    """Draw stationary Ornstein-Uhlenbeck processes of variance 1: (steps, count), forgotten after `lasting_s`."""
+    """Draw stationary Ornstein-Uhlenbeck processes of variance 1: (steps, count), forgotten after
+    `lasting_s`.
+    """
     from scipy.signal import lfilter
 
     keep = math.exp(-step_s / lasting_s)

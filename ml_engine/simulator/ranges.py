@@ -1,4 +1,6 @@
-"""From which ranges a simulated scene's parameters are drawn, and what was drawn for the detector of one scene."""
+"""From which ranges a simulated scene's parameters are drawn, and what was drawn for the detector
+of one scene.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ CameraKind = Literal["pan", "lawnmower", "shake"]
 CAMERA_KINDS: tuple[CameraKind, ...] = ("pan", "lawnmower", "shake")
 
 Spans = tuple[tuple[float, float], ...]
-"""One interval or several, all above zero: a value is drawn evenly on a logarithmic scale from their union."""
+"""One interval or several, all above zero: a value is drawn evenly on a logarithmic scale from
+their union.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,13 @@ class Rates:
 
     Attributes:
         miss: Share of the frames in which an easy animal (large, in full view) is missed.
-        miss_s: Time after which whether it is missed is drawn anew: misses come in streaks about this long.
-        hard_share: Share of the animals that are missed far more often, in `HARD_MISS` of the frames.
+        miss_s: Time after which whether it is missed is drawn anew: misses come in streaks about
+            this long.
+        hard_share: Share of the animals that are missed far more often, in `HARD_MISS` of the
+            frames.
         faint: Share of the misses that leave a box of low score behind.
-        jitter: Standard deviation of a box's centre, as a share of its sides, and of the logarithm of its sides.
+        jitter: Standard deviation of a box's centre, as a share of its sides, and of the logarithm
+            of its sides.
         double: Share of the boxes that come with a second one on the same animal, in streaks.
         false_boxes: Boxes a frame on nothing, anew in each frame.
         stumps: Things in the field that look like an animal for as long as they are in the picture.
@@ -52,17 +59,23 @@ class Ranges:
     Attributes:
         cameras: Kinds in turn: scene i has kind i modulo their number.
         fps: Frames a second. duration_s: length of the recording.
-        herd: Animals there from the start. spacing_m: distance of neighbours. pace: factor on all speeds.
+        herd: Animals there from the start. spacing_m: distance of neighbours. pace: factor on all
+            speeds.
         height_m: Of a camera that looks at the field from one place (`pan`, `shake`).
-        altitude_m: Of a flight in strips (`lawnmower`). flight_m_per_s: its speed. overlap: share of a strip that the next one sees too.
-        hfov_deg: Horizontal angle of view. sweep_deg: how far a pan turns. shake_deg: standard deviation of the wind's turns.
+        altitude_m: Of a flight in strips (`lawnmower`). flight_m_per_s: its speed. overlap: share
+            of a strip that the next one sees too.
+        hfov_deg: Horizontal angle of view. sweep_deg: how far a pan turns. shake_deg: standard
+            deviation of the wind's turns.
         coming: Share of the herd that comes, goes, or goes and comes back, each.
         miss, miss_s, hard_share, jitter, double, false_boxes: As in `Rates`.
-        motion_px: Standard deviation of a camera motion's error; one of a key picture stays for all later frames.
-        awkward: Share of scenes in which camera motion is lost once or twice, and of those in which frames are unreadable.
+        motion_px: Standard deviation of a camera motion's error; one of a key picture stays for all
+            later frames.
+        awkward: Share of scenes in which camera motion is lost once or twice, and of those in which
+            frames are unreadable.
         open_share: Share of scenes whose population is open.
         embedding_share: Share of scenes with embeddings.
-        most_boxes: Frames × animals at most; the rate of frames, then the duration, are lowered to keep it.
+        most_boxes: Frames × animals at most; the rate of frames, then the duration, are lowered to
+            keep it.
     """
 
     cameras: tuple[CameraKind, ...] = CAMERA_KINDS

@@ -1,6 +1,8 @@
-"""A scene simulator without pixels: animals on a meadow, a camera, a detector that errs; the detection log and the truth beside it.
+"""A scene simulator without pixels: animals on a meadow, a camera, a detector that errs; the
+detection log and the truth beside it.
 
-Scene i of a seed is always the same, however many are made before it. What each scene is like is drawn from `Ranges`.
+Scene i of a seed is always the same, however many are made before it. What each scene is like is
+drawn from `Ranges`.
 """
 
 from __future__ import annotations
@@ -33,13 +35,16 @@ class SceneTruth:
     """What is true of a scene: n visible boxes, a animals, m boxes in the log.
 
     Attributes:
-        unique: Per class, how many different animals are visible for `NEEDED_S` in all: at least half of the box in the picture, at most
-            70 % of it behind others.
+        unique: Per class, how many different animals are visible for `NEEDED_S` in all: at least
+            half of the box in the picture, at most 70 % of it behind others.
         peak: Per class, most of those at once, throughout some `NEEDED_S`.
-        frame: (n,) int32. animal: (n,) int32 from 0. xyxy: (n, 4) float32 px, clipped to the picture: those that are visible, by frame.
+        frame: (n,) int32. animal: (n,) int32 from 0. xyxy: (n, 4) float32 px, clipped to the
+            picture: those that are visible, by frame.
         counted: (a,) bool, visible for long enough. visible_s: (a,) seconds.
-        joined_s: (a,) when an animal came that had not been in the field from the start; 0 for the others.
-        shown: (m,) int32, the animal that each box of the log shows, -1 for none. double: (m,) bool, a second box on it.
+        joined_s: (a,) when an animal came that had not been in the field from the start; 0 for the
+            others.
+        shown: (m,) int32, the animal that each box of the log shows, -1 for none. double: (m,)
+            bool, a second box on it.
     """
 
     unique: dict[str, int]
@@ -61,7 +66,8 @@ class Scene:
     Attributes:
         index, seed: Which one. camera: `pan`, `lawnmower` or `shake`. muster_class: Of all animals.
         log, video, settings: What `assemble` takes. truth: What it should find.
-        behaviour: What most animals do. rates: How the detector errs. breaks: How many times the camera's motion is lost.
+        behaviour: What most animals do. rates: How the detector errs. breaks: How many times the
+            camera's motion is lost.
     """
 
     index: int
@@ -149,7 +155,9 @@ def _scene(index: int, seed: int, ranges: Ranges, rng: np.random.Generator) -> S
 def _clock(
     kind: CameraKind, animals: int, ranges: Ranges, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Draw rate and duration, lowered where herd and frames together would be too many: times (t,) in s and frames a second."""
+    """Draw rate and duration, lowered where herd and frames together would be too many: times (t,)
+    in s and frames a second.
+    """
     fps, duration_s = draw(ranges.fps, rng), draw(ranges.duration_s, rng)
     most = ranges.most_boxes
     if kind == "lawnmower":
@@ -184,7 +192,9 @@ def _log(
     appearance: float,
     rng: np.random.Generator,
 ) -> DetectionLog:
-    """Write down what was found; embeddings where `appearance`, how distinct the animals look, is above 0."""
+    """Write down what was found; embeddings where `appearance`, how distinct the animals look, is
+    above 0.
+    """
     count = len(path.times_s)
     return DetectionLog(
         frames=np.arange(count, dtype=np.int32),
@@ -222,7 +232,9 @@ def _truth(look: View, group: Herd, found: Found, muster_class: str, fps: float)
 
 
 def peak(series: npt.NDArray[np.integer], window: int) -> int:
-    """Return the greatest number that is reached in every frame of some `window` of them: `series` (t,) of numbers."""
+    """Return the greatest number that is reached in every frame of some `window` of them: `series`
+    (t,) of numbers.
+    """
     window = min(window, len(series))
     return (
         int(np.lib.stride_tricks.sliding_window_view(series, window).min(axis=1).max())

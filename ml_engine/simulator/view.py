@@ -12,11 +12,15 @@ from ml_engine.simulator.herd import Herd
 
 LEAST_INSIDE = 0.5
 MOST_HIDDEN = 0.7
-"""An animal is visible while at least half of its box is in the picture and at most this much of it is behind others."""
+"""An animal is visible while at least half of its box is in the picture and at most this much of it
+is behind others.
+"""
 LOOKS_PER_S = 8.0
 """What hides what is looked at so often, and taken to stay until the next look."""
 _SOLID = 0.12
-"""An animal fills its box but for about this share on each side: what is behind the rest can be seen."""
+"""An animal fills its box but for about this share on each side: what is behind the rest can be
+seen.
+"""
 _COLUMNS, _ROWS = 6, 5
 
 
@@ -27,7 +31,8 @@ class View:
     Attributes:
         xyxy: (t, n, 4) px of the whole animal, whatever hides it, not clipped to the picture.
         clipped: (t, n, 4) px, the part of it in the picture.
-        inside: (t, n) share of the box's area in the picture. hidden: (t, n) share of it behind others.
+        inside: (t, n) share of the box's area in the picture. hidden: (t, n) share of it behind
+            others.
     """
 
     xyxy: Array
@@ -75,10 +80,12 @@ def seen(xyxy: Array, hidden: Array, resolution_wh: tuple[int, int]) -> View:
 def _boxes(
     path: CameraPath, position_m: Array, heading: Array, size_m: Array
 ) -> tuple[Array, Array]:
-    """Return boxes (t, n, 4) of upright blocks, NaN where none is near the picture, and how far (t, n) each is in m.
+    """Return boxes (t, n, 4) of upright blocks, NaN where none is near the picture, and how far (t,
+    n) each is in m.
 
     Args:
-        position_m: (t, n, 2) of the middle of their feet. heading: (t, n) rad. size_m: (n, 3) length, width, height.
+        position_m: (t, n, 2) of the middle of their feet. heading: (t, n) rad. size_m: (n, 3)
+            length, width, height.
     """
     steps, count = heading.shape
     away = np.concatenate(
@@ -114,7 +121,9 @@ def _boxes(
 def _hidden(
     xyxy: Array, distance: Array, others: Array, others_distance: Array, path: CameraPath
 ) -> Array:
-    """Return the share (t, n) of each box that nearer ones cover, each but for its rim; looked up `LOOKS_PER_S` times a second."""
+    """Return the share (t, n) of each box that nearer ones cover, each but for its rim; looked up
+    `LOOKS_PER_S` times a second.
+    """
     steps, count = distance.shape
     step_s = path.times_s[1] - path.times_s[0] if steps > 1 else 1.0
     every = max(1, round(1 / (LOOKS_PER_S * step_s)))

@@ -1,4 +1,6 @@
-"""Chance in what a training picture looks like: which part of it, from which side, in which colours, beside what."""
+"""Chance in what a training picture looks like: which part of it, from which side, in which
+colours, beside what.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from ml_engine.datasets.examples import Example
 Ground = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
 SLICE_PX = 40.0
-"""What a window leaves of an animal, cut along one axis, shows what it is where it is so wide and high in the training picture, px."""
+"""What a window leaves of an animal, cut along one axis, shows what it is where it is so wide and
+high in the training picture, px.
+"""
 
 GROUNDS: tuple[Ground, ...] = (
     ((0.05, 0.08, 0.05), (0.18, 0.42, 0.24), (0.45, 0.75, 0.62)),
@@ -24,7 +28,9 @@ GROUNDS: tuple[Ground, ...] = (
     ((0.06, 0.08, 0.11), (0.24, 0.34, 0.46), (0.55, 0.66, 0.78)),
     ((0.08, 0.07, 0.06), (0.45, 0.45, 0.46), (0.92, 0.90, 0.88)),
 )
-"""Colours (BGR, 0..1) of shadow, middle and light on lush grass, dull grass, straw, soil and snow: what a grey picture is tinted with."""
+"""Colours (BGR, 0..1) of shadow, middle and light on lush grass, dull grass, straw, soil and snow:
+what a grey picture is tinted with.
+"""
 
 COATS = (
     (0.06, 0.06, 0.07),
@@ -42,8 +48,10 @@ class View:
     """How pictures of one kind may be looked at.
 
     Attributes:
-        above: Whether the camera looks down, so that quarter turns and upside down are as good as upright.
-        window_px: Shortest and longest side of the window that is cut out, px; None: fractions of the picture, `window`.
+        above: Whether the camera looks down, so that quarter turns and upside down are as good as
+            upright.
+        window_px: Shortest and longest side of the window that is cut out, px; None: fractions of
+            the picture, `window`.
         window: Shortest and longest side of the window, as fractions of the picture's sides.
         mosaic: Chance that four pictures are put together.
         tint: Whether the pictures are grey and harsh, and get colours and softer tones.
@@ -130,9 +138,10 @@ def crop_to(
 ) -> Example:
     """Cut a window (xyxy px) out of an example and stretch it to `size_wh`.
 
-    Boxes are clipped. Those that lose over 60 % of their area go, unless a slice of at least a fifth, cut along one axis only, is left
-    that is `SLICE_PX` wide and high: a head that fills the picture is an animal, and must not be learnt as country, but a corner of a box
-    may be country. Those that become smaller than 3 px go.
+    Boxes are clipped. Those that lose over 60 % of their area go, unless a slice of at least a
+    fifth, cut along one axis only, is left that is `SLICE_PX` wide and high: a head that fills the
+    picture is an animal, and must not be learnt as country, but a corner of a box may be country.
+    Those that become smaller than 3 px go.
     """
     x0, y0, x1, y1 = (round(v) for v in window)
     smaller = x1 - x0 > size_wh[0]
@@ -159,7 +168,9 @@ def crop_to(
 
 
 def flip(example: Example, rng: np.random.Generator, above: bool) -> Example:
-    """Mirror an example at random; where the camera looks down from `above`, also top to bottom and by a quarter turn."""
+    """Mirror an example at random; where the camera looks down from `above`, also top to bottom and
+    by a quarter turn.
+    """
     bgr, boxes = example.bgr, example.xyxy.copy()
     height, width = bgr.shape[:2]
     if rng.random() < 0.5:
@@ -182,7 +193,9 @@ def flip(example: Example, rng: np.random.Generator, above: bool) -> Example:
 
 
 def tint(example: Example, rng: np.random.Generator) -> Example:
-    """Give a harsh grey picture softer tones and the colours that a pasture may have; a fifth stay as they are."""
+    """Give a harsh grey picture softer tones and the colours that a pasture may have; a fifth stay
+    as they are.
+    """
     if rng.random() < 0.2:
         return example
     grey = np.asarray(cv2.cvtColor(example.bgr, cv2.COLOR_BGR2GRAY), np.float32) / np.float32(255)
@@ -232,7 +245,9 @@ def _animals(
 
 
 def harsh_grey(bgr: Image, rng: np.random.Generator) -> Image:
-    """Return the picture as a drone's harsh grey camera might show it: without colours, its contrast equalised in small parts."""
+    """Return the picture as a drone's harsh grey camera might show it: without colours, its
+    contrast equalised in small parts.
+    """
     grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
     harsh = cv2.createCLAHE(float(rng.uniform(2, 8)), (int(rng.integers(2, 9)),) * 2).apply(grey)
     return np.asarray(cv2.cvtColor(harsh, cv2.COLOR_GRAY2BGR), np.uint8)

@@ -17,7 +17,9 @@ from ml_engine.training.augment import harsh_grey, view_example
 from ml_engine.training.sources import Source, one_thread
 
 TRAINING_SEEDS = 1_000_000
-"""Rendered scenes that train have seeds from `TRAINING_SEEDS * (S + 1)` on, with S the seed of the run; those that measure stay below."""
+"""Rendered scenes that train have seeds from `TRAINING_SEEDS * (S + 1)` on, with S the seed of the
+run; those that measure stay below.
+"""
 
 AHEAD = 6
 """Batches that wait to be trained on."""
@@ -107,5 +109,6 @@ def batches(mix: Mix, seed: int, first: int, end: int) -> Iterator[Batch]:
                 waiting.append(executor.submit(_make, seed, step + len(waiting)))
             yield waiting.popleft().result()
     finally:
-        # A pool's terminate() can wait for itself when it is called while results are still on their way.
+        # A pool's terminate() can wait for itself when it is called while results are still on
+        # their way.
         executor.shutdown(wait=True, cancel_futures=True)

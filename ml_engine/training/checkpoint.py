@@ -1,4 +1,6 @@
-"""The bundled checkpoint: cut a COCO checkpoint down to Muster's classes, write it, and prove that what was written is what was trained."""
+"""The bundled checkpoint: cut a COCO checkpoint down to Muster's classes, write it, and prove that
+what was written is what was trained.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ ANCESTORS: dict[str, dict[str, float]] = {
     "cattle": {"cow": 1.0},
     "person": {"person": 1.0},
 }
-"""COCO classes from whose rows a class starts, with weights: COCO models call bison cow, bear or elephant."""
+"""COCO classes from whose rows a class starts, with weights: COCO models call bison cow, bear or
+elephant.
+"""
 
 
 def _rows(tensor: torch.Tensor, label2id: dict[str, int]) -> torch.Tensor:
@@ -41,7 +45,8 @@ def _rows(tensor: torch.Tensor, label2id: dict[str, int]) -> torch.Tensor:
 
 
 def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
-    """Load a checkpoint to go on from: one with Muster's classes as it is, one trained on COCO with its class rows reduced.
+    """Load a checkpoint to go on from: one with Muster's classes as it is, one trained on COCO with
+    its class rows reduced.
 
     Args:
         source: Folder of a transformers checkpoint, or id of a model on the hub.
@@ -50,7 +55,8 @@ def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
         The model, in float32, and the checkpoint's folder.
 
     Raises:
-        DetectorError: It is none that can be trained (code `not_trainable`), or cannot be opened (as `open_checkpoint` says).
+        DetectorError: It is none that can be trained (code `not_trainable`), or cannot be opened
+            (as `open_checkpoint` says).
     """
     import torch
     from transformers import AutoModelForObjectDetection
@@ -129,8 +135,8 @@ def mixed_weights(
 ) -> dict[str, torch.Tensor]:
     """Return weights on the line between those that a training began with and what it made of them.
 
-    Much of what a narrow training forgets comes back at little cost to what it taught (Wortsman et al. 2022, "Robust fine-tuning of
-    zero-shot models").
+    Much of what a narrow training forgets comes back at little cost to what it taught (Wortsman et
+    al. 2022, "Robust fine-tuning of zero-shot models").
 
     Args:
         trained: By name, any shapes.
@@ -144,7 +150,9 @@ def mixed_weights(
 
 
 def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
-    """Add a constant to the logit that decides about a class: where two are taken for each other, it moves the border between them."""
+    """Add a constant to the logit that decides about a class: where two are taken for each other,
+    it moves the border between them.
+    """
     import torch
 
     row = list[str](CLASSES).index(name)
@@ -164,8 +172,8 @@ def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
 def _write_weights(model: PreTrainedModel, out: Path) -> None:
     """Write the weights under the names that loading expects.
 
-    Where the box head is shared, saving keeps it under the last layer's name and loading looks for the first's:
-    it would come back untrained.
+    Where the box head is shared, saving keeps it under the last layer's name and loading looks for
+    the first's: it would come back untrained.
     """
     from safetensors.torch import load_file, save_file
 
@@ -231,7 +239,9 @@ def write_muster_json(
     licence: str | None = "Apache-2.0",
     smallest_px: float | None = None,
 ) -> None:
-    """Write `muster.json`: label table, thresholds, origin, and, where they are known, licence and smallest size."""
+    """Write `muster.json`: label table, thresholds, origin, and, where they are known, licence and
+    smallest size.
+    """
     record = {
         "labels": {name: name for name in CLASSES},
         "thresholds": {name: round(thresholds[name], 3) for name in CLASSES},

@@ -1,4 +1,6 @@
-"""What makes a training step cheap on a CPU without changing what is learnt: fewer passes over large arrays, sixteen bits where they do."""
+"""What makes a training step cheap on a CPU without changing what is learnt: fewer passes over
+large arrays, sixteen bits where they do.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FROZEN = ("embedder", "stages.0.")
-"""Parts of an HGNetv2 that keep their weights: the first convolutions see edges and colours, and are half of the work."""
+"""Parts of an HGNetv2 that keep their weights: the first convolutions see edges and colours, and
+are half of the work.
+"""
 
 
 def make_lean(model: PreTrainedModel, *, halves: bool) -> None:
-    """Prepare a model in training mode. Weights and their names stay as they are; `state_dict` may be loaded into a plain model.
+    """Prepare a model in training mode. Weights and their names stay as they are; `state_dict` may
+    be loaded into a plain model.
 
-    Batch norms keep their statistics: batches are too small to have their own. In an HGNetv2 the first parts and the two scalars after each
-    activation are kept fixed, and convolution, norm, activation and scalars become one convolution and one clamp: with these frozen
-    scalars s and t, s * relu(z) + t is max(s z + t, t) for s > 0, and min(s z + t, t) otherwise. A step takes half as long so.
+    Batch norms keep their statistics: batches are too small to have their own. In an HGNetv2 the
+    first parts and the two scalars after each
+    activation are kept fixed, and convolution, norm, activation and scalars become one convolution
+    and one clamp: with these frozen scalars s and t, s * relu(z) + t is max(s z + t, t) for s > 0,
+    and min(s z + t, t) otherwise. A step takes half as long so.
 
     Args:
         model: To be trained; changed in place.
-        halves: Run the backbone in bfloat16. Everything after it, where boxes are made, stays in float32.
+        halves: Run the backbone in bfloat16. Everything after it, where boxes are made, stays in
+            float32.
     """
     import torch
 
@@ -93,7 +101,8 @@ def _fold(layer: Any) -> None:
             (float(self.lab.scale), float(self.lab.bias)) if active and affine else (1.0, 0.0)
         )
         weight = conv.weight * (gain * scale)[:, None, None, None]
-        # A CPU takes ten times as long for the gradient of a depthwise convolution in 16 bits as in 32.
+        # A CPU takes ten times as long for the gradient of a depthwise convolution in 16 bits as in
+        # 32.
         wide = conv.groups > 1 and hidden.device.type == "cpu"
         with torch.autocast(hidden.device.type, enabled=False) if wide else nullcontext():
             image = hidden.float() if wide else hidden
@@ -117,7 +126,10 @@ def _fold(layer: Any) -> None:
 
 
 def _pool_of_two(hidden: torch.Tensor) -> torch.Tensor:
-    """Return the greatest of 2 x 2 neighbours, (b, c, h, w) to (b, c, h - 1, w - 1). PyTorch's own pool takes far longer on a CPU."""
+    """Return the greatest of 2 x 2 neighbours, (b, c, h, w) to (b, c, h - 1, w - 1).
+
+    PyTorch's own pool takes far longer on a CPU.
+    """
     import torch
 
     rows = torch.maximum(hidden[:, :, :-1], hidden[:, :, 1:])

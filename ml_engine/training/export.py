@@ -14,17 +14,19 @@ MOST_ROWS = 300
 
 
 def write_onnx(folder: Path) -> Path:
-    """Export the checkpoint of a folder to `onnx/model.onnx` in it, with its label table and preprocessing beside.
+    """Export the checkpoint of a folder to `onnx/model.onnx` in it, with its label table and
+    preprocessing beside.
 
-    The export takes `images` (n, 3, h, w) float32 and `orig_target_sizes` (n, 2) int64 (width, height), and gives `labels` (n, rows)
-    int64, `boxes` (n, rows, 4) xyxy px and `scores` (n, rows), best first.
+    The export takes `images` (n, 3, h, w) float32 and `orig_target_sizes` (n, 2) int64 (width,
+    height), and gives `labels` (n, rows) int64, `boxes` (n, rows, 4) xyxy px and `scores` (n,
+    rows), best first.
 
     Returns:
         The file.
 
     Raises:
-        DetectorError: The package that writes ONNX is missing (code `onnx_missing`), or the network cannot be exported
-            (`conversion_failed`).
+        DetectorError: The package that writes ONNX is missing (code `onnx_missing`), or the network
+            cannot be exported (`conversion_failed`).
     """
     import torch
     from transformers import AutoModelForObjectDetection

@@ -40,7 +40,9 @@ PATIENCE = 5
 BETTER = 0.002
 MOST_MEASURED = 200
 SMALL_PX = 24.0
-"""Median size of animals in the input, px, under which a larger input is taken: resolution is what small animals need most."""
+"""Median size of animals in the input, px, under which a larger input is taken: resolution is what
+small animals need most.
+"""
 LARGER = 640
 
 
@@ -81,7 +83,8 @@ def _side(path: Path) -> float:
 
 def make_mix(prepared: Prepared, request: Request, work: Path) -> Mix:
     """Say what batches are made of: the user's pictures, and a few rendered scenes."""
-    # The smaller the animals, the smaller the windows: they are seen from the size at which they are up to twice as large.
+    # The smaller the animals, the smaller the windows: they are seen from the size at which they
+    # are up to twice as large.
     least = min(max(prepared.small_px / 48, 0.35), 0.7)
     view = View(above=prepared.above, window=(least, 1.0), mosaic=0.2, aim=0.7)
     weights = np.array([1.0 if len(classes) else 0.4 for classes in prepared.train.classes])
@@ -153,7 +156,8 @@ def measured(model: PreTrainedModel, truth: list[Example], size: int) -> dict[st
 
 
 def choose_device(device: str) -> str:
-    """Return what to train on, `cuda` or `cpu`: OpenVINO cannot train, so that torch does it on the CPU there.
+    """Return what to train on, `cuda` or `cpu`: OpenVINO cannot train, so that torch does it on the
+    CPU there.
 
     Raises:
         DetectorError: CUDA was asked for and is not there (code `no_cuda`).
@@ -191,7 +195,8 @@ def same_request(request: Request, work: Path) -> None:
 def fine_tune(request: Request, say: Any = print) -> Result:
     """Train, keep the best, write the checkpoint, measure what was written, and report.
 
-    Blocks, for as long as training takes. What is in `request.out` from a run that was cut off is gone on with.
+    Blocks, for as long as training takes. What is in `request.out` from a run that was cut off is
+    gone on with.
 
     Args:
         request: What to do.

@@ -1,4 +1,6 @@
-"""After training: the written checkpoint is loaded as the worker loads it, measured, given its thresholds, reported on and exported."""
+"""After training: the written checkpoint is loaded as the worker loads it, measured, given its
+thresholds, reported on and exported.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ def finish(
     from ml_engine.training.export import write_onnx
 
     old = old_thresholds(request.start)
-    # Where a checkpoint lay on the machine that trained is nobody else's business; a hub id stays whole.
+    # Where a checkpoint lay on the machine that trained is nobody else's business; a hub id stays
+    # whole.
     began = Path(request.start).name if Path(request.start).exists() else request.start
     source = f"fine-tuned from {began} on {len(ready.train)} pictures"
     write_muster_json(request.out, old, source, None)
@@ -76,7 +79,9 @@ def finish(
 
 
 def old_thresholds(start: str) -> dict[str, float]:
-    """Return the thresholds of the checkpoint that was begun from: they stay where there is too little to measure."""
+    """Return the thresholds of the checkpoint that was begun from: they stay where there is too
+    little to measure.
+    """
     from ml_engine.detection.runtimes.checkpoint import open_checkpoint
 
     return {**DEFAULT_THRESHOLDS, **open_checkpoint(start).table.thresholds}

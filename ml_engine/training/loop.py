@@ -1,4 +1,6 @@
-"""The training loop that the bundled detector and a user's own one share: seeded, resumable, on CPU and on GPU."""
+"""The training loop that the bundled detector and a user's own one share: seeded, resumable, on CPU
+and on GPU.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,12 @@ class Plan:
 
     Attributes:
         steps: How many at most.
-        minutes: Stop after so long, over all starts, and lower the rate towards that end; None: `steps` alone decide, and the same seed
-            gives the same weights on one machine.
+        minutes: Stop after so long, over all starts, and lower the rate towards that end; None:
+            `steps` alone decide, and the same seed gives the same weights on one machine.
         rate: Highest learning rate of everything but the backbone.
         backbone: Share of it that the backbone gets.
-        decay_from: Fraction of the run from which on the rate falls, along a cosine, to `LAST_RATE` of the highest.
+        decay_from: Fraction of the run from which on the rate falls, along a cosine, to `LAST_RATE`
+            of the highest.
         averaging: How slowly the average of the weights follows them; it is what is kept.
         seed: Of all chance.
         device: `cpu` or `cuda`.
@@ -93,7 +96,8 @@ def train(
         model: Where to start; it is changed and not to be used afterwards.
         mix: What to learn from.
         plan: How.
-        state: File that keeps the run; where it exists, the run goes on from it. Written at every `every` steps and at the end.
+        state: File that keeps the run; where it exists, the run goes on from it. Written at every
+            `every` steps and at the end.
         check: Called after every `every` steps and at the end.
         every: Steps between two calls of `check` and two writings of `state`; 0: at the end only.
         progress: Called after every step.
@@ -149,7 +153,9 @@ def fraction(run: Run, plan: Plan) -> float:
 
 
 def rate_factor(step: int, done: float, plan: Plan) -> float:
-    """Return the share of the highest rate at a step, `done` of the training being over: a short rise, a plateau, a cosine's fall."""
+    """Return the share of the highest rate at a step, `done` of the training being over: a short
+    rise, a plateau, a cosine's fall.
+    """
     rise = min((step + 1) / WARM_UP, 1.0)
     falling = min(max((done - plan.decay_from) / (1 - plan.decay_from), 0.0), 1.0)
     return rise * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * falling)))

@@ -53,7 +53,9 @@ def detect(
     floor: float = 0.05,
     batch: int = 8,
 ) -> list[Found]:
-    """Run a model over pictures of any size, squeezed to `size` px square, each box with its best class."""
+    """Run a model over pictures of any size, squeezed to `size` px square, each box with its best
+    class.
+    """
     import torch
 
     out: list[Found] = []
@@ -96,7 +98,8 @@ class Curve:
     """Precision and recall of one class.
 
     Attributes:
-        ap50: Average precision at IoU 0.5, interpolated at 101 recalls as COCO does; NaN without truth.
+        ap50: Average precision at IoU 0.5, interpolated at 101 recalls as COCO does; NaN without
+            truth.
         threshold: Score that gives the best F1.
         precision: At that score.
         recall: At that score.

@@ -56,8 +56,10 @@ class Facts:
     """What a card tells of a training.
 
     Attributes:
-        base: Name of the checkpoint begun from. size: Side of the input, px. steps: How many. seed: Of all chance.
-        side, aerial: Whether photographs of the kind had a part. scenes: Rendered scenes measured on.
+        base: Name of the checkpoint begun from. size: Side of the input, px. steps: How many. seed:
+            Of all chance.
+        side, aerial: Whether photographs of the kind had a part. scenes: Rendered scenes measured
+            on.
     """
 
     base: str

@@ -1,4 +1,6 @@
-"""The report of a training: figures, curves and the worst mistakes as pictures, in one HTML page beside its pictures."""
+"""The report of a training: figures, curves and the worst mistakes as pictures, in one HTML page
+beside its pictures.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Mistakes:
 
 
 def mistakes_in(found: Found, truth: Example, thresholds: dict[str, float]) -> Mistakes:
-    """Match what scores the threshold of its class or more with the truth, best first, at an overlap of a half and the same class."""
+    """Match what scores the threshold of its class or more with the truth, best first, at an
+    overlap of a half and the same class.
+    """
     limits = np.array([thresholds[name] for name in CLASSES])
     kept = (
         np.flatnonzero(found.scores >= limits[found.classes])

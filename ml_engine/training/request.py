@@ -1,4 +1,6 @@
-"""What passes between the parts of a training: what was asked for, the pictures made ready, what came of it."""
+"""What passes between the parts of a training: what was asked for, the pictures made ready, what
+came of it.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,14 @@ class Request:
 
     Attributes:
         data: Annotated pictures. start: Checkpoint to begin from. out: Folder of the result.
-        steps: Steps at most. minutes: Time at most; None: steps alone decide, and a seed gives the same weights again.
-        size: Side of the input, px; 0: that of the checkpoint, or `finetune.LARGER` where animals would be too small.
-        batch: Pictures a step. rehearsal: How many of them are rendered scenes, so that the other classes are not forgotten.
-        rate: Learning rate. seed: Of all chance. device: As for `load_detector`. threads: On the CPU.
+        steps: Steps at most. minutes: Time at most; None: steps alone decide, and a seed gives the
+            same weights again.
+        size: Side of the input, px; 0: that of the checkpoint, or `finetune.LARGER` where animals
+            would be too small.
+        batch: Pictures a step. rehearsal: How many of them are rendered scenes, so that the other
+            classes are not forgotten.
+        rate: Learning rate. seed: Of all chance. device: As for `load_detector`. threads: On the
+            CPU.
         above: Whether the camera looks down; None: where animals are small in the pictures.
         onnx: Whether to write an ONNX export too.
     """
@@ -48,7 +54,8 @@ class Prepared:
     Attributes:
         train, valid: Which.
         sources: How many different ones train, and how many measure.
-        size: Side of the input, px. above: Whether the camera looks down. small_px: Median size of animals in the input.
+        size: Side of the input, px. above: Whether the camera looks down. small_px: Median size of
+            animals in the input.
     """
 
     train: PhotoSet
@@ -64,8 +71,10 @@ class Result:
     """What a training came to.
 
     Attributes:
-        before, after: Figures per class on the pictures that measure, of the checkpoint begun from and of the new one.
-        run: How it went. best_step: Of the weights that were kept. thresholds: Per class, as written.
+        before, after: Figures per class on the pictures that measure, of the checkpoint begun from
+            and of the new one.
+        run: How it went. best_step: Of the weights that were kept. thresholds: Per class, as
+            written.
     """
 
     before: dict[str, Curve]

@@ -1,4 +1,6 @@
-"""Where training pictures come from: photographs on disk, and rendered scenes that are kept on disk once drawn."""
+"""Where training pictures come from: photographs on disk, and rendered scenes that are kept on disk
+once drawn.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,10 @@ from ml_engine.synthetic.scene import render_scene
 from ml_engine.training.augment import View
 
 MARGIN_PX = 1.0
-"""By so much the boxes of rendered animals are widened on each side before anything learns from them. Rendered boxes end where the animal
-does. Of small animals on drone photographs people's boxes were found to be about a pixel wider, which for 20 px decides whether two overlap
-by a half; from the side they were not, and what learnt from widened boxes was no worse there."""
+"""By so much the boxes of rendered animals are widened on each side before anything learns from
+them. Rendered boxes end where the animal does. Of small animals on drone photographs people's boxes
+were found to be about a pixel wider, which for 20 px decides whether two overlap by a half; from
+the side they were not, and what learnt from widened boxes was no worse there."""
 
 
 class Source(ABC):
@@ -73,7 +76,8 @@ class Rendered(Source):
         folder: Where they are kept.
         first_seed, count: Which.
         size: Side of the pictures, px.
-        backdrops: Photographs without animals and persons; three of ten scenes have one in place of the rendered country.
+        backdrops: Photographs without animals and persons; three of ten scenes have one in place of
+            the rendered country.
         recipe: Which scenes are drawn.
     """
 
@@ -107,7 +111,10 @@ class Rendered(Source):
         return Example(bgr, with_margin(xyxy, self.size), classes)
 
     def render(self, seed: int) -> None:
-        """Render a scene into the folder. The boxes are written last: where they are, all is there."""
+        """Render a scene into the folder.
+
+        The boxes are written last: where they are, all is there.
+        """
         picture = render_scene(
             random_scene(seed, self.size, self.size, recipe=self.recipe), self._backdrop(seed)
         )
@@ -162,7 +169,9 @@ def _render(job: tuple[Rendered, int]) -> None:
 
 
 def one_thread() -> None:
-    """Prepare a process that is one of several: OpenCV must not start a thread per core, and it ends when its parent does."""
+    """Prepare a process that is one of several: OpenCV must not start a thread per core, and it
+    ends when its parent does.
+    """
     cv2.setNumThreads(1)
     parent = parent_process()
     if parent is not None:

@@ -1,4 +1,6 @@
-"""Which pictures measure and which train: copies of one picture, and frames of one flight, never lie on both sides."""
+"""Which pictures measure and which train: copies of one picture, and frames of one flight, never
+lie on both sides.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _LONGEST_NAME = 255
 
 
 def name_of_source(name: str, frames: bool) -> str:
-    """Return what a file's name says about where it comes from: without the marks of copies and, with `frames`, without its number."""
+    """Return what a file's name says about where it comes from: without the marks of copies and,
+    with `frames`, without its number.
+    """
     stem = Path(name).stem[:_LONGEST_NAME]
     while (shorter := _COPY.sub("", stem)) != stem and shorter:
         stem = shorter
@@ -39,9 +43,10 @@ def name_of_source(name: str, frames: bool) -> str:
 def sources_of(data: Labelled) -> list[str]:
     """Return the source of every picture.
 
-    Annotations may say it (`source_image`, `clip`, …). Else names do: pictures that differ in a number at the end are frames of one clip,
-    unless nearly all would be of one; then only the marks that tools give to copies are taken off. Pictures that look alike, mirrored or
-    turned by quarters too, are of one source whatever they are called.
+    Annotations may say it (`source_image`, `clip`, …). Else names do: pictures that differ in a
+    number at the end are frames of one clip, unless nearly all would be of one; then only the marks
+    that tools give to copies are taken off. Pictures that look alike, mirrored or turned by
+    quarters too, are of one source whatever they are called.
     """
     told = [source for source in data.sources if source]
     if len(told) == len(data):
@@ -60,8 +65,9 @@ def sources_of(data: Labelled) -> list[str]:
 def split(data: Labelled, sources: Sequence[str], seed: int) -> tuple[list[int], list[int]]:
     """Return the rows that train and those that measure.
 
-    Folders called `train` and `valid` decide where they are, unless a source lies in both: then it trains. Else sources are taken in the
-    order of a hash of seed and name until a fifth of the pictures measure.
+    Folders called `train` and `valid` decide where they are, unless a source lies in both: then it
+    trains. Else sources are taken in the order of a hash of seed and name until a fifth of the
+    pictures measure.
 
     Raises:
         InvalidInput: There is but one source (code `one_source`).
@@ -97,7 +103,9 @@ def split(data: Labelled, sources: Sequence[str], seed: int) -> tuple[list[int],
 
 
 def _copies(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Return pairs of pictures that look alike, in any of the eight ways to mirror and turn one by quarters."""
+    """Return pairs of pictures that look alike, in any of the eight ways to mirror and turn one by
+    quarters.
+    """
     views: list[npt.NDArray[np.float32]] = []
     for path in paths:
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

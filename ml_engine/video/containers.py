@@ -1,6 +1,8 @@
-"""Which container a file is in, told from its bytes and never from its name; and how FFmpeg is allowed to open it.
+"""Which container a file is in, told from its bytes and never from its name; and how FFmpeg is
+allowed to open it.
 
-A file is given by its path or as a descriptor that is open for reading: a confined process can open no path.
+A file is given by its path or as a descriptor that is open for reading: a confined process can open
+no path.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ CONTAINERS: dict[str, str] = {
     "mpegts": "MPEG-TS",
     "mpeg": "MPEG-PS",
 }
-"""Demuxers that Muster uses. None of them follows references to other files with the options given here."""
+"""Demuxers that Muster uses.
+
+None of them follows references to other files with the options given here.
+"""
 
 _HEAD_BYTES = 8192
 _COUNTED_STREAMS = 10_000
@@ -70,7 +75,8 @@ def sniff(source: Path | int) -> str:
 
     Raises:
         VideoError: `empty_file`.
-        UnsupportedMedia: `unsupported_container` for a kind that is known but not read, `not_a_video` for anything else.
+        UnsupportedMedia: `unsupported_container` for a kind that is known but not read,
+            `not_a_video` for anything else.
         OSError: The file cannot be read at all.
     """
     with _descriptor(source) as descriptor:
@@ -99,15 +105,16 @@ def open_input(source: Path | int, *, limits: VideoLimits | None = None) -> Inpu
     """Open a video with the demuxer that its bytes ask for, and with no protocol but this one file.
 
     Args:
-        source: A local file, or its descriptor, which stays the caller's and is read from its beginning.
+        source: A local file, or its descriptor, which stays the caller's and is read from its
+            beginning.
         limits: How many tracks there may be, and how large FFmpeg itself may let pictures become.
 
     Returns:
         PyAV's input container; the caller closes it.
 
     Raises:
-        VideoError: `empty_file`; `truncated_video` (an MP4 that ends before its index); `no_frames`; `too_many_streams`;
-            `unreadable_video`.
+        VideoError: `empty_file`; `truncated_video` (an MP4 that ends before its index);
+            `no_frames`; `too_many_streams`; `unreadable_video`.
         UnsupportedMedia: See `sniff`.
         MemoryError: There is not enough.
         OSError: The file cannot be read at all.
@@ -199,9 +206,12 @@ def _read_at(descriptor: int, position: int, size: int) -> bytes:
 
 
 def _has_moov(source: Path | int) -> bool:
-    """Walk the top-level boxes of an MP4: 32-bit size and type, size 1 = a 64-bit size follows, 0 = up to the end (ISO 14496-12)."""
+    """Walk the top-level boxes of an MP4: 32-bit size and type, size 1 = a 64-bit size follows, 0 =
+    up to the end (ISO 14496-12).
+    """
     with _descriptor(source) as descriptor:
-        # Not fstat: Python may do that with a call that takes paths, too, and a confined process has none such.
+        # Not fstat: Python may do that with a call that takes paths, too, and a confined process
+        # has none such.
         size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         position = 0
         while position + 8 <= size_bytes:
@@ -220,7 +230,9 @@ def _has_moov(source: Path | int) -> bool:
 
 
 def _has_ts_rhythm(head: bytes) -> bool:
-    """Whether 0x47 returns every 188, 192 (Blu-ray) or 204 bytes from somewhere in the first packet on, five times."""
+    """Whether 0x47 returns every 188, 192 (Blu-ray) or 204 bytes from somewhere in the first packet
+    on, five times.
+    """
     return any(
         all(offset + k * step < len(head) and head[offset + k * step] == 0x47 for k in range(5))
         for step in (188, 192, 204)

@@ -1,6 +1,7 @@
 """Decode a video frame by frame in this process, exactly as its index counts the frames.
 
-For files of one's own. `ml_engine.video.sandbox.decoder` decodes uploaded files: it gives the same pictures from a confined process.
+For files of one's own. `ml_engine.video.sandbox.decoder` decodes uploaded files: it gives the same
+pictures from a confined process.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class DecodedFrame:
 
     Attributes:
         file_frame: Index within the file, in presentation order.
-        image_bgr: (height, width, 3) uint8, as displayed (rotation applied), C-contiguous, the caller's own; None: it could not be read.
+        image_bgr: (height, width, 3) uint8, as displayed (rotation applied), C-contiguous, the
+            caller's own; None: it could not be read.
     """
 
     file_frame: int
@@ -41,14 +43,16 @@ def decode(
     seek_pts: int | None = None,
     threads: int = 1,
 ) -> Iterator[DecodedFrame]:
-    """Decode a run of frames. The pictures are the same wherever decoding begins and with any number of threads.
+    """Decode a run of frames. The pictures are the same wherever decoding begins and with any
+    number of threads.
 
     Args:
         path: The file that `index` describes.
         index: What `probe` returned for it.
         first_frame: Index of the first frame wanted.
         frames: How many; None: up to the end.
-        seek_pts: Timestamp of a keyframe at or before `first_frame` (one of `index.keyframes`) to begin at; None: the file's start.
+        seek_pts: Timestamp of a keyframe at or before `first_frame` (one of `index.keyframes`) to
+            begin at; None: the file's start.
         threads: Threads of the decoder.
 
     Yields:
@@ -100,7 +104,10 @@ def run_of(
 
 
 def turned(image_bgr: Image, index: VideoIndex) -> Image:
-    """Return a stored picture as it is displayed: mirrored and turned as the file says. May be the same array."""
+    """Return a stored picture as it is displayed: mirrored and turned as the file says.
+
+    May be the same array.
+    """
     import cv2
 
     if index.mirrored:

@@ -1,4 +1,7 @@
-"""Decode a video's frames and tell which is which, exactly as its index counts them. Needs neither NumPy nor OpenCV."""
+"""Decode a video's frames and tell which is which, exactly as its index counts them.
+
+Needs neither NumPy nor OpenCV.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,8 @@ class Run:
 def decoded_frames(
     source: Path | int, run: Run, note: Callable[[int], None] | None = None
 ) -> Iterator[tuple[int, VideoFrame | None]]:
-    """Decode a run of frames. They are the same wherever decoding begins and with any number of threads.
+    """Decode a run of frames. They are the same wherever decoding begins and with any number of
+    threads.
 
     Args:
         source: A local file or its descriptor.
@@ -55,7 +59,8 @@ def decoded_frames(
         note: Called now and then with the number of packets read so far.
 
     Yields:
-        `run.end - run.first` pairs in order: index in the file, and the frame, or None where the decoder could not give it.
+        `run.end - run.first` pairs in order: index in the file, and the frame, or None where the
+        decoder could not give it.
 
     Raises:
         VideoError: The file can no longer be opened as a video.
@@ -75,14 +80,16 @@ def decoded_frames(
                 yield position, None
                 position += 1
         except _Damaged:
-            # With several threads an error takes sound frames with it; one thread loses only the damaged one.
+            # With several threads an error takes sound frames with it; one thread loses only the
+            # damaged one.
             threads = 1
 
 
 def to_bgr(
     reformatter: VideoReformatter, frame: VideoFrame, stored_wh: tuple[int, int]
 ) -> VideoFrame | None:
-    """Return the frame as `bgr24` in the size of the file's first one, or None where it is in a format that cannot be converted.
+    """Return the frame as `bgr24` in the size of the file's first one, or None where it is in a
+    format that cannot be converted.
 
     Does its work without the interpreter lock.
 
@@ -158,8 +165,9 @@ def _by_order(
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Number frames that have no timestamps.
 
-    Frames come out in presentation order, each marked with the place of its packet in the file. All that is stored before a keyframe is
-    also shown before it, so a keyframe's number follows from its place, and frames lost before it leave a gap rather than a shift.
+    Frames come out in presentation order, each marked with the place of its packet in the file. All
+    that is stored before a keyframe is also shown before it, so a keyframe's number follows from
+    its place, and frames lost before it leave a gap rather than a shift.
     """
     keyframe_seen = False
 
@@ -195,7 +203,10 @@ def _from_keyframe(
     run: Run,
     note: Callable[[int], None],
 ) -> Iterator[Packet[VideoStream]]:
-    """Yield packets from the keyframe on. Where the container's seeking misses it, packets are skipped from the file's start."""
+    """Yield packets from the keyframe on.
+
+    Where the container's seeking misses it, packets are skipped from the file's start.
+    """
     import av
 
     assert run.seek_pts is not None

@@ -11,12 +11,13 @@ _RECOVERY_POINT = 6
 def starts_whole(packet: bytes, extradata: bytes | None) -> bool:
     """Tell whether decoding may begin at a packet that is marked as a keyframe.
 
-    With periodic intra refresh a "keyframe" is only where a picture begins to build up over the following frames; its recovery point
-    message says after how many.
+    With periodic intra refresh a "keyframe" is only where a picture begins to build up over the
+    following frames; its recovery point message says after how many.
 
     Args:
         packet: One access unit.
-        extradata: The stream's; begins with 1 where units have a length in front (MP4, Matroska), else they have start codes.
+        extradata: The stream's; begins with 1 where units have a length in front (MP4, Matroska),
+            else they have start codes.
 
     Returns:
         False only if the packet has no IDR slice and its recovery point lies later than itself.
@@ -54,7 +55,9 @@ def _units_by_start_code(packet: bytes) -> Iterator[bytes]:
 
 
 def _recovers_later(sei: bytes) -> bool:
-    """Whether a unit of supplemental information has a recovery point message whose frame count, an Exp-Golomb number, is not 0."""
+    """Whether a unit of supplemental information has a recovery point message whose frame count, an
+    Exp-Golomb number, is not 0.
+    """
     position = 1
     while position + 2 < len(sei):
         kind = size = 0

@@ -1,4 +1,6 @@
-"""What a video file holds, worked out from one pass over its packets: which frames, when, and where decoding may begin."""
+"""What a video file holds, worked out from one pass over its packets: which frames, when, and where
+decoding may begin.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,20 @@ from ml_engine.video.scan import MISSING, Scan, StreamFacts, scan_video
 __all__ = ["VideoIndex", "VideoLimits", "index_of", "probe"]
 
 MAX_JUMP_BACK_S = 5.0
-"""Timestamps further back than this are not reordering but a clock that was set back, as in joined transport streams."""
+"""Timestamps further back than this are not reordering but a clock that was set back, as in joined
+transport streams.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoIndex:
-    """The frames of one video file, in presentation order, without those that the file says are not to be shown.
+    """The frames of one video file, in presentation order, without those that the file says are not
+    to be shown.
 
     Attributes:
         pts: (n,) int64, strictly ascending, in `time_base`.
-        keyframes: (k,) int64, ascending, frame indices from which decoding gives the same pictures as from the start; the first is 0.
+        keyframes: (k,) int64, ascending, frame indices from which decoding gives the same pictures
+            as from the start; the first is 0.
         time_base: Seconds per unit of `pts`.
         fps: Average frame rate.
         width_px, height_px: Size of the displayed picture, after rotation.
@@ -34,8 +40,8 @@ class VideoIndex:
         duration_s: From the first frame to the end of the last.
         codec: Such as `h264`.
         container: A key of `ml_engine.video.containers.CONTAINERS`.
-        by_order: The file's timestamps do not tell its frames apart (missing, or set back): frames are told by their order, and `pts`
-            is made up from the frame rate.
+        by_order: The file's timestamps do not tell its frames apart (missing, or set back): frames
+            are told by their order, and `pts` is made up from the frame rate.
     """
 
     pts: npt.NDArray[np.int64]
@@ -67,7 +73,8 @@ class VideoIndex:
 
 
 def probe(path: Path, *, limits: VideoLimits | None = None) -> VideoIndex:
-    """Index a video file in this process. What strangers sent goes through `ml_engine.video.sandbox.decoder.ConfinedDecoder.probe` instead.
+    """Index a video file in this process. What strangers sent goes through
+    `ml_engine.video.sandbox.decoder.ConfinedDecoder.probe` instead.
 
     Args:
         path: A local file; its name and extension do not matter.
@@ -77,8 +84,9 @@ def probe(path: Path, *, limits: VideoLimits | None = None) -> VideoIndex:
         The index.
 
     Raises:
-        VideoError: `empty_file`, `truncated_video`, `unreadable_video`, `no_video_stream`, `no_frames`, `picture_too_large`,
-            `video_too_long`, `too_many_frames`, `too_many_streams`, `frame_rate_too_high`.
+        VideoError: `empty_file`, `truncated_video`, `unreadable_video`, `no_video_stream`,
+            `no_frames`, `picture_too_large`, `video_too_long`, `too_many_frames`,
+            `too_many_streams`, `frame_rate_too_high`.
         UnsupportedMedia: `not_a_video`, `unsupported_container`, `unsupported_codec`.
         OSError: The file cannot be read at all.
     """
@@ -90,7 +98,8 @@ def index_of(scan: Scan, limits: VideoLimits) -> VideoIndex:
     """Work out the index from what one pass over the packets gathered.
 
     Raises:
-        VideoError: `no_frames`, `video_too_long`, `frame_rate_too_high`; `unreadable_video` where the timestamps make no sense.
+        VideoError: `no_frames`, `video_too_long`, `frame_rate_too_high`; `unreadable_video` where
+            the timestamps make no sense.
         ValueError: The scan has no facts.
     """
     if scan.facts is None:
@@ -150,7 +159,9 @@ def _index(scan: Scan, facts: StreamFacts, limits: VideoLimits) -> VideoIndex:
 def _frames(
     scan: Scan, facts: StreamFacts
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], bool]:
-    """Return presentation timestamps, indices of safe keyframes, and whether frames can only be told by their order."""
+    """Return presentation timestamps, indices of safe keyframes, and whether frames can only be
+    told by their order.
+    """
     pts = np.frombuffer(scan.pts, np.int64)
     key, shown = (
         np.frombuffer(scan.key, np.uint8).astype(bool),
@@ -160,7 +171,8 @@ def _frames(
     first_key = int(np.argmax(key)) if key.any() else len(key)
     headless = (np.arange(len(pts)) < first_key) & is_stream
     has_pts = pts != MISSING
-    # AVI has decoding times only. Where FFmpeg cannot work out the others it hands them out in decoding order all the same.
+    # AVI has decoding times only. Where FFmpeg cannot work out the others it hands them out in
+    # decoding order all the same.
     guessed = facts.container == "avi" and facts.has_b_frames and bool((np.diff(pts) > 0).all())
     if has_pts.mean() <= 0.5 or guessed:
         return _by_order(int(np.count_nonzero(shown & ~headless)))
@@ -176,7 +188,8 @@ def _frames(
     if jump_back_s > MAX_JUMP_BACK_S or len(np.unique(pts[shown])) < np.count_nonzero(shown):
         return _by_order(int(np.count_nonzero(shown & ~headless)))
     if is_stream:
-        # A stream that was cut in the middle begins with pictures that lack their references: no decoder ever shows them.
+        # A stream that was cut in the middle begins with pictures that lack their references: no
+        # decoder ever shows them.
         if key.any():
             headless |= pts < pts[np.argmax(key)]
         shown &= ~(headless & (pts < (MISSING if facts.first_pts is None else facts.first_pts)))
@@ -191,7 +204,9 @@ def _by_order(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64],
 
 
 def _frame_rate(pts: npt.NDArray[np.int64], facts: StreamFacts, by_order: bool) -> Fraction:
-    """Return the container's rate where the timestamps confirm it to two frames or 0.5 %: it is exact where they are rounded."""
+    """Return the container's rate where the timestamps confirm it to two frames or 0.5 %: it is
+    exact where they are rounded.
+    """
     if by_order or len(pts) < 2:
         return facts.rates[0] if facts.rates else Fraction(25)
     span_s = (int(pts[-1]) - int(pts[0])) * facts.time_base

@@ -14,10 +14,13 @@ _KEPT_BYTES = 512 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Keep up to 512 MB of freed memory in this process instead of giving it back to the kernel after every frame.
+    """Keep up to 512 MB of freed memory in this process instead of giving it back to the kernel
+    after every frame.
 
-    A 1080p picture is 6 MB; by default glibc maps and unmaps such blocks each time, and the page faults cost as much as the conversion
-    to BGR. A setting of the whole process: call it once, at the start of a program that decodes video, never from a library.
+    A 1080p picture is 6 MB; by default glibc maps and unmaps such blocks each time, and the page
+    faults cost as much as the conversion
+    to BGR. A setting of the whole process: call it once, at the start of a program that decodes
+    video, never from a library.
 
     Returns:
         Whether the C library took it (glibc does).

@@ -1,4 +1,7 @@
-"""One pass over a video's packets: what FFmpeg says of them, without any arithmetic. Needs neither NumPy nor OpenCV."""
+"""One pass over a video's packets: what FFmpeg says of them, without any arithmetic.
+
+Needs neither NumPy nor OpenCV.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ DECODERS = frozenset((
     "qtrle", "png", "jpeg2000", "wmv1", "wmv2", "vc1", "theora", "rv40", "svq1", "svq3", "cinepak", "hap", "magicyuv",
 ))
 # fmt: on
-"""What cameras, phones, drones and editors write; FFmpeg has hundreds more, which nobody needs and few look after."""
+"""What cameras, phones, drones and editors write; FFmpeg has hundreds more, which nobody needs and
+few look after.
+"""
 
 _NOTE_EVERY = 256
 """Packets between two calls of `note`."""
@@ -68,11 +73,13 @@ class StreamFacts:
 
 @dataclass(slots=True)
 class Scan:
-    """What one pass over the packets gathered. Arrays are in decoding order; `MISSING` stands for no timestamp.
+    """What one pass over the packets gathered. Arrays are in decoding order; `MISSING` stands for
+    no timestamp.
 
     Attributes:
         pts: (n,) presentation timestamps.
-        key: (n,) whether decoding may begin there. discard: (n,) whether the file says that it is not to be shown.
+        key: (n,) whether decoding may begin there. discard: (n,) whether the file says that it is
+            not to be shown.
         facts: Set at the end.
     """
 
@@ -158,7 +165,8 @@ def ignore(_: int) -> None:
 def packets(
     container: InputContainer, stream: VideoStream, note: Callable[[int], None]
 ) -> Iterator[Packet[VideoStream]]:
-    """Yield the stream's packets that hold something, in decoding order, up to the end or to where the file cannot be read on.
+    """Yield the stream's packets that hold something, in decoding order, up to the end or to where
+    the file cannot be read on.
 
     Args:
         container: An open one. stream: The one to read.
@@ -173,7 +181,8 @@ def packets(
             if packet.size:
                 yield packet
     except av.FFmpegError as error:
-        # What lies before the damage is still a video; a disk that fails, or memory that is used up, is another matter.
+        # What lies before the damage is still a video; a disk that fails, or memory that is used
+        # up, is another matter.
         if isinstance(error, OSError | MemoryError):
             raise
 
@@ -241,7 +250,8 @@ def _facts(container: InputContainer, stream: VideoStream, frame: VideoFrame) ->
 def _orientation(frame: VideoFrame) -> tuple[int, bool]:
     """Read the display matrix as a clockwise quarter turn after an optional left-right mirroring.
 
-    The matrix (ISO 14496-12, row vectors, 16.16 fixed point) takes stored to displayed coordinates: x' = a x + c y, y' = b x + d y.
+    The matrix (ISO 14496-12, row vectors, 16.16 fixed point) takes stored to displayed coordinates:
+    x' = a x + c y, y' = b x + d y.
     """
     from av.sidedata.sidedata import Type
 

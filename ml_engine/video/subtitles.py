@@ -24,14 +24,16 @@ _ASS_FIELDS = 8
 def read_telemetry_track(source: Path | int, note: Callable[[int], None] = ignore) -> bytes | None:
     """Read a video's first subtitle track that is text.
 
-    Whether it is a drone's telemetry is for `core.telemetry` to say. A track that breaks off gives what there is before.
+    Whether it is a drone's telemetry is for `core.telemetry` to say. A track that breaks off gives
+    what there is before.
 
     Args:
         source: A local video, or its descriptor.
         note: Called now and then with the number of packets read so far.
 
     Returns:
-        The track as an `.SRT` file, UTF-8, times from the first frame on; None where the video has no such track, or only empty cues.
+        The track as an `.SRT` file, UTF-8, times from the first frame on; None where the video has
+        no such track, or only empty cues.
 
     Raises:
         InvalidTelemetry: The track is over `LIMIT_BYTES` (code `telemetry_too_large`).

@@ -17,8 +17,8 @@ def times_s(indexes: Sequence[VideoIndex]) -> Array:
         indexes: The recording's files, in order.
 
     Returns:
-        (n,) float64, strictly ascending seconds from the start of the recording, over all files; a file begins where the one before
-        it ends.
+        (n,) float64, strictly ascending seconds from the start of the recording, over all files; a
+        file begins where the one before it ends.
     """
     parts = []
     offset_s = 0.0

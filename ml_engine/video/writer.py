@@ -17,20 +17,24 @@ KEYFRAME_S = 2
 """Seconds between keyframes: how far a player has to decode at most after seeking."""
 
 ENCODER_OPTIONS = {"preset": "superfast", "crf": "26", "bf": "0", "coder": "0"}
-"""Three quarters of the preset's own time for a sixth more bytes at the same quality, by leaving out B-frames and arithmetic coding;
-`ultrafast` takes as long and needs half as many bytes again for a worse picture."""
+"""Three quarters of the preset's own time for a sixth more bytes at the same quality, by leaving
+out B-frames and arithmetic coding; `ultrafast` takes as long and needs half as many bytes again for
+a worse picture."""
 _BT601, _BT709, _LIMITED_RANGE = 6, 1, 1
 
 
 class VideoWriter:
-    """Writes an MP4 (H.264, yuv420p, index in front). A context manager; the file is complete when it is left without an error.
+    """Writes an MP4 (H.264, yuv420p, index in front). A context manager; the file is complete when
+    it is left without an error.
 
-    The bytes depend on the pictures, times and number of threads only, on one CPU model and version of the libraries.
+    The bytes depend on the pictures, times and number of threads only, on one CPU model and version
+    of the libraries.
 
     Args:
         path: Where to; overwritten.
         fps: Average frame rate: sets the distance of keyframes, not the times of frames.
-        resolution_wh: Width and height of the pictures, px. An odd side is extended by repeating its last row or column.
+        resolution_wh: Width and height of the pictures, px. An odd side is extended by repeating
+            its last row or column.
         threads: Encoder threads; part of what determines the bytes.
 
     Raises:
@@ -67,7 +71,8 @@ class VideoWriter:
 
         Args:
             image_bgr: (height, width, 3) uint8 of the writer's resolution.
-            time_s: When it is shown; later than the one before (by a 90 000th of a second at least, else it is moved there).
+            time_s: When it is shown; later than the one before (by a 90 000th of a second at least,
+                else it is moved there).
 
         Raises:
             ValueError: The picture has another size.

@@ -1,7 +1,9 @@
-"""The process that decodes: started for one file, confined before it looks at it, it ends when that is done or when nobody listens.
+"""The process that decodes: started for one file, confined before it looks at it, it ends when that
+is done or when nobody listens.
 
-It imports PyAV and the standard library only, so that it starts in a tenth of a second. It is given three descriptors: the request, the
-video, and the memory that pictures are handed over in; standard output carries messages, standard input the slots that are free again.
+It imports PyAV and the standard library only, so that it starts in a tenth of a second. It is given
+three descriptors: the request, the video, and the memory that pictures are handed over in; standard
+output carries messages, standard input the slots that are free again.
 """
 
 from __future__ import annotations
@@ -69,7 +71,10 @@ class _Notes:
 
 
 class _Slots:
-    """The slots that may be filled. Ends the process when the other side is gone, whatever FFmpeg is doing at that moment."""
+    """The slots that may be filled.
+
+    Ends the process when the other side is gone, whatever FFmpeg is doing at that moment.
+    """
 
     def __init__(self, count: int) -> None:
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -142,7 +147,9 @@ def main(request_at: int, video_at: int, ring_at: int) -> int:
 
 
 def _own_status() -> int:
-    """Return a descriptor of what the kernel says of this process, or -1; later nothing can be opened."""
+    """Return a descriptor of what the kernel says of this process, or -1; later nothing can be
+    opened.
+    """
     try:
         return os.open("/proc/self/status", os.O_RDONLY)
     except OSError:
@@ -152,7 +159,8 @@ def _own_status() -> int:
 def _peak(status_at: int) -> bytes:
     """Return the most memory in use so far, KiB, as digits; nothing where nobody says.
 
-    Not what the parent learns when it waits: that includes what the parent itself had in use when it started this process.
+    Not what the parent learns when it waits: that includes what the parent itself had in use when
+    it started this process.
     """
     if status_at < 0:
         return b""
@@ -183,7 +191,10 @@ def _decode(
 
 
 def _has_room(size_bytes: int) -> bool:
-    """Whether memory could still be had. Where it could not, what FFmpeg calls damage is no damage: it forgets why it failed."""
+    """Whether memory could still be had.
+
+    Where it could not, what FFmpeg calls damage is no damage: it forgets why it failed.
+    """
     try:
         mmap.mmap(-1, size_bytes).close()
     except (MemoryError, OSError):

@@ -1,7 +1,9 @@
-"""Takes rights away from the process that decodes, before it looks at the first byte of a stranger's file.
+"""Takes rights away from the process that decodes, before it looks at the first byte of a
+stranger's file.
 
-What an operating system does not offer is named, so that the process's parent can decide. Linux offers all of it, to every user and in
-containers; macOS the limits except that of memory, and no filter of system calls.
+What an operating system does not offer is named, so that the process's parent can decide. Linux
+offers all of it, to every user and in containers; macOS the limits except that of memory, and no
+filter of system calls.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ _X32_BIT = 0x40000000
 Step = tuple[int, int, int, int]
 """An instruction of a filter: code, jump if true, jump if false, operand."""
 FILTER = "system calls"
-"""What is missing where the kernel does not take a filter: then a file that takes the decoder over can do whatever its user can."""
+"""What is missing where the kernel does not take a filter: then a file that takes the decoder over
+can do whatever its user can.
+"""
 _OOM_SCORE = "500"
 """Where memory runs out on the machine, this process goes before the worker that started it."""
 
@@ -47,7 +51,8 @@ class Allowance:
 
 
 def confine(allowance: Allowance) -> list[str]:
-    """Take from this process whatever it does not need for decoding files that are open already. There is no way back.
+    """Take from this process whatever it does not need for decoding files that are open already.
+    There is no way back.
 
     The process must have one thread, and everything imported that it will need.
 
@@ -58,7 +63,8 @@ def confine(allowance: Allowance) -> list[str]:
         What could not be taken, as words for a person.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        # A terminal and a service manager send these to all processes; it is for the one that started this one to end it.
+        # A terminal and a service manager send these to all processes; it is for the one that
+        # started this one to end it.
         signal.signal(number, signal.SIG_IGN)
     missing = []
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
@@ -131,7 +137,8 @@ def _filter_calls() -> bool:
 def filter_steps(machine: Machine, process: int) -> list[Step]:
     """Return the filter as instructions of the Berkeley packet filter.
 
-    What is not allowed fails with EPERM, and with ENOSYS where a C library is to fall back on an older call.
+    What is not allowed fails with EPERM, and with ENOSYS where a C library is to fall back on an
+    older call.
 
     Args:
         machine: Whose numbers to use.

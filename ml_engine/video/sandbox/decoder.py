@@ -1,4 +1,6 @@
-"""Videos that strangers sent: probed, decoded and searched for telemetry in processes that can do nothing else."""
+"""Videos that strangers sent: probed, decoded and searched for telemetry in processes that can do
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,17 @@ def _limits_of_commands() -> DecoderLimits:
 
 
 class ConfinedDecoder:
-    """Decodes in a process of its own for each file and question, with limits of memory, time, files and network.
+    """Decodes in a process of its own for each file and question, with limits of memory, time,
+    files and network.
 
-    Gives what `ml_engine.video.decode` and `ml_engine.video.subtitles` give, bit for bit. May be used by any number of threads. Where the
-    system does not filter the process's system calls, the decoder decodes nothing unless `limits.allow_unconfined`. On Windows, which
-    cannot pass descriptors on, it then decodes in this process.
+    Gives what `ml_engine.video.decode` and `ml_engine.video.subtitles` give, bit for bit. May be
+    used by any number of threads. Where the system does not filter the process's system calls, the
+    decoder decodes nothing unless `limits.allow_unconfined`. On Windows, which cannot pass
+    descriptors on, it then decodes in this process.
 
     Args:
-        limits: What decoding may take; default: the usual limits, and what the environment says of unconfined decoding.
+        limits: What decoding may take; default: the usual limits, and what the environment says of
+            unconfined decoding.
     """
 
     def __init__(self, limits: DecoderLimits | None = None) -> None:
@@ -54,11 +59,15 @@ class ConfinedDecoder:
         self._problem: dict[str, Any] | None = None
 
     def problems(self) -> list[dict[str, Any]]:
-        """Return what is wrong with decoding on this machine, as far as seen: {code, message, degrades}."""
+        """Return what is wrong with decoding on this machine, as far as seen: {code, message,
+        degrades}.
+        """
         return [self._problem] if self._problem else []
 
     def check(self) -> None:
-        """Find out whether this machine confines decoding, so that `problems` can say so before the first video comes. Raises nothing."""
+        """Find out whether this machine confines decoding, so that `problems` can say so before the
+        first video comes. Raises nothing.
+        """
         try:
             if not self._apart:
                 self._meet_unconfined()
@@ -73,7 +82,8 @@ class ConfinedDecoder:
         return DecoderProcess(task, self.limits, should_stop, self._meet_unconfined)
 
     def _meet_unconfined(self) -> None:
-        """Refuse to decode where the system filters no calls, or warn once where the operator allows it.
+        """Refuse to decode where the system filters no calls, or warn once where the operator
+        allows it.
 
         Raises:
             Unconfined: The operator does not allow it.
@@ -103,10 +113,11 @@ class ConfinedDecoder:
             should_stop: Asked now and then.
 
         Raises:
-            VideoError: See `ml_engine.video.index.probe`; also `video_memory`, `video_takes_too_long`, `video_decoder_crashed`.
+            VideoError: See `ml_engine.video.index.probe`; also `video_memory`,
+                `video_takes_too_long`, `video_decoder_crashed`.
             UnsupportedMedia: See there.
-            TransientError: The machine is to blame: `decoder_not_started`, `decoder_killed`, `decoder_stalled`; `confinement_unavailable`
-                (`Unconfined`).
+            TransientError: The machine is to blame: `decoder_not_started`, `decoder_killed`,
+                `decoder_stalled`; `confinement_unavailable` (`Unconfined`).
             Stopped: `should_stop` said so.
             OSError: The file cannot be read at all.
         """
@@ -130,7 +141,8 @@ class ConfinedDecoder:
     def read_telemetry_track(
         self, path: Path, *, should_stop: Callable[[], bool] = never
     ) -> bytes | None:
-        """Read a video's first subtitle track that is text; see `ml_engine.video.subtitles.read_telemetry_track`.
+        """Read a video's first subtitle track that is text; see
+        `ml_engine.video.subtitles.read_telemetry_track`.
 
         Raises:
             InvalidTelemetry: `telemetry_too_large`.
@@ -159,11 +171,13 @@ class ConfinedDecoder:
         threads: int = 1,
         should_stop: Callable[[], bool] = never,
     ) -> Generator[DecodedFrame]:
-        """Decode a run of frames; see `ml_engine.video.decode.decode`. The process ends with the iterator.
+        """Decode a run of frames; see `ml_engine.video.decode.decode`. The process ends with the
+        iterator.
 
         Args:
             path, index, first_frame, frames, seek_pts, threads: See there.
-            should_stop: Asked now and then while a picture is waited for, in the thread that takes the pictures.
+            should_stop: Asked now and then while a picture is waited for, in the thread that takes
+                the pictures.
 
         Raises:
             VideoError, UnsupportedMedia, TransientError, Stopped, OSError: See `probe`.
@@ -210,7 +224,10 @@ class ConfinedDecoder:
 
 
 def _answer(child: DecoderProcess, kind: bytes) -> bytes:
-    """Return the content of the one message that a process is asked for, which has to come first. Raises as `messages`."""
+    """Return the content of the one message that a process is asked for, which has to come first.
+
+    Raises as `messages`.
+    """
     for said, content in child.messages():
         if said != kind:
             raise child.impossible("something else than asked")
@@ -219,7 +236,9 @@ def _answer(child: DecoderProcess, kind: bytes) -> bytes:
 
 
 class _Slot:
-    """A slot with a picture in it, as the owner of arrays: it is free again when the last of them is gone."""
+    """A slot with a picture in it, as the owner of arrays: it is free again when the last of them
+    is gone.
+    """
 
     def __init__(self, child: DecoderProcess, slot: int, held: set[int]) -> None:
         self._child, self._slot, self._held = child, slot, held
@@ -245,7 +264,8 @@ class _Slot:
 
 
 class _Pictures:
-    """Takes pictures out of the ring: copied, turned, or, where the ring has room to spare, just as they lie there.
+    """Takes pictures out of the ring: copied, turned, or, where the ring has room to spare, just as
+    they lie there.
 
     Args:
         child: Who fills the ring.

@@ -1,6 +1,8 @@
-"""What the process that decodes and the one that started it say to each other. Nothing in it can be code.
+"""What the process that decodes and the one that started it say to each other. Nothing in it can be
+code.
 
-A message is a kind, a length and that many bytes. Facts are JSON, arrays the bytes of machine integers.
+A message is a kind, a length and that many bytes. Facts are JSON, arrays the bytes of machine
+integers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Memory that two processes share: a file without a name, which the one that did not make it can neither grow nor shrink."""
+"""Memory that two processes share: a file without a name, which the one that did not make it can
+neither grow nor shrink.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def make_file(size_bytes: int) -> int:
 
 
 class FrameRing:
-    """Slots for pictures, in a shared file. Who fills and who empties a slot is for the two sides to agree on.
+    """Slots for pictures, in a shared file. Who fills and who empties a slot is for the two sides
+    to agree on.
 
     Args:
         descriptor: From `make_file`; `slot_bytes * slots` long. Not closed here.
@@ -53,7 +56,9 @@ class FrameRing:
         self.memory = mmap.mmap(descriptor, slot_bytes * slots)
 
     def put(self, slot: int, plane: Any, line_bytes: int) -> int:
-        """Fill a slot with a picture whose rows are `line_bytes` apart; return how far apart they are there."""
+        """Fill a slot with a picture whose rows are `line_bytes` apart; return how far apart they
+        are there.
+        """
         source = memoryview(plane)
         row_bytes = min(line_bytes, self.slot_bytes * line_bytes // max(1, len(source)))
         begin = slot * self.slot_bytes

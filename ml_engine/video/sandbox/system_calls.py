@@ -1,7 +1,9 @@
-"""The Linux system calls that the decoding of an open file needs, each with its reason. The filter refuses every other call.
+"""The Linux system calls that the decoding of an open file needs, each with its reason. The filter
+refuses every other call.
 
-Numbers are from the kernel's tables. What a call is for was found by tracing decoders of every kind of video, and by reading what
-other versions of the C libraries glibc and musl call in the same places.
+Numbers are from the kernel's tables. What a call is for was found by tracing decoders of every kind
+of video, and by reading what other versions of the C libraries glibc and musl call in the same
+places.
 """
 
 from __future__ import annotations
@@ -10,18 +12,24 @@ from dataclasses import dataclass
 
 _THREAD = 0x00010000
 _THREAD_FLAGS = 0x007D0F00
-"""Shared memory, files and signal handlers, thread-local storage, thread ids: the flags with which glibc and musl start a thread."""
+"""Shared memory, files and signal handlers, thread-local storage, thread ids: the flags with which
+glibc and musl start a thread.
+"""
 _EXECUTABLE = 0x4
 _FUTEX_FLAGS = 128 | 256
 """Private to this process; real-time clock."""
 
 FIRST_NEWER = 451
-"""Calls from this number on are newer than this list. The filter says that they do not exist, so that a C library uses older ones."""
+"""Calls from this number on are newer than this list.
+
+The filter says that they do not exist, so that a C library uses older ones.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the arguments of a call must be. Each is the lower half of a 64-bit argument: all that the kernel reads of these.
+    """What the arguments of a call must be. Each is the lower half of a 64-bit argument: all that
+    the kernel reads of these.
 
     Attributes:
         argument: Place of the argument, from 0.
@@ -115,7 +123,8 @@ class Machine:
 
     Attributes:
         audit: The architecture's name in a filter.
-        clone3: A call that the filter says does not exist: the C library then uses `clone`, whose flags a filter can read.
+        clone3: A call that the filter says does not exist: the C library then uses `clone`, whose
+            flags a filter can read.
         allowed: Numbers of allowed calls with their rules, in the order in which they are compared.
     """
 
@@ -125,7 +134,9 @@ class Machine:
 
 
 def machine_of(architecture: str) -> Machine | None:
-    """Return an architecture's numbers, by its name in `platform.machine()`; None where they are not known."""
+    """Return an architecture's numbers, by its name in `platform.machine()`; None where they are
+    not known.
+    """
     if architecture == "x86_64":
         return Machine(0xC000003E, 435, tuple((call.x86_64, call.rule) for call in ALLOWED))
     if architecture in ("aarch64", "arm64"):
