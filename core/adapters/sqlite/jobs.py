@@ -17,7 +17,6 @@ from core.adapters.shared.job_records import (
     fence_lost,
     job_exists,
     next_segments,
-    no_such_job,
     plain,
     report_from_plain,
     report_to_plain,
@@ -26,6 +25,7 @@ from core.adapters.shared.job_records import (
 from core.adapters.sqlite.store import SqliteStore
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
+from core.domain.refusals import no_such_job
 from core.ports import JobFilter, JobOutline, JobStore, JobTurn, Page, WorkerReport
 
 _TIMES = ("created", "updated", "heartbeat")
