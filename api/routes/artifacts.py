@@ -13,6 +13,7 @@ from api.services import OpenServices
 from api.views import JOBS, ArtifactList, artifact_view
 from core.domain.blobs import ARTIFACTS
 from core.domain.interval import INTERVAL_NOTE
+from core.domain.results import Results
 from core.services.query import artifact_blob, artifact_infos, published_revision
 from core.services.submission.submit import job_of
 
@@ -34,7 +35,7 @@ _ANY_FILE: dict[int | str, dict[str, Any]] = {
     responses={
         200: {
             "description": f"`results.json`. {INTERVAL_NOTE}",
-            "content": {"application/json": {}},
+            "model": Results,
         },
         **documented(404, 409, 410, 503),
     },
