@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,7 +13,7 @@ from api.webhook_views import WEBHOOK_DESCRIPTION, WebhookView, webhook_view
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
 from core.domain.clock import UtcDatetime
-from core.domain.interval import INTERVAL_BASIS, INTERVAL_NOTE
+from core.domain.interval import INTERVAL_NOTE
 from core.domain.job import (
     Expirable,
     Failure,
@@ -24,6 +24,7 @@ from core.domain.job import (
     VideoFacts,
     Waiting,
 )
+from core.domain.results import Counts
 from core.domain.statistics import JobStatistics, TimeBucket
 from core.domain.webhook import WebhookEvent
 from core.ports import BlobInfo
@@ -95,22 +96,8 @@ class _JobFields(BaseModel):
     files: list[FileView]
     video: VideoFacts | None = Field(description="Null until the video was probed.")
     progress: ProgressView
-    counts: dict[str, dict[str, Any]] | None = Field(
-        description=f"Per class {{unique, low, high, interval_basis, peak, mean, …}} of the published results; null while there are none. "
-        f"{INTERVAL_NOTE}",
-        examples=[
-            {
-                "bison": {
-                    "unique": 12,
-                    "low": 12,
-                    "high": 13,
-                    "interval_basis": INTERVAL_BASIS,
-                    "peak": 9,
-                    "mean": 6.4,
-                    "reasons": [],
-                }
-            }
-        ],
+    counts: Counts | None = Field(
+        description=f"Counts of the published results by class; null until results are published. {INTERVAL_NOTE}"
     )
     totals: Totals | None = Field(
         description="Of the published results; null while there are none, and in listings."

@@ -21,6 +21,7 @@ from core.domain.refusals import (
     results_expired,
     unknown_artifact,
 )
+from core.domain.results import Results
 from core.services.query import artifact_blob, artifact_infos, published_revision
 from core.services.submission.submit import job_of
 
@@ -54,7 +55,7 @@ _UNPUBLISHED = (
     responses={
         200: {
             "description": f"`results.json`. {INTERVAL_NOTE}",
-            "content": {"application/json": {}},
+            "model": Results,
         },
         **documented(*_UNPUBLISHED),
     },
