@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope as Connection
 
 from core.addresses import client_group
-from core.config.access import AccessConfig
+from core.config.access import AccessSection
 from core.domain.access import (
     LOCAL_CALLER,
     LOCAL_OWNER,
@@ -79,7 +79,7 @@ class Access:
     """
 
     def __init__(
-        self, config: AccessConfig, keys: Keys, *, ready: Callable[[], object], share: int = 250
+        self, config: AccessSection, keys: Keys, *, ready: Callable[[], object], share: int = 250
     ) -> None:
         self._share = share
         self._open: Counter[str] = Counter()
@@ -300,7 +300,7 @@ def _foreign_origin() -> Forbidden:
     )
 
 
-def _verifier(config: AccessConfig) -> TokenVerifier | None:
+def _verifier(config: AccessSection) -> TokenVerifier | None:
     if not config.oidc_issuer:
         return None
     from api.oidc import TokenVerifier  # cryptography: only where tokens are taken

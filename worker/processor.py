@@ -59,7 +59,7 @@ class Processor:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._visibility = timedelta(seconds=tools.config.visibility_s)
+        self._visibility = tools.config.queues.visibility
         self._running: dict[StopFlag, Step | None] = {}
         self.deliveries = Deliveries(tools)
 
@@ -168,7 +168,7 @@ class Processor:
 
         # A start whose answer was lost is counted, too, and nobody died of it.
         deaths = await self._patiently(start, stop) - asked
-        if deaths >= self._tools.config.max_deaths:
+        if deaths >= self._tools.config.worker.max_deaths:
             sentence = f"The step {message.step_key} was given up: {deaths} workers ended while doing it. Perhaps it needs more memory."
             await self._fail(
                 message, Failure(code="workers_died", message=sentence, step=message.step), stop
@@ -235,7 +235,7 @@ class Processor:
     async def _through_outages(self, step: Step) -> None:
         """Run the handler, again and again while storage or database is away, for up to about a visibility timeout."""
         timer = self._tools.timer
-        give_up_at = timer.monotonic() + self._tools.config.visibility_s
+        give_up_at = timer.monotonic() + self._tools.config.queues.visibility_s
         tries = 0
         while True:
             try:
@@ -270,7 +270,7 @@ class Processor:
     async def _wait_for_room(self, step: Step, error: StorageFull) -> Settlement:
         """Let a job wait for room on a disk, which is no failure of the step; fail it when it has waited for too long."""
         message, before, now = step.message, step.job.waiting, self._tools.timer.now()
-        patience = timedelta(seconds=self._tools.config.disk_patience_s)
+        patience = timedelta(seconds=self._tools.config.worker.disk_patience_s)
         folder = self._tools.scratch.path.parents[1]
         waiting = self._tools.full_disk.meet(
             error, folder=folder, at=now, before=before, patience=patience
@@ -282,8 +282,8 @@ class Processor:
             extra=_facts("disk_full", message, code=error.code),
         )
         waited_s = max(0.0, (now - waiting.since_utc).total_seconds())
-        if waited_s >= self._tools.config.disk_patience_s:
-            hours = self._tools.config.disk_patience_s / 3600
+        if waited_s >= self._tools.config.worker.disk_patience_s:
+            hours = self._tools.config.worker.disk_patience_s / 3600
             sentence = f"{error.message} The job waited for {hours:g} h. When there is room, POST /api/v1/jobs/{message.job_id}/retry."
             await self._fail(
                 message, Failure(code=error.code, message=sentence, step=message.step), step.stop
@@ -334,7 +334,7 @@ class Processor:
             ),
             stop,
         )
-        if failures < self._tools.config.max_failures:
+        if failures < self._tools.config.worker.max_failures:
             return Settlement("release", sentence, self._delay_s(failures))
         await self._fail(
             message,
@@ -436,7 +436,8 @@ class Processor:
             job.step_starts.get(message.step_key, 0),
         )
         too_often = (
-            failures >= self._tools.config.max_failures or starts > self._tools.config.max_deaths
+            failures >= self._tools.config.worker.max_failures
+            or starts > self._tools.config.worker.max_deaths
         )
         return job.state == "failed" and job.attempt == message.attempt and too_often
 
@@ -466,7 +467,7 @@ class Processor:
                 "the job was deleted", extra=_facts("message_obsolete", message, code="job_deleted")
             )
             return COMPLETE
-        if deliveries < self._tools.config.max_failures:
+        if deliveries < self._tools.config.worker.max_failures:
             return Settlement(
                 "release",
                 "a message of a job that the database does not know",
@@ -500,7 +501,7 @@ class Processor:
     def _delay_s(self, tries: int) -> float:
         # Not longer than the sweeper's patience: it would take a waiting message for a lost one.
         return back_off_s(
-            tries, longest_s=min(LONGEST_DELAY_S, max(1.0, self._tools.config.visibility_s))
+            tries, longest_s=min(LONGEST_DELAY_S, max(1.0, self._tools.config.queues.visibility_s))
         )
 
 
