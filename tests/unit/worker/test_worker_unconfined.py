@@ -14,7 +14,8 @@ from core.config.video import VideoSection
 from core.errors import Unconfined
 from tests.support.worker_stand import WorkerStand
 from worker.engine import decoder_limits
-from worker.processor import LONGEST_DELAY_S, Processor
+from worker.patience import LONGEST_DELAY_S
+from worker.processor import Processor
 from worker.self_report import Presence
 
 
