@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ml_engine.datasets.examples import Example, PhotoSet
 from ml_engine.synthetic.examples import boxes_of
 from ml_engine.synthetic.random_scene import USUAL, Recipe, random_scene
-from ml_engine.synthetic.scene import render_scene
+from ml_engine.synthetic.rendering import render_scene
 from ml_engine.training.augment import View
 
 MARGIN_PX = 1.0
