@@ -327,7 +327,7 @@ MUTANTS = (
     Mutant(
         "foreign pages may ask",
         "api/door.py",
-        "            if not same and origin.lower() not in self._origins:\n                raise _foreign_origin()\n",
+        "            if not same and origin.lower() not in self._origins:\n                raise foreign_origin()\n",
         "            del same\n",
         f"{_NOBODY}::test_foreign_names_and_pages_are_refused_here_as_outside",
     ),
