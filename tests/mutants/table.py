@@ -182,7 +182,7 @@ MUTANTS = (
         "core/adapters/shared/job_records.py",
         'changes = {**changes, "waiting": None}',
         "pass",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a full disk is not reported",
@@ -282,7 +282,7 @@ MUTANTS = (
         "core/adapters/sqlite/job_rows.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if states is not None and row[1] not in states:",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a recount that fails takes the published revision away",
