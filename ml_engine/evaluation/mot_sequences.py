@@ -31,7 +31,7 @@ _NO_CLASS_COLUMNS = 10
 LEAST_MARGIN = 0.3
 """What the least margin of a detector that tells no probabilities is worth: such files hold doubtful boxes too. Of 0.05 to 0.5 this gave
 the best tracks on the four sequences at hand that have such a file beside another."""
-DETECTOR = {"name": "public detections", "thresholds": {}}
+DETECTOR: dict[str, object] = {"name": "public detections"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +126,10 @@ def figures_of(sequence: MotSequence, result: Assembled) -> dict[str, float]:
     """Return the figures of a result, as `evaluate_sequence`."""
     counts = result.counts[sequence.muster_class]
     counted = {
-        name: counts[key]
-        for name, key in (
-            ("unique", "unique"),
-            ("unique_low", "low"),
-            ("unique_high", "high"),
-            ("peak", "peak"),
-        )
+        "unique": counts.unique,
+        "unique_low": counts.low,
+        "unique_high": counts.high,
+        "peak": counts.peak,
     }
     return {**score_table(sequence, result.tracks), **counted}
 

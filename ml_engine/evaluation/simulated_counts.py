@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.9
 """`low` and `high` are the 5th and 95th percentile of the estimate over what was detected."""
-DETECTOR = {"name": "simulated", "thresholds": {}}
+DETECTOR: dict[str, object] = {"name": "simulated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,13 @@ class Counted:
 def count_scene(scene: Scene) -> list[Counted]:
     """Run the second stage on a scene; each class that is there, or was counted, is one case."""
     cases = []
-    for name, figures in assemble(
+    for name, count in assemble(
         scene.log, settings=scene.settings, video=scene.video, detector=DETECTOR
     ).counts.items():
         true = scene.truth.unique.get(name, 0)
-        if true or figures["unique"]:
+        if true or count.unique:
             cases.append(
-                Counted(
-                    scene.camera, true, *(figures[key] for key in ("unique", "low", "high", "peak"))
-                )
+                Counted(scene.camera, true, count.unique, count.low, count.high, count.peak)
             )
     return cases
 
