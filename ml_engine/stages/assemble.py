@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings
+from core.domain.analysis import CLASSES, SCORE_FLOOR, AnalysisSettings, MusterClass
 from core.domain.interval import INTERVAL_BASIS
 from core.domain.job import VideoFacts
 from core.domain.results import RESULTS_VERSION, Counts, Note, Results
@@ -137,19 +137,31 @@ def assemble(
     )
     doubts = doubts_of(found.found, guess, found.numbers)
     everyone = animals(tracks, likely, found.times_s, video, doubts)
+    return Assembled(
+        {
+            "results.json": result_files.results_json(results),
+            **_track_files(tracks, found.times_s, ground),
+            "timeline.csv": _timeline(log, found, presence, classes),
+            "animals.csv": animals_csv(everyone),
+        },
+        results,
+        tracks,
+        everyone,
+    )
+
+
+def _timeline(
+    log: DetectionLog, found: _Tracked, presence: Presence, classes: tuple[MusterClass, ...]
+) -> bytes:
+    """Return the file that tells how many animals are visible in every frame."""
+    tracks = found.tracks
     per_frame = {
         name: presence.per_frame(
             tracks, found.visible & (tracks.class_index == CLASSES.index(name))
         )
         for name in classes
     }
-    files = {
-        "results.json": result_files.results_json(results),
-        **_track_files(tracks, found.times_s, ground),
-        "timeline.csv": result_files.timeline_csv(log.frames, log.times_s, log.status, per_frame),
-        "animals.csv": animals_csv(everyone),
-    }
-    return Assembled(files, results, tracks, everyone)
+    return result_files.timeline_csv(log.frames, log.times_s, log.status, per_frame)
 
 
 def _used(detector: Mapping[str, object], settings: AnalysisSettings) -> UsedDetector:
