@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.services import Services
-from api.settings_views import ListedSettings, listed_settings
+from api.settings_views import ListedSettings, SettingsBody, listed_settings
 from api.webhook_views import WEBHOOK_DESCRIPTION, WebhookView, webhook_view
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
@@ -206,7 +206,7 @@ class UploadedRecording(BaseModel):
         description="Each named as its video but for the ending; none, if there is one for each video, in order.",
         examples=[["DJI_0042.SRT"]],
     )
-    settings: dict[str, Any] | None = Field(None, examples=[{"only": "bison"}])
+    settings: SettingsBody | None = Field(None, examples=[{"only": "bison"}])
     webhook: str | None = Field(
         None, description=WEBHOOK_DESCRIPTION, examples=["https://example.org/muster"]
     )
@@ -278,6 +278,12 @@ class Health(BaseModel):
     problems: list[HealthProblem]
 
 
+class Live(BaseModel):
+    """The process is alive."""
+
+    status: str = Field(examples=["live"])
+
+
 class Ready(BaseModel):
     """Whether requests can be served."""
 
@@ -305,7 +311,7 @@ def _fields(
     services: Services,
     statistics: JobStatistics | None = None,
     events: Sequence[WebhookEvent] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     progress = services.meter.progress(job, services.clock())
     base = f"{JOBS}/{job.id}"
     return dict(
