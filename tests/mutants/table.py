@@ -42,10 +42,24 @@ MUTANTS = (
     *ACCESS,
     Mutant(
         "counts do not say that their range is of what was detected",
-        "ml_engine/counting/counts.py",
-        ', "interval_basis": INTERVAL_BASIS}',
-        "}",
+        "core/domain/results/counts.py",
+        "    interval_basis: IntervalBasis = Field(",
+        "    basis: IntervalBasis = Field(",
         "tests/unit/ml_engine/test_interval.py::test_results_say_it_for_every_class",
+    ),
+    Mutant(
+        "a reason of results 1.x, which is a string, is not read",
+        "core/domain/results/notes.py",
+        "Reason = Annotated[Note, BeforeValidator(reason_of_text)]",
+        "Reason = Annotated[Note, BeforeValidator(lambda value: value)]",
+        "tests/unit/core/test_results_1.py::test_counts_of_an_old_worker_beside_a_new_api",
+    ),
+    Mutant(
+        "a warning of results 1.x, which calls its text a message, is not read",
+        "core/domain/results/notes.py",
+        '"text" not in value and "message" in value',
+        '"text" not in value and "" in value',
+        "tests/unit/core/test_results_1.py::test_a_warning_of_1_x_has_a_text",
     ),
     Mutant(
         "the contact sheet does not say what its ranges are of",
