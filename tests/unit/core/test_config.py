@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from api import keys
+from api import keys_command as keys
 from core.config.settings import Config
 from core.errors import InvalidInput
 from core.observability.redaction import secrets_of
