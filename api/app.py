@@ -11,7 +11,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api import gate, problems
+from api import problems
+from api.document import TAGS, document, operation_id
 from api.framing import Framing
 from api.gate import Cors, Door, Identified
 from api.middleware import Faults, Figures, Pace, SecurityHeaders, SmallBodies
@@ -44,13 +45,43 @@ FIRST_OPEN_S = 3.0
 
 DESCRIPTION = """Counts bison, cattle and persons in uploaded video.
 
-Send a recording to `POST /api/v1/jobs`, follow the job, fetch its results. Errors are problem details (RFC 9457) with a stable `code`."""
+Submit a recording with `POST /api/v1/jobs`, follow the job, then fetch its results. Every error is a
+problem detail (RFC 9457) with a stable `code`."""
+
+
+_ROUTES = (
+    jobs,
+    artifacts,
+    uploads,
+    webhooks,
+    calibrations,
+    stats,
+    compat,
+    health,
+    events,
+    keys,
+    tickets,
+    reference,
+)
+_OUTERMOST_LAST = (
+    SmallBodies,
+    Revocation,
+    Pace,
+    Identified,
+    Cors,
+    Door,
+    Framing,
+    Faults,
+    SecurityHeaders,
+    Figures,
+    RequestLog,
+)
 
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = gate.document(problems.document(super().openapi()))
+            self.openapi_schema = document(super().openapi())
         return self.openapi_schema
 
 
@@ -74,7 +105,8 @@ def create_app(
         version=muster_version(),
         description=DESCRIPTION,
         lifespan=lambda app: _lifespan(app, config, ports, clock, on_config),
-        responses=problems.documented(401, 403, 429, 500, 503),
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
         redirect_slashes=False,
         docs_url=None,  # its own pages load their scripts from a CDN; `reference` serves them from files
         redoc_url=None,
@@ -87,32 +119,10 @@ def create_app(
             "auto_configure": False,
         },
     )
-    app.add_middleware(SmallBodies)
-    app.add_middleware(Revocation)
-    app.add_middleware(Pace)
-    app.add_middleware(Identified)
-    app.add_middleware(Cors)
-    app.add_middleware(Door)
-    app.add_middleware(Framing)
-    app.add_middleware(Faults)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(Figures)
-    app.add_middleware(RequestLog)
+    for middleware in _OUTERMOST_LAST:
+        app.add_middleware(middleware)
     problems.install(app)
-    for module in (
-        jobs,
-        artifacts,
-        uploads,
-        webhooks,
-        calibrations,
-        stats,
-        compat,
-        health,
-        events,
-        keys,
-        tickets,
-        reference,
-    ):
+    for module in _ROUTES:
         app.include_router(module.router)
     return app
 

@@ -117,7 +117,8 @@ class Services:
         if self._refusal is None:
             return None
         return Unavailable(
-            "Storage and database of this server do not belong together; its log says whose they are and what to do.",
+            "This server's storage and database do not belong together. "
+            "Its log says which installations they belong to and what to do.",
             code=self._refusal.code,
         )
 
@@ -143,10 +144,7 @@ class Services:
         if self.refusal is not None:
             raise self.refusal
         if not self.opened:
-            raise Unavailable(
-                "Storage or database has not answered yet; ask again in a few seconds.",
-                code="not_open",
-            )
+            raise not_open()
         return self
 
     async def keep_open(
@@ -204,6 +202,13 @@ class Services:
             except Exception:
                 # Not foreseen. An API that went on without its sweeper would leave accepted jobs lying.
                 logger.exception("sweeping broke", extra={"action": "sweep_broken"})
+
+
+def not_open() -> Unavailable:
+    """The error of a request before storage and database have answered."""
+    return Unavailable(
+        "Storage or database has not answered yet. Retry in a few seconds.", code="not_open"
+    )
 
 
 def services_of(connection: HTTPConnection) -> Services:
