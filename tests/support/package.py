@@ -40,23 +40,26 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def make_environment(folder: Path, *requirements: str | Path) -> Path:
-    """Make a virtual environment, as `python3 -m venv` does, and install into it at the locked versions.
+def make_environment(folder: Path, *requirements: str | Path, is_locked: bool = True) -> Path:
+    """Make a virtual environment, as `python3 -m venv` does, and install into it.
 
     Args:
         folder: Does not exist yet.
         requirements: Arguments of `uv pip install`.
+        is_locked: Take the versions of requirements.lock; else the newest.
 
     Returns:
         The folder of its programs.
     """
     venv.create(folder, with_pip=False)
     argv: list[str | Path] = [UV, "pip", "install", "--quiet", "--python", folder / "bin/python"]
-    argv += ["--constraints", REPOSITORY / "requirements.lock", *requirements]
-    # The cache holds everything after the first time; before it, the index of the configuration is asked.
-    for network in (["--offline"], []):
+    argv += requirements
+    if is_locked:
+        argv += ["--constraints", REPOSITORY / "requirements.lock"]
+    # uv's cache holds all locked packages after the first time. Before it, the configured index is asked.
+    for tried in ([*argv, "--offline"], argv) if is_locked else (argv,):
         done = subprocess.run(
-            [*argv, *network],
+            tried,
             capture_output=True,
             text=True,
             env=clean_environment(),
