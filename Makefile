@@ -1,6 +1,6 @@
 # People and CI run the same commands. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test docs soak bench chaos mutants lint lock
+.PHONY: help setup run check test docs soak bench chaos mutants images lint lock
 PY := .venv/bin/python
 KILLS ?= 200
 JOBS ?= 40
@@ -40,6 +40,9 @@ chaos: setup  ## kill workers KILLS times over JOBS jobs (200, 40) and see that 
 
 mutants: setup  ## take out each mechanism behind a promise, one after the other, and see that its test notices; ARGS=words of some
 	@exec $(PY) -m tests.mutants $(ARGS)
+
+images:  ## build the images of the API, the worker and Azurite with Docker
+	@docker compose build
 
 lint: setup  ## format and check the code and its types
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix . && $(PY) -m mypy

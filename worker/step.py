@@ -249,3 +249,14 @@ def _forget(future: asyncio.Future[Any]) -> None:
     """Take note of how an abandoned call ended, so that nobody is told that nobody did."""
     if not future.cancelled():
         future.exception()
+
+
+def facts(action: str, message: JobMessage, **more: object) -> dict[str, object]:
+    """Return what log lines tell of a step's message."""
+    return {
+        "action": action,
+        "job_id": message.job_id,
+        "attempt": message.attempt,
+        "step": message.step_key,
+        **more,
+    }

@@ -1,4 +1,4 @@
-"""The part of the configuration that says how much of the API's port one client may hold, and for how long. See `docs/explanation/port.md`."""
+"""Limits of connections, headers and bodies at the API's port: docs/explanation/port.md."""
 
 from __future__ import annotations
 

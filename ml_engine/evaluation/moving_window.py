@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES
-from ml_engine.arrays import DetectionLog
+from ml_engine.arrays import Array, DetectionLog
 from ml_engine.boxes import iou_matrix
 from ml_engine.evaluation.mot_sequences import MotSequence
 from ml_engine.evaluation.track_metrics import LEAST_IOU, Truth
@@ -43,14 +43,7 @@ def swept(
 
     frame = np.repeat(np.arange(sequence.frames), np.diff(log.offsets))
     xyxy, kept = _cropped(log.xyxy.astype(np.float64), left[frame], window, height, least_visible)
-    motion = np.full((sequence.frames, 3, 3), np.nan)
-    if with_motion:
-        motion[1:] = np.eye(3)
-        motion[1:, 0, 2] = -np.diff(left)
-    reasons = tuple(
-        "" if with_motion and i else "first_frame" if with_motion else "not_measured"
-        for i in range(sequence.frames)
-    )
+    motion, reasons = _motion(left, is_measured=with_motion)
     detections = replace(
         log,
         offsets=np.searchsorted(frame[kept], np.arange(sequence.frames + 1)).astype(np.int64),
@@ -78,6 +71,16 @@ def swept(
         detections=detections,
         truth=replace(view, counted=view.counted & found),
     )
+
+
+def _motion(left: Array, *, is_measured: bool) -> tuple[Array, tuple[str, ...]]:
+    """Return the window's motion as a log tells it, (n, 3, 3), and why frames have none."""
+    motion = np.full((len(left), 3, 3), np.nan)
+    if not is_measured:
+        return motion, ("not_measured",) * len(left)
+    motion[1:] = np.eye(3)
+    motion[1:, 0, 2] = -np.diff(left)
+    return motion, tuple("" if i else "first_frame" for i in range(len(left)))
 
 
 def detectable(

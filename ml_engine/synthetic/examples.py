@@ -15,7 +15,8 @@ from ml_engine.arrays import Floats32, Ints
 from ml_engine.datasets.examples import Example
 from ml_engine.synthetic.degradation import degrade
 from ml_engine.synthetic.random_scene import labels_for_training, random_scene
-from ml_engine.synthetic.scene import Picture, render_scene
+from ml_engine.synthetic.rendering import render_scene
+from ml_engine.synthetic.scene import Picture
 
 
 def render_example(seed: int, width: int = 416, height: int = 416) -> Example:

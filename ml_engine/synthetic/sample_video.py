@@ -23,8 +23,9 @@ from ml_engine.synthetic import objects as clutter
 from ml_engine.synthetic.bodies import Pose, random_look
 from ml_engine.synthetic.camera import Camera
 from ml_engine.synthetic.degradation import tones
+from ml_engine.synthetic.rendering import label_scene, render_scene
 from ml_engine.synthetic.sample_truth import counts, crossings, foot_rows, turns
-from ml_engine.synthetic.scene import Label, Thing, label_scene, render_scene
+from ml_engine.synthetic.scene import Label, Thing
 from ml_engine.synthetic.sequence import Sequence, Sway, Walker
 from ml_engine.synthetic.shading import Light
 from ml_engine.synthetic.terrain import make_terrain

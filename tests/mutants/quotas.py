@@ -64,15 +64,7 @@ QUOTAS = (
     Mutant(
         "a link without a size holds nothing",
         "core/services/access/quotas.py",
-        (
-            "amount = (\n"
-            "                size_bytes\n"
-            "                if size_bytes is not None\n"
-            "                else max(1, min(self._share(largest), left))\n"
-            "                if self._day_bytes\n"
-            "                else 0\n"
-            "            )"
-        ),
+        "amount = self._link_bytes(size_bytes, largest, left)",
         "amount = size_bytes if size_bytes is not None else 1",
         f"{_HOLDS}::test_a_link_without_a_size_holds_the_largest_that_there_is_room_for",
     ),

@@ -138,7 +138,7 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
         longer("", "000:"),
     ],
     "core/observability/tracing.py:_TRACEPARENT": [longer("00-", "a")],
-    "ml_engine/video/sandbox/process.py:_error_from": [longer("", "a")],
+    "ml_engine/video/sandbox/verdicts.py:error_from": [longer("", "a")],
     "ml_engine/detection/runtimes/checkpoint.py:_HUB_ID": [
         longer("", "a", "!"),
         longer("a/", "a", "!"),
@@ -156,7 +156,7 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
     ],
 }
 """Patterns that stand in a function have its name; the function itself is among the scanners below."""
-INLINE = {"core/domain/analysis.py:_tiles", "ml_engine/video/sandbox/process.py:_error_from"}
+INLINE = {"core/domain/analysis.py:_tiles", "ml_engine/video/sandbox/verdicts.py:error_from"}
 
 
 def fed(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Starts the process that decodes a file, listens to it, and tells what its end means."""
+"""The process that decodes a file: started, listened to, and ended."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import importlib.util
 import json
 import logging
 import os
-import re
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -23,11 +21,9 @@ from typing import Any, Self, TypeVar
 
 from core.child_environment import inherited
 from core.errors import (
-    InvalidTelemetry,
     MusterError,
     Stopped,
     TransientError,
-    UnsupportedMedia,
     VideoError,
 )
 from ml_engine.video.limits import VideoLimits
@@ -37,13 +33,13 @@ from ml_engine.video.sandbox.messages import (
     ERROR,
     HEADER,
     NOTE,
-    OUT_OF_MEMORY,
     READY,
     SCAN,
     TRACK,
     text_of,
 )
 from ml_engine.video.sandbox.shared_memory import FrameRing, make_file, ring_size
+from ml_engine.video.sandbox.verdicts import crashed, error_from, error_of_end, too_slow
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +60,6 @@ _MOST_WORDS_BYTES = 2**16
 _END_S = 5.0
 _PROGRAM = (
     "import sys; sys.path[:0] = sys.argv[1:3]; from ml_engine.video.sandbox.child import run; run()"
-)
-_ERRORS: dict[str, type[MusterError]] = {
-    kind.__name__: kind for kind in (VideoError, UnsupportedMedia, InvalidTelemetry)
-}
-_CRASHES = tuple(
-    getattr(signal, name)
-    for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
-    if hasattr(signal, name)
 )
 
 
@@ -236,7 +224,7 @@ class DecoderProcess:
 
     def impossible(self, why: str) -> VideoError:
         """Return the error for a process that says what cannot be: something in the file has taken it over."""
-        return _crashed(self._task, f"it said {why}")
+        return crashed(self._task.asked, f"it said {why}")
 
     def _said(self, content: bytes, kind: type[T]) -> T:
         with suppress(ValueError, RecursionError):
@@ -246,7 +234,7 @@ class DecoderProcess:
 
     def _error_from(self, said: dict[str, Any]) -> Exception:
         with suppress(ValueError, TypeError, KeyError, ArithmeticError):
-            return _error_from(said)
+            return error_from(said)
         return self.impossible("an error that cannot be")
 
     def _kib(self, content: bytes) -> int:
@@ -290,7 +278,7 @@ class DecoderProcess:
             used_s = _cpu_s(self._process.pid)
             # Half of the time is its own: it is not the machine that is slow.
             if cpu_s is None or used_s is None or used_s - cpu_s >= self._limits.stall_s / 2:
-                raise _too_slow()
+                raise too_slow()
             if waited_s >= MACHINE_PATIENCE * self._limits.stall_s:
                 sentence = "The machine gave the decoder of the video no time for minutes. It is tried again by itself."
                 raise TransientError(sentence, code="decoder_stalled")
@@ -312,27 +300,11 @@ class DecoderProcess:
                 "ready": self._ready,
             },
         )
-        if status == OUT_OF_MEMORY:
-            return VideoError(
-                f"Decoding this video takes more than the {self._limits.memory_bytes / 2**30:g} GiB of memory that are allowed. "
-                "Scale it down, or export it as plain H.264, and upload it again.",
-                code="video_memory",
-                limit_bytes=self._limits.memory_bytes,
-            )
-        if hasattr(signal, "SIGXCPU") and status == -signal.SIGXCPU:
-            return _too_slow()
-        if -status in _CRASHES and self._ready:
-            return _crashed(self._task, signal.Signals(-status).name)
-        if not self._ready:
-            return TransientError(
-                f"The process that decodes video ended while it started (status {status}). It is tried again by itself.",
-                code="decoder_not_started",
-            )
-        if status > 0:
-            return _crashed(self._task, f"exit status {status}")
-        return TransientError(
-            "The process that decodes the video was ended from outside. It is tried again by itself.",
-            code="decoder_killed",
+        return error_of_end(
+            status,
+            asked=self._task.asked,
+            was_ready=self._ready,
+            memory_bytes=self._limits.memory_bytes,
         )
 
     def _reap(self, options: int) -> bool:
@@ -425,39 +397,3 @@ def _cpu_s(pid: int) -> float | None:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return None
-
-
-def _error_from(said: dict[str, Any]) -> Exception:
-    """Return the error that a process described."""
-    kind, message = text_of(said.get("kind")), text_of(said.get("message"))
-    if kind == "OSError":
-        return OSError(int(said["errno"]), "the video cannot be read from the disk")
-    if kind in _ERRORS and re.fullmatch("[a-z_]{3,40}", str(said.get("code"))):
-        details = {
-            text_of(name): value
-            for name, value in dict(said.get("details", {})).items()
-            if isinstance(value, int | float)
-        }
-        return _ERRORS[kind](message, code=said["code"], **details)
-    logger.warning("a decoder failed: %s", message, extra={"action": "decoder_failed"})
-    return VideoError(
-        "The video is damaged in a way that Muster cannot read past. Convert it to MP4 and upload it again.",
-        code="unreadable_video",
-    )
-
-
-def _too_slow() -> VideoError:
-    return VideoError(
-        "Decoding this video takes far longer than its length explains: it is damaged, or made to. Export it again, then upload it.",
-        code="video_takes_too_long",
-    )
-
-
-def _crashed(task: Task, how: str) -> VideoError:
-    logger.warning(
-        "a decoder crashed: %s", how, extra={"action": "decoder_crashed", "asked": task.asked}
-    )
-    return VideoError(
-        "The decoder crashed on this video: it is damaged. Check that it plays, convert it to MP4 and upload it again.",
-        code="video_decoder_crashed",
-    )

@@ -26,7 +26,8 @@ from ml_engine.counting.sampling import (
     quantiles,
 )
 from ml_engine.counting.visibility import Presence
-from ml_engine.tracking.link_odds import OTHERS_RESIZED, LinkModel, View, possible_links
+from ml_engine.tracking.link_model import LinkModel
+from ml_engine.tracking.link_odds import OTHERS_RESIZED, View, possible_links
 from ml_engine.tracking.stitching import StitchOptions
 from ml_engine.tracking.tracklets import RATE_PRIOR_S, WINDOW_S, Boxes, describe
 from tests.conftest import REPOSITORY

@@ -15,7 +15,7 @@ from core.domain.message import JobMessage
 from core.errors import DetectorError, Unavailable, VideoError
 from tests.fakes import IDENTITY
 from tests.support.worker_stand import VISIBILITY_S, WorkerStand
-from worker.processor import MOST_EARLY_DELIVERIES
+from worker.obsolete import MOST_EARLY_DELIVERIES
 from worker.settle import back_off_s
 
 

@@ -12,7 +12,8 @@ from core.config.settings import Config
 from core.errors import Unconfined
 from tests.support.worker_stand import WorkerStand
 from worker.engine import decoder_limits
-from worker.processor import LONGEST_DELAY_S, Processor
+from worker.patience import LONGEST_DELAY_S
+from worker.processor import Processor
 from worker.self_report import Presence
 
 
