@@ -14,8 +14,9 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope as Connection
 
 from api.door import Door, arrived_on_loopback
+from api.refusals import key_required, missing_scope
 from core.addresses import client_group
-from core.config.access import AccessConfig
+from core.config.access import AccessSection
 from core.domain.access import (
     LOCAL_CALLER,
     LOCAL_OWNER,
@@ -25,7 +26,7 @@ from core.domain.access import (
     holds_key,
     key_id_of,
 )
-from core.errors import Forbidden, Throttled, Unauthenticated
+from core.errors import Throttled, Unauthenticated
 from core.services.access.keys import Keys, refused
 from core.services.access.rate import RateLimiter
 from core.services.access.wrong_keys import WrongKeys
@@ -41,7 +42,8 @@ _TICKETS_PATH = "/api/v1/tickets"
 _WHOAMI_PATH = "/api/v1/whoami"
 _FIGURES_PATH = "/metrics"
 _OWNER_HELP = (
-    "Only this owner's; others' need the scope `admin`, which shows everybody's otherwise."
+    "Only items of this owner. Without it, callers with the scope `admin` see items of all owners; "
+    "only they may name another owner."
 )
 _LOOKS = ("GET", "HEAD", "OPTIONS")
 # What only a proxy adds: whoever sent such a request is not on this machine, wherever the proxy is.
@@ -61,7 +63,8 @@ class ShareUsed(Throttled):
 
     def __init__(self, share: int) -> None:
         super().__init__(
-            f"{share} of your requests and WebSockets are open; close some, or ask again when one has ended.",
+            f"{share} of your requests and WebSockets are open, which is the limit. "
+            "Close some, or retry when one has ended.",
             code="too_many_open_requests",
             retry_after_s=5.0,
             limit=share,
@@ -79,7 +82,7 @@ class Access:
     """
 
     def __init__(
-        self, config: AccessConfig, keys: Keys, *, ready: Callable[[], object], share: int = 250
+        self, config: AccessSection, keys: Keys, *, ready: Callable[[], object], share: int = 250
     ) -> None:
         self._share = share
         self._open: Counter[str] = Counter()
@@ -138,7 +141,8 @@ class Access:
             f"{connection['path']}?{unquote(connection.get('query_string', b'').decode('latin-1'))}"
         ):
             raise Unauthenticated(
-                "A key stands in the address, where logs and histories keep it: revoke it, and send its successor as a header.",
+                "The URL contains a key, and logs and browser histories keep URLs. "
+                "Revoke this key and send a new one in a header.",
                 code="key_in_url",
             )
         credential = _credential(Headers(scope=connection))
@@ -194,10 +198,7 @@ class Access:
         headers = Headers(scope=connection)
         forwarded = any(name in headers for name in _FORWARDED)
         if self._require_key or forwarded or not arrived_on_loopback(connection):
-            raise Unauthenticated(
-                "Send a key as 'Authorization: Bearer muster_…' or 'X-API-Key'. Only requests made on the server's own machine, "
-                "not through a proxy, may go without; its operator makes keys with: python -m api.keys create",
-            )
+            raise key_required()
         self._door.check_keyless(headers)
         return LOCAL_CALLER
 
@@ -237,16 +238,7 @@ def route_path(connection: Connection) -> str:
     return path.removeprefix(connection.get("root_path", ""))
 
 
-def missing_scope(needed: Scope) -> Forbidden:
-    """The error of a caller who may not do such a thing."""
-    return Forbidden(
-        f"This needs the scope '{needed}', which your key or token does not have.",
-        code="missing_scope",
-        scope=needed,
-    )
-
-
-def _verifier(config: AccessConfig) -> TokenVerifier | None:
+def _verifier(config: AccessSection) -> TokenVerifier | None:
     if not config.oidc_issuer:
         return None
     from api.oidc import TokenVerifier  # cryptography: only where tokens are taken
@@ -265,7 +257,9 @@ def _credential(headers: Headers) -> str | None:
     if not given and not keys:
         return None
     if len(given) + len(keys) > 1:
-        raise Unauthenticated("Send one key or token, not several.", code="invalid_credentials")
+        raise Unauthenticated(
+            "The request has several keys or tokens. Send only one.", code="invalid_credentials"
+        )
     if keys:
         return keys[0].strip()
     scheme, _, value = given[0].strip().partition(" ")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import Scope as Connection
 
-from core.errors import Forbidden
+from api.refusals import foreign_host, foreign_origin
 
 
 class Door:
@@ -37,11 +37,11 @@ class Door:
         name = _host_name(hosts[0]) if len(hosts) == 1 else None
         # An address cannot be rebound. A request from outside needs a key all the same.
         if name is None or not (self._is_ours(name) or _address(name) is not None):
-            raise _foreign_host()
+            raise foreign_host()
         for origin in headers.getlist("origin"):
             same = origin.lower() in (f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}")
             if not same and origin.lower() not in self._origins:
-                raise _foreign_origin()
+                raise foreign_origin()
 
     def check_keyless(self, headers: Headers) -> None:
         """Check a request that comes without a key from this machine.
@@ -50,13 +50,13 @@ class Door:
             Forbidden: As `check` does.
         """
         if not self._is_ours(_host_name(headers.get("host", "")) or ""):
-            raise _foreign_host()
+            raise foreign_host()
         if (
             headers.get("sec-fetch-site") == "cross-site"
             and headers.get("sec-fetch-mode") != "navigate"
         ):
             # Another site's picture or script tag: such requests carry no Origin.
-            raise _foreign_origin()
+            raise foreign_origin()
 
     def _is_ours(self, name: str) -> bool:
         address = _address(name)
@@ -75,22 +75,6 @@ def arrived_on_loopback(connection: Connection) -> bool:
     server = connection.get("server")
     address = _address(server[0]) if server else None
     return address is not None and address.is_loopback
-
-
-def _foreign_host() -> Forbidden:
-    """Return the error of a request under a foreign name."""
-    return Forbidden(
-        "This server does not answer under that name; its operator can allow it in MUSTER_ALLOWED_HOSTS.",
-        code="foreign_host",
-    )
-
-
-def _foreign_origin() -> Forbidden:
-    """Return the error of a request of a foreign page."""
-    return Forbidden(
-        "Pages of that origin may not ask this server; its operator can allow them in MUSTER_ALLOWED_ORIGINS.",
-        code="foreign_origin",
-    )
 
 
 def _host_name(host: str) -> str | None:

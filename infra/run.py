@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import time
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.config.data_folder import configured_data_dir
+from core.config.processes import RunConfig
 from core.domain.interval import INTERVAL_NOTE
 from core.errors import InvalidInput
 from infra.local_stack import LocalStack
@@ -33,11 +32,12 @@ def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
     console = Console(soft_wrap=True)
     try:
-        folder = configured_data_dir()
+        config = RunConfig.read().run
     except InvalidInput as error:
         console.print(f"Muster cannot run: {error}", style="red", markup=False, highlight=False)
         return 1
-    stack = LocalStack(folder, port=int(os.environ.get("MUSTER_PORT", "8000")))
+    folder = config.data_dir
+    stack = LocalStack(folder, port=config.port)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

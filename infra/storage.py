@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 
-from core.config.data_folder import configured_data_dir
+from core.config.data_folder import DataSection
+from core.config.reading import read
 from core.errors import InvalidInput
 from infra.local_stack import LocalStack
 from infra.processes import StartError
@@ -18,7 +19,7 @@ class _Interrupted(Exception):
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
     try:
-        stack = LocalStack(configured_data_dir(), port=0)
+        stack = LocalStack(read(DataSection).data_dir, port=0)
     except InvalidInput as error:
         print(f"Azurite cannot run: {error}", file=sys.stderr)
         return 1

@@ -10,6 +10,7 @@ import pytest
 
 from core.domain.analysis import AnalysisSettings, parse_settings
 from core.domain.job import ACTIVE, TERMINAL, Failure, Job
+from core.domain.results import ClassCounts
 from core.errors import Conflict, FenceLost, InvalidInput, InvalidSettings, NotFound
 from core.ports import JobFilter, JobStore
 from tests.contract.databases import KINDS
@@ -199,7 +200,7 @@ async def test_update_sets_fields_and_times(store: JobStore) -> None:
     ended = {
         "state": "completed",
         "result_revision": "r0001",
-        "counts": {"bison": {"unique": 4}},
+        "counts": {"bison": ClassCounts(unique=4, low=3, high=5, peak=3, mean=2.5)},
         "artifacts": ("results.json",),
         "completed_at_utc": at(8),
         "rendered_frames": 600,

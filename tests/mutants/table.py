@@ -143,7 +143,7 @@ MUTANTS = (
     Mutant(
         "failures have no limit",
         "worker/step_ends.py",
-        "if failures < self._tools.config.max_failures:",
+        "if failures < self._tools.config.worker.max_failures:",
         "if True:",
         f"{_POISON}::test_after_max_failures_the_message_is_poison_with_its_body_and_the_reason",
     ),
@@ -164,7 +164,7 @@ MUTANTS = (
     Mutant(
         "a full disk is waited for without end",
         "worker/step_ends.py",
-        "if waited_s >= self._tools.config.disk_patience_s:",
+        "if waited_s >= self._tools.config.worker.disk_patience_s:",
         "if False:",
         f"{_FULL_DISK}::test_when_the_patience_is_over_the_job_fails_and_can_be_tried_again",
     ),
@@ -222,7 +222,7 @@ MUTANTS = (
     Mutant(
         "deaths have no limit",
         "worker/processor.py",
-        "if deaths >= self._tools.config.max_deaths:",
+        "if deaths >= self._tools.config.worker.max_deaths:",
         "if False:",
         f"{_POISON}::test_after_max_deaths_the_message_is_poison_with_its_body_and_the_reason",
     ),

@@ -38,7 +38,6 @@ from core.adapters.shared.job_records import (
     fence_lost,
     job_exists,
     next_segments,
-    no_such_job,
     report_from_plain,
     report_to_plain,
     turn_of,
@@ -46,6 +45,7 @@ from core.adapters.shared.job_records import (
 from core.domain.analysis import AnalysisSettings
 from core.domain.clock import as_utc
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
+from core.domain.refusals import no_such_job
 from core.errors import Unavailable
 from core.ports import JobFilter, JobOutline, JobStore, JobTurn, Page, WorkerReport
 

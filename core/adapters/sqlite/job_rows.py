@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from core.adapters.shared import listing
-from core.adapters.shared.job_records import fence_lost, job_exists, no_such_job, plain
+from core.adapters.shared.job_records import fence_lost, job_exists, plain
 from core.domain.job import ACTIVE, Job, JobState
+from core.domain.refusals import no_such_job
 from core.ports import JobFilter
 
 _TIMES = ("created", "updated", "heartbeat")

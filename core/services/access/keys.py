@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from core.domain import access
 from core.domain.access import ApiKey, Caller, Scope, Ticket
 from core.domain.clock import Clock
-from core.errors import InvalidInput, MusterError, NotFound, Unauthenticated
+from core.domain.refusals import no_such_key
+from core.errors import InvalidInput, MusterError, Unauthenticated
 from core.ports import KeyStore, Page
 
 logger = logging.getLogger(__name__)
@@ -119,10 +120,7 @@ class Keys:
         """
         key = await self._store.revoke(key_id, at=self._clock())
         if key is None:
-            raise NotFound(
-                "There is no key of that id; GET /api/v1/keys lists those that there are.",
-                code="key_not_found",
-            )
+            raise no_such_key()
         logger.info(
             "key revoked", extra={"action": "key_revoked", "key_id": key.id, "owner": key.owner}
         )
@@ -240,7 +238,7 @@ class Keys:
                 "The key has expired. Ask the operator for a new key.", code="key_expired"
             )
         raise Unauthenticated(
-            "The token has expired. Get a new token from the issuer, and connect again.",
+            "The token has expired. Get a new token from the issuer, then reconnect.",
             code="token_expired",
         )
 
@@ -260,7 +258,8 @@ class Keys:
 def refused() -> Unauthenticated:
     """The error of every credential that opens nothing, whatever the reason."""
     return Unauthenticated(
-        "This key, token or ticket opens nothing: it may be mistyped, used up, expired or revoked. Ask the operator for a new key.",
+        "Invalid key, token or ticket: it may be mistyped, already used, expired or revoked. "
+        "Ask the operator for a new key.",
         code="invalid_credentials",
     )
 

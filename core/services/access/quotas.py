@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta
 from core.domain.access import LOCAL_OWNER
 from core.domain.clock import Clock
 from core.domain.quota import Hold, HoldKind
+from core.domain.refusals import quota_jobs
 from core.errors import MusterError, Throttled
 from core.ports import JobStore, KeyStore
 from core.services.access.rooms import LinkRoom, Room, UploadRoom, end_hold, no_bytes, no_bytes_of
@@ -122,12 +123,7 @@ class Quotas:
             and self._active_jobs
             and await self._jobs.count_active(owner) >= self._active_jobs
         ):
-            raise Throttled(
-                f"{self._active_jobs} of your jobs have not ended; wait until one has, or cancel one.",
-                code="quota_jobs",
-                retry_after_s=JOBS_RETRY_S,
-                limit=self._active_jobs,
-            )
+            raise quota_jobs(self._active_jobs, retry_after_s=JOBS_RETRY_S)
 
     async def reserve(
         self, owner: str, *, declared_bytes: int = 0, slack_bytes: int = 0, name: str = ""

@@ -16,6 +16,7 @@ from core.domain.blobs import LINK_SUFFIX, link_blob, upload_blob, uploads_of
 from core.domain.clock import Clock
 from core.domain.job import Job, SourceFile, TelemetryFile
 from core.domain.quota import Hold
+from core.domain.refusals import no_such_upload, upload_changed
 from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed, Throttled
 from core.ports import Ports
 from core.services.access.limits import Limits
@@ -245,12 +246,9 @@ class Uploads:
             else:
                 await add(name, blob, identity=upload_id)
         except NotFound as error:
-            raise _no_upload(upload_id) from error
+            raise no_such_upload(upload_id) from error
         except PreconditionFailed as error:
-            raise Conflict(
-                f"Upload '{upload_id}' was written again while the job was made; wait until it is complete, then ask again.",
-                code="upload_changed",
-            ) from error
+            raise upload_changed(upload_id) from error
 
     async def _clear(self, upload_ids: Sequence[str], owner: str) -> None:
         try:
@@ -285,7 +283,7 @@ def _check_request(
         )
     for upload_id in everything:
         if not _UPLOAD_ID.fullmatch(upload_id):
-            raise _no_upload(upload_id)
+            raise no_such_upload(upload_id)
 
 
 def _fingerprint(
@@ -300,10 +298,3 @@ def _fingerprint(
         telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)
     ]
     return request_hash(settings, identities + webhook_identity(webhook))
-
-
-def _no_upload(upload_id: str) -> NotFound:
-    return NotFound(
-        f"Nothing was uploaded under '{upload_id[:64]}', or a job was made of it already; ask for a new upload.",
-        code="upload_not_found",
-    )
