@@ -40,6 +40,7 @@ FORBIDDEN = {
     "api": "torch",
     "worker": "ml_engine.synthetic.scene",
     "infra": "tests.support.stack",
+    "infra.reference": "tests.support.stack",
     "infra.muster": "api.serve_command",
     "ml_engine": "core.ports",
     "ml_engine.video": "ml_engine.detection.loading",
