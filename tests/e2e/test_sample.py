@@ -6,12 +6,16 @@ import csv
 import io
 import json
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx_ws
 import pytest
+from playwright.sync_api import sync_playwright
 
-from tests.support.stack import SAMPLE, TRUTH
+from tests.e2e.conftest import CHROMIUM_ARGUMENTS, find_chromium
+from tests.support.stack import SAMPLE, TRUTH, Stack
 
 ARTIFACTS = {
     *(
