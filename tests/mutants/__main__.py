@@ -30,6 +30,7 @@ COPIED = (
     "ml_engine",
     "tests",
     "worker",
+    "Makefile",
     "pyproject.toml",
     "ARCHITECTURE.md",
     "README.md",
