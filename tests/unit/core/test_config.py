@@ -76,7 +76,7 @@ def test_a_relative_data_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         Config()
 
 
-def test_a_short_webhook_secret_is_refused_without_being_shown_and_an_empty_one_is_none() -> None:
+def test_a_short_webhook_secret_is_refused_unshown_and_an_empty_one_is_none() -> None:
     with pytest.raises(ValidationError) as refused:
         Config(_env_file=None, webhook_secret="hunter2hunter2")
     assert "too short" in str(refused.value) and "hunter2" not in str(refused.value)
