@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from core.adapters.azure.blob import AzureBlobStore
 from core.adapters.azure.connection import trace_requests
@@ -10,7 +10,16 @@ from core.adapters.azure.queue import AzureJobQueue
 from core.config.settings import Config
 from core.domain.clock import utc_now
 from core.observability.tracing import Stop
-from core.ports import Ports, WebhookSender
+from core.ports import (
+    CalibrationStore,
+    JobStore,
+    KeyStore,
+    Ports,
+    StatsStore,
+    StorageLedger,
+    WebhookSender,
+    WebhookStore,
+)
 from core.services.housekeeping.storage_identity import require_own_storage, use_own_names
 
 
@@ -40,7 +49,16 @@ def make_ports(config: Config) -> Ports:
     )
 
 
-def _make_stores(config: Config) -> dict[str, Any]:
+class _Stores(TypedDict):
+    jobs: JobStore
+    stats: StatsStore
+    webhooks: WebhookStore
+    calibrations: CalibrationStore
+    keys: KeyStore
+    ledger: StorageLedger
+
+
+def _make_stores(config: Config) -> _Stores:
     # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on MongoDB no file.
     if config.mongo_uri:
         from core.adapters import mongo
