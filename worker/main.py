@@ -98,14 +98,7 @@ async def serve(
             consumer = Consumer(
                 queues, processor, visibility=visibility, grace_s=config.worker.grace_s, timer=timer
             )
-            detects = "detect" in queues
-            device, gpu = await asyncio.to_thread(
-                planned_device, config.detectors.device, serves_detection=detects
-            )
-            presence = Presence(tools, device=device, gpu_available=gpu, serves=tuple(queues))
-            logger.info(
-                "ready", extra={"action": "worker_ready", "serves": list(queues), "device": device}
-            )
+            presence = await _make_presence(tools, tuple(queues))
             if stopping.is_set():
                 consumer.stop()
             await asyncio.gather(
@@ -120,6 +113,14 @@ async def serve(
         scratch.close()
         await close_ports(ports)
     logger.info("stopped", extra={"action": "worker_stopped"})
+
+
+async def _make_presence(tools: Tools, serves: tuple[str, ...]) -> Presence:
+    wanted, detects = tools.config.detectors.device, "detect" in serves
+    device, gpu = await asyncio.to_thread(planned_device, wanted, serves_detection=detects)
+    extra = {"action": "worker_ready", "serves": list(serves), "device": device}
+    logger.info("ready", extra=extra)
+    return Presence(tools, device=device, gpu_available=gpu, serves=serves)
 
 
 def _make_scratch(config: WorkerSection) -> Scratch:

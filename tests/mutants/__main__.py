@@ -30,6 +30,7 @@ COPIED = (
     "ml_engine",
     "tests",
     "worker",
+    "docker-compose.yml",
     "pyproject.toml",
     "README.md",
 )
