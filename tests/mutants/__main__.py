@@ -31,6 +31,7 @@ COPIED = (
     "tests",
     "worker",
     "Makefile",
+    "docker-compose.yml",
     "pyproject.toml",
     "ARCHITECTURE.md",
     "README.md",
