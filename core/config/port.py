@@ -32,7 +32,7 @@ class PortSection(Section):
     )
     least_bytes_per_s: float = variable(
         1024,
-        "Least average rate over a minute of waiting for a client. 0: none.",
+        "Lowest average rate that a client may have over a minute of waiting for it. 0: no limit.",
         unit="bytes per second",
         ge=0,
     )

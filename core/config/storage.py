@@ -76,16 +76,24 @@ class StorageSection(DataSection):
 
     @model_validator(mode="after")
     def _find_connection(self) -> StorageSection:
-        own = None if self.storage_account_url else self.data_dir / OWN_CONNECTION_FILE
         found = resolve_connection(
             self.storage_connection,
             self.storage_connection_file,
-            own,
+            self._own_file,
             allow_published=self.allow_published_storage_key,
         )
         # The model is frozen for its users; this is still its making.
         object.__setattr__(self, "storage_connection", found)
         return self
+
+    @property
+    def connection_file(self) -> Path | None:
+        """File that the connection string comes from where it is not given itself."""
+        return self.storage_connection_file or self._own_file
+
+    @property
+    def _own_file(self) -> Path | None:
+        return None if self.storage_account_url else self.data_dir / OWN_CONNECTION_FILE
 
     def require(self) -> None:
         """Refuse to begin without a storage.

@@ -16,7 +16,7 @@ class LogSection(Section):
     title: ClassVar[str] = "Logs"
 
     log_level: str = variable(
-        "INFO", "Least level of log lines: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."
+        "INFO", "Lowest level of log lines: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."
     )
 
     @field_validator("log_level")

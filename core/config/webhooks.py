@@ -18,7 +18,7 @@ class WebhookSection(Section):
 
     webhook_secret: SecretStr | None = variable(
         None,
-        "Secret that signs webhooks, at least 16 characters. Without it no job may name a webhook.",
+        "Key that signs webhooks, at least 16 characters. Without it no job may name a webhook.",
         secret=True,
     )
     webhook_http: bool = variable(False, "Accept webhooks without TLS (`http://`), too.")

@@ -50,9 +50,9 @@ class WorkerSection(DataSection):
         "or everything else (`cpu`).",
     )
     max_failures: int = variable(
-        5, "Transient failures after which a worker gives a step up.", ge=1
+        5, "Transient failures after which a worker gives up on a step.", ge=1
     )
-    max_deaths: int = variable(20, "Killed workers after which a step is given up.", ge=1)
+    max_deaths: int = variable(20, "Killed workers after which a worker gives up on a step.", ge=1)
     disk_patience_s: float = variable(
         86400,
         "How long a job waits for room on a full disk before it fails.",
@@ -62,7 +62,9 @@ class WorkerSection(DataSection):
     grace_s: float = variable(
         8, "How long a worker may still finish its steps after SIGTERM.", unit="seconds", ge=0
     )
-    segment_frames: int = variable(300, "Least number of frames in a segment.", unit="frames", ge=1)
+    segment_frames: int = variable(
+        300, "Smallest number of frames in a segment.", unit="frames", ge=1
+    )
     cache_bytes: int = variable(
         20 * 2**30, "Most source videos that a worker keeps on disk.", unit="bytes", ge=0
     )

@@ -19,6 +19,7 @@ COMMANDS = (
     "worker.sweep",
     "worker.storage",
     "api.keys",
+    "infra.config_command",
 )
 """Modules whose `main` parses arguments."""
 

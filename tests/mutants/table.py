@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.access import ACCESS
 from tests.mutants.account import ACCOUNT
+from tests.mutants.configuration import CONFIGURATION
 from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
@@ -37,6 +38,7 @@ MUTANTS = (
     *GATE,
     *PORT,
     *CONFINEMENT,
+    *CONFIGURATION,
     *ACCESS,
     Mutant(
         "counts do not say that their range is of what was detected",
