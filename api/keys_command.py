@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from core.config.settings import Config
+from core.config.processes import KeysConfig
 from core.domain.access import is_token_owner
 from core.domain.clock import Clock, utc_now
-from core.errors import InvalidInput, MusterError
+from core.errors import InvalidConfiguration, InvalidInput, MusterError
 from core.private_files import keep_files_private
 from core.program_name import program_name
 from core.services.access.keys import Keys
@@ -33,6 +32,9 @@ def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> i
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         return asyncio.run(_run(asked, clock))
+    except InvalidConfiguration as error:
+        print(error.message, file=sys.stderr)
+        return 1
     except InvalidInput as error:
         print(error.message, file=sys.stderr)
         return 2
@@ -41,12 +43,6 @@ def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> i
         return 1
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    except ValidationError as error:
-        fault = error.errors()[0]
-        print(
-            f"The configuration cannot be used ({fault['type']}): {fault['msg']}.", file=sys.stderr
-        )
         return 1
 
 
@@ -94,9 +90,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(asked: argparse.Namespace, clock: Clock) -> int:
-    from core.bootstrap import make_ports  # brings the SDKs: not for --help
+    from core.bootstrap import make_stores  # brings the SDKs: not for --help
 
-    store = make_ports(Config()).keys
+    store = make_stores(KeysConfig.read().database)["keys"]
     await store.open()
     try:
         keys = Keys(store, clock)

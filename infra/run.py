@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import time
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.config.data_folder import configured_data_dir
+from core.config.processes import RunConfig
 from core.domain.interval import INTERVAL_NOTE
 from core.errors import InvalidInput
 from core.program_name import program_name
@@ -41,11 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     ).parse_args(argv)
     console = Console(soft_wrap=True)
     try:
-        folder = configured_data_dir()
+        config = RunConfig.read().run
     except InvalidInput as error:
         console.print(f"Muster cannot run: {error}", style="red", markup=False, highlight=False)
         return 1
-    stack = LocalStack(folder, port=int(os.environ.get("MUSTER_PORT", "8000")))
+    folder = config.data_dir
+    stack = LocalStack(folder, port=config.port)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

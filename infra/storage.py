@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from core.config.data_folder import configured_data_dir
+from core.config.data_folder import DataSection
+from core.config.reading import read
 from core.errors import InvalidInput
 from core.program_name import program_name
 from infra.local_stack import LocalStack
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "data folder (MUSTER_DATA_DIR) find it by themselves.",
     ).parse_args(argv)
     try:
-        stack = LocalStack(configured_data_dir(), port=0)
+        stack = LocalStack(read(DataSection).data_dir, port=0)
     except InvalidInput as error:
         print(f"Azurite cannot run: {error}", file=sys.stderr)
         return 1

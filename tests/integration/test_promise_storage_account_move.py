@@ -19,11 +19,12 @@ from azure.storage.blob import BlobBlock, BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config.settings import Config
+from core.config.processes import PortsConfig
 from infra import azurite_server, environments
 from infra.processes import StartError
 from tests.conftest import REPOSITORY, unavailable
 from tests.support.azurite_stand import API_VERSION
+from tests.support.configuration import ports_config
 from tests.support.published_azurite import KEY, PUBLISHED, PublishedAzurite, own_azurite
 
 ACCOUNT_JS = REPOSITORY / "infra" / "azurite" / "account.js"
@@ -237,12 +238,12 @@ def test_promise_storage_and_database_still_belong_together(
         "queue_name": "jobs",
     }
 
-    async def opened(config: Config) -> tuple[str, bytes | None, str | None]:
+    async def opened(config: PortsConfig) -> tuple[str, bytes | None, str | None]:
         """Open the ports as a process does; return the identity, a job's film and the queue's mark."""
         ports = make_ports(config)
         try:
             await open_ports(ports)
-            if config.allow_published_storage_key:
+            if config.storage.allow_published_storage_key:
                 await ports.sources.put("jobs/x/film", b"film")
             identity = await ports.ledger.identity()
             assert identity is not None
@@ -254,8 +255,7 @@ def test_promise_storage_and_database_still_belong_together(
         connection = published.connection_string
         before = asyncio.run(
             opened(
-                Config(
-                    _env_file=None,
+                ports_config(
                     storage_connection=connection,
                     allow_published_storage_key=True,
                     **names,
@@ -265,7 +265,7 @@ def test_promise_storage_and_database_still_belong_together(
     azurite = own_azurite(location)
     azurite.start()
     try:
-        assert asyncio.run(opened(Config(_env_file=None, **names))) == before
+        assert asyncio.run(opened(ports_config(**names))) == before
         assert before[1:] == (b"film", before[0])
     finally:
         azurite.stop()

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config.settings import Config
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import job_prefix, source_blob
 from core.domain.clock import utc_now
@@ -32,6 +31,7 @@ from infra.azurite_server import AzuriteServer
 from infra.processes import Child, free_ports
 from tests.conftest import REPOSITORY
 from tests.support.api_stand import make_job
+from tests.support.configuration import ports_config
 from tests.support.video_samples import write_video
 
 FRAMES, SEGMENT_FRAMES = 180, 24
@@ -84,8 +84,7 @@ class Farm:
             "MUSTER_VISIBILITY_S": str(VISIBILITY_S),
             "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
         }
-        config = Config(
-            _env_file=None,
+        config = ports_config(
             storage_connection=azurite.connection_string,
             input_container=self.env["BLOB_CONTAINER_INPUT"],
             output_container=self.env["BLOB_CONTAINER_OUTPUT"],

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config.data_folder import configured_data_dir
-from core.config.settings import Config
+from core.config.processes import ApiConfig
 from infra import run, storage
 from infra.processes import StartError
 
@@ -22,7 +21,7 @@ def test_the_env_file_names_the_data_folder_for_every_program(
     (tmp_path / ".env").write_text("MUSTER_DATA_DIR=/disk/herd\n")
     if variable:
         monkeypatch.setenv("MUSTER_DATA_DIR", variable)
-    assert configured_data_dir() == Config().data_dir == Path(variable or "/disk/herd")
+    assert ApiConfig.read().storage.data_dir == Path(variable or "/disk/herd")
     made = []
 
     def stand_in(folder: Path, *, port: int) -> None:
