@@ -32,6 +32,7 @@ COPIED = (
     "worker",
     "pyproject.toml",
     "README.md",
+    "requirements.txt",
 )
 LONGEST_S = 1500
 FAILED = 1
