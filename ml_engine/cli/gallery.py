@@ -52,7 +52,7 @@ def draw_gallery(detector: Detector, folder: Path, count: int, columns: int) -> 
     rows = sorted({round(row) for row in np.linspace(0, len(labelled) - 1, count)})
     photos = labelled.take(rows)
     found, _ = detect_photos(detector, photos)
-    thresholds = thresholds_of(AnalysisSettings(), {"thresholds": detector.info.thresholds})
+    thresholds = thresholds_of(AnalysisSettings(), detector.info.thresholds)
     drawn = []
     for row, one in enumerate(found):
         truth = photos.load(row)
