@@ -35,6 +35,7 @@ COPIED = (
     "pyproject.toml",
     "ARCHITECTURE.md",
     "README.md",
+    "requirements.txt",
 )
 LONGEST_S = 1500
 FAILED = 1
