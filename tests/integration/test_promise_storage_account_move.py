@@ -15,7 +15,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config.settings import Config
+from core.config.processes import PortsConfig
 from infra import azurite_server
 from infra.processes import StartError
 from tests.conftest import unavailable
@@ -32,6 +32,7 @@ from tests.support.account_move import (
     unpack,
 )
 from tests.support.azurite_stand import API_VERSION
+from tests.support.configuration import ports_config
 from tests.support.published_azurite import KEY, PUBLISHED, PublishedAzurite, own_azurite
 
 # Kills the process at one of its calls of the file system, before the call or in the middle of it.
@@ -115,12 +116,12 @@ def test_promise_storage_and_database_still_belong_together(
         "queue_name": "jobs",
     }
 
-    async def opened(config: Config) -> tuple[str, bytes | None, str | None]:
+    async def opened(config: PortsConfig) -> tuple[str, bytes | None, str | None]:
         """Open the ports as a process does; return the identity, a job's film and the queue's mark."""
         ports = make_ports(config)
         try:
             await open_ports(ports)
-            if config.allow_published_storage_key:
+            if config.storage.allow_published_storage_key:
                 await ports.sources.put("jobs/x/film", b"film")
             identity = await ports.ledger.identity()
             assert identity is not None
@@ -132,8 +133,7 @@ def test_promise_storage_and_database_still_belong_together(
         connection = published.connection_string
         before = asyncio.run(
             opened(
-                Config(
-                    _env_file=None,
+                ports_config(
                     storage_connection=connection,
                     allow_published_storage_key=True,
                     **names,
@@ -143,7 +143,7 @@ def test_promise_storage_and_database_still_belong_together(
     azurite = own_azurite(location)
     azurite.start()
     try:
-        assert asyncio.run(opened(Config(_env_file=None, **names))) == before
+        assert asyncio.run(opened(ports_config(**names))) == before
         assert before[1:] == (b"film", before[0])
     finally:
         azurite.stop()

@@ -176,7 +176,7 @@ def test_purge_deletes_what_it_has_shown_and_only_after_a_yes(stack: Stack) -> N
     assert alone.returncode == 1
     assert (
         alone.stderr.splitlines()[-1]
-        == "There is nobody to ask; add --yes to delete without asking."
+        == "The question cannot be asked here (no input). Add --yes to delete without asking."
     )
     assert sorted(alone.stdout.splitlines()) == sorted([*shown, question])
     assert (

@@ -68,7 +68,7 @@ GATE = (
     Mutant(
         "an unexpected error is answered outside of the layer of headers",
         "api/app.py",
-        "    app.add_middleware(Faults)\n",
+        "    Faults,\n",
         "",
         f"{_ABSURD}::test_an_unexpected_error_has_the_headers_of_every_answer",
     ),
@@ -106,9 +106,9 @@ GATE = (
     ),
     Mutant(
         "a camera is asked for as it is typed",
-        "api/routes/jobs.py",
-        "Annotated[str | None, CLEANED, Query(max_length=80)]",
-        "Annotated[str | None, Query(max_length=80)]",
+        "api/parameters.py",
+        "str | None, CLEANED, Query(max_length=80,",
+        "str | None, Query(max_length=80,",
         "tests/unit/core/test_names.py::test_a_camera_is_found_however_its_name_is_typed",
     ),
     Mutant(

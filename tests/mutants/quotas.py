@@ -114,7 +114,7 @@ QUOTAS = (
     Mutant(
         "a job may be any amount of work",
         "worker/handlers/plan.py",
-        "    check_work(looks, tools.config.max_work, video=video, settings=settings, slices=slices)\n",
+        "    check_work(looks, tools.config.work.max_work, video=video, settings=settings, slices=slices)\n",
         "",
         f"{_WORK}::test_a_job_over_its_budget_fails_at_once_and_is_told_what_fits",
     ),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from core.bootstrap import close_ports, make_ports
-from core.config.settings import Config
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import job_prefix, source_blob
 from core.domain.clock import utc_now
@@ -24,6 +23,7 @@ from core.services.attempts.dispatch import Dispatcher
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child
 from tests.conftest import REPOSITORY
+from tests.support.configuration import ports_config
 
 FRAMES, SEGMENT_FRAMES = 180, 24
 VISIBILITY_S = 3
@@ -47,7 +47,7 @@ class Farm:
             "MUSTER_VISIBILITY_S": str(VISIBILITY_S),
             "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
         }
-        config = Config(
+        config = ports_config(
             _env_file=None,
             storage_connection=azurite.connection_string,
             input_container=self.env["BLOB_CONTAINER_INPUT"],

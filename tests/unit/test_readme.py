@@ -7,29 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import AliasChoices
 
-from core.config.settings import Config
 from core.domain.analysis import AnalysisSettings, CalibrationSettings
 from core.domain.blobs import ARTIFACTS
 from core.geometry.calibration import fit_homography
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-
-
-def environment_names(field: str) -> list[str]:
-    alias = Config.model_fields[field].validation_alias
-    if alias is None:
-        return [f"MUSTER_{field.upper()}"]
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-    return [choice for choice in choices if isinstance(choice, str) and choice.isupper()]
-
-
-@pytest.mark.parametrize("field", Config.model_fields)
-def test_every_variable_is_in_the_table(field: str) -> None:
-    assert environment_names(field)
-    for name in environment_names(field):
-        assert f"`{name}`" in README
 
 
 @pytest.mark.parametrize("key", AnalysisSettings.model_fields)

@@ -29,6 +29,8 @@ _PROGRAMS_USE = (
     "core.config",
     "core.bootstrap",
     "core.private_files",
+    "core.program_name",
+    "core.version",
 )
 _ENGINE_USES = (*_RECORDS, "ml_engine")
 
@@ -39,6 +41,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core.child_environment": (),
     "core.data_folder": (),
     "core.private_files": (),
+    "core.program_name": (),
+    "core.version": (),
     "core.domain": ("core.errors",),
     "core.ports": ("core.domain",),
     "core.config": (*_RECORDS, "core.data_folder"),
@@ -78,7 +82,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "core.child_environment",
         "core.data_folder",
         "core.private_files",
+        "core.program_name",
     ),
+    # The commands that it runs are names to it: it imports the chosen one.
+    "infra.muster": ("core.program_name", "core.version"),
     # What all of the engine uses: arrays, boxes, paths, progress.
     "ml_engine": (*_RECORDS, "core.data_folder"),
     "ml_engine.video": _ENGINE_USES,
@@ -125,7 +132,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *(
             *_ENGINE_USES,
             "core.geometry",
+            "core.program_name",
             "core.telemetry",
+            "core.version",
             "ml_engine.video",
             "ml_engine.video.sandbox",
             "ml_engine.detection",
@@ -150,6 +159,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "azure": ("core.adapters.azure",),
     "bson": ("core.adapters.mongo",),
     "cv2": ("ml_engine",),
+    "dotenv": ("core.config.sources",),
     "fastapi": ("api",),
     "httpx": ("api.oidc", "infra"),
     "huggingface_hub": ("ml_engine.detection.runtimes",),
@@ -171,11 +181,10 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         "worker",
     ),
     "pydantic_core": ("core.config",),
-    "pydantic_settings": ("core.config",),
     "pymongo": ("core.adapters.mongo",),
     "pyproj": ("core.geometry",),
     "python_multipart": ("api.multipart",),
-    "rich": ("api.keys", "infra", "ml_engine"),
+    "rich": ("api.keys_command", "infra", "ml_engine"),
     "safetensors": _LEARNING,
     "scipy": ("ml_engine",),
     "sqlite3": ("core.adapters.sqlite",),
@@ -183,6 +192,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "supervision": ("ml_engine.drawing",),
     "torch": _LEARNING,
     "transformers": _LEARNING,
+    "uvicorn": ("api.serve_command",),
     "yaml": ("ml_engine.datasets",),
     "yarl": ("core.adapters.http",),
 }
@@ -205,11 +215,14 @@ HEAVY = {
     "scipy",
     "ml_engine",
 }
+APART = {"ml_engine.synthetic", "ml_engine.training", "ml_engine.evaluation"}
+"""What draws, trains and measures. It is not in the worker's image."""
 LIGHT = {
     # What must not be loaded by importing a module.
     "api.main": HEAVY,
+    "infra.muster": HEAVY | {"api", "core.config", "fastapi", "pydantic", "rich", "worker"},
     "worker.deliveries": HEAVY - {"ml_engine"},
-    "worker.main": HEAVY - {"ml_engine", "numpy"},
+    "worker.main": (HEAVY | APART) - {"ml_engine", "numpy"},
     "ml_engine.cli.main": HEAVY - {"ml_engine"},
     "ml_engine.video.sandbox.child": HEAVY - {"ml_engine", "av"},
 }
