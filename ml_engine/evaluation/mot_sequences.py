@@ -33,9 +33,9 @@ _NO_CLASS_COLUMNS = 10
 class in the eighth column.
 """
 LEAST_MARGIN = 0.3
-"""Score to which the 1st percentile of a detector's margins is mapped where its scores are not
-probabilities. Such files hold doubtful boxes too. Of 0.05 to 0.5, this value gave the best tracks
-on four sequences that have such a file beside another."""
+"""Score that replaces the 1st percentile of a file's scores where they are margins instead of
+probabilities. Such files hold doubtful boxes too. Of values from 0.05 to 0.5, this one gave the
+best tracks on the four sequences that have such a file beside another."""
 DETECTOR: dict[str, object] = {"name": "public detections"}
 
 

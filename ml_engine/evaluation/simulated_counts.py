@@ -110,8 +110,8 @@ def scene_figures(cases: list[Counted]) -> dict[str, float]:
         `bias`, the median of (unique - true) / true.
         `coverage`, the fraction of the intervals that contain the truth.
         `mean_width`, the mean of high - low as a fraction of the truth.
-        `interval_score`, the mean, as a fraction of the truth, of the width plus 2 / (1 - 0.9)
-        times the distance of the truth from the interval (T. Gneiting and A. Raftery, "Strictly
+        `interval_score`, the mean width plus 2 / (1 - 0.9) times the mean distance of the truth
+        from the interval, both as fractions of the truth (T. Gneiting and A. Raftery, "Strictly
         Proper Scoring Rules, Prediction, and Estimation", 2007).
         `peak_median_error`, the median error of the peak, taken as a count.
         `scenes`, the number of cases.

@@ -30,7 +30,9 @@ COPIED = (
     "ml_engine",
     "tests",
     "worker",
+    "Makefile",
     "pyproject.toml",
+    "ARCHITECTURE.md",
     "README.md",
 )
 LONGEST_S = 1500

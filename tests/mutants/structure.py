@@ -24,9 +24,9 @@ STRUCTURE = (
     Mutant(
         "spans' exporter is loaded where no endpoint is set",
         "core/bootstrap.py",
-        "    if not config.otlp_endpoint:\n        return lambda: None\n"
+        "    if not traces.otlp_endpoint:\n        return lambda: None\n"
         "    from core.observability.tracing_export import start_export  # the SDK and the exporter\n",
-        "    from core.observability.tracing_export import start_export\n\n    if not config.otlp_endpoint:\n        return lambda: None\n",
+        "    from core.observability.tracing_export import start_export\n\n    if not traces.otlp_endpoint:\n        return lambda: None\n",
         "tests/unit/core/test_tracing.py::test_without_an_endpoint_no_sdk_is_loaded_and_a_span_costs_next_to_nothing",
     ),
     Mutant(
@@ -35,5 +35,26 @@ STRUCTURE = (
         "(data_folder or data_dir())",
         "data_dir()",
         "tests/unit/ml_engine/test_paths.py::test_workers_keep_networks_under_their_configurations_data_folder",
+    ),
+    Mutant(
+        "tests that measure run beside others",
+        "tests/support/side_by_side.py",
+        "fcntl.LOCK_EX if alone else fcntl.LOCK_SH",
+        "fcntl.LOCK_SH",
+        "tests/unit/test_side_by_side.py::test_one_that_is_alone_waits_for_the_others_and_they_do_not_pass_it",
+    ),
+    Mutant(
+        "the mark alone means nothing",
+        "tests/conftest.py",
+        'item.get_closest_marker("alone") is not None',
+        "False",
+        "tests/unit/test_side_by_side.py::test_pytest_gives_the_mark_its_meaning",
+    ),
+    Mutant(
+        "a commit's subject may be of any length",
+        "infra/commit_message.py",
+        "if len(lines[0]) > LONGEST_SUBJECT:",
+        "if False:",
+        "tests/unit/infra/test_commit_message.py::test_a_bad_message_is_refused_with_the_reason",
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.access import ACCESS
 from tests.mutants.account import ACCOUNT
+from tests.mutants.configuration import CONFIGURATION
 from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
@@ -37,6 +38,7 @@ MUTANTS = (
     *GATE,
     *PORT,
     *CONFINEMENT,
+    *CONFIGURATION,
     *ACCESS,
     Mutant(
         "counts do not say that their range is of what was detected",
@@ -157,7 +159,7 @@ MUTANTS = (
     Mutant(
         "failures have no limit",
         "worker/step_ends.py",
-        "if failures < self._tools.config.max_failures:",
+        "if failures < self._tools.config.worker.max_failures:",
         "if True:",
         f"{_POISON}::test_after_max_failures_the_message_is_poison_with_its_body_and_the_reason",
     ),
@@ -178,7 +180,7 @@ MUTANTS = (
     Mutant(
         "a full disk is waited for without end",
         "worker/step_ends.py",
-        "if waited_s >= self._tools.config.disk_patience_s:",
+        "if waited_s >= self._tools.config.worker.disk_patience_s:",
         "if False:",
         f"{_FULL_DISK}::test_when_the_patience_is_over_the_job_fails_and_can_be_tried_again",
     ),
@@ -194,7 +196,7 @@ MUTANTS = (
         "core/adapters/shared/job_records.py",
         'changes = {**changes, "waiting": None}',
         "pass",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a full disk is not reported",
@@ -236,7 +238,7 @@ MUTANTS = (
     Mutant(
         "deaths have no limit",
         "worker/processor.py",
-        "if deaths >= self._tools.config.max_deaths:",
+        "if deaths >= self._tools.config.worker.max_deaths:",
         "if False:",
         f"{_POISON}::test_after_max_deaths_the_message_is_poison_with_its_body_and_the_reason",
     ),
@@ -294,7 +296,7 @@ MUTANTS = (
         "core/adapters/sqlite/job_rows.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if states is not None and row[1] not in states:",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a recount that fails takes the published revision away",
@@ -341,7 +343,7 @@ MUTANTS = (
     Mutant(
         "foreign pages may ask",
         "api/door.py",
-        "            if not same and origin.lower() not in self._origins:\n                raise _foreign_origin()\n",
+        "            if not same and origin.lower() not in self._origins:\n                raise foreign_origin()\n",
         "            del same\n",
         f"{_NOBODY}::test_foreign_names_and_pages_are_refused_here_as_outside",
     ),
