@@ -16,7 +16,7 @@ from starlette.types import Scope as Connection
 from api.door import Door, arrived_on_loopback
 from api.refusals import key_required, missing_scope
 from core.addresses import client_group
-from core.config.access import AccessConfig
+from core.config.access import AccessSection
 from core.domain.access import (
     LOCAL_CALLER,
     LOCAL_OWNER,
@@ -82,7 +82,7 @@ class Access:
     """
 
     def __init__(
-        self, config: AccessConfig, keys: Keys, *, ready: Callable[[], object], share: int = 250
+        self, config: AccessSection, keys: Keys, *, ready: Callable[[], object], share: int = 250
     ) -> None:
         self._share = share
         self._open: Counter[str] = Counter()
@@ -238,7 +238,7 @@ def route_path(connection: Connection) -> str:
     return path.removeprefix(connection.get("root_path", ""))
 
 
-def _verifier(config: AccessConfig) -> TokenVerifier | None:
+def _verifier(config: AccessSection) -> TokenVerifier | None:
     if not config.oidc_issuer:
         return None
     from api.oidc import TokenVerifier  # cryptography: only where tokens are taken

@@ -34,10 +34,12 @@ from api.routes import (
     webhooks,
 )
 from api.services import Services
-from core.config.settings import Config
+from core.config.processes import ApiConfig
+from core.config.telemetry import TraceSection
 from core.domain.clock import Clock, utc_now
 from core.observability.tracing import Stop
 from core.ports import Ports
+from core.version import muster_version
 
 FIRST_OPEN_S = 3.0
 """How long a start waits for storage and database before it serves without them."""
@@ -85,11 +87,11 @@ class _App(FastAPI):
 
 
 def create_app(
-    config: Config | None = None,
+    config: ApiConfig | None = None,
     ports: Ports | None = None,
     clock: Clock = utc_now,
     *,
-    on_config: Callable[[Config], None] | None = None,
+    on_config: Callable[[ApiConfig], None] | None = None,
 ) -> FastAPI:
     """Make an application. Nothing is read, opened or connected to before it starts.
 
@@ -101,7 +103,7 @@ def create_app(
     """
     app = _App(
         title="Muster",
-        version="0.1.0",
+        version=muster_version(),
         description=DESCRIPTION,
         lifespan=lambda app: _lifespan(app, config, ports, clock, on_config),
         openapi_tags=TAGS,
@@ -129,12 +131,12 @@ def create_app(
 @contextlib.asynccontextmanager
 async def _lifespan(
     app: FastAPI,
-    config: Config | None,
+    config: ApiConfig | None,
     ports: Ports | None,
     clock: Clock,
-    on_config: Callable[[Config], None] | None,
+    on_config: Callable[[ApiConfig], None] | None,
 ) -> AsyncGenerator[None]:
-    config = config or Config()
+    config = config or ApiConfig.read()
     if on_config is not None:
         on_config(config)
     given = ports is not None
@@ -144,14 +146,14 @@ async def _lifespan(
         )  # brings the SDKs of every adapter: not for a process that was given its ports
 
         ports = make_ports(config)
-    stop_tracing = _start_tracing(config) if not given else None
+    stop_tracing = _start_tracing(config.traces) if not given else None
     services = Services(config, ports, clock, opened=given)
     app.state.services = services
     keeper = asyncio.create_task(services.keep_open())
     try:
         if not given:
             await services.wait_open(FIRST_OPEN_S)
-        with guarded_port(config, services.metrics):
+        with guarded_port(config.port, services.metrics):
             yield
     finally:
         keeper.cancel()
@@ -164,7 +166,7 @@ async def _lifespan(
             await asyncio.to_thread(stop_tracing)
 
 
-def _start_tracing(config: Config) -> Stop:
+def _start_tracing(traces: TraceSection) -> Stop:
     from core.bootstrap import start_tracing
 
-    return start_tracing(config, service="muster-api", instance=f"{platform.node()}-{os.getpid()}")
+    return start_tracing(traces, service="muster-api", instance=f"{platform.node()}-{os.getpid()}")

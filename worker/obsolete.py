@@ -72,7 +72,8 @@ class ObsoleteMessages:
             job.step_starts.get(message.step_key, 0),
         )
         too_often = (
-            failures >= self._tools.config.max_failures or starts > self._tools.config.max_deaths
+            failures >= self._tools.config.worker.max_failures
+            or starts > self._tools.config.worker.max_deaths
         )
         return job.state == "failed" and job.attempt == message.attempt and too_often
 
@@ -102,7 +103,7 @@ class ObsoleteMessages:
                 "the job was deleted", extra=facts("message_obsolete", message, code="job_deleted")
             )
             return COMPLETE
-        if deliveries < self._tools.config.max_failures:
+        if deliveries < self._tools.config.worker.max_failures:
             return Settlement(
                 "release",
                 "a message of a job that the database does not know",

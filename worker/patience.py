@@ -51,5 +51,5 @@ class Patience:
 
         Not longer than the sweeper's patience: it would take a waiting message for a lost one.
         """
-        longest_s = min(LONGEST_DELAY_S, max(1.0, self._tools.config.visibility_s))
+        longest_s = min(LONGEST_DELAY_S, max(1.0, self._tools.config.queues.visibility_s))
         return back_off_s(tries, longest_s=longest_s)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
-from datetime import timedelta
 from typing import TypeVar
 
 from core.domain.job import Failure
@@ -55,7 +54,7 @@ class Processor:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._visibility = timedelta(seconds=tools.config.visibility_s)
+        self._visibility = tools.config.queues.visibility
         self._running: dict[StopFlag, Step | None] = {}
         self.deliveries = Deliveries(tools)
         self._patience = Patience(tools)
@@ -167,7 +166,7 @@ class Processor:
 
         # A start whose answer was lost is counted, too, and nobody died of it.
         deaths = await self._patience.ask(start, stop) - asked
-        if deaths >= self._tools.config.max_deaths:
+        if deaths >= self._tools.config.worker.max_deaths:
             sentence = f"The step {message.step_key} was given up: {deaths} workers ended while doing it. Perhaps it needs more memory."
             await self._ends.fail(
                 message, Failure(code="workers_died", message=sentence, step=message.step), stop
@@ -234,7 +233,7 @@ class Processor:
     async def _through_outages(self, step: Step) -> None:
         """Run the handler, again and again while storage or database is away, for up to about a visibility timeout."""
         timer = self._tools.timer
-        give_up_at = timer.monotonic() + self._tools.config.visibility_s
+        give_up_at = timer.monotonic() + self._tools.config.queues.visibility_s
         tries = 0
         while True:
             try:

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from core.config.settings import Config
+from core.config.processes import WorkerConfig
 from core.domain.job import Job, JobState
 from core.domain.message import JobMessage
 from core.domain.message import Step as StepName
@@ -55,7 +55,7 @@ class Tools:
     """
 
     worker_id: str
-    config: Config
+    config: WorkerConfig
     ports: Ports
     dispatcher: Dispatcher
     engine: Engine

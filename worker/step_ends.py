@@ -37,7 +37,7 @@ class StepEnds:
     async def wait_for_room(self, step: Step, error: StorageFull) -> Settlement:
         """Let a job wait for room on a disk, which is no failure of the step; fail it when it has waited for too long."""
         message, before, now = step.message, step.job.waiting, self._tools.timer.now()
-        patience = timedelta(seconds=self._tools.config.disk_patience_s)
+        patience = timedelta(seconds=self._tools.config.worker.disk_patience_s)
         folder = self._tools.scratch.path.parents[1]
         waiting = self._tools.full_disk.meet(
             error, folder=folder, at=now, before=before, patience=patience
@@ -49,8 +49,8 @@ class StepEnds:
             extra=facts("disk_full", message, code=error.code),
         )
         waited_s = max(0.0, (now - waiting.since_utc).total_seconds())
-        if waited_s >= self._tools.config.disk_patience_s:
-            hours = self._tools.config.disk_patience_s / 3600
+        if waited_s >= self._tools.config.worker.disk_patience_s:
+            hours = self._tools.config.worker.disk_patience_s / 3600
             sentence = f"{error.message} The job waited for {hours:g} h. When there is room, POST /api/v1/jobs/{message.job_id}/retry."
             await self.fail(
                 message, Failure(code=error.code, message=sentence, step=message.step), step.stop
@@ -108,7 +108,7 @@ class StepEnds:
             ),
             stop,
         )
-        if failures < self._tools.config.max_failures:
+        if failures < self._tools.config.worker.max_failures:
             return Settlement("release", sentence, self._patience.delay_s(failures))
         await self.fail(
             message,

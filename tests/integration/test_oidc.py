@@ -15,7 +15,7 @@ import pytest
 
 from api.oidc import KEYS_ASKED_EVERY_S, KEYS_FRESH_S, TokenVerifier
 from api.routes import events
-from core.config.settings import Config
+from core.config.access import AccessSection
 from core.errors import Unauthenticated, Unavailable
 from tests.support.access_stand import client_of, shake_hands
 from tests.support.api_stand import MP4, running_api
@@ -286,7 +286,5 @@ def test_an_issuer_needs_an_audience_and_tls() -> None:
     )
     for settings in given:
         with pytest.raises(ValueError, match="MUSTER_OIDC"):
-            Config(_env_file=None, **settings)
-    Config(
-        _env_file=None, oidc_issuer="https://login.microsoftonline.com/t/v2.0", oidc_audience="x"
-    )
+            AccessSection(**settings)
+    AccessSection(oidc_issuer="https://login.microsoftonline.com/t/v2.0", oidc_audience="x")

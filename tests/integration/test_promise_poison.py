@@ -123,7 +123,9 @@ async def test_undecodable_messages_are_quarantined_and_the_queue_goes_on(
     stand: AzuriteStand,
 ) -> None:
     client = QueueClient.from_connection_string(
-        stand.config.storage_connection, stand.config.queue_name, api_version=API_VERSION
+        stand.config.storage.storage_connection,
+        stand.config.queues.queue_name,
+        api_version=API_VERSION,
     )
     async with client:
         for text in ODD:

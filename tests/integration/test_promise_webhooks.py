@@ -74,7 +74,7 @@ def settled(stack: Stack, job_id: str, attempt: int = 1) -> dict[str, Any]:
 
 
 def verified(got: Received, secret: str) -> bool:
-    """Check a signature as README tells receivers to."""
+    """Check a signature as docs/how-to/webhooks.md tells receivers to."""
     parts = dict(part.split("=", 1) for part in got.headers["Muster-Signature"].split(","))
     expected = hmac.new(
         secret.encode(), f"{parts['t']}.".encode() + got.body, hashlib.sha256

@@ -31,6 +31,7 @@ COPIED = (
     "tests",
     "worker",
     "pyproject.toml",
+    "ARCHITECTURE.md",
     "README.md",
 )
 LONGEST_S = 1500

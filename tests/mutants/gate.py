@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _ABSURD = "tests/unit/api/test_absurd_requests.py"
 _LINEAR = "tests/unit/test_linear.py"
+_BUDGET = "tests/unit/test_telemetry_budget.py"
 
 GATE = (
     Mutant(
@@ -27,14 +28,14 @@ GATE = (
         "core/telemetry/srt.py",
         "        if clock() - began_s > most_s:\n",
         "        if clock() < 0:\n",
-        f"{_LINEAR}::test_reading_telemetry_has_a_budget",
+        f"{_BUDGET}::test_reading_telemetry_has_a_budget",
     ),
     Mutant(
         "telemetry is read on for a caller that is gone",
         "core/services/submission/telemetry.py",
         "        unwanted.set()\n",
         "        pass\n",
-        f"{_LINEAR}::test_the_api_stops_reading_for_a_caller_that_is_gone",
+        f"{_BUDGET}::test_the_api_stops_reading_for_a_caller_that_is_gone",
     ),
     Mutant(
         "what an array claims is not checked before room is made for it",

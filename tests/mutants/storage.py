@@ -277,9 +277,9 @@ STORAGE = (
     ),
     Mutant(
         "Azurite by hand knows no .env",
-        "core/config/data_folder.py",
-        "_DataFolder()",
-        "_DataFolder(_env_file=None)",
+        "infra/storage.py",
+        "read(DataSection)",
+        "DataSection()",
         "tests/unit/infra/test_data_folder.py::test_the_env_file_names_the_data_folder_for_every_program",
     ),
     Mutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.access import ACCESS
 from tests.mutants.account import ACCOUNT
+from tests.mutants.configuration import CONFIGURATION
 from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
@@ -37,13 +38,28 @@ MUTANTS = (
     *GATE,
     *PORT,
     *CONFINEMENT,
+    *CONFIGURATION,
     *ACCESS,
     Mutant(
         "counts do not say that their range is of what was detected",
-        "ml_engine/counting/counts.py",
-        ', "interval_basis": INTERVAL_BASIS}',
-        "}",
+        "core/domain/results/counts.py",
+        "    interval_basis: IntervalBasis = Field(",
+        "    basis: IntervalBasis = Field(",
         "tests/unit/ml_engine/test_interval.py::test_results_say_it_for_every_class",
+    ),
+    Mutant(
+        "a reason of results 1.x, which is a string, is not read",
+        "core/domain/results/notes.py",
+        "Reason = Annotated[Note, BeforeValidator(reason_of_text)]",
+        "Reason = Annotated[Note, BeforeValidator(lambda value: value)]",
+        "tests/unit/core/test_results_1.py::test_counts_of_an_old_worker_beside_a_new_api",
+    ),
+    Mutant(
+        "a warning of results 1.x, which calls its text a message, is not read",
+        "core/domain/results/notes.py",
+        '"text" not in value and "message" in value',
+        '"text" not in value and "" in value',
+        "tests/unit/core/test_results_1.py::test_a_warning_of_1_x_has_a_text",
     ),
     Mutant(
         "the contact sheet does not say what its ranges are of",
@@ -143,7 +159,7 @@ MUTANTS = (
     Mutant(
         "failures have no limit",
         "worker/step_ends.py",
-        "if failures < self._tools.config.max_failures:",
+        "if failures < self._tools.config.worker.max_failures:",
         "if True:",
         f"{_POISON}::test_after_max_failures_the_message_is_poison_with_its_body_and_the_reason",
     ),
@@ -164,7 +180,7 @@ MUTANTS = (
     Mutant(
         "a full disk is waited for without end",
         "worker/step_ends.py",
-        "if waited_s >= self._tools.config.disk_patience_s:",
+        "if waited_s >= self._tools.config.worker.disk_patience_s:",
         "if False:",
         f"{_FULL_DISK}::test_when_the_patience_is_over_the_job_fails_and_can_be_tried_again",
     ),
@@ -180,7 +196,7 @@ MUTANTS = (
         "core/adapters/shared/job_records.py",
         'changes = {**changes, "waiting": None}',
         "pass",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a full disk is not reported",
@@ -222,7 +238,7 @@ MUTANTS = (
     Mutant(
         "deaths have no limit",
         "worker/processor.py",
-        "if deaths >= self._tools.config.max_deaths:",
+        "if deaths >= self._tools.config.worker.max_deaths:",
         "if False:",
         f"{_POISON}::test_after_max_deaths_the_message_is_poison_with_its_body_and_the_reason",
     ),
@@ -280,7 +296,7 @@ MUTANTS = (
         "core/adapters/sqlite/job_rows.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if states is not None and row[1] not in states:",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a recount that fails takes the published revision away",
