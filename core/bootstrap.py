@@ -53,7 +53,7 @@ def make_ports(config: PortsConfig) -> Ports:
 
 
 class Stores(TypedDict):
-    """The ports that one database serves."""
+    """The adapters of the database, by the names that `Ports` gives them."""
 
     jobs: JobStore
     stats: StatsStore
@@ -64,7 +64,7 @@ class Stores(TypedDict):
 
 
 def make_stores(config: DatabaseSection) -> Stores:
-    """Build the adapters of the database, by the names that `Ports` gives them."""
+    """Build the adapters of the database."""
     # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on MongoDB no file.
     if config.mongo_uri:
         from core.adapters import mongo

@@ -10,13 +10,10 @@ from core.config.video import VideoSection
 from core.domain.worker_problem import WorkerProblem
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from core.domain.analysis import AnalysisSettings
     from core.domain.job import Segment, VideoFacts
     from core.telemetry import Telemetry
-    from ml_engine.arrays import Array, DetectionLog, DetectorInfo, TrackTable
+    from ml_engine.arrays import Array, DetectionLog, DetectorInfo, Ints, TrackTable
     from ml_engine.counting.individuals import Animal
     from ml_engine.detection.detector import Detector, Device
     from ml_engine.stages.assemble import Assembled
@@ -39,7 +36,7 @@ class Engine(Protocol):
 
     def plan_tiles(
         self, resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, int]
-    ) -> npt.NDArray[np.int64]: ...
+    ) -> Ints: ...
 
     def check_settings(self, settings: AnalysisSettings, video: VideoFacts) -> None: ...
 

@@ -195,7 +195,7 @@ async def test_live_ready_and_well_are_different_questions(api: ApiStand, part: 
     )
 
 
-async def test_an_application_that_starts_while_storage_is_away_serves_as_soon_as_it_is_back(
+async def test_an_application_that_starts_without_storage_serves_once_it_is_back(
     monkeypatch,
 ) -> None:
     clock = SteppedClock()
