@@ -39,6 +39,7 @@ from core.config.telemetry import TraceSection
 from core.domain.clock import Clock, utc_now
 from core.observability.tracing import Stop
 from core.ports import Ports
+from core.version import muster_version
 
 FIRST_OPEN_S = 3.0
 """How long a start waits for storage and database before it serves without them."""
@@ -102,7 +103,7 @@ def create_app(
     """
     app = _App(
         title="Muster",
-        version="0.1.0",
+        version=muster_version(),
         description=DESCRIPTION,
         lifespan=lambda app: _lifespan(app, config, ports, clock, on_config),
         openapi_tags=TAGS,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from rich.table import Table
 from core.config.processes import RunConfig
 from core.domain.interval import INTERVAL_NOTE
 from core.errors import InvalidInput
+from core.program_name import program_name
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 
@@ -28,8 +31,13 @@ class _Interrupted(Exception):
     pass
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
+    argparse.ArgumentParser(
+        prog=program_name("python -m infra.run"),
+        description="Start Azurite, the API and a worker on this machine, count the sample video, and serve until "
+        "Ctrl-C. MUSTER_PORT (8000) is the port, MUSTER_DATA_DIR the data folder.",
+    ).parse_args(argv)
     console = Console(soft_wrap=True)
     try:
         config = RunConfig.read().run

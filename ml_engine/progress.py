@@ -7,9 +7,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from core.domain.interval import INTERVAL_NOTE
+
+if TYPE_CHECKING:
+    from core.domain.results import Results
 
 LINE_EVERY = 0.1
 """Without a terminal, one line is printed per tenth."""
@@ -69,25 +72,25 @@ def _lines(what: str, frames: int, unit: str) -> Callable[[int], None]:
     return update
 
 
-def print_counts(results: dict[str, Any]) -> None:
+def print_counts(results: Results) -> None:
     """Print counts, the meaning of their range, lines and warnings on stdout."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     table = Table("class", "unique", "low", "high", "peak", "mean", "reasons")
-    for name, figures in results["counts"].items():
-        numbers = [f"{figures[key]:g}" for key in ("unique", "low", "high", "peak")]
-        table.add_row(name, *numbers, f"{figures['mean']:.2f}", "; ".join(figures["reasons"]))
+    for name, count in results.counts.items():
+        numbers = (str(number) for number in (count.unique, count.low, count.high, count.peak))
+        reasons = "; ".join(reason.text for reason in count.reasons)
+        table.add_row(name, *numbers, f"{count.mean:.2f}", reasons)
     console.print(table)
     console.print(INTERVAL_NOTE)
-    for line in results["lines"]:
-        passed = {
-            name: counts for name, counts in line["counts"].items() if counts["in"] or counts["out"]
-        }
-        crossings = ", ".join(
-            f"{name} {counts['in']} in {counts['out']} out" for name, counts in passed.items()
+    for line in results.lines:
+        told = ", ".join(
+            f"{name} {passed.in_} in {passed.out} out"
+            for name, passed in line.counts.items()
+            if passed.in_ or passed.out
         )
-        console.print(f"line {line['name']}: {crossings or 'no crossings'}", markup=False)
-    for warning in results["warnings"]:
-        console.print(f"warning: {warning['message']}", markup=False)
+        console.print(f"line {line.name}: {told or 'no crossings'}", markup=False)
+    for warning in results.warnings:
+        console.print(f"warning: {warning.text}", markup=False)

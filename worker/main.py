@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from core.bootstrap import close_ports, make_ports, make_sender, open_ports, start_tracing
 from core.config.processes import PortsConfig, WorkerConfig
@@ -26,6 +26,7 @@ from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import JobQueue, Ports, WebhookSender
 from core.private_files import keep_files_private
+from core.program_name import program_name
 from core.services.attempts.dispatch import Dispatcher
 from core.services.housekeeping.sweep import Sweeper
 from ml_engine.video.malloc import keep_freed_memory
@@ -115,12 +116,13 @@ async def serve(
     logger.info("stopped", extra={"action": "worker_stopped"})
 
 
-async def _make_presence(tools: Tools, serves: tuple[str, ...]) -> Presence:
-    wanted, detects = tools.config.detectors.device, "detect" in serves
-    device, gpu = await asyncio.to_thread(planned_device, wanted, serves_detection=detects)
-    extra = {"action": "worker_ready", "serves": list(serves), "device": device}
-    logger.info("ready", extra=extra)
-    return Presence(tools, device=device, gpu_available=gpu, serves=serves)
+async def _make_presence(tools: Tools, queues: tuple[str, ...]) -> Presence:
+    """Find out which device detects, log that the worker is ready, and return what reports it."""
+    device, gpu = await asyncio.to_thread(
+        planned_device, tools.config.detectors.device, serves_detection="detect" in queues
+    )
+    logger.info("ready", extra={"action": "worker_ready", "serves": list(queues), "device": device})
+    return Presence(tools, device=device, gpu_available=gpu, serves=queues)
 
 
 def _make_scratch(config: WorkerSection) -> Scratch:
@@ -231,13 +233,14 @@ def main(
     """Run a worker; return the exit status. `reached`: see `Tools`; `sender`: see `serve`."""
     keep_files_private()
     parser = argparse.ArgumentParser(
-        prog="python -m worker.main",
-        description="Takes steps of jobs from the queues and does them.",
+        prog=program_name("python -m worker.main"),
+        description="Run a worker until Ctrl-C. It takes the steps of jobs from the queues.",
     )
     parser.add_argument(
         "--serves",
         choices=("all", "detect", "cpu"),
-        help="which queues to serve (default: MUSTER_SERVES, or all)",
+        help="queues to serve: detect (for machines with a GPU), cpu (all other steps) or all "
+        "(default: MUSTER_SERVES, or all)",
     )
     serves = parser.parse_args(argv).serves
     config = read_config(WorkerConfig)
@@ -261,9 +264,14 @@ def main(
     return 0
 
 
-if __name__ == "__main__":
-    status = main()
+def run(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a worker as all that the process does, and end the process."""
+    status = main(argv)
     logging.shutdown()
     sys.stdout.flush()
     # An abandoned engine thread must not keep a stopped worker alive.
     os._exit(status)
+
+
+if __name__ == "__main__":
+    run()

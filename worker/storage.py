@@ -1,4 +1,4 @@
-"""`python -m worker.storage`: whose the storage is, and what an operator can do about it."""
+"""`python -m worker.storage`: which database owns the storage, and how an operator changes that."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import JobFilter, Ports
 from core.private_files import keep_files_private
+from core.program_name import program_name
 from core.services.attempts.dispatch import Dispatcher
 from core.services.attempts.retry import retry
 from core.services.housekeeping import storage_takeover
@@ -215,28 +216,29 @@ async def purge(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m worker.storage", description="Whose the storage is, and what lies there."
+        prog=program_name("python -m worker.storage"),
+        description="Show which database owns the storage, hand it over, and repair what lies there.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
-        "show", help="say what database, containers and queues carry; makes and changes nothing"
+        "show", help="show the identities of database, containers and queues; changes nothing"
     )
     commands.add_parser(
         "adopt",
-        help="let this database take the storage over; says which of its jobs the database does not know",
+        help="let this database take over the storage; lists the jobs there that it does not know",
     )
     commands.add_parser(
         "separate",
-        help="give this database containers and queues of its own on this storage account",
+        help="give this database its own containers and queues in this storage account",
     )
     command = commands.add_parser(
-        "recover", help="make records again of jobs whose files are there and whose record is lost"
+        "recover", help="make job records again where the files exist and the record is lost"
     )
-    command.add_argument("--begin", action="store_true", help="begin at once what has no results")
+    command.add_argument("--begin", action="store_true", help="also start the jobs without results")
     command = commands.add_parser(
-        "purge", help="delete blobs that nothing explains, after showing them and asking"
+        "purge", help="delete unclaimed blobs after listing them and asking"
     )
-    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.add_argument("--yes", action="store_true", help="delete without asking")
     return parser
 
 
@@ -270,7 +272,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error.message, file=sys.stderr)
         return 1
     except EOFError:
-        print("There is nobody to ask; add --yes to delete without asking.", file=sys.stderr)
+        print(
+            "The question cannot be asked here (no input). Add --yes to delete without asking.",
+            file=sys.stderr,
+        )
         return 1
     print("\n".join(lines))
     return 0

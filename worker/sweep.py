@@ -1,5 +1,7 @@
-"""`python -m worker.sweep`: put right once, and completely, what the API puts right a bit at a time: lost messages, deletions that were not
-finished, orphaned blobs, what was kept long enough. For deployments whose API does not run all the time, and for those who cannot wait.
+"""`python -m worker.sweep`: the API's housekeeping, done once and completely.
+
+It sends lost messages again, finishes deletions, deletes orphaned blobs and expires jobs. It is for
+deployments whose API does not run all the time, and for operators who do not want to wait.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import Ports
 from core.private_files import keep_files_private
+from core.program_name import program_name
 from core.services.attempts.dispatch import Dispatcher
 from core.services.housekeeping.findings import find
 from core.services.housekeeping.keeper import Housekeeping
@@ -155,16 +158,18 @@ async def _run(config: CommandConfig, *, is_dry: bool, confirmed: bool) -> list[
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     keep_files_private()
-    parser = argparse.ArgumentParser(prog="python -m worker.sweep", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(
+        prog=program_name("python -m worker.sweep"), description=DESCRIPTION
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="change nothing; say what would be deleted and what nothing explains",
+        help="change nothing; list what would be deleted and which blobs are unclaimed",
     )
     parser.add_argument(
         "--yes",
         action="store_true",
-        help="let expire what is due, though a new retention would delete much at once",
+        help="expire all jobs that are due, even where a new retention would delete many at once",
     )
     arguments = parser.parse_args(argv)
     config = read_config(CommandConfig)

@@ -31,8 +31,8 @@ STILL_BONUS = 1.5
 picture than the background.
 """
 SHIFT_BONUS = 1.25
-"""Divisor of the support of a motion that turns or zooms, compared with a shift. Animals that walk
-apart look like a zoom for a while.
+"""Divisor of the support of a hypothesis that turns or zooms. The support of a shift is not
+divided. Animals that walk apart look like a zoom for a while.
 """
 _PAIRS = 80
 _LEAST_PAIR_PX = 24.0
@@ -80,8 +80,8 @@ def fit(
 
     The hypotheses are: no motion since the last frame; the expected motion with each point's own
     shift added; and the expected motion with similarities through pairs of points added. A
-    hypothesis is scored by the points that agree with it. Each point counts by how long it has been
-    background, and the sum counts by how widely the points are spread, because a herd is dense and
+    hypothesis is scored by the points that agree with it. Each point is weighted by how long it has
+    been background, and the sum by how widely the points are spread, because a herd is dense and
     the background is everywhere (MSAC, Torr and Zisserman 2000). A translation, a similarity, an
     affine transform and a homography are then fitted robustly to the points near the best
     hypothesis. Each further parameter must pay for itself in smaller residuals (as in GRIC, Torr

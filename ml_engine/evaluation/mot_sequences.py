@@ -33,10 +33,10 @@ _NO_CLASS_COLUMNS = 10
 class in the eighth column.
 """
 LEAST_MARGIN = 0.3
-"""Score to which the 1st percentile of a detector's margins is mapped where its scores are not
-probabilities. Such files hold doubtful boxes too. Of 0.05 to 0.5, this value gave the best tracks
-on four sequences that have such a file beside another."""
-DETECTOR = {"name": "public detections", "thresholds": {}}
+"""Score that replaces the 1st percentile of a file's scores where they are margins instead of
+probabilities. Such files hold doubtful boxes too. Of values from 0.05 to 0.5, this one gave the
+best tracks on the four sequences that have such a file beside another."""
+DETECTOR: dict[str, object] = {"name": "public detections"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,10 @@ def figures_of(sequence: MotSequence, result: Assembled) -> dict[str, float]:
     """Return the figures of a result, as in `evaluate_sequence`."""
     counts = result.counts[sequence.muster_class]
     counted = {
-        name: counts[key]
-        for name, key in (
-            ("unique", "unique"),
-            ("unique_low", "low"),
-            ("unique_high", "high"),
-            ("peak", "peak"),
-        )
+        "unique": counts.unique,
+        "unique_low": counts.low,
+        "unique_high": counts.high,
+        "peak": counts.peak,
     }
     return {**score_table(sequence, result.tracks), **counted}
 

@@ -34,9 +34,7 @@ def evaluate_points(
         The report of `point_report`.
     """
     found = detect_all(detector, [one.picture for one in truth], tiles, settings, progress)
-    return point_report(
-        found, truth, thresholds_of(settings, {"thresholds": detector.info.thresholds}), classes
-    )
+    return point_report(found, truth, thresholds_of(settings, detector.info.thresholds), classes)
 
 
 def point_report(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.9
 """`low` and `high` are the 5th and 95th percentile of the estimate, given the detections."""
-DETECTOR = {"name": "simulated", "thresholds": {}}
+DETECTOR: dict[str, object] = {"name": "simulated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,13 @@ class Counted:
 def count_scene(scene: Scene) -> list[Counted]:
     """Run `assemble` on a scene. Each class that is present or was counted is one case."""
     cases = []
-    for name, figures in assemble(
+    for name, count in assemble(
         scene.log, settings=scene.settings, video=scene.video, detector=DETECTOR
     ).counts.items():
         true = scene.truth.unique.get(name, 0)
-        if true or figures["unique"]:
+        if true or count.unique:
             cases.append(
-                Counted(
-                    scene.camera, true, *(figures[key] for key in ("unique", "low", "high", "peak"))
-                )
+                Counted(scene.camera, true, count.unique, count.low, count.high, count.peak)
             )
     return cases
 
@@ -112,8 +110,8 @@ def scene_figures(cases: list[Counted]) -> dict[str, float]:
         `bias`, the median of (unique - true) / true.
         `coverage`, the fraction of the intervals that contain the truth.
         `mean_width`, the mean of high - low as a fraction of the truth.
-        `interval_score`, the mean, as a fraction of the truth, of the width plus 2 / (1 - 0.9)
-        times the distance of the truth from the interval (T. Gneiting and A. Raftery, "Strictly
+        `interval_score`, the mean width plus 2 / (1 - 0.9) times the mean distance of the truth
+        from the interval, both as fractions of the truth (T. Gneiting and A. Raftery, "Strictly
         Proper Scoring Rules, Prediction, and Estimation", 2007).
         `peak_median_error`, the median error of the peak, taken as a count.
         `scenes`, the number of cases.

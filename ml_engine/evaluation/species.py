@@ -35,9 +35,7 @@ def evaluate_species(
         The report of `species_report`.
     """
     found = detect_all(detector, [Picture(path) for path in pictures], "off", settings, progress)
-    return species_report(
-        found, truth, thresholds_of(settings, {"thresholds": detector.info.thresholds})
-    )
+    return species_report(found, truth, thresholds_of(settings, detector.info.thresholds))
 
 
 def species_report(found: list[Found], truth: MusterClass, thresholds: dict[str, float]) -> Report:

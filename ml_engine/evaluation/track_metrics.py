@@ -108,13 +108,14 @@ def score(
     """Compare tracks with the truth.
 
     A track belongs to the animal that it covers in most of its frames (IoU >= 0.5, one to one, as
-    MOTA matches). A track that covers animals in less than half of its frames is a `ghost`. Ghosts
-    that are `on_distractors` cover animals or distractors in at least half of their frames.
+    MOTA matches). A track that covers animals in less than half of its frames is a `ghost`.
+    `on_distractors` are those ghosts that cover animals or distractors in at least half of their
+    frames.
 
     An animal's tracks after the first are `split`. An animal without a track of its own is
-    `missed`. Missed animals that other animals' tracks cover in `needed_frames` or more are
-    `merged`: two were counted as one. It holds exactly that
-    `tracks` = `unique_true` - `missed` + `split` + `ghost`.
+    `missed`. `merged` are those missed animals that other animals' tracks cover in `needed_frames`
+    or more: two were counted as one. Always `tracks` = `unique_true` - `missed` + `split` +
+    `ghost`.
 
     Args:
         truth: The true boxes.
@@ -150,7 +151,7 @@ def score(
 
 
 def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return (t,) which of a frame's tracks match a distractor.
+    """Return (t,) whether each of a frame's tracks matches a distractor.
 
     The matching is the best one with all true boxes (g,), counted or not.
     """

@@ -20,12 +20,11 @@ SIZES_WH = ((1280, 720), (1920, 1080))
 LEAST_HEIGHT_PX = 22.0
 """Height in the picture of an animal 1.4 m high at the far end of a fixed camera's field."""
 BACK_M, LEAST_BACK_PX = 1.27, 24.0
-"""Size of a cow seen from above, as the root of its area. No flight is so high that a cow is
-smaller than `LEAST_BACK_PX` in the picture.
+"""Size of a cow seen from above (root of its area), m, and its least size in the picture, px. The
+second limits the altitude of flights.
 """
 LEAST_PASS_S = 4.0
-"""No flight and no pan is so fast that a point passes through the middle of the picture in less
-time.
+"""Shortest time in which a flight or a pan moves a point through the middle of the picture.
 """
 KEY_SHIFT = 0.25
 """The simulated measurement changes its key picture when the camera has moved by this share of the
@@ -156,7 +155,7 @@ def _from_one_place(
     if kind == "pan":
         half = math.radians(draw(ranges.sweep_deg, rng)) / 2
         half = min(half, half_h * times_s[-1] / LEAST_PASS_S / math.pi * 2)
-        # A pan turns fastest in the middle of its way: by pi / 2 times its mean speed.
+        # A pan is fastest in the middle of its way, at pi / 2 times its mean speed.
         most = int(times_s[-1] * half_h * 2 / (half * math.pi * LEAST_PASS_S))
         turns = int(rng.integers(1, max(2, min(most + 1, 4))))
         yaw = (
@@ -253,8 +252,8 @@ def measured_motion(
 
     Args:
         path: The camera.
-        noise_px: Standard deviation of an error's shift. The error's turn and scale move the
-            border of the picture by about as much.
+        noise_px: Standard deviation of an error's shift. The error's turn and scale move the border
+            of the picture by about as much.
         unreadable: (t,) frames without a picture. The frame after them is measured from the last
             readable one.
         breaks: Number of times that the camera's motion is lost.

@@ -15,8 +15,8 @@ from ml_engine.simulator.ranges import HARD_MISS, Rates
 from ml_engine.simulator.view import View
 
 HALF_FOUND_PX = 9.0
-"""Half of the animals of this size are found (root of the box's area in the picture). Of animals
-three times as large, all but a few percent are found.
+"""Size at which half of the animals are found, px (root of the box's area in the picture). At three
+times this size, all but a few percent are found.
 """
 HALF_FOUND_SHOWN = 0.3
 """Half of the animals of which this share is visible are found."""

@@ -61,9 +61,9 @@ class Ranges:
         herd: Animals in the field from the start.
         spacing_m: Distance of neighbours.
         pace: Factor on all speeds.
-        height_m: Height of a camera at one place (`pan`, `shake`).
+        height_m: Height of a fixed camera (`pan`, `shake`).
         altitude_m: Altitude of a flight in strips (`lawnmower`).
-        flight_m_per_s: Its speed.
+        flight_m_per_s: Speed of such a flight.
         overlap: Share of a strip that the next strip shows too.
         hfov_deg: Horizontal angle of view.
         sweep_deg: Angle of a pan.

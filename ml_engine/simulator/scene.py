@@ -1,7 +1,7 @@
 """Simulated scenes without pixels: animals on a meadow, a camera and an imperfect detector. A scene
 consists of a detection log and the truth.
 
-Scene i of a seed is always the same, whatever number of scenes is made before it. Each scene's
+Scene i of a seed is always the same, no matter how many scenes are made before it. Each scene's
 parameters are sampled from `Ranges`.
 """
 

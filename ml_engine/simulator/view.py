@@ -124,7 +124,7 @@ def _boxes(
 def _hidden(
     xyxy: Array, distance: Array, others: Array, others_distance: Array, path: CameraPath
 ) -> Array:
-    """Return the share (t, n) of each box that nearer ones cover with all but their margins.
+    """Return the share (t, n) of each box that nearer boxes, without their margins, cover.
 
     It is computed `OCCLUSIONS_PER_S` times a second.
     """

@@ -52,7 +52,7 @@ class View:
             applies.
         window: Shortest and longest side of the window, as fractions of the picture's sides.
         mosaic: Probability that four pictures are combined.
-        tint: Whether the pictures are grey and harsh, and get colours and softer tones.
+        tint: Whether the pictures, which are grey and harsh, get colours and softer tones.
         aim: Probability that the window is placed around one of the boxes.
     """
 
@@ -136,8 +136,8 @@ def crop_to(
 ) -> Example:
     """Cut a window (xyxy px) out of an example and stretch it to `size_wh`.
 
-    Boxes are clipped. A box is dropped if it becomes smaller than 3 px or loses over 60 % of its
-    area. A box with less area is kept if at least a fifth is left, it is cut along one axis only,
+    Boxes are clipped. A box is dropped if it becomes smaller than 3 px. It is also dropped if it
+    loses over 60 % of its area, unless at least a fifth is left, the cut is along one axis only,
     and the rest is `SLICE_PX` wide and high. A head that fills the picture is an animal and must
     not be learnt as background, but a corner of a box may be background.
     """
@@ -169,7 +169,7 @@ def flip(example: Example, rng: np.random.Generator, above: bool) -> Example:
     """Mirror an example at random.
 
     Where the camera looks down from `above`, also mirror it top to bottom and rotate it by a
-    quarter turn.
+    quarter turn, each at random.
     """
     bgr, boxes = example.bgr, example.xyxy.copy()
     height, width = bgr.shape[:2]

@@ -24,8 +24,8 @@ ANCESTORS: dict[str, dict[str, float]] = {
     "cattle": {"cow": 1.0},
     "person": {"person": 1.0},
 }
-"""COCO classes from whose rows a class starts, with their weights. COCO models take bison for cow,
-bear or elephant.
+"""COCO classes from whose rows a class starts, with their weights. COCO models mistake bison for
+cows, bears or elephants.
 """
 
 

@@ -24,7 +24,7 @@ def make_lean(model: PreTrainedModel, *, halves: bool) -> None:
     """Prepare a model in training mode for cheap steps.
 
     Weights and their names do not change: `state_dict` may be loaded into a plain model. Batch
-    norms keep their statistics, because batches are too small to have their own.
+    norms keep their statistics, because batches are too small for statistics of their own.
 
     In an HGNetv2, the first parts and the two scalars after each activation are not trained.
     Convolution, norm, activation and scalars become one convolution and one clamp, which halves the

@@ -84,8 +84,8 @@ def _side(path: Path) -> float:
 
 def make_mix(prepared: Prepared, request: Request, work: Path) -> Mix:
     """Return the composition of batches: the user's pictures and a few rendered scenes."""
-    # The smaller the animals, the smaller the windows, which enlarge animals up to twofold and
-    # more.
+    # The smaller the animals, the smaller the windows. Within limits, the smallest window enlarges
+    # them to 48 px.
     least = min(max(prepared.small_px / 48, 0.35), 0.7)
     view = View(above=prepared.above, window=(least, 1.0), mosaic=0.2, aim=0.7)
     weights = np.array([1.0 if len(classes) else 0.4 for classes in prepared.train.classes])

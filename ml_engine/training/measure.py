@@ -99,8 +99,8 @@ class Curve:
     """Precision and recall of one class.
 
     Attributes:
-        ap50: Average precision at IoU 0.5, interpolated at 101 recalls as in COCO; NaN without
-            true boxes.
+        ap50: Average precision at IoU 0.5, interpolated at 101 recalls as in COCO; NaN without true
+            boxes.
         threshold: The score with the best F1.
         precision: Precision at that score.
         recall: Recall at that score.

@@ -49,8 +49,8 @@ These figures are for rendered scenes. They say little about real footage.
 - Animals that hide one another in dense groups, and animals cut by the picture's edge.
 - Elephants, sheep, goats, horses, dogs and other four-legged animals: the detector has no class for
   them and counts many as cattle or bison.
-- Counts: low to high is the range of what was detected. Animals that the detector missed are not in
-  this range.
+- Counts: low to high is the range of what was detected.
+  Animals that the detector missed are not in this range.
 """
 
 SIDE = """,

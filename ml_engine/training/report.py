@@ -1,6 +1,4 @@
-"""The report of a training: an HTML page with figures, curves and pictures of the worst
-mistakes.
-"""
+"""The report of a training: an HTML page with figures, curves and the worst mistakes."""
 
 from __future__ import annotations
 

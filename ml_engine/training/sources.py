@@ -79,7 +79,7 @@ class Rendered(Source):
         size: Side of the pictures, px.
         backdrops: Photographs without animals and persons. Three of ten scenes have one of them in
             place of a rendered landscape.
-        recipe: Probabilities of the scenes' properties.
+        recipe: Shares of the kinds of scenes.
     """
 
     folder: Path

@@ -214,8 +214,8 @@ def _read_at(descriptor: int, position: int, size: int) -> bytes:
 def _has_moov(source: Path | int) -> bool:
     """Return whether an MP4 has a complete index: a `moov` box among its top-level boxes.
 
-    A box begins with its 32-bit size and its type. Size 1 means that a 64-bit size follows, size 0
-    that the box extends to the end of the file (ISO 14496-12).
+    A box begins with its 32-bit size and its type. Size 1 means that a 64-bit size follows. Size 0
+    means that the box extends to the end of the file (ISO 14496-12).
     """
     with _descriptor(source) as descriptor:
         # `fstat` is not used: Python may implement it with a call that takes paths, which a

@@ -157,7 +157,7 @@ def _decoded(stream: VideoStream, source: Iterator[Packet[VideoStream]]) -> Iter
         except av.FFmpegError as error:
             if context.thread_count > 1:
                 raise _Damaged from error
-            # Of a damaged packet only the frame is lost; the next ones are decoded.
+            # Only the damaged packet's frame is lost. The next frames are decoded.
             continue
         yield from frames
 

@@ -71,8 +71,8 @@ class VideoWriter:
 
         Args:
             image_bgr: (height, width, 3) uint8 of the writer's resolution.
-            time_s: When the picture is shown. A time that is not at least 1/90 000 s after the
-                previous picture's is moved there.
+            time_s: Time at which the picture is shown, s. If it is less than 1/90 000 s after the
+                previous picture's time, it is moved there.
 
         Raises:
             ValueError: The picture has another size.

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.figures import Figure, markdown_table
-from tests.support.architectures import ARCHITECTURES, Architecture, write_checkpoint
+from tests.support.architectures import ARCHITECTURES, Architecture
+from tests.support.published_checkpoints import write_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 TABLE = REPOSITORY / "docs" / "detectors.md"

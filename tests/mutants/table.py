@@ -42,10 +42,24 @@ MUTANTS = (
     *ACCESS,
     Mutant(
         "counts do not say that their range is of what was detected",
-        "ml_engine/counting/counts.py",
-        ', "interval_basis": INTERVAL_BASIS}',
-        "}",
+        "core/domain/results/counts.py",
+        "    interval_basis: IntervalBasis = Field(",
+        "    basis: IntervalBasis = Field(",
         "tests/unit/ml_engine/test_interval.py::test_results_say_it_for_every_class",
+    ),
+    Mutant(
+        "a reason of results 1.x, which is a string, is not read",
+        "core/domain/results/notes.py",
+        "Reason = Annotated[Note, BeforeValidator(reason_of_text)]",
+        "Reason = Annotated[Note, BeforeValidator(lambda value: value)]",
+        "tests/unit/core/test_results_1.py::test_counts_of_an_old_worker_beside_a_new_api",
+    ),
+    Mutant(
+        "a warning of results 1.x, which calls its text a message, is not read",
+        "core/domain/results/notes.py",
+        '"text" not in value and "message" in value',
+        '"text" not in value and "" in value',
+        "tests/unit/core/test_results_1.py::test_a_warning_of_1_x_has_a_text",
     ),
     Mutant(
         "the contact sheet does not say what its ranges are of",
@@ -182,7 +196,7 @@ MUTANTS = (
         "core/adapters/shared/job_records.py",
         'changes = {**changes, "waiting": None}',
         "pass",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a full disk is not reported",
@@ -282,7 +296,7 @@ MUTANTS = (
         "core/adapters/sqlite/job_rows.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if states is not None and row[1] not in states:",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a recount that fails takes the published revision away",
@@ -329,7 +343,7 @@ MUTANTS = (
     Mutant(
         "foreign pages may ask",
         "api/door.py",
-        "            if not same and origin.lower() not in self._origins:\n                raise _foreign_origin()\n",
+        "            if not same and origin.lower() not in self._origins:\n                raise foreign_origin()\n",
         "            del same\n",
         f"{_NOBODY}::test_foreign_names_and_pages_are_refused_here_as_outside",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from core.domain.interval import INTERVAL_BASIS, IntervalBasis
+from core.domain.interval import INTERVAL_BASIS, INTERVAL_NOTE, IntervalBasis
 from core.domain.results.notes import REASONS, Reason
 from core.domain.results.part import ClassName, FromZero, Part, Whole
 
@@ -26,8 +26,7 @@ class ClassCounts(Part):
     )
     interval_basis: IntervalBasis = Field(
         INTERVAL_BASIS,
-        description="`low` to `high` is the range of what was detected. "
-        "Animals that the detector missed are not in this range. Version 1.0 lacks the key.",
+        description=f"{INTERVAL_NOTE} Version 1.0 lacks the key.",
     )
     peak: Whole = Field(
         description="Most animals visible at the same time, for at least half a second.",

@@ -16,7 +16,7 @@ REASONS: Mapping[str, str] = {
     "re_entry": "Animals appeared after others had left. They may already be counted.",
     "uncertain_joins": "Tracks may continue an earlier track or be new animals.",
     "doubtful": "Tracks are faint, short or occluded. They may be false detections.",
-    "short_tracks": "Animals were visible for less than half a second and are not in `unique`.",
+    "short_tracks": "Animals were visible for less than half a second.",
     "unreadable_frames": "Frames could not be decoded. Animals in them may be missing.",
     "expected": "The number of animals found, beside the number that the settings expect.",
     OTHER: "Another reason. The text explains it.",

@@ -1,8 +1,8 @@
 """The confinement of the process that decodes, before it reads the first byte of an uploaded file.
 
-Means that the operating system lacks are reported, so that the parent process can decide. Linux
-offers all of them, to every user and in containers. macOS offers all limits except that of memory,
-and no filter of system calls.
+Restrictions that the operating system does not offer are reported, so that the parent process can
+decide. Linux offers all of them, to every user and in containers. macOS offers all limits except
+that of memory, and no filter of system calls.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ NO_SLOT = 0xFFFFFFFF
 """The slot of a frame that could not be decoded."""
 READY, NOTE, SCAN, TRACK, PICTURE, DONE, ERROR = (kind.encode() for kind in "rnstpde")
 OUT_OF_MEMORY = 77
-"""Exit status where memory does not even suffice to send an error."""
+"""Exit status of a process that lacks the memory to send an error."""
 
 _MOST_TEXT = 2000
 _MOST_HEAD_BYTES = 2**16

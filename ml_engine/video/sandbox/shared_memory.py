@@ -1,5 +1,5 @@
-"""Memory that two processes share: a file without a name, whose size the process that receives it
-cannot change.
+"""Memory that two processes share: a file without a name. The process that receives the file cannot
+change its size.
 """
 
 from __future__ import annotations

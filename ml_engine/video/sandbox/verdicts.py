@@ -1,4 +1,4 @@
-"""Errors for what a decoding process has reported, and for how it has ended."""
+"""Errors for the reports of a decoding process, and for the way in which it ended."""
 
 from __future__ import annotations
 
@@ -42,24 +42,25 @@ def error_from(said: dict[str, Any]) -> Exception:
         return _ERRORS[kind](message, code=said["code"], **details)
     logger.warning("a decoder failed: %s", message, extra={"action": "decoder_failed"})
     return VideoError(
-        "The video is damaged in a way that Muster cannot read past. Convert it to MP4 and upload it again.",
+        "The video is damaged beyond what Muster can decode. Convert it to MP4 and upload it "
+        "again.",
         code="unreadable_video",
     )
 
 
 def error_of_end(status: int, *, asked: str, was_ready: bool, memory_bytes: int) -> MusterError:
-    """Return what it means that a process has ended before it was done.
+    """Return the error for a process that ended before it was done.
 
     Args:
         status: Its exit status; negative for a signal.
-        asked: What it was asked to do.
-        was_ready: Whether it had begun with the file.
-        memory_bytes: What it was allowed to use.
+        asked: Its task.
+        was_ready: Whether it had started to read the file.
+        memory_bytes: The memory that it was allowed to use.
     """
     if status == OUT_OF_MEMORY:
         return VideoError(
-            f"Decoding this video takes more than the {memory_bytes / 2**30:g} GiB of memory that are allowed. "
-            "Scale it down, or export it as plain H.264, and upload it again.",
+            f"Decoding this video needs more than the allowed {memory_bytes / 2**30:g} GiB of "
+            "memory. Scale it down, or export it as plain H.264, and upload it again.",
             code="video_memory",
             limit_bytes=memory_bytes,
         )
@@ -69,31 +70,35 @@ def error_of_end(status: int, *, asked: str, was_ready: bool, memory_bytes: int)
         return crashed(asked, signal.Signals(-status).name)
     if not was_ready:
         return TransientError(
-            f"The process that decodes video ended while it started (status {status}). It is tried again by itself.",
+            f"The process that decodes video ended while it started (status {status}). "
+            "The video is retried automatically.",
             code="decoder_not_started",
         )
     if status > 0:
         return crashed(asked, f"exit status {status}")
     return TransientError(
-        "The process that decodes the video was ended from outside. It is tried again by itself.",
+        "The process that decodes the video was ended from outside. The video is retried "
+        "automatically.",
         code="decoder_killed",
     )
 
 
 def too_slow() -> VideoError:
-    """Return the error of a file that takes far too much processor time."""
+    """Return the error of a file that needs far too much processor time."""
     return VideoError(
-        "Decoding this video takes far longer than its length explains: it is damaged, or made to. Export it again, then upload it.",
+        "Decoding this video takes far longer than its length explains. It is damaged, or was made "
+        "to do this. Export it again, then upload it.",
         code="video_takes_too_long",
     )
 
 
 def crashed(asked: str, how: str) -> VideoError:
-    """Return the error of a file that the decoder crashed on, and log how."""
+    """Return the error of a file on which the decoder crashed, and log how it crashed."""
     logger.warning(
         "a decoder crashed: %s", how, extra={"action": "decoder_crashed", "asked": asked}
     )
     return VideoError(
-        "The decoder crashed on this video: it is damaged. Check that it plays, convert it to MP4 and upload it again.",
+        "The decoder crashed on this video, so the file is damaged. Check that it plays, convert "
+        "it to MP4 and upload it again.",
         code="video_decoder_crashed",
     )

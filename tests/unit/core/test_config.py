@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from api import keys
+from api import keys_command as keys
 from core.config.processes import ApiConfig, KeysConfig, WorkerConfig, all_variables
 from core.config.storage import StorageSection
 from core.config.webhooks import WebhookSection

@@ -31,7 +31,7 @@ def test_the_env_file_names_the_data_folder_for_every_program(
     for program in (run, storage):
         monkeypatch.setattr(program, "LocalStack", stand_in)
         with contextlib.suppress(StartError):
-            program.main()
+            program.main([])
     assert made == [Path(variable or "/disk/herd")] * 2
 
 
@@ -44,7 +44,7 @@ def test_a_relative_data_folder_is_refused_with_a_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUSTER_DATA_DIR", "herd")
-    assert program.main() == 1  # type: ignore[attr-defined]
+    assert program.main([]) == 1  # type: ignore[attr-defined]
     out, err = capfd.readouterr()
     assert f"MUSTER_DATA_DIR is 'herd'; give an absolute path, such as {tmp_path}/herd" in out + err
     assert "Traceback" not in out + err
