@@ -1,6 +1,6 @@
 # People and CI run the same commands. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test soak bench chaos mutants images lint lock
+.PHONY: help setup run check test docs soak bench chaos mutants images lint lock
 PY := .venv/bin/python
 KILLS ?= 200
 JOBS ?= 40
@@ -26,6 +26,10 @@ test: setup  ## run all tests, with real Azurite and a MongoDB-protocol server
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy --no-error-summary
 	@$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+docs: setup  ## build the documentation into docs/_build, warnings are errors
+	@$(PY) -m infra.reference
+	@$(PY) -m sphinx -W --keep-going -q -n docs docs/_build && echo docs/_build/index.html
 
 soak: setup  ## run the long forms of what `make test` runs in small: minutes to hours
 	@$(PY) -m pytest -m soak --timeout 3600 $(ARGS)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from fastapi import Depends, Query
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope as Connection
 
+from api.door import Door, arrived_on_loopback
+from api.refusals import key_required, missing_scope
 from core.addresses import client_group
-from core.config.access import AccessConfig
+from core.config.access import AccessSection
 from core.domain.access import (
     LOCAL_CALLER,
     LOCAL_OWNER,
@@ -25,7 +26,7 @@ from core.domain.access import (
     holds_key,
     key_id_of,
 )
-from core.errors import Forbidden, Throttled, Unauthenticated
+from core.errors import Throttled, Unauthenticated
 from core.services.access.keys import Keys, refused
 from core.services.access.rate import RateLimiter
 from core.services.access.wrong_keys import WrongKeys
@@ -41,7 +42,8 @@ _TICKETS_PATH = "/api/v1/tickets"
 _WHOAMI_PATH = "/api/v1/whoami"
 _FIGURES_PATH = "/metrics"
 _OWNER_HELP = (
-    "Only this owner's; others' need the scope `admin`, which shows everybody's otherwise."
+    "Only items of this owner. Without it, callers with the scope `admin` see items of all owners; "
+    "only they may name another owner."
 )
 _LOOKS = ("GET", "HEAD", "OPTIONS")
 # What only a proxy adds: whoever sent such a request is not on this machine, wherever the proxy is.
@@ -61,7 +63,8 @@ class ShareUsed(Throttled):
 
     def __init__(self, share: int) -> None:
         super().__init__(
-            f"{share} of your requests and WebSockets are open; close some, or ask again when one has ended.",
+            f"{share} of your requests and WebSockets are open, which is the limit. "
+            "Close some, or retry when one has ended.",
             code="too_many_open_requests",
             retry_after_s=5.0,
             limit=share,
@@ -79,38 +82,23 @@ class Access:
     """
 
     def __init__(
-        self, config: AccessConfig, keys: Keys, *, ready: Callable[[], object], share: int = 250
+        self, config: AccessSection, keys: Keys, *, ready: Callable[[], object], share: int = 250
     ) -> None:
         self._share = share
         self._open: Counter[str] = Counter()
         self._keys = keys
         self._ready = ready
         self._require_key = config.require_key
-        self._hosts = config.allowed_hosts
         self.origins = config.allowed_origins
+        self._door = Door(config.allowed_hosts, self.origins)
         self._limiter = RateLimiter(per_s=config.rate_per_s, burst=config.rate_burst)
         self._wrong_keys = WrongKeys(per_minute=config.wrong_keys_per_min)
         self._tokens = _verifier(config)
 
     def check_door(self, connection: Connection) -> None:
-        """Check under which name the API was reached, and whose page asks.
-
-        Raises:
-            Forbidden: A foreign `Host` (code `foreign_host`): a page whose name was bound anew to this address would send it. Or a foreign
-                `Origin` (code `foreign_origin`): another site's form, script or WebSocket.
-        """
-        if is_open(connection):
-            return
-        headers = Headers(scope=connection)
-        hosts = headers.getlist("host")
-        name = _host_name(hosts[0]) if len(hosts) == 1 else None
-        # An address is nobody's name: it cannot be bound anew. What arrives from outside needs a key all the same.
-        if name is None or not (self._is_ours(name) or _address(name) is not None):
-            raise _foreign_host()
-        for origin in headers.getlist("origin"):
-            same = origin.lower() in (f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}")
-            if not same and origin.lower() not in self.origins:
-                raise _foreign_origin()
+        """Check under which name the API was reached, and whose page asks. Raises as `Door.check` does."""
+        if not is_open(connection):
+            self._door.check(connection)
 
     @contextmanager
     def share_of(self, caller: Caller) -> Iterator[None]:
@@ -153,7 +141,8 @@ class Access:
             f"{connection['path']}?{unquote(connection.get('query_string', b'').decode('latin-1'))}"
         ):
             raise Unauthenticated(
-                "A key stands in the address, where logs and histories keep it: revoke it, and send its successor as a header.",
+                "The URL contains a key, and logs and browser histories keep URLs. "
+                "Revoke this key and send a new one in a header.",
                 code="key_in_url",
             )
         credential = _credential(Headers(scope=connection))
@@ -209,30 +198,9 @@ class Access:
         headers = Headers(scope=connection)
         forwarded = any(name in headers for name in _FORWARDED)
         if self._require_key or forwarded or not arrived_on_loopback(connection):
-            raise Unauthenticated(
-                "Send a key as 'Authorization: Bearer muster_…' or 'X-API-Key'. Only requests made on the server's own machine, "
-                "not through a proxy, may go without; its operator makes keys with: python -m api.keys create",
-            )
-        if not self._is_ours(_host_name(headers.get("host", "")) or ""):
-            raise _foreign_host()
-        if (
-            headers.get("sec-fetch-site") == "cross-site"
-            and headers.get("sec-fetch-mode") != "navigate"
-        ):
-            # Another site's picture or script tag: such requests carry no Origin.
-            raise _foreign_origin()
+            raise key_required()
+        self._door.check_keyless(headers)
         return LOCAL_CALLER
-
-    def _is_ours(self, name: str) -> bool:
-        address = _address(name)
-        if address is not None and address.is_loopback:
-            return True
-        if name == "localhost" or name.endswith(".localhost"):
-            return True
-        return any(
-            name == known or (known.startswith("*.") and name.endswith(known[1:]))
-            for known in self._hosts
-        )
 
 
 def is_open(connection: Connection) -> bool:
@@ -270,37 +238,7 @@ def route_path(connection: Connection) -> str:
     return path.removeprefix(connection.get("root_path", ""))
 
 
-def arrived_on_loopback(connection: Connection) -> bool:
-    """Return whether the connection came in at a loopback address. What the process was told to bind says nothing about that."""
-    server = connection.get("server")
-    address = _address(server[0]) if server else None
-    return address is not None and address.is_loopback
-
-
-def missing_scope(needed: Scope) -> Forbidden:
-    """The error of a caller who may not do such a thing."""
-    return Forbidden(
-        f"This needs the scope '{needed}', which your key or token does not have.",
-        code="missing_scope",
-        scope=needed,
-    )
-
-
-def _foreign_host() -> Forbidden:
-    return Forbidden(
-        "This server does not answer under that name; its operator can allow it in MUSTER_ALLOWED_HOSTS.",
-        code="foreign_host",
-    )
-
-
-def _foreign_origin() -> Forbidden:
-    return Forbidden(
-        "Pages of that origin may not ask this server; its operator can allow them in MUSTER_ALLOWED_ORIGINS.",
-        code="foreign_origin",
-    )
-
-
-def _verifier(config: AccessConfig) -> TokenVerifier | None:
+def _verifier(config: AccessSection) -> TokenVerifier | None:
     if not config.oidc_issuer:
         return None
     from api.oidc import TokenVerifier  # cryptography: only where tokens are taken
@@ -319,7 +257,9 @@ def _credential(headers: Headers) -> str | None:
     if not given and not keys:
         return None
     if len(given) + len(keys) > 1:
-        raise Unauthenticated("Send one key or token, not several.", code="invalid_credentials")
+        raise Unauthenticated(
+            "The request has several keys or tokens. Send only one.", code="invalid_credentials"
+        )
     if keys:
         return keys[0].strip()
     scheme, _, value = given[0].strip().partition(" ")
@@ -336,33 +276,6 @@ def _take_ticket_out(connection: Connection) -> str | None:
         return None
     connection["query_string"] = b"ticket=-"
     return tickets[0] if len(tickets) == 1 else ""
-
-
-def _host_name(host: str) -> str | None:
-    """Return the name in a `Host` header, without port and brackets, or None if it is none."""
-    try:
-        parts = urlsplit(f"//{host}")
-        name, _ = parts.hostname, parts.port
-    except ValueError:
-        return None
-    if (
-        name is None
-        or parts.path
-        or parts.query
-        or parts.fragment
-        or parts.username is not None
-        or "@" in host
-    ):
-        return None
-    return name.rstrip(".")
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 async def identify(connection: HTTPConnection) -> Caller:

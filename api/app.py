@@ -11,7 +11,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api import gate, problems
+from api import problems
+from api.document import TAGS, document, operation_id
 from api.framing import Framing
 from api.gate import Cors, Door, Identified
 from api.middleware import Faults, Figures, Pace, SecurityHeaders, SmallBodies
@@ -33,32 +34,64 @@ from api.routes import (
     webhooks,
 )
 from api.services import Services
-from core.config.settings import Config
+from core.config.processes import ApiConfig
+from core.config.telemetry import TraceSection
 from core.domain.clock import Clock, utc_now
 from core.observability.tracing import Stop
 from core.ports import Ports
+from core.version import muster_version
 
 FIRST_OPEN_S = 3.0
 """How long a start waits for storage and database before it serves without them."""
 
 DESCRIPTION = """Counts bison, cattle and persons in uploaded video.
 
-Send a recording to `POST /api/v1/jobs`, follow the job, fetch its results. Errors are problem details (RFC 9457) with a stable `code`."""
+Submit a recording with `POST /api/v1/jobs`, follow the job, then fetch its results. Every error is a
+problem detail (RFC 9457) with a stable `code`."""
+
+
+_ROUTES = (
+    jobs,
+    artifacts,
+    uploads,
+    webhooks,
+    calibrations,
+    stats,
+    compat,
+    health,
+    events,
+    keys,
+    tickets,
+    reference,
+)
+_OUTERMOST_LAST = (
+    SmallBodies,
+    Revocation,
+    Pace,
+    Identified,
+    Cors,
+    Door,
+    Framing,
+    Faults,
+    SecurityHeaders,
+    Figures,
+    RequestLog,
+)
 
 
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = gate.document(problems.document(super().openapi()))
+            self.openapi_schema = document(super().openapi())
         return self.openapi_schema
 
 
 def create_app(
-    config: Config | None = None,
+    config: ApiConfig | None = None,
     ports: Ports | None = None,
     clock: Clock = utc_now,
     *,
-    on_config: Callable[[Config], None] | None = None,
+    on_config: Callable[[ApiConfig], None] | None = None,
 ) -> FastAPI:
     """Make an application. Nothing is read, opened or connected to before it starts.
 
@@ -70,10 +103,11 @@ def create_app(
     """
     app = _App(
         title="Muster",
-        version="0.1.0",
+        version=muster_version(),
         description=DESCRIPTION,
         lifespan=lambda app: _lifespan(app, config, ports, clock, on_config),
-        responses=problems.documented(401, 403, 429, 500, 503),
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
         redirect_slashes=False,
         docs_url=None,  # its own pages load their scripts from a CDN; `reference` serves them from files
         redoc_url=None,
@@ -86,32 +120,10 @@ def create_app(
             "auto_configure": False,
         },
     )
-    app.add_middleware(SmallBodies)
-    app.add_middleware(Revocation)
-    app.add_middleware(Pace)
-    app.add_middleware(Identified)
-    app.add_middleware(Cors)
-    app.add_middleware(Door)
-    app.add_middleware(Framing)
-    app.add_middleware(Faults)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(Figures)
-    app.add_middleware(RequestLog)
+    for middleware in _OUTERMOST_LAST:
+        app.add_middleware(middleware)
     problems.install(app)
-    for module in (
-        jobs,
-        artifacts,
-        uploads,
-        webhooks,
-        calibrations,
-        stats,
-        compat,
-        health,
-        events,
-        keys,
-        tickets,
-        reference,
-    ):
+    for module in _ROUTES:
         app.include_router(module.router)
     return app
 
@@ -119,12 +131,12 @@ def create_app(
 @contextlib.asynccontextmanager
 async def _lifespan(
     app: FastAPI,
-    config: Config | None,
+    config: ApiConfig | None,
     ports: Ports | None,
     clock: Clock,
-    on_config: Callable[[Config], None] | None,
+    on_config: Callable[[ApiConfig], None] | None,
 ) -> AsyncGenerator[None]:
-    config = config or Config()
+    config = config or ApiConfig.read()
     if on_config is not None:
         on_config(config)
     given = ports is not None
@@ -134,14 +146,14 @@ async def _lifespan(
         )  # brings the SDKs of every adapter: not for a process that was given its ports
 
         ports = make_ports(config)
-    stop_tracing = _start_tracing(config) if not given else None
+    stop_tracing = _start_tracing(config.traces) if not given else None
     services = Services(config, ports, clock, opened=given)
     app.state.services = services
     keeper = asyncio.create_task(services.keep_open())
     try:
         if not given:
             await services.wait_open(FIRST_OPEN_S)
-        with guarded_port(config, services.metrics):
+        with guarded_port(config.port, services.metrics):
             yield
     finally:
         keeper.cancel()
@@ -154,7 +166,7 @@ async def _lifespan(
             await asyncio.to_thread(stop_tracing)
 
 
-def _start_tracing(config: Config) -> Stop:
+def _start_tracing(traces: TraceSection) -> Stop:
     from core.bootstrap import start_tracing
 
-    return start_tracing(config, service="muster-api", instance=f"{platform.node()}-{os.getpid()}")
+    return start_tracing(traces, service="muster-api", instance=f"{platform.node()}-{os.getpid()}")

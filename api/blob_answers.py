@@ -42,13 +42,18 @@ def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
             return None
         length = end - offset + 1
     if length <= 0 or offset >= size_bytes:
-        raise HttpError(
-            416,
-            f"The file has {size_bytes} bytes; ask for a range inside it.",
-            code="range_not_satisfiable",
-            headers={"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"},
-        )
+        raise range_not_satisfiable(size_bytes)
     return offset, length
+
+
+def range_not_satisfiable(size_bytes: int) -> HttpError:
+    """The error of a range outside the file."""
+    return HttpError(
+        416,
+        f"The file has {size_bytes} bytes. Request a range within it.",
+        code="range_not_satisfiable",
+        headers={"Content-Range": f"bytes */{size_bytes}", "Accept-Ranges": "bytes"},
+    )
 
 
 def _number(digits: str) -> int:

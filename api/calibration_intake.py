@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from api.intake import json_of
 from api.multipart import MultipartReader, Part
+from core.domain.analysis import Point
 from core.errors import InvalidInput, TooLarge
 
 LABELS = ("name", "camera", "unit")
@@ -17,47 +19,28 @@ LABELS = ("name", "camera", "unit")
 
 _LONGEST_LABEL = 1000
 
-BODY_SCHEMA: dict[str, Any] = {
+
+class CalibrationBody(BaseModel):
+    """A calibration: at least four pairs of a pixel and its place on the ground."""
+
+    name: str | None = Field(
+        None, max_length=80, description="Unique. PUT takes it from the path instead."
+    )
+    camera: str | None = Field(None, max_length=80, description="Shown and filtered in listings.")
+    image_points: list[Point] = Field(
+        min_length=4, description="Pixels (x, y) of the picture as displayed."
+    )
+    ground_points: list[Point] = Field(
+        min_length=4,
+        description="Places of these pixels: metres (x, y), or with `wgs84` degrees "
+        "(longitude, latitude).",
+    )
+    unit: Literal["m", "wgs84"] = "m"
+
+
+BODY_SCHEMA: dict[str, object] = {
     "application/json": {
-        "schema": {
-            "type": "object",
-            "required": ["image_points", "ground_points"],
-            "properties": {
-                "name": {
-                    "type": "string",
-                    "maxLength": 80,
-                    "description": "Unique; in PUT the address says it.",
-                },
-                "camera": {
-                    "type": "string",
-                    "maxLength": 80,
-                    "description": "Whose it is, for listings only.",
-                },
-                "image_points": {
-                    "type": "array",
-                    "minItems": 4,
-                    "items": {
-                        "type": "array",
-                        "items": {"type": "number"},
-                        "minItems": 2,
-                        "maxItems": 2,
-                    },
-                    "description": "Pixels (x, y) of the picture as displayed.",
-                },
-                "ground_points": {
-                    "type": "array",
-                    "minItems": 4,
-                    "items": {
-                        "type": "array",
-                        "items": {"type": "number"},
-                        "minItems": 2,
-                        "maxItems": 2,
-                    },
-                    "description": "Where these pixels lie: metres (x, y), or degrees (longitude, latitude) with `wgs84`.",
-                },
-                "unit": {"enum": ["m", "wgs84"], "default": "m"},
-            },
-        },
+        "schema": {"$ref": "#/components/schemas/CalibrationBody"},
         "example": {
             "name": "north-camera",
             "image_points": [[412, 305], [1508, 318], [1741, 902], [163, 880]],
@@ -72,8 +55,8 @@ BODY_SCHEMA: dict[str, Any] = {
                 "file": {
                     "type": "string",
                     "format": "binary",
-                    "description": "`.json` as above, NumPy's `.npz` with `image_points` and `map_points`, or SpotOn's `.json` of several "
-                    "cameras, of which `camera` names one.",
+                    "description": "`.json` as above, NumPy's `.npz` with `image_points` and "
+                    "`map_points`, or SpotOn's `.json` of several cameras: `camera` selects one.",
                 },
                 **{label: {"type": "string"} for label in LABELS},
             },
@@ -81,7 +64,7 @@ BODY_SCHEMA: dict[str, Any] = {
     },
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
 }
-"""What a request may hold, for OpenAPI."""
+"""Bodies of a request, for OpenAPI."""
 
 
 async def read_calibration(request: Request, *, name: str | None = None) -> dict[str, Any]:
@@ -104,7 +87,7 @@ async def read_calibration(request: Request, *, name: str | None = None) -> dict
         given = json_of(await request.body())
         if not isinstance(given, dict):
             raise InvalidInput(
-                "The calibration is a JSON object with image_points and ground_points.",
+                "The calibration must be a JSON object with image_points and ground_points.",
                 code="invalid_calibration",
             )
     else:
@@ -114,7 +97,7 @@ async def read_calibration(request: Request, *, name: str | None = None) -> dict
     }
     if name is not None and given.setdefault("name", name) != name:
         raise InvalidInput(
-            f"The address is that of '{name[:80]}', but the content has another name.",
+            f"The path names calibration '{name[:80]}', but the body has another name.",
             code="name_differs",
         )
     return given
@@ -129,7 +112,7 @@ async def _read_form(request: Request) -> dict[str, Any]:
             async for part in parts:
                 if (part.name == "file" and file is not None) or part.name in labels:
                     raise InvalidInput(
-                        f"The form has two parts named '{part.name}'; send one.",
+                        f"The form has two parts named '{part.name}'. Send only one.",
                         code="doubled_part",
                     )
                 if part.name == "file":
@@ -140,12 +123,12 @@ async def _read_form(request: Request) -> dict[str, Any]:
                     )
                 else:
                     raise InvalidInput(
-                        f"The form has a part named '{part.name[:80]}'; the parts are 'file', {', '.join(LABELS)}.",
+                        f"Unknown form part '{part.name[:80]}'. Known parts: file, {', '.join(LABELS)}.",
                         code="unknown_part",
                     )
     if file is None:
         raise InvalidInput(
-            "The form has no part named 'file' with the calibration.", code="missing_file"
+            "The form has no part named 'file'. Send the calibration in it.", code="missing_file"
         )
     return await _read_file(file, labels.get("camera", request.query_params.get("camera"))) | labels
 
@@ -156,7 +139,7 @@ async def _read(part: Part, limit_bytes: int | None) -> bytes:
         data += chunk
         if limit_bytes is not None and len(data) > limit_bytes:
             raise TooLarge(
-                f"The part '{part.name}' is over {limit_bytes} bytes.", limit_bytes=limit_bytes
+                f"The part '{part.name}' exceeds {limit_bytes} bytes.", limit_bytes=limit_bytes
             )
     return bytes(data)
 

@@ -1,4 +1,4 @@
-"""The gate: before any route sees a request, its name, origin and credentials are checked. What is not let in here reaches nothing.
+"""The gate: it checks host, origin and credentials of a request before any route sees it.
 
 Plain ASGI, so that bodies stay streams and WebSockets pass through the same gate.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -44,7 +43,7 @@ _SHOWN_HEADERS = (
 
 
 class Door:
-    """Refuses foreign names and foreign pages."""
+    """Refuses unknown host names and pages of other origins."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -88,7 +87,7 @@ class Cors:
 
 
 class Identified:
-    """Finds out who asks, and lets nobody through who may not."""
+    """Authenticates the caller and rejects missing scopes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -109,17 +108,6 @@ class Identified:
                 await _refuse(error, scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-def document(schema: dict[str, Any]) -> dict[str, Any]:
-    """Put into an OpenAPI document how one says who one is. The empty choice stands for requests made on the server's own machine."""
-    about = "A key (`muster_…`), or a token of the configured identity provider."
-    schema.setdefault("components", {})["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": about},
-        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key."},
-    }
-    schema["security"] = [{"bearer": []}, {"key": []}, {}]
-    return schema
 
 
 def _access(scope: Scope) -> Access:

@@ -18,14 +18,13 @@ from api.views import UploadedRecording
 from api.webhook_views import WEBHOOK_DESCRIPTION
 from core.domain.access import Caller
 from core.domain.analysis import AnalysisSettings
-from core.domain.bulk import MOST_FAULTS, check_bulk, check_bulk_of
+from core.domain.bulk import check_bulk, check_bulk_of
+from core.domain.refusals import invalid_request, malformed_json, unsupported_content_type
 from core.errors import (
     InvalidInput,
-    MalformedRequest,
     PermanentError,
     Throttled,
     TooLarge,
-    UnsupportedMedia,
 )
 from core.observability.tracing import note, span, traceparent, valid_traceparent
 from core.services.submission.files import check_size
@@ -42,19 +41,23 @@ FORM_PATHS = ("/api/v1/jobs", "/submit-job")
 
 _FORM_OVERHEAD_BYTES = MAX_JSON_BYTES + 2**20
 
-MULTIPART_SCHEMA: dict[str, Any] = {
+BODY_KINDS = (
+    "multipart/form-data with a part 'file', or application/json with the ids of finished uploads"
+)
+
+MULTIPART_SCHEMA: dict[str, object] = {
     "type": "object",
     "required": ["file"],
     "properties": {
         "file": {
             "type": "array",
             "items": {"type": "string", "format": "binary"},
-            "description": "One video, or several in order: they are one recording.",
+            "description": "One video, or several in order that form one recording.",
         },
         "telemetry": {
             "type": "array",
             "items": {"type": "string", "format": "binary"},
-            "description": "A drone's `.SRT`, at most 32 MiB: named as its video, or one for each video in order.",
+            "description": "A drone's `.SRT`, at most 32 MiB: named like its video, or one per video in order.",
         },
         "settings": {
             "type": "string",
@@ -83,10 +86,7 @@ async def accept_request(request: Request, services: Services, caller: Caller) -
     elif kind == "application/json":
         accepted = await _traced(request, _accept_uploads(request, services, caller))
     else:
-        raise UnsupportedMedia(
-            "Send the video as multipart/form-data with a part 'file', or the ids of finished uploads as application/json.",
-            code="unsupported_content_type",
-        )
+        raise unsupported_content_type(BODY_KINDS)
     return accepted
 
 
@@ -145,7 +145,7 @@ async def _read_form(
                 )
             elif part.name == "settings":
                 raise InvalidInput(
-                    "The form has two parts named 'settings'; send one.", code="doubled_part"
+                    "The form has two parts named 'settings'. Send only one.", code="doubled_part"
                 )
             elif part.name == "webhook" and submission.webhook is None:
                 submission.webhook = _webhook(
@@ -153,12 +153,12 @@ async def _read_form(
                 )
             elif part.name == "webhook":
                 raise InvalidInput(
-                    "The form has two parts named 'webhook'; send one.", code="doubled_part"
+                    "The form has two parts named 'webhook'. Send only one.", code="doubled_part"
                 )
             else:
                 raise InvalidInput(
-                    f"The form has a part named '{part.name[:80]}'; the parts are 'file' (one or more), 'telemetry', 'settings' and "
-                    "'webhook'.",
+                    f"Unknown form part '{part.name[:80]}'. "
+                    "Known parts: file (one or more), telemetry, settings, webhook.",
                     code="unknown_part",
                 )
         settings = settings or check_requested_settings(None, services.limits)
@@ -198,7 +198,7 @@ def idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not 1 <= len(key.strip()) <= 200:
         raise InvalidInput(
-            "The Idempotency-Key has 1 to 200 characters; a UUID is a good one.",
+            "Idempotency-Key must have 1 to 200 characters, for example a UUID.",
             code="bad_idempotency_key",
         )
     return key.strip() if key else None
@@ -225,15 +225,8 @@ def _uploaded_recording(body: bytes) -> UploadedRecording:
     try:
         return UploadedRecording.model_validate(given)
     except ValidationError as error:
-        faults = [
-            {"field": ".".join(map(str, e["loc"])) or "body", "problem": e["msg"]}
-            for e in error.errors()
-        ]
-        listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
-        raise InvalidInput(
-            f"The request cannot be used: {listed}.",
-            code="invalid_request",
-            errors=faults[:MOST_FAULTS],
+        raise invalid_request(
+            [(".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors()]
         ) from error
 
 
@@ -241,7 +234,8 @@ def _uploaded_telemetry(asked: UploadedRecording) -> list[UploadedTelemetry]:
     ids, names = asked.telemetry_upload_ids, asked.telemetry_names
     if names and len(names) != len(ids):
         raise InvalidInput(
-            f"{len(ids)} telemetry_upload_ids but {len(names)} telemetry_names; give one for each, or none.",
+            f"{len(ids)} telemetry_upload_ids but {len(names)} telemetry_names. "
+            "Send one name per id, or none.",
             code="names_differ",
         )
     given: list[str | None] = [*names] or [None] * len(ids)
@@ -259,7 +253,7 @@ def json_of(data: bytes) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise MalformedRequest(f"This is not JSON: {error}.", code="malformed_json") from error
+        raise malformed_json(str(error)) from error
 
 
 async def _read_small(part: Part) -> bytes:
@@ -268,7 +262,7 @@ async def _read_small(part: Part) -> bytes:
         data += chunk
         if len(data) > MAX_JSON_BYTES:
             raise TooLarge(
-                f"The settings are over {MAX_JSON_BYTES} bytes.",
+                f"The settings exceed {MAX_JSON_BYTES} bytes.",
                 code="settings_too_large",
                 limit_bytes=MAX_JSON_BYTES,
             )

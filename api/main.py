@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from api.app import create_app
-from core.config.settings import Config
+from core.config.processes import ApiConfig
 from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.private_files import keep_files_private
 
 
-def begin(config: Config) -> None:
+def begin(config: ApiConfig) -> None:
     """Go on with the level that the operator chose, without the secrets that the process was given, if there is a storage.
 
     Raises:
         InvalidInput: No storage is configured (code `no_storage`).
     """
-    config.require_storage()
-    configure_logging(config.log_level, secrets=secrets_of(config))
+    config.storage.require()
+    secrets = secrets_of(config.storage, config.database, config.webhooks)
+    configure_logging(config.logs.log_level, secrets=secrets)
 
 
 # The configuration is read when the application starts; the server writes before that.

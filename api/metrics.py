@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from datetime import timedelta
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -28,63 +29,46 @@ class Metrics:
         self._ports = ports
         self._clock = clock
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "muster_http_requests",
-            "Requests answered.",
-            ("method", "route", "status"),
-            registry=self.registry,
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        self.requests = counter(
+            "muster_http_requests", "Requests answered.", ("method", "route", "status")
         )
-        self.seconds = Histogram(
+        self.seconds = histogram(
             "muster_http_request_seconds",
             "Time from a request's head to the end of its answer.",
             ("route",),
             buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600),
-            registry=self.registry,
         )
-        self.upload_bytes = Counter(
-            "muster_upload_bytes", "Bytes of video in accepted jobs.", registry=self.registry
+        self.upload_bytes = counter("muster_upload_bytes", "Bytes of video in accepted jobs.")
+        self.jobs_accepted = counter("muster_jobs_accepted", "Jobs accepted.")
+        self.queue_messages = gauge(
+            "muster_queue_messages", "Messages, leased ones included.", ("queue",)
         )
-        self.jobs_accepted = Counter(
-            "muster_jobs_accepted", "Jobs accepted.", registry=self.registry
-        )
-        self.queue_messages = Gauge(
-            "muster_queue_messages",
-            "Messages, leased ones included.",
-            ("queue",),
-            registry=self.registry,
-        )
-        self.queue_age = Gauge(
+        self.queue_age = gauge(
             "muster_queue_age_seconds",
             "Time since the oldest message was sent that a worker could receive now; 0: none waits.",
             ("queue",),
-            registry=self.registry,
         )
-        self.poison_messages = Gauge(
-            "muster_poison_messages",
-            "Messages in the poison queue.",
-            ("queue",),
-            registry=self.registry,
+        self.poison_messages = gauge(
+            "muster_poison_messages", "Messages in the poison queue.", ("queue",)
         )
-        self.silence = Gauge(
+        self.silence = gauge(
             "muster_job_silence_seconds",
             "Time since anybody did anything for the active job that waits longest; 0: no job is active.",
-            registry=self.registry,
         )
 
-        self.ended = Counter(
+        self.ended = counter(
             "muster_clients_cut_off",
             "Connections and bodies that a limit of the port ended.",
             ("reason",),
-            registry=self.registry,
         )
-        self.open_connections = Gauge(
-            "muster_open_connections", "Connections that are open.", registry=self.registry
-        )
+        self.open_connections = gauge("muster_open_connections", "Connections that are open.")
         self.unclaimed = {
-            unit: Gauge(
+            unit: gauge(
                 f"muster_unclaimed_{unit}",
                 f"{unit.capitalize()} in storage that nothing in the database explains.",
-                registry=self.registry,
             )
             for unit in ("blobs", "bytes")
         }

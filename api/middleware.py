@@ -93,9 +93,7 @@ class SmallBodies:
             return
         most = MAX_JSON_BYTES if _may_be_long(scope["path"]) else MAX_SMALL_BYTES
         # An HTTPException: FastAPI passes no other kind on from where it reads a body.
-        too_large = problems.HttpError(
-            413, f"This body may have at most {most} bytes.", code="too_large"
-        )
+        too_large = problems.body_too_large(most)
         if declared_bytes(Headers(scope=scope)) > most:
             await problems.problem(scope["path"], 413, too_large.code, too_large.detail)(
                 scope, receive, send

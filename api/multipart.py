@@ -11,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
+from core.domain.refusals import malformed_multipart
 from core.errors import MalformedRequest
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class MultipartReader:
         boundary = options.get(b"boundary")
         if not boundary:
             raise MalformedRequest(
-                "The Content-Type has no boundary; let your HTTP library write that header.",
+                "The Content-Type has no boundary. Let your HTTP library set this header.",
                 code="missing_boundary",
             )
         self._body = body
@@ -57,7 +58,7 @@ class MultipartReader:
             self._parser = MultipartParser(boundary, self._callbacks())
         except FormParserError as error:
             raise MalformedRequest(
-                f"The multipart boundary cannot be used: {error}.", code="missing_boundary"
+                f"Invalid multipart boundary: {error}.", code="missing_boundary"
             ) from error
 
     async def parts(self) -> AsyncGenerator[Part]:
@@ -93,19 +94,18 @@ class MultipartReader:
             except StopAsyncIteration:
                 if not self._ended:
                     raise MalformedRequest(
-                        "The body ends in the middle of a part; send it again.", code="body_cut_off"
+                        "The body ends in the middle of a part. Send the request again.",
+                        code="body_cut_off",
                     ) from None
                 return None
             except ClientDisconnect as error:
                 raise MalformedRequest(
-                    "The connection ended in the middle of the body.", code="body_cut_off"
+                    "The connection closed in the middle of the body.", code="body_cut_off"
                 ) from error
             if self._ended:
                 after_end += len(piece)
                 if after_end > _MAX_EPILOGUE_BYTES:
-                    raise MalformedRequest(
-                        "There are bytes after the last part.", code="malformed_multipart"
-                    )
+                    raise malformed_multipart("bytes follow the last part")
             elif piece:
                 self._parse(piece)
         return self._events.popleft()
@@ -114,9 +114,7 @@ class MultipartReader:
         try:
             self._parser.write(piece)
         except FormParserError as error:
-            raise MalformedRequest(
-                f"The body is not what its Content-Type says: {error}.", code="malformed_multipart"
-            ) from error
+            raise malformed_multipart(str(error)) from error
 
     def _callbacks(self) -> MultipartCallbacks:
         def begin() -> None:

@@ -34,6 +34,11 @@ class Slow(problems.HttpError):
         )
 
 
+def body_idle() -> Slow:
+    """The error of a body that stopped arriving."""
+    return Slow("The body stopped arriving. Send the request again.", "body_idle")
+
+
 class Paces:
     """What holds for all bodies of one application.
 
@@ -159,9 +164,7 @@ class PacedBody:
 
     def _check(self, waited_s: float) -> None:
         if self._is_cut_off or waited_s >= self._paces.idle_s:
-            self._fail(
-                "body_idle", "No byte of the body came for too long. Send the request again."
-            )
+            raise self._noted(body_idle())
         if not self._has_place and self._waited_s + waited_s >= _FREE_S:
             self._take_place_late()
         if self._window_s + waited_s >= WINDOW_S:
@@ -176,9 +179,12 @@ class PacedBody:
     def _end_window(self) -> None:
         if self._window_bytes < self._paces.least_bytes:
             least = f"{self._paces.least_bytes / WINDOW_S:g}"
-            self._fail(
-                "body_too_slow",
-                f"The body came with less than {least} bytes a second. Use a direct upload (POST /api/v1/uploads).",
+            raise self._noted(
+                Slow(
+                    f"The body arrived at less than {least} bytes per second. "
+                    "Use a direct upload (POST /api/v1/uploads).",
+                    "body_too_slow",
+                )
             )
         self._window_s, self._window_bytes = 0.0, 0
 
@@ -190,9 +196,9 @@ class PacedBody:
             wait = {"Retry-After": str(math.ceil(error.retry_after_s)), "Connection": "close"}
             raise problems.HttpError(429, error.message, code=error.code, headers=wait) from None
 
-    def _fail(self, code: str, message: str) -> None:
-        self.fault = code
-        raise Slow(message, code)
+    def _noted(self, error: Slow) -> Slow:
+        self.fault = error.code
+        return error
 
     def _cut_off(self) -> None:
         self._is_cut_off = True

@@ -1,11 +1,11 @@
-"""Every error answer: problem details (RFC 9457) with a stable code. The one place where errors become statuses."""
+"""Error responses: problem details (RFC 9457) with a stable code. Errors become statuses here only."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from core import errors
-from core.domain.bulk import MOST_FAULTS
+from core.domain.refusals import invalid_request, malformed_json
 
 logger = logging.getLogger(__name__)
 
@@ -39,37 +39,42 @@ STATUS: dict[type[errors.MusterError], int] = {
 """Status of an error: that of its nearest class in this table."""
 
 RETRY_AFTER_S: dict[str, int] = {"not_ready": 2}
-"""Codes of 4xx answers that time alone will change."""
+"""Codes of 4xx responses that a later retry may not get."""
 
 _HTTP_CODES = {404: "route_not_found", 405: "method_not_allowed", 416: "range_not_satisfiable"}
 _HTTP_DETAILS = {
-    404: "There is no such address; /docs lists those that there are.",
-    405: "This address does not know this method; /docs lists those that it knows.",
+    404: "No such endpoint. See /docs.",
+    405: "This endpoint does not support this method. See /docs.",
 }
 
 
 class Problem(BaseModel):
-    """An error answer."""
+    """An error response."""
 
     type: str = Field(examples=["urn:muster:problem:job_not_found"])
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
-    detail: str = Field(description="A sentence for a person.", examples=["There is no job '0'."])
+    detail: str = Field(description="A sentence for people.", examples=["Job '0' not found."])
     code: str = Field(description="Stable, for programs.", examples=["job_not_found"])
     instance: str = Field(examples=["/api/v1/jobs/0"])
-    details: dict[str, Any] = Field(
-        {}, description="Further facts, such as the limit that was passed, or every fault found."
+    details: dict[str, object] = Field(
+        {}, description="Further facts, such as the limit that was exceeded, or every fault found."
     )
 
 
 class HttpError(HTTPException):
-    """An error of HTTP itself, which no use case knows, such as a range outside a file."""
+    """An error of HTTP itself, such as a range outside a file: no use case raises it."""
 
     def __init__(
         self, status: int, message: str, *, code: str, headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(status, message, headers)
         self.code = code
+
+
+def body_too_large(limit_bytes: int) -> HttpError:
+    """The error of a body over the limit of an operation that takes no video."""
+    return HttpError(413, f"The body exceeds {limit_bytes} bytes.", code="too_large")
 
 
 def status_of(error: errors.MusterError) -> int:
@@ -83,7 +88,7 @@ def problem(
     code: str,
     detail: str,
     *,
-    details: dict[str, Any] | None = None,
+    details: Mapping[str, object] | None = None,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """Return a problem answer."""
@@ -94,7 +99,7 @@ def problem(
         detail=detail,
         code=code,
         instance=instance,
-        details=details or {},
+        details=dict(details or {}),
     )
     return JSONResponse(
         body.model_dump(mode="json"), status, headers, media_type="application/problem+json"
@@ -114,37 +119,6 @@ def of_error(error: errors.MusterError, instance: str) -> JSONResponse:
     return problem(
         instance, status, error.code, error.message, details=error.details, headers=headers
     )
-
-
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI's description of the errors that a route may answer."""
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {
-                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-            },
-        }
-        for status in statuses
-    }
-
-
-def document(schema: dict[str, Any]) -> dict[str, Any]:
-    """Put the problem type into an OpenAPI document, in place of FastAPI's own description of validation errors."""
-    own = "#/components/schemas/HTTPValidationError"
-    for methods in schema["paths"].values():
-        for operation in methods.values():
-            answer = operation["responses"].get("422", {})
-            if (
-                answer.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref")
-                == own
-            ):
-                operation["responses"]["422"] = documented(422)[422]
-    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-    schemas.pop("HTTPValidationError", None)
-    schemas.pop("ValidationError", None)
-    schemas["Problem"] = Problem.model_json_schema()
-    return schema
 
 
 def install(app: FastAPI) -> None:
@@ -168,43 +142,45 @@ async def _muster_error(request: Request, error: errors.MusterError) -> JSONResp
 async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     found = error.errors()
     faults = [
-        {
-            "field": ".".join(map(str, fault["loc"])),
-            "problem": fault["msg"].removeprefix("Value error, "),
-        }
-        for fault in found[:MOST_FAULTS]
+        (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "))
+        for fault in found
     ]
-    listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
-    if any(fault["type"] == "json_invalid" for fault in found):
-        return problem(
-            request.url.path,
-            400,
-            "malformed_json",
-            f"The body is not JSON: {listed}.",
-            details={"errors": faults},
-        )
-    return problem(
-        request.url.path,
-        422,
-        "invalid_request",
-        f"The request cannot be used: {listed}.",
-        details={"errors": faults},
-    )
+    broken = next((fault for fault in found if fault["type"] == "json_invalid"), None)
+    if broken is not None:
+        where = ".".join(map(str, broken["loc"]))
+        return of_error(malformed_json(str(broken["ctx"]["error"]), where), request.url.path)
+    return of_error(invalid_request(faults), request.url.path)
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
-    code = (
-        error.code
-        if isinstance(error, HttpError)
-        else _HTTP_CODES.get(error.status_code, "http_error")
-    )
-    detail = (
-        error.detail
-        if isinstance(error, HttpError)
-        else _HTTP_DETAILS.get(error.status_code, str(error.detail))
-    )
+    if not isinstance(error, HttpError):
+        status = error.status_code
+        error = HttpError(
+            status,
+            _HTTP_DETAILS.get(status, str(error.detail)),
+            code=_HTTP_CODES.get(status, "http_error"),
+            headers=dict(error.headers or {}),
+        )
+    return of_http_error(error, request.url.path)
+
+
+def of_http_error(error: HttpError, instance: str) -> JSONResponse:
+    """Return the answer to an error of HTTP itself."""
     return problem(
-        request.url.path, error.status_code, code, detail, headers=dict(error.headers or {})
+        instance,
+        error.status_code,
+        error.code,
+        str(error.detail),
+        headers=dict(error.headers or {}),
+    )
+
+
+def internal_error() -> HttpError:
+    """The error that stands for a defect of the server."""
+    return HttpError(
+        500,
+        "Internal error. The server's log has the details. Please report it.",
+        code="internal_error",
     )
 
 
@@ -213,9 +189,4 @@ def unexpected(path: str, error: Exception) -> JSONResponse:
     logger.error(
         "unexpected error", exc_info=error, extra={"action": "unexpected_error", "path": path}
     )
-    return problem(
-        path,
-        500,
-        "internal_error",
-        "Something went wrong in the server; its log says what. Please report it.",
-    )
+    return of_http_error(internal_error(), path)

@@ -17,7 +17,7 @@ from api.metrics import Metrics
 from api.pace import Paces
 from api.readiness import Readiness
 from api.watch import JobWatchers
-from core.config.settings import Config
+from core.config.processes import ApiConfig
 from core.domain.clock import Clock
 from core.errors import ForeignStorage, MusterError, StorageFull, Unavailable
 from core.ports import Ports
@@ -47,12 +47,12 @@ class Services:
         opened: The ports are open already.
     """
 
-    def __init__(self, config: Config, ports: Ports, clock: Clock, *, opened: bool) -> None:
+    def __init__(self, config: ApiConfig, ports: Ports, clock: Clock, *, opened: bool) -> None:
         self.limits = Limits(
-            config.max_upload_bytes,
-            config.max_files,
-            config.upload_minutes,
-            detector_names(config.detectors),
+            config.submissions.max_upload_bytes,
+            config.submissions.max_files,
+            config.housekeeping.upload_minutes,
+            detector_names(config.detectors.detectors),
         )
         self.ports = ports
         self.clock = clock
@@ -66,32 +66,36 @@ class Services:
         self.dispatcher = Dispatcher(ports)
         self.keys = Keys(ports.keys, clock)
         self.access = Access(
-            config, self.keys, ready=self.require_open, share=max(8, config.connections // 4)
+            config.access,
+            self.keys,
+            ready=self.require_open,
+            share=max(8, config.port.connections // 4),
         )
         self.quotas = Quotas(
             ports.jobs,
             ports.keys,
             clock,
-            day_bytes=config.quota_day_bytes,
-            active_jobs=config.quota_jobs,
-            links=config.quota_links,
+            day_bytes=config.quotas.quota_day_bytes,
+            active_jobs=config.quotas.quota_jobs,
+            links=config.quotas.quota_links,
         )
         self.submissions = Submissions(
             ports, self.dispatcher, self.limits, clock, quotas=self.quotas
         )
         self.uploads = Uploads(ports, self.submissions, self.limits, clock, self.quotas)
-        self.webhook_rules = config.webhook_rules
+        self.webhook_rules = config.webhooks.rules
         self.webhooks = Webhooks(ports, self.dispatcher, self.webhook_rules, clock)
-        self.housekeeping = Housekeeping(ports, self.dispatcher, clock, config.housekeeping_rules)
-        self._sweep_s = config.sweep_s
-        self.published_storage_key = config.published_storage_key
+        rules = config.housekeeping.rules(config.queues)
+        self.housekeeping = Housekeeping(ports, self.dispatcher, clock, rules)
+        self._sweep_s = config.housekeeping.sweep_s
+        self.published_storage_key = config.storage.published_storage_key
         self.meter = ProgressMeter()
         self.watchers = JobWatchers(ports.jobs)
         self.metrics = Metrics(ports, clock)
         self.paces = Paces(
-            idle_s=config.idle_s,
-            least_bytes_per_s=config.least_bytes_per_s,
-            bodies=OpenBodies(config.open_submissions),
+            idle_s=config.port.idle_s,
+            least_bytes_per_s=config.port.least_bytes_per_s,
+            bodies=OpenBodies(config.port.open_submissions),
         )
         self.readiness = Readiness(ports, lambda: self.opened)
 
@@ -117,7 +121,8 @@ class Services:
         if self._refusal is None:
             return None
         return Unavailable(
-            "Storage and database of this server do not belong together; its log says whose they are and what to do.",
+            "This server's storage and database do not belong together. "
+            "Its log says which installations they belong to and what to do.",
             code=self._refusal.code,
         )
 
@@ -143,10 +148,7 @@ class Services:
         if self.refusal is not None:
             raise self.refusal
         if not self.opened:
-            raise Unavailable(
-                "Storage or database has not answered yet; ask again in a few seconds.",
-                code="not_open",
-            )
+            raise not_open()
         return self
 
     async def keep_open(
@@ -204,6 +206,13 @@ class Services:
             except Exception:
                 # Not foreseen. An API that went on without its sweeper would leave accepted jobs lying.
                 logger.exception("sweeping broke", extra={"action": "sweep_broken"})
+
+
+def not_open() -> Unavailable:
+    """The error of a request before storage and database have answered."""
+    return Unavailable(
+        "Storage or database has not answered yet. Retry in a few seconds.", code="not_open"
+    )
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 
-from core.domain.analysis import AnalysisSettings, CountedFrame
+from core.domain.analysis import AnalysisSettings, CalibrationSettings, CountedFrame, Name
 
 _SHORTENED = ("calibration", "zones", "counted")
+
+
+class RequestedSettings(AnalysisSettings):
+    """Settings as a request has them: a stored calibration may be named in place of its points."""
+
+    # Only described: the use case looks the name up, then checks the settings.
+    calibration: CalibrationSettings | Name | None = Field(  # type: ignore[assignment]
+        None, description="Points of a calibration, or the name of a stored one."
+    )
+
+
+class _DescribedAsSettings:
+    """Describes an object whose keys the use case checks. `api/document.py` adds the model."""
+
+    def __get_pydantic_json_schema__(
+        self, _schema: object, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"$ref": "#/components/schemas/RequestedSettings"}
+
+
+SettingsBody = Annotated[dict[str, object], _DescribedAsSettings()]
+"""Settings of a request, not yet checked."""
 
 
 class ListedCalibration(BaseModel):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.services import Services
-from api.settings_views import ListedSettings, listed_settings
+from api.settings_views import ListedSettings, SettingsBody, listed_settings
 from api.webhook_views import WEBHOOK_DESCRIPTION, WebhookView, webhook_view
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import ARTIFACTS
 from core.domain.clock import UtcDatetime
-from core.domain.interval import INTERVAL_BASIS, INTERVAL_NOTE
+from core.domain.interval import INTERVAL_NOTE
 from core.domain.job import (
     Expirable,
     Failure,
@@ -24,6 +24,7 @@ from core.domain.job import (
     VideoFacts,
     Waiting,
 )
+from core.domain.results import Counts
 from core.domain.statistics import JobStatistics, TimeBucket
 from core.domain.webhook import WebhookEvent
 from core.ports import BlobInfo
@@ -95,22 +96,8 @@ class _JobFields(BaseModel):
     files: list[FileView]
     video: VideoFacts | None = Field(description="Null until the video was probed.")
     progress: ProgressView
-    counts: dict[str, dict[str, Any]] | None = Field(
-        description=f"Per class {{unique, low, high, interval_basis, peak, mean, …}} of the published results; null while there are none. "
-        f"{INTERVAL_NOTE}",
-        examples=[
-            {
-                "bison": {
-                    "unique": 12,
-                    "low": 12,
-                    "high": 13,
-                    "interval_basis": INTERVAL_BASIS,
-                    "peak": 9,
-                    "mean": 6.4,
-                    "reasons": [],
-                }
-            }
-        ],
+    counts: Counts | None = Field(
+        description=f"Counts of the published results by class; null until results are published. {INTERVAL_NOTE}"
     )
     totals: Totals | None = Field(
         description="Of the published results; null while there are none, and in listings."
@@ -219,7 +206,7 @@ class UploadedRecording(BaseModel):
         description="Each named as its video but for the ending; none, if there is one for each video, in order.",
         examples=[["DJI_0042.SRT"]],
     )
-    settings: dict[str, Any] | None = Field(None, examples=[{"only": "bison"}])
+    settings: SettingsBody | None = Field(None, examples=[{"only": "bison"}])
     webhook: str | None = Field(
         None, description=WEBHOOK_DESCRIPTION, examples=["https://example.org/muster"]
     )
@@ -291,6 +278,12 @@ class Health(BaseModel):
     problems: list[HealthProblem]
 
 
+class Live(BaseModel):
+    """The process is alive."""
+
+    status: str = Field(examples=["live"])
+
+
 class Ready(BaseModel):
     """Whether requests can be served."""
 
@@ -318,7 +311,7 @@ def _fields(
     services: Services,
     statistics: JobStatistics | None = None,
     events: Sequence[WebhookEvent] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     progress = services.meter.progress(job, services.clock())
     base = f"{JOBS}/{job.id}"
     return dict(

@@ -7,7 +7,9 @@ from typing import Any, TypedDict
 from core.adapters.azure.blob import AzureBlobStore
 from core.adapters.azure.connection import trace_requests
 from core.adapters.azure.queue import AzureJobQueue
-from core.config.settings import Config
+from core.config.database import DatabaseSection
+from core.config.processes import PortsConfig
+from core.config.telemetry import TraceSection
 from core.domain.clock import utc_now
 from core.observability.tracing import Stop
 from core.ports import Ports, WebhookSender
@@ -19,28 +21,30 @@ class _Storage(TypedDict):
     account_url: str | None
 
 
-def make_ports(config: Config) -> Ports:
+def make_ports(config: PortsConfig) -> Ports:
     """Build the adapters that a configuration asks for. Connects to nothing; `open_ports` does.
 
     Args:
-        config: The process's configuration.
+        config: Storage, database and queues.
 
     Returns:
         Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite where not.
     """
+    where = config.storage
     storage = _Storage(
-        connection_string=config.storage_connection, account_url=config.storage_account_url
+        connection_string=where.storage_connection, account_url=where.storage_account_url
     )
     return Ports(
-        sources=AzureBlobStore(container=config.input_container, **storage),
-        results=AzureBlobStore(container=config.output_container, **storage),
-        queue=AzureJobQueue(queue=config.queue_name, **storage),
-        detect_queue=AzureJobQueue(queue=config.detect_queue_name, **storage),
-        **_make_stores(config),
+        sources=AzureBlobStore(container=where.input_container, **storage),
+        results=AzureBlobStore(container=where.output_container, **storage),
+        queue=AzureJobQueue(queue=config.queues.queue_name, **storage),
+        detect_queue=AzureJobQueue(queue=config.queues.detect_queue_name, **storage),
+        **make_stores(config.database),
     )
 
 
-def _make_stores(config: Config) -> dict[str, Any]:
+def make_stores(config: DatabaseSection) -> dict[str, Any]:
+    """Build the adapters of the database, by the names that `Ports` gives them."""
     # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on MongoDB no file.
     if config.mongo_uri:
         from core.adapters import mongo
@@ -74,23 +78,23 @@ def make_sender() -> WebhookSender:
     return HttpWebhookSender()
 
 
-def start_tracing(config: Config, *, service: str, instance: str) -> Stop:
+def start_tracing(traces: TraceSection, *, service: str, instance: str) -> Stop:
     """Record spans from now on where an OTLP endpoint is configured; load nothing where none is.
 
     Args:
-        config: The process's configuration.
+        traces: Where spans are sent.
         service: What this process is, such as `muster-worker`.
         instance: Which one.
 
     Returns:
         A function to be called at the end.
     """
-    if not config.otlp_endpoint:
+    if not traces.otlp_endpoint:
         return lambda: None
     from core.observability.tracing_export import start_export  # the SDK and the exporter
 
     trace_requests()
-    return start_export(config.otlp_endpoint, service=service, instance=instance)
+    return start_export(traces.otlp_endpoint, service=service, instance=instance)
 
 
 async def open_ports(ports: Ports) -> None:

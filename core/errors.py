@@ -3,6 +3,7 @@
     MusterError
     ├── PermanentError          the same input fails again: 4xx, or the job ends `failed`
     │   ├── InvalidInput        what was asked for makes no sense (422)
+    │   │   ├── InvalidConfiguration  a variable of the process: the process does not start
     │   │   ├── InvalidSettings     settings of an analysis (422)
     │   │   ├── InvalidCalibration  correspondences that fix no homography (422)
     │   │   └── InvalidTelemetry    a drone's telemetry file that tells nothing (422)
@@ -67,6 +68,15 @@ class InvalidInput(PermanentError):
     """What was asked for makes no sense, though it could be read."""
 
     default_code = "invalid_input"
+
+
+class InvalidConfiguration(InvalidInput):
+    """Environment variables, or an `.env` file, that the process cannot use.
+
+    `details["faults"]` holds each refusal by itself, where values were refused.
+    """
+
+    default_code = "invalid_configuration"
 
 
 class InvalidSettings(InvalidInput):

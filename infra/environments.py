@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import AliasChoices
-
 from core.child_environment import inherited
-from core.config.settings import Config
+from core.config.processes import variables_read_by
 
 _ANY = {
     "PATH": "programs that it starts itself",
@@ -55,16 +53,12 @@ _WORKER = {
 
 def _settings() -> tuple[str, ...]:
     """Return the names of all settings. The storage is none of them: `make run` brings its own."""
-    names = []
-    for field, info in Config.model_fields.items():
-        if not field.startswith("storage_"):
-            alias = info.validation_alias
-            names += (
-                [str(name) for name in alias.choices]
-                if isinstance(alias, AliasChoices)
-                else [f"MUSTER_{field.upper()}"]
-            )
-    return tuple(name for name in names if name.isupper())
+    return tuple(
+        name
+        for variable in variables_read_by(("api", "worker"))
+        if not variable.field.startswith("storage_")
+        for name in variable.names
+    )
 
 
 def of_azurite() -> dict[str, str]:

@@ -57,7 +57,7 @@ class LocalStack:
                 stopped.append(name)
         if with_api and not port_is_free(self.port):
             raise StartError(
-                f"Port {self.port} is in use by another program. Stop it, or choose another port: MUSTER_PORT={self.port + 1} make run"
+                f"Port {self.port} is in use by another program. Stop it, or choose another port: set MUSTER_PORT={self.port + 1}"
             )
         return stopped
 

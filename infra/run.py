@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.config.data_folder import configured_data_dir
+from core.config.processes import RunConfig
 from core.domain.interval import INTERVAL_NOTE
 from core.errors import InvalidInput
+from core.program_name import program_name
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 
@@ -29,15 +31,21 @@ class _Interrupted(Exception):
     pass
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
+    argparse.ArgumentParser(
+        prog=program_name("python -m infra.run"),
+        description="Start Azurite, the API and a worker on this machine, count the sample video, and serve until "
+        "Ctrl-C. MUSTER_PORT (8000) is the port, MUSTER_DATA_DIR the data folder.",
+    ).parse_args(argv)
     console = Console(soft_wrap=True)
     try:
-        folder = configured_data_dir()
+        config = RunConfig.read().run
     except InvalidInput as error:
         console.print(f"Muster cannot run: {error}", style="red", markup=False, highlight=False)
         return 1
-    stack = LocalStack(folder, port=int(os.environ.get("MUSTER_PORT", "8000")))
+    folder = config.data_dir
+    stack = LocalStack(folder, port=config.port)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

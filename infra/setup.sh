@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 stamp=.venv/muster-setup.stamp
-want=$(cat requirements.lock infra/overrides.txt | cksum)
+want=$(cat requirements.lock infra/overrides.txt pyproject.toml | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && [ -x .venv/bin/python ]; then exit 0; fi
 
 say() { printf 'muster setup: %s\n' "$*" >&2; }
@@ -39,5 +39,7 @@ say 'making the virtual environment .venv (the first time this fetches about 3 G
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 .venv/bin/uv pip install --quiet --python .venv/bin/python --overrides infra/overrides.txt -r requirements.lock
+# The command `muster`, which runs the code of this checkout.
+.venv/bin/uv pip install --quiet --python .venv/bin/python --offline --no-deps --no-build-isolation --editable .
 printf '%s' "$want" >"$stamp"
 say 'done'

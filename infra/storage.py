@@ -1,12 +1,16 @@
-"""`python -m infra.storage`: Azurite alone, for an API and workers that are started by hand with the same data folder, until Ctrl-C."""
+"""`muster azurite`: Azurite alone, for an API and workers that are started by hand."""
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
+from collections.abc import Sequence
 
-from core.config.data_folder import configured_data_dir
+from core.config.data_folder import DataSection
+from core.config.reading import read
 from core.errors import InvalidInput
+from core.program_name import program_name
 from infra.local_stack import LocalStack
 from infra.processes import StartError
 
@@ -15,10 +19,15 @@ class _Interrupted(Exception):
     pass
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
+    argparse.ArgumentParser(
+        prog=program_name("python -m infra.storage"),
+        description="Run Azurite, the storage for one machine, until Ctrl-C. An API and workers with the same "
+        "data folder (MUSTER_DATA_DIR) find it by themselves.",
+    ).parse_args(argv)
     try:
-        stack = LocalStack(configured_data_dir(), port=0)
+        stack = LocalStack(read(DataSection).data_dir, port=0)
     except InvalidInput as error:
         print(f"Azurite cannot run: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""The arrays that pass between the engine's stages, with their shapes, and names for types of arrays."""
+"""Arrays that the engine's stages exchange, with their shapes, and names for types of arrays."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy.typing as npt
 from core.domain.analysis import CLASSES
 
 SCORE_COLUMNS: tuple[str, ...] = (*CLASSES, "animal")
-"""Columns of every score array. `animal` is the highest score of any four-legged label: what `only` reads."""
+"""Columns of every score array.
+
+`animal` is the highest score of any four-legged label. The setting `only` uses it.
+"""
 
 Array = npt.NDArray[np.float64]
-"""Floats of any shape: what most figures are computed in."""
+"""Floats of any shape: the type of most computations."""
 Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -31,9 +34,10 @@ class Detections:
     """Boxes of one frame.
 
     Attributes:
-        xyxy: (n, 4) float32, px of the displayed picture (rotation applied), clipped to it, x1 <= x2 and y1 <= y2.
+        xyxy: (n, 4) float32, px of the displayed picture (rotation applied), clipped to it. x1 <=
+            x2 and y1 <= y2.
         scores: (n, 4) float32 in [0, 1], columns as in `SCORE_COLUMNS`.
-        embeddings: (n, d) float16, or None where the checkpoint gives none.
+        embeddings: (n, d) float16, or None where the checkpoint computes none.
     """
 
     xyxy: npt.NDArray[np.float32]
@@ -45,7 +49,7 @@ class Detections:
 
     @staticmethod
     def empty() -> Detections:
-        """Return no boxes."""
+        """Return detections without boxes."""
         return Detections(
             np.zeros((0, 4), np.float32), np.zeros((0, len(SCORE_COLUMNS)), np.float32)
         )
@@ -53,15 +57,19 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class FrameRecord:
-    """What the detection log says of one frame. Nothing found, not looked at and unreadable are three different things.
+    """One frame in the detection log.
+
+    A frame without boxes, a skipped frame and an unreadable frame are distinguished.
 
     Attributes:
         frame: Index over all files of the job, in presentation order.
         time_s: Seconds from the start of the recording.
-        status: `detected` (boxes may still be none), `skipped` (by `detect_fps`) or `unreadable`.
-        detections: Boxes; none unless `status` is `detected`.
-        motion: (3, 3) float64 transform from the previous readable frame's pixels to this one's, or None.
-        motion_reason: Why `motion` is None: `first_frame`, `unreadable`, `cut`, `no_texture`, `not_measured`; None where it is given.
+        status: `detected` (possibly without boxes), `skipped` (by `detect_fps`) or `unreadable`.
+        detections: Boxes; empty unless `status` is `detected`.
+        motion: (3, 3) float64 transform from the previous readable frame's pixels to this frame's,
+            or None.
+        motion_reason: Why `motion` is None: `first_frame`, `unreadable`, `cut`, `no_texture`,
+            `not_measured`; None where `motion` is set.
     """
 
     frame: int
@@ -74,19 +82,20 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class DetectorInfo:
-    """What a detector is, as recorded in plans and results.
+    """A detector's properties, as recorded in plans and results.
 
     Attributes:
-        name: Name under which it was asked for.
-        fingerprint: SHA-256 (hex) over weights, configuration, label table and preprocessing: part of a log's name.
+        name: Name under which it was requested.
+        fingerprint: SHA-256 (hex) over weights, configuration, label table and preprocessing; part
+            of a log's name.
         runtime: `torch` or `openvino`.
         device: Such as `cpu` or `cuda:0`.
         precision: Such as `f32` or `f16`.
         input_hw: Height and width of the network's input, px.
-        thresholds: Score from which a detection counts, per Muster class: the checkpoint's own.
+        thresholds: The checkpoint's own score from which a detection counts, per Muster class.
         labels: Checkpoint label to score column, such as `{"cow": "cattle", "horse": "animal"}`.
-        smallest_px: Size from which on an animal is found half as often as a large one: square root of the area, px of the input; None
-            where that is not known.
+        smallest_px: Size from which an animal is found half as often as a large one (square root of
+            the area, px of the input); None where that is not known.
     """
 
     name: str
@@ -102,7 +111,7 @@ class DetectorInfo:
 
 @dataclass(frozen=True, slots=True)
 class DetectionLog:
-    """All frames of one or several segments, as columns: what `assemble` reads. n frames, m detections.
+    """All frames of one or several segments, as columns: n frames, m detections.
 
     Attributes:
         frames: (n,) int32, ascending without gaps.
@@ -112,11 +121,12 @@ class DetectionLog:
         xyxy: (m, 4) float32, px.
         scores: (m, 4) float32, columns as in `SCORE_COLUMNS`.
         embeddings: (m, d) float16 or None.
-        motion: (n, 3, 3) float64 from the previous readable frame's pixels to this one's, all NaN where there is none.
-        motion_reasons: n strings, empty where there is a motion.
-        resolution_wh: Of the frames, px; None where no frame could be read, or nobody said.
-        first_grey_png, last_grey_png: Small grey pictures of the first and the last readable frame, from which motion is measured across
-            the borders of segments; None where there are none.
+        motion: (n, 3, 3) float64 from the previous readable frame's pixels to this frame's, all NaN
+            where motion is not known.
+        motion_reasons: n strings, empty where motion is known.
+        resolution_wh: Size of the frames, px; None where it is not known.
+        first_grey_png, last_grey_png: Small grey pictures of the first and the last readable frame,
+            from which motion is measured across the borders of segments; None where there are none.
     """
 
     frames: npt.NDArray[np.int32]
@@ -135,17 +145,20 @@ class DetectionLog:
 
 @dataclass(frozen=True, slots=True)
 class TrackTable:
-    """Every box of every confirmed track: rows in order of frame, then track id. n rows.
+    """Every box of every confirmed track: n rows in order of frame, then track id.
 
     Attributes:
-        frame: (n,) int32. track_id: (n,) int32, from 1. class_index: (n,) int8, index into `core.domain.analysis.CLASSES`.
+        frame: (n,) int32.
+        track_id: (n,) int32, from 1.
+        class_index: (n,) int8, index into `core.domain.analysis.CLASSES`.
         xyxy: (n, 4) float32, px.
-        score: (n,) float32; of an interpolated box 0.
-        interpolated: (n,) bool: the box lies in a gap of the track.
-        ground: (n, 2) float64, where the animal stands, in the calibration's unit, or longitude and latitude of a flight; NaN where that is
-            not known.
-        ground_error_m: (n,) float64, radius in metres within which it stands with 90 % probability if the assumed errors
-            of drone, calibration and box hold; NaN where `ground` is.
+        score: (n,) float32; 0 for an interpolated box.
+        interpolated: (n,) bool, whether the box is in a gap of the track.
+        ground: (n, 2) float64, the animal's position on the ground, in the calibration's unit, or
+            longitude and latitude of a flight; NaN where it is not known.
+        ground_error_m: (n,) float64, radius in metres around that position. The animal is within it
+            with 90 % probability if the assumed errors of drone, calibration and box hold. NaN
+            where `ground` is NaN.
     """
 
     frame: npt.NDArray[np.int32]

@@ -1,4 +1,4 @@
-"""Where the engine keeps files of its own."""
+"""Paths of the engine's own files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from core.data_folder import data_dir
 
 
 def cache_dir(data_folder: Path | None = None) -> Path:
-    """Return where converted networks are kept, so that commands and workers of one data folder share them.
+    """Return the folder of converted networks.
+
+    Commands and workers with one data folder share it.
 
     Args:
-        data_folder: Of a configuration. Default: that of `core.data_folder`.
+        data_folder: Data folder of a configuration. Default: that of `core.data_folder`.
     """
     return (data_folder or data_dir()) / "cache" / "networks"

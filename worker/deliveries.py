@@ -61,7 +61,7 @@ class Deliveries:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._webhooks = Webhooks(
-            tools.ports, tools.dispatcher, tools.config.webhook_rules, tools.timer.now
+            tools.ports, tools.dispatcher, tools.config.webhooks.rules, tools.timer.now
         )
         self._sender = CountedSender(tools.sender, tools.metrics.webhooks)
         self._running: dict[asyncio.Task[None], StopFlag] = {}
@@ -135,7 +135,7 @@ class Deliveries:
     async def _deliver(
         self, queue: JobQueue, lease: Lease, message: JobMessage, stop: StopFlag
     ) -> None:
-        visibility = timedelta(seconds=self._tools.config.visibility_s)
+        visibility = self._tools.config.queues.visibility
         async with LeaseKeeper(
             queue, lease, visibility=visibility, stop=stop, timer=self._tools.timer
         ) as keeper:

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from core.config.settings import Config
+from core.config.worker import DetectorSection
 from core.errors import DetectorError, InvalidSettings
 from ml_engine.paths import cache_dir
 from worker.engine import Engine
@@ -30,10 +30,10 @@ class Detectors:
 
     Args:
         engine: Loads them.
-        config: Says which names there are, and the device.
+        config: Says which names there are, and what runs them.
     """
 
-    def __init__(self, engine: Engine, config: Config) -> None:
+    def __init__(self, engine: Engine, config: DetectorSection) -> None:
         self._engine = engine
         self._config = config
         self._lock = threading.Lock()

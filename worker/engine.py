@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.config.settings import Config
+from core.config.video import VideoSection
 
 if TYPE_CHECKING:
     from ml_engine.video.sandbox.decoder import DecoderLimits
@@ -42,20 +42,12 @@ class Engine:
     decoding_problems: Callable[[], list[dict[str, Any]]]
 
 
-def decoder_limits(config: Config) -> DecoderLimits:
+def decoder_limits(config: VideoSection) -> DecoderLimits:
     """Return what decoding a video may take."""
-    from ml_engine.video.limits import VideoLimits
     from ml_engine.video.sandbox.decoder import DecoderLimits
 
-    video = VideoLimits(
-        frames=config.max_frames,
-        pixels=config.max_pixels,
-        duration_s=config.max_duration_s,
-        fps=config.max_fps,
-        streams=config.max_streams,
-    )
     return DecoderLimits(
-        video,
+        config.limits,
         memory_bytes=config.decoder_memory_mb * 2**20,
         stall_s=config.decoder_stall_s,
         allow_unconfined=config.allow_unconfined_decoding,

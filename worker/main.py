@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import logging
 import os
 import platform
@@ -14,16 +15,18 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-
-from pydantic import ValidationError
+from typing import NoReturn, TypeVar
 
 from core.bootstrap import close_ports, make_ports, make_sender, open_ports, start_tracing
-from core.config.settings import Config
-from core.errors import ForeignStorage, InvalidInput, MusterError, Stopped
+from core.config.processes import PortsConfig, WorkerConfig
+from core.config.reading import Fault
+from core.config.worker import WorkerSection
+from core.errors import ForeignStorage, InvalidConfiguration, InvalidInput, MusterError, Stopped
 from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import JobQueue, Ports, WebhookSender
 from core.private_files import keep_files_private
+from core.program_name import program_name
 from core.services.attempts.dispatch import Dispatcher
 from core.services.housekeeping.sweep import Sweeper
 from ml_engine.video.malloc import keep_freed_memory
@@ -41,6 +44,7 @@ from worker.timing import Timer
 from worker.watchdog import watch
 
 logger = logging.getLogger(__name__)
+C = TypeVar("C", bound=PortsConfig)
 
 ENGINE_THREADS = 8
 
@@ -52,7 +56,7 @@ def queues_of(ports: Ports, serves: str) -> dict[str, JobQueue]:
 
 
 async def serve(
-    config: Config,
+    config: WorkerConfig,
     worker_id: str,
     *,
     reached: Callable[[str], None] = nothing_happens,
@@ -79,36 +83,30 @@ async def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    scratch = _make_scratch(config)
+    scratch = _make_scratch(config.worker)
     executor = ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine")
     tools = _make_tools(
         config, worker_id, ports, scratch, executor, timer, reached, sender or make_sender()
     )
     processor = Processor(tools)
     try:
-        if config.metrics_port is not None:
-            tools.metrics.serve(config.metrics_host, config.metrics_port)
+        metrics = config.metrics
+        if metrics.metrics_port is not None:
+            tools.metrics.serve(metrics.metrics_host, metrics.metrics_port)
         if await _open_patiently(ports, stopping, timer):
-            queues = queues_of(ports, config.serves)
-            visibility = timedelta(seconds=config.visibility_s)
+            queues = queues_of(ports, config.worker.serves)
+            visibility = config.queues.visibility
             consumer = Consumer(
-                queues, processor, visibility=visibility, grace_s=config.grace_s, timer=timer
+                queues, processor, visibility=visibility, grace_s=config.worker.grace_s, timer=timer
             )
-            detects = "detect" in queues
-            device, gpu = await asyncio.to_thread(
-                planned_device, config.device, serves_detection=detects
-            )
-            presence = Presence(tools, device=device, gpu_available=gpu, serves=tuple(queues))
-            logger.info(
-                "ready", extra={"action": "worker_ready", "serves": list(queues), "device": device}
-            )
+            presence = await _make_presence(tools, tuple(queues))
             if stopping.is_set():
                 consumer.stop()
             await asyncio.gather(
                 consumer.run(),
                 presence.run(stopping),
                 _sweep_regularly(tools, stopping),
-                watch(stopping, timer, visibility_s=config.visibility_s),
+                watch(stopping, timer, visibility_s=config.queues.visibility_s),
             )
             await processor.deliveries.close()
     finally:
@@ -118,7 +116,16 @@ async def serve(
     logger.info("stopped", extra={"action": "worker_stopped"})
 
 
-def _make_scratch(config: Config) -> Scratch:
+async def _make_presence(tools: Tools, queues: tuple[str, ...]) -> Presence:
+    """Find out which device detects, log that the worker is ready, and return what reports it."""
+    device, gpu = await asyncio.to_thread(
+        planned_device, tools.config.detectors.device, serves_detection="detect" in queues
+    )
+    logger.info("ready", extra={"action": "worker_ready", "serves": list(queues), "device": device})
+    return Presence(tools, device=device, gpu_available=gpu, serves=queues)
+
+
+def _make_scratch(config: WorkerSection) -> Scratch:
     try:
         return Scratch(config.data_dir / "cache" / "scratch")
     except OSError as error:
@@ -127,7 +134,7 @@ def _make_scratch(config: Config) -> Scratch:
 
 
 def _make_tools(
-    config: Config,
+    config: WorkerConfig,
     worker_id: str,
     ports: Ports,
     scratch: Scratch,
@@ -136,17 +143,21 @@ def _make_tools(
     reached: Callable[[str], None],
     sender: WebhookSender,
 ) -> Tools:
-    engine = real_engine(decoder_limits(config))
-    folder = config.data_dir / "cache" / "sources"
+    engine = real_engine(decoder_limits(config.video))
+    folder = config.worker.data_dir / "cache" / "sources"
     return Tools(
         worker_id=worker_id,
         config=config,
         ports=ports,
         dispatcher=Dispatcher(ports),
         engine=engine,
-        detectors=Detectors(engine, config),
+        detectors=Detectors(engine, config.detectors),
         sources=SourceCache(
-            ports.sources, folder, scratch, limit_bytes=config.cache_bytes, probe=engine.probe
+            ports.sources,
+            folder,
+            scratch,
+            limit_bytes=config.worker.cache_bytes,
+            probe=engine.probe,
         ),
         scratch=scratch,
         executor=executor,
@@ -184,7 +195,7 @@ async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -
 async def _sweep_regularly(tools: Tools, stopping: asyncio.Event) -> None:
     """Look for silent jobs once a visibility timeout, not at the same moment as all other workers."""
     sweeper = Sweeper(tools.ports, tools.dispatcher, tools.timer.now)
-    visibility_s = tools.config.visibility_s
+    visibility_s = tools.config.queues.visibility_s
     while not await tools.timer.wait(stopping, visibility_s * random.uniform(0.75, 1.25)):
         try:
             await sweeper.run(visibility=timedelta(seconds=visibility_s))
@@ -197,24 +208,20 @@ async def _sweep_regularly(tools: Tools, stopping: asyncio.Event) -> None:
             logger.exception("sweeping broke", extra={"action": "sweep_broken"})
 
 
-def read_config(serves: str | None) -> Config | None:
-    """Return the configuration, or None after saying on standard error what is wrong with it."""
+def read_config(kind: type[C]) -> C | None:
+    """Return a process's configuration, or None after a sentence on standard error says why not."""
     try:
-        config = Config()
-        config.require_storage()
-    except ValidationError as error:
-        for fault in error.errors():
-            code = "" if fault["type"] == "value_error" else f" ({fault['type']})"
-            place = ".".join(map(str, fault["loc"]))
-            print(
-                f"Configuration{code}: {place and place + ': '}{fault['msg'].removeprefix('Value error, ')}",
-                file=sys.stderr,
-            )
+        config = kind.read()
+        config.storage.require()
+    except InvalidConfiguration as error:
+        for fault in error.details.get("faults", [Fault(error.code, error.message)]):
+            code = f" ({fault.code})" if fault.code else ""
+            print(f"Configuration{code}: {fault.sentence}", file=sys.stderr)
         return None
     except InvalidInput as error:
         print(f"Configuration ({error.code}): {error.message}", file=sys.stderr)
         return None
-    return config.model_copy(update={"serves": serves}) if serves else config
+    return config
 
 
 def main(
@@ -226,21 +233,27 @@ def main(
     """Run a worker; return the exit status. `reached`: see `Tools`; `sender`: see `serve`."""
     keep_files_private()
     parser = argparse.ArgumentParser(
-        prog="python -m worker.main",
-        description="Takes steps of jobs from the queues and does them.",
+        prog=program_name("python -m worker.main"),
+        description="Run a worker until Ctrl-C. It takes the steps of jobs from the queues.",
     )
     parser.add_argument(
         "--serves",
         choices=("all", "detect", "cpu"),
-        help="which queues to serve (default: MUSTER_SERVES, or all)",
+        help="queues to serve: detect (for machines with a GPU), cpu (all other steps) or all "
+        "(default: MUSTER_SERVES, or all)",
     )
-    config = read_config(parser.parse_args(argv).serves)
+    serves = parser.parse_args(argv).serves
+    config = read_config(WorkerConfig)
     if config is None:
         return 2
+    if serves:
+        chosen = config.worker.model_copy(update={"serves": serves})
+        config = dataclasses.replace(config, worker=chosen)
     keep_freed_memory()
     worker_id = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
-    configure_logging(config.log_level, secrets=secrets_of(config), worker=worker_id)
-    stop_tracing = start_tracing(config, service="muster-worker", instance=worker_id)
+    secrets = secrets_of(config.storage, config.database, config.webhooks)
+    configure_logging(config.logs.log_level, secrets=secrets, worker=worker_id)
+    stop_tracing = start_tracing(config.traces, service="muster-worker", instance=worker_id)
     try:
         asyncio.run(serve(config, worker_id, reached=reached, sender=sender))
     except MusterError as error:
@@ -251,9 +264,14 @@ def main(
     return 0
 
 
-if __name__ == "__main__":
-    status = main()
+def run(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a worker as all that the process does, and end the process."""
+    status = main(argv)
     logging.shutdown()
     sys.stdout.flush()
     # An abandoned engine thread must not keep a stopped worker alive.
     os._exit(status)
+
+
+if __name__ == "__main__":
+    run()

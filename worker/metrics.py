@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -29,67 +30,59 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        r = self.registry
-        self.steps = Counter(
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        self.steps = counter(
             "muster_worker_steps",
             "Messages by step and by how they were settled.",
             ("step", "outcome"),
-            registry=r,
         )
-        self.step_seconds = Histogram(
+        self.step_seconds = histogram(
             "muster_worker_step_seconds",
             "Time from a message's receipt to its settlement.",
             ("step",),
             buckets=_STEP_BUCKETS,
-            registry=r,
         )
-        self.stage_seconds = Histogram(
+        self.stage_seconds = histogram(
             "muster_worker_stage_seconds",
             "Time of one call of the engine.",
             ("stage",),
             buckets=_STAGE_BUCKETS,
-            registry=r,
         )
-        self.frames = Counter(
-            "muster_worker_frames", "Frames that were detected or rendered.", ("step",), registry=r
+        self.frames = counter(
+            "muster_worker_frames", "Frames that were detected or rendered.", ("step",)
         )
-        self.frames_per_second = Gauge(
+        self.frames_per_second = gauge(
             "muster_worker_frames_per_second",
             "Frames per second of the last step of its kind that ended.",
             ("step",),
-            registry=r,
         )
-        self.redeliveries = Counter(
+        self.redeliveries = counter(
             "muster_worker_redeliveries",
             "Messages that had been delivered before: released, or their worker ended.",
             ("step",),
-            registry=r,
         )
-        self.lease_losses = Counter(
-            "muster_worker_lease_losses",
-            "Messages that were lost while they were worked on.",
-            registry=r,
+        self.lease_losses = counter(
+            "muster_worker_lease_losses", "Messages that were lost while they were worked on."
         )
-        self.full_disks = Counter(
+        self.full_disks = counter(
             "muster_worker_full_disks",
             "Steps that wait for room on a full disk, each try.",
             ("step",),
-            registry=r,
         )
-        self.poisoned = Counter(
-            "muster_worker_messages_poisoned", "Messages that were given up.", ("step",), registry=r
+        self.poisoned = counter(
+            "muster_worker_messages_poisoned", "Messages that were given up.", ("step",)
         )
-        self.set_aside = Counter(
+        self.set_aside = counter(
             "muster_worker_messages_set_aside",
             "Messages that were given back unread: of a newer release, or of another installation.",
             ("kind",),
-            registry=r,
         )
-        self.webhooks = Counter(
+        self.webhooks = counter(
             "muster_worker_webhook_tries",
             "Tries to deliver a webhook, by how they went.",
             ("outcome",),
-            registry=r,
         )
 
     def serve(self, host: str, port: int) -> int:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Awaitable
 from typing import TypeVar
 
-from core.domain.job import ACTIVE, Failure, Job, Waiting
+from core.domain.job import Failure
 from core.domain.message import JobMessage
 from core.errors import (
     FenceLost,
@@ -24,27 +22,24 @@ from core.errors import (
 )
 from core.observability.tracing import traceparent
 from core.ports import JobQueue, Lease
-from core.services.housekeeping.delete import delete_owned
 from worker.deliveries import Deliveries
 from worker.handlers import HANDLERS
 from worker.intake import read_message
 from worker.lease_keeper import LeaseKeeper
 from worker.metrics import Observation, observed
+from worker.obsolete import ObsoleteMessages
+from worker.patience import LONGEST_PAUSE_S, Patience
 from worker.publish import ensure_statistics
-from worker.settle import COMPLETE, Settlement, after_stop, back_off_s, describe, settle
-from worker.step import Step, Tools
+from worker.settle import COMPLETE, Settlement, after_stop, back_off_s, settle
+from worker.step import Step, Tools, facts
+from worker.step_ends import StepEnds
 from worker.stop import StopFlag
-from worker.waiting import waiting_for_day
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RENDER_BEAT_S = 1.0
 """How often the number of rendered frames is written down."""
-LONGEST_PAUSE_S = 15.0
-LONGEST_DELAY_S = 60.0
-MOST_EARLY_DELIVERIES = 20
-"""So often is a message of an attempt waited for that the store does not know; a store set back to a backup never will."""
 
 
 class Processor:
@@ -59,9 +54,12 @@ class Processor:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._visibility = timedelta(seconds=tools.config.visibility_s)
+        self._visibility = tools.config.queues.visibility
         self._running: dict[StopFlag, Step | None] = {}
         self.deliveries = Deliveries(tools)
+        self._patience = Patience(tools)
+        self._ends = StepEnds(tools, self._patience, self.deliveries)
+        self._obsolete = ObsoleteMessages(tools, self._patience, self.deliveries)
 
     async def process(self, queue: JobQueue, lease: Lease) -> None:
         """Do what a message asks for and settle it. Raises no `MusterError`."""
@@ -98,7 +96,7 @@ class Processor:
             seen.settled(how, is_lost=stop.is_lost, frames=step.progress.done if step else 0)
             if stop.is_lost:
                 logger.warning(
-                    "left alone: the lease was lost", extra=_facts("work_abandoned", message)
+                    "left alone: the lease was lost", extra=facts("work_abandoned", message)
                 )
                 how = Settlement("nothing", "lease lost")
             await settle(queue, keeper.lease, how, self._tools.timer)
@@ -142,18 +140,18 @@ class Processor:
         except LeaseLost:
             return Settlement("nothing", "lease lost")
         except (FenceLost, NotFound) as error:
-            return await self._unwanted(message, error, deliveries)
+            return await self._obsolete.of_error(message, error, deliveries)
         except MusterError as error:
-            return Settlement("release", error.message, self._delay_s(5))
+            return Settlement("release", error.message, self._patience.delay_s(5))
 
     async def _decide(self, message: JobMessage, stop: StopFlag, *, deliveries: int) -> Settlement:
         jobs = self._tools.ports.jobs
-        job = await self._patiently(lambda: jobs.get(message.job_id), stop)
+        job = await self._patience.ask(lambda: jobs.get(message.job_id), stop)
         if message.attempt > job.attempt:
-            return self._too_early(deliveries)
+            return self._obsolete.too_early(deliveries)
         if job.attempt != message.attempt or job.is_terminal:
-            return await self._ended_already(message, job, stop)
-        if message.step in ("plan", "assemble") and not await self._patiently(
+            return await self._obsolete.of_ended(message, job, stop)
+        if message.step in ("plan", "assemble") and not await self._patience.ask(
             lambda: self._tools.turns.begins(job), stop
         ):
             return COMPLETE
@@ -167,15 +165,15 @@ class Processor:
             )
 
         # A start whose answer was lost is counted, too, and nobody died of it.
-        deaths = await self._patiently(start, stop) - asked
-        if deaths >= self._tools.config.max_deaths:
+        deaths = await self._patience.ask(start, stop) - asked
+        if deaths >= self._tools.config.worker.max_deaths:
             sentence = f"The step {message.step_key} was given up: {deaths} workers ended while doing it. Perhaps it needs more memory."
-            await self._fail(
+            await self._ends.fail(
                 message, Failure(code="workers_died", message=sentence, step=message.step), stop
             )
             return Settlement("poison", sentence)
         if message.step != "detect":
-            await self._patiently(lambda: self.deliveries.expect(job), stop)
+            await self._patience.ask(lambda: self.deliveries.expect(job), stop)
         step = Step(message, job, self._tools, stop=stop, redelivered=deliveries > 1)
         self._running[stop] = step
         return await self._run(step)
@@ -189,7 +187,7 @@ class Processor:
                     traceparents={step.job.id: traceparent() or step.message.traceparent},
                 )
             except MusterError as error:
-                return Settlement("release", error.message, self._delay_s(1))
+                return Settlement("release", error.message, self._patience.delay_s(1))
         return COMPLETE
 
     async def _run(self, step: Step) -> Settlement:
@@ -199,43 +197,43 @@ class Processor:
             await self._through_outages(step)
         except Stopped:
             if stop.reason in ("shutdown", "queue_away"):
-                await self._take_back_start(message)
+                await self._ends.take_back_start(message)
             raise
         except (LeaseLost, FenceLost):
             raise
         except (Unavailable, Unconfined) as error:
-            await self._take_back_start(message)
-            return Settlement("release", error.message, self._delay_s(5))
+            await self._ends.take_back_start(message)
+            return Settlement("release", error.message, self._patience.delay_s(5))
         except StorageFull as error:
-            return await self._wait_for_room(step, error)
+            return await self._ends.wait_for_room(step, error)
         except Throttled as error:
-            return await self._wait_for_day(step, error)
+            return await self._ends.wait_for_day(step, error)
         except PermanentError as error:
             if error.code == "job_not_found":
                 raise
             logger.warning(
                 "step failed: %s",
                 error.message,
-                extra=_facts("step_failed", message, code=error.code),
+                extra=facts("step_failed", message, code=error.code),
             )
-            await self._fail(
+            await self._ends.fail(
                 message, Failure(code=error.code, message=error.message, step=message.step), stop
             )
             return COMPLETE
         except Exception as error:
-            return await self._count_failure(message, error, stop)
+            return await self._ends.count_failure(message, error, stop)
         await self.deliveries.announce(step.job)
-        await self._forget_starts(message)
+        await self._ends.forget_starts(message)
         if waited and step.job.state != "queued":
             self._tools.full_disk.forget()
             if not step.job.is_terminal:
-                await self._noting(message, self._set_waiting(message, None))
+                await self._ends.forget_waiting(message)
         return COMPLETE
 
     async def _through_outages(self, step: Step) -> None:
         """Run the handler, again and again while storage or database is away, for up to about a visibility timeout."""
         timer = self._tools.timer
-        give_up_at = timer.monotonic() + self._tools.config.visibility_s
+        give_up_at = timer.monotonic() + self._tools.config.queues.visibility_s
         tries = 0
         while True:
             try:
@@ -248,7 +246,7 @@ class Processor:
                 logger.warning(
                     "waiting: %s",
                     error.message,
-                    extra=_facts("outage", step.message, code=error.code),
+                    extra=facts("outage", step.message, code=error.code),
                 )
             await timer.wait(step.stop.event, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
             step.stop.check()
@@ -266,249 +264,3 @@ class Processor:
         if step.job.state == "completed":
             await ensure_statistics(self._tools.ports, step.job)
         return not step.job.is_terminal
-
-    async def _wait_for_room(self, step: Step, error: StorageFull) -> Settlement:
-        """Let a job wait for room on a disk, which is no failure of the step; fail it when it has waited for too long."""
-        message, before, now = step.message, step.job.waiting, self._tools.timer.now()
-        patience = timedelta(seconds=self._tools.config.disk_patience_s)
-        folder = self._tools.scratch.path.parents[1]
-        waiting = self._tools.full_disk.meet(
-            error, folder=folder, at=now, before=before, patience=patience
-        )
-        self._tools.metrics.full_disks.labels(message.step).inc()
-        logger.warning(
-            "waiting for room: %s",
-            error.message,
-            extra=_facts("disk_full", message, code=error.code),
-        )
-        waited_s = max(0.0, (now - waiting.since_utc).total_seconds())
-        if waited_s >= self._tools.config.disk_patience_s:
-            hours = self._tools.config.disk_patience_s / 3600
-            sentence = f"{error.message} The job waited for {hours:g} h. When there is room, POST /api/v1/jobs/{message.job_id}/retry."
-            await self._fail(
-                message, Failure(code=error.code, message=sentence, step=message.step), step.stop
-            )
-            return COMPLETE
-        if waiting != before:
-            await self._patiently(lambda: self._set_waiting(message, waiting), step.stop)
-        await self._take_back_start(message)
-        # As long again as it has waited: the longer, the more slowly.
-        return Settlement("release", waiting.message, self._delay_s(int(math.log2(1 + waited_s))))
-
-    async def _wait_for_day(self, step: Step, error: Throttled) -> Settlement:
-        """Let a job wait for its owner's next day, without a message in the queue: the sweeper sends one when it is time."""
-        waiting = waiting_for_day(error, step.job, now=self._tools.timer.now())
-        await self._patiently(
-            lambda: step.update(("planning",), {"state": "queued", "waiting": waiting}), step.stop
-        )
-        await self._take_back_start(step.message)
-        return COMPLETE
-
-    def _set_waiting(self, message: JobMessage, waiting: Waiting | None) -> Awaitable[Job]:
-        return self._tools.ports.jobs.update(
-            message.job_id,
-            attempt=message.attempt,
-            expected=ACTIVE,
-            at=self._tools.timer.now(),
-            changes={"waiting": waiting},
-        )
-
-    async def _count_failure(
-        self, message: JobMessage, error: Exception, stop: StopFlag
-    ) -> Settlement:
-        code, sentence = describe(error)
-        known = isinstance(error, MusterError)
-        logger.warning(
-            "step failed: %s",
-            sentence,
-            extra=_facts("step_failed", message, code=code),
-            exc_info=None if known else error,
-        )
-        failures = await self._patiently(
-            lambda: self._tools.ports.jobs.step_ended(
-                message.job_id,
-                attempt=message.attempt,
-                step_key=message.step_key,
-                failed=True,
-                at=self._tools.timer.now(),
-            ),
-            stop,
-        )
-        if failures < self._tools.config.max_failures:
-            return Settlement("release", sentence, self._delay_s(failures))
-        await self._fail(
-            message,
-            Failure(
-                code=code, message=f"{sentence} It was tried {failures} times.", step=message.step
-            ),
-            stop,
-        )
-        return Settlement("poison", f"{sentence} ({code}; tried {failures} times)")
-
-    async def _fail(self, message: JobMessage, failure: Failure, stop: StopFlag) -> None:
-        """End the attempt; what readers see of earlier attempts stays."""
-        now = self._tools.timer.now()
-        changes = {"state": "failed", "error": failure, "completed_at_utc": now}
-        try:
-            job = await self._patiently(
-                lambda: self._tools.ports.jobs.update(
-                    message.job_id,
-                    attempt=message.attempt,
-                    expected=ACTIVE,
-                    at=self._tools.timer.now(),
-                    changes=changes,
-                ),
-                stop,
-            )
-        except FenceLost:
-            return
-        await self.deliveries.announce(job)
-        await self._tools.turns.try_to_go_on(job.owner)
-        logger.warning(
-            "job failed: %s",
-            failure.message,
-            extra=_facts("job_failed", message, code=failure.code),
-        )
-
-    async def _forget_starts(self, message: JobMessage) -> None:
-        jobs, now = self._tools.ports.jobs, self._tools.timer.now()
-        await self._noting(
-            message,
-            jobs.step_ended(
-                message.job_id,
-                attempt=message.attempt,
-                step_key=message.step_key,
-                failed=False,
-                at=now,
-            ),
-        )
-
-    async def _take_back_start(self, message: JobMessage) -> None:
-        """Count neither a death nor a failure: outages and shutdowns are not the step's fault. What was counted before stays."""
-        jobs, now = self._tools.ports.jobs, self._tools.timer.now()
-        await self._noting(
-            message,
-            jobs.step_released(
-                message.job_id, attempt=message.attempt, step_key=message.step_key, at=now
-            ),
-        )
-
-    async def _noting(self, message: JobMessage, request: Awaitable[object]) -> None:
-        """Note how a start has ended. Where the store cannot be told, the start counts as a death at most."""
-        try:
-            await request
-        except MusterError as error:
-            logger.info(
-                "the end of a step was not noted",
-                extra=_facts("step_end_not_noted", message, code=error.code),
-            )
-
-    async def _ended_already(self, message: JobMessage, job: Job, stop: StopFlag) -> Settlement:
-        if job.state == "completed" and job.attempt == message.attempt:
-            await self._patiently(lambda: ensure_statistics(self._tools.ports, job), stop)
-        if job.attempt == message.attempt:
-            await self.deliveries.announce(job)
-        if self._gave_up(message, job):
-            # Whoever gave the step up ended before its message was in the poison queue.
-            return Settlement("poison", job.error.message if job.error else "the step was given up")
-        logger.info(
-            "nothing to do",
-            extra=_facts("message_obsolete", message, state=job.state, job_attempt=job.attempt),
-        )
-        return COMPLETE
-
-    def _too_early(self, deliveries: int) -> Settlement:
-        """A message of an attempt that the store does not know, or not yet. Its job, of which another attempt is known, stays as it is."""
-        # Deliveries are all there is to count by: the store notes nothing for an attempt that it does not know.
-        if deliveries < MOST_EARLY_DELIVERIES:
-            return Settlement(
-                "release",
-                "a message of an attempt that the store does not know yet",
-                self._delay_s(deliveries),
-            )
-        sentence = f"The store of jobs does not know this attempt, not even after {deliveries} deliveries; was it set back to a backup?"
-        return Settlement("poison", sentence)
-
-    def _gave_up(self, message: JobMessage, job: Job) -> bool:
-        """Whether the job failed because this step failed, or killed its worker, too often."""
-        failures, starts = (
-            job.step_failures.get(message.step_key, 0),
-            job.step_starts.get(message.step_key, 0),
-        )
-        too_often = (
-            failures >= self._tools.config.max_failures or starts > self._tools.config.max_deaths
-        )
-        return job.state == "failed" and job.attempt == message.attempt and too_often
-
-    async def _unwanted(
-        self, message: JobMessage, error: MusterError, deliveries: int
-    ) -> Settlement:
-        """Settle a message whose job has moved on or is gone."""
-        if error.code == "job_not_found":
-            try:
-                return await self._without_job(message, deliveries)
-            except Unavailable as away:
-                return Settlement("release", away.message, self._delay_s(3))
-        logger.info(
-            "nothing to do: %s",
-            error.message,
-            extra=_facts("message_obsolete", message, code=error.code),
-        )
-        return COMPLETE
-
-    async def _without_job(self, message: JobMessage, deliveries: int) -> Settlement:
-        """Settle a message without a job: obsolete where the job was deleted; else the database is perhaps not the right one."""
-        ports = self._tools.ports
-        if await ports.ledger.tombstones([message.job_id]):
-            # What a worker wrote while the job was being deleted.
-            await delete_owned(ports, message.job_id)
-            logger.info(
-                "the job was deleted", extra=_facts("message_obsolete", message, code="job_deleted")
-            )
-            return COMPLETE
-        if deliveries < self._tools.config.max_failures:
-            return Settlement(
-                "release",
-                "a message of a job that the database does not know",
-                self._delay_s(deliveries),
-            )
-        self._tools.metrics.poisoned.labels("unknown_job").inc()
-        sentence = (
-            f"The database has no job {message.job_id} and no record that it was deleted, not even after {deliveries} deliveries. Was the "
-            "database set back to a backup? `python -m worker.storage recover` makes records of jobs whose files are there."
-        )
-        return Settlement("poison", sentence)
-
-    async def _patiently(self, request: Callable[[], Awaitable[T]], stop: StopFlag) -> T:
-        """Await a request to store or queue, again while it is away or has no room.
-
-        Raises:
-            Stopped: The step was stopped while waiting.
-        """
-        tries = 0
-        while True:
-            try:
-                return await request()
-            except (Unavailable, StorageFull) as error:
-                logger.warning(
-                    "waiting: %s", error.message, extra={"action": "outage", "code": error.code}
-                )
-            await self._tools.timer.wait(stop.event, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
-            tries += 1
-            stop.check()
-
-    def _delay_s(self, tries: int) -> float:
-        # Not longer than the sweeper's patience: it would take a waiting message for a lost one.
-        return back_off_s(
-            tries, longest_s=min(LONGEST_DELAY_S, max(1.0, self._tools.config.visibility_s))
-        )
-
-
-def _facts(action: str, message: JobMessage, **more: object) -> dict[str, object]:
-    return {
-        "action": action,
-        "job_id": message.job_id,
-        "attempt": message.attempt,
-        "step": message.step_key,
-        **more,
-    }

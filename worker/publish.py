@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from typing import Any
 
 from core.domain.blobs import ARTIFACTS, attempt_revisions, result_blob
 from core.domain.job import Job
+from core.domain.results import ClassCounts, Figures
 from core.domain.statistics import ClassStatistics, JobStatistics
 from core.errors import NotFound
 from core.ports import Ports
@@ -31,11 +30,13 @@ async def publish(step: Step, revision: str) -> None:
     job, store = step.job, step.tools.ports.results
     prefix = result_blob(job.id, revision, "")
     stored = {blob.name.removeprefix(prefix) async for blob in store.list_blobs(prefix)}
-    results = json.loads(await read_result(store, result_blob(job.id, revision, "results.json")))
+    figures = Figures.model_validate_json(
+        await read_result(store, result_blob(job.id, revision, "results.json"))
+    )
     changes = {
         "state": "completed",
         "result_revision": revision,
-        "counts": results["counts"],
+        "counts": figures.counts,
         "artifacts": tuple(name for name in ARTIFACTS if name in stored),
         "completed_at_utc": step.tools.timer.now(),
         "error": None,
@@ -43,7 +44,7 @@ async def publish(step: Step, revision: str) -> None:
     job = await step.update(("assembling", "rendering"), changes)
     step.log("job_completed", "completed", revision=revision)
     step.tools.reached("statistics_not_written")
-    await write_statistics(step.tools.ports, job, results)
+    await write_statistics(step.tools.ports, job, figures)
     await _remove_unpublished(step, prefix)
 
 
@@ -73,34 +74,33 @@ async def ensure_statistics(ports: Ports, job: Job) -> None:
     stored = await ports.stats.get(job.id)
     if job.result_revision is None or (stored is not None and stored.attempt >= job.attempt):
         return
-    results = json.loads(
+    figures = Figures.model_validate_json(
         await ports.results.get(result_blob(job.id, job.result_revision, "results.json"))
     )
-    await write_statistics(ports, job, results)
+    await write_statistics(ports, job, figures)
     logger.info(
         "statistics written late",
         extra={"action": "statistics_written_late", "job_id": job.id, "attempt": job.attempt},
     )
 
 
-async def write_statistics(ports: Ports, job: Job, results: dict[str, Any]) -> None:
+async def write_statistics(ports: Ports, job: Job, figures: Figures) -> None:
     """Write the statistics of a completed job, and take them back if the job was deleted meanwhile."""
-    await ports.stats.put(statistics_of(job, results))
+    await ports.stats.put(statistics_of(job, figures))
     try:
         await ports.jobs.get(job.id)
     except NotFound:
         await ports.stats.delete(job.id)
 
 
-def statistics_of(job: Job, results: dict[str, Any]) -> JobStatistics:
+def statistics_of(job: Job, figures: Figures) -> JobStatistics:
     """Return the record of a job's published revision.
 
     Args:
         job: Completed.
-        results: Its `results.json`.
+        figures: Of its `results.json`.
     """
-    video, counts = results["video"], results["counts"]
-    crossings = [direction for line in results["lines"] for direction in line["counts"].values()]
+    passed = [passed for line in figures.lines for passed in line.counts.values()]
     return JobStatistics(
         job_id=job.id,
         attempt=job.attempt,
@@ -108,13 +108,22 @@ def statistics_of(job: Job, results: dict[str, Any]) -> JobStatistics:
         owner=job.owner,
         camera=job.settings.camera,
         timestamp_utc=job.settings.recorded_at_utc or job.created_at_utc,
-        frames=video["frames"],
-        fps=video["fps"],
-        duration_s=video["duration_s"],
-        classes={
-            name: ClassStatistics(**{key: figures[key] for key in ClassStatistics.model_fields})
-            for name, figures in counts.items()
-        },
-        total_in=sum(direction["in"] for direction in crossings),
-        total_out=sum(direction["out"] for direction in crossings),
+        frames=figures.video.frames,
+        fps=figures.video.fps,
+        duration_s=figures.video.duration_s,
+        classes={name: _class_statistics(each) for name, each in figures.counts.items()},
+        total_in=sum(each.in_ for each in passed),
+        total_out=sum(each.out for each in passed),
+    )
+
+
+def _class_statistics(count: ClassCounts) -> ClassStatistics:
+    return ClassStatistics(
+        unique=count.unique,
+        low=count.low,
+        high=count.high,
+        peak=count.peak,
+        mean=count.mean,
+        detections=count.detections,
+        avg_confidence=count.avg_confidence,
     )

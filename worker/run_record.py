@@ -12,6 +12,7 @@ from typing import Any
 from core.domain.blobs import ARTIFACTS, assembly_blob, log_blob, result_blob
 from core.domain.job import Plan, Segment
 from core.errors import NotFound
+from core.version import muster_version
 from worker.step import Step
 from worker.write_once import put_once
 
@@ -115,7 +116,7 @@ async def kept_for_render(step: Step, plan: Plan, revision: str) -> dict[str, An
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"muster": muster_version(), "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from core.config.settings import Config
+from core.config.processes import WorkerConfig
 from core.domain.job import Job, JobState
 from core.domain.message import JobMessage
 from core.domain.message import Step as StepName
@@ -55,7 +55,7 @@ class Tools:
     """
 
     worker_id: str
-    config: Config
+    config: WorkerConfig
     ports: Ports
     dispatcher: Dispatcher
     engine: Engine
@@ -249,3 +249,14 @@ def _forget(future: asyncio.Future[Any]) -> None:
     """Take note of how an abandoned call ended, so that nobody is told that nobody did."""
     if not future.cancelled():
         future.exception()
+
+
+def facts(action: str, message: JobMessage, **more: object) -> dict[str, object]:
+    """Return what log lines tell of a step's message."""
+    return {
+        "action": action,
+        "job_id": message.job_id,
+        "attempt": message.attempt,
+        "step": message.step_key,
+        **more,
+    }

@@ -1,4 +1,4 @@
-"""`python -m worker.storage`: whose the storage is, and what an operator can do about it."""
+"""`python -m worker.storage`: which database owns the storage, and how an operator changes that."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from core.bootstrap import close_ports, make_ports, open_ports, open_unchecked
-from core.config.settings import Config
+from core.config.processes import CommandConfig
 from core.domain.blobs import result_blob
 from core.domain.clock import utc_now
+from core.domain.housekeeping import HousekeepingRules
 from core.domain.job import Job
 from core.errors import Conflict, FenceLost, MusterError, NotFound, PermanentError
 from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import JobFilter, Ports
 from core.private_files import keep_files_private
+from core.program_name import program_name
 from core.services.attempts.dispatch import Dispatcher
 from core.services.attempts.retry import retry
 from core.services.housekeeping import storage_takeover
@@ -64,11 +66,11 @@ def _unmarked(state: storage_takeover.StorageState, name: str) -> str:
     return "not there yet" if name in state.marks.missing else "no mark"
 
 
-async def adopt(ports: Ports, config: Config) -> Lines:
+async def adopt(ports: Ports, rules: HousekeepingRules) -> Lines:
     """Let this database take the storage over; return what it does not know there."""
     await open_unchecked(ports)
     identity = await storage_takeover.adopt(ports, utc_now)
-    found = await find_unclaimed(ports, config)
+    found = await find_unclaimed(ports, rules)
     return [
         f"This database ({ports.ledger.describe()}) has the storage now, as {identity.id}. "
         "A database that had it before is refused at its next start: "
@@ -95,10 +97,10 @@ async def separate(ports: Ports) -> Lines:
     )
 
 
-async def recover_all(ports: Ports, *, begin: bool, config: Config) -> Lines:
+async def recover_all(ports: Ports, *, begin: bool, rules: HousekeepingRules) -> Lines:
     """Make records again of unclaimed jobs; return which."""
     await open_ports(ports)
-    ids = {item.name for item in await find_unclaimed(ports, config) if item.place != "uploads"}
+    ids = {item.name for item in await find_unclaimed(ports, rules) if item.place != "uploads"}
     jobs = await recover(ports, utc_now, sorted(ids))
     lines = [
         f"  {job.id}  {await _outcome(ports, job, begin)}, owner {job.owner}, {', '.join(file.name for file in job.files)}"
@@ -180,18 +182,21 @@ async def _outcome(ports: Ports, job: Job, begin: bool) -> str:
     return "without results, begun again"
 
 
-async def purge(ports: Ports, config: Config, *, ask: Callable[[str], str] | None) -> Lines:
+async def purge(
+    ports: Ports, rules: HousekeepingRules, *, ask: Callable[[str], str] | None
+) -> Lines:
     """Delete unclaimed blobs after showing them and asking; `ask` None: the operator has said yes."""
     await open_ports(ports)
-    everything = await find_unclaimed(ports, config)
-    before = await ports.sources.now() - config.housekeeping_rules.least_age
+    everything = await find_unclaimed(ports, rules)
+    before = await ports.sources.now() - rules.least_age
     # All of a job goes: one of which a part is young, in either container, is perhaps another database's that works on it.
     young = {item.name for item in everything if item.newest_at_utc >= before}
     found = [item for item in everything if item.name not in young]
     if not found:
         # Younger ones may be there: what lists them does not delete them.
         return [
-            f"There is nothing to delete: of what nothing explains, all has changed in the last {config.orphan_minutes:g} minutes."
+            "There is nothing to delete: of what nothing explains, all has changed in the last "
+            f"{rules.least_age.total_seconds() / 60:g} minutes."
         ]
     print("\n".join(unclaimed_lines(found, utc_now())))
     oldest, newest = (
@@ -211,39 +216,40 @@ async def purge(ports: Ports, config: Config, *, ask: Callable[[str], str] | Non
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m worker.storage", description="Whose the storage is, and what lies there."
+        prog=program_name("python -m worker.storage"),
+        description="Show which database owns the storage, hand it over, and repair what lies there.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
-        "show", help="say what database, containers and queues carry; makes and changes nothing"
+        "show", help="show the identities of database, containers and queues; changes nothing"
     )
     commands.add_parser(
         "adopt",
-        help="let this database take the storage over; says which of its jobs the database does not know",
+        help="let this database take over the storage; lists the jobs there that it does not know",
     )
     commands.add_parser(
         "separate",
-        help="give this database containers and queues of its own on this storage account",
+        help="give this database its own containers and queues in this storage account",
     )
     command = commands.add_parser(
-        "recover", help="make records again of jobs whose files are there and whose record is lost"
+        "recover", help="make job records again where the files exist and the record is lost"
     )
-    command.add_argument("--begin", action="store_true", help="begin at once what has no results")
+    command.add_argument("--begin", action="store_true", help="also start the jobs without results")
     command = commands.add_parser(
-        "purge", help="delete blobs that nothing explains, after showing them and asking"
+        "purge", help="delete unclaimed blobs after listing them and asking"
     )
-    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.add_argument("--yes", action="store_true", help="delete without asking")
     return parser
 
 
-async def _run(arguments: argparse.Namespace, config: Config) -> Lines:
-    ports = make_ports(config)
+async def _run(arguments: argparse.Namespace, config: CommandConfig) -> Lines:
+    ports, rules = make_ports(config), config.housekeeping.rules(config.queues)
     commands: dict[str, Callable[[], Awaitable[Lines]]] = {
         "show": lambda: show(ports),
-        "adopt": lambda: adopt(ports, config),
+        "adopt": lambda: adopt(ports, rules),
         "separate": lambda: separate(ports),
-        "recover": lambda: recover_all(ports, begin=arguments.begin, config=config),
-        "purge": lambda: purge(ports, config, ask=None if arguments.yes else input),
+        "recover": lambda: recover_all(ports, begin=arguments.begin, rules=rules),
+        "purge": lambda: purge(ports, rules, ask=None if arguments.yes else input),
     }
     try:
         return await commands[arguments.command]()
@@ -255,17 +261,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     keep_files_private()
     arguments = _parser().parse_args(argv)
-    config = read_config(None)
+    config = read_config(CommandConfig)
     if config is None:
         return 2
-    configure_logging(config.log_level, stream=sys.stderr, secrets=secrets_of(config))
+    secrets = secrets_of(config.storage, config.database)
+    configure_logging(config.logs.log_level, stream=sys.stderr, secrets=secrets)
     try:
         lines = asyncio.run(_run(arguments, config))
     except MusterError as error:
         print(error.message, file=sys.stderr)
         return 1
     except EOFError:
-        print("There is nobody to ask; add --yes to delete without asking.", file=sys.stderr)
+        print(
+            "The question cannot be asked here (no input). Add --yes to delete without asking.",
+            file=sys.stderr,
+        )
         return 1
     print("\n".join(lines))
     return 0

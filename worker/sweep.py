@@ -1,5 +1,7 @@
-"""`python -m worker.sweep`: put right once, and completely, what the API puts right a bit at a time: lost messages, deletions that were not
-finished, orphaned blobs, what was kept long enough. For deployments whose API does not run all the time, and for those who cannot wait.
+"""`python -m worker.sweep`: the API's housekeeping, done once and completely.
+
+It sends lost messages again, finishes deletions, deletes orphaned blobs and expires jobs. It is for
+deployments whose API does not run all the time, and for operators who do not want to wait.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config.settings import Config
+from core.config.processes import CommandConfig
 from core.domain.clock import utc_now
+from core.domain.housekeeping import HousekeepingRules
 from core.errors import MusterError
 from core.observability.logs import configure_logging
 from core.observability.redaction import secrets_of
 from core.ports import Ports
 from core.private_files import keep_files_private
+from core.program_name import program_name
 from core.services.attempts.dispatch import Dispatcher
 from core.services.housekeeping.findings import find
 from core.services.housekeeping.keeper import Housekeeping
@@ -34,15 +38,13 @@ DESCRIPTION = (
 )
 
 
-async def sweep(ports: Ports, config: Config, *, confirmed: bool = False) -> list[str]:
+async def sweep(ports: Ports, rules: HousekeepingRules, *, confirmed: bool = False) -> list[str]:
     """Sweep once; return what was done, in lines for a person.
 
     Raises:
         MusterError: A part could not be done, such as while storage or database is away; the others were.
     """
-    housekeeping = Housekeeping(
-        ports, Dispatcher(ports), utc_now, config.housekeeping_rules, confirmed=confirmed
-    )
+    housekeeping = Housekeeping(ports, Dispatcher(ports), utc_now, rules, confirmed=confirmed)
     report = await housekeeping.run(everything=True)
     lines = [
         f"Jobs whose message was sent again: {report.resent}",
@@ -57,15 +59,14 @@ async def sweep(ports: Ports, config: Config, *, confirmed: bool = False) -> lis
     return lines
 
 
-async def dry_run(ports: Ports, config: Config) -> list[str]:
+async def dry_run(ports: Ports, rules: HousekeepingRules) -> list[str]:
     """Return what a sweep would delete, and which blobs nothing explains, in lines for a person. Changes nothing.
 
     Raises:
         MusterError: Storage or database does not answer.
     """
-    rules = config.housekeeping_rules
     found: list[Unclaimed] = []
-    cleared = await _look(ports, config, found, reported_age=ANY_AGE)
+    cleared = await _look(ports, rules, found, reported_age=ANY_AGE)
     due = (
         0
         if rules.keep is None
@@ -80,24 +81,27 @@ async def dry_run(ports: Ports, config: Config) -> list[str]:
 
 
 async def find_unclaimed(
-    ports: Ports, config: Config, *, reported_age: timedelta | None = ANY_AGE
+    ports: Ports, rules: HousekeepingRules, *, reported_age: timedelta | None = ANY_AGE
 ) -> list[Unclaimed]:
     """Return everything that no record, tombstone or marker explains, oldest first. Changes nothing.
 
     Args:
         ports: Open.
-        config: The process's configuration.
+        rules: What the operator set.
         reported_age: How long it must not have changed; None: as long as a sweep waits before it deletes something.
     """
     found: list[Unclaimed] = []
-    await _look(ports, config, found, reported_age=reported_age)
+    await _look(ports, rules, found, reported_age=reported_age)
     return oldest_first(found)
 
 
 async def _look(
-    ports: Ports, config: Config, found: list[Unclaimed], *, reported_age: timedelta | None
+    ports: Ports,
+    rules: HousekeepingRules,
+    found: list[Unclaimed],
+    *,
+    reported_age: timedelta | None,
 ) -> Cleared:
-    rules = config.housekeeping_rules
     orphans = Orphans(
         ports,
         utc_now,
@@ -138,14 +142,14 @@ def age(at: datetime, now: datetime) -> str:
     return f"{hours:.0f} hours" if hours < 72 else f"{hours / 24:.0f} days"
 
 
-async def _run(config: Config, *, is_dry: bool, confirmed: bool) -> list[str]:
-    ports = make_ports(config)
+async def _run(config: CommandConfig, *, is_dry: bool, confirmed: bool) -> list[str]:
+    ports, rules = make_ports(config), config.housekeeping.rules(config.queues)
     try:
         await open_ports(ports)
         return (
-            await dry_run(ports, config)
+            await dry_run(ports, rules)
             if is_dry
-            else await sweep(ports, config, confirmed=confirmed)
+            else await sweep(ports, rules, confirmed=confirmed)
         )
     finally:
         await close_ports(ports)
@@ -154,22 +158,25 @@ async def _run(config: Config, *, is_dry: bool, confirmed: bool) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     keep_files_private()
-    parser = argparse.ArgumentParser(prog="python -m worker.sweep", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(
+        prog=program_name("python -m worker.sweep"), description=DESCRIPTION
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="change nothing; say what would be deleted and what nothing explains",
+        help="change nothing; list what would be deleted and which blobs are unclaimed",
     )
     parser.add_argument(
         "--yes",
         action="store_true",
-        help="let expire what is due, though a new retention would delete much at once",
+        help="expire all jobs that are due, even where a new retention would delete many at once",
     )
     arguments = parser.parse_args(argv)
-    config = read_config(None)
+    config = read_config(CommandConfig)
     if config is None:
         return 2
-    configure_logging(config.log_level, stream=sys.stderr, secrets=secrets_of(config))
+    secrets = secrets_of(config.storage, config.database)
+    configure_logging(config.logs.log_level, stream=sys.stderr, secrets=secrets)
     try:
         lines = asyncio.run(_run(config, is_dry=arguments.dry_run, confirmed=arguments.yes))
     except MusterError as error:

@@ -1,16 +1,8 @@
-"""One connection: stands between the socket's transport and the server's protocol, and passes on what keeps within the limits.
-
-A connection is in one of these phases:
-
-    HEAD ──▶ BODY or CHUNKED ──▶ BUSY ──▶ HEAD …       a request after the other: what is sent ahead of time waits in `_held`
-    TUNNEL                                              a WebSocket: everything is passed on
-    LINGER                                              answered for good: what still comes is dropped, so that the answer is read; or lost
-"""
+"""One connection: stands between the socket's transport and the server's protocol, and passes on what keeps within the limits."""
 
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,28 +12,10 @@ from starlette.websockets import WebSocketDisconnect
 from api.port.answers import raw_problem, too_many_connections
 from api.port.heads import MOST_HEADERS, Head, has_short_lines
 from api.port.limits import Limits
+from api.port.phases import SLICE_BYTES, ChunkedBody, Phase, TunnelledBytes
 from api.port.places import Worth, is_known
 from api.port.readers import Reader, unread_bytes
 from api.port.transport import GuardedTransport
-
-_SLICE_BYTES = 16 * 1024
-"""A chunked body is parsed in such pieces where its lines are short: thousands of requests, or of chunks, could be in one packet."""
-_BUFFERED_BYTES = 512 * 1024
-"""What the server reads ahead of an application: 64 KiB and one packet. More is no body but chunk extensions, trailers or tiny chunks."""
-
-_TUNNEL_BYTES, _TUNNEL_BYTES_PER_S = 64 * 1024, 1024
-"""What a WebSocket's client may send: answers to pings. Nothing of Muster reads messages."""
-
-
-class Phase(enum.Enum):
-    """See the module's head."""
-
-    HEAD = enum.auto()
-    BODY = enum.auto()
-    CHUNKED = enum.auto()
-    BUSY = enum.auto()
-    TUNNEL = enum.auto()
-    LINGER = enum.auto()
 
 
 class GuardedConnection(asyncio.Protocol):
@@ -69,9 +43,10 @@ class GuardedConnection(asyncio.Protocol):
         self._held = b""
         self._scope: Scope | None = None
         self._waits_since_s: float | None = self._now()
-        self._idle_since_s = self._opened_s = self._now()
+        self._idle_since_s = self._now()
         self._ends_at_s: float | None = None
-        self._raw_bytes = self._raw_at_body = self._body_bytes = 0
+        self._chunks = ChunkedBody(limits.head_bytes)
+        self._tunnelled = TunnelledBytes(self._now())
         self._reader = Reader(limits.idle_s, limits.least_bytes_per_s, limits.window_s)
 
     # What the socket's transport calls
@@ -142,8 +117,7 @@ class GuardedConnection(asyncio.Protocol):
         self.inner = inner
         self._attach(inner)
         self.phase = Phase.TUNNEL
-        self._raw_bytes = 0
-        self._opened_s = self._now()
+        self._tunnelled = TunnelledBytes(self._now())
         self._release()
 
     def close(self) -> None:
@@ -244,7 +218,7 @@ class GuardedConnection(asyncio.Protocol):
         length = self._head.body_bytes()
         self._head = Head()
         self._heads += 1
-        self._raw_bytes = self._raw_at_body = self._body_bytes = 0
+        self._chunks = ChunkedBody(self._limits.head_bytes)
         self._body_left = length or 0
         self.phase = Phase.CHUNKED if length is None else Phase.BODY if length else Phase.BUSY
         self.inner.data_received(data if end == len(data) else data[:end])
@@ -262,14 +236,10 @@ class GuardedConnection(asyncio.Protocol):
 
     def _take_chunked(self, data: bytes) -> bytes:
         piece, rest = (
-            (data[:_SLICE_BYTES], data[_SLICE_BYTES:]) if has_short_lines(data) else (data, b"")
+            (data[:SLICE_BYTES], data[SLICE_BYTES:]) if has_short_lines(data) else (data, b"")
         )
-        self._raw_bytes += len(piece)
-        overhead = self._raw_bytes - self._body_bytes - self._body_bytes // 4
-        if (
-            overhead > _BUFFERED_BYTES + self._limits.head_bytes
-            or self._raw_bytes - self._raw_at_body > _BUFFERED_BYTES + _SLICE_BYTES
-        ):
+        self._chunks.take(len(piece))
+        if self._chunks.is_excessive:
             self._limits.note("chunks_without_body", self.address)
             self._transport.abort()
             return b""
@@ -280,8 +250,7 @@ class GuardedConnection(asyncio.Protocol):
         return rest
 
     def _take_tunnelled(self, data: bytes) -> None:
-        self._raw_bytes += len(data)
-        if self._raw_bytes > _TUNNEL_BYTES + _TUNNEL_BYTES_PER_S * (self._now() - self._opened_s):
+        if not self._tunnelled.allows(len(data), self._now()):
             self._limits.note("websocket_flood", self.address)
             self._transport.abort()
             return
@@ -352,8 +321,7 @@ class GuardedConnection(asyncio.Protocol):
 
         async def receive_counted() -> Message:
             message = await receive()
-            self._body_bytes += len(message.get("body", b""))
-            self._raw_at_body = self._raw_bytes
+            self._chunks.read(len(message.get("body", b"")))
             if not message.get("more_body", False):
                 self._body_ended()
             return message

@@ -12,7 +12,7 @@ from api.access import OPEN_PATHS
 from api.metrics import Metrics
 from api.port.places import Places
 from core.addresses import client_group
-from core.config.port import PortConfig
+from core.config.port import PortSection
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Limits:
     open_paths = OPEN_PATHS
 
     def __init__(
-        self, config: PortConfig, metrics: Metrics, loop: asyncio.AbstractEventLoop, *, total: int
+        self, config: PortSection, metrics: Metrics, loop: asyncio.AbstractEventLoop, *, total: int
     ) -> None:
         self.head_s = config.head_s
         self.head_bytes = config.head_bytes

@@ -11,7 +11,7 @@ from typing import Any
 from api.metrics import Metrics
 from api.port.guard import GuardedConnection
 from api.port.limits import Limits, Seldom, raise_descriptors
-from core.config.port import PortConfig
+from core.config.port import PortSection
 
 CHECK_S = 0.5
 _MOST_WAITING = 512
@@ -20,7 +20,7 @@ _OPENERS = ("create_server", "create_unix_server")
 
 
 @contextmanager
-def guarded_port(config: PortConfig, metrics: Metrics) -> Iterator[Limits]:
+def guarded_port(config: PortSection, metrics: Metrics) -> Iterator[Limits]:
     """Guard the connections of the servers that the running loop opens from now on, until the context is left.
 
     Args:

@@ -1,31 +1,52 @@
-"""Results of a job, as the files that were published."""
+"""Results of a job: the published files."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from api.access import CallerDep
-from api.blob_answers import blob_answer
-from api.problems import documented
+from api.blob_answers import blob_answer, range_not_satisfiable
+from api.document import EXAMPLE_JOB, documented
+from api.parameters import JobId
 from api.services import OpenServices
 from api.views import JOBS, ArtifactList, artifact_view
 from core.domain.blobs import ARTIFACTS
 from core.domain.interval import INTERVAL_NOTE
+from core.domain.refusals import (
+    no_results,
+    no_such_job,
+    not_ready,
+    results_expired,
+    unknown_artifact,
+)
+from core.domain.results import Results
 from core.services.query import artifact_blob, artifact_infos, published_revision
 from core.services.submission.submit import job_of
 
+FileName = Annotated[str, Path(description="Name of the result file.")]
+
 router = APIRouter(prefix=f"{JOBS}/{{job_id}}", tags=["results"])
 
-_ANY_FILE: dict[int | str, dict[str, Any]] = {
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_ANY_FILE: dict[int | str, dict[str, object]] = {
     200: {
         "description": "The file.",
-        "content": {kind: {} for kind in sorted(set(ARTIFACTS.values()))},
+        "content": {kind: _BYTES for kind in sorted(set(ARTIFACTS.values()))},
     },
-    206: {"description": "The range that was asked for."},
-    304: {"description": "You have it already."},
+    206: {
+        "description": "The requested range of the file.",
+        "content": {kind: _BYTES for kind in sorted(set(ARTIFACTS.values()))},
+    },
+    304: {"description": "Not modified since the ETag in If-None-Match."},
 }
+_UNPUBLISHED = (
+    no_such_job(EXAMPLE_JOB),
+    no_results("failed"),
+    not_ready("detecting"),
+    results_expired(),
+)
 
 
 @router.get(
@@ -34,22 +55,24 @@ _ANY_FILE: dict[int | str, dict[str, Any]] = {
     responses={
         200: {
             "description": f"`results.json`. {INTERVAL_NOTE}",
-            "content": {"application/json": {}},
+            "model": Results,
         },
-        **documented(404, 409, 410, 503),
+        **documented(*_UNPUBLISHED),
     },
-    summary="Counts in full",
+    summary="Get the results of a job",
 )
-async def results(
-    job_id: str, request: Request, services: OpenServices, caller: CallerDep
+async def get_results(
+    job_id: JobId, request: Request, services: OpenServices, caller: CallerDep
 ) -> Response:
-    """`results.json` of the published revision; 409 `not_ready` until there is one."""
+    """Returns `results.json` of the published revision, or 409 `not_ready` before the first one."""
     return await _answer(job_id, "results.json", request, services, caller)
 
 
-@router.get("/artifacts", responses=documented(404, 409, 410, 503), summary="List result files")
-async def artifacts(job_id: str, services: OpenServices, caller: CallerDep) -> ArtifactList:
-    """The published files, with sizes."""
+@router.get(
+    "/artifacts", responses=documented(*_UNPUBLISHED), summary="List the result files of a job"
+)
+async def list_artifacts(job_id: JobId, services: OpenServices, caller: CallerDep) -> ArtifactList:
+    """Returns the names, types and sizes of the published files."""
     job = await job_of(services.ports, job_id, owner=caller.sees)
     infos = await artifact_infos(services.ports, job)
     return ArtifactList(
@@ -61,21 +84,24 @@ async def artifacts(job_id: str, services: OpenServices, caller: CallerDep) -> A
 @router.get(
     "/artifacts/{name:path}",
     response_class=Response,
-    responses={**_ANY_FILE, **documented(404, 409, 410, 416, 503)},
-    summary="Fetch a result file",
+    responses={
+        **_ANY_FILE,
+        **documented(*_UNPUBLISHED, unknown_artifact(), range_not_satisfiable(48213)),
+    },
+    summary="Download a result file",
 )
-async def artifact(
-    job_id: str, name: str, request: Request, services: OpenServices, caller: CallerDep
+async def get_artifact(
+    job_id: JobId, name: FileName, request: Request, services: OpenServices, caller: CallerDep
 ) -> Response:
-    """One published file; a single `Range` is honoured, so a video can be sought in."""
+    """Returns one published file. A single `Range` is supported, so that players can seek."""
     return await _answer(job_id, name, request, services, caller)
 
 
 @router.head("/artifacts/{name:path}", response_class=Response, include_in_schema=False)
 async def artifact_head(
-    job_id: str, name: str, request: Request, services: OpenServices, caller: CallerDep
+    job_id: JobId, name: FileName, request: Request, services: OpenServices, caller: CallerDep
 ) -> Response:
-    """What `GET` would answer, without the bytes."""
+    """Returns the headers of the `GET` response."""
     return await _answer(job_id, name, request, services, caller)
 
 

@@ -1,11 +1,10 @@
-"""Calibrations by name: fitted and checked once, asked for in the settings of any job."""
+"""Calibrations by name: fitted and checked once, then named in the settings of any job."""
 
 from __future__ import annotations
 
-from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from api.access import CallerDep
 from api.calibration_intake import BODY_SCHEMA, read_calibration
@@ -16,9 +15,17 @@ from api.calibration_views import (
     calibration_view,
     summary_view,
 )
-from api.problems import documented
+from api.document import EXAMPLE_CALIBRATION, documented
+from api.parameters import Camera, Cursor, Limit, Name
 from api.services import OpenServices
-from core.domain.names import CLEANED
+from core.domain.refusals import (
+    bad_cursor,
+    calibration_exists,
+    invalid_request,
+    malformed_json,
+    no_such_calibration,
+)
+from core.errors import InvalidCalibration
 from core.services.submission import calibrations
 
 router = APIRouter(prefix=CALIBRATIONS, tags=["calibrations"])
@@ -29,10 +36,18 @@ _LABELS = [
         "in": "query",
         "required": False,
         "schema": {"type": "string", "maxLength": 80},
-        "description": f"The calibration's {name}, for a body that is a file and does not say it.",
+        "description": f"The calibration's {name}, for a file that does not contain it.",
     }
     for name in ("name", "camera", "unit")
 ]
+_UNFIT = InvalidCalibration(
+    "The points lie on one line. Choose points that span an area.", code="calibration_collinear"
+)
+_BAD_BODY = (
+    malformed_json("Expecting value: line 1 column 1 (char 0)"),
+    invalid_request([("image_points", "Field required")]),
+    _UNFIT,
+)
 _BODY = {"requestBody": {"required": True, "content": BODY_SCHEMA}}
 
 
@@ -41,16 +56,17 @@ _BODY = {"requestBody": {"required": True, "content": BODY_SCHEMA}}
     status_code=201,
     response_model=CalibrationView,
     openapi_extra={**_BODY, "parameters": _LABELS},
-    responses=documented(400, 409, 413, 422, 503),
-    summary="Store a calibration",
+    responses=documented(*_BAD_BODY, calibration_exists(EXAMPLE_CALIBRATION)),
+    summary="Create a calibration",
 )
-async def add_calibration(
+async def create_calibration(
     request: Request, response: Response, services: OpenServices, caller: CallerDep
 ) -> CalibrationView:
-    """Pairs of pixels and places on the ground, as JSON or as a `.json` or `.npz` file. The answer shows the fit and how well it fits.
+    """Stores pairs of pixels and places on the ground, sent as JSON or as a `.json` or `.npz` file.
+    The response shows the fit and its residuals.
 
-    Settings may then say `"calibration": "its name"`. A job keeps the points that it was made with. The `camera` of a calibration selects
-    nothing by itself: a camera that was moved has two."""
+    Settings can then name it: `"calibration": "north-camera"`. A job keeps the points that it was
+    submitted with. The `camera` is a label only: it selects nothing."""
     given = await read_calibration(request)
     fitted = await calibrations.add(
         services.ports.calibrations, services.clock, given, owner=caller.owner
@@ -59,15 +75,15 @@ async def add_calibration(
     return calibration_view(fitted)
 
 
-@router.get("", responses=documented(400, 422, 503), summary="List calibrations")
+@router.get("", responses=documented(bad_cursor()), summary="List calibrations")
 async def list_calibrations(
     services: OpenServices,
     caller: CallerDep,
-    camera: Annotated[str | None, CLEANED, Query(max_length=80)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: str | None = None,
+    camera: Camera = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> CalibrationPage:
-    """Newest first, in pages, without their points."""
+    """Returns a page of calibrations without their points, newest first."""
     page = await services.ports.calibrations.list_page(
         owner=caller.owner, camera=camera, limit=limit, cursor=cursor
     )
@@ -76,9 +92,13 @@ async def list_calibrations(
     )
 
 
-@router.get("/{name}", responses=documented(404, 422, 503), summary="Look at a calibration")
-async def get_calibration(name: str, services: OpenServices, caller: CallerDep) -> CalibrationView:
-    """Its points, the fitted matrix, the residuals, the horizon."""
+@router.get(
+    "/{name}",
+    responses=documented(no_such_calibration(EXAMPLE_CALIBRATION), _UNFIT),
+    summary="Get a calibration",
+)
+async def get_calibration(name: Name, services: OpenServices, caller: CallerDep) -> CalibrationView:
+    """Returns the points, the fitted matrix, the residuals and the horizon."""
     return calibration_view(
         await calibrations.fit(await services.ports.calibrations.get(name, owner=caller.owner))
     )
@@ -89,15 +109,16 @@ async def get_calibration(name: str, services: OpenServices, caller: CallerDep) 
     response_model=CalibrationView,
     openapi_extra={**_BODY, "parameters": _LABELS[1:]},
     responses={
-        201: {"description": "It is new.", "model": CalibrationView},
-        **documented(400, 413, 422, 503),
+        201: {"description": "Created.", "model": CalibrationView},
+        **documented(*_BAD_BODY),
     },
-    summary="Store or replace a calibration",
+    summary="Create or replace a calibration",
 )
 async def put_calibration(
-    name: str, request: Request, response: Response, services: OpenServices, caller: CallerDep
+    name: Name, request: Request, response: Response, services: OpenServices, caller: CallerDep
 ) -> CalibrationView:
-    """As `POST`, but a calibration of this name is replaced. Jobs that were made with it are not changed; a recount may ask for it anew."""
+    """Like `POST`, but replaces an existing calibration of this name. Existing jobs keep their
+    points; a recount can name the calibration again."""
     given = await read_calibration(request, name=name)
     fitted, new = await calibrations.replace(
         services.ports.calibrations, services.clock, given, owner=caller.owner
@@ -108,10 +129,13 @@ async def put_calibration(
 
 
 @router.delete(
-    "/{name}", status_code=204, responses=documented(404, 503), summary="Delete a calibration"
+    "/{name}",
+    status_code=204,
+    responses=documented(no_such_calibration(EXAMPLE_CALIBRATION)),
+    summary="Delete a calibration",
 )
-async def delete_calibration(name: str, services: OpenServices, caller: CallerDep) -> None:
-    """Jobs that were made with it keep its points."""
+async def delete_calibration(name: Name, services: OpenServices, caller: CallerDep) -> None:
+    """Deletes the calibration. Existing jobs keep its points."""
     await calibrations.delete(services.ports.calibrations, name, owner=caller.owner)
 
 

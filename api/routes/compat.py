@@ -1,4 +1,4 @@
-"""The interfaces that users of the systems before this one know: CattleCounter's upload, the bison tracker's statistics."""
+"""Endpoints of earlier systems: CattleCounter's upload, the bison tracker's statistics."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from api.access import CallerDep
+from api.document import EXAMPLE_QUOTA, EXAMPLE_UPLOAD_LIMIT, documented
 from api.intake import MULTIPART_SCHEMA, accept_form
-from api.problems import documented
 from api.services import OpenServices
 from api.views import BisonStats, SubmitJobAnswer
+from core.domain.refusals import (
+    invalid_request,
+    malformed_multipart,
+    no_statistics,
+    not_a_video,
+    quota_jobs,
+    unsupported_content_type,
+    video_too_large,
+)
 from core.domain.statistics import bison_stats
-from core.errors import NotFound, UnsupportedMedia
 from core.ports import StatsFilter, StatsStore
 
 router = APIRouter(tags=["compatibility"])
 
 _PIECE_BYTES = 64 * 1024
+_FORM = "multipart/form-data with a part 'file'"
 
 
 @router.post(
@@ -31,18 +40,23 @@ _PIECE_BYTES = 64 * 1024
             "content": {"multipart/form-data": {"schema": MULTIPART_SCHEMA}},
         }
     },
-    responses=documented(400, 413, 415, 422, 503),
-    summary="Submit a video as CattleCounter did",
+    responses=documented(
+        malformed_multipart("the boundary is missing"),
+        video_too_large(EXAMPLE_UPLOAD_LIMIT),
+        unsupported_content_type(_FORM),
+        not_a_video(),
+        invalid_request([("lines", "Input should be a valid list")]),
+        quota_jobs(EXAMPLE_QUOTA, retry_after_s=60),
+    ),
+    summary="Submit a video (CattleCounter)",
 )
-async def submit_job(
+async def submit_cattlecounter_job(
     request: Request, services: OpenServices, caller: CallerDep
 ) -> SubmitJobAnswer:
-    """The same as `POST /api/v1/jobs`, with CattleCounter's answer and its status 200. Follow the job under `/api/v1/jobs/{job_id}`."""
+    """Like `POST /api/v1/jobs`, with CattleCounter's response and its status 200. Follow the job at
+    `/api/v1/jobs/{job_id}`."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise UnsupportedMedia(
-            "Send the video as multipart/form-data with a part 'file'.",
-            code="unsupported_content_type",
-        )
+        raise unsupported_content_type(_FORM)
     job = (await accept_form(request, services, caller)).job
     return SubmitJobAnswer(
         job_id=job.id,
@@ -55,30 +69,26 @@ async def submit_job(
 @router.get(
     "/latest_stats",
     response_model=BisonStats,
-    responses=documented(404, 503),
-    summary="The newest statistics, as BisonStats",
+    responses=documented(no_statistics()),
+    summary="Get the newest statistics (bison tracker)",
 )
 @router.get("/api/v1/latest_stats", response_model=BisonStats, include_in_schema=False)
-async def latest_stats(services: OpenServices, caller: CallerDep) -> JSONResponse:
-    """As the bison tracker gave it; 404 while there are none."""
+async def get_latest_bison_stats(services: OpenServices, caller: CallerDep) -> JSONResponse:
+    """Returns the newest statistics in the bison tracker's shape, or 404 if there are none."""
     record = await services.ports.stats.latest(StatsFilter(owner=caller.sees))
     if record is None:
-        raise NotFound(
-            "There are no statistics yet; they appear when a job has completed.",
-            code="no_statistics",
-        )
+        raise no_statistics()
     return JSONResponse(bison_stats(record))
 
 
 @router.get(
     "/all_stats",
     response_model=list[BisonStats],
-    responses=documented(503),
-    summary="All statistics, as BisonStats",
+    summary="List all statistics (bison tracker)",
 )
 @router.get("/api/v1/all_stats", response_model=list[BisonStats], include_in_schema=False)
-async def all_stats(services: OpenServices, caller: CallerDep) -> StreamingResponse:
-    """As the bison tracker gave it: one array, newest first, sent as it is read."""
+async def list_bison_stats(services: OpenServices, caller: CallerDep) -> StreamingResponse:
+    """Returns one array in the bison tracker's shape, newest first, streamed."""
     pieces = _json_array(services.ports.stats, StatsFilter(owner=caller.sees))
     first = await anext(pieces)
     return StreamingResponse(_with_first(first, pieces), media_type="application/json")

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how is it, and its figures. These answer also while storage or database is away."""
+"""Liveness, readiness, health and metrics. They respond during outages of storage or database too."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import timedelta
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.problems import documented
+from api.document import documented
 from api.services import AnyServices, Services
-from api.views import Health, HealthProblem, Ready
+from api.views import Health, HealthProblem, Live, Ready
 from core.config.storage import PUBLISHED_STORAGE_KEY
 from core.errors import MusterError, Unavailable
 from core.ports import WorkerReport
@@ -18,16 +18,24 @@ from core.services.housekeeping.findings import find
 router = APIRouter(tags=["health"])
 
 _PUBLISHED_KEY_ALLOWED = (
-    "The storage is reached by a key that is published, and MUSTER_ALLOW_PUBLISHED_STORAGE_KEY allows it. Any program and any web page on "
-    "this machine can read, change and delete all videos."
+    "The storage account uses a published key, and MUSTER_ALLOW_PUBLISHED_STORAGE_KEY allows it. "
+    "Any program and any web page on this machine can read, change and delete all videos."
 )
 WORKER_FRESH = timedelta(minutes=3)
 
 
+def not_ready_to_serve(checks: dict[str, bool]) -> Unavailable:
+    """The error of a server of which a part does not respond."""
+    missing = ", ".join(sorted(name for name, well in checks.items() if not well))
+    return Unavailable(
+        f"Not ready: {missing} did not respond.", code="not_ready_to_serve", checks=checks
+    )
+
+
 @router.head("/health", include_in_schema=False)
-@router.get("/health", summary="How the system is")
-async def health(services: AnyServices) -> Health:
-    """Always 200: `status` says whether something is missing."""
+@router.get("/health", summary="Get the health of the system")
+async def get_health(services: AnyServices) -> Health:
+    """Always returns 200: `status` says whether a part is missing."""
     checks = await services.readiness.checks()
     workers = await _workers(services) if checks["database"] else []
     storage = checks["sources"] and checks["results"] and checks["queue"] and checks["detect_queue"]
@@ -51,22 +59,24 @@ async def health(services: AnyServices) -> Health:
 
 
 @router.head("/health/live", include_in_schema=False)
-@router.get("/health/live", summary="Is the process alive")
-async def live() -> dict[str, str]:
-    """200 as long as requests are answered at all; needs nothing else."""
-    return {"status": "live"}
+@router.get("/health/live", summary="Check that the process is alive")
+async def check_live() -> Live:
+    """Returns 200 while the process serves requests. It checks nothing else."""
+    return Live(status="live")
 
 
 @router.head("/health/ready", include_in_schema=False)
-@router.get("/health/ready", responses=documented(503), summary="Can requests be served")
-async def ready(services: AnyServices) -> Ready:
-    """200 when storage, queues and database answer; 503 with the missing ones when not. An answer is at most a second old."""
+@router.get(
+    "/health/ready",
+    responses=documented(not_ready_to_serve({"database": False, "sources": True})),
+    summary="Check that requests can be served",
+)
+async def check_ready(services: AnyServices) -> Ready:
+    """Returns 200 when storage, queues and database respond, else 503 with the missing parts. The
+    result is at most a second old."""
     checks = await services.readiness.checks()
     if not all(checks.values()):
-        missing = ", ".join(sorted(name for name, well in checks.items() if not well))
-        raise Unavailable(
-            f"Not ready: no answer from {missing}.", code="not_ready_to_serve", checks=checks
-        )
+        raise not_ready_to_serve(checks)
     return Ready(status="ready", checks=checks)
 
 
@@ -74,12 +84,17 @@ async def ready(services: AnyServices) -> Ready:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}},
-    summary="Figures for Prometheus",
+    responses={
+        200: {
+            "description": "Metrics in Prometheus' text format.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
+    summary="Get metrics for Prometheus",
 )
-async def metrics(services: AnyServices) -> Response:
-    """Requests, uploads, queue depth. They are of all owners' work: a key or token needs the scope `admin`; the server's own machine asks
-    without one."""
+async def get_metrics(services: AnyServices) -> Response:
+    """Returns requests, uploads and queue depth of all owners. A key or token needs the scope
+    `admin`; requests from the server's own machine need no key."""
     return Response(await services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,19 +1,47 @@
-"""Jobs: submit, look, cancel, count again, try again, delete."""
+"""Jobs: submit, list, get, cancel, recount, retry, delete."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi.openapi.models import Example
 
 from api.access import CallerDep, SeenDep
-from api.intake import MULTIPART_SCHEMA, accept_request
-from api.problems import documented
+from api.document import (
+    EXAMPLE_CALIBRATION,
+    EXAMPLE_JOB,
+    EXAMPLE_QUOTA,
+    EXAMPLE_UPLOAD,
+    EXAMPLE_UPLOAD_LIMIT,
+    documented,
+)
+from api.intake import BODY_KINDS, MULTIPART_SCHEMA, accept_request
+from api.parameters import Camera, Cursor, JobId, Limit
 from api.services import OpenServices
-from api.views import JOBS, JobPage, JobView, UploadedRecording, job_summary, job_view
+from api.settings_views import SettingsBody
+from api.views import JOBS, JobPage, JobView, job_summary, job_view
 from core.domain.clock import UtcDatetime
 from core.domain.job import Job, JobState
-from core.domain.names import CLEANED
+from core.domain.refusals import (
+    all_expired,
+    bad_cursor,
+    idempotency_key_reused,
+    invalid_request,
+    job_active,
+    job_completed,
+    job_ended,
+    malformed_json,
+    malformed_multipart,
+    no_such_job,
+    no_such_upload,
+    not_a_video,
+    quota_jobs,
+    unsupported_content_type,
+    upload_changed,
+    video_expired,
+    video_too_large,
+)
 from core.ports import JobFilter
 from core.services.attempts.cancel import cancel
 from core.services.attempts.recount import recount
@@ -25,12 +53,19 @@ router = APIRouter(prefix=JOBS, tags=["jobs"])
 
 POLL_AFTER_S = "2"
 
-_SUBMIT_BODY: dict[str, Any] = {
+_RECOUNTS: dict[str, Example] = {
+    "line": {
+        "value": {"lines": [{"name": "gate", "start": [0, 300], "end": [1280, 300]}]},
+    },
+    "calibration": {"value": {"calibration": EXAMPLE_CALIBRATION}},
+}
+
+_SUBMIT_BODY: dict[str, object] = {
     "requestBody": {
         "required": True,
         "content": {
             "multipart/form-data": {"schema": MULTIPART_SCHEMA},
-            "application/json": {"schema": UploadedRecording.model_json_schema()},
+            "application/json": {"schema": {"$ref": "#/components/schemas/UploadedRecording"}},
         },
     },
     "parameters": [
@@ -39,21 +74,15 @@ _SUBMIT_BODY: dict[str, Any] = {
             "in": "header",
             "required": False,
             "schema": {"type": "string", "maxLength": 200},
-            "description": "The same request sent again with the same key makes no second job.",
+            "description": "A repeated request with the same key creates no second job.",
         }
     ],
 }
 
-_WITH_STORED_CALIBRATION = {
-    "type": "object",
-    "required": ["calibration"],
-    "properties": {
-        "calibration": {
-            "type": "string",
-            "description": "Name of a stored calibration, in place of its points.",
-        }
-    },
-}
+_NO_JOB = no_such_job(EXAMPLE_JOB)
+_QUOTA = quota_jobs(EXAMPLE_QUOTA, retry_after_s=60)
+_INVALID = invalid_request([("lines", "Input should be a valid list")])
+_NOT_JSON = malformed_json("Expecting value: line 1 column 1 (char 0)")
 
 
 @router.post(
@@ -61,13 +90,25 @@ _WITH_STORED_CALIBRATION = {
     status_code=202,
     response_model=JobView,
     openapi_extra=_SUBMIT_BODY,
-    responses=documented(400, 404, 409, 413, 415, 422, 503),
+    responses=documented(
+        _NOT_JSON,
+        malformed_multipart("the boundary is missing"),
+        no_such_upload(EXAMPLE_UPLOAD),
+        upload_changed(EXAMPLE_UPLOAD),
+        video_too_large(EXAMPLE_UPLOAD_LIMIT),
+        unsupported_content_type(BODY_KINDS),
+        not_a_video(),
+        _INVALID,
+        idempotency_key_reused(),
+        _QUOTA,
+    ),
     summary="Submit a recording",
 )
-async def submit(
+async def submit_job(
     request: Request, response: Response, services: OpenServices, caller: CallerDep
 ) -> JobView:
-    """Send one video, or several in order, with optional settings; or name finished uploads. `202` means that nothing can get lost."""
+    """Takes one video, or several in order, with optional settings; or the ids of finished uploads.
+    `202` means that the job is stored and will be processed."""
     accepted = await accept_request(request, services, caller)
     _point_to(response, accepted.job)
     if accepted.replayed:
@@ -75,20 +116,27 @@ async def submit(
     return job_view(accepted.job, services)
 
 
-@router.get("", responses=documented(400, 422, 503), summary="List jobs")
+@router.get("", responses=documented(bad_cursor()), summary="List jobs")
 async def list_jobs(
     services: OpenServices,
     seen: SeenDep,
-    state: Annotated[list[JobState] | None, Query(description="Any of these states.")] = None,
-    camera: Annotated[str | None, CLEANED, Query(max_length=80)] = None,
+    state: Annotated[list[JobState] | None, Query(description="Only jobs in these states.")] = None,
+    camera: Camera = None,
     created_from: Annotated[
-        UtcDatetime | None, Query(description="Inclusive.", examples=["2026-06-01T00:00:00Z"])
+        UtcDatetime | None,
+        Query(
+            description="Only jobs created at or after this time.",
+            examples=["2026-06-01T00:00:00Z"],
+        ),
     ] = None,
-    created_until: Annotated[UtcDatetime | None, Query(description="Exclusive.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: str | None = None,
+    created_until: Annotated[
+        UtcDatetime | None, Query(description="Only jobs created before this time.")
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> JobPage:
-    """Newest first, in pages, without the points of calibrations, the outlines of zones and the frames counted by hand."""
+    """Returns a page of jobs, newest first, without the points of calibrations, the outlines of zones
+    and the frames counted by hand."""
     where = JobFilter(
         states=tuple(state or ()),
         camera=camera,
@@ -102,11 +150,11 @@ async def list_jobs(
     )
 
 
-@router.get("/{job_id}", responses=documented(404, 503), summary="Look at a job")
+@router.get("/{job_id}", responses=documented(_NO_JOB), summary="Get a job")
 async def get_job(
-    job_id: str, response: Response, services: OpenServices, caller: CallerDep
+    job_id: JobId, response: Response, services: OpenServices, caller: CallerDep
 ) -> JobView:
-    """State, progress, counts when done, the reason when failed."""
+    """Returns the state and progress, the counts once completed, the error once failed."""
     job = await job_of(services.ports, job_id, owner=caller.sees)
     if not job.is_terminal:
         response.headers["Retry-After"] = POLL_AFTER_S
@@ -116,12 +164,15 @@ async def get_job(
 
 
 @router.post(
-    "/{job_id}/cancel", status_code=202, responses=documented(404, 409, 503), summary="Cancel a job"
+    "/{job_id}/cancel",
+    status_code=202,
+    responses=documented(_NO_JOB, job_ended("completed")),
+    summary="Cancel a job",
 )
 async def cancel_job(
-    job_id: str, response: Response, services: OpenServices, caller: CallerDep
+    job_id: JobId, response: Response, services: OpenServices, caller: CallerDep
 ) -> JobView:
-    """The job is cancelled at once; its worker stops at its next heartbeat."""
+    """Cancels the job at once. Its worker stops at the next heartbeat."""
     job = await cancel(services.ports, services.clock, job_id, owner=caller.sees)
     _point_to(response, job)
     return job_view(job, services)
@@ -130,39 +181,26 @@ async def cancel_job(
 @router.post(
     "/{job_id}/recount",
     status_code=202,
-    responses=documented(400, 404, 409, 410, 422, 503),
+    responses=documented(
+        _NOT_JSON,
+        _NO_JOB,
+        job_active("detecting"),
+        all_expired(),
+        video_expired(),
+        _INVALID,
+        _QUOTA,
+    ),
     summary="Count again with other settings",
-    openapi_extra={
-        "requestBody": {
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "anyOf": [
-                            {"$ref": "#/components/schemas/AnalysisSettings"},
-                            _WITH_STORED_CALIBRATION,
-                        ]
-                    },
-                    "examples": {
-                        "line": {
-                            "value": {
-                                "lines": [{"name": "gate", "start": [0, 300], "end": [1280, 300]}]
-                            }
-                        },
-                        "calibration": {"value": {"calibration": "north-camera"}},
-                    },
-                }
-            }
-        }
-    },
 )
 async def recount_job(
-    job_id: str,
+    job_id: JobId,
     response: Response,
     services: OpenServices,
     caller: CallerDep,
-    settings: dict[str, Any] | None = None,
+    settings: Annotated[SettingsBody | None, Body(openapi_examples=_RECOUNTS)] = None,
 ) -> JobView:
-    """The settings given replace the job's, key by key; null stands for the default. Detections are reused, so this takes seconds."""
+    """Replaces the job's settings key by key and counts again; null means the default. The stored
+    detections are reused, so a recount takes seconds."""
     job = await recount(
         services.ports,
         services.dispatcher,
@@ -180,13 +218,16 @@ async def recount_job(
 @router.post(
     "/{job_id}/retry",
     status_code=202,
-    responses=documented(404, 409, 410, 503),
-    summary="Try a failed or cancelled job again",
+    responses=documented(
+        _NO_JOB, job_active("detecting"), job_completed("completed"), all_expired(), _QUOTA
+    ),
+    summary="Retry a failed or cancelled job",
 )
 async def retry_job(
-    job_id: str, response: Response, services: OpenServices, caller: CallerDep
+    job_id: JobId, response: Response, services: OpenServices, caller: CallerDep
 ) -> JobView:
-    """Begins the next attempt from what is stored: segments that were detected are not detected again. 409 for other jobs."""
+    """Starts the next attempt. Segments with stored detections are not detected again. Active and
+    completed jobs get 409."""
     job = await retry(
         services.ports,
         services.dispatcher,
@@ -199,9 +240,9 @@ async def retry_job(
     return job_view(job, services)
 
 
-@router.delete("/{job_id}", status_code=204, responses=documented(404, 503), summary="Delete a job")
-async def delete_job(job_id: str, services: OpenServices, caller: CallerDep) -> None:
-    """Deletes its video, results, statistics and record; an active job is cancelled first."""
+@router.delete("/{job_id}", status_code=204, responses=documented(_NO_JOB), summary="Delete a job")
+async def delete_job(job_id: JobId, services: OpenServices, caller: CallerDep) -> None:
+    """Deletes the job with its video, results and statistics. An active job is cancelled first."""
     await delete(services.ports, services.clock, job_id, owner=caller.sees)
 
 

@@ -1,48 +1,55 @@
-"""Keys: made, listed and revoked by whoever has the scope `admin`."""
+"""Keys: callers with the scope `admin` create, list and revoke them."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import KEYS_PATH, AdminDep
-from api.problems import documented
+from api.document import documented
+from api.parameters import Cursor, Limit
 from api.services import OpenServices
 from core.domain.access import ApiKey, Scope
 from core.domain.clock import UtcDatetime
+from core.domain.refusals import bad_cursor, invalid_request, malformed_json, no_such_key
 
 router = APIRouter(prefix=KEYS_PATH, tags=["access"])
 
 _LONGEST_DAYS = 3650
+_NOT_JSON = malformed_json("Expecting value")
+_INVALID = invalid_request([("body.owner", "Field required")])
 
 
 class KeyRequest(BaseModel):
-    """A key to make."""
+    """A key to create."""
 
     model_config = ConfigDict(extra="forbid")
 
     owner: str = Field(
-        min_length=1, max_length=200, description="Whose jobs it opens.", examples=["north ranch"]
+        min_length=1,
+        max_length=200,
+        description="Owner of the jobs that the key gives access to.",
+        examples=["north ranch"],
     )
     scopes: list[Scope] = Field(
         ["submit", "read"],
         min_length=1,
         max_length=3,
-        description="`submit`: send and change; `read`: look; `admin`: everybody's, and keys.",
+        description="`submit`: submit and change jobs; `read`: read them; `admin`: jobs of all owners, and keys.",
     )
     label: str = Field(
-        "", max_length=200, description="What you call it.", examples=["gate camera"]
+        "", max_length=200, description="A name of your choice.", examples=["gate camera"]
     )
     expires_in_days: float | None = Field(
-        None, gt=0, le=_LONGEST_DAYS, description="Null: until it is revoked.", examples=[365]
+        None, gt=0, le=_LONGEST_DAYS, description="Null: valid until revoked.", examples=[365]
     )
 
 
 class KeyView(BaseModel):
-    """A key, without the secret, which is kept nowhere."""
+    """A key without its secret, which the server does not store."""
 
     id: str = Field(examples=["9f86d081884c7d65"])
     owner: str
@@ -51,14 +58,15 @@ class KeyView(BaseModel):
     created_at_utc: UtcDatetime
     expires_at_utc: UtcDatetime | None
     revoked_at_utc: UtcDatetime | None
-    last_used_at_utc: UtcDatetime | None = Field(description="To the minute.")
+    last_used_at_utc: UtcDatetime | None = Field(description="Accurate to the minute.")
 
 
 class NewKeyView(KeyView):
-    """A key that was just made."""
+    """A new key."""
 
     key: str = Field(
-        description="Shown this once: send it as `Authorization: Bearer …` or `X-API-Key`, never in an address."
+        description="Shown only once. Send it as `Authorization: Bearer …` or `X-API-Key`, never in a "
+        "URL."
     )
 
 
@@ -69,11 +77,11 @@ class KeyPage(BaseModel):
     next_cursor: str | None
 
 
-@router.post("", status_code=201, responses=documented(400, 413, 422, 503), summary="Make a key")
+@router.post("", status_code=201, responses=documented(_NOT_JSON, _INVALID), summary="Create a key")
 async def create_key(
     asked: KeyRequest, response: Response, services: OpenServices, admin: AdminDep
 ) -> NewKeyView:
-    """The answer shows the key; nothing will ever show it again."""
+    """Returns the key with its secret. No later response shows the secret."""
     expires = (
         None
         if asked.expires_in_days is None
@@ -86,26 +94,32 @@ async def create_key(
     return NewKeyView(**_shown(made.key), key=made.secret)
 
 
-@router.get("", responses=documented(400, 422, 503), summary="List keys")
+@router.get("", responses=documented(bad_cursor()), summary="List keys")
 async def list_keys(
     services: OpenServices,
     admin: AdminDep,
-    owner: Annotated[str | None, Query(max_length=200)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: str | None = None,
+    owner: Annotated[
+        str | None, Query(max_length=200, description="Only keys of this owner.")
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> KeyPage:
-    """Newest first, revoked and expired ones too, in pages."""
+    """Returns a page of keys, newest first, including revoked and expired ones."""
     page = await services.keys.list_page(owner=owner, limit=limit, cursor=cursor)
     return KeyPage(
         items=[KeyView(**_shown(key)) for key in page.items], next_cursor=page.next_cursor
     )
 
 
-@router.delete("/{key_id}", responses=documented(404, 503), summary="Revoke a key")
-async def revoke_key(key_id: str, services: OpenServices, admin: AdminDep) -> KeyView:
-    """From now on it opens nothing, in no process. It stays in the list; doing so again changes nothing."""
+@router.delete("/{key_id}", responses=documented(no_such_key()), summary="Revoke a key")
+async def revoke_key(
+    key_id: Annotated[str, Path(description="Id of the key.")],
+    services: OpenServices,
+    admin: AdminDep,
+) -> KeyView:
+    """Revokes the key at once, for all processes. The key stays in the list. Idempotent."""
     return KeyView(**_shown(await services.keys.revoke(key_id)))
 
 
-def _shown(key: ApiKey) -> dict[str, Any]:
+def _shown(key: ApiKey) -> dict[str, object]:
     return key.model_dump(exclude={"digest"})

@@ -1,4 +1,4 @@
-"""Tickets for WebSockets, and who one is."""
+"""Tickets for WebSockets, and the caller's own identity."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import CallerDep
-from api.problems import documented
+from api.document import EXAMPLE_JOB, documented
 from api.services import OpenServices
 from core.domain.access import Scope
 from core.domain.clock import UtcDatetime
+from core.domain.refusals import invalid_request, malformed_json, no_such_job
 from core.services.submission.submit import job_of
 
 router = APIRouter(prefix="/api/v1", tags=["access"])
 
 
 class TicketRequest(BaseModel):
-    """Which job a WebSocket is to follow."""
+    """The job that a WebSocket will follow."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -24,41 +25,46 @@ class TicketRequest(BaseModel):
 
 
 class TicketView(BaseModel):
-    """What lets one WebSocket in, once."""
+    """A ticket, which opens one WebSocket once."""
 
     ticket: str
     url: str = Field(
-        description="Where to open the WebSocket, ticket included.",
+        description="Where to open the WebSocket, including the ticket.",
         examples=["/ws/jobs/3f1b6c0e…?ticket=ticket_…"],
     )
     expires_at_utc: UtcDatetime
 
 
 class Whoami(BaseModel):
-    """Whom the API takes you for."""
+    """The caller's identity, scopes and quota."""
 
     owner: str
     scopes: list[Scope]
-    key_id: str | None = Field(description="Null with a token, or without a key.")
+    key_id: str | None = Field(description="Null for a token, or without a key.")
     bytes_today: int = Field(
-        description="Submitted since midnight UTC, and held for uploads and links."
+        description="Submitted since midnight UTC, plus bytes reserved for uploads and links."
     )
-    quota_day_bytes: int | None = Field(description="The most in a day; null: no limit.")
-    jobs_active: int = Field(description="Jobs that wait or are worked on.")
-    quota_jobs: int | None = Field(description="The most at a time; null: no limit.")
+    quota_day_bytes: int | None = Field(description="Maximum per day; null: no limit.")
+    jobs_active: int = Field(description="Jobs that have not ended.")
+    quota_jobs: int | None = Field(description="Maximum number of active jobs; null: no limit.")
 
 
 @router.post(
     "/tickets",
     status_code=201,
-    responses=documented(400, 404, 413, 422, 503),
-    summary="Get a ticket for a WebSocket",
+    responses=documented(
+        malformed_json("Expecting value"),
+        no_such_job(EXAMPLE_JOB),
+        invalid_request([("body.job_id", "Field required")]),
+    ),
+    summary="Create a ticket for a WebSocket",
 )
 async def create_ticket(
     asked: TicketRequest, services: OpenServices, caller: CallerDep
 ) -> TicketView:
-    """Browsers cannot send a key with a WebSocket, and a key in an address ends up in logs: a ticket is good once, for one job, for
-    45 seconds, and what it opens ends with the key or token that it was made with."""
+    """Returns a ticket that opens one WebSocket, for one job, within 45 seconds. Browsers need it:
+    they cannot send a key with a WebSocket, and a key in a URL ends up in logs. The WebSocket
+    closes when the key or token of this request ends."""
     job = await job_of(services.ports, asked.job_id, owner=caller.sees)
     made = await services.keys.make_ticket(caller, job.id)
     services.access.expect(made.secret)
@@ -69,9 +75,9 @@ async def create_ticket(
     )
 
 
-@router.get("/whoami", responses=documented(503), summary="Whom am I taken for")
-async def whoami(services: OpenServices, caller: CallerDep) -> Whoami:
-    """Owner, scopes, and what is used of the quota."""
+@router.get("/whoami", summary="Get the caller's identity")
+async def get_caller(services: OpenServices, caller: CallerDep) -> Whoami:
+    """Returns the owner, the scopes, and the used part of the quota."""
     used = await services.quotas.usage(caller.owner)
     return Whoami(
         owner=caller.owner,

@@ -1,1 +1,5 @@
-"""The configuration, by concern."""
+"""Configuration of each process, in frozen sections by concern.
+
+`variables` declares, `sources` looks values up, `reading` builds sections, and `processes` says which
+process reads which section.
+"""

@@ -1,74 +1,65 @@
-"""The part of the configuration that says who may ask for what."""
+"""The section of access control."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import field_validator, model_validator
 
+from core.config.variables import Section, variable
 from core.domain.access import Scope
 
-Names = Annotated[tuple[str, ...], NoDecode]
-"""Names with commas between them, as an environment variable gives them."""
 
+class AccessSection(Section):
+    """Who may call the API, and how often."""
 
-class AccessConfig(BaseSettings):
-    """Who may ask, under which names, how much."""
+    title: ClassVar[str] = "Access"
 
-    require_key: bool = Field(
+    require_key: bool = variable(
         False,
-        description="Loopback needs a key, too: for containers, and behind a proxy on the same machine.",
+        "Loopback needs a key, too: in containers, and behind a proxy on the same machine. "
+        "The API's image sets it to `true`.",
     )
-    allowed_hosts: Names = Field(
-        (), description="Names of the API besides loopback's; `*.example.org` is any below it."
+    allowed_hosts: tuple[str, ...] = variable(
+        (),
+        "Names of the API besides loopback's, with commas between them. "
+        "`*.example.org` is any name below it.",
     )
-    allowed_origins: Names = Field(
-        (), description="Origins (`https://app.example.org`) whose pages may ask."
+    allowed_origins: tuple[str, ...] = variable(
+        (),
+        "Origins whose pages may call the API (CORS), such as `https://app.example.org`, "
+        "with commas between them.",
     )
-    rate_per_s: float = Field(
+    rate_per_s: float = variable(
         20,
+        "Average rate of requests with one key in one API process. 0: no limit.",
+        unit="requests per second",
         ge=0,
-        description="Requests a second, on average, with one key in one API process; 0: no limit.",
     )
-    rate_burst: int = Field(100, ge=1, description="Requests at once with one key.")
-    wrong_keys_per_min: float = Field(
+    rate_burst: int = variable(100, "Requests at once with one key.", unit="requests", ge=1)
+    wrong_keys_per_min: float = variable(
         30,
+        "Wrong keys, tokens and tickets from one address to one API process. 0: no limit.",
+        unit="per minute",
         ge=0,
-        description="Wrong keys, tokens and tickets a minute from one address to one API process; 0: no limit.",
     )
-    quota_day_bytes: int = Field(
-        2**40, ge=0, description="Bytes that one owner may submit in a day (UTC); 0: no limit."
-    )
-    quota_jobs: int = Field(
-        500,
-        ge=0,
-        description="Jobs of one owner that wait or are worked on at a time; 0: no limit.",
-    )
-    quota_links: int = Field(
-        100,
-        ge=0,
-        description="Links for direct uploads of one owner that are alive at a time; 0: no limit.",
-    )
-    quota_day_work: int = Field(
-        50_000_000,
-        ge=0,
-        description="Work of one owner in a day (UTC), in looks at pictures; more waits for the next day. 0: no limit.",
-    )
-    oidc_issuer: str | None = Field(
+    oidc_issuer: str | None = variable(
         None,
-        description="Issuer whose tokens are taken, such as https://login.microsoftonline.com/<tenant>/v2.0 for Entra ID.",
+        "OIDC issuer whose tokens are accepted, such as "
+        "`https://login.microsoftonline.com/TENANT/v2.0` for Entra ID.",
     )
-    oidc_audience: str | None = Field(
-        None, description="For whom tokens must be issued: the application (client) id, or its URI."
+    oidc_audience: str | None = variable(
+        None,
+        "Audience that tokens must be issued for: the application (client) id, or its URI. "
+        "Required with an issuer.",
     )
-    oidc_owner_claim: str = Field(
-        "sub", description="The claim that says whose jobs are meant, such as `oid` or `tid`."
+    oidc_owner_claim: str = variable(
+        "sub", "Claim of a token that names the owner of jobs, such as `oid` or `tid`."
     )
-    oidc_scopes: dict[str, Scope] = Field(
+    oidc_scopes: dict[str, Scope] = variable(
         {"Muster.Submit": "submit", "Muster.Read": "read", "Muster.Admin": "admin"},
-        description='JSON: {"role or scope in the token": "submit", "read" or "admin"}.',
+        "JSON object of the roles or scopes in a token, each with `submit`, `read` or `admin`.",
     )
 
     @field_validator("allowed_hosts", "allowed_origins", mode="before")
@@ -105,7 +96,7 @@ class AccessConfig(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _names_an_audience(self) -> AccessConfig:
+    def _names_an_audience(self) -> AccessSection:
         if not self.oidc_issuer:
             return self
         if not self.oidc_audience:

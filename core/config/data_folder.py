@@ -1,33 +1,35 @@
-"""The data folder that the API and the workers of this machine find, by the same configuration: environment, or `.env`."""
+"""The section of the data folder, which the API and the workers of one machine share."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import field_validator
 
-from core.config.settings import Config
+from core.config.variables import Section, variable
 from core.data_folder import default_data_dir
-from core.errors import InvalidInput
 
 
-class _DataFolder(BaseSettings):
-    # Not all of `Config`: it refuses a storage that is not there yet, and `make run` brings its own.
-    model_config = SettingsConfigDict(**{**Config.model_config, "env_ignore_empty": True})
+class DataSection(Section):
+    """The folder under which this machine's processes keep data."""
 
-    data_dir: Path = Field(default_factory=default_data_dir)
+    title: ClassVar[str] = "Data folder"
 
+    data_dir: Path = variable(
+        default_data_dir,
+        "Folder of the SQLite file, of caches and of the data of `make run`. "
+        "An absolute path on a local disk.",
+        default_text="~/.local/share/muster",
+        also=("count",),
+    )
 
-def configured_data_dir() -> Path:
-    """Return the data folder of the configuration. Reads `.env` where the process was started.
-
-    Raises:
-        InvalidInput: The path is not absolute: each process may be started elsewhere.
-    """
-    folder = _DataFolder().data_dir
-    if not folder.is_absolute():
-        raise InvalidInput(
-            f"MUSTER_DATA_DIR is '{folder}'; give an absolute path, such as {folder.absolute()}"
-        )
-    return folder
+    @field_validator("data_dir")
+    @classmethod
+    def _is_absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError(
+                f"MUSTER_DATA_DIR is '{value}'; give an absolute path, such as {value.absolute()}, "
+                "so that every process means the same folder"
+            )
+        return value

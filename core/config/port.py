@@ -1,44 +1,55 @@
-"""The part of the configuration that says how much of the API's port one client may hold, and for how long. See `docs/port.md`."""
+"""The section of the API's port: what one client may hold. See `docs/explanation/port.md`."""
 
 from __future__ import annotations
 
-from pydantic import Field
-from pydantic_settings import BaseSettings
+from typing import ClassVar
+
+from core.config.variables import Section, variable
 
 
-class PortConfig(BaseSettings):
-    """Limits of connections, headers and bodies. A limit of 0 is none where the description says so."""
+class PortSection(Section):
+    """Limits of connections, headers and bodies."""
 
-    head_s: float = Field(
+    title: ClassVar[str] = "Port"
+
+    head_s: float = variable(
         20,
+        "Longest time from accepting a connection, or a request's first byte, to its last header.",
+        unit="seconds",
         gt=0,
-        description="Longest time from accepting a connection, or a request's first byte, to its last header.",
     )
-    head_bytes: int = Field(
+    head_bytes: int = variable(
         65536,
+        "Most bytes of a request's first line and headers. The trailers may have as many again.",
+        unit="bytes",
         ge=8192,
-        description="Most bytes of a request's first line and headers; as many again of trailers.",
     )
-    idle_s: float = Field(
+    idle_s: float = variable(
         30,
+        "Longest time in which a client sends no byte of a body, or reads no byte of a response.",
+        unit="seconds",
         gt=0,
-        description="Longest time without a byte of a request's body, or without a byte read of an answer.",
     )
-    least_bytes_per_s: float = Field(
-        1024, ge=0, description="Least average rate over a minute of waiting for a client; 0: none."
+    least_bytes_per_s: float = variable(
+        1024,
+        "Lowest average rate that a client may have over a minute of waiting for it. 0: no limit.",
+        unit="bytes per second",
+        ge=0,
     )
-    connections: int = Field(
+    connections: int = variable(
         1000,
+        "Most open connections of one API process, at most half of its file descriptors.",
         ge=16,
-        description="Most open connections of one API process; half of its descriptors at most.",
     )
-    address_connections: int = Field(
+    address_connections: int = variable(
         256,
+        "Most open connections of one address (IPv6: of a /64). Raise it behind a proxy. "
+        "0: no limit of its own.",
         ge=0,
-        description="Most open connections of one address (IPv6: of a /64); 0: no limit of its own. Raise it behind a proxy.",
     )
-    open_submissions: int = Field(
+    open_submissions: int = variable(
         128,
+        "Most bodies that one owner, or one address, may send at a time to one API process. "
+        "0: no limit.",
         ge=0,
-        description="Most bodies that one owner, or one address, may be sending at a time to one API process; 0: no limit.",
     )

@@ -1,17 +1,18 @@
-"""The part of the configuration that says where blobs and queues are, and by which key or identity they are reached."""
+"""The section of the storage: where blobs and queues are, and how they are reached."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings
 
+from core.config.data_folder import DataSection
+from core.config.variables import variable
 from core.errors import InvalidInput
 
 PUBLISHED_STORAGE_KEY = "published_storage_key"
@@ -38,39 +39,63 @@ _REFUSAL = (
 )
 
 
-class StorageConfig(BaseSettings):
-    """Which storage account, and by which key or identity."""
+class StorageSection(DataSection):
+    """Which storage account, which containers, and by which key or identity."""
 
-    storage_connection: str = Field(
+    title: ClassVar[str] = "Storage"
+
+    storage_connection: str = variable(
         "",
-        repr=False,
-        validation_alias=AliasChoices("AZURE_STORAGE_CONNECTION_STRING", "storage_connection"),
-        description="Connection string of Azure Storage or Azurite; default: that of the data folder's own Azurite.",
+        "Connection string of Azure Storage or Azurite.",
+        names=("AZURE_STORAGE_CONNECTION_STRING",),
+        secret=True,
+        default_text="that of the data folder's own Azurite",
     )
-    storage_connection_file: Path | None = Field(
+    storage_connection_file: Path | None = variable(
         None,
-        validation_alias=AliasChoices(
-            "AZURE_STORAGE_CONNECTION_STRING_FILE", "storage_connection_file"
-        ),
-        description="A file that holds the connection string, instead of the string itself.",
+        "File that holds the connection string, instead of the string itself.",
+        names=("AZURE_STORAGE_CONNECTION_STRING_FILE",),
     )
-    storage_account_url: str | None = Field(
+    storage_account_url: str | None = variable(
         None,
-        validation_alias=AliasChoices("AZURE_STORAGE_ACCOUNT_URL", "storage_account_url"),
-        description="https://<account>.blob.core.windows.net: use the managed identity instead of a connection string.",
+        "`https://ACCOUNT.blob.core.windows.net`: use the managed identity instead of a "
+        "connection string.",
+        names=("AZURE_STORAGE_ACCOUNT_URL",),
     )
-    allow_published_storage_key: bool = Field(
+    allow_published_storage_key: bool = variable(
         False,
-        description="Take Azurite's development account, whose key is published; for data that may be lost and seen by anyone.",
+        "Accept Azurite's development account, whose key is published. "
+        "Only for data that may be lost and seen by anyone.",
+    )
+    input_container: str = variable(
+        "raw-videos", "Container of the videos.", names=("BLOB_CONTAINER_INPUT",)
+    )
+    output_container: str = variable(
+        "processed-videos", "Container of the results.", names=("BLOB_CONTAINER_OUTPUT",)
     )
 
-    @field_validator("storage_connection_file", "storage_account_url", mode="before")
-    @classmethod
-    def _blank_is_none(cls, value: Any) -> Any:
-        # Compose files and `make run` hand an unset variable on as an empty one.
-        return None if isinstance(value, str) and not value.strip() else value
+    @model_validator(mode="after")
+    def _find_connection(self) -> StorageSection:
+        found = resolve_connection(
+            self.storage_connection,
+            self.storage_connection_file,
+            self._own_file,
+            allow_published=self.allow_published_storage_key,
+        )
+        # The model is frozen for its users; this is still its making.
+        object.__setattr__(self, "storage_connection", found)
+        return self
 
-    def require_storage(self) -> None:
+    @property
+    def connection_file(self) -> Path | None:
+        """File that the connection string comes from where it is not given itself."""
+        return self.storage_connection_file or self._own_file
+
+    @property
+    def _own_file(self) -> Path | None:
+        return None if self.storage_account_url else self.data_dir / OWN_CONNECTION_FILE
+
+    def require(self) -> None:
         """Refuse to begin without a storage.
 
         Raises:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.clock import UtcDatetime
+from core.domain.results import Counts
 
 JobState = Literal[
     "queued", "planning", "detecting", "assembling", "rendering", "completed", "failed", "cancelled"
@@ -173,7 +174,7 @@ class Job(_Record):
     rendered_frames: int = 0
     result_revision: str | None = None
     staged_revision: str | None = None
-    counts: dict[str, dict[str, Any]] | None = None
+    counts: Counts | None = None
     artifacts: tuple[str, ...] = ()
     error: Failure | None = None
     waiting: Waiting | None = None

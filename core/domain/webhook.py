@@ -110,9 +110,9 @@ def event_body(job: Job) -> str:
         "completed_at_utc": _text(job.completed_at_utc or job.updated_at_utc),
     }
     if job.state == "completed":
-        figures = ("unique", "low", "high", "interval_basis", "peak", "mean")
+        figures = {"unique", "low", "high", "interval_basis", "peak", "mean"}
         values["counts"] = {
-            name: {key: counts[key] for key in figures if key in counts}
+            name: counts.model_dump(include=figures)
             for name, counts in sorted((job.counts or {}).items())
         }
     elif job.error is not None:

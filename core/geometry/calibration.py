@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -51,7 +51,7 @@ class Homography:
     matrix: Array
     covariance: Array
     hull: Array
-    unit: str
+    unit: Literal["m", "wgs84"]
     origin: tuple[float, float] | None
     residuals_m: Array
     inliers: npt.NDArray[np.bool_]

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
-from core.config.settings import Config
+from core.config.database import DatabaseSection
+from core.config.storage import StorageSection
+from core.config.webhooks import WebhookSection
 
 HIDDEN = "***"
 
@@ -28,21 +30,26 @@ _LEAST_LENGTH = 8
 """What is shorter would hide words, and guards nothing."""
 
 
-def secrets_of(config: Config) -> tuple[str, ...]:
-    """Return the secrets that a process was configured with: the storage's key or signature, the database's password, the webhooks' own."""
+def secrets_of(
+    storage: StorageSection, database: DatabaseSection, webhooks: WebhookSection | None = None
+) -> tuple[str, ...]:
+    """Return the secrets that a process was configured with.
+
+    They are the key or signature of the storage, the database's password and the webhooks' secret.
+    """
     found = [
         part.partition("=")[2]
-        for part in config.storage_connection.split(";")
+        for part in storage.storage_connection.split(";")
         if _names_secret(part.partition("=")[0])
     ]
-    if config.mongo_uri:
+    if database.mongo_uri:
         try:
-            found.append(urlsplit(config.mongo_uri).password or "")
+            found.append(urlsplit(database.mongo_uri).password or "")
         except ValueError:
             # It is not a URI; then the whole of it is what must not be shown.
-            found.append(config.mongo_uri)
-    if config.webhook_secret is not None:
-        found.append(config.webhook_secret.get_secret_value())
+            found.append(database.mongo_uri)
+    if webhooks is not None and webhooks.webhook_secret is not None:
+        found.append(webhooks.webhook_secret.get_secret_value())
     return tuple(secret for secret in found if len(secret) >= _LEAST_LENGTH)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from core.domain.blobs import ARTIFACTS, result_blob
 from core.domain.job import Job
-from core.errors import Conflict, Expired, NotFound
+from core.domain.refusals import no_results, not_ready, results_expired, unknown_artifact
+from core.errors import NotFound
 from core.ports import BlobInfo, Ports
 
 _REMEMBERED_JOBS = 1000
@@ -73,20 +74,12 @@ def published_revision(job: Job) -> str:
         NotFound: Nothing will be: the job ended before (code `no_results`).
     """
     if "results" in job.expired:
-        raise Expired(
-            "These results were deleted after the time for which they are kept; the job still tells the counts."
-        )
+        raise results_expired()
     if job.result_revision is not None:
         return job.result_revision
     if job.is_terminal:
-        raise NotFound(
-            f"The job has {job.state} without results; see its 'error'.",
-            code="no_results",
-            state=job.state,
-        )
-    raise Conflict(
-        "The job has no results yet; ask again later.", code="not_ready", state=job.state
-    )
+        raise no_results(job.state)
+    raise not_ready(job.state)
 
 
 def artifact_blob(job: Job, name: str) -> str:
@@ -97,14 +90,11 @@ def artifact_blob(job: Job, name: str) -> str:
         Conflict: Nothing is published yet (code `not_ready`).
     """
     if name not in ARTIFACTS:
-        raise NotFound(
-            f"There is no such result file; one of: {', '.join(ARTIFACTS)}.",
-            code="unknown_artifact",
-        )
+        raise unknown_artifact()
     revision = published_revision(job)
     if name not in job.artifacts:
         raise NotFound(
-            f"This job made no {name}; its settings may have turned it off.",
+            f"This job has no {name}. Its settings may have turned it off.",
             code="artifact_not_made",
         )
     return result_blob(job.id, revision, name)

@@ -1,6 +1,8 @@
-"""From moved points to the camera's motion: which points are background, and the simplest transform that explains them. Pure NumPy.
+"""The camera's motion from followed points: which points are background, and the simplest transform
+that explains them. Pure NumPy.
 
-Points are px of the small picture that motion is measured in; transforms map points of one picture to another.
+Points are in px of the small picture in which motion is measured. Transforms map points of one
+picture to points of another.
 """
 
 from __future__ import annotations
@@ -13,17 +15,25 @@ import numpy.typing as npt
 from ml_engine.arrays import Array
 
 NEAR_PX = 0.8
-"""A point this far from where a transform puts it does not belong to it."""
+"""A point farther than this from its predicted position does not belong to the transform."""
 AGREE_PX = 0.5
-"""And so far from a hypothesis: a wider net would catch the country and a walking herd at once, by a motion halfway between the two."""
+"""A point agrees with a hypothesis up to this distance. With a wider one, a motion halfway between
+the background's and a walking herd's would agree with both.
+"""
 NOISE_PX = 0.15
-"""How exactly a point is followed (standard deviation), where the picture has texture."""
+"""Standard deviation of a followed point's position where the picture has texture."""
 REACH_PX = 3.0
-"""Points up to here from the first guess decide which kind of transform is needed: perspective shows at the border of a picture first."""
+"""Points within this distance of the best hypothesis decide which kind of transform is needed.
+Perspective shows first at the border of a picture.
+"""
 STILL_BONUS = 1.5
-"""How many times more support another motion needs than none at all: a herd on the move may fill more of the picture than what stands."""
+"""Factor on the support of "no motion since the last frame". A moving herd may fill more of the
+picture than the background.
+"""
 SHIFT_BONUS = 1.25
-"""And how many times more one that turns or zooms needs than a shift: animals that walk apart look like a zoom for a while."""
+"""Divisor of the support of a hypothesis that turns or zooms. The support of a shift is not
+divided. Animals that walk apart look like a zoom for a while.
+"""
 _PAIRS = 80
 _LEAST_PAIR_PX = 24.0
 _MOST_TURN = 0.08
@@ -35,20 +45,22 @@ _MOST_COEFFICIENT = 10.0
 _PARAMETERS = {"translation": 2, "similarity": 4, "affine": 6, "homography": 8}
 _LEAST_POINTS = {"translation": 3, "similarity": 8, "affine": 16, "homography": 24}
 _DOUBT = 0.2
-"""By what share a motion must explain the points better than none where all points agree, and more where fewer do: the errors of
-neighbouring points go together, and what passes in front of the country makes more of them."""
+"""Share by which a motion must explain the points better than no motion does, where all points
+agree. More is needed where fewer agree. The errors of neighbouring points are correlated, and
+objects that pass in front of the background add to them."""
 _NEARLY_ALL = 0.8
 _LEAST_DEAD_PX, _MOST_DEAD_PX = 0.08, 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A transform and what speaks for it.
+    """A transform and the points that support it.
 
     Attributes:
         transform: (3, 3) float64, last element 1.
-        kind: `same` (as it was before), `translation`, `similarity`, `affine` or `homography`.
-        inliers: (n,) bool, the points that it explains.
+        kind: `same` (no motion since the last frame), `translation`, `similarity`, `affine` or
+            `homography`.
+        inliers: (n,) bool, the points that the transform explains.
     """
 
     transform: Array
@@ -66,19 +78,22 @@ def fit(
 ) -> Fit:
     """Find the motion of the background.
 
-    Hypotheses (no motion since the last frame; from where the camera was heading every point's own shift, and similarities through pairs
-    of points) are scored by the points that agree, each by how long it has been background and all by how widely they are spread: a herd
-    is dense, the country is everywhere (MSAC, Torr and Zisserman 2000). From the best one a translation, similarity, affine and homography
-    are fitted robustly; each parameter more must pay for itself in smaller residuals (as in GRIC, Torr 1998), and a motion that cannot be
-    told from none is none.
+    The hypotheses are: no motion since the last frame; the expected motion with each point's own
+    shift added; and the expected motion with similarities through pairs of points added. A
+    hypothesis is scored by the points that agree with it. Each point is weighted by how long it has
+    been background, and the sum by how widely the points are spread, because a herd is dense and
+    the background is everywhere (MSAC, Torr and Zisserman 2000). A translation, a similarity, an
+    affine transform and a homography are then fitted robustly to the points near the best
+    hypothesis. Each further parameter must pay for itself in smaller residuals (as in GRIC, Torr
+    1998). A motion that cannot be distinguished from none is reported as none.
 
     Args:
         before: (n, 2) points in the key picture, n >= 3.
-        after: (n, 2) where they are now.
-        last: (3, 3) from the key picture to the frame before this one.
-        expected: (3, 3) from the key picture to this one, if the camera went on as before.
-        weights: (n,) in (0, 1], how far each is trusted to be background.
-        size_wh: Of the picture, px.
+        after: (n, 2) their positions in this frame.
+        last: (3, 3) from the key picture to the previous frame.
+        expected: (3, 3) from the key picture to this frame, if the camera kept its speed.
+        weights: (n,) in (0, 1], how far each point is trusted to be background.
+        size_wh: Size of the picture, px.
     """
     first = _best_hypothesis(before, after, last, expected, weights, size_wh)
     transform, kind = _refined(before, after, first, weights, size_wh)
@@ -88,7 +103,7 @@ def fit(
 
 
 def project(transform: Array, points: Array) -> Array:
-    """Return (n, 2) where a transform puts points (n, 2)."""
+    """Return the points (n, 2) as a transform maps them, (n, 2)."""
     mapped = points @ transform[:, :2].T + transform[:, 2]
     if transform[2, 0] == 0 == transform[2, 1]:
         return mapped[:, :2]
@@ -96,7 +111,7 @@ def project(transform: Array, points: Array) -> Array:
 
 
 def corner_shift(one: Array, other: Array, size_wh: tuple[int, int]) -> float:
-    """Return how far two transforms put a corner of the picture apart at most, px."""
+    """Return the largest distance between two transforms' positions of a corner, px."""
     width, height = size_wh
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
     return float(
@@ -118,7 +133,7 @@ def _best_hypothesis(
     weights: Array,
     size_wh: tuple[int, int],
 ) -> Array:
-    """Return `last`, or the best similarity on top of `expected`."""
+    """Return `last`, or the best similarity applied after `expected`."""
     count = len(before)
     u, v = project(expected, before) @ np.array([1, 1j]), after @ np.array([1, 1j])
     centre = complex(size_wh[0] / 2, size_wh[1] / 2)
@@ -152,7 +167,9 @@ def _best_hypothesis(
 
 
 def _spread(agreement: Array, u: npt.NDArray[np.complex128]) -> Array:
-    """Return (k,) in (0, 1]: how widely the agreeing points of each hypothesis are spread, compared with all points."""
+    """Return (k,) in (0, 1]: the spread of each hypothesis's agreeing points relative to that of
+    all points.
+    """
     x, y = u.real, u.imag
     moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
 
@@ -169,7 +186,10 @@ def _spread(agreement: Array, u: npt.NDArray[np.complex128]) -> Array:
 def _refined(
     before: Array, after: Array, first: Array, weights: Array, size_wh: tuple[int, int]
 ) -> tuple[Array, str]:
-    """Fit each kind to the points near the first guess, twice, and return the one that is worth its parameters."""
+    """Fit each kind of transform to the points near the first estimate; return the cheapest one.
+
+    Each kind is fitted twice, the second time with weights from the first fit's residuals.
+    """
     distances = _distances(first, before, after)
     reach = distances <= REACH_PX
     points, targets, weight = before[reach], after[reach], weights[reach]
@@ -185,7 +205,7 @@ def _refined(
         (weight * _cost(residual)).sum() + price * _PARAMETERS["similarity"],
     )
     for name, parameters in _PARAMETERS.items():
-        # What explains every point exactly still costs its parameters.
+        # A transform that explains every point exactly still costs its parameters.
         if price * parameters >= lowest or (residual <= NEAR_PX).sum() < _LEAST_POINTS[name]:
             break
         transform = None
@@ -216,9 +236,10 @@ def _refined(
 
 
 def _bent(transform: Array, straight: Array, size_wh: tuple[int, int], scale: float) -> bool:
-    """Whether a transform bends the picture more than any plane seen under so small a motion: then it follows animals.
+    """Return whether a transform bends the picture more than a plane can in so small a motion.
 
-    A camera that turns moves the corners by a third more or less than the middle, at a field of view of 60 degrees.
+    Such a transform follows animals. A turning camera with a field of view of 60 degrees moves the
+    corners by a third more or less than the middle.
     """
     corners = 0.5 * scale * np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) * np.array(size_wh)
     whole = project(straight, corners)
@@ -276,7 +297,7 @@ def _homography(x: Array, y: Array, weight: Array) -> Array | None:
 
 
 def _solve(matrix: Array, right: Array) -> Array | None:
-    """Solve normal equations; None where the points do not determine the answer."""
+    """Solve normal equations; return None where the points do not determine the solution."""
     try:
         solution = np.linalg.solve(matrix, right).astype(np.float64, copy=False)
     except np.linalg.LinAlgError:
@@ -301,7 +322,10 @@ def _same(
     weights: Array,
     size_wh: tuple[int, int],
 ) -> bool:
-    """Whether a motion cannot be told from none since the last frame: no corner moves, or it explains the points hardly better."""
+    """Return whether a motion cannot be distinguished from none since the last frame.
+
+    That is so if no corner moves, or if the motion hardly explains the points better.
+    """
     new, old = _distances(transform, before, after), _distances(last, before, after)
     near = np.minimum(new, old) <= NEAR_PX
     count = int(near.sum())
@@ -322,5 +346,7 @@ def _same(
 
 
 def _cost(distances: Array) -> Array:
-    """Return (n,) what each point costs: its squared error in standard deviations, but no more than one of something else does."""
+    """Return (n,) the cost of each point: its squared error in standard deviations, capped at the
+    cost of an outlier.
+    """
     return np.minimum((distances / NOISE_PX) ** 2, _MOST_COST)

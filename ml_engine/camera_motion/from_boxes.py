@@ -1,8 +1,9 @@
-"""Camera motion from boxes alone: where everybody moves alike, it was the camera.
+"""Camera motion from boxes alone: a movement that is common to most boxes is the camera's.
 
-For detections that came without pictures. Where pictures were at hand, `ml_engine.camera_motion.measure` measured the background itself.
-Boxes of one frame are laid over those of the frame before, without any tracks: a camera that turns fast leaves a tracker nothing that
-overlaps.
+This serves detections that came without pictures. Where pictures exist,
+`ml_engine.camera_motion.measure` measures the background itself. Boxes of one frame are matched
+with those of an earlier frame without any tracks, because after a fast turn of the camera no box
+overlaps its predecessor, which a tracker would need.
 """
 
 from __future__ import annotations
@@ -15,33 +16,39 @@ import numpy.typing as npt
 from ml_engine.arrays import Array, DetectionLog
 
 LEAST_BOXES = 3
-"""Fewer boxes are no crowd."""
+"""With fewer boxes, a common movement cannot be recognised."""
 NEAR = 0.35
-"""Boxes are taken for the same if this near each other after the common movement, in sizes."""
+"""Boxes this near each other after the common movement, in box sizes, are taken for the same."""
 LEAST_SHARE = 0.5
-"""Where fewer of the boxes find their like after the movement of the frame before, all movements are looked through."""
+"""All movements are tried where fewer of the boxes than this find a match after the previous
+frame's movement.
+"""
 MOST = 3.0
-"""No movement from one frame to the next is looked for beyond so many sizes."""
+"""The largest movement from one frame to the next that is tried, in box sizes."""
 MOST_RESIZED = 0.5
-"""Boxes whose sizes differ by more, as a logarithm, are not the same."""
+"""Boxes whose sizes differ by more than this (natural logarithm of the ratio) are not the same."""
 STILL = 1.5
-"""A camera whose movement never adds up to this many sizes within `WINDOW_S` is taken to be still."""
+"""A camera that never moves by this many box sizes within `WINDOW_S` is taken to be still."""
 WINDOW_S = 0.5
 KEY_S = 0.08
-"""Frames are laid over one up to so long before them, not each over the next: errors do not add up then."""
+"""A frame is compared with a key frame at most this much earlier, not with the previous frame, so
+that errors do not add up.
+"""
 KEY_SHARE = 0.7
-"""Where fewer of the boxes find their like in it, a later frame takes its place."""
+"""A later frame becomes the key frame where fewer of the boxes than this find a match in it."""
 
 
 def measured(log: DetectionLog) -> bool:
-    """Tell whether somebody looked for the camera's motion."""
+    """Return whether the camera's motion was measured."""
     return not len(log.frames) or any(
         reason not in ("not_measured", "first_frame") for reason in log.motion_reasons
     )
 
 
 def with_box_motion(log: DetectionLog, used: npt.NDArray[np.bool_]) -> DetectionLog:
-    """Return the log with translations estimated from boxes; the log itself where the camera seems to be still.
+    """Return the log with translations estimated from boxes.
+
+    A log whose camera seems to be still is returned unchanged.
 
     Args:
         log: Without motions.
@@ -65,7 +72,10 @@ def with_box_motion(log: DetectionLog, used: npt.NDArray[np.bool_]) -> Detection
 
 
 def _common_shift(log: DetectionLog, used: npt.NDArray[np.bool_]) -> tuple[Array, float]:
-    """Return the movement common to the boxes since the frame before (n, 2) px, 0 where there is none; and the median size."""
+    """Return the boxes' common movement since the previous frame and their median size.
+
+    The movement is (n, 2) px, 0 where the boxes have none in common. The size is in px.
+    """
     shift = np.zeros((len(log.frames), 2))
     rows = np.flatnonzero(used)
     xyxy = log.xyxy[rows].astype(np.float64)
@@ -97,11 +107,17 @@ def _common_shift(log: DetectionLog, used: npt.NDArray[np.bool_]) -> tuple[Array
 def _laid_over(
     one: Array, one_size: Array, other: Array, other_size: Array, guess: Array, *, anywhere: bool
 ) -> tuple[Array | None, float]:
-    """Return the movement (2,) that lays boxes over others, None where there is none, and the share of the boxes that it lays.
+    """Return the movement (2,) that carries boxes onto others, and the share of boxes matched.
+
+    The movement is None where too few boxes match.
 
     Args:
-        one, other: (k, 2), (l, 2) centres. one_size, other_size: (k,), (l,).
-        guess: A movement to try first. anywhere: Look through all others where that lays too few.
+        one: (k, 2) centres, px.
+        one_size: (k,) px.
+        other: (l, 2) centres, px.
+        other_size: (l,) px.
+        guess: (2,) a movement to try first.
+        anywhere: Try all other movements where `guess` matches too few boxes.
     """
     fewer = min(len(one), len(other))
     if fewer < LEAST_BOXES:
@@ -125,7 +141,7 @@ def _laid_over(
 def _pairs(
     apart: Array, size: Array, alike: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return rows and columns of the pairs that are nearest to each other, both ways, and near enough."""
+    """Return rows and columns of the pairs that are each other's nearest and near enough."""
     far = np.where(alike, np.hypot(*np.moveaxis(apart, 2, 0)) / size, np.inf)
     best = far.argmin(axis=1)
     rows = np.arange(len(far))

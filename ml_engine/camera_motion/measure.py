@@ -1,9 +1,11 @@
-"""Camera motion: which transform carries the previous frame's pixels to this one's.
+"""Camera motion: the transform from the previous frame's pixels to this frame's pixels.
 
-Corners, one to a cell of a grid laid over a small grey picture, are followed by pyramidal Lucas-Kanade optical flow (Bouguet 2000),
-forwards and backwards, from a *key picture* to every later frame until too few are left; then the latest frame is the next key picture.
-Measuring against a key picture rather than from frame to frame keeps errors from adding up over long recordings, lets a slow pan and a
-slow animal be seen that move less than a tenth of a pixel per frame, and leaves a still camera exactly still.
+One corner per cell of a grid over a small grey picture is followed by pyramidal Lucas-Kanade
+optical flow (Bouguet 2000), forwards and backwards. Corners are followed from a *key picture* to
+every later frame until too few of them are left. Then the latest frame becomes the next key
+picture. Measuring against a key picture rather than the previous frame has three advantages. Errors
+do not add up over long recordings. A slow pan and a slow animal are noticed even below a tenth of a
+pixel per frame. A still camera remains exactly still.
 """
 
 from __future__ import annotations
@@ -18,21 +20,29 @@ from ml_engine.camera_motion.fit import Fit, corner_shift, fit, project
 
 GREY_WIDTH_PX = 320
 CORNERS = 130
-"""About so many cells: enough that a quarter of them shows the ground, few enough that following them takes under a millisecond."""
+"""Approximate number of cells. A quarter of them suffices to show the ground, and following them
+takes under a millisecond.
+"""
 TEXTURE = 4e-5
-"""Least eigenvalue (of grey levels over 1) from which a corner can be followed; sensor noise and flat grass lie below."""
+"""Least eigenvalue (of grey levels over 1) from which a corner can be followed. Sensor noise and
+flat grass are below it.
+"""
 LEAST_POINTS = 8
 LEAST_SHARE = 0.15
-"""Share of the followed points that must agree: a herd that fills half of the picture has three corners of four, for coats have more
-texture than grass. Points followed into another scene by chance agree as rarely, but then the pictures do not look alike."""
+"""Share of the followed points that must agree. A herd that fills half of the picture has three of
+four corners, because coats have more texture than grass. Points that are followed into another
+scene by chance agree as rarely, but then the pictures are not alike (`LEAST_LIKENESS`)."""
 SURE_SHARE = 0.5
-"""From this share of all corners on no second look at the pictures is needed."""
+"""If at least this share of all corners agrees, the pictures are not compared."""
 LEAST_LIKENESS = 0.3
-"""Least correlation of the pictures, laid over each other, where fewer agree."""
+"""Least correlation of the two aligned pictures where fewer than `SURE_SHARE` agree."""
 RENEW_SHARE = 0.6
-"""A key picture is given up when so few of its corners can still be followed, each counted by its weight as background."""
+"""A key picture is replaced when less than this share of its corners can still be followed. Each
+corner counts by its weight as background.
+"""
 RENEW_SHIFT = 0.25
-"""Or when a corner of the frame has moved by this share of its width."""
+"""A key picture is also replaced when a corner of the frame has moved by this share of its width.
+"""
 _WINDOW_PX, _LEVELS = 11, 3
 _BACK_PX = 0.5
 _MARGIN_PX = 4
@@ -43,7 +53,7 @@ _LEAST_WEIGHT = 0.1
 
 
 def small_grey(frame_bgr: npt.NDArray[np.uint8]) -> Image:
-    """Return a frame (h, w, 3) as a grey picture at most 320 px wide."""
+    """Return a frame (h, w, 3) uint8 BGR as a grey picture (h, w) at most 320 px wide."""
     import cv2
 
     height, width = frame_bgr.shape[:2]
@@ -51,7 +61,7 @@ def small_grey(frame_bgr: npt.NDArray[np.uint8]) -> Image:
         return np.asarray(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
     size = (GREY_WIDTH_PX, max(1, round(height * GREY_WIDTH_PX / width)))
     if width >= 4 * GREY_WIDTH_PX:
-        # Averaging every pixel of a large frame would take longer than all the rest.
+        # Averaging every pixel of a large frame would take longer than the rest of the measurement.
         frame_bgr = np.asarray(
             cv2.resize(frame_bgr, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR),
             np.uint8,
@@ -63,7 +73,7 @@ def small_grey(frame_bgr: npt.NDArray[np.uint8]) -> Image:
 
 
 def read_grey(png: bytes) -> Image | None:
-    """Return a stored grey picture (h, w); None where the bytes are none."""
+    """Return a stored grey picture (h, w), or None where the bytes are not a picture."""
     import cv2
 
     picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
@@ -71,10 +81,12 @@ def read_grey(png: bytes) -> Image | None:
 
 
 class MotionMeter:
-    """Measures the camera's motion over consecutive frames. One per segment; not thread-safe.
+    """The meter of the camera's motion over consecutive frames.
+
+    One meter serves one segment. It is not thread-safe.
 
     Args:
-        resolution_wh: Of the frames, px: what the transforms are for.
+        resolution_wh: Size of the frames, px. The transforms are in these pixels.
     """
 
     def __init__(self, resolution_wh: tuple[int, int]) -> None:
@@ -85,14 +97,16 @@ class MotionMeter:
         self._velocity = np.eye(3)
 
     def measure(self, grey: Image | None) -> tuple[Array | None, str | None]:
-        """Take the next frame.
+        """Measure the motion to the next frame.
 
         Args:
-            grey: (h, w) uint8, what `small_grey` made of it; None for an unreadable frame, which is passed over.
+            grey: (h, w) uint8 from `small_grey`, or None for an unreadable frame, which is skipped.
 
         Returns:
-            (3, 3) float64, the transform from the previous readable frame's pixels to this one's in px of the displayed frame, exactly
-            the identity where the camera stood still; or None and the reason: `first_frame`, `unreadable`, `cut`, `no_texture`.
+            The motion and None, or None and the reason. The motion is (3, 3) float64, from the
+            previous readable frame's pixels to this frame's, in px of the displayed frame. It is
+            exactly the identity where the camera did not move. The reason is `first_frame`,
+            `unreadable`, `cut` or `no_texture`.
         """
         if grey is None:
             return None, "unreadable"
@@ -120,7 +134,11 @@ class MotionMeter:
         self._last = self._velocity = np.eye(3)
 
     def _follow(self, grey: Image) -> Fit | None:
-        """Follow the key picture's corners; where that fails, those of the previous picture, and then with a guess of the whole shift."""
+        """Follow the key picture's corners to this frame.
+
+        Where that fails, follow the previous picture's corners, and where that fails too, follow
+        them from an estimate of the whole picture's shift.
+        """
         key, previous = self._key, self._previous
         if key is None or previous is None or grey.shape != previous.shape:
             return None
@@ -133,7 +151,7 @@ class MotionMeter:
         return found
 
     def _in_frame_px(self, small: Array, shape_hw: tuple[int, ...]) -> Array:
-        """Carry a transform over to px of the frame, where a pixel's centre lies at half a pixel."""
+        """Convert a transform to px of the frame, where pixel centres are at half pixels."""
         x, y = self._resolution_wh[0] / shape_hw[1], self._resolution_wh[1] / shape_hw[0]
         to_frame = np.array([[x, 0, x / 2], [0, y, y / 2], [0, 0, 1]])
         to_small = np.array([[1 / x, 0, -0.5], [0, 1 / y, -0.5], [0, 0, 1]])
@@ -147,14 +165,14 @@ class MotionMeter:
 def motion_between(
     before: Image, after: Image, resolution_wh: tuple[int, int]
 ) -> tuple[Array | None, str | None]:
-    """Measure the motion between two small grey pictures; see `MotionMeter.measure`."""
+    """Measure the motion between two small grey pictures. See `MotionMeter.measure`."""
     meter = MotionMeter(resolution_wh)
     meter.measure(before)
     return meter.measure(after)
 
 
 class _Key:
-    """A picture, its corners, and how far each has proved to be background."""
+    """A picture, its corners, and the weight of each corner as background."""
 
     def __init__(self, grey: Image) -> None:
         self.grey = grey
@@ -167,12 +185,16 @@ class _Key:
         return len(self.points)
 
     def match(self, grey: Image, last: Array, guess: Array) -> Fit | None:
-        """Return the motion from this picture to another; None where it is another scene, or nothing can be seen.
+        """Return the motion from this picture to another.
+
+        Returns None where the other picture shows another scene, or where too few corners can be
+        followed.
 
         Args:
-            grey: The other picture.
-            last: (3, 3) motion up to the frame before.
-            guess: (3, 3) motion up to this one, if it went on as before: where to look.
+            grey: (h, w) uint8, the other picture.
+            last: (3, 3) motion up to the previous frame.
+            guess: (3, 3) motion up to this frame if the camera kept its speed: where the search
+                starts.
         """
         if self.count < LEAST_POINTS:
             return None
@@ -200,13 +222,16 @@ class _Key:
         return Fit(found.transform, found.kind, inliers)
 
     def worn_out(self, found: Fit, shape_hw: tuple[int, ...]) -> bool:
-        """Whether too little of the picture is left to measure against."""
+        """Return whether too little of the picture is left to measure against."""
         size_wh = (shape_hw[1], shape_hw[0])
         far = corner_shift(found.transform, np.eye(3), size_wh) > RENEW_SHIFT * size_wh[0]
         return far or self._held < RENEW_SHARE
 
     def renewed(self, grey: Image, found: Fit) -> _Key:
-        """Return the next key picture; its corners are trusted as those were that lay where they are."""
+        """Return the next key picture.
+
+        Its corners take over the weights of corners at their places.
+        """
         key = _Key(grey)
         if not key.count:
             return key
@@ -218,7 +243,10 @@ class _Key:
         return key
 
     def _flow(self, grey: Image, guess: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """Return where the corners are in another picture (n, 2), and which of them were found, both there and back."""
+        """Return the corners' positions (n, 2) in another picture, and which were found both ways.
+
+        The second array is (n,) bool.
+        """
         import cv2
 
         start = self.points.astype(np.float32)
@@ -261,7 +289,7 @@ class _Key:
 
 
 def _corners(grey: Image) -> tuple[Array, int]:
-    """Return the best corner (n, 2) of each cell of a grid that has one, and the side of a cell."""
+    """Return the best corner (n, 2) of each cell that has one, and the side of a cell, px."""
     import cv2
 
     height, width = grey.shape
@@ -296,7 +324,7 @@ def _whole_shift(before: Image, after: Image) -> Array:
 
 
 def _likeness(before: Image, after: Image, transform: Array) -> float:
-    """Return the correlation in [-1, 1] of two pictures where they overlap, the first carried over to the second."""
+    """Return the correlation in [-1, 1] of two pictures where they overlap after alignment."""
     import cv2
 
     shrink = np.diag([1 / _LIKENESS_SHRINK, 1 / _LIKENESS_SHRINK, 1.0])

@@ -1,4 +1,6 @@
-"""Chains the camera's motion from frame to frame into coordinates that stay put while the camera moves."""
+"""The camera's path: motions from frame to frame, chained into coordinates that remain fixed while
+the camera moves.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +12,34 @@ import numpy.typing as npt
 from ml_engine.arrays import Array, DetectionLog
 
 PASSED_OVER: tuple[str, ...] = ("unreadable", "not_measured")
-"""Reasons after which a stretch goes on. The frame after an unreadable one is measured from the last readable one; and where nobody looked
-(boxes that came without pictures) a still camera is the best guess."""
+"""Reasons that do not end a stretch. The frame after an unreadable one is measured from the last
+readable one. Where motion was not measured (boxes that came without pictures), a still camera is
+the best assumption."""
 DEGENERATE = "degenerate"
-"""Why a stretch begins where the chain would leave its reference plane: the camera turned, rose or came down too far from the reference
-frame."""
+"""Reason of a stretch that begins where the chain would leave its reference plane. The camera
+turned, rose or descended too far from the reference frame."""
 MOST_SCALE = 6.0
-"""A frame's place in its stretch may be at most so many times larger or smaller, in any direction, at its centre and corners, than the
-frame itself. A plane seen under a turning camera runs to infinity at 90 degrees; near it a pixel's error fills the plane."""
+"""Largest factor by which a frame may be enlarged or shrunk in its stretch's coordinates. It holds
+in every direction, at the frame's centre and corners. A plane that a turning camera sees extends to
+infinity at 90 degrees; near that angle, an error of one pixel fills the plane."""
 _CANDIDATES = 9
 _LEAST_WEIGHT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Where the camera looked, frame by frame. n frames, s stretches.
+    """The camera's position and direction, frame by frame. n frames, s stretches.
 
     Attributes:
-        to_reference: (n, 3, 3) float64, from a frame's pixels to the pixels of its stretch's reference frame; of a still camera the
-            identity. Always finite; the last element is 1.
-        stretch: (n,) int32 from 0, ascending without gaps. Coordinates of different stretches have nothing to do with each other.
-        reasons: s strings, why each stretch begins: `first_frame`, `cut`, `no_texture`, `degenerate`, or another of the log's reasons.
+        to_reference: (n, 3, 3) float64, from a frame's pixels to the pixels of its stretch's
+            reference frame. The identity for a still camera. Always finite; the last element is 1.
+        stretch: (n,) int32 from 0, ascending without gaps. Coordinates of different stretches
+            cannot be compared.
+        reasons: s strings, why each stretch begins: `first_frame`, `cut`, `no_texture`,
+            `degenerate`, or another of the log's reasons.
         reference_row: (s,) int64, row of each stretch's reference frame.
-        from_reference: (n, 3, 3), the inverses of `to_reference`. still: Whether the camera never moved and nothing broke the recording.
+        from_reference: (n, 3, 3), the inverses of `to_reference`.
+        still: Whether the camera never moved and nothing interrupted the recording.
     """
 
     to_reference: Array
@@ -43,7 +50,7 @@ class Camera:
     still: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Keep what would otherwise be worked out anew for every question about a place."""
+        """Compute once what every conversion of a point needs."""
         still = len(self.reasons) <= 1 and bool((self.to_reference == np.eye(3)).all())
         object.__setattr__(self, "still", still)
         object.__setattr__(
@@ -51,31 +58,34 @@ class Camera:
         )
 
     def stabilised(self, points: npt.NDArray[np.floating], rows: npt.NDArray[np.integer]) -> Array:
-        """Carry points into the reference frame of their stretch.
+        """Return points in the coordinates of their stretch's reference frame.
 
         Args:
-            points: (m, 2) px of the frame each was seen in, at or near the picture.
+            points: (m, 2) px of the frame in which each was seen, at or near the picture.
             rows: (m,) row (not frame number) of that frame.
 
         Returns:
-            (m, 2) float64 px of the reference frame; it may lie far outside of its picture.
+            (m, 2) float64 px of the reference frame; a point may be far outside of its picture.
         """
         return _mapped(self.to_reference[rows], points)
 
     def seen(self, points: npt.NDArray[np.floating], rows: npt.NDArray[np.integer]) -> Array:
-        """Carry points of the reference frame into frames: the inverse of `stabilised`.
+        """Return points of the reference frame in frames' pixels: the inverse of `stabilised`.
 
         Args:
             points: (m, 2) stabilised px.
-            rows: (m,) row of the frame to carry each into, of the same stretch.
+            rows: (m,) row of the frame into which each point is carried, of the same stretch.
 
         Returns:
-            (m, 2) float64 px; NaN where the point lies behind that frame's camera.
+            (m, 2) float64 px; NaN where the point is behind that frame's camera.
         """
         return _mapped(self.from_reference[rows], points)
 
     def moved(self, from_rows: npt.NDArray[np.integer], to_rows: npt.NDArray[np.integer]) -> Array:
-        """Return (m, 3, 3) transforms from the pixels of some frames to those of others; NaN where they are of different stretches."""
+        """Return (m, 3, 3) transforms from the pixels of some frames to the pixels of others.
+
+        They are NaN where the two frames belong to different stretches.
+        """
         transforms: Array = self.from_reference[to_rows] @ self.to_reference[from_rows]
         transforms[self.stretch[from_rows] != self.stretch[to_rows]] = np.nan
         return transforms
@@ -84,13 +94,15 @@ class Camera:
 def stabilise(log: DetectionLog, resolution_wh: tuple[int, int] | None = None) -> Camera:
     """Chain a log's motions.
 
-    A stretch goes on while each frame's motion from the one before is known; an unreadable frame keeps the place of the frame before it.
-    The reference frame is the one, of nine spread evenly over the stretch, from which the others look least distorted. Where even so a
-    frame would be stretched by more than `MOST_SCALE`, a new stretch begins there.
+    A stretch continues while each frame's motion from the previous one is known. An unreadable
+    frame takes the position of the frame before it. The reference frame is one of nine frames
+    spread evenly over the stretch: the one from which the others look least distorted. Where a
+    frame would still be stretched by more than `MOST_SCALE`, a new stretch begins.
 
     Args:
-        log: Its `motion`, `motion_reasons` and, without a `resolution_wh` given, its own are read.
-        resolution_wh: Of the frames, px. Default: the log's; where it has none either, the extent of its boxes.
+        log: Its `motion` and `motion_reasons` are read, and its resolution if none is given.
+        resolution_wh: Size of the frames, px. Default: the log's, or the extent of its boxes where
+            the log has none.
     """
     count = len(log.frames)
     size_wh = resolution_wh or log.resolution_wh or _extent(log)
@@ -128,9 +140,9 @@ def stabilise(log: DetectionLog, resolution_wh: tuple[int, int] | None = None) -
 
 
 def _chained(steps: Array) -> Array:
-    """Return (n, 3, 3) transforms to the first frame from steps back to the frame before; that of the first is ignored.
+    """Return (n, 3, 3) transforms to the first frame, from steps back to the previous frame.
 
-    The chain ends early, with NaN, where it leaves the reference plane.
+    The first step is ignored. The chain ends early, with NaN, where it leaves the reference plane.
     """
     chain = np.full(steps.shape, np.nan)
     total = chain[0] = np.eye(3)
@@ -146,12 +158,13 @@ def _chained(steps: Array) -> Array:
 
 
 def _reference(chain: Array, size_wh: tuple[int, int]) -> tuple[int, int]:
-    """Return the row to refer to, and how many rows from the first on can be referred to it."""
+    """Return the reference frame's row, and how many rows from the first on can refer to it."""
     if (chain == np.eye(3)).all():
         return 0, len(chain)
     length = _usable(chain, chain[0], size_wh)
     while length < len(chain):
-        # A reference in the middle sees further to both sides; the longest prefix for which one is good enough is one stretch.
+        # A reference in the middle reaches further to both sides. A stretch is the longest prefix
+        # for which one reference is good enough.
         longer = max(
             _usable(chain, chain[row], size_wh)
             for row in {length - 1, length // 2, length * 3 // 4}
@@ -172,7 +185,9 @@ def _usable(chain: Array, reference: Array, size_wh: tuple[int, int]) -> int:
 
 
 def _distortion(transforms: Array, size_wh: tuple[int, int]) -> Array:
-    """Return (n,) how many times larger or smaller a neighbourhood becomes at worst, at the picture's centre and corners; >= 1."""
+    """Return (n,) >= 1: the largest factor by which a neighbourhood grows or shrinks at the
+    picture's centre and corners.
+    """
     width, height = size_wh
     points = np.array(
         [[width / 2, height / 2], [0, 0], [width, 0], [0, height], [width, height]], float

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment, VideoFacts
 from core.errors import DetectorError, InvalidInput, InvalidSettings
+from core.version import muster_version
 from ml_engine.arrays import DetectionLog
 from ml_engine.paths import cache_dir
 from ml_engine.progress import print_counts, progress
@@ -183,11 +184,12 @@ def _render(
 
 def _write_run(out_dir: Path, seconds: dict[str, float]) -> None:
     """Write what differs from run to run: timings, host, versions."""
-    run: dict[str, Any] = {
+    run = {
         "seconds": {step: round(taken, 3) for step, taken in seconds.items()},
         "host": platform.node(),
         "python": platform.python_version(),
-        "versions": {package: _version(package) for package in PACKAGES},
+        "versions": {"muster": muster_version()}
+        | {package: _version(package) for package in PACKAGES},
     }
     (out_dir / "run.json").write_text(json.dumps(run, indent=2) + "\n")
 

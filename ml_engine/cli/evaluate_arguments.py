@@ -1,4 +1,4 @@
-"""The arguments of `evaluate`; what does the work is loaded when they are right."""
+"""The arguments of `evaluate`. The modules that do the work are loaded after they are checked."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `evaluate` and its kinds to a command line."""
     evaluate = commands.add_parser(
         "evaluate",
-        help="figures against the truth",
-        description="Compare detectors, tracks and counts with what is true.",
+        help="compare detections, tracks and counts with the truth",
+        description="Compare detections, tracks and counts with the truth.",
     )
     kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="KIND")
     _add_detections(kinds)
@@ -42,7 +42,7 @@ def _add_detections(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_points(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = kinds.add_parser("points", help="counting error on pictures with one point an animal")
+    parser = kinds.add_parser("points", help="counting error on pictures with one point per animal")
     parser.add_argument(
         "--images", type=Path, required=True, metavar="DIR", help="folder of the pictures"
     )
@@ -58,7 +58,7 @@ def _add_points(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         dest="classes",
         choices=CLASSES,
         action="append",
-        help="what to count; default: bison and cattle",
+        help="class to count; repeat it for several (default: bison and cattle)",
     )
     _add_detector(parser)
     _add_tiles(parser)
@@ -67,12 +67,15 @@ def _add_points(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _add_species(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser(
-        "species", help="pictures of one species: is one found, and called by its name"
+        "species",
+        help="share of pictures of one species in which it is found, and with its own name",
     )
     parser.add_argument(
         "--images", type=Path, required=True, metavar="DIR", help="folder of the pictures"
     )
-    parser.add_argument("--truth", choices=CLASSES, required=True, help="what all of them show")
+    parser.add_argument(
+        "--truth", choices=CLASSES, required=True, help="the class that all pictures show"
+    )
     _add_detector(parser, only=False)
     _add_output(parser)
 
@@ -86,20 +89,20 @@ def _add_mot(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         nargs="+",
         type=Path,
         metavar="SEQUENCE_DIR",
-        help="with seqinfo.ini, det/det.txt and gt/gt.txt",
+        help="folder with seqinfo.ini, det/det.txt and gt/gt.txt",
     )
     parser.add_argument(
         "--class",
         dest="muster_class",
         choices=CLASSES,
         default="person",
-        help="what the boxes are of; default: person",
+        help="class of the boxes (default: person)",
     )
     parser.add_argument(
         "--settings",
         type=Path,
         metavar="FILE.json",
-        help="settings of the analysis, as the API takes them",
+        help="settings of the analysis, the same as the API takes",
     )
     _add_output(parser)
 
@@ -107,24 +110,26 @@ def _add_mot(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _add_simulator(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser(
         "simulator",
-        help="counts on simulated scenes, and how often their ranges hold the truth there",
+        help="counts on simulated scenes, and how often their ranges contain the truth",
     )
-    parser.add_argument("--scenes", type=_positive, required=True, metavar="N", help="how many")
+    parser.add_argument(
+        "--scenes", type=_positive, required=True, metavar="N", help="number of scenes"
+    )
     parser.add_argument(
         "--seed",
         type=_natural,
         required=True,
         metavar="S",
-        help="the same seed gives the same scenes",
+        help="seed of the scenes; the same seed gives the same scenes",
     )
     parser.add_argument(
         "--ranges",
         choices=("tuned", "unseen"),
         default="tuned",
-        help="unseen: scenes unlike those the model was tuned on",
+        help="kind of scenes; unseen: unlike those that the model was tuned on (default: tuned)",
     )
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="processes at once; default: one a core"
+        "--jobs", type=_positive, metavar="N", help="number of processes (default: one per core)"
     )
     _add_output(parser)
 
@@ -133,12 +138,12 @@ def _add_detector(parser: argparse.ArgumentParser, *, only: bool = True) -> None
     parser.add_argument(
         "--detector",
         metavar="PATH_OR_HUB_ID",
-        help="checkpoint: folder, .onnx file or hub id; default: the bundled one",
+        help="checkpoint: a folder, an .onnx file or a hub id (default: the bundled one)",
     )
     add_device(parser)
     if only:
         parser.add_argument(
-            "--only", choices=FOUR_LEGGED, help="read every four-legged animal as this class"
+            "--only", choices=FOUR_LEGGED, help="count every four-legged animal as this class"
         )
 
 
@@ -148,14 +153,14 @@ def _add_tiles(parser: argparse.ArgumentParser) -> None:
         default="off",
         metavar="off|auto|RxC",
         type=_tiles,
-        help="slices of the picture; default: off",
+        help="tiles into which each picture is cut (default: off)",
     )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument(
-        "--verbose", action="store_true", help="say more, and show where a fault lies"
+        "--verbose", action="store_true", help="log more; show a traceback when the command fails"
     )
     parser.set_defaults(run=_run)
 

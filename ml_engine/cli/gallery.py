@@ -1,4 +1,4 @@
-"""Pictures with what a detector finds in them, side by side in one: to be looked at.
+"""A sheet of annotated pictures with what a detector finds in them.
 
 python -m ml_engine.cli.gallery --data DIR --out FILE.jpg [--detector CHECKPOINT] [--device auto] [--count 10] [--columns 5]
 """
@@ -16,6 +16,7 @@ import numpy as np
 
 from core.domain.analysis import AnalysisSettings
 from core.errors import MusterError
+from core.program_name import program_name
 from ml_engine.arrays import Image
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.datasets.labelled import read_folder
@@ -51,7 +52,7 @@ def draw_gallery(detector: Detector, folder: Path, count: int, columns: int) -> 
     rows = sorted({round(row) for row in np.linspace(0, len(labelled) - 1, count)})
     photos = labelled.take(rows)
     found, _ = detect_photos(detector, photos)
-    thresholds = thresholds_of(AnalysisSettings(), {"thresholds": detector.info.thresholds})
+    thresholds = thresholds_of(AnalysisSettings(), detector.info.thresholds)
     drawn = []
     for row, one in enumerate(found):
         truth = photos.load(row)
@@ -78,20 +79,29 @@ def main(argv: list[str] | None = None) -> int:
     from ml_engine.evaluation.run_detector import open_detector
 
     parser = argparse.ArgumentParser(
-        prog="python -m ml_engine.cli.gallery", description=__doc__.split("\n")[0]
+        prog=program_name("python -m ml_engine.cli.gallery"),
+        description="Draw what a detector finds in annotated pictures: found in green, false in red, missed in yellow.",
     )
     parser.add_argument(
         "--data",
         type=Path,
         required=True,
         metavar="DIR",
-        help="annotated pictures, as `train` takes them",
+        help="folder of annotated pictures, as `train` takes it",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.jpg")
-    parser.add_argument("--detector", metavar="CHECKPOINT", help="default: the bundled one")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.jpg", help="picture to write"
+    )
+    parser.add_argument(
+        "--detector", metavar="CHECKPOINT", help="detector to use (default: the bundled one)"
+    )
     add_device(parser)
-    parser.add_argument("--count", type=int, default=10)
-    parser.add_argument("--columns", type=int, default=5)
+    parser.add_argument(
+        "--count", type=int, default=10, help="pictures to draw (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--columns", type=int, default=5, help="pictures in a row (default: %(default)s)"
+    )
     options = parser.parse_args(argv)
     try:
         start_logging()

@@ -1,4 +1,4 @@
-"""The command line of the engine: arguments in, an exit status out. 0: done; 1: it failed, with a sentence; 2: wrong usage."""
+"""The command line of the engine. Exit status 0: done; 1: failed, with a sentence; 2: wrong usage."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.domain.classes import FOUR_LEGGED
 from core.errors import MusterError
+from core.program_name import program_name
 from ml_engine.cli.evaluate_arguments import add_evaluate
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.cli.train_arguments import add_train
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _failed(
             arguments,
-            f"This is a fault of Muster's ({type(error).__name__}: {error}); --verbose shows where.",
+            f"This is a fault in Muster ({type(error).__name__}: {error}). --verbose shows the traceback.",
             error,
         )
 
@@ -51,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="python -m ml_engine", description="Count bison, cattle and persons in video."
+        prog=program_name("python -m ml_engine"),
+        description="Count bison, cattle and persons in video.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_count(commands)
@@ -63,53 +65,58 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_count(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     count = commands.add_parser(
         "count",
-        help="count in a video",
-        description="Count in a video; results are written beside it.",
+        help="count the animals in a video",
+        description="Count bison, cattle and persons in a video. Results are written beside it.",
     )
     count.add_argument(
         "video",
         nargs="+",
         type=Path,
         metavar="VIDEO",
-        help="video file; several in order are one recording",
+        help="video file; several files, in order, are one recording",
     )
     count.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder for the results; default: <VIDEO's name>-muster beside it",
+        help="folder for the results (default: <name of VIDEO>-muster beside the video)",
     )
     count.add_argument(
         "--detector",
         metavar="PATH_OR_HUB_ID",
-        help="checkpoint: folder, .onnx file or hub id; default: the bundled one",
+        help="checkpoint: a folder, an .onnx file or a hub id (default: the bundled one)",
     )
     add_device(count)
     count.add_argument(
         "--settings",
         type=Path,
         metavar="FILE.json",
-        help="settings of the analysis, as the API takes them",
+        help="settings of the analysis, the same as the API takes",
     )
     count.add_argument(
         "--calibration",
         type=Path,
         metavar="FILE",
-        help="picture-to-ground points: JSON, or .npz of image_points and map_points",
+        help="points in the picture and on the ground: JSON, or .npz with image_points and map_points",
     )
     count.add_argument(
         "--telemetry",
         type=Path,
         action="append",
         metavar="FILE.SRT",
-        help="what the drone wrote down; once a video; default: the .SRT of the video's name beside it, or the track within it",
+        help="telemetry of the drone; once for each video "
+        "(default: the .SRT with the video's name beside it, or the track in the video)",
     )
     count.add_argument(
-        "--only", choices=FOUR_LEGGED, help="read every four-legged animal as this class"
+        "--only", choices=FOUR_LEGGED, help="count every four-legged animal as this class"
     )
-    count.add_argument("--no-render", action="store_true", help="leave out the annotated video")
     count.add_argument(
-        "--verbose", action="store_true", help="say more, and show where a fault lies"
+        "--no-render",
+        action="store_true",
+        help="do not make the annotated video and the contact sheet",
+    )
+    count.add_argument(
+        "--verbose", action="store_true", help="log more; show a traceback when the command fails"
     )
     count.set_defaults(run=_count)
 

@@ -21,7 +21,7 @@ def add_device(parser: argparse.ArgumentParser, what: str = "what runs the detec
         type=_device,
         default=os.environ.get(DEVICE_VARIABLE) or "auto",
         metavar="{" + ",".join(DEVICES) + "}",
-        help=f"{what}; auto: CUDA, else OpenVINO, else torch; default: {DEVICE_VARIABLE}, or auto",
+        help=f"{what}; auto takes CUDA, else OpenVINO, else torch (default: {DEVICE_VARIABLE}, or auto)",
     )
 
 

@@ -1,4 +1,4 @@
-"""Measure what belongs to a checkpoint: the score from which its detections count, and how small an animal it still sees.
+"""Measuring of a checkpoint: the score from which detections count, and the smallest animal it sees.
 
 python -m ml_engine.cli.thresholds --images DIR --annotations COCO.json [--detector PATH_OR_HUB_ID] [--only bison|cattle] [--write]
 python -m ml_engine.cli.thresholds --rendered 160 [--write]
@@ -10,13 +10,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.domain.analysis import CLASSES, AnalysisSettings
 from core.domain.classes import FOUR_LEGGED
 from core.errors import DetectorError, MusterError
+from core.program_name import program_name
 from ml_engine.cli.options import add_device, start_logging
 from ml_engine.detection.labels import TABLE_FILE
 from ml_engine.evaluation.thresholds import (
@@ -41,7 +42,7 @@ def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: floa
     """
     path = folder / TABLE_FILE
     try:
-        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8"))
         table["thresholds"] = {
             **table.get("thresholds", {}),
             **{name: round(value, 3) for name, value in thresholds.items()},
@@ -77,22 +78,31 @@ def main(argv: list[str] | None = None) -> int:
     from ml_engine.evaluation.run_detector import open_detector
 
     parser = argparse.ArgumentParser(
-        prog="python -m ml_engine.cli.thresholds", description=__doc__.split("\n")[0]
+        prog=program_name("python -m ml_engine.cli.thresholds"),
+        description="Measure the score from which a detector's detections count, and the smallest animal it sees.",
     )
-    parser.add_argument("--images", type=Path)
-    parser.add_argument("--annotations", type=Path, help="boxes, in COCO's format")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures")
+    parser.add_argument(
+        "--annotations", type=Path, metavar="COCO.json", help="boxes in COCO's format"
+    )
     parser.add_argument(
         "--rendered",
         type=int,
         default=0,
         metavar="SCENES",
-        help="measure on so many rendered pastures instead",
+        help="measure on this many rendered scenes instead",
     )
-    parser.add_argument("--detector", metavar="PATH_OR_HUB_ID", help="default: the bundled one")
-    add_device(parser)
-    parser.add_argument("--only", choices=FOUR_LEGGED, help="read every animal as this class")
     parser.add_argument(
-        "--write", action="store_true", help=f"write into {TABLE_FILE} beside the weights"
+        "--detector",
+        metavar="PATH_OR_HUB_ID",
+        help="detector to measure (default: the bundled one)",
+    )
+    add_device(parser)
+    parser.add_argument(
+        "--only", choices=FOUR_LEGGED, help="count every four-legged animal as this class"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help=f"write the figures to {TABLE_FILE} beside the weights"
     )
     options = parser.parse_args(argv)
     if not options.rendered and (options.images is None or options.annotations is None):

@@ -1,4 +1,4 @@
-"""The arguments of `train`; what does the work is loaded when they are right."""
+"""The arguments of `train`. The modules that do the work are loaded after they are checked."""
 
 from __future__ import annotations
 
@@ -12,21 +12,34 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Add `train` to a command line."""
     parser = commands.add_parser(
         "train",
-        help="make a detector of your own from annotated pictures",
-        description="Fine-tune a detector on a folder of pictures with COCO's JSON or YOLO's labels. A run that was cut off goes on.",
+        help="fine-tune a detector on annotated pictures",
+        description="Fine-tune a detector on a folder of pictures with boxes: COCO JSON or YOLO labels. "
+        "An interrupted run continues when the command is repeated.",
     )
+    _add_files(parser)
+    _add_length(parser)
+    _add_learning(parser)
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="log more; show a traceback when the command fails",
+    )
+    parser.set_defaults(run=_train)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=Path,
         required=True,
         metavar="DIR",
-        help="annotated pictures; folders train and valid are heeded",
+        help="folder of annotated pictures; if it has folders train and valid, they are the split",
     )
     parser.add_argument(
         "--from",
         dest="start",
         metavar="CHECKPOINT",
-        help="folder or hub id to begin from; default: the bundled one",
+        help="folder or hub id of the checkpoint to start from (default: the bundled one)",
     )
     parser.add_argument(
         "--out",
@@ -36,58 +49,68 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="folder for the checkpoint and its report",
     )
     parser.add_argument(
+        "--no-onnx", dest="onnx", action="store_false", help="do not export to ONNX"
+    )
+
+
+def _add_length(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--steps",
         type=_positive,
         default=1200,
-        help="steps at most; it stops before when nothing improves",
+        help="most steps; training stops earlier when nothing improves (default: %(default)s)",
     )
     parser.add_argument(
         "--minutes",
         type=float,
-        help="stop after so long; then the same seed does not give the very same weights",
+        help="stop after this time; then the same seed does not give the same weights",
     )
+
+
+def _add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         type=_size,
         default=0,
         metavar="PX",
-        help="side of the input; default: by how small the animals are",
+        help="side of the input (default: chosen by the size of the animals)",
     )
-    parser.add_argument("--batch", type=_positive, default=8, help="pictures a step")
+    parser.add_argument(
+        "--batch", type=_positive, default=8, help="pictures in a step (default: %(default)s)"
+    )
     parser.add_argument(
         "--rehearsal",
         type=int,
         default=1,
-        help="rendered scenes among them, so that other classes are not forgotten",
+        help="rendered scenes in a step, so that other classes are not forgotten (default: %(default)s)",
     )
-    parser.add_argument("--rate", type=float, default=3e-4, help="learning rate")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--rate", type=float, default=3e-4, help="learning rate (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of all random choices (default: %(default)s)"
+    )
     add_device(
         parser,
-        "what runs it while it is measured; training itself takes CUDA with auto and cuda, else torch on the CPU",
+        "what runs the detector while it is measured; training itself takes CUDA with auto and cuda, else torch on the CPU",
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; default: one per core")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads (default: one per core)"
+    )
     view = parser.add_mutually_exclusive_group()
     view.add_argument(
         "--from-above",
         dest="above",
         action="store_true",
         default=None,
-        help="the camera looks down: turned copies teach too",
+        help="the camera looks down: train on rotated copies, too",
     )
     view.add_argument(
         "--from-the-side",
         dest="above",
         action="store_false",
-        help="pictures stay upright; default: by how small animals are",
+        help="the pictures stay upright (default of both: chosen by the size of the animals)",
     )
-    parser.add_argument(
-        "--no-onnx", dest="onnx", action="store_false", help="leave out the ONNX export"
-    )
-    parser.add_argument(
-        "--verbose", action="store_true", help="say more, and show where a fault lies"
-    )
-    parser.set_defaults(run=_train)
 
 
 def _train(arguments: argparse.Namespace) -> int:

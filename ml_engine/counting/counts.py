@@ -1,22 +1,35 @@
-"""How many there were: unique, most at once, on average, between which bounds, and why not more exactly."""
+"""The count of each class: unique, peak and mean, the range, and the reasons for it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings, MusterClass
 from core.domain.interval import INTERVAL_BASIS
+from core.domain.results import ClassCounts, Counts, Note
+from core.domain.results.notes import reason
 from ml_engine.arrays import DetectionLog, TrackTable
+from ml_engine.boxes import foot_points
 from ml_engine.counting.estimate import Estimate
 from ml_engine.counting.visibility import Presence
+from ml_engine.counting.zones import counted_places
 
 LIKELY = 0.5
-"""From this probability on a track is an animal's: others have no picture on the contact sheet."""
+"""A track with at least this probability counts as an animal and has a picture on the contact sheet."""
 MATTERS = 0.05
-"""What happens in fewer draws does not move the bounds."""
+"""A smaller share of the samples does not move the bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """The boxes of one class above its threshold: how many, and their mean score."""
+
+    boxes: int
+    mean_score: float
 
 
 def counted_classes(settings: AnalysisSettings) -> tuple[MusterClass, ...]:
@@ -31,25 +44,25 @@ def count(
     guess: Estimate,
     log: DetectionLog,
     presence: Presence,
+    detected: Mapping[MusterClass, Detected],
     settings: AnalysisSettings,
-) -> dict[str, dict[str, Any]]:
+) -> Counts:
     """Count each class.
 
     Args:
         tracks: All tracks of the classes asked for.
-        visible: (n,) rows of tracks long enough, without those hidden behind another animal: what is there at once.
-        guess: What may have been.
+        visible: (n,) rows of tracks long enough, without occluded ones: the animals visible at the same time.
+        guess: The samples of how tracks may belong to animals.
         log: The detection log.
-        presence: When which frame was, and how long is long enough.
+        presence: The time of each frame, and how long is long enough.
+        detected: The boxes of each class.
         settings: With `expected` and `counted`.
 
     Returns:
-        Per class `unique`, the median of what may have been, `low` and `high`, its 5th and 95th percentile and never under `peak`, as those
-        were seen together; `interval_basis`, that these are of what was detected; `peak`, `mean`, and `reasons`, sentences on what makes
-        the number uncertain.
+        The counts. `unique`, `low` and `high` are never below `peak`, because those animals were visible together.
     """
     unreadable = int((log.status == 2).sum())
-    result: dict[str, dict[str, Any]] = {}
+    result: Counts = {}
     for name in counted_classes(settings):
         index = CLASSES.index(name)
         mine = tracks.class_index == index
@@ -66,14 +79,36 @@ def count(
             unreadable,
         )
         reasons += _held_against(name, unique, settings)
-        interval = {"low": low, "high": high, "interval_basis": INTERVAL_BASIS}
-        result[name] = {
-            "unique": unique,
-            **interval,
-            "peak": peak,
-            "mean": mean,
-            "reasons": reasons,
-        }
+        result[name] = ClassCounts(
+            unique=unique,
+            low=low,
+            high=high,
+            interval_basis=INTERVAL_BASIS,
+            peak=peak,
+            mean=mean,
+            reasons=tuple(reasons),
+            detections=detected[name].boxes,
+            avg_confidence=detected[name].mean_score,
+        )
+    return result
+
+
+def detections(
+    log: DetectionLog,
+    scores: npt.NDArray[np.float32],
+    thresholds: Mapping[str, float],
+    settings: AnalysisSettings,
+) -> dict[MusterClass, Detected]:
+    """Return the boxes above each class's threshold; each box counts for its best class."""
+    best = scores.argmax(axis=1)
+    score = scores[np.arange(len(scores)), best]
+    over = score >= np.array([thresholds[name] for name in CLASSES], np.float32)[best]
+    if any(zone.mode != "count" for zone in settings.zones):
+        over &= counted_places(foot_points(log.xyxy), settings.zones)
+    result: dict[MusterClass, Detected] = {}
+    for index, name in enumerate(CLASSES):
+        mine = score[over & (best == index)].astype(np.float64)
+        result[name] = Detected(len(mine), round(float(mine.mean()), 4) if len(mine) else 0.0)
     return result
 
 
@@ -108,8 +143,8 @@ def corrected(
 
 def _reasons(
     guess: Estimate, index: int, short: int, open_bounds: bool, unreadable: int
-) -> list[str]:
-    """Return what makes the number of a class uncertain."""
+) -> list[Note]:
+    """Return what makes the count of a class uncertain."""
     if not len(guess.evidence.boxes):
         return []
     draws = guess.draws
@@ -118,16 +153,18 @@ def _reasons(
     mine = guess.evidence.votes.argmax(axis=1) == index
     came = np.zeros(len(mine), bool)
     came[guess.returns] = True
-    found = []
+    found: list[Note] = []
     returned = int((mine & came & (real >= LIKELY) & (begins < real - MATTERS)).sum())
     if returned and open_bounds:
-        found.append(f"re-entry: {returned} appeared after others had left; may already be counted")
+        text = f"{returned} appeared after others had left; may already be counted"
+        found.append(reason("re_entry", text))
     joins = int(
         (mine & ~came & (real >= LIKELY) & (begins > MATTERS) & (begins < real - MATTERS)).sum()
     )
     if joins:
         subject, new = ("track", "a new animal") if joins == 1 else ("tracks", "new animals")
-        found.append(f"uncertain joins: {joins} {subject} may continue an earlier one or be {new}")
+        text = f"{joins} {subject} may continue an earlier one or be {new}"
+        found.append(reason("uncertain_joins", text))
     unsure = int((mine & (real > MATTERS) & (real < LIKELY)).sum()) + int(
         (mine & (real >= LIKELY) & (real < 1 - MATTERS)).sum()
     )
@@ -135,20 +172,20 @@ def _reasons(
         subject, mistake = (
             ("track is", "a false detection") if unsure == 1 else ("tracks are", "false detections")
         )
-        found.append(f"doubtful: {unsure} {subject} faint, short or occluded; may be {mistake}")
+        text = f"{unsure} {subject} faint, short or occluded; may be {mistake}"
+        found.append(reason("doubtful", text))
     if short:
-        found.append(
-            f"short tracks: {short} {'was' if short == 1 else 'were'} seen for less than half a second"
-        )
+        subject = "animal was" if short == 1 else "animals were"
+        text = f"{short} {subject} visible for less than half a second"
+        found.append(reason("short_tracks", text))
     if unreadable and open_bounds:
-        found.append(
-            f"unreadable frames: {unreadable} {'frame' if unreadable == 1 else 'frames'} could not be decoded"
-        )
+        frames = "frame" if unreadable == 1 else "frames"
+        found.append(reason("unreadable_frames", f"{unreadable} {frames} could not be decoded"))
     return found
 
 
-def _held_against(name: MusterClass, unique: int, settings: AnalysisSettings) -> list[str]:
-    """Return what the number is to be held against: how many there should be."""
+def _held_against(name: MusterClass, unique: int, settings: AnalysisSettings) -> list[Note]:
+    """Return the number beside the one that the settings expect."""
     expected = (
         settings.expected.get(name) if isinstance(settings.expected, dict) else settings.expected
     )
@@ -158,4 +195,4 @@ def _held_against(name: MusterClass, unique: int, settings: AnalysisSettings) ->
         and unique == 0
     ):
         return []
-    return [f"{unique} of {expected} seen"]
+    return [reason("expected", f"{unique} of {expected} seen")]

@@ -26,7 +26,8 @@ from ml_engine.counting.sampling import (
 )
 from ml_engine.counting.zones import counted_places
 from ml_engine.tracking.identities import Identities
-from ml_engine.tracking.link_odds import LinkModel, Links, over_border, pairs_within
+from ml_engine.tracking.link_model import LinkModel
+from ml_engine.tracking.link_odds import Links, over_border, pairs_within
 from ml_engine.tracking.stitching import regrouped, weighed_links
 from ml_engine.tracking.tracklets import Tracklets, describe
 

@@ -102,29 +102,10 @@ def animals(
     Returns:
         In order of class as in `CLASSES`, then number.
     """
-    rows = np.flatnonzero(counted)
-    rows = rows[np.argsort(tracks.track_id[rows], kind="stable")]
-    ids, begins = np.unique(tracks.track_id[rows], return_index=True)
-    groups = np.split(rows, begins[1:]) if len(ids) else []
-    found = []
-    for track_id, mine in zip(ids.tolist(), groups, strict=True):
-        seen = mine[~tracks.interpolated[mine]]
-        if not len(seen):
-            continue
-        best = _best_view(tracks, seen, video)
-        found.append((mine[0], mine[-1], seen, best, track_id))
-    centre = tracks.xyxy[:, 0] + tracks.xyxy[:, 2]
-    found.sort(
-        key=lambda item: (
-            tracks.class_index[item[0]],
-            tracks.frame[item[0]],
-            centre[item[0]],
-            item[4],
-        )
-    )
     numbers = dict.fromkeys(CLASSES, 0)
     result = []
-    for first, last, seen, best, track_id in found:
+    for track_id, mine, seen in _seen_tracks(tracks, np.flatnonzero(counted)):
+        first, last, best = mine[0], mine[-1], _best_view(tracks, seen, video)
         name = CLASSES[tracks.class_index[first]]
         numbers[name] += 1
         result.append(
@@ -146,6 +127,29 @@ def animals(
             )
         )
     return result
+
+
+def _seen_tracks(
+    tracks: TrackTable, rows: npt.NDArray[np.intp]
+) -> list[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Return the tracks among rows that were really seen: id, rows, and rows not interpolated.
+
+    In order of class, then of first frame, then from left to right.
+    """
+    rows = rows[np.argsort(tracks.track_id[rows], kind="stable")]
+    ids, begins = np.unique(tracks.track_id[rows], return_index=True)
+    groups = np.split(rows, begins[1:]) if len(ids) else []
+    found = [
+        (track_id, mine, mine[~tracks.interpolated[mine]])
+        for track_id, mine in zip(ids.tolist(), groups, strict=True)
+    ]
+    centre = tracks.xyxy[:, 0] + tracks.xyxy[:, 2]
+
+    def place(item: tuple[int, npt.NDArray[np.intp], npt.NDArray[np.intp]]) -> tuple[float, ...]:
+        track_id, (first, *_), _ = item
+        return tracks.class_index[first], tracks.frame[first], centre[first], track_id
+
+    return sorted((item for item in found if len(item[2])), key=place)
 
 
 def _best_view(tracks: TrackTable, rows: npt.NDArray[np.intp], video: VideoFacts) -> int:

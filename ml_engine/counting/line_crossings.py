@@ -1,16 +1,18 @@
-"""Who crosses a line, in which direction, and when."""
+"""Crossings of the counting lines: by which animal, in which direction, and when."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings, Line, MusterClass
 from core.domain.job import VideoFacts
+from core.domain.results.lines import LineCounts, LineCrossing, Passed
 from ml_engine.arrays import TrackTable
 from ml_engine.boxes import foot_points
 from ml_engine.counting.visibility import long_enough
@@ -74,19 +76,39 @@ def crossings(
 
 
 def line_counts(
-    found: Sequence[Crossing], lines: Sequence[Line], classes: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return per line name, start, end and counts `{class: {"in", "out"}}`."""
-    result = []
-    for line in lines:
-        counts = {name: {"in": 0, "out": 0} for name in classes}
-        for crossing in found:
-            if crossing.line == line.name and crossing.muster_class in counts:
-                counts[crossing.muster_class][crossing.direction] += 1
-        result.append(
-            {"name": line.name, "start": list(line.start), "end": list(line.end), "counts": counts}
+    found: Sequence[Crossing], lines: Sequence[Line], classes: Sequence[MusterClass]
+) -> tuple[LineCounts, ...]:
+    """Count the crossings of every line, by class and direction."""
+    passed = Counter((item.line, item.muster_class, item.direction) for item in found)
+    return tuple(
+        LineCounts(
+            name=line.name,
+            start=line.start,
+            end=line.end,
+            counts={
+                name: Passed(in_=passed[line.name, name, "in"], out=passed[line.name, name, "out"])
+                for name in classes
+            },
         )
-    return result
+        for line in lines
+    )
+
+
+def crossing_records(
+    found: Sequence[Crossing], times_s: npt.NDArray[np.float64]
+) -> tuple[LineCrossing, ...]:
+    """Describe crossings as results do; `times_s` (n,) of every frame of the recording."""
+    return tuple(
+        LineCrossing(
+            frame=item.frame,
+            time_s=round(float(times_s[item.frame]), 4),
+            line=item.line,
+            direction=item.direction,
+            track_id=item.track_id,
+            muster_class=item.muster_class,
+        )
+        for item in found
+    )
 
 
 def _rows_by_track(

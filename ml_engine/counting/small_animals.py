@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.domain.analysis import CLASSES
+from core.domain.analysis import CLASSES, MusterClass
 from core.domain.job import VideoFacts
+from core.domain.results import Note
+from core.domain.results.notes import warning
+from core.domain.results.whole import UsedDetector
 from ml_engine.arrays import TrackTable
 from ml_engine.detection.tiling import plan_tiles
 
@@ -44,11 +45,11 @@ def size_px(
 
 def small_animals(
     tracks: TrackTable,
-    detector: Mapping[str, Any],
+    detector: UsedDetector,
     video: VideoFacts,
     tiles: str,
-    classes: tuple[str, ...],
-) -> list[tuple[str, str]]:
+    classes: tuple[MusterClass, ...],
+) -> list[Note]:
     """Warn of classes whose boxes are mostly smaller than what the detector finds half as often as large ones.
 
     Those found are the larger ones of those there, so their median is above the median of all. Still it tells: with COCO-pretrained DEIMv2
@@ -57,18 +58,17 @@ def small_animals(
 
     Args:
         tracks: Their boxes, really seen or not.
-        detector: As recorded in the plan; without `smallest_px` and `input_hw` nothing is known and nothing is said.
+        detector: As recorded in the plan; without `smallest_px` and `input_hw` there is no warning.
         video: Its width and height.
         tiles: The setting.
         classes: Those that are counted.
 
     Returns:
-        Code and sentence per class.
+        A warning for each such class.
     """
-    smallest_px, input_hw = detector.get("smallest_px"), detector.get("input_hw")
-    if smallest_px is None or input_hw is None:
+    smallest_px, hw = detector.smallest_px, detector.input_hw
+    if smallest_px is None or hw is None:
         return []
-    hw = (int(input_hw[0]), int(input_hw[1]))
     warnings = []
     for name in classes:
         sizes = size_px(
@@ -80,10 +80,13 @@ def small_animals(
         )
         middle = float(np.median(sizes)) if len(sizes) else smallest_px
         if middle < smallest_px:
-            text = f"{_capital(name)}: half of those found are under {middle:.0f} px in what the detector sees ({hw[1]} x {hw[0]} px); "
-            text += f"of those under {smallest_px:.0f} px it misses most, "
-            text += f"so there are probably more. {_advice(tiles, smallest_px / middle)}"
-            warnings.append((CODE, text))
+            text = (
+                f"{_capital(name)}: half of the animals found are smaller than {middle:.0f} px in the"
+                f" detector's input ({hw[1]} x {hw[0]} px). The detector misses most animals smaller"
+                f" than {smallest_px:.0f} px, so there are probably more."
+                f" {_advice(tiles, smallest_px / middle)}"
+            )
+            warnings.append(warning(CODE, text))
     return warnings
 
 

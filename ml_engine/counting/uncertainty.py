@@ -1,18 +1,17 @@
-"""What may be wrong with a track, in words: joins that are not certain, mistakes of the detector, classes hard to tell."""
+"""Doubts about a track: uncertain joins, false detections, classes that are hard to tell apart."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from core.domain.results.joins import Join
 from ml_engine.arrays import DetectionLog
 from ml_engine.counting.estimate import Estimate, ReturnModel
 from ml_engine.tracking.identities import Identities
 
 SURE = 0.9
-"""What is less probable is marked."""
+"""A track or join with a lower probability is marked as uncertain."""
 LEAST_MARGIN = 0.1
 """A track's class is uncertain where its boxes speak for it by less than this, mean log-score over the next class's."""
 
@@ -26,17 +25,16 @@ def join_probability(found: Identities) -> npt.NDArray[np.float64]:
 
 def join_records(
     found: Identities, numbers: npt.NDArray[np.int32], log: DetectionLog
-) -> list[dict[str, Any]]:
-    """Describe every join of the tracks that are reported.
+) -> tuple[Join, ...]:
+    """Describe every join of the reported tracks.
 
     Args:
-        found: Who is who.
-        numbers: (t,) ascending numbers of `found.ids` that tracks 1 to t of the results have there.
+        found: The identity of every box.
+        numbers: (t,) ascending numbers in `found.ids` of tracks 1 to t of the results.
         log: The detection log.
 
     Returns:
-        Per join `track_id`, `last_frame` before and `first_frame` after the gap, `gap_s`, `reason` (`gap`, `occlusion` or `re-entry`) and
-        `probability`; in order of track, then frame.
+        The joins in order of track, then frame.
     """
     first, last, owner = _ends(found)
     joins, probability = found.joins, join_probability(found)
@@ -46,45 +44,39 @@ def join_records(
         place = int(np.searchsorted(numbers, owner[before]))
         if place == len(numbers) or numbers[place] != owner[before]:
             continue
-        hidden = bool(joins.crowded[row])
-        reason = (
-            "re-entry"
-            if joins.away_s[row] > joins.gap_s[row] / 2
-            else "occlusion"
-            if hidden
-            else "gap"
-        )
+        away = joins.away_s[row] > joins.gap_s[row] / 2
         records.append(
-            {
-                "track_id": place + 1,
-                "last_frame": int(log.frames[last[before]]),
-                "first_frame": int(log.frames[first[after]]),
-                "gap_s": round(float(joins.gap_s[row]), 3),
-                "reason": reason,
-                "probability": round(float(probability[row]), 3),
-            }
+            Join(
+                track_id=place + 1,
+                last_frame=int(log.frames[last[before]]),
+                first_frame=int(log.frames[first[after]]),
+                gap_s=round(float(joins.gap_s[row]), 3),
+                reason="re-entry" if away else "occlusion" if joins.crowded[row] else "gap",
+                probability=round(float(probability[row]), 3),
+            )
         )
-    return sorted(records, key=lambda record: (record["track_id"], record["first_frame"]))
+    return tuple(sorted(records, key=lambda join: (join.track_id, join.first_frame)))
 
 
 def doubts_of(found: Identities, guess: Estimate, numbers: npt.NDArray[np.int32]) -> dict[int, str]:
-    """Return for the tracks that a person should look at, by their number in the results, what is doubtful."""
+    """Return the doubts about the tracks that a person should check, by their number in the results."""
     doubts: dict[int, list[str]] = {}
     for place, number in enumerate(numbers.tolist()):
         found_of = doubts.setdefault(place + 1, [])
         if guess.track_real[number] < SURE:
             found_of.append(
-                f"perhaps a mistake of the detector ({guess.track_real[number]:.0%} sure)"
+                f"may be a false detection ({guess.track_real[number]:.0%} sure it is an animal)"
             )
         if guess.class_margin[number] < LEAST_MARGIN:
-            found_of.append("class hard to tell")
+            found_of.append("class uncertain")
     _, _, owner = _ends(found)
     probability = join_probability(found)
     for row in np.flatnonzero(probability < SURE).tolist():
         place = int(np.searchsorted(numbers, owner[found.joins.before[row]]))
         if place < len(numbers) and numbers[place] == owner[found.joins.before[row]]:
             doubts[place + 1].append(
-                f"perhaps two: lost for {found.joins.gap_s[row]:.1f} s ({probability[row]:.0%} sure it is one)"
+                f"may be two animals: not seen for {found.joins.gap_s[row]:.1f} s"
+                f" ({probability[row]:.0%} sure it is one)"
             )
     return {track: "; ".join(reasons[:2]) for track, reasons in doubts.items() if reasons}
 

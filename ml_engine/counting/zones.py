@@ -1,13 +1,12 @@
-"""Polygons on the picture: who stands in them, who comes in, how long they stay."""
+"""Zones, polygons on the picture: the animals in each, their visits, and how long they stay."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES, AnalysisSettings, Point, Zone
+from core.domain.results.zones import Occupancy, ZoneCounts
 from ml_engine.arrays import TrackTable
 from ml_engine.boxes import foot_points
 from ml_engine.counting.visibility import Presence
@@ -40,34 +39,30 @@ def counted_places(
 
 def zone_figures(
     tracks: TrackTable, presence: Presence, settings: AnalysisSettings, classes: tuple[str, ...]
-) -> list[dict[str, Any]]:
-    """Say for every zone and class who was in it.
+) -> tuple[ZoneCounts, ...]:
+    """Count the animals in every zone, by class.
 
     Args:
         tracks: The tracks that count.
-        presence: When which frame was, and how long is long enough.
+        presence: The time of each frame, and how long is long enough.
         settings: With the zones.
         classes: Classes to report.
-
-    Returns:
-        Per zone name, mode, polygon and counts: per class `unique` (in it for long enough in all), `entries` (a visit, long enough, of an
-        animal seen outside before), `peak` and `mean` at once, and `dwell_mean_s`, `dwell_max_s` over the animals counted in `unique`.
     """
     points = foot_points(tracks.xyxy)
-    return [
-        {
-            "name": zone.name,
-            "mode": zone.mode,
-            "polygon": [list(point) for point in zone.polygon],
-            "counts": _counts(tracks, inside(points, zone.polygon), presence, classes),
-        }
+    return tuple(
+        ZoneCounts(
+            name=zone.name,
+            mode=zone.mode,
+            polygon=zone.polygon,
+            counts=_counts(tracks, inside(points, zone.polygon), presence, classes),
+        )
         for zone in settings.zones
-    ]
+    )
 
 
 def _counts(
     tracks: TrackTable, within: npt.NDArray[np.bool_], presence: Presence, classes: tuple[str, ...]
-) -> dict[str, Any]:
+) -> dict[str, Occupancy]:
     order = np.argsort(tracks.track_id, kind="stable")
     track_id, within_ordered = tracks.track_id[order], within[order]
     visit_track, visit_rows, from_outside = _visits(track_id, within_ordered)
@@ -82,14 +77,14 @@ def _counts(
         index = CLASSES.index(name)
         mine = stays & (class_of == index)
         series = presence.per_frame(tracks, within & (tracks.class_index == index))
-        result[name] = {
-            "unique": int(mine.sum()),
-            "entries": int(entries[class_of == index].sum()),
-            "peak": presence.peak(series),
-            "mean": presence.mean(series),
-            "dwell_mean_s": round(float(dwell_s[mine].mean()), 2) if mine.any() else 0.0,
-            "dwell_max_s": round(float(dwell_s[mine].max()), 2) if mine.any() else 0.0,
-        }
+        result[name] = Occupancy(
+            unique=int(mine.sum()),
+            entries=int(entries[class_of == index].sum()),
+            peak=presence.peak(series),
+            mean=presence.mean(series),
+            dwell_mean_s=round(float(dwell_s[mine].mean()), 2) if mine.any() else 0.0,
+            dwell_max_s=round(float(dwell_s[mine].max()), 2) if mine.any() else 0.0,
+        )
     return result
 
 

@@ -1,7 +1,7 @@
-"""COCO's annotations: a JSON file with `images`, `annotations` and `categories`. The one reader of them.
+"""COCO annotations: the one reader of JSON files with `images`, `annotations` and `categories`.
 
-What a file must hold depends on what is made of it: values are read when they are asked for, inside `coco_file`, which refuses the file
-where one is missing or no value of its kind.
+Which values a file must hold depends on its use. Values are therefore read when they are needed,
+inside `coco_file`, which refuses the file where a value is missing or of the wrong type.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ class CocoImage:
     """An entry of `images`.
 
     Attributes:
-        entry: As it stands in the file.
+        entry: The entry as the file holds it.
     """
 
     entry: Mapping[str, Any]
 
     @property
     def number(self) -> int:
-        """Its id."""
+        """The image's id."""
         return int(self.entry["id"])
 
     @property
     def name(self) -> str:
-        """The picture's file, from the folder of the pictures."""
+        """The picture's file, relative to the folder of the pictures."""
         return str(self.entry["file_name"])
 
     @property
     def resolution_wh(self) -> tuple[int, int] | None:
-        """Width and height, px; None where the file does not say."""
+        """Width and height, px; None where the file does not state them."""
         return (
             (int(self.entry["width"]), int(self.entry["height"]))
             if "width" in self.entry and "height" in self.entry
@@ -60,7 +60,7 @@ class CocoBox:
     """An entry of `annotations`.
 
     Attributes:
-        entry: As it stands in the file.
+        entry: The entry as the file holds it.
         category: The name of its category.
     """
 
@@ -74,7 +74,7 @@ class CocoBox:
 
     @property
     def crowd(self) -> bool:
-        """Whether it is a region with many."""
+        """Whether the box is a region with many animals or persons."""
         return bool(self.entry.get("iscrowd", 0))
 
     @property
@@ -92,11 +92,11 @@ class CocoBox:
 
 @dataclass(frozen=True, slots=True)
 class Coco:
-    """What a file of annotations holds.
+    """The content of a file of annotations.
 
     Attributes:
         categories: Id to name, in the file's order.
-        images: In the file's order.
+        images: The images in the file's order.
     """
 
     categories: dict[int, str]
@@ -111,10 +111,10 @@ class Coco:
 
 @contextmanager
 def coco_file(path: Path) -> Iterator[Coco]:
-    """Open a file of COCO annotations; whatever the block does not find in it refuses the file.
+    """Open a file of COCO annotations. A value that the block cannot read refuses the file.
 
     Raises:
-        InvalidInput: It is not of that kind (code `bad_annotations`).
+        InvalidInput: The file is not a file of COCO annotations (code `bad_annotations`).
         OSError: The file cannot be opened.
     """
     try:
@@ -129,7 +129,7 @@ def coco_file(path: Path) -> Iterator[Coco]:
 
 
 def is_coco(path: Path) -> bool:
-    """Tell whether a file is JSON with the three keys of COCO's annotations."""
+    """Return whether a file is JSON with the three keys of COCO annotations."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -142,8 +142,11 @@ class Annotated:
     """One picture with its true boxes.
 
     Attributes:
-        picture: The file. group: pictures of one group are copies of one photo.
-        xyxy: (n, 4) float64 px. class_index: (n,) index into `CLASSES`. crowd: (n,) bool.
+        picture: The file.
+        group: Name of the photo; pictures of one group are copies of one photo.
+        xyxy: (n, 4) float64 px.
+        class_index: (n,) index into `CLASSES`.
+        crowd: (n,) bool.
     """
 
     picture: Picture
@@ -158,17 +161,18 @@ def read_annotated(
 ) -> list[Annotated]:
     """Read annotated pictures of Muster's classes.
 
-    Categories are read by their common names (`cow` is cattle); with `only`, those of every four-legged animal are that class. Boxes of
-    other categories are left out.
+    Categories are recognised by their common names (`cow` is cattle). With `only`, the categories
+    of all four-legged animals become that class. Boxes of other categories are left out.
 
     Args:
         path: JSON with `images`, `annotations` and `categories`.
         images: Folder of the pictures.
-        settings: `only` is heeded.
+        settings: Its `only` is applied.
 
     Raises:
-        InvalidInput: It is not of that kind (code `bad_annotations`), no category is a class of Muster's (`no_usable_category`), a picture
-            is not there (`picture_not_found`).
+        InvalidInput: The file is not a file of COCO annotations (code `bad_annotations`), no
+            category is one of Muster's classes (`no_usable_category`), or a picture is missing
+            (`picture_not_found`).
         OSError: The file cannot be opened.
     """
     only = settings.only if settings else None
@@ -198,11 +202,11 @@ def read_annotated(
 
 
 def class_index(name: str, only: str | None = None) -> int | None:
-    """Return a category's index into `CLASSES` by its common name, None where it is none of them.
+    """Return a category's index into `CLASSES` by its common name, or None for other categories.
 
     Args:
         name: Such as `cow`.
-        only: The class as which every four-legged animal is read.
+        only: The class to which every four-legged animal is assigned.
     """
     column = column_of(name)
     if only is not None and column in (*FOUR_LEGGED, "animal"):

@@ -1,4 +1,4 @@
-"""Pictures with their boxes, as training takes them."""
+"""Training examples: pictures with their boxes."""
 
 from __future__ import annotations
 
@@ -45,10 +45,14 @@ class PhotoSet:
         return len(self.paths)
 
     def load(self, index: int) -> Example:
-        """Read one photograph. Raises `InvalidInput` when the file is no image."""
+        """Read one photograph.
+
+        Raises:
+            InvalidInput: The file cannot be read as an image (code `unreadable_image`).
+        """
         bgr = cv2.imread(str(self.paths[index]), cv2.IMREAD_COLOR)
         if bgr is None:
             raise InvalidInput(
-                f"{self.paths[index].name} is no image that can be read.", code="unreadable_image"
+                f"{self.paths[index].name} cannot be read as an image.", code="unreadable_image"
             )
         return Example(np.asarray(bgr, np.uint8), self.xyxy[index], self.classes[index])

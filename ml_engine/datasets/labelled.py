@@ -1,4 +1,6 @@
-"""A user's annotated pictures: COCO's JSON or YOLO's text files, in the folders that labelling tools write."""
+"""A user's annotated pictures: COCO JSON or YOLO text files, in the folders that labelling tools
+write.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,10 @@ SPLITS = {
     "val": "valid",
     "validation": "valid",
 }
-"""What folders are called that say which pictures are to be trained on. What lies in a folder `test` is left alone."""
+"""Names of folders that state how pictures are split. Folders named `test` are ignored."""
 
 SOURCE_KEYS = ("source_image", "source", "clip", "video", "flight", "sequence")
-"""Keys of a COCO image that say what it was taken from."""
+"""Keys of a COCO image that state what the image was taken from."""
 
 
 @dataclass(slots=True)
@@ -33,10 +35,11 @@ class Labelled:
 
     Attributes:
         paths: Image files.
-        xyxy: Per file (n, 4) float32 px. classes: Per file (n,) int64 index into `CLASSES`.
-        sources: Per file what it was taken from, where the annotations say it; else None.
-        split: Per file `train` or `valid`, where the folders say it; else None.
-        left_out: Boxes by category that is none of Muster's classes.
+        xyxy: Per file (n, 4) float32 px.
+        classes: Per file (n,) int64 index into `CLASSES`.
+        sources: Per file what it was taken from; None where the annotations do not state it.
+        split: Per file `train` or `valid`; None where the folders do not state it.
+        left_out: Number of boxes by category, for categories that are not among Muster's classes.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -52,7 +55,7 @@ class Labelled:
     def add(
         self, path: Path, rows: list[tuple[float, ...]], source: str | None, split: str | None
     ) -> None:
-        """Add a picture; rows are x1, y1, x2, y2, class."""
+        """Add a picture with its rows of x1, y1, x2, y2, class."""
         table = np.array(rows, np.float64).reshape(-1, 5)
         table = table[(table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1])]
         self.paths.append(path)
@@ -62,7 +65,7 @@ class Labelled:
         self.split.append(split)
 
     def take(self, rows: list[int]) -> PhotoSet:
-        """Return some of the pictures."""
+        """Return the pictures of some rows."""
         return PhotoSet(
             tuple(self.paths[r] for r in rows),
             tuple(self.xyxy[r] for r in rows),
@@ -73,16 +76,19 @@ class Labelled:
 def read_folder(folder: Path) -> Labelled:
     """Read a folder of annotated pictures.
 
-    Known are: COCO's JSON, anywhere in the folder, with the pictures beside it or in `images` or in a folder of its name; YOLO's text
-    files in `labels` beside `images` (or beside the pictures), with `data.yaml` or `classes.txt` for the names. Folders called `train`,
-    `valid` or `val` split the pictures, and `test` is left out. Categories are read by their common names: `cow` is cattle.
+    Two formats are supported. COCO JSON may be anywhere in the folder, with the pictures beside it,
+    in `images` or in a folder of its name. YOLO text files are in `labels` beside `images` or
+    beside the pictures, with `data.yaml` or `classes.txt` for the names. Folders named `train`,
+    `valid` or `val` split the pictures, and `test` is left out. Categories are recognised by their
+    common names: `cow` is cattle.
 
     Raises:
-        InvalidInput: There is nothing of either kind (code `no_annotations`), it is broken (`bad_annotations`), a picture is missing
-            (`picture_not_found`), or no category is a bison, a cow or a person (`no_usable_category`).
+        InvalidInput: The folder holds neither format (code `no_annotations`), its annotations are
+            broken (`bad_annotations`), a picture is missing (`picture_not_found`), or no category
+            is a bison, a cow or a person (`no_usable_category`).
     """
     if not folder.is_dir():
-        raise InvalidInput(f"There is no folder {folder}.", code="no_annotations")
+        raise InvalidInput(f"The folder {folder} does not exist.", code="no_annotations")
     found = Labelled()
     described = [
         path
@@ -96,12 +102,13 @@ def read_folder(folder: Path) -> Labelled:
         _read_yolo(folder, found)
     if not found.paths:
         raise InvalidInput(
-            f"{folder} holds neither COCO annotations (a .json with images, annotations and categories) nor YOLO's (labels/*.txt).",
+            f"{folder} holds neither COCO annotations (a .json file with images, annotations and "
+            "categories) nor YOLO labels (labels/*.txt).",
             code="no_annotations",
         )
     if not any(len(classes) for classes in found.classes):
         raise InvalidInput(
-            f"No box of {folder} is a bison, a cow or a person: {_named(found.left_out)}.",
+            f"No box in {folder} is a bison, a cow or a person. It holds {_named(found.left_out)}.",
             code="no_usable_category",
         )
     return found
@@ -110,7 +117,7 @@ def read_folder(folder: Path) -> Labelled:
 def _named(left_out: dict[str, int]) -> str:
     return (
         ", ".join(f"{count} of {name}" for name, count in sorted(left_out.items()))
-        or "there is none at all"
+        or "no boxes at all"
     )
 
 
@@ -174,7 +181,7 @@ def _read_yolo(folder: Path, into: Labelled) -> None:
 
 
 def _yolo_text(picture: Path) -> Path | None:
-    """Return the label file of a picture: beside it, or in `labels` where the picture lies in `images`."""
+    """Return a picture's label file: beside the picture, or in `labels` for one in `images`."""
     parts = list(picture.with_suffix(".txt").parts)
     candidates = [Path(*parts)]
     if "images" in parts:
@@ -200,7 +207,8 @@ def _yolo_rows(
             x1, y1, x2, y2 = _yolo_box([float(value) for value in values])
         except (ValueError, IndexError) as error:
             raise InvalidInput(
-                f"{text} has a line that is no YOLO label: {line[:60]!r}.", code="bad_annotations"
+                f"{text} has a line that is not a YOLO label: {line[:60]!r}.",
+                code="bad_annotations",
             ) from error
         index = class_index(name)
         if index is None:
@@ -211,7 +219,7 @@ def _yolo_rows(
 
 
 def _yolo_box(values: list[float]) -> tuple[float, float, float, float]:
-    """Return xyxy in fractions, from centre and size, or around a polygon."""
+    """Return xyxy in fractions of the picture, from centre and size or around a polygon."""
     if len(values) == 4:
         x, y, width, height = values
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2

@@ -12,10 +12,10 @@ from ml_engine.datasets.examples import PhotoSet
 
 
 def names_in(images: Path, annotations: Path) -> dict[Path, frozenset[str]]:
-    """Return per image the categories that a COCO-JSON file says are in it.
+    """Return, per image, the categories of its boxes in a COCO JSON file.
 
     Raises:
-        InvalidInput: The file cannot be read so (code `bad_annotations`).
+        InvalidInput: The file is not a file of COCO annotations (code `bad_annotations`).
     """
     with coco_file(annotations) as coco:
         shown: dict[int, set[str]] = {image.number: set() for image in coco.images}
@@ -25,10 +25,10 @@ def names_in(images: Path, annotations: Path) -> dict[Path, frozenset[str]]:
 
 
 def clips_in(annotations: Path) -> set[str]:
-    """Return the names of the clips (key `clip`) that the images of a COCO-JSON file were taken from.
+    """Return the names of the clips (key `clip`) from which a COCO JSON file's images were taken.
 
     Raises:
-        InvalidInput: The file cannot be read so (code `bad_annotations`).
+        InvalidInput: The file is not a file of COCO annotations (code `bad_annotations`).
     """
     with coco_file(annotations) as coco:
         return {str(image.entry["clip"]) for image in coco.images if "clip" in image.entry}
@@ -41,17 +41,17 @@ def read_photos(
     without: frozenset[str] = frozenset(),
     only: frozenset[str] | None = None,
 ) -> PhotoSet:
-    """Read a COCO-JSON file.
+    """Read annotated photographs from a COCO JSON file.
 
     Args:
         images: Folder of the images.
         annotations: The JSON file.
         names: Category name to class name; other categories become background.
-        without: Images with a category of these names are left out.
-        only: Images of these clips are read (key `clip`); None: all.
+        without: Images that show one of these categories are left out.
+        only: Clips (key `clip`) whose images are read; None for all images.
 
     Raises:
-        InvalidInput: The file cannot be read so (code `bad_annotations`).
+        InvalidInput: The file is not a file of COCO annotations (code `bad_annotations`).
     """
     by_image: dict[int, list[CocoBox]] = {}
     paths, boxes, classes = [], [], []
@@ -65,7 +65,7 @@ def read_photos(
             ):
                 continue
             kept = [box for box in found if box.category in names and not box.crowd]
-            # Corners are sums in 32 bits here: trained weights depend on their last bit.
+            # Corners are sums in 32 bits here because trained weights depend on their last bit.
             xywh = np.array([box.xywh for box in kept], np.float32).reshape(-1, 4)
             paths.append(images / image.name)
             boxes.append(np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1))

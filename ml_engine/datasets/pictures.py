@@ -1,4 +1,4 @@
-"""Files of pictures: where they lie, and how they are read."""
+"""Picture files: finding and reading them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A file, and the size that its annotations say it has, px; None where they do not."""
+    """A picture file and its size.
+
+    Attributes:
+        path: The file.
+        resolution_wh: Size that its annotations state, px; None where they state none.
+    """
 
     path: Path
     resolution_wh: tuple[int, int] | None = None
@@ -25,7 +30,7 @@ def pictures_in(folder: Path) -> list[Path]:
     """Return the pictures of a folder in order of name.
 
     Raises:
-        InvalidInput: There is no such folder, or no picture in it (code `no_pictures`).
+        InvalidInput: The folder does not exist or holds no picture (code `no_pictures`).
     """
     found = (
         sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
@@ -38,25 +43,26 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def picture_path(folder: Path, name: str) -> Path:
-    """Return where the picture of an annotation lies: under its name, or its last part, in the folder.
+    """Return the path of an annotation's picture: its name, or the name's last part, in the folder.
 
     Raises:
-        InvalidInput: It lies in neither place (code `picture_not_found`).
+        InvalidInput: Neither file exists (code `picture_not_found`).
     """
     for path in (folder / name, folder / Path(name).name):
         if path.is_file():
             return path
     raise InvalidInput(
-        f"The picture {name} is not in {folder}; say with --images where the pictures are.",
+        f"The picture {name} is not in {folder}. Name the folder of the pictures with --images.",
         code="picture_not_found",
     )
 
 
 def read_picture(picture: Picture) -> Image:
-    """Read a picture, (h, w, 3) uint8 BGR, turned as its annotations mean it.
+    """Read a picture, (h, w, 3) uint8 BGR, in the orientation that its annotations assume.
 
     Raises:
-        InvalidInput: It cannot be read (code `unreadable_picture`), or has another size than its annotations say (`wrong_picture_size`).
+        InvalidInput: The file cannot be read (code `unreadable_picture`), or its size differs from
+            the one in its annotations (`wrong_picture_size`).
     """
     import cv2
 
@@ -71,6 +77,7 @@ def read_picture(picture: Picture) -> Image:
             return np.asarray(image, np.uint8)
     width, height = picture.resolution_wh or (0, 0)
     raise InvalidInput(
-        f"{picture.path} has {size_wh[0]} x {size_wh[1]} px, but its annotations say {width} x {height}.",
+        f"{picture.path} has {size_wh[0]} x {size_wh[1]} px, but its annotations state "
+        f"{width} x {height} px.",
         code="wrong_picture_size",
     )

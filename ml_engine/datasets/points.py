@@ -1,4 +1,4 @@
-"""Pictures in which a person set one point on each animal."""
+"""Pictures in which a person placed one point on each animal."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ from ml_engine.datasets.pictures import Picture, picture_path
 
 @dataclass(frozen=True, slots=True)
 class Pointed:
-    """One picture and its points, (n, 2) float64 px: one for each animal."""
+    """One picture and its points.
+
+    Attributes:
+        picture: The picture.
+        points: (n, 2) float64 px, one per animal.
+    """
 
     picture: Picture
     points: Array
 
 
 def read_points(path: Path, images: Path) -> list[Pointed]:
-    """Read `{picture: [[x, y], ...]}`.
+    """Read a JSON file of the form `{picture: [[x, y], ...]}`.
 
     Raises:
-        InvalidInput: It is not of that kind (code `bad_points`), or a picture is not there (`picture_not_found`).
+        InvalidInput: The file has another form (code `bad_points`), or a picture is missing
+            (`picture_not_found`).
         OSError: The file cannot be opened.
     """
     try:
@@ -37,7 +43,8 @@ def read_points(path: Path, images: Path) -> list[Pointed]:
         ]
     except (ValueError, TypeError, AttributeError) as error:
         raise InvalidInput(
-            f"{path} must hold an object from picture to a list of points [x, y] ({error}).",
+            f"{path} must hold an object that maps each picture to a list of points [x, y] "
+            f"({error}).",
             code="bad_points",
         ) from error
     if not pairs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,9 @@ from ml_engine.arrays import SCORE_COLUMNS
 DEFAULT_THRESHOLD = 0.5
 
 
-def thresholds_of(settings: AnalysisSettings, detector: dict[str, Any]) -> dict[str, float]:
-    """Return the score from which a detection counts, per class: the settings' or else the detector's."""
-    given = {**detector.get("thresholds", {}), **(settings.thresholds or {})}
+def thresholds_of(settings: AnalysisSettings, own: Mapping[str, float]) -> dict[str, float]:
+    """Return the score from which a detection counts, per class: the settings' or else the detector's own."""
+    given = {**own, **{str(name): score for name, score in (settings.thresholds or {}).items()}}
     return {name: float(given.get(name, DEFAULT_THRESHOLD)) for name in CLASSES}
 
 
@@ -35,7 +35,7 @@ def class_scores(
 
 
 def strength(
-    scores: npt.NDArray[np.float32], thresholds: dict[str, float]
+    scores: npt.NDArray[np.float32], thresholds: Mapping[str, float]
 ) -> npt.NDArray[np.float32]:
     """Return for every box (m,) its score as a multiple of the threshold, for the class where that is greatest."""
     multiple: npt.NDArray[np.float32] = (

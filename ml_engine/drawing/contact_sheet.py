@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from core.domain.analysis import CLASSES
 from core.domain.interval import INTERVAL_NOTE
 from core.domain.job import VideoFacts
+from core.domain.results import ClassCounts
 from ml_engine.arrays import Image, TrackTable
 from ml_engine.counting.individuals import Animal
 from ml_engine.drawing import contact_sheet_cells as painting
@@ -65,7 +66,7 @@ class ContactSheet:
 
     Args:
         animals: Everyone counted.
-        counts: `counts` of results.json: the headings give `unique`, `low` and `high`.
+        counts: Counts by class; the headings show `unique`, `low` and `high`.
         tracks: Rows in order of frame, then track id: who is where in the whole frame.
         whole_frame: Its index: best one with many animals in it.
         video: Size and length of the recording.
@@ -74,7 +75,7 @@ class ContactSheet:
     def __init__(
         self,
         animals: Sequence[Animal],
-        counts: Mapping[str, Mapping[str, Any]],
+        counts: Mapping[str, ClassCounts],
         tracks: TrackTable,
         whole_frame: int,
         video: VideoFacts,
@@ -145,7 +146,10 @@ class ContactSheet:
         from PIL import Image as Pillow
 
         layout = self._layout
-        note = f"{len(self._present)} of those above, in frame {self._whole_frame}. Whoever has no number here was not counted then."
+        note = (
+            f"{len(self._present)} of the animals above, in frame {self._whole_frame}. "
+            "An animal without a number was not counted in this frame."
+        )
         y = painting.paint_heading(draw, "Most at once", note, painting.DARK_RGB, layout.width, y)
         canvas.paste(Pillow.fromarray(self._whole), (GAP_PX, y))
         frame = (GAP_PX, y, GAP_PX + layout.whole_wh[0] - 1, y + layout.whole_wh[1] - 1)
@@ -175,21 +179,22 @@ def _present(animals: Sequence[Animal], tracks: TrackTable, frame: int) -> list[
     ]
 
 
-def _sections(animals: Sequence[Animal], counts: Mapping[str, Mapping[str, Any]]) -> list[_Section]:
+def _sections(animals: Sequence[Animal], counts: Mapping[str, ClassCounts]) -> list[_Section]:
     """Return a section for every class that was counted and is, or may be, there."""
     first = sorted(range(len(animals)), key=lambda i: (not animals[i].uncertain, i))[:MOST_SHOWN]
     chosen = {animals[i].track_id for i in first}
     sections = []
     for name in CLASSES:
         mine = [animal for animal in animals if animal.muster_class == name]
-        figures = counts.get(name, {"unique": len(mine), "low": len(mine), "high": len(mine)})
-        if not mine and not figures["high"]:
+        count = counts.get(name)
+        unique, low, high = (
+            (count.unique, count.low, count.high) if count is not None else (len(mine),) * 3
+        )
+        if not mine and not high:
             continue
         shown = tuple(animal for animal in mine if animal.track_id in chosen)
-        heading = f"{name}: {figures['unique']} ({figures['low']} to {figures['high']} of what was detected)"
-        note = _note(
-            len(mine), len(shown), figures["unique"], sum(animal.uncertain for animal in mine)
-        )
+        heading = f"{name}: {unique} ({low} to {high} of what was detected)"
+        note = _note(len(mine), len(shown), unique, sum(animal.uncertain for animal in mine))
         sections.append(_Section(name, heading, note, shown))
     return sections
 
@@ -199,10 +204,10 @@ def _note(tracked: int, shown: int, counted: int, uncertain: int) -> str:
     parts = [_pictures(shown) if shown == tracked else f"{shown} of {_pictures(tracked)}"]
     if tracked > counted:
         parts[0] += (
-            f" for {counted} counted: {tracked - counted} of them probably show one that is there already"
+            f" for {counted} counted: {tracked - counted} of them probably show an animal twice"
         )
     elif tracked < counted:
-        parts[0] += f" for {counted} counted: {counted - tracked} more are an estimate"
+        parts[0] += f" for {counted} counted: {counted - tracked} more are estimated"
     if uncertain:
         parts.append(f"{uncertain} uncertain")
     return ", ".join(parts)

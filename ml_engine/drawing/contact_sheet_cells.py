@@ -27,8 +27,8 @@ GROUND_RGB, INK_RGB, FAINT_INK_RGB, DARK_RGB = (
 DOUBT_RGB = (255, 196, 0)
 """Marks whoever is uncertain; no class has this colour."""
 LEGEND = (
-    "Bar under a picture: when it was in sight; two whose bars overlap were there together.   "
-    "#: its number in annotated.mp4 and tracks.csv.   ?: look twice."
+    "Bar: when the animal was visible; animals whose bars overlap were visible together.   "
+    "#: track number in annotated.mp4 and tracks.csv.   ?: uncertain, please check."
 )
 _WHITE = (255, 255, 255)
 _BOLD = 0.6

@@ -1,1 +1,1 @@
-"""Figures against the truth: detectors, trackers and counts, on what people annotated and on simulated scenes."""
+"""Accuracy of detectors, trackers and counts, on annotated data and on simulated scenes."""

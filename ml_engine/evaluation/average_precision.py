@@ -1,7 +1,8 @@
 """COCO's average precision, with an interval from resampled pictures.
 
-After T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context" (ECCV 2014): detections of one class, best first and at
-most 100 a picture, are matched greedily; precision is read at 101 recalls; AP is the mean over ten overlaps from 0.5 to 0.95.
+The source is T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context" (ECCV 2014). Detections
+of one class, best first and at most 100 per picture, are matched greedily. Precision is read at 101
+recalls. AP is the mean over ten overlaps from 0.5 to 0.95.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ SEED = 20
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """One picture's detections of one class, best first: n of them.
+    """One picture's n detections of one class, best first.
 
     Attributes:
         scores: (n,).
         right: (10, n) bool, per overlap of `OVERLAPS`.
-        ignored: (10, n) bool: matched with a crowd; neither right nor wrong.
-        boxes: How many there were to find, crowds left out.
+        ignored: (10, n) bool, matched with a crowd and therefore neither right nor wrong.
+        boxes: Number of true boxes without crowds.
     """
 
     scores: Array
@@ -45,14 +46,16 @@ def match(
     true_xyxy: Array,
     crowd: npt.NDArray[np.bool_],
 ) -> Matched:
-    """Match one picture's detections of a class with the true boxes of it.
+    """Match one picture's detections of a class with the true boxes of that class.
 
     Args:
-        xyxy: (n, 4) px, in any order. scores: (n,).
-        true_xyxy: (m, 4) px. crowd: (m,) bool: a region with many; what lies in it is ignored.
+        xyxy: (n, 4) px, in any order.
+        scores: (n,).
+        true_xyxy: (m, 4) px.
+        crowd: (m,) bool, a region with many animals or persons. Detections in it are ignored.
     """
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")[:MOST_A_PICTURE]
-    # Crowds last, so that a box is only taken for one of a crowd where it is nobody's alone.
+    # Crowds come last: a detection matches a crowd only if it matches no single box.
     last = np.argsort(crowd, kind="stable")
     overlap = overlaps_with_crowds(
         np.asarray(xyxy, np.float64)[order], true_xyxy[last], crowd[last]
@@ -65,7 +68,7 @@ def match(
             allowed = (overlap[i] >= min(least, 1 - 1e-10)) & (~taken | many)
             alone = allowed & ~many
             if alone.any():
-                # Of equal overlaps the later one, as the reference does.
+                # Of equal overlaps the later one is taken, as in the reference implementation.
                 best = len(alone) - 1 - int(np.where(alone, overlap[i], -1)[::-1].argmax())
                 taken[best] = right[row, i] = True
             elif allowed.any():
@@ -75,7 +78,7 @@ def match(
 
 @dataclass(frozen=True, slots=True)
 class AveragePrecision:
-    """AP and AP50 from 0 to 1; with how many true boxes there were."""
+    """AP and AP50 from 0 to 1, and the number of true boxes."""
 
     ap: float
     ap50: float
@@ -84,10 +87,13 @@ class AveragePrecision:
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """All pictures' detections of one class, best first: n of them in p pictures.
+    """All pictures' n detections of one class, best first, in p pictures.
 
     Attributes:
-        picture: (n,) index of the picture. right, ignored: (10, n) bool. boxes: (p,) how many there were to find.
+        picture: (n,) index of the picture.
+        right: (10, n) bool, per overlap of `OVERLAPS`.
+        ignored: (10, n) bool, matched with a crowd.
+        boxes: (p,) number of true boxes.
     """
 
     picture: npt.NDArray[np.int64]
@@ -97,7 +103,7 @@ class Pooled:
 
     @staticmethod
     def of(pictures: Sequence[Matched]) -> Pooled:
-        """Put the detections of all pictures in one order."""
+        """Return the detections of all pictures in one order."""
         scores = np.concatenate([np.zeros(0), *(one.scores for one in pictures)])
         order = np.argsort(-scores, kind="stable")
         none = np.zeros((len(OVERLAPS), 0), bool)
@@ -109,7 +115,11 @@ class Pooled:
         )
 
     def precision(self, weights: npt.NDArray[np.int64] | None = None) -> AveragePrecision:
-        """Return AP and AP50; `weights` (p,) says how many times each picture counts. NaN where nothing was to be found."""
+        """Return AP and AP50, NaN where there are no true boxes.
+
+        Args:
+            weights: (p,) how many times each picture counts. Default: once.
+        """
         weights = np.ones(len(self.boxes), np.int64) if weights is None else weights
         boxes = int((weights * self.boxes).sum())
         if not boxes:
@@ -122,7 +132,13 @@ class Pooled:
 
 
 def mean_precision(hits: npt.NDArray[np.int64], found: npt.NDArray[np.int64], boxes: int) -> float:
-    """Return the mean precision at 101 recalls, from how many of the best n (n,) were right, and were scored, and how many there are."""
+    """Return the mean precision at 101 recalls.
+
+    Args:
+        hits: (n,) number of right detections among the best 1 to n.
+        found: (n,) number of scored detections among the best 1 to n.
+        boxes: Number of true boxes.
+    """
     envelope = np.maximum.accumulate((hits / np.maximum(found, 1))[::-1])[::-1]
     at = np.searchsorted(hits / boxes, RECALLS, side="left")
     return float(np.append(envelope, 0)[at].mean())
@@ -135,11 +151,12 @@ def interval(
 
     Args:
         pooled: Per class, over the same p pictures.
-        groups: (p,) pictures of one group (copies of one photo) are drawn together.
-        level: Share of the resampled figures that lie in it.
+        groups: (p,) group of each picture. Pictures of one group (copies of one photo) are sampled
+            together.
+        level: Share of the resampled figures in the interval.
 
     Returns:
-        `AP` and `AP50`: low, high; nothing where no draw had every class.
+        `AP` and `AP50`: low, high. Empty where no sample had every class.
     """
     generator = np.random.default_rng(SEED)
     _, group = np.unique(groups, return_inverse=True)
@@ -148,7 +165,7 @@ def interval(
     for _ in range(RESAMPLED):
         weights = np.bincount(generator.integers(count, size=count), minlength=count)[group]
         each = [one.precision(weights) for one in pooled]
-        # A mean over other classes than the figure's would be no figure of its kind.
+        # A mean over fewer classes could not be compared with the figure.
         if all(one.boxes for one in each):
             drawn.append([np.mean([one.ap for one in each]), np.mean([one.ap50 for one in each])])
     if not drawn:

@@ -1,4 +1,4 @@
-"""`evaluate detections`: average precision on a set with COCO's annotations, for Muster's classes."""
+"""`evaluate detections`: average precision for Muster's classes on a set with COCO annotations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ml_engine.detection.detector import Detector
 
 FEW_PICTURES = 200
-"""Below this many an interval is told too: single pictures move the figures."""
+"""With fewer pictures an interval is reported too, because single pictures change the figures."""
 
 
 def evaluate_detections(
@@ -33,15 +33,20 @@ def evaluate_detections(
     """Detect in annotated pictures and compare.
 
     Returns:
-        `AP`, `AP50` (0 to 1; overall: mean of the classes that are in the set), `ms_per_image`, `boxes`; below `FEW_PICTURES` pictures also
-        the 90 % interval `AP_low`, `AP_high`, `AP50_low`, `AP50_high`.
+        `AP`, `AP50` (0 to 1; overall: mean of the classes in the set), `ms_per_image` and `boxes`.
+        Below `FEW_PICTURES` pictures also the 90 % interval `AP_low`, `AP_high`, `AP50_low`,
+        `AP50_high`.
     """
     found = detect_all(detector, [one.picture for one in truth], tiles, settings, progress)
     return precision_report(found, truth)
 
 
 def precision_report(found: list[Found], truth: list[Annotated]) -> Report:
-    """Compare what was found with the truth, picture by picture."""
+    """Compare detections with the truth, picture by picture.
+
+    Raises:
+        InvalidInput: No box is of one of Muster's classes (code `no_usable_category`).
+    """
     pooled = {
         name: Pooled.of([_matched(f, t, index) for f, t in zip(found, truth, strict=True)])
         for index, name in enumerate(CLASSES)

@@ -1,4 +1,6 @@
-"""Sequences in MOTChallenge's layout: public detections in, figures of the tracks and counts that come out."""
+"""Sequences in MOTChallenge's layout: tracks and counts from public detections, compared with the
+truth.
+"""
 
 from __future__ import annotations
 
@@ -24,25 +26,31 @@ DISTRACTORS: dict[int, str] = {
     8: "distractor",
     12: "reflection",
 }
-"""Class numbers of MOTChallenge whose boxes are neither to be found nor wrong when found."""
+"""MOTChallenge's class numbers whose boxes are not scored, whether they are found or not."""
 MOT20_DISTRACTORS = {**DISTRACTORS, 6: "vehicle without an engine"}
 _NO_CLASS_COLUMNS = 10
-"""MOT15's rows are this long: they end in a position in metres and have no class, which others have in the eighth column."""
+"""Length of MOT15's rows. They end in a position in metres and have no class. Other rows have the
+class in the eighth column.
+"""
 LEAST_MARGIN = 0.3
-"""What the least margin of a detector that tells no probabilities is worth: such files hold doubtful boxes too. Of 0.05 to 0.5 this gave
-the best tracks on the four sequences at hand that have such a file beside another."""
-DETECTOR = {"name": "public detections", "thresholds": {}}
+"""Score that replaces the 1st percentile of a file's scores where they are margins instead of
+probabilities. Such files hold doubtful boxes too. Of values from 0.05 to 0.5, this one gave the
+best tracks on the four sequences that have such a file beside another."""
+DETECTOR: dict[str, object] = {"name": "public detections"}
 
 
 @dataclass(frozen=True, slots=True)
 class MotSequence:
-    """A sequence as it lies in a folder.
+    """A sequence of one folder.
 
     Attributes:
-        name: Of the sequence. fps: frames a second. resolution_wh: px. frames: how many.
-        muster_class: What the detections are of.
-        detections: `det/det.txt` as a detection log: boxes as given, not clipped; frames from 0.
-        video: The same facts as of a video.
+        name: Name of the sequence.
+        fps: Frames per second.
+        resolution_wh: Size of the frames, px.
+        frames: Number of frames.
+        muster_class: Class of the detections.
+        detections: `det/det.txt` as a detection log; boxes as given, not clipped; frames from 0.
+        video: The same facts as those of a video.
         truth: `gt/gt.txt`.
     """
 
@@ -57,7 +65,7 @@ class MotSequence:
 
     @property
     def needed_frames(self) -> int:
-        """For how many frames an animal must be visible to be counted."""
+        """Number of frames in which an animal must be visible to be counted."""
         return max(1, round(NEEDED_S * self.fps))
 
 
@@ -67,12 +75,12 @@ def read_sequence(
     """Read a sequence of MOT15, MOT16, MOT17, MOT20 or in their layout.
 
     Args:
-        folder: With `seqinfo.ini`, `det/det.txt` and `gt/gt.txt`.
-        muster_class: What the boxes are taken to be of.
-        detections: A file of detections in place of `det/det.txt`.
+        folder: Folder with `seqinfo.ini`, `det/det.txt` and `gt/gt.txt`.
+        muster_class: Class that the boxes are taken to be of.
+        detections: A file of detections that replaces `det/det.txt`.
 
     Raises:
-        InvalidInput: A file is missing or cannot be read; `bad_mot_sequence`.
+        InvalidInput: A file is missing or cannot be read (code `bad_mot_sequence`).
     """
     name, fps, resolution_wh, frames = _seqinfo(folder / "seqinfo.ini")
     found, true = (
@@ -102,20 +110,21 @@ def read_sequence(
 def evaluate_sequence(
     sequence: MotSequence, settings: AnalysisSettings | None = None
 ) -> dict[str, float]:
-    """Track and count what was detected and compare it with the truth.
+    """Track and count a sequence's detections and compare the result with the truth.
 
     Args:
-        sequence: What to track.
-        settings: Of the analysis; only the sequence's class is counted.
+        sequence: The sequence.
+        settings: Settings of the analysis. Only the sequence's class is counted.
 
     Returns:
-        The figures of `identity.score`, and `unique`, `unique_low`, `unique_high`, `peak`, the count's.
+        The figures of `track_metrics.score`, and the count's `unique`, `unique_low`, `unique_high`
+        and `peak`.
     """
     return figures_of(sequence, assembled(sequence, settings))
 
 
 def assembled(sequence: MotSequence, settings: AnalysisSettings | None = None) -> Assembled:
-    """Run the second stage on the sequence's detections."""
+    """Run `assemble` on the sequence's detections."""
     settings = (settings or AnalysisSettings()).model_copy(
         update={"classes": (sequence.muster_class,), "only": None}
     )
@@ -123,22 +132,19 @@ def assembled(sequence: MotSequence, settings: AnalysisSettings | None = None) -
 
 
 def figures_of(sequence: MotSequence, result: Assembled) -> dict[str, float]:
-    """Return the figures of a result, as `evaluate_sequence`."""
+    """Return the figures of a result, as in `evaluate_sequence`."""
     counts = result.counts[sequence.muster_class]
     counted = {
-        name: counts[key]
-        for name, key in (
-            ("unique", "unique"),
-            ("unique_low", "low"),
-            ("unique_high", "high"),
-            ("peak", "peak"),
-        )
+        "unique": counts.unique,
+        "unique_low": counts.low,
+        "unique_high": counts.high,
+        "peak": counts.peak,
     }
     return {**score_table(sequence, result.tracks), **counted}
 
 
 def score_table(sequence: MotSequence, tracks: TrackTable) -> dict[str, float]:
-    """Compare a table of tracks with a sequence's truth: `identity.score`."""
+    """Compare a table of tracks with a sequence's truth, as in `track_metrics.score`."""
     return score(
         sequence.truth,
         tracks.frame,
@@ -163,7 +169,7 @@ def _seqinfo(path: Path) -> tuple[str, float, tuple[int, int], int]:
     except (configparser.Error, KeyError, ValueError) as error:
         raise _bad(
             path,
-            f"it must give frameRate, seqLength, imWidth and imHeight under [Sequence] ({error})",
+            f"it must set frameRate, seqLength, imWidth and imHeight under [Sequence] ({error})",
         ) from error
     if not (0 < fps < float("inf") and frames > 0 and min(resolution_wh) > 0):
         raise _bad(path, "rate, length and size must be above zero")
@@ -193,13 +199,16 @@ def _rows(path: Path, least: int) -> npt.NDArray[np.float64]:
     if rows.ndim != 2 or rows.shape[1] < least or not np.isfinite(rows[:, :least]).all():
         raise _bad(
             path,
-            f"its rows must have at least {least} numbers: frame, id, left, top, width, height, score",
+            f"its rows must have at least {least} numbers: frame, id, left, top, width, height, "
+            "score",
         )
     return rows
 
 
 def _bad(path: Path, problem: str) -> InvalidInput:
-    return InvalidInput(f"{path} is not of a MOT sequence: {problem}.", code="bad_mot_sequence")
+    return InvalidInput(
+        f"{path} is not part of a MOT sequence: {problem}.", code="bad_mot_sequence"
+    )
 
 
 def _xyxy(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -228,8 +237,9 @@ def _truth(rows: npt.NDArray[np.float64], frames: int, name: str) -> Truth:
 def unit_scores(given: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Bring the scores (n,) of one file into [0, 1].
 
-    Scores that lie there are kept. Equal ones say nothing and become 1. Any others (margins of older detectors) are stretched so that the
-    file's 1st percentile becomes `LEAST_MARGIN` and its 99th becomes 1.
+    Scores that are in this range are kept. Equal scores carry no information and become 1. Other
+    scores (margins of older detectors) are stretched, so that the file's 1st percentile becomes
+    `LEAST_MARGIN` and its 99th becomes 1.
     """
     if not len(given) or given.min() == given.max():
         return np.ones(len(given))

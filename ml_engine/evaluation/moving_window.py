@@ -1,4 +1,6 @@
-"""A narrow view that is moved once across a still one: nobody is in it for long, so that most seen at once is no count."""
+"""A narrow window that moves once across a fixed view. No animal is in it for long, so the peak
+does not equal the count.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import CLASSES
-from ml_engine.arrays import DetectionLog
+from ml_engine.arrays import Array, DetectionLog
 from ml_engine.boxes import iou_matrix
 from ml_engine.evaluation.mot_sequences import MotSequence
 from ml_engine.evaluation.track_metrics import LEAST_IOU, Truth
 
 LEAST_VISIBLE = 0.25
-"""Boxes of which less than this share lies in the window are not in it: no detector would see a leg and say so."""
+"""Least share of a box in the window. No detector would recognise a leg alone."""
 
 
 def swept(
@@ -24,17 +26,17 @@ def swept(
     least_visible: float = LEAST_VISIBLE,
     with_motion: bool = False,
 ) -> MotSequence:
-    """Look at a sequence through a window that moves once, evenly, from its left border to its right border.
+    """Return a sequence as seen through a window that moves once, evenly, from left to right.
 
     Args:
         sequence: Whole pictures.
-        share: Width of the window, as a part of the picture's.
-        least_visible: Share of a box's area that must lie in the window.
-        with_motion: Put the window's movement into the log, as if it had been measured.
+        share: Width of the window, as a share of the picture's.
+        least_visible: Share of a box's area that must be in the window.
+        with_motion: Write the window's movement into the log, as if it had been measured.
 
     Returns:
-        Boxes and detections cropped to the window, in its px. To be found are the people that can be: those that some detection
-        overlaps by IoU 0.5 in at least half a second of the frames.
+        Boxes and detections cropped to the window, in its px. Only people that can be found count:
+        a detection must overlap them by an IoU of 0.5 in at least half a second of the frames.
     """
     width, height = sequence.resolution_wh
     window = max(1, round(share * width))
@@ -43,14 +45,7 @@ def swept(
 
     frame = np.repeat(np.arange(sequence.frames), np.diff(log.offsets))
     xyxy, kept = _cropped(log.xyxy.astype(np.float64), left[frame], window, height, least_visible)
-    motion = np.full((sequence.frames, 3, 3), np.nan)
-    if with_motion:
-        motion[1:] = np.eye(3)
-        motion[1:, 0, 2] = -np.diff(left)
-    reasons = tuple(
-        "" if with_motion and i else "first_frame" if with_motion else "not_measured"
-        for i in range(sequence.frames)
-    )
+    motion, reasons = _motion(left, is_measured=with_motion)
     detections = replace(
         log,
         offsets=np.searchsorted(frame[kept], np.arange(sequence.frames + 1)).astype(np.int64),
@@ -80,15 +75,25 @@ def swept(
     )
 
 
+def _motion(left: Array, *, is_measured: bool) -> tuple[Array, tuple[str, ...]]:
+    """Return the window's motion as in a log, (n, 3, 3), and per frame why it has none."""
+    motion = np.full((len(left), 3, 3), np.nan)
+    if not is_measured:
+        return motion, ("not_measured",) * len(left)
+    motion[1:] = np.eye(3)
+    motion[1:, 0, 2] = -np.diff(left)
+    return motion, tuple("" if i else "first_frame" for i in range(len(left)))
+
+
 def detectable(
     truth: Truth, log: DetectionLog, needed_frames: int, least_score: float = 0.0
 ) -> npt.NDArray[np.int64]:
-    """Return the ids of those to be found that a detection overlaps by IoU 0.5 in at least `needed_frames` frames.
+    """Return the ids of animals that detections overlap in enough frames, by an IoU of 0.5.
 
     Args:
-        truth, log: Of the same frames.
-        needed_frames: How many frames are enough.
-        least_score: Of a detection that counts here.
+        truth, log: True boxes and detections of the same frames.
+        needed_frames: Number of frames that suffices.
+        least_score: Lowest score of a detection that is considered.
     """
     strong = log.scores[:, : len(CLASSES)].max(axis=1, initial=0) >= least_score
     hit = np.zeros(len(truth.track_id), bool)
@@ -107,11 +112,12 @@ def _cropped(
     height: int,
     least_visible: float,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Return boxes (n, 4) in px of their windows, cropped to them, and which of them are in it."""
+    """Return boxes (n, 4) px, moved and cropped to windows, and (n,) whether each is inside."""
     moved = xyxy - left[:, None] * (1, 0, 1, 0)
     inside = np.clip(moved, 0, (width, height, width, height))
     extent = np.maximum(inside[:, 2:] - inside[:, :2], 0)
-    # Whatever lies beyond the picture's own border counts as visible here: annotators draw people whole.
+    # The part beyond the picture's own border counts as visible, because annotators draw people
+    # whole.
     whole = np.clip(xyxy, (-np.inf, 0, -np.inf, 0), (np.inf, height, np.inf, height))
     area = np.prod(whole[:, 2:] - whole[:, :2], axis=1)
     return inside, (extent > 1).all(axis=1) & (np.prod(extent, axis=1) >= least_visible * area)

@@ -1,4 +1,6 @@
-"""`evaluate points`: how far the number of animals found in a picture is from the number of points that a person set."""
+"""`evaluate points`: the number of animals found in a picture, compared with the number of points
+that a person placed.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,10 @@ def evaluate_points(
     """Count in pictures and compare.
 
     Returns:
-        As `point_report`.
+        The report of `point_report`.
     """
     found = detect_all(detector, [one.picture for one in truth], tiles, settings, progress)
-    return point_report(
-        found, truth, thresholds_of(settings, {"thresholds": detector.info.thresholds}), classes
-    )
+    return point_report(found, truth, thresholds_of(settings, detector.info.thresholds), classes)
 
 
 def point_report(
@@ -45,11 +45,14 @@ def point_report(
 ) -> Report:
     """Compare counts with points.
 
-    A box is counted where the class of its greatest multiple of the threshold is one of `classes`, and that is 1 or more.
+    A box belongs to the class whose threshold its score exceeds by the largest factor. It is
+    counted if that class is one of `classes` and the factor is at least 1.
 
     Returns:
-        `mae`, mean error of a picture's count, in animals; `mean_count`, `mean_true`; `mae_ratio`, the error over the mean truth; `bias`,
-        mean of count less truth; `pointed`, share of the points that lie in a counted box; `ms_per_image`. By class only `mean_count`.
+        `mae`, the mean error of a picture's count, in animals; `mean_count` and `mean_true`;
+        `mae_ratio`, the error divided by the mean truth; `bias`, the mean of count minus truth;
+        `pointed`, the share of the points that are in a counted box; `ms_per_image`. By class only
+        `mean_count`.
     """
     limits = np.array([thresholds[name] for name in CLASSES], np.float32)
     counts, covered, points = np.zeros((len(found), len(CLASSES))), 0, 0
@@ -83,7 +86,7 @@ def point_report(
 def _inside(
     points: npt.NDArray[np.float64], xyxy: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.bool_]:
-    """Tell which points (n,) lie in any box (m, 4)."""
+    """Return (n,) whether each of points (n, 2) is in any box (m, 4)."""
     x, y = points[:, :1], points[:, 1:]
     inside = (x >= xyxy[:, 0]) & (x <= xyxy[:, 2]) & (y >= xyxy[:, 1]) & (y <= xyxy[:, 3])
     return np.asarray(inside.any(axis=1), np.bool_)

@@ -1,4 +1,4 @@
-"""What an evaluation says: as a table on the terminal, and as JSON."""
+"""Reports of an evaluation, as a table on the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Figures over all, and by class or sequence.
+    """Figures over all data, and by class or sequence.
 
     Attributes:
         overall: Figure to number.
-        key: What the parts are.
+        key: The kind of the parts.
         parts: Name to figures.
     """
 
@@ -41,10 +41,12 @@ def over_all(parts: Sequence[Figures], means: Sequence[str]) -> dict[str, float]
 
 
 def write_json(report: Report, path: Path) -> None:
-    """Write `{"overall": {...}, "by_class" | "by_sequence": {name: {...}}}`; a figure that cannot be told is left out.
+    """Write a report as JSON: `overall`, and `by_class` or `by_sequence` with figures by name.
+
+    A figure that is not finite is left out.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     data = {
         "overall": _plain(report.overall),
@@ -66,11 +68,11 @@ def _plain(figures: Figures) -> dict[str, float]:
 
 
 def print_report(report: Report, columns: Sequence[str] | None = None) -> None:
-    """Print a line for each part and one for all, on stdout.
+    """Print a line per part and a line for all data on stdout.
 
     Args:
-        report: What to print.
-        columns: Figures to show, and in which order; default: all.
+        report: The report.
+        columns: Figures to show, in this order. Default: all.
     """
     from rich.console import Console
     from rich.table import Table
@@ -87,12 +89,14 @@ def print_report(report: Report, columns: Sequence[str] | None = None) -> None:
     rows = [*report.parts.items(), ("overall", report.overall)]
     for place, (title, part) in enumerate(rows):
         table.add_row(
-            title, *(_told(part.get(name)) for name in names), end_section=place == len(rows) - 2
+            title,
+            *(_formatted(part.get(name)) for name in names),
+            end_section=place == len(rows) - 2,
         )
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
 
 
-def _told(value: float | None) -> str:
+def _formatted(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     if isinstance(value, int | np.integer):

@@ -1,4 +1,4 @@
-"""Pictures through a detector, as the detection log would hold what is found."""
+"""Detections of single pictures, as the detection log would hold them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a detector says of one picture, duplicates removed.
+    """A detector's result for one picture, duplicates removed.
 
     Attributes:
-        detections: All scores, `animal` among them.
-        scores: (n, 3) for `CLASSES`, after `only`.
-        seconds: How long the detector took, reading of the file left out.
+        detections: All scores, including `animal`.
+        scores: (n, 3) for `CLASSES`, after `only` is applied.
+        seconds: Time that the detector took, without reading the file.
     """
 
     detections: Detections
@@ -39,12 +39,17 @@ class Found:
 
 
 def open_detector(source: str | None, device: Device) -> Detector:
-    """Load a checkpoint by path or hub id, or the bundled one."""
+    """Load a checkpoint by path or hub id, or the bundled one.
+
+    Raises:
+        DetectorError: The bundled checkpoint is missing (code `detector_not_found`), or the named
+            one cannot be loaded.
+    """
     from ml_engine.detection.loading import bundled_checkpoint, load_detector
 
     if source is None and not bundled_checkpoint().is_dir():
         raise DetectorError(
-            "The bundled checkpoint is not here; name one with --detector.",
+            "The bundled checkpoint is missing. Name a checkpoint with --detector.",
             code="detector_not_found",
         )
     place = source if source is not None else str(bundled_checkpoint())
@@ -61,10 +66,10 @@ def detect_all(
     """Detect in every picture, in their order.
 
     Args:
-        detector: What finds.
-        pictures: Where to look.
+        detector: The detector.
+        pictures: The pictures.
         tiles: `off`, `auto` or rows x columns.
-        settings: `only` is heeded.
+        settings: Its `only` is applied.
         progress: Called with the number of pictures done.
     """
     found: list[Found] = []
@@ -80,7 +85,7 @@ def detect_all(
 def _same_size(
     images: Iterable[npt.NDArray[np.uint8]], most: int
 ) -> Iterator[list[npt.NDArray[np.uint8]]]:
-    """Yield lists of up to `most` images in a row that have one size."""
+    """Yield lists of up to `most` consecutive images of one size."""
     batch: list[npt.NDArray[np.uint8]] = []
     for image in images:
         if batch and (len(batch) >= most or image.shape != batch[0].shape):

@@ -1,4 +1,6 @@
-"""`evaluate simulator`: how far the unique count is from the truth of simulated scenes, and how often its interval holds it."""
+"""`evaluate simulator`: the error of the unique count on simulated scenes, and how often the
+count's interval contains the truth.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
     from ml_engine.simulator.scene import Scene
 
 LEVEL = 0.9
-"""`low` and `high` are the 5th and 95th percentile of the estimate over what was detected."""
-DETECTOR = {"name": "simulated", "thresholds": {}}
+"""`low` and `high` are the 5th and 95th percentile of the estimate, given the detections."""
+DETECTOR: dict[str, object] = {"name": "simulated"}
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """One scene's count of one class beside the truth; `camera`: its kind."""
+    """One scene's count of one class, and the truth. `camera` is the kind of camera."""
 
     camera: str
     true: int
@@ -36,17 +38,15 @@ class Counted:
 
 
 def count_scene(scene: Scene) -> list[Counted]:
-    """Run the second stage on a scene; each class that is there, or was counted, is one case."""
+    """Run `assemble` on a scene. Each class that is present or was counted is one case."""
     cases = []
-    for name, figures in assemble(
+    for name, count in assemble(
         scene.log, settings=scene.settings, video=scene.video, detector=DETECTOR
     ).counts.items():
         true = scene.truth.unique.get(name, 0)
-        if true or figures["unique"]:
+        if true or count.unique:
             cases.append(
-                Counted(
-                    scene.camera, true, *(figures[key] for key in ("unique", "low", "high", "peak"))
-                )
+                Counted(scene.camera, true, count.unique, count.low, count.high, count.peak)
             )
     return cases
 
@@ -57,9 +57,10 @@ def count_scenes(
     """Simulate scenes and count in them.
 
     Args:
-        count, seed: Which scenes.
-        ranges: What they are like: `tuned` or `unseen`, a name in `simulator.Ranges`.
-        jobs: Processes that work at once; the cases and their order are the same with any number.
+        count: Number of scenes.
+        seed: Seed of the scenes.
+        ranges: Ranges of their parameters: `tuned` or `unseen`, as in `simulator.Ranges`.
+        jobs: Number of parallel processes. The cases and their order do not depend on it.
         progress: Called with the number of scenes done.
     """
     one = partial(_counted, seed=seed, ranges=ranges)
@@ -86,7 +87,7 @@ def scene_report(cases: list[Counted]) -> Report:
     """Return the figures over all cases, and by kind of camera.
 
     Returns:
-        As `scene_figures`, `by_sequence` named by the kinds of camera.
+        The figures of `scene_figures`, with `by_sequence` named by the kinds of camera.
     """
     kinds = sorted({case.camera for case in cases})
     return Report(
@@ -97,16 +98,23 @@ def scene_report(cases: list[Counted]) -> Report:
 
 
 def scene_figures(cases: list[Counted]) -> dict[str, float]:
-    """Return what the counts are worth.
+    """Return the accuracy of counts.
+
+    A truth of 0 counts as one animal where it would be the divisor.
 
     Returns:
-        `median_error`, `p90_error`: of |unique - true| as a fraction of the truth; `…_animals`: in animals; `…_of_allowed`: over the
-        greater of 1 animal and 3 % (median), of 2 animals and 10 % (p90), so that 1 is the goal. `bias`: median of (unique - true) / true.
-        `coverage`: fraction of the intervals that hold the truth, of simulated scenes. `mean_width`: of high - low as a fraction of
-        the truth.
-        `interval_score`: mean of the width, and 2 / (1 - 0.9) times by how far the truth lies outside, as a fraction of the truth
-        (T. Gneiting and A. Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", 2007). `peak_median_error`: of most
-        seen at once, taken as a count. `scenes`: how many cases. A truth of none counts as one animal where it divides.
+        `median_error` and `p90_error`, of |unique - true| as a fraction of the truth.
+        `…_animals`, the same errors in animals.
+        `…_of_allowed`, the same errors in animals, divided by the allowed error; 1 is the goal. The
+        allowed error is 1 animal or 3 % (median) and 2 animals or 10 % (p90), whichever is greater.
+        `bias`, the median of (unique - true) / true.
+        `coverage`, the fraction of the intervals that contain the truth.
+        `mean_width`, the mean of high - low as a fraction of the truth.
+        `interval_score`, the mean width plus 2 / (1 - 0.9) times the mean distance of the truth
+        from the interval, both as fractions of the truth (T. Gneiting and A. Raftery, "Strictly
+        Proper Scoring Rules, Prediction, and Estimation", 2007).
+        `peak_median_error`, the median error of the peak, taken as a count.
+        `scenes`, the number of cases.
     """
     if not cases:
         return {"scenes": 0}

@@ -1,4 +1,6 @@
-"""`evaluate species`: in pictures that all show one species, is one found, and is it called by its name?"""
+"""`evaluate species`: the share of pictures of one species in which an animal is found, and in
+which its species is right.
+"""
 
 from __future__ import annotations
 
@@ -30,21 +32,20 @@ def evaluate_species(
     """Detect in pictures that show `truth` and compare.
 
     Returns:
-        As `species_report`.
+        The report of `species_report`.
     """
     found = detect_all(detector, [Picture(path) for path in pictures], "off", settings, progress)
-    return species_report(
-        found, truth, thresholds_of(settings, {"thresholds": detector.info.thresholds})
-    )
+    return species_report(found, truth, thresholds_of(settings, detector.info.thresholds))
 
 
 def species_report(found: list[Found], truth: MusterClass, thresholds: dict[str, float]) -> Report:
-    """Compare what was found with the one species that is there.
+    """Compare detections with the one species in the pictures.
 
     Returns:
-        Fractions of the pictures: `found`, any four-legged animal (for `person` any person) scores the threshold of `truth` or more;
-        `right`, and the best-scored box of the picture, whatever it shows, is of that class. `called_…`: what the best-scored box is
-        called (`animal`: none of the classes). `ms_per_image`.
+        Fractions of the pictures. `found`: any four-legged animal (for `person` any person) reaches
+        the threshold of `truth`. `right`: in addition, the picture's best box is of that class.
+        `called_…`: the class of the best box (`animal`: none of Muster's classes). `ms_per_image`
+        is the time per picture.
     """
     kind = (
         [SCORE_COLUMNS.index("person")]
@@ -56,7 +57,8 @@ def species_report(found: list[Found], truth: MusterClass, thresholds: dict[str,
         scores = one.detections.scores
         there[row] = scores[:, kind].max(initial=0) >= thresholds[truth]
         if len(scores):
-            # `animal` is never below a species' own score: of equal ones the species, which comes first, is the name.
+            # `animal` is never below a species' own score. Of equal scores the first is taken,
+            # which is the species.
             called[row, scores[scores.max(axis=1).argmax()].argmax()] = True
     overall = {
         "found": float(there.mean()),

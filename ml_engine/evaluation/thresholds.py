@@ -1,4 +1,6 @@
-"""Two measures that belong to a checkpoint: the score from which its detections count, and how small an animal it still sees."""
+"""A checkpoint's measured properties: the score from which its detections count, and the size of
+the smallest animals that it finds.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,20 @@ if TYPE_CHECKING:
     from ml_engine.detection.detector import Detector
 
 FEWEST_BOXES = 50
-"""Of a class with fewer true boxes nothing is measured: one picture would decide."""
+"""A class with fewer true boxes is not measured, because one picture would decide the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was found in one picture, and what is there.
+    """The detections and the truth of one picture.
 
     Attributes:
-        resolution_wh: Of the picture, px.
-        xyxy: (n, 4) found boxes px, duplicates removed. scores: (n, 3) for `CLASSES`.
-        true_xyxy: (m, 4) px. true_class: (m,) index into `CLASSES`. crowd: (m,) bool, as in COCO.
+        resolution_wh: Size of the picture, px.
+        xyxy: (n, 4) found boxes px, duplicates removed.
+        scores: (n, 3) for `CLASSES`.
+        true_xyxy: (m, 4) px.
+        true_class: (m,) index into `CLASSES`.
+        crowd: (m,) bool, as in COCO.
     """
 
     resolution_wh: tuple[int, int]
@@ -44,7 +49,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The best score of one class. `lowest` and `highest` bound the scores whose F1 is within 2 % of the best."""
+    """The best score of one class.
+
+    Attributes:
+        score: Score from which detections count.
+        f1, precision, recall: Of the detections from that score on.
+        boxes: Number of true boxes.
+        lowest, highest: Bounds of the scores whose F1 is within 2 % of the best.
+    """
 
     score: float
     f1: float
@@ -56,7 +68,10 @@ class Threshold:
 
 
 def measure_thresholds(samples: Sequence[Sample]) -> dict[str, Threshold]:
-    """Return, for every class with at least `FEWEST_BOXES` true boxes, the score with the best F1 at an overlap of a half (IoU)."""
+    """Return the score with the best F1 at an IoU of 0.5, per class.
+
+    Classes with fewer than `FEWEST_BOXES` true boxes, or without a right detection, are left out.
+    """
     result: dict[str, Threshold] = {}
     for index, name in enumerate(CLASSES):
         boxes = sum(int(((s.true_class == index) & ~s.crowd).sum()) for s in samples)
@@ -80,7 +95,7 @@ def _best(scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], boxes:
     scores, hits = scores[order], np.cumsum(right[order])
     found = np.arange(1, len(scores) + 1)
     f1 = 2 * hits / (found + boxes)
-    # Boxes of one score stand or fall together.
+    # Boxes of one score are counted or dropped together.
     last = np.append(scores[1:] != scores[:-1], True)
     f1 = np.where(last, f1, 0)
     best = int(f1.argmax())
@@ -100,17 +115,19 @@ def _best(scores: npt.NDArray[np.floating], right: npt.NDArray[np.bool_], boxes:
 def measure_smallest_px(
     samples: Sequence[Sample], thresholds: dict[str, float], input_hw: tuple[int, int]
 ) -> float | None:
-    """Return from which size on the detector finds half as many as of large ones.
+    """Return the size from which the detector finds half as many animals as of large ones.
 
-    Recall is made to rise with size (isotonic regression, Ayer et al. 1955, by pooling adjacent violators); large are the largest tenth.
+    Recall is forced to rise with size (isotonic regression, Ayer et al. 1955, by pooling adjacent
+    violators). Large animals are the largest tenth.
 
     Args:
-        samples: Pictures detected in as a whole.
+        samples: Pictures that were detected in as a whole.
         thresholds: Score from which a detection counts, per class.
-        input_hw: Of the network, px.
+        input_hw: Size of the network's input, px.
 
     Returns:
-        Square root of the area, px of the network's input; None with fewer than `FEWEST_BOXES` true boxes, or where nothing is found.
+        Square root of the area, px of the network's input; None with fewer than `FEWEST_BOXES` true
+        boxes, or where nothing is found.
     """
     sizes, hits = [np.zeros(0)], [np.zeros(0)]
     for s in samples:
@@ -130,10 +147,11 @@ def measure_smallest_px(
 
 
 def _found(xyxy: npt.NDArray[np.floating], scores: npt.NDArray[np.floating], true: Array) -> Array:
-    """Return 1 for every true box that was found, else 0."""
+    """Return (n,) 1 for every true box (n, 4) that was found, else 0."""
     hit = np.zeros(len(true))
     for row in range(len(true)):
-        # One at a time: a box counts as found even where another box could claim the detection.
+        # Boxes are matched one at a time: a box counts as found even if another box could claim the
+        # detection.
         hit[row] = match(xyxy, scores, true[row : row + 1], np.zeros(1, bool)).right[0].any()
     return hit
 
@@ -153,10 +171,10 @@ def _rising(values: Array) -> Array:
 def annotated_samples(
     detector: Detector, images: Path, annotations: Path, settings: AnalysisSettings
 ) -> list[Sample]:
-    """Detect in a set with COCO's annotations.
+    """Detect in a set with COCO annotations.
 
     Raises:
-        InvalidInput: The set cannot be used.
+        InvalidInput: The set cannot be used (codes as in `read_annotated` and `read_picture`).
     """
     truth = read_annotated(annotations, images, settings)
     found = detect_all(detector, [one.picture for one in truth], "off", settings, lambda _: None)

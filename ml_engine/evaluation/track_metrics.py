@@ -1,8 +1,11 @@
-"""Figures of a tracker against the truth: HOTA, MOTA and IDF1, and what became of every animal: missed, merged, split, ghosts.
+"""Figures of a tracker against the truth: HOTA, MOTA and IDF1, and the number of animals that were
+missed, merged, split or invented.
 
-HOTA after J. Luiten et al., "HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking" (IJCV 2021); MOTA after K. Bernardin and
-R. Stiefelhagen, "Evaluating Multiple Object Tracking Performance" (2008); IDF1 after E. Ristani et al. (ECCV workshops 2016). Distractors
-(persons on vehicles, statues, reflections) are left out as the MOTChallenge does it: whatever matches one is not scored.
+Sources: HOTA from J. Luiten et al., "HOTA: A Higher Order Metric for Evaluating Multi-Object
+Tracking" (IJCV 2021); MOTA from K. Bernardin and R. Stiefelhagen, "Evaluating Multiple Object
+Tracking Performance" (2008); IDF1 from E. Ristani et al. (ECCV workshops 2016). Distractors
+(persons on vehicles, statues, reflections) are treated as in MOTChallenge: a box that matches one
+is not scored.
 """
 
 from __future__ import annotations
@@ -17,12 +20,12 @@ from ml_engine.arrays import Array, Ints
 from ml_engine.boxes import iou_matrix
 
 LEAST_IOU = 0.5
-"""From this overlap on a box covers a true one, for MOTA, IDF1, distractors and the counts."""
+"""Overlap from which a box covers a true one, for MOTA, IDF1, distractors and the counts."""
 ALPHAS = np.arange(0.05, 0.99, 0.05)
-"""The overlaps over which HOTA is the mean."""
+"""The overlaps over which HOTA is averaged."""
 _TINY = float(np.finfo(np.float64).eps)
 _GOES_ON = 1000.0
-"""MOTA's matching keeps the pair of the frame before, whatever overlaps more."""
+"""Bonus with which MOTA's matching keeps the previous frame's pairs, whatever overlaps more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,9 @@ class Truth:
         offsets: (f + 1,) int64; the boxes of frame i are rows `offsets[i]:offsets[i + 1]`.
         track_id: (n,) int64.
         xyxy: (n, 4) float64, px.
-        counted: (n,) bool: to be found. Others are neither missed when not found nor right when found.
-        distractor: (n,) bool: what matches it is not scored.
+        counted: (n,) bool, whether the box should be found. Other boxes are neither missed when
+            they are not found nor right when they are.
+        distractor: (n,) bool; a detection that matches the box is not scored.
     """
 
     offsets: Ints
@@ -52,7 +56,10 @@ class Truth:
         counted: npt.NDArray[np.bool_],
         distractor: npt.NDArray[np.bool_],
     ) -> Truth:
-        """Sort rows in any order by `frame` (n,), from 0; rows outside of 0 to `frames` - 1 are left out."""
+        """Return rows, given in any order, sorted by `frame` (n,), which counts from 0.
+
+        Rows outside of 0 to `frames` - 1 are left out.
+        """
         order = np.argsort(frame, kind="stable")
         order = order[(frame[order] >= 0) & (frame[order] < frames)]
         offsets = np.searchsorted(frame[order], np.arange(frames + 1))
@@ -71,13 +78,19 @@ class Truth:
 
     @property
     def ids(self) -> Ints:
-        """The different ones that are to be found, ascending."""
+        """The ids of the animals that should be found, ascending."""
         return np.unique(self.track_id[self.counted])
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A frame's scored rows: indices of the true (g,) and of the tracks (t,), and their (g, t) overlap."""
+    """One frame's scored rows.
+
+    Attributes:
+        true: (g,) indices of the true animals.
+        track: (t,) indices of the tracks.
+        iou: (g, t) their overlaps.
+    """
 
     true: Ints
     track: Ints
@@ -94,20 +107,26 @@ def score(
 ) -> dict[str, float]:
     """Compare tracks with the truth.
 
-    A track belongs to the animal that it covers (IoU >= 0.5, one to one, as MOTA matches) in most of its frames; where it covers anyone
-    in less than half of its frames it is a `ghost`, and of those `on_distractors` are the ones whose other half stands on distractors.
-    An animal's tracks after the first are `split`; an animal without a track of its own is `missed`, and of those `merged` are the ones
-    that tracks of others cover in `needed_frames` or more: two counted as one. So, exactly,
-    `tracks` = `unique_true` - `missed` + `split` + `ghost`.
+    A track belongs to the animal that it covers in most of its frames (IoU >= 0.5, one to one, as
+    MOTA matches). A track that covers animals in less than half of its frames is a `ghost`.
+    `on_distractors` are those ghosts that cover animals or distractors in at least half of their
+    frames.
+
+    An animal's tracks after the first are `split`. An animal without a track of its own is
+    `missed`. `merged` are those missed animals that other animals' tracks cover in `needed_frames`
+    or more: two were counted as one. Always `tracks` = `unique_true` - `missed` + `split` +
+    `ghost`.
 
     Args:
-        truth: What is true.
-        frame: (n,) from 0. track_id: (n,), any numbers. xyxy: (n, 4) px: the boxes of the tracks, in any order.
-        needed_frames: How many frames make an animal worth counting.
+        truth: The true boxes.
+        frame: (n,) frames of the tracks' boxes, from 0, in any order.
+        track_id: (n,), any numbers.
+        xyxy: (n, 4) px.
+        needed_frames: Number of frames from which an animal is worth counting.
 
     Returns:
-        `HOTA`, `AssA`, `DetA`, `MOTA`, `IDF1` from 0 to 100; numbers: `IDSW`, `unique_true`, `tracks`, `missed`, `merged`, `split`,
-        `ghost`, `on_distractors`.
+        `HOTA`, `AssA`, `DetA`, `MOTA`, `IDF1` from 0 to 100; numbers: `IDSW`, `unique_true`,
+        `tracks`, `missed`, `merged`, `split`, `ghost`, `on_distractors`.
     """
     order = np.argsort(frame, kind="stable")
     offsets = np.searchsorted(np.asarray(frame)[order], np.arange(len(truth.offsets)))
@@ -132,7 +151,10 @@ def score(
 
 
 def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Tell which of a frame's tracks match a distractor, in the best matching with all true boxes (g,), wanted or not: (t,)."""
+    """Return (t,) whether each of a frame's tracks matches a distractor.
+
+    The matching is the best one with all true boxes (g,), counted or not.
+    """
     taken = np.zeros(found.shape[1], bool)
     close = np.where(found >= LEAST_IOU - _TINY, found, 0)
     if distractor.any() and close[distractor].any():
@@ -142,7 +164,10 @@ def _on_distractors(found: Array, distractor: npt.NDArray[np.bool_]) -> npt.NDAr
 
 
 def _hota(frames: list[_Frame], size: tuple[int, int]) -> dict[str, float]:
-    """Return HOTA, AssA and DetA: means over `ALPHAS`, of one matching a frame that prefers pairs alike over the whole recording."""
+    """Return HOTA, AssA and DetA as means over `ALPHAS`.
+
+    Each frame has one matching, which prefers pairs that overlap over the whole recording.
+    """
     alike, boxes = np.zeros(size), [np.zeros(size[0]), np.zeros(size[1])]
     for one in frames:
         boxes[0][one.true] += 1
@@ -203,7 +228,7 @@ def _clear(
 
 
 def _idf1(frames: list[_Frame], size: tuple[int, int]) -> dict[str, float]:
-    """Return IDF1: the share of boxes right under the best one-to-one matching of whole tracks."""
+    """Return IDF1: the share of right boxes under the best one-to-one matching of whole tracks."""
     together, boxes = np.zeros(size), 0
     for one in frames:
         together[np.ix_(one.true, one.track)] += one.iou >= LEAST_IOU
@@ -218,7 +243,14 @@ def _tally(
     removed: npt.NDArray[np.int64],
     needed_frames: int,
 ) -> dict[str, float]:
-    """Return what became of the animals (g,) and tracks (t,), from `covered` (g, t) and how many boxes of a track were not scored."""
+    """Return the numbers of animals and tracks by outcome.
+
+    Args:
+        frames: The frames' scored rows.
+        covered: (g, t) number of frames in which a track covers an animal.
+        removed: (t,) number of a track's boxes that were not scored.
+        needed_frames: As in `score`.
+    """
     scored = np.bincount(
         np.concatenate([one.track for one in frames] or [removed[:0]]), minlength=len(removed)
     )

@@ -125,12 +125,7 @@ def poses(
     )
     focal_px, focal, remarks = _focal_px(now, stated, video)
     deviations = Deviations(
-        position_m=float(
-            np.hypot(
-                stated.position_deviation_m or _receiver_m(telemetry),
-                telemetry.coordinate_step_deg * 111_000 / 12**0.5,
-            )
-        ),
+        position_m=_position_m(telemetry, stated),
         height_m=stated.height_deviation_m or HEIGHT_M,
         heading_rad=np.radians(
             stated.heading_deviation_deg or (COURSE_DEG if by_course else HEADING_DEG)
@@ -153,6 +148,12 @@ def poses(
         deviations,
         tuple(remarks),
     )
+
+
+def _position_m(telemetry: Telemetry, stated: FlightSettings) -> float:
+    """Return the deviation of a position: the receiver's, and the rounding of its coordinates."""
+    receiver_m = stated.position_deviation_m or _receiver_m(telemetry)
+    return float(np.hypot(receiver_m, telemetry.coordinate_step_deg * 111_000 / 12**0.5))
 
 
 def _receiver_m(telemetry: Telemetry) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from core.domain.analysis import CLASSES
+from core.domain.results.ground import GroundTrack
 from core.geometry.geodesy import LocalPlane
 from ml_engine.arrays import Array, TrackTable
 
@@ -115,21 +115,21 @@ def _variance(place: Array) -> float:
 
 def describe_ways(
     tracks: TrackTable, times_s: Array, plane: LocalPlane | None
-) -> list[dict[str, Any]]:
-    """Return what results say of every track on the ground; arguments as of `ways`."""
+) -> tuple[GroundTrack, ...]:
+    """Describe the movement of every track on the ground; arguments as of `ways`."""
     ids, first = np.unique(tracks.track_id, return_index=True)
     class_of = dict(zip(ids.tolist(), tracks.class_index[first].tolist(), strict=True))
-    return [
-        {
-            "track_id": way.track_id,
-            "class": CLASSES[class_of[way.track_id]],
-            "distance_m": round(way.distance_m, 2),
-            "speed_mean_m_s": round(way.distance_m / way.duration_s, 3),
-            "speed_max_m_s": round(way.speed_max_m_s, 3),
-            "error_m": round(way.error_m, 2),
-        }
+    return tuple(
+        GroundTrack(
+            track_id=way.track_id,
+            muster_class=CLASSES[class_of[way.track_id]],
+            distance_m=round(way.distance_m, 2),
+            speed_mean_m_s=round(way.distance_m / way.duration_s, 3),
+            speed_max_m_s=round(way.speed_max_m_s, 3),
+            error_m=round(way.error_m, 2),
+        )
         for way in ways(tracks, times_s, plane)
-    ]
+    )
 
 
 def ground_separation(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,52 @@ PATH_STEP_S, TRACK_STEP_S = 0.5, 0.25
 """How far apart the corners of a drone's path are, and of a track's; tracks.csv has the place of every box."""
 
 
-def collection(features: Iterable[dict[str, Any]], note: str | None = None) -> bytes:
+Position = list[float]
+"""Longitude and latitude, degrees."""
+Properties = dict[str, str | int | float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A feature of the map.
+
+    Attributes:
+        kind: Kind of its geometry.
+        coordinates: Of the geometry, nested as its kind needs.
+        points: All its positions, for the bounding box.
+        properties: What the map tells of it.
+    """
+
+    kind: Literal["Point", "LineString", "Polygon", "MultiPolygon"]
+    coordinates: Sequence[object]
+    points: Sequence[Position]
+    properties: Properties
+
+    @classmethod
+    def way(cls, positions: list[Position], properties: Properties) -> Feature:
+        """Return a line through positions, or a point where there is one position only."""
+        if len(positions) > 1:
+            return cls("LineString", positions, positions, properties)
+        return cls("Point", positions[0], positions, properties)
+
+    @classmethod
+    def area(cls, polygons: list[list[list[Position]]], properties: Properties) -> Feature:
+        """Return one or several polygons, each a list of rings."""
+        points = [point for rings in polygons for ring in rings for point in ring]
+        return cls("MultiPolygon", polygons, points, properties)
+
+    @classmethod
+    def strip(cls, rings: list[list[Position]], properties: Properties) -> Feature:
+        """Return one polygon, a list of rings."""
+        return cls("Polygon", rings, [point for ring in rings for point in ring], properties)
+
+    def plain(self) -> dict[str, object]:
+        """Return the feature as JSON values."""
+        geometry = {"type": self.kind, "coordinates": self.coordinates}
+        return {"type": "Feature", "geometry": geometry, "properties": self.properties}
+
+
+def collection(features: Iterable[Feature], note: str | None = None) -> bytes:
     """Write a collection of features.
 
     Args:
@@ -29,7 +75,10 @@ def collection(features: Iterable[dict[str, Any]], note: str | None = None) -> b
         note: Why there are none, or not all.
     """
     listed = list(features)
-    result: dict[str, Any] = {"type": "FeatureCollection", "features": listed}
+    result: dict[str, object] = {
+        "type": "FeatureCollection",
+        "features": [feature.plain() for feature in listed],
+    }
     box = _bounds(listed)
     if box is not None:
         result["bbox"] = box
@@ -40,8 +89,8 @@ def collection(features: Iterable[dict[str, Any]], note: str | None = None) -> b
     ).encode()
 
 
-def track_features(tracks: TrackTable, times_s: Array) -> Iterator[dict[str, Any]]:
-    """Yield every track's way over the ground, in order of their numbers.
+def track_features(tracks: TrackTable, times_s: Array) -> Iterator[Feature]:
+    """Yield every track's path over the ground, in order of their numbers.
 
     Args:
         tracks: n boxes, ground positions in degrees (longitude, latitude).
@@ -52,13 +101,8 @@ def track_features(tracks: TrackTable, times_s: Array) -> Iterator[dict[str, Any
     ids, begins = np.unique(tracks.track_id[rows], return_index=True)
     for track_id, mine in zip(ids.tolist(), np.split(rows, begins)[1:], strict=True):
         way = tracks.ground[mine[corners(times_s[mine], TRACK_STEP_S)]].tolist()
-        geometry = (
-            {"type": "LineString", "coordinates": way}
-            if len(way) > 1
-            else {"type": "Point", "coordinates": way[0]}
-        )
         error_m = tracks.ground_error_m[mine]
-        properties = {
+        properties: Properties = {
             "role": "track",
             "track_id": track_id,
             "class": CLASSES[tracks.class_index[mine[0]]],
@@ -66,10 +110,10 @@ def track_features(tracks: TrackTable, times_s: Array) -> Iterator[dict[str, Any
             "last_time_s": round(float(times_s[mine[-1]]), 4),
             "error_m": None if np.isnan(error_m).all() else round(float(np.nanmedian(error_m)), 2),
         }
-        yield _feature(geometry, properties)
+        yield Feature.way(way, properties)
 
 
-def path_features(flight: Flight | None, times_s: Array) -> Iterator[dict[str, Any]]:
+def path_features(flight: Flight | None, times_s: Array) -> Iterator[Feature]:
     """Yield the drone's path: a line for every stretch over which its position is known.
 
     Args:
@@ -84,38 +128,26 @@ def path_features(flight: Flight | None, times_s: Array) -> Iterator[dict[str, A
     rows = np.flatnonzero(known)
     for stretch in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
         way = degrees[stretch[corners(times_s[stretch], PATH_STEP_S)]].tolist()
-        geometry = (
-            {"type": "LineString", "coordinates": way}
-            if len(way) > 1
-            else {"type": "Point", "coordinates": way[0]}
-        )
         heights = poses.height_m[stretch][np.isfinite(poses.height_m[stretch])]
-        properties = {
+        properties: Properties = {
             "role": "flight_path",
             "first_time_s": round(float(times_s[stretch[0]]), 4),
             "last_time_s": round(float(times_s[stretch[-1]]), 4),
             "height_min_m": round(float(heights.min()), 1) if len(heights) else None,
             "height_max_m": round(float(heights.max()), 1) if len(heights) else None,
         }
-        yield _feature(geometry, properties)
+        yield Feature.way(way, properties)
 
 
-def coverage_features(
-    seen: GroundCoverage | None, plane: LocalPlane | None
-) -> Iterator[dict[str, Any]]:
+def coverage_features(seen: GroundCoverage | None, plane: LocalPlane | None) -> Iterator[Feature]:
     """Yield the ground that a flight saw, and the strips that it did not see."""
     if seen is None or plane is None:
         return
     polygons = [_rings(rings, plane) for rings in seen.seen]
-    yield _feature(
-        {"type": "MultiPolygon", "coordinates": polygons},
-        {"role": "seen", "area_ha": round(seen.area_m2 / 1e4, 4)},
-    )
+    yield Feature.area(polygons, {"role": "seen", "area_ha": round(seen.area_m2 / 1e4, 4)})
     for rings, area_m2 in seen.unseen:
-        yield _feature(
-            {"type": "Polygon", "coordinates": _rings(rings, plane)},
-            {"role": "not_seen", "area_ha": round(area_m2 / 1e4, 4)},
-        )
+        properties: Properties = {"role": "not_seen", "area_ha": round(area_m2 / 1e4, 4)}
+        yield Feature.strip(_rings(rings, plane), properties)
 
 
 def corners(times_s: Array, step_s: float) -> npt.NDArray[np.intp]:
@@ -124,11 +156,7 @@ def corners(times_s: Array, step_s: float) -> npt.NDArray[np.intp]:
     return np.unique(np.append(np.flatnonzero(np.diff(ticks, prepend=-1)), len(times_s) - 1))
 
 
-def _feature(geometry: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "Feature", "geometry": geometry, "properties": properties}
-
-
-def _rings(rings: list[Array], plane: LocalPlane) -> list[list[list[float]]]:
+def _rings(rings: list[Array], plane: LocalPlane) -> list[list[Position]]:
     """Return rings in degrees, closed, the first anticlockwise, holes clockwise."""
     result = []
     for index, ring in enumerate(rings):
@@ -142,18 +170,10 @@ def _rings(rings: list[Array], plane: LocalPlane) -> list[list[list[float]]]:
     return result
 
 
-def _bounds(features: list[dict[str, Any]]) -> list[float] | None:
-    """Return west, south, east and north of all coordinates."""
-    points = [
-        point for feature in features for point in _points(feature["geometry"]["coordinates"])
-    ]
+def _bounds(features: Sequence[Feature]) -> list[float] | None:
+    """Return west, south, east and north of all positions."""
+    points = [point for feature in features for point in feature.points]
     if not points:
         return None
     places = np.array(points)
     return [*places.min(axis=0).tolist(), *places.max(axis=0).tolist()]
-
-
-def _points(coordinates: list[Any]) -> list[list[float]]:
-    if coordinates and isinstance(coordinates[0], list):
-        return [point for part in coordinates for point in _points(part)]
-    return [coordinates]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import VideoFacts
+from core.domain.results import ClassCounts, Note
+from core.domain.results.ground import (
+    CalibrationFit,
+    FlightResults,
+    GroundResults,
+    PositionSource,
+    Unit,
+)
+from core.domain.results.notes import warning
 from core.geometry.calibration import Homography, fit_homography
 from core.geometry.geodesy import LocalPlane
 from core.telemetry import Remark, Telemetry
@@ -77,19 +86,22 @@ class Ground:
         )
         remarks = flight.remarks if flight is not None else ()
         if settings.flight is not None and flight is None:
-            text = "The settings describe a flight, but there is no telemetry: nothing is known of where the drone was; send its .SRT."
+            text = (
+                "The settings describe a flight, but there is no telemetry, so the drone's"
+                " position is unknown. Send its .SRT file."
+            )
             remarks = (Remark("flight_without_telemetry", text),)
         return cls(homography, flight, seen, times_s, (video.width_px, video.height_px), remarks)
 
     @property
-    def source(self) -> str | None:
+    def source(self) -> PositionSource | None:
         """Where positions come from: `calibration`, `flight`, or None where there are none."""
         if self.homography is not None:
             return "calibration"
         return "flight" if self.flight is not None and self.flight.places_animals else None
 
     @property
-    def unit(self) -> str | None:
+    def unit(self) -> Unit | None:
         """`m` or `wgs84`; None where there are no positions."""
         if self.homography is not None:
             return self.homography.unit
@@ -119,27 +131,24 @@ class Ground:
             else None
         )
 
-    def describe(
-        self, tracks: TrackTable, box_times_s: Array, counts: dict[str, dict[str, Any]]
-    ) -> dict[str, Any]:
-        """Return what results say of the ground: keys `calibration`, `ground` and `flight`, null where there is none.
+    def describe_calibration(self) -> CalibrationFit | None:
+        """Describe how well the calibration fits; None without one."""
+        return None if self.homography is None else describe(self.homography)
+
+    def describe_tracks(self, tracks: TrackTable, box_times_s: Array) -> GroundResults | None:
+        """Describe the movements on the ground; None where there are no positions.
 
         Args:
-            tracks: Those that count.
+            tracks: The tracks that count.
             box_times_s: (n,) of their boxes.
-            counts: Per class, with `unique`.
         """
-        ground = None
-        if self.source is not None:
-            ways = describe_ways(tracks, box_times_s, self.plane)
-            ground = {"unit": self.unit, "source": self.source, "tracks": ways}
-        return {
-            "calibration": describe(self.homography),
-            "ground": ground,
-            "flight": self._describe_flight(counts),
-        }
+        if self.source is None or self.unit is None:
+            return None
+        ways = describe_ways(tracks, box_times_s, self.plane)
+        return GroundResults(unit=self.unit, source=self.source, tracks=ways)
 
-    def _describe_flight(self, counts: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    def describe_flight(self, counts: Mapping[str, ClassCounts]) -> FlightResults | None:
+        """Describe the flight; None without telemetry."""
         if self.flight is None:
             return None
         telemetry, poses = self.flight.telemetry, self.flight.poses
@@ -148,23 +157,21 @@ class Ground:
         gaps = (
             None
             if self.seen is None
-            else [round(area_m2 / SQUARE_METRES, 4) for _, area_m2 in self.seen.unseen]
+            else tuple(round(area_m2 / SQUARE_METRES, 4) for _, area_m2 in self.seen.unseen)
         )
-        return {
-            "dialect": telemetry.dialect,
-            "records": len(telemetry),
-            "path_m": None if poses is None else round(self._path_m(poses), 1),
-            "height_min_m": round(float(heights.min()), 1) if len(heights) else None,
-            "height_max_m": round(float(heights.max()), 1) if len(heights) else None,
-            "animals_placed": self.flight.places_animals,
-            "area_ha": None if area_ha is None else round(area_ha, 4),
-            "animals_per_ha": {
-                name: round(each["unique"] / area_ha, 3) for name, each in counts.items()
-            }
+        return FlightResults(
+            dialect=telemetry.dialect,
+            records=len(telemetry),
+            path_m=None if poses is None else round(self._path_m(poses), 1),
+            height_min_m=round(float(heights.min()), 1) if len(heights) else None,
+            height_max_m=round(float(heights.max()), 1) if len(heights) else None,
+            animals_placed=self.flight.places_animals,
+            area_ha=None if area_ha is None else round(area_ha, 4),
+            animals_per_ha={name: round(each.unique / area_ha, 3) for name, each in counts.items()}
             if area_ha
             else None,
-            "not_seen_ha": gaps,
-        }
+            not_seen_ha=gaps,
+        )
 
     def _path_m(self, poses: Poses) -> float:
         """Return how far the drone flew: from second to second, as from frame to frame a receiver's trembling adds up."""
@@ -193,16 +200,19 @@ class Ground:
             [*geojson.coverage_features(self.seen, plane), *path, *ways], note
         )
 
-    def warnings(self, tracks: TrackTable) -> list[tuple[str, str]]:
-        """Return what a person should know: codes and sentences."""
-        found = [(remark.code, remark.message) for remark in self.remarks]
+    def warnings(self, tracks: TrackTable) -> list[Note]:
+        """Return what a person should know of the positions."""
+        found = [warning(remark.code, remark.message) for remark in self.remarks]
         beyond = int(np.isnan(tracks.ground[:, 0]).sum())
-        if beyond and self.source == "calibration":
-            text = f"{beyond} of {len(tracks)} boxes stand too far beyond the calibrated ground to be placed on it."
-            found.append(("beyond_horizon", text))
-        elif beyond and self.source == "flight":
-            text = f"{beyond} of {len(tracks)} boxes have no place: seen at too flat an angle, or while the drone's attitude was not known."
-            found.append(("beyond_horizon", text))
+        reasons = {
+            "calibration": "they are too far beyond the calibrated ground",
+            "flight": "the camera's angle was too flat or its attitude unknown",
+        }
+        if beyond and self.source is not None:
+            text = (
+                f"{beyond} of {len(tracks)} boxes have no ground position: {reasons[self.source]}."
+            )
+            found.append(warning("beyond_horizon", text))
         return found
 
 
@@ -220,17 +230,21 @@ def with_ground(
     return replace(tracks, ground=ground, ground_error_m=radius)
 
 
-def describe(homography: Homography | None) -> dict[str, Any] | None:
-    """Return what results say of a calibration: unit, residuals in metres, pairs left out, matrix."""
-    if homography is None:
-        return None
+def describe(homography: Homography) -> CalibrationFit:
+    """Describe how well a calibration fits."""
     used = homography.residuals_m[homography.inliers]
-    return {
-        "unit": homography.unit,
-        "residual_rms_m": round(float(np.sqrt((used**2).mean())), 4),
-        "residual_max_m": round(float(used.max()), 4),
-        "pairs": len(homography.residuals_m),
-        "pairs_left_out": np.flatnonzero(~homography.inliers).tolist(),
-        "origin": list(homography.origin) if homography.origin else None,
-        "matrix": [[float(f"{value:.10g}") for value in row] for row in homography.matrix.tolist()],
-    }
+    first, second, third = (_ten_digits(row) for row in homography.matrix.tolist())
+    return CalibrationFit(
+        unit=homography.unit,
+        residual_rms_m=round(float(np.sqrt((used**2).mean())), 4),
+        residual_max_m=round(float(used.max()), 4),
+        pairs=len(homography.residuals_m),
+        pairs_left_out=tuple(np.flatnonzero(~homography.inliers).tolist()),
+        origin=homography.origin,
+        matrix=(first, second, third),
+    )
+
+
+def _ten_digits(row: list[float]) -> tuple[float, float, float]:
+    a, b, c = (float(f"{value:.10g}") for value in row)
+    return a, b, c

@@ -54,11 +54,8 @@ def to_ground(
         return moves
 
     deviations = poses.deviations
-    yaw = poses.yaw_rad[frame]
-    # A gimbal tilts about the two level axes: about its optical axis, which may point straight down, it would only turn the picture.
-    level = np.stack([np.cos(yaw), -np.sin(yaw), np.zeros_like(yaw)], axis=1)
-    ahead = np.stack([np.sin(yaw), np.cos(yaw), np.zeros_like(yaw)], axis=1)
-    turned = np.stack([ray[:, 1], -ray[:, 0], np.zeros_like(yaw)], axis=1)
+    level, ahead = _level_axes(poses.yaw_rad[frame])
+    turned = np.stack([ray[:, 1], -ray[:, 0], np.zeros_like(fall)], axis=1)
     off_axis = across * right + along * down
     vertical_m = np.sqrt(deviations.height_m**2 + above_deviation_m**2)[:, None]
     parts = [
@@ -75,6 +72,15 @@ def to_ground(
     ) + deviations.position_m**2 * np.eye(2)
     place = poses.xy_m[frame] + reach[:, None] * ray[:, :2]
     return place, np.where(np.isfinite(reach)[:, None, None], covariance, np.nan)
+
+
+def _level_axes(yaw_rad: Array) -> tuple[Array, Array]:
+    """Return the two level axes (k, 3) about which a gimbal tilts: across its heading and along it.
+
+    About its optical axis, which may point straight down, it would only turn the picture.
+    """
+    east, north, up = np.sin(yaw_rad), np.cos(yaw_rad), np.zeros_like(yaw_rad)
+    return np.stack([north, -east, up], axis=1), np.stack([east, north, up], axis=1)
 
 
 def to_picture(poses: Poses, frame: int, points_m: Array) -> tuple[Array, Array]:

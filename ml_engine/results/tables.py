@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ import pyarrow.compute as pa_compute
 import pyarrow.csv as pa_csv
 
 from core.domain.analysis import CLASSES, MusterClass
+from core.domain.results import Results
 from core.errors import InvalidInput
 from ml_engine.arrays import TrackTable
 
@@ -160,7 +160,7 @@ def timeline_csv(
 ) -> bytes:
     """Write how many of each class are visible in every frame.
 
-    A cell is empty in a frame that could not be read, and for a class that was not counted; 0 means that nobody was there.
+    A cell is empty in a frame that could not be read, and for a class that was not counted; 0 means that none was visible.
 
     Args:
         frames, times_s, status: (n,) as in a detection log.
@@ -181,9 +181,10 @@ def timeline_csv(
     return _csv([pa.table(columns)])
 
 
-def results_json(results: dict[str, Any]) -> bytes:
+def results_json(results: Results) -> bytes:
     """Write `results.json`."""
-    return _json(results)
+    values = results.model_dump(mode="json")
+    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _chunks(rows: int) -> list[slice]:
@@ -200,15 +201,3 @@ def _csv(tables: Iterable[pa.Table], *, header: bool = True) -> bytes:
             table, out, pa_csv.WriteOptions(include_header=False, quoting_style="none")
         )
     return out.getvalue()
-
-
-def _json(data: Any, *, compact: bool = False) -> bytes:
-    separators = (",", ":") if compact else None
-    text = json.dumps(
-        data,
-        indent=None if compact else 2,
-        separators=separators,
-        ensure_ascii=False,
-        allow_nan=False,
-    )
-    return (text + "\n").encode()

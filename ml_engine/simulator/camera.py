@@ -1,6 +1,7 @@
-"""Cameras of simulated scenes: where they look, where a point of the world is in the picture, and what a motion meter says of it.
+"""Cameras of simulated scenes: their poses, the projection of points, and simulated camera motion.
 
-The world is flat: x to the right, y ahead, z up, in metres. A camera's axes are right, down and ahead.
+The world is flat: x to the right, y ahead, z up, in metres. A camera's axes are right, down and
+ahead.
 """
 
 from __future__ import annotations
@@ -17,22 +18,29 @@ from ml_engine.simulator.ranges import CameraKind, Ranges, draw
 
 SIZES_WH = ((1280, 720), (1920, 1080))
 LEAST_HEIGHT_PX = 22.0
-"""An animal 1.4 m high is this high at the far end of the field, as seen from one place."""
+"""Height in the picture of an animal 1.4 m high at the far end of a fixed camera's field."""
 BACK_M, LEAST_BACK_PX = 1.27, 24.0
-"""A cow seen from above, as the root of its area; nobody flies so high that it is smaller than this in the picture."""
+"""Size of a cow seen from above (root of its area), m, and its least size in the picture, px. The
+second limits the altitude of flights.
+"""
 LEAST_PASS_S = 4.0
-"""Nobody flies strips, or turns, so fast that what passes through the middle of the picture is in it for less time."""
+"""Shortest time in which a flight or a pan moves a point through the middle of the picture.
+"""
 KEY_SHIFT = 0.25
-"""A motion meter takes a new key picture when the camera has moved by this share of the picture's width."""
+"""The simulated measurement changes its key picture when the camera has moved by this share of the
+picture's width.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where the animals may be: a sector before a camera that stands at (0, 0), or a rectangle.
+    """The area in which animals may be: a sector before a camera at (0, 0), or a rectangle.
 
     Attributes:
-        low, high: Of a sector: distance in m and angle to the right of ahead in rad. Of a rectangle: x and y in m.
-        sector: Which of the two.
+        low: Lower bounds. Of a sector: distance in m and angle to the right of ahead in rad. Of a
+            rectangle: x and y in m.
+        high: Upper bounds, like `low`.
+        sector: Whether the area is a sector.
     """
 
     low: tuple[float, float]
@@ -40,7 +48,7 @@ class Field:
     sector: bool
 
     def sample(self, rng: np.random.Generator, count: int) -> Array:
-        """Draw points (count, 2) in m, evenly over the area."""
+        """Sample points (count, 2) in m, uniformly over the area."""
         u = rng.random((count, 2))
         if not self.sector:
             return np.array(self.low) + u * (np.array(self.high) - self.low)
@@ -50,13 +58,17 @@ class Field:
         return points
 
     def contains(self, points: Array) -> npt.NDArray[np.bool_]:
-        """Tell which points (n, 2) lie in it."""
+        """Return (n,) whether each of points (n, 2) is in the area."""
         if self.sector:
             points = np.stack([np.hypot(*points.T), np.arctan2(points[:, 0], points[:, 1])], axis=1)
         return np.asarray(((points >= self.low) & (points <= self.high)).all(axis=1), np.bool_)
 
     def way_out(self, points: Array) -> tuple[Array, Array]:
-        """Return for points (n, 2) the direction (n, 2) to the nearer side, left or right, and the distance to it (n,) in m."""
+        """Return the way from points (n, 2) to the nearer side, left or right.
+
+        Returns:
+            Directions (n, 2) and distances (n,) in m.
+        """
         middle = 0.0 if self.sector else (self.low[0] + self.high[0]) / 2
         side = np.where(points[:, 0] >= middle, 1.0, -1.0)
         angle = min(self.high[1], 1.2)
@@ -76,9 +88,12 @@ class CameraPath:
 
     Attributes:
         kind: `pan`, `lawnmower` or `shake`.
-        times_s: (t,) float64. resolution_wh, focal_px: of the picture, its centre being the principal point.
-        position_m: (t, 3). rotation: (t, 3, 3), from the world's axes to the camera's.
-        field: What it sees sooner or later.
+        times_s: (t,) float64.
+        resolution_wh: Size of the picture, px. Its centre is the principal point.
+        focal_px: Focal length, px.
+        position_m: (t, 3).
+        rotation: (t, 3, 3), from the world's axes to the camera's.
+        field: The area that the camera sees sooner or later.
     """
 
     kind: CameraKind
@@ -105,7 +120,7 @@ class CameraPath:
         return homographies
 
     def to_axes(self, vectors: Array, rows: npt.NDArray[np.integer]) -> Array:
-        """Turn world vectors (n, 3) into the axes of the camera in frames `rows` (n,)."""
+        """Return world vectors (n, 3) in the axes of the camera in frames `rows` (n,)."""
         turned: Array = np.einsum("nij,nj->ni", self.rotation[rows], vectors)
         return turned
 
@@ -113,7 +128,7 @@ class CameraPath:
 def camera_path(
     kind: CameraKind, times_s: Array, ranges: Ranges, rng: np.random.Generator
 ) -> CameraPath:
-    """Draw a camera of one kind for frames at these times (t,)."""
+    """Sample a camera of one kind for frames at these times (t,) in s."""
     wh = SIZES_WH[int(rng.integers(len(SIZES_WH)))]
     focal_px = wh[0] / 2 / math.tan(math.radians(draw(ranges.hfov_deg, rng)) / 2)
     if kind == "lawnmower":
@@ -140,7 +155,7 @@ def _from_one_place(
     if kind == "pan":
         half = math.radians(draw(ranges.sweep_deg, rng)) / 2
         half = min(half, half_h * times_s[-1] / LEAST_PASS_S / math.pi * 2)
-        # At its fastest a pan over and back turns by the whole sweep times pi / 2 in the time of one way.
+        # A pan is fastest in the middle of its way, at pi / 2 times its mean speed.
         most = int(times_s[-1] * half_h * 2 / (half * math.pi * LEAST_PASS_S))
         turns = int(rng.integers(1, max(2, min(most + 1, 4))))
         yaw = (
@@ -163,7 +178,10 @@ def _from_one_place(
 def _strips(
     times_s: Array, wh: tuple[int, int], focal_px: float, ranges: Ranges, rng: np.random.Generator
 ) -> CameraPath:
-    """Fly parallel strips back and forth, looking down, the picture's upper side ahead all the time."""
+    """Return a flight in parallel strips, back and forth.
+
+    The camera looks down, and the top of the picture always points the same way.
+    """
     altitude_m, speed = (
         min(draw(ranges.altitude_m, rng), focal_px * BACK_M / LEAST_BACK_PX),
         draw(ranges.flight_m_per_s, rng),
@@ -174,7 +192,7 @@ def _strips(
     strips, way_m = int(rng.integers(2, 6)), speed * times_s[-1]
     while strips > 2 and (way_m - (strips - 1) * aside_m) / strips < 1.3 * height_m:
         strips -= 1
-    # A recording too short for two strips at its speed is flown faster.
+    # A recording too short for two strips at its speed gets a faster flight.
     length_m = max((way_m - (strips - 1) * aside_m) / strips, 0.8 * height_m)
     corners = [
         (k * aside_m, length_m * end)
@@ -201,13 +219,15 @@ def _step(times_s: Array) -> float:
 
 
 def _sway(times_s: Array, shake_deg: float, rng: np.random.Generator) -> Array:
-    """Return the wind's turns (t, 3) in rad: sideways, up and down, and rolling."""
+    """Return the wind's rotations (t, 3) in rad: yaw, pitch and roll."""
     slow, fast = (swings(rng, len(times_s), 3, _step(times_s), lasting) for lasting in (1.5, 0.15))
     return math.radians(shake_deg) * (0.9 * slow + 0.4 * fast) * (1, 1, 0.5)
 
 
 def _rotation(yaw: Array, pitch: Array, roll: Array) -> Array:
-    """Return (t, 3, 3) from the world's to the camera's axes: turned right by `yaw`, down by `pitch`, in rad."""
+    """Return (t, 3, 3) from the world's axes to the camera's: turned right by `yaw`, down by
+    `pitch`, in rad.
+    """
     yaw, pitch, roll = np.broadcast_arrays(yaw, pitch, roll)
     zero = np.zeros_like(yaw)
     right = np.stack([np.cos(yaw), -np.sin(yaw), zero], axis=1)
@@ -228,15 +248,19 @@ def measured_motion(
     breaks: int,
     rng: np.random.Generator,
 ) -> tuple[Array, tuple[str, ...]]:
-    """Say what a motion meter would: the ground's true transform from frame to frame, with errors, or none and why.
+    """Return the camera motion that would be measured: the ground's true transforms with errors.
 
     Args:
-        path: The camera. noise_px: Standard deviation of an error's shift; its turn and scale move the border by about as much.
-        unreadable: (t,) frames without a picture; the frame after them is measured from the last one that could be read.
-        breaks: How many times the camera's motion is lost.
+        path: The camera.
+        noise_px: Standard deviation of an error's shift. The error's turn and scale move the border
+            of the picture by about as much.
+        unreadable: (t,) frames without a picture. The frame after them is measured from the last
+            readable one.
+        breaks: Number of times that the camera's motion is lost.
+        rng: Source of random numbers.
 
     Returns:
-        Motion (t, 3, 3), NaN where there is none, and t reasons, empty where there is one.
+        Motion (t, 3, 3), NaN where it is lost, and t reasons, empty where motion is known.
     """
     count, (width, height) = len(path.times_s), path.resolution_wh
     rows = np.flatnonzero(~unreadable)
@@ -264,7 +288,12 @@ def measured_motion(
 
 
 def _similarities(parts: Array, centre: tuple[float, float]) -> Array:
-    """Return (n, 3, 3) small similarities about a centre from shifts x, y in px, turn in rad and growth: (n, 4)."""
+    """Return (n, 3, 3) small similarities about a centre.
+
+    Args:
+        parts: (n, 4) shifts x and y in px, turn in rad, and growth.
+        centre: x and y, px.
+    """
     x, y, turn, growth = parts.T
     result = np.tile(np.eye(3), (len(parts), 1, 1))
     result[:, 0, 0] = result[:, 1, 1] = 1 + growth

@@ -1,4 +1,4 @@
-"""A detector that errs at stated rates: it misses in streaks, jitters, doubles, and sees animals where there are none."""
+"""A detector with stated error rates: streaks of misses, jitter, double and false detections."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from ml_engine.simulator.ranges import HARD_MISS, Rates
 from ml_engine.simulator.view import View
 
 HALF_FOUND_PX = 9.0
-"""Of animals of this size (root of the box's area in the picture), half are found; of those three times as large all but a few percent."""
+"""Size at which half of the animals are found, px (root of the box's area in the picture). At three
+times this size, all but a few percent are found.
+"""
 HALF_FOUND_SHOWN = 0.3
-"""Of animals of which this share shows, half are found."""
+"""Half of the animals of which this share is visible are found."""
 EMBEDDING_SIZE = 32
 NOTHING = -1
-"""Whom a box on nothing shows."""
+"""The animal index of a false detection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,11 @@ class Found:
     """m boxes in order of frame.
 
     Attributes:
-        frame: (m,) from 0. animal: (m,) column of the view, or `NOTHING`. double: (m,) a second box on that animal in this frame.
-        xyxy: (m, 4) px in the picture. score: (m,) in [`SCORE_FLOOR`, 1).
+        frame: (m,) from 0.
+        animal: (m,) column of the view, or `NOTHING`.
+        double: (m,) whether the box is a second one on that animal in this frame.
+        xyxy: (m, 4) px in the picture.
+        score: (m,) in [`SCORE_FLOOR`, 1).
     """
 
     frame: npt.NDArray[np.int64]
@@ -40,7 +45,10 @@ class Found:
 
 
 def detect(path: CameraPath, view: View, rates: Rates, rng: np.random.Generator) -> Found:
-    """Detect what a view shows; an animal is looked for where a quarter of its box is in the picture."""
+    """Simulate detections of the animals in a view.
+
+    An animal can be found where a quarter of its box is in the picture.
+    """
     step_s = float(path.times_s[1] - path.times_s[0]) if len(path.times_s) > 1 else 1.0
     steps, count = view.inside.shape
     missed = misses(view, rates, step_s, rng)
@@ -73,7 +81,10 @@ def detect(path: CameraPath, view: View, rates: Rates, rng: np.random.Generator)
 def misses(
     view: View, rates: Rates, step_s: float, rng: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
-    """Draw when each animal is missed (t, n): more often when it is small, hidden, cut by the border, or just hard to see."""
+    """Sample when each animal is missed, (t, n).
+
+    An animal is missed more often when it is small, occluded, cut by the border or hard to find.
+    """
     steps, count = view.inside.shape
     hard = rng.random(count) < rates.hard_share
     own = np.where(
@@ -90,7 +101,10 @@ def misses(
 
 
 def _jittered(xyxy: Array, jitter: float, step_s: float, rng: np.random.Generator) -> Array:
-    """Return boxes (t, n, 4) with centre and sides off by `jitter`, half of the variance staying for a while."""
+    """Return boxes (t, n, 4) with centre and sides changed by `jitter`.
+
+    Half of the variance is correlated over time.
+    """
     steps, count = xyxy.shape[:2]
     off = swings(rng, steps, 4 * count, step_s, 0.7) + rng.standard_normal((steps, 4 * count))
     off = (jitter / np.sqrt(2) * off).reshape(steps, count, 4)
@@ -101,7 +115,7 @@ def _jittered(xyxy: Array, jitter: float, step_s: float, rng: np.random.Generato
 
 
 def _doubles(xyxy: Array, rng: np.random.Generator) -> Array:
-    """Return second boxes (k, 4) on the same animals: a part of it, or nearly the whole."""
+    """Return second boxes (k, 4) on the same animals: a part of the animal, or nearly all of it."""
     side = xyxy[:, 2:] - xyxy[:, :2]
     half = side * rng.uniform(0.55, 1.05, (len(xyxy), 2)) / 2
     centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2 + side * rng.normal(0, 0.1, (len(xyxy), 2))
@@ -111,7 +125,10 @@ def _doubles(xyxy: Array, rng: np.random.Generator) -> Array:
 def _false(
     path: CameraPath, view: View, rates: Rates, step_s: float, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], Array, Array]:
-    """Return frames (k,), boxes (k, 4) and scores (k,) of what is no animal: fleeting ones, and stumps that stay where they are."""
+    """Return frames (k,), boxes (k, 4) and scores (k,) of false detections.
+
+    Some appear in one frame only; others are on stumps, which do not move.
+    """
     steps = len(path.times_s)
     sides = (view.xyxy[..., 2:] - view.xyxy[..., :2])[view.visible]
     sides = sides if len(sides) else np.full((1, 2), 30.0)
@@ -152,7 +169,10 @@ def _picked(
     score: Array,
     resolution_wh: tuple[int, int],
 ) -> Found:
-    """Clip to the picture, drop what is below the floor or has no area, and sort by frame, best scores first as a detector gives them."""
+    """Clip boxes to the picture, drop weak and empty ones, and sort them.
+
+    The order is by frame, best scores first, as a detector returns them.
+    """
     xyxy = np.clip(xyxy, 0, (*resolution_wh, *resolution_wh))
     kept = np.flatnonzero((score >= SCORE_FLOOR) & (xyxy[:, 2:] - xyxy[:, :2] > 2).all(axis=1))
     kept = kept[np.lexsort((-score[kept], frame[kept]))]
@@ -162,7 +182,7 @@ def _picked(
 def score_columns(
     score: Array, muster_class: str, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Return scores (m, 4) as in a log from those of the true class (m,)."""
+    """Return scores (m, 4) as in a log, from the scores of the true class (m,)."""
     result = score[:, None] * rng.uniform(0.0, 0.25, (len(score), len(SCORE_COLUMNS)))
     result[:, SCORE_COLUMNS.index("person")] *= 0.1
     result[:, SCORE_COLUMNS.index("animal")] = score * rng.uniform(0.5, 1.0, len(score))
@@ -173,10 +193,14 @@ def score_columns(
 def embeddings(
     animal: npt.NDArray[np.int64], distinct: float, rng: np.random.Generator
 ) -> npt.NDArray[np.float16]:
-    """Return unit vectors (m, `EMBEDDING_SIZE`) of boxes: what all animals share, what is this one's, and noise.
+    """Return unit vectors (m, `EMBEDDING_SIZE`) of boxes.
+
+    A vector is a sum of a part common to all animals, the animal's own part, and noise.
 
     Args:
-        animal: (m,) whom each box shows. distinct: Length of what is an animal's own; what is shared is 1 and the noise about 0.6 long.
+        animal: (m,) animal of each box.
+        distinct: Scale of an animal's own part. The common part has scale 1, the noise 0.6.
+        rng: Source of random numbers.
     """
     own = rng.standard_normal((int(animal.max(initial=0)) + 2, EMBEDDING_SIZE)) * distinct
     vectors = (

@@ -1,4 +1,4 @@
-"""Drawings of simulated scenes, to see whether they are sensible."""
+"""Drawings of simulated scenes, with which a person checks that they are sensible."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ _MOMENTS = (0.0, 0.33, 0.66, 1.0)
 
 
 def drawing(made: Scene) -> np.ndarray:
-    """Return a picture (h, w, 3) uint8 BGR: four moments of a scene; visible animals green, detections white, the faint ones grey,
-    boxes on nothing red."""
+    """Return a picture (h, w, 3) uint8 BGR of four moments of a scene.
+
+    Visible animals are green, detections white (grey if weak), false detections red.
+    """
     import cv2
 
     scale = _WIDTH / made.video.width_px
@@ -44,8 +46,9 @@ def drawing(made: Scene) -> np.ndarray:
         panels.append(panel)
     name = made.muster_class
     title = (
-        f"{made.index} {made.camera} {made.behaviour} {made.settings.population}: {made.truth.unique[name]} {name}, most at once "
-        f"{made.truth.peak[name]}, {made.video.fps:.1f} fps, {made.video.duration_s:.1f} s"
+        f"{made.index} {made.camera} {made.behaviour} {made.settings.population}: "
+        f"{made.truth.unique[name]} {name}, peak {made.truth.peak[name]}, "
+        f"{made.video.fps:.1f} fps, {made.video.duration_s:.1f} s"
     )
     head = np.zeros((18, len(panels) * _WIDTH, 3), np.uint8)
     cv2.putText(head, title, (4, 13), cv2.FONT_HERSHEY_PLAIN, 1.0, (255, 255, 255))
@@ -60,14 +63,18 @@ def _box(panel: np.ndarray, xyxy: np.ndarray, colour: tuple[int, int, int], thic
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw scenes into one PNG. Arguments without the program's name; default: those of the process."""
+    """Draw scenes into one PNG.
+
+    Args:
+        argv: Arguments without the program's name. Default: those of the process.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m ml_engine.simulator.drawing", description="Draw simulated scenes."
     )
     parser.add_argument("--scenes", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--unseen", action="store_true", help="parameters from the ranges kept for tests"
+        "--unseen", action="store_true", help="sample parameters from the ranges reserved for tests"
     )
     parser.add_argument("--draw", type=Path, required=True, metavar="OUT.png")
     given = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Herds of simulated scenes: where each animal stands and which way it faces, over time."""
+"""Herds of simulated scenes: each animal's position and heading over time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHANCES = {"pan": (0.75, 0.1, 0.15), "lawnmower": (0.8, 0.08, 0.12), "shake": (
 _LENGTH_WIDTH_HEIGHT_M = {"cattle": (2.3, 0.7, 1.4), "bison": (2.7, 0.95, 1.7)}
 _CALF = 0.6
 _BEYOND_M = 4.0
-"""Who goes out of the field goes this much farther, and who comes begins there."""
+"""An animal that leaves the field goes this much farther; one that joins begins there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,12 @@ class Herd:
     """Animals on the ground: t frames, n animals.
 
     Attributes:
-        position_m: (t, n, 2), the middle of the feet. heading: (t, n) rad, from the x axis towards the y axis.
+        position_m: (t, n, 2), the middle of the feet.
+        heading: (t, n) rad, from the x axis towards the y axis.
         size_m: (n, 3) length, width and height.
-        joined_s: (n,) when an animal that was not there from the start came in; 0 for the others.
-        behaviour: What most of them do.
+        joined_s: (n,) when an animal joined, s; 0 for animals that were in the field from the
+            start.
+        behaviour: The behaviour of most animals.
     """
 
     position_m: Array
@@ -48,17 +50,21 @@ def herd(
     ranges: Ranges,
     rng: np.random.Generator,
 ) -> Herd:
-    """Draw a herd in the camera's field.
+    """Sample a herd in the camera's field.
 
     Args:
-        path: The camera. count: Animals. muster_class: `cattle` or `bison`.
-        closed: Nobody joins; some may still leave the picture and come back.
-        ranges: Of spacing, pace, and who comes and goes.
+        path: The camera.
+        count: Number of animals.
+        muster_class: `cattle` or `bison`.
+        closed: No animal joins; some may still leave the picture and return.
+        ranges: Ranges of spacing, pace, and the shares of animals that come and go.
+        rng: Source of random numbers.
     """
     times_s, pace = path.times_s, draw(ranges.pace, rng)
     chances = np.array(_CHANCES[path.kind])
     if closed and path.kind == "shake":
-        # A closed herd that walks through a still picture is never seen as one: nothing could tell its size.
+        # A closed herd that walks through a fixed camera's picture is never seen whole. Its size
+        # could not be determined.
         chances[1] = 0
     behaviour = _MODES[int(rng.choice(3, p=chances / chances.sum()))]
     home = homes(rng, count, draw(ranges.spacing_m, rng), path.field)
@@ -82,7 +88,7 @@ def herd(
 
 
 def homes(rng: np.random.Generator, count: int, spacing_m: float, field: Field) -> Array:
-    """Place animals (count, 2) in groups, neighbours about `spacing_m` apart, all in the field."""
+    """Place animals (count, 2) in groups in the field, neighbours about `spacing_m` apart."""
     groups = int(rng.integers(1, 4))
     centre = field.sample(rng, groups)[rng.integers(groups, size=count)]
     place: Array = (
@@ -98,7 +104,7 @@ def homes(rng: np.random.Generator, count: int, spacing_m: float, field: Field) 
 
 
 def _pushed_apart(place: Array, least_m: float) -> Array:
-    """Move points (n, 2) that are nearer than `least_m` to each other away from each other."""
+    """Move points (n, 2) apart that are nearer to each other than `least_m`."""
     from scipy.spatial import cKDTree
 
     one, other = cKDTree(place).query_pairs(least_m, output_type="ndarray").T
@@ -114,7 +120,7 @@ def _pushed_apart(place: Array, least_m: float) -> Array:
 def _own_ways(
     times_s: Array, count: int, behaviour: Behaviour, pace: float, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Return how far each has gone (t, n, 2) from its place at the start, and its heading (t, n)."""
+    """Return displacements from the start (t, n, 2) in m, and headings (t, n) in rad."""
     steps = len(times_s)
     step_s = float(times_s[1] - times_s[0]) if steps > 1 else 1.0
     common = rng.uniform(0, 2 * np.pi)
@@ -138,7 +144,7 @@ def _own_ways(
     if behaviour == "herding":
         front = common + np.cumsum(0.08 * np.sqrt(step_s) * rng.standard_normal(steps))
         drive = pace * rng.uniform(0.3, 0.9) * np.stack([np.cos(front), np.sin(front)], axis=1)
-        # The group holds together: each stays within a metre or so of its place in it.
+        # The group holds together: each animal remains within about a metre of its place in it.
         apart = swings(rng, steps, 2 * count, step_s, 6.0).reshape(steps, count, 2)
         way = 0.8 * (apart - apart[:1]) + np.cumsum(drive, axis=0)[:, None] * step_s
         heading = front[:, None] + 0.3 * swings(rng, steps, count, step_s, 4.0)
@@ -154,10 +160,11 @@ def _travels(
     closed: bool,
     rng: np.random.Generator,
 ) -> tuple[Array, Array, Array]:
-    """Let some go out and come back and, where the population is open, some join and some leave for good.
+    """Let some animals leave and return; in an open population, let some join and some leave.
 
     Returns:
-        Displacements (t, n, 2) in m, headings (t, n) in rad with NaN for who does not travel, and when who joined came in (n,).
+        Displacements (t, n, 2) in m; headings (t, n) in rad, NaN while an animal does not travel;
+        and the times (n,) in s at which animals joined, 0 for the others.
     """
     count, end_s = len(home), times_s[-1]
     direction, distance = field.way_out(home)

@@ -13,29 +13,35 @@ from ml_engine.arrays import Array
 def streaks(
     rng: np.random.Generator, share: Array, step_s: float, lasting_s: float
 ) -> npt.NDArray[np.bool_]:
-    """Draw a two-state Markov chain for each column.
+    """Sample a two-state Markov chain for each column.
 
-    In each step it is drawn anew with probability 1 - exp(-step / lasting), on with probability `share`, and stays as it is otherwise.
+    In each step, the state is sampled again with probability 1 - exp(-step / lasting). It is then
+    on with probability `share`. Otherwise the state does not change.
 
     Args:
-        share: (t, n) share of the time that it is on; it may change over time.
-        step_s: Between rows. lasting_s: how long a draw lasts on average.
+        rng: Source of random numbers.
+        share: (t, n) share of the time during which the state is on; it may change over time.
+        step_s: Time between rows.
+        lasting_s: Mean time until the state is sampled again.
 
     Returns:
-        (t, n) whether it is on.
+        (t, n) whether the state is on.
     """
     steps, count = share.shape
-    anew = rng.random((steps, count)) < -math.expm1(-step_s / lasting_s)
-    anew[:1] = True
+    sampled = rng.random((steps, count)) < -math.expm1(-step_s / lasting_s)
+    sampled[:1] = True
     drawn = rng.random((steps, count)) < share
-    latest = np.maximum.accumulate(np.where(anew, np.arange(steps)[:, None], 0), axis=0)
+    latest = np.maximum.accumulate(np.where(sampled, np.arange(steps)[:, None], 0), axis=0)
     return np.take_along_axis(drawn, latest, axis=0)
 
 
 def swings(
     rng: np.random.Generator, steps: int, count: int, step_s: float, lasting_s: float
 ) -> Array:
-    """Draw stationary Ornstein-Uhlenbeck processes of variance 1: (steps, count), forgotten after `lasting_s`."""
+    """Sample stationary Ornstein-Uhlenbeck processes (steps, count) of variance 1.
+
+    Their correlation decays with the time constant `lasting_s`.
+    """
     from scipy.signal import lfilter
 
     keep = math.exp(-step_s / lasting_s)

@@ -1,4 +1,4 @@
-"""From which ranges a simulated scene's parameters are drawn, and what was drawn for the detector of one scene."""
+"""Ranges of a simulated scene's parameters, and the sampled error rates of a scene's detector."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ CameraKind = Literal["pan", "lawnmower", "shake"]
 CAMERA_KINDS: tuple[CameraKind, ...] = ("pan", "lawnmower", "shake")
 
 Spans = tuple[tuple[float, float], ...]
-"""One interval or several, all above zero: a value is drawn evenly on a logarithmic scale from their union."""
+"""One interval or several, all above zero. A value is sampled uniformly on a logarithmic scale from
+their union.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How the detector of one scene errs.
+    """The error rates of one scene's detector.
 
     Attributes:
         miss: Share of the frames in which an easy animal (large, in full view) is missed.
-        miss_s: Time after which whether it is missed is drawn anew: misses come in streaks about this long.
-        hard_share: Share of the animals that are missed far more often, in `HARD_MISS` of the frames.
-        faint: Share of the misses that leave a box of low score behind.
-        jitter: Standard deviation of a box's centre, as a share of its sides, and of the logarithm of its sides.
-        double: Share of the boxes that come with a second one on the same animal, in streaks.
-        false_boxes: Boxes a frame on nothing, anew in each frame.
-        stumps: Things in the field that look like an animal for as long as they are in the picture.
+        miss_s: Mean time until a miss or hit is sampled again. Misses come in streaks about this
+            long.
+        hard_share: Share of the animals that are missed far more often, in `HARD_MISS` of the
+            frames.
+        faint: Share of the misses that leave a box with a low score.
+        jitter: Standard deviation of a box's centre as a share of its sides, and of the logarithm
+            of its sides.
+        double: Share of the boxes with a second box on the same animal, in streaks.
+        false_boxes: False boxes per frame, independent in each frame.
+        stumps: Objects in the field that look like an animal as long as they are in the picture.
         score_logit: Mean logit of the score of an animal that is found.
     """
 
@@ -47,22 +52,33 @@ HARD_MISS = (0.45, 0.8)
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """Ranges of everything that is drawn per scene. The default is `tuned`.
+    """Ranges of every parameter that is sampled per scene. The default is `tuned`.
 
     Attributes:
         cameras: Kinds in turn: scene i has kind i modulo their number.
-        fps: Frames a second. duration_s: length of the recording.
-        herd: Animals there from the start. spacing_m: distance of neighbours. pace: factor on all speeds.
-        height_m: Of a camera that looks at the field from one place (`pan`, `shake`).
-        altitude_m: Of a flight in strips (`lawnmower`). flight_m_per_s: its speed. overlap: share of a strip that the next one sees too.
-        hfov_deg: Horizontal angle of view. sweep_deg: how far a pan turns. shake_deg: standard deviation of the wind's turns.
-        coming: Share of the herd that comes, goes, or goes and comes back, each.
+        fps: Frames per second.
+        duration_s: Length of the recording.
+        herd: Animals in the field from the start.
+        spacing_m: Distance of neighbours.
+        pace: Factor on all speeds.
+        height_m: Height of a fixed camera (`pan`, `shake`).
+        altitude_m: Altitude of a flight in strips (`lawnmower`).
+        flight_m_per_s: Speed of such a flight.
+        overlap: Share of a strip that the next strip shows too.
+        hfov_deg: Horizontal angle of view.
+        sweep_deg: Angle of a pan.
+        shake_deg: Standard deviation of the wind's rotations.
+        coming: Share of the herd that joins, the share that leaves, and the share that leaves and
+            returns.
         miss, miss_s, hard_share, jitter, double, false_boxes: As in `Rates`.
-        motion_px: Standard deviation of a camera motion's error; one of a key picture stays for all later frames.
-        awkward: Share of scenes in which camera motion is lost once or twice, and of those in which frames are unreadable.
+        motion_px: Standard deviation of a camera motion's error. The error of a key picture affects
+            all later frames.
+        awkward: Share of scenes in which camera motion is lost once or twice, and share of scenes
+            in which frames are unreadable.
         open_share: Share of scenes whose population is open.
         embedding_share: Share of scenes with embeddings.
-        most_boxes: Frames × animals at most; the rate of frames, then the duration, are lowered to keep it.
+        most_boxes: Largest product of frames and animals. The frame rate, and then the duration,
+            are lowered to respect it.
     """
 
     cameras: tuple[CameraKind, ...] = CAMERA_KINDS
@@ -98,7 +114,7 @@ class Ranges:
 
     @staticmethod
     def unseen() -> Ranges:
-        """Return ranges that touch none of `tuned`'s: on either side of each."""
+        """Return ranges that do not overlap those of `tuned`: intervals on either side of each."""
         return Ranges(
             fps=((5, 8), (20, 30)),
             duration_s=((5, 9), (30, 60)),
@@ -123,7 +139,7 @@ class Ranges:
         )
 
     def rates(self, rng: np.random.Generator, herd: int) -> Rates:
-        """Draw the detector of a scene with so many animals."""
+        """Sample the detector of a scene with `herd` animals."""
         return Rates(
             miss=draw(self.miss, rng),
             miss_s=draw(self.miss_s, rng),
@@ -138,7 +154,7 @@ class Ranges:
 
 
 def draw(spans: Spans, rng: np.random.Generator) -> float:
-    """Draw one value, evenly on a logarithmic scale from the union of the intervals."""
+    """Sample one value, uniformly on a logarithmic scale from the union of the intervals."""
     at = rng.random() * sum(math.log(high / low) for low, high in spans)
     for low, high in spans:
         if at <= math.log(high / low):

@@ -1,6 +1,8 @@
-"""A scene simulator without pixels: animals on a meadow, a camera, a detector that errs; the detection log and the truth beside it.
+"""Simulated scenes without pixels: animals on a meadow, a camera and an imperfect detector. A scene
+consists of a detection log and the truth.
 
-Scene i of a seed is always the same, however many are made before it. What each scene is like is drawn from `Ranges`.
+Scene i of a seed is always the same, no matter how many scenes are made before it. Each scene's
+parameters are sampled from `Ranges`.
 """
 
 from __future__ import annotations
@@ -23,23 +25,30 @@ from ml_engine.simulator.view import View, view
 
 NEEDED_S = 0.5
 LEAST_ANIMALS = 3
-"""A scene that shows fewer is drawn anew."""
+"""A scene that shows fewer animals is sampled again."""
 STRIPS_AT_LEAST_S = 24.0
 _ATTEMPTS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class SceneTruth:
-    """What is true of a scene: n visible boxes, a animals, m boxes in the log.
+    """The truth of a scene: n visible boxes, a animals, m boxes in the log.
+
+    An animal is visible while at least half of its box is in the picture and at most 70 % of it is
+    behind others.
 
     Attributes:
-        unique: Per class, how many different animals are visible for `NEEDED_S` in all: at least half of the box in the picture, at most
-            70 % of it behind others.
-        peak: Per class, most of those at once, throughout some `NEEDED_S`.
-        frame: (n,) int32. animal: (n,) int32 from 0. xyxy: (n, 4) float32 px, clipped to the picture: those that are visible, by frame.
-        counted: (a,) bool, visible for long enough. visible_s: (a,) seconds.
-        joined_s: (a,) when an animal came that had not been in the field from the start; 0 for the others.
-        shown: (m,) int32, the animal that each box of the log shows, -1 for none. double: (m,) bool, a second box on it.
+        unique: Per class, the number of animals that are visible for at least `NEEDED_S` in all.
+        peak: Per class, the largest number of animals visible at once throughout `NEEDED_S`.
+        frame: (n,) int32, ascending.
+        animal: (n,) int32 from 0.
+        xyxy: (n, 4) float32 px, clipped to the picture.
+        counted: (a,) bool, whether the animal is visible for long enough.
+        visible_s: (a,) seconds.
+        joined_s: (a,) when an animal joined, s; 0 for animals that were in the field from the
+            start.
+        shown: (m,) int32, the animal that each box of the log shows; -1 for none.
+        double: (m,) bool, whether the box is a second one on its animal.
     """
 
     unique: dict[str, int]
@@ -59,9 +68,15 @@ class Scene:
     """One simulated recording.
 
     Attributes:
-        index, seed: Which one. camera: `pan`, `lawnmower` or `shake`. muster_class: Of all animals.
-        log, video, settings: What `assemble` takes. truth: What it should find.
-        behaviour: What most animals do. rates: How the detector errs. breaks: How many times the camera's motion is lost.
+        index: Number of the scene.
+        seed: Seed of the scene.
+        camera: `pan`, `lawnmower` or `shake`.
+        muster_class: Class of all animals.
+        behaviour: The behaviour of most animals.
+        rates: The detector's error rates.
+        breaks: Number of times that the camera's motion is lost.
+        log, video, settings: Arguments for `assemble`.
+        truth: The result that `assemble` should find.
     """
 
     index: int
@@ -81,8 +96,9 @@ def scenes(count: int, seed: int, ranges: Ranges | None = None) -> Iterator[Scen
     """Simulate scenes 0 to `count` - 1 of a seed, the kinds of camera in turn.
 
     Args:
-        count: How many. seed: Any number; another one gives other scenes.
-        ranges: From which parameters are drawn. Default: `Ranges.tuned()`.
+        count: Number of scenes.
+        seed: Any number. Different seeds give different scenes.
+        ranges: Ranges from which parameters are sampled. Default: `Ranges.tuned()`.
     """
     for index in range(count):
         yield scene(index, seed, ranges)
@@ -96,7 +112,8 @@ def scene(index: int, seed: int, ranges: Ranges | None = None) -> Scene:
         if sum(made.truth.unique.values()) >= LEAST_ANIMALS:
             return made
     raise ValueError(
-        f"These ranges show fewer than {LEAST_ANIMALS} animals in {_ATTEMPTS} attempts at scene {index}; widen them."
+        f"These ranges show fewer than {LEAST_ANIMALS} animals in {_ATTEMPTS} attempts "
+        f"at scene {index}. Widen them."
     )
 
 
@@ -149,11 +166,15 @@ def _scene(index: int, seed: int, ranges: Ranges, rng: np.random.Generator) -> S
 def _clock(
     kind: CameraKind, animals: int, ranges: Ranges, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Draw rate and duration, lowered where herd and frames together would be too many: times (t,) in s and frames a second."""
+    """Sample the frame rate and the duration; lower them where frames and animals are too many.
+
+    Returns:
+        Times (t,) in s, and frames per second.
+    """
     fps, duration_s = draw(ranges.fps, rng), draw(ranges.duration_s, rng)
     most = ranges.most_boxes
     if kind == "lawnmower":
-        # Strips take time; but few of the herd are in the picture at once.
+        # Strips need time, but only a few of the herd are in the picture at once.
         duration_s, most = max(duration_s, STRIPS_AT_LEAST_S), 2 * most
     least_fps = ranges.fps[0][0]
     least_s = STRIPS_AT_LEAST_S if kind == "lawnmower" else ranges.duration_s[0][0]
@@ -184,7 +205,10 @@ def _log(
     appearance: float,
     rng: np.random.Generator,
 ) -> DetectionLog:
-    """Write down what was found; embeddings where `appearance`, how distinct the animals look, is above 0."""
+    """Return the log of what was found.
+
+    It has embeddings where `appearance`, how distinct the animals look, is above 0.
+    """
     count = len(path.times_s)
     return DetectionLog(
         frames=np.arange(count, dtype=np.int32),
@@ -222,7 +246,7 @@ def _truth(look: View, group: Herd, found: Found, muster_class: str, fps: float)
 
 
 def peak(series: npt.NDArray[np.integer], window: int) -> int:
-    """Return the greatest number that is reached in every frame of some `window` of them: `series` (t,) of numbers."""
+    """Return the largest number that `series` (t,) reaches in `window` consecutive frames."""
     window = min(window, len(series))
     return (
         int(np.lib.stride_tricks.sliding_window_view(series, window).min(axis=1).max())

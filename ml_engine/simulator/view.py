@@ -1,4 +1,4 @@
-"""What a simulated camera sees of a herd: boxes, what hides them, and who counts as visible."""
+"""A simulated camera's view of a herd: boxes, occlusion and visibility."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ from ml_engine.simulator.herd import Herd
 
 LEAST_INSIDE = 0.5
 MOST_HIDDEN = 0.7
-"""An animal is visible while at least half of its box is in the picture and at most this much of it is behind others."""
-LOOKS_PER_S = 8.0
-"""What hides what is looked at so often, and taken to stay until the next look."""
+"""An animal is visible while at least half of its box is in the picture and at most this share of
+the box is behind others.
+"""
+OCCLUSIONS_PER_S = 8.0
+"""Occlusion is computed this often and taken to last until it is computed again."""
 _SOLID = 0.12
-"""An animal fills its box but for about this share on each side: what is behind the rest can be seen."""
+"""An animal fills its box except for about this share on each side. What is behind that margin can
+be seen.
+"""
 _COLUMNS, _ROWS = 6, 5
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """t frames, n animals. Where an animal is far from the picture its box is NaN.
+    """The boxes of n animals in t frames. The box of an animal far from the picture is NaN.
 
     Attributes:
-        xyxy: (t, n, 4) px of the whole animal, whatever hides it, not clipped to the picture.
-        clipped: (t, n, 4) px, the part of it in the picture.
-        inside: (t, n) share of the box's area in the picture. hidden: (t, n) share of it behind others.
+        xyxy: (t, n, 4) px of the whole animal, occluded or not, not clipped to the picture.
+        clipped: (t, n, 4) px, the part of the box in the picture.
+        inside: (t, n) share of the box's area in the picture.
+        hidden: (t, n) share of the box behind others.
     """
 
     xyxy: Array
@@ -42,14 +47,14 @@ class View:
 
 
 def view(path: CameraPath, herd: Herd, rng: np.random.Generator) -> View:
-    """Look at a herd, past a few bushes or trees."""
+    """Return the view of a herd, with up to four bushes or trees in the field."""
     xyxy, distance = _boxes(path, herd.position_m, herd.heading, herd.size_m)
     count = int(rng.integers(0, 5))
     sides = rng.uniform((1.0, 1.0, 1.0), (3.5, 3.5, 3.0), (count, 3))
     place = np.broadcast_to(path.field.sample(rng, count), (len(path.times_s), count, 2))
     things, things_distance = _boxes(path, place, np.zeros(place.shape[:2]), sides)
     if path.kind == "lawnmower":
-        # From above a tree hides what is under it, and animals do not hide each other.
+        # From above, a tree hides what is under it, and animals do not hide each other.
         distance, others, others_distance = (
             np.ones_like(distance),
             things,
@@ -65,7 +70,7 @@ def view(path: CameraPath, herd: Herd, rng: np.random.Generator) -> View:
 
 
 def seen(xyxy: Array, hidden: Array, resolution_wh: tuple[int, int]) -> View:
-    """Clip boxes (t, n, 4) to the picture; `hidden` (t, n) as in `View`."""
+    """Return the view of boxes (t, n, 4): clipped to the picture, with `hidden` (t, n) as given."""
     clipped = np.clip(xyxy, 0, (*resolution_wh, *resolution_wh))
     area = np.prod(xyxy[..., 2:] - xyxy[..., :2], axis=2)
     inside = np.nan_to_num(np.prod(clipped[..., 2:] - clipped[..., :2], axis=2) / area)
@@ -75,10 +80,15 @@ def seen(xyxy: Array, hidden: Array, resolution_wh: tuple[int, int]) -> View:
 def _boxes(
     path: CameraPath, position_m: Array, heading: Array, size_m: Array
 ) -> tuple[Array, Array]:
-    """Return boxes (t, n, 4) of upright blocks, NaN where none is near the picture, and how far (t, n) each is in m.
+    """Return boxes (t, n, 4) of upright blocks and their distances (t, n) in m.
+
+    The box of a block far from the picture is NaN.
 
     Args:
-        position_m: (t, n, 2) of the middle of their feet. heading: (t, n) rad. size_m: (n, 3) length, width, height.
+        path: The camera.
+        position_m: (t, n, 2) the middle of the feet.
+        heading: (t, n) rad.
+        size_m: (n, 3) length, width, height.
     """
     steps, count = heading.shape
     away = np.concatenate(
@@ -114,10 +124,13 @@ def _boxes(
 def _hidden(
     xyxy: Array, distance: Array, others: Array, others_distance: Array, path: CameraPath
 ) -> Array:
-    """Return the share (t, n) of each box that nearer ones cover, each but for its rim; looked up `LOOKS_PER_S` times a second."""
+    """Return the share (t, n) of each box that nearer boxes, without their margins, cover.
+
+    It is computed `OCCLUSIONS_PER_S` times a second.
+    """
     steps, count = distance.shape
     step_s = path.times_s[1] - path.times_s[0] if steps > 1 else 1.0
-    every = max(1, round(1 / (LOOKS_PER_S * step_s)))
+    every = max(1, round(1 / (OCCLUSIONS_PER_S * step_s)))
     looks = slice(None, None, every)
     boxes, fronts = xyxy[looks], others[looks]
     side = fronts[..., 2:] - fronts[..., :2]

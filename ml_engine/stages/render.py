@@ -62,10 +62,9 @@ def render(
     video, indexes, tracks = recording.video, recording.indexes, findings.tracks
     all_times_s, target = times_s(indexes), out_dir / "annotated.mp4"
     painter = FramePainter(tracks, all_times_s, run.settings, video)
-    pictures = _Pictures(
-        painter,
-        ContactSheet(findings.animals, findings.counts, tracks, painter.best_frame(), video),
-    )
+    best_frame = painter.best_frame()
+    sheet = ContactSheet(findings.animals, findings.counts, tracks, best_frame, video)
+    pictures = _Pictures(painter, sheet)
     decoding, encoded = decoder or ConfinedDecoder(), 0
     report = _Report(lambda: run.progress(encoded), run.should_stop)
     writer = VideoWriter(
@@ -89,9 +88,9 @@ def render(
         for frame, image_bgr in source:
             encoder.put((frame, pictures.painted(frame, image_bgr)))
         encoder.finish()
-    preview, sheet = pictures.write(out_dir)
+    written = pictures.write(out_dir)
     run.progress(encoded)
-    return target, preview, sheet
+    return target, *written
 
 
 class _Pictures:

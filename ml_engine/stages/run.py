@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import VideoFacts
+from core.domain.results import ClassCounts
 from ml_engine.progress import never
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ class Findings:
     Attributes:
         tracks: Every box of every track.
         animals: Those that were counted.
-        counts: `counts` of results.json.
+        counts: Counts by class.
     """
 
     tracks: TrackTable
     animals: Sequence[Animal]
-    counts: Mapping[str, Mapping[str, Any]]
+    counts: Mapping[str, ClassCounts]

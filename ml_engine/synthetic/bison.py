@@ -12,6 +12,12 @@ from ml_engine.synthetic.variation import Look, Pose
 
 NOSE: Colour = (0.02, 0.02, 0.024)
 
+Point = tuple[float, float, float]
+Way = tuple[float, float]
+"""Ahead and up, along a head."""
+Spot = tuple[float, ...]
+"""Place and half widths of a ring of a tube."""
+
 
 def _mix(a: Colour, b: Colour, share: float) -> Colour:
     blue, green, red = (x * (1 - share) + y * share for x, y in zip(a, b, strict=True))
@@ -59,36 +65,31 @@ def _trunk(look: Look, lying: bool) -> list[Part]:
     return parts
 
 
-def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
-    mane, cape, _ = look.colours
-    young = look.youth
-    size = (1.0 - 0.12 * young) * (0.86 + 0.14 * look.hump if young < 0.3 else 1.0)
-    nod = 0.03 * sin(phase_rad * 0.3)
+def _carriage(look: Look, pose: Pose, phase_rad: float) -> tuple[Point, Way, list[Spot]]:
+    """Return where the head begins, which way it points, and the spots of the neck behind it."""
     if is_down(pose):
-        poll, way = (1.16, 0.0, 0.8), (0.17, -0.6)
-        neck: list[tuple[float, ...]] = [
+        poll = (1.16, 0.0, 0.8)
+        neck: list[Spot] = [
             (0.6, 0, 1.12, 0.3, 0.44, 0.42),
             (0.84, 0, 1.06, 0.28, 0.4, 0.38),
             (1.02, 0, 0.94, 0.26, 0.32, 0.32),
             (1.15, 0, 0.8, 0.22, 0.24, 0.24),
         ]
-    else:
-        lift = look.lift
-        poll, way = (1.14, 0.0, 1.22 + 0.13 * lift + nod), (0.34, -0.55 - 0.06 * lift)
-        neck = [
-            (0.6, 0, 1.12, 0.3, 0.46, 0.44),
-            (0.84, 0, 1.13, 0.28, 0.42, 0.42),
-            (1.0, 0, 1.16, 0.26, 0.34, 0.38),
-            (*poll, 0.23, 0.24, 0.28),
-        ]
-    thin = 1 - 0.3 * young
-    parts = [
-        tube(
-            [(*n[:3], n[3] * thin, n[4] * thin, n[5] * thin) for n in neck],
-            mane,
-            hair=0.5 + 0.5 * look.shag,
-        )
+        return poll, (0.17, -0.6), neck
+    nod = 0.03 * sin(phase_rad * 0.3)
+    lift = look.lift
+    poll = (1.14, 0.0, 1.22 + 0.13 * lift + nod)
+    neck = [
+        (0.6, 0, 1.12, 0.3, 0.46, 0.44),
+        (0.84, 0, 1.13, 0.28, 0.42, 0.42),
+        (1.0, 0, 1.16, 0.26, 0.34, 0.38),
+        (*poll, 0.23, 0.24, 0.28),
     ]
+    return poll, (0.34, -0.55 - 0.06 * lift), neck
+
+
+def _skull(look: Look, poll: Point, way: Way, size: float, narrow: float, crown: Colour) -> Part:
+    mane = look.colours[0]
     along = (
         (-0.22, 0.1, 0.1),
         (-0.08, 0.22, 0.21),
@@ -100,7 +101,6 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
         (1.08, 0.08, 0.08),
         (1.13, 0.02, 0.02),
     )
-    narrow = 1 - 0.28 * young
     skull = [
         (
             poll[0] + way[0] * t * size,
@@ -111,20 +111,41 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
         )
         for t, b, h in along
     ]
-    crown = _mix(mane, cape, 0.35)
     tones = np.array([crown, crown, crown, mane, mane, mane, NOSE, NOSE, NOSE])
-    parts.append(tube(skull, tones, hair=0.35 + 0.5 * look.shag))
+    return tube(skull, tones, hair=0.35 + 0.5 * look.shag)
+
+
+def _beard(look: Look, poll: Point, way: Way, size: float) -> Part:
     chin = (poll[0] + way[0] * 0.8 * size - 0.12, poll[2] + way[1] * 0.8 * size - 0.08)
+    long = (0.2 + 0.16 * look.shag) * (0.5 + 0.5 * look.hump)
+    drop = min(long, max(chin[1] - 0.08, 0.05))
+    beard = [
+        (chin[0] + 0.03, 0, chin[1] + 0.12, 0.1, 0.13),
+        (chin[0], 0, chin[1], 0.085, 0.11),
+        (chin[0] - 0.02, 0, chin[1] - drop * 0.6, 0.06, 0.075),
+        (chin[0] - 0.03, 0, chin[1] - drop, 0.012, 0.015),
+    ]
+    return tube(beard, look.colours[0], hair=1.0)
+
+
+def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
+    mane, cape, _ = look.colours
+    young = look.youth
+    size = (1.0 - 0.12 * young) * (0.86 + 0.14 * look.hump if young < 0.3 else 1.0)
+    poll, way, neck = _carriage(look, pose, phase_rad)
+    thin = 1 - 0.3 * young
+    parts = [
+        tube(
+            [(*n[:3], n[3] * thin, n[4] * thin, n[5] * thin) for n in neck],
+            mane,
+            hair=0.5 + 0.5 * look.shag,
+        )
+    ]
+    narrow = 1 - 0.28 * young
+    crown = _mix(mane, cape, 0.35)
+    parts.append(_skull(look, poll, way, size, narrow, crown))
     if young < 0.3:
-        long = (0.2 + 0.16 * look.shag) * (0.5 + 0.5 * look.hump)
-        drop = min(long, max(chin[1] - 0.08, 0.05))
-        beard = [
-            (chin[0] + 0.03, 0, chin[1] + 0.12, 0.1, 0.13),
-            (chin[0], 0, chin[1], 0.085, 0.11),
-            (chin[0] - 0.02, 0, chin[1] - drop * 0.6, 0.06, 0.075),
-            (chin[0] - 0.03, 0, chin[1] - drop, 0.012, 0.015),
-        ]
-        parts.append(tube(beard, mane, hair=1.0))
+        parts.append(_beard(look, poll, way, size))
     eye = (poll[0] + way[0] * 0.42 * size, poll[2] + way[1] * 0.42 * size)
     parts += [
         blob(

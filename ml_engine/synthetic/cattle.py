@@ -13,6 +13,12 @@ from ml_engine.synthetic.variation import WHITE, Look, Pose
 NOSE: Colour = (0.04, 0.042, 0.05)
 PINK: Colour = (0.32, 0.36, 0.52)
 
+Point = tuple[float, float, float]
+Way = tuple[float, float]
+"""Ahead and up, along a head."""
+Spot = tuple[float, ...]
+"""Place and half widths of a ring of a tube."""
+
 
 def _trunk(look: Look, lying: bool) -> list[Part]:
     body = look.colours[0]
@@ -55,32 +61,31 @@ def _trunk(look: Look, lying: bool) -> list[Part]:
     return parts
 
 
-def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
-    body, face, _ = look.colours
-    young = look.youth
-    big = 1 + 0.22 * young
-    nod = 0.03 * sin(phase_rad * 0.3)
+def _carriage(look: Look, pose: Pose, phase_rad: float) -> tuple[Point, Way, list[Spot]]:
+    """Return where the head begins, which way it points, and the spots of the neck behind it."""
     if is_down(pose):
-        poll = (1.12, 0.0, 0.55)
-        way = (0.2, -0.44)
-        neck: list[tuple[float, ...]] = [
+        neck: list[Spot] = [
             (0.5, 0, 1.1, 0.18, 0.3, 0.3),
             (0.72, 0, 1.02, 0.15, 0.26, 0.26),
             (0.94, 0, 0.81, 0.115, 0.2, 0.2),
             (1.1, 0, 0.57, 0.1, 0.15, 0.15),
         ]
-    else:
-        lift = look.lift
-        poll = (1.08 - 0.1 * max(lift, 0), 0.0, 1.33 + 0.16 * lift + nod)
-        way = (0.36, -0.33 - 0.05 * lift)
-        middle = ((0.62 + poll[0]) / 2, 0.0, (1.12 + poll[2]) / 2 + 0.0)
-        neck = [
-            (0.45, 0, 1.1, 0.18, 0.3, 0.32),
-            (0.66, 0, 1.12, 0.145, 0.26, 0.29),
-            (*middle, 0.12, 0.2, 0.25),
-            (*poll, 0.095, 0.12, 0.17),
-        ]
-    wide = 0.85 + 0.3 * (look.width - 0.85)
+        return (1.12, 0.0, 0.55), (0.2, -0.44), neck
+    nod = 0.03 * sin(phase_rad * 0.3)
+    lift = look.lift
+    poll = (1.08 - 0.1 * max(lift, 0), 0.0, 1.33 + 0.16 * lift + nod)
+    middle = ((0.62 + poll[0]) / 2, 0.0, (1.12 + poll[2]) / 2 + 0.0)
+    neck = [
+        (0.45, 0, 1.1, 0.18, 0.3, 0.32),
+        (0.66, 0, 1.12, 0.145, 0.26, 0.29),
+        (*middle, 0.12, 0.2, 0.25),
+        (*poll, 0.095, 0.12, 0.17),
+    ]
+    return poll, (0.36, -0.33 - 0.05 * lift), neck
+
+
+def _skull(look: Look, poll: Point, way: Way, big: float, wide: float) -> Part:
+    body, face, _ = look.colours
     along = (
         (-0.1, 0.06, 0.07),
         (0.0, 0.115, 0.125),
@@ -100,21 +105,27 @@ def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
     low = [face] * 5 + [nose] * 4
     tones = np.stack([low, [WHITE] * 5 + [nose] * 4 if look.blaze else low], axis=1)
     white_face = face[0] > 0.5 and body[0] < 0.4
+    return tube(
+        skull,
+        tones,
+        patterned=not white_face and look.colours[2] != WHITE and look.coat.level < 0.5,
+        hair=0.08 + look.shag * 0.7,
+    )
+
+
+def _head(look: Look, pose: Pose, phase_rad: float) -> list[Part]:
+    body, young = look.colours[0], look.youth
+    big = 1 + 0.22 * young
+    wide = 0.85 + 0.3 * (look.width - 0.85)
+    poll, way, neck = _carriage(look, pose, phase_rad)
     parts = [
         tube(
             [(*n[:3], n[3] * (1 - 0.2 * young), n[4] * 0.95, n[5] * 0.95) for n in neck],
             body,
             hair=0.15 + look.shag,
-        )
+        ),
+        _skull(look, poll, way, big, wide),
     ]
-    parts.append(
-        tube(
-            skull,
-            tones,
-            patterned=not white_face and look.colours[2] != WHITE and look.coat.level < 0.5,
-            hair=0.08 + look.shag * 0.7,
-        )
-    )
     eye = (poll[0] + way[0] * 0.3 * big, poll[2] + way[1] * 0.3 * big + 0.05)
     parts += [
         blob(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ml_engine.arrays import Array, Floats32
 from ml_engine.synthetic.camera import Camera
-from ml_engine.synthetic.meshes import Mesh
+from ml_engine.synthetic.stand import Stand, project
 
 CELL_M = 0.11
 """Grain at which a body shades itself, m."""
@@ -54,30 +54,6 @@ class Surface:
     hair: Floats32
 
 
-@dataclass(frozen=True, slots=True)
-class Stand:
-    """A body where it stands.
-
-    Attributes:
-        mesh: Its surface.
-        to_world: (3, 3) body frame to world offsets: a turn about the vertical, and one scale for all.
-        origin: (3,) m.
-    """
-
-    mesh: Mesh
-    to_world: Array
-    origin: Array
-
-    @property
-    def scale(self) -> float:
-        """Size against the mesh's."""
-        return float(self.to_world[2, 2])
-
-    def turned_back(self, direction: Array) -> Floats32:
-        """Return a world direction (3,) as the body sees it."""
-        return (self.to_world.T @ direction / self.scale).astype(np.float32)
-
-
 def _own_shade(vertices: Floats32, direction: Floats32, soft_m: float) -> Floats32:
     """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does. All in the body's frame."""
     coarse = vertices[:, ::2, ::2]
@@ -101,18 +77,6 @@ def _own_shade(vertices: Floats32, direction: Floats32, soft_m: float) -> Floats
     return np.repeat(np.repeat(shade, 2, axis=1), 2, axis=2)[
         :, : vertices.shape[1], : vertices.shape[2]
     ]
-
-
-def _project(camera: Camera, to_world: Array, origin: Array, points: Floats32) -> Floats32:
-    """Return (n, 3): column and row, px, and depth, m, of points (n, 3) given in a body's frame."""
-    turn = camera.rotation()
-    seen = points @ (turn @ to_world).T.astype(np.float32) + (
-        turn @ (origin - camera.position())
-    ).astype(np.float32)
-    deep = np.maximum(seen[:, 2], np.float32(1e-3))
-    seen[:, 0] = np.float32(camera.focal_x_px) * seen[:, 0] / deep + np.float32(camera.width / 2)
-    seen[:, 1] = np.float32(camera.focal_y_px) * seen[:, 1] / deep + np.float32(camera.height / 2)
-    return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +176,7 @@ def see(
     """
     vertices = body.mesh.vertices
     shape = vertices.shape[:3]
-    seen = _project(camera, body.to_world, body.origin, vertices.reshape(-1, 3))
+    seen = project(camera, body.to_world, body.origin, vertices.reshape(-1, 3))
     if seen[:, 2].min() < 0.25:
         return None
     grid = np.empty((*shape, 4), np.float32)
@@ -383,48 +347,3 @@ def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Floats32:
     return (
         np.float32(height_m) * (0.65 + 0.35 * ((mixed & 255).astype(np.float32) / 128 - 1))
     ).astype(np.float32)
-
-
-def ground_shadow(
-    camera: Camera,
-    body: Stand,
-    sun: Array,
-    mask: npt.NDArray[np.uint8],
-    level_m: float = 0.0,
-    roughly: bool = False,
-) -> None:
-    """Draw a body's shadow into `mask` (h, w, uint8; 255 where shaded).
-
-    Args:
-        camera: Who looks.
-        body: What casts the shadow.
-        sun: (3,) unit vector towards the sun.
-        mask: Drawn into.
-        level_m: Height of what the shadow falls on: the tips of the grass.
-        roughly: Draw one outline around the whole body: enough for what is blurred anyway.
-    """
-    vertices = body.mesh.vertices[:, ::4, ::4] if roughly else body.mesh.vertices[:, :, ::2]
-    world = vertices.reshape(-1, 3) @ body.to_world.T.astype(np.float32)
-    above = np.maximum(world[:, 2:] - np.float32(level_m), 0)
-    seen = _project(
-        camera, np.eye(3), body.origin, world - above * (sun / sun[2]).astype(np.float32)
-    )
-    if seen[:, 2].min() < 0.3:
-        return
-    pixels = seen[:, :2]
-    low, high = pixels.min(axis=0), pixels.max(axis=0)
-    if high.min() < 0 or low[0] > mask.shape[1] or low[1] > mask.shape[0]:
-        return
-    points = np.clip(pixels * 16, -1e6, 1e6).astype(np.int32).reshape(*vertices.shape[:3], 2)
-    if roughly:
-        cv2.fillConvexPoly(mask, cv2.convexHull(points.reshape(-1, 1, 2)), 255, shift=4)
-        return
-    size = float((high - low).max())
-    # Curved parts are drawn piece by piece, each piece as the hull of its points: the smaller the shadow, the fewer.
-    rings = points.shape[1]
-    step = rings if size < 60 else rings // 2 if size < 160 else max(rings // 5, 2)
-    for part in points:
-        for first in range(0, rings - 1, step):
-            cv2.fillConvexPoly(
-                mask, cv2.convexHull(part[first : first + step + 1].reshape(-1, 1, 2)), 255, shift=4
-            )

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import cos, pi, radians, sin
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,8 +22,9 @@ from ml_engine.synthetic import objects as clutter
 from ml_engine.synthetic.bodies import Pose, random_look
 from ml_engine.synthetic.camera import Camera
 from ml_engine.synthetic.degradation import tones
+from ml_engine.synthetic.rendering import label_scene, render_scene
 from ml_engine.synthetic.sample_truth import counts, crossings, foot_rows, turns
-from ml_engine.synthetic.scene import Label, Thing, label_scene, render_scene
+from ml_engine.synthetic.scene import Label, Thing
 from ml_engine.synthetic.sequence import Sequence, Sway, Walker
 from ml_engine.synthetic.shading import Light
 from ml_engine.synthetic.terrain import make_terrain
@@ -194,7 +194,7 @@ def write_video(sequence: Sequence, path: Path, crf: int) -> None:
         container.mux(stream.encode())
 
 
-def truth_record(frames: list[list[Label]], seed: int) -> dict[str, Any]:
+def truth_record(frames: list[list[Label]], seed: int) -> dict[str, object]:
     """Return what `pasture.truth.json` says."""
     return {
         "frames": len(frames),

@@ -133,6 +133,32 @@ def _hair(surface: Surface, coat: Coat) -> Floats32:
     return relief
 
 
+def _highlights(
+    surface: Surface, coat: Coat, light: Light, relief: Floats32, half: Floats32
+) -> Floats32 | np.float32:
+    """Return what the sun's reflection adds; `half` (3,) points between sun and lens."""
+    if not coat.gloss:
+        return np.float32(0)
+    half = half / np.linalg.norm(half)
+    shine: Floats32 = (
+        np.maximum(surface.normal @ half + np.float32(0.1 * coat.fur) * relief, 0) ** 10
+    )
+    shine *= surface.lit * np.float32(light.direct * coat.gloss)
+    return shine
+
+
+def _frost(coat: Coat, up: Floats32, relief: Floats32) -> Floats32 | np.float32:
+    """Return the share of white that lies on what faces up."""
+    if not coat.frost:
+        return np.float32(0)
+    white: Floats32 = np.minimum(
+        np.float32(1.6 * coat.frost)
+        * np.clip(up - np.float32(0.35) + np.float32(0.3) * relief, 0, 1),
+        1,
+    )
+    return white
+
+
 def shade(
     surface: Surface,
     coat: Coat,
@@ -179,19 +205,8 @@ def shade(
     )
     brightness += np.float32(bounce) * (np.float32(0.5) - np.float32(0.5) * up)
     brightness *= np.clip(1 + np.float32(coat.fur) * relief, 0.25, 2.2)
-    shine = np.float32(0)
-    if coat.gloss:
-        half = sun + towards
-        half /= np.linalg.norm(half)
-        shine = np.maximum(surface.normal @ half + np.float32(0.1 * coat.fur) * relief, 0) ** 10
-        shine *= surface.lit * np.float32(light.direct * coat.gloss)
-    white: Floats32 | np.float32 = np.float32(0)
-    if coat.frost:
-        white = np.minimum(
-            np.float32(1.6 * coat.frost)
-            * np.clip(up - np.float32(0.35) + np.float32(0.3) * relief, 0, 1),
-            1,
-        )
+    shine = _highlights(surface, coat, light, relief, sun + towards)
+    white = _frost(coat, up, relief)
     out = np.empty((len(up), 3), np.float32)
     for c, (colour, tint) in enumerate(zip(colours, light.tint_bgr, strict=True)):
         lit = colour * brightness * np.float32(tint) + shine

@@ -317,6 +317,41 @@ def _strips(rng: np.random.Generator, tone: npt.NDArray[np.float32]) -> tuple[St
     return tuple(out)
 
 
+def _octaves(rng: np.random.Generator, kind: str) -> tuple[Layer, ...]:
+    """Draw the layers of a ground, coarse to fine; the last is its grain."""
+    layers: tuple[Layer, ...] = (
+        _layer(rng, "smooth", float(rng.uniform(60, 200)), 0.2),
+        _layer(rng, "smooth", float(rng.uniform(9, 30)), float(rng.uniform(0.08, 0.2))),
+        _layer(
+            rng,
+            "curls" if rng.random() < 0.4 else "grit",
+            float(rng.uniform(8, 22)),
+            float(rng.uniform(0.08, 0.2)),
+        ),
+        _layer(rng, "grit", float(rng.uniform(2, 6)), float(rng.uniform(0.06, 0.2))),
+    )
+    if rng.random() < 0.35:
+        layers = (
+            *layers,
+            _layer(rng, "strands", float(rng.uniform(3, 12)), float(rng.uniform(0.05, 0.15))),
+        )
+    detail = float(rng.uniform(0.03, 0.24)) * (0.35 if kind in ("snow", "concrete") else 1.0)
+    return (*layers, _layer(rng, "grit", float(rng.choice([0.3, 0.5, 1.0])), detail))
+
+
+def _rows(rng: np.random.Generator, kind: str) -> tuple[float, float, float, float] | None:
+    """Draw furrows or mowing lines, or none."""
+    turn = rng.uniform(0, 2 * np.pi)
+    if rng.random() >= 0.22 or kind in ("concrete", "snow"):
+        return None
+    return (
+        float(np.cos(turn)),
+        float(np.sin(turn)),
+        float(rng.choice([0.35, 0.8, 3.0]) * rng.uniform(0.7, 1.5)),
+        float(rng.uniform(0.06, 0.3)),
+    )
+
+
 def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 512) -> Terrain:
     """Draw a piece of country.
 
@@ -338,24 +373,7 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
     palette = np.clip(np.array(PALETTES[kind]) * gain * tint, 0, 1).astype(np.float32)
     second = np.clip(np.array(PALETTES[other]) * gain, 0, 1).astype(np.float32)
     rough = float(rng.uniform(0.5, 1.5)) * (0.55 if snow else 1.0)
-    layers: tuple[Layer, ...] = (
-        _layer(rng, "smooth", float(rng.uniform(60, 200)), 0.2),
-        _layer(rng, "smooth", float(rng.uniform(9, 30)), float(rng.uniform(0.08, 0.2))),
-        _layer(
-            rng,
-            "curls" if rng.random() < 0.4 else "grit",
-            float(rng.uniform(8, 22)),
-            float(rng.uniform(0.08, 0.2)),
-        ),
-        _layer(rng, "grit", float(rng.uniform(2, 6)), float(rng.uniform(0.06, 0.2))),
-    )
-    if rng.random() < 0.35:
-        layers = (
-            *layers,
-            _layer(rng, "strands", float(rng.uniform(3, 12)), float(rng.uniform(0.05, 0.15))),
-        )
-    detail = float(rng.uniform(0.03, 0.24)) * (0.35 if kind in ("snow", "concrete") else 1.0)
-    layers = (*layers, _layer(rng, "grit", float(rng.choice([0.3, 0.5, 1.0])), detail))
+    layers = _octaves(rng, kind)
     angle = rng.uniform(0, 2 * np.pi)
     c, s = float(np.cos(angle)), float(np.sin(angle))
     edge = (
@@ -363,15 +381,7 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
         if rng.random() < 0.28
         else None
     )
-    turn = rng.uniform(0, 2 * np.pi)
-    rows = None
-    if rng.random() < 0.22 and kind not in ("concrete", "snow"):
-        rows = (
-            float(np.cos(turn)),
-            float(np.sin(turn)),
-            float(rng.choice([0.35, 0.8, 3.0]) * rng.uniform(0.7, 1.5)),
-            float(rng.uniform(0.06, 0.3)),
-        )
+    rows = _rows(rng, kind)
     # Dry and fresh spots are warmer or cooler, lighter or darker; grass is never purple.
     warm = rng.normal(0, 0.02 if snow else 0.22)
     hue = np.exp([-warm, rng.normal(0, 0.03), warm]) * np.exp(rng.normal(0, 0.2))

@@ -14,7 +14,8 @@ from ml_engine.tracking import bytetrack as tracking
 from ml_engine.tracking.appearance import Looks, looks_of
 from ml_engine.tracking.bytetrack import TrackerOptions
 from ml_engine.tracking.herd_motion import herd_path
-from ml_engine.tracking.link_odds import UNMEASURED_LINKS, LinkModel, View
+from ml_engine.tracking.link_model import UNMEASURED_LINKS, LinkModel
+from ml_engine.tracking.link_odds import View
 from ml_engine.tracking.stitching import Joins, StitchOptions, chains, stitch
 from ml_engine.tracking.tracklets import Boxes
 

@@ -11,7 +11,8 @@ from scipy.sparse.csgraph import connected_components
 
 from ml_engine.arrays import Array, Index
 from ml_engine.tracking.appearance import MOST_ODDS, Looks
-from ml_engine.tracking.link_odds import LinkModel, Links, View, possible_links
+from ml_engine.tracking.link_model import LinkModel
+from ml_engine.tracking.link_odds import Links, View, possible_links
 from ml_engine.tracking.matching import best_matching
 from ml_engine.tracking.tracklets import Boxes, Tracklets, describe
 

@@ -1,4 +1,4 @@
-"""Chance in what a training picture looks like: which part of it, from which side, in which colours, beside what."""
+"""Random augmentation of training pictures: crop, mirroring, colours and combination."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from ml_engine.datasets.examples import Example
 Ground = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
 SLICE_PX = 40.0
-"""What a window leaves of an animal, cut along one axis, shows what it is where it is so wide and high in the training picture, px."""
+"""An animal that a window cuts along one axis remains recognisable if the rest of it is this wide
+and high in the training picture, px.
+"""
 
 GROUNDS: tuple[Ground, ...] = (
     ((0.05, 0.08, 0.05), (0.18, 0.42, 0.24), (0.45, 0.75, 0.62)),
@@ -24,7 +26,9 @@ GROUNDS: tuple[Ground, ...] = (
     ((0.06, 0.08, 0.11), (0.24, 0.34, 0.46), (0.55, 0.66, 0.78)),
     ((0.08, 0.07, 0.06), (0.45, 0.45, 0.46), (0.92, 0.90, 0.88)),
 )
-"""Colours (BGR, 0..1) of shadow, middle and light on lush grass, dull grass, straw, soil and snow: what a grey picture is tinted with."""
+"""Colours (BGR, 0..1) of shadow, middle and light on lush grass, dull grass, straw, soil and snow.
+Grey pictures are tinted with them.
+"""
 
 COATS = (
     (0.06, 0.06, 0.07),
@@ -39,15 +43,17 @@ COATS = (
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How pictures of one kind may be looked at.
+    """The augmentation of pictures of one kind.
 
     Attributes:
-        above: Whether the camera looks down, so that quarter turns and upside down are as good as upright.
-        window_px: Shortest and longest side of the window that is cut out, px; None: fractions of the picture, `window`.
+        above: Whether the camera looks down, so that a picture may also be rotated by quarter turns
+            and mirrored top to bottom.
+        window_px: Shortest and longest side of the window that is cut out, px. None: `window`
+            applies.
         window: Shortest and longest side of the window, as fractions of the picture's sides.
-        mosaic: Chance that four pictures are put together.
-        tint: Whether the pictures are grey and harsh, and get colours and softer tones.
-        aim: Chance that the window is laid around one of the boxes.
+        mosaic: Probability that four pictures are combined.
+        tint: Whether the pictures, which are grey and harsh, get colours and softer tones.
+        aim: Probability that the window is placed around one of the boxes.
     """
 
     above: bool = False
@@ -61,13 +67,13 @@ class View:
 def view_example(
     draw: Callable[[np.random.Generator], Example], view: View, size: int, rng: np.random.Generator
 ) -> Example:
-    """Make a square training picture from what `draw` gives, one picture or four.
+    """Make a square training picture from one picture or four.
 
     Args:
-        draw: Gives a picture of any size.
-        view: What may be done to it.
+        draw: Returns a random picture of any size.
+        view: The augmentation.
         size: Side of the result, px.
-        rng: All chance.
+        rng: Source of random numbers.
     """
     if rng.random() >= view.mosaic:
         return _cut(draw(rng), view, (size, size), rng)
@@ -111,7 +117,7 @@ def _window(
     if view.window_px is None:
         least, most = view.window
         share = float(rng.uniform(least, most))
-        # Videos are wide and the input is square: the runtime squeezes them, so training does too.
+        # Videos are wide and the input is square. The runtime squeezes them, so training does too.
         wide, high = share * width, min(share * float(rng.uniform(0.8, 1.25)), 1.0) * height
     else:
         side = float(np.exp(rng.uniform(*np.log(view.window_px))))
@@ -130,9 +136,10 @@ def crop_to(
 ) -> Example:
     """Cut a window (xyxy px) out of an example and stretch it to `size_wh`.
 
-    Boxes are clipped. Those that lose over 60 % of their area go, unless a slice of at least a fifth, cut along one axis only, is left
-    that is `SLICE_PX` wide and high: a head that fills the picture is an animal, and must not be learnt as country, but a corner of a box
-    may be country. Those that become smaller than 3 px go.
+    Boxes are clipped. A box is dropped if it becomes smaller than 3 px. It is also dropped if it
+    loses over 60 % of its area, unless at least a fifth is left, the cut is along one axis only,
+    and the rest is `SLICE_PX` wide and high. A head that fills the picture is an animal and must
+    not be learnt as background, but a corner of a box may be background.
     """
     x0, y0, x1, y1 = (round(v) for v in window)
     smaller = x1 - x0 > size_wh[0]
@@ -159,7 +166,11 @@ def crop_to(
 
 
 def flip(example: Example, rng: np.random.Generator, above: bool) -> Example:
-    """Mirror an example at random; where the camera looks down from `above`, also top to bottom and by a quarter turn."""
+    """Mirror an example at random.
+
+    Where the camera looks down from `above`, also mirror it top to bottom and rotate it by a
+    quarter turn, each at random.
+    """
     bgr, boxes = example.bgr, example.xyxy.copy()
     height, width = bgr.shape[:2]
     if rng.random() < 0.5:
@@ -182,14 +193,17 @@ def flip(example: Example, rng: np.random.Generator, above: bool) -> Example:
 
 
 def tint(example: Example, rng: np.random.Generator) -> Example:
-    """Give a harsh grey picture softer tones and the colours that a pasture may have; a fifth stay as they are."""
+    """Give a harsh grey picture softer tones and colours of a pasture.
+
+    A fifth of the pictures is returned unchanged.
+    """
     if rng.random() < 0.2:
         return example
     grey = np.asarray(cv2.cvtColor(example.bgr, cv2.COLOR_BGR2GRAY), np.float32) / np.float32(255)
     animals = _animals(grey, example.xyxy) if rng.random() < 0.6 else None
     soft = np.asarray(cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.5, 2.0))), np.float32)
     grey = grey + (soft - grey) * np.float32(rng.uniform(0, 1))
-    # Equalised pictures use all greys alike; real ones keep around the middle.
+    # Equalised pictures use all greys equally often. Real pictures use mostly medium greys.
     middle = np.float32(0.5)
     grey = np.clip(
         middle
@@ -223,7 +237,7 @@ def tint(example: Example, rng: np.random.Generator) -> Example:
 def _animals(
     grey: npt.NDArray[np.float32], xyxy: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Return (h, w) 0..1: what is dark within the inner part of a box is the animal, or its shadow."""
+    """Return (h, w) 0..1, the probable animals or their shadows: dark parts inside of boxes."""
     inside = np.zeros(grey.shape, np.float32)
     for x0, y0, x1, y1 in xyxy:
         dx, dy = 0.08 * (x1 - x0), 0.08 * (y1 - y0)
@@ -232,7 +246,10 @@ def _animals(
 
 
 def harsh_grey(bgr: Image, rng: np.random.Generator) -> Image:
-    """Return the picture as a drone's harsh grey camera might show it: without colours, its contrast equalised in small parts."""
+    """Return a picture as a drone's harsh grey camera might show it.
+
+    It has no colours, and its contrast is equalised in small tiles.
+    """
     grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
     harsh = cv2.createCLAHE(float(rng.uniform(2, 8)), (int(rng.integers(2, 9)),) * 2).apply(grey)
     return np.asarray(cv2.cvtColor(harsh, cv2.COLOR_GRAY2BGR), np.uint8)

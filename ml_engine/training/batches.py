@@ -1,4 +1,4 @@
-"""Training batches, made ahead in another process; batch n depends on the seed and on n alone."""
+"""Training batches, made ahead in another process. Batch n depends only on the seed and on n."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from ml_engine.training.augment import harsh_grey, view_example
 from ml_engine.training.sources import Source, one_thread
 
 TRAINING_SEEDS = 1_000_000
-"""Rendered scenes that train have seeds from `TRAINING_SEEDS * (S + 1)` on, with S the seed of the run; those that measure stay below."""
+"""Rendered scenes for training have seeds from `TRAINING_SEEDS * (S + 1)` on, where S is the seed
+of the run. Scenes for measuring have lower seeds.
+"""
 
 AHEAD = 6
-"""Batches that wait to be trained on."""
+"""Number of batches that are made ahead."""
 
 Target = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """What a batch is made of.
+    """The composition of a batch.
 
     Attributes:
         size: Side of the square input, px.
-        sources: Each with how many of its pictures are in a batch.
+        sources: Sources of pictures, each with its number of pictures per batch.
     """
 
     size: int
@@ -39,13 +41,13 @@ class Mix:
 
     @property
     def batch(self) -> int:
-        """Pictures in a batch."""
+        """Number of pictures in a batch."""
         return sum(count for _, count in self.sources)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a step learns from.
+    """The data of one training step.
 
     Attributes:
         pixels: (b, 3, size, size) uint8 RGB.
@@ -107,5 +109,6 @@ def batches(mix: Mix, seed: int, first: int, end: int) -> Iterator[Batch]:
                 waiting.append(executor.submit(_make, seed, step + len(waiting)))
             yield waiting.popleft().result()
     finally:
-        # A pool's terminate() can wait for itself when it is called while results are still on their way.
+        # A pool's terminate() can wait for itself when it is called while results are still in
+        # transit.
         executor.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,6 @@
-"""The bundled checkpoint: cut a COCO checkpoint down to Muster's classes, write it, and prove that what was written is what was trained."""
+"""Checkpoints of a training: reducing a COCO checkpoint to Muster's classes, writing a checkpoint,
+and verifying that the written one equals the trained model.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ ANCESTORS: dict[str, dict[str, float]] = {
     "cattle": {"cow": 1.0},
     "person": {"person": 1.0},
 }
-"""COCO classes from whose rows a class starts, with weights: COCO models call bison cow, bear or elephant."""
+"""COCO classes from whose rows a class starts, with their weights. COCO models mistake bison for
+cows, bears or elephants.
+"""
 
 
 def _rows(tensor: torch.Tensor, label2id: dict[str, int]) -> torch.Tensor:
@@ -41,7 +45,10 @@ def _rows(tensor: torch.Tensor, label2id: dict[str, int]) -> torch.Tensor:
 
 
 def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
-    """Load a checkpoint to go on from: one with Muster's classes as it is, one trained on COCO with its class rows reduced.
+    """Load the checkpoint at which training starts.
+
+    A checkpoint with Muster's classes is loaded unchanged. The class rows of one trained on COCO
+    are reduced to Muster's classes.
 
     Args:
         source: Folder of a transformers checkpoint, or id of a model on the hub.
@@ -50,7 +57,8 @@ def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
         The model, in float32, and the checkpoint's folder.
 
     Raises:
-        DetectorError: It is none that can be trained (code `not_trainable`), or cannot be opened (as `open_checkpoint` says).
+        DetectorError: The checkpoint cannot be trained (code `not_trainable`) or opened (codes as
+            in `open_checkpoint`).
     """
     import torch
     from transformers import AutoModelForObjectDetection
@@ -64,7 +72,8 @@ def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
         or checkpoint.preprocessing.rule != "exact"
     ):
         raise DetectorError(
-            f"'{checkpoint.path.name}' cannot be trained on; give the folder of a transformers checkpoint of the RT-DETR, D-FINE or DEIM "
+            f"'{checkpoint.path.name}' cannot be trained. Name the folder of a transformers "
+            "checkpoint of the RT-DETR, D-FINE or DEIM "
             "family, such as the bundled one.",
             code="not_trainable",
         )
@@ -76,14 +85,14 @@ def open_for_training(source: str) -> tuple[PreTrainedModel, Path]:
 
 
 def input_size(folder: Path) -> int:
-    """Return the side of a checkpoint's input, px; the longer where it is no square."""
+    """Return the side of a checkpoint's input, px. If the input is not square, the longer side."""
     from ml_engine.detection.preprocessing import read_preprocessing
 
     return max(read_preprocessing(folder).nominal_hw)
 
 
 def write_processor(origin: Path, out: Path, size: int) -> None:
-    """Write `preprocessor_config.json`: that of the checkpoint begun from, with another size."""
+    """Write the starting checkpoint's `preprocessor_config.json` with another size."""
     record = json.loads((origin / "preprocessor_config.json").read_text(encoding="utf-8"))
     record["size"] = {"height": size, "width": size}
     out.mkdir(parents=True, exist_ok=True)
@@ -96,7 +105,7 @@ def start_from(base: str | Path) -> PreTrainedModel:
     """Load a COCO checkpoint of the D-FINE/DEIM family and reduce its class rows to `CLASSES`.
 
     Raises:
-        DetectorError: The checkpoint does not name the classes in `ANCESTORS`.
+        DetectorError: The checkpoint lacks a class in `ANCESTORS` (code `not_trainable`).
     """
     import torch
     from transformers import AutoModelForObjectDetection
@@ -106,7 +115,8 @@ def start_from(base: str | Path) -> PreTrainedModel:
     missing = {name for parts in ANCESTORS.values() for name in parts} - set(label2id)
     if missing:
         raise DetectorError(
-            f"The checkpoint has no classes named {sorted(missing)}; start from one trained on COCO.",
+            f"The checkpoint has no classes named {sorted(missing)}. "
+            "Start from one trained on COCO.",
             code="not_trainable",
         )
     config = old.config.__class__.from_dict(old.config.to_dict())
@@ -127,15 +137,16 @@ def start_from(base: str | Path) -> PreTrainedModel:
 def mixed_weights(
     trained: dict[str, torch.Tensor], begun: dict[str, torch.Tensor], keep: float
 ) -> dict[str, torch.Tensor]:
-    """Return weights on the line between those that a training began with and what it made of them.
+    """Return weights between those before a training and those after it.
 
-    Much of what a narrow training forgets comes back at little cost to what it taught (Wortsman et al. 2022, "Robust fine-tuning of
-    zero-shot models").
+    The mixture restores much of what a narrow training forgets and loses little of what the model
+    learnt (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 
     Args:
-        trained: By name, any shapes.
-        begun: The same names and shapes.
-        keep: Share of `begun`, 0 to 1. What is no floating-point number is taken from `trained`.
+        trained: Weights after the training by name, any shapes.
+        begun: Weights before it, the same names and shapes.
+        keep: Share of `begun`, 0 to 1. Values that are not floating-point numbers are taken from
+            `trained`.
     """
     return {
         name: value.lerp(begun[name].to(value), keep) if value.is_floating_point() else value
@@ -144,7 +155,10 @@ def mixed_weights(
 
 
 def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
-    """Add a constant to the logit that decides about a class: where two are taken for each other, it moves the border between them."""
+    """Add a constant to the logit of a class.
+
+    This moves the border between the class and others with which it is confused.
+    """
     import torch
 
     row = list[str](CLASSES).index(name)
@@ -164,8 +178,8 @@ def shift_class(model: PreTrainedModel, name: str, shift: float) -> None:
 def _write_weights(model: PreTrainedModel, out: Path) -> None:
     """Write the weights under the names that loading expects.
 
-    Where the box head is shared, saving keeps it under the last layer's name and loading looks for the first's:
-    it would come back untrained.
+    Where the box head is shared, `save_pretrained` stores it under the last layer's name, but
+    loading expects the first layer's. The head would then be loaded untrained.
     """
     from safetensors.torch import load_file, save_file
 
@@ -183,15 +197,15 @@ def save(model: PreTrainedModel, processor_config: Path, out: Path) -> PreTraine
     """Write a checkpoint folder, load it again and compare.
 
     Args:
-        model: The trained model; it is put into evaluation mode.
-        processor_config: `preprocessor_config.json` of the checkpoint that it started from.
+        model: The trained model. It is put into evaluation mode.
+        processor_config: `preprocessor_config.json` of the starting checkpoint.
         out: Folder to write.
 
     Returns:
         The checkpoint as it was loaded from the folder.
 
     Raises:
-        DetectorError: What was loaded does not answer as the model does.
+        DetectorError: The loaded checkpoint's output differs from the model's.
     """
     import torch
     from transformers import AutoModelForObjectDetection
@@ -215,7 +229,8 @@ def save(model: PreTrainedModel, processor_config: Path, out: Path) -> PreTraine
     )
     if apart > 1e-3:
         raise DetectorError(
-            f"The checkpoint written to {out.name} differs from the trained model by {apart:.3g}; it must not be shipped."
+            f"The checkpoint written to {out.name} differs from the trained model by {apart:.3g}. "
+            "Do not use it."
         )
     logger.info(
         "Checkpoint written and read back.",
@@ -231,7 +246,10 @@ def write_muster_json(
     licence: str | None = "Apache-2.0",
     smallest_px: float | None = None,
 ) -> None:
-    """Write `muster.json`: label table, thresholds, origin, and, where they are known, licence and smallest size."""
+    """Write `muster.json`: label table, thresholds and origin.
+
+    The licence and the smallest size are written where they are known.
+    """
     record = {
         "labels": {name: name for name in CLASSES},
         "thresholds": {name: round(thresholds[name], 3) for name in CLASSES},

@@ -1,4 +1,4 @@
-"""The command's old name, kept for one release: `python -m ml_engine.synthetic.examples`."""
+"""A forwarding module for one release: the command is now `ml_engine.synthetic.examples`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What makes a training step cheap on a CPU without changing what is learnt: fewer passes over large arrays, sixteen bits where they do."""
+"""Changes that make a training step cheap on a CPU: fewer passes over large arrays, and 16-bit
+arithmetic where it is faster.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FROZEN = ("embedder", "stages.0.")
-"""Parts of an HGNetv2 that keep their weights: the first convolutions see edges and colours, and are half of the work."""
+"""Parts of an HGNetv2 whose weights are not trained. The first convolutions detect edges and
+colours and take half of the time.
+"""
 
 
 def make_lean(model: PreTrainedModel, *, halves: bool) -> None:
-    """Prepare a model in training mode. Weights and their names stay as they are; `state_dict` may be loaded into a plain model.
+    """Prepare a model in training mode for cheap steps.
 
-    Batch norms keep their statistics: batches are too small to have their own. In an HGNetv2 the first parts and the two scalars after each
-    activation are kept fixed, and convolution, norm, activation and scalars become one convolution and one clamp: with these frozen
-    scalars s and t, s * relu(z) + t is max(s z + t, t) for s > 0, and min(s z + t, t) otherwise. A step takes half as long so.
+    Weights and their names do not change: `state_dict` may be loaded into a plain model. Batch
+    norms keep their statistics, because batches are too small for statistics of their own.
+
+    In an HGNetv2, the first parts and the two scalars after each activation are not trained.
+    Convolution, norm, activation and scalars become one convolution and one clamp, which halves the
+    time of a step. With the scalars s and t, s * relu(z) + t is max(s z + t, t) for s > 0, and
+    min(s z + t, t) otherwise.
 
     Args:
-        model: To be trained; changed in place.
-        halves: Run the backbone in bfloat16. Everything after it, where boxes are made, stays in float32.
+        model: The model, which is changed in place.
+        halves: Run the backbone in bfloat16. The rest, which computes boxes, remains in float32.
     """
     import torch
 
@@ -47,7 +55,7 @@ def make_lean(model: PreTrainedModel, *, halves: bool) -> None:
             parameter.requires_grad_(False)
     for config in (model.config, getattr(getattr(model, "model", None), "config", None)):
         if config is not None and hasattr(config, "num_denoising"):
-            # The denoising queries cost a third of a step and pay off in long trainings only.
+            # The denoising queries take a third of a step and help only in long trainings.
             config.num_denoising = 0
     backbone = getattr(getattr(model, "model", None), "conv_encoder", None)
     if halves and isinstance(backbone, torch.nn.Module):
@@ -56,19 +64,19 @@ def make_lean(model: PreTrainedModel, *, halves: bool) -> None:
 
 
 def to_device(model: torch.nn.Module, device: str) -> None:
-    """Move a model. Called through torch's own class, whose `to` has its arguments declared."""
+    """Move a model to a device through torch's own class, whose `to` has declared arguments."""
     model.to(device)
 
 
 def to_channels_last(model: torch.nn.Module) -> None:
-    """Keep a model's pictures with their channels last in memory."""
+    """Store a model's pictures with channels last in memory."""
     import torch
 
     model.to(memory_format=torch.channels_last)
 
 
 def runs_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is fast there: on CUDA, and on processors that have instructions for it."""
+    """Return whether bfloat16 is fast: on CUDA, and on processors with instructions for it."""
     if device != "cpu":
         return True
     try:
@@ -93,7 +101,8 @@ def _fold(layer: Any) -> None:
             (float(self.lab.scale), float(self.lab.bias)) if active and affine else (1.0, 0.0)
         )
         weight = conv.weight * (gain * scale)[:, None, None, None]
-        # A CPU takes ten times as long for the gradient of a depthwise convolution in 16 bits as in 32.
+        # On a CPU, the gradient of a depthwise convolution takes ten times as long in 16 bits as in
+        # 32.
         wide = conv.groups > 1 and hidden.device.type == "cpu"
         with torch.autocast(hidden.device.type, enabled=False) if wide else nullcontext():
             image = hidden.float() if wide else hidden
@@ -109,7 +118,7 @@ def _fold(layer: Any) -> None:
         if not active:
             passed: torch.Tensor = self.lab(self.activation(out))
             return passed
-        # The same as clamp, whose gradient takes two passes more.
+        # This equals clamp, whose gradient needs two more passes.
         least, most = (bias, math.inf) if scale > 0 else (-math.inf, bias)
         return torch.nn.functional.hardtanh(out, least, most)
 
@@ -117,7 +126,10 @@ def _fold(layer: Any) -> None:
 
 
 def _pool_of_two(hidden: torch.Tensor) -> torch.Tensor:
-    """Return the greatest of 2 x 2 neighbours, (b, c, h, w) to (b, c, h - 1, w - 1). PyTorch's own pool takes far longer on a CPU."""
+    """Return the maximum of 2 x 2 neighbours, (b, c, h, w) to (b, c, h - 1, w - 1).
+
+    PyTorch's own pooling is far slower on a CPU.
+    """
     import torch
 
     rows = torch.maximum(hidden[:, :, :-1], hidden[:, :, 1:])
@@ -150,7 +162,7 @@ def _in_halves(backbone: Any) -> None:
 
 
 def _floats(value: Any) -> Any:
-    """Return tensors of 16 bits as 32, whatever they are wrapped in."""
+    """Return 16-bit tensors as 32-bit ones, also inside of containers."""
     import torch
 
     if isinstance(value, torch.Tensor):

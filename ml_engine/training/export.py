@@ -1,4 +1,4 @@
-"""A checkpoint as ONNX, with the signature that exports of RT-DETR, D-FINE and DEIM have."""
+"""ONNX exports of checkpoints, with the signature of RT-DETR's, D-FINE's and DEIM's own exports."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ MOST_ROWS = 300
 
 
 def write_onnx(folder: Path) -> Path:
-    """Export the checkpoint of a folder to `onnx/model.onnx` in it, with its label table and preprocessing beside.
+    """Export a folder's checkpoint to `onnx/model.onnx`, with its label table and preprocessing.
 
-    The export takes `images` (n, 3, h, w) float32 and `orig_target_sizes` (n, 2) int64 (width, height), and gives `labels` (n, rows)
-    int64, `boxes` (n, rows, 4) xyxy px and `scores` (n, rows), best first.
+    The export takes `images` (n, 3, h, w) float32 and `orig_target_sizes` (n, 2) int64 (width,
+    height). It returns `labels` (n, rows) int64, `boxes` (n, rows, 4) xyxy px and `scores` (n,
+    rows), best first.
 
     Returns:
         The file.
 
     Raises:
-        DetectorError: The package that writes ONNX is missing (code `onnx_missing`), or the network cannot be exported
-            (`conversion_failed`).
+        DetectorError: The package `onnx` is missing (code `onnx_missing`), or the network cannot be
+            exported (`conversion_failed`).
     """
     import torch
     from transformers import AutoModelForObjectDetection
@@ -33,7 +34,7 @@ def write_onnx(folder: Path) -> Path:
         import onnx  # noqa: F401
     except ImportError as error:
         raise DetectorError(
-            "ONNX exports need the package onnx; install it, or train with --no-onnx.",
+            "ONNX exports need the package onnx. Install it, or train with --no-onnx.",
             code="onnx_missing",
         ) from error
     out = folder / "onnx"
@@ -44,10 +45,6 @@ def write_onnx(folder: Path) -> Path:
         torch.rand(1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0)),
         torch.tensor([[640, 480]]),
     )
-    names: dict[str, Any] = {
-        "input_names": ["images", "orig_target_sizes"],
-        "output_names": ["labels", "boxes", "scores"],
-    }
     from ml_engine.detection.runtimes.torch_runtime import quiet
 
     try:
@@ -58,7 +55,8 @@ def write_onnx(folder: Path) -> Path:
                 str(out / "model.onnx"),
                 opset_version=17,
                 dynamo=False,
-                **names,
+                input_names=["images", "orig_target_sizes"],
+                output_names=["labels", "boxes", "scores"],
             )
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
         raise DetectorError(
@@ -68,7 +66,7 @@ def write_onnx(folder: Path) -> Path:
         ) from error
     shutil.copyfile(folder / "preprocessor_config.json", out / "preprocessor_config.json")
     table = json.loads((folder / "muster.json").read_text(encoding="utf-8"))
-    # An export has numbers for names.
+    # An export identifies classes by numbers.
     table["labels"] = {str(index): table["labels"][name] for index, name in enumerate(CLASSES)}
     (out / "muster.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     return out / "model.onnx"
@@ -78,7 +76,7 @@ def _exported(network: Any) -> Any:
     import torch
 
     class Exported(torch.nn.Module):
-        """The network with the postprocessing of such exports."""
+        """The network with the usual postprocessing of such exports."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -87,11 +85,11 @@ def _exported(network: Any) -> Any:
         def forward(
             self, images: torch.Tensor, orig_target_sizes: torch.Tensor
         ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            answer = self.network(pixel_values=images)
-            classes = answer.logits.shape[-1]
-            every = answer.logits.sigmoid().flatten(1)
+            output = self.network(pixel_values=images)
+            classes = output.logits.shape[-1]
+            every = output.logits.sigmoid().flatten(1)
             scores, places = torch.topk(every, min(MOST_ROWS, every.shape[1]), dim=1)
-            centre, half = answer.pred_boxes[..., :2], answer.pred_boxes[..., 2:] / 2
+            centre, half = output.pred_boxes[..., :2], output.pred_boxes[..., 2:] / 2
             boxes = torch.cat([centre - half, centre + half], dim=-1) * orig_target_sizes.repeat(
                 1, 2
             ).unsqueeze(1).to(centre.dtype)

@@ -1,4 +1,4 @@
-"""`train`: make a user's own detector from annotated pictures of the user's own animals."""
+"""`train`: a user's own detector, fine-tuned on annotated pictures of the user's animals."""
 
 from __future__ import annotations
 
@@ -32,23 +32,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORK = ".training"
-"""Folder within the result that keeps an unfinished training."""
+"""Folder within the result that holds the state of an unfinished training."""
 CHECKS = 16
-"""How often a training is measured."""
+"""Number of times that a training is measured."""
 PATIENCE = 5
-"""Measurements without a better one after which it stops."""
+"""Number of measurements without an improvement after which training stops."""
 BETTER = 0.002
 MOST_MEASURED = 200
 SMALL_PX = 24.0
-"""Median size of animals in the input, px, under which a larger input is taken: resolution is what small animals need most."""
+"""Median size of animals in the input, px, below which a larger input is chosen. Small animals need
+resolution most.
+"""
 LARGER = 640
 
 
 def prepare(data: Labelled, start_size: int, request: Request) -> Prepared:
-    """Split the pictures by source, and choose the input's size and view.
+    """Split the pictures by source, and choose the input's size and the augmentation.
 
     Raises:
-        InvalidInput: They cannot be split.
+        InvalidInput: The pictures cannot be split (code `one_source`) or read
+            (`unreadable_picture`).
     """
     sources = sources_of(data)
     train_rows, valid_rows = split(data, sources, request.seed)
@@ -80,8 +83,9 @@ def _side(path: Path) -> float:
 
 
 def make_mix(prepared: Prepared, request: Request, work: Path) -> Mix:
-    """Say what batches are made of: the user's pictures, and a few rendered scenes."""
-    # The smaller the animals, the smaller the windows: they are seen from the size at which they are up to twice as large.
+    """Return the composition of batches: the user's pictures and a few rendered scenes."""
+    # The smaller the animals, the smaller the windows. Within limits, the smallest window enlarges
+    # them to 48 px.
     least = min(max(prepared.small_px / 48, 0.35), 0.7)
     view = View(above=prepared.above, window=(least, 1.0), mosaic=0.2, aim=0.7)
     weights = np.array([1.0 if len(classes) else 0.4 for classes in prepared.train.classes])
@@ -98,7 +102,7 @@ def make_mix(prepared: Prepared, request: Request, work: Path) -> Mix:
 
 
 class Keeper:
-    """Measures the average weights now and then, keeps the best, and says when to stop."""
+    """The checks of a training: they measure the average weights, keep the best and stop it."""
 
     def __init__(self, plain: PreTrainedModel, truth: list[Example], size: int, work: Path) -> None:
         self._plain, self._truth, self._size, self.path = (
@@ -109,7 +113,7 @@ class Keeper:
         )
 
     def __call__(self, run: Run, average: dict[str, torch.Tensor]) -> bool:
-        """See `loop.Check`."""
+        """Measure the average weights; see `loop.Check`."""
         figure = self.measure(average)
         run.measured.append({"step": float(run.step), "ap50": figure})
         if figure > run.best.get("ap50", -1.0) + BETTER:
@@ -123,7 +127,7 @@ class Keeper:
         return len(since) >= PATIENCE
 
     def measure(self, average: dict[str, torch.Tensor]) -> float:
-        """Return the mean AP50 of the classes that there are."""
+        """Return the mean AP50 of the classes that have true boxes."""
         self._plain.load_state_dict(average)
         self._plain.eval()
         return mean_ap50(measured(self._plain, self._truth, self._size))
@@ -132,7 +136,7 @@ class Keeper:
         from safetensors.torch import save_file
 
         scratch = self.path.with_suffix(".new")
-        # Shared weights have several names; a copy of each keeps them apart, as the file wants it.
+        # Shared weights have several names. Each name gets a copy, as the file format requires.
         save_file(
             {name: value.detach().cpu().clone().contiguous() for name, value in average.items()},
             scratch,
@@ -140,7 +144,7 @@ class Keeper:
         scratch.replace(self.path)
 
     def best(self) -> PreTrainedModel:
-        """Return the model with the weights that measured best."""
+        """Return the model with the best weights."""
         from safetensors.torch import load_file
 
         self._plain.load_state_dict(load_file(self.path))
@@ -153,23 +157,25 @@ def measured(model: PreTrainedModel, truth: list[Example], size: int) -> dict[st
 
 
 def choose_device(device: str) -> str:
-    """Return what to train on, `cuda` or `cpu`: OpenVINO cannot train, so that torch does it on the CPU there.
+    """Return the device for training, `cuda` or `cpu`.
+
+    OpenVINO cannot train, so training then uses torch on the CPU.
 
     Raises:
-        DetectorError: CUDA was asked for and is not there (code `no_cuda`).
+        DetectorError: CUDA was requested and is not available (code `no_cuda`).
     """
     from ml_engine.detection.loading import has_cuda
 
     if device == "cuda" and not has_cuda():
-        raise DetectorError("No CUDA device can be used here; use torch or auto.", code="no_cuda")
+        raise DetectorError("No CUDA device is available. Use torch or auto.", code="no_cuda")
     return "cuda" if device == "cuda" or (device == "auto" and has_cuda()) else "cpu"
 
 
 def same_request(request: Request, work: Path) -> None:
-    """Remember what a folder is trained for.
+    """Record the request for which a folder is used.
 
     Raises:
-        InvalidInput: It holds another training (code `other_training`).
+        InvalidInput: The folder holds another training (code `other_training`).
     """
     kept, wanted = (
         work / "request.json",
@@ -181,7 +187,8 @@ def same_request(request: Request, work: Path) -> None:
     )
     if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != wanted:
         raise InvalidInput(
-            f"{work.parent} holds a training with other settings; give another --out, or remove {WORK} in it.",
+            f"{work.parent} holds a training with other settings. Choose another --out, or remove "
+            f"{WORK} in it.",
             code="other_training",
         )
     work.mkdir(parents=True, exist_ok=True)
@@ -189,16 +196,17 @@ def same_request(request: Request, work: Path) -> None:
 
 
 def fine_tune(request: Request, say: Any = print) -> Result:
-    """Train, keep the best, write the checkpoint, measure what was written, and report.
+    """Train, keep the best weights, write the checkpoint, measure it and report.
 
-    Blocks, for as long as training takes. What is in `request.out` from a run that was cut off is gone on with.
+    The call blocks as long as training takes. An interrupted training in `request.out` is resumed.
 
     Args:
-        request: What to do.
-        say: Takes sentences for a person.
+        request: The training.
+        say: Receives sentences for the user.
 
     Raises:
-        InvalidInput, DetectorError: What is wrong with the data or the checkpoint, in a sentence.
+        InvalidInput: The data cannot be used.
+        DetectorError: The checkpoint cannot be used, or no CUDA device is available.
     """
     import torch
 
@@ -253,7 +261,8 @@ def _tell(data: Labelled, ready: Prepared, say: Any) -> None:
             + ", ".join(f"{count} boxes of {name}" for name, count in sorted(data.left_out.items()))
         )
     say(
-        f"{len(ready.train)} pictures of {ready.sources[0]} sources train, {len(ready.valid)} of {ready.sources[1]} others measure; "
+        f"{len(ready.train)} pictures of {ready.sources[0]} sources for training, "
+        f"{len(ready.valid)} of {ready.sources[1]} others for measuring; "
         f"input {ready.size} x {ready.size} px, animals about {ready.small_px:.0f} px in it"
         + (", seen from above" if ready.above else "")
     )

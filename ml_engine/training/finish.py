@@ -1,4 +1,6 @@
-"""After training: the written checkpoint is loaded as the worker loads it, measured, given its thresholds, reported on and exported."""
+"""The last steps of a training: the written checkpoint is loaded as the worker loads it, measured,
+given thresholds, described in a report and exported.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +33,21 @@ def finish(
     run: Run,
     say: Callable[[str], None],
 ) -> Result:
-    """Measure what was written, choose thresholds, write `muster.json`, the report and the export.
+    """Measure the checkpoint, choose thresholds, write `muster.json`, the report and the export.
 
     Args:
-        request: What was asked for.
+        request: The training.
         ready: The pictures.
-        before: Figures of the checkpoint begun from.
-        run: How the training went.
-        say: Takes sentences for a person.
+        before: Figures of the starting checkpoint.
+        run: The course of the training.
+        say: Receives sentences for the user.
     """
     from ml_engine.detection.loading import load_detector
     from ml_engine.training.export import write_onnx
 
     old = old_thresholds(request.start)
-    # Where a checkpoint lay on the machine that trained is nobody else's business; a hub id stays whole.
+    # A path on the machine that trained is private, so only its name is recorded. A hub id is
+    # recorded whole.
     began = Path(request.start).name if Path(request.start).exists() else request.start
     source = f"fine-tuned from {began} on {len(ready.train)} pictures"
     write_muster_json(request.out, old, source, None)
@@ -63,20 +66,22 @@ def finish(
     result = Result(before, after, run, int(run.best["step"]), thresholds)
     write_report(request.out, ready, result, found, truth)
     say(
-        f"after training:  AP50 {mean_ap50(after):.3f} (kept from step {result.best_step} of {run.step})"
+        f"after training:  AP50 {mean_ap50(after):.3f} (weights of step {result.best_step} of "
+        f"{run.step})"
     )
     for name, one in measured.items():
         say(
-            f"{name}: threshold {one.score:.3f}, precision {one.precision:.2f}, recall {one.recall:.2f} of {one.boxes} boxes"
+            f"{name}: threshold {one.score:.3f}, precision {one.precision:.2f}, "
+            f"recall {one.recall:.2f} of {one.boxes} boxes"
         )
     if request.onnx:
         say(f"ONNX export: {write_onnx(request.out)}")
-    say(f"checkpoint: {request.out}; what it gets wrong: {request.out / 'report.html'}")
+    say(f"checkpoint: {request.out}; its mistakes: {request.out / 'report.html'}")
     return result
 
 
 def old_thresholds(start: str) -> dict[str, float]:
-    """Return the thresholds of the checkpoint that was begun from: they stay where there is too little to measure."""
+    """Return the starting checkpoint's thresholds, for classes with too few boxes to measure."""
     from ml_engine.detection.runtimes.checkpoint import open_checkpoint
 
     return {**DEFAULT_THRESHOLDS, **open_checkpoint(start).table.thresholds}
@@ -86,7 +91,8 @@ def detect_photos(detector: Detector, photos: PhotoSet) -> tuple[list[Found], li
     """Detect in photographs as a whole, as the worker does.
 
     Returns:
-        What was found, each box with its best class, and the same with all scores beside the truth.
+        The detections, each box with its best class; and the detections with all scores and the
+        truth.
     """
     from ml_engine.detection.duplicates import remove_duplicates
 

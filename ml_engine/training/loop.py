@@ -1,4 +1,6 @@
-"""The training loop that the bundled detector and a user's own one share: seeded, resumable, on CPU and on GPU."""
+"""The training loop of the bundled detector and of users' own detectors: seeded and resumable, on
+CPU and on GPU.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +26,22 @@ LAST_RATE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to train.
+    """The parameters of a training.
 
     Attributes:
-        steps: How many at most.
-        minutes: Stop after so long, over all starts, and lower the rate towards that end; None: `steps` alone decide, and the same seed
-            gives the same weights on one machine.
-        rate: Highest learning rate of everything but the backbone.
-        backbone: Share of it that the backbone gets.
-        decay_from: Fraction of the run from which on the rate falls, along a cosine, to `LAST_RATE` of the highest.
-        averaging: How slowly the average of the weights follows them; it is what is kept.
-        seed: Of all chance.
+        steps: Largest number of steps.
+        minutes: Largest duration over all starts; the learning rate falls towards that end. None:
+            only `steps` limits the training, and the same seed gives the same weights on one
+            machine.
+        rate: Highest learning rate of all parts but the backbone.
+        backbone: The backbone's learning rate as a share of `rate`.
+        decay_from: Fraction of the run after which the rate falls along a cosine, to `LAST_RATE` of
+            the highest.
+        averaging: Decay of the moving average of the weights. The average is the result.
+        seed: Seed of all random numbers.
         device: `cpu` or `cuda`.
         threads: CPU threads.
-        halves: Backbone in bfloat16; None: where it is fast.
+        halves: Whether the backbone runs in bfloat16. None: where that is fast.
     """
 
     steps: int
@@ -54,15 +58,15 @@ class Plan:
 
 @dataclass(slots=True)
 class Run:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes:
         step: Steps done.
         elapsed_s: Time spent, over all starts.
         losses: Mean loss of every ten steps.
-        measured: What `check` gave, with the step: whatever a caller keeps.
-        best: The caller's best checkpoint so far: figure and step.
-        stopped: Whether `check` asked to stop early.
+        measured: The caller's measurements, each with its step.
+        best: The caller's best measurement so far: figure and step.
+        stopped: Whether `check` requested an early stop.
     """
 
     step: int = 0
@@ -74,7 +78,7 @@ class Run:
 
 
 Check = Callable[[Run, dict[str, "torch.Tensor"]], bool]
-"""Called between steps with the run and the average weights; returns whether to stop."""
+"""A function called between steps with the run and the average weights. Returns whether to stop."""
 
 
 def train(
@@ -90,12 +94,13 @@ def train(
     """Train a model.
 
     Args:
-        model: Where to start; it is changed and not to be used afterwards.
-        mix: What to learn from.
-        plan: How.
-        state: File that keeps the run; where it exists, the run goes on from it. Written at every `every` steps and at the end.
+        model: The starting model. It is changed and must not be used afterwards.
+        mix: The composition of batches.
+        plan: The parameters.
+        state: File that stores the run. If it exists, the run is resumed from it. It is written
+            after every `every` steps and at the end.
         check: Called after every `every` steps and at the end.
-        every: Steps between two calls of `check` and two writings of `state`; 0: at the end only.
+        every: Steps between two calls of `check` and two writings of `state`; 0: only at the end.
         progress: Called after every step.
 
     Returns:
@@ -143,13 +148,21 @@ def make_norms_still(model: PreTrainedModel) -> None:
 
 
 def fraction(run: Run, plan: Plan) -> float:
-    """Return how much of a training is done, 0 to 1: by steps, or by time where that is scarcer."""
+    """Return the completed part of a training, 0 to 1: by steps or by time, whichever is larger."""
     timed = run.elapsed_s / (60 * plan.minutes) if plan.minutes else 0.0
     return min(max(run.step / plan.steps, timed), 1.0)
 
 
 def rate_factor(step: int, done: float, plan: Plan) -> float:
-    """Return the share of the highest rate at a step, `done` of the training being over: a short rise, a plateau, a cosine's fall."""
+    """Return the learning rate of a step as a share of the highest.
+
+    The rate rises for a short time, remains constant, and falls along a cosine.
+
+    Args:
+        step: The step.
+        done: Completed part of the training, 0 to 1.
+        plan: The parameters.
+    """
     rise = min((step + 1) / WARM_UP, 1.0)
     falling = min(max((done - plan.decay_from) / (1 - plan.decay_from), 0.0), 1.0)
     return rise * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * falling)))
@@ -223,7 +236,7 @@ def _resume(
         kept["model"][name].shape != value.shape for name, value in average.items()
     ):
         raise InvalidInput(
-            f"{state.name} keeps the state of another training; remove it or name another.",
+            f"{state.name} holds the state of another training. Remove it or name another file.",
             code="other_training",
         )
     model.load_state_dict(kept["model"])

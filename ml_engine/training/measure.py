@@ -1,4 +1,4 @@
-"""Average precision, and the threshold from which a detection should count."""
+"""Average precision of a model on pictures, and the score from which a detection should count."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a detector says of one picture.
+    """A detector's result for one picture.
 
     Attributes:
         xyxy: (n, 4) float32 px.
@@ -36,7 +36,7 @@ class Found:
 
 
 def without_duplicates(found: Found, most_iou: float = 0.6) -> Found:
-    """Keep the best-scored of boxes that overlap by more than `most_iou`, whatever their class."""
+    """Keep the best box of boxes that overlap by more than `most_iou`, whatever their classes."""
     order = np.argsort(-found.scores, kind="stable")
     overlap = iou_matrix(found.xyxy, found.xyxy)
     kept: list[int] = []
@@ -53,7 +53,10 @@ def detect(
     floor: float = 0.05,
     batch: int = 8,
 ) -> list[Found]:
-    """Run a model over pictures of any size, squeezed to `size` px square, each box with its best class."""
+    """Run a model on pictures of any size, squeezed to `size` px square.
+
+    Each box has its best class.
+    """
     import torch
 
     out: list[Found] = []
@@ -73,9 +76,9 @@ def detect(
             np.stack([s[..., ::-1].transpose(2, 0, 1) for s in small]).astype(np.float32) / 255
         )
         with torch.inference_mode():
-            answer = model(pixel_values=pixels.to(model.device))
-        scores = answer.logits.sigmoid().float().cpu().numpy()
-        boxes = answer.pred_boxes.float().cpu().numpy()
+            output = model(pixel_values=pixels.to(model.device))
+        scores = output.logits.sigmoid().float().cpu().numpy()
+        boxes = output.pred_boxes.float().cpu().numpy()
         for picture, score, box in zip(group, scores, boxes, strict=True):
             kept = score.max(axis=1) >= floor
             centre, span = box[kept, :2], box[kept, 2:]
@@ -96,11 +99,12 @@ class Curve:
     """Precision and recall of one class.
 
     Attributes:
-        ap50: Average precision at IoU 0.5, interpolated at 101 recalls as COCO does; NaN without truth.
-        threshold: Score that gives the best F1.
-        precision: At that score.
-        recall: At that score.
-        boxes: How many true boxes there were.
+        ap50: Average precision at IoU 0.5, interpolated at 101 recalls as in COCO; NaN without true
+            boxes.
+        threshold: The score with the best F1.
+        precision: Precision at that score.
+        recall: Recall at that score.
+        boxes: Number of true boxes.
     """
 
     ap50: float
@@ -126,7 +130,7 @@ def _matched(
 
 
 def curve(found: Iterable[Found], truth: Iterable[Example], cls: int | None) -> Curve:
-    """Measure one class over pictures, or, with None, any animal as any."""
+    """Measure one class over pictures, or all classes as one if `cls` is None."""
     parts = [_matched(f, t, cls) for f, t in zip(found, truth, strict=True)]
     scores, right = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     boxes = sum(p[2] for p in parts)
@@ -147,6 +151,6 @@ def curves(found: list[Found], truth: list[Example]) -> dict[str, Curve]:
 
 
 def mean_ap50(figures: dict[str, Curve]) -> float:
-    """Return the mean over the classes of which there are boxes."""
+    """Return the mean AP50 over the classes that have true boxes."""
     there = [figure.ap50 for figure in figures.values() if figure.boxes]
     return float(np.mean(there)) if there else 0.0

@@ -1,4 +1,4 @@
-"""The model card that lies beside the bundled weights, as far as a training can fill it in."""
+"""The model card of the bundled weights, as far as a training can fill it in."""
 
 from __future__ import annotations
 
@@ -9,55 +9,70 @@ from ml_engine.training.measure import Curve
 
 CARD = """# The bundled detector
 
-Finds bison, cattle and persons in pictures from drones and from the side. It makes Muster count out of the box;
-a detector trained on footage of your own herd (`python -m ml_engine train`) will be better.
+This detector finds bison, cattle and persons in pictures from drones and from the side. With it
+Muster counts without further setup. A detector trained on footage of your own herd
+(`python -m ml_engine train`) will be better.
 
-- Architecture: DEIMv2 (HGNetv2 Femto), about 0.99 million parameters, input {size} x {size} px (plain resize, RGB / 255).
+- Architecture: DEIMv2 (HGNetv2 Femto), about 0.99 million parameters, input {size} x {size} px
+  (plain resize, RGB / 255).
 - Classes: bison, cattle, person. `muster.json` has the label table and the score thresholds.
-- Weights: Apache-2.0. They are derived from `{base}`, whose backbone and encoder are those of DEIMv2 by Intellindust-AI-Lab (Apache-2.0).
+- Weights: Apache-2.0. They are derived from `{base}`, whose backbone and encoder are those of
+  DEIMv2 by Intellindust-AI-Lab (Apache-2.0).
 
 ## How it was made
 
-    python -m ml_engine.training.train_bundled --base {base} --out ml_engine/checkpoints/pasture --steps {steps} --seed {seed}
+    python -m ml_engine.training.train_bundled --base {base} \\
+        --out ml_engine/checkpoints/pasture --steps {steps} --seed {seed}
 
-{steps} steps of AdamW on batches of 8: rendered pasture scenes (`ml_engine/training`, seeds from {first}000000 on), three of ten over
-photographs without animals{side}{aerial}.
-The class rows began as COCO's: cattle from cow, person from person, bison from cow, bear and elephant.
-The weights are a moving average over the run; batch norms, the first convolutions and the backbone's scalars were kept fixed.
+{steps} steps of AdamW on batches of 8: rendered pasture scenes (`ml_engine/training`, seeds from
+{first}000000 on), three of ten of them over photographs without animals{side}{aerial}.
+The class rows started from COCO's: cattle from cow, person from person, bison from cow, bear and
+elephant. The weights are a moving average over the run. Batch norms, the first convolutions and the
+backbone's scalars were not trained.
 
 ## Measured
 
-The folder as written, loaded again, on {scenes} rendered scenes with unseen seeds; threshold = best F1 there.
+These figures are for the written folder, loaded again, on {scenes} rendered scenes with unseen
+seeds. Each threshold is the one with the best F1 on them.
 
 | class | AP50 | threshold | precision | recall | boxes |
 |---|---|---|---|---|---|
 {rows}
 
-These figures say how well it knows rendered scenes. They say little about real footage.
+These figures are for rendered scenes. They say little about real footage.
 
-## What it is bad at
+## Weaknesses
 
-- Real bison: it has seen rendered ones only. Real photographs and clips of them had no part in training.
+- Real bison: the detector has seen only rendered ones. Real photographs and clips of bison were not
+  used for training.
 - Animals under about 14 px in the input: use tiles for high drone flights.
 - Animals that hide one another in dense groups, and animals cut by the picture's edge.
-- Elephants, sheep, goats, horses, dogs and other four-legged animals: it has no class for them and counts many as cattle or bison.
-- Counts from it: low to high is the range of what was detected. Animals that the detector missed are not in this range.
+- Elephants, sheep, goats, horses, dogs and other four-legged animals: the detector has no class for
+  them and counts many as cattle or bison.
+- Counts: low to high is the range of what was detected.
+  Animals that the detector missed are not in this range.
 """
 
 SIDE = """,
-photographs of COCO 2017 (a small part; annotations CC BY 4.0, photographs under their authors' licences)"""
+photographs of COCO 2017 (a small part; annotations CC BY 4.0, photographs under their authors'
+licences)"""
 AERIAL = """,
-and crops of *Aerial Cows* (92 frames of three drone clips; MIT by the Roboflow export in Akubrecah/ulinzi-project,
-and listed as CC BY 4.0 by dataset-ninja/aerial-cows)"""
+and crops of *Aerial Cows* (92 frames of three drone clips; MIT by the Roboflow export in
+Akubrecah/ulinzi-project, and listed as CC BY 4.0 by dataset-ninja/aerial-cows)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a card tells of a training.
+    """The facts of a training that its card states.
 
     Attributes:
-        base: Name of the checkpoint begun from. size: Side of the input, px. steps: How many. seed: Of all chance.
-        side, aerial: Whether photographs of the kind had a part. scenes: Rendered scenes measured on.
+        base: Name of the starting checkpoint.
+        size: Side of the input, px.
+        steps: Number of steps.
+        seed: Seed of all random numbers.
+        side: Whether photographs from the side were used.
+        aerial: Whether photographs from drones were used.
+        scenes: Number of rendered scenes for measuring.
     """
 
     base: str
@@ -72,7 +87,8 @@ class Facts:
 def write_card(out: Path, facts: Facts, figures: dict[str, Curve]) -> None:
     """Write `MODEL_CARD.md` into the checkpoint folder."""
     rows = "\n".join(
-        f"| {n} | {f.ap50:.3f} | {f.threshold:.3f} | {f.precision:.3f} | {f.recall:.3f} | {f.boxes} |"
+        f"| {n} | {f.ap50:.3f} | {f.threshold:.3f} | {f.precision:.3f} | {f.recall:.3f} "
+        f"| {f.boxes} |"
         for n, f in figures.items()
     )
     text = CARD.format(

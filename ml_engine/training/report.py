@@ -1,4 +1,4 @@
-"""The report of a training: figures, curves and the worst mistakes as pictures, in one HTML page beside its pictures."""
+"""The report of a training: an HTML page with figures, curves and the worst mistakes."""
 
 from __future__ import annotations
 
@@ -19,34 +19,40 @@ from ml_engine.training.measure import Curve, Found
 from ml_engine.training.request import Prepared, Result
 
 WORST = 12
-"""Pictures with the most mistakes that are shown."""
+"""Number of pictures with the most mistakes that the page shows."""
 RIGHT_BGR, FALSE_BGR, MISSED_BGR = (80, 200, 60), (50, 50, 230), (0, 210, 255)
 _LONGEST_PX = 1100
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Training report</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}}table{{border-collapse:collapse}}
-td,th{{border:1px solid #999;padding:.2rem .6rem;text-align:right}}td:first-child,th:first-child{{text-align:left}}img{{max-width:100%}}
-figure{{margin:1.5rem 0}}b.right{{color:#2a8a20}}b.false{{color:#c22}}b.missed{{color:#a80}}</style>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}}
+table{{border-collapse:collapse}}td,th{{border:1px solid #999;padding:.2rem .6rem;text-align:right}}
+td:first-child,th:first-child{{text-align:left}}img{{max-width:100%}}figure{{margin:1.5rem 0}}
+b.right{{color:#2a8a20}}b.false{{color:#c22}}b.missed{{color:#a80}}</style>
 <h1>Training report</h1>
-<p>{train} pictures of {train_sources} sources trained, {valid} of {valid_sources} others measured; input {size} x {size} px.
-{steps} steps in {minutes:.0f} min; the weights of step {best} were kept.</p>
-<table><tr><th>class</th><th>boxes</th><th>AP50 before</th><th>AP50 now</th><th>threshold</th><th>precision</th><th>recall</th></tr>
+<p>{train} pictures of {train_sources} sources were used for training, {valid} pictures of
+{valid_sources} other sources for measuring. The input has {size} x {size} px. Training took {steps}
+steps in {minutes:.0f} min. The checkpoint has the weights of step {best}.</p>
+<table><tr><th>class</th><th>boxes</th><th>AP50 before</th><th>AP50 now</th><th>threshold</th>
+<th>precision</th><th>recall</th></tr>
 {rows}</table>
-<p>AP50 is the average precision at an overlap of a half. Precision and recall are at the threshold, which was chosen
-on the same pictures and so flatters a little.</p>
+<p>AP50 is the average precision at an overlap (IoU) of 0.5. Precision and recall are at the
+threshold. It was chosen on the same pictures, so both are a little too good.</p>
 <h2>Curves</h2><figure><img src="curves.png" alt="loss and AP50 over the steps"></figure>
 <h2>The worst mistakes</h2>
-<p><b class="right">Green</b>: found. <b class="false">Red</b>: false, or with the wrong name. <b class="missed">Yellow</b>: missed.</p>
+<p><b class="right">Green</b>: found. <b class="false">Red</b>: false, or with the wrong name.
+<b class="missed">Yellow</b>: missed.</p>
 {mistakes}</html>
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Mistakes:
-    """One picture's detections at the thresholds against the truth.
+    """One picture's detections at the thresholds, compared with the truth.
 
     Attributes:
-        right, false: Rows of what was found. missed: Rows of the truth.
+        right: Indices of right detections.
+        false: Indices of false detections.
+        missed: Indices of missed true boxes.
     """
 
     right: list[int]
@@ -55,12 +61,15 @@ class Mistakes:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of mistakes."""
         return len(self.false) + len(self.missed)
 
 
 def mistakes_in(found: Found, truth: Example, thresholds: dict[str, float]) -> Mistakes:
-    """Match what scores the threshold of its class or more with the truth, best first, at an overlap of a half and the same class."""
+    """Match detections that reach the threshold of their class with the truth, best first.
+
+    A match needs an overlap (IoU) of 0.5 and the same class.
+    """
     limits = np.array([thresholds[name] for name in CLASSES])
     kept = (
         np.flatnonzero(found.scores >= limits[found.classes])
@@ -108,11 +117,13 @@ def write_report(
             draw_mistakes(truth[row], found[row], one),
             [cv2.IMWRITE_JPEG_QUALITY, 88],
         )
-        said = html.escape(
-            f"{ready.valid.paths[row].name}: {len(one.right)} right, {len(one.false)} false, {len(one.missed)} missed"
+        caption = html.escape(
+            f"{ready.valid.paths[row].name}: {len(one.right)} right, {len(one.false)} false, "
+            f"{len(one.missed)} missed"
         )
         parts.append(
-            f'<figure><img src="mistakes/{name}" alt="{said}"><figcaption>{said}</figcaption></figure>'
+            f'<figure><img src="mistakes/{name}" alt="{caption}">'
+            f"<figcaption>{caption}</figcaption></figure>"
         )
     page = PAGE.format(
         train=len(ready.train),
@@ -142,7 +153,10 @@ def _row(
     truth: Sequence[Example],
 ) -> str:
     if not after.boxes:
-        return f"<tr><td>{name}</td><td>0</td><td>–</td><td>–</td><td>{threshold:.3f}</td><td>–</td><td>–</td></tr>"
+        return (
+            f"<tr><td>{name}</td><td>0</td><td>–</td><td>–</td><td>{threshold:.3f}</td>"
+            "<td>–</td><td>–</td></tr>"
+        )
     index = list[str](CLASSES).index(name)
     right = sum(
         int((f.classes[one.right] == index).sum()) for one, f in zip(judged, found, strict=True)
@@ -152,7 +166,8 @@ def _row(
     )
     precision = f"{right / (right + false):.2f}" if right + false else "–"
     return (
-        f"<tr><td>{name}</td><td>{after.boxes}</td><td>{before.ap50:.3f}</td><td>{after.ap50:.3f}</td><td>{threshold:.3f}</td>"
+        f"<tr><td>{name}</td><td>{after.boxes}</td><td>{before.ap50:.3f}</td>"
+        f"<td>{after.ap50:.3f}</td><td>{threshold:.3f}</td>"
         f"<td>{precision}</td><td>{right / after.boxes:.2f}</td></tr>"
     )
 
@@ -160,7 +175,7 @@ def _row(
 def draw_mistakes(
     truth: Example, found: Found, one: Mistakes, longest_px: int = _LONGEST_PX
 ) -> Image:
-    """Draw what was found and what was missed, in a picture at most so wide or high."""
+    """Draw detections and missed boxes into a picture whose sides are at most `longest_px`."""
     height, width = truth.bgr.shape[:2]
     scale = min(longest_px / max(height, width), 3.0)
     canvas = cv2.resize(
@@ -192,12 +207,12 @@ def draw_mistakes(
 
 
 def draw_curves(run: Run) -> Image:
-    """Draw the loss and the AP50 on the measuring pictures over the steps: (360, 900, 3) uint8."""
+    """Draw the loss and the AP50 of measurements over the steps: (360, 900, 3) uint8."""
     canvas = np.full((360, 900, 3), 255, np.uint8)
     loss = [(10.0 * (row + 1), value) for row, value in enumerate(run.losses)]
     figures = [(m["step"], m["ap50"]) for m in run.measured]
     _panel(canvas, 20, "loss", _smooth(loss), (160, 90, 20), run.step)
-    _panel(canvas, 470, "AP50 on pictures that do not train", figures, (40, 140, 40), run.step)
+    _panel(canvas, 470, "AP50 on pictures not used in training", figures, (40, 140, 40), run.step)
     return canvas
 
 

@@ -1,4 +1,4 @@
-"""What passes between the parts of a training: what was asked for, the pictures made ready, what came of it."""
+"""Records that the parts of a training exchange: the request, the prepared pictures, the result."""
 
 from __future__ import annotations
 
@@ -13,15 +13,25 @@ from ml_engine.training.measure import Curve
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to train, as the command line says it.
+    """A training, as the command line specifies it.
 
     Attributes:
-        data: Annotated pictures. start: Checkpoint to begin from. out: Folder of the result.
-        steps: Steps at most. minutes: Time at most; None: steps alone decide, and a seed gives the same weights again.
-        size: Side of the input, px; 0: that of the checkpoint, or `finetune.LARGER` where animals would be too small.
-        batch: Pictures a step. rehearsal: How many of them are rendered scenes, so that the other classes are not forgotten.
-        rate: Learning rate. seed: Of all chance. device: As for `load_detector`. threads: On the CPU.
-        above: Whether the camera looks down; None: where animals are small in the pictures.
+        data: Folder of annotated pictures.
+        start: Starting checkpoint.
+        out: Folder of the result.
+        steps: Largest number of steps.
+        minutes: Longest duration. None: only `steps` limits the training, and a seed always gives
+            the same weights.
+        size: Side of the input, px. 0: the checkpoint's, or `finetune.LARGER` where animals would
+            be too small.
+        batch: Pictures per step.
+        rehearsal: Number of rendered scenes among them, which keep the other classes from being
+            forgotten.
+        rate: Learning rate.
+        seed: Seed of all random numbers.
+        device: Device, as for `load_detector`.
+        threads: CPU threads; 0: all usable cores.
+        above: Whether the camera looks down. None: assumed where animals are small.
         onnx: Whether to write an ONNX export too.
     """
 
@@ -43,12 +53,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Pictures that train and pictures that measure.
+    """Pictures for training and pictures for measuring.
 
     Attributes:
-        train, valid: Which.
-        sources: How many different ones train, and how many measure.
-        size: Side of the input, px. above: Whether the camera looks down. small_px: Median size of animals in the input.
+        train: Pictures for training.
+        valid: Pictures for measuring.
+        sources: Number of different sources for training, and for measuring.
+        size: Side of the input, px.
+        above: Whether the camera looks down.
+        small_px: Median size of animals in the input, px.
     """
 
     train: PhotoSet
@@ -61,11 +74,14 @@ class Prepared:
 
 @dataclass(slots=True)
 class Result:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
-        before, after: Figures per class on the pictures that measure, of the checkpoint begun from and of the new one.
-        run: How it went. best_step: Of the weights that were kept. thresholds: Per class, as written.
+        before: Figures per class of the starting checkpoint, on the pictures for measuring.
+        after: Figures per class of the new checkpoint, on the same pictures.
+        run: The course of the training.
+        best_step: Step of the weights in the checkpoint.
+        thresholds: Thresholds per class, as written.
     """
 
     before: dict[str, Curve]

@@ -1,4 +1,4 @@
-"""The command's old name, kept for one release: `python -m ml_engine.synthetic.sample_video`."""
+"""A forwarding module for one release: the command is now `ml_engine.synthetic.sample_video`."""
 
 from __future__ import annotations
 

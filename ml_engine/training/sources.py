@@ -1,4 +1,6 @@
-"""Where training pictures come from: photographs on disk, and rendered scenes that are kept on disk once drawn."""
+"""Sources of training pictures: photographs on disk, and rendered scenes that are stored on disk
+once rendered.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +21,23 @@ import numpy.typing as npt
 from ml_engine.datasets.examples import Example, PhotoSet
 from ml_engine.synthetic.examples import boxes_of
 from ml_engine.synthetic.random_scene import USUAL, Recipe, random_scene
-from ml_engine.synthetic.scene import render_scene
+from ml_engine.synthetic.rendering import render_scene
 from ml_engine.training.augment import View
 
 MARGIN_PX = 1.0
-"""By so much the boxes of rendered animals are widened on each side before anything learns from them. Rendered boxes end where the animal
-does. Of small animals on drone photographs people's boxes were found to be about a pixel wider, which for 20 px decides whether two overlap
-by a half; from the side they were not, and what learnt from widened boxes was no worse there."""
+"""Width by which boxes of rendered animals are enlarged on each side for training, px. Rendered
+boxes end exactly where the animal ends. On drone photographs, annotators' boxes of small animals
+were about a pixel wider, which decides whether two boxes of 20 px overlap by a half. On photographs
+from the side they were not wider, but models trained on enlarged boxes were not worse there."""
 
 
 class Source(ABC):
-    """Gives pictures by chance.
+    """A source of random pictures.
 
     Attributes:
-        view: How they may be looked at.
-        damage: Chance that a camera's and a codec's damage is added.
-        harsh: Chance that a picture is made grey and harsh.
+        view: The augmentation of its pictures.
+        damage: Probability that the defects of a camera and a codec are added.
+        harsh: Probability that a picture is made grey and harsh.
     """
 
     view: View
@@ -43,12 +46,12 @@ class Source(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Example:
-        """Return a picture of any size. Reads a file; what was read may be kept in memory."""
+        """Return a random picture of any size. It reads a file and may cache it in memory."""
 
 
 @dataclass(slots=True)
 class Photos(Source):
-    """Photographs, each as likely as its weight says."""
+    """Photographs, sampled with the probabilities in `weights`."""
 
     photos: PhotoSet
     view: View
@@ -58,7 +61,7 @@ class Photos(Source):
     _kept: dict[int, Example] = field(default_factory=dict)
 
     def draw(self, rng: np.random.Generator) -> Example:
-        """See `Source.draw`."""
+        """Return a random photograph; see `Source.draw`."""
         index = int(rng.choice(len(self.photos), p=self.weights))
         if index not in self._kept:
             self._kept[index] = self.photos.load(index)
@@ -70,11 +73,13 @@ class Rendered(Source):
     """Rendered scenes of consecutive seeds, from a folder that `render_ahead` filled.
 
     Attributes:
-        folder: Where they are kept.
-        first_seed, count: Which.
+        folder: Folder in which they are stored.
+        first_seed: Seed of the first scene.
+        count: Number of scenes.
         size: Side of the pictures, px.
-        backdrops: Photographs without animals and persons; three of ten scenes have one in place of the rendered country.
-        recipe: Which scenes are drawn.
+        backdrops: Photographs without animals and persons. Three of ten scenes have one of them in
+            place of a rendered landscape.
+        recipe: Shares of the kinds of scenes.
     """
 
     folder: Path
@@ -88,15 +93,15 @@ class Rendered(Source):
     harsh: float = 0.08
 
     def draw(self, rng: np.random.Generator) -> Example:
-        """See `Source.draw`."""
+        """Return a random scene; see `Source.draw`."""
         return self.scene(self.first_seed + int(rng.integers(self.count)))
 
     def path(self, seed: int) -> Path:
-        """Return where a scene's picture lies; its boxes lie beside it as `.npz`."""
+        """Return the path of a scene's picture. Its boxes are beside it as `.npz`."""
         return self.folder / f"{seed:09d}-{self.size}.jpg"
 
     def scene(self, seed: int) -> Example:
-        """Read a scene, or render it and keep it."""
+        """Read a scene. Render and store it first if it is not stored yet."""
         path = self.path(seed)
         boxes = path.with_suffix(".npz")
         if not boxes.is_file():
@@ -107,7 +112,10 @@ class Rendered(Source):
         return Example(bgr, with_margin(xyxy, self.size), classes)
 
     def render(self, seed: int) -> None:
-        """Render a scene into the folder. The boxes are written last: where they are, all is there."""
+        """Render a scene into the folder.
+
+        The boxes are written last, so that a scene with boxes is complete.
+        """
         picture = render_scene(
             random_scene(seed, self.size, self.size, recipe=self.recipe), self._backdrop(seed)
         )
@@ -130,18 +138,18 @@ class Rendered(Source):
 
 
 def with_margin(xyxy: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
-    """Return boxes (n, 4) px, widened by `MARGIN_PX` on each side, within a picture of `size` px."""
+    """Return boxes (n, 4) px, enlarged by `MARGIN_PX` on each side, clipped to `size` px square."""
     wider = xyxy + np.array([-MARGIN_PX, -MARGIN_PX, MARGIN_PX, MARGIN_PX], np.float32)
     return np.clip(wider, 0, size).astype(np.float32)
 
 
 def render_ahead(scenes: Rendered, processes: int, progress: Callable[[int], None]) -> None:
-    """Render those of the scenes that the folder lacks, in processes of their own.
+    """Render the scenes that the folder lacks, in parallel processes.
 
     Args:
-        scenes: Which.
-        processes: How many at once.
-        progress: Called with the number of scenes that are there.
+        scenes: The scenes.
+        processes: Number of processes.
+        progress: Called with the number of scenes that are stored.
     """
     seeds = range(scenes.first_seed, scenes.first_seed + scenes.count)
     missing = [seed for seed in seeds if not scenes.path(seed).with_suffix(".npz").is_file()]
@@ -162,11 +170,14 @@ def _render(job: tuple[Rendered, int]) -> None:
 
 
 def one_thread() -> None:
-    """Prepare a process that is one of several: OpenCV must not start a thread per core, and it ends when its parent does."""
+    """Prepare a process that is one of several.
+
+    OpenCV must not start a thread per core, and the process must end when its parent does.
+    """
     cv2.setNumThreads(1)
     parent = parent_process()
     if parent is not None:
-        # A pool's process that waits for work never learns that its parent was killed.
+        # A pool's process that waits for work does not notice that its parent was killed.
         threading.Thread(
             target=_end_with, args=(parent.sentinel,), daemon=True, name="end-with-parent"
         ).start()

@@ -1,4 +1,6 @@
-"""Which pictures measure and which train: copies of one picture, and frames of one flight, never lie on both sides."""
+"""The split of pictures into those for training and those for measuring. Copies of one picture and
+frames of one flight are never in both parts.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +18,24 @@ from core.errors import InvalidInput
 from ml_engine.datasets.labelled import Labelled
 
 SHARE = 0.2
-"""Of the pictures that measure, at least."""
+"""Least share of the pictures for measuring."""
 ALIKE = 0.985
-"""Correlation of two small grey pictures from which on they are copies."""
+"""Correlation of two small grey pictures from which they are taken for copies."""
 _COPY = re.compile(
-    r"(_jpe?g|_png)?\.rf\.[0-9a-f]{16,}$|[-_ .](aug|rot|rotated|flip|flipped|mirror|crop|copy|bright|dark|blur|noise)[-_]?\d*$",
+    r"(_jpe?g|_png)?\.rf\.[0-9a-f]{16,}$"
+    r"|[-_ .](aug|rot|rotated|flip|flipped|mirror|crop|copy|bright|dark|blur|noise)[-_]?\d*$",
     re.I,
 )
 _FRAME = re.compile(r"[-_ .]?(frame|f|t)?[-_ .]?(?<!\d)\d+$", re.I)
 _LONGEST_NAME = 255
-"""Characters of a file name on every system."""
+"""Largest length of a file name that every system supports, characters."""
 
 
 def name_of_source(name: str, frames: bool) -> str:
-    """Return what a file's name says about where it comes from: without the marks of copies and, with `frames`, without its number."""
+    """Return the name of a file's source: its name without the marks that tools give to copies.
+
+    With `frames`, the number at its end is removed too.
+    """
     stem = Path(name).stem[:_LONGEST_NAME]
     while (shorter := _COPY.sub("", stem)) != stem and shorter:
         stem = shorter
@@ -39,9 +45,11 @@ def name_of_source(name: str, frames: bool) -> str:
 def sources_of(data: Labelled) -> list[str]:
     """Return the source of every picture.
 
-    Annotations may say it (`source_image`, `clip`, …). Else names do: pictures that differ in a number at the end are frames of one clip,
-    unless nearly all would be of one; then only the marks that tools give to copies are taken off. Pictures that look alike, mirrored or
-    turned by quarters too, are of one source whatever they are called.
+    Sources are taken from the annotations (`source_image`, `clip`, …) or else from the names.
+    Pictures whose names differ only in a number at the end are frames of one clip. If nearly all
+    pictures would then be of one clip, only the marks of copies are removed from names. Pictures
+    that look alike, also when mirrored or rotated by quarter turns, are of one source whatever
+    their names.
     """
     told = [source for source in data.sources if source]
     if len(told) == len(data):
@@ -58,13 +66,14 @@ def sources_of(data: Labelled) -> list[str]:
 
 
 def split(data: Labelled, sources: Sequence[str], seed: int) -> tuple[list[int], list[int]]:
-    """Return the rows that train and those that measure.
+    """Return the rows for training and the rows for measuring.
 
-    Folders called `train` and `valid` decide where they are, unless a source lies in both: then it trains. Else sources are taken in the
-    order of a hash of seed and name until a fifth of the pictures measure.
+    Where there are folders named `train` and `valid`, they decide. A source that is in both is used
+    for training. Otherwise sources are taken in the order of a hash of seed and name until a fifth
+    of the pictures are for measuring.
 
     Raises:
-        InvalidInput: There is but one source (code `one_source`).
+        InvalidInput: There is only one source (code `one_source`).
     """
     if "valid" in data.split and "train" in data.split:
         train_sources = {
@@ -86,8 +95,9 @@ def split(data: Labelled, sources: Sequence[str], seed: int) -> tuple[list[int],
         len(data.classes[row]) for row, source in enumerate(sources) if source in chosen
     ):
         raise InvalidInput(
-            "All annotated pictures seem to come from one place or clip, so that nothing would be left to measure with; add pictures of "
-            "another one, or put some into folders called train and valid.",
+            "All annotated pictures seem to come from one place or clip, so none would be left for "
+            "measuring. Add pictures of another place, or put some into folders named train and "
+            "valid.",
             code="one_source",
         )
     rows = range(len(data))
@@ -97,7 +107,7 @@ def split(data: Labelled, sources: Sequence[str], seed: int) -> tuple[list[int],
 
 
 def _copies(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Return pairs of pictures that look alike, in any of the eight ways to mirror and turn one by quarters."""
+    """Return pairs of pictures that look alike, also when mirrored or rotated by quarter turns."""
     views: list[npt.NDArray[np.float32]] = []
     for path in paths:
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
@@ -121,7 +131,7 @@ def _copies(paths: Sequence[Path]) -> list[tuple[int, int]]:
 
 
 def _joined(names: list[str], pairs: Sequence[tuple[int, int]]) -> list[str]:
-    """Give all sources that a pair joins one name."""
+    """Give one name to all sources that are connected by pairs."""
     parent: dict[str, str] = {name: name for name in names}
 
     def root(name: str) -> str:

@@ -164,65 +164,71 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m ml_engine.training.train_bundled", description=__doc__.split("\n")[0]
     )
+    _add_pictures(parser)
+    _add_training(parser)
     parser.add_argument(
-        "--base", default="../shared/models/deimv2-femto-coco", help="checkpoint to start from"
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=7200)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument(
-        "--side",
-        type=Path,
-        default=Path("../shared/data/coco-mini"),
-        help="COCO photographs, or a missing folder",
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the checkpoint"
     )
     parser.add_argument(
-        "--aerial",
-        type=Path,
-        help="photographs from above; the bundled detector was better without those that there are",
-    )
-    parser.add_argument(
-        "--without-clip", help="leave this clip of the aerial photographs out, to measure on it"
-    )
-    parser.add_argument("--rate", type=float, default=5e-4)
-    parser.add_argument("--size", type=int, default=416)
-    parser.add_argument(
-        "--threads",
+        "--validation",
         type=int,
-        default=1,
-        help="CPU threads; other numbers give slightly other weights",
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--keep",
-        type=float,
-        default=0.235,
-        help="share of the weights begun with that is mixed in at the end",
-    )
-    parser.add_argument(
-        "--bison-shift",
-        type=float,
-        default=0.55,
-        help="added to the logit of bison: between taking cattle for bison and back",
-    )
-    parser.add_argument("--validation", type=int, default=160, help="rendered scenes to measure on")
-    parser.add_argument(
-        "--scenes",
-        type=Path,
-        default=Path("build/scenes"),
-        help="folder that keeps rendered scenes",
-    )
-    parser.add_argument(
-        "--scenes-seed",
-        type=int,
-        help="train on the scenes of this seed, which a training before has drawn; default: --seed",
+        default=160,
+        help="rendered scenes to measure on (default: %(default)s)",
     )
     parser.add_argument(
         "--state",
         type=Path,
-        help="file that keeps the run's state; an interrupted run goes on from it",
+        metavar="FILE",
+        help="file that keeps the state of the run, so that an interrupted run continues",
     )
     return parser.parse_args(argv)
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--side",
+        type=Path,
+        default=Path("../shared/data/coco-mini"),
+        help="COCO photographs; the folder may be missing (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--aerial",
+        type=Path,
+        help="photographs from above; the bundled detector was better without the available ones",
+    )
+    parser.add_argument(
+        "--without-clip", help="leave out this clip of the aerial photographs, to measure on it"
+    )
+    parser.add_argument(
+        "--scenes",
+        type=Path,
+        default=Path("build/scenes"),
+        help="folder that keeps rendered scenes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scenes-seed",
+        type=int,
+        help="use the scenes of this seed, which an earlier training rendered (default: --seed)",
+    )
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--base",
+        default="../shared/models/deimv2-femto-coco",
+        help="checkpoint to start from (default: %(default)s)",
+    )
+    for name, kind, default, what in (
+        ("--steps", int, 7200, "steps of the training"),
+        ("--seed", int, 7, "seed of all random choices"),
+        ("--rate", float, 5e-4, "learning rate"),
+        ("--size", int, 416, "side of the input, px"),
+        ("--threads", int, 1, "CPU threads; another number gives slightly other weights"),
+        ("--device", str, "cpu", "device of torch"),
+        ("--keep", float, 0.235, "share of the weights of --base mixed in at the end"),
+        ("--bison-shift", float, 0.55, "added to the logit of bison: balances bison and cattle"),
+    ):
+        parser.add_argument(name, type=kind, default=default, help=f"{what} (default: %(default)s)")
 
 
 def data_of(options: argparse.Namespace) -> Data:

@@ -1,1 +1,1 @@
-"""Video files: what they hold, their frames and times, and writing one."""
+"""Video files: their contents, frames and times, and writing one."""

@@ -1,6 +1,8 @@
-"""Which container a file is in, told from its bytes and never from its name; and how FFmpeg is allowed to open it.
+"""Video containers, recognised from a file's bytes and never from its name, and opened safely with
+FFmpeg.
 
-A file is given by its path or as a descriptor that is open for reading: a confined process can open no path.
+A file is given by its path or as a descriptor that is open for reading, because a confined process
+cannot open a path.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ CONTAINERS: dict[str, str] = {
     "mpegts": "MPEG-TS",
     "mpeg": "MPEG-PS",
 }
-"""Demuxers that Muster uses. None of them follows references to other files with the options given here."""
+"""Demuxers that Muster uses.
+
+With the options given here, none of them follows references to other files.
+"""
 
 _HEAD_BYTES = 8192
 _COUNTED_STREAMS = 10_000
@@ -56,11 +61,14 @@ _KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF document"),
 )
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"
-_READS = "Muster reads MP4, MOV, Matroska, WebM, AVI, MPEG-TS and MPEG-PS; convert the video to MP4 and upload it again."
+_READS = (
+    "Muster reads MP4, MOV, Matroska, WebM, AVI, MPEG-TS and MPEG-PS. Convert the video to MP4 and "
+    "upload it again."
+)
 
 
 def sniff(source: Path | int) -> str:
-    """Tell a file's container from its first bytes.
+    """Return a file's container, recognised from its first bytes.
 
     Args:
         source: A local file, whose name and extension are ignored, or its descriptor.
@@ -69,14 +77,15 @@ def sniff(source: Path | int) -> str:
         A key of `CONTAINERS`: the name of FFmpeg's demuxer.
 
     Raises:
-        VideoError: `empty_file`.
-        UnsupportedMedia: `unsupported_container` for a kind that is known but not read, `not_a_video` for anything else.
+        VideoError: The file is empty (code `empty_file`).
+        UnsupportedMedia: `unsupported_container` for a kind that is known but not supported,
+            `not_a_video` for anything else.
         OSError: The file cannot be read at all.
     """
     with _descriptor(source) as descriptor:
         head = _read_at(descriptor, 0, _HEAD_BYTES)
     if not head:
-        raise VideoError("The file is empty: upload the video again.", code="empty_file")
+        raise VideoError("The file is empty. Upload the video again.", code="empty_file")
     if head[4:8] in _MOV_BOXES:
         return "mov"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
@@ -91,25 +100,26 @@ def sniff(source: Path | int) -> str:
     if _has_ts_rhythm(head):
         return "mpegts"
     raise UnsupportedMedia(
-        f"The file is not a video, whatever its name says. {_READS}", code="not_a_video"
+        f"The file is not a video, whatever its name is. {_READS}", code="not_a_video"
     )
 
 
 def open_input(source: Path | int, *, limits: VideoLimits | None = None) -> InputContainer:
-    """Open a video with the demuxer that its bytes ask for, and with no protocol but this one file.
+    """Open a video with the demuxer for its bytes, and with no protocol but this one file.
 
     Args:
-        source: A local file, or its descriptor, which stays the caller's and is read from its beginning.
-        limits: How many tracks there may be, and how large FFmpeg itself may let pictures become.
+        source: A local file or its descriptor. A descriptor is read from its beginning and is not
+            closed.
+        limits: The largest number of tracks, and the largest picture that FFmpeg may decode.
 
     Returns:
         PyAV's input container; the caller closes it.
 
     Raises:
-        VideoError: `empty_file`; `truncated_video` (an MP4 that ends before its index); `no_frames`; `too_many_streams`;
-            `unreadable_video`.
+        VideoError: `empty_file`; `truncated_video` (an MP4 that ends before its index);
+            `no_frames`; `too_many_streams`; `unreadable_video`.
         UnsupportedMedia: See `sniff`.
-        MemoryError: There is not enough.
+        MemoryError: There is not enough memory.
         OSError: The file cannot be read at all.
     """
     limits = limits or VideoLimits()
@@ -122,7 +132,7 @@ def open_input(source: Path | int, *, limits: VideoLimits | None = None) -> Inpu
         options["protocol_whitelist"] = "file"
     else:
         options |= {"protocol_whitelist": "fd", "fd": str(source)}
-    # One more than allowed, so that too many can be told from a damaged file.
+    # One more than allowed, so that too many tracks can be distinguished from a damaged file.
     options |= {"max_streams": str(limits.streams + 1), "max_pixels": str(limits.pixels)}
     if container == "mov":
         # A MOV can name other files as its data, even absolute ones.
@@ -130,7 +140,7 @@ def open_input(source: Path | int, *, limits: VideoLimits | None = None) -> Inpu
     try:
         opened = _open(url, container, options, source)
     except MemoryError:
-        # FFmpeg says the same of too many tracks.
+        # FFmpeg raises this error for too many tracks too.
         opened = _open(url, container, options | {"max_streams": str(_COUNTED_STREAMS)}, source)
     if len(opened.streams) > limits.streams:
         opened.close()
@@ -153,7 +163,8 @@ def _open(url: str, container: str, options: dict[str, str], source: Path | int)
 
 def _too_many_streams(limits: VideoLimits) -> VideoError:
     return VideoError(
-        f"The file has more than {limits.streams} tracks: export it with its video and one sound track only.",
+        f"The file has more than {limits.streams} tracks. Export it with its video and one sound "
+        "track only.",
         code="too_many_streams",
         limit=limits.streams,
     )
@@ -162,21 +173,23 @@ def _too_many_streams(limits: VideoLimits) -> VideoError:
 def no_frames() -> VideoError:
     """Return the error for a file that has a header but not a single picture."""
     return VideoError(
-        "The file has a header but not a single frame: record or export it again.", code="no_frames"
+        "The file has a header but not a single frame. Record or export it again.", code="no_frames"
     )
 
 
 def _open_error(source: Path | int, container: str, error: av.FFmpegError) -> PermanentError:
     if container == "mov" and not _has_moov(source):
         return VideoError(
-            "The file is cut off: it ends before its index (the 'moov' box), so nothing in it can be found. "
+            "The file is cut off: it ends before its index (the 'moov' box), so nothing in it can "
+            "be found. "
             "Upload the complete file; if the camera lost power, repair it first.",
             code="truncated_video",
         )
     if isinstance(error, EOFError):
         return no_frames()
     return VideoError(
-        f"The file looks like {CONTAINERS[container]} but cannot be read ({error.strerror}). Check that it plays, then upload it again.",
+        f"The file looks like {CONTAINERS[container]} but cannot be read ({error.strerror}). "
+        "Check that it plays, then upload it again.",
         code="unreadable_video",
     )
 
@@ -199,9 +212,14 @@ def _read_at(descriptor: int, position: int, size: int) -> bytes:
 
 
 def _has_moov(source: Path | int) -> bool:
-    """Walk the top-level boxes of an MP4: 32-bit size and type, size 1 = a 64-bit size follows, 0 = up to the end (ISO 14496-12)."""
+    """Return whether an MP4 has a complete index: a `moov` box among its top-level boxes.
+
+    A box begins with its 32-bit size and its type. Size 1 means that a 64-bit size follows. Size 0
+    means that the box extends to the end of the file (ISO 14496-12).
+    """
     with _descriptor(source) as descriptor:
-        # Not fstat: Python may do that with a call that takes paths, too, and a confined process has none such.
+        # `fstat` is not used: Python may implement it with a call that takes paths, which a
+        # confined process may not make.
         size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         position = 0
         while position + 8 <= size_bytes:
@@ -220,7 +238,11 @@ def _has_moov(source: Path | int) -> bool:
 
 
 def _has_ts_rhythm(head: bytes) -> bool:
-    """Whether 0x47 returns every 188, 192 (Blu-ray) or 204 bytes from somewhere in the first packet on, five times."""
+    """Return whether the bytes have the packets of an MPEG transport stream.
+
+    The byte 0x47 must then occur five times at a distance of 188, 192 (Blu-ray) or 204 bytes,
+    beginning in the first packet.
+    """
     return any(
         all(offset + k * step < len(head) and head[offset + k * step] == 0x47 for k in range(5))
         for step in (188, 192, 204)

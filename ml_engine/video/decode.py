@@ -1,6 +1,7 @@
-"""Decode a video frame by frame in this process, exactly as its index counts the frames.
+"""Decoding of a video in this process, frame by frame, as its index counts the frames.
 
-For files of one's own. `ml_engine.video.sandbox.decoder` decodes uploaded files: it gives the same pictures from a confined process.
+This module is for trusted files. `ml_engine.video.sandbox.decoder` decodes uploaded files; it
+returns the same pictures from a confined process.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class DecodedFrame:
 
     Attributes:
         file_frame: Index within the file, in presentation order.
-        image_bgr: (height, width, 3) uint8, as displayed (rotation applied), C-contiguous, the caller's own; None: it could not be read.
+        image_bgr: (height, width, 3) uint8, as displayed (rotation applied), C-contiguous, owned by
+            the caller; None if the frame could not be decoded.
     """
 
     file_frame: int
@@ -41,22 +43,25 @@ def decode(
     seek_pts: int | None = None,
     threads: int = 1,
 ) -> Iterator[DecodedFrame]:
-    """Decode a run of frames. The pictures are the same wherever decoding begins and with any number of threads.
+    """Decode a run of frames.
+
+    The pictures do not depend on where decoding begins or on the number of threads.
 
     Args:
         path: The file that `index` describes.
-        index: What `probe` returned for it.
-        first_frame: Index of the first frame wanted.
-        frames: How many; None: up to the end.
-        seek_pts: Timestamp of a keyframe at or before `first_frame` (one of `index.keyframes`) to begin at; None: the file's start.
+        index: The result of `probe` for the file.
+        first_frame: Index of the first frame.
+        frames: Number of frames; None for all up to the end.
+        seek_pts: Timestamp of a keyframe at or before `first_frame` (one of `index.keyframes`) at
+            which decoding begins; None for the file's start.
         threads: Threads of the decoder.
 
     Yields:
-        Exactly `frames` items in order; one that the decoder could not give has no picture.
+        Exactly `frames` items in order. An item without a picture could not be decoded.
 
     Raises:
         VideoError: The file can no longer be opened as a video.
-        ValueError: The run lies outside the file.
+        ValueError: The run is not within the file.
     """
     from av.video.reformatter import VideoReformatter
 
@@ -85,10 +90,10 @@ def run_of(
     threads: int,
     limits: VideoLimits,
 ) -> Run:
-    """Return which frames to decode; for the arguments see `decode`.
+    """Return the run of frames to decode. For the arguments see `decode`.
 
     Raises:
-        ValueError: The run lies outside the file.
+        ValueError: The run is not within the file.
     """
     frames = index.frames - first_frame if frames is None else frames
     end = first_frame + frames
@@ -100,7 +105,10 @@ def run_of(
 
 
 def turned(image_bgr: Image, index: VideoIndex) -> Image:
-    """Return a stored picture as it is displayed: mirrored and turned as the file says. May be the same array."""
+    """Return a stored picture as it is displayed: mirrored and rotated as the file specifies.
+
+    The result may be the same array.
+    """
     import cv2
 
     if index.mirrored:

@@ -1,4 +1,7 @@
-"""Decode a video's frames and tell which is which, exactly as its index counts them. Needs neither NumPy nor OpenCV."""
+"""Decoding of a video's frames, each identified by its index in the file.
+
+The module needs neither NumPy nor OpenCV.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Which frames of a file to decode.
+    """The frames of a file that are to be decoded.
 
     Attributes:
         pts: Timestamps of all frames of the file, ascending.
-        by_order: Frames are told by their order; see `VideoIndex`.
-        first: Index of the first frame wanted. end: One past the last.
-        seek_pts: Timestamp of a keyframe at or before `first` to begin at; None: the file's start.
+        by_order: Whether frames are identified by their order; see `VideoIndex`.
+        first: Index of the first frame.
+        end: Index after the last frame.
+        seek_pts: Timestamp of a keyframe at or before `first` at which decoding begins; None for
+            the file's start.
         threads: Threads of the decoder.
-        limits: How large pictures may become.
+        limits: The largest picture.
     """
 
     pts: Sequence[int]
@@ -47,19 +52,22 @@ class Run:
 def decoded_frames(
     source: Path | int, run: Run, note: Callable[[int], None] | None = None
 ) -> Iterator[tuple[int, VideoFrame | None]]:
-    """Decode a run of frames. They are the same wherever decoding begins and with any number of threads.
+    """Decode a run of frames.
+
+    The frames do not depend on where decoding begins or on the number of threads.
 
     Args:
         source: A local file or its descriptor.
-        run: Which frames.
-        note: Called now and then with the number of packets read so far.
+        run: The frames to decode.
+        note: Called from time to time with the number of packets read so far.
 
     Yields:
-        `run.end - run.first` pairs in order: index in the file, and the frame, or None where the decoder could not give it.
+        `run.end - run.first` pairs in order: index in the file, and the frame, or None where the
+        frame could not be decoded.
 
     Raises:
         VideoError: The file can no longer be opened as a video.
-        MemoryError: There is not enough.
+        MemoryError: There is not enough memory.
     """
     position, end, threads = run.first, run.end, run.threads
     while position < end:
@@ -75,19 +83,20 @@ def decoded_frames(
                 yield position, None
                 position += 1
         except _Damaged:
-            # With several threads an error takes sound frames with it; one thread loses only the damaged one.
+            # With several threads an error loses intact frames too. One thread loses only the
+            # damaged frame.
             threads = 1
 
 
 def to_bgr(
     reformatter: VideoReformatter, frame: VideoFrame, stored_wh: tuple[int, int]
 ) -> VideoFrame | None:
-    """Return the frame as `bgr24` in the size of the file's first one, or None where it is in a format that cannot be converted.
+    """Return the frame as `bgr24` in the size of the file's first frame.
 
-    Does its work without the interpreter lock.
+    Returns None where its format cannot be converted. The interpreter lock is released meanwhile.
 
     Raises:
-        MemoryError: There is not enough.
+        MemoryError: There is not enough memory.
     """
     import av
     from av.video.reformatter import Interpolation
@@ -103,7 +112,7 @@ def to_bgr(
 
 
 class _Damaged(Exception):
-    """A decoder with several threads met a damaged packet."""
+    """A decoder with several threads found a damaged packet."""
 
 
 def _numbered(
@@ -129,7 +138,7 @@ def _numbered(
             if frame.pts is None:
                 continue
             number = bisect_left(run.pts, frame.pts)
-            # A frame that is not in the index is one that the file says is not to be shown.
+            # A frame that is not in the index is one that the file marks as not to be shown.
             if number < len(run.pts) and run.pts[number] == frame.pts:
                 yield number, frame
                 if number >= run.end - 1:
@@ -148,7 +157,7 @@ def _decoded(stream: VideoStream, source: Iterator[Packet[VideoStream]]) -> Iter
         except av.FFmpegError as error:
             if context.thread_count > 1:
                 raise _Damaged from error
-            # One damaged packet: its frame stays away, the next ones are decoded.
+            # Only the damaged packet's frame is lost. The next frames are decoded.
             continue
         yield from frames
 
@@ -156,10 +165,12 @@ def _decoded(stream: VideoStream, source: Iterator[Packet[VideoStream]]) -> Iter
 def _by_order(
     stream: VideoStream, source: Iterator[Packet[VideoStream]]
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Number frames that have no timestamps.
+    """Yield frames that have no timestamps, with their numbers.
 
-    Frames come out in presentation order, each marked with the place of its packet in the file. All that is stored before a keyframe is
-    also shown before it, so a keyframe's number follows from its place, and frames lost before it leave a gap rather than a shift.
+    The decoder returns frames in presentation order, each marked with the position of its packet in
+    the file. All frames that are stored before a keyframe are also shown before it. A keyframe's
+    number therefore follows from its position, and frames lost before it leave a gap rather than a
+    shift.
     """
     keyframe_seen = False
 
@@ -195,7 +206,10 @@ def _from_keyframe(
     run: Run,
     note: Callable[[int], None],
 ) -> Iterator[Packet[VideoStream]]:
-    """Yield packets from the keyframe on. Where the container's seeking misses it, packets are skipped from the file's start."""
+    """Yield packets from the keyframe on.
+
+    Where the container's seek misses the keyframe, packets are skipped from the file's start.
+    """
     import av
 
     assert run.seek_pts is not None
@@ -205,7 +219,7 @@ def _from_keyframe(
         return packet.pts == seek_pts and packet.is_keyframe
 
     found = False
-    # A container without an index may refuse to seek; it is read from the start then.
+    # A container without an index may refuse to seek. It is then read from the start.
     with suppress(av.FFmpegError):
         container.seek(seek_pts, stream=stream, backward=True)
     for packet in packets(container, stream, note):

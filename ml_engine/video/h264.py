@@ -1,4 +1,4 @@
-"""Which H.264 keyframes give a whole picture at once (ITU-T H.264, annexes B and D)."""
+"""H.264 keyframes at which decoding can begin (ITU-T H.264, annexes B and D)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ _RECOVERY_POINT = 6
 
 
 def starts_whole(packet: bytes, extradata: bytes | None) -> bool:
-    """Tell whether decoding may begin at a packet that is marked as a keyframe.
+    """Return whether decoding may begin at a packet that is marked as a keyframe.
 
-    With periodic intra refresh a "keyframe" is only where a picture begins to build up over the following frames; its recovery point
-    message says after how many.
+    With periodic intra refresh a "keyframe" only marks where a picture begins to build up over the
+    following frames. Its recovery point message states the number of these frames.
 
     Args:
         packet: One access unit.
-        extradata: The stream's; begins with 1 where units have a length in front (MP4, Matroska), else they have start codes.
+        extradata: The stream's extra data. It begins with 1 where units begin with their length
+            (MP4, Matroska). Otherwise units have start codes.
 
     Returns:
-        False only if the packet has no IDR slice and its recovery point lies later than itself.
+        False only if the packet has no IDR slice and its recovery point is a later packet.
     """
     whole = True
     length_bytes = (
@@ -54,7 +55,10 @@ def _units_by_start_code(packet: bytes) -> Iterator[bytes]:
 
 
 def _recovers_later(sei: bytes) -> bool:
-    """Whether a unit of supplemental information has a recovery point message whose frame count, an Exp-Golomb number, is not 0."""
+    """Return whether a unit of supplemental information has a recovery point after this picture.
+
+    That is a recovery point message whose frame count, an Exp-Golomb number, is not 0.
+    """
     position = 1
     while position + 2 < len(sei):
         kind = size = 0

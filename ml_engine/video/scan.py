@@ -1,4 +1,7 @@
-"""One pass over a video's packets: what FFmpeg says of them, without any arithmetic. Needs neither NumPy nor OpenCV."""
+"""One pass over a video's packets: the facts that FFmpeg reports, without any computation.
+
+The module needs neither NumPy nor OpenCV.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,20 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MISSING = -(2**63)
-"""Stands for no timestamp."""
+"""The value that represents a missing timestamp."""
 
 # fmt: off
 DECODERS = frozenset((
-    "h264", "hevc", "vvc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263", "h263p",
-    "h263i", "flv1", "mjpeg", "mjpegb", "prores", "dnxhd", "cfhd", "dvvideo", "ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "v210",
-    "qtrle", "png", "jpeg2000", "wmv1", "wmv2", "vc1", "theora", "rv40", "svq1", "svq3", "cinepak", "hap", "magicyuv",
+    "h264", "hevc", "vvc", "av1", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v1",
+    "msmpeg4v2", "msmpeg4v3", "h263", "h263p", "h263i", "flv1", "mjpeg", "mjpegb", "prores",
+    "dnxhd", "cfhd", "dvvideo", "ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "v210",
+    "qtrle", "png", "jpeg2000", "wmv1", "wmv2", "vc1", "theora", "rv40", "svq1", "svq3", "cinepak",
+    "hap", "magicyuv",
 ))
 # fmt: on
-"""What cameras, phones, drones and editors write; FFmpeg has hundreds more, which nobody needs and few look after."""
+"""Codecs that cameras, phones, drones and editors write. FFmpeg has hundreds more, which are not
+needed and often hardly maintained.
+"""
 
 _NOTE_EVERY = 256
 """Packets between two calls of `note`."""
@@ -41,17 +48,17 @@ _NOTE_EVERY = 256
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
-    """What a container says of its video track.
+    """The facts that a container states about its video track.
 
     Attributes:
         container: A key of `ml_engine.video.containers.CONTAINERS`.
         codec: Such as `h264`.
-        has_b_frames: Whether pictures are stored in another order than shown.
+        has_b_frames: Whether pictures are stored in another order than they are shown.
         time_base: Seconds per unit of a timestamp.
-        rates: Frame rates that are stated, the most trustworthy first.
-        width_px, height_px: Of the first picture that could be decoded, as stored.
-        rotation_deg, mirrored: How it is to be shown; see `VideoIndex`.
-        first_pts: Its timestamp; None: it has none.
+        rates: Stated frame rates, the most trustworthy first.
+        width_px, height_px: Size of the first picture that could be decoded, as stored.
+        rotation_deg, mirrored: How the picture is to be displayed; see `VideoIndex`.
+        first_pts: Timestamp of that picture; None if it has none.
     """
 
     container: str
@@ -68,12 +75,15 @@ class StreamFacts:
 
 @dataclass(slots=True)
 class Scan:
-    """What one pass over the packets gathered. Arrays are in decoding order; `MISSING` stands for no timestamp.
+    """The result of one pass over the packets.
+
+    Arrays are in decoding order. `MISSING` represents a missing timestamp.
 
     Attributes:
         pts: (n,) presentation timestamps.
-        key: (n,) whether decoding may begin there. discard: (n,) whether the file says that it is not to be shown.
-        facts: Set at the end.
+        key: (n,) whether decoding may begin at the packet.
+        discard: (n,) whether the file marks the packet as not to be shown.
+        facts: Set at the end of the pass.
     """
 
     pts: array[int] = field(default_factory=lambda: array("q"))
@@ -85,19 +95,19 @@ class Scan:
 def scan_video(
     source: Path | int, limits: VideoLimits, note: Callable[[int], None] | None = None
 ) -> Scan:
-    """Pass over a video's packets once; of its pictures only the first is decoded.
+    """Pass over a video's packets once. Only the first of its pictures is decoded.
 
     Args:
         source: A local file or its descriptor.
-        limits: The largest video to take in.
-        note: Called now and then with the number of packets so far.
+        limits: The largest video that is accepted.
+        note: Called from time to time with the number of packets read so far.
 
     Returns:
         The scan, with at least one packet and with its facts.
 
     Raises:
         VideoError, UnsupportedMedia, OSError: See `ml_engine.video.index.probe`.
-        MemoryError: There is not enough.
+        MemoryError: There is not enough memory.
     """
     with closing(open_input(source, limits=limits)) as container:
         stream = video_stream(container)
@@ -107,7 +117,8 @@ def scan_video(
             raise no_frames()
         if first is None:
             raise VideoError(
-                "Not one picture of this video can be decoded: the file is damaged. Check that it plays, then upload it again.",
+                "Not one picture of this video can be decoded, so the file is damaged. Check that "
+                "it plays, then upload it again.",
                 code="unreadable_video",
             )
         check_picture(first.width, first.height, limits)
@@ -116,11 +127,14 @@ def scan_video(
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """Choose the video track: not a cover picture, the default one where marked, else the largest.
+    """Return the video track: the one marked as default, or else the largest.
+
+    Cover pictures are not considered.
 
     Raises:
-        VideoError: `no_video_stream`; `no_frames` where there is nothing at all.
-        UnsupportedMedia: `unsupported_codec`: there is one, but no decoder for it.
+        VideoError: The file has no video track (code `no_video_stream`), or no track at all
+            (`no_frames`).
+        UnsupportedMedia: There is no decoder for its video tracks (code `unsupported_codec`).
     """
     from av.stream import Disposition
 
@@ -130,7 +144,7 @@ def video_stream(container: InputContainer) -> VideoStream:
         raise no_frames()
     if not streams:
         raise VideoError(
-            "The file has sound or data but no video track: upload the video itself.",
+            "The file has sound or data but no video track. Upload the video itself.",
             code="no_video_stream",
         )
     usable = [
@@ -140,7 +154,8 @@ def video_stream(container: InputContainer) -> VideoStream:
     ]
     if not usable:
         raise UnsupportedMedia(
-            "The video track is encrypted or in a format that Muster cannot decode; convert it to H.264 and upload it again.",
+            "The video track is encrypted or in a format that Muster cannot decode. Convert it to "
+            "H.264 and upload it again.",
             code="unsupported_codec",
         )
 
@@ -152,17 +167,20 @@ def video_stream(container: InputContainer) -> VideoStream:
 
 
 def ignore(_: int) -> None:
-    """Stand for a caller who does not want to know."""
+    """Do nothing: the default for `note`."""
 
 
 def packets(
     container: InputContainer, stream: VideoStream, note: Callable[[int], None]
 ) -> Iterator[Packet[VideoStream]]:
-    """Yield the stream's packets that hold something, in decoding order, up to the end or to where the file cannot be read on.
+    """Yield the stream's packets with content, in decoding order.
+
+    The packets end where the file ends or can no longer be read.
 
     Args:
-        container: An open one. stream: The one to read.
-        note: Called now and then with the number of packets so far, of those that hold nothing too.
+        container: An open container.
+        stream: The stream to read.
+        note: Called from time to time with the number of packets read so far, empty ones included.
     """
     import av
 
@@ -173,7 +191,8 @@ def packets(
             if packet.size:
                 yield packet
     except av.FFmpegError as error:
-        # What lies before the damage is still a video; a disk that fails, or memory that is used up, is another matter.
+        # The part before the damage is still a video. A failing disk or a lack of memory is not
+        # damage of the file.
         if isinstance(error, OSError | MemoryError):
             raise
 
@@ -194,11 +213,11 @@ def _scan(
         scan.discard.append(packet.is_discard)
         if len(scan.pts) > limits.frames:
             raise VideoError(
-                f"The video has more than {limits.frames} frames: cut it into shorter files.",
+                f"The video has more than {limits.frames} frames. Cut it into shorter files.",
                 code="too_many_frames",
                 limit=limits.frames,
             )
-        # A damaged beginning does not matter; a later packet may be sound.
+        # Damage at the beginning does not matter, because a later packet may be intact.
         first = first or _picture(decoder, packet)
     if first is None and scan.pts:
         first = _picture(decoder, None)
@@ -219,7 +238,7 @@ def _picture(decoder: Any, packet: Packet[VideoStream] | None) -> VideoFrame | N
 def _facts(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> StreamFacts:
     if not stream.time_base or stream.time_base < 0:
         raise VideoError(
-            "The video does not say how its times are counted: export it again.",
+            "The video does not state the unit of its times. Export it again.",
             code="unreadable_video",
         )
     rotation_deg, mirrored = _orientation(frame)
@@ -239,13 +258,14 @@ def _facts(container: InputContainer, stream: VideoStream, frame: VideoFrame) ->
 
 
 def _orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """Read the display matrix as a clockwise quarter turn after an optional left-right mirroring.
+    """Return the display matrix as a clockwise rotation, in degrees, after an optional mirroring.
 
-    The matrix (ISO 14496-12, row vectors, 16.16 fixed point) takes stored to displayed coordinates: x' = a x + c y, y' = b x + d y.
+    The mirroring is left to right. The matrix (ISO 14496-12, row vectors, 16.16 fixed point) maps
+    stored to displayed coordinates: x' = a x + c y, y' = b x + d y.
     """
     from av.sidedata.sidedata import Type
 
-    # The stubs know one kind of side data only.
+    # The type stubs know only one kind of side data.
     data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
     if data is None:
         return 0, False

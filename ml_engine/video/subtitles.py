@@ -1,4 +1,4 @@
-"""Subtitle tracks within a video: where drones write their telemetry when no `.SRT` lies beside it."""
+"""Subtitle tracks within a video, in which drones write telemetry if they write no `.SRT` file."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ LIMIT_BYTES = 32 * 2**20
 _TEXT_CODECS = {"mov_text", "srt", "subrip", "text", "webvtt", "ass", "ssa"}
 _NOTE_EVERY = 256
 _ASS_FIELDS = 8
-"""Fields before the text of an event in Matroska's layout of Advanced SubStation Alpha."""
+"""Number of fields before an event's text in Matroska's layout of Advanced SubStation Alpha."""
 
 
 def read_telemetry_track(source: Path | int, note: Callable[[int], None] = ignore) -> bytes | None:
     """Read a video's first subtitle track that is text.
 
-    Whether it is a drone's telemetry is for `core.telemetry` to say. A track that breaks off gives what there is before.
+    `core.telemetry` decides whether the text is a drone's telemetry. A track that breaks off is
+    returned up to that point.
 
     Args:
         source: A local video, or its descriptor.
-        note: Called now and then with the number of packets read so far.
+        note: Called from time to time with the number of packets read so far.
 
     Returns:
-        The track as an `.SRT` file, UTF-8, times from the first frame on; None where the video has no such track, or only empty cues.
+        The track as an `.SRT` file, UTF-8, times from the first frame on; None where the video has
+        no such track, or only empty cues.
 
     Raises:
         InvalidTelemetry: The track is over `LIMIT_BYTES` (code `telemetry_too_large`).
@@ -46,7 +48,7 @@ def read_telemetry_track(source: Path | int, note: Callable[[int], None] = ignor
             out += f"{number}\n{_time(start_s)} --> {_time(end_s)}\n{text}\n\n".encode()
             if len(out) > LIMIT_BYTES:
                 raise InvalidTelemetry(
-                    f"The video's subtitle track has over {LIMIT_BYTES} bytes.",
+                    f"The video's subtitle track is larger than {LIMIT_BYTES} bytes.",
                     code="telemetry_too_large",
                 )
     return bytes(out) or None
@@ -62,13 +64,13 @@ def _text_track(container: InputContainer) -> SubtitleStream | None:
 def _cues(
     container: InputContainer, track: SubtitleStream, note: Callable[[int], None]
 ) -> Iterator[tuple[float, float, str]]:
-    """Yield start and end, seconds from the first frame on, and text of every cue that has one."""
+    """Yield start and end, in seconds from the first frame on, and text of every non-empty cue."""
     import av
     from av.stream import Discard
 
     for stream in container.streams:
         if stream.index != track.index:
-            # The demuxer then passes over the pictures without reading them.
+            # The demuxer then skips the pictures without reading them.
             stream.discard = Discard.all
     video = container.streams.video[0] if container.streams.video else None
     first_s = 0.0
@@ -91,7 +93,7 @@ def _cues(
 
 def _text(data: bytes, codec: str) -> str:
     if codec == "mov_text":
-        # 3GPP timed text: its length, the text, then boxes of styles.
+        # 3GPP timed text consists of its length, the text, and boxes of styles.
         length = int.from_bytes(data[:2], "big")
         data = data[2 : 2 + length]
     text = (

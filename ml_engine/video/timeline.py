@@ -17,8 +17,8 @@ def times_s(indexes: Sequence[VideoIndex]) -> Array:
         indexes: The recording's files, in order.
 
     Returns:
-        (n,) float64, strictly ascending seconds from the start of the recording, over all files; a file begins where the one before
-        it ends.
+        (n,) float64, strictly ascending seconds from the start of the recording, over all files. A
+        file begins where the previous one ends.
     """
     parts = []
     offset_s = 0.0
@@ -29,5 +29,5 @@ def times_s(indexes: Sequence[VideoIndex]) -> Array:
 
 
 def file_starts_s(indexes: Sequence[VideoIndex]) -> list[float]:
-    """Return when each file begins in the recording, seconds."""
+    """Return when each file begins, in seconds from the start of the recording."""
     return [0.0, *np.cumsum([index.duration_s for index in indexes[:-1]]).tolist()]

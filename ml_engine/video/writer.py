@@ -1,4 +1,4 @@
-"""Write H.264 that plays and seeks in any browser, the same bytes for the same pictures."""
+"""A writer of H.264 that plays and seeks in any browser. The same pictures give the same bytes."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from core.errors import StorageFull, is_disk_full
 
 TIME_BASE = Fraction(1, 90_000)
 KEYFRAME_S = 2
-"""Seconds between keyframes: how far a player has to decode at most after seeking."""
+"""Seconds between keyframes: the most that a player has to decode after seeking."""
 
 ENCODER_OPTIONS = {"preset": "superfast", "crf": "26", "bf": "0", "coder": "0"}
-"""Three quarters of the preset's own time for a sixth more bytes at the same quality, by leaving out B-frames and arithmetic coding;
-`ultrafast` takes as long and needs half as many bytes again for a worse picture."""
+"""Options that save a quarter of the preset's time for a sixth more bytes at the same quality. They
+omit B-frames and arithmetic coding. `ultrafast` is not faster and needs half as many bytes again
+for a worse picture."""
 _BT601, _BT709, _LIMITED_RANGE = 6, 1, 1
 
 
 class VideoWriter:
-    """Writes an MP4 (H.264, yuv420p, index in front). A context manager; the file is complete when it is left without an error.
+    """A writer of an MP4 (H.264, yuv420p, index at the front).
 
-    The bytes depend on the pictures, times and number of threads only, on one CPU model and version of the libraries.
+    It is a context manager. The file is complete when the context is left without an error. On one
+    CPU model and with the same versions of the libraries, the bytes depend only on the pictures,
+    the times and the number of threads.
 
     Args:
-        path: Where to; overwritten.
-        fps: Average frame rate: sets the distance of keyframes, not the times of frames.
-        resolution_wh: Width and height of the pictures, px. An odd side is extended by repeating its last row or column.
-        threads: Encoder threads; part of what determines the bytes.
+        path: The file; an existing one is overwritten.
+        fps: Average frame rate. It sets the distance of keyframes, not the times of frames.
+        resolution_wh: Width and height of the pictures, px. An odd side is extended by repeating
+            its last row or column.
+        threads: Threads of the encoder. The bytes depend on their number.
 
     Raises:
-        StorageFull: No room on the disk, here or in any method.
+        StorageFull: The disk has no room, here or in any method.
     """
 
     def __init__(
@@ -67,7 +71,8 @@ class VideoWriter:
 
         Args:
             image_bgr: (height, width, 3) uint8 of the writer's resolution.
-            time_s: When it is shown; later than the one before (by a 90 000th of a second at least, else it is moved there).
+            time_s: Time at which the picture is shown, s. If it is less than 1/90 000 s after the
+                previous picture's time, it is moved there.
 
         Raises:
             ValueError: The picture has another size.
@@ -93,7 +98,7 @@ class VideoWriter:
         self._mux(frame)
 
     def close(self) -> None:
-        """Encode what is still held back and write the index."""
+        """Encode the pictures that the encoder still holds and write the index."""
         try:
             self._mux(None)
         finally:
@@ -111,7 +116,7 @@ class VideoWriter:
         if kind is None:
             self.close()
         else:
-            # What was written is of no use; the first error is the one to report.
+            # The file is useless now, and the first error is the one to report.
             try:
                 self._close_container()
             except StorageFull:
@@ -134,5 +139,5 @@ class VideoWriter:
 
 def _mapped(error: OSError) -> Exception:
     if is_disk_full(error):
-        return StorageFull("No room left on the disk for the annotated video. Make room.")
+        return StorageFull("The disk has no room for the annotated video. Free some space.")
     return error

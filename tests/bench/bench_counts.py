@@ -146,17 +146,17 @@ def _herd(sequence: MotSequence) -> list[Figure]:
         count = assembled(sequence, AnalysisSettings(population=population)).counts[
             sequence.muster_class
         ]
-        unique, low, high = count["unique"], count["low"], count["high"]
+        unique, low, high = count.unique, count.low, count.high
         goal, met = f"{HERD} inside", low <= HERD <= high
         if population == "closed":
             goal, met = goal + ", unique ≤ 18", met and unique <= 18
         else:
-            reasons = " ".join(count["reasons"])
+            reasons = {reason.code for reason in count.reasons}
             goal, met = (
                 goal + ", low ≥ 15, reason re-entry",
-                met and low >= 15 and "re-entry" in reasons,
+                met and low >= 15 and "re_entry" in reasons,
             )
-        value = f"{unique:g} [{low:g}–{high:g}]; ids: {beside}; most at once {count['peak']:g}"
+        value = f"{unique:g} [{low:g}–{high:g}]; ids: {beside}; most at once {count.peak:g}"
         rows.append(Figure(f"{sequence.name}, {HERD} cows, {population}", value, goal, met))
     return rows
 

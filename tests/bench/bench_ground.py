@@ -141,7 +141,8 @@ def _speed() -> Figure:
     start = time.perf_counter()
     ground = Ground.of(AnalysisSettings(), telemetry, flown.times_s, flown.video)
     placed = ground.placed(tracks, np.arange(frames, dtype=np.int32))
-    ground.describe(placed, flown.times_s[placed.frame], {})
+    ground.describe_tracks(placed, flown.times_s[placed.frame])
+    ground.describe_flight({})
     ground.geojson(placed, flown.times_s[placed.frame])
     taken_s = (time.perf_counter() - start) / frames * 1000
     return Figure(

@@ -9,12 +9,17 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from fractions import Fraction
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ml_engine.arrays import Array
+    from ml_engine.detection.detector import Detector
 
 STEPS = ("decode", "detect", "log", "assemble", "decode again", "draw", "encode")
 FRAMES = 100
@@ -68,6 +73,22 @@ def _serve(pipe: Connection, barrier: Barrier, clip: str, cache_dir: str) -> Non
             pipe.send((time.perf_counter() - start) / frames)
 
 
+def _encode(path: Path, images: Sequence[Any], times_s: Array, fps: Fraction) -> int:
+    from ml_engine.video.writer import VideoWriter
+
+    height, width = images[0].shape[:2]
+    with VideoWriter(path, fps=fps, resolution_wh=(width, height), threads=1) as writer:
+        for n, image in enumerate(images):
+            writer.write(image, float(times_s[n]))
+    return len(images)
+
+
+def _detect(detector: Detector, images: Sequence[Any]) -> int:
+    for start in range(0, len(images), detector.batch_size):
+        detector.detect(images[start : start + detector.batch_size])
+    return len(images)
+
+
 def _prepare(clip: Path, cache_dir: Path, folder: Path) -> dict[str, Callable[[], int]]:
     from core.domain.analysis import AnalysisSettings
     from ml_engine.arrays import FrameRecord
@@ -79,7 +100,6 @@ def _prepare(clip: Path, cache_dir: Path, folder: Path) -> dict[str, Callable[[]
     from ml_engine.stages.plan import plan_segments
     from ml_engine.video.decode import decode, probe
     from ml_engine.video.timeline import times_s
-    from ml_engine.video.writer import VideoWriter
 
     index = probe(clip)
     video, _ = plan_segments([index], min_frames=300)
@@ -111,37 +131,20 @@ def _prepare(clip: Path, cache_dir: Path, folder: Path) -> dict[str, Callable[[]
     tracks = assemble(read_log(log_bytes), settings=settings, video=part, detector=info).tracks
     painter = FramePainter(tracks, times, settings, video)
 
-    def detect() -> int:
-        for start in range(0, FRAMES, detector.batch_size):
-            detector.detect(images[start : start + detector.batch_size])
-        return FRAMES
-
     def draw() -> int:
         for n, image in enumerate(images):
             painter.paint(image.copy(), n)
         return FRAMES
 
-    def encode() -> int:
-        with VideoWriter(
-            folder / "out.mp4",
-            fps=index.fps,
-            resolution_wh=(video.width_px, video.height_px),
-            threads=1,
-        ) as writer:
-            for n, image in enumerate(images):
-                writer.write(image, float(times[n]))
-        return FRAMES
+    def count() -> Any:
+        return assemble(read_log(log_bytes), settings=settings, video=part, detector=info)
 
     return {
         "decode": lambda: len(decoded()),
-        "detect": detect,
+        "detect": lambda: _detect(detector, images),
         "log": lambda: FRAMES if log() else 0,
-        "assemble": lambda: (
-            FRAMES
-            if assemble(read_log(log_bytes), settings=settings, video=part, detector=info)
-            else 0
-        ),
+        "assemble": lambda: FRAMES if count() else 0,
         "decode again": lambda: len(decoded()),
         "draw": draw,
-        "encode": encode,
+        "encode": lambda: _encode(folder / "out.mp4", images, times, index.fps),
     }

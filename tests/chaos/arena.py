@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.bootstrap import make_ports
-from core.config.settings import Config
 from core.domain.blobs import result_blob, results_prefix, source_blob
 from core.domain.clock import utc_now
 from core.domain.job import Job, SourceFile, new_job_id
@@ -25,6 +24,7 @@ from core.services.attempts.dispatch import Dispatcher
 from infra.azurite_server import AzuriteServer
 from tests.chaos.recordings import SEGMENT_FRAMES, Recording
 from tests.conftest import REPOSITORY
+from tests.support.configuration import ports_config
 from tests.support.networks import share_networks
 
 VISIBILITY_S = 3
@@ -138,8 +138,7 @@ class Arena:
             "MUSTER_TEST_PAUSES": json.dumps(PAUSES),
         } | ({"MONGO_URI": mongo_uri} if mongo_uri else {})
         self.env.pop("MONGO_DETAILS", None)
-        config = Config(
-            _env_file=None,
+        config = ports_config(
             storage_connection=azurite.connection_string,
             data_dir=folder / "data",
             mongo_uri=mongo_uri,

@@ -23,6 +23,7 @@ from core.domain.job import (
     VideoFacts,
     Waiting,
 )
+from core.domain.results import ClassCounts, Note
 from core.ports import JobFilter, JobStore
 from tests.contract.databases import opened_stores
 from tests.fakes import MemoryJobStore
@@ -116,7 +117,14 @@ FULL = make_job(
     rendered_frames=900,
     result_revision="r0003",
     counts={
-        "bison": {"unique": 43, "low": 41, "high": 46, "mean": 17.25, "reasons": ["a.b", "$c"]}
+        "bison": ClassCounts(
+            unique=43,
+            low=41,
+            high=46,
+            peak=40,
+            mean=17.25,
+            reasons=(Note(code="a_b", text="a.b"), Note(code="other", text="$c")),
+        )
     },
     artifacts=("results.json", "tracks.csv"),
     error=Failure(code="no_frames", message="The video has no frames.", step="plan"),

@@ -298,7 +298,7 @@ async def test_managed_identity_signs_links_with_a_delegation_key(
         pass
 
     monkeypatch.setattr(BlobServiceClient, "get_user_delegation_key", delegation_key)
-    monkeypatch.setattr("core.adapters.azure.blob.generate_blob_sas", sign)
+    monkeypatch.setattr("core.adapters.azure.upload_links.generate_blob_sas", sign)
     monkeypatch.setattr(ContainerClient, "create_container", created)
     store = AzureBlobStore(container="raw", connection_string="", account_url=f"https://{host}")
     await store.open()

@@ -17,8 +17,8 @@ from core.adapters.sqlite import (
     SqliteJobStore,
     SqliteStatsStore,
     SqliteWebhookStore,
+    job_rows,
 )
-from core.adapters.sqlite import jobs as sqlite_jobs
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE
 from core.ports import (
@@ -136,7 +136,7 @@ async def fill(database: SqliteDatabase, stats: StatsStore) -> None:
     many = [
         FULL.model_copy(update={"id": f"job{i}", "idempotency_key": f"key-{i}"}) for i in range(500)
     ]
-    await database.write(lambda connection: [sqlite_jobs._add(connection, job) for job in many])
+    await database.write(lambda connection: [job_rows.add(connection, job) for job in many])
     reports = [(f"worker{i}", i, "{}") for i in range(500)]
     await database.write(
         lambda connection: connection.executemany(

@@ -148,7 +148,8 @@ def test_setup_says_what_is_missing(tmp_path: Path) -> None:
     copy.mkdir()
     for name in ("setup.sh", "overrides.txt"):
         (copy / name).write_bytes((REPOSITORY / "infra" / name).read_bytes())
-    (tmp_path / "requirements.lock").write_text("")
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text("")
     no_venv = tmp_path / "python-without-venv"
     no_venv.write_text(
         f'#!/bin/sh\ncase "$2" in "import ensurepip"*) exit 1;; esac\nexec {sys.executable} "$@"\n'

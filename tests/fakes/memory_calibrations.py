@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.adapters.shared.calibration_records import calibration_exists, no_such_calibration
 from core.domain.calibration import StoredCalibration, calibration_key
+from core.domain.refusals import calibration_exists, no_such_calibration
 from core.ports import CalibrationStore, Page
 from tests.fakes.memory_jobs import page_of
 from tests.fakes.memory_store import MemoryStore

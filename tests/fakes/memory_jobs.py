@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.adapters.shared import listing
-from core.adapters.shared.job_records import checked_changes, next_segments, no_such_job, turn_of
+from core.adapters.shared.job_records import checked_changes, next_segments, turn_of
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
+from core.domain.refusals import no_such_job
 from core.errors import Conflict, FenceLost
 from core.ports import JobFilter, JobOutline, JobStore, JobTurn, Page, WorkerReport
 from tests.fakes.memory_store import MemoryStore

@@ -15,7 +15,7 @@ import pytest
 
 from api.oidc import KEYS_ASKED_EVERY_S, KEYS_FRESH_S, TokenVerifier
 from api.routes import events
-from core.config.settings import Config
+from core.config.access import AccessSection
 from core.errors import Unauthenticated, Unavailable
 from tests.support.access_stand import client_of, shake_hands
 from tests.support.api_stand import MP4, running_api
@@ -163,7 +163,7 @@ async def test_clocks_may_differ_by_a_minute(issuer: Issuer) -> None:
     assert await verifier(issuer).check(issuer.token(exp=now - 30, nbf=now + 30, iat=now + 30))
 
 
-async def test_keys_are_read_once_an_hour_and_again_for_new_ones_but_not_at_a_strangers_pace(
+async def test_keys_are_read_once_an_hour_and_for_new_ones_at_a_limited_pace(
     issuer: Issuer,
 ) -> None:
     clock = Clock()
@@ -286,7 +286,5 @@ def test_an_issuer_needs_an_audience_and_tls() -> None:
     )
     for settings in given:
         with pytest.raises(ValueError, match="MUSTER_OIDC"):
-            Config(_env_file=None, **settings)
-    Config(
-        _env_file=None, oidc_issuer="https://login.microsoftonline.com/t/v2.0", oidc_audience="x"
-    )
+            AccessSection(**settings)
+    AccessSection(oidc_issuer="https://login.microsoftonline.com/t/v2.0", oidc_audience="x")

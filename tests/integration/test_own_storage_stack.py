@@ -17,11 +17,12 @@ import httpx
 import pytest
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config.settings import Config
+from core.config.processes import PortsConfig
 from infra.azurite_server import AzuriteServer, install_azurite
 from infra.local_stack import LocalStack
 from infra.processes import Child, StartError, free_ports
 from tests.conftest import REPOSITORY, unavailable
+from tests.support.configuration import ports_config
 
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "the-aws-secret",
@@ -106,8 +107,8 @@ def test_parts_started_by_hand_find_the_azurite_of_their_data_folder(
                 argv, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60
             )
             assert second.returncode == 1 and "runs already with the data folder" in second.stderr
-            config = Config(_env_file=None, data_dir=data_dir)
-            assert re.search("AccountName=muster[0-9a-f]{18};", config.storage_connection)
+            config = ports_config(data_dir=data_dir)
+            assert re.search("AccountName=muster[0-9a-f]{18};", config.storage.storage_connection)
             assert asyncio.run(write(config, b"film")) == 4
         finally:
             azurite.send_signal(signal.SIGINT)
@@ -115,7 +116,7 @@ def test_parts_started_by_hand_find_the_azurite_of_their_data_folder(
     assert not list((data_dir / "run").glob("*.pid"))
 
 
-async def write(config: Config, data: bytes) -> int:
+async def write(config: PortsConfig, data: bytes) -> int:
     """Write a blob by Muster's own ports; return its size."""
     ports = make_ports(config)
     try:

@@ -23,7 +23,7 @@ from infra.azurite_server import AzuriteServer
 from ml_engine.detection.loading import bundled_checkpoint
 from ml_engine.video.sandbox.decoder import ConfinedDecoder, DecoderLimits
 from ml_engine.video.sandbox.process import DecoderProcess
-from tests.integration.test_worker_real import Farm
+from tests.support.farm import Farm
 from tests.support.hostile_videos import Corpus
 from tests.support.video_samples import write_video
 

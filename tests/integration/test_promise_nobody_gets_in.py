@@ -11,8 +11,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-import websockets.exceptions
-import websockets.sync.client
 
 from core.domain.blobs import upload_blob
 from infra.azurite_server import AzuriteServer
@@ -21,27 +19,10 @@ from tests.support.access_stack import ApiPair, outside_address
 from tests.support.api_stand import MP4
 from tests.support.oidc_issuer import AUDIENCE, Issuer, running_issuer
 from tests.support.otlp_receiver import OtlpReceiver
+from tests.support.refusals import Seen, shake_hands, told
 
 JOBS = "/api/v1/jobs"
 ABSENT = "0" * 32
-VOLATILE = {"date", "content-length"}
-
-
-class Seen:
-    """Every secret that the tests of this module used, and every refusal that they got."""
-
-    def __init__(self) -> None:
-        self.secrets: set[str] = set()
-        self.refusals: list[str] = []
-
-    def secret(self, text: str) -> str:
-        self.secrets.add(text)
-        return text
-
-    def refused(self, answer: httpx.Response, status: int, code: str) -> None:
-        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-        assert answer.headers["content-type"] == "application/problem+json"
-        self.refusals.append(f"{answer.text}{answer.headers}")
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +95,6 @@ def outside() -> str:
     if address is None:
         unavailable("this machine has no address but loopback's")
     return address
-
-
-def told(answer: httpx.Response, *ids: str) -> tuple:
-    """Return all that an answer tells but the time and the id that was asked for."""
-    text = answer.text
-    for name in ids:
-        text = text.replace(name, "ID")
-    return (
-        answer.status_code,
-        text,
-        sorted((k, v) for k, v in answer.headers.items() if k not in VOLATILE),
-    )
 
 
 def test_another_owners_job_is_answered_like_none_on_every_route(
@@ -348,18 +317,6 @@ def test_foreign_names_and_pages_are_refused_here_as_outside(
                     answer = client.request(method, path)
                     seen.refused(answer, 403, code)
                     assert "access-control-allow-origin" not in answer.headers
-
-
-def shake_hands(url: str, **headers: str) -> int:
-    """Open a WebSocket; return 101, or the status of the refusal."""
-    try:
-        with websockets.sync.client.connect(
-            url, additional_headers=headers, open_timeout=30
-        ) as socket:
-            assert '"status"' in socket.recv(timeout=30)
-            return 101
-    except websockets.exceptions.InvalidStatus as error:
-        return error.response.status_code
 
 
 def test_a_ticket_lets_one_web_socket_in_whichever_process_is_asked(

@@ -1,7 +1,7 @@
 """Promise: nothing leaves the machine unless its operator configured it. No name is looked up, no usage is reported, no client id is kept.
 
-Commands run where only loopback can be reached, with an empty home folder, in two environments: the locked one, and the one that
-`pip install -r requirements.txt` makes (`make soak`). The third, `uv tool install`, is not tested yet: there is no wheel.
+Commands run where only loopback can be reached, with an empty home folder, in three environments: the
+locked one, and in `make soak` those that `pip install -r requirements.txt` and the wheel make.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from ml_engine.detection.loading import bundled_checkpoint
-from tests.conftest import REPOSITORY, unavailable
+from tests.conftest import REPOSITORY
 from tests.support.loopback_only import Watched, watch
 from tests.support.networks import share_networks
+from tests.support.package import build_wheel, make_environment
 from tests.support.stack import SAMPLE
 from tests.support.video_samples import remux
 
@@ -145,24 +145,13 @@ def test_the_parts_of_make_run_send_nothing(home: Path, clip: Path) -> None:
 
 
 @pytest.mark.soak
-def test_the_environment_of_the_requirements_sends_nothing(
-    home: Path, clip: Path, tmp_path: Path
+@pytest.mark.parametrize("source", ["requirements", "wheel"])
+def test_an_environment_without_the_lock_sends_nothing(
+    source: str, home: Path, clip: Path, tmp_path: Path
 ) -> None:
-    """Users of the older systems install it so; neither the lock nor its overrides apply."""
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    uv = Path(sys.executable).with_name("uv")
-    argv: list[str | Path] = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        python,
-        "-r",
-        REPOSITORY / "requirements.txt",
-    ]
-    done = subprocess.run(argv, stderr=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        unavailable(f"the packages cannot be installed: {done.stderr[-500:]}")
-    count(home, clip, tmp_path, str(python))
+    """Neither the lock nor its overrides apply to users who install this way."""
+    asked: tuple[str | Path, ...] = ("-r", REPOSITORY / "requirements.txt")
+    if source == "wheel":
+        asked = (build_wheel(tmp_path),)
+    programs = make_environment(tmp_path / "venv", *asked, is_locked=False)
+    count(home, clip, tmp_path, str(programs / "python"))

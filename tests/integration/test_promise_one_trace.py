@@ -133,6 +133,35 @@ def _number(spans: list[SeenSpan], name: str) -> int:
     return sum(span.name == name for span in spans)
 
 
+def _refusals(run: Run, link: dict[str, Any]) -> list[httpx.Response]:
+    """Send secrets where they do not belong; the last request goes to storage itself."""
+    client, query = run.stack.client, urlsplit(link["url"]).query
+    sent = {"file": ("a.mp4", MP4, "video/mp4")}
+    return [
+        client.get(f"/api/v1/jobs?{query}"),
+        client.get(f"/api/v1/jobs/none?{query}"),
+        client.post(f"/api/v1/nothing?{query}"),
+        client.get(f"/api/v1/jobs?key={run.secrets['API key']}"),
+        client.get("/api/v1/jobs", headers={"Authorization": f"Bearer {run.secrets['API key']}"}),
+        client.get("/api/v1/jobs", headers={"X-API-Key": run.secrets["API key"]}),
+        client.post(
+            "/api/v1/jobs",
+            files=sent,
+            data={"webhook": f"https://user:{run.secrets['password']}@example.org/"},
+        ),
+        client.post(
+            "/api/v1/jobs",
+            json={
+                "upload_ids": [link["upload_id"]],
+                "webhook": f"ftp://h/?token={RECEIVERS_SECRET}",
+            },
+        ),
+        client.post("/api/v1/jobs", json={"upload_ids": [link["upload_id"]]}),
+        client.get(f"/ws/jobs/{run.job_id}?ticket={run.secrets['ticket']}"),
+        httpx.put(link["url"].replace("sig=", "sig=x"), content=b"", headers=link["headers"]),
+    ]
+
+
 def _ask_for_trouble(run: Run) -> None:
     """Everything that has a secret in it, and is refused or not."""
     stack, client = run.stack, run.stack.client
@@ -159,29 +188,7 @@ def _ask_for_trouble(run: Run) -> None:
         files=sent,
         data={"webhook": f"http://nowhere.invalid/?token={RECEIVERS_SECRET}"},
     )
-    refusals = [
-        client.get(f"/api/v1/jobs?{query}"),
-        client.get(f"/api/v1/jobs/none?{query}"),
-        client.post(f"/api/v1/nothing?{query}"),
-        client.get(f"/api/v1/jobs?key={run.secrets['API key']}"),
-        client.get("/api/v1/jobs", headers={"Authorization": f"Bearer {run.secrets['API key']}"}),
-        client.get("/api/v1/jobs", headers={"X-API-Key": run.secrets["API key"]}),
-        client.post(
-            "/api/v1/jobs",
-            files=sent,
-            data={"webhook": f"https://user:{run.secrets['password']}@example.org/"},
-        ),
-        client.post(
-            "/api/v1/jobs",
-            json={
-                "upload_ids": [link["upload_id"]],
-                "webhook": f"ftp://h/?token={RECEIVERS_SECRET}",
-            },
-        ),
-        client.post("/api/v1/jobs", json={"upload_ids": [link["upload_id"]]}),
-        client.get(f"/ws/jobs/{run.job_id}?ticket={run.secrets['ticket']}"),
-        httpx.put(link["url"].replace("sig=", "sig=x"), content=b"", headers=link["headers"]),
-    ]
+    refusals = _refusals(run, link)
     run.errors = [answer.text for answer in refusals[:-1]]
     assert all(answer.status_code >= 400 for answer in refusals[1:]), [
         answer.status_code for answer in refusals

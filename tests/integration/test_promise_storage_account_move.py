@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import shutil
 import stat
-import subprocess
-import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,19 +13,28 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, BlobServiceClient
-from azure.storage.queue import QueueServiceClient
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config.settings import Config
-from infra import azurite_server, environments
+from core.config.processes import PortsConfig
+from infra import azurite_server
 from infra.processes import StartError
-from tests.conftest import REPOSITORY, unavailable
+from tests.conftest import unavailable
+from tests.support.account_move import (
+    BLOBS,
+    QUEUES,
+    account_of,
+    add_rarities,
+    everything,
+    film_files,
+    of_account,
+    prepare,
+    records,
+    unpack,
+)
 from tests.support.azurite_stand import API_VERSION
+from tests.support.configuration import ports_config
 from tests.support.published_azurite import KEY, PUBLISHED, PublishedAzurite, own_azurite
 
-ACCOUNT_JS = REPOSITORY / "infra" / "azurite" / "account.js"
-BLOBS, QUEUES = "__azurite_db_blob__.json", "__azurite_db_queue__.json"
-PREPARE = f"require({json.dumps(str(ACCOUNT_JS))}).prepare(process.argv[1], console.log)"
 # Kills the process at one of its calls of the file system, before the call or in the middle of it.
 KILLER = """
 const fs = require("node:fs");
@@ -44,133 +50,6 @@ for (const name of ["mkdirSync", "openSync", "writeFileSync", "fsyncSync", "clos
   };
 }
 """
-
-
-def unpack(folder: Path) -> Path:
-    """Unpack Azurite's folder of an installation of release 0.1; return it."""
-    with tarfile.open(
-        REPOSITORY / "tests" / "data" / "installation_0_1" / "installation.tar.xz"
-    ) as archive:
-        members = [
-            member
-            for member in archive
-            if member.name.split("/")[:2] == [".", "azurite"] or member.name.startswith("azurite")
-        ]
-        archive.extractall(folder, members, filter="data")
-    return folder / "azurite"
-
-
-def add_rarities(connection_string: str) -> None:
-    """Add uncommitted blocks, a snapshot, a lease, and metadata that read like a record: the installation has none."""
-    with BlobServiceClient.from_connection_string(
-        connection_string, api_version=API_VERSION
-    ) as client:
-        container = client.create_container("rare", metadata={"accountname": PUBLISHED})
-        blob = container.get_blob_client(f'"accountName":"{PUBLISHED}" ü😀.bin')
-        blob.upload_blob(b"first", metadata={"accountName": PUBLISHED})
-        blob.create_snapshot()
-        blob.upload_blob(b"second", overwrite=True, metadata={"accountName": PUBLISHED})
-        blob.stage_block("YQ==", b"staged on a committed blob")
-        staged = container.get_blob_client("staged.mp4")
-        staged.stage_block("YQ==", b"A" * 1000)
-        staged.stage_block("Yg==", b"B" * 1000)
-        client.get_blob_client("raw-videos", "leased").upload_blob(b"leased")
-        client.get_blob_client("raw-videos", "leased").acquire_lease()
-    with QueueServiceClient.from_connection_string(
-        connection_string, api_version=API_VERSION
-    ) as service:
-        queue = service.create_queue("rare", metadata={"mark": PUBLISHED})
-        queue.send_message(f'{{"accountName":"{PUBLISHED}"}}', time_to_live=-1)
-        queue.send_message("later", visibility_timeout=3600, time_to_live=-1)
-
-
-def everything(connection_string: str) -> dict[str, Any]:
-    """Return all that a client sees of an account."""
-    seen: dict[str, Any] = {}
-    with BlobServiceClient.from_connection_string(
-        connection_string, api_version=API_VERSION
-    ) as client:
-        for found in client.list_containers(include_metadata=True):
-            container = client.get_container_client(found.name)
-            seen[found.name] = (found.etag, found.metadata, found.public_access)
-            for info in container.list_blobs(include=["snapshots", "metadata", "uncommittedblobs"]):
-                blob = container.get_blob_client(info.name, snapshot=info.snapshot)
-                key = f"{found.name}/{info.name}@{info.snapshot}"
-                content = (
-                    None
-                    if info.etag is None or info.size == 0
-                    else hashlib.sha256(blob.download_blob().readall()).hexdigest()
-                )
-                seen[key] = (
-                    info.etag,
-                    info.last_modified,
-                    info.size,
-                    info.metadata,
-                    info.lease.state,
-                    content,
-                )
-                if found.name == "rare" and info.snapshot is None:
-                    committed, waiting = blob.get_block_list("all")
-                    seen[f"{key} blocks"] = [
-                        (block.id, block.size) for block in (*committed, *waiting)
-                    ]
-    with QueueServiceClient.from_connection_string(
-        connection_string, api_version=API_VERSION
-    ) as service:
-        for each in service.list_queues(include_metadata=True):
-            queue = service.get_queue_client(each.name)
-            messages = [
-                (message.id, message.content, message.dequeue_count)
-                for message in queue.peek_messages(max_messages=32)
-            ]
-            seen[f"queue {each.name}"] = (
-                each.metadata,
-                queue.get_queue_properties().approximate_message_count,
-                messages,
-            )
-    return seen
-
-
-def records(location: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return all records of both databases, by database and collection."""
-    return {
-        f"{name} {collection['name']}": collection["data"]
-        for name in (BLOBS, QUEUES)
-        for collection in json.loads((location / name).read_text())["collections"]
-    }
-
-
-def of_account(
-    found: dict[str, list[dict[str, Any]]], account: str
-) -> dict[str, list[dict[str, Any]]]:
-    """Return records as they are if all belong to one account."""
-    return {
-        place: [{**record, "accountName": account} for record in data]
-        for place, data in found.items()
-    }
-
-
-def prepare(location: Path, *node: str, **env: str) -> subprocess.CompletedProcess[str]:
-    argv = [azurite_server.node_binary(), *node, "-e", PREPARE, str(location)]
-    return subprocess.run(
-        argv, env=environments.of_azurite() | env, capture_output=True, text=True, timeout=120
-    )
-
-
-def account_of(location: Path) -> str:
-    return (location / "muster-account").read_text().partition(":")[0]
-
-
-def film_files(location: Path) -> dict[str, tuple[int, int, int]]:
-    found = [
-        path
-        for name in ("__blobstorage__", "__queuestorage__")
-        for path in (location / name).iterdir()
-    ]
-    return {
-        path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_size)
-        for path in found
-    }
 
 
 @pytest.fixture(scope="module")
@@ -237,12 +116,12 @@ def test_promise_storage_and_database_still_belong_together(
         "queue_name": "jobs",
     }
 
-    async def opened(config: Config) -> tuple[str, bytes | None, str | None]:
+    async def opened(config: PortsConfig) -> tuple[str, bytes | None, str | None]:
         """Open the ports as a process does; return the identity, a job's film and the queue's mark."""
         ports = make_ports(config)
         try:
             await open_ports(ports)
-            if config.allow_published_storage_key:
+            if config.storage.allow_published_storage_key:
                 await ports.sources.put("jobs/x/film", b"film")
             identity = await ports.ledger.identity()
             assert identity is not None
@@ -254,8 +133,7 @@ def test_promise_storage_and_database_still_belong_together(
         connection = published.connection_string
         before = asyncio.run(
             opened(
-                Config(
-                    _env_file=None,
+                ports_config(
                     storage_connection=connection,
                     allow_published_storage_key=True,
                     **names,
@@ -265,7 +143,7 @@ def test_promise_storage_and_database_still_belong_together(
     azurite = own_azurite(location)
     azurite.start()
     try:
-        assert asyncio.run(opened(Config(_env_file=None, **names))) == before
+        assert asyncio.run(opened(ports_config(**names))) == before
         assert before[1:] == (b"film", before[0])
     finally:
         azurite.stop()

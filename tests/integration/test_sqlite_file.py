@@ -121,7 +121,8 @@ async def test_a_full_disk_is_said_and_half_done_is_undone(tmp_path: Path) -> No
     await database.read(
         lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
     )
-    big = {"counts": {"bison": {"reasons": ["x" * 100_000]}}, "state": "failed"}
+    figures = {"unique": 1, "low": 1, "high": 1, "peak": 1, "mean": 1.0}
+    big = {"counts": {"bison": figures | {"reasons": ["x" * 100_000]}}, "state": "failed"}
     with pytest.raises(StorageFull, match="is full"):
         await store.update(
             "a", attempt=1, expected=("detecting",), at=START + timedelta(1), changes=big

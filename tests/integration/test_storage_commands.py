@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from core.domain.blobs import source_blob, submitting_blob
@@ -131,29 +132,29 @@ def test_wrong_usage_and_a_wrong_configuration_are_2(stack: Stack) -> None:
     assert (done.returncode, done.stdout) == (2, "") and "give an absolute path" in done.stderr
 
 
+async def _fill(ports: Ports, unknown: str, live: str, known: str) -> None:
+    """Put blobs into storage: of a job without a record, of a submission on its way, of a job."""
+    identity = await ports.ledger.identity()
+    assert identity is not None
+    for job_id, size in ((unknown, 100), (live, 20), (known, 3)):
+        await ports.sources.put(source_blob(job_id, 0), bytes(size))
+        await ports.results.put(f"jobs/{job_id}/log/key/00000.parquet", bytes(size))
+    await ports.sources.put(submitting_blob(live), identity.mark.to_bytes())
+    await ports.results.delete(f"jobs/{live}/log/key/00000.parquet")
+    now = utc_now()
+    times = {
+        "created_at_utc": now,
+        "updated_at_utc": now,
+        "heartbeat_at_utc": now,
+        "completed_at_utc": now,
+    }
+    file = SourceFile(name="a.mp4", blob=source_blob(known, 0), size_bytes=3, etag="x")
+    await ports.jobs.add(Job(id=known, state="failed", files=(file,), **times))
+
+
 def test_purge_deletes_what_it_has_shown_and_only_after_a_yes(stack: Stack) -> None:
     unknown, live, known = new_job_id(), new_job_id(), new_job_id()
-
-    async def fill(ports: Ports) -> None:
-        identity = await ports.ledger.identity()
-        assert identity is not None
-        for job_id, size in ((unknown, 100), (live, 20), (known, 3)):
-            await ports.sources.put(source_blob(job_id, 0), bytes(size))
-            await ports.results.put(f"jobs/{job_id}/log/key/00000.parquet", bytes(size))
-        # A submission on its way: a record will follow.
-        await ports.sources.put(submitting_blob(live), identity.mark.to_bytes())
-        await ports.results.delete(f"jobs/{live}/log/key/00000.parquet")
-        now = utc_now()
-        times = {
-            "created_at_utc": now,
-            "updated_at_utc": now,
-            "heartbeat_at_utc": now,
-            "completed_at_utc": now,
-        }
-        file = SourceFile(name="a.mp4", blob=source_blob(known, 0), size_bytes=3, etag="x")
-        await ports.jobs.add(Job(id=known, state="failed", files=(file,), **times))
-
-    stack.with_ports(fill)
+    stack.with_ports(lambda ports: _fill(ports, unknown, live, known))
     before = blobs(stack)
     shown = [
         "No record, tombstone or marker of this database explains these; nothing deletes them by itself:",
@@ -175,7 +176,7 @@ def test_purge_deletes_what_it_has_shown_and_only_after_a_yes(stack: Stack) -> N
     assert alone.returncode == 1
     assert (
         alone.stderr.splitlines()[-1]
-        == "There is nobody to ask; add --yes to delete without asking."
+        == "The question cannot be asked here (no input). Add --yes to delete without asking."
     )
     assert sorted(alone.stdout.splitlines()) == sorted([*shown, question])
     assert (
@@ -232,31 +233,35 @@ def test_a_new_retention_waits_for_a_yes(stack: Stack) -> None:
     assert blobs(stack) == {}
 
 
-def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack) -> None:
-    file = stack.base / "data" / "muster.sqlite3"
-    stack.start_api()
-    worker = stack.start_worker("tests.support.quick_worker")
-    old = stack.submit_bytes(MP4)
-    stack.wait(old)
-    stack.api.stop()
-    worker.stop()
-    backup = shutil.copytree(
-        file.parent, stack.base / "backup", ignore=shutil.ignore_patterns("cache")
-    )
-    assert {path.name for path in backup.iterdir()} == {file.name}, (
-        "closed, all of it is in one file"
-    )
-
-    stack.start_api()
-    worker = stack.start_worker("tests.support.quick_worker")
-    headers = {"Idempotency-Key": "after the backup"}
-    answer = stack.client.post(
+def _submit_once(stack: Stack) -> httpx.Response:
+    return stack.client.post(
         "/api/v1/jobs",
         files={"file": ("herd.mp4", MP4)},
         data={"settings": '{"camera": "north"}'},
-        headers=headers,
+        headers={"Idempotency-Key": "after the backup"},
     )
-    done = answer.json()["id"]
+
+
+def _backup_after_a_job(stack: Stack, file: Path) -> Path:
+    """Return the folder of a backup that was made when one job was done and all was stopped."""
+    stack.start_api()
+    worker = stack.start_worker("tests.support.quick_worker")
+    stack.wait(stack.submit_bytes(MP4))
+    stack.api.stop()
+    worker.stop()
+    backup = stack.base / "backup"
+    shutil.copytree(file.parent, backup, ignore=shutil.ignore_patterns("cache"))
+    names = {path.name for path in backup.iterdir()}
+    assert names == {file.name}, "closed, all of it is in one file"
+    return backup
+
+
+def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack) -> None:
+    file = stack.base / "data" / "muster.sqlite3"
+    backup = _backup_after_a_job(stack, file)
+    stack.start_api()
+    worker = stack.start_worker("tests.support.quick_worker")
+    done = _submit_once(stack).json()["id"]
     assert stack.wait(done)["state"] == "completed"
     results, sheet = (
         stack.artifact(done, "results.json"),
@@ -303,12 +308,7 @@ def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack
     assert stack.artifact(done, "results.json") == results
     assert stack.client.get("/api/v1/all_stats").json() == sheet, "its statistics are there, once"
     # The same request, sent again, finds its job.
-    again = stack.client.post(
-        "/api/v1/jobs",
-        files={"file": ("herd.mp4", MP4)},
-        data={"settings": '{"camera": "north"}'},
-        headers=headers,
-    )
+    again = _submit_once(stack)
     assert (again.json()["id"], again.headers["idempotency-replayed"]) == (done, "true")
     job = stack.job(waiting)
     assert (job["state"], job["error"]["code"]) == ("failed", "recovered")

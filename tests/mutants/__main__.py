@@ -32,6 +32,7 @@ COPIED = (
     "worker",
     "Makefile",
     "pyproject.toml",
+    "ARCHITECTURE.md",
     "README.md",
 )
 LONGEST_S = 1500

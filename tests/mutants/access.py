@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_HOOKS = "tests/unit/core/test_webhook_service.py"
+_FAIR_HOOKS = "tests/unit/core/test_webhook_fairness.py"
 _ADDRESSES = "tests/integration/test_promise_webhook_addresses.py"
 _ENDS = "tests/unit/api/test_credential_ends.py"
 
@@ -133,21 +133,21 @@ ACCESS = (
         "worker/deliveries.py",
         "OWNER_AT_ONCE = 2\n",
         "OWNER_AT_ONCE = 8\n",
-        f"{_HOOKS}::test_one_owner_has_two_deliveries_at_once_and_another_owner_finds_a_place",
+        f"{_FAIR_HOOKS}::test_one_owner_has_two_deliveries_at_once_and_another_owner_finds_a_place",
     ),
     Mutant(
         "a message that finds no place comes again as soon each time",
         "worker/deliveries.py",
         "BUSY_S * 2.0 ** min(max(lease.delivery_count - 1, 0), 30)",
         "BUSY_S",
-        f"{_HOOKS}::test_receivers_that_hang_delay_no_step_of_another_owner_and_messages_do_not_multiply",
+        f"{_FAIR_HOOKS}::test_receivers_that_hang_delay_no_other_owner_and_messages_do_not_multiply",
     ),
     Mutant(
         "the sweeper is not told that a message waits for a place",
         "worker/deliveries.py",
         "                await self._webhooks.postpone(event, timedelta(seconds=delay_s))\n",
         "                pass\n",
-        f"{_HOOKS}::test_receivers_that_hang_delay_no_step_of_another_owner_and_messages_do_not_multiply",
+        f"{_FAIR_HOOKS}::test_receivers_that_hang_delay_no_other_owner_and_messages_do_not_multiply",
     ),
     Mutant(
         "messages that the sweeper has replaced live on",
@@ -161,7 +161,7 @@ ACCESS = (
             "        ):"
         ),
         "if event is None or not event.is_open or event.body is None or False:",
-        f"{_HOOKS}::test_a_message_that_the_sweeper_has_replaced_is_dropped",
+        f"{_FAIR_HOOKS}::test_a_message_that_the_sweeper_has_replaced_is_dropped",
     ),
     Mutant(
         "listings carry whole settings",
@@ -225,7 +225,7 @@ ACCESS = (
         '    return len(lengths) > 1 or (bool(codings) and (codings != ["chunked"] or bool(lengths)))\n',
         "    return False and bool(lengths)\n",
         "tests/integration/test_promise_attacks.py::"
-        "test_a_request_whose_end_may_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read",
+        "test_a_request_with_two_possible_ends_is_refused_and_the_rest_is_not_read",
     ),
     Mutant(
         "what an archive unpacks to is not added up",

@@ -99,14 +99,14 @@ ACCOUNT = (
     Mutant(
         "the API starts without a storage",
         "api/main.py",
-        "    config.require_storage()\n",
+        "    config.storage.require()\n",
         "",
         f"{_CONFIG}::test_the_api_does_not_start_without_a_storage_of_its_own",
     ),
     Mutant(
         "a worker starts without a storage",
         "worker/main.py",
-        "        config.require_storage()\n",
+        "        config.storage.require()\n",
         "",
         f"{_CONFIG}::test_workers_and_their_commands_begin_with_a_storage",
     ),

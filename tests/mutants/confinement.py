@@ -98,7 +98,7 @@ CONFINEMENT = (
         "ml_engine/video/sandbox/process.py",
         "if kind == READY and not self._ready:",
         "if kind == READY:",
-        "tests/unit/ml_engine/test_decoding.py::test_a_decoder_that_a_file_has_taken_over_cannot_claim_to_be_unconfined",
+        "tests/unit/ml_engine/test_decoder_ends.py::test_a_decoder_that_a_file_has_taken_over_cannot_claim_to_be_unconfined",
     ),
     Mutant(
         "a machine that cannot confine fails jobs",

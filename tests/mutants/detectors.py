@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _DETECTORS = "tests/integration/test_detector_architectures.py"
+_FALLBACK = "tests/integration/test_openvino_fallback.py"
 
 DETECTORS = (
     Mutant(
@@ -12,14 +13,14 @@ DETECTORS = (
         "ml_engine/detection/runtimes/fallback.py",
         "        if error.code != REFUSED:\n",
         "        if error.code:\n",
-        f"{_DETECTORS}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
+        f"{_FALLBACK}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
     ),
     Mutant(
         "a conversion that failed is tried again at every start",
         "ml_engine/detection/runtimes/openvino_conversion.py",
         'note_refusal(target, error.details["reason"])',
         "pass",
-        f"{_DETECTORS}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
+        f"{_FALLBACK}::test_auto_takes_torch_where_openvino_refuses_and_remembers",
     ),
     Mutant(
         "a checkpoint on disk asks the hub for its backbone",

@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _ABSURD = "tests/unit/api/test_absurd_requests.py"
 _LINEAR = "tests/unit/test_linear.py"
+_BUDGET = "tests/unit/test_telemetry_budget.py"
 
 GATE = (
     Mutant(
@@ -27,14 +28,14 @@ GATE = (
         "core/telemetry/srt.py",
         "        if clock() - began_s > most_s:\n",
         "        if clock() < 0:\n",
-        f"{_LINEAR}::test_reading_telemetry_has_a_budget",
+        f"{_BUDGET}::test_reading_telemetry_has_a_budget",
     ),
     Mutant(
         "telemetry is read on for a caller that is gone",
         "core/services/submission/telemetry.py",
         "        unwanted.set()\n",
         "        pass\n",
-        f"{_LINEAR}::test_the_api_stops_reading_for_a_caller_that_is_gone",
+        f"{_BUDGET}::test_the_api_stops_reading_for_a_caller_that_is_gone",
     ),
     Mutant(
         "what an array claims is not checked before room is made for it",
@@ -67,7 +68,7 @@ GATE = (
     Mutant(
         "an unexpected error is answered outside of the layer of headers",
         "api/app.py",
-        "    app.add_middleware(Faults)\n",
+        "    Faults,\n",
         "",
         f"{_ABSURD}::test_an_unexpected_error_has_the_headers_of_every_answer",
     ),
@@ -105,9 +106,9 @@ GATE = (
     ),
     Mutant(
         "a camera is asked for as it is typed",
-        "api/routes/jobs.py",
-        "Annotated[str | None, CLEANED, Query(max_length=80)]",
-        "Annotated[str | None, Query(max_length=80)]",
+        "api/parameters.py",
+        "str | None, CLEANED, Query(max_length=80,",
+        "str | None, Query(max_length=80,",
         "tests/unit/core/test_names.py::test_a_camera_is_found_however_its_name_is_typed",
     ),
     Mutant(

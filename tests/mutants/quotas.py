@@ -8,8 +8,9 @@ _HOLDS = "tests/unit/core/test_quota_holds.py"
 _KEYS = "tests/contract/test_key_store.py"
 _WORK = "tests/unit/core/test_work_budget.py"
 _TURNS = "tests/unit/core/test_turns.py"
+_LOST_TURNS = "tests/unit/core/test_turns_lost.py"
 _TURN_STORE = "tests/contract/test_job_store_turns.py"
-_ORPHANS = "tests/unit/core/test_orphans.py"
+_SUPERSEDED = "tests/unit/core/test_superseded_results.py"
 
 QUOTAS = (
     Mutant(
@@ -64,15 +65,7 @@ QUOTAS = (
     Mutant(
         "a link without a size holds nothing",
         "core/services/access/quotas.py",
-        (
-            "amount = (\n"
-            "                size_bytes\n"
-            "                if size_bytes is not None\n"
-            "                else max(1, min(self._share(largest), left))\n"
-            "                if self._day_bytes\n"
-            "                else 0\n"
-            "            )"
-        ),
+        "amount = self._link_bytes(size_bytes, largest, left)",
         "amount = size_bytes if size_bytes is not None else 1",
         f"{_HOLDS}::test_a_link_without_a_size_holds_the_largest_that_there_is_room_for",
     ),
@@ -121,7 +114,7 @@ QUOTAS = (
     Mutant(
         "a job may be any amount of work",
         "worker/handlers/plan.py",
-        "    check_work(looks, tools.config.max_work, video=video, settings=settings, slices=slices)\n",
+        "    check_work(looks, tools.config.work.max_work, video=video, settings=settings, slices=slices)\n",
         "",
         f"{_WORK}::test_a_job_over_its_budget_fails_at_once_and_is_told_what_fits",
     ),
@@ -219,14 +212,14 @@ QUOTAS = (
         "worker/handlers/detect.py",
         "    if step.redelivered and segment.index in job.done_segments:\n",
         "    if False:\n",
-        f"{_TURNS}::test_a_worker_killed_while_it_hands_out_loses_nothing",
+        f"{_LOST_TURNS}::test_a_worker_killed_while_it_hands_out_loses_nothing",
     ),
     Mutant(
         "the sweeper does not look for parked jobs whose turn was lost",
         "core/services/housekeeping/sweep.py",
         "            if _has_no_message(job) and job.owner not in owners:\n",
         "            if False:\n",
-        f"{_TURNS}::test_a_parked_job_whose_turn_was_lost_is_found_by_the_sweeper",
+        f"{_LOST_TURNS}::test_a_parked_job_whose_turn_was_lost_is_found_by_the_sweeper",
     ),
     Mutant(
         "a segment is handed out to two who ask at once (MongoDB)",
@@ -247,14 +240,14 @@ QUOTAS = (
         "core/services/housekeeping/orphans.py",
         " or is_fresh:",
         ":",
-        f"{_ORPHANS}::test_superseded_results_stay_for_as_long_as_a_download_takes",
+        f"{_SUPERSEDED}::test_superseded_results_stay_for_as_long_as_a_download_takes",
     ),
     Mutant(
         "results are superseded by ones that are gone",
         "core/services/housekeeping/orphans.py",
         "(published is not None and published.is_gone)",
         "False",
-        f"{_ORPHANS}::test_results_are_not_superseded_by_ones_that_are_gone",
+        f"{_SUPERSEDED}::test_results_are_not_superseded_by_ones_that_are_gone",
     ),
     Mutant(
         "a link without a size holds as much as a job may have",

@@ -63,7 +63,7 @@ STORAGE = (
     ),
     Mutant(
         "a message of an unknown job costs its blobs",
-        "worker/processor.py",
+        "worker/obsolete.py",
         "        if await ports.ledger.tombstones([message.job_id]):\n",
         "        if True:\n",
         f"{_INTAKE}::test_a_worker_with_another_database_deletes_nothing",
@@ -270,16 +270,16 @@ STORAGE = (
     ),
     Mutant(
         "only the SDK is asked for the name of the account that signs links",
-        "core/adapters/azure/blob.py",
-        "account_name=blob.account_name or azure_connection.account_of(blob.url),",
+        "core/adapters/azure/upload_links.py",
+        "account_name=blob.account_name or account_of(blob.url),",
         "account_name=blob.account_name,",
         "tests/contract/test_azure_blob_store.py::test_managed_identity_signs_links_with_a_delegation_key",
     ),
     Mutant(
         "Azurite by hand knows no .env",
-        "core/config/data_folder.py",
-        "_DataFolder()",
-        "_DataFolder(_env_file=None)",
+        "infra/storage.py",
+        "read(DataSection)",
+        "DataSection()",
         "tests/unit/infra/test_data_folder.py::test_the_env_file_names_the_data_folder_for_every_program",
     ),
     Mutant(

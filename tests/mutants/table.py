@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.access import ACCESS
 from tests.mutants.account import ACCOUNT
+from tests.mutants.configuration import CONFIGURATION
 from tests.mutants.confinement import CONFINEMENT
 from tests.mutants.detectors import DETECTORS
 from tests.mutants.gate import GATE
@@ -37,13 +38,28 @@ MUTANTS = (
     *GATE,
     *PORT,
     *CONFINEMENT,
+    *CONFIGURATION,
     *ACCESS,
     Mutant(
         "counts do not say that their range is of what was detected",
-        "ml_engine/counting/counts.py",
-        ', "interval_basis": INTERVAL_BASIS}',
-        "}",
+        "core/domain/results/counts.py",
+        "    interval_basis: IntervalBasis = Field(",
+        "    basis: IntervalBasis = Field(",
         "tests/unit/ml_engine/test_interval.py::test_results_say_it_for_every_class",
+    ),
+    Mutant(
+        "a reason of results 1.x, which is a string, is not read",
+        "core/domain/results/notes.py",
+        "Reason = Annotated[Note, BeforeValidator(reason_of_text)]",
+        "Reason = Annotated[Note, BeforeValidator(lambda value: value)]",
+        "tests/unit/core/test_results_1.py::test_counts_of_an_old_worker_beside_a_new_api",
+    ),
+    Mutant(
+        "a warning of results 1.x, which calls its text a message, is not read",
+        "core/domain/results/notes.py",
+        '"text" not in value and "message" in value',
+        '"text" not in value and "" in value',
+        "tests/unit/core/test_results_1.py::test_a_warning_of_1_x_has_a_text",
     ),
     Mutant(
         "the contact sheet does not say what its ranges are of",
@@ -136,35 +152,35 @@ MUTANTS = (
     Mutant(
         "a start whose answer was lost counts as a death",
         "worker/processor.py",
-        "deaths = await self._patiently(start, stop) - asked",
-        "deaths = await self._patiently(start, stop) - 1",
+        "deaths = await self._patience.ask(start, stop) - asked",
+        "deaths = await self._patience.ask(start, stop) - 1",
         "tests/unit/worker/test_every_moment.py",
     ),
     Mutant(
         "failures have no limit",
-        "worker/processor.py",
-        "if failures < self._tools.config.max_failures:",
+        "worker/step_ends.py",
+        "if failures < self._tools.config.worker.max_failures:",
         "if True:",
         f"{_POISON}::test_after_max_failures_the_message_is_poison_with_its_body_and_the_reason",
     ),
     Mutant(
         "a full disk counts as a failure",
         "worker/processor.py",
-        "            return await self._wait_for_room(step, error)\n",
-        "            return await self._count_failure(message, error, stop)\n",
+        "            return await self._ends.wait_for_room(step, error)\n",
+        "            return await self._ends.count_failure(message, error, stop)\n",
         f"{_FULL_DISK}::test_a_full_disk_is_waited_for_and_no_failure",
     ),
     Mutant(
         "a full disk counts as a death",
-        "worker/processor.py",
-        "        await self._take_back_start(message)\n        # As long again",
+        "worker/step_ends.py",
+        "        await self.take_back_start(message)\n        # As long again",
         "        # As long again",
         f"{_FULL_DISK}::test_a_full_disk_is_waited_for_and_no_failure",
     ),
     Mutant(
         "a full disk is waited for without end",
-        "worker/processor.py",
-        "if waited_s >= self._tools.config.disk_patience_s:",
+        "worker/step_ends.py",
+        "if waited_s >= self._tools.config.worker.disk_patience_s:",
         "if False:",
         f"{_FULL_DISK}::test_when_the_patience_is_over_the_job_fails_and_can_be_tried_again",
     ),
@@ -180,7 +196,7 @@ MUTANTS = (
         "core/adapters/shared/job_records.py",
         'changes = {**changes, "waiting": None}',
         "pass",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a full disk is not reported",
@@ -222,15 +238,15 @@ MUTANTS = (
     Mutant(
         "deaths have no limit",
         "worker/processor.py",
-        "if deaths >= self._tools.config.max_deaths:",
+        "if deaths >= self._tools.config.worker.max_deaths:",
         "if False:",
         f"{_POISON}::test_after_max_deaths_the_message_is_poison_with_its_body_and_the_reason",
     ),
     Mutant(
         "outages and shutdowns count as deaths",
-        "worker/processor.py",
-        "    async def _take_back_start(self, message: JobMessage) -> None:\n",
-        "    async def _take_back_start(self, message: JobMessage) -> None:\n        return\n",
+        "worker/step_ends.py",
+        "    async def take_back_start(self, message: JobMessage) -> None:\n",
+        "    async def take_back_start(self, message: JobMessage) -> None:\n        return\n",
         f"{_POISON}::test_outages_and_shutdowns_poison_nothing",
     ),
     Mutant(
@@ -256,7 +272,7 @@ MUTANTS = (
     ),
     Mutant(
         "an idempotency key is not looked up when the job is recorded",
-        "core/adapters/sqlite/jobs.py",
+        "core/adapters/sqlite/job_rows.py",
         "        if known is not None:\n            return known\n",
         "        del known\n",
         f"{_ONE_JOB}::test_the_same_request_50_times_at_once_makes_one_job_and_one_blob",
@@ -270,21 +286,21 @@ MUTANTS = (
     ),
     Mutant(
         "a job's state is not looked at before it is changed",
-        "core/adapters/sqlite/jobs.py",
+        "core/adapters/sqlite/job_rows.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if row[0] != attempt:",
         f"{_TERMINAL}::test_terminal_states_never_regress_whatever_the_order_of_messages",
     ),
     Mutant(
         "a job's attempt is not looked at before it is changed",
-        "core/adapters/sqlite/jobs.py",
+        "core/adapters/sqlite/job_rows.py",
         "if row[0] != attempt or (states is not None and row[1] not in states):",
         "if states is not None and row[1] not in states:",
-        "tests/contract/test_job_store.py",
+        "tests/contract/test_job_store_fences.py",
     ),
     Mutant(
         "a recount that fails takes the published revision away",
-        "worker/processor.py",
+        "worker/step_ends.py",
         'changes = {"state": "failed", "error": failure, "completed_at_utc": now}',
         'changes = {"state": "failed", "error": failure, "completed_at_utc": now, "result_revision": None}',
         f"{_TERMINAL}::test_a_recount_that_fails_keeps_the_published_revision",
@@ -326,8 +342,8 @@ MUTANTS = (
     ),
     Mutant(
         "foreign pages may ask",
-        "api/access.py",
-        "            if not same and origin.lower() not in self.origins:\n                raise _foreign_origin()\n",
+        "api/door.py",
+        "            if not same and origin.lower() not in self._origins:\n                raise foreign_origin()\n",
         "            del same\n",
         f"{_NOBODY}::test_foreign_names_and_pages_are_refused_here_as_outside",
     ),

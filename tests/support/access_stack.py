@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import httpx
 
 from core.bootstrap import make_ports
-from core.config.settings import Config
 from core.domain.blobs import LINK_SUFFIX
 from core.domain.clock import utc_now
 from core.domain.identity import MARK_BLOB
@@ -23,6 +22,7 @@ from core.ports import Ports
 from core.services.access.keys import Keys, NewKey
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, accepts_connections, free_ports
+from tests.support.configuration import ports_config
 
 REPOSITORY = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -65,16 +65,14 @@ class ApiPair:
             "input_container": name("raw"),
             "output_container": name("out"),
         }
-        self.config = Config(
-            _env_file=None, **fields, queue_name=name("jobs"), data_dir=base / "data"
-        )
+        self.config = ports_config(**fields, queue_name=name("jobs"), data_dir=base / "data")
         self.env = {
             **os.environ,
-            "AZURE_STORAGE_CONNECTION_STRING": self.config.storage_connection,
-            "BLOB_CONTAINER_INPUT": self.config.input_container,
-            "BLOB_CONTAINER_OUTPUT": self.config.output_container,
-            "QUEUE_NAME": self.config.queue_name,
-            "MUSTER_DATA_DIR": str(self.config.data_dir),
+            "AZURE_STORAGE_CONNECTION_STRING": self.config.storage.storage_connection,
+            "BLOB_CONTAINER_INPUT": self.config.storage.input_container,
+            "BLOB_CONTAINER_OUTPUT": self.config.storage.output_container,
+            "QUEUE_NAME": self.config.queues.queue_name,
+            "MUSTER_DATA_DIR": str(self.config.storage.data_dir),
             "PYTHONUNBUFFERED": "1",
             **settings,
         }

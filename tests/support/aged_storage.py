@@ -7,17 +7,20 @@ import importlib
 import sys
 from datetime import timedelta
 
-from core.config.settings import Config
+from core.config.housekeeping import HousekeepingSection
+from core.config.queues import QueueSection
 from core.domain.housekeeping import HousekeepingRules
 
 TWO_DAYS_AHEAD = timedelta(days=-2)
-_plain = vars(Config)["housekeeping_rules"].fget
+_plain = HousekeepingSection.rules
 
 
-def _aged(config: Config) -> HousekeepingRules:
-    return dataclasses.replace(_plain(config), least_age=TWO_DAYS_AHEAD, upload_life=TWO_DAYS_AHEAD)
+def _aged(section: HousekeepingSection, queues: QueueSection) -> HousekeepingRules:
+    return dataclasses.replace(
+        _plain(section, queues), least_age=TWO_DAYS_AHEAD, upload_life=TWO_DAYS_AHEAD
+    )
 
 
 if __name__ == "__main__":
-    setattr(Config, "housekeeping_rules", property(_aged))  # noqa: B010  a type checker takes a property for a value
+    setattr(HousekeepingSection, "rules", _aged)  # noqa: B010  a type checker refuses a method
     sys.exit(importlib.import_module(sys.argv[1]).main(sys.argv[2:]))

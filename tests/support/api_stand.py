@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.readiness import Readiness
 from api.watch import JobWatchers
-from core.config.settings import Config
 from core.domain.blobs import LINK_SUFFIX, result_blob
 from core.domain.job import Job, Plan, Segment, SourceFile, VideoFacts
 from core.domain.message import JobMessage
@@ -26,6 +25,7 @@ from tests.fakes import (
     MemoryPorts,
     memory_ports,
 )
+from tests.support.configuration import api_config
 
 BASE_URL = "http://127.0.0.1"
 """In-process clients tell the application that they arrived at this address, and name it as `Host`."""
@@ -206,7 +206,7 @@ async def running_api(**config: Any) -> AsyncGenerator[ApiStand]:
     """Run an API on stand-ins; `config` sets fields of the configuration."""
     clock = SteppedClock()
     ports = make_ports(clock)
-    app = create_app(Config(_env_file=None, **config), ports, clock)
+    app = create_app(api_config(**config), ports, clock)
     transport = httpx.ASGITransport(app=app)
 
     async def one_turn(_: float) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from typing import Any
 from azure.storage.queue.aio import QueueClient
 
 from core.bootstrap import close_ports, make_ports, open_ports
-from core.config.settings import Config
 from core.domain.blobs import result_blob
 from core.domain.job import Job
 from core.ports import Ports
 from core.services.attempts.dispatch import Dispatcher
 from infra.processes import Child
 from tests.conftest import REPOSITORY
+from tests.support.configuration import ports_config
 from tests.support.quick_worker import SEGMENT_FRAMES
 from tests.support.worker_stand import WorkerStand
 from worker.consumer import Consumer
@@ -53,8 +54,7 @@ class AzuriteStand(WorkerStand):
         super().__init__(base)
         self.timer = Timer()
         self.visibility_s = visibility_s
-        self.config = Config(
-            _env_file=None,
+        self.config = ports_config(
             storage_connection=connection_string,
             input_container=name("raw"),
             output_container=name("out"),
@@ -68,7 +68,9 @@ class AzuriteStand(WorkerStand):
     @asynccontextmanager
     async def reaching_azurite_by(self, connection_string: str) -> AsyncIterator[Ports]:
         """Open ports of the same containers, queues and database that reach Azurite another way."""
-        ports = make_ports(self.config.model_copy(update={"storage_connection": connection_string}))
+        update = {"storage_connection": connection_string}
+        storage = self.config.storage.model_copy(update=update)
+        ports = make_ports(replace(self.config, storage=storage))
         try:
             await open_ports(ports)
             yield ports
@@ -107,11 +109,11 @@ class AzuriteStand(WorkerStand):
         """
         env = {
             **os.environ,
-            "AZURE_STORAGE_CONNECTION_STRING": self.config.storage_connection,
-            "BLOB_CONTAINER_INPUT": self.config.input_container,
-            "BLOB_CONTAINER_OUTPUT": self.config.output_container,
-            "QUEUE_NAME": self.config.queue_name,
-            "MUSTER_DATA_DIR": str(self.config.data_dir),
+            "AZURE_STORAGE_CONNECTION_STRING": self.config.storage.storage_connection,
+            "BLOB_CONTAINER_INPUT": self.config.storage.input_container,
+            "BLOB_CONTAINER_OUTPUT": self.config.storage.output_container,
+            "QUEUE_NAME": self.config.queues.queue_name,
+            "MUSTER_DATA_DIR": str(self.config.storage.data_dir),
             "MUSTER_VISIBILITY_S": str(self.visibility_s),
             "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
             "MUSTER_TEST_PAUSES": json.dumps(pauses),
@@ -153,9 +155,9 @@ class AzuriteStand(WorkerStand):
 
     async def poisoned(self, *, detect: bool = False) -> list[dict[str, Any]]:
         """Return what lies in a poison queue."""
-        name = f"{self.config.detect_queue_name if detect else self.config.queue_name}-poison"
+        name = f"{self.config.queues.detect_queue_name if detect else self.config.queues.queue_name}-poison"
         async with QueueClient.from_connection_string(
-            self.config.storage_connection, name, api_version=API_VERSION
+            self.config.storage.storage_connection, name, api_version=API_VERSION
         ) as client:
             return [
                 json.loads(message.content)

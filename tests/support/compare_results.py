@@ -1,6 +1,7 @@
 """Comparison of two folders of result files: `python -m tests.support.compare_results BEFORE AFTER [--words]`.
 
 Every file is compared by its SHA-256. `run.json` is left out: it holds times and the host.
+`python -m tests.support.worker_results` makes such a folder on the whole worker path.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ WORD_KEYS = frozenset({"reasons", "warnings", "version"})
 """Keys of JSON files, at any depth, that `--words` leaves out."""
 WORD_COLUMNS = {"animals.csv": frozenset({"reason"})}
 """Columns of CSV files that `--words` leaves out."""
-PICTURE_SUFFIXES = frozenset({".jpg", ".png"})
-"""Pictures have captions, so `--words` compares only that they are there."""
+WORD_PICTURES = frozenset({"contact_sheet.jpg"})
+"""Pictures with captions: `--words` compares only that they are there."""
 
 Verdict = Literal["same", "differs", "only before", "only after", "not compared"]
 EQUAL: frozenset[Verdict] = frozenset({"same", "not compared"})
@@ -50,7 +51,7 @@ def compare(before: Path, after: Path, *, words: bool = False) -> list[Compared]
     Args:
         before: A folder of result files, searched with its subfolders.
         after: Likewise.
-        words: Leave out what is written for people: reasons, warnings, the version, the contents of pictures.
+        words: Leave out what is written for people: reasons, warnings, the version, the contact sheet.
 
     Returns:
         One record per file, in order of name.
@@ -82,7 +83,7 @@ def _verdict(name: str, before: str | None, after: str | None, words: bool) -> V
         return "only after"
     if after is None:
         return "only before"
-    if words and Path(name).suffix in PICTURE_SUFFIXES:
+    if words and Path(name).name in WORD_PICTURES:
         return "not compared"
     return "same" if before == after else "differs"
 
@@ -132,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--words",
         action="store_true",
-        help="leave out reasons, warnings, the version and the contents of pictures",
+        help="leave out reasons, warnings, the version and the contact sheet",
     )
     options = parser.parse_args(argv)
     try:

@@ -18,7 +18,7 @@ import core.bootstrap
 from api.app import create_app
 from core.adapters.azure import blob as azure_blob
 from core.adapters.azure import transfer as azure_transfer
-from core.config.settings import Config
+from core.config.processes import ApiConfig, PortsConfig
 from core.ports import Ports
 
 _make_ports, _stage_blocks = core.bootstrap.make_ports, azure_transfer.stage_blocks
@@ -34,7 +34,7 @@ async def _stage_and_die(*args: Any) -> Any:
     return staged
 
 
-def _deadly(point: str, config: Config) -> Ports:
+def _deadly(point: str, config: PortsConfig) -> Ports:
     ports = _make_ports(config)
     when, where, number = point.split(":")
     part, method = where.split(".")
@@ -69,7 +69,7 @@ def _serve(point: str, port: int) -> None:
 def main() -> None:
     """Serve line by line."""
     _make_ports(
-        Config()
+        ApiConfig.read()
     )  # imports the adapters; nothing is opened, so that the process can be forked
     for line in sys.stdin:
         point, port = line.split()

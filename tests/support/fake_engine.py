@@ -44,8 +44,6 @@ class FakeAssembled:
 
     files: dict[str, bytes]
     results: dict[str, Any]
-    counts: dict[str, dict[str, Any]]
-    tracks: Any
 
 
 class FakeDetector:
@@ -189,6 +187,7 @@ class FakeEngine:
             "avg_confidence": 0.5,
         }
         results: dict[str, Any] = {
+            "version": "2.0",
             "video": {
                 "frames": video.frames,
                 "fps": video.fps,
@@ -197,7 +196,14 @@ class FakeEngine:
                 "duration_s": video.duration_s,
             },
             "counts": {"cattle": figures},
-            "lines": [{"name": "middle", "counts": {"cattle": {"in": 2, "out": 1}}}],
+            "lines": [
+                {
+                    "name": "middle",
+                    "start": [0, 24],
+                    "end": [64, 24],
+                    "counts": {"cattle": {"in": 2, "out": 1}},
+                }
+            ],
             "settings": settings.model_dump(mode="json"),
         }
         files = {
@@ -206,7 +212,7 @@ class FakeEngine:
             "timeline.csv": b"frame\n",
             "animals.csv": b"class,number\ncattle,1\n",
         }
-        return FakeAssembled(files, results, results["counts"], None)
+        return FakeAssembled(files, results)
 
     def read_tracks_csv(self, data: bytes) -> list[str]:
         return data.decode().splitlines()[1:]
@@ -227,7 +233,7 @@ class FakeEngine:
         )
         (out_dir / "preview.jpg").write_bytes(b"picture")
         (out_dir / "contact_sheet.jpg").write_bytes(
-            f"{len(findings.animals)} of {findings.counts['cattle']['unique']}".encode()
+            f"{len(findings.animals)} of {findings.counts['cattle'].unique}".encode()
         )
         return out_dir / "annotated.mp4", out_dir / "preview.jpg", out_dir / "contact_sheet.jpg"
 

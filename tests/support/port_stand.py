@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from api.port.guard import GuardedConnection
 from api.port.limits import Limits
 from api.port.listening import guarded_factory
-from core.config.settings import Config
+from core.config.port import PortSection
 from tests.support.virtual_time import run_virtually
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -121,7 +121,7 @@ class Port:
     def __init__(self, **settings: Any) -> None:
         self.metrics = _figures()
         total = settings.pop("total", 1000)
-        config = Config(_env_file=None, **settings)
+        config = PortSection(**settings)
         self.limits = Limits(config, self.metrics, asyncio.get_running_loop(), total=total)
         self.connect_again = guarded_factory(FakeServer, self.limits)
 

@@ -6,6 +6,7 @@ along a flight; the compass 2 degrees and the gimbal half a degree, mostly the s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,40 +92,19 @@ def rendered_flight(
 
     gps = noise * generator.normal(0, 1.5, 2)
     barometer = noise * generator.normal(0, 1.5)
-    yaw_off, pitch_off, roll_off = noise * generator.normal(0, (1.9, 0.47, 0.47))
+    gimbal = noise * generator.normal(0, (1.9, 0.47, 0.47))
     cues, rows = [], []
     for index, time_s in enumerate(times_s):
-        camera = Camera(
-            width,
-            height,
-            height_m,
-            -pitch_deg,
-            focal_px,
-            focal_px,
-            float(path[index, 0]),
-            float(path[index, 1]),
-            yaw_deg=-float(heading),
-        )
-        for cow in range(cows):
-            box = cow_box(camera, herd[cow], facing[cow])
-            if box is None or (
-                not cut and ((box[:2] <= 2).any() or (box[2:] >= [width - 2, height - 2]).any())
-            ):
-                continue
+        x_m, y_m = (float(value) for value in path[index])
+        lens = (width, height, height_m, -pitch_deg, focal_px, focal_px)
+        camera = Camera(*lens, x_m, y_m, yaw_deg=-float(heading))
+        for cow, box in _seen_cows(camera, herd, facing, with_cut=cut):
             size = np.tile(box[2:] - box[:2], 2)
             rows.append((index, cow + 1, box + noise * generator.normal(0, 0.05, 4) * size))
         told = plane.to_degrees((path[index] + gps + noise * generator.normal(0, 0.1, 2))[None])[0]
         shake = noise * generator.normal(0, (0.5, 0.15, 0.15))
-        yaw, pitch, roll = (
-            heading + yaw_off + shake[0],
-            pitch_deg + pitch_off + shake[1],
-            roll_off + shake[2],
-        )
-        cues.append(
-            f"{index + 1}\n{_clock(time_s)} --> {_clock(time_s + 1 / FPS)}\n[focal_len: {focal_mm:.2f}] [dzoom_ratio: 1.00], "
-            f"[latitude: {told[1]:.6f}] [longitude: {told[0]:.6f}] [rel_alt: {height_m + barometer:.3f} abs_alt: 400.000] "
-            f"[gb_yaw: {(yaw + 180) % 360 - 180:.1f} gb_pitch: {pitch:.1f} gb_roll: {roll:.1f}]\n"
-        )
+        attitude = np.array([heading, pitch_deg, 0.0]) + gimbal + shake
+        cues.append(_cue(index, time_s, focal_mm, told, height_m + barometer, attitude))
     table = _table(rows)
     truth = plane.to_degrees(herd)[table.track_id - 1]
     return RenderedFlight(
@@ -133,6 +113,38 @@ def rendered_flight(
         truth,
         video_facts(len(times_s), FPS, width, height),
         times_s,
+    )
+
+
+def _seen_cows(
+    camera: Camera, herd: Array, facing: Array, *, with_cut: bool
+) -> Iterator[tuple[int, Array]]:
+    """Yield the number and the box of each cow in the picture."""
+    for cow, (place, heading) in enumerate(zip(herd, facing, strict=True)):
+        box = cow_box(camera, place, heading)
+        if box is None:
+            continue
+        far = [camera.width - 2, camera.height - 2]
+        if with_cut or not ((box[:2] <= 2).any() or (box[2:] >= far).any()):
+            yield cow, box
+
+
+def _cue(
+    index: int,
+    time_s: float,
+    focal_mm: float,
+    degrees: Array,
+    height_m: float,
+    attitude: Array,
+) -> str:
+    """Return what the drone writes down of one frame."""
+    yaw, pitch, roll = attitude
+    return (
+        f"{index + 1}\n{_clock(time_s)} --> {_clock(time_s + 1 / FPS)}\n"
+        f"[focal_len: {focal_mm:.2f}] [dzoom_ratio: 1.00], "
+        f"[latitude: {degrees[1]:.6f}] [longitude: {degrees[0]:.6f}] "
+        f"[rel_alt: {height_m:.3f} abs_alt: 400.000] "
+        f"[gb_yaw: {(yaw + 180) % 360 - 180:.1f} gb_pitch: {pitch:.1f} gb_roll: {roll:.1f}]\n"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.domain.analysis import AnalysisSettings
+from core.domain.results import ClassCounts
 from ml_engine.arrays import DetectionLog
 from ml_engine.camera_motion.path import stabilise
 from ml_engine.stages.assemble import Assembled, assemble
@@ -100,7 +101,7 @@ def assembled(log: DetectionLog, *, fps: float = 10.0, **settings: Any) -> Assem
     )
 
 
-def cattle(log: DetectionLog, *, fps: float = 10.0, **settings: Any) -> dict[str, Any]:
+def cattle(log: DetectionLog, *, fps: float = 10.0, **settings: Any) -> ClassCounts:
     """Return the count of cattle in a log."""
     return assembled(log, fps=fps, **settings).counts["cattle"]
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import urllib.request
 
-_RUN = "import pathlib, sys; from infra import run; run.SAMPLE = pathlib.Path(sys.argv[1]); sys.exit(run.main())"
+_RUN = "import pathlib, sys; from infra import run; run.SAMPLE = pathlib.Path(sys.argv[1]); sys.exit(run.main([]))"
 
 
 def main(video: str, *paths: str) -> int:

@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 import httpx
 
 from core.bootstrap import close_ports, make_ports, open_ports, open_unchecked
-from core.config.settings import Config
+from core.config.processes import PortsConfig
 from core.ports import Ports
 from infra.azurite_server import AzuriteServer
 from infra.processes import Child, accepts_connections, free_ports
+from tests.support.configuration import ports_config
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
@@ -153,10 +154,9 @@ class Stack:
     def artifact(self, job_id: str, name: str) -> bytes:
         return self.client.get(f"/api/v1/jobs/{job_id}/artifacts/{name}").raise_for_status().content
 
-    def config(self) -> Config:
+    def config(self) -> PortsConfig:
         """Return the configuration of its processes, for ports of the test's own."""
-        return Config(
-            _env_file=None,
+        return ports_config(
             storage_connection=self.env["AZURE_STORAGE_CONNECTION_STRING"],
             input_container=self.env["BLOB_CONTAINER_INPUT"],
             output_container=self.env["BLOB_CONTAINER_OUTPUT"],

@@ -11,6 +11,27 @@ import numpy as np
 import numpy.typing as npt
 
 
+def _lay_out(
+    sequence_dir: Path,
+    work_dir: Path,
+    frame: npt.NDArray[np.integer],
+    track_id: npt.NDArray[np.integer],
+    xyxy: npt.NDArray[np.floating],
+) -> None:
+    """Lay truth and tracks out in folders as TrackEval reads them."""
+    name = sequence_dir.name
+    (work_dir / "gt" / name).mkdir(parents=True)
+    (work_dir / "gt" / name / "gt").symlink_to(sequence_dir / "gt")
+    (work_dir / "gt" / name / "seqinfo.ini").symlink_to(sequence_dir / "seqinfo.ini")
+    tracks = work_dir / "trackers" / "ours" / "data"
+    tracks.mkdir(parents=True)
+    rows = np.column_stack(
+        [frame + 1, track_id, xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2], np.ones((len(frame), 1))]
+    ).astype(np.float64)
+    whole = np.column_stack([rows, np.full((len(rows), 3), -1)])
+    np.savetxt(tracks / f"{name}.txt", whole, delimiter=",", fmt="%.9g")
+
+
 def reference_figures(
     sequence_dir: Path,
     work_dir: Path,
@@ -33,20 +54,7 @@ def reference_figures(
         from trackeval.metrics import CLEAR, HOTA, Identity
 
         name = sequence_dir.name
-        (work_dir / "gt" / name).mkdir(parents=True)
-        (work_dir / "gt" / name / "gt").symlink_to(sequence_dir / "gt")
-        (work_dir / "gt" / name / "seqinfo.ini").symlink_to(sequence_dir / "seqinfo.ini")
-        tracks = work_dir / "trackers" / "ours" / "data"
-        tracks.mkdir(parents=True)
-        rows = np.column_stack(
-            [frame + 1, track_id, xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2], np.ones((len(frame), 1))]
-        ).astype(np.float64)
-        np.savetxt(
-            tracks / f"{name}.txt",
-            np.column_stack([rows, np.full((len(rows), 3), -1)]),
-            delimiter=",",
-            fmt="%.9g",
-        )
+        _lay_out(sequence_dir, work_dir, frame, track_id, xyxy)
         dataset = MotChallenge2DBox(
             {
                 "GT_FOLDER": str(work_dir / "gt"),

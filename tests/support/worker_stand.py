@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.config.settings import Config
 from core.domain.access import LOCAL_OWNER
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import job_prefix, result_blob, source_blob
@@ -23,6 +22,7 @@ from tests.fakes import (
     MemoryWebhookSender,
     memory_ports,
 )
+from tests.support.configuration import worker_config
 from tests.support.fake_engine import FakeEngine
 from worker.detectors import Detectors
 from worker.processor import Processor
@@ -117,7 +117,7 @@ class WorkerStand:
         """Return what a worker works with; default: the stand's own ports and clock."""
         ports = ports or self.ports
         settings = {"visibility_s": self.visibility_s, "segment_frames": 10, **settings}
-        config = Config(_env_file=None, data_dir=self.base, **settings)
+        config = worker_config(data_dir=self.base, **settings)
         engine = self.engine.bundle()
         scratch = Scratch(self.base / "scratch")
         self.scratches.append(scratch)
@@ -130,7 +130,7 @@ class WorkerStand:
             ports=ports,
             dispatcher=Dispatcher(ports),
             engine=engine,
-            detectors=Detectors(engine, config),
+            detectors=Detectors(engine, config.detectors),
             sources=sources,
             scratch=scratch,
             executor=self.executor,

@@ -23,13 +23,15 @@ def write(
     results: Any = RESULTS,
     animals: str = ANIMALS,
     picture: bytes = b"picture",
+    preview: bytes = b"preview",
     seconds: float = 1,
 ) -> Path:
     (folder / "rows").mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "animals.csv").write_bytes(animals.encode())
     (folder / "rows" / "tracks.csv").write_bytes(b"frame,reason\n0,seen\n")
-    (folder / "preview.jpg").write_bytes(picture)
+    (folder / "contact_sheet.jpg").write_bytes(picture)
+    (folder / "preview.jpg").write_bytes(preview)
     (folder / "run.json").write_text(json.dumps({"seconds": seconds}))
     return folder
 
@@ -41,10 +43,11 @@ def verdicts(before: Path, after: Path, *, words: bool = False) -> dict[str, str
 def test_equal_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = write(tmp_path / "a"), write(tmp_path / "b", seconds=2)
     assert verdicts(before, after) == dict.fromkeys(
-        ("animals.csv", "preview.jpg", "results.json", "rows/tracks.csv"), "same"
+        ("animals.csv", "contact_sheet.jpg", "preview.jpg", "results.json", "rows/tracks.csv"),
+        "same",
     )
     assert main([str(before), str(after)]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert len(capsys.readouterr().out.splitlines()) == 6
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,7 @@ def test_equal_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
             "results.json",
         ),
         ({"animals": 'class,number,reason\r\ncattle,1,"dim"\r\n'}, "animals.csv"),
-        ({"picture": b"another"}, "preview.jpg"),
+        ({"picture": b"another"}, "contact_sheet.jpg"),
     ],
 )
 def test_words_differ(tmp_path: Path, change: dict[str, Any], name: str) -> None:
@@ -82,6 +85,7 @@ def test_words_differ(tmp_path: Path, change: dict[str, Any], name: str) -> None
             "results.json",
         ),
         ({"results": {**RESULTS, "more": None}}, "results.json"),
+        ({"preview": b"another"}, "preview.jpg"),
         ({"animals": 'class,number,reason\r\nbison,1,"faint, short"\r\n'}, "animals.csv"),
         ({"animals": ANIMALS + "cattle,2,\r\n"}, "animals.csv"),
     ],
@@ -100,7 +104,7 @@ def test_a_reason_outside_of_animals_csv_is_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("missing", "verdict"), [("a", "only after"), ("b", "only before")])
-@pytest.mark.parametrize("name", ["animals.csv", "preview.jpg"])
+@pytest.mark.parametrize("name", ["animals.csv", "contact_sheet.jpg"])
 def test_a_missing_file_is_a_difference(
     tmp_path: Path, missing: str, verdict: str, name: str
 ) -> None:

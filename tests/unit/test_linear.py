@@ -7,15 +7,12 @@ machine under load gets more than one chance: what is quadratic fails them all.
 from __future__ import annotations
 
 import ast
-import asyncio
 import contextlib
 import importlib
 import re
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,25 +20,22 @@ import pytest
 from api.blob_answers import byte_range
 from api.multipart import MultipartReader
 from core.domain.message import JobMessage
-from core.errors import InvalidTelemetry, MusterError, Stopped
+from core.errors import InvalidTelemetry, MusterError
 from core.observability.redaction import Redactor
-from core.services.submission import telemetry as telemetry_files
 from core.services.submission.files import display_name
-from core.telemetry import parse_srt, srt
+from core.telemetry import parse_srt
 from core.telemetry.cue import Cue
 from ml_engine.detection.labels import column_of
 from ml_engine.training.split import name_of_source
 from ml_engine.video.h264 import starts_whole
 from ml_engine.video.subtitles import _text
 from tests.unit.test_structure import REPOSITORY, python_files
-from worker.telemetry import _check
 
 SHORT, LONG = 2048, 4 * 2048
 TIMES = 8.0
 SLACK_S = 0.001
 """Of a call: a quadratic one of `LONG` characters takes over 20 ms."""
 TRIES = 4
-
 CUE = "00:00:00,000 --> 00:00:01,000\n"
 
 
@@ -138,7 +132,7 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
         longer("", "000:"),
     ],
     "core/observability/tracing.py:_TRACEPARENT": [longer("00-", "a")],
-    "ml_engine/video/sandbox/process.py:_error_from": [longer("", "a")],
+    "ml_engine/video/sandbox/verdicts.py:error_from": [longer("", "a")],
     "ml_engine/detection/runtimes/checkpoint.py:_HUB_ID": [
         longer("", "a", "!"),
         longer("a/", "a", "!"),
@@ -156,7 +150,7 @@ PATTERNS: dict[str, list[Callable[[int], str]]] = {
     ],
 }
 """Patterns that stand in a function have its name; the function itself is among the scanners below."""
-INLINE = {"core/domain/analysis.py:_tiles", "ml_engine/video/sandbox/process.py:_error_from"}
+INLINE = {"core/domain/analysis.py:_tiles", "ml_engine/video/sandbox/verdicts.py:error_from"}
 
 
 def fed(text: str) -> None:
@@ -347,62 +341,3 @@ def test_a_scanner_takes_time_in_proportion(name: str) -> None:
 def test_a_quadratic_pattern_is_noticed() -> None:
     quadratic = re.compile(r"\s*[mM]?\s*\)").match
     assert any(not is_linear(quadratic, longer("", " ", "x"), tries=1) for _ in range(TRIES))
-
-
-@pytest.mark.parametrize("size", [0, 2**20])
-def test_reading_telemetry_has_a_budget(size: int) -> None:
-    data = (CUE + "GPS(8.2090,47.4692,18)\n" * 3).encode() + b" " * size
-    most_s = srt.BUDGET_S + srt.BUDGET_S_PER_MIB * len(data) / 2**20
-    now = iter([0.0, most_s, most_s])
-    assert len(parse_srt(data, clock=lambda: next(now))) == 1
-    now = iter([0.0, most_s, most_s + 0.1])
-    with pytest.raises(InvalidTelemetry) as caught:
-        parse_srt(data, clock=lambda: next(now))
-    assert caught.value.code == "telemetry_too_slow"
-
-
-def test_reading_telemetry_can_be_stopped_between_cues() -> None:
-    class Enough(Exception):
-        pass
-
-    calls = iter(range(5))
-
-    def check() -> None:
-        if next(calls) == 4:
-            raise Enough
-
-    with pytest.raises(Enough):
-        parse_srt((CUE + "GPS(8.2090,47.4692,18)\n").encode() * 3, check)
-
-
-async def test_the_api_stops_reading_for_a_caller_that_is_gone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    began, ended, over = threading.Event(), threading.Event(), threading.Event()
-
-    def endless(data: bytes, check: Callable[[], None]) -> None:
-        try:
-            while not over.is_set():
-                began.set()
-                check()
-        finally:
-            ended.set()
-
-    monkeypatch.setattr("core.telemetry.parse_srt", endless)
-    reading = asyncio.create_task(telemetry_files.read(b""))
-    assert await asyncio.to_thread(began.wait, 60)
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
-    in_time = await asyncio.to_thread(ended.wait, 20)
-    over.set()
-    assert in_time
-
-
-def test_the_worker_stops_reading_when_its_step_is_stopped() -> None:
-    stop = threading.Event()
-    step: Any = SimpleNamespace(stop=stop)
-    check = _check(step)
-    check()
-    stop.set()
-    with pytest.raises(Stopped):
-        parse_srt((CUE + "GPS(8.2090,47.4692,18)\n").encode(), check)

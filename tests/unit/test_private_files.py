@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from api import keys
+from api import keys_command as keys
 from infra.local_stack import LocalStack
 from infra.processes import Child, free_ports
 from tests.unit.test_structure import REPOSITORY

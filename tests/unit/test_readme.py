@@ -1,49 +1,37 @@
-"""README names everything that a user can set, ask for or receive."""
+"""The documentation names everything that a user can set, ask for or receive."""
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-from pydantic import AliasChoices
 
-from core.config.settings import Config
 from core.domain.analysis import AnalysisSettings, CalibrationSettings
 from core.domain.blobs import ARTIFACTS
 from core.geometry.calibration import fit_homography
+from tests.conftest import REPOSITORY
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-
-
-def environment_names(field: str) -> list[str]:
-    alias = Config.model_fields[field].validation_alias
-    if alias is None:
-        return [f"MUSTER_{field.upper()}"]
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-    return [choice for choice in choices if isinstance(choice, str) and choice.isupper()]
-
-
-@pytest.mark.parametrize("field", Config.model_fields)
-def test_every_variable_is_in_the_table(field: str) -> None:
-    assert environment_names(field)
-    for name in environment_names(field):
-        assert f"`{name}`" in README
+DOCS = REPOSITORY / "docs"
+README = (REPOSITORY / "README.md").read_text()
+SETTINGS, RESULTS = (
+    (DOCS / "reference" / name).read_text() for name in ("settings.md", "results.md")
+)
+CALIBRATING = (DOCS / "how-to" / "calibrate-camera.md").read_text()
 
 
 @pytest.mark.parametrize("key", AnalysisSettings.model_fields)
 def test_every_setting_is_in_the_table(key: str) -> None:
-    assert f"`{key}`" in README
+    assert f"| `{key}` |" in SETTINGS
 
 
 @pytest.mark.parametrize("name", ARTIFACTS)
 def test_every_result_file_is_described(name: str) -> None:
-    assert f"`{name}`" in README
+    assert f"| `{name}` |" in RESULTS
 
 
 def test_the_calibration_of_the_example_can_be_fitted() -> None:
-    (example,) = re.findall(r"calibrations/north-camera.*? -d '(\{.*?\})'", README, re.DOTALL)
+    (example,) = re.findall(r"calibrations/north-camera.*? -d '(\{.*?\})'", CALIBRATING, re.DOTALL)
     assert fit_homography(CalibrationSettings(**json.loads(example))).residuals_m.max() < 1
 
 

@@ -62,7 +62,7 @@ async def _make_plan(step: Step) -> tuple[Plan, tuple[SourceFile, ...]]:
         indexes = [index for _, index in sources]
         files = await with_tracks(step, [path for path, _ in sources])
     video, segments = await step.in_thread(
-        engine.plan_segments, indexes, min_frames=step.tools.config.segment_frames
+        engine.plan_segments, indexes, min_frames=step.tools.config.worker.segment_frames
     )
     engine.check_settings(settings, video)
     detector = await step.in_thread(step.tools.detectors.describe, settings.detector)
@@ -94,9 +94,13 @@ async def _count_work(step: Step, made: Plan, done: tuple[int, ...]) -> None:
         )
     )
     looks = looks_left(made, done, settings, slices)
-    check_work(looks, tools.config.max_work, video=video, settings=settings, slices=slices)
+    check_work(looks, tools.config.work.max_work, video=video, settings=settings, slices=slices)
     await count_work(
-        tools.ports.keys, tools.timer.now, step.job, looks, day_work=tools.config.quota_day_work
+        tools.ports.keys,
+        tools.timer.now,
+        step.job,
+        looks,
+        day_work=tools.config.work.quota_day_work,
     )
 
 

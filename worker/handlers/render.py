@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
 
 from core.domain.blobs import ARTIFACTS, result_blob
 from core.domain.job import Plan
+from core.domain.results import Figures
 from core.errors import FenceLost
 from ml_engine.stages.run import Findings, Recording, Run
 from worker.disk import full_disk_told
@@ -55,12 +55,14 @@ async def _render(step: Step, plan: Plan, revision: str, out_dir: Path) -> None:
         engine.read_animals_csv,
         await read_result(store, result_blob(job.id, revision, "animals.csv")),
     )
-    results = json.loads(await read_result(store, result_blob(job.id, revision, "results.json")))
+    figures = Figures.model_validate_json(
+        await read_result(store, result_blob(job.id, revision, "results.json"))
+    )
     async with step.tools.sources.open(job.files, stop=step.stop) as sources:
         files = await step.in_thread(
             engine.render,
             Recording([path for path, _ in sources], [index for _, index in sources], plan.video),
-            Findings(tracks, animals, results["counts"]),
+            Findings(tracks, animals, figures.counts),
             out_dir=out_dir,
             run=Run(job.settings, step.expect(plan.video.frames), step.stop.is_set),
         )

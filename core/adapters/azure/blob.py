@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -12,22 +11,15 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
-from azure.core.async_paging import AsyncItemPaged
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from azure.identity.aio import DefaultAzureCredential
-from azure.storage.blob import (
-    BlobProperties,
-    BlobSasPermissions,
-    ContentSettings,
-    UserDelegationKey,
-    generate_blob_sas,
-)
+from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobPrefix, BlobServiceClient, ContainerClient
 
 from core.adapters.azure import connection as azure_connection
+from core.adapters.azure.blob_listing import blob_info, is_usable, one_page
 from core.adapters.azure.connection import (
     bad_connection_string,
     client_options,
@@ -37,6 +29,7 @@ from core.adapters.azure.connection import (
 from core.adapters.azure.errors import CONCURRENT_WRITE, disk_full_mapped, error_code, mapped
 from core.adapters.azure.transfer import (
     condition,
+    copy_blob,
     delete_any,
     file_chunks,
     followed_by,
@@ -47,7 +40,8 @@ from core.adapters.azure.transfer import (
     stage_blocks,
     write_file,
 )
-from core.errors import InvalidInput, NotFound, PermanentError, PreconditionFailed, Unavailable
+from core.adapters.azure.upload_links import UploadLinks
+from core.errors import InvalidInput, NotFound, PreconditionFailed, Unavailable
 from core.ports import BlobInfo, BlobStore, Page
 
 _READ_TIMEOUT_S = 20
@@ -55,13 +49,8 @@ _READ_TIMEOUT_S = 20
 _SINGLE_PUT_BYTES = 2**20
 _DELETES_AT_ONCE = 8
 _WRITE_TRIES = 4
-_COPY_POLL_S = 0.2
-_COPY_PATIENCE_S = 900.0
-# Clocks differ: a link must work on a machine whose clock is behind ours.
-_SAS_BACKDATE = timedelta(minutes=5)
 _WRITE_ID = "muster_write"
 _UNCOMMITTED = ["uncommittedblobs"]
-_NEVER_OLD = datetime.max.replace(tzinfo=UTC)
 
 
 class AzureBlobStore(BlobStore):
@@ -81,8 +70,7 @@ class AzureBlobStore(BlobStore):
         self._account_url = account_url
         self._service: BlobServiceClient | None = None
         self._credential: DefaultAzureCredential | None = None
-        self._delegation: UserDelegationKey | None = None
-        self._delegation_until = datetime.min.replace(tzinfo=UTC)
+        self._links = UploadLinks(by_identity=account_url is not None)
 
     # ------------------------------------------------------------ life
 
@@ -212,31 +200,9 @@ class AzureBlobStore(BlobStore):
             PreconditionFailed: Its ETag is not `if_match`.
             Unavailable: Storage does not answer, or the copy did not end.
         """
-        blob = self._target(target)
-        options: dict[str, Any] = {}
-        if if_match is not None:
-            options = {
-                "source_etag": f'"{if_match}"',
-                "source_match_condition": MatchConditions.IfNotModified,
-            }
+        blob, origin = self._target(target), self._existing(source)
         doing = f"copying the blob '{source}'"
-        with mapped(doing):
-            answer = await blob.start_copy_from_url(self._existing(source).url, **options)
-        give_up_at = time.monotonic() + _COPY_PATIENCE_S
-        while True:
-            with mapped(doing):
-                properties = await blob.get_blob_properties()
-            status = (
-                properties.copy.status if properties.copy.id == answer["copy_id"] else "overwritten"
-            )
-            if status == "success":
-                return _info(properties)
-            if status != "pending" or time.monotonic() > give_up_at:
-                raise Unavailable(
-                    f"Storage did not finish {doing} ({status}). Try again in a few seconds.",
-                    code="copy_unfinished",
-                )
-            await asyncio.sleep(_COPY_POLL_S)
+        return blob_info(await copy_blob(origin, blob, doing=doing, if_match=if_match))
 
     async def delete(self, name: str) -> None:
         """Delete a blob and its snapshots, if it is there."""
@@ -283,7 +249,7 @@ class AzureBlobStore(BlobStore):
     async def info(self, name: str) -> BlobInfo:
         """Describe a blob."""
         with mapped(f"asking for the blob '{name}'"):
-            return _info(await self._existing(name).get_blob_properties())
+            return blob_info(await self._existing(name).get_blob_properties())
 
     async def get(self, name: str, *, if_match: str | None = None) -> bytes:
         """Read a whole blob."""
@@ -324,22 +290,22 @@ class AzureBlobStore(BlobStore):
                 properties = await anext(pages, None)
             if properties is None:
                 return
-            yield _info(properties)
+            yield blob_info(properties)
 
     async def page(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[BlobInfo]:
         """Return a page of blobs, those included of which only blocks are there."""
         listed = self._client.list_blobs(
             name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED
         )
-        items, after = await _one_page(listed, cursor, f"listing the blobs under '{prefix}'")
-        return Page([_info(item) for item in items], after)
+        items, after = await one_page(listed, cursor, f"listing the blobs under '{prefix}'")
+        return Page([blob_info(item) for item in items], after)
 
     async def folders(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[str]:
         """Return a page of what comes before the next slash."""
         walked = self._client.walk_blobs(
             name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED, delimiter="/"
         )
-        items, after = await _one_page(walked, cursor, f"listing the folders under '{prefix}'")
+        items, after = await one_page(walked, cursor, f"listing the folders under '{prefix}'")
         return Page([item.name for item in items if isinstance(item, BlobPrefix)], after)
 
     async def now(self) -> datetime:
@@ -354,48 +320,17 @@ class AzureBlobStore(BlobStore):
     # ------------------------------------------------------------ links
 
     async def upload_url(self, name: str, *, valid_for: timedelta) -> str:
-        """Return a SAS link that may create and write one blob. With it, the blob can be overwritten until it expires: compare ETags.
+        """Return a SAS link that may create and write one blob.
+
+        With it, the blob can be overwritten until the link expires: compare ETags.
 
         Raises:
-            PermanentError: The connection string has no account key to sign with (code `upload_links_unavailable`).
+            PermanentError: The connection string has no account key to sign with
+                (code `upload_links_unavailable`).
             Unavailable: Storage gave no key to sign with.
         """
         blob = self._target(name)
-        now = datetime.now(UTC)
-        if self._account_url is not None:
-            signer: dict[str, Any] = {
-                "user_delegation_key": await self._delegation_key(now + valid_for)
-            }
-        else:
-            signer = {"account_key": getattr(self._client.credential, "account_key", None)}
-        if not all(signer.values()):
-            raise PermanentError(
-                "Direct uploads need a connection string with an account key, or AZURE_STORAGE_ACCOUNT_URL.",
-                code="upload_links_unavailable",
-            )
-        sas = generate_blob_sas(
-            account_name=blob.account_name or azure_connection.account_of(blob.url),
-            container_name=self.name,
-            blob_name=name,
-            # `create` alone allows no blocks, and large files need blocks.
-            permission=BlobSasPermissions(create=True, write=True),
-            start=now - _SAS_BACKDATE,
-            expiry=now + valid_for,
-            protocol="https" if urlsplit(blob.url).scheme == "https" else None,
-            **signer,
-        )
-        return f"{blob.url}?{sas}"
-
-    async def _delegation_key(self, until: datetime) -> UserDelegationKey:
-        if self._delegation is None or self._delegation_until < until:
-            good_until = until + timedelta(hours=1)
-            start = datetime.now(UTC) - _SAS_BACKDATE
-            with mapped("asking for a key to sign links with"):
-                self._delegation = await self._service_client.get_user_delegation_key(
-                    start, good_until
-                )
-            self._delegation_until = good_until
-        return self._delegation
+        return await self._links.sign(self._service_client, blob, valid_for=valid_for)
 
     # ------------------------------------------------------------ inside
 
@@ -421,13 +356,13 @@ class AzureBlobStore(BlobStore):
             raise bad_connection_string(error) from error
 
     def _target(self, name: str) -> BlobClient:
-        if not _usable(name):
+        if not is_usable(name):
             raise InvalidInput(f"'{name[:100]}' cannot name a blob.", code="bad_blob_name")
         return self._client.get_blob_client(name)
 
     def _existing(self, name: str) -> BlobClient:
         # Such a name would be read as another one's: URLs fold `..`, the emulator folds backslashes.
-        if not _usable(name):
+        if not is_usable(name):
             raise missing(name)
         return self._client.get_blob_client(name)
 
@@ -441,13 +376,13 @@ class AzureBlobStore(BlobStore):
         except NotFound:
             raise error from None
         if (properties.metadata or {}).get(_WRITE_ID) == write_id:
-            return _info(properties)
+            return blob_info(properties)
         raise PreconditionFailed(
             f"A blob named '{name}' exists already; nothing was written.", code="blob_exists"
         ) from error
 
     async def _delete(self, name: str) -> bool:
-        return _usable(name) and await delete_any(self._client.get_blob_client(name))
+        return is_usable(name) and await delete_any(self._client.get_blob_client(name))
 
 
 async def _undisturbed(write: Callable[[], Awaitable[BlobInfo]]) -> BlobInfo:
@@ -461,35 +396,5 @@ async def _undisturbed(write: Callable[[], Awaitable[BlobInfo]]) -> BlobInfo:
     return await write()
 
 
-async def _one_page(
-    listed: AsyncItemPaged[Any], cursor: str | None, doing: str
-) -> tuple[list[Any], str | None]:
-    pages: Any = listed.by_page(cursor)
-    with mapped(doing):
-        items = [item async for item in await anext(pages)]
-    return items, pages.continuation_token or None
-
-
 async def _only(data: bytes) -> AsyncGenerator[bytes]:
     yield data
-
-
-def _usable(name: str) -> bool:
-    return (
-        0 < len(name) <= 1024
-        and "\\" not in name
-        and not any(part in ("", ".", "..") for part in name.split("/"))
-    )
-
-
-def _info(properties: BlobProperties) -> BlobInfo:
-    return BlobInfo(
-        name=properties.name,
-        size_bytes=properties.size,
-        etag=(properties.etag or "").strip('"'),
-        content_type=properties.content_settings.content_type or "application/octet-stream",
-        # Of staged blocks a service need not tell the age: what has none is never old, and the service drops it after a week.
-        modified_at_utc=properties.last_modified.astimezone(UTC)
-        if properties.last_modified
-        else _NEVER_OLD,
-    )

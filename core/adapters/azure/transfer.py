@@ -1,29 +1,35 @@
-"""Moving bytes: a stream up as blocks, a blob down as ranges, several at once, with bounded memory."""
+"""Moving bytes: a stream up as blocks, a blob down as ranges, a copy within the service.
+
+Several blocks or ranges move at once, with bounded memory.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import io
+import time
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.storage.blob import BlobBlock
+from azure.storage.blob import BlobBlock, BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient
 
 from core.adapters.azure.errors import mapped
-from core.errors import NotFound, PermanentError, PreconditionFailed
+from core.errors import NotFound, PermanentError, PreconditionFailed, Unavailable
 
 BLOCK_BYTES = 4 * 2**20
 _STAGED_AT_ONCE = 4
 _MOST_BLOCKS = 50_000
 _RANGE_NOT_SATISFIABLE = 416
+_COPY_POLL_S = 0.2
+_COPY_PATIENCE_S = 900.0
 
 
 async def regroup(
@@ -278,3 +284,43 @@ async def delete_any(blob: BlobClient) -> bool:
 def missing(name: str) -> NotFound:
     """Return the error for a blob that is not there."""
     return NotFound(f"There is no blob named '{name[:200]}'.", code="blob_not_found")
+
+
+async def copy_blob(
+    source: BlobClient, target: BlobClient, *, doing: str, if_match: str | None = None
+) -> BlobProperties:
+    """Copy on the server's side, and return the properties of the copy.
+
+    Args:
+        source: What to copy.
+        target: Where to.
+        doing: What errors call it.
+        if_match: ETag that the source must have, if any.
+
+    Raises:
+        NotFound: There is no source.
+        PreconditionFailed: Its ETag is not `if_match`.
+        Unavailable: Storage does not answer, or the copy did not end (code `copy_unfinished`).
+    """
+    options: dict[str, Any] = {}
+    if if_match is not None:
+        options = {
+            "source_etag": f'"{if_match}"',
+            "source_match_condition": MatchConditions.IfNotModified,
+        }
+    with mapped(doing):
+        answer = await target.start_copy_from_url(source.url, **options)
+    give_up_at = time.monotonic() + _COPY_PATIENCE_S
+    while True:
+        with mapped(doing):
+            properties = await target.get_blob_properties()
+        is_ours = properties.copy.id == answer["copy_id"]
+        status = properties.copy.status if is_ours else "overwritten"
+        if status == "success":
+            return properties
+        if status != "pending" or time.monotonic() > give_up_at:
+            raise Unavailable(
+                f"Storage did not finish {doing} ({status}). Try again in a few seconds.",
+                code="copy_unfinished",
+            )
+        await asyncio.sleep(_COPY_POLL_S)

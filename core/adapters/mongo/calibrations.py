@@ -12,9 +12,9 @@ from core.adapters.mongo.connection import Document, newest_first, within
 from core.adapters.mongo.errors import mapped, mapped_but
 from core.adapters.mongo.store import MongoStore
 from core.adapters.shared import listing
-from core.adapters.shared.calibration_records import calibration_exists, no_such_calibration
 from core.domain.calibration import StoredCalibration, calibration_key
 from core.domain.clock import as_utc
+from core.domain.refusals import calibration_exists, no_such_calibration
 from core.errors import Unavailable
 from core.ports import CalibrationStore, Page
 

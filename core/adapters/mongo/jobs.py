@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
@@ -17,11 +15,21 @@ from core.adapters.mongo.connection import (
     bound,
     escaped,
     escaped_key,
-    newest_first,
     unescaped,
     within,
 )
 from core.adapters.mongo.errors import mapped, mapped_but
+from core.adapters.mongo.job_documents import (
+    CAMERA,
+    JOB_INDEXES,
+    TURN_FIELDS,
+    document_of,
+    fields_of,
+    job_of,
+    position_of,
+    segments_handed_out,
+    submission_key,
+)
 from core.adapters.mongo.store import MongoStore
 from core.adapters.shared import listing
 from core.adapters.shared.job_records import (
@@ -30,8 +38,6 @@ from core.adapters.shared.job_records import (
     fence_lost,
     job_exists,
     next_segments,
-    no_such_job,
-    plain,
     report_from_plain,
     report_to_plain,
     turn_of,
@@ -39,46 +45,11 @@ from core.adapters.shared.job_records import (
 from core.domain.analysis import AnalysisSettings
 from core.domain.clock import as_utc
 from core.domain.job import ACTIVE, TERMINAL, Job, JobState
+from core.domain.refusals import no_such_job
 from core.errors import Unavailable
 from core.ports import JobFilter, JobOutline, JobStore, JobTurn, Page, WorkerReport
 
-_TIMES = (
-    "created_at_utc",
-    "updated_at_utc",
-    "heartbeat_at_utc",
-    "completed_at_utc",
-    "expired_at_utc",
-)
-_BOOKKEEPING = ("active", "submission")
-_TURN = ("plan.segments.index", "done_segments", "sent_until")
 _TRIES = 50
-_CAMERA = "settings.camera"
-_JOB_INDEXES = (
-    # Sparse: jobs without an idempotency key lack the field. A compound index would leave out only what lacks all its fields.
-    IndexModel([("submission", ASCENDING)], unique=True, sparse=True),
-    IndexModel([("active", ASCENDING), ("heartbeat_at_utc", ASCENDING), ("_id", ASCENDING)]),
-    IndexModel(
-        [
-            ("active", ASCENDING),
-            ("expired_at_utc", ASCENDING),
-            ("created_at_utc", ASCENDING),
-            ("_id", ASCENDING),
-        ]
-    ),
-    *(
-        newest_first(*equal, time="created_at_utc")
-        for equal in (
-            (),
-            ("state",),
-            (_CAMERA,),
-            (_CAMERA, "state"),
-            ("owner",),
-            ("owner", "state"),
-            ("owner", _CAMERA),
-            ("owner", _CAMERA, "state"),
-        )
-    ),
-)
 
 
 class MongoJobStore(MongoStore, JobStore):
@@ -88,15 +59,15 @@ class MongoJobStore(MongoStore, JobStore):
         connection: The connection; it may be shared with other stores.
     """
 
-    INDEXES = {"jobs": _JOB_INDEXES, "workers": [IndexModel([("at_utc", ASCENDING)])]}
+    INDEXES = {"jobs": JOB_INDEXES, "workers": [IndexModel([("at_utc", ASCENDING)])]}
 
     async def add(self, job: Job) -> Job:
-        document = _document(job)
+        document = document_of(job)
         for _ in range(3):
             try:
                 with mapped_but(DuplicateKeyError):
                     await self._jobs.insert_one(document)
-                return _job(document)
+                return job_of(document)
             except DuplicateKeyError as error:
                 known = (
                     None
@@ -121,7 +92,7 @@ class MongoJobStore(MongoStore, JobStore):
             document = await self._jobs.find_one(query)
         if document is None:
             raise no_such_job(job_id)
-        return _job(document)
+        return job_of(document)
 
     async def count_active(self, owner: str) -> int:
         with mapped():
@@ -132,9 +103,9 @@ class MongoJobStore(MongoStore, JobStore):
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
         with mapped():
             document = await self._jobs.find_one(
-                {"submission": _submission(owner, idempotency_key)}
+                {"submission": submission_key(owner, idempotency_key)}
             )
-        return None if document is None else _job(document)
+        return None if document is None else job_of(document)
 
     async def list_page(
         self, where: JobFilter, *, limit: int, cursor: str | None = None
@@ -145,7 +116,7 @@ class MongoJobStore(MongoStore, JobStore):
         )
         query: Document = {
             name: value
-            for name, value in (("owner", where.owner), (_CAMERA, where.camera))
+            for name, value in (("owner", where.owner), (CAMERA, where.camera))
             if value is not None
         }
         if where.states:
@@ -157,10 +128,10 @@ class MongoJobStore(MongoStore, JobStore):
                 .sort([("created_at_utc", DESCENDING), ("_id", DESCENDING)])
                 .limit(limit + 1)
             )
-            jobs = [_job(document) async for document in found]
+            jobs = [job_of(document) async for document in found]
         more = len(jobs) > limit
         jobs = jobs[:limit]
-        return Page(jobs, listing.encode_cursor(_position(jobs[-1])) if more else None)
+        return Page(jobs, listing.encode_cursor(position_of(jobs[-1])) if more else None)
 
     async def update(
         self,
@@ -171,7 +142,7 @@ class MongoJobStore(MongoStore, JobStore):
         at: datetime,
         changes: dict[str, Any],
     ) -> Job:
-        values = _fields(checked_changes(changes)) | {
+        values = fields_of(checked_changes(changes)) | {
             "updated_at_utc": as_utc(at),
             "heartbeat_at_utc": as_utc(at),
         }
@@ -194,7 +165,7 @@ class MongoJobStore(MongoStore, JobStore):
             "rendered_frames": 0,
         }
         fresh["expired_at_utc"] = None
-        values = _fields(checked_changes({"settings": settings, "state": state, **fresh}))
+        values = fields_of(checked_changes({"settings": settings, "state": state, **fresh}))
         values |= {"updated_at_utc": as_utc(at), "heartbeat_at_utc": as_utc(at)}
         return await self._fenced(
             job_id, expected_attempt, TERMINAL, {"$set": values, "$inc": {"attempt": 1}}
@@ -210,14 +181,14 @@ class MongoJobStore(MongoStore, JobStore):
 
     async def turns(self, owner: str) -> list[JobTurn]:
         query = {"owner": owner, "state": {"$in": list(ACTIVE)}}
-        fields = dict.fromkeys(("state", "attempt", "waiting.code", "traceparent", *_TURN), 1)
+        fields = dict.fromkeys(("state", "attempt", "waiting.code", "traceparent", *TURN_FIELDS), 1)
         with mapped():
             found = self._jobs.find(query, fields).sort(
                 [("created_at_utc", ASCENDING), ("_id", ASCENDING)]
             )
             return [
                 turn_of(
-                    *_handing(item),
+                    *segments_handed_out(item),
                     id=item["_id"],
                     state=item["state"],
                     attempt=item["attempt"],
@@ -231,13 +202,13 @@ class MongoJobStore(MongoStore, JobStore):
         for _ in range(_TRIES):
             with mapped():
                 found = await self._jobs.find_one(
-                    {"_id": job_id}, dict.fromkeys(("state", "attempt", *_TURN), 1)
+                    {"_id": job_id}, dict.fromkeys(("state", "attempt", *TURN_FIELDS), 1)
                 )
             if found is None:
                 raise no_such_job(job_id)
             if found["attempt"] != attempt or found["state"] != "detecting":
                 raise fence_lost(job_id, state=found["state"], attempt=found["attempt"])
-            segments, done, sent_until = _handing(found)
+            segments, done, sent_until = segments_handed_out(found)
             handed = next_segments(segments, done, sent_until, most)
             if not handed:
                 return []
@@ -308,7 +279,7 @@ class MongoJobStore(MongoStore, JobStore):
                 .sort([("heartbeat_at_utc", ASCENDING), ("_id", ASCENDING)])
                 .limit(limit)
             )
-            return [_job(document) async for document in found]
+            return [job_of(document) async for document in found]
 
     async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
         fields = dict.fromkeys(("state", "attempt", "result_revision", "updated_at_utc"), 1)
@@ -337,7 +308,7 @@ class MongoJobStore(MongoStore, JobStore):
                 .sort([("created_at_utc", ASCENDING), ("_id", ASCENDING)])
                 .limit(limit)
             )
-            return [_job(document) async for document in found]
+            return [job_of(document) async for document in found]
 
     async def count_unexpired(self, *, created_before: datetime | None = None) -> int:
         query: Document = {"active": False, "expired_at_utc": None}
@@ -386,54 +357,8 @@ class MongoJobStore(MongoStore, JobStore):
                 query, change, return_document=ReturnDocument.AFTER
             )
             if document is not None:
-                return _job(document)
+                return job_of(document)
             present = await self._jobs.find_one({"_id": job_id}, {"state": 1, "attempt": 1})
         if present is None:
             raise no_such_job(job_id)
         raise fence_lost(job_id, state=present["state"], attempt=present["attempt"])
-
-
-def _handing(document: Document) -> tuple[int, list[int], int | None]:
-    """Return how many segments a job has, those that are done, and `sent_until`."""
-    plan = document.get("plan") or {}
-    return (
-        len(plan.get("segments", ())),
-        document.get("done_segments", []),
-        document.get("sent_until"),
-    )
-
-
-def _position(job: Job) -> listing.Position:
-    return listing.Position(listing.to_ms(job.created_at_utc), job.id)
-
-
-def _submission(owner: str, idempotency_key: str) -> str:
-    return hashlib.sha256(json.dumps([owner, idempotency_key]).encode()).hexdigest()
-
-
-def _fields(values: dict[str, Any]) -> Document:
-    """Turn fields, given as JSON values, into those of a document."""
-    document: Document = escaped(values)
-    for name in _TIMES:
-        if document.get(name) is not None:
-            document[name] = datetime.fromisoformat(document[name])
-    if "state" in document:
-        document["active"] = document["state"] in ACTIVE
-    return document
-
-
-def _document(job: Job) -> Document:
-    document = _fields(plain(job))
-    document["_id"] = document.pop("id")
-    if job.idempotency_key is not None:
-        document["submission"] = _submission(job.owner, job.idempotency_key)
-    return document
-
-
-def _job(document: Document) -> Job:
-    values = unescaped(
-        {name: value for name, value in document.items() if name not in _BOOKKEEPING}
-    )
-    values["id"] = values.pop("_id")
-    values["done_segments"] = sorted(values["done_segments"])
-    return Job.model_validate(values)

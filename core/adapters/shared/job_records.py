@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.domain.job import TERMINAL, Job, JobState, SourceFile
-from core.errors import Conflict, FenceLost, InvalidInput, NotFound
+from core.errors import Conflict, FenceLost, InvalidInput
 from core.ports import JobTurn, WorkerReport
 
 KEEP_REPORTS = timedelta(days=7)
@@ -44,7 +44,7 @@ def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
     wrong = sorted(name for name in changes if name in _FIXED or name not in Job.model_fields)
     if wrong:
         raise InvalidInput(
-            f"'{wrong[0]}' is no field of a job that an update may set.", code="invalid_change"
+            f"A job update cannot set the field '{wrong[0]}'.", code="invalid_change"
         )
     if changes.get("state") in TERMINAL:
         changes = {**changes, "waiting": None}
@@ -62,25 +62,20 @@ def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
         fault = error.errors()[0]
         field = ".".join(map(str, fault["loc"]))
         raise InvalidInput(
-            f"A job's {field} cannot become that: {fault['msg']}.", code="invalid_change"
+            f"Invalid value for the job field {field}: {fault['msg']}.", code="invalid_change"
         ) from error
     return {name: values[name] for name in changes}
 
 
-def no_such_job(job_id: str) -> NotFound:
-    """The error of a job that is not there."""
-    return NotFound(f"There is no job {job_id}.", code="job_not_found")
-
-
 def job_exists(job_id: str) -> Conflict:
     """The error of an id that is taken."""
-    return Conflict(f"Job {job_id} exists already.", code="job_exists")
+    return Conflict(f"Job {job_id} already exists.", code="job_exists")
 
 
 def fence_lost(job_id: str, *, state: str, attempt: int) -> FenceLost:
     """The error of a write that came too late."""
     return FenceLost(
-        f"Job {job_id} is {state} at attempt {attempt} by now; this change came too late.",
+        f"Job {job_id} has moved on to {state}, attempt {attempt}. This change came too late.",
         state=state,
         attempt=attempt,
     )

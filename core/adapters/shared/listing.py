@@ -8,7 +8,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from core.errors import InvalidInput, MalformedRequest
+from core.domain.refusals import bad_cursor
+from core.errors import InvalidInput
 from core.ports import Bucket
 
 MAX_PAGE = 200
@@ -80,19 +81,12 @@ def decode_cursor(cursor: str) -> Position:
         )
         time_ms, key = json.loads(text)
     except (ValueError, TypeError, binascii.Error, RecursionError) as error:
-        raise _bad_cursor() from error
+        raise bad_cursor() from error
     is_time = type(time_ms) is int and MIN_MS <= time_ms <= MAX_MS
     is_id = isinstance(key, str) and 0 < len(key) <= _MAX_ID_LENGTH and key.isprintable()
     if not (is_time and is_id):
-        raise _bad_cursor()
+        raise bad_cursor()
     return Position(time_ms, key)
-
-
-def _bad_cursor() -> MalformedRequest:
-    return MalformedRequest(
-        "This cursor is not one that a listing returned. Start without a cursor and follow next_cursor.",
-        code="bad_cursor",
-    )
 
 
 def check_limit(limit: int) -> None:
@@ -102,7 +96,7 @@ def check_limit(limit: int) -> None:
         InvalidInput: The size is not 1 to 200 (code `bad_limit`).
     """
     if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput(f"A page has 1 to {MAX_PAGE} items, not {limit}.", code="bad_limit")
+        raise InvalidInput(f"limit must be 1 to {MAX_PAGE}, not {limit}.", code="bad_limit")
 
 
 def bucket_start(time: datetime, bucket: Bucket) -> datetime:

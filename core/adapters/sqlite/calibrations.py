@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from core.adapters.shared import listing
-from core.adapters.shared.calibration_records import calibration_exists, no_such_calibration
 from core.adapters.sqlite.store import SqliteStore
 from core.domain.calibration import StoredCalibration, calibration_key
+from core.domain.refusals import calibration_exists, no_such_calibration
 from core.ports import CalibrationStore, Page
 
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from core.domain import access
 from core.domain.access import ApiKey, Caller, Scope, Ticket
 from core.domain.clock import Clock
-from core.errors import InvalidInput, MusterError, NotFound, Unauthenticated
+from core.domain.refusals import no_such_key
+from core.errors import InvalidInput, MusterError, Unauthenticated
 from core.ports import KeyStore, Page
 
 logger = logging.getLogger(__name__)
@@ -78,39 +79,8 @@ class Keys:
         Raises:
             InvalidInput: Any of these cannot be (code `invalid_key`).
         """
-        now = self._clock()
-        if access.resembles_token_owner(owner):
-            raise InvalidInput(
-                f"A key's owner cannot begin with '{access.TOKEN_OWNER_PREFIX}', nor look as if: such owners are those of an identity "
-                "provider's tokens. Choose another name.",
-                code="invalid_key",
-                field="owner",
-            )
-        key_id, secret = access.new_key()
-        try:
-            key = ApiKey(
-                id=key_id,
-                digest=access.digest_of(secret),
-                owner=owner,
-                scopes=tuple(dict.fromkeys(scopes)),
-                label=label,
-                created_at_utc=now,
-                expires_at_utc=expires_at_utc,
-            )
-        except ValidationError as error:
-            fault = error.errors()[0]
-            field = str(fault["loc"][0]) if fault["loc"] else "key"
-            raise InvalidInput(
-                f"A key's {field} cannot be that: {_told(field, fault['msg'])}.",
-                code="invalid_key",
-                field=field,
-            ) from error
-        if not key.is_usable(now):
-            raise InvalidInput(
-                "A key that has expired already opens nothing; choose a later time.",
-                code="invalid_key",
-                field="expires",
-            )
+        made = _made(owner, scopes, label, self._clock(), expires_at_utc)
+        key = made.key
         await self._store.add(key)
         logger.info(
             "key made",
@@ -121,7 +91,7 @@ class Keys:
                 "scopes": list(key.scopes),
             },
         )
-        return NewKey(key, secret)
+        return made
 
     async def create_first(
         self, *, owner: str, scopes: Iterable[Scope], label: str = ""
@@ -150,10 +120,7 @@ class Keys:
         """
         key = await self._store.revoke(key_id, at=self._clock())
         if key is None:
-            raise NotFound(
-                "There is no key of that id; GET /api/v1/keys lists those that there are.",
-                code="key_not_found",
-            )
+            raise no_such_key()
         logger.info(
             "key revoked", extra={"action": "key_revoked", "key_id": key.id, "owner": key.owner}
         )
@@ -271,7 +238,7 @@ class Keys:
                 "The key has expired. Ask the operator for a new key.", code="key_expired"
             )
         raise Unauthenticated(
-            "The token has expired. Get a new token from the issuer, and connect again.",
+            "The token has expired. Get a new token from the issuer, then reconnect.",
             code="token_expired",
         )
 
@@ -291,9 +258,49 @@ class Keys:
 def refused() -> Unauthenticated:
     """The error of every credential that opens nothing, whatever the reason."""
     return Unauthenticated(
-        "This key, token or ticket opens nothing: it may be mistyped, used up, expired or revoked. Ask the operator for a new key.",
+        "Invalid key, token or ticket: it may be mistyped, already used, expired or revoked. "
+        "Ask the operator for a new key.",
         code="invalid_credentials",
     )
+
+
+def _made(
+    owner: str, scopes: Iterable[Scope], label: str, now: datetime, expires_at_utc: datetime | None
+) -> NewKey:
+    """Return a key that is not stored yet. Raises as `Keys.create` does."""
+    if access.resembles_token_owner(owner):
+        raise InvalidInput(
+            f"A key's owner cannot begin with '{access.TOKEN_OWNER_PREFIX}', nor look as if: "
+            "such owners are those of an identity provider's tokens. Choose another name.",
+            code="invalid_key",
+            field="owner",
+        )
+    key_id, secret = access.new_key()
+    try:
+        key = ApiKey(
+            id=key_id,
+            digest=access.digest_of(secret),
+            owner=owner,
+            scopes=tuple(dict.fromkeys(scopes)),
+            label=label,
+            created_at_utc=now,
+            expires_at_utc=expires_at_utc,
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field = str(fault["loc"][0]) if fault["loc"] else "key"
+        raise InvalidInput(
+            f"A key's {field} cannot be that: {_told(field, fault['msg'])}.",
+            code="invalid_key",
+            field=field,
+        ) from error
+    if not key.is_usable(now):
+        raise InvalidInput(
+            "A key that has expired already opens nothing; choose a later time.",
+            code="invalid_key",
+            field="expires",
+        )
+    return NewKey(key, secret)
 
 
 def _told(field: str, message: str) -> str:

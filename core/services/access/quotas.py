@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta
 from core.domain.access import LOCAL_OWNER
 from core.domain.clock import Clock
 from core.domain.quota import Hold, HoldKind
+from core.domain.refusals import quota_jobs
 from core.errors import MusterError, Throttled
 from core.ports import JobStore, KeyStore
 from core.services.access.rooms import LinkRoom, Room, UploadRoom, end_hold, no_bytes, no_bytes_of
@@ -122,12 +123,7 @@ class Quotas:
             and self._active_jobs
             and await self._jobs.count_active(owner) >= self._active_jobs
         ):
-            raise Throttled(
-                f"{self._active_jobs} of your jobs have not ended; wait until one has, or cancel one.",
-                code="quota_jobs",
-                retry_after_s=JOBS_RETRY_S,
-                limit=self._active_jobs,
-            )
+            raise quota_jobs(self._active_jobs, retry_after_s=JOBS_RETRY_S)
 
     async def reserve(
         self, owner: str, *, declared_bytes: int = 0, slack_bytes: int = 0, name: str = ""
@@ -195,19 +191,9 @@ class Quotas:
         )
         most = self._links - sum(hold.day != now.date() for hold in alive) if self._links else None
         for _ in range(_TRIES):
-            left = (
-                limit - await self._keys.spent(owner, day=now.date(), at=now)
-                if self._day_bytes
-                else 0
-            )
+            left = await self._left(owner, limit, now)
             kind: HoldKind = "open_link" if size_bytes is None else "link"
-            amount = (
-                size_bytes
-                if size_bytes is not None
-                else max(1, min(self._share(largest), left))
-                if self._day_bytes
-                else 0
-            )
+            amount = self._link_bytes(size_bytes, largest, left)
             hold = Hold(id=hold_id, day=now.date(), amount=amount, until_utc=until, kind=kind)
             refusal = await self._keys.hold(
                 owner, hold, at=now, limit_bytes=limit if self._day_bytes else None, most_links=most
@@ -223,6 +209,18 @@ class Quotas:
         raise await no_bytes_of(
             self._keys, owner, (size_bytes or 1) + beyond, day_bytes=self._day_bytes, now=now
         )
+
+    async def _left(self, owner: str, limit_bytes: int, now: datetime) -> int:
+        """Return how much of the day's bytes is neither used nor held; 0 where there is no limit."""
+        if not self._day_bytes:
+            return 0
+        return limit_bytes - await self._keys.spent(owner, day=now.date(), at=now)
+
+    def _link_bytes(self, size_bytes: int | None, largest: int, left: int) -> int:
+        """Return what a link holds: its declared size, else its share of the bytes that are left."""
+        if size_bytes is not None:
+            return size_bytes
+        return max(1, min(self._share(largest), left)) if self._day_bytes else 0
 
     def _share(self, largest: int) -> int:
         """Return what a link without a declared size holds, so that as many as are allowed find room; what is put beyond is counted."""

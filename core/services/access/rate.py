@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.errors import Throttled
+from core.domain.refusals import rate_limited
 
 _REMEMBERED = 10_000
 
@@ -52,13 +51,7 @@ class RateLimiter:
         bucket.at_s = now_s
         if bucket.tokens < 1:
             wait_s = (1 - bucket.tokens) / self._per_s
-            raise Throttled(
-                f"These were more than {self._per_s:g} requests a second; ask again in {math.ceil(wait_s)} s.",
-                code="rate_limited",
-                retry_after_s=wait_s,
-                per_s=self._per_s,
-                burst=self._burst,
-            )
+            raise rate_limited(per_s=self._per_s, burst=self._burst, retry_after_s=wait_s)
         bucket.tokens -= 1
 
     def _refilled(self, bucket: _Bucket, now_s: float) -> float:

@@ -6,7 +6,8 @@ import logging
 
 from core.domain.clock import Clock
 from core.domain.job import ACTIVE, Job
-from core.errors import Conflict, FenceLost
+from core.domain.refusals import job_ended
+from core.errors import FenceLost
 from core.ports import Ports
 from core.services.attempts.dispatch import Dispatcher
 from core.services.attempts.turns import Turns
@@ -49,9 +50,5 @@ async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) 
             await Turns(ports, Dispatcher(ports), clock).try_to_go_on(job.owner)
             return job
     if job.state != "cancelled":
-        raise Conflict(
-            f"The job has {job.state} already; there is nothing to cancel.",
-            code="job_ended",
-            state=job.state,
-        )
+        raise job_ended(job.state)
     return job

@@ -11,13 +11,14 @@ from core.domain.clock import Clock
 from core.domain.job import Job, JobState
 from core.domain.message import Step
 from core.domain.placement import check_settings
+from core.domain.refusals import job_active
 from core.errors import Conflict, InvalidSettings
 from core.ports import Ports
 from core.services.access.limits import Limits
 from core.services.access.quotas import Quotas
 from core.services.attempts.dispatch import Dispatcher
 from core.services.attempts.retry import require_stored
-from core.services.attempts.start import start_attempt, still_active
+from core.services.attempts.start import start_attempt
 from core.services.submission.calibrations import with_stored_calibration
 from core.services.submission.requested import check_requested_settings
 from core.services.submission.submit import job_of
@@ -38,7 +39,7 @@ def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
         InvalidCalibration: The correspondences fix no homography.
     """
     if given is not None and not isinstance(given, dict):
-        raise InvalidSettings('settings is a JSON object, such as {"lines": []}.')
+        raise InvalidSettings('settings must be a JSON object, such as {"lines": []}.')
     merged = {**job.settings.model_dump(mode="json"), **(given or {})}
     settings = check_requested_settings(
         {key: value for key, value in merged.items() if value is not None}, limits
@@ -47,7 +48,8 @@ def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
     changed = sorted(key for key in before if before[key] != after[key])
     if changed:
         raise InvalidSettings(
-            f"A recount uses the stored detections, which {', '.join(changed)} would change; submit the video again as a new job.",
+            f"A recount uses the stored detections, and {', '.join(changed)} would change them. "
+            "Submit the video as a new job.",
             code="recount_changes_detection",
             changed=changed,
         )
@@ -80,11 +82,11 @@ async def recount(
     """
     job = await job_of(ports, job_id, owner=owner)
     if not job.is_terminal:
-        raise still_active(job)
+        raise job_active(job.state)
     recovered = job.plan is None and job.state == "completed"
     if not recovered and not job.is_detected:
         raise Conflict(
-            "The job's detections are not complete, so there is nothing to count again; submit the video as a new job.",
+            "The job has no complete detections to recount. Submit the video as a new job.",
             code="no_detection_log",
             state=job.state,
         )

@@ -7,11 +7,11 @@ import logging
 from core.domain.clock import Clock
 from core.domain.job import Job, JobState
 from core.domain.message import Step
-from core.errors import Conflict, Expired
+from core.domain.refusals import all_expired, job_active, job_completed, video_expired
 from core.ports import Ports
 from core.services.access.quotas import Quotas
 from core.services.attempts.dispatch import Dispatcher
-from core.services.attempts.start import start_attempt, still_active
+from core.services.attempts.start import start_attempt
 from core.services.submission.submit import job_of
 
 logger = logging.getLogger(__name__)
@@ -42,13 +42,9 @@ async def retry(
     """
     job = await job_of(ports, job_id, owner=owner)
     if not job.is_terminal:
-        raise still_active(job)
+        raise job_active(job.state)
     if job.state == "completed":
-        raise Conflict(
-            "The job has completed; to count again with other settings, use recount; to detect again, submit the video.",
-            code="job_completed",
-            state=job.state,
-        )
+        raise job_completed(job.state)
     require_stored(job, sources=not job.is_detected or job.settings.render)
     state, step = _beginning(job)
     begun = await start_attempt(
@@ -72,14 +68,9 @@ def require_stored(job: Job, *, sources: bool) -> None:
         Expired: It has.
     """
     if "results" in job.expired:
-        raise Expired(
-            "The job's video and results were deleted after the time for which they are kept; submit the video as a new job."
-        )
+        raise all_expired()
     if sources and "sources" in job.expired:
-        raise Expired(
-            "The job's video was deleted after the time for which it is kept. Its detections can be counted again without a new annotated "
-            'video: {"render": false}.'
-        )
+        raise video_expired()
 
 
 def _beginning(job: Job) -> tuple[JobState, Step]:

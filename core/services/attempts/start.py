@@ -9,8 +9,9 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.clock import Clock
 from core.domain.job import Job, JobState
 from core.domain.message import JobMessage, Step
+from core.domain.refusals import job_active
 from core.domain.webhook import WebhookRules
-from core.errors import Conflict, FenceLost, MusterError
+from core.errors import FenceLost, MusterError
 from core.observability.tracing import span, traceparent
 from core.ports import Ports
 from core.services.access.quotas import Quotas
@@ -18,15 +19,6 @@ from core.services.attempts.dispatch import Dispatcher
 from core.services.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
-
-
-def still_active(job: Job) -> Conflict:
-    """The error of a request that only an ended job allows."""
-    return Conflict(
-        "The job is still being worked on; wait until it has ended, or cancel it first.",
-        code="job_active",
-        state=job.state,
-    )
 
 
 async def start_attempt(
@@ -68,7 +60,7 @@ async def start_attempt(
                 job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock()
             )
     except FenceLost as error:
-        raise still_active(job) from error
+        raise job_active(job.state) from error
     try:
         # The submission's trace goes on: everything about a job is found under one.
         with span(

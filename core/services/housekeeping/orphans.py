@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from core.domain.blobs import (
     JOBS_PREFIX,
@@ -34,19 +33,17 @@ from core.domain.blobs import (
 from core.domain.clock import Clock
 from core.domain.housekeeping import READ_LIFE
 from core.domain.identity import StorageMark
-from core.errors import NotFound, PermanentError
-from core.ports import BlobInfo, BlobStore, JobOutline, Page, Ports
+from core.errors import NotFound
+from core.ports import BlobInfo, BlobStore, JobOutline, Ports
 from core.services.housekeeping.unclaimed import Tally, Unclaimed
+from core.services.housekeeping.walks import PAGE, Walk, all_blobs, every
 from core.services.submission.submit import clear_submission
 
 logger = logging.getLogger(__name__)
 
-_PAGE = 500
 _DELETES_AT_ONCE = 8
 _SETTLED_AFTER = timedelta(days=1)
 _REMEMBERED = 100_000
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -79,36 +76,6 @@ class _Published:
     attempt: int
     is_gone: bool
     is_new: bool
-
-
-class _Walk:
-    """A walk through a listing, a few pages at each call, from where the last call stopped; at the end it starts again."""
-
-    def __init__(self) -> None:
-        self._cursor: str | None = None
-
-    async def pages(
-        self, read: Callable[[str | None], Awaitable[Page[T]]], most: int | None
-    ) -> AsyncGenerator[list[T]]:
-        number = 0
-        while most is None or number < most:
-            number += 1
-            try:
-                page = await read(self._cursor)
-            except PermanentError:
-                # Perhaps the service knows this place no more.
-                self._cursor = None
-                raise
-            yield page.items
-            # Only now: a page that could not be worked off is read again.
-            self._cursor = page.next_cursor
-            if self._cursor is None:
-                return
-
-    @property
-    def is_at_start(self) -> bool:
-        """Whether the next call starts from the beginning."""
-        return self._cursor is None
 
 
 class Orphans:
@@ -144,7 +111,7 @@ class Orphans:
         self._upload_life = upload_life
         self._read_life = max(read_life, least_age)
         self._dry_run = dry_run
-        self._walks = {name: _Walk() for name in ("uploads", "sources", "results")}
+        self._walks = {name: Walk() for name in ("uploads", "sources", "results")}
         self._tally = Tally(self._walks, on_unclaimed)
         self._settled: OrderedDict[str, int] = OrderedDict()
 
@@ -173,7 +140,7 @@ class Orphans:
         # Counted from the last write, which the link allowed: so the link is dead, too.
         before = await store.now() - self._upload_life - self._least_age
         walk = self._walks["uploads"].pages(
-            lambda cursor: store.page(UPLOADS_PREFIX, limit=_PAGE, cursor=cursor), most
+            lambda cursor: store.page(UPLOADS_PREFIX, limit=PAGE, cursor=cursor), most
         )
         async with aclosing(walk) as pages:
             async for infos in pages:
@@ -210,7 +177,7 @@ class Orphans:
     ) -> None:
         before = await store.now() - self._least_age
         walk = self._walks[name].pages(
-            lambda cursor: store.folders(JOBS_PREFIX, limit=_PAGE, cursor=cursor), most
+            lambda cursor: store.folders(JOBS_PREFIX, limit=PAGE, cursor=cursor), most
         )
         async with aclosing(walk) as pages:
             async for folders in pages:
@@ -241,7 +208,7 @@ class Orphans:
     ) -> None:
         buried = await self._ports.ledger.tombstones(ids) if ids else {}
         for job_id in ids:
-            blobs = await _all(store, job_prefix(job_id))
+            blobs = await all_blobs(store, job_prefix(job_id))
             if job_id in buried:
                 # A worker that was slow to notice wrote them.
                 await self._purge(store, [info.name for info in blobs])
@@ -309,8 +276,8 @@ class Orphans:
         )
         folders = [
             folder
-            async for folder in _every(
-                lambda cursor: store.folders(results_prefix(job_id), limit=_PAGE, cursor=cursor)
+            async for folder in every(
+                lambda cursor: store.folders(results_prefix(job_id), limit=PAGE, cursor=cursor)
             )
         ]
         unpublished = {}
@@ -325,7 +292,7 @@ class Orphans:
                 unpublished[revision] = folder
         published = await self._published(job_id, outline) if unpublished else None
         for revision, folder in unpublished.items():
-            infos = await _all(store, folder)
+            infos = await all_blobs(store, folder)
             is_fresh = (
                 published is not None
                 and published.is_new
@@ -360,7 +327,9 @@ class Orphans:
         """Return what is known of the published revision; None where there is none."""
         if outline.result_revision is None:
             return None
-        infos = await _all(self._ports.results, result_blob(job_id, outline.result_revision, ""))
+        infos = await all_blobs(
+            self._ports.results, result_blob(job_id, outline.result_revision, "")
+        )
         now = await self._ports.results.now()
         # The record's time is a worker's, that of the files is storage's: by the earlier clock, the later of both must be long ago.
         at = max([outline.updated_at_utc, *(info.modified_at_utc for info in infos)])
@@ -380,22 +349,3 @@ class Orphans:
     def _ended(self, name: str) -> None:
         if self._walks[name].is_at_start:
             self._tally.end(name)
-
-
-async def _every(read: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncGenerator[T]:
-    cursor: str | None = None
-    while True:
-        page = await read(cursor)
-        for item in dict.fromkeys(page.items):
-            yield item
-        cursor = page.next_cursor
-        if cursor is None:
-            return
-
-
-async def _all(store: BlobStore, prefix: str) -> list[BlobInfo]:
-    """Return the blobs under a prefix, those with staged blocks only included."""
-    async with aclosing(
-        _every(lambda cursor: store.page(prefix, limit=_PAGE, cursor=cursor))
-    ) as infos:
-        return [info async for info in infos]

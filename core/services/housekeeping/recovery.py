@@ -23,6 +23,7 @@ from core.domain.blobs import (
 )
 from core.domain.clock import Clock
 from core.domain.job import Failure, Job, JobState, SourceFile
+from core.domain.results import ClassCounts
 from core.errors import Conflict, NotFound
 from core.ports import BlobInfo, Ports
 from core.services.housekeeping.expiry_brake import NOTE as RETENTION_NOTE
@@ -167,7 +168,7 @@ async def _completed(
     try:
         told = json.loads(await ports.results.get(result_blob(job_id, revision, "results.json")))
         settings = {"settings": AnalysisSettings.model_validate(told["settings"])}
-        told["counts"].items()
+        counts = {name: ClassCounts.model_validate(each) for name, each in told["counts"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         logger.warning(
             "results cannot be read",
@@ -182,7 +183,7 @@ async def _completed(
     shown = _shown(job_id, revision, results)
     return {
         "state": "completed",
-        "counts": told["counts"],
+        "counts": counts,
         "completed_at_utc": ended,
         **shown,
         **settings,

@@ -122,5 +122,5 @@ def may_show_persons(job: Job) -> bool:
     """Whether persons were counted in a job's results, or nobody can tell, because they were not looked for or nothing was counted."""
     if job.counts is None or "person" not in job.settings.classes:
         return True
-    figures = job.counts.get("person", {})
-    return any(figures.get(name, 0) > 0 for name in ("unique", "high", "peak", "detections"))
+    person = job.counts.get("person")
+    return person is not None and any((person.unique, person.high, person.peak, person.detections))

@@ -13,6 +13,7 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import source_blob, telemetry_blob
 from core.domain.job import Job, SourceFile, TelemetryFile, new_job_id
 from core.domain.names import visible
+from core.domain.refusals import video_too_large
 from core.errors import InvalidInput, TooLarge
 from core.ports import Ports
 from core.services.access.limits import Limits
@@ -274,10 +275,7 @@ def check_size(size_bytes: int, limit_bytes: int) -> None:
         TooLarge: More than `limit_bytes`.
     """
     if size_bytes > limit_bytes:
-        raise TooLarge(
-            f"The video is larger than the {limit_bytes} bytes that this server takes in one job; split or re-encode it.",
-            limit_bytes=limit_bytes,
-        )
+        raise video_too_large(limit_bytes)
 
 
 def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:

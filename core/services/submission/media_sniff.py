@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from core.errors import UnsupportedMedia
+from core.domain.refusals import not_a_video
 
 Container = Literal["mp4", "matroska", "avi", "mpeg-ts", "m2ts", "mpeg-ps"]
 
@@ -40,10 +40,7 @@ def sniff(head: bytes) -> Container:
         return "mpeg-ts"
     if _is_transport_stream(head, packet_bytes=192, offset=4):
         return "m2ts"
-    raise UnsupportedMedia(
-        "This file does not begin like a video that Muster reads. Send MP4, MOV, MKV, WebM, AVI, MPEG-TS or MPEG-PS; "
-        "the file name's ending does not matter."
-    )
+    raise not_a_video()
 
 
 def _is_transport_stream(head: bytes, *, packet_bytes: int, offset: int) -> bool:

@@ -19,7 +19,8 @@ from core.domain.clock import Clock
 from core.domain.identity import Tombstone
 from core.domain.job import Job
 from core.domain.message import JobMessage
-from core.errors import InvalidInput, MusterError, Throttled
+from core.domain.refusals import idempotency_key_reused
+from core.errors import MusterError, Throttled
 from core.ports import BlobStore, Ports
 from core.services.access.limits import Limits
 from core.services.access.quotas import Quotas
@@ -201,10 +202,7 @@ class Submissions:
             Unavailable: The queue does not answer, and the earlier request may have died before it sent the first message.
         """
         if earlier.request_hash != fingerprint:
-            raise InvalidInput(
-                "This Idempotency-Key was used before for another request; use a new key for new content.",
-                code="idempotency_key_reused",
-            )
+            raise idempotency_key_reused()
         untouched = earlier.state == "queued" and earlier.heartbeat_at_utc == earlier.created_at_utc
         if untouched and self._clock() - earlier.created_at_utc >= UNSENT_AFTER:
             # A message too many does no harm, one too few is an accepted job that waits for the sweeper.

@@ -14,8 +14,9 @@ from core.domain.access import LOCAL_OWNER
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import LINK_SUFFIX, link_blob, upload_blob, uploads_of
 from core.domain.clock import Clock
-from core.domain.job import SourceFile, TelemetryFile
+from core.domain.job import Job, SourceFile, TelemetryFile
 from core.domain.quota import Hold
+from core.domain.refusals import no_such_upload, upload_changed
 from core.errors import Conflict, InvalidInput, MusterError, NotFound, PreconditionFailed, Throttled
 from core.ports import Ports
 from core.services.access.limits import Limits
@@ -158,45 +159,36 @@ class Uploads:
         """
         _check_request(upload_ids, names, telemetry)
         shown = [display_name(name, i) for i, name in enumerate(names or [""] * len(upload_ids))]
-        if idempotency_key:
-            # Looked up first: the uploads of a request that succeeded are gone, and its repetition must not fail for that.
-            earlier = await self._ports.jobs.find_by_key(owner, idempotency_key)
-            if earlier is not None:
-                return await self._submissions.replay(
-                    earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook)
-                )
+        fingerprint = _fingerprint(settings, upload_ids, shown, telemetry, webhook)
+        # Looked up first: the uploads of a request that succeeded are gone, and its repetition
+        # must not fail for that.
+        earlier = await self._earlier(owner, idempotency_key)
+        if earlier is not None:
+            return await self._submissions.replay(earlier, fingerprint)
+        everything = [*upload_ids, *(item.upload_id for item in telemetry)]
         try:
-            everything = [*upload_ids, *(item.upload_id for item in telemetry)]
             async with self._submissions.begin(
                 owner=owner, idempotency_key=idempotency_key, uploads=everything
             ) as submission:
                 submission.webhook = webhook
-                for upload_id, name in zip(upload_ids, shown, strict=True):
-                    await self._add(submission.add_blob, upload_id, name, submission)
-                for number, item in enumerate(telemetry):
-                    await self._add(
-                        submission.add_telemetry_blob,
-                        item.upload_id,
-                        item.shown_name(number),
-                        submission,
-                    )
+                await self._add_all(submission, upload_ids, shown, telemetry)
                 accepted = await self._submissions.accept(
                     submission, settings, traceparent=traceparent
                 )
         except (NotFound, Conflict):
             # The same request, sent at the same time, may have made its job of these very uploads.
-            earlier = (
-                await self._ports.jobs.find_by_key(owner, idempotency_key)
-                if idempotency_key
-                else None
-            )
+            earlier = await self._earlier(owner, idempotency_key)
             if earlier is None:
                 raise
-            return await self._submissions.replay(
-                earlier, _fingerprint(settings, upload_ids, shown, telemetry, webhook)
-            )
+            return await self._submissions.replay(earlier, fingerprint)
         await self._clear(everything, owner)
         return accepted
+
+    async def _earlier(self, owner: str, idempotency_key: str | None) -> Job | None:
+        """Return the job that an earlier request with the same idempotency key made."""
+        if not idempotency_key:
+            return None
+        return await self._ports.jobs.find_by_key(owner, idempotency_key)
 
     async def _reserve(
         self, owner: str, upload_id: str, size_bytes: int | None, until: datetime
@@ -222,6 +214,19 @@ class Uploads:
             owner, upload_id, size_bytes=size_bytes, largest=largest, until=until, staged=staged
         )
 
+    async def _add_all(
+        self,
+        submission: Submission,
+        upload_ids: Sequence[str],
+        names: Sequence[str],
+        telemetry: Sequence[UploadedTelemetry],
+    ) -> None:
+        for upload_id, name in zip(upload_ids, names, strict=True):
+            await self._add(submission.add_blob, upload_id, name, submission)
+        for number, item in enumerate(telemetry):
+            add, name = submission.add_telemetry_blob, item.shown_name(number)
+            await self._add(add, item.upload_id, name, submission)
+
     async def _add(
         self,
         add: Callable[..., Awaitable[SourceFile | TelemetryFile]],
@@ -241,12 +246,9 @@ class Uploads:
             else:
                 await add(name, blob, identity=upload_id)
         except NotFound as error:
-            raise _no_upload(upload_id) from error
+            raise no_such_upload(upload_id) from error
         except PreconditionFailed as error:
-            raise Conflict(
-                f"Upload '{upload_id}' was written again while the job was made; wait until it is complete, then ask again.",
-                code="upload_changed",
-            ) from error
+            raise upload_changed(upload_id) from error
 
     async def _clear(self, upload_ids: Sequence[str], owner: str) -> None:
         try:
@@ -281,7 +283,7 @@ def _check_request(
         )
     for upload_id in everything:
         if not _UPLOAD_ID.fullmatch(upload_id):
-            raise _no_upload(upload_id)
+            raise no_such_upload(upload_id)
 
 
 def _fingerprint(
@@ -296,10 +298,3 @@ def _fingerprint(
         telemetry_identity(item.shown_name(i), item.upload_id) for i, item in enumerate(telemetry)
     ]
     return request_hash(settings, identities + webhook_identity(webhook))
-
-
-def _no_upload(upload_id: str) -> NotFound:
-    return NotFound(
-        f"Nothing was uploaded under '{upload_id[:64]}', or a job was made of it already; ask for a new upload.",
-        code="upload_not_found",
-    )

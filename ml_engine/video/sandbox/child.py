@@ -1,7 +1,9 @@
-"""The process that decodes: started for one file, confined before it looks at it, it ends when that is done or when nobody listens.
+"""The process that decodes one video. It is confined before it reads the file, and ends when its
+work is done or when its parent is gone.
 
-It imports PyAV and the standard library only, so that it starts in a tenth of a second. It is given three descriptors: the request, the
-video, and the memory that pictures are handed over in; standard output carries messages, standard input the slots that are free again.
+It imports only PyAV and the standard library, so that it starts in a tenth of a second. It receives
+three descriptors: the request, the video, and the shared memory for pictures. Standard output
+carries messages, and standard input carries the slots that are free again.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import traceback
 from array import array
 from typing import Any
 
-# All that FFmpeg's wrapper loads when it needs it has to be there while files can still be opened.
+# All modules that PyAV loads on demand must be loaded while files can still be opened.
 import av.sidedata.sidedata
 import av.stream
 import av.subtitles.codeccontext
@@ -56,7 +58,7 @@ _THREAD_STACK_BYTES = 256 * 1024
 
 
 class _Notes:
-    """Says now and then that there is progress."""
+    """Reports of progress, sent from time to time."""
 
     def __init__(self) -> None:
         self._next_s = 0.0
@@ -69,7 +71,10 @@ class _Notes:
 
 
 class _Slots:
-    """The slots that may be filled. Ends the process when the other side is gone, whatever FFmpeg is doing at that moment."""
+    """The slots that may be filled.
+
+    The process ends when the parent is gone, whatever FFmpeg is doing at that moment.
+    """
 
     def __init__(self, count: int) -> None:
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -80,7 +85,7 @@ class _Slots:
         threading.stack_size(0)
 
     def take(self) -> int:
-        """Return a free slot; waits for one."""
+        """Wait for a free slot and return it."""
         return self._free.get()
 
     def _listen(self) -> None:
@@ -91,10 +96,10 @@ class _Slots:
 
 
 def main(request_at: int, video_at: int, ring_at: int) -> int:
-    """Do what the request asks for and say how it went; return the exit status.
+    """Execute the request, report the outcome and return the exit status.
 
     Args:
-        request_at: Descriptor of the request: JSON after its length, then timestamps.
+        request_at: Descriptor of the request: JSON preceded by its length, then timestamps.
         video_at: Descriptor of the video.
         ring_at: Descriptor of the memory for pictures, or -1.
     """
@@ -142,7 +147,10 @@ def main(request_at: int, video_at: int, ring_at: int) -> int:
 
 
 def _own_status() -> int:
-    """Return a descriptor of what the kernel says of this process, or -1; later nothing can be opened."""
+    """Return a descriptor of the kernel's status of this process, or -1.
+
+    It must be opened before confinement, after which nothing can be opened.
+    """
     try:
         return os.open("/proc/self/status", os.O_RDONLY)
     except OSError:
@@ -150,9 +158,10 @@ def _own_status() -> int:
 
 
 def _peak(status_at: int) -> bytes:
-    """Return the most memory in use so far, KiB, as digits; nothing where nobody says.
+    """Return the peak memory so far in KiB as digits, or nothing where it is not known.
 
-    Not what the parent learns when it waits: that includes what the parent itself had in use when it started this process.
+    The figure that the parent gets when it waits for this process would include the parent's own
+    memory at the start of this process.
     """
     if status_at < 0:
         return b""
@@ -183,7 +192,11 @@ def _decode(
 
 
 def _has_room(size_bytes: int) -> bool:
-    """Whether memory could still be had. Where it could not, what FFmpeg calls damage is no damage: it forgets why it failed."""
+    """Return whether memory can still be allocated.
+
+    Where it cannot, a failure of FFmpeg does not mean that the file is damaged: FFmpeg reports lack
+    of memory as damage.
+    """
     try:
         mmap.mmap(-1, size_bytes).close()
     except (MemoryError, OSError):
@@ -192,14 +205,17 @@ def _has_room(size_bytes: int) -> bool:
 
 
 def _described(error: Exception, video_at: int) -> dict[str, Any]:
-    """Return what the other side can make the same error of."""
+    """Return the data from which the parent can construct the same error."""
     if (
         isinstance(error, OSError)
         and isinstance(error, av.FFmpegError)
         and not _disk_fails(video_at)
     ):
-        # FFmpeg says "input/output error" of a damaged file as well.
-        sentence = "The video cannot be read on at some place: it is damaged. Check that it plays, then upload it again."
+        # FFmpeg reports "input/output error" for a damaged file too.
+        sentence = (
+            "The video cannot be read beyond some point, so it is damaged. Check that it plays, "
+            "then upload it again."
+        )
         error = VideoError(sentence, code="unreadable_video")
     if isinstance(error, MusterError):
         return {
@@ -224,6 +240,6 @@ def _disk_fails(descriptor: int) -> bool:
 
 
 def run() -> None:
-    """Run as a program; the arguments are the three descriptors."""
-    # No libraries are to be taken apart in order: that takes as long as many a video.
+    """Run as a program. The arguments are the three descriptors."""
+    # An orderly shutdown of the libraries would take as long as decoding a short video.
     os._exit(main(*map(int, sys.argv[-3:])))

@@ -1,7 +1,8 @@
-"""Takes rights away from the process that decodes, before it looks at the first byte of a stranger's file.
+"""The confinement of the process that decodes, before it reads the first byte of an uploaded file.
 
-What an operating system does not offer is named, so that the process's parent can decide. Linux offers all of it, to every user and in
-containers; macOS the limits except that of memory, and no filter of system calls.
+Restrictions that the operating system does not offer are reported, so that the parent process can
+decide. Linux offers all of them, to every user and in containers. macOS offers all limits except
+that of memory, and no filter of system calls.
 """
 
 from __future__ import annotations
@@ -26,19 +27,21 @@ _X32_BIT = 0x40000000
 Step = tuple[int, int, int, int]
 """An instruction of a filter: code, jump if true, jump if false, operand."""
 FILTER = "system calls"
-"""What is missing where the kernel does not take a filter: then a file that takes the decoder over can do whatever its user can."""
+"""The name reported where the kernel accepts no filter. A file that takes over the decoder can then
+do whatever the decoder's user can.
+"""
 _OOM_SCORE = "500"
-"""Where memory runs out on the machine, this process goes before the worker that started it."""
+"""Where the machine runs out of memory, the kernel ends this process before the worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a decoding process may use.
+    """The resources that a decoding process may use.
 
     Attributes:
-        memory_bytes: Address space on top of what it has when it is confined.
-        cpu_s: Seconds of processor time, all its threads together.
-        descriptors: Most open files.
+        memory_bytes: Address space beyond what the process has when it is confined.
+        cpu_s: Seconds of processor time, summed over its threads.
+        descriptors: Largest number of open files.
     """
 
     memory_bytes: int
@@ -47,18 +50,20 @@ class Allowance:
 
 
 def confine(allowance: Allowance) -> list[str]:
-    """Take from this process whatever it does not need for decoding files that are open already. There is no way back.
+    """Remove from this process all rights that decoding of open files does not need.
 
-    The process must have one thread, and everything imported that it will need.
+    This cannot be undone. The process must have one thread, and all the modules that it needs must
+    be imported.
 
     Args:
-        allowance: What it may use.
+        allowance: The resources that it may use.
 
     Returns:
-        What could not be taken, as words for a person.
+        Names of the restrictions that the system does not offer, for people to read.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        # A terminal and a service manager send these to all processes; it is for the one that started this one to end it.
+        # A terminal and a service manager send these signals to all processes. The parent process
+        # decides when this one ends.
         signal.signal(number, signal.SIG_IGN)
     missing = []
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
@@ -90,7 +95,7 @@ def _limit(allowance: Allowance) -> list[str]:
         try:
             hard = resource.getrlimit(kind)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            # The signal that ends it for using too much time comes at the lower one.
+            # The signal for exceeding the processor time is sent at the lower limit.
             resource.setrlimit(
                 kind, (value, value + 1 if kind == resource.RLIMIT_CPU and hard != value else value)
             )
@@ -108,7 +113,7 @@ def _address_space() -> int | None:
 
 
 def _filter_calls() -> bool:
-    """Have the kernel refuse every system call but those that decoding needs (seccomp, Linux)."""
+    """Have the kernel refuse every system call that decoding does not need (seccomp, Linux)."""
     machine = (
         machine_of(platform.machine())
         if sys.platform == "linux" and struct.calcsize("P") == 8
@@ -131,10 +136,11 @@ def _filter_calls() -> bool:
 def filter_steps(machine: Machine, process: int) -> list[Step]:
     """Return the filter as instructions of the Berkeley packet filter.
 
-    What is not allowed fails with EPERM, and with ENOSYS where a C library is to fall back on an older call.
+    A call that is not allowed fails with EPERM. It fails with ENOSYS where a C library should use
+    an older call instead.
 
     Args:
-        machine: Whose numbers to use.
+        machine: The architecture's numbers.
         process: Id of the process that will be filtered.
     """
     absent = _ERRNO | errno.ENOSYS
@@ -143,7 +149,7 @@ def filter_steps(machine: Machine, process: int) -> list[Step]:
         (_EQUAL, 1, 0, machine.audit),
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER_AT),
-        # The other numbering of x86-64: no program of this process uses it.
+        # The second numbering of x86-64, which no program of this process uses.
         (_AT_LEAST, 0, 1, _X32_BIT),
         (_RETURN, 0, 0, _KILL),
     ]

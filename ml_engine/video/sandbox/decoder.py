@@ -1,4 +1,6 @@
-"""Videos that strangers sent: probed, decoded and searched for telemetry in processes that can do nothing else."""
+"""The decoder of uploaded videos. It indexes them, decodes them and reads their telemetry in
+processes that can do nothing else.
+"""
 
 from __future__ import annotations
 
@@ -28,24 +30,26 @@ logger = logging.getLogger(__name__)
 ALLOW_UNCONFINED = "MUSTER_ALLOW_UNCONFINED_DECODING"
 _BYTES_A_PIXEL = 3
 _SPARE_SLOTS = 3
-"""So many are left to the decoder, whatever the pictures are used for."""
+"""Number of slots that always remain to the child process, however many pictures are in use."""
 
 
 def _limits_of_commands() -> DecoderLimits:
-    """Return the usual limits, for commands that no configuration reaches."""
+    """Return the default limits, for commands that have no configuration."""
     allowed = os.environ.get(ALLOW_UNCONFINED, "").strip().lower()
     return DecoderLimits(allow_unconfined=allowed in ("1", "true", "yes", "on"))
 
 
 class ConfinedDecoder:
-    """Decodes in a process of its own for each file and question, with limits of memory, time, files and network.
+    """A decoder that uses one process per file and request, with limited memory, time and rights.
 
-    Gives what `ml_engine.video.decode` and `ml_engine.video.subtitles` give, bit for bit. May be used by any number of threads. Where the
-    system does not filter the process's system calls, the decoder decodes nothing unless `limits.allow_unconfined`. On Windows, which
-    cannot pass descriptors on, it then decodes in this process.
+    It returns the same bytes as `ml_engine.video.decode` and `ml_engine.video.subtitles`. Any
+    number of threads may use it. Where the system does not filter the process's system calls, it
+    decodes nothing unless `limits.allow_unconfined` is set. Windows cannot pass descriptors on; the
+    decoder then decodes in this process.
 
     Args:
-        limits: What decoding may take; default: the usual limits, and what the environment says of unconfined decoding.
+        limits: Limits of decoding. Default: the usual limits, with unconfined decoding as the
+            environment sets it.
     """
 
     def __init__(self, limits: DecoderLimits | None = None) -> None:
@@ -54,11 +58,18 @@ class ConfinedDecoder:
         self._problem: dict[str, Any] | None = None
 
     def problems(self) -> list[dict[str, Any]]:
-        """Return what is wrong with decoding on this machine, as far as seen: {code, message, degrades}."""
+        """Return the problems of decoding on this machine that were found so far.
+
+        Each has `code`, `message` and `degrades`.
+        """
         return [self._problem] if self._problem else []
 
     def check(self) -> None:
-        """Find out whether this machine confines decoding, so that `problems` can say so before the first video comes. Raises nothing."""
+        """Test whether this machine confines decoding, so that `problems` knows before the first
+        video.
+
+        No error is raised.
+        """
         try:
             if not self._apart:
                 self._meet_unconfined()
@@ -73,23 +84,25 @@ class ConfinedDecoder:
         return DecoderProcess(task, self.limits, should_stop, self._meet_unconfined)
 
     def _meet_unconfined(self) -> None:
-        """Refuse to decode where the system filters no calls, or warn once where the operator allows it.
+        """Refuse to decode where the system cannot filter calls, or warn once if that is allowed.
 
         Raises:
-            Unconfined: The operator does not allow it.
+            Unconfined: The operator does not allow unconfined decoding.
         """
         host = platform.node()
         if not self.limits.allow_unconfined:
             error = Unconfined(
-                f"The system of {host} does not let Muster restrict the process that decodes videos (seccomp), so none is decoded there. "
-                f"Use Linux, and a container whose security profile allows seccomp; or set {ALLOW_UNCONFINED}=true to decode all the same, "
-                "which you should do only for videos that you trust."
+                f"The system of {host} does not let Muster restrict the process that decodes "
+                "videos (seccomp), so no video is decoded there. Use Linux, and a container whose "
+                f"security profile allows seccomp. Or set {ALLOW_UNCONFINED}=true to decode "
+                "without the restriction, which you should do only for videos that you trust."
             )
             self._problem = {"code": error.code, "message": error.message, "degrades": True}
             raise error
         sentence = (
-            f"Videos are decoded unconfined on {host}: its system does not let Muster restrict the process (seccomp), and "
-            f"{ALLOW_UNCONFINED} allows it. A hostile video can do there what this user can."
+            f"Videos are decoded unconfined on {host}, because its system does not let Muster "
+            f"restrict the process (seccomp) and {ALLOW_UNCONFINED} allows it. A hostile video can "
+            "do anything there that this user can do."
         )
         if self._problem is None:
             logger.warning("%s", sentence, extra={"action": "decoder_not_confined"})
@@ -100,21 +113,22 @@ class ConfinedDecoder:
 
         Args:
             path: A local file; its name and extension do not matter.
-            should_stop: Asked now and then.
+            should_stop: Called from time to time.
 
         Raises:
-            VideoError: See `ml_engine.video.index.probe`; also `video_memory`, `video_takes_too_long`, `video_decoder_crashed`.
-            UnsupportedMedia: See there.
-            TransientError: The machine is to blame: `decoder_not_started`, `decoder_killed`, `decoder_stalled`; `confinement_unavailable`
-                (`Unconfined`).
-            Stopped: `should_stop` said so.
+            VideoError: See `ml_engine.video.index.probe`; also `video_memory`,
+                `video_takes_too_long`, `video_decoder_crashed`.
+            UnsupportedMedia: See `ml_engine.video.index.probe`.
+            TransientError: The machine is the cause: `decoder_not_started`, `decoder_killed`,
+                `decoder_stalled`; `confinement_unavailable` (`Unconfined`).
+            Stopped: `should_stop` returned True.
             OSError: The file cannot be read at all.
         """
         if not self._apart:
             self._meet_unconfined()
             return probe(path, limits=self.limits.video)
         with self._process(Task(path, "scan"), should_stop) as child:
-            content = _answer(child, SCAN)
+            content = _response(child, SCAN)
             try:
                 return index_of(unpacked_scan(content), self.limits.video)
             except (
@@ -125,25 +139,27 @@ class ConfinedDecoder:
                 AttributeError,
                 RecursionError,
             ) as error:
-                raise child.impossible("a scan that cannot be") from error
+                raise child.impossible("an impossible scan") from error
 
     def read_telemetry_track(
         self, path: Path, *, should_stop: Callable[[], bool] = never
     ) -> bytes | None:
-        """Read a video's first subtitle track that is text; see `ml_engine.video.subtitles.read_telemetry_track`.
+        """Read a video's first subtitle track that is text.
+
+        See `ml_engine.video.subtitles.read_telemetry_track`.
 
         Raises:
-            InvalidTelemetry: `telemetry_too_large`.
+            InvalidTelemetry: The track is too large (code `telemetry_too_large`).
             VideoError, UnsupportedMedia, TransientError, Stopped, OSError: See `probe`.
         """
         if not self._apart:
             self._meet_unconfined()
             return read_telemetry_track(path)
         with self._process(Task(path, "track"), should_stop) as child:
-            content = _answer(child, TRACK)
+            content = _response(child, TRACK)
         if len(content) > 2 * LIMIT_BYTES:
             raise InvalidTelemetry(
-                f"The video's subtitle track has over {LIMIT_BYTES} bytes.",
+                f"The video's subtitle track is larger than {LIMIT_BYTES} bytes.",
                 code="telemetry_too_large",
             )
         return content or None
@@ -159,15 +175,15 @@ class ConfinedDecoder:
         threads: int = 1,
         should_stop: Callable[[], bool] = never,
     ) -> Generator[DecodedFrame]:
-        """Decode a run of frames; see `ml_engine.video.decode.decode`. The process ends with the iterator.
+        """Decode a run of frames. The child process ends with the iterator.
 
         Args:
-            path, index, first_frame, frames, seek_pts, threads: See there.
-            should_stop: Asked now and then while a picture is waited for, in the thread that takes the pictures.
+            path, index, first_frame, frames, seek_pts, threads: See `video.decode.decode`.
+            should_stop: Called from time to time while waiting, in the consumer's thread.
 
         Raises:
             VideoError, UnsupportedMedia, TransientError, Stopped, OSError: See `probe`.
-            ValueError: The run lies outside the file.
+            ValueError: The run is not within the file.
         """
         if not self._apart:
             self._meet_unconfined()
@@ -197,36 +213,43 @@ class ConfinedDecoder:
             pictures = _Pictures(child, index)
             for kind, content in child.messages():
                 if kind != PICTURE or len(content) != FRAME.size or expected >= run.end:
-                    raise child.impossible("something else than asked")
+                    raise child.impossible("something other than the requested frames")
                 number, slot, row_bytes = FRAME.unpack(content)
                 if number != expected:
-                    raise child.impossible("frames in another order than asked")
+                    raise child.impossible("frames in the wrong order")
                 expected += 1
                 yield DecodedFrame(
                     number, None if slot == NO_SLOT else pictures.take(slot, row_bytes)
                 )
             if expected != run.end:
-                raise child.impossible("less than asked")
+                raise child.impossible("fewer frames than requested")
 
 
-def _answer(child: DecoderProcess, kind: bytes) -> bytes:
-    """Return the content of the one message that a process is asked for, which has to come first. Raises as `messages`."""
+def _response(child: DecoderProcess, kind: bytes) -> bytes:
+    """Return the content of the one message that was requested. It must arrive first.
+
+    Raises:
+        Exception: As `DecoderProcess.messages`.
+    """
     for said, content in child.messages():
         if said != kind:
-            raise child.impossible("something else than asked")
+            raise child.impossible("something other than the requested result")
         return content
-    raise child.impossible("no answer")
+    raise child.impossible("no response")
 
 
 class _Slot:
-    """A slot with a picture in it, as the owner of arrays: it is free again when the last of them is gone."""
+    """A slot with a picture, as the owner of arrays.
+
+    It is free again when the last array is gone.
+    """
 
     def __init__(self, child: DecoderProcess, slot: int, held: set[int]) -> None:
         self._child, self._slot, self._held = child, slot, held
         held.add(slot)
 
     def picture(self, shape: tuple[int, int, int], row_bytes: int) -> Image:
-        """Return the picture, writable; not contiguous where rows are padded."""
+        """Return the picture, writable. It is not contiguous where rows are padded."""
         ring = self._child.ring
         assert ring is not None
         memory = np.frombuffer(ring.memory, np.uint8)
@@ -245,11 +268,13 @@ class _Slot:
 
 
 class _Pictures:
-    """Takes pictures out of the ring: copied, turned, or, where the ring has room to spare, just as they lie there.
+    """The pictures in the ring, handed over as copies, rotated, or directly.
+
+    A picture is handed over directly only while the ring has slots to spare.
 
     Args:
-        child: Who fills the ring.
-        index: Of the file.
+        child: The process that fills the ring.
+        index: Index of the file.
     """
 
     def __init__(self, child: DecoderProcess, index: VideoIndex) -> None:
@@ -257,10 +282,10 @@ class _Pictures:
         self._held: set[int] = set()
 
     def take(self, slot: int, row_bytes: int) -> Image:
-        """Return the picture in a slot as displayed, C-contiguous and the caller's own.
+        """Return the picture in a slot as displayed, C-contiguous and owned by the caller.
 
         Raises:
-            VideoError: There can be none.
+            VideoError: The slot cannot hold a picture.
         """
         (width_px, height_px), ring = self._index.stored_wh, self._child.ring
         possible = ring is not None and slot < ring.slots and slot not in self._held
@@ -269,12 +294,12 @@ class _Pictures:
             or not possible
             or not width_px * _BYTES_A_PIXEL <= row_bytes <= ring.slot_bytes // height_px
         ):
-            raise self._child.impossible("a picture where there is none")
+            raise self._child.impossible("a picture in a slot that cannot hold it")
         stored = _Slot(self._child, slot, self._held).picture(
             (height_px, width_px, _BYTES_A_PIXEL), row_bytes
         )
         if self._index.rotation_deg or self._index.mirrored:
             return turned(stored, self._index)
-        # A caller who keeps pictures must not keep the decoder from going on.
+        # A caller that keeps pictures must not stall the decoder.
         enough = ring.slots - len(self._held) >= _SPARE_SLOTS
         return stored if enough and stored.flags.c_contiguous else stored.copy()

@@ -1,6 +1,7 @@
-"""What the process that decodes and the one that started it say to each other. Nothing in it can be code.
+"""Messages between the process that decodes and its parent. They cannot contain code.
 
-A message is a kind, a length and that many bytes. Facts are JSON, arrays the bytes of machine integers.
+A message consists of a kind, a length and that many bytes. Facts are JSON. Arrays are the bytes of
+machine integers.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ HEADER = struct.Struct("<cI")
 FRAME = struct.Struct("<QII")
 """Index of the frame, slot, bytes between rows."""
 NO_SLOT = 0xFFFFFFFF
-"""Instead of a slot: the frame could not be read."""
+"""The slot of a frame that could not be decoded."""
 READY, NOTE, SCAN, TRACK, PICTURE, DONE, ERROR = (kind.encode() for kind in "rnstpde")
 OUT_OF_MEMORY = 77
-"""Exit status where there is not even enough memory to say so."""
+"""Exit status of a process that lacks the memory to send an error."""
 
 _MOST_TEXT = 2000
 _MOST_HEAD_BYTES = 2**16
@@ -32,7 +33,7 @@ _MOST_SIDE_PX = 2**20
 
 
 def send(descriptor: int, kind: bytes, payload: bytes = b"") -> None:
-    """Write a message. Blocks while nobody reads."""
+    """Write a message. Blocks while the other side does not read."""
     data = memoryview(HEADER.pack(kind, len(payload)) + payload)
     while data:
         data = data[os.write(descriptor, data) :]
@@ -56,20 +57,20 @@ def packed_scan(scan: Scan) -> bytes:
 
 
 def unpacked_scan(data: bytes) -> Scan:
-    """Return the scan that a process sent, once everything in it has been found possible.
+    """Return the scan that a process sent, after checking that every value in it is possible.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The bytes are not a possible scan.
     """
     size = int.from_bytes(data[:4], "little")
     if size > _MOST_HEAD_BYTES:
-        raise ValueError("facts that go on and on")
+        raise ValueError("facts that are too long")
     head = json.loads(data[4 : 4 + size])
     if not isinstance(head, dict):
         raise ValueError("no facts")
     frames, arrays = int(head["frames"]), data[4 + size :]
     if frames < 1 or len(arrays) != frames * 10:
-        raise ValueError("a scan whose arrays have other lengths than it says")
+        raise ValueError("a scan whose arrays differ in length from what it states")
     scan = Scan(
         pts=array("q", arrays[: frames * 8]),
         key=bytearray(arrays[frames * 8 : frames * 9]),
@@ -104,12 +105,12 @@ def _checked_facts(given: dict[str, Any]) -> StreamFacts:
         and abs(facts.first_pts or 0) <= 2**63
     )
     if not possible:
-        raise ValueError("facts that no video has")
+        raise ValueError("facts that no video can have")
     return facts
 
 
 def text_of(value: Any) -> str:
-    """Return what a process said as text for logs and sentences: short, on one line, printable."""
+    """Return a process's text for logs and sentences: short, on one line, printable."""
     text = " ".join(str(value)[:_MOST_TEXT].split())
     return "".join(letter for letter in text if letter.isprintable())
 

@@ -1,4 +1,4 @@
-"""Starts the process that decodes a file, listens to it, and tells what its end means."""
+"""The process that decodes a file, as its parent sees it: start, messages and end."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import importlib.util
 import json
 import logging
 import os
-import re
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -22,14 +20,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from core.child_environment import inherited
-from core.errors import (
-    InvalidTelemetry,
-    MusterError,
-    Stopped,
-    TransientError,
-    UnsupportedMedia,
-    VideoError,
-)
+from core.errors import MusterError, Stopped, TransientError, VideoError
 from ml_engine.video.limits import VideoLimits
 from ml_engine.video.sandbox.confinement import FILTER, Allowance
 from ml_engine.video.sandbox.messages import (
@@ -37,54 +28,48 @@ from ml_engine.video.sandbox.messages import (
     ERROR,
     HEADER,
     NOTE,
-    OUT_OF_MEMORY,
     READY,
     SCAN,
     TRACK,
     text_of,
 )
 from ml_engine.video.sandbox.shared_memory import FrameRing, make_file, ring_size
+from ml_engine.video.sandbox.verdicts import crashed, error_from, error_of_end, too_slow
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 TICK_S = 0.1
-"""How often somebody is asked whether to go on."""
+"""Time between two calls of `should_stop`, seconds."""
 MACHINE_PATIENCE = 10
-"""A process that gets no processor time is waited for so many times as long as one that does and makes no progress."""
+"""Factor on `stall_s` for a process that gets no processor time."""
 
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""What the process has of the environment: where shared libraries are of a Python that is not the system's."""
+"""The variables that the process inherits. They name the shared libraries of a Python that is not
+the system's."""
 
 _READ_BYTES = 65_536
 _MOST_MESSAGE_BYTES = 2**28
 _MOST_WORDS_BYTES = 2**16
-"""Of any other message than a scan or a track: JSON takes many times its length in memory."""
+"""Limit of messages other than a scan or a track. JSON needs many times its length in memory."""
 _END_S = 5.0
 _PROGRAM = (
     "import sys; sys.path[:0] = sys.argv[1:3]; from ml_engine.video.sandbox.child import run; run()"
-)
-_ERRORS: dict[str, type[MusterError]] = {
-    kind.__name__: kind for kind in (VideoError, UnsupportedMedia, InvalidTelemetry)
-}
-_CRASHES = tuple(
-    getattr(signal, name)
-    for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
-    if hasattr(signal, name)
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderLimits:
-    """What decoding may take.
+    """The limits of decoding.
 
     Attributes:
-        video: The largest video that is taken in.
-        memory_bytes: Of one decoding process, on top of what it starts with.
-        stall_s: Longest time without a picture, or without progress where there are none.
-        cpu_s_per_frame, cpu_s_per_gib: Processor time that a whole file may take, for each of its frames and its size.
-        allow_unconfined: Whether to decode where the system does not filter the system calls of the process.
+        video: The largest video that is accepted.
+        memory_bytes: Memory of one decoding process, beyond what it has at its start.
+        stall_s: Longest time without a picture, or without progress where there are no pictures.
+        cpu_s_per_frame: Processor time for each frame of a file, summed up for the whole file.
+        cpu_s_per_gib: Processor time for each GiB of a file, added to it.
+        allow_unconfined: Whether to decode where the system does not filter system calls.
     """
 
     video: VideoLimits = VideoLimits()
@@ -97,14 +82,15 @@ class DecoderLimits:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to do with a file.
+    """A task for the process.
 
     Attributes:
         path: The file.
         asked: `scan`, `track` or `run`.
-        frames: How many are to be decoded.
+        frames: Number of frames to decode.
         stored_wh: Size of the pictures, px; None where none are handed over.
-        run: Fields of `ml_engine.video.frames.Run` that are plain; pts: its timestamps.
+        run: The plain fields of `ml_engine.video.frames.Run`.
+        pts: Its timestamps.
     """
 
     path: Path
@@ -116,25 +102,25 @@ class Task:
 
 
 class DecoderProcess:
-    """A process that decodes one file. A context manager: leaving it ends the process, whatever it is doing.
+    """A process that decodes one file, for use in one thread.
 
-    For one thread.
+    It is a context manager. Leaving the context ends the process, whatever it is doing.
 
     Args:
-        task: What it is to do.
-        limits: What it may take.
-        should_stop: Asked at least every `TICK_S` while it is waited for.
-        on_unconfined: Called when the process reports that the system does not filter its calls. The process has not looked at the file
-            yet; an error that this raises comes out of `messages`.
+        task: The task.
+        limits: The limits of decoding.
+        should_stop: Called at least every `TICK_S` while waiting.
+        on_unconfined: Called when the process reports that the system does not filter its calls.
+            The process has not read the file yet. `messages` passes on an error that this raises.
 
     Attributes:
-        ring: Where its pictures are, or None.
-        peak_bytes: The most memory that it had in use, as it said at its end; None before, and where it did not come to that.
+        ring: The memory of its pictures, or None.
+        peak_bytes: Its peak memory, as it reported at its end; None where it did not.
         cpu_s: Its processor time, once it has ended; None before.
 
     Raises:
         OSError: The file cannot be opened.
-        TransientError: `decoder_not_started`.
+        TransientError: The process cannot be started (code `decoder_not_started`).
     """
 
     def __init__(
@@ -164,7 +150,10 @@ class DecoderProcess:
             opened.append(_write_request(self._request(os.fstat(video).st_size)))
             self._process = _start(*reversed(opened))
         except (OSError, subprocess.SubprocessError) as error:
-            sentence = f"No process can be started to decode the video ({error}). It is tried again by itself."
+            sentence = (
+                f"No process can be started to decode the video ({error}). The video is retried "
+                "automatically."
+            )
             raise TransientError(sentence, code="decoder_not_started") from error
         finally:
             for descriptor in opened:
@@ -194,20 +183,22 @@ class DecoderProcess:
                 pipe.close()
 
     def free(self, slot: int) -> None:
-        """Say that a slot may be filled again; from any thread, and when the process has long ended."""
-        # An array may go, and free its slot, while this very thread frees another.
+        """Mark a slot as free. May be called from any thread, also after the process has ended."""
+        # Garbage collection may free a slot while this very thread frees another.
         with self._lock, suppress(BrokenPipeError):
             if not self._closed:
                 os.write(self._in, bytes((slot,)))
 
     def messages(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield what it says, kind and content, until it is done.
+        """Yield the process's messages, kind and content, until it is done.
 
         Raises:
-            VideoError, UnsupportedMedia, InvalidTelemetry: What it found out; `video_memory`, `video_takes_too_long`,
-                `video_decoder_crashed` where the file was too much for it.
-            TransientError: `decoder_killed`, `decoder_stalled`: the machine is to blame. Also what `on_unconfined` raises.
-            Stopped: `should_stop` said so.
+            VideoError, UnsupportedMedia, InvalidTelemetry: The process reported an error of the
+                file or failed on it (`video_memory`, `video_takes_too_long`,
+                `video_decoder_crashed`).
+            TransientError: The machine is the cause (`decoder_killed`, `decoder_stalled`), or
+                `on_unconfined` raised an error.
+            Stopped: `should_stop` returned True.
             OSError: The disk fails.
         """
         while True:
@@ -235,23 +226,23 @@ class DecoderProcess:
             self._on_unconfined()
 
     def impossible(self, why: str) -> VideoError:
-        """Return the error for a process that says what cannot be: something in the file has taken it over."""
-        return _crashed(self._task, f"it said {why}")
+        """Return the error for an impossible message, sent because the file has taken over."""
+        return crashed(self._task.asked, f"it sent {why}")
 
     def _said(self, content: bytes, kind: type[T]) -> T:
         with suppress(ValueError, RecursionError):
             if isinstance(said := json.loads(content), kind):
                 return said
-        raise self.impossible("no sense")
+        raise self.impossible("unreadable data")
 
     def _error_from(self, said: dict[str, Any]) -> Exception:
         with suppress(ValueError, TypeError, KeyError, ArithmeticError):
-            return _error_from(said)
-        return self.impossible("an error that cannot be")
+            return error_from(said)
+        return self.impossible("an impossible error")
 
     def _kib(self, content: bytes) -> int:
         if not content.isdigit() or len(content) > 12:
-            raise self.impossible("no number where one belongs")
+            raise self.impossible("something other than a number")
         return int(content)
 
     def _receive(self) -> tuple[bytes, bytes]:
@@ -259,7 +250,7 @@ class DecoderProcess:
             if len(self._buffer) >= HEADER.size:
                 kind, size = HEADER.unpack_from(self._buffer)
                 if size > (_MOST_MESSAGE_BYTES if kind in (SCAN, TRACK) else _MOST_WORDS_BYTES):
-                    raise self.impossible("too much at once")
+                    raise self.impossible("too much data")
                 end = HEADER.size + size
                 if len(self._buffer) >= end:
                     content = bytes(self._buffer[HEADER.size : end])
@@ -272,9 +263,9 @@ class DecoderProcess:
             self._buffer += data
 
     def _wait(self) -> None:
-        """Wait until there is something to read."""
+        """Wait until a message can be read."""
         if time.monotonic() >= self._asks_at_s:
-            # Also where it never stops talking.
+            # The check is needed here too, in case the process never stops sending.
             self._asks_at_s = time.monotonic() + TICK_S
             if self._should_stop():
                 raise Stopped
@@ -288,19 +279,22 @@ class DecoderProcess:
             if waited_s < self._limits.stall_s:
                 continue
             used_s = _cpu_s(self._process.pid)
-            # Half of the time is its own: it is not the machine that is slow.
+            # If the process had half of the time, the machine is not the cause.
             if cpu_s is None or used_s is None or used_s - cpu_s >= self._limits.stall_s / 2:
-                raise _too_slow()
+                raise too_slow()
             if waited_s >= MACHINE_PATIENCE * self._limits.stall_s:
-                sentence = "The machine gave the decoder of the video no time for minutes. It is tried again by itself."
+                sentence = (
+                    "The machine gave the decoder no processor time for minutes. The video is "
+                    "retried automatically."
+                )
                 raise TransientError(sentence, code="decoder_stalled")
 
     def _ended(self) -> MusterError:
-        """Return what it means that the process has ended before it was done."""
+        """Return the error for a process that ended before it was done."""
         deadline_s = time.monotonic() + _END_S
         while not self._reap(os.WNOHANG):
             if time.monotonic() >= deadline_s:
-                return self.impossible("nothing any more")
+                return self.impossible("no end of its process")
             time.sleep(0.001)
         status = self._process.returncode
         logger.warning(
@@ -312,27 +306,11 @@ class DecoderProcess:
                 "ready": self._ready,
             },
         )
-        if status == OUT_OF_MEMORY:
-            return VideoError(
-                f"Decoding this video takes more than the {self._limits.memory_bytes / 2**30:g} GiB of memory that are allowed. "
-                "Scale it down, or export it as plain H.264, and upload it again.",
-                code="video_memory",
-                limit_bytes=self._limits.memory_bytes,
-            )
-        if hasattr(signal, "SIGXCPU") and status == -signal.SIGXCPU:
-            return _too_slow()
-        if -status in _CRASHES and self._ready:
-            return _crashed(self._task, signal.Signals(-status).name)
-        if not self._ready:
-            return TransientError(
-                f"The process that decodes video ended while it started (status {status}). It is tried again by itself.",
-                code="decoder_not_started",
-            )
-        if status > 0:
-            return _crashed(self._task, f"exit status {status}")
-        return TransientError(
-            "The process that decodes the video was ended from outside. It is tried again by itself.",
-            code="decoder_killed",
+        return error_of_end(
+            status,
+            asked=self._task.asked,
+            was_ready=self._ready,
+            memory_bytes=self._limits.memory_bytes,
         )
 
     def _reap(self, options: int) -> bool:
@@ -384,19 +362,9 @@ def _start(request: int, ring: int, video: int) -> subprocess.Popen[bytes]:
     av = importlib.util.find_spec("av")
     assert av is not None and av.origin is not None
     folders = [str(Path(__file__).parents[3]), str(Path(av.origin).parents[1])]
-    # Neither the environment nor site packages' start-up files: no secret of the parent's is there to be read, and it starts faster.
-    argv = [
-        sys.executable,
-        "-I",
-        "-S",
-        "-B",
-        "-c",
-        _PROGRAM,
-        *folders,
-        str(request),
-        str(video),
-        str(ring),
-    ]
+    # Without the environment and site packages, the process holds no secret and starts faster.
+    numbers = (str(request), str(video), str(ring))
+    argv = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, *folders, *numbers]
     env = inherited(_INHERITED) | {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
     passed = tuple(descriptor for descriptor in (request, ring, video) if descriptor >= 0)
     return subprocess.Popen(
@@ -419,45 +387,9 @@ def _write_request(data: bytes) -> int:
 
 
 def _cpu_s(pid: int) -> float | None:
-    """Return the processor time that a process has used, seconds, or None where the system does not say."""
+    """Return the processor time that a process has used, s; None where it is not known."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return None
-
-
-def _error_from(said: dict[str, Any]) -> Exception:
-    """Return the error that a process described."""
-    kind, message = text_of(said.get("kind")), text_of(said.get("message"))
-    if kind == "OSError":
-        return OSError(int(said["errno"]), "the video cannot be read from the disk")
-    if kind in _ERRORS and re.fullmatch("[a-z_]{3,40}", str(said.get("code"))):
-        details = {
-            text_of(name): value
-            for name, value in dict(said.get("details", {})).items()
-            if isinstance(value, int | float)
-        }
-        return _ERRORS[kind](message, code=said["code"], **details)
-    logger.warning("a decoder failed: %s", message, extra={"action": "decoder_failed"})
-    return VideoError(
-        "The video is damaged in a way that Muster cannot read past. Convert it to MP4 and upload it again.",
-        code="unreadable_video",
-    )
-
-
-def _too_slow() -> VideoError:
-    return VideoError(
-        "Decoding this video takes far longer than its length explains: it is damaged, or made to. Export it again, then upload it.",
-        code="video_takes_too_long",
-    )
-
-
-def _crashed(task: Task, how: str) -> VideoError:
-    logger.warning(
-        "a decoder crashed: %s", how, extra={"action": "decoder_crashed", "asked": task.asked}
-    )
-    return VideoError(
-        "The decoder crashed on this video: it is damaged. Check that it plays, convert it to MP4 and upload it again.",
-        code="video_decoder_crashed",
-    )

@@ -1,4 +1,6 @@
-"""Memory that two processes share: a file without a name, which the one that did not make it can neither grow nor shrink."""
+"""Memory that two processes share: a file without a name. The process that receives the file cannot
+change its size.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +11,19 @@ import tempfile
 from typing import Any
 
 ROW_ALIGNMENT = 64
-"""Rows of pictures begin at multiples of it: so FFmpeg lays them out."""
+"""Rows of pictures begin at multiples of this, as FFmpeg allocates them."""
 _LEAST_SLOTS, _MOST_SLOTS = 4, 16
 _RING_BYTES = 96 * 2**20
 
 
 def make_file(size_bytes: int) -> int:
-    """Make such a file and return its descriptor; the caller closes it.
+    """Make a shared file and return its descriptor; the caller closes it.
 
     Args:
-        size_bytes: Its length; filled with zeros.
+        size_bytes: Length of the file, which is filled with zeros.
 
     Raises:
-        OSError: No memory, or no room.
+        OSError: There is no memory or no room.
     """
     if sys.platform != "linux":
         with tempfile.TemporaryFile() as file:
@@ -32,7 +34,7 @@ def make_file(size_bytes: int) -> int:
 
     descriptor = os.memfd_create("muster", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, size_bytes)
-    # Whoever reads beyond the end of a file that somebody has cut off is ended by the system.
+    # The system ends a process that reads beyond the end of a file that was truncated.
     fcntl.fcntl(
         descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
     )
@@ -40,12 +42,14 @@ def make_file(size_bytes: int) -> int:
 
 
 class FrameRing:
-    """Slots for pictures, in a shared file. Who fills and who empties a slot is for the two sides to agree on.
+    """Slots for pictures in a shared file.
+
+    The two sides agree on which of them fills and which empties a slot.
 
     Args:
-        descriptor: From `make_file`; `slot_bytes * slots` long. Not closed here.
+        descriptor: Descriptor from `make_file`, `slot_bytes * slots` long. Not closed here.
         slot_bytes: Size of a slot.
-        slots: How many.
+        slots: Number of slots.
     """
 
     def __init__(self, descriptor: int, *, slot_bytes: int, slots: int) -> None:
@@ -53,7 +57,13 @@ class FrameRing:
         self.memory = mmap.mmap(descriptor, slot_bytes * slots)
 
     def put(self, slot: int, plane: Any, line_bytes: int) -> int:
-        """Fill a slot with a picture whose rows are `line_bytes` apart; return how far apart they are there."""
+        """Copy a picture into a slot and return the distance of its rows there, bytes.
+
+        Args:
+            slot: Number of the slot.
+            plane: The picture.
+            line_bytes: Distance of the picture's rows.
+        """
         source = memoryview(plane)
         row_bytes = min(line_bytes, self.slot_bytes * line_bytes // max(1, len(source)))
         begin = slot * self.slot_bytes
@@ -70,7 +80,7 @@ class FrameRing:
 
 
 def ring_size(width_px: int, height_px: int) -> tuple[int, int]:
-    """Return the bytes of a slot for BGR pictures of that size, and how many slots to make."""
+    """Return the bytes of a slot for BGR pictures of a size, and the number of slots to make."""
     row_bytes = -(-width_px * 3 // ROW_ALIGNMENT) * ROW_ALIGNMENT
     slot_bytes = row_bytes * height_px
     return slot_bytes, max(_LEAST_SLOTS, min(_MOST_SLOTS, _RING_BYTES // slot_bytes))

@@ -18,7 +18,6 @@ that of the one that made it waits longer.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import os
@@ -35,34 +34,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-COMMIT = "5549ce6"
+from expected import COMMIT, FLIGHT, SETTINGS, what_there_is
+from films import SEGMENT_FRAMES, SRT, write_films
+
 HERE = Path(__file__).resolve().parent
 NAMES = {"raw": "raw-videos", "out": "processed-videos", "jobs": "video-processing-queue"}
 """The release's defaults."""
-FRAMES, SEGMENT_FRAMES, FPS = 24, 6, 25
-SETTINGS: dict[str, Any] = {
-    "camera": "north",
-    "recorded_at_utc": "2026-05-01T12:00:00Z",
-    "lines": [{"name": "ford", "start": [0, 78], "end": [400, 78]}],
-}
-FLIGHT = {"nadir": True, "heading_deg": 30, "hfov_deg": 70}
-SRT = "".join(
-    f"{i + 1}\n00:00:0{i},000 --> 00:00:0{i + 1},000\n[latitude: 48.{1000 + i}] [longitude: 11.5] [rel_alt: 40.0 abs_alt: 540.0]\n\n"
-    for i in range(2)
-)
 WEBHOOK = "https://hooks.example.org/muster"
-KEPT = (
-    "id",
-    "state",
-    "attempt",
-    "counts",
-    "error",
-    "expired",
-    "artifacts",
-    "created_at_utc",
-    "completed_at_utc",
-)
-"""What of a job is remembered."""
 
 
 def main() -> None:
@@ -307,7 +285,7 @@ def make(base: Path) -> None:
     from tests.servers import start_azurite
     from tests.stack import Stack
 
-    _write_films(base)
+    write_films(base)
     share_networks(base / "data")
     azurite = start_azurite(base)
     settings = {
@@ -324,7 +302,7 @@ def make(base: Path) -> None:
         maker.end_some()
         maker.stop_some()
         uploads = maker.leave_some()
-        expected = _expected(maker, uploads)
+        expected = what_there_is(maker.stack, maker.ids, uploads)
     finally:
         stack.stop()
         azurite.stop()
@@ -333,104 +311,6 @@ def make(base: Path) -> None:
         assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     database.close()
     assert not (base / "data" / "muster.sqlite3-wal").exists()
-
-
-def _write_films(base: Path) -> None:
-    import av
-
-    from tests.stack import SAMPLE
-    from tests.video_samples import write_video
-
-    with av.open(str(SAMPLE)) as container:
-        pictures = [
-            frame.to_ndarray(format="bgr24")
-            for frame in itertools.islice(container.decode(video=0), FRAMES)
-        ]
-    whole = [picture[::2, ::2] for picture in pictures]
-    # The only person stands further to the left.
-    part = [picture[:400, 560:] for picture in pictures[: FRAMES // 2]]
-    for name, film in (("film.mp4", whole), ("without_persons.mp4", part)):
-        height, width = film[0].shape[:2]
-        options: dict[str, Any] = {
-            "frames": len(film),
-            "width": width,
-            "height": height,
-            "fps": FPS,
-            "gop": SEGMENT_FRAMES,
-        }
-        write_video(
-            base / name,
-            **options,
-            image=film.__getitem__,
-            options={"crf": "24", "preset": "veryfast"},
-        )
-    (base / "film.srt").write_text(SRT)
-
-
-def _expected(maker: Maker, uploads: list[str]) -> dict[str, Any]:
-    """Return what there is, in the release's own words."""
-    views = {name: maker.stack.job(job_id) for name, job_id in maker.ids.items()}
-
-    async def read(ports: Any) -> dict[str, Any]:
-        blobs: dict[str, dict[str, str]] = {}
-        for name, store in (("sources", ports.sources), ("results", ports.results)):
-            names = [info.name async for info in store.list("")]
-            blobs[name] = {
-                blob: hashlib.sha256(await store.get(blob)).hexdigest() for blob in names
-            }
-        jobs = {name: await ports.jobs.get(job_id) for name, job_id in maker.ids.items()}
-        ids = {*maker.ids.values()}
-        recounted = f"jobs/{maker.ids['recounted']}/"
-        statistics = {name: await ports.stats.get(job.id) for name, job in jobs.items()}
-        assert statistics["completed"].total_in == 1
-        wanted = {"recounted": "completed", "expired": "completed"}
-        for name, job in jobs.items():
-            first = name.partition("_")[0]
-            assert job.state == wanted.get(first, first), (
-                f"{name} is {job.state}: was this machine too slow, and a lease over?"
-            )
-        queues = {"queue": ports.queue, "detect": ports.detect_queue}
-        return {
-            "commit": COMMIT,
-            "settings": SETTINGS,
-            "flight": FLIGHT,
-            "jobs": {
-                name: {key: view[key] for key in KEPT}
-                | {
-                    "revision": jobs[name].result_revision,
-                    "done_segments": jobs[name].done_segments,
-                    "steps": jobs[name].step_starts,
-                }
-                for name, view in views.items()
-            },
-            "statistics": {
-                name: record.model_dump(mode="json")
-                for name, record in statistics.items()
-                if record is not None
-            },
-            "webhooks": {
-                name: [e.model_dump(mode="json") for e in await ports.webhooks.of_job(job.id)]
-                for name, job in jobs.items()
-            },
-            "messages": {
-                name: dataclasses.asdict(await queue.depth()) | {"oldest_at_utc": None}
-                for name, queue in queues.items()
-            },
-            "uploads": uploads,
-            "orphans": [
-                name
-                for name in blobs["sources"]
-                if name.startswith("jobs/") and name.split("/")[1] not in ids
-            ],
-            "unpublished": [
-                name
-                for name in blobs["results"]
-                if name.startswith(recounted) and "/r0001-" in name
-            ],
-            "blobs": blobs,
-        }
-
-    return maker.stack.with_ports(read)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import pytest
 
 from api.app import create_app
 from api.readiness import Readiness
-from core.config.settings import Config
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.job import Job
 from core.errors import StorageFull
@@ -23,6 +22,7 @@ from core.ports import WorkerReport
 from core.services.attempts.dispatch import Dispatcher
 from core.services.housekeeping.keeper import Housekeeping
 from tests.support.api_stand import ApiStand, SteppedClock, make_ports, running_api
+from tests.support.configuration import api_config
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -194,13 +194,13 @@ async def test_live_ready_and_well_are_different_questions(api: ApiStand, part: 
     )
 
 
-async def test_an_application_that_starts_while_storage_is_away_serves_as_soon_as_it_is_back(
+async def test_an_application_that_starts_without_storage_serves_once_it_is_back(
     monkeypatch,
 ) -> None:
     clock = SteppedClock()
     ports = make_ports(clock)
     ports.sources.away = True
-    app = create_app(Config(_env_file=None), None, clock)
+    app = create_app(api_config(), None, clock)
     bootstrap = pytest.importorskip("core.bootstrap")
     monkeypatch.setattr(bootstrap, "make_ports", lambda config: ports)
     monkeypatch.setattr("api.app.FIRST_OPEN_S", 0.0)

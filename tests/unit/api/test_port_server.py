@@ -20,7 +20,7 @@ from api.port.limits import Seldom, raise_descriptors
 from api.port.listening import guarded_port
 from api.port.places import Places, Worth
 from core.addresses import client_group
-from core.config.settings import Config
+from core.config.port import PortSection
 from tests.support.port_stand import FakeServer, FakeTransport, Port
 from tests.support.virtual_time import run_virtually
 
@@ -94,7 +94,7 @@ async def test_a_server_that_cannot_be_guarded_does_not_open() -> None:
     port = Port()
     loop = asyncio.get_running_loop()
     with (
-        guarded_port(Config(_env_file=None), port.metrics),
+        guarded_port(PortSection(), port.metrics),
         pytest.raises(RuntimeError, match="limits of the port do not fit"),
     ):
         await loop.create_server(factory, "127.0.0.1", 0)
@@ -115,7 +115,7 @@ async def test_tls_and_the_backlog_are_limited(monkeypatch: pytest.MonkeyPatch) 
     def factory() -> Any:
         return FakeServer()
 
-    with guarded_port(Config(_env_file=None), Port().metrics):
+    with guarded_port(PortSection(), Port().metrics):
         factory.__module__ = "uvicorn.server"
         await loop.create_server(
             factory, "127.0.0.1", 0, ssl=ssl.create_default_context(), backlog=2048

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api import keys as command
+from api import keys_command as command
 from core.domain.access import ApiKey, digest_of, new_key
 from core.errors import InvalidInput
 from tests.support.access_stand import client_of, make_key

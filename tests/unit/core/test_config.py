@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from api import keys
-from core.config.settings import Config
-from core.errors import InvalidInput
+from api import keys_command as keys
+from core.config.processes import ApiConfig, KeysConfig, WorkerConfig, all_variables
+from core.config.storage import StorageSection
+from core.config.webhooks import WebhookSection
+from core.errors import InvalidConfiguration, InvalidInput
 from core.observability.redaction import secrets_of
 from tests.unit.test_structure import REPOSITORY
 from worker import main as worker_main
@@ -36,77 +38,77 @@ SOMETHING_ELSE=1
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for field in Config.model_fields.values():
-        for name in getattr(field.validation_alias, "choices", ()):
+    for variable in all_variables():
+        for name in variable.names:
             monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("MUSTER_DATA_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 def test_the_env_file_of_the_cattle_counter_works_as_it_is(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(OLD_ENV)
-    config = Config()
-    assert config.storage_connection.startswith("DefaultEndpointsProtocol=https;AccountName=ranch;")
-    assert (config.input_container, config.output_container) == ("in", "out")
-    assert (config.queue_name, config.detect_queue_name) == ("work", "work-detect")
-    assert config.model_name == "facebook/detr-resnet-50"
-    assert config.mongo_uri == "mongodb://db.example:27017"
+    config = WorkerConfig.read()
+    storage, queues = config.storage, config.queues
+    assert storage.storage_connection.startswith(
+        "DefaultEndpointsProtocol=https;AccountName=ranch;"
+    )
+    assert (storage.input_container, storage.output_container) == ("in", "out")
+    assert (queues.queue_name, queues.detect_queue_name) == ("work", "work-detect")
+    assert config.detectors.model_name == "facebook/detr-resnet-50"
+    assert config.database.mongo_uri == "mongodb://db.example:27017"
 
 
 def test_the_environment_comes_before_the_env_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text(OLD_ENV)
-    monkeypatch.setenv("QUEUE_NAME", "other")
+    monkeypatch.setenv("queue_name", "other")
     monkeypatch.setenv("MONGO_URI", "mongodb://first.example")
-    assert (Config().queue_name, Config().mongo_uri) == ("other", "mongodb://first.example")
+    config = WorkerConfig.read()
+    assert (config.queues.queue_name, config.database.mongo_uri) == (
+        "other",
+        "mongodb://first.example",
+    )
 
 
 def test_defaults() -> None:
-    config = Config()
-    assert (config.input_container, config.output_container) == ("raw-videos", "processed-videos")
-    assert config.queue_name == "video-processing-queue"
-    assert (config.mongo_uri, config.model_name, config.detectors) == (None, None, {})
-    assert config.data_dir.is_absolute()
-
-
-def test_a_relative_data_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSTER_DATA_DIR", "data")
-    with pytest.raises(ValidationError, match="absolute path"):
-        Config()
-
-
-def test_a_short_webhook_secret_is_refused_without_being_shown_and_an_empty_one_is_none() -> None:
-    with pytest.raises(ValidationError) as refused:
-        Config(_env_file=None, webhook_secret="hunter2hunter2")
-    assert "too short" in str(refused.value) and "hunter2" not in str(refused.value)
-    assert Config(_env_file=None, webhook_secret="").webhook_rules.secret is None
-    assert (
-        Config(_env_file=None, webhook_secret="0123456789abcdef").webhook_rules.secret
-        == "0123456789abcdef"
+    config = WorkerConfig.read()
+    assert (config.storage.input_container, config.storage.output_container) == (
+        "raw-videos",
+        "processed-videos",
     )
+    assert config.queues.queue_name == "video-processing-queue"
+    assert (config.database.mongo_uri, config.detectors.model_name) == (None, None)
+    assert config.detectors.detectors == {}
+    assert config.worker.data_dir.is_absolute()
+
+
+def test_a_short_webhook_secret_is_refused_without_being_shown() -> None:
+    with pytest.raises(ValidationError) as refused:
+        WebhookSection(webhook_secret="hunter2hunter2")
+    assert "too short" in str(refused.value) and "hunter2" not in str(refused.value)
+    made = WebhookSection(webhook_secret="0123456789abcdef")
+    assert made.rules.secret == "0123456789abcdef" and "0123" not in repr(made)
 
 
 def test_the_data_folders_own_azurite_is_found_and_a_file_may_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, other = tmp_path / "azurite" / "connection-string", tmp_path / "other"
-    assert Config(_env_file=None, data_dir=tmp_path).storage_connection == ""
+    assert StorageSection(data_dir=tmp_path).storage_connection == ""
     own.parent.mkdir()
     own.write_text(f"{OWN}\n")
     other.write_text(f"  {OWN.replace('ranch', 'other')}\n")
-    assert Config(_env_file=None, data_dir=tmp_path).storage_connection == OWN
+    assert StorageSection(data_dir=tmp_path).storage_connection == OWN
     assert (
-        Config(
-            _env_file=None,
+        StorageSection(
             data_dir=tmp_path,
             storage_account_url="https://herd.blob.core.windows.net",
         ).storage_connection
         == ""
     )
     assert (
-        Config(
-            _env_file=None, data_dir=tmp_path, storage_connection="BlobEndpoint=http://x"
+        StorageSection(
+            data_dir=tmp_path, storage_connection="BlobEndpoint=http://x"
         ).storage_connection
         == "BlobEndpoint=http://x"
     )
@@ -114,16 +116,18 @@ def test_the_data_folders_own_azurite_is_found_and_a_file_may_be_named(
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_URL", "")
     (tmp_path / ".env").write_text(OLD_ENV)
-    named = Config(data_dir=tmp_path)
+    named = WorkerConfig.read().storage
     assert "AccountName=other;" in named.storage_connection, (
         "an empty variable comes before the .env file"
     )
     assert named.storage_account_url is None
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING_FILE", "")
     monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING")
-    assert "AccountName=ranch;AccountKey=abc==" in Config(data_dir=tmp_path).storage_connection
+    assert "AccountName=ranch;AccountKey=abc==" in WorkerConfig.read().storage.storage_connection
     assert "a" * 86 not in repr(named)
-    assert "a" * 86 in secrets_of(named)[0], "a key from a file is kept out of logs, too"
+    assert "a" * 86 in secrets_of(named, WorkerConfig.read().database)[0], (
+        "a key from a file is kept out of logs, too"
+    )
 
 
 def test_a_connection_that_cannot_be_had_is_refused_with_a_sentence(tmp_path: Path) -> None:
@@ -131,22 +135,22 @@ def test_a_connection_that_cannot_be_had_is_refused_with_a_sentence(tmp_path: Pa
         ValidationError,
         match=r"file /no/such of AZURE_STORAGE_CONNECTION_STRING_FILE does not exist",
     ):
-        Config(_env_file=None, storage_connection_file="/no/such")
+        StorageSection(storage_connection_file="/no/such")
     with pytest.raises(ValidationError, match="both set; keep one of them") as refused:
-        Config(_env_file=None, storage_connection=OWN, storage_connection_file=tmp_path / "file")
+        StorageSection(storage_connection=OWN, storage_connection_file=tmp_path / "file")
     assert "aaaa" not in str(refused.value)
     with pytest.raises(ValidationError, match="cannot be read: Is a directory"):
-        Config(_env_file=None, storage_connection_file=tmp_path)
+        StorageSection(storage_connection_file=tmp_path)
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(ValidationError, match="cannot be read: it is no text"):
-        Config(_env_file=None, storage_connection_file=tmp_path / "binary")
+        StorageSection(storage_connection_file=tmp_path / "binary")
     with pytest.raises(InvalidInput, match="Start Azurite first") as none:
-        Config(_env_file=None, data_dir=tmp_path).require_storage()
+        StorageSection(data_dir=tmp_path).require()
     assert none.value.code == "no_storage"
-    Config(_env_file=None, data_dir=tmp_path, storage_connection=OWN).require_storage()
-    Config(
-        _env_file=None, data_dir=tmp_path, storage_account_url="https://herd.blob.core.windows.net"
-    ).require_storage()
+    StorageSection(data_dir=tmp_path, storage_connection=OWN).require()
+    StorageSection(
+        data_dir=tmp_path, storage_account_url="https://herd.blob.core.windows.net"
+    ).require()
 
 
 FORMS_OF_THE_PUBLISHED_KEY = {
@@ -185,17 +189,17 @@ def test_the_published_key_is_refused_in_every_form(
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection)
     if by == "file":
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING_FILE", str(file))
-    with pytest.raises(ValidationError) as refused:
-        Config()
-    (fault,) = refused.value.errors()
-    assert fault["type"] == "published_storage_key"
+    with pytest.raises(InvalidConfiguration) as refused:
+        ApiConfig.read()
+    assert refused.value.code == "published_storage_key"
+    assert "(published_storage_key)" in refused.value.message
     assert (
-        "python -m infra.storage" in fault["msg"]
-        and "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY=true" in fault["msg"]
+        "python -m infra.storage" in refused.value.message
+        and "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY=true" in refused.value.message
     )
     assert PUBLISHED[:12] not in str(refused.value)
     monkeypatch.setenv("MUSTER_ALLOW_PUBLISHED_STORAGE_KEY", "true")
-    allowed = Config()
+    allowed = ApiConfig.read().storage
     assert (allowed.storage_connection, allowed.published_storage_key) == (connection.strip(), True)
 
 
@@ -214,22 +218,22 @@ def test_the_published_key_is_refused_in_every_form(
     ],
 )
 def test_other_keys_are_taken(connection: str, tmp_path: Path) -> None:
-    config = Config(_env_file=None, data_dir=tmp_path, storage_connection=connection)
+    config = StorageSection(data_dir=tmp_path, storage_connection=connection)
     assert (config.storage_connection, config.published_storage_key) == (connection, False)
 
 
 @pytest.mark.parametrize(
     "main",
-    [worker_main.main, storage.main, sweep.main, keys.main],
-    ids=["worker", "storage", "sweep", "keys"],
+    [worker_main.main, storage.main, sweep.main],
+    ids=["worker", "storage", "sweep"],
 )
-def test_every_command_refuses_the_published_key(
+def test_every_command_that_reads_the_storage_refuses_the_published_key(
     main: Callable[[list[str]], int],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    arguments = {storage.main: ["show"], keys.main: ["list"]}.get(main, [])
+    arguments = ["show"] if main is storage.main else []
     monkeypatch.setenv("MUSTER_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr("os.umask", lambda mask: 0)
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", FORMS_OF_THE_PUBLISHED_KEY["explicit"])
@@ -241,17 +245,31 @@ def test_every_command_refuses_the_published_key(
     assert PUBLISHED[:12] not in said.err + said.out
 
 
+def test_the_keys_command_reads_the_database_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.umask", lambda mask: 0)
+    monkeypatch.setenv("MUSTER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", FORMS_OF_THE_PUBLISHED_KEY["explicit"])
+    monkeypatch.setenv("MUSTER_GRACE_S", "soon")
+    assert keys.main(["create", "--owner", "local"]) == 0
+    monkeypatch.setenv("MUSTER_DATA_DIR", "data")
+    assert keys.main(["list"]) == 1
+    assert "MUSTER_DATA_DIR is 'data'; give an absolute path" in capsys.readouterr().err
+    assert set(KeysConfig.sections()) == {"database"}
+
+
 def test_workers_and_their_commands_begin_with_a_storage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MUSTER_DATA_DIR", str(tmp_path))
-    assert worker_main.read_config(None) is None
+    assert worker_main.read_config(WorkerConfig) is None
     assert (
         "Configuration (no_storage): No storage is configured. Start Azurite first"
         in capsys.readouterr().err
     )
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", OWN)
-    assert worker_main.read_config(None) is not None
+    assert worker_main.read_config(WorkerConfig) is not None
 
 
 @pytest.mark.parametrize(

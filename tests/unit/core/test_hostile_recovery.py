@@ -14,6 +14,7 @@ import pytest
 from core.domain.blobs import result_blob, source_blob, submission_blob
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.job import Job
+from core.domain.results import ClassCounts
 from core.ports import JobFilter
 from core.services.access.limits import Limits
 from core.services.attempts.retry import retry
@@ -25,6 +26,7 @@ from tests.support.worker_stand import WorkerStand
 
 LIMITS = Limits(max_upload_bytes=10**6, max_files=5, upload_minutes=60)
 HOUR = timedelta(hours=1)
+CATTLE = ClassCounts(unique=3, low=3, high=3, peak=3, mean=3.0)
 
 
 def key(number: int) -> str:
@@ -59,7 +61,7 @@ async def stored(stand: WorkerStand, number: int = 1, *, files: int = 2, **field
 async def publish(
     stand: WorkerStand, number: int, revision: str, results: bytes | None = None
 ) -> None:
-    good = json.dumps({"settings": {}, "counts": {"cattle": {"unique": 3}}}).encode()
+    good = json.dumps({"settings": {}, "counts": {"cattle": CATTLE.model_dump()}}).encode()
     await stand.ports.results.put(
         result_blob(key(number), revision, "results.json"), good if results is None else results
     )
@@ -89,7 +91,11 @@ async def swept(stand: WorkerStand, days: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "newest", [b"", b"[]", b'{"settings": {"of_a_newer_release": 1}, "counts": {}}']
+    "newest",
+    [
+        *(b"", b"[]", b'{"settings": {"of_a_newer_release": 1}, "counts": {}}'),
+        b'{"settings": {}, "counts": {"cattle": {"unique": 3}}}',
+    ],
 )
 async def test_results_that_cannot_be_read_stay_and_an_older_revision_that_can_is_taken(
     stand: WorkerStand, newest: bytes
@@ -101,7 +107,7 @@ async def test_results_that_cannot_be_read_stay_and_an_older_revision_that_can_i
     assert (job.state, job.result_revision, job.counts) == (
         "completed",
         "r0001-aaaaaaaa",
-        {"cattle": {"unique": 3}},
+        {"cattle": CATTLE},
     )
     before = await blobs(stand)
     await swept(stand, 30)

@@ -11,7 +11,6 @@ import pytest
 
 from api.services import Services
 from core import bootstrap
-from core.config.settings import Config
 from core.domain.blobs import result_blob, source_blob, submission_blob, submitting_blob
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.identity import MARK_BLOB, StorageIdentity, Tombstone
@@ -27,6 +26,7 @@ from core.services.housekeeping.storage_takeover import adopt, separate, state_o
 from core.services.housekeeping.unclaimed import Unclaimed
 from tests.fakes import IDENTITY, MemoryJobStore, MemoryPorts, MemoryStorageLedger
 from tests.support.api_stand import SteppedClock, make_job, make_ports
+from tests.support.configuration import api_config
 
 DAY_S = 24 * 3600.0
 HOUR = timedelta(hours=1)
@@ -345,7 +345,7 @@ async def test_an_api_that_was_refused_connects_anew(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(type(ports.queue), "open", connect)
     monkeypatch.setattr(type(ports.queue), "close", disconnect)
     monkeypatch.setattr(bootstrap, "open_ports", open_ports)
-    services = Services(Config(), ports, SteppedClock(), opened=False)
+    services = Services(api_config(), ports, SteppedClock(), opened=False)
     opening = asyncio.ensure_future(services.keep_open(longest_s=0))
     for _ in range(50):
         await asyncio.sleep(0)

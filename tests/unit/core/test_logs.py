@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from core.config.settings import Config
 from core.observability.logs import JsonFormatter, configure_logging
 from core.observability.redaction import HIDDEN, Redactor, secrets_of
 from tests.support.api_stand import MP4, running_api
+from tests.support.configuration import api_config
 
 KEY = "cGxhbnRlZCBzdG9yYWdlIGtleSBvZiB0aGUgdGVzdA=="
 API_KEY = "muster_0123456789abcdef_" + "s3cret-_" * 5 + "abc"
@@ -34,10 +34,6 @@ def restored() -> Iterator[None]:
     for log, handlers, propagate, level, filters in before:
         log.handlers[:], log.propagate, log.filters[:] = handlers, propagate, filters
         log.setLevel(level)
-
-
-def config(**values: Any) -> Config:
-    return Config(_env_file=None, **values)
 
 
 def test_a_line_says_what_when_and_with_which_facts() -> None:
@@ -134,18 +130,23 @@ def test_known_secrets_are_hidden_however_they_are_written() -> None:
 
 
 def test_the_secrets_of_a_configuration_are_known() -> None:
-    made = config(
+    made = api_config(
         storage_connection=f"AccountName=a;AccountKey={KEY};BlobEndpoint=http://x",
         mongo_uri="mongodb://muster:pass-word@db/x",
         webhook_secret="planted webhook secret",
     )
-    assert set(secrets_of(made)) == {KEY, "pass-word", "planted webhook secret"}
+    assert set(secrets_of(made.storage, made.database, made.webhooks)) == {
+        KEY,
+        "pass-word",
+        "planted webhook secret",
+    }
     sas = "sv=2025-01-01&sig=abc%3D"
-    assert secrets_of(
-        config(storage_connection=f"BlobEndpoint=https://x;SharedAccessSignature={sas}")
-    ) == (sas,)
-    assert secrets_of(config()) == ()
+    signed = api_config(storage_connection=f"BlobEndpoint=https://x;SharedAccessSignature={sas}")
+    assert secrets_of(signed.storage, signed.database) == (sas,)
+    plain = api_config()
+    assert secrets_of(plain.storage, plain.database, plain.webhooks) == ()
     assert "planted" not in repr(made)
+    assert KEY not in repr(made) and "pass-word" not in repr(made)
 
 
 async def test_each_request_is_one_line_without_its_query(caplog: pytest.LogCaptureFixture) -> None:

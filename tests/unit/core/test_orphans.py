@@ -9,71 +9,24 @@ from typing import Any
 import pytest
 
 from core.domain.blobs import (
-    assembly_blob,
     link_blob,
     log_blob,
-    result_blob,
     source_blob,
     submitting_blob,
 )
-from core.domain.housekeeping import READ_LIFE
-from core.domain.identity import StorageIdentity, Tombstone
+from core.domain.identity import Tombstone
 from core.errors import PermanentError, Unavailable
 from core.services.housekeeping.orphans import Cleared, Orphans
 from core.services.housekeeping.unclaimed import Unclaimed, noted_unclaimed
 from tests.fakes import IDENTITY
-from tests.support.api_stand import SteppedClock, make_job, make_ports
+from tests.support.orphan_stand import AGE, HOUR_S, LINK, Stand, key, upload
 
-AGE, LINK = timedelta(minutes=60), timedelta(minutes=30)
-HOUR_S = 3601.0
 OTHER = IDENTITY.model_copy(update={"id": "f" * 32})
-
-
-class Stand:
-    """Ports in memory and a clock."""
-
-    def __init__(self) -> None:
-        self.clock = SteppedClock()
-        self.ports = make_ports(self.clock)
-        self.unclaimed: list[Unclaimed] = []
-        self.orphans = self.sweeper(on_unclaimed=self.unclaimed.append)
-
-    def sweeper(self, **options: Any) -> Orphans:
-        return Orphans(self.ports, self.clock, least_age=AGE, upload_life=LINK, **options)
-
-    async def die(
-        self, number: int, *, identity: StorageIdentity | None = IDENTITY, files: int = 1
-    ) -> None:
-        """Leave what a submission leaves whose process is killed before its job is recorded."""
-        body = b"" if identity is None else identity.mark.to_bytes()
-        await self.ports.sources.put(submitting_blob(key(number)), body)
-        for index in range(files):
-            await self.ports.sources.put(source_blob(key(number), index), b"x")
-
-    async def link(self, number: int, *, identity: StorageIdentity = IDENTITY) -> None:
-        await self.ports.sources.put(link_blob(upload(number)), identity.mark.to_bytes())
-
-    async def blobs(self) -> list[str]:
-        found = []
-        for store in (self.ports.sources, self.ports.results):
-            found += [info.name for info in (await store.page("", limit=10_000)).items]
-        return found
-
-    async def add(self, job_id: str, **fields: Any) -> None:
-        await self.ports.jobs.add(make_job(job_id, self.clock(), **fields))
 
 
 @pytest.fixture
 def stand() -> Stand:
     return Stand()
-
-
-def key(number: int) -> str:
-    return f"{number:032x}"
-
-
-def upload(number: int) -> str:
-    return f"uploads/somebody/{key(number)}"
 
 
 async def test_what_nothing_explains_is_reported_and_never_deleted(stand: Stand) -> None:
@@ -254,95 +207,6 @@ async def test_a_link_that_nobody_used_goes_with_its_time(stand: Stand) -> None:
     assert (await stand.orphans.run(), await stand.blobs()) == (Cleared(), [link_blob(upload(1))])
     stand.clock.step(1)
     assert (await stand.orphans.run(), await stand.blobs()) == (Cleared(), [])
-
-
-@pytest.mark.parametrize(
-    ("fields", "kept"),
-    [
-        (
-            {"state": "rendering", "attempt": 2, "result_revision": "r0001-a"},
-            ["r0001-a", "r0001-b", "r0002-c", "r0003-d"],
-        ),
-        (
-            {"state": "completed", "attempt": 2, "result_revision": "r0002-c"},
-            ["r0002-c", "r0003-d"],
-        ),
-        ({"state": "failed", "attempt": 2, "result_revision": "r0001-a"}, ["r0001-a", "r0003-d"]),
-        ({"state": "cancelled", "attempt": 1, "result_revision": None}, ["r0002-c", "r0003-d"]),
-    ],
-)
-async def test_of_ended_attempts_the_published_revision_stays(
-    stand: Stand, fields: dict[str, Any], kept: list[str]
-) -> None:
-    await stand.add(key(1), **fields)
-    revisions = ["r0001-a", "r0001-b", "r0002-c", "r0003-d"]
-    for revision in revisions:
-        await stand.ports.results.put(result_blob(key(1), revision, "results.json"), b"x")
-        await stand.ports.results.put(assembly_blob(key(1), "k", revision), b"x")
-    log = await stand.ports.results.put(log_blob(key(1), "k", 0), b"x")
-    assert await stand.orphans.run() == Cleared()
-    stand.clock.step(HOUR_S)
-    if fields["state"] == "completed":
-        assert await stand.orphans.run() == Cleared(), "what was published before may still be read"
-        stand.clock.step(READ_LIFE.total_seconds() - HOUR_S)
-    assert await stand.orphans.run() == Cleared(unpublished=2 * (4 - len(kept)))
-    left = [result_blob(key(1), revision, "results.json") for revision in kept]
-    left += [assembly_blob(key(1), "k", revision) for revision in kept]
-    assert sorted(await stand.blobs()) == sorted([*left, log.name])
-
-
-@pytest.mark.parametrize("behind", ["record", "files"])
-async def test_superseded_results_stay_for_as_long_as_a_download_takes(
-    stand: Stand, behind: str
-) -> None:
-    """However long ago they were written, and whichever of the two clocks is behind."""
-    await stand.ports.results.put(result_blob(key(1), "r0001-a", "annotated.mp4"), b"x")
-    stand.clock.step(1000 * HOUR_S)
-    recounted = stand.clock()
-    if behind == "files":
-        await stand.ports.results.put(result_blob(key(1), "r0002-b", "results.json"), b"x")
-        stand.clock.step(HOUR_S)
-    else:
-        stand.clock.step(HOUR_S)
-        await stand.ports.results.put(result_blob(key(1), "r0002-b", "results.json"), b"x")
-    later = stand.clock() if behind == "files" else recounted
-    await stand.add(
-        key(1), state="completed", attempt=2, result_revision="r0002-b", updated_at_utc=later
-    )
-    stand.clock.step(READ_LIFE.total_seconds() - 1)
-    assert await stand.orphans.run() == Cleared()
-    stand.clock.step(1)
-    assert await stand.orphans.run() == Cleared(unpublished=1)
-    assert await stand.blobs() == [result_blob(key(1), "r0002-b", "results.json")]
-
-
-@pytest.mark.parametrize("state", ["queued", "assembling", "rendering"])
-async def test_while_a_recount_runs_no_revision_goes(stand: Stand, state: str) -> None:
-    for revision in ("r0001-a", "r0002-b", "r0003-c"):
-        await stand.ports.results.put(result_blob(key(1), revision, "results.json"), b"x")
-    await stand.add(key(1), state=state, attempt=3, result_revision="r0002-b")
-    stand.clock.step(1000 * HOUR_S)
-    assert await stand.orphans.run() == Cleared()
-
-
-async def test_results_are_not_superseded_by_ones_that_are_gone(stand: Stand) -> None:
-    """A database that was set back may name a revision that is no longer there."""
-    await stand.ports.results.put(result_blob(key(1), "r0001-a", "results.json"), b"x")
-    await stand.ports.results.put(result_blob(key(1), "r0003-c", "results.json"), b"x")
-    await stand.add(key(1), state="completed", attempt=2, result_revision="r0002-b")
-    stand.clock.step(1000 * HOUR_S)
-    assert await stand.orphans.run() == Cleared()
-    assert len(await stand.blobs()) == 2
-
-
-async def test_a_late_worker_s_results_go_too(stand: Stand) -> None:
-    await stand.add(key(1), state="completed", result_revision="r0001-a")
-    await stand.ports.results.put(result_blob(key(1), "r0001-a", "results.json"), b"x")
-    stand.clock.step(HOUR_S)
-    assert await stand.orphans.run() == Cleared()
-    await stand.ports.results.put(result_blob(key(1), "r0001-late", "results.json"), b"x")
-    stand.clock.step(HOUR_S)
-    assert await stand.orphans.run() == Cleared(unpublished=1)
 
 
 async def test_what_is_not_ours_is_left_alone(stand: Stand) -> None:

@@ -10,16 +10,17 @@ import pytest
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.blobs import log_blob, source_blob, telemetry_blob
+from core.domain.results import ClassCounts, Counts
 from core.errors import Unavailable
 from core.services.housekeeping.retention import Retention
 from tests.support.api_stand import ApiStand, running_api
 
 DAYS = timedelta(days=30)
 COUNTS = {
-    "cattle": {"unique": 3, "high": 3, "peak": 2},
-    "person": {"unique": 0, "high": 0, "peak": 0},
+    "cattle": ClassCounts(unique=3, low=3, high=3, peak=2, mean=2.0),
+    "person": ClassCounts(unique=0, low=0, high=0, peak=0, mean=0.0),
 }
-WITH_PERSON = {**COUNTS, "person": {"unique": 0, "high": 1, "peak": 0}}
+WITH_PERSON = {**COUNTS, "person": ClassCounts(unique=0, low=0, high=1, peak=0, mean=0.0)}
 
 
 @pytest.fixture
@@ -35,6 +36,11 @@ async def add(api: ApiStand, job_id: str, **fields: Any) -> None:
     await api.ports.results.put(log_blob(job_id, "k", 0), b"log")
     await api.ports.sources.put(source_blob(job_id, 0), b"video")
     await api.ports.sources.put(telemetry_blob(job_id, 0), b"srt")
+
+
+def plain(counts: Counts | None) -> dict[str, Any] | None:
+    """Return counts as the API answers them."""
+    return counts and {name: each.model_dump(mode="json") for name, each in counts.items()}
 
 
 async def expire(api: ApiStand, **options: Any) -> int:
@@ -57,7 +63,7 @@ async def test_videos_go_and_results_without_persons_stay(api: ApiStand) -> None
     shown = (await api.client.get("/api/v1/jobs/a")).json()
     assert (shown["expired"], shown["counts"], shown["artifacts"]) == (
         ["sources"],
-        COUNTS,
+        plain(COUNTS),
         ["results.json", "annotated.mp4"],
     )
     assert (await api.client.get("/api/v1/jobs/a/artifacts/annotated.mp4")).content == b"film"
@@ -83,7 +89,7 @@ async def test_results_that_may_show_persons_go_with_them(
     assert await kinds_left(api, "a") == set()
     shown = (await api.client.get("/api/v1/jobs/a")).json()
     assert (shown["expired"], shown["artifacts"]) == (["sources", "results"], [])
-    assert shown["counts"] == fields.get("counts", COUNTS)
+    assert shown["counts"] == plain(fields.get("counts", COUNTS))
     for path in ("results", "artifacts", "artifacts/annotated.mp4"):
         answer = await api.client.get(f"/api/v1/jobs/a/{path}")
         assert (answer.status_code, answer.json()["code"]) == (410, "expired")

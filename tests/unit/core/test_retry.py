@@ -63,7 +63,7 @@ async def test_a_cancelled_job_ends_as_if_it_had_never_been_cancelled(
     await stand.drain(worker)
     job = await stand.job()
     assert job.counts is not None
-    assert (job.state, job.attempt, job.counts["cattle"]["unique"]) == ("completed", 2, 3)
+    assert (job.state, job.attempt, job.counts["cattle"].unique) == ("completed", 2, 3)
     assert sorted(stand.engine.segments) == [0, 1, 2, 3], "what was detected is not detected again"
     statistics = await stand.ports.stats.get("job1")
     assert statistics is not None and statistics.attempt == 2

@@ -136,8 +136,8 @@ def test_without_an_endpoint_no_sdk_is_loaded_and_a_span_costs_next_to_nothing()
     code = (
         "import sys, api.main, worker.main\n"
         "from core.bootstrap import start_tracing\n"
-        "from core.config.settings import Config\n"
-        "start_tracing(Config(_env_file=None, otlp_endpoint=None), service='x', instance='y')()\n"
+        "from core.config.telemetry import TraceSection\n"
+        "start_tracing(TraceSection(), service='x', instance='y')()\n"
         "loaded = [name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))]\n"
         "assert not loaded, loaded\n"
     )

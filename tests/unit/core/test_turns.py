@@ -14,22 +14,13 @@ import pytest
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.message import JobMessage
-from core.errors import Unavailable
-from core.ports import JobQueue, WorkerReport
+from core.ports import WorkerReport
 from core.services.attempts.cancel import cancel
-from core.services.attempts.dispatch import Dispatcher
 from core.services.attempts.retry import retry
 from core.services.attempts.turns import LEAST_WIDTH, Turns
-from core.services.housekeeping.sweep import Sweeper
-from tests.support.worker_stand import VISIBILITY_S, WorkerStand
+from tests.support.turns import LONG, SHORT, depth, lane, round_of, submit, work_off
+from tests.support.worker_stand import WorkerStand
 from worker.processor import Processor
-
-LONG, SHORT = b"400 frames", b"10 frames"
-"""Of 40 segments and of one."""
-
-
-class Killed(BaseException):
-    """As SIGKILL: nothing of the worker runs after it."""
 
 
 @pytest.fixture
@@ -37,27 +28,6 @@ def stand(tmp_path: Path) -> Iterator[WorkerStand]:
     stand = WorkerStand(tmp_path)
     yield stand
     stand.close()
-
-
-async def submit(stand: WorkerStand, job_id: str, owner: str, data: bytes) -> None:
-    await stand.submit(data, job_id=job_id, owner=owner, render=False)
-    stand.timer.advance(0.001)
-
-
-async def lane(stand: WorkerStand, worker: Processor, queue: JobQueue) -> JobMessage | None:
-    lease = await queue.receive(visibility=timedelta(seconds=VISIBILITY_S))
-    if lease is None:
-        return None
-    await worker.process(queue, lease)
-    return JobMessage.from_bytes(lease.body)
-
-
-async def round_of(stand: WorkerStand, worker: Processor) -> list[JobMessage]:
-    """Let a worker's two lanes process a message each."""
-    done = [
-        await lane(stand, worker, queue) for queue in (stand.ports.queue, stand.ports.detect_queue)
-    ]
-    return [message for message in done if message is not None]
 
 
 async def rounds_until(
@@ -76,22 +46,6 @@ async def alone(tmp_path: Path, data: bytes) -> int:
     rounds = await rounds_until(stand, stand.worker(), "mine")
     stand.close()
     return rounds
-
-
-async def sweep(stand: WorkerStand) -> int:
-    sweeper = Sweeper(stand.ports, Dispatcher(stand.ports), stand.timer.now)
-    return await sweeper.run(visibility=timedelta(seconds=VISIBILITY_S))
-
-
-async def work_off(stand: WorkerStand, worker: Processor, *, most: int = 3000) -> None:
-    for _ in range(most):
-        if not await round_of(stand, worker):
-            return
-    raise AssertionError("still messages")
-
-
-def depth(queue: JobQueue) -> int:
-    return len(queue._messages)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("data", "times"), [(LONG, 3.2), (SHORT, 6)])
@@ -282,130 +236,6 @@ async def test_recounts_of_another_owner_delay_by_little(stand: WorkerStand) -> 
     await work_off(stand, worker)
     assert {(await stand.job(f"theirs{number:02d}")).state for number in range(30)} == {"completed"}
     assert stand.engine.calls["assemble"] - before == 31
-
-
-@pytest.mark.parametrize("what", ["claimed", "sent"])
-async def test_a_worker_killed_while_it_hands_out_loses_nothing(
-    stand: WorkerStand, what: str
-) -> None:
-    """Killed after each claim, and after each message that it sends; no sweeper runs."""
-    await submit(stand, "job", "ranch", b"120 frames")
-    kills = 0
-    for _ in range(60):
-        if (await stand.job("job")).is_terminal:
-            break
-        tools = stand.tools(f"worker-{kills}")
-        given = stand.ports.jobs.hand_out if what == "claimed" else tools.dispatcher.send
-
-        async def dies(*args: Any, given: Any = given, **keywords: Any) -> Any:
-            done = await given(*args, **keywords)
-            if done != []:
-                raise Killed
-            return done
-
-        with pytest.MonkeyPatch.context() as patched:
-            target: tuple[object, str] = (
-                (stand.ports.jobs, "hand_out") if what == "claimed" else (tools.dispatcher, "send")
-            )
-            patched.setattr(*target, dies)
-            try:
-                while await round_of(stand, Processor(tools)):
-                    pass
-            except Killed:
-                kills += 1
-        stand.timer.advance(VISIBILITY_S + 1)
-        # The next one lives a little longer.
-        await round_of(stand, stand.worker("lives"))
-    assert kills >= 3
-    assert (await stand.job("job")).state == "completed"
-    assert set(stand.engine.segments) == set(range(12))
-
-
-async def test_what_was_handed_out_and_lost_is_found_by_the_sweeper(stand: WorkerStand) -> None:
-    worker = stand.worker()
-    await submit(stand, "job", "ranch", LONG)
-    await lane(stand, worker, stand.ports.queue)
-    await stand.ports.jobs.hand_out("job", attempt=1, most=2)
-    stand.ports.detect_queue._messages.clear()
-    stand.timer.advance(3 * VISIBILITY_S + 1)
-    assert await sweep(stand) == 1
-    assert depth(stand.ports.detect_queue) == LEAST_WIDTH + 2
-    await work_off(stand, worker)
-    assert (await stand.job("job")).state == "completed"
-
-
-async def test_a_parked_job_whose_turn_was_lost_is_found_by_the_sweeper(stand: WorkerStand) -> None:
-    worker = stand.worker()
-    for number in range(LEAST_WIDTH + 1):
-        await submit(stand, f"job{number}", "ranch", LONG)
-        await lane(stand, worker, stand.ports.queue)
-    for number in range(LEAST_WIDTH):
-        await stand.ports.jobs.delete(f"job{number}")
-    stand.timer.advance(3 * VISIBILITY_S + 1)
-    assert await sweep(stand) == 1
-    await work_off(stand, worker, most=200)
-    assert (await stand.job(f"job{LEAST_WIDTH}")).state == "completed"
-
-
-async def test_parked_jobs_do_not_fill_the_queue_at_each_sweep(stand: WorkerStand) -> None:
-    worker = stand.worker()
-    for number in range(10):
-        await submit(stand, f"job{number:02d}", "ranch", LONG)
-        await lane(stand, worker, stand.ports.queue)
-    sent = 0
-    for _ in range(32):
-        stand.timer.advance(3 * VISIBILITY_S + 1)
-        for number in range(LEAST_WIDTH):
-            await stand.ports.jobs.touch(f"job{number:02d}", attempt=1, at=stand.timer.now())
-        await sweep(stand)
-        while await lane(stand, worker, stand.ports.queue):
-            sent += 1
-    assert sent <= 6 * 6, "after one, two, four, eight … times the silence"
-
-
-async def test_a_job_of_an_older_release_has_all_its_messages_already(stand: WorkerStand) -> None:
-    worker = stand.worker()
-    await submit(stand, "job", "ranch", b"80 frames")
-    await lane(stand, worker, stand.ports.queue)
-    await stand.ports.jobs.update(
-        "job",
-        attempt=1,
-        expected=("detecting",),
-        at=stand.timer.now(),
-        changes={"sent_until": None},
-    )
-    stand.ports.detect_queue._messages.clear()
-    assert await Turns(stand.ports, stand.dispatcher, stand.timer.now).go_on("ranch") == 0
-    (turn,) = await stand.ports.jobs.turns("ranch")
-    assert (turn.handed_out, turn.has_more) == (8, False)
-    for index in range(8):
-        await stand.dispatcher.send(
-            JobMessage(job_id="job", attempt=1, step="detect", segment=index)
-        )
-    await work_off(stand, worker)
-    assert (await stand.job("job")).state == "completed"
-    assert sorted(stand.engine.segments) == list(range(8))
-
-
-async def test_a_store_that_is_away_while_handing_out_gives_the_message_back(
-    stand: WorkerStand,
-) -> None:
-    worker, given = stand.worker(), stand.ports.jobs.turns
-    await submit(stand, "job", "ranch", LONG)
-    await lane(stand, worker, stand.ports.queue)
-
-    async def away(owner: str) -> Any:
-        raise Unavailable("The database does not answer.")
-
-    stand.ports.jobs.turns = away  # type: ignore[method-assign]
-    await lane(stand, worker, stand.ports.detect_queue)
-    stand.ports.jobs.turns = given  # type: ignore[method-assign]
-    assert depth(stand.ports.detect_queue) == LEAST_WIDTH, "its own message is still there"
-    stand.timer.advance(VISIBILITY_S + 1)
-    for _ in range(60):
-        await round_of(stand, worker)
-        stand.timer.advance(1)
-    assert (await stand.job("job")).state == "completed"
 
 
 async def test_the_width_is_counted_again_after_a_clock_step_back() -> None:

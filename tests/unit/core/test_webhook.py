@@ -266,9 +266,10 @@ def test_a_completed_job_is_told_with_its_counts() -> None:
     }
 
 
-def test_counts_of_before_the_basis_are_told_as_they_are() -> None:
-    counts = {"cattle": {"unique": 9, "low": 8, "high": 10, "peak": 8, "mean": 7.7}}
-    assert json.loads(event_body(ended(state="completed", counts=counts)))["counts"] == counts
+def test_counts_of_results_1_0_are_sent_with_their_basis() -> None:
+    figures = {"unique": 9, "low": 8, "high": 10, "peak": 8, "mean": 7.7}
+    body = event_body(ended(state="completed", counts={"cattle": figures}))
+    assert json.loads(body)["counts"] == {"cattle": figures | {"interval_basis": "detected"}}
 
 
 def test_a_failed_job_is_told_with_its_reason() -> None:

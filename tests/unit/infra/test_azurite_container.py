@@ -18,7 +18,7 @@ from tests.unit.test_structure import REPOSITORY
 FOLDER = REPOSITORY / "infra" / "azurite"
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 VOLUME = "storage-account:/storage-account"
-READERS = ("first-key", "api", "worker")
+READERS = ("api", "worker")
 
 
 def test_readers_get_the_connection_string_from_a_volume_that_only_azurite_writes() -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config.data_folder import configured_data_dir
-from core.config.settings import Config
+from core.config.processes import ApiConfig
 from infra import run, storage
 from infra.processes import StartError
 
@@ -22,7 +21,7 @@ def test_the_env_file_names_the_data_folder_for_every_program(
     (tmp_path / ".env").write_text("MUSTER_DATA_DIR=/disk/herd\n")
     if variable:
         monkeypatch.setenv("MUSTER_DATA_DIR", variable)
-    assert configured_data_dir() == Config().data_dir == Path(variable or "/disk/herd")
+    assert ApiConfig.read().storage.data_dir == Path(variable or "/disk/herd")
     made = []
 
     def stand_in(folder: Path, *, port: int) -> None:
@@ -32,7 +31,7 @@ def test_the_env_file_names_the_data_folder_for_every_program(
     for program in (run, storage):
         monkeypatch.setattr(program, "LocalStack", stand_in)
         with contextlib.suppress(StartError):
-            program.main()
+            program.main([])
     assert made == [Path(variable or "/disk/herd")] * 2
 
 
@@ -45,7 +44,7 @@ def test_a_relative_data_folder_is_refused_with_a_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUSTER_DATA_DIR", "herd")
-    assert program.main() == 1  # type: ignore[attr-defined]
+    assert program.main([]) == 1  # type: ignore[attr-defined]
     out, err = capfd.readouterr()
     assert f"MUSTER_DATA_DIR is 'herd'; give an absolute path, such as {tmp_path}/herd" in out + err
     assert "Traceback" not in out + err

@@ -15,6 +15,8 @@ import pytest
 
 import ml_engine
 from core.domain.analysis import AnalysisSettings, CalibrationSettings, Zone
+from core.domain.results import ClassCounts, Results
+from core.domain.results.lines import Passed
 from core.errors import InvalidCalibration
 from ml_engine.arrays import DetectionLog
 from ml_engine.detection.scores import class_scores, thresholds_of
@@ -41,8 +43,8 @@ CALIBRATION = CalibrationSettings(
 def run(log: DetectionLog, *, fps: float = 10, **settings: Any):
     video = video_facts(len(log.frames), fps)
     made = assemble(log, settings=AnalysisSettings(**settings), video=video, detector=DETECTOR)
-    jsonschema.validate(made.results, SCHEMA)
-    assert json.loads(made.files["results.json"]) == json.loads(json.dumps(made.results))
+    jsonschema.validate(made.results.model_dump(mode="json"), SCHEMA)
+    assert Results.model_validate_json(made.files["results.json"]) == made.results
     back = read_tracks_csv(made.files["tracks.csv"])
     for field in fields(back):
         np.testing.assert_array_equal(getattr(back, field.name), getattr(made.tracks, field.name))
@@ -68,41 +70,32 @@ def test_a_small_scene() -> None:
         "timeline.csv",
         "animals.csv",
     }
-    assert made.counts == made.results["counts"]
+    assert made.counts == made.results.counts
     cattle, person = made.counts["cattle"], made.counts["person"]
-    assert {
-        key: cattle[key]
-        for key in ("unique", "low", "high", "peak", "mean", "detections", "avg_confidence")
-    } == {
-        "unique": 1,
-        "low": 1,
-        "high": 1,
-        "peak": 1,
-        "mean": 1.0,
-        "detections": 30,
-        "avg_confidence": 0.9,
-    }
-    assert (person["unique"], person["avg_confidence"], made.counts["bison"]["unique"]) == (
+    assert cattle == ClassCounts(
+        unique=1, low=1, high=1, peak=1, mean=1.0, detections=30, avg_confidence=0.9
+    )
+    assert (person.unique, person.avg_confidence, made.counts["bison"].unique) == (
         1,
         0.8,
         0,
     )
-    (line,) = made.results["lines"]
-    assert line["name"] == "middle"
-    assert line["counts"] == {
-        "bison": {"in": 0, "out": 0},
-        "cattle": {"in": 1, "out": 0},
-        "person": {"in": 0, "out": 0},
+    (line,) = made.results.lines
+    assert line.name == "middle"
+    assert line.counts == {
+        "bison": Passed(in_=0, out=0),
+        "cattle": Passed(in_=1, out=0),
+        "person": Passed(in_=0, out=0),
     }
-    (crossing,) = made.results["crossings"]
-    assert (crossing["frame"], crossing["time_s"], crossing["class"], crossing["direction"]) == (
+    (crossing,) = made.results.crossings
+    assert (crossing.frame, crossing.time_s, crossing.muster_class, crossing.direction) == (
         16,
         1.6,
         "cattle",
         "in",
     )
-    assert made.results["video"]["frames"] == 30
-    assert made.results["warnings"] == []
+    assert made.results.video.frames == 30
+    assert made.results.warnings == ()
     timeline = list(csv.DictReader(io.StringIO(made.files["timeline.csv"].decode())))
     assert [row["cattle"] for row in timeline] == ["1"] * 30
     assert len(made.files["tracks.mot.txt"].splitlines()) == 60
@@ -115,8 +108,8 @@ def test_a_second_box_on_an_animal_passes_no_line() -> None:
     made = run(log_of(boxes))
     assert set(made.tracks.track_id) == {1, 2}
     assert [animal.track_id for animal in made.animals] == [1]
-    assert made.results["lines"][0]["counts"]["cattle"] == {"in": 1, "out": 0}
-    assert [crossing["track_id"] for crossing in made.results["crossings"]] == [1]
+    assert made.results.lines[0].counts["cattle"] == Passed(in_=1, out=0)
+    assert [crossing.track_id for crossing in made.results.crossings] == [1]
 
 
 def test_same_input_same_bytes() -> None:
@@ -135,8 +128,8 @@ def test_a_herd_that_walks_about_is_counted() -> None:
         video=video_facts(300, 30, 1920, 1080),
         detector=DETECTOR,
     )
-    assert 48 <= made.counts["cattle"]["unique"] <= 54
-    assert 46 <= made.counts["cattle"]["peak"] <= 50
+    assert 48 <= made.counts["cattle"].unique <= 54
+    assert 46 <= made.counts["cattle"].peak <= 50
 
 
 def test_the_class_of_a_track_is_the_sum_of_its_scores() -> None:
@@ -150,9 +143,9 @@ def test_the_class_of_a_track_is_the_sum_of_its_scores() -> None:
         for t in range(20)
     ]
     made = run(log_of(boxes))
-    assert (made.counts["cattle"]["unique"], made.counts["bison"]["unique"]) == (1, 0)
+    assert (made.counts["cattle"].unique, made.counts["bison"].unique) == (1, 0)
     np.testing.assert_allclose(made.tracks.score[:8], 0.6)
-    assert (made.counts["bison"]["detections"], made.counts["cattle"]["detections"]) == (8, 12)
+    assert (made.counts["bison"].detections, made.counts["cattle"].detections) == (8, 12)
 
 
 def test_only_reads_every_four_legged_animal_as_that_class() -> None:
@@ -160,9 +153,9 @@ def test_only_reads_every_four_legged_animal_as_that_class() -> None:
         [(box_at((200, 200)), {"animal": 0.8}), (box_at((400, 200)), {"person": 0.8})]
         for _ in range(20)
     ]
-    assert run(log_of(boxes)).counts["cattle"]["unique"] == 0
+    assert run(log_of(boxes)).counts["cattle"].unique == 0
     made = run(log_of(boxes), only="bison")
-    assert {name: figures["unique"] for name, figures in made.counts.items()} == {
+    assert {name: figures.unique for name, figures in made.counts.items()} == {
         "bison": 1,
         "person": 1,
     }
@@ -170,7 +163,7 @@ def test_only_reads_every_four_legged_animal_as_that_class() -> None:
 
 def test_classes_limit_what_is_reported_and_do_not_change_identities() -> None:
     made = run(a_cow_walks_down_past_a_person(), classes=("cattle",))
-    assert set(made.counts) == {"cattle"} == set(made.results["lines"][0]["counts"])
+    assert set(made.counts) == {"cattle"} == set(made.results.lines[0].counts)
     assert set(made.tracks.track_id) == {1}
     assert made.files["timeline.csv"].decode().splitlines()[1] == "0,0,detected,,1,"
 
@@ -178,28 +171,28 @@ def test_classes_limit_what_is_reported_and_do_not_change_identities() -> None:
 def test_thresholds() -> None:
     assert thresholds_of(AnalysisSettings(), {}) == {"bison": 0.5, "cattle": 0.5, "person": 0.5}
     assert thresholds_of(
-        AnalysisSettings(thresholds={"cattle": 0.7}), {"thresholds": {"cattle": 0.3, "person": 0.4}}
+        AnalysisSettings(thresholds={"cattle": 0.7}), {"cattle": 0.3, "person": 0.4}
     ) == {
         "bison": 0.5,
         "cattle": 0.7,
         "person": 0.4,
     }
     boxes = [[(box_at((200, 200)), {"cattle": 0.6})] for _ in range(20)]
-    assert run(log_of(boxes)).counts["cattle"]["unique"] == 1
+    assert run(log_of(boxes)).counts["cattle"].unique == 1
     stricter = run(log_of(boxes), thresholds={"cattle": 0.7})
-    assert (stricter.counts["cattle"]["unique"], stricter.counts["cattle"]["detections"]) == (0, 0)
-    assert stricter.results["detector"]["thresholds"]["cattle"] == 0.7
-    assert [warning["code"] for warning in stricter.results["warnings"]] == ["nothing_found"]
+    assert (stricter.counts["cattle"].unique, stricter.counts["cattle"].detections) == (0, 0)
+    assert stricter.results.detector.thresholds["cattle"] == 0.7
+    assert [warning.code for warning in stricter.results.warnings] == ["nothing_found"]
 
 
 def test_zones_that_leave_out() -> None:
     left = ((0.0, 0.0), (350.0, 0.0), (350.0, 480.0), (0.0, 480.0))
     log = a_cow_walks_down_past_a_person()
     included = run(log, zones=(Zone(name="left", polygon=left, mode="include"),))
-    assert (included.counts["cattle"]["unique"], included.counts["person"]["unique"]) == (1, 0)
+    assert (included.counts["cattle"].unique, included.counts["person"].unique) == (1, 0)
     excluded = run(log, zones=(Zone(name="left", polygon=left, mode="exclude"),))
-    assert (excluded.counts["cattle"]["unique"], excluded.counts["person"]["unique"]) == (0, 1)
-    assert (excluded.counts["cattle"]["detections"], excluded.counts["person"]["detections"]) == (
+    assert (excluded.counts["cattle"].unique, excluded.counts["person"].unique) == (0, 1)
+    assert (excluded.counts["cattle"].detections, excluded.counts["person"].detections) == (
         0,
         30,
     )
@@ -211,7 +204,7 @@ def test_a_short_gap_is_closed_and_marked_a_long_one_is_not() -> None:
         return (box_at((100 + 2 * t, 200)), {"cattle": 0.9})
 
     made = run(log_of([[cow(t)] if not 20 <= t < 30 else [] for t in range(60)]))
-    assert made.counts["cattle"]["unique"] == 1
+    assert made.counts["cattle"].unique == 1
     assert made.tracks.frame.tolist() == list(range(60))
     assert made.tracks.interpolated.nonzero()[0].tolist() == list(range(20, 30))
     np.testing.assert_allclose(made.tracks.xyxy[25], box_at((150, 200)), atol=0.01)
@@ -233,13 +226,13 @@ def test_unreadable_frames_are_told_from_empty_ones() -> None:
     made = run(log_of(boxes, status={5: 2}))
     lines = made.files["timeline.csv"].decode().splitlines()
     assert (lines[6], lines[7]) == ("5,0.5,unreadable,,,", "6,0.6,detected,0,1,0")
-    assert [warning["code"] for warning in made.results["warnings"]] == ["unreadable_frames"]
-    assert made.results["video"]["frames_unreadable"] == 1
+    assert [warning.code for warning in made.results.warnings] == ["unreadable_frames"]
+    assert made.results.video.frames_unreadable == 1
 
 
 def test_nothing_at_all() -> None:
     made = run(log_of([[] for _ in range(10)]))
-    assert made.counts["cattle"]["unique"] == made.counts["cattle"]["peak"] == 0
+    assert made.counts["cattle"].unique == made.counts["cattle"].peak == 0
     assert made.files["tracks.csv"].count(b"\n") == 1
     assert made.files["tracks.mot.txt"] == b""
     assert made.files["timeline.csv"].count(b"\n") == 11
@@ -249,7 +242,7 @@ def test_the_ground() -> None:
     made = run(a_cow_walks_down_past_a_person(), calibration=CALIBRATION)
     first = made.tracks.ground[made.tracks.class_index == 1][0]
     np.testing.assert_allclose(first, [20, 33], atol=1e-3)
-    assert made.results["calibration"]["unit"] == "m"
+    assert made.results.calibration.unit == "m"
     with pytest.raises(InvalidCalibration):
         run(a_cow_walks_down_past_a_person(), calibration=replace_ground(CALIBRATION.image_points))
 
@@ -290,7 +283,7 @@ def test_a_track_that_stays_below_the_threshold_on_average_is_not_confirmed() ->
     made = run(log_of(boxes))
     assert set(made.tracks.track_id) == {1}
     cattle = made.counts["cattle"]
-    assert (cattle["unique"], cattle["low"], cattle["peak"]) == (1, 1, 1) and cattle["high"] <= 2
+    assert (cattle.unique, cattle.low, cattle.peak) == (1, 1, 1) and cattle.high <= 2
 
 
 def test_a_table_of_no_tracks() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 
 from core.domain.analysis import CLASSES, MusterClass
 from core.domain.job import VideoFacts
+from core.domain.results import ClassCounts
 from ml_engine.arrays import TrackTable
 from ml_engine.counting.individuals import Animal
 from ml_engine.drawing import contact_sheet
@@ -52,12 +52,14 @@ def in_frame(frame: int, everyone: list[Animal]) -> TrackTable:
     )
 
 
-def counted(unique: int, low: int, high: int) -> dict[str, Any]:
-    return {"unique": unique, "low": low, "high": high}
+def counted(unique: int, low: int, high: int) -> ClassCounts:
+    return ClassCounts(unique=unique, low=low, high=high, peak=0, mean=0.0)
 
 
 def sheet_of(
-    everyone: list[Animal], counts: dict[str, Any] | None = None, tracks: TrackTable | None = None
+    everyone: list[Animal],
+    counts: dict[str, ClassCounts] | None = None,
+    tracks: TrackTable | None = None,
 ) -> ContactSheet:
     return ContactSheet(everyone, counts or {}, tracks or in_frame(0, []), 0, VIDEO)
 
@@ -132,9 +134,9 @@ def test_a_class_that_may_be_there_has_a_heading_and_one_that_is_not_has_none() 
             30,
             28,
             3,
-            "30 pictures for 28 counted: 2 of them probably show one that is there already, 3 uncertain",
+            "30 pictures for 28 counted: 2 of them probably show an animal twice, 3 uncertain",
         ),
-        (26, 26, 28, 0, "26 pictures for 28 counted: 2 more are an estimate"),
+        (26, 26, 28, 0, "26 pictures for 28 counted: 2 more are estimated"),
         (1200, 1000, 1200, 0, "1000 of 1200 pictures"),
     ],
 )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from core.domain.analysis import AnalysisSettings
+from core.domain.results.joins import Join
 from ml_engine.arrays import DetectionLog
 from ml_engine.counting.estimate import estimate
 from ml_engine.counting.uncertainty import doubts_of, join_probability, join_records
@@ -14,7 +13,7 @@ from ml_engine.detection.scores import class_scores, strength, thresholds_of
 from tests.support.scenes import scene, walk, who_is_who
 
 
-def records(log: DetectionLog) -> list[dict[str, Any]]:
+def records(log: DetectionLog) -> tuple[Join, ...]:
     found = who_is_who(log)
     return join_records(found, np.unique(found.ids[found.ids > 0]), log)
 
@@ -28,9 +27,8 @@ def doubts(log: DetectionLog) -> dict[int, str]:
 
 def test_a_gap() -> None:
     (record,) = records(scene([walk((100, 240), (5, 0), [*range(30), *range(41, 70)])], 70))
-    probability = record.pop("probability")
-    assert 0.9 < probability <= 1
-    assert record == {
+    assert 0.9 < record.probability <= 1
+    assert record.model_dump(exclude={"probability"}) == {
         "track_id": 1,
         "last_frame": 29,
         "first_frame": 41,
@@ -42,17 +40,16 @@ def test_a_gap() -> None:
 def test_behind_another() -> None:
     hidden = walk((100, 240), (6, 0), [*range(33), *range(43, 80)])
     log = scene([hidden, walk((320, 244), (0, 0), range(80))], 80)
-    mine = [record for record in records(log) if record["gap_s"] > 0.9]
+    mine = [record for record in records(log) if record.gap_s > 0.9]
     assert [
-        (record["track_id"], record["last_frame"], record["first_frame"], record["reason"])
-        for record in mine
+        (record.track_id, record.last_frame, record.first_frame, record.reason) for record in mine
     ] == [(1, 32, 43, "occlusion")]
 
 
 def test_out_of_view() -> None:
     shift = 900 * np.sin(np.pi * np.arange(200) / 199)
     records_of = records(scene([walk((300, 240), (0, 0), range(200))], 200, shift_px=shift))
-    assert [record["reason"] for record in records_of if record["gap_s"] > 2] == ["re-entry"]
+    assert [record.reason for record in records_of if record.gap_s > 2] == ["re-entry"]
 
 
 def test_only_reported_tracks_are_described_under_the_numbers_of_the_results() -> None:
@@ -60,18 +57,19 @@ def test_only_reported_tracks_are_described_under_the_numbers_of_the_results() -
     log = scene([walk((100, 100 + 150 * row), (4, 0), gap) for row in range(3)], 60)
     found = who_is_who(log)
     assert [
-        record["track_id"] for record in join_records(found, np.array([1, 2, 3], np.int32), log)
+        record.track_id for record in join_records(found, np.array([1, 2, 3], np.int32), log)
     ] == [1, 2, 3]
-    assert [
-        record["track_id"] for record in join_records(found, np.array([2, 3], np.int32), log)
-    ] == [1, 2]
-    assert join_records(found, np.zeros(0, np.int32), log) == []
+    assert [record.track_id for record in join_records(found, np.array([2, 3], np.int32), log)] == [
+        1,
+        2,
+    ]
+    assert join_records(found, np.zeros(0, np.int32), log) == ()
     assert join_probability(found).shape == (len(found.joins.before),)
 
 
 def test_nothing_joined() -> None:
     for log in (scene([], 10), scene([walk((300, 240), (1, 0), range(30))], 30)):
-        assert records(log) == [] and len(join_probability(who_is_who(log))) == 0
+        assert records(log) == () and len(join_probability(who_is_who(log))) == 0
 
 
 def test_clear_tracks_are_not_doubted() -> None:
@@ -90,7 +88,7 @@ def test_a_class_hard_to_tell() -> None:
             scores=lambda a, f: given[a],
         )
     )
-    assert set(found) == {2} and "class" in found[2]
+    assert set(found) == {2} and found[2] == "class uncertain"
 
 
 def test_a_faint_one_and_a_long_gap_are_doubted() -> None:
@@ -102,4 +100,4 @@ def test_a_faint_one_and_a_long_gap_are_doubted() -> None:
             scores=lambda a, f: given[a],
         )
     )
-    assert set(found) == {2} and "mistake" in found[2]
+    assert set(found) == {2} and found[2].startswith("may be a false detection (")

@@ -15,7 +15,7 @@ from ml_engine.counting.estimate import Estimate, ReturnModel, candidates_of, es
 from ml_engine.counting.sampling import UNMEASURED_POPULATION, Candidates, Evidence, PopulationModel
 from ml_engine.detection.scores import class_scores, strength, thresholds_of
 from ml_engine.tracking.identities import Identities
-from ml_engine.tracking.link_odds import LinkModel
+from ml_engine.tracking.link_model import LinkModel
 from ml_engine.tracking.stitching import regrouped
 from ml_engine.tracking.tracklets import describe
 from tests.support.logs import Path2D, log_of

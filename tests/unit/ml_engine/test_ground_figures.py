@@ -82,11 +82,11 @@ def test_tracks_are_told_apart() -> None:
     )
     tracks = replace(tracks, ground=places, ground_error_m=np.where(tracks.track_id == 1, 2.0, 3.0))
     one, four = describe_ways(tracks, tracks.frame / 10, None)
-    assert (one["track_id"], one["class"], one["error_m"]) == (1, "bison", 2.0)
-    assert (four["track_id"], four["class"], four["error_m"]) == (4, "person", 3.0)
-    assert one["distance_m"] == pytest.approx(3, abs=0.05) and four[
-        "speed_mean_m_s"
-    ] == pytest.approx(3, abs=0.05)
+    assert (one.track_id, one.muster_class, one.error_m) == (1, "bison", 2.0)
+    assert (four.track_id, four.muster_class, four.error_m) == (4, "person", 3.0)
+    assert one.distance_m == pytest.approx(3, abs=0.05) and four.speed_mean_m_s == pytest.approx(
+        3, abs=0.05
+    )
 
 
 def test_one_animal_or_two_by_hand() -> None:

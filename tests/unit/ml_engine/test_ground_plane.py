@@ -12,7 +12,7 @@ import pytest
 import ml_engine
 from core.domain.analysis import AnalysisSettings, CalibrationSettings
 from core.telemetry import from_cues, parse_srt
-from ml_engine.ground.ground import Ground, describe
+from ml_engine.ground.ground import Ground
 from ml_engine.stages.assemble import assemble
 from tests.support.logs import box_at, log_of, tracks_of, video_facts
 from tests.support.rendered_flights import rendered_flight
@@ -49,30 +49,23 @@ def test_the_bottom_centre_of_a_box_is_where_the_animal_stands() -> None:
 def test_without_a_calibration_there_is_no_ground() -> None:
     ground, tracks = ground_of(), tracks_of({1: {0: (100, 300)}})
     assert ground.placed(tracks, np.arange(20)) is tracks
-    assert ground.describe(tracks, np.zeros(1), {}) == {
-        "calibration": None,
-        "ground": None,
-        "flight": None,
-    }
-    assert (ground.source, ground.unit, ground.warnings(tracks), describe(None)) == (
-        None,
-        None,
-        [],
-        None,
-    )
+    assert ground.describe_calibration() is None
+    assert ground.describe_tracks(tracks, np.zeros(1)) is None
+    assert ground.describe_flight({}) is None
+    assert (ground.source, ground.unit, ground.warnings(tracks)) == (None, None, [])
 
 
 def test_what_results_say_of_a_calibration() -> None:
-    told = describe(ground_of(ABOVE).homography)
+    told = ground_of(ABOVE).describe_calibration()
     assert told is not None
-    assert (told["unit"], told["pairs"], told["pairs_left_out"], told["origin"]) == (
+    assert (told.unit, told.pairs, told.pairs_left_out, told.origin) == (
         "m",
         5,
-        [],
+        (),
         None,
     )
-    assert told["residual_rms_m"] < 1e-4 and told["residual_max_m"] < 1e-4
-    np.testing.assert_allclose(np.array(told["matrix"]) @ [100, 300, 1], [10, 10, 1], atol=1e-6)
+    assert told.residual_rms_m < 1e-4 and told.residual_max_m < 1e-4
+    np.testing.assert_allclose(np.array(told.matrix) @ [100, 300, 1], [10, 10, 1], atol=1e-6)
 
 
 def test_speeds_and_distances_on_calibrated_ground() -> None:
@@ -81,18 +74,19 @@ def test_speeds_and_distances_on_calibrated_ground() -> None:
     tracks = ground.placed(
         tracks_of({1: {frame: (100 + 10 * frame, 300) for frame in range(21)}}), np.arange(21)
     )
-    told = ground.describe(tracks, tracks.frame / 10, {})["ground"]
-    (way,) = told["tracks"]
-    assert (told["unit"], told["source"], way["track_id"], way["class"]) == (
+    told = ground.describe_tracks(tracks, tracks.frame / 10)
+    assert told is not None
+    (way,) = told.tracks
+    assert (told.unit, told.source, way.track_id, way.muster_class) == (
         "m",
         "calibration",
         1,
         "cattle",
     )
-    assert way["distance_m"] == pytest.approx(20, abs=0.1)
-    assert way["speed_mean_m_s"] == pytest.approx(10, abs=0.05) and way[
-        "speed_max_m_s"
-    ] == pytest.approx(10, abs=0.05)
+    assert way.distance_m == pytest.approx(20, abs=0.1)
+    assert way.speed_mean_m_s == pytest.approx(10, abs=0.05) and way.speed_max_m_s == pytest.approx(
+        10, abs=0.05
+    )
 
 
 def test_beyond_the_horizon_is_told() -> None:
@@ -104,7 +98,7 @@ def test_beyond_the_horizon_is_told() -> None:
     tracks = ground.placed(tracks_of({1: {0: (320, 400), 1: (320, 100)}}), np.arange(20))
     assert np.isfinite(tracks.ground[0]).all() and np.isnan(tracks.ground[1]).all()
     assert np.isfinite(tracks.ground_error_m).tolist() == [True, False]
-    assert ground.warnings(tracks)[0][0] == "beyond_horizon"
+    assert ground.warnings(tracks)[0].code == "beyond_horizon"
 
 
 def a_flight(noise: float = 0.0):
@@ -129,20 +123,22 @@ def test_assemble_with_telemetry() -> None:
         detector=DETECTOR,
         telemetry=parse_srt(flown.srt),
     )
-    jsonschema.validate(made.results, SCHEMA)
+    jsonschema.validate(made.results.model_dump(mode="json"), SCHEMA)
     assert np.isfinite(made.tracks.ground).all() and (made.tracks.ground_error_m < 6).all()
-    assert made.results["ground"]["source"] == "flight" and made.results["calibration"] is None
-    flight = made.results["flight"]
+    ground, flight = made.results.ground, made.results.flight
+    assert ground is not None and flight is not None and flight.area_ha is not None
+    assert ground.source == "flight" and made.results.calibration is None
     assert (
-        flight["dialect"],
-        flight["records"],
-        flight["animals_placed"],
-        flight["not_seen_ha"],
-    ) == ("bracket-attitude", 20, True, [])
-    density = made.counts["cattle"]["unique"] / flight["area_ha"]
-    assert flight["animals_per_ha"]["cattle"] == pytest.approx(density, abs=0.01)
-    for way in made.results["ground"]["tracks"]:
-        assert way["distance_m"] < 0.7, "they stand"
+        flight.dialect,
+        flight.records,
+        flight.animals_placed,
+        flight.not_seen_ha,
+    ) == ("bracket-attitude", 20, True, ())
+    density = made.counts["cattle"].unique / flight.area_ha
+    assert flight.animals_per_ha is not None
+    assert flight.animals_per_ha["cattle"] == pytest.approx(density, abs=0.01)
+    for way in ground.tracks:
+        assert way.distance_m < 0.7, "they stand"
     again = assemble(
         log,
         settings=AnalysisSettings(),
@@ -156,8 +152,8 @@ def test_assemble_with_telemetry() -> None:
 def test_assemble_without_telemetry_says_null() -> None:
     flown, log = a_flight()
     made = assemble(log, settings=AnalysisSettings(), video=flown.video, detector=DETECTOR)
-    jsonschema.validate(made.results, SCHEMA)
-    assert (made.results["ground"], made.results["flight"]) == (None, None)
+    jsonschema.validate(made.results.model_dump(mode="json"), SCHEMA)
+    assert (made.results.ground, made.results.flight) == (None, None)
     assert np.isnan(made.tracks.ground).all() and np.isnan(made.tracks.ground_error_m).all()
 
 
@@ -168,16 +164,17 @@ def test_assemble_with_a_path_only() -> None:
     made = assemble(
         log, settings=AnalysisSettings(), video=flown.video, detector=DETECTOR, telemetry=path_only
     )
-    jsonschema.validate(made.results, SCHEMA)
-    flight = made.results["flight"]
-    assert made.results["ground"] is None and flight["animals_placed"] is False
-    assert (flight["area_ha"], flight["animals_per_ha"], flight["not_seen_ha"]) == (
+    jsonschema.validate(made.results.model_dump(mode="json"), SCHEMA)
+    flight = made.results.flight
+    assert flight is not None
+    assert made.results.ground is None and flight.animals_placed is False
+    assert (flight.area_ha, flight.animals_per_ha, flight.not_seen_ha) == (
         None,
         None,
         None,
     )
-    assert flight["path_m"] == pytest.approx(221.2, abs=0.5)
-    assert "telemetry_no_attitude" in {warning["code"] for warning in made.results["warnings"]}
+    assert flight.path_m == pytest.approx(221.2, abs=0.5)
+    assert "telemetry_no_attitude" in {warning.code for warning in made.results.warnings}
 
 
 def test_a_calibration_goes_before_telemetry() -> None:
@@ -186,10 +183,10 @@ def test_a_calibration_goes_before_telemetry() -> None:
     made = assemble(
         log, settings=settings, video=flown.video, detector=DETECTOR, telemetry=parse_srt(flown.srt)
     )
-    jsonschema.validate(made.results, SCHEMA)
-    assert (
-        made.results["ground"]["source"] == "calibration" and made.results["flight"]["area_ha"] > 0
-    )
+    jsonschema.validate(made.results.model_dump(mode="json"), SCHEMA)
+    ground, flight = made.results.ground, made.results.flight
+    assert ground is not None and flight is not None and flight.area_ha is not None
+    assert ground.source == "calibration" and flight.area_ha > 0
 
 
 def test_an_empty_recording_on_calibrated_ground() -> None:
@@ -197,10 +194,10 @@ def test_an_empty_recording_on_calibrated_ground() -> None:
     made = assemble(
         log, settings=AnalysisSettings(calibration=ABOVE), video=video_facts(2), detector=DETECTOR
     )
-    jsonschema.validate(made.results, SCHEMA)
-    assert made.results["ground"]["tracks"] == []
+    jsonschema.validate(made.results.model_dump(mode="json"), SCHEMA)
+    assert made.results.ground is not None and made.results.ground.tracks == ()
 
 
 def test_a_flight_without_telemetry_is_told() -> None:
     ground = ground_of(flight={"nadir": True})
-    assert [code for code, _ in ground.warnings(tracks_of({}))] == ["flight_without_telemetry"]
+    assert [note.code for note in ground.warnings(tracks_of({}))] == ["flight_without_telemetry"]

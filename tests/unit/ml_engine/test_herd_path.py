@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ml_engine.tracking.herd_motion import RESTING, HerdPath, herd_path
-from ml_engine.tracking.link_odds import LinkModel, possible_links
+from ml_engine.tracking.link_model import LinkModel
+from ml_engine.tracking.link_odds import possible_links
 from ml_engine.tracking.tracklets import describe
 from tests.support.logs import Path2D
 from tests.support.scenes import looked_at, tracklet_boxes, walk

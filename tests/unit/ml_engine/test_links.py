@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ml_engine.tracking.link_model import LinkModel
 from ml_engine.tracking.link_odds import (
-    LinkModel,
     Links,
     over_border,
     pair_parts,

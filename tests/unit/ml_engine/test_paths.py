@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from core.config.settings import Config
+from core.config.data_folder import DataSection
+from core.config.reading import read
+from core.config.worker import DetectorSection
 from core.data_folder import data_dir
 from ml_engine.paths import cache_dir
 from worker.detectors import Detectors
@@ -34,8 +36,7 @@ def test_commands_keep_networks_under_the_data_folder(
         monkeypatch.setenv(name, value)
     assert data_dir() == Path(folder)
     assert cache_dir() == Path(folder) / "cache" / "networks"
-    if variables.get("MUSTER_DATA_DIR") != "":
-        assert Config(_env_file=None).data_dir == data_dir()
+    assert read(DataSection).data_dir == data_dir()
 
 
 def test_workers_keep_networks_under_their_configurations_data_folder(
@@ -49,7 +50,7 @@ def test_workers_keep_networks_under_their_configurations_data_folder(
         return SimpleNamespace(info=SimpleNamespace(runtime="x", device="cpu", fingerprint="f"))
 
     engine: Any = SimpleNamespace(load_detector=load_detector, bundled_checkpoint=lambda: tmp_path)
-    Detectors(engine, Config(_env_file=None, data_dir=tmp_path / "data")).get(
+    Detectors(engine, DetectorSection(data_dir=tmp_path / "data")).get(
         None, planned={"fingerprint": "f"}
     )
     assert asked == [tmp_path / "data" / "cache" / "networks"]

@@ -17,7 +17,8 @@ from ml_engine.synthetic.random_scene import (
     random_light,
     random_scene,
 )
-from ml_engine.synthetic.scene import GROUND, THING, Picture, Scene, label_scene, render_scene
+from ml_engine.synthetic.rendering import label_scene, render_scene
+from ml_engine.synthetic.scene import GROUND, THING, Picture, Scene
 from ml_engine.synthetic.sequence import random_sequence
 
 SEEDS = range(300, 312)

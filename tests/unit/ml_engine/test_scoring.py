@@ -11,7 +11,7 @@ from ml_engine.detection.scores import DEFAULT_THRESHOLD, class_scores, strength
 
 
 def test_thresholds_are_the_settings_then_the_detectors_then_the_default() -> None:
-    detector = {"thresholds": {"cattle": 0.3, "person": 0.4}}
+    detector = {"cattle": 0.3, "person": 0.4}
     found = thresholds_of(AnalysisSettings(thresholds={"cattle": 0.7}), detector)
     assert found == {"bison": DEFAULT_THRESHOLD, "cattle": 0.7, "person": 0.4}
     assert thresholds_of(AnalysisSettings(), {}) == dict.fromkeys(

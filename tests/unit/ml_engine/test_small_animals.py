@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from core.domain.analysis import CLASSES, AnalysisSettings
+from core.domain.results import Note
+from core.domain.results.whole import UsedDetector
 from ml_engine.counting.small_animals import small_animals
 from ml_engine.stages.assemble import assemble
 from tests.support.logs import box_at, log_of, tracks_of, video_facts
@@ -24,16 +26,18 @@ def warned(
     detector: dict[str, Any] | None = None,
     video: Any = VIDEO,
     tiles: str = "off",
-) -> list[tuple[str, str]]:
-    return small_animals(tracks, DETECTOR if detector is None else detector, video, tiles, CLASSES)
+) -> list[Note]:
+    used = UsedDetector.model_validate(DETECTOR if detector is None else detector)
+    return small_animals(tracks, used, video, tiles, CLASSES)
 
 
 def test_small_ones_are_told_with_their_size_and_what_to_do() -> None:
-    [(code, text)] = warned()
-    assert code == "small_animals"
-    assert text == (
-        "Cattle: half of those found are under 24 px in what the detector sees (416 x 416 px); of those under 27 px it misses most, "
-        "so there are probably more. Set tiles to 2x2, fly lower or zoom in."
+    [note] = warned()
+    assert note.code == "small_animals"
+    assert note.text == (
+        "Cattle: half of the animals found are smaller than 24 px in the detector's input"
+        " (416 x 416 px). The detector misses most animals smaller than 27 px, so there are"
+        " probably more. Set tiles to 2x2, fly lower or zoom in."
     )
 
 
@@ -62,13 +66,13 @@ def test_no_warning_where_there_is_no_reason(
 
 
 def test_tiles_that_are_still_too_few() -> None:
-    [(_, text)] = warned(video=video_facts(10, width_px=3840, height_px=2160), tiles="2x2")
-    assert "Set tiles to more rows and columns" in text
+    [note] = warned(video=video_facts(10, width_px=3840, height_px=2160), tiles="2x2")
+    assert "Set tiles to more rows and columns" in note.text
 
 
 def test_much_too_small_asks_for_more_tiles() -> None:
-    [(_, text)] = warned(video=video_facts(10, width_px=1920, height_px=1920))
-    assert "Set tiles to 4x4" in text
+    [note] = warned(video=video_facts(10, width_px=1920, height_px=1920))
+    assert "Set tiles to 4x4" in note.text
 
 
 def test_guessed_boxes_do_not_matter_and_nobody_is_no_reason() -> None:
@@ -92,4 +96,4 @@ def test_results_carry_the_warning() -> None:
     made = assemble(
         log, settings=AnalysisSettings(), video=facts, detector={"thresholds": {}, **DETECTOR}
     )
-    assert [warning["code"] for warning in made.results["warnings"]] == ["small_animals"]
+    assert [warning.code for warning in made.results.warnings] == ["small_animals"]

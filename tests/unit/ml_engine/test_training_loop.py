@@ -18,7 +18,7 @@ from ml_engine.datasets.examples import Example
 from ml_engine.detection.loading import bundled_checkpoint
 from ml_engine.synthetic.examples import boxes_of
 from ml_engine.synthetic.random_scene import random_scene
-from ml_engine.synthetic.scene import render_scene
+from ml_engine.synthetic.rendering import render_scene
 from ml_engine.training.augment import View, crop_to, tint, view_example
 from ml_engine.training.batches import Mix, make_batch
 from ml_engine.training.checkpoint import mixed_weights

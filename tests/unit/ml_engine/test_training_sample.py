@@ -12,6 +12,7 @@ import pytest
 
 import ml_engine
 from core.domain.classes import CLASSES
+from ml_engine.synthetic.rendering import label_scene, render_scene
 from ml_engine.synthetic.sample_truth import counts, crossings
 from ml_engine.synthetic.sample_video import (
     FRAMES,
@@ -22,7 +23,6 @@ from ml_engine.synthetic.sample_video import (
     sample_sequence,
     write_video,
 )
-from ml_engine.synthetic.scene import label_scene, render_scene
 
 FOLDER = Path(ml_engine.__file__).parent / "samples"
 

@@ -70,12 +70,12 @@ def test_entries_occupancy_and_dwell() -> None:
         np.arange(60, dtype=np.int32), np.zeros(60, np.uint8), tracks, video, settings
     )
     (zone,) = zone_figures(tracks, presence, settings, ("cattle", "person"))
-    assert (zone["name"], zone["mode"], zone["polygon"]) == (
+    assert (zone.name, zone.mode, zone.polygon) == (
         "trough",
         "count",
-        [list(point) for point in SQUARE],
+        SQUARE,
     )
-    assert zone["counts"]["cattle"] == {
+    assert zone.counts["cattle"].model_dump() == {
         "unique": 2,
         "entries": 2,
         "peak": 2,
@@ -83,7 +83,7 @@ def test_entries_occupancy_and_dwell() -> None:
         "dwell_mean_s": 3.0,
         "dwell_max_s": 4.0,
     }
-    assert zone["counts"]["person"] == {
+    assert zone.counts["person"].model_dump() == {
         "unique": 0,
         "entries": 0,
         "peak": 0,

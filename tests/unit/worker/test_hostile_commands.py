@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from core.bootstrap import open_ports
-from core.config.settings import Config
+from core.config.housekeeping import HousekeepingSection
+from core.config.queues import QueueSection
 from core.domain.blobs import log_blob, result_blob, source_blob, submission_blob
 from core.domain.job import Job
 from core.domain.message import JobMessage
@@ -21,6 +22,7 @@ from tests.support.worker_stand import WorkerStand
 from worker import storage
 from worker.storage import purge, recover_all
 
+RULES = HousekeepingSection().rules(QueueSection())
 LIMITS = Limits(max_upload_bytes=10**6, max_files=5, upload_minutes=60)
 
 
@@ -71,7 +73,7 @@ async def test_a_job_that_cannot_be_begun_stops_no_other(stand: WorkerStand) -> 
     await lost(stand, 3, film=False, results=b"?")
     await lost(stand, 4)
     stand.timer.advance(1)
-    lines = await recover_all(stand.ports, begin=True, config=Config())
+    lines = await recover_all(stand.ports, begin=True, rules=RULES)
     states = {number: (await stand.job(key(number))).state for number in range(1, 5)}
     assert states == {1: "failed", 2: "queued", 3: "failed", 4: "queued"}
     assert [line.split()[0] for line in lines if line.startswith("  ")] == [
@@ -95,7 +97,7 @@ async def test_results_without_statistics_stop_no_other(stand: WorkerStand, brok
         await stand.ports.jobs.add(make_job(key(number), stand.timer.now(), **fields))
     await lost(stand, 3)
     stand.timer.advance(1)
-    lines = await recover_all(stand.ports, begin=True, config=Config())
+    lines = await recover_all(stand.ports, begin=True, rules=RULES)
     assert (await stand.job(key(3))).state == "queued"
     assert [key(number) in "\n".join(lines) for number in (1, 2, 3)] == [True] * 3
 
@@ -120,7 +122,7 @@ async def test_results_that_a_backup_does_not_know_are_shown_again(stand: Worker
     await stand.ports.jobs.delete("job1")
     await stand.ports.jobs.add(backup)
     before = await blobs(stand)
-    lines = await recover_all(stand.ports, begin=False, config=Config())
+    lines = await recover_all(stand.ports, begin=False, rules=RULES)
     job = await stand.job()
     same = ("state", "result_revision", "counts", "artifacts", "settings", "files")
     assert {name: getattr(job, name) for name in same} == {
@@ -129,7 +131,7 @@ async def test_results_that_a_backup_does_not_know_are_shown_again(stand: Worker
     assert any("job1" in line for line in lines) and await blobs(stand) == before
     stored = await stand.ports.stats.get("job1")
     assert stored is not None and stored.revision == newest.result_revision
-    again = await recover_all(stand.ports, begin=False, config=Config())
+    again = await recover_all(stand.ports, begin=False, rules=RULES)
     assert not any("job1" in line for line in again) and await stand.job() == job
 
 
@@ -138,7 +140,7 @@ async def test_results_that_are_gone_are_said_to_be(stand: WorkerStand) -> None:
     await stand.drain(stand.worker())
     job = await stand.job()
     await stand.ports.results.delete_prefix(result_blob("job1", str(job.result_revision), ""))
-    lines = await recover_all(stand.ports, begin=True, config=Config())
+    lines = await recover_all(stand.ports, begin=True, rules=RULES)
     assert any("job1" in line and "gone" in line for line in lines)
     assert await stand.job() == job
 
@@ -164,9 +166,9 @@ async def test_purge_leaves_a_job_alone_of_which_a_part_is_young(
         asked.append(question)
         return "yes"
 
-    await purge(stand.ports, Config(), ask=say_yes)
+    await purge(stand.ports, RULES, ask=say_yes)
     assert {name.split("/")[1] for name in await blobs(stand)} == {key(1)}
     assert len(asked) == 1
     stand.timer.advance(timedelta(hours=2).total_seconds())
-    await purge(stand.ports, Config(), ask=None)
+    await purge(stand.ports, RULES, ask=None)
     assert await blobs(stand) == set()

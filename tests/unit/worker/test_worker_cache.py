@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from core.config.settings import Config
+from core.config.worker import DetectorSection
 from core.domain.job import SourceFile
 from core.errors import DetectorError, InvalidSettings, StorageFull, VideoError
 from core.observability.logs import JsonFormatter
@@ -185,7 +185,7 @@ def test_what_a_dead_process_left_is_removed_and_what_a_living_one_has_is_not(
 
 
 def detectors(tmp_path: Path, **settings: Any) -> Detectors:
-    return Detectors(FakeEngine().bundle(), Config(_env_file=None, data_dir=tmp_path, **settings))
+    return Detectors(FakeEngine().bundle(), DetectorSection(data_dir=tmp_path, **settings))
 
 
 def test_names_stand_for_what_the_operator_configured(tmp_path: Path) -> None:

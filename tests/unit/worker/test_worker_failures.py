@@ -15,7 +15,7 @@ from core.domain.message import JobMessage
 from core.errors import DetectorError, Unavailable, VideoError
 from tests.fakes import IDENTITY
 from tests.support.worker_stand import VISIBILITY_S, WorkerStand
-from worker.processor import MOST_EARLY_DELIVERIES
+from worker.obsolete import MOST_EARLY_DELIVERIES
 from worker.settle import back_off_s
 
 
@@ -285,7 +285,7 @@ async def test_a_long_outage_gives_the_message_back(stand: WorkerStand) -> None:
     assert (await stand.job()).state == "completed"
 
 
-async def test_a_message_of_an_attempt_that_the_store_does_not_know_is_waited_for_and_not_for_ever(
+async def test_a_message_of_an_unknown_attempt_is_waited_for_but_not_for_ever(
     stand: WorkerStand,
 ) -> None:
     """As after the database was set back to a backup, from before a recount."""

@@ -18,7 +18,8 @@ from core.services.attempts.retry import retry
 from core.services.housekeeping.sweep import Sweeper
 from tests.support.worker_stand import START, VISIBILITY_S, WorkerStand
 from worker.disk import REPORTED_FOR
-from worker.processor import LONGEST_DELAY_S, Processor
+from worker.patience import LONGEST_DELAY_S
+from worker.processor import Processor
 from worker.self_report import Presence
 
 HOUR_S = 3600.0

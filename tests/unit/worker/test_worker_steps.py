@@ -51,7 +51,7 @@ async def test_a_job_goes_through_all_its_steps(stand: WorkerStand) -> None:
         "run.json",
     )
     assert await stand.artifact("contact_sheet.jpg") == b"1 of 3"
-    assert job.counts is not None and job.counts["cattle"]["unique"] == 3
+    assert job.counts is not None and job.counts["cattle"].unique == 3
     assert job.completed_at_utc == stand.timer.now()
     assert job.step_starts == {} and job.step_failures == {} and job.error is None
     statistics = await stand.ports.stats.get("job1")

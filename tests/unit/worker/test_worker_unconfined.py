@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from core.config.settings import Config
+from core.config.reading import read
+from core.config.sources import Sources
+from core.config.video import VideoSection
 from core.errors import Unconfined
 from tests.support.worker_stand import WorkerStand
 from worker.engine import decoder_limits
-from worker.processor import LONGEST_DELAY_S, Processor
+from worker.patience import LONGEST_DELAY_S
+from worker.processor import Processor
 from worker.self_report import Presence
 
 
@@ -61,7 +64,7 @@ def test_a_worker_reports_what_is_wrong_with_decoding(stand: WorkerStand) -> Non
     assert presence.report().detail["problems"] == [problem]
 
 
-def test_an_operator_may_allow_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert decoder_limits(Config(_env_file=None, data_dir=tmp_path)).allow_unconfined is False
-    monkeypatch.setenv("MUSTER_ALLOW_UNCONFINED_DECODING", "true")
-    assert decoder_limits(Config(_env_file=None, data_dir=tmp_path)).allow_unconfined is True
+def test_an_operator_may_allow_it() -> None:
+    assert decoder_limits(VideoSection()).allow_unconfined is False
+    given = Sources({"MUSTER_ALLOW_UNCONFINED_DECODING": "true"})
+    assert decoder_limits(read(VideoSection, given)).allow_unconfined is True

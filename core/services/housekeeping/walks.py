@@ -1,0 +1,69 @@
+"""Walks through listings of storage, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+from core.errors import PermanentError
+from core.ports import BlobInfo, BlobStore, Page
+
+PAGE = 500
+"""Items that a page has at most."""
+
+T = TypeVar("T")
+
+
+class Walk:
+    """A walk through a listing that survives its caller.
+
+    Each call reads a few pages, from where the last call stopped. At the end it starts again.
+    """
+
+    def __init__(self) -> None:
+        self._cursor: str | None = None
+
+    async def pages(
+        self, read: Callable[[str | None], Awaitable[Page[T]]], most: int | None
+    ) -> AsyncGenerator[list[T]]:
+        """Yield the items of the next pages, at most `most`; None: all that are left."""
+        number = 0
+        while most is None or number < most:
+            number += 1
+            try:
+                page = await read(self._cursor)
+            except PermanentError:
+                # Perhaps the service no longer knows this place.
+                self._cursor = None
+                raise
+            yield page.items
+            # Only now: a page that could not be worked off is read again.
+            self._cursor = page.next_cursor
+            if self._cursor is None:
+                return
+
+    @property
+    def is_at_start(self) -> bool:
+        """Whether the next call starts from the beginning."""
+        return self._cursor is None
+
+
+async def every(read: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncGenerator[T]:
+    """Yield the items of all pages, each item of a page once."""
+    cursor: str | None = None
+    while True:
+        page = await read(cursor)
+        for item in dict.fromkeys(page.items):
+            yield item
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+async def all_blobs(store: BlobStore, prefix: str) -> list[BlobInfo]:
+    """Return the blobs under a prefix, those with staged blocks only included."""
+    async with aclosing(
+        every(lambda cursor: store.page(prefix, limit=PAGE, cursor=cursor))
+    ) as infos:
+        return [info async for info in infos]
