@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from core.config.processes import RunConfig
 from core.domain.interval import INTERVAL_NOTE
+from core.domain.results import ClassCounts
 from core.errors import InvalidInput
 from core.program_name import program_name
 from infra.local_stack import LocalStack
@@ -116,7 +117,8 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
             markup=False,
         )
         return
-    console.print(_table(job["counts"]))
+    counts = {name: ClassCounts.model_validate(each) for name, each in job["counts"].items()}
+    console.print(_table(counts))
     console.print(INTERVAL_NOTE, highlight=False)
     base = str(client.base_url).rstrip("/") + f"/api/v1/jobs/{job['id']}"
     for what, name in (
@@ -160,21 +162,20 @@ def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
             time.sleep(0.25)
 
 
-def _table(counts: dict[str, dict[str, Any]]) -> Table:
+def _table(counts: Mapping[str, ClassCounts]) -> Table:
     truth = json.loads(TRUTH.read_text())["counts"]
     table = Table(title="Counts of the sample video, beside the truth that it was rendered from")
     for heading in ("class", "unique", "truth", "low–high", "peak", "truth", "mean per frame"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for name, count in counts.items():
         true = truth.get(name, {"unique": 0, "peak": 0})
-        interval = f"{count['low']}–{count['high']}"
         figures = (
-            count["unique"],
+            count.unique,
             true["unique"],
-            interval,
-            count["peak"],
+            f"{count.low}–{count.high}",
+            count.peak,
             true["peak"],
-            f"{count['mean']:.1f}",
+            f"{count.mean:.1f}",
         )
         table.add_row(name, *map(str, figures))
     return table
