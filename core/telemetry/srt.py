@@ -182,7 +182,7 @@ def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
         [
             Remark(
                 "telemetry_cues_skipped",
-                f"{skipped} cues of the telemetry hold nothing readable and were left out.",
+                f"{skipped} telemetry records are unreadable and were left out.",
             )
         ]
         if skipped
@@ -241,7 +241,7 @@ def _place_pairs(
         remarks.append(
             Remark(
                 "telemetry_latitude_first",
-                "The coordinates only make sense with the latitude first; they were read so.",
+                "The coordinates are valid only with the latitude first, so they were read in that order.",
             )
         )
     if not len(home) or not home[0].any():
@@ -315,7 +315,7 @@ def _within_ranges(columns: dict[str, Array], remarks: list[Remark]) -> dict[str
         remarks.append(
             Remark(
                 "telemetry_out_of_range",
-                f"{dropped} values of the telemetry cannot be and were left out.",
+                f"{dropped} telemetry values are impossible and were left out.",
             )
         )
     return result
@@ -339,7 +339,7 @@ def _remark_absences(columns: dict[str, Array], style: str, remarks: list[Remark
         remarks.append(
             Remark(
                 "telemetry_no_position",
-                "The telemetry has no position: there is neither a path nor a place of any animal.",
+                "The telemetry has no position, so there is no flight path and no animal on the map.",
             )
         )
     if np.isnan(columns["height_m"]).all():

@@ -227,7 +227,10 @@ def _focal_px(
     focal_mm = np.where(told, now.focal_length_mm, GUESSED_FOCAL_MM)
     remarks = []
     if not told.any():
-        text = f"The telemetry has no focal length; {GUESSED_FOCAL_MM:g} mm was taken; state hfov_deg in the settings' flight."
+        text = (
+            f"The telemetry has no focal length, so {GUESSED_FOCAL_MM:g} mm was assumed."
+            " State hfov_deg in the settings' flight."
+        )
         remarks.append(Remark("flight_focal_length_guessed", text))
     return (
         longer_px * focal_mm / FILM_WIDTH_MM * zoom,

@@ -92,7 +92,10 @@ def _span_remarks(telemetry: Telemetry, times_s: Array) -> list[Remark]:
     told_s, filmed_s = float(telemetry.time_s[-1]), float(times_s[-1])
     if abs(told_s - filmed_s) <= SPAN_TOLERANCE_S + SPAN_TOLERANCE * filmed_s:
         return []
-    text = f"The telemetry goes on for {told_s:.0f} s and the recording for {filmed_s:.0f} s; is it this recording's?"
+    text = (
+        f"The telemetry covers {told_s:.0f} s and the recording {filmed_s:.0f} s."
+        " Check that they belong together."
+    )
     return [Remark("telemetry_other_length", text)]
 
 
