@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.config.storage import OWN_CONNECTION_FILE
 from infra import environments
-from infra.processes import Child, StartError, accepts_connections
+from infra.processes import Child, StartError, accepts_connections, one_at_a_time
 
 _PACKAGE_DIR = Path(__file__).parent / "azurite"
 _LISTENS = "Azurite Table service is successfully listening"
@@ -26,7 +26,11 @@ def install_azurite() -> Path:
     Raises:
         StartError: The packages could not be fetched.
     """
-    target = Path(sys.prefix) / "azurite"
+    with one_at_a_time(Path(sys.prefix) / "azurite.lock"):
+        return _install(Path(sys.prefix) / "azurite")
+
+
+def _install(target: Path) -> Path:
     script = target / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
     lock = (_PACKAGE_DIR / "package-lock.json").read_bytes()
     stamp = target / "installed.lock"

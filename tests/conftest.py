@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,8 +13,20 @@ import pytest
 from infra.azurite_server import AzuriteServer
 from infra.processes import StartError
 from tests.support.servers import MissingService, MongoServer, start_azurite
+from tests.support.side_by_side import Turns
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that must run alone do so. The time that it waits is not its own."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    # The folder of the run; each of its processes has one below it.
+    turns = Turns(Path(item.config.option.basetemp).parent)
+    with turns.turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def unavailable(reason: str) -> NoReturn:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config.video import VideoSection
+from core.domain.worker_problem import WorkerProblem
 
 if TYPE_CHECKING:
     from ml_engine.video.sandbox.decoder import DecoderLimits
@@ -39,7 +40,7 @@ class Engine:
     read_tracks_csv: Callable[[bytes], Any]
     read_animals_csv: Callable[[bytes], Any]
     render: Callable[..., tuple[Path, ...]]
-    decoding_problems: Callable[[], list[dict[str, Any]]]
+    decoding_problems: Callable[[], list[WorkerProblem]]
 
 
 def decoder_limits(config: VideoSection) -> DecoderLimits:

@@ -1,4 +1,4 @@
-"""The section of the API's port: what one client may hold, and for how long. See `docs/port.md`."""
+"""The section of the API's port: what one client may hold. See `docs/explanation/port.md`."""
 
 from __future__ import annotations
 

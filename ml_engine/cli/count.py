@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment, VideoFacts
@@ -184,7 +184,7 @@ def _render(
 
 def _write_run(out_dir: Path, seconds: dict[str, float]) -> None:
     """Write what differs from run to run: timings, host, versions."""
-    run: dict[str, Any] = {
+    run = {
         "seconds": {step: round(taken, 3) for step, taken in seconds.items()},
         "host": platform.node(),
         "python": platform.python_version(),

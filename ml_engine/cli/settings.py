@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from core.domain.analysis import AnalysisSettings, parse_settings
 from core.errors import InvalidSettings
@@ -33,7 +32,7 @@ def read_settings(
         InvalidCalibration: The correspondences cannot be read, or fix no homography.
         OSError: A file cannot be opened.
     """
-    data: dict[str, Any] = {}
+    data: dict[str, object] = {}
     if path is not None:
         data = _read_json(path)
     if calibration is not None:
@@ -47,7 +46,7 @@ def read_settings(
     return settings
 
 
-def read_calibration(path: Path, *, camera: Any = None) -> dict[str, Any]:
+def read_calibration(path: Path, *, camera: object = None) -> dict[str, object]:
     """Read correspondences from a file as `core.geometry.calibration_files` knows them; `camera` names one where the file has several.
 
     Raises:
@@ -63,7 +62,7 @@ def read_calibration(path: Path, *, camera: Any = None) -> dict[str, Any]:
     return data
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, object]:
     with path.open("rb") as file:
         text = file.read(SETTINGS_LIMIT_BYTES + 1)
     if len(text) > SETTINGS_LIMIT_BYTES:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: floa
     """
     path = folder / TABLE_FILE
     try:
-        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8"))
         table["thresholds"] = {
             **table.get("thresholds", {}),
             **{name: round(value, 3) for name, value in thresholds.items()},

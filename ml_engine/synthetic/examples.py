@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -39,8 +38,8 @@ def boxes_of(picture: Picture) -> tuple[Floats32, Ints]:
 def write_folder(folder: Path, count: int, seed: int, width: int, height: int) -> Path:
     """Render `count` scenes into `folder`/images and describe them in `folder`/annotations.coco.json, whose path is returned."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     for number in range(count):
         example = render_example(seed + number, width, height)
         name = f"scene_{seed + number:08d}.jpg"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import cos, pi, radians, sin
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -195,7 +194,7 @@ def write_video(sequence: Sequence, path: Path, crf: int) -> None:
         container.mux(stream.encode())
 
 
-def truth_record(frames: list[list[Label]], seed: int) -> dict[str, Any]:
+def truth_record(frames: list[list[Label]], seed: int) -> dict[str, object]:
     """Return what `pasture.truth.json` says."""
     return {
         "frames": len(frames),

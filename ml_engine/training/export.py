@@ -45,10 +45,6 @@ def write_onnx(folder: Path) -> Path:
         torch.rand(1, 3, size["height"], size["width"], generator=torch.Generator().manual_seed(0)),
         torch.tensor([[640, 480]]),
     )
-    names: dict[str, Any] = {
-        "input_names": ["images", "orig_target_sizes"],
-        "output_names": ["labels", "boxes", "scores"],
-    }
     from ml_engine.detection.runtimes.torch_runtime import quiet
 
     try:
@@ -59,7 +55,8 @@ def write_onnx(folder: Path) -> Path:
                 str(out / "model.onnx"),
                 opset_version=17,
                 dynamo=False,
-                **names,
+                input_names=["images", "orig_target_sizes"],
+                output_names=["labels", "boxes", "scores"],
             )
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
         raise DetectorError(

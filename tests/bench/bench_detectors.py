@@ -1,4 +1,6 @@
-"""What a frame costs with each published detector: `python -m tests.bench.bench_detectors [NAME ...]`. Writes docs/detectors.md's table.
+"""Cost of a frame with each published detector: `python -m tests.bench.bench_detectors [NAME ...]`.
+
+Writes the table of docs/explanation/detector.md.
 
 Weights are random, which changes no time. A detector is measured in a process of its own, so that none pays for another's memory. What is
 measured is core time, and a frame's is shared out over two cores: on a machine that others use, too, a clock on the wall says little.
@@ -20,7 +22,7 @@ from tests.support.architectures import ARCHITECTURES, Architecture
 from tests.support.published_checkpoints import write_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
-TABLE = REPOSITORY / "docs" / "detectors.md"
+TABLE = REPOSITORY / "docs" / "explanation" / "detector.md"
 HEADER = (
     "detector",
     "published as",

@@ -163,7 +163,7 @@ async def test_clocks_may_differ_by_a_minute(issuer: Issuer) -> None:
     assert await verifier(issuer).check(issuer.token(exp=now - 30, nbf=now + 30, iat=now + 30))
 
 
-async def test_keys_are_read_once_an_hour_and_again_for_new_ones_but_not_at_a_strangers_pace(
+async def test_keys_are_read_once_an_hour_and_for_new_ones_at_a_limited_pace(
     issuer: Issuer,
 ) -> None:
     clock = Clock()

@@ -144,7 +144,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("form", AMBIGUOUS)
-def test_a_request_whose_end_may_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read(
+def test_a_request_with_two_possible_ends_is_refused_and_the_rest_is_not_read(
     stack: Stack, key: str, form: str
 ) -> None:
     hidden = inner(stack)

@@ -131,7 +131,7 @@ async def _received(queue: Any) -> Lease:
 
 
 @pytest.mark.parametrize("state", ["detecting", "rendering"])
-async def test_a_stopped_process_that_wakes_after_a_recount_changes_nothing_that_a_reader_sees(
+async def test_a_process_that_wakes_after_a_recount_changes_nothing_that_readers_see(
     stand: AzuriteStand, tmp_path: Path, state: str
 ) -> None:
     step = {"detecting": "detect", "rendering": "render"}[state]

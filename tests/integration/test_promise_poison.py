@@ -161,7 +161,7 @@ async def test_a_crash_between_the_copy_and_the_deletion_loses_nothing(
     assert (await queue.depth()).messages == 0
 
 
-async def test_a_job_that_failed_leaves_its_message_in_the_poison_queue_though_its_worker_died(
+async def test_a_failed_jobs_message_is_in_the_poison_queue_though_its_worker_died(
     stand: AzuriteStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def die(*_: Any, **__: Any) -> None:

@@ -145,7 +145,7 @@ async def nothing(ports: Ports) -> None:
 
 
 @pytest.mark.parametrize("kinds", ORDERS, ids=" beside ".join)
-def test_promise_of_two_databases_of_an_older_release_the_first_to_start_has_the_storage(
+def test_promise_of_two_older_databases_the_first_to_start_has_the_storage(
     two: Callable[..., list[Stack]], kinds: tuple[str, str]
 ) -> None:
     first, second = two(*kinds)

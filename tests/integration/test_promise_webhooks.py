@@ -74,7 +74,7 @@ def settled(stack: Stack, job_id: str, attempt: int = 1) -> dict[str, Any]:
 
 
 def verified(got: Received, secret: str) -> bool:
-    """Check a signature as README tells receivers to."""
+    """Check a signature as docs/how-to/webhooks.md tells receivers to."""
     parts = dict(part.split("=", 1) for part in got.headers["Muster-Signature"].split(","))
     expected = hmac.new(
         secret.encode(), f"{parts['t']}.".encode() + got.body, hashlib.sha256
@@ -82,7 +82,7 @@ def verified(got: Received, secret: str) -> bool:
     return hmac.compare_digest(expected, parts["v1"]) and abs(time.time() - int(parts["t"])) < 300
 
 
-def test_a_worker_killed_between_delivery_and_acknowledgement_makes_a_second_delivery_with_the_same_id(
+def test_a_worker_killed_before_it_acknowledges_delivers_again_with_the_same_id(
     stack: Stack,
 ) -> None:
     with Receiver() as receiver:

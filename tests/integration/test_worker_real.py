@@ -1,4 +1,4 @@
-"""Worker processes on real Azurite and SQLite, with a real video and a real detector: they share, die, stop, and the result is the same."""
+"""Worker processes on real Azurite and SQLite, with a video and the bundled detector: they share, die, stop, and the result is the same."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ from core.domain.message import JobMessage
 from core.services.attempts.turns import LEAST_WIDTH
 from infra.azurite_server import AzuriteServer
 from infra.processes import free_ports
+from ml_engine.detection.loading import bundled_checkpoint
 from tests.conftest import REPOSITORY
 from tests.support.api_stand import make_job
 from tests.support.farm import FRAMES, Farm
+from tests.support.stack import SAMPLE
 from tests.support.video_samples import write_video
 
 SEGMENTS = 7
 
 
 @pytest.fixture(scope="module")
-def herd(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The beginning of a real clip, smaller, with a keyframe every 12 frames."""
+def herd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The beginning of the sample video, smaller, with a keyframe every 8 frames."""
     import cv2
 
     from ml_engine.video.decode import decode, probe
 
-    clip = shared_dir / "data" / "clips" / "cow-herd-pasture.mp4"
-    index = probe(clip)
+    index = probe(SAMPLE)
     frames = [
         item.image_bgr
-        for item in decode(clip, index, first_frame=0, frames=FRAMES, seek_pts=None, threads=2)
+        for item in decode(SAMPLE, index, first_frame=0, frames=FRAMES, seek_pts=None, threads=2)
     ]
     whole = [frame for frame in frames if frame is not None]
     small = [
@@ -52,12 +53,12 @@ def herd(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for frame in whole
     ]
     path = tmp_path_factory.mktemp("video") / "herd.mp4"
-    return write_video(path, frames=FRAMES, width=640, height=360, gop=12, image=lambda n: small[n])
+    return write_video(path, frames=FRAMES, width=640, height=360, gop=8, image=lambda n: small[n])
 
 
 @pytest.fixture(scope="module")
-def model(shared_dir: Path) -> str:
-    return str(shared_dir / "models" / "deimv2-femto-coco-onnx" / "deimv2_hgnetv2_femto_coco.onnx")
+def model() -> str:
+    return str(bundled_checkpoint())
 
 
 @pytest.fixture

@@ -30,9 +30,12 @@ COPIED = (
     "ml_engine",
     "tests",
     "worker",
+    "Makefile",
     "docker-compose.yml",
     "pyproject.toml",
+    "ARCHITECTURE.md",
     "README.md",
+    "requirements.txt",
 )
 LONGEST_S = 1500
 FAILED = 1

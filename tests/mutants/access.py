@@ -140,14 +140,14 @@ ACCESS = (
         "worker/deliveries.py",
         "BUSY_S * 2.0 ** min(max(lease.delivery_count - 1, 0), 30)",
         "BUSY_S",
-        f"{_FAIR_HOOKS}::test_receivers_that_hang_delay_no_step_of_another_owner_and_messages_do_not_multiply",
+        f"{_FAIR_HOOKS}::test_receivers_that_hang_delay_no_other_owner_and_messages_do_not_multiply",
     ),
     Mutant(
         "the sweeper is not told that a message waits for a place",
         "worker/deliveries.py",
         "                await self._webhooks.postpone(event, timedelta(seconds=delay_s))\n",
         "                pass\n",
-        f"{_FAIR_HOOKS}::test_receivers_that_hang_delay_no_step_of_another_owner_and_messages_do_not_multiply",
+        f"{_FAIR_HOOKS}::test_receivers_that_hang_delay_no_other_owner_and_messages_do_not_multiply",
     ),
     Mutant(
         "messages that the sweeper has replaced live on",
@@ -225,7 +225,7 @@ ACCESS = (
         '    return len(lengths) > 1 or (bool(codings) and (codings != ["chunked"] or bool(lengths)))\n',
         "    return False and bool(lengths)\n",
         "tests/integration/test_promise_attacks.py::"
-        "test_a_request_whose_end_may_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read",
+        "test_a_request_with_two_possible_ends_is_refused_and_the_rest_is_not_read",
     ),
     Mutant(
         "what an archive unpacks to is not added up",

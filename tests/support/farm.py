@@ -24,8 +24,9 @@ from infra.azurite_server import AzuriteServer
 from infra.processes import Child
 from tests.conftest import REPOSITORY
 from tests.support.configuration import ports_config
+from tests.support.networks import share_networks
 
-FRAMES, SEGMENT_FRAMES = 180, 24
+FRAMES, SEGMENT_FRAMES = 120, 16
 VISIBILITY_S = 3
 
 
@@ -37,6 +38,7 @@ class Farm:
     ) -> None:
         self.base = base
         self.workers: list[Child] = []
+        share_networks(base / "data")
         self.env = {
             "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
             "BLOB_CONTAINER_INPUT": name("raw"),

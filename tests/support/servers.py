@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra import environments
 from infra.azurite_server import AzuriteServer
-from infra.processes import Child, StartError, accepts_connections, free_ports
+from infra.processes import Child, StartError, accepts_connections, free_ports, one_at_a_time
 
 _MONGO_DIR = Path(__file__).parents[2] / "infra" / "mongo_test_server"
 
@@ -61,7 +61,8 @@ class MongoServer:
                 "127.0.0.1",
             ]
         else:
-            jars = _fetch_java_server()
+            with one_at_a_time(Path(sys.prefix) / "mongo-java-server.lock"):
+                jars = _fetch_java_server()
             argv = [
                 "java",
                 "-cp",

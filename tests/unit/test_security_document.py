@@ -1,4 +1,4 @@
-"""The tests that docs/security.md names are there, and none of them is left out of `make test`."""
+"""The tests that docs/explanation/security.md names are there, and none of them is left out of `make test`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-DOCUMENT = (REPOSITORY / "docs" / "security.md").read_text()
+DOCUMENT = (REPOSITORY / "docs" / "explanation" / "security.md").read_text()
 NAMED = re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", DOCUMENT)
 ATTACKS = (
     "without a key",
@@ -70,11 +70,3 @@ def test_no_test_is_named_twice_in_one_row_and_every_row_names_one() -> None:
     for row in table:
         names = re.findall(r"`(tests/[^`]+)`", row)
         assert names and len(names) == len(set(names)), row
-
-
-@pytest.mark.parametrize(
-    "document", sorted((REPOSITORY / "docs").glob("*.md")), ids=lambda path: path.name
-)
-def test_links_of_documents_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-        assert (document.parent / target).exists(), target

@@ -11,6 +11,7 @@ from tests.unit.test_structure import (
     REPOSITORY,
     circles,
     faults,
+    long_test_names,
     module_imports,
     too_large,
 )
@@ -40,6 +41,7 @@ FORBIDDEN = {
     "api": "torch",
     "worker": "ml_engine.synthetic.scene",
     "infra": "tests.support.stack",
+    "infra.reference": "tests.support.stack",
     "infra.muster": "api.serve_command",
     "ml_engine": "core.ports",
     "ml_engine.video": "ml_engine.detection.loading",
@@ -82,6 +84,7 @@ def test_the_rules_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "core.domain.long": "x = 1\n" * 401,
         "tests.e": "def f():\n" + "    x = 1\n" * 60,
         "infra.f": "import leftpad\n",
+        "tests.names": f"def test_{'x' * 75}(): ...\nasync def test_{'x' * 76}(): ...\n",
     }
     for name, text in files.items():
         path = tmp_path / (name.replace(".", "/") + ".py")
@@ -98,4 +101,5 @@ def test_the_rules_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "infra.f imports leftpad",
     }
     assert circles(module_imports()) == [["api.a", "api.b", "api.c"]]
+    assert list(long_test_names()) == [f"tests.names.test_{'x' * 76}"]
     assert list(too_large()) == ["core.domain.long has 401 lines", "tests.e.f has 61 lines"]

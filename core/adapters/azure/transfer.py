@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -302,14 +302,12 @@ async def copy_blob(
         PreconditionFailed: Its ETag is not `if_match`.
         Unavailable: Storage does not answer, or the copy did not end (code `copy_unfinished`).
     """
-    options: dict[str, Any] = {}
-    if if_match is not None:
-        options = {
-            "source_etag": f'"{if_match}"',
-            "source_match_condition": MatchConditions.IfNotModified,
-        }
     with mapped(doing):
-        answer = await target.start_copy_from_url(source.url, **options)
+        answer = await target.start_copy_from_url(
+            source.url,
+            source_etag=None if if_match is None else f'"{if_match}"',
+            source_match_condition=None if if_match is None else MatchConditions.IfNotModified,
+        )
     give_up_at = time.monotonic() + _COPY_PATIENCE_S
     while True:
         with mapped(doing):

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from core.errors import DetectorError
 from ml_engine.detection.preprocessing import CONFIG_FILE
 from ml_engine.detection.runtimes.checkpoint import Checkpoint, read_config
 from ml_engine.detection.runtimes.network_detector import Outputs, Runtime, usable_cores
+
+if TYPE_CHECKING:
+    import torch
 
 CUDA_BATCH_SIZE = 8
 _MOST_CUDA_THREADS = 8
@@ -158,7 +161,9 @@ def plain_network(folder: Path) -> Any:
     return Plain().eval()
 
 
-def example_inputs(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]) -> list[Any]:
+def example_inputs(
+    checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]
+) -> list[torch.Tensor]:
     """Return inputs of a shape, on the CPU: noise rather than zeros, so that a network that branches on its input goes the usual way."""
     import torch
 

@@ -281,7 +281,7 @@ async def test_an_error_after_the_answer_began_ends_the_connection(
 
 
 @pytest.mark.parametrize("expected", [1_000_001, 10**30, -5, {"bison": 2**70}])
-async def test_a_job_of_a_release_without_the_limit_is_shown_listed_followed_and_counted_again(
+async def test_a_job_of_a_release_without_the_limit_is_shown_and_counted_again(
     api: ApiStand, expected: Any
 ) -> None:
     settings = AnalysisSettings.model_validate(

@@ -68,7 +68,7 @@ async def test_the_answer_of_a_known_caller_is_his_when_all_of_it_is_written() -
 @pytest.mark.parametrize(
     "settings", [{"address_connections": 20}, {"address_connections": 0, "total": 20}]
 )
-def test_where_places_are_scarce_the_reader_that_has_stood_for_the_longest_time_goes_first(
+def test_where_places_are_scarce_the_reader_that_stood_longest_goes_first(
     settings: dict[str, int],
 ) -> None:
     async def run() -> None:

@@ -40,7 +40,7 @@ async def api():
         yield stand
 
 
-async def test_a_listing_says_which_calibration_zones_and_counts_there_are_and_not_their_points(
+async def test_a_listing_names_calibration_zones_and_counts_but_not_their_points(
     api: ApiStand,
 ) -> None:
     answer = await api.client.get("/api/v1/jobs")

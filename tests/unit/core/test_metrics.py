@@ -181,7 +181,7 @@ def test_a_worker_on_loopback_answers_under_loopbacks_names_alone(host: str) -> 
         assert status(name) == 403, name
 
 
-def test_a_worker_on_another_address_answers_under_whatever_name_the_network_gives_it() -> None:
+def test_a_worker_on_another_address_answers_under_any_name_of_the_network() -> None:
     port = WorkerMetrics().serve("0.0.0.0", 0)
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/metrics", headers={"Host": f"worker-1:{port}"}

@@ -56,7 +56,7 @@ async def test_slow_receivers_hold_up_no_other_step(desk: Desk) -> None:
     assert len(desk.sender.sent) == 12
 
 
-async def test_receivers_that_hang_delay_no_step_of_another_owner_and_messages_do_not_multiply(
+async def test_receivers_that_hang_delay_no_other_owner_and_messages_do_not_multiply(
     desk: Desk,
 ) -> None:
     over = asyncio.Event()

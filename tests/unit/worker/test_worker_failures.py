@@ -285,7 +285,7 @@ async def test_a_long_outage_gives_the_message_back(stand: WorkerStand) -> None:
     assert (await stand.job()).state == "completed"
 
 
-async def test_a_message_of_an_attempt_that_the_store_does_not_know_is_waited_for_and_not_for_ever(
+async def test_a_message_of_an_unknown_attempt_is_waited_for_but_not_for_ever(
     stand: WorkerStand,
 ) -> None:
     """As after the database was set back to a backup, from before a recount."""

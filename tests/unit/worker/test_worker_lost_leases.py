@@ -60,7 +60,7 @@ async def assert_left_alone(queue: JobQueue, lease: Lease) -> None:
 
 
 @pytest.mark.parametrize("step", ["detect", "render"])
-async def test_a_step_that_ended_after_its_lease_acknowledges_nothing_and_whoever_is_next_finds_it_done(
+async def test_a_step_that_ends_after_its_lease_is_not_acknowledged_but_found_done(
     stand: WorkerStand, step: str
 ) -> None:
     await stand.submit(b"9 frames")
@@ -85,7 +85,7 @@ async def test_a_step_that_ended_after_its_lease_acknowledges_nothing_and_whoeve
     assert (await stand.job()).state == "completed"
 
 
-async def test_a_step_that_was_given_up_after_its_lease_is_put_into_the_poison_queue_by_whoever_is_next(
+async def test_a_step_given_up_after_its_lease_is_poisoned_by_the_next_worker(
     stand: WorkerStand,
 ) -> None:
     await stand.submit(b"9 frames")
@@ -145,7 +145,7 @@ async def test_what_the_engine_made_after_its_lease_ended_is_not_used(stand: Wor
     ("step", "function"),
     [("detect", "detect_segment"), ("assemble", "assemble"), ("render", "render")],
 )
-async def test_an_engine_in_one_long_batch_is_left_behind_when_the_lease_is_lost_and_that_is_no_failure(
+async def test_a_long_batch_is_abandoned_when_the_lease_is_lost_without_a_failure(
     stand: WorkerStand, step: str, function: str
 ) -> None:
     await stand.submit(b"9 frames")

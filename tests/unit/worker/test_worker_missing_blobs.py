@@ -125,7 +125,7 @@ async def test_a_worker_that_ends_between_noting_and_failing_fails_the_next_time
 
 
 @pytest.mark.parametrize("name", ["tracks.csv", "animals.csv", "results.json"])
-async def test_results_that_are_gone_before_they_are_rendered_are_told_and_a_retry_counts_again(
+async def test_results_lost_before_rendering_are_told_and_a_retry_counts_again(
     stand: WorkerStand, name: str
 ) -> None:
     await stand.submit()

@@ -11,6 +11,7 @@ import pytest
 from core.config.reading import read
 from core.config.sources import Sources
 from core.config.video import VideoSection
+from core.domain.worker_problem import WorkerProblem
 from core.errors import Unconfined
 from tests.support.worker_stand import WorkerStand
 from worker.engine import decoder_limits
@@ -53,7 +54,7 @@ async def test_no_job_fails_and_another_worker_does_it(stand: WorkerStand, where
 
 
 def test_a_worker_reports_what_is_wrong_with_decoding(stand: WorkerStand) -> None:
-    problem = {
+    problem: WorkerProblem = {
         "code": "decoding_unconfined",
         "message": "Videos are decoded unconfined.",
         "degrades": False,

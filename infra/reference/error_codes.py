@@ -1,0 +1,103 @@
+"""The page on error codes: what each means, its HTTP status, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from api.problems import STATUS
+from infra.reference.markdown import code, document, table
+from infra.reference.raised import REPORTS, Raised, error_classes, raised, readable
+
+_INTRO = """`code` is stable and for programs; the sentence beside it is for people and may change. `…`
+stands for a value. An API answers with the status. A worker fails the job for good (`permanent`) or
+tries the step again (`transient`); a command prints the sentence and ends with status 1 or 2."""
+
+_CLASSES = """The class says how a code is treated. The default code of a class appears only where no
+better one is known."""
+
+_OTHERS = (
+    Raised("route_not_found", "HttpError", 404, "No such endpoint: see /docs.", "api"),
+    Raised(
+        "method_not_allowed", "HttpError", 405, "The endpoint has other methods: see /docs.", "api"
+    ),
+    Raised("http_error", "HttpError", None, "Another error of HTTP itself.", "api"),
+)
+"""Codes that `api/problems.py` gives to errors of the web framework."""
+
+_MOST_SENTENCES = 3
+
+
+def page() -> str:
+    """Return the page."""
+    places = [*raised(), *_OTHERS]
+    failures = [place for place in places if place.kind not in REPORTS]
+    reports = [place for place in places if place.kind in REPORTS]
+    classes = table(
+        ("class", "default code", "status", "treatment"),
+        (
+            (code(name), code(kind.default_code), _status(name), _treatment(name))
+            for name, kind in error_classes().items()
+        ),
+    )
+    return document(
+        "Error codes",
+        "`core/errors.py` and every place that raises an error",
+        _INTRO,
+        table(("code", "status", "treatment", "sentences"), map(_row, _by_code(failures))),
+        "## Codes of jobs and of `/health`",
+        "`error` of a failed job, `waiting` of a job that waits, `problems` of `/health`, beside the "
+        "codes above.",
+        table(
+            ("code", "where", "sentences"),
+            ((code(name), _places(each), _sentences(each)) for name, each in _by_code(reports)),
+        ),
+        "## Classes",
+        _CLASSES,
+        classes,
+    )
+
+
+def _by_code(places: Iterable[Raised]) -> list[tuple[str, list[Raised]]]:
+    found: dict[str, list[Raised]] = {}
+    for place in places:
+        found.setdefault(place.code, []).append(place)
+    return sorted(found.items())
+
+
+def _row(item: tuple[str, list[Raised]]) -> tuple[str, str, str, str]:
+    name, places = item
+    statuses = dict.fromkeys(
+        str(place.status) if place.status else _status(place.kind) for place in places
+    )
+    treatments = dict.fromkeys(_treatment(place.kind) for place in places)
+    return code(name), ", ".join(statuses), ", ".join(treatments), _sentences(places)
+
+
+def _sentences(places: Iterable[Raised]) -> str:
+    texts = list(dict.fromkeys(readable(place.sentence) for place in places if place.sentence))
+    more = " …" if len(texts) > _MOST_SENTENCES else ""
+    return " / ".join(texts[:_MOST_SENTENCES]) + more
+
+
+def _places(places: Iterable[Raised]) -> str:
+    words = {
+        "Failure": "failed job",
+        "Waiting": "waiting job",
+        "HealthProblem": "`/health`",
+        "Finding": "`/health`",
+    }
+    return ", ".join(dict.fromkeys(words[place.kind] for place in places))
+
+
+def _status(name: str) -> str:
+    kind = error_classes().get(name)
+    if kind is None:
+        return "–"
+    return str(next(STATUS[each] for each in kind.__mro__ if each in STATUS))
+
+
+def _treatment(name: str) -> str:
+    bases = [each.__name__ for each in getattr(error_classes().get(name), "__mro__", ())]
+    if "TransientError" in bases:
+        return "transient"
+    return "permanent" if "PermanentError" in bases else "–"
