@@ -79,12 +79,6 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "keys": Command(
             "api.keys_command", "make, list and revoke API keys", (*_STORES, "rich"), "api"
         ),
-        "config": Command(
-            "infra.config_command",
-            "show every setting, its value and where it comes from",
-            ("dotenv", "pydantic", "rich"),
-            "api",
-        ),
         "sweep": Command(
             "worker.sweep",
             "clean up once: lost messages, orphaned blobs, expired jobs",
