@@ -100,7 +100,7 @@ async def test_a_job_over_its_budget_fails_at_once_and_is_told_what_fits(
     assert (
         "8995 detector runs" in sentence and "35 frames" in sentence and "257 per frame" in sentence
     )
-    assert "may take 700: with tiles '4x4' it fits" in sentence
+    assert "the limit per job is 700: with tiles '4x4' it fits" in sentence
     assert stand.engine.segments == []
     await retry(stand.ports, stand.dispatcher, stand.timer.now, "job1", owner=None)
     await stand.drain(stand.worker(max_work=35 * 20))
