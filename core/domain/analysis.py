@@ -261,7 +261,7 @@ def parse_settings(data: Any) -> AnalysisSettings:
         ]
         listed = "; ".join(f"{f['field']}: {f['problem']}" for f in faults[:5])
         raise InvalidSettings(
-            f"The settings cannot be used: {listed}.", errors=faults[:MOST_FAULTS]
+            f"Invalid settings: {listed}.", errors=faults[:MOST_FAULTS]
         ) from error
 
 

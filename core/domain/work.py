@@ -54,8 +54,8 @@ def check_work(
         else f"with tiles '{tiles}' it fits; or lower detect_fps"
     )
     raise InvalidSettings(
-        f"{looks} looks at pictures are needed ({video.frames} frames of {video.width_px}x{video.height_px} px, tiles '{settings.tiles}': "
-        f"{slices} looks at a frame), but a job may take {limit}: {way}.",
+        f"The job needs {looks} detector runs ({video.frames} frames of {video.width_px}x{video.height_px} px, tiles '{settings.tiles}': "
+        f"{slices} per frame), but the limit per job is {limit}: {way}.",
         code="work_over_budget",
         frames=video.frames,
         slices=slices,

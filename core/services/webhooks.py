@@ -54,7 +54,7 @@ def requested_webhook(url: str, rules: WebhookRules) -> str:
     )
     if is_local if literal is None else not is_public(literal):
         raise InvalidInput(
-            "The webhook cannot be used: its host is an address or a name of a private network. Name a host on the public internet.",
+            "The webhook's host is an address or name of a private network. Use a public host.",
             code="webhook_not_public",
         )
     return url

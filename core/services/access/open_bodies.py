@@ -75,7 +75,8 @@ class OpenBodies:
         ]
         if not standing:
             raise Throttled(
-                f"{self._limit} bodies are being sent by you or from your address; send this one again when one of them has ended.",
+                f"You or your address already send {self._limit} bodies, which is the limit. "
+                "Retry when one has ended.",
                 code="too_many_open_submissions",
                 retry_after_s=_RETRY_S,
                 limit=self._limit,

@@ -216,7 +216,8 @@ def no_bytes(day_bytes: int, now: datetime, *, until: datetime | None = None) ->
     first = min(until or midnight, midnight)
     freed = f"; bytes that are held end at {first:%H:%M:%S} UTC" if first < midnight else ""
     return Throttled(
-        f"This passes the {day_bytes} bytes that you may submit in a day; the next one begins at midnight UTC{freed}.",
+        f"This exceeds your daily quota of {day_bytes} bytes. "
+        f"The next day begins at midnight UTC{freed}.",
         code="quota_bytes",
         retry_after_s=max(1.0, (first - now).total_seconds()),
         limit_bytes=day_bytes,

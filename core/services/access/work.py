@@ -32,8 +32,8 @@ async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_
         return
     if looks > day_work:
         raise PermanentError(
-            f"This job needs {looks} looks at pictures, more than the {day_work} that you may have in a day. Use fewer tiles, lower "
-            "detect_fps, or split the recording.",
+            f"This job needs {looks} detector runs, more than your daily quota of {day_work}. "
+            "Use fewer tiles, lower detect_fps, or split the recording.",
             code=CODE,
             looks=looks,
             limit=day_work,
@@ -44,8 +44,8 @@ async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_
     hold = Hold(id=job.id, day=now.date(), amount=looks, until_utc=midnight, kind="work")
     if await keys.hold(work_account(job.owner), hold, at=now, limit_bytes=day_work) is not None:
         raise Throttled(
-            f"Your jobs have used up the {day_work} looks at pictures that you may have in a day; this one needs {looks}. It begins by "
-            f"itself after {midnight:%Y-%m-%d %H:%M} UTC.",
+            f"Your daily quota of {day_work} detector runs has too few left; this job needs {looks}. "
+            f"It starts automatically after {midnight:%Y-%m-%d %H:%M} UTC.",
             code=CODE,
             retry_after_s=(midnight - now).total_seconds(),
             looks=looks,

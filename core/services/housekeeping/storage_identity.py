@@ -94,8 +94,8 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
         )
     elif not marks.found and await is_used(ports):
         raise ForeignStorage(
-            f"This database ({ports.ledger.describe()}) has an identity, and the storage carries no mark although it holds jobs: it may be "
-            f"another installation's. {_COMMANDS}",
+            f"This database ({ports.ledger.describe()}) has an identity, but the storage has no mark although "
+            f"it holds jobs. It may belong to another installation. {_COMMANDS}",
             code="storage_unmarked",
         )
     await _complete_marks(ports, marks, own)
@@ -211,8 +211,8 @@ async def _require_together(ports: Ports) -> None:
     known = await ports.jobs.outlines(ids)
     if not known:
         raise ForeignStorage(
-            f"This database ({ports.ledger.describe()}) knows none of {len(ids)} jobs that lie in the storage: they seem to be another "
-            f"installation's. {_COMMANDS}",
+            f"This database ({ports.ledger.describe()}) has none of the {len(ids)} jobs in the storage. "
+            f"They seem to belong to another installation. {_COMMANDS}",
             code="storage_unclear",
         )
     extra = {"action": "storage_recognised", "sampled": len(ids), "known": len(known)}

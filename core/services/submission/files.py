@@ -178,7 +178,7 @@ class Submission:
         """
         if not self._files:
             raise InvalidInput(
-                "The request has no video; send at least one part named 'file'.",
+                "The request has no video. Send at least one part named 'file'.",
                 code="missing_file",
             )
         identities = [
@@ -251,7 +251,7 @@ class Submission:
     def _check_number(self, present: int) -> None:
         if present >= self._max_files:
             raise InvalidInput(
-                f"One job takes at most {self._max_files} files; split the recording into several jobs.",
+                f"A job can have at most {self._max_files} files. Split the recording into several jobs.",
                 code="too_many_files",
                 limit=self._max_files,
             )
@@ -303,7 +303,8 @@ def webhook_identity(url: str | None) -> list[str]:
 def _check_declared(name: str, size_bytes: int, declared_bytes: int | None) -> None:
     if declared_bytes is not None and size_bytes > declared_bytes:
         raise TooLarge(
-            f"The file '{name}' has {size_bytes} bytes, but its link was asked for {declared_bytes}; ask for a link with the file's size.",
+            f"The file '{name}' has {size_bytes} bytes, but its link was requested for {declared_bytes}. "
+            "Request a link with the file's size.",
             code="larger_than_declared",
             declared_bytes=declared_bytes,
         )
@@ -311,6 +312,6 @@ def _check_declared(name: str, size_bytes: int, declared_bytes: int | None) -> N
 
 def _empty(name: str) -> InvalidInput:
     return InvalidInput(
-        f"The file '{name}' is empty; check that the recording was saved and send it again.",
+        f"The file '{name}' is empty. Check that the recording was saved, then send it again.",
         code="empty_file",
     )

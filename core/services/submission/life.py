@@ -113,7 +113,7 @@ class SubmissionLife:
                     raise PreconditionFailed("Another blob has this name by now.")
             except (NotFound, PreconditionFailed) as error:
                 raise Unavailable(
-                    "The upload took too long and was given up by the server. Send it again.",
+                    "The upload took too long, so the server dropped it. Send it again.",
                     code="submission_expired",
                 ) from error
 
