@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -67,7 +67,7 @@ BODY_SCHEMA: dict[str, object] = {
 """Bodies of a request, for OpenAPI."""
 
 
-async def read_calibration(request: Request, *, name: str | None = None) -> dict[str, Any]:
+async def read_calibration(request: Request, *, name: str | None = None) -> dict[str, object]:
     """Return what a request says of a calibration: `name`, `camera`, `image_points`, `ground_points`, `unit`, as far as given.
 
     Args:
@@ -103,7 +103,7 @@ async def read_calibration(request: Request, *, name: str | None = None) -> dict
     return given
 
 
-async def _read_form(request: Request) -> dict[str, Any]:
+async def _read_form(request: Request) -> dict[str, object]:
     file: bytes | None = None
     labels: dict[str, str] = {}
     async with aclosing(request.stream()) as body:
@@ -144,7 +144,7 @@ async def _read(part: Part, limit_bytes: int | None) -> bytes:
     return bytes(data)
 
 
-async def _read_file(data: bytes, camera: str | None) -> dict[str, Any]:
+async def _read_file(data: bytes, camera: str | None) -> dict[str, object]:
     from core.geometry.calibration_files import read_file  # numpy: only where a file is given
 
     return await asyncio.to_thread(read_file, data, camera=camera)

@@ -114,4 +114,5 @@ class Metrics:
             )
             for unit, gauge in self.unclaimed.items():
                 # Nobody has counted them before the first walk through storage has ended.
-                gauge.set(unclaimed.get(unit, math.nan))
+                counted = unclaimed.get(unit)
+                gauge.set(counted if isinstance(counted, int | float) else math.nan)

@@ -15,6 +15,7 @@ import httpx
 import jwt
 
 from core.domain.access import TOKEN_OWNER_PREFIX, Caller, Scope
+from core.domain.json_values import JsonObject
 from core.errors import MusterError, Unavailable
 from core.services.access.keys import refused
 
@@ -163,7 +164,7 @@ class TokenVerifier:
                 raise _away(
                     "it names itself otherwise; MUSTER_OIDC_ISSUER must be exactly what it says of itself"
                 )
-            listed = (await _json_of(client, found["jwks_uri"])).get("keys")
+            listed = (await _json_of(client, str(found["jwks_uri"]))).get("keys")
         keys = dict(_usable_keys(listed if isinstance(listed, list) else ()))
         if not keys:
             raise _away("it publishes no key that can be used")
@@ -205,7 +206,7 @@ def _usable_keys(listed: Iterable[Any]) -> Iterable[tuple[str | None, jwt.PyJWK]
             yield key.key_id, key
 
 
-async def _json_of(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+async def _json_of(client: httpx.AsyncClient, url: str) -> JsonObject:
     try:
         async with client.stream("GET", url) as answer:
             data = bytearray()

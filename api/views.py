@@ -360,6 +360,20 @@ def _file_view(file: SourceFile) -> FileView:
     return FileView(name=file.name, size_bytes=file.size_bytes, telemetry=shown)
 
 
+def bison_stats(record: JobStatistics) -> BisonStats:
+    """Return a record in the shape of the bison tracker's `BisonStats`."""
+    figures = record.classes.get("bison")
+    return BisonStats(
+        id=record.job_id,
+        total_frames=record.frames,
+        total_detections=figures.detections if figures else 0,
+        max_bison_in_frame=figures.peak if figures else 0,
+        avg_confidence=figures.avg_confidence if figures else 0.0,
+        fps=record.fps,
+        timestamp=record.timestamp_utc.isoformat().replace("+00:00", "Z"),
+    )
+
+
 def totals_view(statistics: JobStatistics) -> Totals:
     """Return the totals of a job's statistics."""
     both = statistics.total_in + statistics.total_out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from core.adapters.azure.blob import AzureBlobStore
 from core.adapters.azure.connection import trace_requests
@@ -12,7 +12,16 @@ from core.config.processes import PortsConfig
 from core.config.telemetry import TraceSection
 from core.domain.clock import utc_now
 from core.observability.tracing import Stop
-from core.ports import Ports, WebhookSender
+from core.ports import (
+    CalibrationStore,
+    JobStore,
+    KeyStore,
+    Ports,
+    StatsStore,
+    StorageLedger,
+    WebhookSender,
+    WebhookStore,
+)
 from core.services.housekeeping.storage_identity import require_own_storage, use_own_names
 
 
@@ -43,8 +52,19 @@ def make_ports(config: PortsConfig) -> Ports:
     )
 
 
-def make_stores(config: DatabaseSection) -> dict[str, Any]:
-    """Build the adapters of the database, by the names that `Ports` gives them."""
+class Stores(TypedDict):
+    """The adapters of the database, by the names that `Ports` gives them."""
+
+    jobs: JobStore
+    stats: StatsStore
+    webhooks: WebhookStore
+    calibrations: CalibrationStore
+    keys: KeyStore
+    ledger: StorageLedger
+
+
+def make_stores(config: DatabaseSection) -> Stores:
+    """Build the adapters of the database."""
     # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on MongoDB no file.
     if config.mongo_uri:
         from core.adapters import mongo

@@ -21,6 +21,7 @@ from core.config.sources import Sources
 from core.config.storage import StorageSection
 from core.config.variables import PREFIX, Process, Variable, text_of
 from core.errors import InvalidConfiguration, InvalidInput
+from core.program_name import program_name
 
 UNSET = "not set"
 
@@ -198,7 +199,7 @@ def _origin(row: Row) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit status: 0, or 2 where a value is refused."""
     parser = argparse.ArgumentParser(
-        prog="muster config",
+        prog=program_name("python -m infra.config_command"),
         description="Prints each effective value of the configuration and where it comes from. "
         "Secrets are not shown.",
     )

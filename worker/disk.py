@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from core.domain.job import Waiting
+from core.domain.worker_problem import WorkerProblem
 from core.errors import StorageFull, is_disk_full
 
 REPORTED_FOR = timedelta(minutes=5)
@@ -54,7 +54,7 @@ class FullDisk:
     """The last full disk that a step of this worker met."""
 
     def __init__(self) -> None:
-        self._problem: dict[str, Any] = {}
+        self._problem: WorkerProblem | None = None
         self._met_at: datetime | None = None
 
     def meet(
@@ -78,15 +78,15 @@ class FullDisk:
         Returns:
             What the job waits for.
         """
-        self._met_at, self._problem = at, {"code": error.code, "message": error.message}
+        self._met_at = at
+        problem = WorkerProblem(code=error.code, message=error.message)
         where = ""
         if "disk_of" not in error.details:
             free_bytes, host = shutil.disk_usage(folder).free, platform.node()
             where = f" The worker writes under {folder} on {host}."
-            self._problem["message"] += (
-                f" {free_bytes // 2**20} MiB are free under {folder} on {host}."
-            )
-            self._problem |= {"folder": str(folder), "free_bytes": free_bytes}
+            problem["message"] += f" {free_bytes // 2**20} MiB are free under {folder} on {host}."
+            problem |= {"folder": str(folder), "free_bytes": free_bytes}
+        self._problem = problem
         since = before.since_utc if before is not None else at
         until = f"{since + patience:%Y-%m-%d %H:%M} UTC"
         promise = f"Once that is put right, the job goes on by itself within a minute; it is given up at {until}."
@@ -98,7 +98,7 @@ class FullDisk:
         """Take note that there is room again."""
         self._met_at = None
 
-    def problems(self, now: datetime) -> list[dict[str, Any]]:
+    def problems(self, now: datetime) -> list[WorkerProblem]:
         """Return what the worker's report says: {code, message, folder, free_bytes}, the last two where the disk is the worker's own."""
         is_recent = self._met_at is not None and now - self._met_at <= REPORTED_FOR
-        return [self._problem] if is_recent else []
+        return [self._problem] if is_recent and self._problem is not None else []

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 
+from core.domain.worker_problem import WorkerProblem
 from core.errors import MusterError
 from core.ports import WorkerReport
 from worker.step import Tools
@@ -37,7 +38,7 @@ class Presence:
     def report(self) -> WorkerReport:
         """Return the present report."""
         loaded = self._tools.detectors.loaded()
-        problems = [
+        problems: list[WorkerProblem] = [
             *self._tools.full_disk.problems(self._tools.timer.now()),
             *self._tools.engine.decoding_problems(),
         ]

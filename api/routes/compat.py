@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from api.access import CallerDep
 from api.document import EXAMPLE_QUOTA, EXAMPLE_UPLOAD_LIMIT, documented
 from api.intake import MULTIPART_SCHEMA, accept_form
 from api.services import OpenServices
-from api.views import BisonStats, SubmitJobAnswer
+from api.views import BisonStats, SubmitJobAnswer, bison_stats
 from core.domain.refusals import (
     invalid_request,
     malformed_multipart,
@@ -23,7 +22,6 @@ from core.domain.refusals import (
     unsupported_content_type,
     video_too_large,
 )
-from core.domain.statistics import bison_stats
 from core.ports import StatsFilter, StatsStore
 
 router = APIRouter(tags=["compatibility"])
@@ -73,12 +71,12 @@ async def submit_cattlecounter_job(
     summary="Get the newest statistics (bison tracker)",
 )
 @router.get("/api/v1/latest_stats", response_model=BisonStats, include_in_schema=False)
-async def get_latest_bison_stats(services: OpenServices, caller: CallerDep) -> JSONResponse:
+async def get_latest_bison_stats(services: OpenServices, caller: CallerDep) -> BisonStats:
     """Returns the newest statistics in the bison tracker's shape, or 404 if there are none."""
     record = await services.ports.stats.latest(StatsFilter(owner=caller.sees))
     if record is None:
         raise no_statistics()
-    return JSONResponse(bison_stats(record))
+    return bison_stats(record)
 
 
 @router.get(
@@ -99,7 +97,7 @@ async def _json_array(stats: StatsStore, where: StatsFilter) -> AsyncGenerator[b
     between = b""
     async with aclosing(stats.stream(where)) as records:
         async for record in records:
-            buffer += between + json.dumps(bison_stats(record), ensure_ascii=False).encode()
+            buffer += between + bison_stats(record).model_dump_json(by_alias=True).encode()
             between = b","
             if len(buffer) >= _PIECE_BYTES:
                 yield bytes(buffer)

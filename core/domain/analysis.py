@@ -233,7 +233,7 @@ class AnalysisSettings(_Record):
             raise ValueError(f"only is '{self.only}', which classes leaves out")
         return self
 
-    def detection_key_fields(self) -> dict[str, Any]:
+    def detection_key_fields(self) -> dict[str, str | float | None]:
         """Return the settings on which a detection log depends; a recount must leave them as they are."""
         return {"detector": self.detector, "detect_fps": self.detect_fps, "tiles": self.tiles}
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.domain.json_values import JsonObject
 from core.errors import MalformedRequest
 
 Step = Literal["plan", "detect", "assemble", "render", "notify"]
@@ -78,7 +79,7 @@ class JobMessage(BaseModel):
         return message
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes) -> JsonObject:
     for decode in (bytes, _from_base64):
         try:
             values = json.loads(decode(body))
@@ -96,7 +97,7 @@ def _from_base64(body: bytes) -> bytes:
         raise ValueError("no base64") from error
 
 
-def _is_newer(values: dict[str, Any]) -> bool:
+def _is_newer(values: JsonObject) -> bool:
     version, step = values.get("v", 1), values.get("step")
     if (
         type(version) is not int

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.domain.clock import UtcDatetime
@@ -51,17 +49,3 @@ class TimeBucket(_Record):
     unique_sum: int
     unique_mean: float
     peak_max: int
-
-
-def bison_stats(record: JobStatistics) -> dict[str, Any]:
-    """Return a record in the shape of the bison tracker's `BisonStats`."""
-    figures = record.classes.get("bison")
-    return {
-        "_id": record.job_id,
-        "total_frames": record.frames,
-        "total_detections": figures.detections if figures else 0,
-        "max_bison_in_frame": figures.peak if figures else 0,
-        "avg_confidence": figures.avg_confidence if figures else 0.0,
-        "fps": record.fps,
-        "timestamp": record.timestamp_utc.isoformat().replace("+00:00", "Z"),
-    }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -151,7 +151,7 @@ def check_calibration(calibration: CalibrationSettings | None) -> None:
         fit_homography(calibration)
 
 
-def read_npz(data: bytes) -> dict[str, Any]:
+def read_npz(data: bytes) -> dict[str, list[list[float]]]:
     """Read correspondences from NumPy's archive format, keys `image_points` and `map_points`, each (n, 2).
 
     Returns:

@@ -9,7 +9,7 @@ from core.errors import InvalidCalibration
 from core.geometry.calibration import NPZ_LIMIT_BYTES, read_npz
 
 
-def read_file(data: bytes, *, camera: str | None = None) -> dict[str, Any]:
+def read_file(data: bytes, *, camera: str | None = None) -> dict[str, object]:
     """Read a calibration file, told by its content and never by its name.
 
     Args:
@@ -26,7 +26,7 @@ def read_file(data: bytes, *, camera: str | None = None) -> dict[str, Any]:
             `camera` (`calibration_camera_unknown`).
     """
     if data.startswith(b"PK"):
-        return read_npz(data)
+        return {**read_npz(data)}
     if len(data) > NPZ_LIMIT_BYTES:
         raise InvalidCalibration(
             f"A calibration file has at most {NPZ_LIMIT_BYTES} bytes.", code="bad_calibration_file"
@@ -49,7 +49,7 @@ def read_file(data: bytes, *, camera: str | None = None) -> dict[str, Any]:
     return given
 
 
-def _camera_of(given: dict[str, Any], camera: str | None) -> dict[str, Any]:
+def _camera_of(given: dict[str, Any], camera: str | None) -> dict[str, object]:
     try:
         per_metre = float(given["ground_plane"]["pixels_per_meter"])
         cameras = {str(item["id"]): item for item in given["cameras"]}

@@ -52,7 +52,7 @@ class JsonFormatter(logging.Formatter):
             .isoformat(timespec="milliseconds")
             .replace("+00:00", "Z")
         )
-        line: dict[str, Any] = {
+        line: dict[str, object] = {
             "at": at,
             "level": record.levelname,
             "logger": record.name,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import TERMINAL, Job, JobState
+from core.domain.worker_problem import WorkerProblem
 from core.ports.base import Page, Port
 
 
@@ -27,6 +28,14 @@ class JobFilter:
     owner: str | None = None
 
 
+class WorkerDetail(TypedDict, total=False):
+    """Further facts of a worker's report."""
+
+    host: str
+    pid: int
+    problems: list[WorkerProblem]
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
     """What a worker says of itself with its heartbeat: the API knows no GPU."""
@@ -37,7 +46,7 @@ class WorkerReport:
     gpu_available: bool
     models_loaded: tuple[str, ...] = ()
     serves: tuple[str, ...] = ()
-    detail: dict[str, Any] = field(default_factory=dict)
+    detail: WorkerDetail = field(default_factory=WorkerDetail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +143,7 @@ class JobStore(Port):
         attempt: int,
         expected: Iterable[JobState],
         at: datetime,
-        changes: dict[str, Any],
+        changes: Mapping[str, object],
     ) -> Job:
         """Set fields of a job, if its attempt is `attempt` and its state one of `expected`.
 

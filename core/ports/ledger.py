@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
 from core.domain.identity import StorageIdentity, Tombstone
+from core.domain.json_values import JsonObject
 from core.ports.base import Port
 
 
@@ -62,9 +62,9 @@ class StorageLedger(Port):
         """Drop tombstones whose deletion was complete before that time; return how many."""
 
     @abstractmethod
-    async def note(self, name: str) -> dict[str, Any] | None:
+    async def note(self, name: str) -> JsonObject | None:
         """Return a note, JSON values by key; None where there is none."""
 
     @abstractmethod
-    async def write_note(self, name: str, value: dict[str, Any]) -> None:
+    async def write_note(self, name: str, value: JsonObject) -> None:
         """Write a note in place of the one of that name. Of several at once, the last stays."""

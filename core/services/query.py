@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
 from core.domain.blobs import ARTIFACTS, result_blob
 from core.domain.job import Job
@@ -28,6 +28,29 @@ class Progress:
     frames_total: int | None
     fraction: float
     seconds_left: float | None
+
+
+TrackBox = TypedDict(
+    "TrackBox",
+    {
+        "track_id": int,
+        "class": str,
+        "score": float,
+        "xyxy": list[float],
+        "interpolated": bool,
+        "ground": list[float] | None,
+        "ground_error_m": float | None,
+    },
+)
+"""The box of one track in one frame; see `track_frames`."""
+
+
+class TrackFrame(TypedDict):
+    """The tracks of one frame; see `track_frames`."""
+
+    frame: int
+    time_s: float
+    tracks: list[TrackBox]
 
 
 class ProgressMeter:
@@ -112,7 +135,7 @@ async def artifact_infos(ports: Ports, job: Job) -> list[tuple[str, BlobInfo]]:
     return [(name, found[name]) for name in ARTIFACTS if name in found and name in job.artifacts]
 
 
-async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[dict[str, Any]]:
+async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[TrackFrame]:
     """Yield a published job's tracks frame by frame, from `tracks.csv` as it is read: memory does not grow with the video.
 
     Yields:
@@ -128,7 +151,7 @@ async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[dict[str, Any]]
         aclosing(_lines(pieces)) as lines,
     ):
         header: list[str] | None = None
-        frame: dict[str, Any] | None = None
+        frame: TrackFrame | None = None
         async for line in lines:
             values = next(csv.reader([line]))
             if header is None:
@@ -145,7 +168,7 @@ async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[dict[str, Any]]
             yield frame
 
 
-def _track(row: dict[str, str]) -> dict[str, Any]:
+def _track(row: dict[str, str]) -> TrackBox:
     ground = (
         [float(row["ground_x"]), float(row["ground_y"])]
         if row["ground_x"] and row["ground_y"]

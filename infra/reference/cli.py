@@ -5,29 +5,22 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
+from infra.muster import COMMANDS, Command
 from infra.reference.markdown import code, document, table
 
-COMMANDS = (
-    "ml_engine.cli.main",
-    "ml_engine.cli.thresholds",
-    "ml_engine.cli.gallery",
-    "worker.main",
-    "worker.sweep",
-    "worker.storage",
-    "api.keys",
-)
-"""Modules whose `main` parses arguments."""
+_INTRO = """One command, `muster`, starts all others and imports only the chosen one. In a checkout it is
+`.venv/bin/muster`. Exit status: 0, 1 (it failed, with a sentence on standard error) or 2 (wrong usage).
+Commands of a service read [the configuration](configuration.md). `make` lists the commands of the
+repository.
 
-_INTRO = """Exit status: 0, 1 (it failed, with a sentence on standard error) or 2 (wrong usage).
-Commands of a service read [the configuration](configuration.md).
-
-The API is a plain ASGI application: `uvicorn api.main:app --port 8000`. Azurite alone:
-`python -m infra.storage`. Both take no other arguments of Muster's. `make` lists the commands of the
-repository."""
+The older names still work, with the same arguments: `python -m ml_engine count`, `evaluate` and `train`,
+`python -m worker.main`, `worker.sweep`, `worker.storage`, `api.keys` and `infra.storage`. The API is a plain
+ASGI application, so that `uvicorn api.main:app --port 8000` starts it, too."""
 
 
 class _Parsed(Exception):
@@ -37,34 +30,55 @@ class _Parsed(Exception):
 
 def page() -> str:
     """Return the page."""
-    parts = [_INTRO]
-    for module in COMMANDS:
-        for parser in _with_subcommands(parser_of(module)):
+    overview = [
+        (code(f"muster {name}"), command.help, command.extra or "–")
+        for group in COMMANDS.values()
+        for name, command in group.items()
+    ]
+    parts = [_INTRO, table(("command", "what it does", "extra of the package"), overview)]
+    for name in commands():
+        for parser in _with_subcommands(parser_of(name)):
             parts += [f"## {parser.prog}", _sentence(parser.description), _arguments(parser)]
     return document("Commands", "the parsers of their arguments", *filter(None, parts))
 
 
-def parser_of(module: str) -> argparse.ArgumentParser:
-    """Return the parser of a command: the one that its `main` asks to parse.
+def commands() -> dict[str, Command]:
+    """Return every command of `muster` by its name."""
+    return {name: command for group in COMMANDS.values() for name, command in group.items()}
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Return the parser of a command: the one that it asks to parse.
 
     Raises:
-        LookupError: `main` parses nothing.
+        LookupError: The command parses nothing.
     """
+    command = commands()[name]
 
     def caught(self: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         raise _Parsed(self)
 
     umask = os.umask(0o077)
     os.umask(umask)
+    argv0 = "muster" if command.is_shared else f"muster {name}"
     try:
-        with mock.patch.object(argparse.ArgumentParser, "parse_args", caught):
-            importlib.import_module(module).main([])
+        with (
+            mock.patch.object(argparse.ArgumentParser, "parse_args", caught),
+            mock.patch.object(sys, "argv", [argv0]),
+        ):
+            getattr(importlib.import_module(command.module), command.function)([])
     except _Parsed as found:
-        return found.parser
+        return _part_of(found.parser, name) if command.is_shared else found.parser
     finally:
         # Commands of a service close their files to other users first.
         os.umask(umask)
-    raise LookupError(f"{module}.main parses no arguments.")
+    raise LookupError(f"muster {name} parses no arguments.")
+
+
+def _part_of(parser: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:
+    (choices,) = (action.choices for action in _subparsers(parser))
+    part: argparse.ArgumentParser = choices[name]
+    return part
 
 
 def _with_subcommands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from core import errors
@@ -38,6 +39,7 @@ class Raised:
     package: str
 
 
+@cache
 def error_classes() -> dict[str, type[errors.MusterError]]:
     """Return every class of `core/errors.py` by its name."""
     return {
@@ -60,7 +62,7 @@ def raised() -> list[Raised]:
     return [
         place
         for path, tree in trees.items()
-        for place in _in_module(tree, path.relative_to(REPOSITORY).parts[0], constants)
+        for place in raised_in(tree, path.relative_to(REPOSITORY).parts[0], constants)
     ]
 
 
@@ -82,7 +84,7 @@ def _constants(trees: dict[Path, ast.Module]) -> dict[str, str]:
     }
 
 
-def _in_module(tree: ast.Module, package: str, shared: dict[str, str]) -> Iterator[Raised]:
+def raised_in(tree: ast.Module, package: str, shared: dict[str, str]) -> Iterator[Raised]:
     own = {
         target.id: _text(node.value, {})
         for node in tree.body
@@ -92,10 +94,22 @@ def _in_module(tree: ast.Module, package: str, shared: dict[str, str]) -> Iterat
     }
     known = {**shared, **{name: text for name, text in own.items() if text}}
     for function in ast.walk(tree):
+        if isinstance(function, ast.ClassDef):
+            yield from _in_subclass(function, package, known)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
-            local = {**known, **_assigned(function)}
+            local = known if function is tree else {**known, **_assigned(function)}
             for call in _calls(function):
                 yield from _from_call(call, package, local)
+
+
+def _in_subclass(node: ast.ClassDef, package: str, known: dict[str, str]) -> Iterator[Raised]:
+    """Yield the codes that subclasses of an error give themselves."""
+    bases = [ast.unparse(base).rsplit(".", 1)[-1] for base in node.bases]
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__":
+            for base in set(bases) & set(error_classes()):
+                named = ast.Call(ast.Name(base), call.args, call.keywords)
+                yield from _from_call(named, package, known)
 
 
 def _assigned(function: ast.AST) -> dict[str, str]:
@@ -131,7 +145,8 @@ def _from_call(call: ast.Call, package: str, known: dict[str, str]) -> Iterator[
         code = given.get("code", kinds[name].default_code)
         yield from _expanded(code, name, None, first, package)
     elif name in REPORTS:
-        yield from _expanded(given.get("code", ""), name, None, given.get("message", ""), package)
+        code, *rest = [*texts, "", ""] if "code" not in given else [given["code"], ""]
+        yield from _expanded(code, name, None, given.get("message", rest[0]), package)
     elif name == "HttpError":
         yield from _expanded(given.get("code", ""), name, _number(call), texts[-1], package)
     elif name == "Slow" and len(texts) > 1:

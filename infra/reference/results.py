@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.domain.blobs import ARTIFACTS
+from core.domain.results.notes import REASONS, WARNINGS
 from infra.reference.markdown import code, document, table, type_of
 
 SCHEMA = Path(__file__).parents[2] / "ml_engine" / "results" / "results.schema.json"
@@ -54,7 +55,17 @@ def page() -> str:
         f"{schema.get('description', '')} The schema is `ml_engine/results/results.schema.json`.",
         "`[]` stands for an entry of a list, `{class}` for `bison`, `cattle` or `person`.",
         table(("key", "type", "meaning"), rows),
+        "## Codes of reasons",
+        "`reasons` of a count: why `low` and `high` differ.",
+        _codes(REASONS),
+        "## Codes of warnings",
+        "`warnings` of the results: what to know about them as a whole.",
+        _codes(WARNINGS),
     )
+
+
+def _codes(meanings: Mapping[str, str]) -> str:
+    return table(("code", "meaning"), ((code(name), text) for name, text in meanings.items()))
 
 
 def _keys(

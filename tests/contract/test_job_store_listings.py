@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from core.domain.analysis import AnalysisSettings
 from core.domain.job import ACTIVE, TERMINAL
 from core.errors import InvalidInput, MalformedRequest
 from core.ports import JobFilter, JobOutline, JobStore, WorkerReport
+from core.ports.jobs import WorkerDetail
 from tests.contract.databases import KINDS
 from tests.contract.job_examples import at, keys, make_job, opened_job_store
 
@@ -161,7 +163,13 @@ async def test_stalled_gives_those_that_wait_longest_first(store: JobStore) -> N
 
 async def test_workers_are_those_that_reported_since(store: JobStore) -> None:
     first = WorkerReport(
-        "host-b", at(0), "cpu", False, ("femto",), ("video", "video-detect"), {"load.1m": 0.5}
+        "host-b",
+        at(0),
+        "cpu",
+        False,
+        ("femto",),
+        ("video", "video-detect"),
+        cast(WorkerDetail, {"load.1m": 0.5}),
     )
     second = WorkerReport("host-a", at(10), "cuda:0", True)
     await store.report_worker(first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,7 +68,7 @@ class MemoryJobStore(MemoryStore, JobStore):
         attempt: int,
         expected: Iterable[JobState],
         at: datetime,
-        changes: dict[str, Any],
+        changes: Mapping[str, object],
     ) -> Job:
         self._answer()
         values = checked_changes(changes)

@@ -31,9 +31,11 @@ COPIED = (
     "tests",
     "worker",
     "Makefile",
+    "docker-compose.yml",
     "pyproject.toml",
     "ARCHITECTURE.md",
     "README.md",
+    "requirements.txt",
 )
 LONGEST_S = 1500
 FAILED = 1

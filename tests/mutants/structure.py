@@ -15,6 +15,27 @@ STRUCTURE = (
         _LIGHT,
     ),
     Mutant(
+        "a worker loads what measures detectors",
+        "worker/stop.py",
+        "from core.errors import Stopped\n",
+        "import ml_engine.evaluation\nfrom core.errors import Stopped\n",
+        _LIGHT,
+    ),
+    Mutant(
+        "the help of all commands loads the configuration",
+        "infra/muster.py",
+        "from core.program_name import CALLERS\n",
+        "from core.config.processes import all_variables\nfrom core.program_name import CALLERS\n",
+        _LIGHT,
+    ),
+    Mutant(
+        "a command begins without the packages that it needs",
+        "infra/muster.py",
+        "    if absent:\n",
+        "    if False:\n",
+        "tests/unit/infra/test_muster.py::test_a_missing_package_is_named_with_its_remedy",
+    ),
+    Mutant(
         "delivering webhooks loads NumPy",
         "worker/stop.py",
         "from core.errors import Stopped\n",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 from urllib.parse import urlsplit
 
 from azure.core.settings import settings
@@ -20,7 +20,16 @@ _CONNECT_S = 3
 _RETRY_PAUSE_S = 0.5
 
 
-def client_options(*, read_timeout_s: float) -> dict[str, Any]:
+class ClientOptions(TypedDict):
+    """Options of a client of either SDK package."""
+
+    api_version: str
+    connection_timeout: int
+    read_timeout: float
+    retry_policy: LinearRetry
+
+
+def client_options(*, read_timeout_s: float) -> ClientOptions:
     """Return options for a client of either SDK package.
 
     Two quick retries bridge a lost connection or a restart. A service that is away for longer is reported within seconds, and one that

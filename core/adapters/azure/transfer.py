@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.storage.blob import BlobBlock, BlobProperties
+from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient
 
 from core.adapters.azure.errors import mapped
@@ -30,6 +30,14 @@ _MOST_BLOCKS = 50_000
 _RANGE_NOT_SATISFIABLE = 416
 _COPY_POLL_S = 0.2
 _COPY_PATIENCE_S = 900.0
+
+
+class WriteOptions(TypedDict, total=False):
+    """Options with which a blob is written, in one request or in blocks."""
+
+    content_settings: ContentSettings
+    metadata: dict[str, str]
+    match_condition: MatchConditions
 
 
 async def regroup(
@@ -302,14 +310,12 @@ async def copy_blob(
         PreconditionFailed: Its ETag is not `if_match`.
         Unavailable: Storage does not answer, or the copy did not end (code `copy_unfinished`).
     """
-    options: dict[str, Any] = {}
-    if if_match is not None:
-        options = {
-            "source_etag": f'"{if_match}"',
-            "source_match_condition": MatchConditions.IfNotModified,
-        }
     with mapped(doing):
-        answer = await target.start_copy_from_url(source.url, **options)
+        answer = await target.start_copy_from_url(
+            source.url,
+            source_etag=None if if_match is None else f'"{if_match}"',
+            source_match_condition=None if if_match is None else MatchConditions.IfNotModified,
+        )
     give_up_at = time.monotonic() + _COPY_PATIENCE_S
     while True:
         with mapped(doing):

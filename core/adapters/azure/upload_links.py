@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from azure.storage.blob import BlobSasPermissions, UserDelegationKey, generate_blob_sas
@@ -40,11 +39,11 @@ class UploadLinks:
         """
         now = datetime.now(UTC)
         if self._by_identity:
-            key = await self._delegation_key(service, now + valid_for)
-            signer: dict[str, Any] = {"user_delegation_key": key}
+            delegated = await self._delegation_key(service, now + valid_for)
+            account_key = None
         else:
-            signer = {"account_key": getattr(service.credential, "account_key", None)}
-        if not all(signer.values()):
+            delegated, account_key = None, getattr(service.credential, "account_key", None)
+        if not (delegated or account_key):
             raise PermanentError(
                 "Direct uploads need a connection string with an account key, or AZURE_STORAGE_ACCOUNT_URL.",
                 code="upload_links_unavailable",
@@ -58,7 +57,8 @@ class UploadLinks:
             start=now - _SAS_BACKDATE,
             expiry=now + valid_for,
             protocol="https" if urlsplit(blob.url).scheme == "https" else None,
-            **signer,
+            account_key=account_key,
+            user_delegation_key=delegated,
         )
         return f"{blob.url}?{sas}"
 

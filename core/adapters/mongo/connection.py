@@ -24,8 +24,6 @@ _DEFAULTS: dict[str, Any] = {
     "socketTimeoutMS": 60_000,
     "journal": True,
 }
-# A fence read from a secondary would be an old one.
-_FIXED: dict[str, Any] = {"readPreference": "primary"}
 _RESERVED = re.compile(r"[%.$\x00]")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
 
@@ -61,7 +59,12 @@ class MongoConnection:
                 }
                 with mapped():
                     self._client = AsyncMongoClient(
-                        self._uri, tz_aware=True, appname="muster", **_FIXED, **defaults
+                        self._uri,
+                        tz_aware=True,
+                        appname="muster",
+                        # A fence read from a secondary would be an old one.
+                        readPreference="primary",
+                        **defaults,
                     )
             self._users.add(id(user))
 

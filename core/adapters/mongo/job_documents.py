@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
-from typing import Any
 
 from pymongo import ASCENDING, IndexModel
 
@@ -13,6 +12,7 @@ from core.adapters.mongo.connection import Document, escaped, newest_first, unes
 from core.adapters.shared import listing
 from core.adapters.shared.job_records import plain
 from core.domain.job import ACTIVE, Job
+from core.domain.json_values import JsonObject
 
 _TIMES = (
     "created_at_utc",
@@ -72,7 +72,7 @@ def submission_key(owner: str, idempotency_key: str) -> str:
     return hashlib.sha256(json.dumps([owner, idempotency_key]).encode()).hexdigest()
 
 
-def fields_of(values: dict[str, Any]) -> Document:
+def fields_of(values: JsonObject) -> Document:
     """Turn fields, given as JSON values, into those of a document."""
     document: Document = escaped(values)
     for name in _TIMES:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
@@ -140,7 +139,7 @@ class MongoJobStore(MongoStore, JobStore):
         attempt: int,
         expected: Iterable[JobState],
         at: datetime,
-        changes: dict[str, Any],
+        changes: Mapping[str, object],
     ) -> Job:
         values = fields_of(checked_changes(changes)) | {
             "updated_at_utc": as_utc(at),
@@ -157,7 +156,7 @@ class MongoJobStore(MongoStore, JobStore):
         state: JobState,
         at: datetime,
     ) -> Job:
-        fresh: dict[str, Any] = {
+        fresh: dict[str, object] = {
             "error": None,
             "waiting": None,
             "step_failures": {},

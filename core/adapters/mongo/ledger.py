@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
@@ -16,6 +15,7 @@ from core.adapters.mongo.errors import mapped, mapped_but
 from core.adapters.mongo.store import MongoStore
 from core.domain.clock import as_utc
 from core.domain.identity import StorageIdentity, Tombstone
+from core.domain.json_values import JsonObject
 from core.ports import StorageLedger
 
 _THE_IDENTITY = "storage"
@@ -105,12 +105,12 @@ class MongoStorageLedger(MongoStore, StorageLedger):
                 await self._tombstones.delete_many({"done_at_utc": {"$lt": bound(finished_before)}})
             ).deleted_count
 
-    async def note(self, name: str) -> dict[str, Any] | None:
+    async def note(self, name: str) -> JsonObject | None:
         with mapped():
             found = await self._collection("notes").find_one({"_id": name})
         return None if found is None else json.loads(found["document"])
 
-    async def write_note(self, name: str, value: dict[str, Any]) -> None:
+    async def write_note(self, name: str, value: JsonObject) -> None:
         await self._put("notes", name, json.dumps(value))
 
     async def _put(self, collection: str, key: str, text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
-from typing import Any
 
 from pymongo import DESCENDING
 from pymongo.asynchronous.collection import AsyncCollection
@@ -164,7 +163,7 @@ def _start_expression(bucket: Bucket) -> Document:
     return {"$subtract": ["$timestamp_utc", into_it]}
 
 
-def _bucket(item: dict[str, Any]) -> TimeBucket:
+def _bucket(item: Document) -> TimeBucket:
     start = (
         datetime.strptime(item["_id"], "%Y-%m").replace(tzinfo=UTC)
         if isinstance(item["_id"], str)

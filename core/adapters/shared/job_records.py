@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
 from core.domain.job import TERMINAL, Job, JobState, SourceFile
+from core.domain.json_values import JsonObject
 from core.errors import Conflict, FenceLost, InvalidInput
 from core.ports import JobTurn, WorkerReport
 
@@ -29,13 +30,13 @@ _FIXED = {
 }
 
 
-def plain(job: Job) -> dict[str, Any]:
+def plain(job: Job) -> JsonObject:
     """Return a job as JSON values."""
-    values: dict[str, Any] = json.loads(job.model_dump_json())
+    values: JsonObject = json.loads(job.model_dump_json())
     return values
 
 
-def checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
+def checked_changes(changes: Mapping[str, object]) -> JsonObject:
     """Check the changes of an update and return them as JSON values. An attempt that ends waits for nothing: `waiting` becomes null.
 
     Raises:
@@ -81,7 +82,7 @@ def fence_lost(job_id: str, *, state: str, attempt: int) -> FenceLost:
     )
 
 
-def report_to_plain(report: WorkerReport) -> dict[str, Any]:
+def report_to_plain(report: WorkerReport) -> dict[str, object]:
     """Return a report as JSON values, its time left out."""
     values = dataclasses.asdict(report)
     del values["at_utc"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -162,9 +162,9 @@ def steps_of(connection: sqlite3.Connection, job_id: str) -> tuple[dict[str, int
     return json.loads(starts), json.loads(failures)
 
 
-def write_fields(connection: sqlite3.Connection, job_id: str, values: dict[str, Any]) -> None:
+def write_fields(connection: sqlite3.Connection, job_id: str, values: Mapping[str, object]) -> None:
     """Write fields, given as JSON values, to wherever they are kept."""
-    columns: dict[str, Any] = {
+    columns: dict[str, object] = {
         name: json.dumps(values[name])
         for name in ("step_starts", "step_failures")
         if name in values
@@ -176,7 +176,9 @@ def write_fields(connection: sqlite3.Connection, job_id: str, values: dict[str, 
     if "expired_at_utc" in values:
         columns["expired"] = int(values["expired_at_utc"] is not None)
     if "settings" in values:
-        columns["camera"] = values["settings"]["camera"]
+        settings = values["settings"]
+        assert isinstance(settings, dict)
+        columns["camera"] = settings["camera"]
     if columns:
         connection.execute(
             f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in columns)} WHERE id = ?",
@@ -190,10 +192,12 @@ def write_fields(connection: sqlite3.Connection, job_id: str, values: dict[str, 
                 (job_id, json.dumps(values["plan"])),
             )
     if "done_segments" in values:
+        done = values["done_segments"]
+        assert isinstance(done, list)
         connection.execute("DELETE FROM done_segments WHERE job_id = ?", (job_id,))
         connection.executemany(
             "INSERT OR IGNORE INTO done_segments VALUES (?, ?)",
-            [(job_id, index) for index in values["done_segments"]],
+            [(job_id, index) for index in done],
         )
     document = {name: value for name, value in values.items() if name not in _ROW_ONLY}
     if document:

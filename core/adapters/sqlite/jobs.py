@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 from core.adapters.shared import listing
 from core.adapters.shared.job_records import (
@@ -79,7 +78,7 @@ class SqliteJobStore(SqliteStore, JobStore):
         attempt: int,
         expected: Iterable[JobState],
         at: datetime,
-        changes: dict[str, Any],
+        changes: Mapping[str, object],
     ) -> Job:
         values, states = checked_changes(changes), tuple(expected)
 
@@ -98,7 +97,7 @@ class SqliteJobStore(SqliteStore, JobStore):
         state: JobState,
         at: datetime,
     ) -> Job:
-        fresh: dict[str, Any] = {
+        fresh: dict[str, object] = {
             "error": None,
             "waiting": None,
             "step_failures": {},

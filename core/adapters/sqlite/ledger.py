@@ -11,6 +11,7 @@ from typing import Any
 from core.adapters.shared import listing
 from core.adapters.sqlite.store import SqliteStore
 from core.domain.identity import StorageIdentity, Tombstone
+from core.domain.json_values import JsonObject
 from core.ports import StorageLedger
 
 _TOMBSTONE = "SELECT job_id, reason, written_ms, done_ms FROM tombstones"
@@ -111,14 +112,14 @@ class SqliteStorageLedger(SqliteStore, StorageLedger):
             lambda connection: connection.execute(query, values).rowcount
         )
 
-    async def note(self, name: str) -> dict[str, Any] | None:
+    async def note(self, name: str) -> JsonObject | None:
         query = "SELECT document FROM notes WHERE name = ?"
         row = await self._database.read(
             lambda connection: connection.execute(query, (name,)).fetchone()
         )
         return None if row is None else json.loads(row[0])
 
-    async def write_note(self, name: str, value: dict[str, Any]) -> None:
+    async def write_note(self, name: str, value: JsonObject) -> None:
         row = (name, json.dumps(value))
         await self._database.write(
             lambda connection: connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", row)

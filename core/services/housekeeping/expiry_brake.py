@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import cast
 
+from core.domain.json_values import JsonObject
 from core.ports import Ports
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class ExpiryBrake:
         await self._ports.ledger.write_note(NOTE, {"accepted": self._value})
         return True
 
-    async def _waits(self, note: dict[str, Any], due_before: datetime) -> bool:
+    async def _waits(self, note: JsonObject, due_before: datetime) -> bool:
         due = await self._ports.jobs.count_unexpired(created_before=due_before)
         kept = await self._ports.jobs.count_unexpired()
         if due <= MUCH_JOBS or due <= MUCH_FRACTION * kept:
@@ -84,12 +85,19 @@ class ExpiryBrake:
         # By the clock of storage, which all processes share: one whose own is a day ahead must not end the wait that another has begun.
         now = await self._ports.sources.now()
         since = (
-            datetime.fromisoformat(note["since_utc"]) if note.get("waiting") == self._value else now
+            datetime.fromisoformat(str(note["since_utc"]))
+            if note.get("waiting") == self._value
+            else now
         )
         held = HeldExpiry(due, kept, since + WAIT)
         if now >= held.goes_on_at_utc:
             return False
-        waiting = {"waiting": self._value, "since_utc": since.isoformat(), "due": due, "kept": kept}
+        waiting: JsonObject = {
+            "waiting": self._value,
+            "since_utc": since.isoformat(),
+            "due": due,
+            "kept": kept,
+        }
         # The value before stays accepted: going back to it costs nothing.
         await self._ports.ledger.write_note(NOTE, {"accepted": note.get("accepted"), **waiting})
         logger.warning(
@@ -109,4 +117,8 @@ async def held_expiry(ports: Ports) -> HeldExpiry | None:
     note = await ports.ledger.note(NOTE) or {}
     if "waiting" not in note:
         return None
-    return HeldExpiry(note["due"], note["kept"], datetime.fromisoformat(note["since_utc"]) + WAIT)
+    return HeldExpiry(
+        cast(int, note["due"]),
+        cast(int, note["kept"]),
+        datetime.fromisoformat(str(note["since_utc"])) + WAIT,
+    )

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -89,14 +88,14 @@ async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | Non
         found = await _completed(ports, job.id, revision, results)
         if found is None:
             continue
-        settings = found.pop("settings")
-        del found["attempt"]
+        settings, fields = found
+        del fields["attempt"]
         # Should this process end here, the sweeper sends the message with which the attempt is counted as any other.
         state: JobState = "queued" if job.plan is None else "assembling"
         begun = await ports.jobs.begin_attempt(
             job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock()
         )
-        changes = {**found, "expired_at_utc": job.expired_at_utc}
+        changes = {**fields, "expired_at_utc": job.expired_at_utc}
         shown = await ports.jobs.update(
             job.id, attempt=begun.attempt, expected=(state,), at=clock(), changes=changes
         )
@@ -134,7 +133,7 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
     revisions = _whole_revisions(job_id, results)
     if not sources and not revisions:
         return None
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "id": job_id,
         "files": _files(job_id, sources, copy),
         "updated_at_utc": now,
@@ -152,7 +151,8 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
     for revision in revisions:
         completed = await _completed(ports, job_id, revision, results)
         if completed is not None:
-            return Job.model_validate({**values, **completed})
+            settings, fields = completed
+            return Job.model_validate({**values, **fields, "settings": settings})
     if revisions:
         # Shown as the results of an earlier attempt: otherwise the sweeper would delete them as superseded.
         values |= _shown(job_id, revisions[0], results)
@@ -163,11 +163,11 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
 
 async def _completed(
     ports: Ports, job_id: str, revision: str, results: list[BlobInfo]
-) -> dict[str, Any] | None:
-    """Return the fields of a completed job; None where its results cannot be read."""
+) -> tuple[AnalysisSettings, dict[str, object]] | None:
+    """Return settings and other fields of a completed job; None if its results cannot be read."""
     try:
         told = json.loads(await ports.results.get(result_blob(job_id, revision, "results.json")))
-        settings = {"settings": AnalysisSettings.model_validate(told["settings"])}
+        settings = AnalysisSettings.model_validate(told["settings"])
         counts = {name: ClassCounts.model_validate(each) for name, each in told["counts"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         logger.warning(
@@ -181,16 +181,15 @@ async def _completed(
         if info.name == result_blob(job_id, revision, "run.json")
     )
     shown = _shown(job_id, revision, results)
-    return {
+    return settings, {
         "state": "completed",
         "counts": counts,
         "completed_at_utc": ended,
         **shown,
-        **settings,
     }
 
 
-def _shown(job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, Any]:
+def _shown(job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, object]:
     """Return the fields that let readers see a revision."""
     names = {info.name for info in results}
     artifacts = tuple(name for name in ARTIFACTS if result_blob(job_id, revision, name) in names)

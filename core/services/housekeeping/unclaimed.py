@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from core.domain.clock import Clock
 from core.domain.identity import Tombstone
+from core.domain.json_values import JsonObject
 from core.ports import BlobInfo, Ports, StorageLedger
 from core.services.housekeeping.delete import delete_owned
 
@@ -89,7 +89,7 @@ class Tally:
                 (total.oldest_at_utc for total in totals if total.oldest_at_utc is not None),
                 default=None,
             )
-            value = {
+            value: JsonObject = {
                 "folders": sum(total.folders for total in totals),
                 "blobs": sum(total.blobs for total in totals),
                 "bytes": sum(total.size_bytes for total in totals),
@@ -99,7 +99,7 @@ class Tally:
             await ledger.write_note(NOTE, value)
 
 
-async def noted_unclaimed(ledger: StorageLedger) -> dict[str, Any]:
+async def noted_unclaimed(ledger: StorageLedger) -> JsonObject:
     """Return what the last complete walk found: `folders`, `blobs`, `bytes`, `oldest_at_utc`, `counted_at_utc`; empty before the first."""
     return await ledger.note(NOTE) or {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ async def fit(calibration: StoredCalibration) -> Fitted:
 
 
 async def add(
-    store: CalibrationStore, clock: Clock, given: dict[str, Any], *, owner: str
+    store: CalibrationStore, clock: Clock, given: Mapping[str, object], *, owner: str
 ) -> Fitted:
     """Store a new calibration.
 
@@ -80,7 +81,7 @@ async def add(
 
 
 async def replace(
-    store: CalibrationStore, clock: Clock, given: dict[str, Any], *, owner: str
+    store: CalibrationStore, clock: Clock, given: Mapping[str, object], *, owner: str
 ) -> tuple[Fitted, bool]:
     """Store a calibration in place of the one of its name, if there is one. Jobs that were made with that one keep its points.
 
@@ -142,7 +143,7 @@ async def with_stored_calibration(data: Any, store: CalibrationStore, *, owner: 
     return {**data, "calibration": stored.points.model_dump(mode="json")}
 
 
-def _checked(given: dict[str, Any], clock: Clock, owner: str) -> StoredCalibration:
+def _checked(given: Mapping[str, object], clock: Clock, owner: str) -> StoredCalibration:
     check_bulk(given)
     labels = {key: given[key] for key in ("name", "camera") if key in given}
     points = {key: value for key, value in given.items() if key not in labels}

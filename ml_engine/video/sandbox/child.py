@@ -204,7 +204,7 @@ def _has_room(size_bytes: int) -> bool:
     return True
 
 
-def _described(error: Exception, video_at: int) -> dict[str, Any]:
+def _described(error: Exception, video_at: int) -> dict[str, object]:
     """Return the data from which the parent can construct the same error."""
     if (
         isinstance(error, OSError)

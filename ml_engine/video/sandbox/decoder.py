@@ -10,10 +10,10 @@ import platform
 from array import array
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from core.domain.worker_problem import WorkerProblem
 from core.errors import InvalidTelemetry, MusterError, Unconfined
 from ml_engine.arrays import Image
 from ml_engine.progress import never
@@ -55,9 +55,9 @@ class ConfinedDecoder:
     def __init__(self, limits: DecoderLimits | None = None) -> None:
         self.limits = limits or _limits_of_commands()
         self._apart = os.name == "posix"
-        self._problem: dict[str, Any] | None = None
+        self._problem: WorkerProblem | None = None
 
-    def problems(self) -> list[dict[str, Any]]:
+    def problems(self) -> list[WorkerProblem]:
         """Return the problems of decoding on this machine that were found so far.
 
         Each has `code`, `message` and `degrades`.

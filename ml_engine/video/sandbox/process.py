@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from core.child_environment import inherited
 from core.errors import MusterError, Stopped, TransientError, VideoError
@@ -97,7 +97,7 @@ class Task:
     asked: str
     frames: int = 0
     stored_wh: tuple[int, int] | None = None
-    run: dict[str, Any] | None = None
+    run: Mapping[str, object] | None = None
     pts: array[int] | None = None
 
 
@@ -235,7 +235,7 @@ class DecoderProcess:
                 return said
         raise self.impossible("unreadable data")
 
-    def _error_from(self, said: dict[str, Any]) -> Exception:
+    def _error_from(self, said: Mapping[str, object]) -> Exception:
         with suppress(ValueError, TypeError, KeyError, ArithmeticError):
             return error_from(said)
         return self.impossible("an impossible error")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import signal
-from typing import Any
+from collections.abc import Mapping
 
 from core.errors import (
     InvalidTelemetry,
@@ -28,18 +28,19 @@ _CRASHES = tuple(
 )
 
 
-def error_from(said: dict[str, Any]) -> Exception:
+def error_from(said: Mapping[str, object]) -> Exception:
     """Return the error that a process described."""
     kind, message = text_of(said.get("kind")), text_of(said.get("message"))
     if kind == "OSError":
-        return OSError(int(said["errno"]), "the video cannot be read from the disk")
+        return OSError(int(str(said["errno"])), "the video cannot be read from the disk")
     if kind in _ERRORS and re.fullmatch("[a-z_]{3,40}", str(said.get("code"))):
+        given = said.get("details", {})
+        if not isinstance(given, dict):
+            raise TypeError("details that are no object")
         details = {
-            text_of(name): value
-            for name, value in dict(said.get("details", {})).items()
-            if isinstance(value, int | float)
+            text_of(name): value for name, value in given.items() if isinstance(value, int | float)
         }
-        return _ERRORS[kind](message, code=said["code"], **details)
+        return _ERRORS[kind](message, code=str(said["code"]), **details)
     logger.warning("a decoder failed: %s", message, extra={"action": "decoder_failed"})
     return VideoError(
         "The video is damaged beyond what Muster can decode. Convert it to MP4 and upload it "

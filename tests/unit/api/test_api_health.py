@@ -17,6 +17,7 @@ from api.app import create_app
 from api.readiness import Readiness
 from core.domain.housekeeping import HousekeepingRules
 from core.domain.job import Job
+from core.domain.worker_problem import WorkerProblem
 from core.errors import StorageFull
 from core.ports import WorkerReport
 from core.services.attempts.dispatch import Dispatcher
@@ -100,7 +101,7 @@ async def test_a_full_disk_that_workers_report_is_a_problem(api: ApiStand) -> No
     well = WorkerReport(
         "w0", api.clock(), "cuda:0", True, detail={"host": "h", "pid": 1, "problems": []}
     )
-    full = {
+    full: WorkerProblem = {
         "code": "storage_full",
         "message": "The worker's disk is full.",
         "folder": "/data",
@@ -128,7 +129,7 @@ async def test_a_full_disk_that_workers_report_is_a_problem(api: ApiStand) -> No
 async def test_decoding_without_confinement_is_a_problem_that_holds_nothing_up(
     api: ApiStand,
 ) -> None:
-    told = {
+    told: WorkerProblem = {
         "code": "decoding_unconfined",
         "message": "Videos are decoded unconfined.",
         "degrades": False,

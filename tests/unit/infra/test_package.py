@@ -18,7 +18,13 @@ from tests.support.package import build_wheel, clean_environment
 REPOSITORY = Path(__file__).parents[3]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 PACKAGES = ("api", "core", "infra", "ml_engine", "worker")
-ONLY_IN_A_CHECKOUT = ("infra/mongo_test_server/", "infra/overrides.txt", "infra/setup.sh")
+ONLY_IN_A_CHECKOUT = (
+    "infra/commit_message.py",
+    "infra/mongo_test_server/",
+    "infra/overrides.txt",
+    "infra/reference/",
+    "infra/setup.sh",
+)
 DATA = {
     *(f"{package}/py.typed" for package in PACKAGES),
     "api/static/swagger-ui/swagger-ui-bundle.js",
