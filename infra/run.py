@@ -7,9 +7,9 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import httpx
 from rich.console import Console
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from core.config.processes import RunConfig
 from core.domain.interval import INTERVAL_NOTE
+from core.domain.results import ClassCounts
 from core.errors import InvalidInput
 from core.program_name import program_name
 from infra.local_stack import LocalStack
@@ -116,7 +117,8 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
             markup=False,
         )
         return
-    console.print(_table(job["counts"]))
+    counts = {name: ClassCounts.model_validate(each) for name, each in job["counts"].items()}
+    console.print(_table(counts))
     console.print(INTERVAL_NOTE, highlight=False)
     base = str(client.base_url).rstrip("/") + f"/api/v1/jobs/{job['id']}"
     for what, name in (
@@ -127,7 +129,21 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
         console.print(f"{what} {base}/artifacts{name}", highlight=False)
 
 
-def _submit(client: httpx.Client) -> dict[str, Any]:
+class _Progress(TypedDict):
+    fraction: float
+
+
+class _Job(TypedDict):
+    """The keys of a job that are shown."""
+
+    id: str
+    state: str
+    progress: _Progress
+    counts: dict[str, object]
+    error: dict[str, str] | None
+
+
+def _submit(client: httpx.Client) -> _Job:
     with open(SAMPLE, "rb") as video:
         answer = client.post(
             "/api/v1/jobs",
@@ -135,11 +151,11 @@ def _submit(client: httpx.Client) -> dict[str, Any]:
             data={"settings": json.dumps({"camera": "sample"})},
             headers={"Idempotency-Key": "muster-sample"},
         )
-    job: dict[str, Any] = answer.raise_for_status().json()
+    job: _Job = answer.raise_for_status().json()
     return job
 
 
-def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
+def _follow(client: httpx.Client, job_id: str) -> _Job:
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -150,7 +166,7 @@ def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
         bar = progress.add_task("queued", total=1.0)
         shown = ""
         while True:
-            job: dict[str, Any] = client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
+            job: _Job = client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
             progress.update(bar, description=job["state"], completed=job["progress"]["fraction"])
             if progress.disable and job["state"] != shown:
                 print(f"  {job['state']}", flush=True)
@@ -160,21 +176,20 @@ def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
             time.sleep(0.25)
 
 
-def _table(counts: dict[str, dict[str, Any]]) -> Table:
+def _table(counts: Mapping[str, ClassCounts]) -> Table:
     truth = json.loads(TRUTH.read_text())["counts"]
     table = Table(title="Counts of the sample video, beside the truth that it was rendered from")
     for heading in ("class", "unique", "truth", "low–high", "peak", "truth", "mean per frame"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for name, count in counts.items():
         true = truth.get(name, {"unique": 0, "peak": 0})
-        interval = f"{count['low']}–{count['high']}"
         figures = (
-            count["unique"],
+            count.unique,
             true["unique"],
-            interval,
-            count["peak"],
+            f"{count.low}–{count.high}",
+            count.peak,
             true["peak"],
-            f"{count['mean']:.1f}",
+            f"{count.mean:.1f}",
         )
         table.add_row(name, *map(str, figures))
     return table

@@ -28,7 +28,7 @@ _ADVICE = {
     "dict_type": 'Give a JSON object, such as {{"name": "value"}}.',
 }
 _LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
-_QUERY = re.compile(r"(://[^?\s]*)\?\S*")
+_WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,4 +125,10 @@ def _fault(error: Any, variables: dict[str, Variable], found: dict[str, Found]) 
 
 def shown(text: str) -> str:
     """Return a text without the login and the query of addresses in it: both may hold secrets."""
-    return _QUERY.sub(r"\1?***", _LOGIN.sub("***@", text))
+    return _WORD.sub(_without_query, _LOGIN.sub("***@", text))
+
+
+def _without_query(word: re.Match[str]) -> str:
+    scheme, separator, rest = word[0].partition("://")
+    place, mark, _ = rest.partition("?")
+    return f"{scheme}{separator}{place}?***" if mark else word[0]

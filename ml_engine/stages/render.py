@@ -62,8 +62,7 @@ def render(
     video, indexes, tracks = recording.video, recording.indexes, findings.tracks
     all_times_s, target = times_s(indexes), out_dir / "annotated.mp4"
     painter = FramePainter(tracks, all_times_s, run.settings, video)
-    best_frame = painter.best_frame()
-    sheet = ContactSheet(findings.animals, findings.counts, tracks, best_frame, video)
+    sheet = ContactSheet(findings.animals, findings.counts, tracks, painter.best_frame(), video)
     pictures = _Pictures(painter, sheet)
     decoding, encoded = decoder or ConfinedDecoder(), 0
     report = _Report(lambda: run.progress(encoded), run.should_stop)

@@ -111,12 +111,12 @@ CONFINEMENT = (
         "unconfined decoding is not reported",
         "worker/self_report.py",
         (
-            "problems = [\n"
+            "problems: list[WorkerProblem] = [\n"
             "            *self._tools.full_disk.problems(self._tools.timer.now()),\n"
             "            *self._tools.engine.decoding_problems(),\n"
             "        ]"
         ),
-        "problems = [*self._tools.full_disk.problems(self._tools.timer.now())]",
+        "problems: list[WorkerProblem] = [*self._tools.full_disk.problems(self._tools.timer.now())]",
         "tests/unit/worker/test_worker_unconfined.py::test_a_worker_reports_what_is_wrong_with_decoding",
     ),
 )

@@ -202,12 +202,12 @@ MUTANTS = (
         "a full disk is not reported",
         "worker/self_report.py",
         (
-            "problems = [\n"
+            "problems: list[WorkerProblem] = [\n"
             "            *self._tools.full_disk.problems(self._tools.timer.now()),\n"
             "            *self._tools.engine.decoding_problems(),\n"
             "        ]"
         ),
-        "problems = [*self._tools.engine.decoding_problems()]",
+        "problems: list[WorkerProblem] = [*self._tools.engine.decoding_problems()]",
         f"{_FULL_DISK}::test_a_worker_reports_a_full_disk_until_it_meets_none_any_more",
     ),
     Mutant(

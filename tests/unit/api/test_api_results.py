@@ -158,3 +158,30 @@ async def test_storage_that_is_away_is_503_before_anything_is_sent(api: ApiStand
         "unavailable",
         "5",
     )
+
+
+async def test_counts_that_an_older_worker_published_have_codes(api: ApiStand) -> None:
+    counts = {
+        "cattle": {
+            **{"unique": 4, "low": 3, "high": 6, "peak": 3, "mean": 2.5},
+            **{"interval_basis": "detected", "detections": 80, "avg_confidence": 0.7},
+            "reasons": ["re-entry: 1 appeared after others had left", "4 of 5 seen"],
+        }
+    }
+    await api.publish("of_1_1", {"results.json": b"{}"}, counts=counts)
+    shown = (await api.client.get("/api/v1/jobs/of_1_1")).json()["counts"]
+    assert shown["cattle"] == counts["cattle"] | {
+        "reasons": [
+            {"code": "re_entry", "text": "1 appeared after others had left"},
+            {"code": "expected", "text": "4 of 5 seen"},
+        ]
+    }
+
+
+async def test_counts_and_results_are_described(api: ApiStand) -> None:
+    schema = (await api.client.get("/openapi.json")).json()
+    counts = schema["components"]["schemas"]["JobView"]["properties"]["counts"]["anyOf"][0]
+    assert counts["additionalProperties"] == {"$ref": "#/components/schemas/ClassCounts"}
+    answer = schema["paths"]["/api/v1/jobs/{job_id}/results"]["get"]["responses"]["200"]
+    content = answer["content"]["application/json"]
+    assert content["schema"] == {"$ref": "#/components/schemas/Results"}

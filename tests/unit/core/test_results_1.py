@@ -18,7 +18,8 @@ from core.domain.results.notes import OTHER, REASONS, WARNINGS, Note, reason, wa
 from tests.conftest import REPOSITORY
 
 INSTALLATION = REPOSITORY / "tests" / "data" / "installation_0_1"
-COMPLETED = json.loads((INSTALLATION / "expected.json").read_text())["jobs"]["completed"]
+EXPECTED = json.loads((INSTALLATION / "expected.json").read_text())
+COMPLETED = EXPECTED["jobs"]["completed"]
 FIGURES = {"unique": 4, "low": 3, "high": 6, "peak": 3, "mean": 2.5}
 
 
@@ -84,6 +85,15 @@ def test_a_record_of_release_0_1_is_read(tmp_path: Path) -> None:
         "interval_basis": "detected",
         "reasons": (),
     }
+
+
+def test_a_reason_that_release_0_1_published_is_read() -> None:
+    published = [job["counts"] for job in EXPECTED["jobs"].values() if job["counts"]]
+    with_reasons = [each for each in published if each["cattle"]["reasons"]]
+    counts = _job(with_reasons[0]).counts
+    assert counts is not None
+    text = "5 tracks are faint, short, or behind others: perhaps no animals"
+    assert counts["cattle"].reasons == (Note(code="doubtful", text=text),)
 
 
 def test_counts_of_an_old_worker_beside_a_new_api() -> None:

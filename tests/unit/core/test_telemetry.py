@@ -171,7 +171,7 @@ def test_values_that_cannot_be_are_left_out_and_told() -> None:
     np.testing.assert_array_equal(telemetry.height_m, [10, 10, 10, np.nan, 12])
     np.testing.assert_array_equal(telemetry.pitch_deg, [-90, -90, -90, -90, np.nan])
     remarks = {remark.code: remark.message for remark in telemetry.warnings}
-    assert remarks["telemetry_out_of_range"].startswith("4 values") and remarks[
+    assert remarks["telemetry_out_of_range"].startswith("4 telemetry values") and remarks[
         "telemetry_no_fix"
     ].startswith("1 positions")
 
