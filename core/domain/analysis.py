@@ -159,16 +159,25 @@ class AnalysisSettings(_Record):
 
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
     only: FourLegged | None = Field(
-        None, description="Read every four-legged animal as this class."
+        None,
+        description="Read every four-legged animal as this class, birds too: most detectors call "
+        "cattle that from above.",
     )
     population: Literal["open", "closed"] = Field(
-        "open", description="`closed`: one herd, nobody joins or leaves for good."
+        "open",
+        description="`open`: animals that leave may be replaced by others, so a return widens "
+        "`high`. `closed`: one herd; an animal that comes back was there before.",
     )
     expected: dict[MusterClass, HowMany] | HowMany | None = Field(
-        None, description="How many there should be: gives «43 of 44 seen»."
+        None,
+        description="How many there should be, a number or one per class: adds “43 of 44 seen” to "
+        "the reasons.",
     )
     counted: tuple[CountedFrame, ...] = Field(
-        (), max_length=1000, description="Frames that a person counted."
+        (),
+        max_length=1000,
+        description="Frames that a person counted. They correct `peak` and `mean`, and narrow the "
+        "range of `unique`.",
     )
     detector: Name | None = Field(
         None,
@@ -181,11 +190,19 @@ class AnalysisSettings(_Record):
     detect_fps: Annotated[float, Field(gt=0, le=240)] | None = Field(
         None, description="Detect on this many frames a second; default: all."
     )
-    tiles: str = Field("off", description="`off`, `auto`, or rows×columns such as `2x3`.")
-    lines: tuple[Line, ...] | None = Field(
-        None, max_length=50, description="Counting lines; default: one at mid-height; `[]`: none."
+    tiles: str = Field(
+        "off",
+        description="Cut large pictures for small animals: `off`, `auto`, or rows×columns such as `2x3`.",
     )
-    zones: tuple[Zone, ...] = Field((), max_length=50)
+    lines: tuple[Line, ...] | None = Field(
+        None,
+        max_length=50,
+        description="Counting lines; default: one at mid-height, named `middle`; `[]`: none. Only "
+        "animals listed in `animals.csv` count as crossing.",
+    )
+    zones: tuple[Zone, ...] = Field(
+        (), max_length=50, description="Polygons to count in, to keep to, or to leave out."
+    )
     calibration: CalibrationSettings | None = Field(
         None,
         description="Where pixels lie on the ground; in a request to a server also the name of a calibration that is stored there.",
@@ -199,7 +216,11 @@ class AnalysisSettings(_Record):
     recorded_at_utc: UtcDatetime | None = Field(
         None, description="When the recording began; default: when it was uploaded."
     )
-    render: bool = Field(True, description="Also make the annotated video.")
+    render: bool = Field(
+        True,
+        description="Also make the annotated video, its preview and the contact sheet: the files "
+        "that need the pictures again.",
+    )
 
     @field_validator("tiles")
     @classmethod
