@@ -13,23 +13,25 @@
     │   ├── VideoError          a worker cannot use the video (the job fails)
     │   ├── DetectorError       a checkpoint that cannot be loaded or run (the job fails)
     │   ├── NotFound            no such job, blob, artefact, upload (404)
-    │   │   └── Expired             it was there, and was deleted because it was kept long enough (410)
-    │   ├── ForeignStorage      storage and database do not belong together: the process does not start
-    │   ├── Unauthenticated     nobody knows who asks (401)
+    │   │   └── Expired             it was there, and was deleted because it was kept long enough
+    (410) │   ├── ForeignStorage      storage and database do not belong together: the process does
+    not start │   ├── Unauthenticated     nobody knows who asks (401)
     │   ├── Forbidden           who asks may not do this (403)
     │   └── Conflict            the state does not allow it (409)
     │       ├── FenceLost           an older attempt wrote: refused
     │       └── PreconditionFailed  a blob is not the one that was meant (ETag)
-    ├── TransientError          another try may succeed: 503 + Retry-After, or released with back-off
-    │   ├── Unavailable         storage, queue or database did not answer
+    ├── TransientError          another try may succeed: 503 + Retry-After, or released with
+    back-off │   ├── Unavailable         storage, queue or database did not answer
     │   ├── StorageFull         no room left on a disk that Muster writes to
-    │   ├── Unconfined          this machine cannot confine the process that decodes: another worker may
-    │   └── Throttled           more than the caller is allowed at present (429)
-    └── LeaseLost               the message is no longer ours: stop, publish nothing, acknowledge nothing
+    │   ├── Unconfined          this machine cannot confine the process that decodes: another worker
+    may │   └── Throttled           more than the caller is allowed at present (429)
+    └── LeaseLost               the message is no longer ours: stop, publish nothing, acknowledge
+    nothing
 
 `Stopped` is no error and stands apart: work that was asked to stop ends with it.
 
-Each error carries `code`, stable and for programs, and a sentence for a person that says what to do.
+Each error carries `code`, stable and for programs, and a sentence for a person that says what to
+do.
 """
 
 from __future__ import annotations
@@ -146,7 +148,9 @@ class Unauthenticated(PermanentError):
 
 
 class Forbidden(PermanentError):
-    """It is known who asks, and they may not do this; whether what they asked for exists is not told."""
+    """It is known who asks, and they may not do this; whether what they asked for exists is not
+    told.
+    """
 
     default_code = "forbidden"
 
@@ -164,7 +168,9 @@ class Conflict(PermanentError):
 
 
 class FenceLost(Conflict):
-    """A write carried an older attempt than the store knows, or the job has left the expected state."""
+    """A write carried an older attempt than the store knows, or the job has left the expected
+    state.
+    """
 
     default_code = "fence_lost"
 
@@ -195,7 +201,9 @@ class StorageFull(TransientError):
 
 
 class Unconfined(TransientError):
-    """The system of this machine does not let Muster confine the process that decodes a stranger's video. Another machine may."""
+    """The system of this machine does not let Muster confine the process that decodes a stranger's
+    video. Another machine may.
+    """
 
     default_code = "confinement_unavailable"
 
@@ -217,15 +225,23 @@ class Throttled(TransientError):
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether a write failed because there is no room: on the disk, in the user's quota, or under the limit of a file's size."""
+    """Whether a write failed because there is no room: on the disk, in the user's quota, or under
+    the limit of a file's size.
+    """
     return error.errno in _FULL
 
 
 class LeaseLost(MusterError):
-    """The queue message is no longer ours. Stop at the next batch; publish and acknowledge nothing."""
+    """The queue message is no longer ours.
+
+    Stop at the next batch; publish and acknowledge nothing.
+    """
 
     default_code = "lease_lost"
 
 
 class Stopped(Exception):
-    """`should_stop` answered yes: the work ended before it was complete. No error; what was produced so far is of no use."""
+    """`should_stop` answered yes: the work ended before it was complete.
+
+    No error; what was produced so far is of no use.
+    """
