@@ -196,7 +196,7 @@ def _origin(row: Row) -> str:
     return f"{row.origin}{as_name}{'' if row.valid else ', refused'}"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status: 0, or 2 where a value is refused."""
     parser = argparse.ArgumentParser(
         prog=program_name("python -m infra.config_command"),

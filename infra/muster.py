@@ -97,12 +97,6 @@ COMMANDS: dict[str, dict[str, Command]] = {
             _WORKER,
             "worker",
         ),
-        "config": Command(
-            "infra.config_command",
-            "print the configuration: every value and where it comes from",
-            ("pydantic", "pydantic_settings"),
-            "api",
-        ),
     },
     "Develop a detector": {
         "train": Command(

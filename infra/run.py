@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import httpx
 from rich.console import Console
@@ -129,7 +129,21 @@ def _show_sample(client: httpx.Client, console: Console) -> None:
         console.print(f"{what} {base}/artifacts{name}", highlight=False)
 
 
-def _submit(client: httpx.Client) -> dict[str, Any]:
+class _Progress(TypedDict):
+    fraction: float
+
+
+class _Job(TypedDict):
+    """The keys of a job that are shown."""
+
+    id: str
+    state: str
+    progress: _Progress
+    counts: dict[str, object]
+    error: dict[str, str] | None
+
+
+def _submit(client: httpx.Client) -> _Job:
     with open(SAMPLE, "rb") as video:
         answer = client.post(
             "/api/v1/jobs",
@@ -137,11 +151,11 @@ def _submit(client: httpx.Client) -> dict[str, Any]:
             data={"settings": json.dumps({"camera": "sample"})},
             headers={"Idempotency-Key": "muster-sample"},
         )
-    job: dict[str, Any] = answer.raise_for_status().json()
+    job: _Job = answer.raise_for_status().json()
     return job
 
 
-def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
+def _follow(client: httpx.Client, job_id: str) -> _Job:
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -152,7 +166,7 @@ def _follow(client: httpx.Client, job_id: str) -> dict[str, Any]:
         bar = progress.add_task("queued", total=1.0)
         shown = ""
         while True:
-            job: dict[str, Any] = client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
+            job: _Job = client.get(f"/api/v1/jobs/{job_id}").raise_for_status().json()
             progress.update(bar, description=job["state"], completed=job["progress"]["fraction"])
             if progress.disable and job["state"] != shown:
                 print(f"  {job['state']}", flush=True)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from core.config.worker import DetectorSection
 from core.errors import DetectorError, InvalidSettings
 from ml_engine.paths import cache_dir
 from worker.engine import Engine
+
+if TYPE_CHECKING:
+    from ml_engine.arrays import DetectorInfo
+    from ml_engine.detection.detector import Detector
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +42,7 @@ class Detectors:
         self._engine = engine
         self._config = config
         self._lock = threading.Lock()
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[str, Detector] = {}
 
     def resolve(self, name: str | None) -> DetectorSource:
         """Return what a job's setting `detector` stands for; None and `default` are the operator's default.
@@ -56,8 +61,8 @@ class Detectors:
             code="unknown_detector",
         )
 
-    def describe(self, name: str | None) -> Any:
-        """Return the `DetectorInfo` of a name, without loading anything.
+    def describe(self, name: str | None) -> DetectorInfo:
+        """Return what the detector of a name is, without loading anything.
 
         Raises:
             InvalidSettings, DetectorError: As `resolve` and the engine say.
@@ -67,7 +72,7 @@ class Detectors:
             wanted.source, name=wanted.name, device=self._config.device
         )
 
-    def get(self, name: str | None, *, planned: dict[str, Any]) -> Any:
+    def get(self, name: str | None, *, planned: Mapping[str, object]) -> Detector:
         """Return the loaded detector of a name.
 
         Args:

@@ -1,46 +1,104 @@
-"""What the worker calls of the engine, as one bundle of functions: tests hand in quick ones with the same signatures."""
+"""The functions of the engine that the worker calls. Tests pass quick ones with the same signatures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from core.config.video import VideoSection
 from core.domain.worker_problem import WorkerProblem
 
 if TYPE_CHECKING:
+    from core.domain.analysis import AnalysisSettings
+    from core.domain.job import Segment, VideoFacts
+    from core.telemetry import Telemetry
+    from ml_engine.arrays import Array, DetectionLog, DetectorInfo, Ints, TrackTable
+    from ml_engine.counting.individuals import Animal
+    from ml_engine.detection.detector import Detector, Device
+    from ml_engine.stages.assemble import Assembled
+    from ml_engine.stages.run import Findings, Recording, Run
+    from ml_engine.video.index import VideoIndex
     from ml_engine.video.sandbox.decoder import DecoderLimits
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """The engine's functions under their own names; all block and run in threads. Signatures are those of `ml_engine`.
+class Engine(Protocol):
+    """The engine's functions under their own names; `ml_engine` describes them.
 
-    Attributes:
-        decoding_problems: Returns what is wrong with decoding on this machine, as a worker's report says it. Does not block.
+    All block and run in threads, except `decoding_problems`.
     """
 
-    probe: Callable[..., Any]
-    plan_segments: Callable[..., Any]
-    plan_tiles: Callable[..., Any]
-    check_settings: Callable[..., None]
-    times_s: Callable[..., Any]
-    read_telemetry_track: Callable[..., bytes | None]
-    describe_detector: Callable[..., Any]
-    load_detector: Callable[..., Any]
-    bundled_checkpoint: Callable[[], Path]
-    log_key: Callable[..., str]
-    detect_segment: Callable[..., bytes]
-    read_log: Callable[[bytes], Any]
-    concat: Callable[..., Any]
-    assemble: Callable[..., Any]
-    read_tracks_csv: Callable[[bytes], Any]
-    read_animals_csv: Callable[[bytes], Any]
-    render: Callable[..., tuple[Path, ...]]
-    decoding_problems: Callable[[], list[WorkerProblem]]
+    def probe(self, path: Path, *, should_stop: Callable[[], bool]) -> VideoIndex: ...
+
+    def plan_segments(
+        self, indexes: Sequence[VideoIndex], *, min_frames: int
+    ) -> tuple[VideoFacts, tuple[Segment, ...]]: ...
+
+    def plan_tiles(
+        self, resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, int]
+    ) -> Ints: ...
+
+    def check_settings(self, settings: AnalysisSettings, video: VideoFacts) -> None: ...
+
+    def times_s(self, indexes: Sequence[VideoIndex]) -> Array: ...
+
+    def read_telemetry_track(
+        self, path: Path, *, should_stop: Callable[[], bool]
+    ) -> bytes | None: ...
+
+    def describe_detector(self, source: str, *, name: str, device: Device) -> DetectorInfo: ...
+
+    def load_detector(
+        self, source: str, *, name: str, device: Device, cache_dir: Path
+    ) -> Detector: ...
+
+    def bundled_checkpoint(self) -> Path: ...
+
+    def log_key(
+        self,
+        info: DetectorInfo,
+        *,
+        settings: AnalysisSettings,
+        video: VideoFacts,
+        segments: Sequence[Segment],
+    ) -> str: ...
+
+    def detect_segment(
+        self,
+        path: Path,
+        index: VideoIndex,
+        segment: Segment,
+        detector: Detector,
+        *,
+        frame_times_s: Array,
+        run: Run,
+    ) -> bytes: ...
+
+    def read_log(self, data: bytes) -> DetectionLog: ...
+
+    def concat(self, logs: Sequence[DetectionLog]) -> DetectionLog: ...
+
+    def assemble(
+        self,
+        log: DetectionLog,
+        *,
+        settings: AnalysisSettings,
+        video: VideoFacts,
+        detector: Mapping[str, object],
+        telemetry: Telemetry | None,
+    ) -> Assembled: ...
+
+    def read_tracks_csv(self, data: bytes) -> TrackTable: ...
+
+    def read_animals_csv(self, data: bytes) -> list[Animal]: ...
+
+    def render(
+        self, recording: Recording, findings: Findings, *, out_dir: Path, run: Run
+    ) -> tuple[Path, ...]: ...
+
+    def decoding_problems(self) -> list[WorkerProblem]:
+        """Return the problems of decoding on this machine, for the worker's report."""
+        ...
 
 
 def decoder_limits(config: VideoSection) -> DecoderLimits:
@@ -61,39 +119,9 @@ def real_engine(limits: DecoderLimits) -> Engine:
     Args:
         limits: What decoding a video may take.
     """
-    from core.domain.placement import check_settings
-    from ml_engine.counting.individuals import read_animals_csv
-    from ml_engine.detection.loading import bundled_checkpoint, describe_detector, load_detector
-    from ml_engine.detection.log import concat, read_log
-    from ml_engine.detection.log_key import log_key
-    from ml_engine.detection.tiling import plan_tiles
-    from ml_engine.results.tables import read_tracks_csv
-    from ml_engine.stages.assemble import assemble
-    from ml_engine.stages.detect import detect_segment
-    from ml_engine.stages.plan import plan_segments
-    from ml_engine.stages.render import render
     from ml_engine.video.sandbox.decoder import ConfinedDecoder
-    from ml_engine.video.timeline import times_s
+    from worker.real_engine import RealEngine
 
     decoder = ConfinedDecoder(limits)
     decoder.check()
-    return Engine(
-        probe=decoder.probe,
-        plan_segments=plan_segments,
-        plan_tiles=plan_tiles,
-        check_settings=check_settings,
-        times_s=times_s,
-        read_telemetry_track=decoder.read_telemetry_track,
-        describe_detector=describe_detector,
-        load_detector=load_detector,
-        bundled_checkpoint=bundled_checkpoint,
-        log_key=log_key,
-        detect_segment=partial(detect_segment, decoder=decoder),
-        read_log=read_log,
-        concat=concat,
-        assemble=assemble,
-        read_tracks_csv=read_tracks_csv,
-        read_animals_csv=read_animals_csv,
-        render=partial(render, decoder=decoder),
-        decoding_problems=decoder.problems,
-    )
+    return RealEngine(decoder)

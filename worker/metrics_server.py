@@ -5,13 +5,16 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class _SilentHandler(WSGIRequestHandler):
@@ -33,9 +36,6 @@ class _MetricsServerV6(_MetricsServer):
     address_family = socket.AF_INET6
 
 
-_App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -43,10 +43,10 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _for_this_machine(app: _App) -> _App:
+def _for_this_machine(app: WSGIApplication) -> WSGIApplication:
     """Return an application that answers under the machine's own names alone: a page whose name is bound anew to it has another."""
 
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             name = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
         except ValueError:
@@ -76,7 +76,7 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> int:
         OSError: It cannot be listened on.
     """
     server = (_MetricsServerV6 if ":" in host else _MetricsServer)((host, port), _SilentHandler)
-    app: Any = make_wsgi_app(registry)
+    app: WSGIApplication = make_wsgi_app(registry)
     server.set_app(_for_this_machine(app) if _is_loopback(str(server.server_address[0])) else app)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_port

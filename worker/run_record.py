@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from functools import partial
-from typing import Any
+from typing import Required, TypedDict
 
 from core.domain.blobs import ARTIFACTS, assembly_blob, log_blob, result_blob
 from core.domain.job import Plan, Segment
@@ -28,16 +28,49 @@ _PACKAGES = (
 )
 
 
+class SegmentNote(TypedDict):
+    """How a segment's log was made."""
+
+    segment: int
+    frames: int
+    attempt: int
+    worker: str
+    host: str
+    runtime: str | None
+    seconds: float
+
+
+class StepRecord(TypedDict, total=False):
+    """How long a step took, and where."""
+
+    seconds: float
+    worker: str
+    workers: list[str]
+
+
+class RunRecord(TypedDict, total=False):
+    """What `run.json` holds."""
+
+    job_id: Required[str]
+    attempt: Required[int]
+    versions: dict[str, str]
+    host: dict[str, str | int | None]
+    detector: dict[str, object]
+    segments: list[SegmentNote]
+    segments_detected_in_this_attempt: int
+    steps: Required[dict[str, StepRecord]]
+
+
 async def write_segment_note(step: Step, plan: Plan, segment: Segment, seconds: float) -> None:
     """Store how a segment's log was made, beside the log: times, hosts and runtimes must not be in the log itself."""
-    note = {
+    note: SegmentNote = {
         "segment": segment.index,
         "frames": segment.frames,
         "attempt": step.message.attempt,
         "worker": step.tools.worker_id,
         "host": platform.node(),
         # The plan cannot know it: other workers have other devices, and OpenVINO may refuse a checkpoint.
-        "runtime": step.tools.detectors.loaded().get((plan.detector or {}).get("name", "")),
+        "runtime": step.tools.detectors.loaded().get(str(plan.detector.get("name"))),
         "seconds": round(seconds, 3),
     }
     name = _note_blob(step.job.id, plan.log_key, segment.index)
@@ -50,7 +83,7 @@ def _note_blob(job_id: str, log_key: str, segment: int) -> str:
     return log_blob(job_id, log_key, segment).removesuffix(".parquet") + ".json"
 
 
-async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dict[str, Any]:
+async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> RunRecord:
     """Return the record as it is after `assemble`.
 
     Returns:
@@ -61,7 +94,7 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dic
     prefix = log_blob(step.job.id, plan.log_key, 0).rpartition("/")[0] + "/"
     stored = {blob.name async for blob in store.list_blobs(prefix)}
     wanted = [_note_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
-    notes = [
+    notes: list[SegmentNote] = [
         json.loads(data)
         for data in await step.gather(partial(store.get, name) for name in wanted if name in stored)
     ]
@@ -84,7 +117,7 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> dic
     }
 
 
-async def write_run_record(step: Step, revision: str, record: dict[str, Any]) -> None:
+async def write_run_record(step: Step, revision: str, record: RunRecord) -> None:
     """Store the record with the revision's other files, once."""
     data = json.dumps(record, indent=2).encode()
     await put_once(
@@ -95,7 +128,7 @@ async def write_run_record(step: Step, revision: str, record: dict[str, Any]) ->
     )
 
 
-async def keep_for_render(step: Step, plan: Plan, revision: str, record: dict[str, Any]) -> None:
+async def keep_for_render(step: Step, plan: Plan, revision: str, record: RunRecord) -> None:
     """Store the record as it is after `assemble` where nobody looks for results: whoever renders the revision completes it."""
     name = assembly_blob(step.job.id, plan.log_key, revision)
     await step.tools.ports.results.put(
@@ -103,7 +136,7 @@ async def keep_for_render(step: Step, plan: Plan, revision: str, record: dict[st
     )
 
 
-async def kept_for_render(step: Step, plan: Plan, revision: str) -> dict[str, Any]:
+async def kept_for_render(step: Step, plan: Plan, revision: str) -> RunRecord:
     """Return what `assemble` stored; with no more than the job's id and attempt if it is not there."""
     try:
         data = await step.tools.ports.results.get(
@@ -111,7 +144,7 @@ async def kept_for_render(step: Step, plan: Plan, revision: str) -> dict[str, An
         )
     except NotFound:
         return {"job_id": step.job.id, "attempt": step.message.attempt, "steps": {}}
-    record: dict[str, Any] = json.loads(data)
+    record: RunRecord = json.loads(data)
     return record
 
 

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 from core.domain.job import SourceFile
 from core.errors import PreconditionFailed, StorageFull
@@ -26,6 +26,9 @@ from worker.scratch import Scratch
 from worker.stop import StopFlag
 from worker.stored import source_told
 
+if TYPE_CHECKING:
+    from ml_engine.video.index import VideoIndex
+
 logger = logging.getLogger(__name__)
 
 _SUFFIX = ".source"
@@ -34,6 +37,12 @@ _LOCK_POLL_S = 0.1
 LOCK_PATIENCE_S = 60.0
 """How long to wait for another process of this machine that fetches the same file."""
 _KEPT_INDEXES = 64
+
+
+class Probe(Protocol):
+    """Indexes a video file; `worker.engine.Engine.probe`."""
+
+    def __call__(self, path: Path, *, should_stop: Callable[[], bool]) -> VideoIndex: ...
 
 
 class SourceCache:
@@ -54,7 +63,7 @@ class SourceCache:
         scratch: Scratch,
         *,
         limit_bytes: int,
-        probe: Callable[..., Any],
+        probe: Probe,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._store = store
@@ -62,12 +71,12 @@ class SourceCache:
         self._scratch = scratch
         self._limit_bytes = limit_bytes
         self._probe = probe
-        self._indexes: OrderedDict[str, Any] = OrderedDict()
+        self._indexes: OrderedDict[str, VideoIndex] = OrderedDict()
 
     @asynccontextmanager
     async def open(
         self, files: Sequence[SourceFile], *, stop: StopFlag
-    ) -> AsyncGenerator[list[tuple[Path, Any]]]:
+    ) -> AsyncGenerator[list[tuple[Path, VideoIndex]]]:
         """Yield path and probe index of each file; the files stay until the context is left.
 
         Raises:
@@ -99,7 +108,7 @@ class SourceCache:
         finally:
             os.close(held)
 
-    async def _index(self, file: SourceFile, path: Path, stop: StopFlag) -> Any:
+    async def _index(self, file: SourceFile, path: Path, stop: StopFlag) -> VideoIndex:
         key = _key(file)
         if key not in self._indexes:
             with full_disk_told():

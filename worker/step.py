@@ -6,10 +6,10 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from core.config.processes import WorkerConfig
 from core.domain.job import Job, JobState
@@ -31,6 +31,7 @@ from worker.timing import Timer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+P = ParamSpec("P")
 
 LOG_EVERY_S = 1.0
 ABANDON_AFTER_S = 0.5
@@ -125,7 +126,7 @@ class Step:
         left_s = self.progress.seconds_left()
         return self.message.step in ("plan", "assemble") if left_s is None else left_s <= seconds
 
-    async def in_thread(self, function: Callable[..., T], *args: Any, **keywords: Any) -> T:
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T:
         """Run a blocking function of the engine away from the event loop.
 
         Raises:
@@ -134,11 +135,10 @@ class Step:
         """
         named = function.func if isinstance(function, functools.partial) else function
         with self.tools.metrics.stage(named.__qualname__.rpartition("<locals>.")[2]):
-            return await self._in_thread(function, *args, **keywords)
+            return await self._in_thread(functools.partial(function, *args, **keywords))
 
-    async def _in_thread(self, function: Callable[..., T], *args: Any, **keywords: Any) -> T:
+    async def _in_thread(self, call: Callable[[], T]) -> T:
         self.stop.check()
-        call = functools.partial(function, *args, **keywords)
         running = asyncio.get_running_loop().run_in_executor(self.tools.executor, call)
         stopped = asyncio.ensure_future(self.stop.event.wait())
         try:
@@ -173,7 +173,7 @@ class Step:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def update(self, expected: Iterable[JobState], changes: dict[str, Any]) -> Job:
+    async def update(self, expected: Iterable[JobState], changes: Mapping[str, object]) -> Job:
         """Change the job under its fence.
 
         Raises:

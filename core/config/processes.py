@@ -123,13 +123,13 @@ CONFIGS: dict[Process, type[ProcessConfig]] = {
 """The processes that read sections. `count` reads single variables: see `Variable.also`."""
 
 COMMANDS: dict[Process, str] = {
-    "api": "`uvicorn api.main:app`",
-    "worker": "`python -m worker.main`",
-    "sweep": "`python -m worker.sweep`",
-    "storage": "`python -m worker.storage`",
-    "keys": "`python -m api.keys`",
-    "run": "`make run`",
-    "count": "`python -m ml_engine` with its commands, such as `count`, from the environment only",
+    "api": "`muster serve`, `uvicorn api.main:app`",
+    "worker": "`muster worker`, `python -m worker.main`",
+    "sweep": "`muster sweep`, `python -m worker.sweep`",
+    "storage": "`muster storage`, `python -m worker.storage`",
+    "keys": "`muster keys`, `python -m api.keys`",
+    "run": "`muster run`, `make run`",
+    "count": "`muster count` and the other commands of the engine; they read no `.env`",
 }
 """How each process is started."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -123,7 +123,7 @@ class Plan(_Record):
     segments: tuple[Segment, ...]
     log_key: str
     file_starts_s: tuple[float, ...] = ()
-    detector: dict[str, Any] = Field(
+    detector: dict[str, object] = Field(
         description="Name, checkpoint fingerprint, runtime, precision, thresholds: the detector as used."
     )
 

@@ -1,6 +1,8 @@
-"""From points that a person marked to a map from picture to ground: a homography, fitted, checked, refused where it means nothing.
+"""From points that a person marked to a map from picture to ground: a homography, fitted, checked,
+refused where it means nothing.
 
-NumPy only, and pyproj for degrees, so that the API can refuse a degenerate calibration at submission.
+NumPy only, and pyproj for degrees, so that the API can refuse a degenerate calibration at
+submission.
 """
 
 from __future__ import annotations
@@ -22,11 +24,15 @@ from core.geometry.geodesy import LocalPlane
 Array = npt.NDArray[np.float64]
 
 FARTHEST = 10.0
-"""Points that lie more than this many times as far off as the farthest calibrated one have no ground position."""
+"""Points that lie more than this many times as far off as the farthest calibrated one have no
+ground position.
+"""
 LEAST_SPREAD = 0.02
 """Points that lie closer to one line than this fraction of their extent fix no plane."""
 LARGEST_RESIDUAL = 0.1
-"""Pairs that disagree by more than this fraction of the ground's extent (root mean square) do not belong together."""
+"""Pairs that disagree by more than this fraction of the ground's extent (root mean square) do not
+belong together.
+"""
 PAIRS_FOR_CONSENSUS = 6
 """Of fewer pairs none can be told to be the wrong one: any four fit exactly."""
 NPZ_LIMIT_BYTES = 4 * 2**20
@@ -38,14 +44,17 @@ class Homography:
     """A checked map from picture to ground.
 
     Attributes:
-        matrix: (3, 3) float64, display pixels to metres: on the ground's own axes or, for `wgs84`, east and north of `origin`.
+        matrix: (3, 3) float64, display pixels to metres: on the ground's own axes or, for `wgs84`,
+            east and north of `origin`.
         covariance: (9, 9) float64, of the matrix's elements row by row, from the residuals.
         hull: (k, 2) px, corners of the convex hull of the marked pixels.
         unit: `m` or `wgs84`.
         origin: Longitude and latitude, degrees, of the metric plane's origin; None for `m`.
-        residuals_m: (n,) distance in metres between where a pair's pixel falls and its ground point.
+        residuals_m: (n,) distance in metres between where a pair's pixel falls and its ground
+            point.
         inliers: (n,) bool: the pairs that were used; the others contradict them.
-        least_weight: Third homogeneous coordinate below which a pixel is too near the horizon, or beyond it.
+        least_weight: Third homogeneous coordinate below which a pixel is too near the horizon, or
+            beyond it.
     """
 
     matrix: Array
@@ -58,20 +67,26 @@ class Homography:
     least_weight: float
 
     def to_ground(self, points_px: Array) -> Array:
-        """Project pixels (n, 2) to the ground (n, 2), metres or degrees (longitude, latitude); NaN near and beyond the horizon."""
+        """Project pixels (n, 2) to the ground (n, 2), metres or degrees (longitude, latitude); NaN
+        near and beyond the horizon.
+        """
         ground = self.to_metres(points_px)
         return ground if self.origin is None else LocalPlane(*self.origin).to_degrees(ground)
 
     def to_metres(self, points_px: Array) -> Array:
-        """Project pixels (n, 2) to metres (n, 2) on the plane's axes; NaN near and beyond the horizon."""
+        """Project pixels (n, 2) to metres (n, 2) on the plane's axes; NaN near and beyond the
+        horizon.
+        """
         place, _, weight = homography.project(self.matrix, np.asarray(points_px, np.float64))
         return np.where((weight > self.least_weight)[:, None], place, np.nan)
 
     def error_radius_m(self, points_px: Array, deviation_px: Array) -> Array:
-        """Return the radii (n,) of the circles on the ground that hold what stands at pixels with 90 % probability.
+        """Return the radii (n,) of the circles on the ground that hold what stands at pixels with
+        90 % probability.
 
-        They follow from how exactly the pixel is known, through the local magnification, and from how exactly the pairs fix the homography,
-        which grows away from them; beyond their hull once more, as a lens bends there in a way that no pair has told.
+        They follow from how exactly the pixel is known, through the local magnification, and from
+        how exactly the pairs fix the homography, which grows away from them; beyond their hull once
+        more, as a lens bends there in a way that no pair has told.
 
         Args:
             points_px: (n, 2).
@@ -95,7 +110,8 @@ class Homography:
 def fit_homography(calibration: CalibrationSettings) -> Homography:
     """Fit a homography to correspondences and check that it means something.
 
-    From six pairs on, pairs that contradict the others are found by random sample consensus and left out.
+    From six pairs on, pairs that contradict the others are found by random sample consensus and
+    left out.
 
     Args:
         calibration: At least four pairs.
@@ -104,8 +120,9 @@ def fit_homography(calibration: CalibrationSettings) -> Homography:
         The homography; its third coordinate is positive where the calibrated points lie.
 
     Raises:
-        InvalidCalibration: The pairs fix no homography; the code says why: `calibration_identity`, `calibration_duplicates`,
-            `calibration_collinear`, `calibration_ill_conditioned`, `calibration_mirrored`, `calibration_inconsistent`.
+        InvalidCalibration: The pairs fix no homography; the code says why: `calibration_identity`,
+            `calibration_duplicates`, `calibration_collinear`, `calibration_ill_conditioned`,
+            `calibration_mirrored`, `calibration_inconsistent`.
     """
     image = np.array(calibration.image_points, np.float64)
     given = np.array(calibration.ground_points, np.float64)
@@ -152,13 +169,15 @@ def check_calibration(calibration: CalibrationSettings | None) -> None:
 
 
 def read_npz(data: bytes) -> dict[str, list[list[float]]]:
-    """Read correspondences from NumPy's archive format, keys `image_points` and `map_points`, each (n, 2).
+    """Read correspondences from NumPy's archive format, keys `image_points` and `map_points`, each
+    (n, 2).
 
     Returns:
         `image_points` and `ground_points` as `CalibrationSettings` takes them.
 
     Raises:
-        InvalidCalibration: It is too large, or not such an archive; pickled content is never loaded (code `bad_calibration_file`).
+        InvalidCalibration: It is too large, or not such an archive; pickled content is never loaded
+            (code `bad_calibration_file`).
     """
     if len(data) > NPZ_LIMIT_BYTES:
         raise InvalidCalibration(
@@ -176,7 +195,8 @@ def read_npz(data: bytes) -> dict[str, list[list[float]]]:
             "A calibration .npz has the arrays image_points and map_points.",
             code="bad_calibration_file",
         ) from error
-    # `zipfile` raises NotImplementedError and RuntimeError for packings and encryption that it does not know.
+    # `zipfile` raises NotImplementedError and RuntimeError for packings and encryption that it does
+    # not know.
     except (
         ValueError,
         TypeError,
@@ -205,7 +225,9 @@ def read_npz(data: bytes) -> dict[str, list[list[float]]]:
 
 
 def _points(archive: np.lib.npyio.NpzFile, key: str) -> Array:
-    """Return an array of an archive. What its header claims is looked at first: NumPy makes room for it before it reads."""
+    """Return an array of an archive. What its header claims is looked at first: NumPy makes room
+    for it before it reads.
+    """
     members = archive.zip
     if members is None or f"{key}.npy" not in members.namelist():
         raise KeyError(key)
@@ -269,7 +291,8 @@ def _check_fit(matrix: Array, weight: Array, residuals_m: Array, ground: Array, 
             f"The pairs contradict each other: {rms_m:.3g} off on a ground of {extent_m:.3g}; check which point is which.",
             code="calibration_inconsistent",
         )
-    # Rows count downwards and north is up, so a map of degrees seen from above turns the other way round than the picture.
+    # Rows count downwards and north is up, so a map of degrees seen from above turns the other way
+    # round than the picture.
     if unit == "wgs84" and np.linalg.det(matrix) > 0:
         raise InvalidCalibration(
             "The ground is mirrored; are longitude and latitude swapped? Points are (longitude, latitude).",
@@ -278,7 +301,9 @@ def _check_fit(matrix: Array, weight: Array, residuals_m: Array, ground: Array, 
 
 
 def _distinct(points: Array, tolerance: float) -> int:
-    """Return how many points there are when those closer than a tolerance are one; 4 stands for that many or more."""
+    """Return how many points there are when those closer than a tolerance are one; 4 stands for
+    that many or more.
+    """
     left, count = points, 0
     while len(left) and count < 4:
         left = left[np.hypot(*(left - left[0]).T) > tolerance]

@@ -1,4 +1,6 @@
-"""Calibrations as files: Muster's own JSON, NumPy's `.npz`, and the JSON in which SpotOn keeps the cameras of a place."""
+"""Calibrations as files: Muster's own JSON, NumPy's `.npz`, and the JSON in which SpotOn keeps the
+cameras of a place.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,19 @@ def read_file(data: bytes, *, camera: str | None = None) -> dict[str, object]:
     """Read a calibration file, told by its content and never by its name.
 
     Args:
-        data: `.npz` with the arrays `image_points` and `map_points`; or JSON, an object with `image_points`, `ground_points` (or
-            `map_points`) and optionally `unit`, `name`, `camera`; or SpotOn's JSON, an object with `cameras`, each with `id`,
-            `source_points` (px) and `destination_points` (pixels of a map), and `ground_plane.pixels_per_meter`.
+        data: `.npz` with the arrays `image_points` and `map_points`; or JSON, an object with
+            `image_points`, `ground_points` (or `map_points`) and optionally `unit`, `name`,
+            `camera`; or SpotOn's JSON, an object with `cameras`, each with `id`, `source_points`
+            (px) and `destination_points` (pixels of a map), and `ground_plane.pixels_per_meter`.
         camera: Which camera of SpotOn's file; needed where it has several.
 
     Returns:
-        What the file says, under the keys of `CalibrationSettings`; values are not checked yet, other keys are left as they are.
+        What the file says, under the keys of `CalibrationSettings`; values are not checked yet,
+        other keys are left as they are.
 
     Raises:
-        InvalidCalibration: It is too large or none of these (code `bad_calibration_file`), or it has several cameras and none of them is
-            `camera` (`calibration_camera_unknown`).
+        InvalidCalibration: It is too large or none of these (code `bad_calibration_file`), or it
+            has several cameras and none of them is `camera` (`calibration_camera_unknown`).
     """
     if data.startswith(b"PK"):
         return {**read_npz(data)}

@@ -1,4 +1,6 @@
-"""A flat metric plane that touches the WGS84 ellipsoid: where metres are needed, and back to degrees. The projection is pyproj's."""
+"""A flat metric plane that touches the WGS84 ellipsoid: where metres are needed, and back to
+degrees. The projection is pyproj's.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class LocalPlane:
-    """Metres east and north of a place: the azimuthal equidistant projection, true to a millimetre within some kilometres.
+    """Metres east and north of a place: the azimuthal equidistant projection, true to a millimetre
+    within some kilometres.
 
     Attributes:
         longitude: Of the plane's origin, degrees.
@@ -25,14 +28,18 @@ class LocalPlane:
 
     @classmethod
     def around(cls, degrees: Array) -> LocalPlane:
-        """Return the plane in the middle of points (n, 2), longitude and latitude, NaN left out; also across the 180th meridian."""
+        """Return the plane in the middle of points (n, 2), longitude and latitude, NaN left out;
+        also across the 180th meridian.
+        """
         known = np.asarray(degrees, np.float64)
         known = known[np.isfinite(known).all(axis=1)]
         longitude = known[0, 0] + _wrapped(known[:, 0] - known[0, 0]).mean()
         return cls(float(_wrapped(longitude)), float(known[:, 1].mean()))
 
     def to_metres(self, degrees: Array) -> Array:
-        """Return metres (n, 2) east and north of points (n, 2) in degrees, longitude and latitude; NaN stays NaN."""
+        """Return metres (n, 2) east and north of points (n, 2) in degrees, longitude and latitude;
+        NaN stays NaN.
+        """
         return self._through(degrees, inverse=False)
 
     def to_degrees(self, metres: Array) -> Array:
@@ -48,7 +55,8 @@ class LocalPlane:
         return result
 
     def _projection(self) -> Any:
-        # Loaded late: most analyses need no map. Made anew: such objects must not be shared between threads.
+        # Loaded late: most analyses need no map. Made anew: such objects must not be shared between
+        # threads.
         from pyproj import Proj
 
         return Proj(proj="aeqd", lon_0=self.longitude, lat_0=self.latitude, ellps="WGS84")

@@ -1,7 +1,9 @@
-"""The numbers behind a calibration: fitting a homography to pairs, finding those that agree, and how far off it may be.
+"""The numbers behind a calibration: fitting a homography to pairs, finding those that agree, and
+how far off it may be.
 
-Pairs are normalised first: both sets of points to mean 0 and mean distance sqrt 2. There a mark in the picture and a mark on the ground are
-taken to be equally exact: a pair's error has the covariance `s² (1 + G Gᵀ)`, `G` being the local magnification from picture to ground.
+Pairs are normalised first: both sets of points to mean 0 and mean distance sqrt 2. There a mark in
+the picture and a mark on the ground are taken to be equally exact: a pair's error has the
+covariance `s² (1 + G Gᵀ)`, `G` being the local magnification from picture to ground.
 """
 
 from __future__ import annotations
@@ -17,16 +19,21 @@ from core.errors import InvalidCalibration
 Array = npt.NDArray[np.float64]
 
 LEAST_SINGULAR = 1e-3
-"""Least eighth singular value of the normalised equations, as a fraction of the first: below it the ninth is not the only solution."""
+"""Least eighth singular value of the normalised equations, as a fraction of the first: below it the
+ninth is not the only solution.
+"""
 CANDIDATES = 500
 MARK_PX = 2.0
-"""How exactly people mark points, as a standard deviation; what four pairs say of it is nothing, what twenty say outweighs it."""
+"""How exactly people mark points, as a standard deviation; what four pairs say of it is nothing,
+what twenty say outweighs it.
+"""
 MARK_WEIGHT = 4.0
 """How many residuals `MARK_PX` is worth."""
 
 
 def fit(image: Array, ground: Array) -> tuple[Array, Array]:
-    """Fit a homography to pairs: direct linear transformation, then damped Gauss-Newton steps on the whitened distances.
+    """Fit a homography to pairs: direct linear transformation, then damped Gauss-Newton steps on
+    the whitened distances.
 
     Source: Hartley and Zisserman, "Multiple View Geometry", chapter 4.
 
@@ -35,7 +42,8 @@ def fit(image: Array, ground: Array) -> tuple[Array, Array]:
         ground: (n, 2) m.
 
     Returns:
-        The (3, 3) matrix, scaled to a mean third coordinate of ±1, and the (9, 9) covariance of its elements, row by row.
+        The (3, 3) matrix, scaled to a mean third coordinate of ±1, and the (9, 9) covariance of its
+        elements, row by row.
 
     Raises:
         InvalidCalibration: Many homographies fit (code `calibration_ill_conditioned`).
@@ -43,7 +51,8 @@ def fit(image: Array, ground: Array) -> tuple[Array, Array]:
     from_image, from_ground = normaliser(image), normaliser(ground)
     a, b = _apply(from_image, image), _apply(from_ground, ground)
     equations = _equations(a, b)
-    # Without the square matrix of all equations, which of ten thousand pairs takes gigabytes; fewer than nine equations need it.
+    # Without the square matrix of all equations, which of ten thousand pairs takes gigabytes; fewer
+    # than nine equations need it.
     singular, rows = np.linalg.svd(equations, full_matrices=len(equations) < 9)[1:]
     matrix = rows[-1].reshape(3, 3)
     undetermined = InvalidCalibration(
@@ -65,7 +74,9 @@ def fit(image: Array, ground: Array) -> tuple[Array, Array]:
 
 
 def residuals(matrix: Array, image: Array, ground: Array) -> Array:
-    """Return the distances on the ground (n,) between where pixels (n, 2) fall and their points (n, 2)."""
+    """Return the distances on the ground (n,) between where pixels (n, 2) fall and their points (n,
+    2).
+    """
     place, _, _ = project(matrix, image)
     distances: Array = np.hypot(*(place - ground).T)
     return distances
@@ -82,7 +93,9 @@ def surprises(matrix: Array, image: Array, ground: Array) -> Array:
 
 
 def project(matrix: Array, points: Array) -> tuple[Array, Array, Array]:
-    """Return places (n, 2), local magnification (n, 2, 2) and third coordinate (n,) of points (n, 2) under a homography (3, 3)."""
+    """Return places (n, 2), local magnification (n, 2, 2) and third coordinate (n,) of points (n,
+    2) under a homography (3, 3).
+    """
     homogeneous = points @ matrix[:, :2].T + matrix[:, 2]
     weight = homogeneous[:, 2]
     safe = np.where(np.abs(weight) < 1e-12, 1e-12, weight)
@@ -92,7 +105,9 @@ def project(matrix: Array, points: Array) -> tuple[Array, Array, Array]:
 
 
 def element_jacobian(points: Array, place: Array, weight: Array) -> Array:
-    """Return the derivative (n, 2, 9) of places (n, 2) by the elements of the homography that maps points (n, 2) there."""
+    """Return the derivative (n, 2, 9) of places (n, 2) by the elements of the homography that maps
+    points (n, 2) there.
+    """
     point = np.column_stack([points, np.ones(len(points))]) / weight[:, None]
     zeros = np.zeros_like(point)
     u = np.concatenate([point, zeros, -place[:, :1] * point], axis=1)
@@ -101,7 +116,9 @@ def element_jacobian(points: Array, place: Array, weight: Array) -> Array:
 
 
 def place_covariance(points: Array, place: Array, weight: Array, covariance: Array) -> Array:
-    """Return the covariance (n, 2, 2) of places by that of the homography's elements (9, 9): `J C Jᵀ` with `element_jacobian`'s `J`."""
+    """Return the covariance (n, 2, 2) of places by that of the homography's elements (9, 9): `J C
+    Jᵀ` with `element_jacobian`'s `J`.
+    """
     point = np.column_stack([points, np.ones(len(points))]) / weight[:, None]
     u, v = place.T
     blocks = covariance.reshape(3, 3, 3, 3).transpose(0, 2, 1, 3)
@@ -120,8 +137,9 @@ def place_covariance(points: Array, place: Array, weight: Array, covariance: Arr
 def consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
     """Return the pairs (n,) that one homography explains, n ≥ 6.
 
-    Random sample consensus (Fischler and Bolles 1981): homographies through four pairs, all quadruples of a small set, else a fixed draw.
-    No threshold need be known: the candidate wins under which the worst of the better half of the pairs is best (least median of squares,
+    Random sample consensus (Fischler and Bolles 1981): homographies through four pairs, all
+    quadruples of a small set, else a fixed draw. No threshold need be known: the candidate wins
+    under which the worst of the better half of the pairs is best (least median of squares,
     Rousseeuw 1984, with the quantile that stands most wrong pairs).
     """
     count = len(image)
@@ -148,15 +166,19 @@ def consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
 
 
 def slip(image: Array) -> float:
-    """Return the whitened distance from which a pair of a set (n, 2) px may be wrong; below it a person's hand has merely trembled."""
+    """Return the whitened distance from which a pair of a set (n, 2) px may be wrong; below it a
+    person's hand has merely trembled.
+    """
     return 3 * MARK_PX * float(normaliser(image)[0, 0])
 
 
 def radius_90(covariance: Array) -> Array:
-    """Return the radii (n,) of the circles that hold 90 % of normal distributions with covariances (n, 2, 2).
+    """Return the radii (n,) of the circles that hold 90 % of normal distributions with covariances
+    (n, 2, 2).
 
-    The squared distance is a sum of two chi-squares; its quantile is that of the gamma distribution with the same mean and variance, by
-    Wilson and Hilferty's cube root. Right to 2 % for every shape.
+    The squared distance is a sum of two chi-squares; its quantile is that of the gamma distribution
+    with the same mean and variance, by Wilson and Hilferty's cube root. Right to 2 % for every
+    shape.
     """
     trace = covariance[:, 0, 0] + covariance[:, 1, 1]
     squares = (covariance**2).sum(axis=(1, 2))
@@ -167,7 +189,9 @@ def radius_90(covariance: Array) -> Array:
 
 
 def hull(points: Array) -> Array:
-    """Return the corners (k, 2) of the convex hull, anticlockwise where y points up (Andrew's monotone chain)."""
+    """Return the corners (k, 2) of the convex hull, anticlockwise where y points up (Andrew's
+    monotone chain).
+    """
     ordered = np.unique(points, axis=0)
     if len(ordered) < 3:
         return ordered
@@ -184,7 +208,9 @@ def hull(points: Array) -> Array:
 
 
 def beyond_hull(corners: Array, points: Array) -> Array:
-    """Return how far points (n, 2) lie outside a hull (k, 2), as a fraction of its extent; 0 inside."""
+    """Return how far points (n, 2) lie outside a hull (k, 2), as a fraction of its extent; 0
+    inside.
+    """
     edges = np.roll(corners, -1, axis=0) - corners
     outward = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.hypot(*edges.T)[:, None]
     away = (points @ outward.T - (corners * outward).sum(axis=1)).max(axis=1)
@@ -218,7 +244,9 @@ def _equations(image: Array, ground: Array) -> Array:
 
 
 def _squares(matrices: Array, image: Array, ground: Array) -> Array:
-    """Return squared whitened distances (m, n) of normalised pairs (n, 2) under homographies (m, 3, 3)."""
+    """Return squared whitened distances (m, n) of normalised pairs (n, 2) under homographies (m, 3,
+    3).
+    """
     point = np.column_stack([image, np.ones(len(image))])
     projected = point @ np.swapaxes(matrices, -1, -2)
     weight = np.where(np.abs(projected[..., 2]) < 1e-12, 1e-12, projected[..., 2])
@@ -228,7 +256,8 @@ def _squares(matrices: Array, image: Array, ground: Array) -> Array:
     vx, vy = (h[:, 1, 0] - v * h[:, 2, 0]) / weight, (h[:, 1, 1] - v * h[:, 2, 1]) / weight
     p, q, r = 1 + ux**2 + uy**2, ux * vx + uy * vy, 1 + vx**2 + vy**2
     du, dv = u - ground[:, 0], v - ground[:, 1]
-    # The determinant as a sum of squares: of a degenerate candidate p r and q² are huge and nearly equal.
+    # The determinant as a sum of squares: of a degenerate candidate p r and q² are huge and nearly
+    # equal.
     determinant = p + r - 1 + (ux * vy - uy * vx) ** 2
     return np.maximum(r * du**2 - 2 * q * du * dv + p * dv**2, 0) / determinant
 

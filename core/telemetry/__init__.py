@@ -1,6 +1,8 @@
-"""What a drone wrote down while it filmed: DJI's `.SRT` subtitles, in every dialect that is known, as aligned arrays.
+"""What a drone wrote down while it filmed: DJI's `.SRT` subtitles, in every dialect that is known,
+as aligned arrays.
 
-Standard library and NumPy only: the API refuses a bad file at submission, the engine reads the same record.
+Standard library and NumPy only: the API refuses a bad file at submission, the engine reads the same
+record.
 """
 
 from core.telemetry.record import COLUMNS, LONGEST_GAP_S, Remark, Telemetry, joined

@@ -52,7 +52,9 @@ _BRACKET_KEYS = {
 
 
 class Cue:
-    """What one cue says, as written: `values` by column, `pair` of coordinates in unknown order, `home`."""
+    """What one cue says, as written: `values` by column, `pair` of coordinates in unknown order,
+    `home`.
+    """
 
     __slots__ = ("decimals", "home", "pair", "style", "values")
 
@@ -62,7 +64,8 @@ class Cue:
         self.home: tuple[float, float, float] | None = None
         self.decimals = 0
         self.style = "camera-only"
-        # Only closed brackets: a file cut off in the middle of a number must not give a position with half its digits.
+        # Only closed brackets: a file cut off in the middle of a number must not give a position
+        # with half its digits.
         keys = self._read_brackets(text)
         if not keys:
             self._read_plain(text)
@@ -129,7 +132,9 @@ def _decimals(number: str) -> int:
 
 
 def _scaled(column: str, number: str) -> float:
-    """Return a bracketed value; whole numbers stand for hundredths (fnum 280), tenths (focal_len 240), ten-thousandths (dzoom 10000)."""
+    """Return a bracketed value; whole numbers stand for hundredths (fnum 280), tenths (focal_len
+    240), ten-thousandths (dzoom 10000).
+    """
     value = float(number)
     divisor: Callable[[float], float] = {
         "f_number": lambda v: 100 if v >= 100 else 1,

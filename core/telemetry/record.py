@@ -11,7 +11,9 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 LONGEST_GAP_S = 3.0
-"""Between records farther apart than this nothing is interpolated; nor farther than this before the first or after the last."""
+"""Between records farther apart than this nothing is interpolated; nor farther than this before the
+first or after the last.
+"""
 COLUMNS = (
     "latitude",
     "longitude",
@@ -29,7 +31,9 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something that a person should know of a file that was read nevertheless. `code` is stable, `message` a sentence."""
+    """Something that a person should know of a file that was read nevertheless. `code` is stable,
+    `message` a sentence.
+    """
 
     code: str
     message: str
@@ -48,9 +52,10 @@ class Telemetry:
         pitch_deg: (n,) 0 looks level, -90 straight down.
         roll_deg: (n,) clockwise as seen from behind the camera.
         focal_length_mm: (n,) as on 35 mm film (36 mm wide). zoom: (n,) digital. f_number: (n,).
-        dialect: `bracket`, `bracket-altitude`, `bracket-attitude`, `camera-only`, `mavic-pro`, `phantom`, `comma`, `p4-rtk`, `matrice`
-            or `avata`.
-        coordinate_step_deg: The smallest step that the file's coordinates can take: 1e-4 degrees are 11 m.
+        dialect: `bracket`, `bracket-altitude`, `bracket-attitude`, `camera-only`, `mavic-pro`,
+            `phantom`, `comma`, `p4-rtk`, `matrice` or `avata`.
+        coordinate_step_deg: The smallest step that the file's coordinates can take: 1e-4 degrees
+            are 11 m.
         home: Longitude and latitude of the place of take-off, where the file names it.
         warnings: What a person should know.
     """
@@ -128,7 +133,9 @@ class Telemetry:
         return bool((np.isfinite(self.yaw_deg) & np.isfinite(self.pitch_deg)).any())
 
     def at(self, times_s: Array) -> Telemetry:
-        """Return the values at other times (k,), seconds: linear, angles the short way round, NaN in gaps over `LONGEST_GAP_S`."""
+        """Return the values at other times (k,), seconds: linear, angles the short way round, NaN
+        in gaps over `LONGEST_GAP_S`.
+        """
         times = np.asarray(times_s, np.float64)
         values = {
             name: _interpolated(times, self.time_s, getattr(self, name), name) for name in COLUMNS
@@ -148,7 +155,8 @@ def joined(parts: Sequence[Telemetry], starts_s: Sequence[float]) -> Telemetry:
 
     Args:
         parts: At least one.
-        starts_s: When each file begins in the recording, ascending. Records that reach beyond the next file's start are cut.
+        starts_s: When each file begins in the recording, ascending. Records that reach beyond the
+            next file's start are cut.
     """
     ends_s = [*list(starts_s)[1:], np.inf]
     kept = [

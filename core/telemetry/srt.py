@@ -1,4 +1,6 @@
-"""From a file of subtitles to telemetry: what cannot be is left out and told, what tells nothing is refused."""
+"""From a file of subtitles to telemetry: what cannot be is left out and told, what tells nothing is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,12 @@ LONGEST_CUE = 4000
 """Characters of a cue that are looked at: drones write some hundreds, a hostile file millions."""
 BUDGET_S = 5.0
 BUDGET_S_PER_MIB = 3.0
-"""Processor time that reading may take. Files of drones take 0.3 to 0.5 s a MiB on a small machine."""
+"""Processor time that reading may take. Files of drones take 0.3 to 0.5 s a MiB on a small machine.
+"""
 FARTHEST_DEG = 0.5
-"""No drone flies farther than this from the middle of its own flight: such a position is a fault of the receiver."""
+"""No drone flies farther than this from the middle of its own flight: such a position is a fault of
+the receiver.
+"""
 RANGES = {
     "latitude": (-90.0, 90.0),
     "longitude": (-180.0, 180.0),
@@ -59,19 +64,22 @@ def parse_srt(
 ) -> Telemetry:
     """Read DJI's telemetry from a subtitle file.
 
-    Broken cues are left out and told in `warnings`; so are values out of range and positions without a fix.
+    Broken cues are left out and told in `warnings`; so are values out of range and positions
+    without a fix.
 
     Args:
         data: The file's bytes: UTF-8 with or without a byte-order mark, or UTF-16 with one.
         check: Called between cues; what it raises ends the reading.
-        clock: Tells the seconds that reading has taken; default: this thread's time on the processor.
+        clock: Tells the seconds that reading has taken; default: this thread's time on the
+            processor.
 
     Returns:
         At least one record.
 
     Raises:
-        InvalidTelemetry: Codes `telemetry_too_large`, `telemetry_empty`, `telemetry_not_srt` (no cue at all), `telemetry_not_dji` (none
-            of the cues holds anything that a drone writes), `telemetry_too_slow` (it takes longer than a file of its size may).
+        InvalidTelemetry: Codes `telemetry_too_large`, `telemetry_empty`, `telemetry_not_srt` (no
+            cue at all), `telemetry_not_dji` (none of the cues holds anything that a drone writes),
+            `telemetry_too_slow` (it takes longer than a file of its size may).
     """
     if len(data) > LIMIT_BYTES:
         raise InvalidTelemetry(
@@ -102,7 +110,9 @@ def parse_srt(
 def _budget(
     size_bytes: int, check: Callable[[], None], clock: Callable[[], float]
 ) -> Callable[[], None]:
-    """Return what is called between the parts of the work: it raises once a file of this size has taken too long."""
+    """Return what is called between the parts of the work: it raises once a file of this size has
+    taken too long.
+    """
     most_s = BUDGET_S + BUDGET_S_PER_MIB * size_bytes / 2**20
     began_s = clock()
 
@@ -118,7 +128,9 @@ def _budget(
 
 
 def _timings(text: str, spend: Callable[[], None]) -> Iterator[re.Match[str]]:
-    """Yield the lines that say when a cue begins, found by their arrows: no single search holds the interpreter for long."""
+    """Yield the lines that say when a cue begins, found by their arrows: no single search holds the
+    interpreter for long.
+    """
     end, arrow = 0, text.find(_ARROW)
     while arrow >= 0:
         spend()
@@ -201,7 +213,9 @@ def _place_pairs(
     style: str,
     remarks: list[Remark],
 ) -> tuple[float, float] | None:
-    """Fill in latitude and longitude where the file has bare pairs; return the place of take-off as (longitude, latitude)."""
+    """Fill in latitude and longitude where the file has bare pairs; return the place of take-off as
+    (longitude, latitude).
+    """
     pairs = np.array([row.pair or (np.nan, np.nan) for row in rows])
     known = np.isfinite(pairs[:, 0])
     given = np.array([(home[0], home[1]) if home else (np.nan, np.nan) for home in homes])
@@ -244,7 +258,9 @@ def _take_home_altitude(
     homes: Sequence[tuple[float, float, float] | None],
     remarks: list[Remark],
 ) -> None:
-    """Without an altitude of its own, one follows from that of the place of take-off and the height above it."""
+    """Without an altitude of its own, one follows from that of the place of take-off and the height
+    above it.
+    """
     ground = np.array([home[2] if home else np.nan for home in homes])
     missing = (
         np.isnan(columns["altitude_m"]) & np.isfinite(ground) & np.isfinite(columns["height_m"])
@@ -262,7 +278,9 @@ def _take_home_altitude(
 
 
 def _within_ranges(columns: dict[str, Array], remarks: list[Remark]) -> dict[str, Array]:
-    """Return the columns without values that cannot be, positions without a fix, and positions far from all others."""
+    """Return the columns without values that cannot be, positions without a fix, and positions far
+    from all others.
+    """
     result, dropped = {}, 0
     for name, (low, high) in RANGES.items():
         bad = (columns[name] < low) | (columns[name] > high)

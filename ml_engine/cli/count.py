@@ -32,7 +32,9 @@ PACKAGES = ("numpy", "scipy", "av", "openvino", "torch", "transformers")
 
 @dataclass(frozen=True, slots=True)
 class CountRequest:
-    """What to count, where results go. `detector`: path or hub id; None for the bundled checkpoint. `telemetry`: none to look for it."""
+    """What to count, where results go. `detector`: path or hub id; None for the bundled checkpoint.
+    `telemetry`: none to look for it.
+    """
 
     videos: tuple[Path, ...]
     out_dir: Path

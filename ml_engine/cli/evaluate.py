@@ -184,7 +184,9 @@ def _with_detector(
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Return a name for each folder: its last part, or as much of its path as tells it from the others."""
+    """Return a name for each folder: its last part, or as much of its path as tells it from the
+    others.
+    """
     parts = [folder.resolve().parts for folder in folders]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-depth:]) for part in parts]

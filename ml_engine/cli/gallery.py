@@ -1,6 +1,7 @@
 """A sheet of annotated pictures with what a detector finds in them.
 
-python -m ml_engine.cli.gallery --data DIR --out FILE.jpg [--detector CHECKPOINT] [--device auto] [--count 10] [--columns 5]
+python -m ml_engine.cli.gallery --data DIR --out FILE.jpg [--detector CHECKPOINT] [--device auto]
+[--count 10] [--columns 5]
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ QUALITY = 80
 
 
 def draw_gallery(detector: Detector, folder: Path, count: int, columns: int) -> Image:
-    """Detect in annotated pictures and lay them side by side: found in green, false in red, missed in yellow.
+    """Detect in annotated pictures and lay them side by side: found in green, false in red, missed
+    in yellow.
 
     Args:
         detector: Its thresholds say what is found.

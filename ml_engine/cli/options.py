@@ -15,7 +15,9 @@ _OLD_NAMES = {"cpu": "torch"}
 
 
 def add_device(parser: argparse.ArgumentParser, what: str = "what runs the detector") -> None:
-    """Add `--device`. Its default is MUSTER_DEVICE, as for workers, and `auto` where that is not set."""
+    """Add `--device`. Its default is MUSTER_DEVICE, as for workers, and `auto` where that is not
+    set.
+    """
     parser.add_argument(
         "--device",
         type=_device,
@@ -36,7 +38,9 @@ def _device(text: str) -> str:
 
 
 def start_logging(*, verbose: bool = False) -> None:
-    """Write warnings, and what loading a detector has to say, to stderr; with `verbose` all of it, with where it comes from."""
+    """Write warnings, and what loading a detector has to say, to stderr; with `verbose` all of it,
+    with where it comes from.
+    """
     level, form = (
         (logging.DEBUG, logging.BASIC_FORMAT) if verbose else (logging.WARNING, "%(message)s")
     )

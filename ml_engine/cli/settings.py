@@ -1,4 +1,6 @@
-"""Settings of an analysis from files: JSON as the API takes them, calibrations as JSON or NumPy's .npz."""
+"""Settings of an analysis from files: JSON as the API takes them, calibrations as JSON or NumPy's
+.npz.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +49,12 @@ def read_settings(
 
 
 def read_calibration(path: Path, *, camera: object = None) -> dict[str, object]:
-    """Read correspondences from a file as `core.geometry.calibration_files` knows them; `camera` names one where the file has several.
+    """Read correspondences from a file as `core.geometry.calibration_files` knows them; `camera`
+    names one where the file has several.
 
     Raises:
-        InvalidCalibration: It is none of these (code `bad_calibration_file`), or names several cameras (`calibration_camera_unknown`).
+        InvalidCalibration: It is none of these (code `bad_calibration_file`), or names several
+            cameras (`calibration_camera_unknown`).
         OSError: It cannot be opened.
     """
     with path.open("rb") as file:

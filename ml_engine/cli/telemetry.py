@@ -1,4 +1,6 @@
-"""The telemetry of a recording on this machine: files that were named, else those beside the videos, else tracks within them."""
+"""The telemetry of a recording on this machine: files that were named, else those beside the
+videos, else tracks within them.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,16 @@ def recording_telemetry(
     Args:
         videos: The recording's files, in order.
         starts_s: When each begins in the recording.
-        given: Files of telemetry: one for each video in the same order, or named as their videos; empty to look for them.
+        given: Files of telemetry: one for each video in the same order, or named as their videos;
+            empty to look for them.
         decoder: Reads tracks within the videos.
 
     Returns:
         Times from the start of the recording; None where there is none.
 
     Raises:
-        InvalidTelemetry: A file that was named tells nothing, or it cannot be told which video it belongs to.
+        InvalidTelemetry: A file that was named tells nothing, or it cannot be told which video it
+            belongs to.
         OSError: A file that was named cannot be opened.
     """
     named = _paired(videos, given) if given else {}

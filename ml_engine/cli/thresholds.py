@@ -1,7 +1,8 @@
-"""Measuring of a checkpoint: the score from which detections count, and the smallest animal it sees.
+"""Measuring of a checkpoint: the score from which detections count, and the smallest animal it
+sees.
 
-python -m ml_engine.cli.thresholds --images DIR --annotations COCO.json [--detector PATH_OR_HUB_ID] [--only bison|cattle] [--write]
-python -m ml_engine.cli.thresholds --rendered 160 [--write]
+python -m ml_engine.cli.thresholds --images DIR --annotations COCO.json [--detector PATH_OR_HUB_ID]
+[--only bison|cattle] [--write] python -m ml_engine.cli.thresholds --rendered 160 [--write]
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ if TYPE_CHECKING:
 
 
 def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: float | None) -> Path:
-    """Write what was measured into the table beside a checkpoint's weights; what else is in it stays.
+    """Write what was measured into the table beside a checkpoint's weights; what else is in it
+    stays.
 
     Returns:
         The file.
 
     Raises:
-        DetectorError: There is no such table (code `bad_label_table`): what the labels mean must be said first.
+        DetectorError: There is no such table (code `bad_label_table`): what the labels mean must be
+            said first.
     """
     path = folder / TABLE_FILE
     try:

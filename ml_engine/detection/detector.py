@@ -39,14 +39,17 @@ class Detector(ABC):
         """Detect in frames of one size. Blocks.
 
         Args:
-            frames_bgr: uint8 (h, w, 3), all of one size. Any number; batches are made here, and the last one is filled up.
+            frames_bgr: uint8 (h, w, 3), all of one size. Any number; batches are made here, and the
+                last one is filled up.
             tiles: `off`, `auto` or rows x columns such as `2x3`.
 
         Returns:
-            Boxes per frame, in px of the frame, highest score first. Duplicates are still in, except where tiles overlap.
+            Boxes per frame, in px of the frame, highest score first. Duplicates are still in,
+            except where tiles overlap.
 
         Raises:
-            DetectorError: The network failed (code `inference_failed`), or the detector was closed (`detector_closed`).
+            DetectorError: The network failed (code `inference_failed`), or the detector was closed
+                (`detector_closed`).
         """
 
     @abstractmethod

@@ -1,4 +1,6 @@
-"""Which of a checkpoint's labels mean bison, cattle, person, or just some four-legged animal, and from which score they count."""
+"""Which of a checkpoint's labels mean bison, cattle, person, or just some four-legged animal, and
+from which score they count.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,10 @@ from core.errors import DetectorError
 from ml_engine.arrays import SCORE_COLUMNS
 
 TABLE_FILE = "muster.json"
-"""Name of the label table beside a checkpoint's weights: `{"labels": {label: column}, "thresholds": {class: score}, "smallest_px": size}`.
-`python -m ml_engine.cli.thresholds --write` measures the last two."""
+"""Name of the label table beside a checkpoint's weights: `{"labels": {label: column}, "thresholds":
+{class: score}, "smallest_px": size}`. `python -m ml_engine.cli.thresholds --write` measures the
+last two.
+"""
 
 KNOWN_LABELS: Mapping[str, str] = {
     **dict.fromkeys(("person", "people", "pedestrian", "human", "man", "woman"), "person"),
@@ -28,28 +32,34 @@ KNOWN_LABELS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("cat", "dog", "elephant", "bear", "zebra", "giraffe", "bird"), "animal"),
 }
-"""Columns of labels as they are commonly called; compared in lower case, `_` and `-` read as blanks.
+"""Columns of labels as they are commonly called; compared in lower case, `_` and `-` read as
+blanks.
 
-`bird` is what detectors trained on photos from the ground call most cattle seen from straight above: with it, `only` finds them with an
-AP50 of 0.35 instead of 0.28 on drone photos (COCO-pretrained DEIMv2 Femto, 3x3 tiles), and as many as before on photos from the side.
+`bird` is what detectors trained on photos from the ground call most cattle seen from straight
+above: with it, `only` finds them with an AP50 of 0.35 instead of 0.28 on drone photos
+(COCO-pretrained DEIMv2 Femto, 3x3 tiles), and as many as before on photos from the side.
 """
 
 DEFAULT_THRESHOLDS: Mapping[str, float] = {"bison": 0.3, "cattle": 0.3, "person": 0.4}
 """Scores from which a detection counts where the checkpoint's folder has no table of its own.
 
-Measured with COCO-pretrained DEIMv2 Femto, after removal of duplicates: of 23 and 26 cows visible in two frames of a herd this finds 23 and
-23 (at most 26 in a frame); and where six persons pass a fixed camera one after the other, it finds exactly six unbroken visits.
-The best F1 on annotated photos is at 0.33 to 0.35 for persons and 0.37 to 0.46 for cattle (COCO's, and cows on pastures from the side), and
-flat around it: 0.3 has at most 6 % less. They are not above it because tracking drops a false box more easily than it adds a missed cow.
+Measured with COCO-pretrained DEIMv2 Femto, after removal of duplicates: of 23 and 26 cows visible
+in two frames of a herd this finds 23 and 23 (at most 26 in a frame); and where six persons pass a
+fixed camera one after the other, it finds exactly six unbroken visits. The best F1 on annotated
+photos is at 0.33 to 0.35 for persons and 0.37 to 0.46 for cattle (COCO's, and cows on pastures from
+the side), and flat around it: 0.3 has at most 6 % less. They are not above it because tracking
+drops a false box more easily than it adds a missed cow.
 """
 
 SOFTMAX_THRESHOLDS: Mapping[str, float] = {"bison": 0.7, "cattle": 0.7, "person": 0.7}
-"""The same for the family of the first DETR, whose scores are a softmax and much higher. Not measured: its authors show results with it."""
+"""The same for the family of the first DETR, whose scores are a softmax and much higher. Not
+measured: its authors show results with it.
+"""
 
 DEFAULT_SMALLEST_PX = 27.0
-"""Size from which on an animal is found half as often as a large one, where the checkpoint's folder says nothing of it: square root of the
-box's area in px of the network's input. Measured with COCO-pretrained DEIMv2 Femto: 24 and 27 on COCO's photos, 29 on cows from the side,
-28 from drones.
+"""Size from which on an animal is found half as often as a large one, where the checkpoint's folder
+says nothing of it: square root of the box's area in px of the network's input. Measured with
+COCO-pretrained DEIMv2 Femto: 24 and 27 on COCO's photos, 29 on cows from the side, 28 from drones.
 """
 
 COCO_NAMES: tuple[str, ...] = (
@@ -145,7 +155,8 @@ class LabelTable:
         names: Label of each of the network's classes, in its order.
         labels: Label to score column; labels that mean nothing to Muster are left out.
         thresholds: Score from which a detection counts, for every class of Muster.
-        smallest_px: Size from which on an animal is found half as often as a large one: square root of the area, px of the input.
+        smallest_px: Size from which on an animal is found half as often as a large one: square root
+            of the area, px of the input.
     """
 
     names: tuple[str, ...]
@@ -154,7 +165,9 @@ class LabelTable:
     smallest_px: float = DEFAULT_SMALLEST_PX
 
     def membership(self) -> npt.NDArray[np.bool_]:
-        """Return (len(names), 4) bool: whether a label's score counts for a column. Bison and cattle count as `animal` too."""
+        """Return (len(names), 4) bool: whether a label's score counts for a column. Bison and
+        cattle count as `animal` too.
+        """
         table = np.zeros((len(self.names), len(SCORE_COLUMNS)), np.bool_)
         for index, name in enumerate(self.names):
             column = self.labels.get(name)
@@ -180,7 +193,8 @@ def label_table(
         The table: from `muster.json` if there, else by the labels' common names.
 
     Raises:
-        DetectorError: `muster.json` cannot be used (code `bad_label_table`), or no label means anything to Muster (`no_usable_label`).
+        DetectorError: `muster.json` cannot be used (code `bad_label_table`), or no label means
+            anything to Muster (`no_usable_label`).
     """
     path = None if folder is None else folder / TABLE_FILE
     if path is not None and path.is_file():
@@ -254,7 +268,9 @@ def _bad_table(path: Path, problem: str) -> DetectorError:
 
 
 def column_of(name: str) -> str | None:
-    """Return the score column of a label or category by its common name; None where it means nothing to Muster."""
+    """Return the score column of a label or category by its common name; None where it means
+    nothing to Muster.
+    """
     return KNOWN_LABELS.get(_plain(name))
 
 

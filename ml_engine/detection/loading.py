@@ -16,10 +16,12 @@ def load_detector(
     """Load a checkpoint.
 
     Args:
-        source: Folder of a transformers checkpoint, folder or path of an `.onnx` file, or id of a model on the hub.
+        source: Folder of a transformers checkpoint, folder or path of an `.onnx` file, or id of a
+            model on the hub.
         name: Name under which it was asked for.
-        device: `auto` is CUDA if there is a device, else OpenVINO, else (where OpenVINO cannot take over the checkpoint, which a warning in
-            the log says) torch; `cuda` and `torch` (on the CPU) need a transformers checkpoint.
+        device: `auto` is CUDA if there is a device, else OpenVINO, else (where OpenVINO cannot take
+            over the checkpoint, which a warning in the log says) torch; `cuda` and `torch` (on the
+            CPU) need a transformers checkpoint.
         cache_dir: Folder for converted networks; made if missing. Several processes may share it.
         threads: CPU threads to use; default: one per core that this process may use.
 
@@ -27,7 +29,8 @@ def load_detector(
         The detector, warmed up.
 
     Raises:
-        DetectorError: The checkpoint is missing, unsafe or not of a known kind, or the device is not there; `code` says which.
+        DetectorError: The checkpoint is missing, unsafe or not of a known kind, or the device is
+            not there; `code` says which.
         Unavailable: The model hub did not answer.
     """
     from ml_engine.detection.runtimes.checkpoint import open_checkpoint
@@ -82,7 +85,8 @@ def bundled_checkpoint() -> Path:
 
 
 def choose_runtime(kind: str, device: Device) -> Literal["cuda", "openvino", "torch"]:
-    """Decide what runs a checkpoint; with `auto`, torch still takes over where OpenVINO turns out not to be able to.
+    """Decide what runs a checkpoint; with `auto`, torch still takes over where OpenVINO turns out
+    not to be able to.
 
     Args:
         kind: `transformers` or `onnx`.

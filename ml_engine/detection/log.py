@@ -1,13 +1,16 @@
 """The detection log: a segment's detections as a Parquet file, one row per frame.
 
-Columns: `frame` int32, `time_s` float64, `status` string, `boxes` list<float32> (4 per detection, xyxy px), `scores` list<float32> (4 per
-detection, columns as in `SCORE_COLUMNS`), `embeddings` list<float16> (d per detection: the appearance, of length 1) or null, `motion`
-list<float64> (9, row by row: from the previous readable frame's pixels to this one's) or null, `motion_reason` string or null:
-`first_frame` of the segment, `unreadable`, `cut`, `no_texture`, or `not_measured` where nobody looked. The schema's metadata carry the
-version, the frames' width and height in px, and small grey pictures (PNG) of the first and last readable frame. The same records give
-the same bytes.
+Columns: `frame` int32, `time_s` float64, `status` string, `boxes` list<float32> (4 per detection,
+xyxy px), `scores` list<float32> (4 per detection, columns as in `SCORE_COLUMNS`), `embeddings`
+list<float16> (d per detection: the appearance, of length 1) or null, `motion` list<float64> (9, row
+by row: from the previous readable frame's pixels to this one's) or null, `motion_reason` string or
+null: `first_frame` of the segment, `unreadable`, `cut`, `no_texture`, or `not_measured` where
+nobody looked. The schema's metadata carry the version, the frames' width and height in px, and
+small grey pictures (PNG) of the first and last readable frame. The same records give the same
+bytes.
 
-Segments are detected apart, so the motion over their borders is measured where their logs are put together, by `concat`.
+Segments are detected apart, so the motion over their borders is measured where their logs are put
+together, by `concat`.
 """
 
 from __future__ import annotations
@@ -62,7 +65,8 @@ def write_log(
 
     Args:
         records: One per frame, ascending without gaps.
-        first_grey_png, last_grey_png: Grey pictures of the first and the last readable frame, at most 320 px wide; None: none was.
+        first_grey_png, last_grey_png: Grey pictures of the first and the last readable frame, at
+            most 320 px wide; None: none was.
         resolution_wh: Of the frames, px; None where none was readable.
 
     Returns:
@@ -121,7 +125,8 @@ def read_log(data: bytes) -> DetectionLog:
     """Read the log of a segment.
 
     Raises:
-        PermanentError: The bytes are not a detection log of this version (code `corrupt_detection_log`).
+        PermanentError: The bytes are not a detection log of this version (code
+            `corrupt_detection_log`).
     """
     table = _read_table(data)
     try:
@@ -141,10 +146,12 @@ def read_grey_pictures(data: bytes) -> tuple[bytes | None, bytes | None]:
 
 
 def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
-    """Put the logs of consecutive segments together, and measure the camera's motion over their borders.
+    """Put the logs of consecutive segments together, and measure the camera's motion over their
+    borders.
 
-    The first readable frame of a segment gets its motion from the last readable one before it, also across files; where that cannot be
-    measured it keeps the reason: `cut`, `no_texture`, or `first_frame` where there is no picture to measure from.
+    The first readable frame of a segment gets its motion from the last readable one before it, also
+    across files; where that cannot be measured it keeps the reason: `cut`, `no_texture`, or
+    `first_frame` where there is no picture to measure from.
 
     Args:
         logs: At least one, in any order.
@@ -197,7 +204,9 @@ def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
 def _motion_over_borders(
     logs: Sequence[DetectionLog],
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
-    """Return the motions and reasons of all frames, those at the first readable frame of a segment filled in."""
+    """Return the motions and reasons of all frames, those at the first readable frame of a segment
+    filled in.
+    """
     motion = np.concatenate([log.motion for log in logs])
     reasons = [reason for log in logs for reason in log.motion_reasons]
     row, before = 0, None

@@ -49,7 +49,8 @@ def batches(
 
 
 class Pipeline:
-    """Threads that decode and detect, with bounded queues between them. Leaving the context ends them all.
+    """Threads that decode and detect, with bounded queues between them. Leaving the context ends
+    them all.
 
     Args:
         source: The batches; drawn from a thread of the pipeline's.

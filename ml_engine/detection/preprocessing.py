@@ -1,11 +1,14 @@
-"""From a decoded frame to the network's input in one pass per colour: resize, reorder, rescale, normalise, pad.
+"""From a decoded frame to the network's input in one pass per colour: resize, reorder, rescale,
+normalise, pad.
 
-Gives the tensors that the checkpoint's own image processor of transformers gives, several times faster. That processor resizes with
-Pillow, whose bilinear filter widens when it shrinks a picture (no aliasing) and normalises its weights at the border. libswscale's bilinear
-filter widens in the same way, but repeats border pixels instead; so the outermost row or column of a shrunk side is taken from Pillow.
-Tolerance, in grey levels (1/255 before mean and standard deviation): 1 where a picture is shrunk, 3 where it is enlarged (reached on
-noise), a third of a level on average. Other filters than bilinear are Pillow's throughout, hence exact. The processor of RF-DETR resizes
-without widening and does not round; OpenCV's bilinear filter is that one, to within a level.
+Gives the tensors that the checkpoint's own image processor of transformers gives, several times
+faster. That processor resizes with Pillow, whose bilinear filter widens when it shrinks a picture
+(no aliasing) and normalises its weights at the border. libswscale's bilinear filter widens in the
+same way, but repeats border pixels instead; so the outermost row or column of a shrunk side is
+taken from Pillow. Tolerance, in grey levels (1/255 before mean and standard deviation): 1 where a
+picture is shrunk, 3 where it is enlarged (reached on noise), a third of a level on average. Other
+filters than bilinear are Pillow's throughout, hence exact. The processor of RF-DETR resizes without
+widening and does not round; OpenCV's bilinear filter is that one, to within a level.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ _ASPECT_PROCESSORS = (
     "GroundingDino",
 )
 _YOLOS_PATCH = 16
-"""The processor of YOLOS cuts both edges to whole patches of this many px, whatever the checkpoint's patches are."""
+"""The processor of YOLOS cuts both edges to whole patches of this many px, whatever the
+checkpoint's patches are.
+"""
 
 SizeRule = Literal["exact", "edges", "bounds"]
 
@@ -47,13 +52,15 @@ class Preprocessing:
     """What an image processor does, as `preprocessor_config.json` says it.
 
     Attributes:
-        rule: `exact`: stretch to `size` = (height, width). `edges`: keep the aspect ratio, shortest edge `size[0]` unless the longest would
-            pass `size[1]` (0: no limit). `bounds`: keep the aspect ratio, as large as fits into (height, width) = `size`. None: as it is.
+        rule: `exact`: stretch to `size` = (height, width). `edges`: keep the aspect ratio, shortest
+            edge `size[0]` unless the longest would pass `size[1]` (0: no limit). `bounds`: keep the
+            aspect ratio, as large as fits into (height, width) = `size`. None: as it is.
         size: Two numbers, px.
         resample: Pillow's number of the filter; 2 is bilinear.
         scale: Factor on the grey levels 0..255, such as 1/255.
         mean, std: Per colour in the order RGB, after scaling.
-        pad_hw: Height and width to fill up to, at the right and at the bottom, with zeros; None: no padding.
+        pad_hw: Height and width to fill up to, at the right and at the bottom, with zeros; None: no
+            padding.
         multiple: With `edges`, both edges are cut to a multiple of so many px.
         widens: Whether the bilinear filter widens when it shrinks a picture.
     """
@@ -86,7 +93,9 @@ class Preprocessing:
 
     @property
     def nominal_hw(self) -> tuple[int, int]:
-        """Return the input's height and width; where it depends on the frame, the two configured numbers."""
+        """Return the input's height and width; where it depends on the frame, the two configured
+        numbers.
+        """
         return self.pad_hw or self.size
 
 
@@ -99,7 +108,8 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     """Read a checkpoint's `preprocessor_config.json`.
 
     Raises:
-        DetectorError: There is none, or it asks for something that is not supported (code `bad_preprocessing`).
+        DetectorError: There is none, or it asks for something that is not supported (code
+            `bad_preprocessing`).
     """
     path = folder / CONFIG_FILE
     try:
@@ -183,7 +193,9 @@ def _three(values: float | Sequence[float]) -> tuple[float, float, float]:
 def _edges_hw(
     height: int, width: int, shortest: int, longest: int, multiple: int
 ) -> tuple[int, int]:
-    """The rule of transformers' `get_size_with_aspect_ratio`, with its rounding; with a multiple, that of YOLOS's variant of it."""
+    """The rule of transformers' `get_size_with_aspect_ratio`, with its rounding; with a multiple,
+    that of YOLOS's variant of it.
+    """
     short, long = min(height, width), max(height, width)
     raw: float = shortest
     if longest and long / short * shortest > longest:
@@ -209,7 +221,8 @@ class Preprocessor:
             np.array(preprocessing.mean, np.float32),
             np.array(preprocessing.std, np.float32),
         )
-        # A colour has 256 values: computing those once makes rescaling and normalising a look-up, with the processor's own rounding.
+        # A colour has 256 values: computing those once makes rescaling and normalising a look-up,
+        # with the processor's own rounding.
         self._tables = np.stack([(levels - mean[c]) / std[c] for c in range(3)])
         self._local = threading.local()
 
@@ -231,7 +244,9 @@ class Preprocessor:
         return out
 
     def mask(self, shape_hw: tuple[int, int]) -> npt.NDArray[np.int64] | None:
-        """Return (input height, input width) int64, 1 where the frame lies and 0 where it was padded; None where nothing is padded."""
+        """Return (input height, input width) int64, 1 where the frame lies and 0 where it was
+        padded; None where nothing is padded.
+        """
         if self.preprocessing.pad_hw is None:
             return None
         height, width = self.preprocessing.resized_hw(shape_hw)
@@ -260,7 +275,9 @@ class Preprocessor:
             target[2 - index] = cv2.LUT(plane, self._tables[2 - index])
 
     def _split(self, frame_bgr: npt.NDArray[np.uint8]) -> Sequence[npt.NDArray[np.uint8]]:
-        """Split into colours, into this thread's own memory: fresh pages for megabytes per frame cost more than all the arithmetic."""
+        """Split into colours, into this thread's own memory: fresh pages for megabytes per frame
+        cost more than all the arithmetic.
+        """
         import cv2
 
         shape_hw = frame_bgr.shape[:2]

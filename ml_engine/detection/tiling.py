@@ -13,10 +13,14 @@ from ml_engine.boxes import overlaps
 from ml_engine.detection.duplicates import remove_duplicates, take
 
 OVERLAP = 0.2
-"""Share of a tile's side that it has in common with its neighbour: an animal up to that size lies whole in one of them."""
+"""Share of a tile's side that it has in common with its neighbour: an animal up to that size lies
+whole in one of them.
+"""
 SHRINK_LIMIT = 2.0
-"""`auto` cuts a frame into as few tiles as are shrunk at most this much on their way into the network. It knows sizes of frame and network
-only: where the animals themselves are small in a small frame, results warn and say how many tiles to set."""
+"""`auto` cuts a frame into as few tiles as are shrunk at most this much on their way into the
+network. It knows sizes of frame and network only: where the animals themselves are small in a small
+frame, results warn and say how many tiles to set.
+"""
 _MAX_SIDE = 16
 _SEAM_PX = 3.0
 _COVERED = 0.5
@@ -33,7 +37,8 @@ def plan_tiles(
         input_hw: Of the network, px.
 
     Returns:
-        (k, 4) int64 xyxy: the whole frame, then the tiles, all of one size, row by row; the frame alone where tiling brings nothing.
+        (k, 4) int64 xyxy: the whole frame, then the tiles, all of one size, row by row; the frame
+        alone where tiling brings nothing.
     """
     width, height = resolution_wh
     whole = np.array([[0, 0, width, height]], np.int64)
@@ -55,7 +60,9 @@ def plan_tiles(
 
 
 def _fewest(length: int, most_px: float) -> int:
-    """Return into how many overlapping pieces to cut a length so that none is longer than `most_px`."""
+    """Return into how many overlapping pieces to cut a length so that none is longer than
+    `most_px`.
+    """
     return next(
         (
             count
@@ -67,7 +74,9 @@ def _fewest(length: int, most_px: float) -> int:
 
 
 def _cuts(length: int, count: int) -> tuple[int, list[int]]:
-    """Return the length of `count` equal overlapping pieces and where they start; fewer where they would be under 32 px."""
+    """Return the length of `count` equal overlapping pieces and where they start; fewer where they
+    would be under 32 px.
+    """
     count = max(1, min(count, length // 32))
     size = min(length, math.ceil(length / (count - (count - 1) * OVERLAP)))
     starts = (
@@ -83,8 +92,8 @@ def merge_tiles(
 ) -> Detections:
     """Put what was found in the slices of one frame together.
 
-    A box that ends at a seam may show a part of an animal: it falls where a box that does not end at one covers it by half.
-    Then duplicates are removed as in a whole frame.
+    A box that ends at a seam may show a part of an animal: it falls where a box that does not end
+    at one covers it by half. Then duplicates are removed as in a whole frame.
 
     Args:
         found: Boxes per slice, in px of the slice.

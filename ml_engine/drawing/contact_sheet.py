@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 
 MOST_SHOWN = 1000
-"""More would be nothing that a phone opens, nor that anybody looks through. Everyone uncertain comes first, then the first of the rest."""
+"""More would be nothing that a phone opens, nor that anybody looks through. Everyone uncertain
+comes first, then the first of the rest.
+"""
 NARROWEST_PX, CELL_WIDTH_PX = 1440, 150
-"""Least width of the sheet and of a picture in it: the sheet gets wider before its pictures get smaller than that."""
+"""Least width of the sheet and of a picture in it: the sheet gets wider before its pictures get
+smaller than that.
+"""
 FEWEST_COLUMNS, MOST_COLUMNS = 4, 16
 TALLEST = 1.5
 """Height to width that the pictures may take before there are more columns."""
@@ -36,7 +40,9 @@ JPEG_QUALITY = 86
 
 
 class _Layout(NamedTuple):
-    """Sizes in px. `columns` is how many pictures there are in a row, `whole_wh` the size of the frame that is shown whole."""
+    """Sizes in px. `columns` is how many pictures there are in a row, `whole_wh` the size of the
+    frame that is shown whole.
+    """
 
     columns: int
     width: int
@@ -58,11 +64,13 @@ class _Section:
 
 
 class ContactSheet:
-    """Collects pictures while a video is decoded once, then puts the sheet together. Same input, same bytes.
+    """Collects pictures while a video is decoded once, then puts the sheet together. Same input,
+    same bytes.
 
-    The condition of the ranges on top, then a section per class: the count as heading, one picture per animal; at last, if there are
-    several in it, a frame as a whole, in which everyone counted has its number, so that one sees who was not. In memory are one small
-    picture per animal, at most `MOST_SHOWN`, and that frame.
+    The condition of the ranges on top, then a section per class: the count as heading, one picture
+    per animal; at last, if there are several in it, a frame as a whole, in which everyone counted
+    has its number, so that one sees who was not. In memory are one small picture per animal, at
+    most `MOST_SHOWN`, and that frame.
 
     Args:
         animals: Everyone counted.
@@ -93,7 +101,9 @@ class ContactSheet:
         self._whole = np.full((*self._layout.whole_wh[::-1], 3), EMPTY_RGB, np.uint8)
 
     def take(self, frame: int, image_bgr: Image | None) -> None:
-        """Look at a frame before anything is drawn into it; what is needed of it is copied. None: it could not be read."""
+        """Look at a frame before anything is drawn into it; what is needed of it is copied. None:
+        it could not be read.
+        """
         if image_bgr is None:
             return
         if frame == self._whole_frame and self._whole.size:
@@ -230,7 +240,9 @@ def _aspect(shown: Sequence[Animal]) -> float:
 def _layout(
     sections: Sequence[_Section], aspect: float, video: VideoFacts, *, whole: bool
 ) -> _Layout:
-    """Return as few columns as keep the sheet from getting too tall, and room for a whole frame if there is one."""
+    """Return as few columns as keep the sheet from getting too tall, and room for a whole frame if
+    there is one.
+    """
     for columns in range(FEWEST_COLUMNS, MOST_COLUMNS + 1):
         width = max(NARROWEST_PX, columns * (CELL_WIDTH_PX + GAP_PX) + GAP_PX)
         cell = (width - GAP_PX) // columns - GAP_PX

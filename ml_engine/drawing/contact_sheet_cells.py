@@ -157,7 +157,9 @@ def paint_number(
     colour: Colour,
     size: int,
 ) -> None:
-    """Paint an animal's number in a box with its upper left corner at `corner`; with a question mark where it is uncertain."""
+    """Paint an animal's number in a box with its upper left corner at `corner`; with a question
+    mark where it is uncertain.
+    """
     label, (width, height) = _label(animal), number_size(animal, size)
     x, y = math.floor(corner[0]), math.floor(corner[1])
     draw.rectangle(

@@ -31,8 +31,9 @@ def crop_region(
         aspect: Width to height that the part should have.
 
     Returns:
-        Whole px xyxy inside the frame, at least 1 px wide and high. It has that aspect, with less margin where the frame is too small for
-        more, unless the box alone does not fit into the frame with it.
+        Whole px xyxy inside the frame, at least 1 px wide and high. It has that aspect, with less
+        margin where the frame is too small for more, unless the box alone does not fit into the
+        frame with it.
     """
     x1, y1, x2, y2 = xyxy
     needed = max(y2 - y1, (x2 - x1) / aspect)

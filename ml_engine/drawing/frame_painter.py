@@ -1,4 +1,6 @@
-"""Draw tracks, lines, zones and running counts into a frame, with `supervision`'s annotators and drawing functions."""
+"""Draw tracks, lines, zones and running counts into a frame, with `supervision`'s annotators and
+drawing functions.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,15 @@ _CHUNK_ROWS = 65_536
 TRACE_S = 1.5
 """How much of its way is drawn behind an animal."""
 NAMED_UP_TO = 12
-"""With more animals than this in one frame, labels give the number alone: the colour tells the class, and longer labels hide the herd."""
+"""With more animals than this in one frame, labels give the number alone: the colour tells the
+class, and longer labels hide the herd.
+"""
 
 
 class _Style(NamedTuple):
-    """Sizes that follow from the picture's: `thickness` px, `text_scale` of OpenCV's font, `text_thickness`, `padding` around text px."""
+    """Sizes that follow from the picture's: `thickness` px, `text_scale` of OpenCV's font,
+    `text_thickness`, `padding` around text px.
+    """
 
     thickness: int
     text_scale: float
@@ -50,7 +56,8 @@ class _Style(NamedTuple):
 
 
 class FramePainter:
-    """Draws into the frames of one recording. Not for several threads at once; frames may come in any order.
+    """Draws into the frames of one recording. Not for several threads at once; frames may come in
+    any order.
 
     Args:
         tracks: Rows in order of frame, then track id.
@@ -102,13 +109,16 @@ class FramePainter:
             text_thickness=style.text_thickness,
             text_padding=style.padding,
         )
-        # Its length is in frames and 0 is without end: the window is cut in seconds before, which is right at any rate and at gaps.
+        # Its length is in frames and 0 is without end: the window is cut in seconds before, which
+        # is right at any rate and at gaps.
         self._traces = sv.TraceAnnotator(
             palette, position=sv.Position.BOTTOM_CENTER, trace_length=0, thickness=style.thickness
         )
 
     def best_frame(self) -> int:
-        """Return the first frame with the most animals that were really seen (persons, where there are no animals)."""
+        """Return the first frame with the most animals that were really seen (persons, where there
+        are no animals).
+        """
         person = CLASSES.index("person")
         animals = np.delete(self._certain, person, axis=0).sum(axis=0)
         return int((animals if animals.any() else self._certain[person]).argmax())
@@ -117,7 +127,8 @@ class FramePainter:
         """Draw into a frame.
 
         Args:
-            image_bgr: (height, width, 3) uint8, changed in place; None: the frame could not be read.
+            image_bgr: (height, width, 3) uint8, changed in place; None: the frame could not be
+                read.
             frame: Its index over all files of the recording.
 
         Returns:
@@ -202,8 +213,9 @@ class FramePainter:
     ) -> None:
         first = int(np.searchsorted(self._times_s, self._times_s[frame] - TRACE_S))
         past = slice(int(self._offsets[first]), int(self._offsets[frame]))
-        # The annotator remembers what it was shown. Its memory is filled anew from the table, so that a frame looks the same whichever
-        # frames were painted before it, and nothing is forgotten or kept too long.
+        # The annotator remembers what it was shown. Its memory is filled anew from the table, so
+        # that a frame looks the same whichever frames were painted before it, and nothing is
+        # forgotten or kept too long.
         trace = self._traces.trace
         trace.reset()
         trace.frame_id = self._tracks.frame[past].astype(np.intp)
@@ -233,8 +245,9 @@ class FramePainter:
             else None
         )
         texts = texts or [f"#{number}" for number in ids]
-        # The annotator's own `smart_position` takes longer than all else together, and its labels jump about: only what would lie outside
-        # the picture is moved, by moving the box that the label is put upon.
+        # The annotator's own `smart_position` takes longer than all else together, and its labels
+        # jump about: only what would lie outside the picture is moved, by moving the box that the
+        # label is put upon.
         size = np.array([self._size_px(max(texts, key=len))])
         corner = np.clip(
             boxes.xyxy[:, :2],
@@ -313,9 +326,11 @@ class FramePainter:
 def _counts(
     tracks: TrackTable, frames: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return, each (classes, frames): boxes in each frame, different tracks up to each frame, and boxes that were really seen.
+    """Return, each (classes, frames): boxes in each frame, different tracks up to each frame, and
+    boxes that were really seen.
 
-    Done some rows at a time: whole columns in 64 bits would be most of what rendering a long recording needs.
+    Done some rows at a time: whole columns in 64 bits would be most of what rendering a long
+    recording needs.
     """
     visible, certain = (np.zeros((len(CLASSES), frames), np.int32) for _ in range(2))
     first = np.full(int(tracks.track_id.max(initial=0)) + 1, frames, np.int32)
@@ -344,7 +359,9 @@ def _passed_until(
 
 
 def _middle_and_inwards(line: Line) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return a line's middle, and a unit vector to its `in` side: the right-hand one, with y pointing down."""
+    """Return a line's middle, and a unit vector to its `in` side: the right-hand one, with y
+    pointing down.
+    """
     start, end = np.array(line.start), np.array(line.end)
     along = (end - start) / np.hypot(*(end - start))
     return (start + end) / 2, np.array([-along[1], along[0]])

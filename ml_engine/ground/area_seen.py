@@ -16,7 +16,9 @@ CELLS = 250_000
 """How finely the ground is divided."""
 MOST_FRAMES = 1000
 EDGE_POINTS = 12
-"""Points along every edge of the picture: near the horizon a straight edge bounds a bent piece of ground."""
+"""Points along every edge of the picture: near the horizon a straight edge bounds a bent piece of
+ground.
+"""
 LEAST_GAP_M2 = 20.0
 """Smaller pieces between passes are left unmentioned."""
 MOST_GAPS = 50
@@ -29,8 +31,10 @@ class GroundCoverage:
 
     Attributes:
         area_m2: Of the union of all that the camera saw, as far as animals can be placed.
-        seen: Its outline: polygons of one outer ring and holes, each ring (k, 2) metres on the poses' plane, not closed.
-        unseen: Gaps between passes, within the convex hull of where the camera looked: outline and area, the largest first.
+        seen: Its outline: polygons of one outer ring and holes, each ring (k, 2) metres on the
+            poses' plane, not closed.
+        unseen: Gaps between passes, within the convex hull of where the camera looked: outline and
+            area, the largest first.
     """
 
     area_m2: float
@@ -39,7 +43,9 @@ class GroundCoverage:
 
 
 def ground_coverage(poses: Poses) -> GroundCoverage | None:
-    """Return what a flight saw; None where no pose is complete or the camera never looked at the ground."""
+    """Return what a flight saw; None where no pose is complete or the camera never looked at the
+    ground.
+    """
     told = poses.at(_telling_frames(poses))
     axes = told.axes()
     prints = [
@@ -66,7 +72,8 @@ def ground_coverage(poses: Poses) -> GroundCoverage | None:
 
 
 def footprint(poses: Poses, row: int, axes: tuple[Array, Array, Array]) -> Array | None:
-    """Return the outline (k, 2), metres, of the ground that a frame shows, cut where it is seen too flat; None if nothing is.
+    """Return the outline (k, 2), metres, of the ground that a frame shows, cut where it is seen too
+    flat; None if nothing is.
 
     Args:
         poses: n poses.
@@ -139,7 +146,9 @@ def _gaps(seen: Image, corners: Array, least_cells: float) -> list[tuple[list[Ar
 
 
 def _outlines(mask: Image) -> list[list[Array]]:
-    """Return the outlines of a mask: polygons of an outer ring and holes, each (k, 2) cells, simplified to a cell."""
+    """Return the outlines of a mask: polygons of an outer ring and holes, each (k, 2) cells,
+    simplified to a cell.
+    """
     import cv2
 
     rings, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)

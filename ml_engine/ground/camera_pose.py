@@ -1,4 +1,5 @@
-"""Where a drone's camera was in every frame, where it looked, and how exactly that is known: told by telemetry, or stated by a person.
+"""Where a drone's camera was in every frame, where it looked, and how exactly that is known: told
+by telemetry, or stated by a person.
 
 Poses stand on a flat metric plane: x east, y north, height above the ground.
 """
@@ -25,7 +26,9 @@ HEADING_DEG, COURSE_DEG = 2.0, 5.0
 TILT_DEG, NADIR_TILT_DEG = 0.5, 1.5
 """Of a gimbal that tells its angles; of one that a person says looked straight down."""
 FOCAL, STATED_FOCAL, GUESSED_FOCAL = 0.03, 0.01, 0.1
-"""Fraction by which a focal length may be off: as the drone tells it, before cropping; as a person states it; as drones have it mostly."""
+"""Fraction by which a focal length may be off: as the drone tells it, before cropping; as a person
+states it; as drones have it mostly.
+"""
 GUESSED_FOCAL_MM = 24.0
 FILM_WIDTH_MM = 36.0
 SLOWEST_COURSE_M_S = 1.0
@@ -51,7 +54,8 @@ class Poses:
     Attributes:
         xy_m: (n, 2) east and north on `plane`.
         height_m: (n,) above the ground.
-        yaw_rad: (n,) clockwise from north. pitch_rad: (n,) 0 level, -pi/2 straight down. roll_rad: (n,) clockwise seen from behind.
+        yaw_rad: (n,) clockwise from north. pitch_rad: (n,) 0 level, -pi/2 straight down. roll_rad:
+            (n,) clockwise seen from behind.
         focal_px: (n,) of display pixels, which are square.
         resolution_wh: Of the picture, px.
         plane: Where the metric plane touches the earth.
@@ -72,7 +76,9 @@ class Poses:
 
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
-        """Tell in which frames (n,) the whole pose is known, above the ground, so that what is seen can be placed on it."""
+        """Tell in which frames (n,) the whole pose is known, above the ground, so that what is seen
+        can be placed on it.
+        """
         angles = self.yaw_rad + self.pitch_rad + self.roll_rad + self.focal_px
         return np.isfinite(angles) & np.isfinite(self.xy_m).all(axis=1) & (self.height_m > 0)
 
@@ -100,7 +106,8 @@ def poses(
     Args:
         telemetry: Of the recording.
         times_s: (n,) of the frames, seconds from the start of the recording.
-        stated: What a person knows; it fills in where the telemetry says nothing, but for the angle of view, which it replaces.
+        stated: What a person knows; it fills in where the telemetry says nothing, but for the angle
+            of view, which it replaces.
         video: Size of the picture.
 
     Returns:
@@ -201,7 +208,9 @@ def course_deg(xy_m: Array, times_s: Array) -> Array:
 def _focal_px(
     now: Telemetry, stated: FlightSettings, video: VideoFacts
 ) -> tuple[Array, float, list[Remark]]:
-    """Return the focal length of every frame in pixels, the fraction by which it may be off, and remarks."""
+    """Return the focal length of every frame in pixels, the fraction by which it may be off, and
+    remarks.
+    """
     # Films that were turned to stand upright have the sensor's longer side as their height.
     longer_px = max(video.width_px, video.height_px)
     zoom = np.where(np.isfinite(now.zoom), now.zoom, 1.0)

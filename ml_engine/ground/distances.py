@@ -1,4 +1,6 @@
-"""How far animals went and how fast, in metres and seconds; and whether two sightings on the ground can be one animal."""
+"""How far animals went and how fast, in metres and seconds; and whether two sightings on the ground
+can be one animal.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from core.geometry.geodesy import LocalPlane
 from ml_engine.arrays import Array, TrackTable
 
 STEP_S = 1.0
-"""Positions are averaged over this long: boxes tremble from frame to frame, and added up that would be a walk."""
+"""Positions are averaged over this long: boxes tremble from frame to frame, and added up that would
+be a walk.
+"""
 LEAST_STEPS = 5
 """From so many averages on their own scatter tells how exact they are."""
 SURE = 3.0
@@ -23,7 +27,9 @@ FASTEST_OVER = 2
 RADIUS_90 = 2.146
 """Of a round normal distribution, in deviations."""
 GRAZING_M2_PER_S = 0.5
-"""How the square of the distance from where it was grows while an animal grazes, each way: 5 m in a minute, 17 m in ten."""
+"""How the square of the distance from where it was grows while an animal grazes, each way: 5 m in a
+minute, 17 m in ten.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,8 @@ class Way:
         distance_m: Length of its way, trembling left out.
         duration_s: From its first position to its last.
         speed_max_m_s: Greatest mean speed over two seconds.
-        error_m: Median radius that holds it with 90 % probability, if the errors assumed for drone, calibration and box hold.
+        error_m: Median radius that holds it with 90 % probability, if the errors assumed for drone,
+            calibration and box hold.
     """
 
     track_id: int
@@ -61,7 +68,8 @@ def ways(tracks: TrackTable, times_s: Array, plane: LocalPlane | None) -> Iterat
         duration_s = float(times_s[mine[-1]] - times_s[mine[0]])
         if duration_s >= STEP_S:
             at_s, place = averaged(times_s[mine], _unwrapped(tracks.ground[mine], plane))
-            # Only the averages are projected: all positions of a long recording would take longer than all else here.
+            # Only the averages are projected: all positions of a long recording would take longer
+            # than all else here.
             place_m = place if plane is None else plane.to_metres(place)
             error_m = float(np.median(tracks.ground_error_m[mine]))
             yield Way(track_id, *_travelled(at_s, place_m, duration_s), error_m)
@@ -80,7 +88,9 @@ def averaged(times_s: Array, places_m: Array) -> tuple[Array, Array]:
 
 
 def _unwrapped(places: Array, plane: LocalPlane | None) -> Array:
-    """Return degrees (n, 2) whose longitudes do not jump at the 180th meridian, so that they can be averaged."""
+    """Return degrees (n, 2) whose longitudes do not jump at the 180th meridian, so that they can be
+    averaged.
+    """
     if plane is None:
         return places
     return np.stack([np.unwrap(places[:, 0], period=360), places[:, 1]], axis=1)
@@ -105,11 +115,14 @@ def _travelled(at_s: Array, place: Array, duration_s: float) -> tuple[float, flo
 
 
 def _variance(place: Array) -> float:
-    """Return the variance each way of averaged places (k, 2), by their second differences, which steady walking leaves at 0."""
+    """Return the variance each way of averaged places (k, 2), by their second differences, which
+    steady walking leaves at 0.
+    """
     if len(place) < LEAST_STEPS:
         return 0.0
     bend = place[2:] - 2 * place[1:-1] + place[:-2]
-    # Of two normal distributions of six variances each, squared and added: the median, which turns leave alone.
+    # Of two normal distributions of six variances each, squared and added: the median, which turns
+    # leave alone.
     return float(np.median((bend**2).sum(axis=1)) / (6 * 2 * np.log(2)))
 
 
@@ -142,18 +155,22 @@ def ground_separation(
     per_m2: float,
     speed_m_s: Array | float = 0.0,
 ) -> Array:
-    """Return how probable it is that two sightings on the ground are one animal: that on a return pass it is not the next cow.
+    """Return how probable it is that two sightings on the ground are one animal: that on a return
+    pass it is not the next cow.
 
-    Bayes' rule between two explanations of where the second one stands. It is the first: then it lies off by the errors of both places
-    and by what an animal strays meanwhile, as a random walk while grazing and straight on at its speed. Or it is another one: those
-    stand about as densely as the herd does. With errors of metres in a dense herd neither wins, and the probability says so: about a half
-    and less means that it cannot be told, and that the count's `high` must allow for both.
+    Bayes' rule between two explanations of where the second one stands. It is the first: then it
+    lies off by the errors of both places and by what an animal strays meanwhile, as a random walk
+    while grazing and straight on at its speed. Or it is another one: those stand about as densely
+    as the herd does. With errors of metres in a dense herd neither wins, and the probability says
+    so: about a half and less means that it cannot be told, and that the count's `high` must allow
+    for both.
 
     Args:
         first_m: (..., 2) places of the earlier sightings, metres on a flat plane.
         second_m: (..., 2) places of the later ones.
         first_error_m: (...) 90 % radii of the former.
-        second_error_m: (...) and of the latter. Errors that both share, such as of satellites within minutes, make it cautious.
+        second_error_m: (...) and of the latter. Errors that both share, such as of satellites
+            within minutes, make it cautious.
         gap_s: (...) seconds from the one to the other.
         per_m2: How many animals stand on a square metre of the herd's ground.
         speed_m_s: (...) speed with which the earlier one was seen going.

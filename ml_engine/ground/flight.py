@@ -1,4 +1,6 @@
-"""A drone's flight on the map: its path from telemetry, and the animals, wherever height, tilt and heading of the camera are known."""
+"""A drone's flight on the map: its path from telemetry, and the animals, wherever height, tilt and
+heading of the camera are known.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,24 @@ from ml_engine.ground.camera_pose import Poses, poses
 from ml_engine.ground.projection import to_ground
 
 BODY_HEIGHT_M = {"bison": (1.7, 0.2), "cattle": (1.4, 0.15), "person": (1.7, 0.12)}
-"""How tall they stand, and the deviation. The middle of a box is the middle of a body, at half of that, however steeply it is seen; its
-bottom edge is a foot only when seen from the side."""
+"""How tall they stand, and the deviation. The middle of a box is the middle of a body, at half of
+that, however steeply it is seen; its bottom edge is a foot only when seen from the side.
+"""
 BOX_DEVIATION = 0.05
-"""How far off a box is, as a fraction of its size, each way; and a pixel beside. Public detectors on MOTChallenge's sequences, measured:
-0.02 to 0.08 of the height at the feet, 0.01 to 0.06 in the middle, 0.02 to 0.15 of the width."""
+"""How far off a box is, as a fraction of its size, each way; and a pixel beside. Public detectors
+on MOTChallenge's sequences, measured: 0.02 to 0.08 of the height at the feet, 0.01 to 0.06 in the
+middle, 0.02 to 0.15 of the width.
+"""
 BORDER_PX = 2.0
 CUT_DEVIATION = 0.3
-"""The same for a box that touches the picture's border: an unknown part of the animal lies outside."""
+"""The same for a box that touches the picture's border: an unknown part of the animal lies outside.
+"""
 DEGREE_DECIMALS = 8
 CHUNK_ROWS = 16_384
 SPAN_TOLERANCE, SPAN_TOLERANCE_S = 0.1, 3.0
-"""By how much telemetry and recording may differ in length: some drones write once a second, and begin a second late."""
+"""By how much telemetry and recording may differ in length: some drones write once a second, and
+begin a second late.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,9 @@ def flight_ground(
 
 
 def _span_remarks(telemetry: Telemetry, times_s: Array) -> list[Remark]:
-    """Say so where telemetry is much shorter or longer than the recording: it may be another flight's, or cut off."""
+    """Say so where telemetry is much shorter or longer than the recording: it may be another
+    flight's, or cut off.
+    """
     if not len(telemetry) or not len(times_s):
         return []
     told_s, filmed_s = float(telemetry.time_s[-1]), float(times_s[-1])
@@ -90,7 +100,8 @@ def _span_remarks(telemetry: Telemetry, times_s: Array) -> list[Remark]:
 
 
 def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.integer]) -> TrackTable:
-    """Return the tracks with longitude, latitude and error radius of every box; NaN where the pose is not known or looks too flat.
+    """Return the tracks with longitude, latitude and error radius of every box; NaN where the pose
+    is not known or looks too flat.
 
     Args:
         tracks: n boxes.
@@ -100,7 +111,8 @@ def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.integer]
     if flight.poses is None or not flight.places_animals or not len(tracks):
         return tracks
     ground, radius = np.full((len(tracks), 2), np.nan), np.full(len(tracks), np.nan)
-    # Some rows at a time: the covariances of a long recording would be most of what assembling needs.
+    # Some rows at a time: the covariances of a long recording would be most of what assembling
+    # needs.
     for start in range(0, len(tracks), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
         ground[rows], radius[rows] = _placed(
@@ -134,7 +146,9 @@ def _placed(
 
 
 def box_deviation_px(boxes: Array, resolution_wh: tuple[int, int]) -> Array:
-    """Return how exactly boxes (n, 4) tell where an animal is: standard deviations (n, 2) px, across and down."""
+    """Return how exactly boxes (n, 4) tell where an animal is: standard deviations (n, 2) px,
+    across and down.
+    """
     size = boxes[:, 2:] - boxes[:, :2]
     cut = (boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= np.array(resolution_wh) - BORDER_PX)
     hidden_px = np.where(cut, CUT_DEVIATION * size.max(axis=1, keepdims=True), 0.0)

@@ -1,4 +1,6 @@
-"""GeoJSON as RFC 7946 has it: WGS84, longitude first, outer rings anticlockwise and closed, a bounding box."""
+"""GeoJSON as RFC 7946 has it: WGS84, longitude first, outer rings anticlockwise and closed, a
+bounding box.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from ml_engine.ground.flight import Flight
 DECIMALS = 8
 """A millimetre."""
 PATH_STEP_S, TRACK_STEP_S = 0.5, 0.25
-"""How far apart the corners of a drone's path are, and of a track's; tracks.csv has the place of every box."""
+"""How far apart the corners of a drone's path are, and of a track's; tracks.csv has the place of
+every box.
+"""
 
 
 Position = list[float]

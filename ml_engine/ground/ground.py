@@ -1,4 +1,6 @@
-"""Where animals stand on the ground: through a calibration's homography or a drone's telemetry, and what follows from it."""
+"""Where animals stand on the ground: through a calibration's homography or a drone's telemetry, and
+what follows from it.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,8 @@ class Ground:
         times_s: Array,
         video: VideoFacts,
     ) -> Ground:
-        """Return the ground as settings and telemetry tell it. A calibration goes before telemetry: somebody measured it.
+        """Return the ground as settings and telemetry tell it. A calibration goes before telemetry:
+        somebody measured it.
 
         Args:
             settings: With `calibration` and `flight`.
@@ -108,7 +111,8 @@ class Ground:
         return "wgs84" if self.source else None
 
     def placed(self, tracks: TrackTable, frames: npt.NDArray[np.integer]) -> TrackTable:
-        """Return the tracks with the ground position and error radius of every box; NaN where there is none.
+        """Return the tracks with the ground position and error radius of every box; NaN where there
+        is none.
 
         Args:
             tracks: n boxes.
@@ -122,7 +126,9 @@ class Ground:
 
     @property
     def plane(self) -> LocalPlane | None:
-        """Where positions in degrees are measured in metres; None if they are in metres, and where there are none."""
+        """Where positions in degrees are measured in metres; None if they are in metres, and where
+        there are none.
+        """
         if self.homography is not None:
             return None if self.homography.origin is None else LocalPlane(*self.homography.origin)
         return (
@@ -174,7 +180,9 @@ class Ground:
         )
 
     def _path_m(self, poses: Poses) -> float:
-        """Return how far the drone flew: from second to second, as from frame to frame a receiver's trembling adds up."""
+        """Return how far the drone flew: from second to second, as from frame to frame a receiver's
+        trembling adds up.
+        """
         known = np.isfinite(poses.xy_m).all(axis=1)
         way = poses.xy_m[known][corners(self.times_s[known], PATH_STEP_S)]
         return float(np.hypot(*np.diff(way, axis=0).T).sum())
@@ -219,7 +227,9 @@ class Ground:
 def with_ground(
     tracks: TrackTable, homography: Homography, resolution_wh: tuple[int, int]
 ) -> TrackTable:
-    """Return the tracks with the ground position and error radius of every foot point; NaN beyond the horizon."""
+    """Return the tracks with the ground position and error radius of every foot point; NaN beyond
+    the horizon.
+    """
     ground, radius = np.zeros((len(tracks), 2)), np.zeros(len(tracks))
     for start in range(0, len(tracks), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)

@@ -1,4 +1,6 @@
-"""From pixels to flat ground through a pinhole camera, with the covariance that the pose's own uncertainty gives every place."""
+"""From pixels to flat ground through a pinhole camera, with the covariance that the pose's own
+uncertainty gives every place.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from ml_engine.arrays import Array
 from ml_engine.ground.camera_pose import Poses
 
 LEAST_DEPRESSION_DEG = 8.0
-"""What is seen at a flatter angle, and all that lies beyond the horizon, has no place: a degree of tilt would move it by its distance."""
+"""What is seen at a flatter angle, and all that lies beyond the horizon, has no place: a degree of
+tilt would move it by its distance.
+"""
 
 
 def to_ground(
@@ -31,8 +35,8 @@ def to_ground(
         above_deviation_m: (k,) its standard deviation.
 
     Returns:
-        (k, 2) metres east and north on the poses' plane, and their (k, 2, 2) covariance; NaN where the pose is not known, beyond the
-        horizon and near it.
+        (k, 2) metres east and north on the poses' plane, and their (k, 2, 2) covariance; NaN where
+        the pose is not known, beyond the horizon and near it.
     """
     shown, frame = np.unique(frame, return_inverse=True)
     poses = poses.at(shown)
@@ -84,7 +88,9 @@ def _level_axes(yaw_rad: Array) -> tuple[Array, Array]:
 
 
 def to_picture(poses: Poses, frame: int, points_m: Array) -> tuple[Array, Array]:
-    """Project points (k, 3), metres on the poses' plane and above the ground, into a frame: pixels (k, 2) and depth (k,) m."""
+    """Project points (k, 3), metres on the poses' plane and above the ground, into a frame: pixels
+    (k, 2) and depth (k,) m.
+    """
     right, down, forward = (axis[frame] for axis in poses.axes())
     offset = points_m - np.array([*poses.xy_m[frame], poses.height_m[frame]])
     depth = offset @ forward

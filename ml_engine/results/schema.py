@@ -1,4 +1,6 @@
-"""The JSON Schema of `results.json`, generated from the typed results: `python -m ml_engine.results.schema`."""
+"""The JSON Schema of `results.json`, generated from the typed results: `python -m
+ml_engine.results.schema`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tracks and counts as files that other tools read. Bytes in, bytes out: the same table gives the same bytes."""
+"""Tracks and counts as files that other tools read. Bytes in, bytes out: the same table gives the
+same bytes.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ _CSV_TYPES = {
 
 
 def tracks_csv(tracks: TrackTable, times_s: npt.NDArray[np.float64]) -> bytes:
-    """Write the table of tracks: one row a box, in order of frame, then track id; no ground position is an empty cell.
+    """Write the table of tracks: one row a box, in order of frame, then track id; no ground
+    position is an empty cell.
 
     Args:
         tracks: n boxes.
@@ -84,7 +87,8 @@ def read_tracks_csv(data: bytes) -> TrackTable:
         ground=np.zeros((rows, 2)),
         ground_error_m=np.zeros(rows),
     )
-    # Some rows at a time, in one thread: a whole table beside the file and the columns would be most of what rendering needs.
+    # Some rows at a time, in one thread: a whole table beside the file and the columns would be
+    # most of what rendering needs.
     convert = pa_csv.ConvertOptions(column_types=_CSV_TYPES, include_columns=list(_CSV_TYPES))
     read = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
     filled = 0
@@ -130,7 +134,9 @@ def _fill(table: TrackTable, rows: slice, batch: pa.RecordBatch) -> None:
 
 
 def tracks_mot(tracks: TrackTable) -> bytes:
-    """Write the tracks in MOTChallenge's format: frame from 1, id, left, top, width, height, score, three times -1."""
+    """Write the tracks in MOTChallenge's format: frame from 1, id, left, top, width, height, score,
+    three times -1.
+    """
     return _csv((_mot_table(tracks, rows) for rows in _chunks(len(tracks))), header=False)
 
 
@@ -160,7 +166,8 @@ def timeline_csv(
 ) -> bytes:
     """Write how many of each class are visible in every frame.
 
-    A cell is empty in a frame that could not be read, and for a class that was not counted; 0 means that none was visible.
+    A cell is empty in a frame that could not be read, and for a class that was not counted; 0 means
+    that none was visible.
 
     Args:
         frames, times_s, status: (n,) as in a detection log.
@@ -188,7 +195,9 @@ def results_json(results: Results) -> bytes:
 
 
 def _chunks(rows: int) -> list[slice]:
-    """Return slices over all rows, at least one: what is written is all that a long recording keeps in memory."""
+    """Return slices over all rows, at least one: what is written is all that a long recording keeps
+    in memory.
+    """
     return [slice(start, start + _CHUNK_ROWS) for start in range(0, max(rows, 1), _CHUNK_ROWS)]
 
 

@@ -15,7 +15,9 @@ HORN: Colour = (0.4, 0.5, 0.55)
 
 
 def turned(parts: list[Part], pivot_x_m: float, reach_m: float, angle_rad: float) -> list[Part]:
-    """Bend parts to the left about the vertical through (`pivot_x_m`, 0): fully beyond `reach_m` ahead of it, less before."""
+    """Bend parts to the left about the vertical through (`pivot_x_m`, 0): fully beyond `reach_m`
+    ahead of it, less before.
+    """
     out = []
     for part in parts:
         sections = part.sections.copy()
@@ -38,7 +40,9 @@ def front_leg(
     hair: float,
     skirt: float,
 ) -> Part:
-    """Return a front leg from the shoulder to the hoof; `skirt` thickens it with the long hair of a bison above the knee."""
+    """Return a front leg from the shoulder to the hoof; `skirt` thickens it with the long hair of a
+    bison above the knee.
+    """
     knee = top * 0.53
     bend = max(swing, 0) * 0.25
     spots = [
@@ -100,7 +104,9 @@ def four_legs(
     hair: float,
     skirt: float = 0.0,
 ) -> list[Part]:
-    """Return four legs at one moment of a walk; colours are of the front legs, the hind ones and below the knee."""
+    """Return four legs at one moment of a walk; colours are of the front legs, the hind ones and
+    below the knee.
+    """
     parts = []
     for side in (-1, 1):
         y = side * half_width_m
@@ -121,7 +127,9 @@ def folded_legs(
     colours: tuple[Colour, ...],
     hair: float,
 ) -> list[Part]:
-    """Return the legs of an animal that lies on its chest: the forelegs folded under, one hind leg out to the side."""
+    """Return the legs of an animal that lies on its chest: the forelegs folded under, one hind leg
+    out to the side.
+    """
     parts = []
     for side in (-1, 1):
         y = side * half_width_m
@@ -208,7 +216,9 @@ def horns(
     dark: bool,
     tip: float = 1.0,
 ) -> list[Part]:
-    """Return two horns that leave the skull sideways and curve up; `out` is how far they stay level, 0 to 1, `tip` how far they turn in."""
+    """Return two horns that leave the skull sideways and curve up; `out` is how far they stay
+    level, 0 to 1, `tip` how far they turn in.
+    """
     x, y, z = poll
     root_colour, tip_colour = (
         ((0.1, 0.11, 0.12), (0.35, 0.38, 0.4)) if dark else (HORN, (0.12, 0.13, 0.14))

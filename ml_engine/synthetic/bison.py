@@ -1,4 +1,6 @@
-"""The body of an American bison, by measure: m at adult size, x ahead, z up. A bull's hump is 1.8 m high, its head hangs low."""
+"""The body of an American bison, by measure: m at adult size, x ahead, z up. A bull's hump is 1.8 m
+high, its head hangs low.
+"""
 
 from __future__ import annotations
 

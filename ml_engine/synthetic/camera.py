@@ -1,4 +1,6 @@
-"""A pinhole camera above flat ground. World axes: X right, Y away, Z up, metres; the camera stands at X = Y = 0 plus its offset."""
+"""A pinhole camera above flat ground. World axes: X right, Y away, Z up, metres; the camera stands
+at X = Y = 0 plus its offset.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Camera:
         height: Picture height, px.
         height_m: Height of the lens above the ground, m.
         pitch_deg: Degrees below the horizon: 0 looks level, 90 straight down.
-        focal_x_px: Focal length along x, px. It may differ from y: a 16:9 picture squeezed into a square input does so.
+        focal_x_px: Focal length along x, px. It may differ from y: a 16:9 picture squeezed into a
+            square input does so.
         focal_y_px: Focal length along y, px.
         x_m: Offset to the right, m.
         y_m: Offset away, m.
@@ -40,7 +43,9 @@ class Camera:
     roll_deg: float = 0.0
 
     def rotation(self) -> Array:
-        """Return the (3, 3) matrix whose rows are the camera's right, down and forward axes in world coordinates."""
+        """Return the (3, 3) matrix whose rows are the camera's right, down and forward axes in
+        world coordinates.
+        """
         pitch, yaw, roll = radians(self.pitch_deg), radians(self.yaw_deg), radians(self.roll_deg)
         base = np.array([[1, 0, 0], [0, -sin(pitch), -cos(pitch)], [0, cos(pitch), -sin(pitch)]])
         turn = np.array([[cos(yaw), sin(yaw), 0], [-sin(yaw), cos(yaw), 0], [0, 0, 1]])
@@ -53,7 +58,9 @@ class Camera:
         return np.array([self.x_m, self.y_m, self.height_m])
 
     def project(self, points_m: Array) -> tuple[Array, Array]:
-        """Project (n, 3) world points. Return (n, 2) px and (n,) depth along the axis in m; a depth <= 0 is behind the lens."""
+        """Project (n, 3) world points. Return (n, 2) px and (n,) depth along the axis in m; a depth
+        <= 0 is behind the lens.
+        """
         seen = (np.atleast_2d(points_m) - self.position()) @ self.rotation().T
         depth = seen[:, 2]
         safe = np.where(np.abs(depth) < 1e-6, 1e-6, depth)
@@ -70,7 +77,8 @@ class Camera:
         """Linearise the projection about a point.
 
         Returns:
-            The (3, 3) map of small world offsets to (px right, px down, m further away along the ray); the point's (2,) px; its depth, m.
+            The (3, 3) map of small world offsets to (px right, px down, m further away along the
+            ray); the point's (2,) px; its depth, m.
         """
         right, down, forward = self.rotation()
         offset = point_m - self.position()
@@ -101,7 +109,8 @@ class Camera:
             y_px: Rows, the same shape.
 
         Returns:
-            World X, world Y and distance along the ray, m, each of that shape; the distance is infinite at and above the horizon.
+            World X, world Y and distance along the ray, m, each of that shape; the distance is
+            infinite at and above the horizon.
         """
         right, down, forward = self.rotation()
         a = (np.asarray(x_px, np.float64) - self.width / 2) / self.focal_x_px

@@ -25,7 +25,9 @@ def render_example(seed: int, width: int = 416, height: int = 416) -> Example:
 
 
 def boxes_of(picture: Picture) -> tuple[Floats32, Ints]:
-    """Return (n, 4) xyxy px and (n,) classes of the animals to be found: around what is seen of each, as people box photographs."""
+    """Return (n, 4) xyxy px and (n,) classes of the animals to be found: around what is seen of
+    each, as people box photographs.
+    """
     labels = [
         x
         for x in labels_for_training(picture)
@@ -36,7 +38,9 @@ def boxes_of(picture: Picture) -> tuple[Floats32, Ints]:
 
 
 def write_folder(folder: Path, count: int, seed: int, width: int, height: int) -> Path:
-    """Render `count` scenes into `folder`/images and describe them in `folder`/annotations.coco.json, whose path is returned."""
+    """Render `count` scenes into `folder`/images and describe them in
+    `folder`/annotations.coco.json, whose path is returned.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []

@@ -1,7 +1,8 @@
-"""Bodies made of tubes: a row of rings along a curved axis, from which a mesh, its normals and its silhouette follow for any view.
+"""Bodies made of tubes: a row of rings along a curved axis, from which a mesh, its normals and its
+silhouette follow for any view.
 
-A tube is what anatomists and basket makers use: the outline of a trunk, a leg or a horn is a list of sections. Between the sections
-given, a Catmull-Rom spline (Catmull and Rom 1974) is laid.
+A tube is what anatomists and basket makers use: the outline of a trunk, a leg or a horn is a list
+of sections. Between the sections given, a Catmull-Rom spline (Catmull and Rom 1974) is laid.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ class Part:
     """One tube of a body, in the body's frame (x ahead, y left, z up, m, origin on the ground).
 
     Attributes:
-        sections: (n, 7) per section the centre x, y, z, half width to either side, height above and below the centre, all in m, and how
-            much narrower it is above than below (0: not; -1: it is square, and straight between sections).
-        colours: (n, 2, 3) BGR in [0, 1] under full light: of a section's lowest and of its highest point.
+        sections: (n, 7) per section the centre x, y, z, half width to either side, height above and
+            below the centre, all in m, and how much narrower it is above than below (0: not; -1: it
+            is square, and straight between sections).
+        colours: (n, 2, 3) BGR in [0, 1] under full light: of a section's lowest and of its highest
+            point.
         patterned: Whether the coat's pattern shows on it.
         hair: Roughness of what covers it, 1 being a woolly bison's.
     """
@@ -83,8 +86,8 @@ def tube(
     """Return a tube through sections.
 
     Args:
-        sections: Per section x, y, z, half width, height above, height below, m; with five numbers it is as high below as above, with
-            four it is round.
+        sections: Per section x, y, z, half width, height above, height below, m; with five numbers
+            it is as high below as above, with four it is round.
         colour: One colour, or (sections, 3), or (sections, 2, 3) of its lowest and highest points.
         patterned: Whether the coat's pattern shows on it.
         hair: Roughness of what covers it.
@@ -190,7 +193,9 @@ def _cross(a: Floats32, b: Floats32) -> Floats32:
 
 
 def _steps(values: Floats32) -> Floats32:
-    """Return differences along axis 1, central within and one-sided at the ends (twice what they are by step)."""
+    """Return differences along axis 1, central within and one-sided at the ends (twice what they
+    are by step).
+    """
     out = np.empty_like(values)
     out[:, 1:-1] = values[:, 2:] - values[:, :-2]
     out[:, 0], out[:, -1] = values[:, 1] - values[:, 0], values[:, -1] - values[:, -2]
@@ -198,7 +203,9 @@ def _steps(values: Floats32) -> Floats32:
 
 
 def _frames(centre: Floats32) -> tuple[Floats32, Floats32, Floats32]:
-    """Return per ring the unit vectors along the tube, to its left and up. Tubes that stand upright take the body's left for theirs."""
+    """Return per ring the unit vectors along the tube, to its left and up. Tubes that stand upright
+    take the body's left for theirs.
+    """
     along = _unit(_steps(centre) + np.float32(1e-9))
     upright = np.abs(_unit(centre[:, -1] - centre[:, 0] + np.float32(1e-9)))[:, None, 2] > 0.8
     side = np.empty_like(along)
@@ -212,7 +219,9 @@ def _frames(centre: Floats32) -> tuple[Floats32, Floats32, Floats32]:
 
 
 def _rings(parts: list[Part], thinner: int) -> tuple[Floats32, Floats32]:
-    """Return (P, R, 7) rings and (P, R, 2, 3) colours; parts with equally many sections go through their spline together."""
+    """Return (P, R, 7) rings and (P, R, 2, 3) colours; parts with equally many sections go through
+    their spline together.
+    """
     count = len(range(0, RINGS, thinner))
     out = np.empty((len(parts), count, 13), np.float32)
     groups: dict[tuple[int, bool], list[int]] = {}
@@ -230,7 +239,9 @@ def _rings(parts: list[Part], thinner: int) -> tuple[Floats32, Floats32]:
 
 
 def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
-    """Return the surface of a body; `thinner` 2 keeps every other ring and vertex, which is enough for a small one."""
+    """Return the surface of a body; `thinner` 2 keeps every other ring and vertex, which is enough
+    for a small one.
+    """
     rings, tones = _rings(parts, thinner)
     centre = rings[..., :3]
     along, side, up = _frames(centre)
@@ -264,6 +275,8 @@ def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
 
 
 def heading_matrix(heading_rad: float, scale: float) -> Array:
-    """Return the (3, 3) map from a body's frame to world offsets: turned about the vertical and scaled."""
+    """Return the (3, 3) map from a body's frame to world offsets: turned about the vertical and
+    scaled.
+    """
     c, s = cos(heading_rad) * scale, sin(heading_rad) * scale
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, scale]])

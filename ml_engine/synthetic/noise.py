@@ -16,7 +16,8 @@ BANK_PX = 512
 def tileable_noise(
     rng: np.random.Generator, size: int, octaves: tuple[tuple[int, float], ...]
 ) -> Floats32:
-    """Return (size, size) float32 noise of zero mean and unit deviation that repeats without a seam.
+    """Return (size, size) float32 noise of zero mean and unit deviation that repeats without a
+    seam.
 
     Args:
         rng: Source of chance.
@@ -51,10 +52,12 @@ def _wrapped_blur(image: Floats32, sigma_x: float, sigma_y: float) -> Floats32:
 
 @lru_cache(maxsize=1)
 def bank() -> dict[str, Floats32]:
-    """Return textures that everything samples at its own place, scale and turn: drawing new ones for every scene would take longer than
-    the scene. All (`BANK_PX`, `BANK_PX`) float32 of zero mean and unit deviation, the same in every process.
+    """Return textures that everything samples at its own place, scale and turn: drawing new ones
+    for every scene would take longer than the scene. All (`BANK_PX`, `BANK_PX`) float32 of zero
+    mean and unit deviation, the same in every process.
 
-    `smooth` has clouds of many sizes, `grit` grains and clods, `strands` hair along the rows, `curls` wool, `blotches` large soft spots.
+    `smooth` has clouds of many sizes, `grit` grains and clods, `strands` hair along the rows,
+    `curls` wool, `blotches` large soft spots.
     """
     rng = np.random.default_rng(20_240)
     size = BANK_PX
@@ -74,7 +77,9 @@ def bank() -> dict[str, Floats32]:
 
 
 def sample(name: str, u: Floats32, v: Floats32) -> Floats32:
-    """Return a texture of `bank` at positions given in repeats, which wrap; any shape (a flat one of any length)."""
+    """Return a texture of `bank` at positions given in repeats, which wrap; any shape (a flat one
+    of any length).
+    """
     texture = bank()[name]
     x, y = ((a - np.floor(a)).astype(np.float32) * np.float32(BANK_PX) for a in (u, v))
     if x.ndim == 1:

@@ -109,7 +109,9 @@ def rock(rng: np.random.Generator) -> Thing:
 
 
 def bale(rng: np.random.Generator) -> Thing:
-    """Return a bale, round or square, of straw or wrapped in white, black or green film; sometimes a stack."""
+    """Return a bale, round or square, of straw or wrapped in white, black or green film; sometimes
+    a stack.
+    """
     colour = [
         (0.25, 0.48, 0.6),
         (0.2, 0.38, 0.48),

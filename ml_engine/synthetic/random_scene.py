@@ -36,7 +36,8 @@ class Recipe:
         herds: Shares of scenes with mostly bison, mostly cattle, both, and mostly persons.
         empty: Share of scenes without animals.
         huddled: Share of scenes in which most animals stand close beside another one, as herds do.
-        aerial_px: Least and greatest length of an animal seen by a drone, as shares of the picture's side.
+        aerial_px: Least and greatest length of an animal seen by a drone, as shares of the
+            picture's side.
         side_px: The same for views from the side.
         ground: A name in `terrain.PALETTES`, or None for any.
     """
@@ -55,7 +56,9 @@ USUAL = Recipe()
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """Draw sun or cloud: an overcast sky gives a faint soft shadow underneath, a low sun a long hard one."""
+    """Draw sun or cloud: an overcast sky gives a faint soft shadow underneath, a low sun a long
+    hard one.
+    """
     around = rng.uniform(0, 2 * pi)
     if rng.random() < 0.35:
         height = radians(rng.uniform(70, 88))
@@ -87,14 +90,18 @@ def _between(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
 def random_camera(
     rng: np.random.Generator, width: int, height: int, recipe: Recipe = USUAL
 ) -> Camera:
-    """Draw a camera: a drone looking down or ahead, or someone standing at the fence. The picture may be squeezed into its frame."""
+    """Draw a camera: a drone looking down or ahead, or someone standing at the fence. The picture
+    may be squeezed into its frame.
+    """
     return _aimed_camera(rng, width, height, recipe)[0]
 
 
 def _aimed_camera(
     rng: np.random.Generator, width: int, height: int, recipe: Recipe
 ) -> tuple[Camera, float]:
-    """Draw a camera and the length, as a share of the picture's side, that animals have at which it is aimed."""
+    """Draw a camera and the length, as a share of the picture's side, that animals have at which it
+    is aimed.
+    """
     aspect = float(rng.choice([16 / 9, 4 / 3, 1.0, 9 / 16], p=[0.42, 0.22, 0.28, 0.08]))
     kind = rng.random()
     side = kind >= recipe.nadir + recipe.oblique
@@ -119,7 +126,8 @@ def _aimed_camera(
     distance = max(focal * BODY_M / (_between(rng, recipe.side_px) * size), 3.0)
     lens = float(rng.uniform(0.7, 2.2) if rng.random() < 0.7 else rng.uniform(2.2, 8))
     lens = min(lens, 0.28 * distance)
-    # Where in the picture the animals' middle comes, as the tangent of the angle to the optical axis.
+    # Where in the picture the animals' middle comes, as the tangent of the angle to the optical
+    # axis.
     aside = float(rng.uniform(-0.22, 0.27)) * height / focal_y
     pitch = degrees(atan2(lens - 0.8, distance)) - degrees(np.arctan(aside))
     return Camera(
@@ -129,7 +137,9 @@ def _aimed_camera(
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """Where bodies may stand: a range of the picture's columns (fractions) and of lengths (shares of the picture's side)."""
+    """Where bodies may stand: a range of the picture's columns (fractions) and of lengths (shares
+    of the picture's side).
+    """
 
     columns: tuple[float, float]
     least: float
@@ -181,7 +191,9 @@ def _wanted(rng: np.random.Generator, recipe: Recipe, side: bool, huddled: bool)
 
 
 def _beside(rng: np.random.Generator, actor: Actor) -> tuple[float, float] | None:
-    """Draw a spot where one that keeps close to an actor may stand, not much nearer to the camera; None: there is none."""
+    """Draw a spot where one that keeps close to an actor may stand, not much nearer to the camera;
+    None: there is none.
+    """
     around, reach = rng.uniform(0, 2 * pi), rng.uniform(0.8, 2.6)
     x, y = actor.x_m + reach * cos(around), actor.y_m + reach * sin(around)
     return (float(x), float(y)) if np.hypot(x, y) > 0.8 * np.hypot(actor.x_m, actor.y_m) else None
@@ -289,12 +301,14 @@ def random_scene(seed: int, width: int = 416, height: int = 416, recipe: Recipe 
 def labels_for_training(
     picture: Picture, least_px: float = 5.0, least_visible: float = 0.3
 ) -> list[Label]:
-    """Return the animals that a detector can be asked to find: large enough, and not mostly hidden or outside.
+    """Return the animals that a detector can be asked to find: large enough, and not mostly hidden
+    or outside.
 
     Args:
         picture: With its labels.
         least_px: Least width and height of the box.
-        least_visible: Least fraction that is seen; half of that is enough where what is seen is 24 px wide and high.
+        least_visible: Least fraction that is seen; half of that is enough where what is seen is 24
+            px wide and high.
     """
     kept = []
     for x in picture.labels:

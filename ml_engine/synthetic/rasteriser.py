@@ -1,4 +1,6 @@
-"""What a camera sees of a body: the surface is sampled more densely than the picture has pixels, and the nearest sample wins."""
+"""What a camera sees of a body: the surface is sampled more densely than the picture has pixels,
+and the nearest sample wins.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ from ml_engine.synthetic.stand import Stand, project
 CELL_M = 0.11
 """Grain at which a body shades itself, m."""
 MOST_SAMPLES = {2.0: 40_000, 1.0: 90_000, 0.5: 250_000}
-"""How many samples a body may take at most at a resolution; one that would take more gets the next coarser one, and is enlarged before
-it is coloured."""
+"""How many samples a body may take at most at a resolution; one that would take more gets the next
+coarser one, and is enlarged before it is coloured.
+"""
 SPACING = 1.15
 """Largest distance between samples, in pixels of the raster."""
 
@@ -55,7 +58,9 @@ class Surface:
 
 
 def _own_shade(vertices: Floats32, direction: Floats32, soft_m: float) -> Floats32:
-    """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does. All in the body's frame."""
+    """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does.
+    All in the body's frame.
+    """
     coarse = vertices[:, ::2, ::2]
     points = coarse.reshape(-1, 3)
     helper = (
@@ -100,7 +105,9 @@ class _Samples:
     def places(
         self, index: npt.NDArray[np.int32]
     ) -> tuple[Floats32, Floats32, npt.NDArray[np.int64]]:
-        """Return where samples lie in the mesh laid out as (P * R, C): columns, rows, and the parts they belong to."""
+        """Return where samples lie in the mesh laid out as (P * R, C): columns, rows, and the parts
+        they belong to.
+        """
         part = np.searchsorted(self.starts, index, side="right") - 1
         rest = index - self.starts[part]
         _, rings, around = self.shape
@@ -113,7 +120,9 @@ class _Samples:
 
 
 def _finer(steps: tuple[Floats32, Floats32], vertices: int) -> float:
-    """Return how many raster pixels a picture pixel should get: small bodies need smooth edges, huge ones would take too long."""
+    """Return how many raster pixels a picture pixel should get: small bodies need smooth edges,
+    huge ones would take too long.
+    """
     for finer in (2.0, 1.0, 0.5):
         down, across = (np.clip(np.ceil(s * (finer / SPACING)), 1, 64) for s in steps)
         if float(np.sum(down * across)) * vertices <= MOST_SAMPLES[finer]:
@@ -122,8 +131,11 @@ def _finer(steps: tuple[Floats32, Floats32], vertices: int) -> float:
 
 
 def _steps(pixels: Floats32) -> tuple[Floats32, Floats32]:
-    """Return per part the longest step between rings and between the vertices of a ring, px, of (P, R, C, 2)."""
-    # Steps count as on a chessboard walked by a rook: samples a pixel apart along both diagonals would leave every other pixel empty.
+    """Return per part the longest step between rings and between the vertices of a ring, px, of (P,
+    R, C, 2).
+    """
+    # Steps count as on a chessboard walked by a rook: samples a pixel apart along both diagonals
+    # would leave every other pixel empty.
     down = np.abs(pixels[:, 1:] - pixels[:, :-1]).sum(axis=3).max(axis=(1, 2))
     across = np.abs(pixels[:, :, 1:] - pixels[:, :, :-1]).sum(axis=3).max(axis=(1, 2))
     return down, across
@@ -169,7 +181,8 @@ def see(
         sun: (3,) unit vector towards the sun; None where no light is wanted.
         hidden_below_m: Height of grass or snow in which the body stands, m.
         rough_px: How far hairs stand out of the outline, px.
-        smooth_px: Over how far limbs flow into the trunk: their shading is blended, their outline is not.
+        smooth_px: Over how far limbs flow into the trunk: their shading is blended, their outline
+            is not.
 
     Returns:
         None where nothing of it can be seen.
@@ -210,7 +223,9 @@ def see(
 
 
 def _enlarged(surface: Surface, rough_px: float) -> Surface:
-    """Bring a coarse raster to the picture's resolution: the shape is known well enough there, the hair on it is not."""
+    """Bring a coarse raster to the picture's resolution: the shape is known well enough there, the
+    hair on it is not.
+    """
     height, width = surface.shape_hw
     image = np.zeros((height * width, 14), np.float32)
     one = np.ones((len(surface.where), 1), np.float32)
@@ -342,7 +357,9 @@ def _fluff(
 
 
 def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Floats32:
-    """Return how high the grass stands in front of raster pixels, m: another height in every column, and a little in every pixel."""
+    """Return how high the grass stands in front of raster pixels, m: another height in every
+    column, and a little in every pixel.
+    """
     mixed = (flat * np.int32(-1640531527)) >> 16
     return (
         np.float32(height_m) * (0.65 + 0.35 * ((mixed & 255).astype(np.float32) / 128 - 1))

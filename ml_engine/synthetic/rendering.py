@@ -124,7 +124,9 @@ def _colours(scene: Scene, body: _Body, surface: Surface) -> npt.NDArray[np.floa
 def _draw(
     scene: Scene, body: _Body, canvas: npt.NDArray[np.float32] | None, owner: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.bool_], int, int] | None:
-    """Draw a body into `owner` and, unless that is None, `canvas`; return its outline and where that begins, None when far outside."""
+    """Draw a body into `owner` and, unless that is None, `canvas`; return its outline and where
+    that begins, None when far outside.
+    """
     camera = scene.camera
     pixel = camera.project(body.stand.origin[None])[0][0]
     reach = 4.0 * body.px_per_m * max(1.0, float(np.abs(body.stand.mesh.vertices).max()) / 3)
@@ -165,7 +167,9 @@ def _draw(
 
 
 def _cropped(surface: Surface, rows: slice, columns: slice) -> Surface:
-    """Return only what lies in those rows and columns of the raster: what is outside the picture need not be coloured."""
+    """Return only what lies in those rows and columns of the raster: what is outside the picture
+    need not be coloured.
+    """
     width = surface.shape_hw[1]
     shape_hw = (rows.stop - rows.start, columns.stop - columns.start)
     if shape_hw == surface.shape_hw:
@@ -219,7 +223,9 @@ def _label(
 
 
 def _shadows(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
-    """Return (h, w) in [0, 1]: the light that bodies take from the ground, from the sun and, right below them, from the sky."""
+    """Return (h, w) in [0, 1]: the light that bodies take from the ground, from the sun and, right
+    below them, from the sky.
+    """
     camera, light = scene.camera, scene.light
     cast, contact = (np.zeros((camera.height, camera.width), np.uint8) for _ in range(2))
     sizes, level = [], 0.6 * scene.terrain.cover_m
@@ -284,7 +290,8 @@ def render_scene(scene: Scene, backdrop: npt.NDArray[np.uint8] | None = None) ->
 
     Args:
         scene: What to draw.
-        backdrop: (h, w, 3) a photograph without animals and persons to lay under them instead of the rendered country; any size.
+        backdrop: (h, w, 3) a photograph without animals and persons to lay under them instead of
+            the rendered country; any size.
     """
     bodies = _bodies(scene)
     canvas = _ground(scene, bodies, backdrop)

@@ -33,7 +33,9 @@ WIDTH, HEIGHT, FPS, FRAMES, SEED = 960, 540, 25, 350, 1
 EXPOSURE_SEED = 5
 """Of the tones that a camera gives the film: rendered light is darker than any camera leaves it."""
 CLEAR_PX = 60
-"""An animal that crosses the line ends at least so far beyond it; one that does not stays at least `NEAR_PX` away."""
+"""An animal that crosses the line ends at least so far beyond it; one that does not stays at least
+`NEAR_PX` away.
+"""
 NEAR_PX = 14
 
 
@@ -124,7 +126,9 @@ def sample_sequence(seed: int = SEED) -> Sequence:
 
 
 def check(frames: list[list[Label]]) -> None:
-    """Raise `InvalidInput` where the film is not one that can be counted without doubt: a near crossing, a return, a hidden animal."""
+    """Raise `InvalidInput` where the film is not one that can be counted without doubt: a near
+    crossing, a return, a hidden animal.
+    """
     line = HEIGHT / 2
     for identity, (species, rows) in foot_rows(frames).items():
         ends = (rows[0] - line, rows[-1] - line)

@@ -45,7 +45,9 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """Something that stands in the scene and is no animal; of a `ghost` only the shadow is drawn, as of a tree beside the picture."""
+    """Something that stands in the scene and is no animal; of a `ghost` only the shadow is drawn,
+    as of a tree beside the picture.
+    """
 
     parts: list[Part]
     coat: Coat
@@ -86,7 +88,8 @@ class Label:
     Attributes:
         identity: Of the actor.
         species: Its class.
-        xyxy: Box of the animal's outline, px, clipped to the picture; what other bodies hide of it is included.
+        xyxy: Box of the animal's outline, px, clipped to the picture; what other bodies hide of it
+            is included.
         full_xyxy: The same, not clipped.
         visible: Fraction of the outline's pixels that are inside the picture and hidden by nothing.
         seen_xyxy: Box of just those pixels, px; that of the outline where there are none.

@@ -16,7 +16,9 @@ from ml_engine.synthetic.shading import Light
 from ml_engine.synthetic.terrain import Terrain
 
 CYCLE_M = {"bison": 1.04, "cattle": 1.04, "person": 0.73}
-"""Ground covered in one cycle of the gait at adult size, m: four times the swing of a foot, so that feet do not slide."""
+"""Ground covered in one cycle of the gait at adult size, m: four times the swing of a foot, so that
+feet do not slide.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Walker:
     Attributes:
         identity: The same in every frame.
         look: The individual.
-        times_s: (n,) ascending; before the first and after the last it stands still, facing as it goes.
+        times_s: (n,) ascending; before the first and after the last it stands still, facing as it
+            goes.
         places_m: (n, 2) world positions at those times.
         heading_rad: Where one that never walks faces.
         pose: What one that never walks does.
@@ -131,7 +134,9 @@ class Sequence:
 def random_sequence(
     seed: int, frames: int, fps: int = 25, width: int = 960, height: int = 540
 ) -> Sequence:
-    """Draw a film from a seed: the animals of `random_scene`, the walking ones straight on at their own pace."""
+    """Draw a film from a seed: the animals of `random_scene`, the walking ones straight on at their
+    own pace.
+    """
     scene = random_scene(seed, width, height)
     rng = np.random.default_rng([seed, 2])
     walkers = []

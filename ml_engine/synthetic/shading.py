@@ -115,7 +115,9 @@ def _patches(surface: Surface, coat: Coat) -> Floats32:
 
 
 def _hair(surface: Surface, coat: Coat) -> Floats32:
-    """Return (n,) relief of the coat: long strands that hang where it is thin, curls where it is thick."""
+    """Return (n,) relief of the coat: long strands that hang where it is thin, curls where it is
+    thick.
+    """
     body = surface.body_m
     u = body[:, 2] * np.float32(0.9) + body[:, 0] * np.float32(0.35) + np.float32(coat.offset[2])
     v = (body[:, 0] + body[:, 1]) * np.float32(1.7) + np.float32(coat.offset[3])

@@ -21,7 +21,8 @@ class Sky:
         horizon: (3,) BGR of sky and haze near the ground.
         clouds: Share of the sky that is cloudy, 0 to 1.
         offset: (2,) where in the cloud texture.
-        ridges: Per row of hills or trees, from far to near: height in picture heights, roughness, BGR, row of the texture.
+        ridges: Per row of hills or trees, from far to near: height in picture heights, roughness,
+            BGR, row of the texture.
         reach_m: Distance at which the air hides the ground, m.
     """
 
@@ -35,7 +36,9 @@ class Sky:
     def paint(
         self, ground: Floats32, sky: npt.NDArray[np.bool_], camera: Camera, level: float
     ) -> Floats32:
-        """Return `ground` (h, w, 3) with sky, divided by `level`, in the pixels of `sky` (h, w), and hills standing on the horizon."""
+        """Return `ground` (h, w, 3) with sky, divided by `level`, in the pixels of `sky` (h, w),
+        and hills standing on the horizon.
+        """
         line = sky.sum(axis=0).astype(np.float32)[None, :]
         height, width = int(line.max()), sky.shape[1]
         rows = np.arange(height, dtype=np.float32)[:, None]
@@ -62,7 +65,9 @@ class Sky:
         return ground
 
     def _stand(self, out: Floats32, above: Floats32, picture_height: int) -> None:
-        """Put the hills and trees in front of the sky `out`; `above` (h, w) is the height over the horizon in picture heights."""
+        """Put the hills and trees in front of the sky `out`; `above` (h, w) is the height over the
+        horizon in picture heights.
+        """
         height, width = above.shape
         across = np.arange(width, dtype=np.float32) / np.float32(picture_height)
         down = np.arange(height, dtype=np.float32) / np.float32(picture_height)

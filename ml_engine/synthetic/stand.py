@@ -19,7 +19,8 @@ class Stand:
 
     Attributes:
         mesh: Its surface.
-        to_world: (3, 3) body frame to world offsets: a turn about the vertical, and one scale for all.
+        to_world: (3, 3) body frame to world offsets: a turn about the vertical, and one scale for
+            all.
         origin: (3,) m.
     """
 
@@ -84,7 +85,8 @@ def ground_shadow(
         cv2.fillConvexPoly(mask, cv2.convexHull(points.reshape(-1, 1, 2)), 255, shift=4)
         return
     size = float((high - low).max())
-    # Curved parts are drawn piece by piece, each piece as the hull of its points: the smaller the shadow, the fewer.
+    # Curved parts are drawn piece by piece, each piece as the hull of its points: the smaller the
+    # shadow, the fewer.
     rings = points.shape[1]
     step = rings if size < 60 else rings // 2 if size < 160 else max(rings // 5, 2)
     for part in points:

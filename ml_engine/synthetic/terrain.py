@@ -1,4 +1,6 @@
-"""Ground: layers of noise that belong to places in the world, so that they stay put when the camera moves."""
+"""Ground: layers of noise that belong to places in the world, so that they stay put when the camera
+moves.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ class Terrain:
     """A piece of country.
 
     Attributes:
-        layers: Coarse and fine octaves of the ground; the last has grains of `repeat_m` times two pixels.
+        layers: Coarse and fine octaves of the ground; the last has grains of `repeat_m` times two
+            pixels.
         patches: Where the second ground shows.
         hue: Where the third tone shows.
         palette: (2, 3) dark and light BGR of the first ground.
@@ -101,7 +104,8 @@ class Terrain:
         third_bgr: (3,) of dry or fresh spots.
         level: Value of `patches` above which the second ground shows.
         contrast: How rough the ground looks.
-        edge: Normal x, y and offset of a field's border beyond which the second ground lies, or None.
+        edge: Normal x, y and offset of a field's border beyond which the second ground lies, or
+            None.
         rows: Direction x, y, spacing m and strength of furrows or mowing lines, or None.
         strips: Tracks and roads.
         sky: What is above the horizon.
@@ -125,10 +129,12 @@ class Terrain:
     cover_m: float = 0.0
 
     def paint(self, camera: Camera, level: float = 1.0) -> Floats32:
-        """Return the empty country as the camera sees it: (h, w, 3) float32 BGR, 1.0 being white in full light.
+        """Return the empty country as the camera sees it: (h, w, 3) float32 BGR, 1.0 being white in
+        full light.
 
-        The sky is divided by `level`, the brightness with which the caller lights the whole: no sun makes it brighter.
-        All but the finest octave is worked out at half the resolution: light behind a lens is no sharper.
+        The sky is divided by `level`, the brightness with which the caller lights the whole: no sun
+        makes it brighter. All but the finest octave is worked out at half the resolution: light
+        behind a lens is no sharper.
         """
         half = replace(
             camera,
@@ -197,7 +203,9 @@ class Terrain:
         sky: Bools,
         camera: Camera,
     ) -> Floats32:
-        """Lay detail as fine as the pixels over the ground, at any distance: its scale follows that of the pixels by powers of 2."""
+        """Lay detail as fine as the pixels over the ground, at any distance: its scale follows that
+        of the pixels by powers of 2.
+        """
         layer = self.layers[-1]
         low, high = float(footprint.min()), float(footprint.max())
         size_m = np.float32((low * high) ** 0.5) if high < 1.6 * low else footprint

@@ -21,7 +21,8 @@ class Look:
     Attributes:
         species: Class of the individual.
         scale: Size against an adult's.
-        colours: Species-specific colours: bison (mane, cape, rear); cattle (body, face, legs); person (top, trousers, skin, hair).
+        colours: Species-specific colours: bison (mane, cape, rear); cattle (body, face, legs);
+            person (top, trousers, skin, hair).
         coat: Pattern of the patterned parts.
         horns: Whether it has horns (a person: whether it wears a hat).
         width: Sideways stoutness, 1 being usual.

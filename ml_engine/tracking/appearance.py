@@ -1,7 +1,9 @@
-"""What an animal looks like: the log-odds that two tracklets show the same one, by the detector's embeddings.
+"""What an animal looks like: the log-odds that two tracklets show the same one, by the detector's
+embeddings.
 
-How much looks tell is learnt from the recording itself: the two halves of a tracklet show one animal, two tracklets of the same time
-show two. Embeddings know much of pose and place besides, so that their word counts for little.
+How much looks tell is learnt from the recording itself: the two halves of a tracklet show one
+animal, two tracklets of the same time show two. Embeddings know much of pose and place besides, so
+that their word counts for little.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from ml_engine.arrays import Array, Index
 from ml_engine.tracking.tracklets import Boxes
 
 WEIGHT = 0.5
-"""Halves of a tracklet are seen at once, ends of a gap are not: looks change with pose and light more than halves show."""
+"""Halves of a tracklet are seen at once, ends of a gap are not: looks change with pose and light
+more than halves show.
+"""
 MOST_ODDS = 1.5
 LEAST_PAIRS = 8
 """With fewer pairs of the one kind or the other nothing can be learnt."""
@@ -45,7 +49,9 @@ class Looks:
         return Looks(total, self.same, self.other)
 
     def log_odds(self, before: Index, after: Index) -> Array:
-        """Return (n,) the log-odds that two tracklets each show one animal, by their looks alone; 0 where one has none."""
+        """Return (n,) the log-odds that two tracklets each show one animal, by their looks alone; 0
+        where one has none.
+        """
         cosine = _cosine(self.total[before], self.total[after])
         odds = _log_normal(cosine, *self.same) - _log_normal(cosine, *self.other)
         return np.clip(WEIGHT * np.nan_to_num(odds), -MOST_ODDS, MOST_ODDS)
@@ -56,7 +62,8 @@ def looks_of(embeddings: npt.NDArray[np.float16] | None, rows: Index, boxes: Box
 
     Args:
         embeddings: (m, d) of all boxes of the log, or None.
-        rows: (b,) row of the log of every box of `boxes`, which are in order of tracklet, then frame.
+        rows: (b,) row of the log of every box of `boxes`, which are in order of tracklet, then
+            frame.
         boxes: Of the tracklets.
 
     Returns:

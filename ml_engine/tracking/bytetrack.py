@@ -1,9 +1,10 @@
 """Boxes in, identities out: ByteTrack, vectorised.
 
-After Y. Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV 2022): boxes over the threshold are
-matched to predicted tracks by overlap; what tracks are left over are matched to the boxes below it, which start no track of their own.
-Differences: times are seconds, not frames; frames that were not looked at (`detect_fps`) or could not be read cost a track nothing; a
-track keeps its first box once the second confirms it, since the whole log is at hand.
+After Y. Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV
+2022): boxes over the threshold are matched to predicted tracks by overlap; what tracks are left
+over are matched to the boxes below it, which start no track of their own. Differences: times are
+seconds, not frames; frames that were not looked at (`detect_fps`) or could not be read cost a track
+nothing; a track keeps its first box once the second confirms it, since the whole log is at hand.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ class TrackerOptions:
     Attributes:
         lost_s: How long a confirmed track is kept without a box, in seconds that were looked at.
         high_overlap: Least IoU of a predicted track and a box over the threshold.
-        first_overlap: The same for the second box of a track: nobody knows yet where it is going. At most `high_overlap`.
-        low_overlap: The same for a box below the threshold: such boxes are doubtful, so more is asked of their place.
-        rival: Where another box overlaps the track, or another track the box, by this share of what the matched ones do, it is open
-            which is which: the track ends there and a new one begins, for whoever sees the whole recording to decide. None: never.
+        first_overlap: The same for the second box of a track: nobody knows yet where it is going.
+            At most `high_overlap`.
+        low_overlap: The same for a box below the threshold: such boxes are doubtful, so more is
+            asked of their place.
+        rival: Where another box overlaps the track, or another track the box, by this share of what
+            the matched ones do, it is open which is which: the track ends there and a new one
+            begins, for whoever sees the whole recording to decide. None: never.
     """
 
     lost_s: float = 1.5
@@ -47,8 +51,10 @@ class Boxes:
         times_s: (n,) float64, ascending.
         status: (n,) uint8: 0 detected, 1 skipped, 2 unreadable.
         offsets: (n + 1,) int64; the boxes of frame i are rows `offsets[i]:offsets[i + 1]`.
-        xyxy: (m, 4) px. score: (m,) in [0, 1]. high: (m,) bool, over the threshold. low: (m,) bool, good enough to go on with a track.
-        motion: (n, 3, 3) transform from the previous frame's pixels, NaN where there is none; None for a still camera.
+        xyxy: (m, 4) px. score: (m,) in [0, 1]. high: (m,) bool, over the threshold. low: (m,) bool,
+            good enough to go on with a track.
+        motion: (n, 3, 3) transform from the previous frame's pixels, NaN where there is none; None
+            for a still camera.
     """
 
     times_s: Array
@@ -69,7 +75,8 @@ def track(boxes: Boxes, options: TrackerOptions | None = None) -> npt.NDArray[np
         options: How to match; the defaults suit animals and people at 5 to 60 frames a second.
 
     Returns:
-        (m,) int32: track number from 1 in order of first sight; 0 for boxes of no confirmed track (one with at least two boxes).
+        (m,) int32: track number from 1 in order of first sight; 0 for boxes of no confirmed track
+        (one with at least two boxes).
     """
     rows, starts, middles = _sorted_by_frame_and_stage(boxes)
     owner = _follow(boxes, options or TrackerOptions(), rows, starts, middles)
@@ -83,7 +90,9 @@ def track(boxes: Boxes, options: TrackerOptions | None = None) -> npt.NDArray[np
 
 
 def _sorted_by_frame_and_stage(boxes: Boxes) -> tuple[npt.NDArray[np.intp], list[int], list[int]]:
-    """Return the usable rows by frame, those over the threshold first; per frame where they begin and where the lower ones begin."""
+    """Return the usable rows by frame, those over the threshold first; per frame where they begin
+    and where the lower ones begin.
+    """
     frames = len(boxes.times_s)
     frame = np.repeat(np.arange(frames), np.diff(boxes.offsets))
     rows = np.flatnonzero(boxes.high | boxes.low)
@@ -101,7 +110,9 @@ def _follow(
     starts: list[int],
     middles: list[int],
 ) -> npt.NDArray[np.int64]:
-    """Run through the frames; return the tracklet number from 1 of each of `rows`, 0 where a low box fits no track."""
+    """Run through the frames; return the tracklet number from 1 of each of `rows`, 0 where a low
+    box fits no track.
+    """
     owner = np.zeros(len(rows), np.int64)
     moves = _moves(boxes)
     alive = _Alive()
@@ -118,7 +129,8 @@ def _follow(
         start, middle, end = starts[i], middles[i], starts[i + 1]
         kalman.predict(alive.state, max(time_s - now_s, 0.0) * kalman.STEPS_PER_S)
         now_s = time_s
-        # In 64 bits a frame at a time: all boxes of a long recording would be most of what tracking needs.
+        # In 64 bits a frame at a time: all boxes of a long recording would be most of what tracking
+        # needs.
         xyxy, score = (
             column[rows[start:end]].astype(np.float64) for column in (boxes.xyxy, boxes.score)
         )
@@ -149,7 +161,9 @@ def _moves(boxes: Boxes) -> list[bool]:
 
 
 class _Alive:
-    """The tracklets that may still go on, as columns: filter state, number, boxes so far, frames missed, when last seen."""
+    """The tracklets that may still go on, as columns: filter state, number, boxes so far, frames
+    missed, when last seen.
+    """
 
     def __init__(self) -> None:
         self.state = np.zeros((5, 0, 4))
@@ -160,7 +174,9 @@ class _Alive:
         self._last = 0
 
     def seen(self, rows: npt.NDArray[np.intp], clock_s: float) -> None:
-        """Note which were matched in this frame; the others missed it, and do not grow or shrink until they are seen again."""
+        """Note which were matched in this frame; the others missed it, and do not grow or shrink
+        until they are seen again.
+        """
         self.missed += 1
         self.missed[rows] = 0
         self.hits[rows] += 1
@@ -204,7 +220,9 @@ class _Alive:
 def _associate(
     hits: npt.NDArray[np.int64], overlap: Array, score: Array, high: int, options: TrackerOptions
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Match tracks to boxes by `overlap` (tracks, boxes), the first `high` boxes before the others; return pairs (track, box rows)."""
+    """Match tracks to boxes by `overlap` (tracks, boxes), the first `high` boxes before the others;
+    return pairs (track, box rows).
+    """
     least = np.where(
         hits < 2, min(options.first_overlap, options.high_overlap), options.high_overlap
     )[:, None]
@@ -222,7 +240,9 @@ def _associate(
 def _rivalled(
     overlap: Array, tracks: npt.NDArray[np.intp], found: npt.NDArray[np.intp], share: float
 ) -> npt.NDArray[np.bool_]:
-    """Tell which of the pairs (track rows, box rows) have a rival that overlaps as well as `share` of what they do themselves."""
+    """Tell which of the pairs (track rows, box rows) have a rival that overlaps as well as `share`
+    of what they do themselves.
+    """
     own = overlap[tracks, found]
     others = overlap.copy()
     others[tracks, found] = 0

@@ -21,7 +21,9 @@ LEAST_PIECES = 5
 LEAST_PACE = 0.01
 """Sizes a second that are no movement."""
 SURE = 3.0
-"""A common velocity of less than so many times its standard error counts as none; above that it is drawn towards rest less and less."""
+"""A common velocity of less than so many times its standard error counts as none; above that it is
+drawn towards rest less and less.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class HerdPath:
     """How far the herd as a whole has gone, in sizes (square root of a box's area) of the animals.
 
     Attributes:
-        times_s: (n,) ascending. rate: (n, 2) sizes a second in the camera's reference plane. way: (n, 2) sizes gone since the first time.
+        times_s: (n,) ascending. rate: (n, 2) sizes a second in the camera's reference plane. way:
+            (n, 2) sizes gone since the first time.
     """
 
     times_s: Array
@@ -41,7 +44,9 @@ class HerdPath:
         return _at(time_s, self.times_s, self.rate)
 
     def gone(self, begin_s: Array, end_s: Array) -> Array:
-        """Return how far (m, 2) the herd went from some times (m,) to others; before and after what was seen it goes on as at its ends."""
+        """Return how far (m, 2) the herd went from some times (m,) to others; before and after what
+        was seen it goes on as at its ends.
+        """
         return self._way(end_s) - self._way(begin_s)
 
     def _way(self, time_s: Array) -> Array:
@@ -55,7 +60,8 @@ RESTING = HerdPath(np.zeros(1), np.zeros((1, 2)), np.zeros((1, 2)))
 
 
 def herd_path(boxes: Boxes, camera: Camera) -> HerdPath:
-    """Estimate the common movement of all tracklets over time: the median velocity, where it stands out from how they differ.
+    """Estimate the common movement of all tracklets over time: the median velocity, where it stands
+    out from how they differ.
 
     Args:
         boxes: Of the tracklets, in order of tracklet, then frame.
@@ -84,7 +90,9 @@ def herd_path(boxes: Boxes, camera: Camera) -> HerdPath:
 
 
 def _pieces(boxes: Boxes, camera: Camera) -> tuple[Array, Array]:
-    """Return the middle times (k,), ascending, and velocities (k, 2), in sizes a second, of pieces of tracklets."""
+    """Return the middle times (k,), ascending, and velocities (k, 2), in sizes a second, of pieces
+    of tracklets.
+    """
     if not len(boxes.tracklet):
         return np.zeros(0), np.zeros((0, 2))
     stretch = camera.stretch[boxes.frame_row]
@@ -107,7 +115,9 @@ def _pieces(boxes: Boxes, camera: Camera) -> tuple[Array, Array]:
 
 
 def _common(rate: Array) -> Array:
-    """Return the velocity (2,) that most of some (k, 2) share; zero where they differ too much to tell."""
+    """Return the velocity (2,) that most of some (k, 2) share; zero where they differ too much to
+    tell.
+    """
     middle = np.median(rate, axis=0)
     error = 1.4826 * 1.25 * np.hypot(*np.median(np.abs(rate - middle), axis=0)) / np.sqrt(len(rate))
     pace = float(np.hypot(*middle))

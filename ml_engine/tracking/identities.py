@@ -1,4 +1,6 @@
-"""Who is who, over a whole recording: tracks, joined where they were broken, and what remains open about it."""
+"""Who is who, over a whole recording: tracks, joined where they were broken, and what remains open
+about it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from ml_engine.tracking.tracklets import Boxes
 
 BRIDGED = ("no_texture",)
 UNMEASURED_S = 5.0
-"""Where nobody measured the camera's motion, what was lost for longer is not looked for where it was."""
+"""Where nobody measured the camera's motion, what was lost for longer is not looked for where it
+was.
+"""
 ADRIFT_S = 1.0
 """The same where the boxes say that it moved: how it moved is a guess."""
 UNMEASURED = StitchOptions(
@@ -34,7 +38,9 @@ BASE = TrackerOptions(lost_s=0.9, high_overlap=0.42, low_overlap=0.5, rival=0.79
 
 @dataclass(frozen=True, slots=True)
 class IdentityOptions:
-    """How to find out who is who; `unmeasured_…` where nobody measured the camera's motion, `adrift_…` where it moved all the same."""
+    """How to find out who is who; `unmeasured_…` where nobody measured the camera's motion,
+    `adrift_…` where it moved all the same.
+    """
 
     tracker: TrackerOptions = BASE
     stitching: StitchOptions = field(default_factory=StitchOptions)
@@ -47,13 +53,15 @@ class Identities:
     """Who is who.
 
     Attributes:
-        ids: (m,) int32 track of every box of the log from 1, in order of first sight; 0 for boxes of none.
+        ids: (m,) int32 track of every box of the log from 1, in order of first sight; 0 for boxes
+            of none.
         rows: (b,) rows of the log that belong to a track, in order of `boxes`.
         boxes: Their tracklets: what the tracker followed without a break.
         joins: Which tracklets were joined.
         view: What was looked at, with the camera's path.
         looks: What the tracklets look like, where the detector tells.
-        measured: Whether somebody measured that path in the pictures. adrift: Nobody did, and the boxes say that it moved.
+        measured: Whether somebody measured that path in the pictures. adrift: Nobody did, and the
+            boxes say that it moved.
     """
 
     ids: npt.NDArray[np.int32]
@@ -94,7 +102,8 @@ def identify(
 
     Args:
         log: The detection log.
-        score: (m,) in [0, 1]. high: (m,) bool, over the threshold. low: (m,) bool, good enough to go on with a track.
+        score: (m,) in [0, 1]. high: (m,) bool, over the threshold. low: (m,) bool, good enough to
+            go on with a track.
         resolution_wh: Of the picture, px.
         options: How.
     """
@@ -155,7 +164,8 @@ def _boxes(log: DetectionLog, tracklet: npt.NDArray[np.int32]) -> tuple[Index, B
 
 
 def bridged(log: DetectionLog) -> DetectionLog:
-    """Return the log with single motions that could not be measured taken from the frames around: a camera goes on as it went.
+    """Return the log with single motions that could not be measured taken from the frames around: a
+    camera goes on as it went.
 
     Not where a cut was seen.
     """

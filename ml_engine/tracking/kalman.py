@@ -1,10 +1,12 @@
 """A constant-velocity Kalman filter for many boxes at once.
 
-Centre x, centre y, width and height of a box are filtered each by itself: in the filter of SORT and ByteTrack no noise couples them, so
-its 8x8 matrices fall apart into four 2x2 ones with closed formulas, and all boxes are done in a dozen array operations.
+Centre x, centre y, width and height of a box are filtered each by itself: in the filter of SORT and
+ByteTrack no noise couples them, so its 8x8 matrices fall apart into four 2x2 ones with closed
+formulas, and all boxes are done in a dozen array operations.
 
-A state is one float64 array (5, n, 4): value, rate, variance of the value, covariance, variance of the rate; of n boxes in `cxcywh`.
-Time runs in steps of 1/30 s, so that the noise is the same whatever the frame rate.
+A state is one float64 array (5, n, 4): value, rate, variance of the value, covariance, variance of
+the rate; of n boxes in `cxcywh`. Time runs in steps of 1/30 s, so that the noise is the same
+whatever the frame rate.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from ml_engine.arrays import Array
 STEPS_PER_S = 30.0
 POSITION_NOISE = 1 / 20
 RATE_NOISE = 1 / 160
-"""Standard deviations per step, as fractions of the box size: those of DeepSORT (Wojke et al. 2017), which ByteTrack uses."""
+"""Standard deviations per step, as fractions of the box size: those of DeepSORT (Wojke et al.
+2017), which ByteTrack uses.
+"""
 
 
 def initiate(cxcywh: Array) -> Array:
@@ -72,5 +76,7 @@ def warp(state: Array, transform: Array) -> None:
 
 
 def _size(cxcywh: Array) -> Array:
-    """Return the mean of width and height (n, 1): animals seen from above turn, so neither alone will do."""
+    """Return the mean of width and height (n, 1): animals seen from above turn, so neither alone
+    will do.
+    """
     return (cxcywh[:, 2:3] + cxcywh[:, 3:4]) * 0.5

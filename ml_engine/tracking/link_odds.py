@@ -1,7 +1,8 @@
 """Which tracklet may go on as which: the log-odds of every possible link.
 
-A link says that the animal whose tracklet ended there is the one whose tracklet begins here. Its log-odds weigh two stories. One animal: it
-was not detected for that long, and moved from the one place to the other. Two animals: the first left for good, another came, just here.
+A link says that the animal whose tracklet ended there is the one whose tracklet begins here. Its
+log-odds weigh two stories. One animal: it was not detected for that long, and moved from the one
+place to the other. Two animals: the first left for good, another came, just here.
 """
 
 from __future__ import annotations
@@ -58,8 +59,10 @@ class Links:
     Attributes:
         before, after: (n,) tracklets.
         log_odds: (n,) of the link.
-        gap_s: (n,) time between the two. away_s: (n,) for how much of it the animal was out of view, going straight.
-        left: (n,) bool: it went over the picture's border and came back over it, while the camera looked on.
+        gap_s: (n,) time between the two. away_s: (n,) for how much of it the animal was out of
+            view, going straight.
+        left: (n,) bool: it went over the picture's border and came back over it, while the camera
+            looked on.
     """
 
     before: Index
@@ -73,10 +76,11 @@ class Links:
 def possible_links(
     tracklets: Tracklets, view: View, model: LinkModel, longest_s: float, least: float = -np.inf
 ) -> Links:
-    """Weigh all links whose gap is at most `longest_s`, within the stretches of the camera's path; only those over `least` are returned.
+    """Weigh all links whose gap is at most `longest_s`, within the stretches of the camera's path;
+    only those over `least` are returned.
 
-    Pairs are as many as the square of the tracklets: of a long recording some are weighed at a time, and those that no place could make
-    likely enough are not looked at.
+    Pairs are as many as the square of the tracklets: of a long recording some are weighed at a
+    time, and those that no place could make likely enough are not looked at.
     """
     nobody, nothing = np.zeros(0, np.intp), np.zeros(0)
     found = [Links(nobody, nobody, nothing, nothing, nothing, np.zeros(0, bool))]
@@ -100,7 +104,8 @@ class _Ends:
     Attributes:
         at_end, at_begin: (k,) bool: it leaves or comes over the border.
         stays: (k,) log-odds that one who is lost as it was is not gone for good.
-        new, crowd: (k,) logarithm of how many new ones come per second, and are there, on a squared size of ground where it begins.
+        new, crowd: (k,) logarithm of how many new ones come per second, and are there, on a squared
+            size of ground where it begins.
     """
 
     at_end: npt.NDArray[np.bool_]
@@ -130,7 +135,9 @@ class _Ends:
 
 
 def _hopeful_s(ends: _Ends, step_s: float, model: LinkModel, least: float) -> float:
-    """Return the gap after which no link can be over `least` while the camera looks on, even if place and size agree completely."""
+    """Return the gap after which no link can be over `least` while the camera looks on, even if
+    place and size agree completely.
+    """
     most = -np.log(4 * np.pi * model.place**2) + 2 * max(
         np.log(OTHERS_RESIZED / min(np.sqrt(2) * model.resize, model.resize_most)), 0
     )
@@ -186,7 +193,9 @@ def _weighed(
 
 
 def _gap_density(gap_s: Array, away_s: Array, step_s: float, model: LinkModel) -> Array:
-    """Return the logarithm (n,) of how probable gaps are, a second; `away_s` (n,) of them the animal was out of view."""
+    """Return the logarithm (n,) of how probable gaps are, a second; `away_s` (n,) of them the
+    animal was out of view.
+    """
     hidden: Array = (
         np.log1p(-model.soon)
         - (gap_s - away_s) / model.hidden_s
@@ -209,7 +218,8 @@ def _movement_odds(
     model: LinkModel,
     ends: _Ends,
 ) -> Array:
-    """Return the log-odds (n,) of going from where the one ended, as it went, to where the other begins, as that goes on.
+    """Return the log-odds (n,) of going from where the one ended, as it went, to where the other
+    begins, as that goes on.
 
     One goes on with the herd all the time, and for a while as it went besides.
     """
@@ -226,7 +236,8 @@ def _movement_odds(
     last_error = np.hypot(
         model.place_rate / begin.rate_spread_s[after], model.cut_rate * ends.at_begin[after]
     )
-    # What a few boxes tell of a velocity counts as much as it is more exact than what is known of all.
+    # What a few boxes tell of a velocity counts as much as it is more exact than what is known of
+    # all.
     first_trust, last_trust = (
         1 / (1 + (error / model.usual_rate) ** 2) for error in (first_error, last_error)
     )
@@ -258,12 +269,15 @@ def _movement_odds(
 
 
 def _size_odds(resized: Array, gap_s: Array, least: Array, model: LinkModel) -> Array:
-    """Return the log-odds (n,) of changes (n, 2) of log width and height; `least` (n,): of one cut off by something they say less."""
+    """Return the log-odds (n,) of changes (n, 2) of log width and height; `least` (n,): of one cut
+    off by something they say less.
+    """
     sigma = np.minimum(
         np.sqrt(2 * model.resize**2 + (model.resize_s * gap_s) ** 2), model.resize_most
     )
     sigma = np.maximum(sigma, least)[:, None]
-    # Against others, whose sizes differ by as much as those of a herd seen from one side and the other.
+    # Against others, whose sizes differ by as much as those of a herd seen from one side and the
+    # other.
     odds: Array = (-0.5 * (resized / sigma) ** 2 + np.log(OTHERS_RESIZED / sigma)).sum(axis=1)
     return odds
 
@@ -271,7 +285,9 @@ def _size_odds(resized: Array, gap_s: Array, least: Array, model: LinkModel) -> 
 def over_border(
     end: End, resolution_wh: tuple[int, int], border: float, forward: int
 ) -> npt.NDArray[np.bool_]:
-    """Tell who leaves (`forward` 1) or comes (-1) over the picture's border (k,): who is at it, or soon would be, going on as now."""
+    """Tell who leaves (`forward` 1) or comes (-1) over the picture's border (k,): who is at it, or
+    soon would be, going on as now.
+    """
     margin = border * (end.xyxy[:, 2:] - end.xyxy[:, :2])
     there = end.xyxy + np.tile(
         np.clip(forward * SOON_S * end.shift, -0.2 * max(resolution_wh), 0.2 * max(resolution_wh)),
@@ -291,7 +307,9 @@ _STEPS = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 def _out_of_view_s(
     tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View
 ) -> Array:
-    """Return for how long (n,) the camera looked elsewhere: not at where an animal was that went straight from one place to the other."""
+    """Return for how long (n,) the camera looked elsewhere: not at where an animal was that went
+    straight from one place to the other.
+    """
     result = np.zeros(len(before))
     rows = np.flatnonzero(gap_s > 0.5)
     if view.camera.still or not len(rows):
@@ -316,7 +334,8 @@ def _in_view(place: Array, time_s: Array, view: View) -> npt.NDArray[np.bool_]:
 
 
 def _crowd(tracklets: Tracklets, view: View, model: LinkModel) -> Array:
-    """Return how many animals that were not seen before are to be expected on a squared size of ground where each tracklet begins (k,).
+    """Return how many animals that were not seen before are to be expected on a squared size of
+    ground where each tracklet begins (k,).
 
     As many as anywhere where the camera never looked; fewer where it did.
     """
@@ -366,7 +385,9 @@ def _at_once(tracklets: Tracklets, view: View) -> float:
 
 
 def pairs_within(end_s: Array, begin_s: Array, longest_s: float) -> tuple[Index, Index]:
-    """Return all pairs whose second begins after the first ended, by at most `longest_s`, in order of the first."""
+    """Return all pairs whose second begins after the first ended, by at most `longest_s`, in order
+    of the first.
+    """
     parts = [(np.zeros(0, np.intp), np.zeros(0, np.intp)), *pair_parts(end_s, begin_s, longest_s)]
     before, after = (np.concatenate(column) for column in zip(*parts, strict=True))
     return before, after
@@ -389,7 +410,9 @@ def pair_parts(end_s: Array, begin_s: Array, longest_s: float) -> Iterator[tuple
 
 
 def _log_t(miss: Array, sigma: Array) -> Array:
-    """Return the log density of misses (n, 2) under a bivariate Student t with 4 degrees of freedom: animals do start and stop."""
+    """Return the log density of misses (n, 2) under a bivariate Student t with 4 degrees of
+    freedom: animals do start and stop.
+    """
     squared = (miss**2).sum(axis=1) / sigma**2
     density: Array = -3 * np.log1p(squared / 4) - np.log(2 * np.pi * sigma**2)
     return density

@@ -1,4 +1,6 @@
-"""Who goes with whom, when each may go with one: the best matching of a sparse graph, however large."""
+"""Who goes with whom, when each may go with one: the best matching of a sparse graph, however
+large.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,11 @@ from ml_engine.arrays import Index
 
 
 def best_matching(before: Index, after: Index, gain: npt.NDArray[np.float64]) -> Index:
-    """Return the links of greatest total gain in which nobody has more than one successor or predecessor.
+    """Return the links of greatest total gain in which nobody has more than one successor or
+    predecessor.
 
-    A matrix of all by all grows with the square of a recording's length, and the time to solve it with the cube; here both follow the
-    number of links.
+    A matrix of all by all grows with the square of a recording's length, and the time to solve it
+    with the cube; here both follow the number of links.
 
     Args:
         before, after: (n,) numbers from 0 of the two that each link joins; no pair twice.
@@ -34,8 +37,8 @@ def best_matching(before: Index, after: Index, gain: npt.NDArray[np.float64]) ->
         return sure
     left, i = np.unique(before[rows], return_inverse=True)
     right, j = np.unique(after[rows], return_inverse=True)
-    # The solver leaves nobody without a partner: each may also go with nobody, which is a partner of its own. It reads zero as no link:
-    # one more for all changes nothing.
+    # The solver leaves nobody without a partner: each may also go with nobody, which is a partner
+    # of its own. It reads zero as no link: one more for all changes nothing.
     lonely = np.arange(len(left))
     weights = np.concatenate([gain[rows], np.zeros(len(left))]) + 1.0
     places = (np.concatenate([i, lonely]), np.concatenate([j, len(right) + lonely]))

@@ -1,4 +1,6 @@
-"""Tracklets in, animals out: a second, global pass over what the tracker could follow without a break."""
+"""Tracklets in, animals out: a second, global pass over what the tracker could follow without a
+break.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,10 @@ class StitchOptions:
 
     Attributes:
         model: What is assumed of animals.
-        rounds_s: Longest gap of each round: short gaps are closed first, as longer tracklets tell better where they are going.
-        least_log_odds: Of a link that is made. Below zero: a track that is broken costs more than one too long.
+        rounds_s: Longest gap of each round: short gaps are closed first, as longer tracklets tell
+            better where they are going.
+        least_log_odds: Of a link that is made. Below zero: a track that is broken costs more than
+            one too long.
     """
 
     model: LinkModel = field(default_factory=LinkModel)
@@ -38,7 +42,8 @@ class Joins:
 
     Attributes:
         before, after: (n,) the tracklets on both sides of the gap.
-        gap_s: (n,). log_odds: (n,). away_s: (n,), as in `Links`. crowded: (n,) bool: others covered it at one end or both.
+        gap_s: (n,). log_odds: (n,). away_s: (n,), as in `Links`. crowded: (n,) bool: others covered
+            it at one end or both.
     """
 
     before: Index
@@ -50,7 +55,9 @@ class Joins:
 
 
 def stitch(boxes: Boxes, view: View, options: StitchOptions, looks: Looks | None = None) -> Joins:
-    """Find the joins, round by round; `chains` makes animals of them. `looks`: of the tracklets, where there are any."""
+    """Find the joins, round by round; `chains` makes animals of them. `looks`: of the tracklets,
+    where there are any.
+    """
     count = int(boxes.tracklet.max(initial=-1)) + 1
     chain = np.arange(count)
     found: list[Joins] = []
@@ -104,12 +111,16 @@ def weighed_links(
 
 
 def best_links(links: Links, least: float) -> Index:
-    """Return the links (rows) of greatest total log-odds over `least` where every tracklet has at most one successor and predecessor."""
+    """Return the links (rows) of greatest total log-odds over `least` where every tracklet has at
+    most one successor and predecessor.
+    """
     return best_matching(links.before, links.after, links.log_odds - least)
 
 
 def chains(count: int, before: Index, after: Index) -> npt.NDArray[np.int64]:
-    """Return the chain (count,) of every tracklet, numbered from 0 in order of their first tracklets."""
+    """Return the chain (count,) of every tracklet, numbered from 0 in order of their first
+    tracklets.
+    """
     label = _components(count, before, after)
     _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
@@ -121,7 +132,9 @@ def _components(count: int, one: Index, other: Index) -> npt.NDArray[np.int32]:
 
 
 def regrouped(boxes: Boxes, chain: npt.NDArray[np.int64]) -> Boxes:
-    """Return the boxes with chains in place of tracklets, in order of chain, then frame. `chain`: (tracklets,)."""
+    """Return the boxes with chains in place of tracklets, in order of chain, then frame. `chain`:
+    (tracklets,).
+    """
     number = chain[boxes.tracklet]
     order = np.lexsort((boxes.frame_row, number))
     return Boxes(number[order], boxes.frame_row[order], boxes.time_s[order], boxes.xyxy[order])

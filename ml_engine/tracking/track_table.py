@@ -12,7 +12,9 @@ from ml_engine.arrays import DetectionLog, TrackTable
 from ml_engine.boxes import areas, intersections
 
 LONGEST_GAP_S = 1.5
-"""A gap of a track up to this long is closed by a straight line: the animal was there, hidden or missed."""
+"""A gap of a track up to this long is closed by a straight line: the animal was there, hidden or
+missed.
+"""
 
 HIDDEN_SHARE = 0.6
 """A doubtful box of which this share lies behind a clear one is not visible."""
@@ -31,8 +33,9 @@ def build(
         ids: (m,) track of every box; 0 for none.
 
     Returns:
-        The table, gaps up to `LONGEST_GAP_S` interpolated, without ground positions. A track's class is the one with the greatest sum of
-        scores; a box's score is that for its track's class. Boxes are rounded to 0.01 px, scores to 0.0001, as files give them.
+        The table, gaps up to `LONGEST_GAP_S` interpolated, without ground positions. A track's
+        class is the one with the greatest sum of scores; a box's score is that for its track's
+        class. Boxes are rounded to 0.01 px, scores to 0.0001, as files give them.
     """
     rows = np.flatnonzero(ids)
     frame_row = np.repeat(np.arange(len(log.frames), dtype=np.int32), np.diff(log.offsets))[rows]
@@ -79,7 +82,9 @@ def _gaps(
     xyxy: npt.NDArray[np.float32],
     times_s: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Return track, frame row and box (k, 4) for every frame missing in a short gap; input in order of track, then frame."""
+    """Return track, frame row and box (k, 4) for every frame missing in a short gap; input in order
+    of track, then frame.
+    """
     before, after = frame_row[:-1], frame_row[1:]
     same = track_id[1:] == track_id[:-1]
     missing = np.where(
@@ -116,7 +121,8 @@ def select(table: TrackTable, keep: npt.NDArray[np.bool_]) -> TrackTable:
 def hidden(table: TrackTable, doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Tell which rows (n,) are doubtful and mostly covered by the clear box of another track.
 
-    Such an animal is not visible; or it is not there, and the other track is its own under a new number.
+    Such an animal is not visible; or it is not there, and the other track is its own under a new
+    number.
 
     Args:
         table: The tracks.

@@ -16,7 +16,9 @@ WINDOW_S = 1.2
 LEAST_WINDOW_BOXES = 5
 """Fewer boxes are no line; at low frame rates the window grows until it has so many."""
 RATE_PRIOR_S = 0.02
-"""A velocity is drawn towards rest as if it had been measured for this long beside what was measured: two boxes are no direction."""
+"""A velocity is drawn towards rest as if it had been measured for this long beside what was
+measured: two boxes are no direction.
+"""
 
 CROWDED_SHARE = 0.25
 
@@ -42,13 +44,18 @@ class End:
     """One end of every tracklet, k of them.
 
     Attributes:
-        time_s: (k,). frame_row: (k,) int64. stretch: (k,) int64 stretch of the camera's path; places compare within one only.
-        place: (k, 2) centre in the reference plane. rate: (k, 2) its velocity per second, forward in time.
-        rate_spread_s: (k,) how far apart in time the boxes are that tell it: the root of the sum of squares of their times, from the mean.
+        time_s: (k,). frame_row: (k,) int64. stretch: (k,) int64 stretch of the camera's path;
+            places compare within one only.
+        place: (k, 2) centre in the reference plane. rate: (k, 2) its velocity per second, forward
+            in time.
+        rate_spread_s: (k,) how far apart in time the boxes are that tell it: the root of the sum of
+            squares of their times, from the mean.
         wh: (k, 2) width and height in the reference plane. size: (k,) sqrt of their product.
         scale: (k,) reference units per px of the picture.
-        xyxy: (k, 4) last box itself, px of the picture. shift: (k, 2) by how much it moves in the picture in a second, forward in time.
-        crowded: (k,) bool: others' boxes cover a part of it, so that it may show a part of the animal.
+        xyxy: (k, 4) last box itself, px of the picture. shift: (k, 2) by how much it moves in the
+            picture in a second, forward in time.
+        crowded: (k,) bool: others' boxes cover a part of it, so that it may show a part of the
+            animal.
     """
 
     time_s: Array

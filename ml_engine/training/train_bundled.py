@@ -1,6 +1,8 @@
-"""Train the bundled detector: a small COCO checkpoint, fine-tuned on rendered pastures with photographs mixed in.
+"""Train the bundled detector: a small COCO checkpoint, fine-tuned on rendered pastures with
+photographs mixed in.
 
-python -m ml_engine.training.train_bundled --base COCO_CHECKPOINT --side COCO_PHOTOGRAPHS --out ml_engine/checkpoints/pasture --state FILE
+python -m ml_engine.training.train_bundled --base COCO_CHECKPOINT --side COCO_PHOTOGRAPHS --out
+ml_engine/checkpoints/pasture --state FILE
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ VALIDATION_SEED = 500_000
 
 SIDE_NAMES = {"cow": "cattle", "person": "person"}
 NOT_LEARNED = frozenset({"bear", "elephant"})
-"""Pictures of these are left out: a COCO model calls bison so, and learning that they are background would unlearn bison."""
+"""Pictures of these are left out: a COCO model calls bison so, and learning that they are
+background would unlearn bison.
+"""
 LIVING = frozenset(
     (
         "person",
@@ -63,7 +67,9 @@ LIVING = frozenset(
 LIKE_CATTLE = LIVING - {"person", "cow", "bear", "elephant", "teddy bear"}
 
 SIDE_VIEWS = Recipe(nadir=0.05, oblique=0.15, herds=(0.46, 0.34, 0.12, 0.08))
-"""Scenes from the side, with much bison: real bison are known from photographs from the side, and from those only."""
+"""Scenes from the side, with much bison: real bison are known from photographs from the side, and
+from those only.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,8 @@ class Data:
     """Photographs that the training may use, each a folder or None.
 
     Attributes:
-        side: A part of COCO: `train/`, `train.coco.json`, and the same for `val` where there is one.
+        side: A part of COCO: `train/`, `train.coco.json`, and the same for `val` where there is
+            one.
         aerial: Pictures from above: `images/`, `annotations.coco.json` with the `clip` of each.
         clips: Which clips of `aerial` train; None: all.
     """
@@ -108,7 +115,9 @@ def side_photos(folder: Path) -> tuple[Photos, tuple[Path, ...]]:
 
 
 def _weight(names: frozenset[str]) -> float:
-    """Return how often a photograph is shown: cows are few, and animals that are not cattle teach what cattle are."""
+    """Return how often a photograph is shown: cows are few, and animals that are not cattle teach
+    what cattle are.
+    """
     if "cow" in names:
         return 24.0
     return 2.0 if names & LIKE_CATTLE else 1.5 if "person" in names else 0.8

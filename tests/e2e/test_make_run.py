@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from infra.processes import accepts_connections, free_ports
+from tests.support.networks import share_networks
 from tests.support.stack import REPOSITORY, TRUTH
 from tests.unit.test_private_files import open_to_others
 
@@ -86,6 +87,7 @@ def gone(processes: list[psutil.Process]) -> bool:
 @pytest.mark.slow
 def test_counts_then_ctrl_c_then_again_then_a_crash(data_dir: Path) -> None:
     (port,) = free_ports(1)
+    share_networks(data_dir)
     first = Runner(data_dir, port)
     printed = first.read_until("Ctrl-C stops everything")
     for name, true in TRUTH["counts"].items():

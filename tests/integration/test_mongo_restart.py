@@ -149,6 +149,7 @@ async def test_a_stream_goes_on_when_the_server_has_dropped_its_cursor(
     assert seen == [record.job_id for record in reversed(records)]
 
 
+@pytest.mark.alone
 async def test_nobody_there(unique_name: Callable[[str], str]) -> None:
     store = MongoJobStore(
         MongoConnection(

@@ -318,7 +318,7 @@ def live(stack: Stack, crowd: Crowd, dying: DyingApis, tenth: int, uploads: int)
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("tenth", "uploads"),
-    [(2, 6), pytest.param(20, 20, marks=pytest.mark.soak)],
+    [(1, 3), pytest.param(20, 20, marks=pytest.mark.soak)],
     ids=["few", "200 jobs, 20 uploads"],
 )
 def test_promise_what_is_left_is_what_the_records_explain_to_the_byte(

@@ -103,6 +103,7 @@ def answered(answer: bytes) -> tuple[int, str]:
     return int(head.rpartition(b"HTTP/1.1 ")[2][:3]), json.loads(body)["code"]
 
 
+@pytest.mark.alone
 def test_everybody_gets_in_while_an_attacker_holds_what_he_can(
     stack: Stack, descriptors: None
 ) -> None:
@@ -196,6 +197,7 @@ def test_what_stands_is_answered_and_leaves_nothing(hasty: Stack) -> None:
     assert 'muster_clients_cut_off_total{reason="body_idle"}' in hasty.client.get("/metrics").text
 
 
+@pytest.mark.alone
 def test_honest_clients_notice_nothing(hasty: Stack) -> None:
     port = hasty.port
     assert talk(port, GET * 3 + LAST).count(b"HTTP/1.1 200 OK") == 4
@@ -232,6 +234,7 @@ def test_honest_clients_notice_nothing(hasty: Stack) -> None:
         }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "sent",
     [

@@ -168,6 +168,7 @@ async def test_a_worker_killed_between_its_last_log_and_its_message(
     assert [line["segment"] for line in farm.lines("segment_found", successor)] == [SEGMENTS - 1]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 async def test_sigterm_gives_the_message_back_at_once(
     farm: Farm, herd: Path, undisturbed: dict[str, bytes]
@@ -229,6 +230,7 @@ async def test_a_broken_video_fails_its_job_and_harms_nothing(farm: Farm, tmp_pa
     assert [blob.name async for blob in farm.ports.results.list_blobs("jobs/")] == []
 
 
+@pytest.mark.alone
 async def test_after_work_a_message_is_noticed_within_200_ms(farm: Farm) -> None:
     farm.start()
     await farm.wait_line("worker_ready")

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from core.domain.analysis import AnalysisSettings
 from core.domain.job import Segment, VideoFacts
+from core.domain.results import Results
+from core.domain.worker_problem import WorkerProblem
 from core.errors import Stopped
 from core.telemetry import Telemetry
-from ml_engine.arrays import DetectorInfo
+from ml_engine.arrays import Array, DetectionLog, Detections, DetectorInfo, TrackTable
+from ml_engine.counting.individuals import Animal
+from ml_engine.detection.detector import Detector, Device
+from ml_engine.stages.assemble import Assembled
 from ml_engine.stages.run import Findings, Recording, Run
-from worker.engine import Engine
+from ml_engine.video.index import VideoIndex
 
 INFO = DetectorInfo(
     name="pasture",
@@ -31,25 +37,83 @@ INFO = DetectorInfo(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FakeIndex:
-    """What the stand's `probe` finds: only a number of frames."""
+def fake_index(frames: int) -> VideoIndex:
+    """Return the index of a video of which only the number of frames matters."""
+    return VideoIndex(
+        pts=np.arange(frames),
+        keyframes=np.zeros(1, np.int64),
+        time_base=Fraction(1, 10),
+        fps=Fraction(10),
+        width_px=64,
+        height_px=48,
+        rotation_deg=0,
+        mirrored=False,
+        duration_s=frames / 10,
+        codec="h264",
+        container="mp4",
+    )
 
-    frames: int
+
+def fake_log(frames: Sequence[int]) -> DetectionLog:
+    """Return the log of frames in which nothing was found."""
+    n = len(frames)
+    return DetectionLog(
+        frames=np.array(frames, np.int32),
+        times_s=np.array(frames) / 10,
+        status=np.zeros(n, np.uint8),
+        offsets=np.zeros(n + 1, np.int64),
+        xyxy=np.zeros((0, 4), np.float32),
+        scores=np.zeros((0, 4), np.float32),
+        embeddings=None,
+        motion=np.full((n, 3, 3), np.nan),
+        motion_reasons=("not_measured",) * n,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class FakeAssembled:
-    """As `ml_engine.stages.assemble.Assembled`."""
+def fake_tracks(rows: int) -> TrackTable:
+    """Return a table of which only the number of rows matters."""
+    return TrackTable(
+        frame=np.arange(rows, dtype=np.int32),
+        track_id=np.ones(rows, np.int32),
+        class_index=np.ones(rows, np.int8),
+        xyxy=np.zeros((rows, 4), np.float32),
+        score=np.ones(rows, np.float32),
+        interpolated=np.zeros(rows, np.bool_),
+        ground=np.full((rows, 2), np.nan),
+        ground_error_m=np.full(rows, np.nan),
+    )
 
-    files: dict[str, bytes]
-    results: dict[str, Any]
+
+FAKE_ANIMAL = Animal(
+    muster_class="cattle",
+    number=1,
+    track_id=1,
+    first_frame=0,
+    last_frame=0,
+    first_time_s=0.0,
+    last_time_s=0.0,
+    boxes=1,
+    mean_score=0.5,
+    best_frame=0,
+    best_time_s=0.0,
+    best_xyxy=(0.0, 0.0, 1.0, 1.0),
+    uncertain=False,
+    reason="",
+)
 
 
-class FakeDetector:
+class FakeDetector(Detector):
     info = INFO
     batch_size = 1
     concurrency = 1
+
+    def detect(
+        self, frames_bgr: Sequence[npt.NDArray[np.uint8]], tiles: str = "off"
+    ) -> list[Detections]:
+        raise AssertionError("the quick engine detects nothing")
+
+    def close(self) -> None:
+        """Hold nothing."""
 
 
 class FakeEngine:
@@ -73,12 +137,12 @@ class FakeEngine:
         if name in self.hooks:
             self.hooks[name](*args)
 
-    def probe(self, path: Path, *, should_stop: Callable[[], bool]) -> FakeIndex:
+    def probe(self, path: Path, *, should_stop: Callable[[], bool]) -> VideoIndex:
         self._called("probe")
-        return FakeIndex(int(path.read_bytes().split()[0]))
+        return fake_index(int(path.read_bytes().split()[0]))
 
     def plan_segments(
-        self, indexes: Sequence[FakeIndex], *, min_frames: int
+        self, indexes: Sequence[VideoIndex], *, min_frames: int
     ) -> tuple[VideoFacts, tuple[Segment, ...]]:
         self._called("plan_segments")
         segments: list[Segment] = []
@@ -100,27 +164,27 @@ class FakeEngine:
 
     def plan_tiles(
         self, resolution_wh: tuple[int, int], tiles: str, input_hw: tuple[int, int]
-    ) -> list[tuple[int, int]]:
+    ) -> npt.NDArray[np.int64]:
         self._called("plan_tiles")
         rows, columns = (0, 0) if tiles in ("off", "auto") else map(int, tiles.split("x"))
-        return [(0, 0), *((row, column) for row in range(rows) for column in range(columns))]
+        return np.zeros((1 + rows * columns, 4), np.int64)
 
     def check_settings(self, settings: AnalysisSettings, video: VideoFacts) -> None:
         self._called("check_settings", settings)
 
-    def times_s(self, indexes: Sequence[FakeIndex]) -> Any:
+    def times_s(self, indexes: Sequence[VideoIndex]) -> Array:
         return np.arange(sum(index.frames for index in indexes)) / 10
 
     def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool]) -> bytes | None:
         self._called("read_telemetry_track")
         return path.read_bytes().partition(b"\n")[2] or None
 
-    def describe_detector(self, source: str, *, name: str, device: str) -> DetectorInfo:
+    def describe_detector(self, source: str, *, name: str, device: Device) -> DetectorInfo:
         self._called("describe_detector")
         return INFO
 
     def load_detector(
-        self, source: str, *, name: str, device: str, cache_dir: Path, threads: int | None = None
+        self, source: str, *, name: str, device: Device, cache_dir: Path, threads: int | None = None
     ) -> FakeDetector:
         self._called("load_detector")
         return FakeDetector()
@@ -141,11 +205,11 @@ class FakeEngine:
     def detect_segment(
         self,
         path: Path,
-        index: FakeIndex,
+        index: VideoIndex,
         segment: Segment,
-        detector: FakeDetector,
+        detector: Detector,
         *,
-        frame_times_s: Any,
+        frame_times_s: Array,
         run: Run,
     ) -> bytes:
         assert len(frame_times_s) == segment.frames
@@ -157,25 +221,25 @@ class FakeEngine:
         self.segments.append(segment.index)
         return json.dumps({"first": segment.first_frame, "frames": segment.frames}).encode()
 
-    def read_log(self, data: bytes) -> list[int]:
+    def read_log(self, data: bytes) -> DetectionLog:
         log = json.loads(data)
-        return list(range(log["first"], log["first"] + log["frames"]))
+        return fake_log(range(log["first"], log["first"] + log["frames"]))
 
-    def concat(self, logs: Sequence[list[int]]) -> list[int]:
-        return [frame for log in logs for frame in log]
+    def concat(self, logs: Sequence[DetectionLog]) -> DetectionLog:
+        return fake_log([int(frame) for log in logs for frame in log.frames])
 
     def assemble(
         self,
-        log: list[int],
+        log: DetectionLog,
         *,
         settings: AnalysisSettings,
         video: VideoFacts,
-        detector: dict[str, Any],
+        detector: Mapping[str, object],
         telemetry: Telemetry | None,
-    ) -> FakeAssembled:
+    ) -> Assembled:
         self._called("assemble")
         self.telemetry = telemetry
-        assert log == list(range(video.frames))
+        assert log.frames.tolist() == list(range(video.frames))
         figures = {
             "unique": 3,
             "low": 3,
@@ -186,7 +250,7 @@ class FakeEngine:
             "detections": 9,
             "avg_confidence": 0.5,
         }
-        results: dict[str, Any] = {
+        results: dict[str, object] = {
             "version": "2.0",
             "video": {
                 "frames": video.frames,
@@ -212,13 +276,19 @@ class FakeEngine:
             "timeline.csv": b"frame\n",
             "animals.csv": b"class,number\ncattle,1\n",
         }
-        return FakeAssembled(files, results)
+        rest: dict[str, object] = {
+            **dict.fromkeys(("zones", "crossings", "joins", "warnings"), ()),
+            **dict.fromkeys(("calibration", "ground", "flight")),
+            "detector": detector,
+        }
+        whole = Results.model_validate({**results, **rest})
+        return Assembled(files, whole, fake_tracks(1), [FAKE_ANIMAL])
 
-    def read_tracks_csv(self, data: bytes) -> list[str]:
-        return data.decode().splitlines()[1:]
+    def read_tracks_csv(self, data: bytes) -> TrackTable:
+        return fake_tracks(len(data.splitlines()) - 1)
 
-    def read_animals_csv(self, data: bytes) -> list[str]:
-        return data.decode().splitlines()[1:]
+    def read_animals_csv(self, data: bytes) -> list[Animal]:
+        return [FAKE_ANIMAL] * (len(data.splitlines()) - 1)
 
     def render(
         self, recording: Recording, findings: Findings, *, out_dir: Path, run: Run
@@ -237,8 +307,5 @@ class FakeEngine:
         )
         return out_dir / "annotated.mp4", out_dir / "preview.jpg", out_dir / "contact_sheet.jpg"
 
-    def decoding_problems(self) -> list[dict[str, Any]]:
+    def decoding_problems(self) -> list[WorkerProblem]:
         return []
-
-    def bundle(self) -> Engine:
-        return Engine(**{name: getattr(self, name) for name in Engine.__slots__})

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import worker.main
-from tests.support.fake_engine import FakeEngine, FakeIndex
+from ml_engine.video.index import VideoIndex
+from tests.support.fake_engine import FakeEngine, fake_index
 from worker.engine import Engine
 
 FRAMES = 35
@@ -25,12 +26,12 @@ SEGMENT_FRAMES = 10
 class QuickEngine(FakeEngine):
     """The stand-in of the unit tests, for sources of any content."""
 
-    def probe(self, path: Path, **_: Any) -> FakeIndex:
+    def probe(self, path: Path, *, should_stop: Callable[[], bool]) -> VideoIndex:
         """Find 35 frames in anything."""
         self._called("probe")
-        return FakeIndex(FRAMES)
+        return fake_index(FRAMES)
 
-    def read_telemetry_track(self, path: Path, **_: Any) -> bytes | None:
+    def read_telemetry_track(self, path: Path, *, should_stop: Callable[[], bool]) -> bytes | None:
         """Find no track."""
         return None
 
@@ -40,7 +41,7 @@ def quick_engine(*_: Any) -> Engine:
     engine = QuickEngine()
     for name, seconds in json.loads(os.environ.get("MUSTER_TEST_PAUSES", "{}")).items():
         engine.hooks[name] = _sleeping(seconds)
-    return engine.bundle()
+    return engine
 
 
 def _sleeping(seconds: float) -> Callable[..., None]:

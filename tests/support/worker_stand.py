@@ -118,7 +118,7 @@ class WorkerStand:
         ports = ports or self.ports
         settings = {"visibility_s": self.visibility_s, "segment_frames": 10, **settings}
         config = worker_config(data_dir=self.base, **settings)
-        engine = self.engine.bundle()
+        engine = self.engine
         scratch = Scratch(self.base / "scratch")
         self.scratches.append(scratch)
         sources = SourceCache(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from core.domain.blobs import ARTIFACTS, log_blob, new_revision, result_blob
 from core.domain.job import Plan
@@ -14,6 +14,9 @@ from worker.run_record import keep_for_render, new_run_record, write_run_record
 from worker.step import Step
 from worker.stored import read_if_stored
 from worker.telemetry import read_telemetry
+
+if TYPE_CHECKING:
+    from ml_engine.stages.assemble import Assembled
 
 
 async def assemble(step: Step) -> None:
@@ -42,7 +45,9 @@ async def assemble(step: Step) -> None:
         await step.send("render")
 
 
-async def _stage(step: Step, plan: Plan, revision: str, assembled: Any, seconds: float) -> None:
+async def _stage(
+    step: Step, plan: Plan, revision: str, assembled: Assembled, seconds: float
+) -> None:
     """Write a revision of this worker's own; then → rendering, or → completed where no video is wanted."""
     job, store = step.job, step.tools.ports.results
     await step.gather(
@@ -62,7 +67,7 @@ async def _stage(step: Step, plan: Plan, revision: str, assembled: Any, seconds:
         await publish(step, revision)
 
 
-async def _assemble(step: Step, plan: Plan) -> Any:
+async def _assemble(step: Step, plan: Plan) -> Assembled:
     store, engine = step.tools.ports.results, step.tools.engine
     names = [log_blob(step.job.id, plan.log_key, segment.index) for segment in plan.segments]
     found = await step.gather(partial(read_if_stored, store, name) for name in names)
@@ -73,7 +78,7 @@ async def _assemble(step: Step, plan: Plan) -> Any:
         )
     telemetry = await read_telemetry(step, plan)
 
-    def work() -> Any:
+    def work() -> Assembled:
         log = engine.concat([engine.read_log(data) for data in stored])
         return engine.assemble(
             log,

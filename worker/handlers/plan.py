@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import cast
 
 from core.domain.blobs import log_blob, submitting_blob
 from core.domain.job import Job, Plan, SourceFile
@@ -89,9 +91,7 @@ async def _count_work(step: Step, made: Plan, done: tuple[int, ...]) -> None:
     """
     tools, video, settings = step.tools, made.video, step.job.settings
     slices = len(
-        tools.engine.plan_tiles(
-            (video.width_px, video.height_px), settings.tiles, tuple(made.detector["input_hw"])
-        )
+        tools.engine.plan_tiles((video.width_px, video.height_px), settings.tiles, _input_hw(made))
     )
     looks = looks_left(made, done, settings, slices)
     check_work(looks, tools.config.work.max_work, video=video, settings=settings, slices=slices)
@@ -102,6 +102,12 @@ async def _count_work(step: Step, made: Plan, done: tuple[int, ...]) -> None:
         looks,
         day_work=tools.config.work.quota_day_work,
     )
+
+
+def _input_hw(made: Plan) -> tuple[int, int]:
+    """Return height and width of the detector's input, px."""
+    height, width = cast(Sequence[int], made.detector["input_hw"])
+    return height, width
 
 
 async def _stored_segments(step: Step, made: Plan) -> tuple[int, ...]:

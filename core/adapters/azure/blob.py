@@ -10,7 +10,6 @@ from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TypedDict
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
@@ -28,6 +27,7 @@ from core.adapters.azure.connection import (
 )
 from core.adapters.azure.errors import CONCURRENT_WRITE, disk_full_mapped, error_code, mapped
 from core.adapters.azure.transfer import (
+    WriteOptions,
     condition,
     copy_blob,
     delete_any,
@@ -52,12 +52,6 @@ _DELETES_AT_ONCE = 8
 _WRITE_TRIES = 4
 _WRITE_ID = "muster_write"
 _UNCOMMITTED = ["uncommittedblobs"]
-
-
-class _WriteOptions(TypedDict, total=False):
-    content_settings: ContentSettings
-    metadata: dict[str, str]
-    match_condition: MatchConditions
 
 
 class AzureBlobStore(BlobStore):
@@ -150,7 +144,7 @@ class AzureBlobStore(BlobStore):
         # Found again in the blob's metadata, it tells our own write, repeated by the SDK after a
         # lost response, from another's.
         write_id = uuid.uuid4().hex
-        options: _WriteOptions = {"content_settings": ContentSettings(content_type=content_type)}
+        options: WriteOptions = {"content_settings": ContentSettings(content_type=content_type)}
         if only_new:
             options |= {
                 "metadata": {_WRITE_ID: write_id},

@@ -18,7 +18,7 @@ from typing import TypedDict
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.storage.blob import BlobBlock, BlobProperties
+from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient
 
 from core.adapters.azure.errors import mapped
@@ -30,6 +30,14 @@ _MOST_BLOCKS = 50_000
 _RANGE_NOT_SATISFIABLE = 416
 _COPY_POLL_S = 0.2
 _COPY_PATIENCE_S = 900.0
+
+
+class WriteOptions(TypedDict, total=False):
+    """Options with which a blob is written, in one request or in blocks."""
+
+    content_settings: ContentSettings
+    metadata: dict[str, str]
+    match_condition: MatchConditions
 
 
 async def regroup(

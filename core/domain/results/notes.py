@@ -10,7 +10,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from core.domain.results.part import Part
 
 OTHER = "other"
-"""Code of a note that this table does not list: from a later release, or a sentence of an unknown older one."""
+"""Code of a note that this table does not list: from a later release, or a sentence of an unknown
+older one.
+"""
 
 REASONS: Mapping[str, str] = {
     "re_entry": "Animals appeared after others had left. They may already be counted.",
@@ -81,7 +83,9 @@ class Note(Part):
 
 
 def reason_of_text(value: Any) -> Any:
-    """Turn a reason of results 1.x, which is a string, into code and text. Return other values as they are."""
+    """Turn a reason of results 1.x, which is a string, into code and text. Return other values as
+    they are.
+    """
     if not isinstance(value, str):
         return value
     prefix, colon, rest = value.partition(": ")
@@ -116,5 +120,7 @@ def reason(code: str, text: str) -> Note:
 
 
 def warning(code: str, text: str) -> Note:
-    """Return a warning. A code that `WARNINGS` does not list becomes `OTHER`: some come from errors of telemetry tracks."""
+    """Return a warning. A code that `WARNINGS` does not list becomes `OTHER`: some come from errors
+    of telemetry tracks.
+    """
     return Note(code=code if code in WARNINGS else OTHER, text=text)

@@ -1,4 +1,6 @@
-"""Finds a checkpoint's files, checks that they are safe and of a known kind, and fingerprints them. Starts no runtime."""
+"""Finds a checkpoint's files, checks that they are safe and of a known kind, and fingerprints them.
+Starts no runtime.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,10 @@ from ml_engine.detection.preprocessing import (
 from ml_engine.detection.runtimes.openvino_package import load_openvino
 
 ENGINE_VERSION = "2"
-"""Raised whenever preprocessing or post-processing changes what every checkpoint finds: jobs that were planned before it then end with
-`detector_changed`. What changes for some checkpoints only goes into the fingerprints of those."""
+"""Raised whenever preprocessing or post-processing changes what every checkpoint finds: jobs that
+were planned before it then end with `detector_changed`. What changes for some checkpoints only goes
+into the fingerprints of those.
+"""
 
 SIGMOID_MODELS = frozenset(
     (
@@ -45,7 +49,9 @@ SIGMOID_MODELS = frozenset(
     )
 )
 SOFTMAX_MODELS = frozenset(("detr", "table-transformer", "yolos"))
-"""Model types of transformers whose scores are a softmax with a last class «nothing»; the others' are a sigmoid per label."""
+"""Model types of transformers whose scores are a softmax with a last class «nothing»; the others'
+are a sigmoid per label.
+"""
 
 _MOST_LABELS = 100_000
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -58,7 +64,8 @@ class Checkpoint:
     Attributes:
         kind: `transformers` or `onnx`.
         path: The folder, or the `.onnx` file.
-        fingerprint: SHA-256 (hex) over weights, configuration, label table, preprocessing and `ENGINE_VERSION`.
+        fingerprint: SHA-256 (hex) over weights, configuration, label table, preprocessing and
+            `ENGINE_VERSION`.
         table: Its labels.
         preprocessing: How frames become its input.
         softmax: Whether scores are a softmax with a last class «nothing».
@@ -76,11 +83,13 @@ def open_checkpoint(source: str) -> Checkpoint:
     """Find and check a checkpoint.
 
     Args:
-        source: Folder of a transformers checkpoint, folder or path of an `.onnx` file, or id of a model on the hub.
+        source: Folder of a transformers checkpoint, folder or path of an `.onnx` file, or id of a
+            model on the hub.
 
     Raises:
-        DetectorError: Code `checkpoint_not_found`, `unsafe_weights`, `unknown_architecture`, `unknown_signature`, `bad_checkpoint`,
-            `bad_preprocessing`, `bad_label_table` or `no_usable_label`.
+        DetectorError: Code `checkpoint_not_found`, `unsafe_weights`, `unknown_architecture`,
+            `unknown_signature`, `bad_checkpoint`, `bad_preprocessing`, `bad_label_table` or
+            `no_usable_label`.
         Unavailable: The model hub did not answer (code `model_hub_unavailable`).
     """
     path = Path(source).expanduser()
@@ -146,7 +155,8 @@ def _open_transformers(folder: Path) -> Checkpoint:
 
 def _open_onnx(path: Path) -> Checkpoint:
     folder = path.parent
-    # Only a folder of its own can describe the file: beside several exports, a configuration would be anybody's.
+    # Only a folder of its own can describe the file: beside several exports, a configuration would
+    # be anybody's.
     own = folder if len(list(folder.glob("*.onnx"))) == 1 else None
     described = own is not None and (own / CONFIG_FILE).is_file()
     preprocessing = (
@@ -171,7 +181,8 @@ def onnx_input_hw(path: Path) -> tuple[int, int]:
     """Return height and width of an export's `images`; 640 where the export leaves them open.
 
     Raises:
-        DetectorError: It is no ONNX file (code `bad_checkpoint`) or has no such input (`unknown_signature`).
+        DetectorError: It is no ONNX file (code `bad_checkpoint`) or has no such input
+            (`unknown_signature`).
     """
     try:
         model = load_openvino().Core().read_model(path)
@@ -243,7 +254,9 @@ def _label_names(config: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
 
 
 def _names_of_table(folder: Path, default: tuple[str, ...]) -> tuple[str, ...]:
-    """An export has no names: where its own table numbers the labels, those numbers are their names."""
+    """An export has no names: where its own table numbers the labels, those numbers are their
+    names.
+    """
     try:
         labels = json.loads((folder / TABLE_FILE).read_text(encoding="utf-8"))["labels"]
         numbers = [int(label) for label in labels]

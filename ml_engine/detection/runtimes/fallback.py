@@ -1,4 +1,6 @@
-"""What device `auto` means on a CPU: OpenVINO, and torch for a checkpoint that OpenVINO cannot take over."""
+"""What device `auto` means on a CPU: OpenVINO, and torch for a checkpoint that OpenVINO cannot take
+over.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ logger = logging.getLogger(__name__)
 class FallbackRuntime(Runtime):
     """OpenVINO until it refuses the checkpoint, torch from then on.
 
-    A network whose input follows the frame's size is converted at the first frame, so that OpenVINO may refuse as late as that.
+    A network whose input follows the frame's size is converted at the first frame, so that OpenVINO
+    may refuse as late as that.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, cache_dir: Path, threads: int | None) -> None:
@@ -62,7 +65,9 @@ class FallbackRuntime(Runtime):
         self.batch_size, self.concurrency = runtime.batch_size, runtime.concurrency
 
     def _torch_after(self, error: DetectorError) -> Runtime:
-        """Return torch's runtime if the error says that OpenVINO refuses the checkpoint; else raise the error."""
+        """Return torch's runtime if the error says that OpenVINO refuses the checkpoint; else raise
+        the error.
+        """
         if error.code != REFUSED:
             raise error
         from ml_engine.detection.runtimes.torch_runtime import open_torch

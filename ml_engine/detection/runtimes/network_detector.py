@@ -51,8 +51,8 @@ class Runtime(ABC):
             resolution_wh: Of the frames, px: what an export scales its boxes to.
 
         Returns:
-            (batch_size, ...) arrays: logits, cxcywh boxes and, where there is one, the decoder's last hidden state of a transformers
-            model; labels, xyxy boxes and scores of an export.
+            (batch_size, ...) arrays: logits, cxcywh boxes and, where there is one, the decoder's
+            last hidden state of a transformers model; labels, xyxy boxes and scores of an export.
 
         Raises:
             DetectorError: The network failed.

@@ -21,7 +21,9 @@ from ml_engine.detection.runtimes.checkpoint import Checkpoint
 from ml_engine.detection.runtimes.openvino_package import load_openvino
 
 _FORMAT = "2"
-"""Raised whenever the outputs of a converted network change: networks converted before are left aside then."""
+"""Raised whenever the outputs of a converted network change: networks converted before are left
+aside then.
+"""
 _TOOLS = ("openvino", "timm", "torch", "transformers")
 REFUSED = "conversion_failed"
 """Code of the error of a checkpoint that OpenVINO cannot take over, though it runs with torch."""
@@ -40,20 +42,23 @@ def converted_network(
 ) -> Path:
     """Return a checkpoint's network in OpenVINO's format, converted now if it was not before.
 
-    Several processes may do so at once: each writes a folder of its own, and the first one renamed into place serves all.
+    Several processes may do so at once: each writes a folder of its own, and the first one renamed
+    into place serves all.
 
     Args:
         checkpoint: A transformers checkpoint.
         cache_dir: Folder of converted networks; made if missing.
-        batch_size, input_hw: Shape of the input, which is fixed: tracing would freeze it anyway, and OpenVINO is faster with it.
+        batch_size, input_hw: Shape of the input, which is fixed: tracing would freeze it anyway,
+            and OpenVINO is faster with it.
         heed_notes: Do not try again what failed before with the same weights and versions.
 
     Returns:
-        Path of the `.xml`; the network takes pixels (and, for padded input, the mask), and gives logits, boxes and
-        the decoder's last hidden state.
+        Path of the `.xml`; the network takes pixels (and, for padded input, the mask), and gives
+        logits, boxes and the decoder's last hidden state.
 
     Raises:
-        DetectorError: The network cannot be loaded or run (code `bad_checkpoint`) or not be converted (`REFUSED`).
+        DetectorError: The network cannot be loaded or run (code `bad_checkpoint`) or not be
+            converted (`REFUSED`).
         StorageFull: The cache folder cannot be written.
     """
     target = cache_dir / "openvino" / _key(checkpoint, batch_size, input_hw)
@@ -85,7 +90,9 @@ def refusal(checkpoint: Checkpoint, reason: str, *, remembered: bool = False) ->
 
 
 def note_refusal(target: Path, reason: str) -> None:
-    """Remember beside a converted network's folder why OpenVINO cannot take it over, so that the next start need not try for a minute."""
+    """Remember beside a converted network's folder why OpenVINO cannot take it over, so that the
+    next start need not try for a minute.
+    """
     # Without the note the next start tries again, no more.
     with suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -177,9 +184,11 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
 
 
 def _remember_positions(network: Any) -> Callable[[], None]:
-    """Take note of the position embeddings of the next run; the returned function makes them constants.
+    """Take note of the position embeddings of the next run; the returned function makes them
+    constants.
 
-    They depend on the input's size alone. OpenVINO enlarges them by another bicubic filter than torch, which moves boxes by whole pixels.
+    They depend on the input's size alone. OpenVINO enlarges them by another bicubic filter than
+    torch, which moves boxes by whole pixels.
     """
     modules = [
         module for module in network.modules() if hasattr(module, "interpolate_pos_encoding")
@@ -205,11 +214,13 @@ def _remember_positions(network: Any) -> Callable[[], None]:
 
 
 def store_network(model: Any, target: Path) -> None:
-    """Write a network into a folder that appears complete or not at all. Where another process was first, its folder stays.
+    """Write a network into a folder that appears complete or not at all. Where another process was
+    first, its folder stays.
 
     Raises:
         StorageFull: There is no room for it.
-        DetectorError: The folder cannot be written to (code `cache_not_writable`): no waiting makes that good.
+        DetectorError: The folder cannot be written to (code `cache_not_writable`): no waiting makes
+            that good.
     """
     openvino = load_openvino()
     try:

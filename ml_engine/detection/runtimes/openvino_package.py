@@ -9,10 +9,12 @@ from typing import Any
 def load_openvino() -> Any:
     """Import OpenVINO without its usage reports; return the package.
 
-    OpenVINO requires `openvino_telemetry`, so every installation has it. Loading it is enough: it writes a client id into the user's home
-    folder and sends an event to an analytics service. With None in its place its import fails, and OpenVINO uses its own stub instead.
+    OpenVINO requires `openvino_telemetry`, so every installation has it. Loading it is enough: it
+    writes a client id into the user's home folder and sends an event to an analytics service. With
+    None in its place its import fails, and OpenVINO uses its own stub instead.
     """
-    # Python itself documents None as what keeps a module from being imported; its stubs do not know it.
+    # Python itself documents None as what keeps a module from being imported; its stubs do not know
+    # it.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 

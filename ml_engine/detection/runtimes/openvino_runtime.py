@@ -1,4 +1,6 @@
-"""Runs networks with OpenVINO on the CPU: ONNX exports as they are, transformers checkpoints after conversion."""
+"""Runs networks with OpenVINO on the CPU: ONNX exports as they are, transformers checkpoints after
+conversion.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,17 @@ from ml_engine.detection.runtimes.network_detector import Outputs, Runtime, usab
 from ml_engine.detection.runtimes.openvino_package import load_openvino
 
 BATCH_SIZE = 1
-"""One picture per call: on a CPU larger batches gain nothing, and every core works on a picture of its own."""
+"""One picture per call: on a CPU larger batches gain nothing, and every core works on a picture of
+its own.
+"""
 
 
 def compile_network(model: Any, cores: int) -> Any:
     """Compile a network as `cores` streams of one thread each.
 
-    Precision is fixed to float32: left alone, OpenVINO picks bfloat16 on processors that claim it, which shifts scores and on some dies
-    with SIGILL. Pinning is off: it puts several workers of one machine onto the same cores.
+    Precision is fixed to float32: left alone, OpenVINO picks bfloat16 on processors that claim it,
+    which shifts scores and on some dies with SIGILL. Pinning is off: it puts several workers of one
+    machine onto the same cores.
     """
     openvino = load_openvino()
     return openvino.Core().compile_model(
@@ -46,7 +51,8 @@ class RequestPool:
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(size):
             request = compiled.create_infer_request()
-            # OpenVINO's Python layer builds tables at its first inference, and two first ones at once block each other for good.
+            # OpenVINO's Python layer builds tables at its first inference, and two first ones at
+            # once block each other for good.
             request.infer(
                 {
                     port: np.zeros(tuple(port.shape), port.get_element_type().to_dtype())

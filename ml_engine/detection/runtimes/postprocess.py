@@ -10,17 +10,23 @@ import numpy.typing as npt
 from ml_engine.arrays import SCORE_COLUMNS, Detections
 
 NOISE = 0.01
-"""Boxes whose best column scores less are dropped at once: they are far under the log's floor and slow everything after."""
+"""Boxes whose best column scores less are dropped at once: they are far under the log's floor and
+slow everything after.
+"""
 
 EMBEDDING_SIZE = 32
-"""Numbers kept of a query's hidden state, of 96 to 256. Sixteen-bit and as they are, those would make up nine tenths of the detection log.
-A projection onto random orthogonal directions keeps angles to about 1 / sqrt(32) (Johnson and Lindenstrauss 1984) and needs no training, so
-that it is the same for every checkpoint, worker and day."""
+"""Numbers kept of a query's hidden state, of 96 to 256. Sixteen-bit and as they are, those would
+make up nine tenths of the detection log. A projection onto random orthogonal directions keeps
+angles to about 1 / sqrt(32) (Johnson and Lindenstrauss 1984) and needs no training, so that it is
+the same for every checkpoint, worker and day.
+"""
 _PROJECTION_SEED = 20240
 
 
 def projection(size: int) -> npt.NDArray[np.float32]:
-    """Return (size, at most 32) float32 orthonormal columns, the same for the same size; the identity where there is nothing to reduce."""
+    """Return (size, at most 32) float32 orthonormal columns, the same for the same size; the
+    identity where there is nothing to reduce.
+    """
     if size <= EMBEDDING_SIZE:
         return np.eye(size, dtype=np.float32)
     directions, triangle = np.linalg.qr(
@@ -33,7 +39,8 @@ def projection(size: int) -> npt.NDArray[np.float32]:
 class QueryDecoder:
     """Reads logits and relative boxes of a transformers model.
 
-    As its `post_process_object_detection` does, but with the scores of all labels: a column's score is that of its best label.
+    As its `post_process_object_detection` does, but with the scores of all labels: a column's score
+    is that of its best label.
 
     Args:
         membership: (labels, 4) bool, as `LabelTable.membership` gives it.
@@ -60,10 +67,12 @@ class QueryDecoder:
             logits: (queries, labels or more) float32.
             boxes_cxcywh: (queries, 4) float32, relative to the frame.
             resolution_wh: Of the frame, px.
-            hidden: (queries, d) float32, the decoder's last hidden state; None where the network does not give it.
+            hidden: (queries, d) float32, the decoder's last hidden state; None where the network
+                does not give it.
 
         Returns:
-            Boxes; with `hidden`, their embeddings too: float16 of length 1, at most `EMBEDDING_SIZE` numbers each.
+            Boxes; with `hidden`, their embeddings too: float16 of length 1, at most
+            `EMBEDDING_SIZE` numbers each.
         """
         values = logits
         if self._softmax:
@@ -72,7 +81,8 @@ class QueryDecoder:
         scores = np.zeros((len(values), len(SCORE_COLUMNS)), np.float32)
         for column, labels in enumerate(self._columns):
             if len(labels):
-                # A sigmoid grows with its logit, so the best label can be picked before it is computed.
+                # A sigmoid grows with its logit, so the best label can be picked before it is
+                # computed.
                 best = values[:, labels].max(axis=1)
                 scores[:, column] = best if self._softmax else _sigmoid(best)
         centre, half = boxes_cxcywh[:, :2], boxes_cxcywh[:, 2:] / 2
@@ -95,8 +105,9 @@ class QueryDecoder:
 class ExportDecoder:
     """Reads `labels`, `boxes` and `scores` of an ONNX export with the RT-DETR signature.
 
-    Such an export ranks all pairs of query and label and gives the first few hundred, so that one query may appear in several rows with the
-    very same box and different labels; these are one box again here.
+    Such an export ranks all pairs of query and label and gives the first few hundred, so that one
+    query may appear in several rows with the very same box and different labels; these are one box
+    again here.
 
     Args:
         membership: (labels, 4) bool, as `LabelTable.membership` gives it.
@@ -136,7 +147,8 @@ def _sigmoid(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _ordered(
     xyxy: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], resolution_wh: tuple[int, int]
 ) -> tuple[Detections, npt.NDArray[np.intp]]:
-    """Clip to the frame, drop noise and what is no number, and order by the best score; ties by position, never by the network's order.
+    """Clip to the frame, drop noise and what is no number, and order by the best score; ties by
+    position, never by the network's order.
 
     Returns:
         The boxes, and the row that each came from.

@@ -25,16 +25,21 @@ _MOST_CUDA_THREADS = 8
 
 
 _UNFIT = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError)
-"""What a network of transformers raises where its configuration does not fit together, or not its input."""
+"""What a network of transformers raises where its configuration does not fit together, or not its
+input.
+"""
 
 LOADING = threading.RLock()
-"""Held while transformers loads or torch traces: both change state of the whole process (default device, warnings), and two loads at once
-leave weights out."""
+"""Held while transformers loads or torch traces: both change state of the whole process (default
+device, warnings), and two loads at once leave weights out.
+"""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' advice (no torchvision, loading bars) out of a worker's log while a checkpoint loads; errors still raise."""
+    """Keep transformers' advice (no torchvision, loading bars) out of a worker's log while a
+    checkpoint loads; errors still raise.
+    """
     from transformers.utils import logging as chatter
 
     level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
@@ -53,10 +58,12 @@ def quiet() -> Iterator[None]:
 def load_network(folder: Path) -> Any:
     """Load a transformers checkpoint's network, in evaluation mode, float32, on the CPU.
 
-    Only the folder is read: nothing is downloaded, no code of the checkpoint's is run, and weights are read from safetensors alone.
+    Only the folder is read: nothing is downloaded, no code of the checkpoint's is run, and weights
+    are read from safetensors alone.
 
     Raises:
-        DetectorError: It cannot be loaded, or weights that it needs are missing (code `bad_checkpoint`).
+        DetectorError: It cannot be loaded, or weights that it needs are missing (code
+            `bad_checkpoint`).
     """
     import torch
     from safetensors import SafetensorError
@@ -88,7 +95,8 @@ def load_network(folder: Path) -> Any:
         raise _unusable(
             folder, f"transformers cannot load it ({type(error).__name__}: {str(error)[:300]})"
         ) from error
-    # transformers fills up missing weights with random numbers and says so in a log; such a detector would find nonsense.
+    # transformers fills up missing weights with random numbers and says so in a log; such a
+    # detector would find nonsense.
     missing = sorted(report["missing_keys"]) + sorted(
         str(entry) for entry in report.get("mismatched_keys", ())
     )
@@ -98,10 +106,12 @@ def load_network(folder: Path) -> Any:
 
 
 def own_settings(folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's `config.json` in a form that describes the whole network, its backbone included.
+    """Return a checkpoint's `config.json` in a form that describes the whole network, its backbone
+    included.
 
-    Left as they are, files of the first DETRs send transformers to the hub: `backbone_kwargs` make it ask whether the backbone's name is a
-    repository, and `use_pretrained_backbone` means weights that the checkpoint's own replace anyway.
+    Left as they are, files of the first DETRs send transformers to the hub: `backbone_kwargs` make
+    it ask whether the backbone's name is a repository, and `use_pretrained_backbone` means weights
+    that the checkpoint's own replace anyway.
 
     Raises:
         DetectorError: The backbone is described in another repository only (code `bad_checkpoint`).
@@ -128,10 +138,13 @@ def own_settings(folder: Path) -> dict[str, Any]:
 
 
 def plain_outputs(result: Any) -> tuple[Any, ...]:
-    """Return logits, boxes and, where the network gives it, the decoder's last hidden state of each query, of a model's answer."""
+    """Return logits, boxes and, where the network gives it, the decoder's last hidden state of each
+    query, of a model's answer.
+    """
     hidden = getattr(result, "last_hidden_state", None)
     queries = result.logits.shape[:2]
-    # YOLOS has no decoder: its last hidden state is of all patches of the picture, with the queries last.
+    # YOLOS has no decoder: its last hidden state is of all patches of the picture, with the queries
+    # last.
     if hidden is not None and hidden.ndim == 3 and hidden.shape[1] > queries[1]:
         hidden = hidden[:, -queries[1] :]
     if hidden is None or hidden.shape[:2] != queries:
@@ -140,7 +153,8 @@ def plain_outputs(result: Any) -> tuple[Any, ...]:
 
 
 def plain_network(folder: Path) -> Any:
-    """Load a checkpoint's network so that it takes and gives plain tensors: pixels and, for padded input, the mask; `plain_outputs`.
+    """Load a checkpoint's network so that it takes and gives plain tensors: pixels and, for padded
+    input, the mask; `plain_outputs`.
 
     Raises:
         DetectorError: As for `load_network`.
@@ -164,7 +178,9 @@ def plain_network(folder: Path) -> Any:
 def example_inputs(
     checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]
 ) -> list[torch.Tensor]:
-    """Return inputs of a shape, on the CPU: noise rather than zeros, so that a network that branches on its input goes the usual way."""
+    """Return inputs of a shape, on the CPU: noise rather than zeros, so that a network that
+    branches on its input goes the usual way.
+    """
     import torch
 
     pixels = torch.rand((batch_size, 3, *input_hw), generator=torch.Generator().manual_seed(0))
@@ -208,7 +224,8 @@ class TorchRuntime(Runtime):
         cores = threads or usable_cores()
         self._cuda = device == "cuda"
         self.device = "cuda:0" if self._cuda else "cpu"
-        # On a GPU several threads prepare pictures while one of them runs the network; on the CPU torch itself uses all cores.
+        # On a GPU several threads prepare pictures while one of them runs the network; on the CPU
+        # torch itself uses all cores.
         self.batch_size = CUDA_BATCH_SIZE if self._cuda else 1
         self.concurrency = max(2, min(_MOST_CUDA_THREADS, cores)) if self._cuda else 1
         if not self._cuda:
@@ -284,7 +301,8 @@ def open_torch(checkpoint: Checkpoint, *, device: str, threads: int | None) -> R
     Args:
         checkpoint: What to run.
         device: `cuda` or `cpu`.
-        threads: CPU threads to use; default: one per core that this process may use. On the CPU this sets torch's own, process-wide.
+        threads: CPU threads to use; default: one per core that this process may use. On the CPU
+            this sets torch's own, process-wide.
 
     Raises:
         DetectorError: The checkpoint cannot be loaded.

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +17,7 @@ from core.config.worker import DetectorSection
 from core.domain.job import SourceFile
 from core.errors import DetectorError, InvalidSettings, StorageFull, VideoError
 from core.observability.logs import JsonFormatter
+from ml_engine.video.index import VideoIndex
 from tests.fakes import MemoryBlobStore
 from tests.support.fake_engine import FakeEngine
 from worker.detectors import Detectors
@@ -55,9 +56,10 @@ class Shelf:
             self.store, self.base / "sources", scratch, limit_bytes=limit_bytes, probe=self._probe
         )
 
-    def _probe(self, path: Path, *, should_stop: Callable[[], bool]) -> str:
+    def _probe(self, path: Path, *, should_stop: Callable[[], bool]) -> VideoIndex:
         self.probed.append(path)
-        return path.read_text()
+        # The cache keeps whatever it is given.
+        return cast(VideoIndex, path.read_text())
 
     async def file(self, text: str) -> SourceFile:
         info = await self.store.put(f"jobs/{text[:8]}/source/000", text.encode())
@@ -185,7 +187,7 @@ def test_what_a_dead_process_left_is_removed_and_what_a_living_one_has_is_not(
 
 
 def detectors(tmp_path: Path, **settings: Any) -> Detectors:
-    return Detectors(FakeEngine().bundle(), DetectorSection(data_dir=tmp_path, **settings))
+    return Detectors(FakeEngine(), DetectorSection(data_dir=tmp_path, **settings))
 
 
 def test_names_stand_for_what_the_operator_configured(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,14 +52,16 @@ async def test_no_job_fails_and_another_worker_does_it(stand: WorkerStand, where
     assert (await stand.job()).state == "completed"
 
 
-def test_a_worker_reports_what_is_wrong_with_decoding(stand: WorkerStand) -> None:
+def test_a_worker_reports_what_is_wrong_with_decoding(
+    stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     problem: WorkerProblem = {
         "code": "decoding_unconfined",
         "message": "Videos are decoded unconfined.",
         "degrades": False,
     }
     tools = stand.tools()
-    tools = replace(tools, engine=replace(tools.engine, decoding_problems=lambda: [problem]))
+    monkeypatch.setattr(tools.engine, "decoding_problems", lambda: [problem])
     presence = Presence(tools, device="none", gpu_available=False, serves=("queue",))
     assert presence.report().detail["problems"] == [problem]
 
