@@ -27,7 +27,7 @@ class Framing:
             scope["path"],
             400,
             "ambiguous_length",
-            "Say the body's length once: with one Content-Length, or with 'Transfer-Encoding: chunked' alone.",
+            "Send the body's length once: one Content-Length, or only 'Transfer-Encoding: chunked'.",
             headers={"Connection": "close"},
         )
         await answer(scope, receive, send)

@@ -162,12 +162,12 @@ class TokenVerifier:
             )
             if found.get("issuer") != self._issuer or not isinstance(found.get("jwks_uri"), str):
                 raise _away(
-                    "it names itself otherwise; MUSTER_OIDC_ISSUER must be exactly what it says of itself"
+                    "the issuer gives itself another name than MUSTER_OIDC_ISSUER; both must be equal"
                 )
             listed = (await _json_of(client, str(found["jwks_uri"]))).get("keys")
         keys = dict(_usable_keys(listed if isinstance(listed, list) else ()))
         if not keys:
-            raise _away("it publishes no key that can be used")
+            raise _away("the issuer publishes no usable key")
         logger.info(
             "keys of the issuer of tokens were read",
             extra={"action": "issuer_keys_read", "keys": len(keys)},
@@ -213,19 +213,19 @@ async def _json_of(client: httpx.AsyncClient, url: str) -> JsonObject:
             async for piece in answer.aiter_bytes():
                 data += piece
                 if len(data) > _MAX_BYTES:
-                    raise _away("its answer is too long")
+                    raise _away("the issuer's response is too long")
         if answer.status_code != 200:
-            raise _away(f"it answers {answer.status_code}")
+            raise _away(f"the issuer responds with status {answer.status_code}")
         found = json.loads(data)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
-        raise _away("it does not answer as it should") from error
+        raise _away("the issuer's response is invalid or missing") from error
     if not isinstance(found, dict):
-        raise _away("it does not answer as it should")
+        raise _away("the issuer's response is invalid or missing")
     return found
 
 
 def _away(reason: str) -> Unavailable:
     return Unavailable(
-        f"Tokens cannot be checked at present: the issuer is asked for its keys, and {reason}.",
+        f"Tokens cannot be checked: {reason}.",
         code="issuer_unavailable",
     )

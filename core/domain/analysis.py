@@ -1,4 +1,7 @@
-"""The settings of an analysis: the same keys in a file, in the API and in results.json. An unknown key is refused."""
+"""The settings of an analysis: the same keys in a file, in the API and in results.json.
+
+An unknown key is refused.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,11 @@ class _Record(BaseModel):
 
 
 class Line(_Record):
-    """A directed line in display pixels. `in` is crossing it from its left-hand side to its right-hand side.
+    """A directed line in display pixels. `in` is crossing it from its left-hand side to its
+    right-hand side.
 
-    For the default line, which runs from the left border to the right border at mid-height, with y pointing down, `in` is moving
-    down the picture.
+    For the default line, which runs from the left border to the right border at mid-height, with y
+    pointing down, `in` is moving down the picture.
     """
 
     name: Name
@@ -63,7 +67,8 @@ class Line(_Record):
 class Zone(_Record):
     """A polygon in display pixels.
 
-    `mode` `count` reports who is in it; `include` counts nothing outside all such zones; `exclude` counts nothing inside it.
+    `mode` `count` reports who is in it; `include` counts nothing outside all such zones; `exclude`
+    counts nothing inside it.
     """
 
     name: Name
@@ -74,7 +79,8 @@ class Zone(_Record):
 class CalibrationSettings(_Record):
     """Correspondences between a camera's picture and the ground.
 
-    `image_points` in display pixels, `ground_points` in metres (x, y) or, for `wgs84`, degrees (longitude, latitude).
+    `image_points` in display pixels, `ground_points` in metres (x, y) or, for `wgs84`, degrees
+    (longitude, latitude).
     """
 
     image_points: Points = Field(min_length=4, max_length=10_000)
@@ -97,7 +103,8 @@ class CalibrationSettings(_Record):
 class FlightSettings(_Record):
     """What a person knows of a flight that its telemetry does not tell. Every key is optional.
 
-    Deviations are standard deviations: two thirds of all errors are smaller. They make the error radius of every position on the map.
+    Deviations are standard deviations: two thirds of all errors are smaller. They make the error
+    radius of every position on the map.
     """
 
     nadir: bool = Field(
@@ -148,7 +155,9 @@ class FlightSettings(_Record):
 
 
 class CountedFrame(_Record):
-    """What a person counted in one frame: it corrects `peak` and `mean`, and narrows the interval of `unique`."""
+    """What a person counted in one frame: it corrects `peak` and `mean`, and narrows the interval
+    of `unique`.
+    """
 
     frame: FrameNumber = Field(description="Index over all files of the recording.")
     counts: dict[MusterClass, HowMany] = Field(min_length=1)
@@ -159,16 +168,25 @@ class AnalysisSettings(_Record):
 
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
     only: FourLegged | None = Field(
-        None, description="Read every four-legged animal as this class."
+        None,
+        description="Read every four-legged animal as this class, birds too: most detectors call "
+        "cattle that from above.",
     )
     population: Literal["open", "closed"] = Field(
-        "open", description="`closed`: one herd, nobody joins or leaves for good."
+        "open",
+        description="`open`: animals that leave may be replaced by others, so a return widens "
+        "`high`. `closed`: one herd; an animal that comes back was there before.",
     )
     expected: dict[MusterClass, HowMany] | HowMany | None = Field(
-        None, description="How many there should be: gives «43 of 44 seen»."
+        None,
+        description="How many there should be, a number or one per class: adds “43 of 44 seen” to "
+        "the reasons.",
     )
     counted: tuple[CountedFrame, ...] = Field(
-        (), max_length=1000, description="Frames that a person counted."
+        (),
+        max_length=1000,
+        description="Frames that a person counted. They correct `peak` and `mean`, and narrow the "
+        "range of `unique`.",
     )
     detector: Name | None = Field(
         None,
@@ -181,11 +199,19 @@ class AnalysisSettings(_Record):
     detect_fps: Annotated[float, Field(gt=0, le=240)] | None = Field(
         None, description="Detect on this many frames a second; default: all."
     )
-    tiles: str = Field("off", description="`off`, `auto`, or rows×columns such as `2x3`.")
-    lines: tuple[Line, ...] | None = Field(
-        None, max_length=50, description="Counting lines; default: one at mid-height; `[]`: none."
+    tiles: str = Field(
+        "off",
+        description="Cut large pictures for small animals: `off`, `auto`, or rows×columns such as `2x3`.",
     )
-    zones: tuple[Zone, ...] = Field((), max_length=50)
+    lines: tuple[Line, ...] | None = Field(
+        None,
+        max_length=50,
+        description="Counting lines; default: one at mid-height, named `middle`; `[]`: none. Only "
+        "animals listed in `animals.csv` count as crossing.",
+    )
+    zones: tuple[Zone, ...] = Field(
+        (), max_length=50, description="Polygons to count in, to keep to, or to leave out."
+    )
     calibration: CalibrationSettings | None = Field(
         None,
         description="Where pixels lie on the ground; in a request to a server also the name of a calibration that is stored there.",
@@ -199,7 +225,11 @@ class AnalysisSettings(_Record):
     recorded_at_utc: UtcDatetime | None = Field(
         None, description="When the recording began; default: when it was uploaded."
     )
-    render: bool = Field(True, description="Also make the annotated video.")
+    render: bool = Field(
+        True,
+        description="Also make the annotated video, its preview and the contact sheet: the files "
+        "that need the pictures again.",
+    )
 
     @field_validator("tiles")
     @classmethod
@@ -234,7 +264,9 @@ class AnalysisSettings(_Record):
         return self
 
     def detection_key_fields(self) -> dict[str, str | float | None]:
-        """Return the settings on which a detection log depends; a recount must leave them as they are."""
+        """Return the settings on which a detection log depends; a recount must leave them as they
+        are.
+        """
         return {"detector": self.detector, "detect_fps": self.detect_fps, "tiles": self.tiles}
 
 
@@ -249,7 +281,8 @@ def parse_settings(data: Any) -> AnalysisSettings:
 
     Raises:
         InvalidInput: It holds too many values (code `too_many_values`).
-        InvalidSettings: With every fault named, up to a hundred, in `details["errors"]` as `{"field", "problem"}`.
+        InvalidSettings: With every fault named, up to a hundred, in `details["errors"]` as
+            `{"field", "problem"}`.
     """
     check_bulk(data)
     try:
@@ -261,10 +294,11 @@ def parse_settings(data: Any) -> AnalysisSettings:
         ]
         listed = "; ".join(f"{f['field']}: {f['problem']}" for f in faults[:5])
         raise InvalidSettings(
-            f"The settings cannot be used: {listed}.", errors=faults[:MOST_FAULTS]
+            f"Invalid settings: {listed}.", errors=faults[:MOST_FAULTS]
         ) from error
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    # Where several types are allowed, the names of the tried ones stand within: `expected.dict[…].bison`.
+    # Where several types are allowed, the names of the tried ones stand within:
+    # `expected.dict[…].bison`.
     return ".".join(str(part) for part in location if "[" not in str(part)) or "settings"

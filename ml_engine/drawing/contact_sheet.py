@@ -217,9 +217,9 @@ def _note(tracked: int, shown: int, counted: int, uncertain: int) -> str:
     """Return how the number of pictures relates to the count."""
     parts = [_pictures(shown) if shown == tracked else f"{shown} of {_pictures(tracked)}"]
     if tracked > counted:
-        parts[0] += (
-            f" for {counted} counted: {tracked - counted} of them probably show an animal twice"
-        )
+        more = tracked - counted
+        verb = "shows" if more == 1 else "show"
+        parts[0] += f" for {counted} counted: {more} of them probably {verb} an animal twice"
     elif tracked < counted:
         parts[0] += f" for {counted} counted: {counted - tracked} more are estimated"
     if uncertain:

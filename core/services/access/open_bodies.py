@@ -1,6 +1,7 @@
 """How many bodies one owner, and one address, may be sending at a time. Kept in the process.
 
-A client that stands must not hold a place: where all places are taken, the body that has stood longest is cut off for the new one.
+A client that stands must not hold a place: where all places are taken, the body that has stood
+longest is cut off for the new one.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class OpenBodies:
         ]
         if not standing:
             raise Throttled(
-                f"{self._limit} bodies are being sent by you or from your address; send this one again when one of them has ended.",
+                f"You or your address already send {self._limit} bodies, which is the limit. "
+                "Retry when one has ended.",
                 code="too_many_open_submissions",
                 retry_after_s=_RETRY_S,
                 limit=self._limit,

@@ -1,4 +1,6 @@
-"""How much work one owner's jobs may be in a day: counted in the store when a job is planned, so that retries count once."""
+"""How much work one owner's jobs may be in a day: counted in the store when a job is planned, so
+that retries count once.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ CODE = "quota_work"
 
 
 async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_work: int) -> None:
-    """Count a job's work for the present day (UTC). Idempotent: of one job on one day, the largest number counts.
+    """Count a job's work for the present day (UTC). Idempotent: of one job on one day, the largest
+    number counts.
 
     Args:
         keys: Where it is counted.
@@ -32,20 +35,21 @@ async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_
         return
     if looks > day_work:
         raise PermanentError(
-            f"This job needs {looks} looks at pictures, more than the {day_work} that you may have in a day. Use fewer tiles, lower "
-            "detect_fps, or split the recording.",
+            f"This job needs {looks} detector runs, more than your daily quota of {day_work}. "
+            "Use fewer tiles, lower detect_fps, or split the recording.",
             code=CODE,
             looks=looks,
             limit=day_work,
         )
     now = clock()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    # Held to the end of the day and never settled: a worker that ends between counting and planning has counted it once all the same.
+    # Held to the end of the day and never settled: a worker that ends between counting and planning
+    # has counted it once all the same.
     hold = Hold(id=job.id, day=now.date(), amount=looks, until_utc=midnight, kind="work")
     if await keys.hold(work_account(job.owner), hold, at=now, limit_bytes=day_work) is not None:
         raise Throttled(
-            f"Your jobs have used up the {day_work} looks at pictures that you may have in a day; this one needs {looks}. It begins by "
-            f"itself after {midnight:%Y-%m-%d %H:%M} UTC.",
+            f"Your daily quota of {day_work} detector runs has too few left; this job needs {looks}. "
+            f"It starts automatically after {midnight:%Y-%m-%d %H:%M} UTC.",
             code=CODE,
             retry_after_s=(midnight - now).total_seconds(),
             looks=looks,

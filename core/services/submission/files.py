@@ -1,4 +1,6 @@
-"""One request's files on their way into storage: named, sniffed, counted, hashed where that is of use."""
+"""One request's files on their way into storage: named, sniffed, counted, hashed where that is of
+use.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ MAX_NAME_LENGTH = 200
 
 
 def display_name(name: str | None, index: int, *, kind: str = "video") -> str:
-    """Return a file name that is safe to show: its last component, without control or direction-changing characters, capped.
+    """Return a file name that is safe to show: its last component, without control or
+    direction-changing characters, capped.
 
     Args:
         name: What the client sent; may be a path of any system, or nothing.
@@ -82,7 +85,8 @@ class Submission:
             TooLarge: The submission passes the operator's limit.
         """
         index = self._next_index()
-        # Hashing costs as much as all the rest of an upload, so only where an answer can depend on it.
+        # Hashing costs as much as all the rest of an upload, so only where an answer can depend on
+        # it.
         digest = hashlib.sha256() if self.idempotency_key else None
         checked = self._checked(display_name(name, index), chunks, digest)
         async with aclosing(checked):
@@ -111,7 +115,8 @@ class Submission:
 
         Raises:
             NotFound: There is no such blob.
-            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`; it is larger than was declared (code `larger_than_declared`).
+            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`; it is larger than was
+                declared (code `larger_than_declared`).
             PreconditionFailed: Somebody wrote the blob between the check and the copy.
         """
         index = self._next_index()
@@ -174,11 +179,12 @@ class Submission:
         """Return the job that this submission asks for.
 
         Raises:
-            InvalidInput: No file was added (code `missing_file`), or telemetry that is nobody's (`telemetry_unmatched`).
+            InvalidInput: No file was added (code `missing_file`), or telemetry that is nobody's
+                (`telemetry_unmatched`).
         """
         if not self._files:
             raise InvalidInput(
-                "The request has no video; send at least one part named 'file'.",
+                "The request has no video. Send at least one part named 'file'.",
                 code="missing_file",
             )
         identities = [
@@ -251,7 +257,7 @@ class Submission:
     def _check_number(self, present: int) -> None:
         if present >= self._max_files:
             raise InvalidInput(
-                f"One job takes at most {self._max_files} files; split the recording into several jobs.",
+                f"A job can have at most {self._max_files} files. Split the recording into several jobs.",
                 code="too_many_files",
                 limit=self._max_files,
             )
@@ -281,7 +287,8 @@ def check_size(size_bytes: int, limit_bytes: int) -> None:
 def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
     """Return the fingerprint by which two requests with one idempotency key are compared.
 
-    A calibration with a name counts by that: a stored one may be replaced between a request and its repetition.
+    A calibration with a name counts by that: a stored one may be replaced between a request and its
+    repetition.
     """
     plain = settings.model_dump(mode="json")
     if settings.calibration is not None and settings.calibration.name is not None:
@@ -303,7 +310,8 @@ def webhook_identity(url: str | None) -> list[str]:
 def _check_declared(name: str, size_bytes: int, declared_bytes: int | None) -> None:
     if declared_bytes is not None and size_bytes > declared_bytes:
         raise TooLarge(
-            f"The file '{name}' has {size_bytes} bytes, but its link was asked for {declared_bytes}; ask for a link with the file's size.",
+            f"The file '{name}' has {size_bytes} bytes, but its link was requested for {declared_bytes}. "
+            "Request a link with the file's size.",
             code="larger_than_declared",
             declared_bytes=declared_bytes,
         )
@@ -311,6 +319,6 @@ def _check_declared(name: str, size_bytes: int, declared_bytes: int | None) -> N
 
 def _empty(name: str) -> InvalidInput:
     return InvalidInput(
-        f"The file '{name}' is empty; check that the recording was saved and send it again.",
+        f"The file '{name}' is empty. Check that the recording was saved, then send it again.",
         code="empty_file",
     )

@@ -1,4 +1,6 @@
-"""Settings as a person sends them: completed and checked as far as that is possible without the video."""
+"""Settings as a person sends them: completed and checked as far as that is possible without the
+video.
+"""
 
 from __future__ import annotations
 
@@ -38,15 +40,17 @@ def check_requested_settings(data: Any, limits: Limits) -> AnalysisSettings:
         The settings.
 
     Raises:
-        InvalidSettings: They contradict themselves, or name a detector that is not configured (code `unknown_detector`).
+        InvalidSettings: They contradict themselves, or name a detector that is not configured (code
+            `unknown_detector`).
         InvalidCalibration: The correspondences fix no homography.
     """
-    # Before the general check: a path or hub id is to be told what it is, not that a pattern does not match.
+    # Before the general check: a path or hub id is to be told what it is, not that a pattern does
+    # not match.
     asked = data.get("detector") if isinstance(data, dict) else None
     known = limits.detectors
     if isinstance(asked, str) and asked not in known:
         raise InvalidSettings(
-            f"No detector is configured under that name. Use one of: {', '.join(known)}. Paths and hub ids are not accepted here.",
+            f"Unknown detector. Known detectors: {', '.join(known)}. Paths and hub ids are not accepted.",
             code="unknown_detector",
             configured=list(known),
         )

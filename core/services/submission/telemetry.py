@@ -1,4 +1,6 @@
-"""A drone's telemetry beside the videos of a recording: read once to be sure of it, described on the job, given to the right file."""
+"""A drone's telemetry beside the videos of a recording: read once to be sure of it, described on
+the job, given to the right file.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ MEDIA_TYPE = "application/x-subrip"
 async def collected(name: str, chunks: AsyncIterator[bytes]) -> bytes:
     """Return a telemetry file that arrives in pieces.
 
-    What has arrived waits in a temporary file without a name: many clients may send slowly at a time.
+    What has arrived waits in a temporary file without a name: many clients may send slowly at a
+    time.
 
     Raises:
         TooLarge: It is over `MAX_TELEMETRY_BYTES` (code `telemetry_too_large`).
@@ -61,14 +64,15 @@ def check_telemetry_size(name: str, size_bytes: int) -> None:
     """
     if size_bytes > MAX_TELEMETRY_BYTES:
         raise TooLarge(
-            f"The telemetry '{name}' has over {MAX_TELEMETRY_BYTES} bytes; send the .SRT that lies beside the video.",
+            f"The telemetry '{name}' exceeds {MAX_TELEMETRY_BYTES} bytes. Send the .SRT that the drone wrote.",
             code="telemetry_too_large",
             limit_bytes=MAX_TELEMETRY_BYTES,
         )
 
 
 async def read(data: bytes) -> Telemetry:
-    """Read telemetry, away from the event loop. The thread ends soon after the caller has stopped waiting.
+    """Read telemetry, away from the event loop. The thread ends soon after the caller has stopped
+    waiting.
 
     Raises:
         InvalidTelemetry: It tells nothing; the code says why.
@@ -119,7 +123,8 @@ def unusable(name: str, error: PermanentError) -> TelemetryFile:
 def paired(
     files: Sequence[SourceFile], telemetry: Sequence[TelemetryFile]
 ) -> tuple[SourceFile, ...]:
-    """Give each telemetry file to its video: that of the same name but for the ending; the rest in order, if there is one for each.
+    """Give each telemetry file to its video: that of the same name but for the ending; the rest in
+    order, if there is one for each.
 
     Args:
         files: The recording's videos, in order.
@@ -143,8 +148,8 @@ def paired(
     free = [i for i in range(len(files)) if i not in given]
     if rest and len(rest) != len(free):
         raise InvalidInput(
-            f"It cannot be told which video the telemetry '{rest[0].name}' belongs to: name it as its video is named "
-            "(DJI_0042.SRT for DJI_0042.MP4), or send exactly one for each video, in the same order.",
+            f"The telemetry '{rest[0].name}' matches no video. Name it like its video "
+            "(DJI_0042.SRT for DJI_0042.MP4), or send exactly one per video, in the same order.",
             code="telemetry_unmatched",
             unmatched=[item.name for item in rest],
         )
