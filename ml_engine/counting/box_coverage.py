@@ -1,7 +1,9 @@
-"""Which boxes lie mostly inside another one, and which span others: an animal behind another, the same one twice, two in one box.
+"""Which boxes lie mostly inside another one, and which span others: an animal behind another, the
+same one twice, two in one box.
 
-A second box on an animal is a part of it: it lies wholly in the first one, and the detector is far less sure of it. Of an animal that
-stands behind another a piece looks out, and the detector is about as sure of it as of the one in front.
+A second box on an animal is a part of it: it lies wholly in the first one, and the detector is far
+less sure of it. Of an animal that stands behind another a piece looks out, and the detector is
+about as sure of it as of the one in front.
 """
 
 from __future__ import annotations
@@ -21,13 +23,17 @@ WHOLLY_SHARE = 0.9
 WHOLLY_WEIGHT = 0.68
 """How much of a sign that is; the rest is being fainter."""
 FAINTER, FAR_FAINTER = 0.1, 0.6
-"""Logarithms of how many times stronger the one is that covers it: up to the first a box is not fainter, from the second on wholly so."""
+"""Logarithms of how many times stronger the one is that covers it: up to the first a box is not
+fainter, from the second on wholly so.
+"""
 CROWDED_SHARE = 0.3
 INSIDE_SHARE = 0.85
 """Share of a smaller box that must lie inside one that spans it."""
 SMALLER = 0.8
 SPANNED = 0.75
-"""A box spans others when at least two lie in it, each smaller than `SMALLER` of its area, whose common outline overlaps it by this IoU."""
+"""A box spans others when at least two lie in it, each smaller than `SMALLER` of its area, whose
+common outline overlaps it by this IoU.
+"""
 LOOKS_PER_S = 5.0
 _CHUNK_PAIRS = 400_000
 
@@ -38,17 +44,19 @@ def coverage(
     strength: npt.NDArray[np.floating],
     times_s: Array,
 ) -> tuple[Array, Array, Array]:
-    """Tell which boxes look like a second one on the animal of another, which are around several, and which are crowded.
+    """Tell which boxes look like a second one on the animal of another, which are around several,
+    and which are crowded.
 
     Only boxes at least as large cover, and none that is itself a box around several.
 
     Args:
-        frame_row: (n,) row of each box's frame. xyxy: (n, 4) px. strength: (n,) score as a multiple of the threshold.
+        frame_row: (n,) row of each box's frame. xyxy: (n, 4) px. strength: (n,) score as a multiple
+            of the threshold.
         times_s: Of the frames; about `LOOKS_PER_S` frames a second are looked at.
 
     Returns:
-        Covered (n,) float64 in [0, 1]: how much a box looks like a second one. Spanning and crowded (n,) float64: 1 for yes, 0 for no. All
-        NaN in frames that were not looked at.
+        Covered (n,) float64 in [0, 1]: how much a box looks like a second one. Spanning and crowded
+        (n,) float64: 1 for yes, 0 for no. All NaN in frames that were not looked at.
     """
     covered, spanning, crowded = (np.full(len(xyxy), np.nan) for _ in range(3))
     sure = np.log(np.maximum(strength, 1e-3))
@@ -93,7 +101,9 @@ def _spans(xyxy: Array, inner: Index, outer: Index) -> npt.NDArray[np.bool_]:
 def _pairs(
     frame_row: npt.NDArray[np.int64], times_s: Array
 ) -> Iterator[tuple[Index, Index, Index]]:
-    """Yield, some frames at a time, the boxes of the frames looked at, and all pairs of different boxes of a frame among them."""
+    """Yield, some frames at a time, the boxes of the frames looked at, and all pairs of different
+    boxes of a frame among them.
+    """
     if not len(times_s):
         return
     looks = np.unique(

@@ -19,7 +19,9 @@ from ml_engine.counting.visibility import Presence
 from ml_engine.counting.zones import counted_places
 
 LIKELY = 0.5
-"""A track with at least this probability counts as an animal and has a picture on the contact sheet."""
+"""A track with at least this probability counts as an animal and has a picture on the contact
+sheet.
+"""
 MATTERS = 0.05
 """A smaller share of the samples does not move the bounds."""
 
@@ -33,7 +35,9 @@ class Detected:
 
 
 def counted_classes(settings: AnalysisSettings) -> tuple[MusterClass, ...]:
-    """Return the classes that results report: those asked for; with `only`, the other four-legged class is read as that one."""
+    """Return the classes that results report: those asked for; with `only`, the other four-legged
+    class is read as that one.
+    """
     other = {"bison": "cattle", "cattle": "bison"}.get(settings.only or "")
     return tuple(name for name in CLASSES if name in settings.classes and name != other)
 
@@ -51,7 +55,8 @@ def count(
 
     Args:
         tracks: All tracks of the classes asked for.
-        visible: (n,) rows of tracks long enough, without occluded ones: the animals visible at the same time.
+        visible: (n,) rows of tracks long enough, without occluded ones: the animals visible at the
+            same time.
         guess: The samples of how tracks may belong to animals.
         log: The detection log.
         presence: The time of each frame, and how long is long enough.
@@ -59,7 +64,8 @@ def count(
         settings: With `expected` and `counted`.
 
     Returns:
-        The counts. `unique`, `low` and `high` are never below `peak`, because those animals were visible together.
+        The counts. `unique`, `low` and `high` are never below `peak`, because those animals were
+        visible together.
     """
     unreadable = int((log.status == 2).sum())
     result: Counts = {}
@@ -127,7 +133,8 @@ def corrected(
 ) -> tuple[int, float]:
     """Return peak and mean, corrected by the frames that a person counted.
 
-    Both grow or shrink as the person's numbers to those seen in the same frames; the peak is at least what the person saw.
+    Both grow or shrink as the person's numbers to those seen in the same frames; the peak is at
+    least what the person saw.
     """
     pairs = []
     for frame in settings.counted:

@@ -1,4 +1,6 @@
-"""From who is who to how many: what speaks for each stretch of track, and which stretches may be the same animal."""
+"""From who is who to how many: what speaks for each stretch of track, and which stretches may be
+the same animal.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ from ml_engine.tracking.stitching import regrouped, weighed_links
 from ml_engine.tracking.tracklets import Tracklets, describe
 
 MOST_PAIRS = 300_000
-"""With more pairs of stretches than this the time for which an animal may be away is cut, so that memory stays bounded."""
+"""With more pairs of stretches than this the time for which an animal may be away is cut, so that
+memory stays bounded.
+"""
 LEAST_TIME_S = 10.0
 GONE_S = 2.5
 """Who was lost at the border and found there this much later had left the picture."""
@@ -41,7 +45,9 @@ OVERLAP_S = 0.3
 TRAVEL_SHARE = 0.3
 """A camera whose middle moves by more than this share of the picture looks at different places."""
 LEAST_VOTE = 0.01
-"""A class that the detector does not see at all has this score: one box alone must not settle what an animal is."""
+"""A class that the detector does not see at all has this score: one box alone must not settle what
+an animal is.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,17 @@ class ReturnModel:
     """What is assumed of links and returns beyond `LinkModel`; fitted on simulated scenes.
 
     Attributes:
-        link_bias, link_scale: What makes probabilities of log-odds: constant and factor. inside_bias: the constant for those that are found
-            inside the picture: hardly anybody comes from nowhere.
-        turned_bias: The constant where the camera looked elsewhere in between. left_bias: where it looked on: who leaves may be replaced.
-        open_odds: Log-odds that one who comes had been there, where nothing tells; adrift_odds: the same where the camera moved and nobody
-            measured how: it loses those who stay. closed_odds: where nobody joins; closed_inside: the same for those who are lost or found
+        link_bias, link_scale: What makes probabilities of log-odds: constant and factor.
+            inside_bias: the constant for those that are found inside the picture: hardly anybody
+            comes from nowhere.
+        turned_bias: The constant where the camera looked elsewhere in between. left_bias: where it
+            looked on: who leaves may be replaced.
+        open_odds: Log-odds that one who comes had been there, where nothing tells; adrift_odds: the
+            same where the camera moved and nobody measured how: it loses those who stay.
+            closed_odds: where nobody joins; closed_inside: the same for those who are lost or found
             inside the picture.
-        swift: Sizes a second that no animal exceeds. border: Width of the border over which animals leave and come, in sides of a box.
+        swift: Sizes a second that no animal exceeds. border: Width of the border over which animals
+            leave and come, in sides of a box.
     """
 
     link_bias: float = 2.0
@@ -175,7 +185,8 @@ def _returns(
     )
     near = np.ones(len(gap_s), bool)
     if found.measured:
-        # Where the camera's path is known, what it turned away from is found at its place, or not at all.
+        # Where the camera's path is known, what it turned away from is found at its place, or not
+        # at all.
         near = ~same | ((away <= 1 + model.swift * np.maximum(gap_s, 0)) & (not _travels(found)))
     possible = near & (border | ~same | closed | found.adrift)
     before, after, sure = before[possible], after[possible], (border | ~same)[possible]
@@ -195,12 +206,16 @@ def _travels(found: Identities) -> bool:
 
 
 def _flies_strips(found: Identities) -> bool:
-    """Tell whether the camera went along and across, as in strips beside each other: it passes the same herd more than once."""
+    """Tell whether the camera went along and across, as in strips beside each other: it passes the
+    same herd more than once.
+    """
     return bool((_extent(found) > TRAVEL_SHARE).all())
 
 
 def _extent(found: Identities) -> Array:
-    """Return (2,) how far apart the places are that the middle of the picture showed, as shares of its width and height."""
+    """Return (2,) how far apart the places are that the middle of the picture showed, as shares of
+    its width and height.
+    """
     camera, (width, height) = found.view.camera, found.view.resolution_wh
     rows = np.arange(len(camera.stretch))
     if not len(rows):
@@ -213,7 +228,8 @@ def _extent(found: Identities) -> Array:
 def _merged(
     links: Links, odds: Array, before: Index, after: Index, back: Array, closed: bool
 ) -> Candidates:
-    """Put links and returns together; a pair that may go on as it went needs no return, unless that is hopeless.
+    """Put links and returns together; a pair that may go on as it went needs no return, unless that
+    is hopeless.
 
     Where nobody joins, it is a return all the same if that is more probable.
     """
@@ -253,8 +269,10 @@ class Estimate:
 
     Attributes:
         evidence: For each stretch. draws: Ways in which it may have been.
-        track_real: (tracks + 1,) probability that a track is an animal, by the number of `Identities.ids`; 0 for none.
-        class_margin: (tracks + 1,) by how much the mean log-score of a track's class exceeds the next one's.
+        track_real: (tracks + 1,) probability that a track is an animal, by the number of
+            `Identities.ids`; 0 for none.
+        class_margin: (tracks + 1,) by how much the mean log-score of a track's class exceeds the
+            next one's.
         returns: (r,) stretches whose animal may have been there before, and left in between.
         weight: (d,) how much each draw counts.
     """

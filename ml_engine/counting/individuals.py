@@ -1,4 +1,6 @@
-"""Who was counted, one record each: when it was there, how surely it was seen, and where in the video it is seen best."""
+"""Who was counted, one record each: when it was there, how surely it was seen, and where in the
+video it is seen best.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,13 @@ from ml_engine.arrays import TrackTable
 from ml_engine.boxes import areas, intersections
 
 USUAL_SIZE_PERCENTILE = 80
-"""A box larger than this percentile of its track's gains nothing by it: the largest of all is often two animals in one box."""
+"""A box larger than this percentile of its track's gains nothing by it: the largest of all is often
+two animals in one box.
+"""
 BORDER_SHARE = 0.01
-"""A box this near to the picture's border, as a share of the picture's side, shows perhaps a part of the animal."""
+"""A box this near to the picture's border, as a share of the picture's side, shows perhaps a part
+of the animal.
+"""
 BORDER_FACTOR = 0.25
 """What quality a box at the border keeps."""
 CANDIDATES = 24
@@ -52,7 +58,8 @@ class Animal:
 
     Attributes:
         muster_class: Of `CLASSES`.
-        number: From 1 in its class, in order of first sight; those first seen in one frame from left to right.
+        number: From 1 in its class, in order of first sight; those first seen in one frame from
+            left to right.
         track_id: As in `tracks.csv` and in the annotated video.
         first_frame, last_frame: Where its track begins and ends; over all files of the recording.
         first_time_s, last_time_s: The same in seconds from the recording's start.
@@ -89,12 +96,14 @@ def animals(
 ) -> list[Animal]:
     """Describe everyone who was counted.
 
-    The best view is the box with the greatest quality among those that are not interpolated: the square root of its area (at most the
-    track's usual size) x its score x the share of it that no other box covers, squared; a quarter of that at the picture's border.
+    The best view is the box with the greatest quality among those that are not interpolated: the
+    square root of its area (at most the track's usual size) x its score x the share of it that no
+    other box covers, squared; a quarter of that at the picture's border.
 
     Args:
         tracks: n boxes.
-        counted: (n,) whose tracks were counted. A track without a box that was really seen is left out.
+        counted: (n,) whose tracks were counted. A track without a box that was really seen is left
+            out.
         times_s: (n,) seconds from the recording's start, of every box.
         video: Its width and height.
         uncertain: Reason in words, by track id.

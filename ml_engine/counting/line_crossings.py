@@ -18,14 +18,18 @@ from ml_engine.boxes import foot_points
 from ml_engine.counting.visibility import long_enough
 
 DEAD_BAND = 0.1
-"""An animal is on a side of the line when its foot point is this fraction of its height away from it: boxes tremble."""
+"""An animal is on a side of the line when its foot point is this fraction of its height away from
+it: boxes tremble.
+"""
 
 _CHUNK_ROWS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """One animal passed one line. `frame`: the first one on the new side. `direction`: as `core.domain.analysis.Line` defines it."""
+    """One animal passed one line. `frame`: the first one on the new side. `direction`: as
+    `core.domain.analysis.Line` defines it.
+    """
 
     frame: int
     track_id: int
@@ -35,7 +39,9 @@ class Crossing:
 
 
 def lines_of(settings: AnalysisSettings, video: VideoFacts) -> tuple[Line, ...]:
-    """Return the counting lines: those of the settings, or by default `middle`, from left to right at mid-height: down is `in`."""
+    """Return the counting lines: those of the settings, or by default `middle`, from left to right
+    at mid-height: down is `in`.
+    """
     if settings.lines is not None:
         return settings.lines
     middle = video.height_px / 2
@@ -50,11 +56,13 @@ def crossings(
 ) -> list[Crossing]:
     """Find who passed which line.
 
-    A foot point must leave a dead band around the line on the other side, so an animal that dithers on the line passes once or not at
-    all. One that passes and comes back has not passed: the pair cancels. Only what crosses between the ends of the line counts.
+    A foot point must leave a dead band around the line on the other side, so an animal that dithers
+    on the line passes once or not at all. One that passes and comes back has not passed: the pair
+    cancels. Only what crosses between the ends of the line counts.
 
     Args:
-        tracks: Who may pass: those who are animals more likely than not. Those too short to be counted are left out here.
+        tracks: Who may pass: those who are animals more likely than not. Those too short to be
+            counted are left out here.
         times_s: (n,) time of every frame of the recording; passings are ordered by it.
         settings: With lines, or null for the default one.
         video: Size and rate of the recording.
@@ -114,7 +122,9 @@ def crossing_records(
 def _rows_by_track(
     track_id: npt.NDArray[np.int32], counted: npt.NDArray[np.bool_]
 ) -> Iterator[npt.NDArray[np.intp]]:
-    """Yield the counted rows in order of track, then frame, whole tracks at a time, so that a long recording needs no more memory."""
+    """Yield the counted rows in order of track, then frame, whole tracks at a time, so that a long
+    recording needs no more memory.
+    """
     rows_until = np.bincount(track_id).cumsum()
     group_of = (rows_until // _CHUNK_ROWS).astype(np.int32)
     group = np.where(counted, group_of[track_id], -1)
@@ -134,7 +144,8 @@ def _passings(
     along = np.array(line.end) - start
     length = float(np.hypot(*along))
     from_start = points - start
-    # With y pointing down, a positive cross product means the right-hand side of somebody who walks from start to end.
+    # With y pointing down, a positive cross product means the right-hand side of somebody who walks
+    # from start to end.
     distance = (along[0] * from_start[:, 1] - along[1] * from_start[:, 0]) / length
     place = (from_start @ along) / length**2
     side = np.where(np.abs(distance) > DEAD_BAND * heights, np.sign(distance), 0).astype(np.int8)

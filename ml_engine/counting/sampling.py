@@ -1,8 +1,11 @@
-"""How many different ones there were: many ways in which it may have been, each drawn as often as it is probable.
+"""How many different ones there were: many ways in which it may have been, each drawn as often as
+it is probable.
 
-A way says which stretches of tracks belong to the same animal, and which of the animals that come out are real. Links are drawn as
-matchings: each stretch has at most one successor and one predecessor. Every animal is kept with the probability that one so long, so clear
-and so free of others is no mistake of the detector. Then those that had left the picture may turn out to be those that come later.
+A way says which stretches of tracks belong to the same animal, and which of the animals that come
+out are real. Links are drawn as matchings: each stretch has at most one successor and one
+predecessor. Every animal is kept with the probability that one so long, so clear and so free of
+others is no mistake of the detector. Then those that had left the picture may turn out to be those
+that come later.
 """
 
 from __future__ import annotations
@@ -37,8 +40,8 @@ class Candidates:
 
     Attributes:
         before, after: (n,) stretches of track, `before` ends before `after` begins.
-        log_odds: (n,). returns: (n,) bool: the animal had left, so that it may as well have been another. certain: (n,) bool: it cannot
-            have been, as nobody joins.
+        log_odds: (n,). returns: (n,) bool: the animal had left, so that it may as well have been
+            another. certain: (n,) bool: it cannot have been, as nobody joins.
     """
 
     before: Index
@@ -56,8 +59,9 @@ class Evidence:
         begin_s, end_s: (k,) time of the first and the last box.
         boxes: (k,) how many, a float. looked: (k,) frames looked at between them.
         strength: (k,) sum of the boxes' scores as multiples of the threshold.
-        covered: (k,) sum over boxes of how much each looks like a second one on the animal of another track. spanning: (k,) of whether it
-            spans several others. crowded: (k,) of whether another track's box covers a part of it.
+        covered: (k,) sum over boxes of how much each looks like a second one on the animal of
+            another track. spanning: (k,) of whether it spans several others. crowded: (k,) of
+            whether another track's box covers a part of it.
         votes: (k, c) sum of log-scores a class.
     """
 
@@ -77,21 +81,27 @@ class PopulationModel:
     """What is assumed of detectors and herds; fitted on simulated scenes.
 
     Attributes:
-        real_bias: Log-odds of a chain being an animal; and per e-fold of the time in which it was found (`real_span`), per e-fold of its
-            mean strength over `usual_strength` (`real_strength`), for looking like a second box on another animal and for spanning others
-            all the time (`real_covered`, `real_spanning`), per share of the frames in which it was found (`real_hits`).
-        needed_s: Time between the first and the last box of an animal that is just visible for long enough: the detector misses some at
-            either end. blur_s: how exactly that is known.
-        scenario: Standard deviation of the log-odds of all returns together: nobody knows whether what left came back.
-        unseen: Share of the animals that were never detected for long enough; `unseen_crowded` more where all are crowded, growing with the
-            square of how many are: some stand behind others all the time; `unseen_strips` more where the camera flew in strips, and passed
-            most of them once.
-        spread: Standard deviation of the share by which all is wrong in ways not foreseen; with it go, as the root of a sum of squares,
-            `spread_crowded` times the square of the share that is crowded, and `spread_brief` over the mean time in s for which an animal
-            was found, if that is more than 1 s.
-        spread_strips: Goes with `spread` in the same way over strips: who is who from one to the next is right or wrong for many animals
-            alike.
-        stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the count is added.
+        real_bias: Log-odds of a chain being an animal; and per e-fold of the time in which it was
+            found (`real_span`), per e-fold of its mean strength over `usual_strength`
+            (`real_strength`), for looking like a second box on another animal and for spanning
+            others all the time (`real_covered`, `real_spanning`), per share of the frames in which
+            it was found (`real_hits`).
+        needed_s: Time between the first and the last box of an animal that is just visible for long
+            enough: the detector misses some at either end. blur_s: how exactly that is known.
+        scenario: Standard deviation of the log-odds of all returns together: nobody knows whether
+            what left came back.
+        unseen: Share of the animals that were never detected for long enough; `unseen_crowded` more
+            where all are crowded, growing with the square of how many are: some stand behind others
+            all the time; `unseen_strips` more where the camera flew in strips, and passed most of
+            them once.
+        spread: Standard deviation of the share by which all is wrong in ways not foreseen; with it
+            go, as the root of a sum of squares, `spread_crowded` times the square of the share that
+            is crowded, and `spread_brief` over the mean time in s for which an animal was found, if
+            that is more than 1 s.
+        spread_strips: Goes with `spread` in the same way over strips: who is who from one to the
+            next is right or wrong for many animals alike.
+        stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the
+            count is added.
     """
 
     real_bias: float = -1.6
@@ -133,7 +143,8 @@ class Draws:
 
     Attributes:
         root: (d, k) first stretch of the chain that each belongs to.
-        kept: (d, k) bool, at the root: whether the chain is an animal. best: (d, k) int, at the root: its class.
+        kept: (d, k) bool, at the root: whether the chain is an animal. best: (d, k) int, at the
+            root: its class.
         more: (d,) factor for the animals that were not seen at all.
         noise: (d, c) in [-`ROUNDING`, `ROUNDING`], by which numbers are rounded up or down.
     """
@@ -183,14 +194,18 @@ def draw(
 
 
 def chain_sums(root: Index, evidence: Evidence) -> dict[str, Array]:
-    """Return (d, k) what speaks for each chain, at its root: sums, and the time from its first to its last box as `span_s`."""
+    """Return (d, k) what speaks for each chain, at its root: sums, and the time from its first to
+    its last box as `span_s`.
+    """
     total = {name: _summed(root, getattr(evidence, name)) for name in SUMS}
     total["span_s"] = _summed(root, evidence.end_s - evidence.begin_s)
     return total
 
 
 def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
-    """Return the probability that a chain is an animal, visible for long enough; sums as from `chain_sums`."""
+    """Return the probability that a chain is an animal, visible for long enough; sums as from
+    `chain_sums`.
+    """
     boxes = np.maximum(total["boxes"], 1)
     hits = np.maximum(boxes / np.maximum(total["looked"], 1), LEAST_HITS)
     odds = (
@@ -212,7 +227,9 @@ def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
 def _unforeseen(
     root: Index, kept: npt.NDArray[np.bool_], evidence: Evidence, model: PopulationModel
 ) -> tuple[Array, Array]:
-    """Return for every draw (d,) which share of the animals nobody saw, and the standard deviation of the share by which all is wrong."""
+    """Return for every draw (d,) which share of the animals nobody saw, and the standard deviation
+    of the share by which all is wrong.
+    """
     mine = (np.take_along_axis(kept, root, axis=1) & (evidence.boxes > 0)).astype(np.float64)
     boxes, crowded, found_s = (
         mine
@@ -234,7 +251,9 @@ def weights(
     stated: Sequence[tuple[float, int, int]],
     model: PopulationModel,
 ) -> Array:
-    """Return (d,) how much each draw counts, given what a person counted: time in seconds, class, number."""
+    """Return (d,) how much each draw counts, given what a person counted: time in seconds, class,
+    number.
+    """
     miss = np.zeros(len(draws.more))
     for time_s, index, number in stated:
         miss += (
@@ -272,10 +291,12 @@ def matchings(
     draws: int,
     generator: np.random.Generator,
 ) -> Index:
-    """Draw which stretch goes on as which, returns left out: (draws, count) the predecessor of every stretch, -1 for none.
+    """Draw which stretch goes on as which, returns left out: (draws, count) the predecessor of
+    every stretch, -1 for none.
 
-    Each draw is the best matching under log-odds to which Gumbel noise was added (perturb and maximise: G. Papandreou and A. Yuille,
-    2011): a stretch with one candidate gets it with just its probability, and conflicts are settled for all at once.
+    Each draw is the best matching under log-odds to which Gumbel noise was added (perturb and
+    maximise: G. Papandreou and A. Yuille, 2011): a stretch with one candidate gets it with just its
+    probability, and conflicts are settled for all at once.
     """
     before_of = np.full((draws, count), -1, np.intp)
     rows = np.flatnonzero((candidates.log_odds > NEGLIGIBLE) & ~candidates.returns)
@@ -296,7 +317,9 @@ def _came_back(
     model: PopulationModel,
     generator: np.random.Generator,
 ) -> Index:
-    """Return the roots after some animals were taken for others that had been there before; mistakes take no part in that."""
+    """Return the roots after some animals were taken for others that had been there before;
+    mistakes take no part in that.
+    """
     draws, count = root.shape
     rows = np.flatnonzero(
         candidates.returns & (candidates.log_odds + 2.5 * model.scenario > NEGLIGIBLE)
@@ -347,7 +370,9 @@ def _sigmoid(odds: Array) -> Array:
 
 
 def _normal_quantiles(count: int) -> Array:
-    """Return evenly spaced quantiles of the normal distribution: fewer draws are needed than with random ones."""
+    """Return evenly spaced quantiles of the normal distribution: fewer draws are needed than with
+    random ones.
+    """
     from scipy.special import ndtri
 
     return ndtri((np.arange(count) + 0.5) / count)

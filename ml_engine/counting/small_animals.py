@@ -1,4 +1,6 @@
-"""Whether the animals are too small for the detector: then many were missed, and the count is too low."""
+"""Whether the animals are too small for the detector: then many were missed, and the count is too
+low.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def size_px(
     tiles: str,
     input_hw: tuple[int, int],
 ) -> npt.NDArray[np.float64]:
-    """Return how large the network saw the boxes of some rows: (k,) square root of the area, px of its input.
+    """Return how large the network saw the boxes of some rows: (k,) square root of the area, px of
+    its input.
 
     Args:
         tracks: n boxes.
@@ -50,11 +53,13 @@ def small_animals(
     tiles: str,
     classes: tuple[MusterClass, ...],
 ) -> list[Note]:
-    """Warn of classes whose boxes are mostly smaller than what the detector finds half as often as large ones.
+    """Warn of classes whose boxes are mostly smaller than what the detector finds half as often as
+    large ones.
 
-    Those found are the larger ones of those there, so their median is above the median of all. Still it tells: with COCO-pretrained DEIMv2
-    Femto (27 px) the median found was 21 and 27 px on two sets of drone photos where it finds 2 % and 18 % of the cattle, and 32, 85 and
-    126 px on a herd and on photos where it finds most.
+    Those found are the larger ones of those there, so their median is above the median of all.
+    Still it tells: with COCO-pretrained DEIMv2 Femto (27 px) the median found was 21 and 27 px on
+    two sets of drone photos where it finds 2 % and 18 % of the cattle, and 32, 85 and 126 px on a
+    herd and on photos where it finds most.
 
     Args:
         tracks: Their boxes, really seen or not.

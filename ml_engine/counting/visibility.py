@@ -12,7 +12,9 @@ from core.domain.job import VideoFacts
 from ml_engine.arrays import TrackTable
 
 NEEDED_S = 0.5
-"""Visible for less than this, nobody is counted: a flicker of the detector and an animal look the same then."""
+"""Visible for less than this, nobody is counted: a flicker of the detector and an animal look the
+same then.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,10 @@ class Presence:
     Attributes:
         first_frame: Index of the log's first frame. frames: How many. tracks: Highest track id.
         looked_at: (n,) bool: detected, not skipped and not unreadable.
-        frame_s: Length of a frame. step_s: time between frames looked at: one more row of a track says that it was there that long.
-        needed_s: How long an animal must be visible: `NEEDED_S`, or the whole recording where that is shorter.
+        frame_s: Length of a frame. step_s: time between frames looked at: one more row of a track
+            says that it was there that long.
+        needed_s: How long an animal must be visible: `NEEDED_S`, or the whole recording where that
+            is shorter.
     """
 
     first_frame: int
@@ -59,7 +63,9 @@ class Presence:
         return (rows - 1).astype(np.float64) * self.frame_s + self.step_s
 
     def class_of_track(self, tracks: TrackTable) -> npt.NDArray[np.int8]:
-        """Return the class index of every track id, -1 where there is no such track: (highest id + 1,)."""
+        """Return the class index of every track id, -1 where there is no such track: (highest id +
+        1,).
+        """
         result = np.full(self.tracks + 1, -1, np.int8)
         result[tracks.track_id] = tracks.class_index
         return result
@@ -69,7 +75,9 @@ class Presence:
         return np.bincount(tracks.frame[rows] - self.first_frame, minlength=self.frames)
 
     def peak(self, series: npt.NDArray[np.int64]) -> int:
-        """Return the greatest k such that at least k were there in every readable frame of some window of `needed_s`."""
+        """Return the greatest k such that at least k were there in every readable frame of some
+        window of `needed_s`.
+        """
         seen = series[self.looked_at]
         if not len(seen):
             return 0
@@ -82,7 +90,9 @@ class Presence:
 
 
 def frame_times(video: VideoFacts, settings: AnalysisSettings) -> tuple[float, float, float]:
-    """Return the length of a frame, the time between frames looked at, and how long an animal must be visible, in seconds."""
+    """Return the length of a frame, the time between frames looked at, and how long an animal must
+    be visible, in seconds.
+    """
     frame_s = 1 / video.fps if video.fps > 0 else 1.0
     step_s = max(frame_s, 1 / settings.detect_fps) if settings.detect_fps else frame_s
     return frame_s, step_s, min(NEEDED_S, max(video.frames * frame_s, frame_s))

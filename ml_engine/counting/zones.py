@@ -13,7 +13,9 @@ from ml_engine.counting.visibility import Presence
 
 
 def inside(points: npt.NDArray[np.float64], polygon: tuple[Point, ...]) -> npt.NDArray[np.bool_]:
-    """Tell which points (n, 2) lie in a polygon (even-odd rule: where it crosses itself, the inner part is outside)."""
+    """Tell which points (n, 2) lie in a polygon (even-odd rule: where it crosses itself, the inner
+    part is outside).
+    """
     result = np.zeros(len(points), bool)
     x, y = points[:, 0], points[:, 1]
     for (x1, y1), (x2, y2) in zip(polygon, polygon[1:] + polygon[:1], strict=True):
@@ -26,7 +28,9 @@ def inside(points: npt.NDArray[np.float64], polygon: tuple[Point, ...]) -> npt.N
 def counted_places(
     points: npt.NDArray[np.float64], zones: tuple[Zone, ...]
 ) -> npt.NDArray[np.bool_]:
-    """Tell which points (n, 2) count: inside some `include` zone, if there are any, and inside no `exclude` zone."""
+    """Tell which points (n, 2) count: inside some `include` zone, if there are any, and inside no
+    `exclude` zone.
+    """
     included = [zone for zone in zones if zone.mode == "include"]
     result = np.full(len(points), not included)
     for zone in included:
@@ -91,7 +95,9 @@ def _counts(
 def _visits(
     track_id: npt.NDArray[np.int32], within: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return per visit its track, its rows, and whether the track was seen outside just before; input in order of track, then frame."""
+    """Return per visit its track, its rows, and whether the track was seen outside just before;
+    input in order of track, then frame.
+    """
     if not len(track_id):
         return track_id, np.zeros(0, np.int64), within
     new_track = np.concatenate([[True], track_id[1:] != track_id[:-1]])

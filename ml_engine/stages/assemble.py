@@ -1,4 +1,6 @@
-"""The stage after detection: from the detection log to tracks, counts and files. A pure function: the same input gives the same bytes."""
+"""The stage after detection: from the detection log to tracks, counts and files. A pure function:
+the same input gives the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ class Assembled:
     """Tracks, counts and files of a recording.
 
     Attributes:
-        files: Name to bytes: `results.json`, `tracks.csv`, `tracks.mot.txt`, `tracks.geojson`, `timeline.csv`, `animals.csv`.
+        files: Name to bytes: `results.json`, `tracks.csv`, `tracks.mot.txt`, `tracks.geojson`,
+            `timeline.csv`, `animals.csv`.
         results: The content of `results.json`.
         tracks: The tracks, exactly as `tracks.csv` gives them back.
         animals: The counted animals, exactly as `animals.csv` gives them back.
@@ -102,8 +105,10 @@ def assemble(
         log: All frames of the recording.
         settings: What to count and how.
         video: Size and rate of the recording.
-        detector: The detector as recorded in the plan; its `thresholds` hold where the settings give none.
-        telemetry: Of the drone, times from the start of the recording; its remarks become warnings of the results.
+        detector: The detector as recorded in the plan; its `thresholds` hold where the settings
+            give none.
+        telemetry: Of the drone, times from the start of the recording; its remarks become warnings
+            of the results.
 
     Raises:
         InvalidCalibration: The calibration fixes no homography.
@@ -212,13 +217,17 @@ def _track_files(
 
 
 def _faint(ids: npt.NDArray[np.int32], strength: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Tell for every track number which ones stay below the threshold on average: mostly parts of animals, and stones."""
+    """Tell for every track number which ones stay below the threshold on average: mostly parts of
+    animals, and stones.
+    """
     boxes = np.bincount(ids)
     return np.bincount(ids, strength, len(boxes)) < boxes
 
 
 def _hidden(tracks: TrackTable, thresholds: Mapping[str, float]) -> npt.NDArray[np.bool_]:
-    """Tell which rows are hidden behind another animal: those that the detector did not see, or hardly."""
+    """Tell which rows are hidden behind another animal: those that the detector did not see, or
+    hardly.
+    """
     limit = np.array([thresholds[name] for name in CLASSES], np.float32)[tracks.class_index]
     return track_table.hidden(tracks, tracks.interpolated | (tracks.score < limit))
 
@@ -226,7 +235,9 @@ def _hidden(tracks: TrackTable, thresholds: Mapping[str, float]) -> npt.NDArray[
 def _glimpses(
     tracks: TrackTable, video: VideoFacts, settings: AnalysisSettings
 ) -> npt.NDArray[np.bool_]:
-    """Tell which rows belong to a track of so short a time that it is mostly a mistake; the count weighs it all the same."""
+    """Tell which rows belong to a track of so short a time that it is mostly a mistake; the count
+    weighs it all the same.
+    """
     frame_s, step_s, needed_s = frame_times(video, settings)
     rows = np.bincount(tracks.track_id)
     return ((rows - 1) * frame_s + step_s < min(GLIMPSE_S, needed_s) - 1e-9)[tracks.track_id]

@@ -1,7 +1,8 @@
 """The first stage: a segment of video in, its detection log out.
 
-One thread decodes, as many as the detector can use detect, and the caller's puts things in order. Between them are bounded queues, so that
-memory stays the same however long the segment is, and no core waits while there is work.
+One thread decodes, as many as the detector can use detect, and the caller's puts things in order.
+Between them are bounded queues, so that memory stays the same however long the segment is, and no
+core waits while there is work.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _TICK = 1e-6
 def choose_frames(
     times_s: npt.NDArray[np.float64], detect_fps: float | None, previous_s: float | None
 ) -> npt.NDArray[np.bool_]:
-    """Choose the frames to detect in: the first one in each interval of 1 / detect_fps seconds, counted from the recording's start.
+    """Choose the frames to detect in: the first one in each interval of 1 / detect_fps seconds,
+    counted from the recording's start.
 
     Args:
         times_s: (n,) seconds from the start of the recording, ascending.
@@ -70,8 +72,8 @@ def detect_segment(
         segment: Which frames.
         detector: Used from `detector.concurrency` threads at once.
         frame_times_s: (segment.frames,) seconds from the start of the recording.
-        run: Of its settings, `tiles` and `detect_fps` matter here. Progress is never told twice with the same number; whether to stop is
-            asked at least once per batch.
+        run: Of its settings, `tiles` and `detect_fps` matter here. Progress is never told twice
+            with the same number; whether to stop is asked at least once per batch.
         decoder: Decodes the video; default: one with the usual limits.
 
     Returns:
@@ -131,7 +133,8 @@ def detect_frames(
     """Detect in frames that are already being decoded: `detect_segment` without the file.
 
     Args:
-        frames: One uint8 (h, w, 3) per frame in order, None where unreadable; drawn from another thread.
+        frames: One uint8 (h, w, 3) per frame in order, None where unreadable; drawn from another
+            thread.
         first_frame: Index of the first one over all files.
         chosen: (n,) bool, which to detect in. The others are `skipped`.
         detector, frame_times_s, run: As for `detect_segment`.
@@ -177,11 +180,13 @@ def detect_frames(
 
 
 class _Pictures:
-    """Measures the camera's motion as frames pass, detected in or not, and keeps small grey pictures of the first and last readable one.
+    """Measures the camera's motion as frames pass, detected in or not, and keeps small grey
+    pictures of the first and last readable one.
 
     Attributes:
         motions: Per frame its motion, or None and the reason.
-        first_png: The first readable frame. resolution_wh: Of the frames, px. Both None until one came.
+        first_png: The first readable frame. resolution_wh: Of the frames, px. Both None until one
+            came.
     """
 
     def __init__(self) -> None:

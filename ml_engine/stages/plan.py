@@ -14,7 +14,9 @@ RATE_TOLERANCE = 0.02
 """Files of one recording may differ this much in average frame rate: phones vary it."""
 
 REGULAR_FACTOR = 4
-"""A file is cut only if its keyframes allow every segment to be at most this many times the least length."""
+"""A file is cut only if its keyframes allow every segment to be at most this many times the least
+length.
+"""
 
 
 def plan_segments(
@@ -22,8 +24,9 @@ def plan_segments(
 ) -> tuple[VideoFacts, tuple[Segment, ...]]:
     """Cut a recording into segments that are detected independently of one another.
 
-    Segments lie within one file, begin at a safe keyframe and have at least `min_frames` frames, unless the file itself is shorter. A
-    file whose keyframes are too far apart for that (`REGULAR_FACTOR`) is one segment.
+    Segments lie within one file, begin at a safe keyframe and have at least `min_frames` frames,
+    unless the file itself is shorter. A file whose keyframes are too far apart for that
+    (`REGULAR_FACTOR`) is one segment.
 
     Args:
         indexes: The recording's files, in order.

@@ -38,14 +38,16 @@ def render(
     run: Run,
     decoder: ConfinedDecoder | None = None,
 ) -> tuple[Path, Path, Path]:
-    """Write `annotated.mp4`, `preview.jpg`, the frame with the most animals, and `contact_sheet.jpg`. Same input, same bytes.
+    """Write `annotated.mp4`, `preview.jpg`, the frame with the most animals, and
+    `contact_sheet.jpg`. Same input, same bytes.
 
     Args:
         recording: What to draw into.
-        findings: What to draw. Each of the animals has one picture on the contact sheet; the counts are its headings.
+        findings: What to draw. Each of the animals has one picture on the contact sheet; the counts
+            are its headings.
         out_dir: Existing folder.
-        run: Of its settings, lines, zones and classes matter here. Progress is the number of frames encoded, told twice a second or so, and
-            at the end; whether to stop is asked as often.
+        run: Of its settings, lines, zones and classes matter here. Progress is the number of frames
+            encoded, told twice a second or so, and at the end; whether to stop is asked as often.
         decoder: Decodes the videos; default: one with the usual limits.
 
     Returns:
@@ -145,7 +147,9 @@ def _write(path: Path, data: bytes) -> None:
 
 
 class _Report:
-    """Tells how far the work is and asks whether to go on, at most every half second and at least every second."""
+    """Tells how far the work is and asks whether to go on, at most every half second and at least
+    every second.
+    """
 
     def __init__(self, progress: Callable[[], None], should_stop: Callable[[], bool]) -> None:
         self._progress, self._should_stop = progress, should_stop
@@ -163,7 +167,9 @@ class _Report:
 
 
 class _Worker:
-    """A thread with a bounded queue. Leaving the block ends the thread; its error is raised where the queue is used."""
+    """A thread with a bounded queue. Leaving the block ends the thread; its error is raised where
+    the queue is used.
+    """
 
     def __init__(self, report: _Report) -> None:
         self._report = report

@@ -25,7 +25,8 @@ class Run:
     Attributes:
         settings: Of the analysis.
         progress: Called in the caller's thread with the number of frames done, which only grows.
-        should_stop: Asked in the caller's thread, again and again while the stage works. Yes ends the stage with `Stopped`.
+        should_stop: Asked in the caller's thread, again and again while the stage works. Yes ends
+            the stage with `Stopped`.
     """
 
     settings: AnalysisSettings
