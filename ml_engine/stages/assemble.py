@@ -106,10 +106,8 @@ def assemble(
         log: All frames of the recording.
         settings: Settings of the analysis.
         video: Size and rate of the recording.
-        detector: The detector as recorded in the plan; its `thresholds` apply where the settings
-            give none.
-        telemetry: Telemetry of the drone, times from the start of the recording. Its remarks become
-            warnings of the results.
+        detector: The detector as recorded in the plan, with default `thresholds`.
+        telemetry: Times count from the start of the recording; remarks become warnings.
 
     Raises:
         InvalidCalibration: The calibration does not determine a homography.

@@ -38,21 +38,18 @@ def render(
     run: Run,
     decoder: ConfinedDecoder | None = None,
 ) -> tuple[Path, Path, Path]:
-    """Write `annotated.mp4`, `preview.jpg` and `contact_sheet.jpg`. Same input, same bytes.
-
-    The preview is the frame with the most animals.
+    """Write the annotated video, the preview and the contact sheet. Same input, same bytes.
 
     Args:
         recording: The recording to draw into.
-        findings: The tracks, animals and counts to draw. Each animal has one picture on the contact
-            sheet; the counts are its headings.
+        findings: What to draw. Each animal has one picture on the contact sheet.
         out_dir: Existing folder.
         run: Its settings of lines, zones and classes apply. Progress is the number of frames
             encoded, reported about twice a second and at the end; `should_stop` is called as often.
         decoder: Decoder of the videos; default: one with the usual limits.
 
     Returns:
-        Paths of the video, the preview and the contact sheet.
+        Paths of video, preview (the frame with the most animals) and contact sheet.
 
     Raises:
         Stopped: `run.should_stop` returned true; no file is left behind.
