@@ -1,4 +1,6 @@
-"""Answers that come from the port itself: problem details, though no application has seen the request."""
+"""Answers that come from the port itself: problem details, though no application has seen the
+request.
+"""
 
 from __future__ import annotations
 
