@@ -279,7 +279,7 @@ def _take_home_altitude(
         remarks.append(
             Remark(
                 "telemetry_home_altitude",
-                "Altitudes are those of the place of take-off (HOME) plus the height above it.",
+                "Altitudes are the take-off altitude (HOME) plus the height above it.",
             )
         )
 

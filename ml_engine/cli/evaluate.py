@@ -1,4 +1,4 @@
-"""`evaluate`: from arguments to a report, printed and written."""
+"""`evaluate`: from arguments to a report that is printed and written."""
 
 from __future__ import annotations
 

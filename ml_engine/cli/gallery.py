@@ -1,4 +1,4 @@
-"""A sheet of annotated pictures with what a detector finds in them.
+"""The gallery: annotated pictures with the boxes that a detector finds in them.
 
 python -m ml_engine.cli.gallery --data DIR --out FILE.jpg [--detector CHECKPOINT] [--device auto]
 [--count 10] [--columns 5]

@@ -19,7 +19,7 @@ from ml_engine.boxes import areas, intersections
 COVERED_SHARE = 0.6
 """Share of a box that must be inside another one at least as large."""
 WHOLLY_SHARE = 0.9
-"""A box with at least this share inside another one does not show outside it."""
+"""Least share of a box inside another one from which it counts as wholly inside."""
 WHOLLY_WEIGHT = 0.68
 """Weight of being wholly inside; the rest is the weight of a lower score."""
 FAINTER, FAR_FAINTER = 0.1, 0.6
@@ -44,7 +44,7 @@ def coverage(
     strength: npt.NDArray[np.floating],
     times_s: Array,
 ) -> tuple[Array, Array, Array]:
-    """Return which boxes look like a second box on another's animal, span several, or are crowded.
+    """Return which boxes look like a second box on one animal, span several, or are crowded.
 
     Only boxes at least as large can cover, and not boxes that span others themselves.
 

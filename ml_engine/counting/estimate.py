@@ -139,12 +139,14 @@ def evidence_of(
 def candidates_of(
     found: Identities, ends: Tracklets, link: LinkModel, model: ReturnModel, closed: bool
 ) -> Candidates:
-    """Weigh which stretch may go on as which, and which animal that came may be one that had gone.
+    """Weigh links between tracklets, and returns of animals that had left.
 
     Args:
-        found: Who is who. ends: The ends of its stretches.
-        link, model: What is assumed.
-        closed: Nobody joins: who comes was there before, if anybody is missing who can be it.
+        found: The identity of every box of the log.
+        ends: The ends of its tracklets.
+        link, model: The assumptions about links and returns.
+        closed: Whether the herd is closed: an arriving animal was there before, if a missing animal
+            can be the same one.
     """
     longest_s = _longest_s(ends)
     most = max(model.turned_bias, model.inside_bias, model.link_bias, model.left_bias)

@@ -1,4 +1,4 @@
-"""Crossings of the counting lines: by which animal, in which direction, and when."""
+"""Crossings of the counting lines, with animal, direction and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doubts about a track: uncertain joins, false detections, classes that are hard to tell apart."""
+"""Doubts about a track: uncertain joins, false detections, and similar classes."""
 
 from __future__ import annotations
 

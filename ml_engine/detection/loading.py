@@ -30,7 +30,7 @@ def load_detector(
 
     Raises:
         DetectorError: The checkpoint is missing, unsafe or of an unknown kind, or the device does
-            not exist; `code` tells them apart.
+            not exist; `code` states which.
         Unavailable: The model hub did not respond.
     """
     from ml_engine.detection.runtimes.checkpoint import open_checkpoint

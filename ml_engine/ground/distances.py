@@ -158,12 +158,12 @@ def ground_separation(
 ) -> Array:
     """Return the probability that two sightings on the ground are one animal.
 
-    It tells an animal seen again on a return pass from its neighbour. Bayes' rule compares two
-    hypotheses on the second position. One animal: the second position differs by the errors of both
-    positions and by the animal's movement, which is a random walk while it grazes, or straight at
+    It distinguishes an animal seen again on a return pass from its neighbour. Bayes' rule compares
+    two hypotheses on the second position. One animal: the position differs by the errors of both
+    sightings and by the animal's movement, which is a random walk while it grazes, or straight at
     its speed. Two animals: other animals are about as dense as the herd. With errors of metres in a
-    dense herd neither hypothesis wins. A probability of about a half or less means that the two
-    cannot be told apart, so the count's `high` must allow for both.
+    dense herd neither hypothesis wins. With a probability of about a half or less the two cannot be
+    distinguished, so the count's `high` must allow for both.
 
     Args:
         first_m: (..., 2) positions of the earlier sightings, metres on a flat plane.

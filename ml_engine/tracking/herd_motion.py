@@ -67,7 +67,7 @@ RESTING = HerdPath(np.zeros(1), np.zeros((1, 2)), np.zeros((1, 2)))
 def herd_path(boxes: Boxes, camera: Camera) -> HerdPath:
     """Estimate the common movement of all tracklets over time.
 
-    It is the median velocity, where that is clear beside the spread of the velocities.
+    It is the median velocity, if that is large compared with the spread of the velocities.
 
     Args:
         boxes: The boxes of the tracklets, in order of tracklet, then frame.

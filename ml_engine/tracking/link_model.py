@@ -31,10 +31,10 @@ class LinkModel:
             behind others, or at the border, has left for good.
         hidden_s: Mean time for which an animal in view is lost.
         away_s: Mean time for which an animal out of view is lost.
-        come_inside: Tracks that start inside the frame, for one that crosses the border or is
-            always in view.
+        come_inside: Ratio of tracks that start inside the frame to those that cross the border or
+            are always in view.
         border: Width of the border, in sides of a box.
-        seen_before: Expected number of new animals on ground that was in view before, for one on
+        seen_before: Expected number of new animals on ground that was in view before, relative to
             new ground.
         returned: Log-odds, besides its position, that the camera finds an animal again after it
             turned away.

@@ -59,7 +59,7 @@ class GroundResults(Part):
 
 
 class FlightResults(Part):
-    """What the telemetry of a drone says about the flight."""
+    """The flight of a drone, from its telemetry."""
 
     dialect: str = Field(description="Format of the telemetry; see core/telemetry.")
     records: Whole = Field(description="Number of telemetry records.")
