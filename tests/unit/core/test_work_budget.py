@@ -183,7 +183,7 @@ async def test_a_job_that_fits_into_no_day_fails_at_once(stand: WorkerStand) -> 
     await stand.drain(stand.worker(quota_day_work=34))
     job = await stand.job()
     assert (job.state, job.error and job.error.code) == ("failed", "quota_work")
-    assert job.error and "35 looks" in job.error.message and "34" in job.error.message
+    assert job.error and "35 inferences" in job.error.message and "34" in job.error.message
     assert await counted(stand) == 0
 
 
