@@ -97,10 +97,9 @@ async def test_a_job_over_its_budget_fails_at_once_and_is_told_what_fits(
     job = await stand.job()
     assert (job.state, job.error and job.error.code) == ("failed", "work_over_budget")
     sentence = job.error.message if job.error else ""
-    assert (
-        "8995 looks" in sentence and "35 frames" in sentence and "257 looks at a frame" in sentence
-    )
-    assert "may take 700: with tiles '4x4' it fits" in sentence
+    assert "8995 inferences" in sentence and "35 frames" in sentence
+    assert "257 inferences per frame" in sentence
+    assert "may use 700. To fit, use tiles '4x4'" in sentence
     assert stand.engine.segments == []
     await retry(stand.ports, stand.dispatcher, stand.timer.now, "job1", owner=None)
     await stand.drain(stand.worker(max_work=35 * 20))
