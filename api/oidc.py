@@ -1,4 +1,6 @@
-"""Tokens of an OpenID Connect issuer, such as Entra ID: checked against the keys that it publishes, read with PyJWT."""
+"""Tokens of an OpenID Connect issuer, such as Entra ID: checked against the keys that it publishes,
+read with PyJWT.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ ALGORITHMS = ("RS256", "ES256")
 LEEWAY_S = 60
 KEYS_FRESH_S = 3600.0
 KEYS_ASKED_EVERY_S = 30.0
-"""How soon the issuer is asked again for a key that it did not have: a stranger's tokens must not make us ask at every request."""
+"""How soon the issuer is asked again for a key that it did not have: a stranger's tokens must not
+make us ask at every request.
+"""
 
 _FETCH_S = 5.0
 _MAX_BYTES = 2**20
@@ -39,7 +43,8 @@ class TokenVerifier:
     """Says whom a token stands for.
 
     Args:
-        issuer: As the issuer names itself in `iss`; `/.well-known/openid-configuration` lies below it.
+        issuer: As the issuer names itself in `iss`; `/.well-known/openid-configuration` lies below
+            it.
         audience: What `aud` must hold.
         scopes: What each role or scope in a token allows; others allow nothing.
         owner_claim: The claim that says whose jobs are meant.
@@ -73,7 +78,8 @@ class TokenVerifier:
         """Return the caller of a token, whose scopes may be none.
 
         Raises:
-            Unauthenticated: It is none of this issuer's, not for this audience, not valid now, or signed otherwise (`invalid_credentials`).
+            Unauthenticated: It is none of this issuer's, not for this audience, not valid now, or
+                signed otherwise (`invalid_credentials`).
             Unavailable: The issuer does not tell its keys (code `issuer_unavailable`).
         """
         if len(token) > _MAX_TOKEN_CHARS:
@@ -96,7 +102,8 @@ class TokenVerifier:
                 options={"require": ["exp", "iss", "aud"]},
             )
         except (jwt.PyJWTError, ValueError, ArithmeticError, RecursionError) as error:
-            # The reason goes to the log, by its kind alone: messages of the library may quote the token's claims.
+            # The reason goes to the log, by its kind alone: messages of the library may quote the
+            # token's claims.
             logger.info(
                 "a token was refused",
                 extra={"action": "token_refused", "reason": type(error).__name__},
@@ -162,12 +169,12 @@ class TokenVerifier:
             )
             if found.get("issuer") != self._issuer or not isinstance(found.get("jwks_uri"), str):
                 raise _away(
-                    "it names itself otherwise; MUSTER_OIDC_ISSUER must be exactly what it says of itself"
+                    "the issuer gives itself another name than MUSTER_OIDC_ISSUER; both must be equal"
                 )
             listed = (await _json_of(client, str(found["jwks_uri"]))).get("keys")
         keys = dict(_usable_keys(listed if isinstance(listed, list) else ()))
         if not keys:
-            raise _away("it publishes no key that can be used")
+            raise _away("the issuer publishes no usable key")
         logger.info(
             "keys of the issuer of tokens were read",
             extra={"action": "issuer_keys_read", "keys": len(keys)},
@@ -184,7 +191,8 @@ def _moment(seconds: Any) -> datetime:
 
 
 def _roles(claims: Mapping[str, Any]) -> Iterable[str]:
-    # Entra ID: `roles` for applications and app roles, `scp` for what a person let an application do. Others: `scope`.
+    # Entra ID: `roles` for applications and app roles, `scp` for what a person let an application
+    # do. Others: `scope`.
     for name in ("roles", "scp", "scope"):
         value = claims.get(name)
         if isinstance(value, str):
@@ -213,19 +221,19 @@ async def _json_of(client: httpx.AsyncClient, url: str) -> JsonObject:
             async for piece in answer.aiter_bytes():
                 data += piece
                 if len(data) > _MAX_BYTES:
-                    raise _away("its answer is too long")
+                    raise _away("the issuer's response is too long")
         if answer.status_code != 200:
-            raise _away(f"it answers {answer.status_code}")
+            raise _away(f"the issuer responds with status {answer.status_code}")
         found = json.loads(data)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
-        raise _away("it does not answer as it should") from error
+        raise _away("the issuer's response is invalid or missing") from error
     if not isinstance(found, dict):
-        raise _away("it does not answer as it should")
+        raise _away("the issuer's response is invalid or missing")
     return found
 
 
 def _away(reason: str) -> Unavailable:
     return Unavailable(
-        f"Tokens cannot be checked at present: the issuer is asked for its keys, and {reason}.",
+        f"Tokens cannot be checked: {reason}.",
         code="issuer_unavailable",
     )

@@ -2,36 +2,34 @@
 
     MusterError
     ├── PermanentError          the same input fails again: 4xx, or the job ends `failed`
-    │   ├── InvalidInput        what was asked for makes no sense (422)
+    │   ├── InvalidInput        the request has invalid values (422)
     │   │   ├── InvalidConfiguration  a variable of the process: the process does not start
     │   │   ├── InvalidSettings     settings of an analysis (422)
-    │   │   ├── InvalidCalibration  correspondences that fix no homography (422)
-    │   │   └── InvalidTelemetry    a drone's telemetry file that tells nothing (422)
-    │   ├── MalformedRequest    the request itself cannot be read (400)
+    │   │   ├── InvalidCalibration  points that determine no homography (422)
+    │   │   └── InvalidTelemetry    a drone's telemetry file without usable data (422)
+    │   ├── MalformedRequest    the request cannot be parsed (400)
     │   ├── TooLarge            more bytes than allowed (413)
     │   ├── UnsupportedMedia    not a video that Muster reads (415; in a worker: the job fails)
     │   ├── VideoError          a worker cannot use the video (the job fails)
     │   ├── DetectorError       a checkpoint that cannot be loaded or run (the job fails)
     │   ├── NotFound            no such job, blob, artefact, upload (404)
-    │   │   └── Expired             it was there, and was deleted because it was kept long enough
-    (410) │   ├── ForeignStorage      storage and database do not belong together: the process does
-    not start │   ├── Unauthenticated     nobody knows who asks (401)
-    │   ├── Forbidden           who asks may not do this (403)
+    │   │   └── Expired             retention has deleted it (410)
+    │   ├── ForeignStorage      storage and database do not belong together: the process does not start
+    │   ├── Unauthenticated     the caller is unknown (401)
+    │   ├── Forbidden           the caller lacks a permission (403)
     │   └── Conflict            the state does not allow it (409)
     │       ├── FenceLost           an older attempt wrote: refused
-    │       └── PreconditionFailed  a blob is not the one that was meant (ETag)
-    ├── TransientError          another try may succeed: 503 + Retry-After, or released with
-    back-off │   ├── Unavailable         storage, queue or database did not answer
+    │       └── PreconditionFailed  a blob has another ETag than expected
+    ├── TransientError          another try may succeed: 503 + Retry-After, or released with back-off
+    │   ├── Unavailable         storage, queue or database did not respond
     │   ├── StorageFull         no room left on a disk that Muster writes to
-    │   ├── Unconfined          this machine cannot confine the process that decodes: another worker
-    may │   └── Throttled           more than the caller is allowed at present (429)
-    └── LeaseLost               the message is no longer ours: stop, publish nothing, acknowledge
-    nothing
+    │   ├── Unconfined          this machine cannot confine the decoder; another worker may
+    │   └── Throttled           the caller exceeds a rate or quota (429)
+    └── LeaseLost               another worker has the message: stop, publish and acknowledge nothing
 
-`Stopped` is no error and stands apart: work that was asked to stop ends with it.
+`Stopped` is not an error: work that was asked to stop ends with it.
 
-Each error carries `code`, stable and for programs, and a sentence for a person that says what to
-do.
+Each error has a stable `code` for programs and a sentence for people that says what to do.
 """
 
 from __future__ import annotations
@@ -46,9 +44,9 @@ class MusterError(Exception):
     """Base of all errors that Muster raises on purpose.
 
     Args:
-        message: One sentence for a person: what is wrong and what to do.
+        message: One sentence for people: what is wrong and what to do.
         code: Stable identifier for programs; the class's own where not given.
-        details: Further JSON-compatible facts, such as the limit that was passed.
+        details: Further JSON-compatible facts, such as the limit that was exceeded.
     """
 
     default_code: ClassVar[str] = "error"
@@ -61,13 +59,13 @@ class MusterError(Exception):
 
 
 class PermanentError(MusterError):
-    """The same input fails again; trying again is of no use."""
+    """The same input fails again; a retry is useless."""
 
     default_code = "permanent_error"
 
 
 class InvalidInput(PermanentError):
-    """What was asked for makes no sense, though it could be read."""
+    """The request was parsed, but its values are invalid."""
 
     default_code = "invalid_input"
 
@@ -88,19 +86,19 @@ class InvalidSettings(InvalidInput):
 
 
 class InvalidCalibration(InvalidInput):
-    """Correspondences that do not determine a homography."""
+    """Points that determine no homography."""
 
     default_code = "invalid_calibration"
 
 
 class InvalidTelemetry(InvalidInput):
-    """A telemetry file that cannot be read, or that tells nothing."""
+    """A telemetry file that cannot be read, or has no usable data."""
 
     default_code = "invalid_telemetry"
 
 
 class MalformedRequest(PermanentError):
-    """The request itself cannot be read: no multipart boundary, broken JSON, a body cut off."""
+    """The request cannot be parsed: no multipart boundary, broken JSON, a truncated body."""
 
     default_code = "malformed_request"
 
@@ -130,7 +128,7 @@ class DetectorError(PermanentError):
 
 
 class NotFound(PermanentError):
-    """No such thing, or none that the caller may see."""
+    """It does not exist, or the caller may not see it."""
 
     default_code = "not_found"
 
@@ -142,54 +140,50 @@ class ForeignStorage(PermanentError):
 
 
 class Unauthenticated(PermanentError):
-    """Nobody knows who asks: no key or token, or one that opens nothing (any more)."""
+    """The caller is unknown: no key or token, or an invalid one."""
 
     default_code = "credentials_required"
 
 
 class Forbidden(PermanentError):
-    """It is known who asks, and they may not do this; whether what they asked for exists is not
-    told.
-    """
+    """The caller is known but lacks a permission. Whether the object exists stays hidden."""
 
     default_code = "forbidden"
 
 
 class Expired(NotFound):
-    """It was there, and was deleted because it had been kept as long as the operator allows."""
+    """It existed, and was deleted at the end of its retention period."""
 
     default_code = "expired"
 
 
 class Conflict(PermanentError):
-    """The present state does not allow what was asked for."""
+    """The current state does not allow the request."""
 
     default_code = "conflict"
 
 
 class FenceLost(Conflict):
-    """A write carried an older attempt than the store knows, or the job has left the expected
-    state.
-    """
+    """A write carried an older attempt than the store knows, or the job has left the expected state."""
 
     default_code = "fence_lost"
 
 
 class PreconditionFailed(Conflict):
-    """A blob is not the one that was meant: its ETag changed, or it exists already."""
+    """A blob has another ETag than expected, or already exists."""
 
     default_code = "precondition_failed"
 
 
 class TransientError(MusterError):
-    """Another try may succeed."""
+    """A retry may succeed."""
 
     default_code = "transient_error"
     retry_after_s: float = 5.0
 
 
 class Unavailable(TransientError):
-    """Storage, queue or database did not answer, or answered that it is overloaded."""
+    """Storage, queue or database did not respond, or is overloaded."""
 
     default_code = "unavailable"
 
@@ -201,18 +195,16 @@ class StorageFull(TransientError):
 
 
 class Unconfined(TransientError):
-    """The system of this machine does not let Muster confine the process that decodes a stranger's
-    video. Another machine may.
-    """
+    """This machine cannot confine the process that decodes a video. Another machine may."""
 
     default_code = "confinement_unavailable"
 
 
 class Throttled(TransientError):
-    """More than the caller is allowed at present: too fast, or over a quota.
+    """The caller exceeds a rate limit or a quota.
 
     Args:
-        retry_after_s: When asking again makes sense.
+        retry_after_s: When a retry can succeed.
     """
 
     default_code = "throttled"
@@ -225,23 +217,15 @@ class Throttled(TransientError):
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether a write failed because there is no room: on the disk, in the user's quota, or under
-    the limit of a file's size.
-    """
+    """Whether a write failed for lack of room: on the disk, in the user's quota, or by file size."""
     return error.errno in _FULL
 
 
 class LeaseLost(MusterError):
-    """The queue message is no longer ours.
-
-    Stop at the next batch; publish and acknowledge nothing.
-    """
+    """Another worker has the message. Stop at the next batch; publish and acknowledge nothing."""
 
     default_code = "lease_lost"
 
 
 class Stopped(Exception):
-    """`should_stop` answered yes: the work ended before it was complete.
-
-    No error; what was produced so far is of no use.
-    """
+    """`should_stop` returned True: the work ended before it was complete. Its output is discarded."""

@@ -40,7 +40,8 @@ class Command:
         needs: Modules of other packages without which it does not work.
         extra: The extra that installs them; empty: the package without extras does.
         function: Name of the function.
-        is_shared: Whether the function takes the command's name as first argument, because it serves several commands.
+        is_shared: Whether the function takes the command's name as first argument, because it
+            serves several commands.
     """
 
     module: str
@@ -76,14 +77,14 @@ COMMANDS: dict[str, dict[str, Command]] = {
         ),
     },
     "Operate the service": {
-        "keys": Command(
-            "api.keys_command", "make, list and revoke API keys", (*_STORES, "rich"), "api"
-        ),
         "config": Command(
             "infra.config_command",
             "show every setting, its value and where it comes from",
             ("dotenv", "pydantic", "rich"),
             "api",
+        ),
+        "keys": Command(
+            "api.keys_command", "make, list and revoke API keys", (*_STORES, "rich"), "api"
         ),
         "sweep": Command(
             "worker.sweep",

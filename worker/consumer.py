@@ -1,4 +1,7 @@
-"""Receives messages from the queues that this worker serves. One lane a queue: a plan or a recount does not wait for a long segment."""
+"""Receives messages from the queues that this worker serves.
+
+One lane a queue: a plan or a recount does not wait for a long segment.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ LONGEST_PAUSE_S = 15.0
 
 
 class Pace:
-    """How long to wait between two looks at a queue. Work in one lane makes all lanes look often."""
+    """How long to wait between two looks at a queue.
+
+    Work in one lane makes all lanes look often.
+    """
 
     def __init__(self, lanes: int, timer: Timer) -> None:
         self._lanes = lanes
@@ -88,13 +94,18 @@ class Consumer:
         self.stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Receive nothing more; let running steps end, as far as they can in time. Returns at once."""
+        """Receive nothing more; let running steps end, as far as they can in time.
+
+        Returns at once.
+        """
         self.stopping.set()
         self._pace.nudge()
         self._processor.stop_all(unless_done_within_s=self._grace_s)
 
     async def run(self) -> None:
-        """Receive and process until `stop`, and until the steps running then have ended or been released."""
+        """Receive and process until `stop`, and until the steps running then have ended or been
+        released.
+        """
         lanes = [
             asyncio.create_task(self._lane(name, queue), name=f"lane-{name}")
             for name, queue in self._queues.items()
@@ -126,7 +137,8 @@ class Consumer:
                 await self._timer.wait(self.stopping, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
                 tries += 1
             except Exception:
-                # Not foreseen; the message comes back by itself. A worker that ended would help nobody.
+                # Not foreseen; the message comes back by itself. A worker that ended would help
+                # nobody.
                 logger.exception(
                     "a message could not be processed",
                     extra={"action": "lane_broken", "queue": name},

@@ -1,4 +1,6 @@
-"""Deliver webhooks beside the steps: a receiver that is slow or away holds up no lane, and so no job."""
+"""Deliver webhooks beside the steps: a receiver that is slow or away holds up no lane, and so no
+job.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ OWNER_AT_ONCE = 2
 """So many of them may be one owner's: receivers of theirs that hang leave places to others."""
 BUSY_S = 2.0
 LONGEST_BUSY_S = 60.0
-"""How long a message waits when so many deliveries are under way already: twice as long with each time, up to this."""
+"""How long a message waits when so many deliveries are under way already: twice as long with each
+time, up to this.
+"""
 LEAVING_S = 0.5
 """What a delivery under way may still take when the worker is told to stop."""
 
@@ -68,7 +72,9 @@ class Deliveries:
         self._owners: dict[asyncio.Task[None], str] = {}
 
     async def take(self, queue: JobQueue, lease: Lease, message: JobMessage) -> None:
-        """Begin to deliver what a `notify` message is about; settle the message when that is done, or now if too many are under way."""
+        """Begin to deliver what a `notify` message is about; settle the message when that is done,
+        or now if too many are under way.
+        """
         try:
             event = await self._webhooks.to_deliver(message)
             if event is None:
@@ -108,7 +114,10 @@ class Deliveries:
         await self._webhooks.expect(job)
 
     async def announce(self, job: Job) -> None:
-        """Ask for the event of an attempt that has ended to be delivered, if somebody wants it. Raises nothing."""
+        """Ask for the event of an attempt that has ended to be delivered, if somebody wants it.
+
+        Raises nothing.
+        """
         await self._webhooks.announce(job)
 
     async def idle(self) -> None:

@@ -45,7 +45,8 @@ class Detectors:
         self._loaded: dict[str, Detector] = {}
 
     def resolve(self, name: str | None) -> DetectorSource:
-        """Return what a job's setting `detector` stands for; None and `default` are the operator's default.
+        """Return what a job's setting `detector` stands for; None and `default` are the operator's
+        default.
 
         Raises:
             InvalidSettings: No such name is configured here (code `unknown_detector`).
@@ -77,10 +78,12 @@ class Detectors:
 
         Args:
             name: The job's setting.
-            planned: The plan's `detector`: what is stored under the log's name must come from that one.
+            planned: The plan's `detector`: what is stored under the log's name must come from that
+                one.
 
         Raises:
-            DetectorError: It cannot be loaded, or is not the one that was planned with (code `detector_changed`).
+            DetectorError: It cannot be loaded, or is not the one that was planned with (code
+                `detector_changed`).
         """
         wanted = self.resolve(name)
         with self._lock:
@@ -108,7 +111,9 @@ class Detectors:
         return detector
 
     def loaded(self) -> dict[str, str]:
-        """Return the names of the detectors in memory, each with its runtime and device, such as `openvino:cpu`."""
+        """Return the names of the detectors in memory, each with its runtime and device, such as
+        `openvino:cpu`.
+        """
         return {
             detector.info.name: f"{detector.info.runtime}:{detector.info.device}"
             for detector in list(self._loaded.values())

@@ -1,4 +1,6 @@
-"""A full disk: told as such wherever a step writes, in the job that waits for room, and in the worker's reports."""
+"""A full disk: told as such wherever a step writes, in the job that waits for room, and in the
+worker's reports.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from core.domain.worker_problem import WorkerProblem
 from core.errors import StorageFull, is_disk_full
 
 REPORTED_FOR = timedelta(minutes=5)
-"""A worker that has met no full disk for so long reports none; a step that waits for room is tried at least once a minute."""
+"""A worker that has met no full disk for so long reports none; a step that waits for room is tried
+at least once a minute.
+"""
 
 
 @contextmanager
@@ -99,6 +103,8 @@ class FullDisk:
         self._met_at = None
 
     def problems(self, now: datetime) -> list[WorkerProblem]:
-        """Return what the worker's report says: {code, message, folder, free_bytes}, the last two where the disk is the worker's own."""
+        """Return what the worker's report says: {code, message, folder, free_bytes}, the last two
+        where the disk is the worker's own.
+        """
         is_recent = self._met_at is not None and now - self._met_at <= REPORTED_FOR
         return [self._problem] if is_recent and self._problem is not None else []

@@ -1,4 +1,7 @@
-"""The functions of the engine that the worker calls. Tests pass quick ones with the same signatures."""
+"""The functions of the engine that the worker calls.
+
+Tests pass quick ones with the same signatures.
+"""
 
 from __future__ import annotations
 

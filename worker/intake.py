@@ -15,7 +15,9 @@ from worker.step import Tools
 logger = logging.getLogger(__name__)
 
 KEEP_UNKNOWN = timedelta(hours=24)
-"""How long a message that a newer worker may understand is left in the queue: a rolling upgrade has old workers beside new ones."""
+"""How long a message that a newer worker may understand is left in the queue: a rolling upgrade has
+old workers beside new ones.
+"""
 LONGEST_DELAY_S = 60.0
 
 
@@ -27,7 +29,8 @@ async def read_message(tools: Tools, lease: Lease) -> JobMessage | Settlement:
         lease: The message.
 
     Returns:
-        The message if it is one of this storage's; else how to settle it. Nothing is counted against its job.
+        The message if it is one of this storage's; else how to settle it. Nothing is counted
+        against its job.
     """
     try:
         own = await tools.dispatcher.identity()
@@ -60,7 +63,8 @@ def _unknown(
 
 
 def _foreign(tools: Tools, lease: Lease) -> Settlement:
-    # Another installation shares this queue, though none should: its message is neither ours to do nor ours to give up.
+    # Another installation shares this queue, though none should: its message is neither ours to do
+    # nor ours to give up.
     tools.metrics.set_aside.labels("foreign").inc()
     logger.warning(
         "a message of another installation is in this queue",

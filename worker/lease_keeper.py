@@ -16,23 +16,28 @@ from worker.timing import Timer
 logger = logging.getLogger(__name__)
 
 LAST_BEAT_S = 0.5
-"""How long leaving waits for a heartbeat under way: a store that does not answer must not delay the settling."""
+"""How long leaving waits for a heartbeat under way: a store that does not answer must not delay the
+settling.
+"""
 
 
 class LeaseKeeper:
     """Renews at a third of the visibility timeout, from entering the context until leaving it.
 
-    Renewals wait for nothing but the queue: the engine works in other threads, and heartbeats are a task of their own, so that neither a
-    long computation nor a slow database costs a lease. When the time that was granted last is over without a new grant, the lease counts
-    as lost, also while a renewal is still without an answer.
+    Renewals wait for nothing but the queue: the engine works in other threads, and heartbeats are a
+    task of their own, so that neither a long computation nor a slow database costs a lease. When
+    the time that was granted last is over without a new grant, the lease counts as lost, also while
+    a renewal is still without an answer.
 
-    Leaving waits for a renewal under way: a cancelled one would leave nobody knowing the valid receipt.
+    Leaving waits for a renewal under way: a cancelled one would leave nobody knowing the valid
+    receipt.
 
     Args:
         queue: Where the lease is from.
         lease: As received.
         visibility: How long each renewal lasts.
-        stop: Set with `lease_lost` or `queue_away` when the message is no longer ours; is told when the lease ends.
+        stop: Set with `lease_lost` or `queue_away` when the message is no longer ours; is told when
+            the lease ends.
         timer: Tells the time.
         on_beat: Awaited every `beat_s`; what it raises is logged.
         beat_s: At most a third of the visibility timeout, which is the default.
@@ -65,7 +70,8 @@ class LeaseKeeper:
         self._ends_at_s = 0.0
 
     async def __aenter__(self) -> LeaseKeeper:
-        # The queue counts from the moment at which it was asked, not from that at which its answer came.
+        # The queue counts from the moment at which it was asked, not from that at which its answer
+        # came.
         self._granted_until(
             self._timer.monotonic()
             + (self.lease.visible_at_utc - self._timer.now()).total_seconds()
@@ -137,7 +143,8 @@ class LeaseKeeper:
         asking = asyncio.ensure_future(self._queue.renew(self.lease, visibility=self._visibility))
         asking.add_done_callback(lambda _: answered.set())
         try:
-            # A lease that has ended may still be ours, if nobody has taken the message yet: one answer is waited for at least so long.
+            # A lease that has ended may still be ours, if nobody has taken the message yet: one
+            # answer is waited for at least so long.
             if await self._timer.wait(
                 answered, max(self._visibility_s / 3, self._ends_at_s - self._timer.monotonic())
             ):

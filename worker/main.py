@@ -50,7 +50,9 @@ ENGINE_THREADS = 8
 
 
 def queues_of(ports: Ports, serves: str) -> dict[str, JobQueue]:
-    """Return the queues that a worker serves, by name: `all`, `detect` (machines with a GPU) or `cpu` (the rest)."""
+    """Return the queues that a worker serves, by name: `all`, `detect` (machines with a GPU) or
+    `cpu` (the rest).
+    """
     queues = {"cpu": ports.queue, "detect": ports.detect_queue}
     return queues if serves == "all" else {serves: queues[serves]}
 
@@ -204,7 +206,8 @@ async def _sweep_regularly(tools: Tools, stopping: asyncio.Event) -> None:
                 "not swept: %s", error.message, extra={"action": "sweep_failed", "code": error.code}
             )
         except Exception:
-            # Not foreseen, such as one record that cannot be read: all workers would end of it, and with them the work on all other jobs.
+            # Not foreseen, such as one record that cannot be read: all workers would end of it, and
+            # with them the work on all other jobs.
             logger.exception("sweeping broke", extra={"action": "sweep_broken"})
 
 

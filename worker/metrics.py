@@ -129,7 +129,9 @@ class Observation:
 def observed(
     metrics: WorkerMetrics, message: JobMessage, *, delivery_count: int
 ) -> Iterator[Observation]:
-    """Count what happens to a message inside, and make it a span of the trace that the message carries."""
+    """Count what happens to a message inside, and make it a span of the trace that the message
+    carries.
+    """
     seen, began_s = Observation(), time.perf_counter()
     if delivery_count > 1:
         metrics.redeliveries.labels(message.step).inc()

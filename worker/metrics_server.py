@@ -44,7 +44,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _for_this_machine(app: WSGIApplication) -> WSGIApplication:
-    """Return an application that answers under the machine's own names alone: a page whose name is bound anew to it has another."""
+    """Return an application that answers under the machine's own names alone: a page whose name is
+    bound anew to it has another.
+    """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -64,8 +66,8 @@ def _for_this_machine(app: WSGIApplication) -> WSGIApplication:
 def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> int:
     """Answer `/metrics` in a thread until the process ends; return the port.
 
-    No key is asked for. On a loopback address only requests under a name of loopback are answered; on another address the network decides
-    who reaches the port.
+    No key is asked for. On a loopback address only requests under a name of loopback are answered;
+    on another address the network decides who reaches the port.
 
     Args:
         registry: What to show.

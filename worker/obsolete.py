@@ -54,8 +54,12 @@ class ObsoleteMessages:
         return COMPLETE
 
     def too_early(self, deliveries: int) -> Settlement:
-        """A message of an attempt that the store does not know, or not yet. Its job, of which another attempt is known, stays as it is."""
-        # Deliveries are all there is to count by: the store notes nothing for an attempt that it does not know.
+        """A message of an attempt that the store does not know, or not yet.
+
+        Its job, of which another attempt is known, stays as it is.
+        """
+        # Deliveries are all there is to count by: the store notes nothing for an attempt that it
+        # does not know.
         if deliveries < MOST_EARLY_DELIVERIES:
             return Settlement(
                 "release",
@@ -94,7 +98,9 @@ class ObsoleteMessages:
         return COMPLETE
 
     async def _without_job(self, message: JobMessage, deliveries: int) -> Settlement:
-        """Settle a message without a job: obsolete where the job was deleted; else the database is perhaps not the right one."""
+        """Settle a message without a job: obsolete where the job was deleted; else the database is
+        perhaps not the right one.
+        """
         ports = self._tools.ports
         if await ports.ledger.tombstones([message.job_id]):
             # What a worker wrote while the job was being deleted.

@@ -104,7 +104,9 @@ class Processor:
             del self._running[stop]
 
     def stop_all(self, *, unless_done_within_s: float | None = None) -> None:
-        """Ask running steps to stop: all of them, or those that cannot be expected to end within the given time."""
+        """Ask running steps to stop: all of them, or those that cannot be expected to end within
+        the given time.
+        """
         for stop, step in self._running.items():
             if (
                 unless_done_within_s is None
@@ -127,7 +129,8 @@ class Processor:
         except (FenceLost, NotFound):
             stop.set("job_ended")
             return
-        # Completed is what this very step may have made it, with the statistics still to be written.
+        # Completed is what this very step may have made it, with the statistics still to be
+        # written.
         if job.is_terminal and job.state != "completed":
             stop.set("job_ended")
 
@@ -231,7 +234,9 @@ class Processor:
         return COMPLETE
 
     async def _through_outages(self, step: Step) -> None:
-        """Run the handler, again and again while storage or database is away, for up to about a visibility timeout."""
+        """Run the handler, again and again while storage or database is away, for up to about a
+        visibility timeout.
+        """
         timer = self._tools.timer
         give_up_at = timer.monotonic() + self._tools.config.queues.visibility_s
         tries = 0

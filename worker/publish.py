@@ -49,7 +49,9 @@ async def publish(step: Step, revision: str) -> None:
 
 
 async def discard(step: Step, revision: str) -> None:
-    """Delete a revision that this step has written and that nobody will ask for, because somebody else was quicker."""
+    """Delete a revision that this step has written and that nobody will ask for, because somebody
+    else was quicker.
+    """
     ports = step.tools.ports
     try:
         job = await ports.jobs.get(step.job.id)
@@ -60,7 +62,9 @@ async def discard(step: Step, revision: str) -> None:
 
 
 async def _remove_unpublished(step: Step, published: str) -> None:
-    """Delete what workers that ended on the way have left of this attempt: one revision of an attempt is published, the others never."""
+    """Delete what workers that ended on the way have left of this attempt: one revision of an
+    attempt is published, the others never.
+    """
     store = step.tools.ports.results
     written = store.list_blobs(
         result_blob(step.job.id, attempt_revisions(step.message.attempt), "").removesuffix("/")

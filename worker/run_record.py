@@ -1,4 +1,7 @@
-"""`run.json`: how long each step took, where, with which versions. The only result file that may differ between two runs."""
+"""`run.json`: how long each step took, where, with which versions.
+
+The only result file that may differ between two runs.
+"""
 
 from __future__ import annotations
 
@@ -62,14 +65,17 @@ class RunRecord(TypedDict, total=False):
 
 
 async def write_segment_note(step: Step, plan: Plan, segment: Segment, seconds: float) -> None:
-    """Store how a segment's log was made, beside the log: times, hosts and runtimes must not be in the log itself."""
+    """Store how a segment's log was made, beside the log: times, hosts and runtimes must not be in
+    the log itself.
+    """
     note: SegmentNote = {
         "segment": segment.index,
         "frames": segment.frames,
         "attempt": step.message.attempt,
         "worker": step.tools.worker_id,
         "host": platform.node(),
-        # The plan cannot know it: other workers have other devices, and OpenVINO may refuse a checkpoint.
+        # The plan cannot know it: other workers have other devices, and OpenVINO may refuse a
+        # checkpoint.
         "runtime": step.tools.detectors.loaded().get(str(plan.detector.get("name"))),
         "seconds": round(seconds, 3),
     }
@@ -87,7 +93,8 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> Run
     """Return the record as it is after `assemble`.
 
     Returns:
-        {job_id, attempt, versions, hosts, detector, segments: [notes of the detections, each with the attempt in which it was made],
+        {job_id, attempt, versions, hosts, detector, segments: [notes of the detections, each with
+        the attempt in which it was made],
         steps: {detect, assemble}}; seconds of `detect` are those of all segments together.
     """
     store = step.tools.ports.results
@@ -129,7 +136,9 @@ async def write_run_record(step: Step, revision: str, record: RunRecord) -> None
 
 
 async def keep_for_render(step: Step, plan: Plan, revision: str, record: RunRecord) -> None:
-    """Store the record as it is after `assemble` where nobody looks for results: whoever renders the revision completes it."""
+    """Store the record as it is after `assemble` where nobody looks for results: whoever renders
+    the revision completes it.
+    """
     name = assembly_blob(step.job.id, plan.log_key, revision)
     await step.tools.ports.results.put(
         name, json.dumps(record).encode(), content_type="application/json"

@@ -1,4 +1,6 @@
-"""Temporary files of one worker process, under the data folder; what a killed one left behind is removed by the next."""
+"""Temporary files of one worker process, under the data folder; what a killed one left behind is
+removed by the next.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 
 class Scratch:
-    """A folder of this process's own. While the process lives it holds a lock, by which others see that the folder is in use.
+    """A folder of this process's own. While the process lives it holds a lock, by which others see
+    that the folder is in use.
 
     Args:
         base: Folder of all such folders; made if missing.

@@ -66,7 +66,8 @@ class Presence:
 
 
 def planned_device(device: str, *, serves_detection: bool) -> tuple[str, bool]:
-    """Return what detectors will run on and whether that is a GPU, before any is loaded. May import torch where there is a GPU.
+    """Return what detectors will run on and whether that is a GPU, before any is loaded. May import
+    torch where there is a GPU.
 
     Args:
         device: The configuration's.

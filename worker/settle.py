@@ -1,4 +1,6 @@
-"""Settle a lease: complete, release or poison, exactly one of them, or nothing when the lease is lost."""
+"""Settle a lease: complete, release or poison, exactly one of them, or nothing when the lease is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class Settlement:
     """How to settle.
 
     Attributes:
-        kind: `complete`: done, or nothing to do. `release`: visible again after `delay_s`. `poison`: given up. `nothing`: not ours.
+        kind: `complete`: done, or nothing to do. `release`: visible again after `delay_s`.
+            `poison`: given up. `nothing`: not ours.
         reason: Why, for the log and the poison queue.
     """
 
@@ -57,14 +60,17 @@ def describe(error: Exception) -> tuple[str, str]:
 def back_off_s(
     tries: int, *, longest_s: float, random_fraction: Callable[[], float] = random.random
 ) -> float:
-    """Return how long to wait after so many failed tries: 2ⁿ s, at most `longest_s`, less up to half of it at random."""
+    """Return how long to wait after so many failed tries: 2ⁿ s, at most `longest_s`, less up to
+    half of it at random.
+    """
     return min(longest_s, 2.0 ** min(tries, 30)) * (1 - random_fraction() / 2)
 
 
 async def settle(queue: JobQueue, lease: Lease, how: Settlement, timer: Timer) -> None:
     """Settle a lease, trying again while the queue is away and the lease may still be ours.
 
-    Never raises a `MusterError`: where nothing helps, the message becomes visible again, which every step can stand.
+    Never raises a `MusterError`: where nothing helps, the message becomes visible again, which
+    every step can stand.
     """
     if how.kind == "nothing":
         return

@@ -1,7 +1,8 @@
 """Source videos on the local disk, so that a recording is fetched once and not once a segment.
 
-A file's name hashes blob and ETag: other content is another file. Several processes share the folder. Who uses a file holds a shared
-lock on it; who makes room removes only files on which nobody does.
+A file's name hashes blob and ETag: other content is another file. Several processes share the
+folder. Who uses a file holds a shared lock on it; who makes room removes only files on which nobody
+does.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ class SourceCache:
 
         Raises:
             Stopped: `stop` was set before all files were there.
-            VideoError: A source is gone (code `source_missing`), or is not the one of the submission (`source_changed`); or from `probe`.
+            VideoError: A source is gone (code `source_missing`), or is not the one of the
+                submission (`source_changed`); or from `probe`.
             UnsupportedMedia: From `probe`.
             StorageFull: No room on the disk.
             Unavailable: Storage does not answer.
@@ -129,7 +131,8 @@ class SourceCache:
         )
         try:
             give_up_at = time.monotonic() + LOCK_PATIENCE_S
-            # A process that stands still keeps its lock: fetching a file twice is better than waiting for it for good.
+            # A process that stands still keeps its lock: fetching a file twice is better than
+            # waiting for it for good.
             while not _locked(lock) and time.monotonic() < give_up_at:  # noqa: ASYNC110  the other process can set no event of ours
                 await asyncio.sleep(_LOCK_POLL_S)
             if not _is_whole(path, file.size_bytes):
@@ -138,7 +141,8 @@ class SourceCache:
             os.close(lock)
 
     async def _download(self, file: SourceFile, path: Path) -> None:
-        # What would not fit even so takes no other job's files away, again and again while it waits.
+        # What would not fit even so takes no other job's files away, again and again while it
+        # waits.
         require_room(self._folder, file.size_bytes, given_back=self._kept_bytes())
         await asyncio.to_thread(self._make_room, file.size_bytes)
         partial = self._scratch.new_path()
@@ -219,7 +223,9 @@ def _locked(descriptor: int) -> bool:
 
 
 def _hold(path: Path, size_bytes: int) -> int | None:
-    """Lock a file against eviction and mark it as used; return the descriptor that holds the lock, or None if it is not there whole."""
+    """Lock a file against eviction and mark it as used; return the descriptor that holds the lock,
+    or None if it is not there whole.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -106,7 +106,8 @@ class Step:
     Attributes:
         message: What to do.
         job: The job as it was when the step began.
-        redelivered: The message was delivered before: whoever had it may have ended after any of this step's effects.
+        redelivered: The message was delivered before: whoever had it may have ended after any of
+            this step's effects.
         stop: Set when the work is no longer wanted.
         progress: How far the engine is.
     """
@@ -122,7 +123,10 @@ class Step:
         self.progress = StepProgress()
 
     def may_end_within(self, seconds: float) -> bool:
-        """Whether the step may be expected to end so soon. One that goes by frames and has done none yet loses nothing by stopping."""
+        """Whether the step may be expected to end so soon.
+
+        One that goes by frames and has done none yet loses nothing by stopping.
+        """
         left_s = self.progress.seconds_left()
         return self.message.step in ("plan", "assemble") if left_s is None else left_s <= seconds
 
@@ -144,9 +148,11 @@ class Step:
         try:
             await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
-                # It asks for the flag at its next batch; a lease is not kept from others for a slow one.
+                # It asks for the flag at its next batch; a lease is not kept from others for a slow
+                # one.
                 await asyncio.wait((running,), timeout=ABANDON_AFTER_S)
-            # What a stopped step has made must not be used: the lease may be somebody else's by now.
+            # What a stopped step has made must not be used: the lease may be somebody else's by
+            # now.
             self.stop.check()
             with full_disk_told():
                 return running.result()
@@ -229,7 +235,9 @@ class Step:
         )
 
     def expect(self, frames: int) -> Callable[[int], None]:
-        """Begin to measure progress over so many frames; return the function that the engine reports to."""
+        """Begin to measure progress over so many frames; return the function that the engine
+        reports to.
+        """
         progress = self.progress = StepProgress(frames)
 
         def report(done: int) -> None:

@@ -35,7 +35,9 @@ class StepEnds:
         self._deliveries = deliveries
 
     async def wait_for_room(self, step: Step, error: StorageFull) -> Settlement:
-        """Let a job wait for room on a disk, which is no failure of the step; fail it when it has waited for too long."""
+        """Let a job wait for room on a disk, which is no failure of the step; fail it when it has
+        waited for too long.
+        """
         message, before, now = step.message, step.job.waiting, self._tools.timer.now()
         patience = timedelta(seconds=self._tools.config.worker.disk_patience_s)
         folder = self._tools.scratch.path.parents[1]
@@ -65,7 +67,9 @@ class StepEnds:
         )
 
     async def wait_for_day(self, step: Step, error: Throttled) -> Settlement:
-        """Let a job wait for its owner's next day, without a message in the queue: the sweeper sends one when it is time."""
+        """Let a job wait for its owner's next day, without a message in the queue: the sweeper
+        sends one when it is time.
+        """
         waiting = waiting_for_day(error, step.job, now=self._tools.timer.now())
         await self._patience.ask(
             lambda: step.update(("planning",), {"state": "queued", "waiting": waiting}), step.stop
@@ -159,7 +163,10 @@ class StepEnds:
         )
 
     async def take_back_start(self, message: JobMessage) -> None:
-        """Count neither a death nor a failure: outages and shutdowns are not the step's fault. What was counted before stays."""
+        """Count neither a death nor a failure: outages and shutdowns are not the step's fault.
+
+        What was counted before stays.
+        """
         jobs, now = self._tools.ports.jobs, self._tools.timer.now()
         await self._noting(
             message,
@@ -169,7 +176,10 @@ class StepEnds:
         )
 
     async def _noting(self, message: JobMessage, request: Awaitable[object]) -> None:
-        """Note how a start has ended. Where the store cannot be told, the start counts as a death at most."""
+        """Note how a start has ended.
+
+        Where the store cannot be told, the start counts as a death at most.
+        """
         try:
             await request
         except MusterError as error:

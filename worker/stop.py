@@ -11,22 +11,26 @@ from core.errors import Stopped
 
 T = TypeVar("T")
 StopReason = Literal["lease_lost", "queue_away", "job_ended", "shutdown"]
-"""`queue_away`: the lease ended because nobody could ask for more time, not because somebody else has the message."""
+"""`queue_away`: the lease ended because nobody could ask for more time, not because somebody else
+has the message.
+"""
 _LOST = ("lease_lost", "queue_away")
 
 
 class StopFlag:
-    """Set once, by the event loop; read from any thread. The first reason stays, but a lost lease overrides the others.
+    """Set once, by the event loop; read from any thread. The first reason stays, but a lost lease
+    overrides the others.
 
-    It knows when the lease ends, and stops the step then by itself: an event loop that stood still, a stopped process or a machine that
-    slept can renew nothing and so notices nothing.
+    It knows when the lease ends, and stops the step then by itself: an event loop that stood still,
+    a stopped process or a machine that slept can renew nothing and so notices nothing.
 
     Args:
         monotonic: Tells the time by which `ends_at_s` is meant. Called from any thread.
 
     Attributes:
         ends_at_s: When the lease ends; None: not known.
-        is_unanswered: Whether more time was asked for while there was some left, and the queue has not answered.
+        is_unanswered: Whether more time was asked for while there was some left, and the queue has
+            not answered.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +50,8 @@ class StopFlag:
     def reason(self) -> StopReason | None:
         """Why to stop; None: there is no reason."""
         if self._reason not in _LOST and self._is_over():
-            # The engine's thread may see the lease end before whoever renews it does: both are to find the same reason.
+            # The engine's thread may see the lease end before whoever renews it does: both are to
+            # find the same reason.
             return "queue_away" if self.is_unanswered else "lease_lost"
         return self._reason
 

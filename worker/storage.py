@@ -120,7 +120,9 @@ async def recover_all(ports: Ports, *, begin: bool, rules: HousekeepingRules) ->
 
 
 async def _mend_results(ports: Ports) -> Lines:
-    """See to results and statistics of completed jobs: a record of before may name a revision that is gone, a message be used up."""
+    """See to results and statistics of completed jobs: a record of before may name a revision that
+    is gone, a message be used up.
+    """
     lines: Lines = []
     cursor: str | None = None
     while True:
@@ -189,7 +191,8 @@ async def purge(
     await open_ports(ports)
     everything = await find_unclaimed(ports, rules)
     before = await ports.sources.now() - rules.least_age
-    # All of a job goes: one of which a part is young, in either container, is perhaps another database's that works on it.
+    # All of a job goes: one of which a part is young, in either container, is perhaps another
+    # database's that works on it.
     young = {item.name for item in everything if item.newest_at_utc >= before}
     found = [item for item in everything if item.name not in young]
     if not found:

@@ -1,4 +1,6 @@
-"""Blobs that a step needs and that are gone: the job fails at once, and says which they are and what to do."""
+"""Blobs that a step needs and that are gone: the job fails at once, and says which they are and
+what to do.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ def source_told(name: str) -> Iterator[None]:
         name: What the user called the file.
 
     Raises:
-        VideoError: It is not in storage (code `source_missing`), or not as it was submitted (`source_changed`).
+        VideoError: It is not in storage (code `source_missing`), or not as it was submitted
+            (`source_changed`).
     """
     try:
         yield

@@ -30,7 +30,10 @@ from core.services.housekeeping.unclaimed import Unclaimed
 from worker.main import read_config
 
 ANY_AGE = timedelta(days=-1)
-"""All that is there is reported, blobs of this second included: storage tells whole seconds. A submission in progress has its marker."""
+"""All that is there is reported, blobs of this second included: storage tells whole seconds.
+
+A submission in progress has its marker.
+"""
 
 DESCRIPTION = (
     "Sends lost messages again, finishes deletions, deletes orphaned blobs and expires jobs "
@@ -42,7 +45,8 @@ async def sweep(ports: Ports, rules: HousekeepingRules, *, confirmed: bool = Fal
     """Sweep once; return what was done, in lines for a person.
 
     Raises:
-        MusterError: A part could not be done, such as while storage or database is away; the others were.
+        MusterError: A part could not be done, such as while storage or database is away; the others
+            were.
     """
     housekeeping = Housekeeping(ports, Dispatcher(ports), utc_now, rules, confirmed=confirmed)
     report = await housekeeping.run(everything=True)
@@ -60,7 +64,8 @@ async def sweep(ports: Ports, rules: HousekeepingRules, *, confirmed: bool = Fal
 
 
 async def dry_run(ports: Ports, rules: HousekeepingRules) -> list[str]:
-    """Return what a sweep would delete, and which blobs nothing explains, in lines for a person. Changes nothing.
+    """Return what a sweep would delete, and which blobs nothing explains, in lines for a person.
+    Changes nothing.
 
     Raises:
         MusterError: Storage or database does not answer.
@@ -83,12 +88,14 @@ async def dry_run(ports: Ports, rules: HousekeepingRules) -> list[str]:
 async def find_unclaimed(
     ports: Ports, rules: HousekeepingRules, *, reported_age: timedelta | None = ANY_AGE
 ) -> list[Unclaimed]:
-    """Return everything that no record, tombstone or marker explains, oldest first. Changes nothing.
+    """Return everything that no record, tombstone or marker explains, oldest first. Changes
+    nothing.
 
     Args:
         ports: Open.
         rules: What the operator set.
-        reported_age: How long it must not have changed; None: as long as a sweep waits before it deletes something.
+        reported_age: How long it must not have changed; None: as long as a sweep waits before it
+            deletes something.
     """
     found: list[Unclaimed] = []
     await _look(ports, rules, found, reported_age=reported_age)

@@ -1,4 +1,6 @@
-"""A drone's telemetry in the worker: tracks within videos are found when a job is planned, and all of it is read when it is assembled."""
+"""A drone's telemetry in the worker: tracks within videos are found when a job is planned, and all
+of it is read when it is assembled.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ _OTHER_SUBTITLES = ("telemetry_empty", "telemetry_not_srt", "telemetry_not_dji")
 
 
 async def with_tracks(step: Step, paths: Sequence[Path]) -> tuple[SourceFile, ...]:
-    """Look for telemetry within the videos of a job beside which none was sent, and store what is found.
+    """Look for telemetry within the videos of a job beside which none was sent, and store what is
+    found.
 
     Args:
         step: Planning.
@@ -70,7 +73,8 @@ async def _track(step: Step, number: int, file: SourceFile, path: Path) -> Telem
         )
     step.stop.check()
     store, name = step.tools.ports.sources, track_blob(step.job.id, number)
-    # Another delivery of this step may have stored it already: the same bytes, whose ETag the job may name by now.
+    # Another delivery of this step may have stored it already: the same bytes, whose ETag the job
+    # may name by now.
     info = await put_once(store, name, data, content_type=files.MEDIA_TYPE) or await store.info(
         name
     )
@@ -85,10 +89,12 @@ async def _track(step: Step, number: int, file: SourceFile, path: Path) -> Telem
 
 
 async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
-    """Return the telemetry of all files of a job, its times those of the recording; None where there is nothing to say.
+    """Return the telemetry of all files of a job, its times those of the recording; None where
+    there is nothing to say.
 
     Raises:
-        VideoError: A file is gone (code `source_missing`), or is not the one of the submission (`source_changed`).
+        VideoError: A file is gone (code `source_missing`), or is not the one of the submission
+            (`source_changed`).
     """
     given = [
         (number, file.telemetry)
@@ -105,7 +111,10 @@ async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
 
 
 def _check(step: Step) -> Callable[[], None]:
-    """Return what ends the reading when the step is stopped. Called in the engine's thread: it only reads the flag."""
+    """Return what ends the reading when the step is stopped.
+
+    Called in the engine's thread: it only reads the flag.
+    """
 
     def check() -> None:
         if step.stop.is_set():

@@ -1,4 +1,6 @@
-"""Time as the worker sees it: tests put a clock of their own in its place, so that nothing in them sleeps."""
+"""Time as the worker sees it: tests put a clock of their own in its place, so that nothing in them
+sleeps.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from datetime import datetime
 
 from core.domain.clock import utc_now
 
-# The usual clock stands still while the machine sleeps; the leases of a laptop whose lid was closed have ended all the same.
+# The usual clock stands still while the machine sleeps; the leases of a laptop whose lid was closed
+# have ended all the same.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -20,7 +23,10 @@ class Timer:
         return utc_now()
 
     def monotonic(self) -> float:
-        """Return seconds that never jump: what spans are measured with. A machine's sleep counts where the system can tell."""
+        """Return seconds that never jump: what spans are measured with.
+
+        A machine's sleep counts where the system can tell.
+        """
         return time.clock_gettime(_CLOCK)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:

@@ -1,7 +1,9 @@
-"""Blobs that are written once: who comes second, with the same content, finds them and leaves them as they are.
+"""Blobs that are written once: who comes second, with the same content, finds them and leaves them
+as they are.
 
-A worker that stood still, or has lost its lease without knowing, may write long after somebody else has published. Its writes change
-nothing then, and whoever reads a large blob in pieces meanwhile reads on.
+A worker that stood still, or has lost its lease without knowing, may write long after somebody else
+has published. Its writes change nothing then, and whoever reads a large blob in pieces meanwhile
+reads on.
 """
 
 from __future__ import annotations

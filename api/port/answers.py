@@ -1,4 +1,6 @@
-"""Answers that come from the port itself: problem details, though no application has seen the request."""
+"""Answers that come from the port itself: problem details, though no application has seen the
+request.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,13 @@ def raw_problem(status: int, code: str, detail: str) -> bytes:
 
 
 async def too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tell a client that came beyond the limit of connections to come again."""
+    """Tell a client beyond the limit of connections to retry."""
     answer = problems.problem(
         scope["path"],
         503,
         "too_many_connections",
-        "Too many connections are open, in all or from your address. Close some, or send the request again in a few seconds.",
+        "Too many connections are open, in total or from your address. "
+        "Close some, or retry in a few seconds.",
         headers={"Retry-After": RETRY_AFTER_S, "Connection": "close"},
     )
     await answer(scope, receive, send)

@@ -1,4 +1,6 @@
-"""One connection: stands between the socket's transport and the server's protocol, and passes on what keeps within the limits."""
+"""One connection: stands between the socket's transport and the server's protocol, and passes on
+what keeps within the limits.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ class GuardedConnection(asyncio.Protocol):
         return None if self._detached else self.inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back, once no request is worked on, and let go of the server's protocol: rings wait for the garbage collector."""
+        """Give the place back, once no request is worked on, and let go of the server's protocol:
+        rings wait for the garbage collector.
+        """
         self._lost_at_s = self._now()
         if not self._active and self._heads == self._begun:
             self._limits.places.leave(self)
@@ -121,7 +125,9 @@ class GuardedConnection(asyncio.Protocol):
         self._release()
 
     def close(self) -> None:
-        """Close after what was written; let the client finish a body that is not read, so that it reads its answer."""
+        """Close after what was written; let the client finish a body that is not read, so that it
+        reads its answer.
+        """
         if self.phase is Phase.LINGER or self._transport.is_closing():
             return
         if self.phase is Phase.CHUNKED or (self.phase is Phase.BODY and self._body_left):
@@ -144,13 +150,17 @@ class GuardedConnection(asyncio.Protocol):
 
     @property
     def worth(self) -> Worth:
-        """What would be lost with the connection. One that is lost keeps its place for its request, which goes on."""
+        """What would be lost with the connection.
+
+        One that is lost keeps its place for its request, which goes on.
+        """
         if self._lost_at_s is not None:
             return Worth.WORK
         if self._reader.behind_since_s is not None and self._is_known:
             return Worth.STANDING
         if self._active:
-            # Without a caller a request is being refused, or its body drained: that costs an attacker no key.
+            # Without a caller a request is being refused, or its body drained: that costs an
+            # attacker no key.
             return Worth.WORK if self._is_known else Worth.REQUEST
         return Worth.REQUEST if self.phase is Phase.TUNNEL else Worth.NOTHING
 
@@ -298,7 +308,8 @@ class GuardedConnection(asyncio.Protocol):
             else:
                 await app(scope, receive, send)
         except (OSError, WebSocketDisconnect):
-            # A client that leaves during its handshake is no fault of the application, and worth no traceback.
+            # A client that leaves during its handshake is no fault of the application, and worth no
+            # traceback.
             if self._lost_at_s is None:
                 raise
         finally:

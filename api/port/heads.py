@@ -1,4 +1,5 @@
-"""Where the headers of a request end, and how its body is framed. Only for counting: the server's own parser decides what a request means.
+"""Where the headers of a request end, and how its body is framed. Only for counting: the server's
+own parser decides what a request means.
 
 A wrong guess delays the connection until its time-out. It lets nothing through.
 """
@@ -17,7 +18,9 @@ MOST_HEADERS = 200
 
 
 def has_short_lines(data: bytes) -> bool:
-    """Return whether bytes of a chunked body are likely to hold many lines, which make parsing slow."""
+    """Return whether bytes of a chunked body are likely to hold many lines, which make parsing
+    slow.
+    """
     # A sample: counting all would cost more than parsing.
     start = random.randrange(max(1, len(data) - _SAMPLE_BYTES))
     sample = data[start : start + _SAMPLE_BYTES] + data[-_SAMPLE_BYTES:]
@@ -25,7 +28,10 @@ def has_short_lines(data: bytes) -> bool:
 
 
 class Head:
-    """The bytes of one request from its first line to the blank one. What was looked at is not looked at again."""
+    """The bytes of one request from its first line to the blank one.
+
+    What was looked at is not looked at again.
+    """
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -37,7 +43,8 @@ class Head:
         """Add what arrived.
 
         Returns:
-            How many of these bytes belong to the head, where it ends in them; None where it does not end.
+            How many of these bytes belong to the head, where it ends in them; None where it does
+            not end.
         """
         start = 0
         if not self._bytes:
@@ -62,6 +69,7 @@ class Head:
         for name, value in _FRAMING.findall(self._bytes):
             if name.lower() == b"transfer-encoding":
                 return None
-            # No body has so many bytes that 19 digits are needed; the parser refuses what is no number.
+            # No body has so many bytes that 19 digits are needed; the parser refuses what is no
+            # number.
             length = int(value) if value.strip().isdigit() and len(value) <= 18 else 0
         return length

@@ -34,7 +34,9 @@ class Limits:
 
     window_s = 60.0
     kept_alive_s = 120.0
-    """Longest silence between two requests: beyond what servers allow by themselves, so that theirs holds."""
+    """Longest silence between two requests: beyond what servers allow by themselves, so that theirs
+    holds.
+    """
     linger_s = 10.0
     """How long a client may go on sending a body that was answered already."""
     refused_linger_s = 2.0
@@ -83,7 +85,9 @@ class Limits:
 
 
 class Seldom(logging.Filter):
-    """Lets one in a while of the server's lines about unreadable requests through: each costs a client one packet."""
+    """Lets one in a while of the server's lines about unreadable requests through: each costs a
+    client one packet.
+    """
 
     texts = ("Invalid HTTP request received.", "Unsupported upgrade request.")
 
@@ -104,7 +108,9 @@ class Seldom(logging.Filter):
 
 
 def raise_descriptors() -> int:
-    """Let this process open as many descriptors as the system allows, within reason; return how many that are."""
+    """Let this process open as many descriptors as the system allows, within reason; return how
+    many that are.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

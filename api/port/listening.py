@@ -1,4 +1,7 @@
-"""Put the guard in front of every server that the running loop opens. See the package's head for why it is done here."""
+"""Put the guard in front of every server that the running loop opens.
+
+See the package's head for why it is done here.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ _OPENERS = ("create_server", "create_unix_server")
 
 @contextmanager
 def guarded_port(config: PortSection, metrics: Metrics) -> Iterator[Limits]:
-    """Guard the connections of the servers that the running loop opens from now on, until the context is left.
+    """Guard the connections of the servers that the running loop opens from now on, until the
+    context is left.
 
     Args:
         config: What the operator allows.
@@ -71,7 +75,8 @@ def _guarding(opener: Callable[..., Any], limits: Limits, descriptors: int) -> C
         guarded = guarded_factory(factory, limits)
         guarded()  # A server that cannot be guarded does not open.
         if kwargs.get("backlog"):
-            # Who comes waits behind the whole backlog, and asyncio accepts all of it before any connection can be ended.
+            # Who comes waits behind the whole backlog, and asyncio accepts all of it before any
+            # connection can be ended.
             kwargs["backlog"] = min(kwargs["backlog"], _MOST_WAITING, max(16, descriptors // 8))
         if kwargs.get("ssl") is not None:
             # Until TLS is agreed upon, the connection is not the guard's.

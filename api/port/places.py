@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 SPARE = 32
-"""Places beyond a limit, in which a probe of `/health` is answered and everything else is told to come again."""
+"""Places beyond a limit, in which a probe of `/health` is answered and everything else is told to
+come again.
+"""
 
 
 class Worth(enum.IntEnum):
@@ -52,9 +54,11 @@ class Holder(Protocol):
 class Places:
     """Counts connections. Not thread-safe; nothing blocks.
 
-    A new connection over a limit takes the place of the oldest one that has not finished its headers: of its own address where that has too
-    many, of the address with the most where all together have. Where all have, the oldest one goes whose caller is not known, and then the
-    one whose known caller has read too little for the longest time. So a client that sends its request gets in, however many stand.
+    A new connection over a limit takes the place of the oldest one that has not finished its
+    headers: of its own address where that has too many, of the address with the most where all
+    together have. Where all have, the oldest one goes whose caller is not known, and then the one
+    whose known caller has read too little for the longest time. So a client that sends its request
+    gets in, however many stand.
 
     Args:
         total: Most connections.
@@ -71,7 +75,9 @@ class Places:
         return self._count
 
     def admit(self, holder: Holder) -> bool:
-        """Give a place to a new connection, at another one's cost if need be; return whether there was one."""
+        """Give a place to a new connection, at another one's cost if need be; return whether there
+        was one.
+        """
         own = self._by_address.get(holder.address, {})
         freed = True
         if len(own) >= self._per_address:

@@ -9,14 +9,17 @@ import struct
 import termios
 
 PATIENCE_S = 900.0
-"""How long a known caller may read nothing: a player that was paused, or a proxy that stores an answer before it passes it on."""
+"""How long a known caller may read nothing: a player that was paused, or a proxy that stores an
+answer before it passes it on.
+"""
 
 
 def unread_bytes(transport: asyncio.WriteTransport) -> int:
-    """Return how many written bytes the client has not confirmed; 0 where the system has taken all of them.
+    """Return how many written bytes the client has not confirmed; 0 where the system has taken all
+    of them.
 
-    The system's own buffer counts, too, as far as it tells: it takes the next bytes only when a third of it, which may be more than a
-    slow line brings in a minute, is free again.
+    The system's own buffer counts, too, as far as it tells: it takes the next bytes only when a
+    third of it, which may be more than a slow line brings in a minute, is free again.
     """
     waiting = transport.get_write_buffer_size()
     socket = transport.get_extra_info("socket") if waiting else None
@@ -29,7 +32,9 @@ def unread_bytes(transport: asyncio.WriteTransport) -> int:
 
 
 class _Watch:
-    """Looks at one client's reading by one measure: the longest pause, and the fewest bytes of each window."""
+    """Looks at one client's reading by one measure: the longest pause, and the fewest bytes of each
+    window.
+    """
 
     def __init__(
         self, idle_s: float, least_bytes: float, window_s: float, now_s: float, read_bytes: int
@@ -59,7 +64,8 @@ class Reader:
     Args:
         idle_s: Longest time without a byte taken.
         least_bytes_per_s: Least average rate.
-        window_s: Over which time it is averaged. A known caller may take the bytes of one window in `PATIENCE_S`.
+        window_s: Over which time it is averaged. A known caller may take the bytes of one window in
+            `PATIENCE_S`.
     """
 
     def __init__(self, idle_s: float, least_bytes_per_s: float, window_s: float) -> None:
@@ -68,7 +74,9 @@ class Reader:
         self._window_s = window_s
         self._watches: tuple[_Watch, _Watch] | None = None
         self.behind_since_s: float | None = None
-        """Since when the client has been slower than a client without a key may be; None: it is not."""
+        """Since when the client has been slower than a client without a key may be; None: it is
+        not.
+        """
 
     def is_slow(self, now_s: float, sent_bytes: int, waiting_bytes: int, *, is_known: bool) -> bool:
         """Return whether the client is too slow; called about once a second.

@@ -178,16 +178,25 @@ class AnalysisSettings(_Record):
 
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
     only: FourLegged | None = Field(
-        None, description="Count every four-legged animal as this class."
+        None,
+        description="Count every four-legged animal as this class, and birds too: many detectors report "
+        "cattle as birds when they see them from above.",
     )
     population: Literal["open", "closed"] = Field(
-        "open", description="`closed`: one herd; no animal joins it or leaves for good."
+        "open",
+        description="`open`: animals that leave may be replaced by others, so a return widens "
+        "`high`. `closed`: one herd; an animal that comes back was there before.",
     )
     expected: dict[MusterClass, HowMany] | HowMany | None = Field(
-        None, description="Expected number of animals: adds «43 of 44 seen» to the result."
+        None,
+        description="Expected number of animals, one number or one per class: adds “43 of 44 seen” to "
+        "the reasons.",
     )
     counted: tuple[CountedFrame, ...] = Field(
-        (), max_length=1000, description="Frames that a person counted."
+        (),
+        max_length=1000,
+        description="Frames that a person counted. They correct `peak` and `mean`, and narrow the "
+        "range of `unique`.",
     )
     detector: Name | None = Field(
         None,
@@ -202,11 +211,20 @@ class AnalysisSettings(_Record):
     detect_fps: Annotated[float, Field(gt=0, le=240)] | None = Field(
         None, description="Detect on this many frames per second; default: all."
     )
-    tiles: str = Field("off", description="`off`, `auto`, or rows×columns such as `2x3`.")
-    lines: tuple[Line, ...] | None = Field(
-        None, max_length=50, description="Counting lines; default: one at mid-height; `[]`: none."
+    tiles: str = Field(
+        "off",
+        description="Cut large pictures for small animals: `off`, `auto`, or rows×columns such as "
+        "`2x3`.",
     )
-    zones: tuple[Zone, ...] = Field((), max_length=50)
+    lines: tuple[Line, ...] | None = Field(
+        None,
+        max_length=50,
+        description="Counting lines; default: one at mid-height, named `middle`; `[]`: none. Only "
+        "animals listed in `animals.csv` count as crossing.",
+    )
+    zones: tuple[Zone, ...] = Field(
+        (), max_length=50, description="Polygons to count in, to keep to, or to leave out."
+    )
     calibration: CalibrationSettings | None = Field(
         None,
         description="Positions of pixels on the ground. A request to a server may give the name of "
@@ -221,7 +239,11 @@ class AnalysisSettings(_Record):
     recorded_at_utc: UtcDatetime | None = Field(
         None, description="Start of the recording; default: the time of the upload."
     )
-    render: bool = Field(True, description="Also make the annotated video.")
+    render: bool = Field(
+        True,
+        description="Also make the annotated video, its preview and the contact sheet: the files "
+        "that need the pictures again.",
+    )
 
     @field_validator("tiles")
     @classmethod
@@ -285,7 +307,7 @@ def parse_settings(data: Any) -> AnalysisSettings:
         ]
         listed = "; ".join(f"{f['field']}: {f['problem']}" for f in faults[:5])
         raise InvalidSettings(
-            f"The settings cannot be used: {listed}.", errors=faults[:MOST_FAULTS]
+            f"Invalid settings: {listed}.", errors=faults[:MOST_FAULTS]
         ) from error
 
 

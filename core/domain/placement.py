@@ -28,8 +28,8 @@ def check_settings(settings: AnalysisSettings, video: VideoFacts) -> None:
         _check_inside("zone", zone.name, zone.polygon, video)
         if _area_px(zone.polygon) < 1:
             raise InvalidSettings(
-                f"Zone '{zone.name}' has no area, because its corners are on one line. "
-                "Give the corners of an area, in order.",
+                f"Zone '{zone.name}' has no area: its corners lie on one line. Name the corners in "
+                "order.",
                 code="zone_without_area",
                 zone=zone.name,
             )
@@ -40,8 +40,7 @@ def _check_inside(kind: str, name: str, points: Sequence[Point], video: VideoFac
         if not (0 <= x <= video.width_px and 0 <= y <= video.height_px):
             raise InvalidSettings(
                 f"The {kind} '{name}' has a point at ({x:g}, {y:g}), outside the picture of "
-                f"{video.width_px}x{video.height_px} px. "
-                "Give points in pixels of the picture as displayed.",
+                f"{video.width_px}x{video.height_px} px. Use pixels of the displayed picture.",
                 code=f"{kind}_outside_frame",
                 name=name,
                 point=[x, y],

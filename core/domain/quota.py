@@ -20,7 +20,7 @@ class Hold(BaseModel):
     Attributes:
         id: The id of what it is held for, such as an upload: 1 to 64 letters and digits.
         day: The UTC day whose quota it belongs to.
-        amount: Bytes, or inferences.
+        amount: Bytes, or detector runs.
         until_utc: The time at which it expires.
         kind: `upload`: a submission whose bytes are arriving. `link`, `open_link`: a direct-upload
             link of declared or unknown size. `work`: a job that is being planned.

@@ -174,7 +174,7 @@ def check_webhook_url(url: str, rules: WebhookRules) -> str:
 def webhooks_off() -> InvalidInput:
     """Return the error for a webhook where the operator set no secret."""
     return InvalidInput(
-        "This server sends no webhooks, because its operator has not set MUSTER_WEBHOOK_SECRET.",
+        "Webhooks are off: the operator has not set MUSTER_WEBHOOK_SECRET.",
         code="webhooks_off",
     )
 
@@ -204,7 +204,7 @@ def shown_url(url: str) -> str:
 
 
 def _bad(problem: str) -> InvalidInput:
-    return InvalidInput(f"The webhook cannot be used: {problem}.", code="bad_webhook")
+    return InvalidInput(f"Invalid webhook: {problem}.", code="bad_webhook")
 
 
 def _text(at: UtcDatetime) -> str:

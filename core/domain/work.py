@@ -1,4 +1,4 @@
-"""The work of a recording, counted in inferences before the first one is run."""
+"""The work of a recording, counted in detector runs before the first one is run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MAX_TILES = 16
 
 
 def looks_left(plan: Plan, done: tuple[int, ...], settings: AnalysisSettings, slices: int) -> int:
-    """Return the inferences that the unfinished segments of a plan need.
+    """Return the detector runs that the unfinished segments of a plan need.
 
-    A frame on which Muster detects costs one inference per slice; slices are the whole picture and
-    each tile. Any other frame counts as one inference, because it is decoded.
+    A frame on which Muster detects costs one detector run per slice; slices are the whole picture
+    and each tile. Any other frame counts as one detector run, because it is decoded.
 
     Args:
         plan: The segments of the recording.
@@ -39,7 +39,7 @@ def check_work(
 
     Args:
         looks: The result of `looks_left`.
-        limit: Most inferences; 0: unlimited.
+        limit: Most detector runs; 0: unlimited.
         video, settings, slices: Used in the message.
 
     Raises:
@@ -52,12 +52,12 @@ def check_work(
     way = (
         "split the recording into several jobs"
         if tiles is None
-        else f"use tiles '{tiles}', or lower detect_fps"
+        else f"with tiles '{tiles}' it fits; or lower detect_fps"
     )
     raise InvalidSettings(
-        f"The job needs {looks} inferences ({video.frames} frames of "
-        f"{video.width_px}x{video.height_px} px, tiles '{settings.tiles}': {slices} inferences "
-        f"per frame), but a job may use {limit}. To fit, {way}.",
+        f"The job needs {looks} detector runs ({video.frames} frames of "
+        f"{video.width_px}x{video.height_px} px, tiles '{settings.tiles}': {slices} per frame), "
+        f"but the limit per job is {limit}: {way}.",
         code="work_over_budget",
         frames=video.frames,
         slices=slices,
@@ -68,7 +68,7 @@ def check_work(
 
 
 def fitting_tiles(frames: int, limit: int) -> str | None:
-    """Return the finest square tiling with which the frames fit into a limit of inferences.
+    """Return the finest square tiling with which the frames fit into a limit of detector runs.
 
     Return None if not even whole frames fit.
     """

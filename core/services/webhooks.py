@@ -1,11 +1,10 @@
-"""Webhooks, which report that a job has completed or failed.
+"""Tell webhooks that a job has completed or failed: at least once, each time under the same id,
+without ever holding up the job.
 
-Each event is delivered at least once, each time under the same id. Webhooks never hold up the job.
-
-Three things make this safe when processes die. The attempt's first step records that an event is
-expected. The process that ends the attempt stores the event with its body, and sends a `notify`
-message. The sweeper sends that message again for every event that is overdue, and makes the event
-of an attempt that has ended without one.
+Three things make that safe, whoever dies when. The attempt's first step writes down that an event
+is expected. Whoever ends the attempt writes the event with what is to be sent, and sends a `notify`
+message. The sweeper sends that message again for every event whose time has come and went, and
+makes the event of an attempt that has ended without one.
 """
 
 from __future__ import annotations
@@ -33,29 +32,26 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
 LONGEST_IN_QUEUE_S = 300.0
-"""Longest time for which a message waits in the queue, in seconds.
-
-If the next try is due later, no message waits; the sweeper sends one when the try is due.
+"""Until a later try than this, no message waits in the queue: the sweeper sends one when it is
+time.
 """
 LOOK_AGAIN = timedelta(minutes=10)
-"""How often the sweeper checks whether an attempt with an expected event has ended."""
+"""How often the sweeper asks whether an attempt has ended that somebody wants to be told of."""
 LATE = timedelta(minutes=1)
-"""How long after its due time a try counts as lost.
-
-The time doubles with each message that the sweeper sends for the event, up to an hour.
+"""How long after its time a try counts as forgotten; doubled with each message that the sweeper
+sends for it, up to an hour.
 """
 SIGNATURE = "Muster-Signature"
 _LOCAL_DOMAINS = ("localhost", "localdomain", "local", "internal", "home.arpa")
-"""Domain endings of names that are not public (RFC 6761, 6762, 8375; ICANN reserved `internal`)."""
+"""What no public name ends with (RFC 6761, 6762, 8375; ICANN's choice of `internal`)."""
 
 
 def requested_webhook(url: str, rules: WebhookRules) -> str:
-    """Return the checked URL of a webhook that a submission names.
-
-    No name is resolved, so the result does not disclose whether a host exists.
+    """Return a webhook's address as a submission may name it. No name is looked up, so the answer
+    is the same whether there is one.
 
     Raises:
-        InvalidInput: The text is not a usable URL (code `bad_webhook`), its host is an address or a
+        InvalidInput: It is no address that can be asked (code `bad_webhook`), it is an address or a
             name of a private network (code `webhook_not_public`), or the operator set no secret
             (code `webhooks_off`).
     """
@@ -66,21 +62,19 @@ def requested_webhook(url: str, rules: WebhookRules) -> str:
     )
     if is_local if literal is None else not is_public(literal):
         raise InvalidInput(
-            "The webhook cannot be used: its host is an address or a name of a private network. "
-            "Name a host on the public internet.",
+            "The webhook's host is an address or name of a private network. Use a public host.",
             code="webhook_not_public",
         )
     return url
 
 
 def owner_secret(secret: str, owner: str) -> str:
-    """Return the secret with which an owner's events are signed.
-
-    Owners have different secrets, so that no owner can forge the events of another.
+    """Return the secret with which an owner's events are signed: nobody can forge another's events
+    with their own.
 
     Args:
-        secret: The operator's secret.
-        owner: The owner of the jobs.
+        secret: The operator's.
+        owner: Whose jobs.
 
     Returns:
         64 hexadecimal digits.
@@ -89,14 +83,13 @@ def owner_secret(secret: str, owner: str) -> str:
 
 
 def signature(secret: str, body: bytes, *, at: datetime) -> str:
-    """Return the value of the signature header.
-
-    The value is `t=<seconds since 1970>,v1=<HMAC-SHA256 of "<t>.<body>", hexadecimal>`.
+    """Return the value of the signature's header: `t=<seconds since 1970>,v1=<HMAC-SHA256 of
+    "<t>.<body>", hexadecimal>`.
 
     Args:
-        secret: The owner's secret.
-        body: The body as it is sent.
-        at: The time of sending; receivers refuse old signatures.
+        secret: The owner's.
+        body: As it is sent.
+        at: When it is sent; receivers refuse old ones.
     """
     moment = int(at.timestamp())
     digest = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
@@ -104,14 +97,14 @@ def signature(secret: str, body: bytes, *, at: datetime) -> str:
 
 
 class Webhooks:
-    """The use cases around webhooks.
+    """The use case.
 
     Args:
-        ports: The ports of the process.
+        ports: Where events and jobs are.
         dispatcher: Sends `notify` messages.
-        rules: The operator's rules.
-        clock: Returns the current time.
-        random_fraction: Returns a random number from 0 to 1, which spreads the tries in time.
+        rules: What the operator set.
+        clock: Tells the time.
+        random_fraction: Spreads the tries.
     """
 
     def __init__(
@@ -130,10 +123,10 @@ class Webhooks:
         self._random = random_fraction
 
     async def expect(self, job: Job) -> None:
-        """Record that an event is expected at the end of this attempt. Idempotent.
+        """Write down that the end of this attempt is to be told. Idempotent.
 
         Raises:
-            Unavailable: The store does not respond.
+            Unavailable: The store does not answer.
         """
         if job.webhook is None:
             return
@@ -151,16 +144,15 @@ class Webhooks:
         await self._ports.webhooks.add(event)
 
     async def announce(self, job: Job) -> bool:
-        """Make the event of an attempt that has completed or failed, and request its delivery.
-
-        Idempotent. Does nothing for other jobs.
+        """Make the event of an attempt that has completed or failed, and ask for its delivery.
+        Idempotent; of other jobs, nothing.
 
         Args:
-            job: The job at its end.
+            job: As it is at its end.
 
         Returns:
-            Whether the event exists now. If the store or the queue does not respond, it does not;
-            the sweeper then makes it.
+            Whether the event is made or was before; where not, because store or queue is away, the
+            sweeper does it.
         """
         if job.webhook is None or job.state not in ("completed", "failed"):
             return True
@@ -182,7 +174,7 @@ class Webhooks:
                 if event is not None:
                     await self._send_message(event)
         except MusterError as error:
-            # The job has ended regardless.
+            # The job has ended all the same.
             logger.warning(
                 "webhook left to the sweeper",
                 extra={"action": "webhook_left", "job_id": job.id, "code": error.code},
@@ -191,12 +183,11 @@ class Webhooks:
         return True
 
     async def to_deliver(self, message: JobMessage) -> WebhookEvent | None:
-        """Return the event that a `notify` message is about.
-
-        None means that the event is settled, or that the sweeper has sent a newer message.
+        """Return the event that a `notify` message is about, or None where it is settled or the
+        sweeper has sent a newer message.
 
         Raises:
-            Unavailable: The store does not respond.
+            Unavailable: The store does not answer.
         """
         event = await self._ports.webhooks.get(event_id(message.job_id, message.attempt))
         if (
@@ -209,27 +200,26 @@ class Webhooks:
         return event
 
     async def postpone(self, event: WebhookEvent, delay: timedelta) -> None:
-        """Record that an event's message waits in the queue.
-
-        The sweeper then sends no second message.
+        """Note that an event's message waits in the queue for so long, so that the sweeper sends no
+        other one.
 
         Raises:
-            Unavailable: The store does not respond.
+            Unavailable: The store does not answer.
         """
         await self._ports.webhooks.replace(
             event.model_copy(update={"next_look_at_utc": self._clock() + delay + LATE})
         )
 
     async def deliver(self, message: JobMessage, sender: WebhookSender) -> float | None:
-        """Try once to deliver the event that a `notify` message is about.
+        """Make one try to deliver the event that a `notify` message is about.
 
         Returns:
-            Seconds after which the message should be received again. None: the message is no longer
-            needed.
+            Seconds after which the message should come again, or None where there is nothing more
+            to do with it.
 
         Raises:
-            Unavailable: The store does not respond. The event may have been delivered, and will be
-                delivered again.
+            Unavailable: The store does not answer; the event may have been delivered all the same,
+                and will be again.
         """
         event = await self.to_deliver(message)
         if event is None:
@@ -237,8 +227,8 @@ class Webhooks:
         now = self._clock()
         if event.not_before_utc is not None and event.not_before_utc > now:
             return _in_queue((event.not_before_utc - now).total_seconds())
-        # The event is marked before the try. A second message about the same event then waits for
-        # the outcome of this try. If this worker is killed, the try is repeated.
+        # Taken before it is tried: a second message about the same event waits for the outcome of
+        # this try, and if this worker is killed, the try is made again.
         over_at = now + self._try_time()
         taken = {"tries": event.tries + 1, "resent": 0, "last_try_at_utc": now}
         taken |= {"not_before_utc": over_at, "next_look_at_utc": over_at + LATE}
@@ -249,16 +239,17 @@ class Webhooks:
         return await self._note(event, answer)
 
     async def sweep(self, *, limit: int = 100) -> int:
-        """Find undelivered events and ended attempts without an event; return the messages sent.
+        """Find events that nobody delivers and attempts that ended without one; return how many
+        messages were sent.
 
         Raises:
-            Unavailable: The store or the queue does not respond.
+            Unavailable: Store or queue does not answer.
         """
         now, sent = self._clock(), 0
         for event in await self._ports.webhooks.waiting(before=now, limit=limit):
             if event.state == "due":
-                # The time is moved first, so that only one of several sweepers continues. The delay
-                # grows with each message, so that few messages pile up while no worker runs.
+                # The time first: of several sweepers at once only one goes on. Each time later:
+                # while no worker runs, few messages pile up.
                 next_look = now + LATE * 2 ** min(event.resent, 6)
                 changes = {
                     "next_look_at_utc": next_look,
@@ -270,7 +261,7 @@ class Webhooks:
                     await self._send_message(moved)
                     sent += 1
                     logger.info(
-                        "found an undelivered webhook",
+                        "webhook found undelivered",
                         extra={
                             "action": "webhook_found",
                             "event_id": event.id,
@@ -282,11 +273,13 @@ class Webhooks:
         return sent
 
     def secret_of(self, owner: str) -> str | None:
-        """Return the secret with which this owner's events are signed; None if webhooks are off."""
+        """Return the secret with which this owner's events are signed, or None where there are no
+        webhooks.
+        """
         return None if self._rules.secret is None else owner_secret(self._rules.secret, owner)
 
     async def _look(self, event: WebhookEvent, now: datetime) -> int:
-        """Check whether an expected event has happened; return the number of messages sent."""
+        """See whether an expected event has happened; return how many messages were sent."""
         try:
             job = await self._ports.jobs.get(event.job_id)
         except NotFound:
@@ -294,7 +287,7 @@ class Webhooks:
             return 0
         if job.attempt == event.attempt and job.state in ("completed", "failed"):
             logger.info(
-                "a job had ended without its webhook event",
+                "end of a job found untold",
                 extra={"action": "webhook_found", "event_id": event.id, "tries": 0},
             )
             return int(await self.announce(job))
@@ -325,7 +318,7 @@ class Webhooks:
         return await sender.send(event.url, body, headers, timeout_s=self._rules.timeout_s)
 
     async def _note(self, event: WebhookEvent, answer: WebhookAnswer) -> float | None:
-        """Record the result of a try; return the seconds until the next one, if any."""
+        """Write down how a try went; return when to try again, if at all."""
         now = self._clock()
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(event.tries - 1, 30)) * (
             1 - self._random() / 4
@@ -373,7 +366,7 @@ class Webhooks:
         )
 
     def _try_time(self) -> timedelta:
-        """Return the longest time that a try may take, including its overhead."""
+        """How long a try takes at most, with what surrounds it."""
         return timedelta(seconds=self._rules.timeout_s + 5)
 
 

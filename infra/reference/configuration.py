@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from core.config.elsewhere import ELSEWHERE
 from core.config.processes import COMMANDS, SECTIONS, all_variables, read_by
 from core.config.variables import Variable
+from infra.reference.markdown import code, document, table
 
 HEADS = ("variable", "meaning", "default", "unit", "read by")
 SET_BY_COMPOSE = {
@@ -40,29 +41,28 @@ _ELSEWHERE = (
 
 def page() -> str:
     """Return the page."""
-    parts = ["# Configuration", _INTRO, "## Processes", _processes()]
+    parts = [_INTRO, "## Processes", _processes()]
     titles = dict.fromkeys(kind.title for kind in SECTIONS)
     for title in titles:
         variables = [item for item in all_variables() if item.section.title == title]
-        parts += [f"## {title}", _table(HEADS, map(_row, variables))]
+        parts += [f"## {title}", table(HEADS, map(_row, variables))]
     elsewhere = (
-        (_code(item.name), item.meaning, item.reason, _codes(item.read_by)) for item in ELSEWHERE
+        (code(item.name), item.meaning, item.reason, _codes(item.read_by)) for item in ELSEWHERE
     )
     parts += ["## Variables of libraries and tools", _ELSEWHERE]
-    parts += [_table(("variable", "meaning", "reason", "read by"), elsewhere)]
-    kept = ((_code(name), reason) for name, reason in SET_BY_COMPOSE.items())
-    parts += ["## Docker Compose", _COMPOSE, _table(("variable", "reason"), kept)]
-    source = "*Generated from `core/config` by `python -m infra.reference`. Do not edit this page.*"
-    return "\n\n".join([*parts, source]) + "\n"
+    parts += [table(("variable", "meaning", "reason", "read by"), elsewhere)]
+    kept = ((code(name), reason) for name, reason in SET_BY_COMPOSE.items())
+    parts += ["## Docker Compose", _COMPOSE, table(("variable", "reason"), kept)]
+    return document("Configuration", "`core/config`", *parts)
 
 
 def _processes() -> str:
-    rows = ((_code(name), command) for name, command in COMMANDS.items())
-    return _table(("process", "command"), rows)
+    rows = ((code(name), command) for name, command in COMMANDS.items())
+    return table(("process", "command"), rows)
 
 
 def _row(variable: Variable) -> Sequence[str]:
-    names = " or ".join(map(_code, variable.names))
+    names = " or ".join(map(code, variable.names))
     return names, _meaning(variable), _default(variable), variable.unit, _codes(read_by(variable))
 
 
@@ -89,7 +89,7 @@ def _default(variable: Variable) -> str:
         return ""
     if text.startswith(("an ", "no ", "that ", "the ")):
         return text
-    return _code(text) + _in_words(variable)
+    return code(text) + _in_words(variable)
 
 
 def _in_words(variable: Variable) -> str:
@@ -102,16 +102,5 @@ def _in_words(variable: Variable) -> str:
     return f" ({value // 1024**power} {names[power]})" if power else ""
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for row in rows:
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") or "–" for cell in row) + " |")
-    return "\n".join(lines)
-
-
 def _codes(names: Iterable[str]) -> str:
-    return ", ".join(map(_code, names))
-
-
-def _code(text: str) -> str:
-    return f"`{text}`"
+    return ", ".join(map(code, names))

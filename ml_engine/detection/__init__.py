@@ -1,1 +1,1 @@
-"""Boxes, classes and scores of single frames, and the log that keeps them."""
+"""Detection: boxes, classes and scores of single frames, and the log that stores them."""

@@ -1,6 +1,6 @@
-"""The detector port, and the names of what can run one.
+"""The detector port, and the names of the devices that can run a detector.
 
-Loads no NumPy: command lines name the devices in their help.
+This module loads no NumPy, because command lines name the devices in their help.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ DEVICES: tuple[Device, ...] = get_args(Device)
 
 
 class Detector(ABC):
-    """Finds bison, cattle and persons in frames. Thread-safe.
+    """A detector of bison, cattle and persons in frames. Thread-safe.
 
     Attributes:
-        info: What it is.
+        info: Description of the detector.
         batch_size: Frames (or tiles) that the network takes at once.
         concurrency: Threads that may usefully call `detect` at the same time.
     """
@@ -39,13 +39,13 @@ class Detector(ABC):
         """Detect in frames of one size. Blocks.
 
         Args:
-            frames_bgr: uint8 (h, w, 3), all of one size. Any number; batches are made here, and the
-                last one is filled up.
+            frames_bgr: uint8 (h, w, 3), all of one size. Any number: this method makes the batches
+                and fills up the last one.
             tiles: `off`, `auto` or rows x columns such as `2x3`.
 
         Returns:
-            Boxes per frame, in px of the frame, highest score first. Duplicates are still in,
-            except where tiles overlap.
+            Boxes per frame, in px of the frame, highest score first. Duplicates are removed only
+            where tiles overlap.
 
         Raises:
             DetectorError: The network failed (code `inference_failed`), or the detector was closed
@@ -54,4 +54,4 @@ class Detector(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back memory and threads. Closing twice is harmless."""
+        """Release memory and threads. Closing twice is harmless."""

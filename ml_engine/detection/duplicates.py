@@ -1,4 +1,4 @@
-"""Removal of boxes that show the same animal or person twice, whatever the label."""
+"""Removal of duplicate boxes, which show one animal or person twice under any labels."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from ml_engine.arrays import SCORE_COLUMNS, Detections
 from ml_engine.boxes import overlaps
 
 IOU_LIMIT = 0.6
-"""Two boxes that overlap at least this much (intersection over union) show the same one."""
+"""Two boxes with at least this intersection over union show the same animal or person."""
 CONTAINMENT_LIMIT = 0.85
-"""A box that lies at least this much (intersection over its own area) inside a better one of its
-kind may show a part of it.
-"""
+"""Least share of a box inside a better box of its kind, from which it may show a part of it."""
 PART_LIMIT = 0.4
-"""Share of the better box's area from which on it does. Smaller ones are mostly somebody farther
-away, seen behind the first: of the boxes people drew on photos of herds and crowds, those that lie
-inside another have nearly all less than half of its area.
+"""Least area of such a part, as a share of the better box's area.
+
+Smaller boxes mostly show another animal, which is farther away and partly hidden by the first. In
+annotated photos of herds and crowds, nearly all boxes inside another box have less than half of its
+area.
 """
 
 
 def remove_duplicates(detections: Detections) -> Detections:
     """Keep the best box of each animal or person.
 
-    Greedy from the highest score (over all columns; ties: the earlier row): a box falls if it
-    overlaps a kept one by `IOU_LIMIT`, or if `CONTAINMENT_LIMIT` of it lies inside a kept one of
-    the same kind and it has `PART_LIMIT` of that one's area. Kinds are person and four-legged: a
-    person in front of a cow is no part of the cow. Boxes without area fall too.
+    The selection is greedy from the highest score (over all columns; ties: the earlier row). A box
+    is dropped if it overlaps a kept box by `IOU_LIMIT`. It is also dropped if `CONTAINMENT_LIMIT`
+    of it is inside a kept box of the same kind and it has `PART_LIMIT` of that box's area. Kinds
+    are person and four-legged, so a person in front of a cow is not a part of the cow. Boxes
+    without area are dropped too.
 
-    A kept box takes over the scores of those of its kind that it overlaps by `IOU_LIMIT`, column by
-    column: they say of the same animal what else it may be. Otherwise a cow that one tile takes for
-    a cow, and the next with more confidence for a horse, would be no cow.
+    A kept box takes over the scores of boxes of its kind that it overlaps by `IOU_LIMIT`, column by
+    column, because these are scores of the same animal. Otherwise a cow would be lost if a second
+    tile showed it, with more confidence, as a horse.
 
-    Measured: of the boxes that people drew on photos of five sets (3349 animals and persons, 959
-    pairs that overlap), 4 pairs would be taken for one. Of what COCO-pretrained DEIMv2 Femto finds
-    over its thresholds on photos from the side (1047 true), 165 boxes of 1024 are doubles before
-    and 84 of 915 after. An `IOU_LIMIT` of 0.5 would leave 75, and take 8 true pairs for one.
+    Measured on annotated photos of five sets (3349 animals and persons, 959 pairs that overlap): 4
+    pairs would be taken for one. Measured with COCO-pretrained DEIMv2 Femto above its thresholds,
+    on photos from the side (1047 true): 165 boxes of 1024 are duplicates before, and 84 of 915
+    after. An `IOU_LIMIT` of 0.5 would leave 75, and take 8 true pairs for one.
 
     Args:
         detections: Boxes of one frame.

@@ -1,6 +1,4 @@
-"""Which of a checkpoint's labels mean bison, cattle, person, or just some four-legged animal, and
-from which score they count.
-"""
+"""The label table: how a checkpoint's labels map to Muster's classes, and the scores that count."""
 
 from __future__ import annotations
 
@@ -18,9 +16,10 @@ from core.errors import DetectorError
 from ml_engine.arrays import SCORE_COLUMNS
 
 TABLE_FILE = "muster.json"
-"""Name of the label table beside a checkpoint's weights: `{"labels": {label: column}, "thresholds":
-{class: score}, "smallest_px": size}`. `python -m ml_engine.cli.thresholds --write` measures the
-last two.
+"""Name of the label table beside a checkpoint's weights.
+
+Its content is `{"labels": {label: column}, "thresholds": {class: score}, "smallest_px": size}`.
+`python -m ml_engine.cli.thresholds --write` measures the last two.
 """
 
 KNOWN_LABELS: Mapping[str, str] = {
@@ -32,33 +31,36 @@ KNOWN_LABELS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("cat", "dog", "elephant", "bear", "zebra", "giraffe", "bird"), "animal"),
 }
-"""Columns of labels as they are commonly called; compared in lower case, `_` and `-` read as
+"""Columns of labels by their common names. Names are compared in lower case, with `_` and `-` as
 blanks.
 
-`bird` is what detectors trained on photos from the ground call most cattle seen from straight
-above: with it, `only` finds them with an AP50 of 0.35 instead of 0.28 on drone photos
-(COCO-pretrained DEIMv2 Femto, 3x3 tiles), and as many as before on photos from the side.
+Detectors trained on photos from the ground label most cattle seen from straight above as `bird`.
+With it, `only` finds them with an AP50 of 0.35 instead of 0.28 on drone photos (COCO-pretrained
+DEIMv2 Femto, 3x3 tiles), and as many as before on photos from the side.
 """
 
 DEFAULT_THRESHOLDS: Mapping[str, float] = {"bison": 0.3, "cattle": 0.3, "person": 0.4}
-"""Scores from which a detection counts where the checkpoint's folder has no table of its own.
+"""Scores from which a detection counts, if the checkpoint's folder has no table of its own.
 
-Measured with COCO-pretrained DEIMv2 Femto, after removal of duplicates: of 23 and 26 cows visible
-in two frames of a herd this finds 23 and 23 (at most 26 in a frame); and where six persons pass a
-fixed camera one after the other, it finds exactly six unbroken visits. The best F1 on annotated
-photos is at 0.33 to 0.35 for persons and 0.37 to 0.46 for cattle (COCO's, and cows on pastures from
-the side), and flat around it: 0.3 has at most 6 % less. They are not above it because tracking
-drops a false box more easily than it adds a missed cow.
+Measured with COCO-pretrained DEIMv2 Femto, after removal of duplicates. Two frames of a herd show
+23 and 26 cows; this finds 23 and 23 (at most 26 in a frame). Six persons pass a fixed camera one
+after the other; it finds exactly six unbroken visits. The best F1 on annotated photos is at 0.33 to
+0.35 for persons and 0.37 to 0.46 for cattle (COCO's, and cows on pastures from the side), and flat
+around it: 0.3 has at most 6 % less. The scores are not higher because tracking drops a false box
+more easily than it adds a missed cow.
 """
 
 SOFTMAX_THRESHOLDS: Mapping[str, float] = {"bison": 0.7, "cattle": 0.7, "person": 0.7}
-"""The same for the family of the first DETR, whose scores are a softmax and much higher. Not
-measured: its authors show results with it.
+"""The same for the family of the first DETR, whose scores are a softmax and much higher.
+
+Not measured: its authors show results with it.
 """
 
 DEFAULT_SMALLEST_PX = 27.0
-"""Size from which on an animal is found half as often as a large one, where the checkpoint's folder
-says nothing of it: square root of the box's area in px of the network's input. Measured with
+"""Size at which an animal is found half as often as a large one, if the checkpoint's folder has
+none.
+
+The size is the square root of the box's area in px of the network's input. Measured with
 COCO-pretrained DEIMv2 Femto: 24 and 27 on COCO's photos, 29 on cows from the side, 28 from drones.
 """
 
@@ -144,19 +146,19 @@ COCO_NAMES: tuple[str, ...] = (
     "hair drier",
     "toothbrush",
 )
-"""The 80 labels of COCO, numbered without gaps: what an export without names is taken to have."""
+"""The 80 labels of COCO, numbered without gaps. An export without names is assumed to have them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """How a checkpoint's labels map to score columns.
+    """The mapping of a checkpoint's labels to score columns.
 
     Attributes:
         names: Label of each of the network's classes, in its order.
-        labels: Label to score column; labels that mean nothing to Muster are left out.
+        labels: Label to score column; labels without a column are left out.
         thresholds: Score from which a detection counts, for every class of Muster.
-        smallest_px: Size from which on an animal is found half as often as a large one: square root
-            of the area, px of the input.
+        smallest_px: Size at which an animal is found half as often as a large one: square root of
+            the area, px of the input.
     """
 
     names: tuple[str, ...]
@@ -165,8 +167,9 @@ class LabelTable:
     smallest_px: float = DEFAULT_SMALLEST_PX
 
     def membership(self) -> npt.NDArray[np.bool_]:
-        """Return (len(names), 4) bool: whether a label's score counts for a column. Bison and
-        cattle count as `animal` too.
+        """Return (len(names), 4) bool: whether a label's score counts for a column.
+
+        Bison and cattle also count as `animal`.
         """
         table = np.zeros((len(self.names), len(SCORE_COLUMNS)), np.bool_)
         for index, name in enumerate(self.names):
@@ -182,19 +185,19 @@ class LabelTable:
 def label_table(
     names: Sequence[str], folder: Path | None, default: Mapping[str, float] = DEFAULT_THRESHOLDS
 ) -> LabelTable:
-    """Make the label table of a checkpoint.
+    """Build the label table of a checkpoint.
 
     Args:
         names: Label of each of the network's classes, in its order.
-        folder: Folder of the weights, where `muster.json` may lie; None where there is no folder.
-        default: Thresholds where none are stored: those of the checkpoint's family.
+        folder: Folder of the weights, which may hold a `muster.json`; None without a folder.
+        default: Thresholds of the checkpoint's family, used if none are stored.
 
     Returns:
-        The table: from `muster.json` if there, else by the labels' common names.
+        The table: from `muster.json` if it exists, else by the labels' common names.
 
     Raises:
-        DetectorError: `muster.json` cannot be used (code `bad_label_table`), or no label means
-            anything to Muster (`no_usable_label`).
+        DetectorError: `muster.json` cannot be used (code `bad_label_table`), or no label has a
+            column (`no_usable_label`).
     """
     path = None if folder is None else folder / TABLE_FILE
     if path is not None and path.is_file():
@@ -202,8 +205,9 @@ def label_table(
     labels = {name: KNOWN_LABELS[key] for name in names if (key := _plain(name)) in KNOWN_LABELS}
     if not labels:
         raise DetectorError(
-            f"None of the checkpoint's labels ({_listed(names)}) is a bison, a cow, a person or another four-legged animal; "
-            f"say which is which in a {TABLE_FILE} beside the weights.",
+            f"None of the checkpoint's labels ({_listed(names)}) is known as a bison, a cow, a"
+            " person or another four-legged animal. Map the labels in a"
+            f" {TABLE_FILE} beside the weights.",
             code="no_usable_label",
         )
     return LabelTable(tuple(names), labels, dict(default))
@@ -220,20 +224,22 @@ def _read_table(path: Path, names: Sequence[str], default: Mapping[str, float]) 
         or not isinstance(data.get("thresholds", {}), dict)
     ):
         raise _bad_table(
-            path, 'it has to be an object with the objects "labels" and, if wanted, "thresholds"'
+            path, 'it must be an object with the objects "labels" and, optionally, "thresholds"'
         )
     labels, thresholds = data["labels"], data.get("thresholds", {})
     for label, column in labels.items():
         if column not in SCORE_COLUMNS:
             raise _bad_table(
                 path,
-                f"label '{label}' maps to '{column}', which is none of {', '.join(SCORE_COLUMNS)}",
+                f"label '{label}' maps to '{column}', not to one of {', '.join(SCORE_COLUMNS)}",
             )
         if label not in names:
             raise _bad_table(path, f"the checkpoint has no label '{label}', only {_listed(names)}")
     for name, value in thresholds.items():
         if name not in CLASSES:
-            raise _bad_table(path, f"threshold of '{name}', which is none of {', '.join(CLASSES)}")
+            raise _bad_table(
+                path, f"it has a threshold of '{name}', which is not one of {', '.join(CLASSES)}"
+            )
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
@@ -244,7 +250,7 @@ def _read_table(path: Path, names: Sequence[str], default: Mapping[str, float]) 
             )
     if not labels:
         raise DetectorError(
-            f"{path.name} maps no label at all, so that nothing would be counted.",
+            f"{path.name} maps no label, so no animal would be counted.",
             code="no_usable_label",
         )
     smallest_px = data.get("smallest_px", DEFAULT_SMALLEST_PX)
@@ -268,9 +274,7 @@ def _bad_table(path: Path, problem: str) -> DetectorError:
 
 
 def column_of(name: str) -> str | None:
-    """Return the score column of a label or category by its common name; None where it means
-    nothing to Muster.
-    """
+    """Return the score column of a label or category by its common name; None without a column."""
     return KNOWN_LABELS.get(_plain(name))
 
 

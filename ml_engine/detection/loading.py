@@ -1,4 +1,4 @@
-"""Loading a detector: the one place that decides which runtime serves a checkpoint."""
+"""Loading of detectors, where the runtime of a checkpoint is chosen."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def load_detector(
     Args:
         source: Folder of a transformers checkpoint, folder or path of an `.onnx` file, or id of a
             model on the hub.
-        name: Name under which it was asked for.
-        device: `auto` is CUDA if there is a device, else OpenVINO, else (where OpenVINO cannot take
-            over the checkpoint, which a warning in the log says) torch; `cuda` and `torch` (on the
-            CPU) need a transformers checkpoint.
+        name: Name under which the detector was requested.
+        device: `auto` is CUDA if there is a device, else OpenVINO. If OpenVINO refuses the
+            checkpoint, `auto` is torch, and the log has a warning. `cuda` and `torch` (on the CPU)
+            need a transformers checkpoint.
         cache_dir: Folder for converted networks; made if missing. Several processes may share it.
         threads: CPU threads to use; default: one per core that this process may use.
 
@@ -29,9 +29,9 @@ def load_detector(
         The detector, warmed up.
 
     Raises:
-        DetectorError: The checkpoint is missing, unsafe or not of a known kind, or the device is
-            not there; `code` says which.
-        Unavailable: The model hub did not answer.
+        DetectorError: The checkpoint is missing, unsafe or of an unknown kind, or the device does
+            not exist; `code` tells them apart.
+        Unavailable: The model hub did not respond.
     """
     from ml_engine.detection.runtimes.checkpoint import open_checkpoint
     from ml_engine.detection.runtimes.network_detector import NetworkDetector
@@ -60,7 +60,9 @@ def load_detector(
 
 
 def describe_detector(source: str, *, name: str, device: Device) -> DetectorInfo:
-    """Say what `load_detector` would load, without starting a runtime: files are read and hashed.
+    """Describe what `load_detector` would load, without starting a runtime.
+
+    Files are read and hashed.
 
     Args:
         source, name, device: As for `load_detector`.
@@ -80,30 +82,31 @@ def describe_detector(source: str, *, name: str, device: Device) -> DetectorInfo
 
 
 def bundled_checkpoint() -> Path:
-    """Return the folder of the detector that comes with Muster."""
+    """Return the folder of the bundled detector."""
     return Path(__file__).parents[1] / "checkpoints" / "pasture"
 
 
 def choose_runtime(kind: str, device: Device) -> Literal["cuda", "openvino", "torch"]:
-    """Decide what runs a checkpoint; with `auto`, torch still takes over where OpenVINO turns out
-    not to be able to.
+    """Choose the runtime of a checkpoint.
+
+    With `auto`, torch still replaces OpenVINO later if OpenVINO refuses the checkpoint.
 
     Args:
         kind: `transformers` or `onnx`.
-        device: What was asked for.
+        device: The requested device.
 
     Raises:
         DetectorError: Code `unknown_device`, `no_cuda`, or `onnx_needs_openvino`.
     """
     if device not in DEVICES:
         raise DetectorError(
-            f"There is no device '{device}'; use one of {', '.join(DEVICES)}.",
+            f"There is no device '{device}'. Use one of {', '.join(DEVICES)}.",
             code="unknown_device",
         )
     if kind == "onnx":
         if device in ("cuda", "torch"):
             raise DetectorError(
-                f"An ONNX export runs on OpenVINO, not on '{device}'; use openvino or auto.",
+                f"An ONNX export runs on OpenVINO, not on '{device}'. Use openvino or auto.",
                 code="onnx_needs_openvino",
             )
         return "openvino"
@@ -111,13 +114,16 @@ def choose_runtime(kind: str, device: Device) -> Literal["cuda", "openvino", "to
         return "cuda" if has_cuda() else "openvino"
     if device == "cuda" and not has_cuda():
         raise DetectorError(
-            "No CUDA device can be used here; use openvino, torch or auto.", code="no_cuda"
+            "This machine has no usable CUDA device. Use openvino, torch or auto.", code="no_cuda"
         )
     return device
 
 
 def has_cuda() -> bool:
-    """Whether torch can use a CUDA device. Loads torch only where the driver's device file exists."""
+    """Return whether torch can use a CUDA device.
+
+    Torch is loaded only where the driver's device file exists.
+    """
     if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
         return False
     import torch

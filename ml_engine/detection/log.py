@@ -4,13 +4,13 @@ Columns: `frame` int32, `time_s` float64, `status` string, `boxes` list<float32>
 xyxy px), `scores` list<float32> (4 per detection, columns as in `SCORE_COLUMNS`), `embeddings`
 list<float16> (d per detection: the appearance, of length 1) or null, `motion` list<float64> (9, row
 by row: from the previous readable frame's pixels to this one's) or null, `motion_reason` string or
-null: `first_frame` of the segment, `unreadable`, `cut`, `no_texture`, or `not_measured` where
-nobody looked. The schema's metadata carry the version, the frames' width and height in px, and
-small grey pictures (PNG) of the first and last readable frame. The same records give the same
-bytes.
+null: `first_frame` of the segment, `unreadable`, `cut`, `no_texture`, or `not_measured`.
 
-Segments are detected apart, so the motion over their borders is measured where their logs are put
-together, by `concat`.
+The schema's metadata hold the version, the frames' width and height in px, and small grey images
+(PNG) of the first and last readable frame. The same records give the same bytes.
+
+Segments are detected separately. The motion across their borders is measured by `concat`, which
+joins their logs.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def write_log(
 
     Args:
         records: One per frame, ascending without gaps.
-        first_grey_png, last_grey_png: Grey pictures of the first and the last readable frame, at
-            most 320 px wide; None: none was.
-        resolution_wh: Of the frames, px; None where none was readable.
+        first_grey_png, last_grey_png: Grey images of the first and the last readable frame, at most
+            320 px wide; None if no frame was readable.
+        resolution_wh: Size of the frames, px; None if no frame was readable.
 
     Returns:
         A Parquet file; the same bytes for the same input.
@@ -136,7 +136,7 @@ def read_log(data: bytes) -> DetectionLog:
 
 
 def read_grey_pictures(data: bytes) -> tuple[bytes | None, bytes | None]:
-    """Return the grey PNGs of a log's first and last readable frame, None where there is none.
+    """Return the grey PNGs of a log's first and last readable frame, or None.
 
     Raises:
         PermanentError: As for `read_log`.
@@ -146,23 +146,22 @@ def read_grey_pictures(data: bytes) -> tuple[bytes | None, bytes | None]:
 
 
 def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
-    """Put the logs of consecutive segments together, and measure the camera's motion over their
-    borders.
+    """Join the logs of consecutive segments, and measure the camera's motion across their borders.
 
-    The first readable frame of a segment gets its motion from the last readable one before it, also
-    across files; where that cannot be measured it keeps the reason: `cut`, `no_texture`, or
-    `first_frame` where there is no picture to measure from.
+    The first readable frame of a segment gets its motion from the last readable frame before it,
+    also across files. If the motion cannot be measured, the reason is `cut` or `no_texture`, or
+    `first_frame` without an earlier frame.
 
     Args:
         logs: At least one, in any order.
 
     Raises:
-        PermanentError: Frames are missing or there twice (code `incomplete_detection_log`).
+        PermanentError: Frames are missing or occur twice (code `incomplete_detection_log`).
     """
     logs = sorted((log for log in logs if len(log.frames)), key=lambda log: int(log.frames[0]))
     if not logs:
         raise PermanentError(
-            "There are no frames in the detection log; detect again.",
+            "The detection log has no frames. Detect again.",
             code="incomplete_detection_log",
         )
     frames = np.concatenate([log.frames for log in logs])
@@ -170,7 +169,7 @@ def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
     if (steps != 1).any():
         at = int(frames[int(np.argmax(steps != 1))])
         raise PermanentError(
-            f"The detection log stops after frame {at}; detect the next segment again.",
+            f"The detection log stops after frame {at}. Detect the next segment again.",
             code="incomplete_detection_log",
         )
     counts = np.concatenate([np.diff(log.offsets) for log in logs])
@@ -204,8 +203,9 @@ def concat(logs: Sequence[DetectionLog]) -> DetectionLog:
 def _motion_over_borders(
     logs: Sequence[DetectionLog],
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
-    """Return the motions and reasons of all frames, those at the first readable frame of a segment
-    filled in.
+    """Return the motions and reasons of all frames.
+
+    Those at the first readable frame of each segment are filled in.
     """
     motion = np.concatenate([log.motion for log in logs])
     reasons = [reason for log in logs for reason in log.motion_reasons]
@@ -237,7 +237,7 @@ def _motion_between(
         return None, "cut"
     last, first = read_grey(before.last_grey_png), read_grey(after.first_grey_png)
     if last is None or first is None:
-        raise _corrupt("one of its pictures is no PNG")
+        raise _corrupt("one of its images is not a PNG")
     return motion_between(last, first, before.resolution_wh)
 
 
@@ -248,11 +248,12 @@ def _read_table(data: bytes) -> pyarrow.Table:
     try:
         table = pq.read_table(pa.BufferReader(data), use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise _corrupt(f"it is no Parquet file: {error}") from error
+        raise _corrupt(f"it is not a Parquet file: {error}") from error
     version = (table.schema.metadata or {}).get(_VERSION_KEY)
     if version != VERSION.encode():
         raise _corrupt(
-            f"its version is {None if version is None else version.decode(errors='replace')}, not {VERSION}"
+            f"its version is {None if version is None else version.decode(errors='replace')},"
+            f" not {VERSION}"
         )
     if not table.schema.equals(_schema()):
         raise _corrupt("its columns are not those of a detection log")
@@ -265,7 +266,7 @@ def _to_columns(table: pyarrow.Table) -> DetectionLog:
 
     status = pc.index_in(table["status"], pa.array(STATUS, pa.string()))
     if status.null_count:
-        raise ValueError("it has a status that is not known")
+        raise ValueError("it has an unknown status")
     boxes, box_counts = _flat(table["boxes"], 4)
     scores, score_counts = _flat(table["scores"], _WIDTH)
     if not np.array_equal(box_counts, score_counts):
@@ -299,7 +300,7 @@ def _resolution(text: bytes | None) -> tuple[int, int] | None:
 def _flat(
     column: pyarrow.ChunkedArray[Any], width: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Return all values of a list column, and how many groups of `width` each row has."""
+    """Return all values of a list column, and the number of groups of `width` in each row."""
     import pyarrow.compute as pc
 
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)

@@ -1,4 +1,4 @@
-"""The name of a detection log: jobs that would get the same detections share a log."""
+"""The name of a detection log. Jobs that would get the same detections share a log."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def log_key(
     video: VideoFacts,
     segments: Sequence[Segment],
 ) -> str:
-    """Return the name of a detection log: a hash of all that it depends on.
+    """Return the name of a detection log: a hash of all that the detections depend on.
 
-    Neither runtime nor device are in it: workers with and without a GPU may share a job.
+    The hash leaves out runtime and device, so workers with and without a GPU may share a job.
 
     Returns:
         32 hexadecimal digits.

@@ -1,4 +1,4 @@
-"""Decoding and detecting at the same time, with bounded queues between them."""
+"""The detection pipeline: threads that decode and detect, with bounded queues between them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive frames. `images` are those of the ones to detect in, whose status is `detected`."""
+    """Consecutive frames. `images` are those of the frames whose status is `detected`."""
 
     number: int
     statuses: list[FrameStatus]
@@ -33,7 +33,10 @@ class Batch:
 def batches(
     frames: Iterator[Image | None], chosen: npt.NDArray[np.bool_], size: int
 ) -> Iterator[Batch]:
-    """Put frames into batches of up to `size` to detect in; `chosen` (n,) bool says in which."""
+    """Group frames into batches with up to `size` chosen frames each.
+
+    `chosen` (n,) bool states which frames are given to the detector.
+    """
     number = 0
     statuses: list[FrameStatus] = []
     images: list[Image] = []
@@ -49,12 +52,13 @@ def batches(
 
 
 class Pipeline:
-    """Threads that decode and detect, with bounded queues between them. Leaving the context ends
-    them all.
+    """Threads that decode and detect, with bounded queues between them.
+
+    Leaving the context ends all threads.
 
     Args:
-        source: The batches; drawn from a thread of the pipeline's.
-        detector: Used from `detector.concurrency` threads at once.
+        source: The batches, which a thread of the pipeline reads.
+        detector: Called from `detector.concurrency` threads at the same time.
         tiles: As in the settings of an analysis.
         halt: Set when no more frames are wanted.
     """
@@ -91,11 +95,11 @@ class Pipeline:
     def results(
         self, should_stop: Callable[[], bool]
     ) -> Iterator[tuple[int, list[tuple[FrameStatus, Detections]]]]:
-        """Yield a batch's number and results as they come, in any order.
+        """Yield the number and results of each batch as soon as they exist, in any order.
 
         Raises:
-            Stopped: `should_stop` said so.
-            BaseException: Whatever a thread raised.
+            Stopped: `should_stop` returned true.
+            BaseException: The exception of a thread.
         """
         working = self._detector.concurrency
         while working:
@@ -154,7 +158,7 @@ class Pipeline:
 
 
 def _clean(detections: Detections) -> Detections:
-    """Remove duplicates and what lies under the log's floor."""
+    """Remove duplicates and boxes below the log's least score."""
     return remove_duplicates(
         take(detections, detections.scores.max(axis=1, initial=0) >= SCORE_FLOOR)
     )

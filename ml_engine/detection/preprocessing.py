@@ -1,14 +1,16 @@
-"""From a decoded frame to the network's input in one pass per colour: resize, reorder, rescale,
-normalise, pad.
+"""Preprocessing: from a decoded frame to the network's input, in one pass per colour.
 
-Gives the tensors that the checkpoint's own image processor of transformers gives, several times
-faster. That processor resizes with Pillow, whose bilinear filter widens when it shrinks a picture
-(no aliasing) and normalises its weights at the border. libswscale's bilinear filter widens in the
-same way, but repeats border pixels instead; so the outermost row or column of a shrunk side is
-taken from Pillow. Tolerance, in grey levels (1/255 before mean and standard deviation): 1 where a
-picture is shrunk, 3 where it is enlarged (reached on noise), a third of a level on average. Other
-filters than bilinear are Pillow's throughout, hence exact. The processor of RF-DETR resizes without
-widening and does not round; OpenCV's bilinear filter is that one, to within a level.
+It resizes, reorders, rescales, normalises and pads. The result is the tensor that the checkpoint's
+own image processor of transformers gives, several times faster.
+
+That processor resizes with Pillow. Pillow's bilinear filter widens when it shrinks an image (so
+there is no aliasing) and normalises its weights at the border. libswscale's bilinear filter widens
+in the same way, but repeats border pixels. The outermost row or column of a shrunk side is
+therefore taken from Pillow. Tolerance, in grey levels (1/255 before mean and standard deviation): 1
+where an image is shrunk, 3 where it is enlarged (reached on noise), a third of a level on average.
+
+Filters other than bilinear are Pillow's throughout, hence exact. The processor of RF-DETR resizes
+without widening and does not round. OpenCV's bilinear filter matches it to within a level.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ _ASPECT_PROCESSORS = (
     "GroundingDino",
 )
 _YOLOS_PATCH = 16
-"""The processor of YOLOS cuts both edges to whole patches of this many px, whatever the
-checkpoint's patches are.
+"""Patch size in px to which the processor of YOLOS cuts both edges, for all patch sizes of
+checkpoints.
 """
 
 SizeRule = Literal["exact", "edges", "bounds"]
@@ -49,20 +51,20 @@ SizeRule = Literal["exact", "edges", "bounds"]
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What an image processor does, as `preprocessor_config.json` says it.
+    """The steps of an image processor, as specified by `preprocessor_config.json`.
 
     Attributes:
         rule: `exact`: stretch to `size` = (height, width). `edges`: keep the aspect ratio, shortest
-            edge `size[0]` unless the longest would pass `size[1]` (0: no limit). `bounds`: keep the
-            aspect ratio, as large as fits into (height, width) = `size`. None: as it is.
+            edge `size[0]` unless the longest would exceed `size[1]` (0: no limit). `bounds`: keep
+            the aspect ratio, as large as fits into (height, width) = `size`. None: keep the size.
         size: Two numbers, px.
         resample: Pillow's number of the filter; 2 is bilinear.
         scale: Factor on the grey levels 0..255, such as 1/255.
         mean, std: Per colour in the order RGB, after scaling.
-        pad_hw: Height and width to fill up to, at the right and at the bottom, with zeros; None: no
+        pad_hw: Height and width to pad to, at the right and at the bottom, with zeros; None: no
             padding.
-        multiple: With `edges`, both edges are cut to a multiple of so many px.
-        widens: Whether the bilinear filter widens when it shrinks a picture.
+        multiple: With `edges`, both edges are cut to a multiple of this many px.
+        widens: Whether the bilinear filter widens when it shrinks an image.
     """
 
     rule: SizeRule | None
@@ -76,7 +78,7 @@ class Preprocessing:
     widens: bool = True
 
     def resized_hw(self, shape_hw: tuple[int, int]) -> tuple[int, int]:
-        """Return height and width that a frame of this size is resized to."""
+        """Return the height and width that a frame of this size is resized to."""
         height, width = shape_hw
         if self.rule == "exact":
             return self.size
@@ -88,19 +90,17 @@ class Preprocessing:
         return height, width
 
     def input_hw(self, shape_hw: tuple[int, int]) -> tuple[int, int]:
-        """Return height and width of the network's input for a frame of this size."""
+        """Return the height and width of the network's input for a frame of this size."""
         return self.pad_hw or self.resized_hw(shape_hw)
 
     @property
     def nominal_hw(self) -> tuple[int, int]:
-        """Return the input's height and width; where it depends on the frame, the two configured
-        numbers.
-        """
+        """The input's height and width; the two configured numbers if it depends on the frame."""
         return self.pad_hw or self.size
 
 
 def plain_preprocessing(input_hw: tuple[int, int]) -> Preprocessing:
-    """Return what exports with the RT-DETR signature expect: stretched to the input, RGB, 0..1."""
+    """Return the preprocessing of exports with the RT-DETR signature: stretched, RGB, 0..1."""
     return Preprocessing("exact", input_hw)
 
 
@@ -108,7 +108,7 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     """Read a checkpoint's `preprocessor_config.json`.
 
     Raises:
-        DetectorError: There is none, or it asks for something that is not supported (code
+        DetectorError: The file does not exist, or requires an unsupported step (code
             `bad_preprocessing`).
     """
     path = folder / CONFIG_FILE
@@ -127,20 +127,18 @@ def read_preprocessing(folder: Path) -> Preprocessing:
 
 
 def parse_preprocessing(config: Mapping[str, Any]) -> Preprocessing:
-    """Read an image processor's configuration; what it leaves out has that processor's default.
+    """Parse an image processor's configuration. Missing values get that processor's defaults.
 
     Raises:
-        ValueError: It asks for something that is not supported.
+        ValueError: It requires an unsupported step.
     """
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
     aspect = kind.startswith(_ASPECT_PROCESSORS)
     if config.get("do_center_crop"):
-        raise ValueError(
-            "do_center_crop is not supported: what is cropped off would never be counted"
-        )
+        raise ValueError("do_center_crop is not supported: cropped animals would not be counted")
     resample = int(config.get("resample", _BILINEAR))
     if resample not in _KNOWN_FILTERS:
-        raise ValueError(f"resample {resample} is none of Pillow's filters")
+        raise ValueError(f"resample {resample} is not one of Pillow's filters")
     normalize = bool(config.get("do_normalize", aspect))
     rule, size = _size_rule(config, aspect) if config.get("do_resize", True) else (None, (0, 0))
     pad = config.get("pad_size") if config.get("do_pad", aspect) else None
@@ -193,8 +191,9 @@ def _three(values: float | Sequence[float]) -> tuple[float, float, float]:
 def _edges_hw(
     height: int, width: int, shortest: int, longest: int, multiple: int
 ) -> tuple[int, int]:
-    """The rule of transformers' `get_size_with_aspect_ratio`, with its rounding; with a multiple,
-    that of YOLOS's variant of it.
+    """Apply the rule of transformers' `get_size_with_aspect_ratio`, with its rounding.
+
+    With a multiple, apply YOLOS's variant of that rule.
     """
     short, long = min(height, width), max(height, width)
     raw: float = shortest
@@ -212,7 +211,7 @@ def _edges_hw(
 
 
 class Preprocessor:
-    """Turns frames into the network's input. Thread-safe: scratch space is kept per thread."""
+    """Converts frames to the network's input. Thread-safe: scratch space is per thread."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
@@ -221,7 +220,7 @@ class Preprocessor:
             np.array(preprocessing.mean, np.float32),
             np.array(preprocessing.std, np.float32),
         )
-        # A colour has 256 values: computing those once makes rescaling and normalising a look-up,
+        # A colour has only 256 values. A table of these makes rescaling and normalising a look-up,
         # with the processor's own rounding.
         self._tables = np.stack([(levels - mean[c]) / std[c] for c in range(3)])
         self._local = threading.local()
@@ -244,8 +243,9 @@ class Preprocessor:
         return out
 
     def mask(self, shape_hw: tuple[int, int]) -> npt.NDArray[np.int64] | None:
-        """Return (input height, input width) int64, 1 where the frame lies and 0 where it was
-        padded; None where nothing is padded.
+        """Return (input height, input width) int64: 1 inside the frame, 0 in the padding.
+
+        The result is None without padding.
         """
         if self.preprocessing.pad_hw is None:
             return None
@@ -275,8 +275,9 @@ class Preprocessor:
             target[2 - index] = cv2.LUT(plane, self._tables[2 - index])
 
     def _split(self, frame_bgr: npt.NDArray[np.uint8]) -> Sequence[npt.NDArray[np.uint8]]:
-        """Split into colours, into this thread's own memory: fresh pages for megabytes per frame
-        cost more than all the arithmetic.
+        """Split into colours, into memory that this thread reuses.
+
+        Fresh pages for megabytes per frame would cost more than all the arithmetic.
         """
         import cv2
 
@@ -311,7 +312,7 @@ class Preprocessor:
 def _patch_border(
     frame_bgr: npt.NDArray[np.uint8], planes: Sequence[npt.NDArray[np.uint8]]
 ) -> None:
-    """Overwrite the outermost rows and columns of a shrunk picture with Pillow's."""
+    """Overwrite the outermost rows and columns of a shrunk image with Pillow's."""
     (height, width), (out_height, out_width) = frame_bgr.shape[:2], planes[0].shape
     scale_y, scale_x = height / out_height, width / out_width
     if scale_y > 1:

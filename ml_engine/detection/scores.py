@@ -1,4 +1,4 @@
-"""Which detections count: scores per class, and how they stand to the thresholds."""
+"""Scores per class, and their relation to the thresholds from which detections count."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ DEFAULT_THRESHOLD = 0.5
 
 
 def thresholds_of(settings: AnalysisSettings, own: Mapping[str, float]) -> dict[str, float]:
-    """Return the score from which a detection counts, per class: the settings' or else the
-    detector's own.
+    """Return the score from which a detection counts, per class.
+
+    The settings' thresholds take precedence over the detector's own.
     """
     given = {**own, **{str(name): score for name, score in (settings.thresholds or {}).items()}}
     return {name: float(given.get(name, DEFAULT_THRESHOLD)) for name in CLASSES}
@@ -25,8 +26,9 @@ def thresholds_of(settings: AnalysisSettings, own: Mapping[str, float]) -> dict[
 def class_scores(
     scores: npt.NDArray[np.float32], settings: AnalysisSettings
 ) -> npt.NDArray[np.float32]:
-    """Return the scores (m, 3) for `CLASSES` from those of a log (m, 4); with `only`, every
-    four-legged animal is read as that class.
+    """Return the scores (m, 3) for `CLASSES` from those of a log (m, 4).
+
+    With `only`, every four-legged animal counts as that class.
     """
     columns = len(CLASSES)
     if settings.only is None:
@@ -41,9 +43,7 @@ def class_scores(
 def strength(
     scores: npt.NDArray[np.float32], thresholds: Mapping[str, float]
 ) -> npt.NDArray[np.float32]:
-    """Return for every box (m,) its score as a multiple of the threshold, for the class where that
-    is greatest.
-    """
+    """Return the greatest ratio of score to threshold over the classes, for every box (m,)."""
     multiple: npt.NDArray[np.float32] = (
         scores / np.array([thresholds[name] for name in CLASSES], np.float32)
     ).max(axis=1, initial=0)

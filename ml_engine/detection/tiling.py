@@ -1,4 +1,4 @@
-"""Slices of large frames: small animals seen larger, found once."""
+"""Tiles of large frames, in which small animals appear larger, and the merging of their boxes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from ml_engine.boxes import overlaps
 from ml_engine.detection.duplicates import remove_duplicates, take
 
 OVERLAP = 0.2
-"""Share of a tile's side that it has in common with its neighbour: an animal up to that size lies
-whole in one of them.
+"""Share of a tile's side that overlaps its neighbour. An animal up to that size is whole in one of
+them.
 """
 SHRINK_LIMIT = 2.0
-"""`auto` cuts a frame into as few tiles as are shrunk at most this much on their way into the
-network. It knows sizes of frame and network only: where the animals themselves are small in a small
-frame, results warn and say how many tiles to set.
+"""`auto` uses the fewest tiles that shrink by at most this factor to the network's input.
+
+It knows the sizes of frame and network only. If the animals are small in a small frame, the results
+warn and state how many tiles to set.
 """
 _MAX_SIDE = 16
 _SEAM_PX = 3.0
@@ -32,13 +33,13 @@ def plan_tiles(
     """Lay out tiles.
 
     Args:
-        resolution_wh: Of the frame, px.
+        resolution_wh: Size of the frame, px.
         tiles: `off`, `auto` or rows x columns such as `2x3`.
-        input_hw: Of the network, px.
+        input_hw: Size of the network's input, px.
 
     Returns:
-        (k, 4) int64 xyxy: the whole frame, then the tiles, all of one size, row by row; the frame
-        alone where tiling brings nothing.
+        (k, 4) int64 xyxy: the whole frame, then the tiles, all of one size, row by row. The frame
+        alone if tiles bring no gain.
     """
     width, height = resolution_wh
     whole = np.array([[0, 0, width, height]], np.int64)
@@ -60,9 +61,7 @@ def plan_tiles(
 
 
 def _fewest(length: int, most_px: float) -> int:
-    """Return into how many overlapping pieces to cut a length so that none is longer than
-    `most_px`.
-    """
+    """Return the least number of overlapping pieces of a length, none longer than `most_px`."""
     return next(
         (
             count
@@ -74,8 +73,9 @@ def _fewest(length: int, most_px: float) -> int:
 
 
 def _cuts(length: int, count: int) -> tuple[int, list[int]]:
-    """Return the length of `count` equal overlapping pieces and where they start; fewer where they
-    would be under 32 px.
+    """Return the length of `count` equal overlapping pieces and their starts.
+
+    There are fewer pieces if they would be under 32 px.
     """
     count = max(1, min(count, length // 32))
     size = min(length, math.ceil(length / (count - (count - 1) * OVERLAP)))
@@ -90,15 +90,15 @@ def _cuts(length: int, count: int) -> tuple[int, list[int]]:
 def merge_tiles(
     found: Sequence[Detections], slices: npt.NDArray[np.int64], resolution_wh: tuple[int, int]
 ) -> Detections:
-    """Put what was found in the slices of one frame together.
+    """Merge the detections in the slices of one frame.
 
-    A box that ends at a seam may show a part of an animal: it falls where a box that does not end
-    at one covers it by half. Then duplicates are removed as in a whole frame.
+    A box that ends at a seam may show a part of an animal. It is dropped if a box that does not end
+    at a seam covers half of it. Duplicates are then removed as in a whole frame.
 
     Args:
         found: Boxes per slice, in px of the slice.
         slices: (k, 4) int64 xyxy, as `plan_tiles` gave them.
-        resolution_wh: Of the frame, px.
+        resolution_wh: Size of the frame, px.
 
     Returns:
         Boxes in px of the frame, highest score first.

@@ -1,1 +1,1 @@
-"""Places on the ground, in metres and degrees."""
+"""Ground: positions on the ground, in metres and degrees."""

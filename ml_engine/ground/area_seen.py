@@ -1,4 +1,4 @@
-"""How much ground a flight has seen, and which strips between its passes it has not."""
+"""The area seen: the ground that a flight saw, and the gaps between its passes."""
 
 from __future__ import annotations
 
@@ -13,28 +13,26 @@ from ml_engine.ground.camera_pose import Poses
 from ml_engine.ground.projection import LEAST_DEPRESSION_DEG
 
 CELLS = 250_000
-"""How finely the ground is divided."""
+"""Number of cells into which the ground is divided."""
 MOST_FRAMES = 1000
 EDGE_POINTS = 12
-"""Points along every edge of the picture: near the horizon a straight edge bounds a bent piece of
-ground.
-"""
+"""Points along every edge of the frame. Near the horizon a straight edge bounds a curved area."""
 LEAST_GAP_M2 = 20.0
-"""Smaller pieces between passes are left unmentioned."""
+"""Least area of a gap between passes that is reported."""
 MOST_GAPS = 50
 _SHIFT = 6
 
 
 @dataclass(frozen=True, slots=True)
 class GroundCoverage:
-    """What a flight saw of the ground.
+    """The ground that a flight saw.
 
     Attributes:
-        area_m2: Of the union of all that the camera saw, as far as animals can be placed.
-        seen: Its outline: polygons of one outer ring and holes, each ring (k, 2) metres on the
+        area_m2: Area of the union of all that the camera saw, as far as animals can be placed.
+        seen: Its outline: polygons of one outer ring and holes. Each ring is (k, 2) metres on the
             poses' plane, not closed.
-        unseen: Gaps between passes, within the convex hull of where the camera looked: outline and
-            area, the largest first.
+        unseen: Gaps between passes, within the convex hull of the ground seen: outline and area,
+            the largest first.
     """
 
     area_m2: float
@@ -43,8 +41,9 @@ class GroundCoverage:
 
 
 def ground_coverage(poses: Poses) -> GroundCoverage | None:
-    """Return what a flight saw; None where no pose is complete or the camera never looked at the
-    ground.
+    """Return the ground that a flight saw.
+
+    The result is None if no pose is complete, or if the camera never saw the ground.
     """
     told = poses.at(_telling_frames(poses))
     axes = told.axes()
@@ -58,7 +57,7 @@ def ground_coverage(poses: Poses) -> GroundCoverage | None:
     everything = np.concatenate(prints)
     low, high = everything.min(axis=0), everything.max(axis=0)
     cell_m = float(np.sqrt(max(np.prod(high - low), 1e-6) / CELLS))
-    # Cells of margin keep every outline off the border of the grid.
+    # A margin of cells keeps every outline off the border of the grid.
     low = low - 2 * cell_m
     shape = tuple(int(n) for n in np.ceil((high - low) / cell_m)[::-1] + 3)
     seen = np.zeros(shape, np.uint8)
@@ -72,12 +71,14 @@ def ground_coverage(poses: Poses) -> GroundCoverage | None:
 
 
 def footprint(poses: Poses, row: int, axes: tuple[Array, Array, Array]) -> Array | None:
-    """Return the outline (k, 2), metres, of the ground that a frame shows, cut where it is seen too
-    flat; None if nothing is.
+    """Return the outline (k, 2), metres, of the ground that a frame shows.
+
+    The outline ends where the camera sees the ground at too flat an angle. The result is None if
+    the frame shows no ground.
 
     Args:
         poses: n poses.
-        row: Which one.
+        row: The row of the frame's pose.
         axes: `poses.axes()`.
     """
     width, height = poses.resolution_wh
@@ -101,7 +102,7 @@ def footprint(poses: Poses, row: int, axes: tuple[Array, Array, Array]) -> Array
 
 
 def _telling_frames(poses: Poses) -> npt.NDArray[np.intp]:
-    """Return frames between which the camera has moved or turned by about a tenth of what it sees."""
+    """Return frames between which the camera moved or turned by a tenth of its view, roughly."""
     rows = np.flatnonzero(poses.complete)
     if not len(rows):
         return rows
@@ -123,7 +124,7 @@ def _fill(mask: Image, outline: Array) -> None:
 
 
 def _gaps(seen: Image, corners: Array, least_cells: float) -> list[tuple[list[Array], float]]:
-    """Return outline and size, in cells, of what is not seen within a convex outline (k, 2)."""
+    """Return outline and size, in cells, of unseen areas within a convex outline (k, 2)."""
     if len(corners) < 3:
         return []
     import cv2
@@ -146,8 +147,9 @@ def _gaps(seen: Image, corners: Array, least_cells: float) -> list[tuple[list[Ar
 
 
 def _outlines(mask: Image) -> list[list[Array]]:
-    """Return the outlines of a mask: polygons of an outer ring and holes, each (k, 2) cells,
-    simplified to a cell.
+    """Return the outlines of a mask: polygons of an outer ring and holes, each (k, 2) cells.
+
+    Outlines are simplified to a cell.
     """
     import cv2
 

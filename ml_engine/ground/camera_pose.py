@@ -1,7 +1,7 @@
-"""Where a drone's camera was in every frame, where it looked, and how exactly that is known: told
-by telemetry, or stated by a person.
+"""The pose of a drone's camera in every frame, with its uncertainty.
 
-Poses stand on a flat metric plane: x east, y north, height above the ground.
+Poses come from telemetry or from the user's settings. They refer to a flat metric plane: x east, y
+north, height above the ground.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ from core.telemetry import Remark, Telemetry
 from ml_engine.arrays import Array
 
 POSITION_M, RTK_POSITION_M = 1.5, 0.2
-"""Deviation each way of satellite positions, and of those corrected by a base station."""
+"""Standard deviation per axis of satellite positions, without and with a base station."""
 HEIGHT_M = 1.5
-"""Of a height by barometer over pasture that is not quite flat."""
+"""Standard deviation of a height by barometer over pasture that is not quite flat."""
 HEADING_DEG, COURSE_DEG = 2.0, 5.0
-"""Of a compass; of the way flown, which wind pushes aside."""
+"""Standard deviation of a compass, and of the course, from which wind pushes the heading aside."""
 TILT_DEG, NADIR_TILT_DEG = 0.5, 1.5
-"""Of a gimbal that tells its angles; of one that a person says looked straight down."""
+"""Standard deviation of a gimbal that reports its angles, and of one that the user states as
+straight down.
+"""
 FOCAL, STATED_FOCAL, GUESSED_FOCAL = 0.03, 0.01, 0.1
-"""Fraction by which a focal length may be off: as the drone tells it, before cropping; as a person
-states it; as drones have it mostly.
+"""Standard deviation of a focal length, as a fraction: reported by the drone before cropping,
+stated by the user, and assumed as usual for drones.
 """
 GUESSED_FOCAL_MM = 24.0
 FILM_WIDTH_MM = 36.0
 SLOWEST_COURSE_M_S = 1.0
-"""Slower than this a way flown has no direction."""
+"""Speed below which a course has no direction."""
 COURSE_SPAN_S = 1.0
 
 
@@ -49,18 +51,19 @@ class Deviations:
 
 @dataclass(frozen=True, slots=True)
 class Poses:
-    """The camera in every frame of a recording. n frames; NaN where something is not known.
+    """The poses of the camera in n frames; NaN where a value is unknown.
 
     Attributes:
         xy_m: (n, 2) east and north on `plane`.
         height_m: (n,) above the ground.
-        yaw_rad: (n,) clockwise from north. pitch_rad: (n,) 0 level, -pi/2 straight down. roll_rad:
-            (n,) clockwise seen from behind.
+        yaw_rad: (n,) clockwise from north.
+        pitch_rad: (n,) 0 level, -pi/2 straight down.
+        roll_rad: (n,) clockwise seen from behind.
         focal_px: (n,) of display pixels, which are square.
-        resolution_wh: Of the picture, px.
-        plane: Where the metric plane touches the earth.
-        deviations: How exactly all this is known.
-        remarks: What a person should know of it.
+        resolution_wh: Size of the frames, px.
+        plane: The metric plane, by the point where it touches the earth.
+        deviations: Standard deviations of the poses.
+        remarks: Remarks for the user.
     """
 
     xy_m: Array
@@ -76,8 +79,9 @@ class Poses:
 
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
-        """Tell in which frames (n,) the whole pose is known, above the ground, so that what is seen
-        can be placed on it.
+        """Whether the whole pose (n,) of a frame is known and above the ground.
+
+        Only in such frames can animals be placed on the ground.
         """
         angles = self.yaw_rad + self.pitch_rad + self.roll_rad + self.focal_px
         return np.isfinite(angles) & np.isfinite(self.xy_m).all(axis=1) & (self.height_m > 0)
@@ -104,11 +108,11 @@ def poses(
     """Return the camera's pose in every frame.
 
     Args:
-        telemetry: Of the recording.
+        telemetry: Telemetry of the recording.
         times_s: (n,) of the frames, seconds from the start of the recording.
-        stated: What a person knows; it fills in where the telemetry says nothing, but for the angle
-            of view, which it replaces.
-        video: Size of the picture.
+        stated: The user's statements. They fill in what the telemetry lacks; a stated angle of view
+            also replaces the telemetry's focal length.
+        video: Size of the frames.
 
     Returns:
         The poses; None where no frame has a position.
@@ -123,7 +127,7 @@ def poses(
     told = np.isfinite(now.pitch_deg)
     yaw, by_course = _heading(now.yaw_deg, xy_m, times_s, stated)
     pitch = np.where(told, now.pitch_deg, -90.0) if stated.nadir else now.pitch_deg
-    # A gimbal keeps its camera level; where it tells its pitch but no roll, that is 0.
+    # A gimbal keeps its camera level. Roll is 0 if the telemetry has a pitch but no roll.
     roll = np.where(np.isfinite(now.roll_deg) | np.isnan(pitch), now.roll_deg, 0.0)
     height = np.where(
         np.isfinite(now.height_m),
@@ -170,7 +174,7 @@ def _receiver_m(telemetry: Telemetry) -> float:
 def _heading(
     told_deg: Array, xy_m: Array, times_s: Array, stated: FlightSettings
 ) -> tuple[Array, bool]:
-    """Return the headings in degrees, and whether they are the way flown."""
+    """Return the headings in degrees, and whether they are the course."""
     missing = np.isnan(told_deg)
     if stated.heading_deg is None or not missing.any():
         return told_deg, False
@@ -180,7 +184,7 @@ def _heading(
 
 
 def course_deg(xy_m: Array, times_s: Array) -> Array:
-    """Return where a drone flies (n,), degrees clockwise from north; NaN where it hovers.
+    """Return the course of a drone (n,), degrees clockwise from north; NaN where it hovers.
 
     Args:
         xy_m: (n, 2) east and north.
@@ -208,10 +212,8 @@ def course_deg(xy_m: Array, times_s: Array) -> Array:
 def _focal_px(
     now: Telemetry, stated: FlightSettings, video: VideoFacts
 ) -> tuple[Array, float, list[Remark]]:
-    """Return the focal length of every frame in pixels, the fraction by which it may be off, and
-    remarks.
-    """
-    # Films that were turned to stand upright have the sensor's longer side as their height.
+    """Return the focal length of every frame in pixels, its relative deviation, and remarks."""
+    # In upright recordings the frame's height is the sensor's longer side.
     longer_px = max(video.width_px, video.height_px)
     zoom = np.where(np.isfinite(now.zoom), now.zoom, 1.0)
     if stated.hfov_deg is not None:

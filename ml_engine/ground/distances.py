@@ -1,6 +1,4 @@
-"""How far animals went and how fast, in metres and seconds; and whether two sightings on the ground
-can be one animal.
-"""
+"""Distances and speeds of animals on the ground, and whether two sightings can be one animal."""
 
 from __future__ import annotations
 
@@ -15,34 +13,34 @@ from core.geometry.geodesy import LocalPlane
 from ml_engine.arrays import Array, TrackTable
 
 STEP_S = 1.0
-"""Positions are averaged over this long: boxes tremble from frame to frame, and added up that would
-be a walk.
+"""Positions are averaged over this time. Boxes tremble from frame to frame, and the sum of that
+trembling would look like a walk.
 """
 LEAST_STEPS = 5
-"""From so many averages on their own scatter tells how exact they are."""
+"""Least number of averages whose scatter gives their standard deviation."""
 SURE = 3.0
-"""An animal has moved when it is farther off than this many deviations of a difference."""
+"""An animal has moved if the distance exceeds this many standard deviations of a difference."""
 FASTEST_OVER = 2
-"""The greatest speed is that over so many steps."""
+"""Number of steps over which the greatest speed is measured."""
 RADIUS_90 = 2.146
-"""Of a round normal distribution, in deviations."""
+"""The 90 % radius of a round normal distribution, in standard deviations."""
 GRAZING_M2_PER_S = 0.5
-"""How the square of the distance from where it was grows while an animal grazes, each way: 5 m in a
-minute, 17 m in ten.
+"""Growth of the variance, per axis, of the position of a grazing animal: 5 m in a minute, 17 m in
+ten minutes.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What a track did on the ground.
+    """The movement of a track on the ground.
 
     Attributes:
-        track_id: Of the track.
-        distance_m: Length of its way, trembling left out.
-        duration_s: From its first position to its last.
+        track_id: Number of the track.
+        distance_m: Length of its path, without trembling.
+        duration_s: Time from its first position to its last.
         speed_max_m_s: Greatest mean speed over two seconds.
-        error_m: Median radius that holds it with 90 % probability, if the errors assumed for drone,
-            calibration and box hold.
+        error_m: Median of the radii that hold the animal with 90 % probability, if the errors
+            assumed for drone, calibration and box are right.
     """
 
     track_id: int
@@ -53,31 +51,31 @@ class Way:
 
 
 def ways(tracks: TrackTable, times_s: Array, plane: LocalPlane | None) -> Iterator[Way]:
-    """Measure the tracks that have positions at least a second apart, in order of their numbers.
+    """Measure the tracks whose positions span at least a second, in order of their numbers.
 
     Args:
         tracks: n boxes with ground positions.
         times_s: (n,).
-        plane: Where to measure positions in degrees; None if they are in metres.
+        plane: The plane on which positions in degrees are measured; None if they are in metres.
     """
     known = np.flatnonzero(np.isfinite(tracks.ground[:, 0]))
     rows = known[np.argsort(tracks.track_id[known], kind="stable")]
-    # Split at the first row too: of no rows that gives no tracks.
+    # The first row is also a split. Without rows the result is therefore no tracks.
     ids, begins = np.unique(tracks.track_id[rows], return_index=True)
     for track_id, mine in zip(ids.tolist(), np.split(rows, begins)[1:], strict=True):
         duration_s = float(times_s[mine[-1]] - times_s[mine[0]])
         if duration_s >= STEP_S:
             at_s, place = averaged(times_s[mine], _unwrapped(tracks.ground[mine], plane))
-            # Only the averages are projected: all positions of a long recording would take longer
-            # than all else here.
+            # Only the averages are projected. Projecting every position of a long recording would
+            # take most of the time.
             place_m = place if plane is None else plane.to_metres(place)
             error_m = float(np.median(tracks.ground_error_m[mine]))
             yield Way(track_id, *_travelled(at_s, place_m, duration_s), error_m)
 
 
 def averaged(times_s: Array, places_m: Array) -> tuple[Array, Array]:
-    """Return mean time (k,) and mean place (k, 2) of every step; input (n,) ascending and (n, 2)."""
-    # Even steps over the whole time: a rest at the end would be a mean of few.
+    """Return mean time (k,) and position (k, 2) of every step; input (n,) ascending and (n, 2)."""
+    # Steps of equal length: a remainder at the end would be an average of few positions.
     steps = max(2, int((times_s[-1] - times_s[0]) / STEP_S))
     edges = np.linspace(times_s[0], times_s[-1], steps + 1)[1:-1]
     step = np.searchsorted(edges, times_s, side="right")
@@ -88,8 +86,9 @@ def averaged(times_s: Array, places_m: Array) -> tuple[Array, Array]:
 
 
 def _unwrapped(places: Array, plane: LocalPlane | None) -> Array:
-    """Return degrees (n, 2) whose longitudes do not jump at the 180th meridian, so that they can be
-    averaged.
+    """Return degrees (n, 2) whose longitudes do not jump at the 180th meridian.
+
+    Such longitudes can be averaged.
     """
     if plane is None:
         return places
@@ -97,7 +96,7 @@ def _unwrapped(places: Array, plane: LocalPlane | None) -> Array:
 
 
 def _travelled(at_s: Array, place: Array, duration_s: float) -> tuple[float, float, float]:
-    """Return distance, duration and greatest speed of a track's averaged places."""
+    """Return distance, duration and greatest speed of a track's averaged positions."""
     variance = _variance(place)
     least_m = SURE * np.sqrt(2 * variance)
     distance_m, here = 0.0, place[0]
@@ -106,7 +105,8 @@ def _travelled(at_s: Array, place: Array, duration_s: float) -> tuple[float, flo
         if gone_m > least_m:
             distance_m += float(np.sqrt(max(gone_m**2 - 4 * variance, 0.0)))
             here = there
-    # The first and the last average lie half a step inside; what moves goes on there as fast.
+    # The first and the last average are half a step inside. The speed is assumed to be the same
+    # outside.
     distance_m *= duration_s / float(at_s[-1] - at_s[0])
     span = min(FASTEST_OVER, len(place) - 1)
     squared = (np.hypot(*(place[span:] - place[:-span]).T)) ** 2 - 4 * variance
@@ -115,14 +115,15 @@ def _travelled(at_s: Array, place: Array, duration_s: float) -> tuple[float, flo
 
 
 def _variance(place: Array) -> float:
-    """Return the variance each way of averaged places (k, 2), by their second differences, which
-    steady walking leaves at 0.
+    """Return the variance per axis of averaged positions (k, 2), from their second differences.
+
+    A constant velocity does not contribute to second differences.
     """
     if len(place) < LEAST_STEPS:
         return 0.0
     bend = place[2:] - 2 * place[1:-1] + place[:-2]
-    # Of two normal distributions of six variances each, squared and added: the median, which turns
-    # leave alone.
+    # Each axis of a second difference has six variances. The sum of two squares has this median,
+    # which turns hardly change.
     return float(np.median((bend**2).sum(axis=1)) / (6 * 2 * np.log(2)))
 
 
@@ -155,28 +156,27 @@ def ground_separation(
     per_m2: float,
     speed_m_s: Array | float = 0.0,
 ) -> Array:
-    """Return how probable it is that two sightings on the ground are one animal: that on a return
-    pass it is not the next cow.
+    """Return the probability that two sightings on the ground are one animal.
 
-    Bayes' rule between two explanations of where the second one stands. It is the first: then it
-    lies off by the errors of both places and by what an animal strays meanwhile, as a random walk
-    while grazing and straight on at its speed. Or it is another one: those stand about as densely
-    as the herd does. With errors of metres in a dense herd neither wins, and the probability says
-    so: about a half and less means that it cannot be told, and that the count's `high` must allow
-    for both.
+    It tells an animal seen again on a return pass from its neighbour. Bayes' rule compares two
+    hypotheses on the second position. One animal: the second position differs by the errors of both
+    positions and by the animal's movement, which is a random walk while it grazes, or straight at
+    its speed. Two animals: other animals are about as dense as the herd. With errors of metres in a
+    dense herd neither hypothesis wins. A probability of about a half or less means that the two
+    cannot be told apart, so the count's `high` must allow for both.
 
     Args:
-        first_m: (..., 2) places of the earlier sightings, metres on a flat plane.
-        second_m: (..., 2) places of the later ones.
-        first_error_m: (...) 90 % radii of the former.
-        second_error_m: (...) and of the latter. Errors that both share, such as of satellites
-            within minutes, make it cautious.
-        gap_s: (...) seconds from the one to the other.
-        per_m2: How many animals stand on a square metre of the herd's ground.
-        speed_m_s: (...) speed with which the earlier one was seen going.
+        first_m: (..., 2) positions of the earlier sightings, metres on a flat plane.
+        second_m: (..., 2) positions of the later ones.
+        first_error_m: (...) 90 % radii of the earlier positions.
+        second_error_m: (...) 90 % radii of the later ones. Errors that both share, such as those of
+            satellites within minutes, lower the probability.
+        gap_s: (...) seconds between the two.
+        per_m2: Animals per square metre of the herd's ground.
+        speed_m_s: (...) speed of the animal at the earlier sighting.
 
     Returns:
-        (...) probabilities; NaN where a place is not known.
+        (...) probabilities; NaN where a position is unknown.
     """
     gap = np.abs(np.asarray(gap_s, np.float64))
     variance = (

@@ -1,5 +1,6 @@
-"""A drone's flight on the map: its path from telemetry, and the animals, wherever height, tilt and
-heading of the camera are known.
+"""A drone's flight on the map: its path, and the positions of animals.
+
+Animals are placed wherever height, tilt and heading of the camera are known.
 """
 
 from __future__ import annotations
@@ -18,34 +19,36 @@ from ml_engine.ground.camera_pose import Poses, poses
 from ml_engine.ground.projection import to_ground
 
 BODY_HEIGHT_M = {"bison": (1.7, 0.2), "cattle": (1.4, 0.15), "person": (1.7, 0.12)}
-"""How tall they stand, and the deviation. The middle of a box is the middle of a body, at half of
-that, however steeply it is seen; its bottom edge is a foot only when seen from the side.
+"""Height of a standing body, and its standard deviation.
+
+The middle of a box is the middle of a body, at half of this height, at any angle of view. The
+bottom edge of a box is a foot only when seen from the side.
 """
 BOX_DEVIATION = 0.05
-"""How far off a box is, as a fraction of its size, each way; and a pixel beside. Public detectors
-on MOTChallenge's sequences, measured: 0.02 to 0.08 of the height at the feet, 0.01 to 0.06 in the
-middle, 0.02 to 0.15 of the width.
+"""Standard deviation of a box per axis, as a fraction of its size; one pixel is added.
+
+Measured with public detectors on MOTChallenge's sequences: 0.02 to 0.08 of the height at the feet,
+0.01 to 0.06 in the middle, 0.02 to 0.15 of the width.
 """
 BORDER_PX = 2.0
 CUT_DEVIATION = 0.3
-"""The same for a box that touches the picture's border: an unknown part of the animal lies outside.
-"""
+"""The same for a box at the frame's border, because an unknown part of the animal is outside."""
 DEGREE_DECIMALS = 8
 CHUNK_ROWS = 16_384
 SPAN_TOLERANCE, SPAN_TOLERANCE_S = 0.1, 3.0
-"""By how much telemetry and recording may differ in length: some drones write once a second, and
-begin a second late.
+"""Tolerated difference in length of telemetry and recording. Some drones write once per second, and
+start a second late.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """What telemetry tells of a recording.
+    """The facts that telemetry gives about a recording.
 
     Attributes:
         telemetry: As recorded.
         poses: Per frame of the detection log; None where the telemetry has no position.
-        remarks: What a person should know: the telemetry's own remarks and those of the poses.
+        remarks: Remarks for the user: the telemetry's own and those of the poses.
     """
 
     telemetry: Telemetry
@@ -54,27 +57,27 @@ class Flight:
 
     @property
     def places_animals(self) -> bool:
-        """Whether anything seen in any frame can be placed on the map."""
+        """Whether animals of at least one frame can be placed on the map."""
         return self.poses is not None and bool(self.poses.complete.any())
 
 
 def flight_ground(
     telemetry: Telemetry | None, times_s: Array, settings: AnalysisSettings, video: VideoFacts
 ) -> Flight | None:
-    """Return what is known of the flight on which a recording was made.
+    """Return the flight on which a recording was made.
 
     Args:
-        telemetry: Of the recording; None without one.
+        telemetry: Telemetry of the recording; None without one.
         times_s: (n,) of all frames, seconds from the start of the recording.
-        settings: `flight` says what a person knows beside.
-        video: Size of the picture.
+        settings: `flight` holds the user's statements about the flight.
+        video: Size of the frames.
     """
     if telemetry is None:
         return None
     found = poses(telemetry, times_s, settings.flight, video)
     remarks = [*telemetry.warnings, *(found.remarks if found else ())]
     if found is not None and found.complete.any():
-        # What was stated fills the gap that these remarks name.
+        # The user's statements fill the gap that these remarks name.
         remarks = [
             remark
             for remark in remarks
@@ -84,8 +87,9 @@ def flight_ground(
 
 
 def _span_remarks(telemetry: Telemetry, times_s: Array) -> list[Remark]:
-    """Say so where telemetry is much shorter or longer than the recording: it may be another
-    flight's, or cut off.
+    """Return a remark if telemetry is much shorter or longer than the recording.
+
+    Such telemetry may belong to another flight, or be cut off.
     """
     if not len(telemetry) or not len(times_s):
         return []
@@ -100,18 +104,19 @@ def _span_remarks(telemetry: Telemetry, times_s: Array) -> list[Remark]:
 
 
 def place(tracks: TrackTable, flight: Flight, frame_row: npt.NDArray[np.integer]) -> TrackTable:
-    """Return the tracks with longitude, latitude and error radius of every box; NaN where the pose
-    is not known or looks too flat.
+    """Return the tracks with longitude, latitude and error radius of every box.
+
+    These are NaN where the pose is unknown or the angle of view too flat.
 
     Args:
         tracks: n boxes.
-        flight: Of the recording.
-        frame_row: (n,) which of the flight's poses each box was seen from.
+        flight: The flight of the recording.
+        frame_row: (n,) row of the flight's pose for every box.
     """
     if flight.poses is None or not flight.places_animals or not len(tracks):
         return tracks
     ground, radius = np.full((len(tracks), 2), np.nan), np.full(len(tracks), np.nan)
-    # Some rows at a time: the covariances of a long recording would be most of what assembling
+    # In chunks: the covariances of a long recording would take most of the memory that assembly
     # needs.
     for start in range(0, len(tracks), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
@@ -146,8 +151,9 @@ def _placed(
 
 
 def box_deviation_px(boxes: Array, resolution_wh: tuple[int, int]) -> Array:
-    """Return how exactly boxes (n, 4) tell where an animal is: standard deviations (n, 2) px,
-    across and down.
+    """Return the uncertainty of the position that a box gives: standard deviations (n, 2) px.
+
+    Columns are across and down.
     """
     size = boxes[:, 2:] - boxes[:, :2]
     cut = (boxes[:, :2] <= BORDER_PX) | (boxes[:, 2:] >= np.array(resolution_wh) - BORDER_PX)

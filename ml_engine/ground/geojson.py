@@ -1,5 +1,6 @@
-"""GeoJSON as RFC 7946 has it: WGS84, longitude first, outer rings anticlockwise and closed, a
-bounding box.
+"""GeoJSON after RFC 7946, with a bounding box.
+
+Coordinates are WGS84, longitude first. Outer rings are anticlockwise and closed.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from ml_engine.ground.area_seen import GroundCoverage
 from ml_engine.ground.flight import Flight
 
 DECIMALS = 8
-"""A millimetre."""
+"""Digits of degrees that resolve a millimetre."""
 PATH_STEP_S, TRACK_STEP_S = 0.5, 0.25
-"""How far apart the corners of a drone's path are, and of a track's; tracks.csv has the place of
+"""Time between the corners of a drone's path, and of a track's. tracks.csv has the position of
 every box.
 """
 
@@ -37,9 +38,9 @@ class Feature:
 
     Attributes:
         kind: Kind of its geometry.
-        coordinates: Of the geometry, nested as its kind needs.
+        coordinates: Coordinates of the geometry, nested as its kind requires.
         points: All its positions, for the bounding box.
-        properties: What the map tells of it.
+        properties: The properties that the map shows.
     """
 
     kind: Literal["Point", "LineString", "Polygon", "MultiPolygon"]
@@ -49,7 +50,7 @@ class Feature:
 
     @classmethod
     def way(cls, positions: list[Position], properties: Properties) -> Feature:
-        """Return a line through positions, or a point where there is one position only."""
+        """Return a line through positions, or a point if there is only one position."""
         if len(positions) > 1:
             return cls("LineString", positions, positions, properties)
         return cls("Point", positions[0], positions, properties)
@@ -76,7 +77,7 @@ def collection(features: Iterable[Feature], note: str | None = None) -> bytes:
 
     Args:
         features: In the order in which they are drawn.
-        note: Why there are none, or not all.
+        note: Why features are missing.
     """
     listed = list(features)
     result: dict[str, object] = {
@@ -118,10 +119,10 @@ def track_features(tracks: TrackTable, times_s: Array) -> Iterator[Feature]:
 
 
 def path_features(flight: Flight | None, times_s: Array) -> Iterator[Feature]:
-    """Yield the drone's path: a line for every stretch over which its position is known.
+    """Yield the drone's path: a line for every stretch with known positions.
 
     Args:
-        flight: Of the recording, None without telemetry.
+        flight: The flight of the recording; None without telemetry.
         times_s: (n,) of the flight's poses.
     """
     if flight is None or flight.poses is None:
@@ -144,7 +145,7 @@ def path_features(flight: Flight | None, times_s: Array) -> Iterator[Feature]:
 
 
 def coverage_features(seen: GroundCoverage | None, plane: LocalPlane | None) -> Iterator[Feature]:
-    """Yield the ground that a flight saw, and the strips that it did not see."""
+    """Yield the ground that a flight saw, and the gaps that it did not see."""
     if seen is None or plane is None:
         return
     polygons = [_rings(rings, plane) for rings in seen.seen]
@@ -161,7 +162,7 @@ def corners(times_s: Array, step_s: float) -> npt.NDArray[np.intp]:
 
 
 def _rings(rings: list[Array], plane: LocalPlane) -> list[list[Position]]:
-    """Return rings in degrees, closed, the first anticlockwise, holes clockwise."""
+    """Return closed rings in degrees: the outer ring anticlockwise, holes clockwise."""
     result = []
     for index, ring in enumerate(rings):
         following = np.roll(ring, -1, axis=0)

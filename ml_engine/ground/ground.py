@@ -1,5 +1,6 @@
-"""Where animals stand on the ground: through a calibration's homography or a drone's telemetry, and
-what follows from it.
+"""The ground under a recording: positions of animals, and the figures that follow from them.
+
+Positions come from a calibration's homography or from a drone's telemetry.
 """
 
 from __future__ import annotations
@@ -34,23 +35,23 @@ from ml_engine.ground.flight import CHUNK_ROWS, Flight, box_deviation_px, flight
 from ml_engine.ground.geojson import corners
 
 DECIMALS = {"m": 3, "wgs84": 8}
-"""A millimetre, in either unit."""
+"""Digits that resolve a millimetre, by unit."""
 PATH_STEP_S = 1.0
 SQUARE_METRES = 10_000
-"""Of a hectare."""
+"""Square metres of a hectare."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What is known of the ground under a recording.
+    """The ground under a recording.
 
     Attributes:
-        homography: Of a fixed camera; None without a calibration.
-        flight: Of a drone; None without telemetry.
-        seen: What the flight saw of the ground; None where its camera's pose is not known.
+        homography: The map of a fixed camera; None without a calibration.
+        flight: The flight of a drone; None without telemetry.
+        seen: The ground that the flight saw; None where its camera's pose is unknown.
         times_s: (n,) of the recording's frames.
-        resolution_wh: Of the picture, px.
-        remarks: What a person should know of it.
+        resolution_wh: Size of the frames, px.
+        remarks: Remarks for the user.
     """
 
     homography: Homography | None
@@ -68,17 +69,18 @@ class Ground:
         times_s: Array,
         video: VideoFacts,
     ) -> Ground:
-        """Return the ground as settings and telemetry tell it. A calibration goes before telemetry:
-        somebody measured it.
+        """Return the ground that settings and telemetry describe.
+
+        A calibration takes precedence over telemetry, because a person measured it.
 
         Args:
             settings: With `calibration` and `flight`.
-            telemetry: Of the recording, times from its start.
+            telemetry: Telemetry of the recording, times from its start.
             times_s: (n,) of all frames.
-            video: Size of the picture.
+            video: Size of the frames.
 
         Raises:
-            InvalidCalibration: The calibration fixes no homography.
+            InvalidCalibration: The calibration does not determine a homography.
         """
         homography = fit_homography(settings.calibration) if settings.calibration else None
         flight = flight_ground(telemetry, times_s, settings, video)
@@ -98,21 +100,22 @@ class Ground:
 
     @property
     def source(self) -> PositionSource | None:
-        """Where positions come from: `calibration`, `flight`, or None where there are none."""
+        """The source of positions: `calibration`, `flight`, or None without positions."""
         if self.homography is not None:
             return "calibration"
         return "flight" if self.flight is not None and self.flight.places_animals else None
 
     @property
     def unit(self) -> Unit | None:
-        """`m` or `wgs84`; None where there are no positions."""
+        """The unit of positions: `m` or `wgs84`; None without positions."""
         if self.homography is not None:
             return self.homography.unit
         return "wgs84" if self.source else None
 
     def placed(self, tracks: TrackTable, frames: npt.NDArray[np.integer]) -> TrackTable:
-        """Return the tracks with the ground position and error radius of every box; NaN where there
-        is none.
+        """Return the tracks with the ground position and error radius of every box.
+
+        These are NaN where a box has no position.
 
         Args:
             tracks: n boxes.
@@ -126,9 +129,7 @@ class Ground:
 
     @property
     def plane(self) -> LocalPlane | None:
-        """Where positions in degrees are measured in metres; None if they are in metres, and where
-        there are none.
-        """
+        """The plane to measure degrees on; None for metres or without positions."""
         if self.homography is not None:
             return None if self.homography.origin is None else LocalPlane(*self.homography.origin)
         return (
@@ -142,7 +143,7 @@ class Ground:
         return None if self.homography is None else describe(self.homography)
 
     def describe_tracks(self, tracks: TrackTable, box_times_s: Array) -> GroundResults | None:
-        """Describe the movements on the ground; None where there are no positions.
+        """Describe the movements on the ground; None without positions.
 
         Args:
             tracks: The tracks that count.
@@ -180,15 +181,17 @@ class Ground:
         )
 
     def _path_m(self, poses: Poses) -> float:
-        """Return how far the drone flew: from second to second, as from frame to frame a receiver's
-        trembling adds up.
+        """Return the length of the drone's path.
+
+        It is measured from second to second. From frame to frame, the noise of the receiver would
+        add up.
         """
         known = np.isfinite(poses.xy_m).all(axis=1)
         way = poses.xy_m[known][corners(self.times_s[known], PATH_STEP_S)]
         return float(np.hypot(*np.diff(way, axis=0).T).sum())
 
     def geojson(self, tracks: TrackTable, box_times_s: Array) -> bytes:
-        """Write the map: what was seen, what was not, the drone's path, the tracks."""
+        """Write the map: seen and unseen ground, the drone's path, the tracks."""
         path = list(geojson.path_features(self.flight, self.times_s))
         plane = (
             self.flight.poses.plane
@@ -203,13 +206,16 @@ class Ground:
                 if self.unit
                 else "there is neither a calibration nor a drone's full attitude"
             )
-            note = f"No animals on the map: {reason}; give ground_points as longitude and latitude (unit wgs84), or telemetry."
+            note = (
+                f"The map shows no animals because {reason}."
+                " Give ground_points as longitude and latitude (unit wgs84), or telemetry."
+            )
         return geojson.collection(
             [*geojson.coverage_features(self.seen, plane), *path, *ways], note
         )
 
     def warnings(self, tracks: TrackTable) -> list[Note]:
-        """Return what a person should know of the positions."""
+        """Return warnings about the positions."""
         found = [warning(remark.code, remark.message) for remark in self.remarks]
         beyond = int(np.isnan(tracks.ground[:, 0]).sum())
         reasons = {
@@ -227,8 +233,9 @@ class Ground:
 def with_ground(
     tracks: TrackTable, homography: Homography, resolution_wh: tuple[int, int]
 ) -> TrackTable:
-    """Return the tracks with the ground position and error radius of every foot point; NaN beyond
-    the horizon.
+    """Return the tracks with the ground position and error radius of every foot point.
+
+    These are NaN beyond the horizon.
     """
     ground, radius = np.zeros((len(tracks), 2)), np.zeros(len(tracks))
     for start in range(0, len(tracks), CHUNK_ROWS):

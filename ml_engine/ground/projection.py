@@ -1,5 +1,6 @@
-"""From pixels to flat ground through a pinhole camera, with the covariance that the pose's own
-uncertainty gives every place.
+"""The projection of pixels to flat ground through a pinhole camera.
+
+The covariance of a position follows from the uncertainty of the pose.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from ml_engine.arrays import Array
 from ml_engine.ground.camera_pose import Poses
 
 LEAST_DEPRESSION_DEG = 8.0
-"""What is seen at a flatter angle, and all that lies beyond the horizon, has no place: a degree of
-tilt would move it by its distance.
+"""Least angle below the horizon at which pixels are placed.
+
+At flatter angles an error of one degree in the tilt would move a position by its whole distance.
 """
 
 
@@ -24,19 +26,19 @@ def to_ground(
     above_m: Array,
     above_deviation_m: Array,
 ) -> tuple[Array, Array]:
-    """Place what is seen on the ground.
+    """Place points of frames on the ground.
 
     Args:
         poses: n poses.
         frame: (k,) row of `poses` for every point.
         points_px: (k, 2) display pixels.
         deviation_px: (k, 2) their standard deviations, across and down.
-        above_m: (k,) how far above the ground the thing seen at the pixel is.
+        above_m: (k,) height above the ground of the point seen.
         above_deviation_m: (k,) its standard deviation.
 
     Returns:
-        (k, 2) metres east and north on the poses' plane, and their (k, 2, 2) covariance; NaN where
-        the pose is not known, beyond the horizon and near it.
+        (k, 2) metres east and north on the poses' plane, and their (k, 2, 2) covariance. NaN where
+        the pose is unknown, near the horizon and beyond it.
     """
     shown, frame = np.unique(frame, return_inverse=True)
     poses = poses.at(shown)
@@ -53,7 +55,7 @@ def to_ground(
     slope = ray[:, :2] / np.where(seen, fall, 1.0)[:, None]
 
     def moved(change: Array) -> Array:
-        """How the place moves as the ray does."""
+        """Return how the position moves with the ray."""
         moves: Array = reach[:, None] * (change[:, :2] + slope * change[:, 2:])
         return moves
 
@@ -81,15 +83,16 @@ def to_ground(
 def _level_axes(yaw_rad: Array) -> tuple[Array, Array]:
     """Return the two level axes (k, 3) about which a gimbal tilts: across its heading and along it.
 
-    About its optical axis, which may point straight down, it would only turn the picture.
+    A turn about the optical axis, which may point straight down, would only rotate the frame.
     """
     east, north, up = np.sin(yaw_rad), np.cos(yaw_rad), np.zeros_like(yaw_rad)
     return np.stack([north, -east, up], axis=1), np.stack([east, north, up], axis=1)
 
 
 def to_picture(poses: Poses, frame: int, points_m: Array) -> tuple[Array, Array]:
-    """Project points (k, 3), metres on the poses' plane and above the ground, into a frame: pixels
-    (k, 2) and depth (k,) m.
+    """Project points (k, 3), metres on the poses' plane and above the ground, into a frame.
+
+    Return pixels (k, 2) and depth (k,) m.
     """
     right, down, forward = (axis[frame] for axis in poses.axes())
     offset = points_m - np.array([*poses.xy_m[frame], poses.height_m[frame]])

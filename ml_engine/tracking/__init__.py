@@ -1,1 +1,1 @@
-"""Boxes joined to tracks, and tracks to animals."""
+"""Tracking: boxes joined to tracks, and tracks to animals."""

@@ -1,9 +1,8 @@
-"""What an animal looks like: the log-odds that two tracklets show the same one, by the detector's
-embeddings.
+"""Appearance: the log-odds that two tracklets show the same animal, from the detector's embeddings.
 
-How much looks tell is learnt from the recording itself: the two halves of a tracklet show one
-animal, two tracklets of the same time show two. Embeddings know much of pose and place besides, so
-that their word counts for little.
+The weight of an embedding is learnt from the recording. The two halves of a tracklet show one
+animal. Two tracklets that overlap in time show two animals. Embeddings also depend on pose and
+position, so their weight is small.
 """
 
 from __future__ import annotations
@@ -17,12 +16,14 @@ from ml_engine.arrays import Array, Index
 from ml_engine.tracking.tracklets import Boxes
 
 WEIGHT = 0.5
-"""Halves of a tracklet are seen at once, ends of a gap are not: looks change with pose and light
-more than halves show.
+"""Weight of the log-odds of appearance.
+
+The halves of a tracklet are close in time, the two ends of a gap are not. Appearance changes with
+pose and light by more than the halves show.
 """
 MOST_ODDS = 1.5
 LEAST_PAIRS = 8
-"""With fewer pairs of the one kind or the other nothing can be learnt."""
+"""Least number of pairs of each kind (one animal, two animals) from which a weight is learnt."""
 LEAST_BOXES = 10
 _PAIRS = 2000
 _LEAST_DEVIATION = 0.01
@@ -31,11 +32,12 @@ _CHUNK_ROWS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """Embeddings of k tracklets and what their likeness tells.
+    """The embeddings of k tracklets, and the distributions of their similarity.
 
     Attributes:
-        total: (k, d) float64, sum of each tracklet's embeddings, unit vectors.
-        same, other: Mean and standard deviation of the cosine of one animal's, and of two animals'.
+        total: (k, d) float64, the sum of each tracklet's embeddings, which are unit vectors.
+        same, other: Mean and standard deviation of the cosine of two parts of one animal, and of
+            two animals.
     """
 
     total: Array
@@ -43,14 +45,15 @@ class Looks:
     other: tuple[float, float]
 
     def grouped(self, chain: npt.NDArray[np.int64]) -> Looks:
-        """Return the looks of chains; `chain` (k,): that of each tracklet."""
+        """Return the appearance of chains; `chain` (k,) is the chain of each tracklet."""
         total = np.zeros((int(chain.max(initial=-1)) + 1, self.total.shape[1]))
         np.add.at(total, chain, self.total)
         return Looks(total, self.same, self.other)
 
     def log_odds(self, before: Index, after: Index) -> Array:
-        """Return (n,) the log-odds that two tracklets each show one animal, by their looks alone; 0
-        where one has none.
+        """Return the log-odds (n,), by appearance alone, that pairs of tracklets show one animal.
+
+        The log-odds are 0 where one of the two has no embedding.
         """
         cosine = _cosine(self.total[before], self.total[after])
         odds = _log_normal(cosine, *self.same) - _log_normal(cosine, *self.other)
@@ -58,16 +61,16 @@ class Looks:
 
 
 def looks_of(embeddings: npt.NDArray[np.float16] | None, rows: Index, boxes: Boxes) -> Looks | None:
-    """Learn what looks tell in a recording.
+    """Learn from a recording what similarity of embeddings means.
 
     Args:
         embeddings: (m, d) of all boxes of the log, or None.
-        rows: (b,) row of the log of every box of `boxes`, which are in order of tracklet, then
-            frame.
-        boxes: Of the tracklets.
+        rows: (b,) row in the log of every box of `boxes`.
+        boxes: The boxes of the tracklets, in order of tracklet, then frame.
 
     Returns:
-        The looks; None without embeddings, or where too few pairs tell how much they say.
+        The embeddings with the distributions of their similarity. None without embeddings, or with
+        too few pairs to learn from.
     """
     count = np.bincount(boxes.tracklet) if len(boxes.tracklet) else np.zeros(0, np.int64)
     if embeddings is None or len(count) < 2:

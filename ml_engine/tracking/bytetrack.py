@@ -1,10 +1,12 @@
-"""Boxes in, identities out: ByteTrack, vectorised.
+"""ByteTrack, vectorised: assigns every box of a recording to a track.
 
 After Y. Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV
-2022): boxes over the threshold are matched to predicted tracks by overlap; what tracks are left
-over are matched to the boxes below it, which start no track of their own. Differences: times are
-seconds, not frames; frames that were not looked at (`detect_fps`) or could not be read cost a track
-nothing; a track keeps its first box once the second confirms it, since the whole log is at hand.
+2022). Boxes over the threshold are matched to predicted tracks by overlap. The remaining tracks are
+matched to the boxes below the threshold, which start no tracks.
+
+Three things differ. Times are seconds, not frames. Frames that were skipped (`detect_fps`) or could
+not be decoded do not count towards the loss of a track. A track keeps its first box once a second
+box confirms it, because the whole log is available.
 """
 
 from __future__ import annotations
@@ -22,18 +24,18 @@ from ml_engine.tracking import kalman
 
 @dataclass(frozen=True, slots=True)
 class TrackerOptions:
-    """How tracks are matched, kept and dropped.
+    """Options for matching, keeping and dropping tracks.
 
     Attributes:
-        lost_s: How long a confirmed track is kept without a box, in seconds that were looked at.
+        lost_s: Time for which a confirmed track is kept without a box, in seconds of decoded video.
         high_overlap: Least IoU of a predicted track and a box over the threshold.
-        first_overlap: The same for the second box of a track: nobody knows yet where it is going.
-            At most `high_overlap`.
-        low_overlap: The same for a box below the threshold: such boxes are doubtful, so more is
-            asked of their place.
-        rival: Where another box overlaps the track, or another track the box, by this share of what
-            the matched ones do, it is open which is which: the track ends there and a new one
-            begins, for whoever sees the whole recording to decide. None: never.
+        first_overlap: Least IoU for the second box of a track, whose velocity is still unknown. At
+            most `high_overlap`.
+        low_overlap: Least IoU for a box below the threshold. Such boxes are doubtful, so they must
+            fit better.
+        rival: A match is ambiguous if another box overlaps the track, or another track the box, by
+            this share of the matched overlap. The track then ends and a new one starts; the pass
+            over the whole recording decides whether to join them. None: tracks never end so.
     """
 
     lost_s: float = 1.5
@@ -51,9 +53,11 @@ class Boxes:
         times_s: (n,) float64, ascending.
         status: (n,) uint8: 0 detected, 1 skipped, 2 unreadable.
         offsets: (n + 1,) int64; the boxes of frame i are rows `offsets[i]:offsets[i + 1]`.
-        xyxy: (m, 4) px. score: (m,) in [0, 1]. high: (m,) bool, over the threshold. low: (m,) bool,
-            good enough to go on with a track.
-        motion: (n, 3, 3) transform from the previous frame's pixels, NaN where there is none; None
+        xyxy: (m, 4) px.
+        score: (m,) in [0, 1].
+        high: (m,) bool, over the threshold.
+        low: (m,) bool, good enough to continue a track.
+        motion: (n, 3, 3) transform from the previous frame's pixels, NaN where it is unknown. None
             for a still camera.
     """
 
@@ -68,15 +72,15 @@ class Boxes:
 
 
 def track(boxes: Boxes, options: TrackerOptions | None = None) -> npt.NDArray[np.int32]:
-    """Give every box the number of its track.
+    """Return the track number of every box.
 
     Args:
-        boxes: What was detected.
-        options: How to match; the defaults suit animals and people at 5 to 60 frames a second.
+        boxes: The detected boxes.
+        options: How to match; the defaults suit animals and people at 5 to 60 frames per second.
 
     Returns:
-        (m,) int32: track number from 1 in order of first sight; 0 for boxes of no confirmed track
-        (one with at least two boxes).
+        (m,) int32: track number from 1 in order of first appearance; 0 for boxes of no confirmed
+        track. A confirmed track has at least two boxes.
     """
     rows, starts, middles = _sorted_by_frame_and_stage(boxes)
     owner = _follow(boxes, options or TrackerOptions(), rows, starts, middles)
@@ -90,8 +94,9 @@ def track(boxes: Boxes, options: TrackerOptions | None = None) -> npt.NDArray[np
 
 
 def _sorted_by_frame_and_stage(boxes: Boxes) -> tuple[npt.NDArray[np.intp], list[int], list[int]]:
-    """Return the usable rows by frame, those over the threshold first; per frame where they begin
-    and where the lower ones begin.
+    """Return the usable rows by frame, boxes over the threshold first.
+
+    Also return, per frame, where its rows begin and where its rows below the threshold begin.
     """
     frames = len(boxes.times_s)
     frame = np.repeat(np.arange(frames), np.diff(boxes.offsets))
@@ -110,8 +115,9 @@ def _follow(
     starts: list[int],
     middles: list[int],
 ) -> npt.NDArray[np.int64]:
-    """Run through the frames; return the tracklet number from 1 of each of `rows`, 0 where a low
-    box fits no track.
+    """Follow tracks through all frames; return the tracklet number (from 1) of each of `rows`.
+
+    The number is 0 for a box below the threshold that fits no track.
     """
     owner = np.zeros(len(rows), np.int64)
     moves = _moves(boxes)
@@ -129,8 +135,8 @@ def _follow(
         start, middle, end = starts[i], middles[i], starts[i + 1]
         kalman.predict(alive.state, max(time_s - now_s, 0.0) * kalman.STEPS_PER_S)
         now_s = time_s
-        # In 64 bits a frame at a time: all boxes of a long recording would be most of what tracking
-        # needs.
+        # Converted to 64 bits one frame at a time. All boxes of a long recording would take most of
+        # the memory that tracking needs.
         xyxy, score = (
             column[rows[start:end]].astype(np.float64) for column in (boxes.xyxy, boxes.score)
         )
@@ -149,7 +155,7 @@ def _follow(
 
 
 def _moves(boxes: Boxes) -> list[bool]:
-    """Tell in which frames the camera is known to have moved."""
+    """Return, per frame, whether a movement of the camera is known."""
     if boxes.motion is None:
         return [False] * len(boxes.times_s)
     known, moved = (
@@ -161,8 +167,9 @@ def _moves(boxes: Boxes) -> list[bool]:
 
 
 class _Alive:
-    """The tracklets that may still go on, as columns: filter state, number, boxes so far, frames
-    missed, when last seen.
+    """The tracklets that may still continue, as columns.
+
+    The columns are filter state, number, boxes so far, frames missed and the time of the last box.
     """
 
     def __init__(self) -> None:
@@ -174,8 +181,9 @@ class _Alive:
         self._last = 0
 
     def seen(self, rows: npt.NDArray[np.intp], clock_s: float) -> None:
-        """Note which were matched in this frame; the others missed it, and do not grow or shrink
-        until they are seen again.
+        """Record which tracklets (rows) were matched in this frame.
+
+        The others missed the frame. Their boxes keep their size until they are matched again.
         """
         self.missed += 1
         self.missed[rows] = 0
@@ -184,12 +192,12 @@ class _Alive:
         self.state[1, self.missed > 0, 2:] = 0
 
     def break_off(self, rows: npt.NDArray[np.intp]) -> None:
-        """Let some go on under new numbers."""
+        """Give the tracklets of `rows` new numbers, so that their old ones end."""
         self.number[rows] = np.arange(self._last + 1, self._last + len(rows) + 1)
         self._last += len(rows)
 
     def drop_lost(self, clock_s: float, lost_s: float) -> None:
-        """Drop what was seen once only and missed now, and what has been missed for too long."""
+        """Drop tracklets missed for too long; with one box only, at the first miss."""
         lost = (self.missed > 0) & (
             (self.hits < 2) | ((self.missed > 1) & (clock_s - self.seen_s > lost_s))
         )
@@ -220,8 +228,9 @@ class _Alive:
 def _associate(
     hits: npt.NDArray[np.int64], overlap: Array, score: Array, high: int, options: TrackerOptions
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Match tracks to boxes by `overlap` (tracks, boxes), the first `high` boxes before the others;
-    return pairs (track, box rows).
+    """Match tracks to boxes by `overlap` (tracks, boxes); return pairs (track, box rows).
+
+    The first `high` boxes are matched before the others.
     """
     least = np.where(
         hits < 2, min(options.first_overlap, options.high_overlap), options.high_overlap
@@ -240,8 +249,9 @@ def _associate(
 def _rivalled(
     overlap: Array, tracks: npt.NDArray[np.intp], found: npt.NDArray[np.intp], share: float
 ) -> npt.NDArray[np.bool_]:
-    """Tell which of the pairs (track rows, box rows) have a rival that overlaps as well as `share`
-    of what they do themselves.
+    """Return which of the pairs (track rows, box rows) have a rival.
+
+    A rival is another box or track whose overlap exceeds `share` of the pair's own.
     """
     own = overlap[tracks, found]
     others = overlap.copy()

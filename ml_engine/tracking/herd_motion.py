@@ -1,4 +1,7 @@
-"""Where a herd goes as one: what most animals do, one that is out of sight for a while does too."""
+"""Herd motion: the movement that most animals share.
+
+An animal that is out of sight for a while is assumed to move with its herd.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,28 @@ from ml_engine.camera_motion.path import Camera
 from ml_engine.tracking.tracklets import Boxes, on_plane
 
 PIECE_S = 2.0
-"""Velocities are straight lines through pieces of tracklets of about this length."""
+"""Length of the pieces of tracklets from which velocities are estimated, by straight lines."""
 LEAST_PIECE_BOXES = 4
 AROUND_S = 3.0
-"""The herd's velocity at a time is that of the pieces up to this far from it."""
+"""The herd's velocity at a time is estimated from the pieces within this distance in time."""
 STEP_S = 1.0
 LEAST_PIECES = 5
 LEAST_PACE = 0.01
-"""Sizes a second that are no movement."""
+"""Sizes per second below which a velocity counts as rest."""
 SURE = 3.0
-"""A common velocity of less than so many times its standard error counts as none; above that it is
-drawn towards rest less and less.
+"""A common velocity of less than this many times its standard error counts as zero. Above that, its
+shrinkage towards zero decreases.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class HerdPath:
-    """How far the herd as a whole has gone, in sizes (square root of a box's area) of the animals.
+    """The path of the herd as a whole, in sizes of the animals (square root of a box's area).
 
     Attributes:
-        times_s: (n,) ascending. rate: (n, 2) sizes a second in the camera's reference plane. way:
-            (n, 2) sizes gone since the first time.
+        times_s: (n,) ascending.
+        rate: (n, 2) sizes per second in the camera's reference plane.
+        way: (n, 2) sizes moved since the first time.
     """
 
     times_s: Array
@@ -44,8 +48,9 @@ class HerdPath:
         return _at(time_s, self.times_s, self.rate)
 
     def gone(self, begin_s: Array, end_s: Array) -> Array:
-        """Return how far (m, 2) the herd went from some times (m,) to others; before and after what
-        was seen it goes on as at its ends.
+        """Return the displacement (m, 2) of the herd between two times (m,).
+
+        Before the first and after the last time of the path, the velocity at that end applies.
         """
         return self._way(end_s) - self._way(begin_s)
 
@@ -60,15 +65,16 @@ RESTING = HerdPath(np.zeros(1), np.zeros((1, 2)), np.zeros((1, 2)))
 
 
 def herd_path(boxes: Boxes, camera: Camera) -> HerdPath:
-    """Estimate the common movement of all tracklets over time: the median velocity, where it stands
-    out from how they differ.
+    """Estimate the common movement of all tracklets over time.
+
+    It is the median velocity, where that is clear beside the spread of the velocities.
 
     Args:
-        boxes: Of the tracklets, in order of tracklet, then frame.
+        boxes: The boxes of the tracklets, in order of tracklet, then frame.
         camera: Path of the camera over the frames of the log.
 
     Returns:
-        The path; `RESTING` where most animals stand, or each goes its own way.
+        The path; `RESTING` where most animals rest, or where they move in different directions.
     """
     time_s, rate = _pieces(boxes, camera)
     if len(time_s) < LEAST_PIECES:
@@ -90,8 +96,9 @@ def herd_path(boxes: Boxes, camera: Camera) -> HerdPath:
 
 
 def _pieces(boxes: Boxes, camera: Camera) -> tuple[Array, Array]:
-    """Return the middle times (k,), ascending, and velocities (k, 2), in sizes a second, of pieces
-    of tracklets.
+    """Return the middle times (k,) and velocities (k, 2) of pieces of tracklets.
+
+    Times are ascending; velocities are in sizes per second.
     """
     if not len(boxes.tracklet):
         return np.zeros(0), np.zeros((0, 2))
@@ -115,9 +122,7 @@ def _pieces(boxes: Boxes, camera: Camera) -> tuple[Array, Array]:
 
 
 def _common(rate: Array) -> Array:
-    """Return the velocity (2,) that most of some (k, 2) share; zero where they differ too much to
-    tell.
-    """
+    """Return the velocity (2,) that most of `rate` (k, 2) share; zero if they differ too much."""
     middle = np.median(rate, axis=0)
     error = 1.4826 * 1.25 * np.hypot(*np.median(np.abs(rate - middle), axis=0)) / np.sqrt(len(rate))
     pace = float(np.hypot(*middle))

@@ -1,6 +1,4 @@
-"""Who is who, over a whole recording: tracks, joined where they were broken, and what remains open
-about it.
-"""
+"""Identities over a whole recording: tracks, joined where the tracker broke them."""
 
 from __future__ import annotations
 
@@ -23,23 +21,25 @@ from ml_engine.tracking.tracklets import Boxes
 
 BRIDGED = ("no_texture",)
 UNMEASURED_S = 5.0
-"""Where nobody measured the camera's motion, what was lost for longer is not looked for where it
-was.
-"""
+"""Longest gap that is joined by position where the camera's motion was not measured."""
 ADRIFT_S = 1.0
-"""The same where the boxes say that it moved: how it moved is a guess."""
+"""The same limit where the boxes show that the camera moved. How it moved is only an estimate."""
 UNMEASURED = StitchOptions(
     model=UNMEASURED_LINKS, rounds_s=(0.6, 1.5, 3.0, UNMEASURED_S), least_log_odds=-0.5
 )
 ADRIFT = StitchOptions(model=UNMEASURED_LINKS, rounds_s=(0.6, ADRIFT_S), least_log_odds=0.5)
 BASE = TrackerOptions(lost_s=0.9, high_overlap=0.42, low_overlap=0.5, rival=0.79)
-"""A tracker that would rather break a track than swap it: what is broken can be joined."""
+"""Options for a tracker that rather breaks a track than swaps it, because breaks can be joined
+later.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityOptions:
-    """How to find out who is who; `unmeasured_…` where nobody measured the camera's motion,
-    `adrift_…` where it moved all the same.
+    """Options for tracking and joining.
+
+    `unmeasured_stitching` applies where the camera's motion was not measured. `adrift_stitching`
+    applies where, in addition, the boxes show that it moved.
     """
 
     tracker: TrackerOptions = BASE
@@ -50,18 +50,18 @@ class IdentityOptions:
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """Who is who.
+    """The tracks of a recording, and what they were made from.
 
     Attributes:
-        ids: (m,) int32 track of every box of the log from 1, in order of first sight; 0 for boxes
-            of none.
+        ids: (m,) int32 track of every box of the log from 1, in order of first appearance; 0 for
+            boxes without a track.
         rows: (b,) rows of the log that belong to a track, in order of `boxes`.
-        boxes: Their tracklets: what the tracker followed without a break.
+        boxes: The boxes of the tracklets, which the tracker followed without a break.
         joins: Which tracklets were joined.
-        view: What was looked at, with the camera's path.
-        looks: What the tracklets look like, where the detector tells.
-        measured: Whether somebody measured that path in the pictures. adrift: Nobody did, and the
-            boxes say that it moved.
+        view: The frames and the path of the camera.
+        looks: The appearance of the tracklets, where the detector gives embeddings.
+        measured: Whether the camera's path was measured in the frames.
+        adrift: Whether it was not measured although the boxes show that the camera moved.
     """
 
     ids: npt.NDArray[np.int32]
@@ -75,16 +75,16 @@ class Identities:
 
     @property
     def longest_s(self) -> float:
-        """For how long places can be compared: for ever where the camera's path is known."""
+        """Longest time over which positions can be compared; unlimited where the path is known."""
         return np.inf if self.measured else ADRIFT_S if self.adrift else UNMEASURED_S
 
     @property
     def links(self) -> LinkModel:
-        """What is assumed of links."""
+        """The assumptions by which links are weighed."""
         return LinkModel() if self.measured else UNMEASURED_LINKS
 
     def chains(self) -> npt.NDArray[np.int64]:
-        """Return (tracklets,) the track from 0 of every tracklet."""
+        """Return the track (tracklets,), from 0, of every tracklet."""
         return chains(
             int(self.boxes.tracklet.max(initial=-1)) + 1, self.joins.before, self.joins.after
         )
@@ -98,14 +98,15 @@ def identify(
     resolution_wh: tuple[int, int],
     options: IdentityOptions | None = None,
 ) -> Identities:
-    """Find out who is who.
+    """Track every animal over a whole recording.
 
     Args:
         log: The detection log.
-        score: (m,) in [0, 1]. high: (m,) bool, over the threshold. low: (m,) bool, good enough to
-            go on with a track.
-        resolution_wh: Of the picture, px.
-        options: How.
+        score: (m,) in [0, 1].
+        high: (m,) bool, over the threshold.
+        low: (m,) bool, good enough to continue a track.
+        resolution_wh: Size of the frames, px.
+        options: Options for tracking and joining.
     """
     options = options or IdentityOptions()
     seen, adrift = measured(log), False
@@ -164,10 +165,9 @@ def _boxes(log: DetectionLog, tracklet: npt.NDArray[np.int32]) -> tuple[Index, B
 
 
 def bridged(log: DetectionLog) -> DetectionLog:
-    """Return the log with single motions that could not be measured taken from the frames around: a
-    camera goes on as it went.
+    """Return the log with single unmeasured motions filled in from the neighbouring frames.
 
-    Not where a cut was seen.
+    The camera is assumed to continue as it moved. Motions across a cut are not filled in.
     """
     known = np.asarray(np.isfinite(log.motion).all(axis=(1, 2)), np.bool_)
     lost = [
@@ -195,13 +195,13 @@ def bridged(log: DetectionLog) -> DetectionLog:
 
 
 def _look_s(log: DetectionLog) -> float:
-    """Return the usual time between frames that were looked at."""
+    """Return the usual time between frames that were given to the detector."""
     looked_s = log.times_s[log.status == 0]
     return float(np.median(np.diff(looked_s))) if len(looked_s) > 1 else 0.0
 
 
 def _duration_s(times_s: Array) -> float:
-    """Return how long was recorded, the last frame included."""
+    """Return the duration of the recording, including its last frame."""
     if len(times_s) < 2:
         return 1.0
     return float(times_s[-1] - times_s[0]) * len(times_s) / (len(times_s) - 1)

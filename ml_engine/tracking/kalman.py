@@ -1,12 +1,12 @@
 """A constant-velocity Kalman filter for many boxes at once.
 
-Centre x, centre y, width and height of a box are filtered each by itself: in the filter of SORT and
-ByteTrack no noise couples them, so its 8x8 matrices fall apart into four 2x2 ones with closed
-formulas, and all boxes are done in a dozen array operations.
+Centre x, centre y, width and height of a box are filtered separately. No noise couples them in the
+filter of SORT and ByteTrack, so its 8x8 matrices separate into four 2x2 ones with closed formulas.
+A dozen array operations filter all boxes.
 
-A state is one float64 array (5, n, 4): value, rate, variance of the value, covariance, variance of
-the rate; of n boxes in `cxcywh`. Time runs in steps of 1/30 s, so that the noise is the same
-whatever the frame rate.
+A state is one float64 array (5, n, 4) of n boxes in `cxcywh`: value, rate, variance of the value,
+covariance, variance of the rate. Time runs in steps of 1/30 s, so that the noise is the same at
+every frame rate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RATE_NOISE = 1 / 160
 
 
 def initiate(cxcywh: Array) -> Array:
-    """Return the states of boxes (n, 4) seen once: at rest, with a wide margin."""
+    """Return the states of boxes (n, 4) seen once: at rest, with a large variance."""
     size = _size(cxcywh)
     state = np.zeros((5, len(cxcywh), 4))
     state[0] = cxcywh
@@ -35,7 +35,7 @@ def initiate(cxcywh: Array) -> Array:
 
 
 def predict(state: Array, steps: float) -> None:
-    """Move states on by a time, in place."""
+    """Predict states after a time, in place."""
     size = _size(state[0])
     state[0] += steps * state[1]
     state[2] += steps * (2 * state[3] + steps * state[4]) + steps * (POSITION_NOISE * size) ** 2
@@ -45,7 +45,7 @@ def predict(state: Array, steps: float) -> None:
 
 
 def update(state: Array, rows: npt.NDArray[np.intp], cxcywh: Array) -> None:
-    """Correct some states, those of `rows` (k,), by boxes seen (k, 4), in place."""
+    """Correct the states of `rows` (k,) by the boxes (k, 4) seen, in place."""
     picked = state[:, rows]
     value, rate, variance, covariance, rate_variance = picked
     total = variance + (POSITION_NOISE * _size(value)) ** 2
@@ -61,7 +61,7 @@ def update(state: Array, rows: npt.NDArray[np.intp], cxcywh: Array) -> None:
 
 
 def warp(state: Array, transform: Array) -> None:
-    """Carry states over to the next frame of a camera that moved, in place.
+    """Transform states to the next frame of a camera that moved, in place.
 
     Args:
         state: States.
@@ -76,7 +76,8 @@ def warp(state: Array, transform: Array) -> None:
 
 
 def _size(cxcywh: Array) -> Array:
-    """Return the mean of width and height (n, 1): animals seen from above turn, so neither alone
-    will do.
+    """Return the mean of width and height (n, 1).
+
+    Animals seen from above turn, so neither width nor height alone is a size.
     """
     return (cxcywh[:, 2:3] + cxcywh[:, 3:4]) * 0.5

@@ -7,42 +7,45 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LinkModel:
-    """What is assumed of animals, people and detectors. Lengths are in sizes: sqrt of a box's area.
+    """Assumptions about animals, people and detectors. Lengths are in sizes (sqrt of a box's area).
 
-    The numbers were fitted on the eight public MOT sequences and on simulated scenes together;
-    those of errors of velocities and of short gaps on simulated scenes alone.
+    The numbers were fitted on the eight public MOT sequences and on simulated scenes together.
+    Those for errors of velocities and for short gaps were fitted on simulated scenes alone.
 
     Attributes:
-        keep_rate_s: For so long an animal goes on as it went. walk: What part of its way after that
-            is not known.
-        place: Standard deviation of where a box is. place_crowded: more for each end where others
-            cover a part of it.
-        wander: Standard deviation of where an animal goes in a second, besides going on. It grows
+        keep_rate_s: Time for which an animal keeps its velocity.
+        walk: Standard deviation of its movement after that time, as a share of the movement at the
+            old velocity.
+        place: Standard deviation of a box's position.
+        place_crowded: Added for each end at which others cover a part of the box.
+        wander: Standard deviation of a movement in one second besides a constant velocity. It grows
             with the square root of longer times.
-        hasten: Standard deviation of a change of velocity, per second; it says less and less for
-            gaps over `same_rate_s`.
-        resize: Standard deviation of the logarithm of a box's width or height. resize_s: the same,
-            for every second of a gap.
-        resize_most: where that stops growing. resize_cut, resize_crowded: at least that, at the
-            border and where others cover a part.
-        gone_inside, gone_crowded, gone_border: How probable it is that one who is lost inside the
-            picture, behind others, or at its border, is gone for good.
-        hidden_s: Mean time for which an animal in view is lost. away_s: The same, out of view.
-        come_inside: How many come from nowhere for one that comes over the border or is there all
-            the time.
+        hasten: Standard deviation of a change of velocity, per second. Its weight falls for gaps
+            over `same_rate_s`.
+        resize: Standard deviation of the logarithm of a box's width or height.
+        resize_s: The same, added for every second of a gap.
+        resize_most: The limit of that growth.
+        resize_cut, resize_crowded: The least value at the frame's border, and where others cover a
+            part.
+        gone_inside, gone_crowded, gone_border: Probability that an animal lost inside the frame,
+            behind others, or at the border, has left for good.
+        hidden_s: Mean time for which an animal in view is lost.
+        away_s: Mean time for which an animal out of view is lost.
+        come_inside: Tracks that start inside the frame, for one that crosses the border or is
+            always in view.
         border: Width of the border, in sides of a box.
-        seen_before: How many new ones are to be expected on ground that was in view before, for one
-            on new ground.
-        returned: Log-odds that the camera finds again what it had turned away from, besides its
-            place.
-        soon: Share of the gaps that are a detector's or a tracker's, of a few frames. soon_frames:
-            mean length of those.
-        place_rate: Standard deviation of a box's place besides the animal's, from which the error
-            of a velocity follows. cut_rate: error of the velocity of one that the border cuts: its
-            box grows or shrinks.
-        usual_rate: Standard deviation of the velocities of animals, towards which those of short
-            tracklets are drawn.
-        tremble: Standard deviation of where an animal goes in a second, anew in every moment.
+        seen_before: Expected number of new animals on ground that was in view before, for one on
+            new ground.
+        returned: Log-odds, besides its position, that the camera finds an animal again after it
+            turned away.
+        soon: Share of the gaps that a detector or tracker causes, which last a few frames.
+        soon_frames: Mean length of those gaps.
+        place_rate: Standard deviation of a box's position around the animal's, from which the error
+            of a velocity follows.
+        cut_rate: Error of the velocity of an animal at the border, whose box grows or shrinks.
+        usual_rate: Standard deviation of the velocities of animals. Velocities of short tracklets
+            shrink towards zero by it.
+        tremble: Standard deviation of a random walk in one second.
     """
 
     keep_rate_s: float = 6.0
@@ -98,6 +101,7 @@ UNMEASURED_LINKS = LinkModel(
     usual_rate=0.9,
     tremble=0.054,
 )
-"""For boxes that came without pictures, where nobody knows the camera's path: fitted on the same
-sequences and scenes, with more weight on the sequences.
+"""Assumptions for boxes without frames, where the camera's path is unknown.
+
+They were fitted on the same sequences and scenes, with more weight on the sequences.
 """

@@ -1,8 +1,7 @@
-"""Which tracklet may go on as which: the log-odds of every possible link.
+"""The log-odds of every possible link between two tracklets.
 
-A link says that the animal whose tracklet ended there is the one whose tracklet begins here. Its
-log-odds weigh two stories. One animal: it was not detected for that long, and moved from the one
-place to the other. Two animals: the first left for good, another came, just here.
+A link states that two tracklets show one animal. Its log-odds compare two hypotheses. One animal
+moved from one position to the other, undetected. Or it left for good, and another animal appeared.
 """
 
 from __future__ import annotations
@@ -25,18 +24,20 @@ OTHERS_RESIZED = 0.6
 SOON_S = 0.2
 _CHUNK_PAIRS = 100_000
 _SLACK = 1e-6
-"""For rounding, where a bound is held against what it bounds."""
+"""Tolerance for rounding, where a value is compared with its bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What was looked at.
+    """The frames of a recording, and the paths of camera and herd.
 
     Attributes:
-        resolution_wh: Of the picture, px.
-        times_s: (n,) of the frames. duration_s: of the recording.
-        camera: Its path over these frames. herd: What all have gone together.
-        look_s: Time between frames that were looked at; 0: between any.
+        resolution_wh: Size of the frames, px.
+        times_s: (n,) times of the frames.
+        duration_s: Duration of the recording.
+        camera: Path of the camera over these frames.
+        herd: Path of the herd as a whole.
+        look_s: Time between frames that were given to the detector; 0: between any frames.
     """
 
     resolution_wh: tuple[int, int]
@@ -48,7 +49,7 @@ class View:
 
     @property
     def step_s(self) -> float:
-        """Return the usual time between frames that were looked at."""
+        """The usual time between frames that were given to the detector."""
         return self.look_s or self.duration_s / max(len(self.times_s), 1)
 
 
@@ -59,10 +60,10 @@ class Links:
     Attributes:
         before, after: (n,) tracklets.
         log_odds: (n,) of the link.
-        gap_s: (n,) time between the two. away_s: (n,) for how much of it the animal was out of
-            view, going straight.
-        left: (n,) bool: it went over the picture's border and came back over it, while the camera
-            looked on.
+        gap_s: (n,) time between the two tracklets.
+        away_s: (n,) part of the gap for which the animal, on a straight path, was out of view.
+        left: (n,) bool: the animal left over the frame's border and came back over it, while the
+            camera kept its view.
     """
 
     before: Index
@@ -76,11 +77,11 @@ class Links:
 def possible_links(
     tracklets: Tracklets, view: View, model: LinkModel, longest_s: float, least: float = -np.inf
 ) -> Links:
-    """Weigh all links whose gap is at most `longest_s`, within the stretches of the camera's path;
-    only those over `least` are returned.
+    """Return the links over `least` whose gap is at most `longest_s`.
 
-    Pairs are as many as the square of the tracklets: of a long recording some are weighed at a
-    time, and those that no place could make likely enough are not looked at.
+    Links join tracklets of one stretch of the camera's path. The number of pairs grows with the
+    square of the number of tracklets. Pairs are therefore weighed in chunks, and pairs that no
+    position could make likely enough are skipped.
     """
     nobody, nothing = np.zeros(0, np.intp), np.zeros(0)
     found = [Links(nobody, nobody, nothing, nothing, nothing, np.zeros(0, bool))]
@@ -99,13 +100,13 @@ def possible_links(
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """What is the same for all links of a tracklet, k of them.
+    """Figures of k tracklets that are the same for all links of a tracklet.
 
     Attributes:
-        at_end, at_begin: (k,) bool: it leaves or comes over the border.
-        stays: (k,) log-odds that one who is lost as it was is not gone for good.
-        new, crowd: (k,) logarithm of how many new ones come per second, and are there, on a squared
-            size of ground where it begins.
+        at_end, at_begin: (k,) bool: the animal leaves, or arrives, over the border.
+        stays: (k,) log-odds that an animal lost in this way has not left for good.
+        new, crowd: (k,) logarithm of the number of new animals per squared size of ground where the
+            tracklet begins: `new` per second, `crowd` at one time.
     """
 
     at_end: npt.NDArray[np.bool_]
@@ -135,9 +136,7 @@ class _Ends:
 
 
 def _hopeful_s(ends: _Ends, step_s: float, model: LinkModel, least: float) -> float:
-    """Return the gap after which no link can be over `least` while the camera looks on, even if
-    place and size agree completely.
-    """
+    """Return the longest gap, in view, at which a link that fits perfectly exceeds `least`."""
     most = -np.log(4 * np.pi * model.place**2) + 2 * max(
         np.log(OTHERS_RESIZED / min(np.sqrt(2) * model.resize, model.resize_most)), 0
     )
@@ -160,7 +159,7 @@ def _weighed(
     least: float,
     ends: _Ends,
 ) -> Links:
-    """Weigh some pairs."""
+    """Return the links over `least` among some pairs."""
     end, begin = tracklets.end, tracklets.begin
     same = end.stretch[before] == begin.stretch[after]
     before, after = before[same], after[same]
@@ -193,9 +192,7 @@ def _weighed(
 
 
 def _gap_density(gap_s: Array, away_s: Array, step_s: float, model: LinkModel) -> Array:
-    """Return the logarithm (n,) of how probable gaps are, a second; `away_s` (n,) of them the
-    animal was out of view.
-    """
+    """Return the log density (n,), per second, of gaps out of view for `away_s` (n,) of them."""
     hidden: Array = (
         np.log1p(-model.soon)
         - (gap_s - away_s) / model.hidden_s
@@ -218,11 +215,7 @@ def _movement_odds(
     model: LinkModel,
     ends: _Ends,
 ) -> Array:
-    """Return the log-odds (n,) of going from where the one ended, as it went, to where the other
-    begins, as that goes on.
-
-    One goes on with the herd all the time, and for a while as it went besides.
-    """
+    """Return the log-odds (n,) of moving from one to the other, with the herd and on its own."""
     end, begin, herd = tracklets.end, tracklets.begin, view.herd
     size = np.sqrt(end.size[before] * begin.size[after])[:, None]
     begin_s, end_s = end.time_s[before], begin.time_s[after]
@@ -236,8 +229,8 @@ def _movement_odds(
     last_error = np.hypot(
         model.place_rate / begin.rate_spread_s[after], model.cut_rate * ends.at_begin[after]
     )
-    # What a few boxes tell of a velocity counts as much as it is more exact than what is known of
-    # all.
+    # A velocity from a few boxes has a large error. It is weighed against the spread of all
+    # animals' velocities.
     first_trust, last_trust = (
         1 / (1 + (error / model.usual_rate) ** 2) for error in (first_error, last_error)
     )
@@ -269,15 +262,12 @@ def _movement_odds(
 
 
 def _size_odds(resized: Array, gap_s: Array, least: Array, model: LinkModel) -> Array:
-    """Return the log-odds (n,) of changes (n, 2) of log width and height; `least` (n,): of one cut
-    off by something they say less.
-    """
+    """Return the log-odds (n,) of changes (n, 2) of log size; `least` (n,): least deviation."""
     sigma = np.minimum(
         np.sqrt(2 * model.resize**2 + (model.resize_s * gap_s) ** 2), model.resize_most
     )
     sigma = np.maximum(sigma, least)[:, None]
-    # Against others, whose sizes differ by as much as those of a herd seen from one side and the
-    # other.
+    # The alternative is another animal, whose size and orientation differ as in a herd.
     odds: Array = (-0.5 * (resized / sigma) ** 2 + np.log(OTHERS_RESIZED / sigma)).sum(axis=1)
     return odds
 
@@ -285,9 +275,7 @@ def _size_odds(resized: Array, gap_s: Array, least: Array, model: LinkModel) -> 
 def over_border(
     end: End, resolution_wh: tuple[int, int], border: float, forward: int
 ) -> npt.NDArray[np.bool_]:
-    """Tell who leaves (`forward` 1) or comes (-1) over the picture's border (k,): who is at it, or
-    soon would be, going on as now.
-    """
+    """Return which animals (k,) leave (`forward` 1) or arrive (-1) over the border about now."""
     margin = border * (end.xyxy[:, 2:] - end.xyxy[:, :2])
     there = end.xyxy + np.tile(
         np.clip(forward * SOON_S * end.shift, -0.2 * max(resolution_wh), 0.2 * max(resolution_wh)),
@@ -307,9 +295,7 @@ _STEPS = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 def _out_of_view_s(
     tracklets: Tracklets, before: Index, after: Index, gap_s: Array, view: View
 ) -> Array:
-    """Return for how long (n,) the camera looked elsewhere: not at where an animal was that went
-    straight from one place to the other.
-    """
+    """Return how long (n,) an animal on a straight path between two positions was out of view."""
     result = np.zeros(len(before))
     rows = np.flatnonzero(gap_s > 0.5)
     if view.camera.still or not len(rows):
@@ -325,7 +311,7 @@ def _out_of_view_s(
 
 
 def _in_view(place: Array, time_s: Array, view: View) -> npt.NDArray[np.bool_]:
-    """Tell whether places (n, 2) of the reference plane were in the picture at some times (n,)."""
+    """Return whether positions (n, 2) of the reference plane were in view at some times (n,)."""
     frame = np.clip(np.searchsorted(view.times_s, time_s), 0, len(view.times_s) - 1)
     x, y = view.camera.seen(place, frame).T
     width, height = view.resolution_wh
@@ -334,10 +320,9 @@ def _in_view(place: Array, time_s: Array, view: View) -> npt.NDArray[np.bool_]:
 
 
 def _crowd(tracklets: Tracklets, view: View, model: LinkModel) -> Array:
-    """Return how many animals that were not seen before are to be expected on a squared size of
-    ground where each tracklet begins (k,).
+    """Return the expected new animals per squared size of ground where each tracklet begins (k,).
 
-    As many as anywhere where the camera never looked; fewer where it did.
+    New ground has the average number. Ground that was in view before has fewer.
     """
     width, height = view.resolution_wh
     begin = tracklets.begin
@@ -361,14 +346,15 @@ _LOOKS = np.linspace(0.02, 1, 30)
 def _newcomers(
     tracklets: Tracklets, coming: npt.NDArray[np.bool_], view: View, model: LinkModel
 ) -> Array:
-    """Return how many new ones come per second and squared size, where each tracklet begins (k,)."""
+    """Return the new animals per second and squared size where each tracklet begins (k,)."""
     width, height = view.resolution_wh
     side = np.sqrt(np.prod(tracklets.begin.xyxy[:, 2:] - tracklets.begin.xyxy[:, :2], axis=1)).clip(
         1
     )
     area = width * height / side**2
     ring = np.clip(2 * (width + height) * model.border / side, 1, area)
-    # Tracks break inside the picture, seldom at its border: who came over the border came.
+    # Tracks break inside the frame and seldom at its border. A track that starts at the border is a
+    # new arrival.
     comers = float(coming.sum()) + 1
     inside = model.come_inside * (comers + _at_once(tracklets, view)) / area
     rate: Array = np.where(coming, comers / ring, inside) / view.duration_s
@@ -376,7 +362,7 @@ def _newcomers(
 
 
 def _at_once(tracklets: Tracklets, view: View) -> float:
-    """Return how many tracklets there are on average."""
+    """Return how many tracklets exist at one time, on average."""
     frames = len(view.times_s)
     change = np.bincount(tracklets.begin.frame_row, minlength=frames) - np.bincount(
         tracklets.end.frame_row, minlength=frames
@@ -385,16 +371,14 @@ def _at_once(tracklets: Tracklets, view: View) -> float:
 
 
 def pairs_within(end_s: Array, begin_s: Array, longest_s: float) -> tuple[Index, Index]:
-    """Return all pairs whose second begins after the first ended, by at most `longest_s`, in order
-    of the first.
-    """
+    """Return all pairs, by their first, whose second begins up to `longest_s` after its end."""
     parts = [(np.zeros(0, np.intp), np.zeros(0, np.intp)), *pair_parts(end_s, begin_s, longest_s)]
     before, after = (np.concatenate(column) for column in zip(*parts, strict=True))
     return before, after
 
 
 def pair_parts(end_s: Array, begin_s: Array, longest_s: float) -> Iterator[tuple[Index, Index]]:
-    """Yield what `pairs_within` returns, some at a time."""
+    """Yield the pairs of `pairs_within` in chunks."""
     order = np.argsort(begin_s, kind="stable")
     low = np.searchsorted(begin_s[order], end_s + 1e-9, side="left")
     high = np.searchsorted(begin_s[order], end_s + longest_s, side="right")
@@ -410,9 +394,7 @@ def pair_parts(end_s: Array, begin_s: Array, longest_s: float) -> Iterator[tuple
 
 
 def _log_t(miss: Array, sigma: Array) -> Array:
-    """Return the log density of misses (n, 2) under a bivariate Student t with 4 degrees of
-    freedom: animals do start and stop.
-    """
+    """Return the log density of misses (n, 2) under a bivariate t with 4 degrees of freedom."""
     squared = (miss**2).sum(axis=1) / sigma**2
     density: Array = -3 * np.log1p(squared / 4) - np.log(2 * np.pi * sigma**2)
     return density

@@ -1,6 +1,4 @@
-"""Who goes with whom, when each may go with one: the best matching of a sparse graph, however
-large.
-"""
+"""The best matching of a sparse graph of any size, in which each node has at most one partner."""
 
 from __future__ import annotations
 
@@ -13,14 +11,13 @@ from ml_engine.arrays import Index
 
 
 def best_matching(before: Index, after: Index, gain: npt.NDArray[np.float64]) -> Index:
-    """Return the links of greatest total gain in which nobody has more than one successor or
-    predecessor.
+    """Return the links of greatest total gain, at most one successor and predecessor per node.
 
-    A matrix of all by all grows with the square of a recording's length, and the time to solve it
-    with the cube; here both follow the number of links.
+    A dense matrix grows with the square of a recording's length, and its solution with the cube.
+    Here memory and time follow the number of links.
 
     Args:
-        before, after: (n,) numbers from 0 of the two that each link joins; no pair twice.
+        before, after: (n,) numbers from 0 of the two nodes that each link joins; no pair twice.
         gain: (n,); links without a gain are never chosen.
 
     Returns:
@@ -37,8 +34,8 @@ def best_matching(before: Index, after: Index, gain: npt.NDArray[np.float64]) ->
         return sure
     left, i = np.unique(before[rows], return_inverse=True)
     right, j = np.unique(after[rows], return_inverse=True)
-    # The solver leaves nobody without a partner: each may also go with nobody, which is a partner
-    # of its own. It reads zero as no link: one more for all changes nothing.
+    # The solver matches every node, so each one gets a dummy partner. It treats zero as a missing
+    # link; adding one to every weight changes nothing else.
     lonely = np.arange(len(left))
     weights = np.concatenate([gain[rows], np.zeros(len(left))]) + 1.0
     places = (np.concatenate([i, lonely]), np.concatenate([j, len(right) + lonely]))

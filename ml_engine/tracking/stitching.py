@@ -1,6 +1,4 @@
-"""Tracklets in, animals out: a second, global pass over what the tracker could follow without a
-break.
-"""
+"""Stitching: a second, global pass that joins the tracker's tracklets to animals."""
 
 from __future__ import annotations
 
@@ -21,14 +19,14 @@ from ml_engine.tracking.tracklets import Boxes, Tracklets, describe
 
 @dataclass(frozen=True, slots=True)
 class StitchOptions:
-    """How to join.
+    """Options for joining tracklets.
 
     Attributes:
-        model: What is assumed of animals.
-        rounds_s: Longest gap of each round: short gaps are closed first, as longer tracklets tell
-            better where they are going.
-        least_log_odds: Of a link that is made. Below zero: a track that is broken costs more than
-            one too long.
+        model: The assumptions about animals.
+        rounds_s: Longest gap of each round. Short gaps are closed first, because longer tracklets
+            have better known velocities.
+        least_log_odds: Least log-odds of a link that is made. It is below zero because a broken
+            track costs more than one that is too long.
     """
 
     model: LinkModel = field(default_factory=LinkModel)
@@ -38,12 +36,14 @@ class StitchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Joins:
-    """Which tracklets were joined, in order of the rounds. n joins.
+    """The joined tracklets, in order of the rounds. n joins.
 
     Attributes:
         before, after: (n,) the tracklets on both sides of the gap.
-        gap_s: (n,). log_odds: (n,). away_s: (n,), as in `Links`. crowded: (n,) bool: others covered
-            it at one end or both.
+        gap_s: (n,) as in `Links`.
+        log_odds: (n,) as in `Links`.
+        away_s: (n,) as in `Links`.
+        crowded: (n,) bool: others covered the animal at one end or both.
     """
 
     before: Index
@@ -55,8 +55,9 @@ class Joins:
 
 
 def stitch(boxes: Boxes, view: View, options: StitchOptions, looks: Looks | None = None) -> Joins:
-    """Find the joins, round by round; `chains` makes animals of them. `looks`: of the tracklets,
-    where there are any.
+    """Find the joins, round by round; `chains` turns them into animals.
+
+    `looks` is the appearance of the tracklets, where it is known.
     """
     count = int(boxes.tracklet.max(initial=-1)) + 1
     chain = np.arange(count)
@@ -103,7 +104,7 @@ def weighed_links(
     least: float,
     looks: Looks | None,
 ) -> Links:
-    """Return `possible_links` with what the looks of both sides add; `looks`: of these tracklets."""
+    """Return `possible_links` with the log-odds of appearance, `looks`, added."""
     if looks is None:
         return possible_links(tracklets, view, model, longest_s, least)
     links = possible_links(tracklets, view, model, longest_s, least - MOST_ODDS)
@@ -111,15 +112,17 @@ def weighed_links(
 
 
 def best_links(links: Links, least: float) -> Index:
-    """Return the links (rows) of greatest total log-odds over `least` where every tracklet has at
-    most one successor and predecessor.
+    """Return the links (rows) of greatest total log-odds over `least`.
+
+    Every tracklet has at most one successor and one predecessor.
     """
     return best_matching(links.before, links.after, links.log_odds - least)
 
 
 def chains(count: int, before: Index, after: Index) -> npt.NDArray[np.int64]:
-    """Return the chain (count,) of every tracklet, numbered from 0 in order of their first
-    tracklets.
+    """Return the chain (count,) of every tracklet, numbered from 0.
+
+    Chains are in order of their first tracklets.
     """
     label = _components(count, before, after)
     _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
@@ -132,8 +135,9 @@ def _components(count: int, one: Index, other: Index) -> npt.NDArray[np.int32]:
 
 
 def regrouped(boxes: Boxes, chain: npt.NDArray[np.int64]) -> Boxes:
-    """Return the boxes with chains in place of tracklets, in order of chain, then frame. `chain`:
-    (tracklets,).
+    """Return the boxes with chains in place of tracklets; `chain`: (tracklets,).
+
+    The boxes are in order of chain, then frame.
     """
     number = chain[boxes.tracklet]
     order = np.lexsort((boxes.frame_row, number))

@@ -1,4 +1,4 @@
-"""From numbered boxes to the table of tracks: one class for each track, short gaps closed."""
+"""The table of tracks: numbered boxes with one class per track and short gaps closed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from ml_engine.arrays import DetectionLog, TrackTable
 from ml_engine.boxes import areas, intersections
 
 LONGEST_GAP_S = 1.5
-"""A gap of a track up to this long is closed by a straight line: the animal was there, hidden or
-missed.
-"""
+"""Longest gap of a track that is interpolated. The animal was present, but hidden or missed."""
 
 HIDDEN_SHARE = 0.6
-"""A doubtful box of which this share lies behind a clear one is not visible."""
+"""A doubtful box is not visible if this share of it is behind a clear one."""
 
 _CHUNK_ROWS = 2048
 
@@ -25,7 +23,7 @@ _CHUNK_ROWS = 2048
 def build(
     log: DetectionLog, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int32]
 ) -> TrackTable:
-    """Make the table of tracks.
+    """Build the table of tracks.
 
     Args:
         log: The detection log.
@@ -33,9 +31,9 @@ def build(
         ids: (m,) track of every box; 0 for none.
 
     Returns:
-        The table, gaps up to `LONGEST_GAP_S` interpolated, without ground positions. A track's
-        class is the one with the greatest sum of scores; a box's score is that for its track's
-        class. Boxes are rounded to 0.01 px, scores to 0.0001, as files give them.
+        The table without ground positions, with gaps up to `LONGEST_GAP_S` interpolated. A track
+        has the class with the greatest sum of scores. A box has the score for its track's class.
+        Boxes are rounded to 0.01 px and scores to 0.0001, the precision of the result files.
     """
     rows = np.flatnonzero(ids)
     frame_row = np.repeat(np.arange(len(log.frames), dtype=np.int32), np.diff(log.offsets))[rows]
@@ -69,7 +67,7 @@ def build(
 
 
 def _rounded(values: npt.NDArray[np.float32], decimals: int) -> npt.NDArray[np.float32]:
-    """Round in 64 bits, some rows at a time and in place."""
+    """Round in 64 bits, in chunks and in place."""
     for start in range(0, len(values), _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
         values[rows] = np.round(values[rows].astype(np.float64), decimals)
@@ -82,8 +80,9 @@ def _gaps(
     xyxy: npt.NDArray[np.float32],
     times_s: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Return track, frame row and box (k, 4) for every frame missing in a short gap; input in order
-    of track, then frame.
+    """Return track, frame row and box (k, 4) for every frame missing in a short gap.
+
+    The input is in order of track, then frame.
     """
     before, after = frame_row[:-1], frame_row[1:]
     same = track_id[1:] == track_id[:-1]
@@ -101,7 +100,7 @@ def _gaps(
 
 
 def select(table: TrackTable, keep: npt.NDArray[np.bool_]) -> TrackTable:
-    """Return the rows of `keep` (n,), tracks numbered anew from 1 in the order of their numbers."""
+    """Return the rows of `keep` (n,), with tracks renumbered from 1 in their old order."""
     present = np.unique(table.track_id[keep])
     if keep.all() and len(present) == present.max(initial=0):
         return table
@@ -119,17 +118,17 @@ def select(table: TrackTable, keep: npt.NDArray[np.bool_]) -> TrackTable:
 
 
 def hidden(table: TrackTable, doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Tell which rows (n,) are doubtful and mostly covered by the clear box of another track.
+    """Return which rows (n,) are doubtful and mostly covered by the clear box of another track.
 
-    Such an animal is not visible; or it is not there, and the other track is its own under a new
-    number.
+    Such an animal is not visible, or it does not exist: the other track may be the same animal
+    under a new number.
 
     Args:
         table: The tracks.
         doubtful: (n,) bool: interpolated, or seen with a score below the threshold.
     """
     result = np.zeros(len(table), bool)
-    # Some rows at a time: all pairs of a long recording would be most of what assembling needs.
+    # In chunks: all pairs of a long recording would take most of the memory that assembly needs.
     for rows in np.array_split(np.flatnonzero(doubtful), 1 + int(doubtful.sum()) // _CHUNK_ROWS):
         result[rows] = _covered(table, rows, doubtful)
     return result
@@ -138,7 +137,7 @@ def hidden(table: TrackTable, doubtful: npt.NDArray[np.bool_]) -> npt.NDArray[np
 def _covered(
     table: TrackTable, guessed: npt.NDArray[np.intp], doubtful: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Tell which of the rows `guessed` are half covered by a box that is not doubtful."""
+    """Return which of the rows `guessed` are mostly covered by a box that is not doubtful."""
     result = np.zeros(len(guessed), bool)
     begin = np.searchsorted(table.frame, table.frame[guessed], side="left")
     size = np.searchsorted(table.frame, table.frame[guessed], side="right") - begin

@@ -1,4 +1,4 @@
-"""Tracklets in a still plane: where each begins and ends, how fast it moves there, how large it is."""
+"""Tracklets in a still plane: position, velocity and size at both ends of each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from ml_engine.boxes import areas, intersections
 from ml_engine.camera_motion.path import Camera
 
 WINDOW_S = 1.2
-"""Place and velocity at an end are a straight line through the boxes within this time of it."""
+"""Position and velocity at an end are fitted to the boxes within this time of it, by a straight
+line.
+"""
 LEAST_WINDOW_BOXES = 5
-"""Fewer boxes are no line; at low frame rates the window grows until it has so many."""
+"""Least number of boxes for a straight line. At low frame rates the window grows to this number."""
 RATE_PRIOR_S = 0.02
-"""A velocity is drawn towards rest as if it had been measured for this long beside what was
-measured: two boxes are no direction.
+"""A velocity shrinks towards zero as if rest had also been measured for this long. Two boxes alone
+give no direction.
 """
 
 CROWDED_SHARE = 0.25
@@ -29,8 +31,9 @@ class Boxes:
 
     Attributes:
         tracklet: (n,) int64 from 0, without gaps.
-        frame_row: (n,) int64 row of the frame in the log. time_s: (n,) float64.
-        xyxy: (n, 4) float64 px of the picture.
+        frame_row: (n,) int64 row of the frame in the log.
+        time_s: (n,) float64.
+        xyxy: (n, 4) float64 px of the frame.
     """
 
     tracklet: npt.NDArray[np.int64]
@@ -41,20 +44,23 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end of every tracklet, k of them.
+    """One end of every tracklet. k tracklets.
 
     Attributes:
-        time_s: (k,). frame_row: (k,) int64. stretch: (k,) int64 stretch of the camera's path;
-            places compare within one only.
-        place: (k, 2) centre in the reference plane. rate: (k, 2) its velocity per second, forward
-            in time.
-        rate_spread_s: (k,) how far apart in time the boxes are that tell it: the root of the sum of
-            squares of their times, from the mean.
-        wh: (k, 2) width and height in the reference plane. size: (k,) sqrt of their product.
-        scale: (k,) reference units per px of the picture.
-        xyxy: (k, 4) last box itself, px of the picture. shift: (k, 2) by how much it moves in the
-            picture in a second, forward in time.
-        crowded: (k,) bool: others' boxes cover a part of it, so that it may show a part of the
+        time_s: (k,).
+        frame_row: (k,) int64.
+        stretch: (k,) int64 stretch of the camera's path. Positions of different stretches cannot be
+            compared.
+        place: (k, 2) centre in the reference plane.
+        rate: (k, 2) its velocity per second, forward in time.
+        rate_spread_s: (k,) spread in time of the boxes that give the velocity: the root of the sum
+            of squares of their times from the mean.
+        wh: (k, 2) width and height in the reference plane.
+        size: (k,) sqrt of their product.
+        scale: (k,) reference units per px of the frame.
+        xyxy: (k, 4) last box itself, px of the frame.
+        shift: (k, 2) its movement in the frame, px per second, forward in time.
+        crowded: (k,) bool: other boxes cover a part of it, so that it may show a part of the
             animal.
     """
 
@@ -74,7 +80,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Tracklets:
-    """Where k tracklets begin and end; `boxes` (k,) int64 says how many boxes each has."""
+    """Both ends of k tracklets; `boxes` (k,) int64 is the number of boxes of each."""
 
     begin: End
     end: End
@@ -116,7 +122,7 @@ def describe(boxes: Boxes, camera: Camera) -> Tracklets:
 
 
 def on_plane(camera: Camera, points: Array, rows: npt.NDArray[np.int64]) -> tuple[Array, Array]:
-    """Return points (n, 2) in the reference plane, and by how much lengths grow there (n,)."""
+    """Return points (n, 2) in the reference plane, and the magnification there (n,)."""
     if camera.still:
         return points, np.ones(len(points))
     place = camera.stabilised(points, rows)
@@ -137,7 +143,7 @@ def _fit(
     wh: Array,
     scale: Array,
 ) -> End:
-    """Return place, velocity and size at the boxes `anchor`, by least squares over `rows`."""
+    """Return position, velocity and size at the boxes `anchor`, by least squares over `rows`."""
     group, k = boxes.tracklet[rows], len(anchor)
     t = apart_s[rows]
     total = np.bincount(group, minlength=k).astype(np.float64)
@@ -171,7 +177,7 @@ def _fit(
 
 
 def _crowded(boxes: Boxes, anchor: Index) -> npt.NDArray[np.bool_]:
-    """Tell which of the boxes `anchor` (k,) others of the same frame cover by `CROWDED_SHARE`."""
+    """Return which of the boxes `anchor` (k,) others of the same frame cover by `CROWDED_SHARE`."""
     order = np.argsort(boxes.frame_row, kind="stable")
     frame = boxes.frame_row[order]
     begin = np.searchsorted(frame, boxes.frame_row[anchor], side="left")

@@ -114,7 +114,7 @@ async def test_another_owners_job_is_missing_in_the_same_words(store: JobStore) 
         told.append(
             (
                 caught.value.code,
-                caught.value.message.replace(f" {name}.", " ID."),
+                caught.value.message.replace(f"'{name}'", "ID"),
                 caught.value.details,
             )
         )

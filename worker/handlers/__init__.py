@@ -1,4 +1,7 @@
-"""The four steps, each one use case from top to bottom. Every step may run any number of times, also twice at once."""
+"""The four steps, each one use case from top to bottom.
+
+Every step may run any number of times, also twice at once.
+"""
 
 from __future__ import annotations
 

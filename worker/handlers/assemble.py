@@ -23,7 +23,8 @@ async def assemble(step: Step) -> None:
     """assembling → rendering and a `render` message, or → completed where no video is wanted."""
     job, plan = step.job, step.job.plan
     if job.state == "rendering" and step.redelivered:
-        # Whoever had this message may have ended after moving the job on and before asking for the next step.
+        # Whoever had this message may have ended after moving the job on and before asking for the
+        # next step.
         await step.send("render")
     if job.state != "assembling":
         return
@@ -48,7 +49,9 @@ async def assemble(step: Step) -> None:
 async def _stage(
     step: Step, plan: Plan, revision: str, assembled: Assembled, seconds: float
 ) -> None:
-    """Write a revision of this worker's own; then → rendering, or → completed where no video is wanted."""
+    """Write a revision of this worker's own; then → rendering, or → completed where no video is
+    wanted.
+    """
     job, store = step.job, step.tools.ports.results
     await step.gather(
         partial(store.put, result_blob(job.id, revision, name), data, content_type=ARTIFACTS[name])

@@ -15,10 +15,13 @@ from worker.write_once import put_once
 
 
 async def detect(step: Step) -> None:
-    """A log for the segment, the segment in the done set; after the last one detecting → assembling and an `assemble` message."""
+    """A log for the segment, the segment in the done set; after the last one detecting → assembling
+    and an `assemble` message.
+    """
     job, plan = step.job, step.job.plan
     if job.state == "assembling" and step.redelivered:
-        # Whoever had this message may have ended after moving the job on and before asking for the next step.
+        # Whoever had this message may have ended after moving the job on and before asking for the
+        # next step.
         await step.send("assemble")
     if (
         job.state != "detecting"
@@ -29,7 +32,8 @@ async def detect(step: Step) -> None:
         return
     segment = plan.segments[step.message.segment]
     if step.redelivered and segment.index in job.done_segments:
-        # Whoever had this message may have ended after handing out segments and before sending their messages.
+        # Whoever had this message may have ended after handing out segments and before sending
+        # their messages.
         for index in job.handed_out:
             await step.send("detect", index)
     name = log_blob(job.id, plan.log_key, segment.index)

@@ -15,7 +15,8 @@ def all_detected(job: Job) -> bool:
 async def start_assembling(step: Step, job: Job) -> None:
     """Move a fully detected job on and ask for `assemble`, unless somebody else has moved it.
 
-    That one still holds its own message; should it die before it has sent `assemble`, the redelivered message sends it.
+    That one still holds its own message; should it die before it has sent `assemble`, the
+    redelivered message sends it.
     """
     try:
         await step.update(("detecting",), {"state": "assembling"})

@@ -1,4 +1,6 @@
-"""Plan: look at the recording and cut it into segments, which are then handed out (`core/services/attempts/turns.py`)."""
+"""Plan: look at the recording and cut it into segments, which are then handed out
+(`core/services/attempts/turns.py`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from worker.telemetry import with_tracks
 
 
 async def plan(step: Step) -> None:
-    """queued → planning → detecting. Redelivered in `detecting`, it sends again what was handed out and is missing."""
+    """queued → planning → detecting.
+
+    Redelivered in `detecting`, it sends again what was handed out and is missing.
+    """
     job = step.job
     if (
         job.waiting is not None
@@ -28,7 +33,8 @@ async def plan(step: Step) -> None:
         return
     if job.state in ("queued", "planning"):
         await step.update(("queued", "planning"), {"state": "planning"})
-        # The record stands, whatever becomes of it: the marker of an unfinished submission has served its turn.
+        # The record stands, whatever becomes of it: the marker of an unfinished submission has
+        # served its turn.
         await step.tools.ports.sources.delete(submitting_blob(job.id))
         made, files = await _make_plan(step)
         done = await _stored_segments(step, made)
@@ -142,6 +148,7 @@ async def _ask_for_missing(step: Step, job: Job) -> None:
     if job.is_detected:
         await start_assembling(step, job)
     elif step.redelivered:
-        # Whoever had this message may have ended after handing out segments and before sending their messages.
+        # Whoever had this message may have ended after handing out segments and before sending
+        # their messages.
         for segment in job.handed_out:
             await step.send("detect", segment)

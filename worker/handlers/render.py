@@ -1,4 +1,6 @@
-"""Render: sources and tracks in, the annotated video and the contact sheet out; then everything of the revision is published at once."""
+"""Render: sources and tracks in, the annotated video and the contact sheet out; then everything of
+the revision is published at once.
+"""
 
 from __future__ import annotations
 

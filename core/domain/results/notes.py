@@ -67,7 +67,11 @@ _PREFIXES = {
 class Note(Part):
     """A remark about a result. Programs compare `code`; `text` may be reworded in any release."""
 
-    code: str = Field(pattern=r"^[a-z0-9_]+$", examples=["re_entry"])
+    code: str = Field(
+        pattern=r"^[a-z0-9_]+$",
+        description="Stable name of the kind of remark, for programs.",
+        examples=["re_entry"],
+    )
     text: str = Field(
         description="One English sentence or phrase for people.",
         examples=["2 appeared after others had left; may already be counted"],

@@ -289,9 +289,8 @@ def _made(
     """Return a new key that is not stored yet. Raises as `Keys.create` does."""
     if access.resembles_token_owner(owner):
         raise InvalidInput(
-            f"A key's owner cannot begin with '{access.TOKEN_OWNER_PREFIX}' or with characters "
-            "that look like it: such owners belong to an identity provider's tokens. "
-            "Choose another name.",
+            f"A key's owner must not begin with '{access.TOKEN_OWNER_PREFIX}' or look like it: "
+            "the prefix marks owners of an identity provider's tokens. Choose another name.",
             code="invalid_key",
             field="owner",
         )
@@ -310,13 +309,13 @@ def _made(
         fault = error.errors()[0]
         field = str(fault["loc"][0]) if fault["loc"] else "key"
         raise InvalidInput(
-            f"A key's {field} is not valid: {_told(field, fault['msg'])}.",
+            f"Invalid {field} of the key: {_told(field, fault['msg'])}.",
             code="invalid_key",
             field=field,
         ) from error
     if not key.is_usable(now):
         raise InvalidInput(
-            "The key would already have expired. Choose a later time.",
+            "The expiry lies in the past. Choose a later time.",
             code="invalid_key",
             field="expires",
         )

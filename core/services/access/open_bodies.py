@@ -77,8 +77,8 @@ class OpenBodies:
         ]
         if not standing:
             raise Throttled(
-                f"You, or clients at your IP address, are already sending {self._limit} bodies. "
-                "Send this one again when one of them has ended.",
+                f"You or your address already send {self._limit} bodies, which is the limit. "
+                "Retry when one has ended.",
                 code="too_many_open_submissions",
                 retry_after_s=_RETRY_S,
                 limit=self._limit,

@@ -367,8 +367,8 @@ class Quotas:
 def _no_links(most: int, alive: Sequence[Hold], now: datetime) -> Throttled:
     first = min((hold.until_utc for hold in alive), default=now)
     return Throttled(
-        f"{most} of your upload links are active. Make jobs of their uploads, or wait until the "
-        f"oldest expires, at {first:%H:%M:%S} UTC.",
+        f"{most} of your upload links are open, which is your quota. Submit jobs with their "
+        f"uploads, or wait until the oldest expires at {first:%H:%M:%S} UTC.",
         code="quota_links",
         retry_after_s=max(1.0, (first - now).total_seconds()),
         limit=most,

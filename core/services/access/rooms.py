@@ -236,7 +236,7 @@ def no_bytes(day_bytes: int, now: datetime, *, until: datetime | None = None) ->
     first = min(until or midnight, midnight)
     freed = f"; held bytes are released at {first:%H:%M:%S} UTC" if first < midnight else ""
     return Throttled(
-        f"This exceeds the {day_bytes} bytes that you may submit per day. "
+        f"This exceeds your daily quota of {day_bytes} bytes. "
         f"The next day begins at midnight UTC{freed}.",
         code="quota_bytes",
         retry_after_s=max(1.0, (first - now).total_seconds()),

@@ -26,9 +26,9 @@ async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_
         keys: The store of the count.
         clock: Returns the current time.
         job: The job whose work is counted.
-        looks: The inferences that remain to be done.
-        day_work: Most inferences of an owner per day; 0: unlimited. The local user of the machine
-            has no limit.
+        looks: The detector runs that remain to be done.
+        day_work: Most detector runs of an owner per day; 0: unlimited. The local user of the
+            machine has no limit.
 
     Raises:
         Throttled: The rest of the day has no room for the work, a later day may (code
@@ -39,8 +39,8 @@ async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_
         return
     if looks > day_work:
         raise PermanentError(
-            f"This job needs {looks} inferences, more than the {day_work} that you may use per day."
-            " Use fewer tiles, lower detect_fps, or split the recording.",
+            f"This job needs {looks} detector runs, more than your daily quota of {day_work}. "
+            "Use fewer tiles, lower detect_fps, or split the recording.",
             code=CODE,
             looks=looks,
             limit=day_work,
@@ -52,8 +52,8 @@ async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_
     hold = Hold(id=job.id, day=now.date(), amount=looks, until_utc=midnight, kind="work")
     if await keys.hold(work_account(job.owner), hold, at=now, limit_bytes=day_work) is not None:
         raise Throttled(
-            f"Your jobs have used up the {day_work} inferences that you may use per day; this one "
-            f"needs {looks}. It begins automatically after {midnight:%Y-%m-%d %H:%M} UTC.",
+            f"Your daily quota of {day_work} detector runs has too few left; this job needs "
+            f"{looks}. It starts automatically after {midnight:%Y-%m-%d %H:%M} UTC.",
             code=CODE,
             retry_after_s=(midnight - now).total_seconds(),
             looks=looks,

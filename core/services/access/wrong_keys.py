@@ -77,8 +77,8 @@ class WrongKeys:
         if bucket.tokens < 1:
             wait_s = (1 - bucket.tokens) * 60 / self._per_minute
             raise Throttled(
-                f"Too many wrong keys came from your IP address. Check your key and try again in "
-                f"{math.ceil(wait_s)} s.",
+                f"Too many wrong keys from your address. "
+                f"Check your key, then retry in {math.ceil(wait_s)} s.",
                 code="too_many_wrong_keys",
                 retry_after_s=wait_s,
                 per_minute=self._per_minute,

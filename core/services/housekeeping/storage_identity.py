@@ -105,8 +105,8 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
         )
     elif not marks.found and await is_used(ports):
         raise ForeignStorage(
-            f"This database ({ports.ledger.describe()}) has an identity, but the storage carries "
-            f"no mark although it holds jobs. It may belong to another installation. {_COMMANDS}",
+            f"This database ({ports.ledger.describe()}) has an identity, but the storage has no "
+            f"mark although it holds jobs. It may belong to another installation. {_COMMANDS}",
             code="storage_unmarked",
         )
     await _complete_marks(ports, marks, own)
@@ -228,8 +228,8 @@ async def _require_together(ports: Ports) -> None:
     known = await ports.jobs.outlines(ids)
     if not known:
         raise ForeignStorage(
-            f"This database ({ports.ledger.describe()}) has no record of {len(ids)} sampled jobs "
-            f"in the storage. They seem to belong to another installation. {_COMMANDS}",
+            f"This database ({ports.ledger.describe()}) has none of the {len(ids)} jobs in the "
+            f"storage. They seem to belong to another installation. {_COMMANDS}",
             code="storage_unclear",
         )
     extra = {"action": "storage_recognised", "sampled": len(ids), "known": len(known)}

@@ -126,7 +126,7 @@ async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
     state = await state_of_storage(ports)
     if state.belongs and state.marks.found:
         raise Conflict(
-            "This database and this storage belong together already. There is nothing to separate.",
+            "This database and this storage already belong together. There is nothing to separate.",
             code="storage_is_own",
         )
     own = state.identity or StorageIdentity(

@@ -140,8 +140,8 @@ async def with_stored_calibration(data: Any, store: CalibrationStore, *, owner: 
         stored = await store.get(name, owner=owner)
     except NotFound as error:
         raise InvalidSettings(
-            f"There is no calibration '{name[:80]}'. GET /api/v1/calibrations lists the "
-            "calibrations, POST adds one.",
+            f"Calibration '{name[:80]}' not found. GET /api/v1/calibrations lists calibrations, "
+            "POST adds one.",
             code="unknown_calibration",
         ) from error
     return {**data, "calibration": stored.points.model_dump(mode="json")}
@@ -160,9 +160,7 @@ def _checked(given: Mapping[str, object], clock: Clock, owner: str) -> StoredCal
             faults += [_fault(item) for item in error.errors()]
     if faults:
         listed = "; ".join(f"{fault['field']}: {fault['problem']}" for fault in faults[:5])
-        raise InvalidCalibration(
-            f"The calibration cannot be used: {listed}.", errors=faults[:MOST_FAULTS]
-        )
+        raise InvalidCalibration(f"Invalid calibration: {listed}.", errors=faults[:MOST_FAULTS])
     named, now = checked[0], clock()
     return StoredCalibration(
         name=named.name,

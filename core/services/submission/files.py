@@ -261,8 +261,8 @@ class Submission:
     def _check_number(self, present: int) -> None:
         if present >= self._max_files:
             raise InvalidInput(
-                f"One job takes at most {self._max_files} files. "
-                "Split the recording into several jobs.",
+                f"A job can have at most {self._max_files} files. Split the recording into several "
+                "jobs.",
                 code="too_many_files",
                 limit=self._max_files,
             )
@@ -324,6 +324,6 @@ def _check_declared(name: str, size_bytes: int, declared_bytes: int | None) -> N
 
 def _empty(name: str) -> InvalidInput:
     return InvalidInput(
-        f"The file '{name}' is empty. Check that the recording was saved and send it again.",
+        f"The file '{name}' is empty. Check that the recording was saved, then send it again.",
         code="empty_file",
     )

@@ -131,7 +131,7 @@ class SubmissionLife:
                     raise PreconditionFailed("Another blob has this name now.")
             except (NotFound, PreconditionFailed) as error:
                 raise Unavailable(
-                    "The upload took too long and the server abandoned it. Send it again.",
+                    "The upload took too long, so the server dropped it. Send it again.",
                     code="submission_expired",
                 ) from error
 

@@ -48,8 +48,8 @@ def check_requested_settings(data: Any, limits: Limits) -> AnalysisSettings:
     known = limits.detectors
     if isinstance(asked, str) and asked not in known:
         raise InvalidSettings(
-            f"No detector is configured under that name. Use one of: {', '.join(known)}. "
-            "Paths and hub ids are not accepted here.",
+            f"Unknown detector. Known detectors: {', '.join(known)}. Paths and hub ids are not "
+            "accepted.",
             code="unknown_detector",
             configured=list(known),
         )

@@ -65,8 +65,8 @@ def check_telemetry_size(name: str, size_bytes: int) -> None:
     """
     if size_bytes > MAX_TELEMETRY_BYTES:
         raise TooLarge(
-            f"The telemetry '{name}' has over {MAX_TELEMETRY_BYTES} bytes. "
-            "Send the .SRT file that the drone stored beside the video.",
+            f"The telemetry '{name}' exceeds {MAX_TELEMETRY_BYTES} bytes. Send the .SRT that the "
+            "drone wrote.",
             code="telemetry_too_large",
             limit_bytes=MAX_TELEMETRY_BYTES,
         )
@@ -157,9 +157,8 @@ def paired(
     free = [i for i in range(len(files)) if i not in given]
     if rest and len(rest) != len(free):
         raise InvalidInput(
-            f"The telemetry '{rest[0].name}' matches no video. Give it the name of its video "
-            "(DJI_0042.SRT for DJI_0042.MP4), or send exactly one telemetry file per video, "
-            "in the same order.",
+            f"The telemetry '{rest[0].name}' matches no video. Name it like its video "
+            "(DJI_0042.SRT for DJI_0042.MP4), or send exactly one per video, in the same order.",
             code="telemetry_unmatched",
             unmatched=[item.name for item in rest],
         )

@@ -213,8 +213,8 @@ class Uploads:
         }
         if len(staged) >= MAX_STAGED:
             raise Throttled(
-                f"{len(staged)} of your uploads are unused. "
-                "Make jobs of them, or wait until they are deleted.",
+                f"{len(staged)} of your uploads are unused. Submit jobs with them, or wait until "
+                "they are deleted.",
                 code="quota_uploads",
                 retry_after_s=_STAGED_RETRY_S,
                 limit=MAX_STAGED,
@@ -278,19 +278,16 @@ def _check_request(
     upload_ids: Sequence[str], names: Sequence[str], telemetry: Sequence[UploadedTelemetry]
 ) -> None:
     if not upload_ids:
-        raise InvalidInput(
-            "The request names no upload. Give at least one id in upload_ids.", code="missing_file"
-        )
+        raise InvalidInput("upload_ids is empty. Send at least one upload id.", code="missing_file")
     everything = [*upload_ids, *(item.upload_id for item in telemetry)]
     if len(set(everything)) != len(everything):
         raise InvalidInput(
-            "An upload id is named twice. Each part of a recording needs its own upload.",
+            "An upload id appears twice. Each file of a recording is its own upload.",
             code="doubled_upload",
         )
     if names and len(names) != len(upload_ids):
         raise InvalidInput(
-            f"{len(upload_ids)} upload_ids but {len(names)} names. "
-            "Give one name per upload, or none.",
+            f"{len(upload_ids)} upload_ids but {len(names)} names. Send one name per id, or none.",
             code="names_differ",
         )
     for upload_id in everything:

@@ -1,1 +1,1 @@
-"""What runs a network: torch or OpenVINO, and what both need to read a checkpoint and its outputs."""
+"""Runtimes of networks, torch and OpenVINO, and the reading of checkpoints and outputs."""

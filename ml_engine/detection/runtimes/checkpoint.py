@@ -1,5 +1,6 @@
-"""Finds a checkpoint's files, checks that they are safe and of a known kind, and fingerprints them.
-Starts no runtime.
+"""Checkpoints on disk: found, checked to be safe and of a known kind, and fingerprinted.
+
+This module starts no runtime.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from ml_engine.detection.preprocessing import (
 from ml_engine.detection.runtimes.openvino_package import load_openvino
 
 ENGINE_VERSION = "2"
-"""Raised whenever preprocessing or post-processing changes what every checkpoint finds: jobs that
-were planned before it then end with `detector_changed`. What changes for some checkpoints only goes
-into the fingerprints of those.
+"""Version of preprocessing and post-processing.
+
+It increases when a change affects the detections of every checkpoint. Jobs that were planned before
+then end with `detector_changed`. A change that affects some checkpoints only goes into their
+fingerprints.
 """
 
 SIGMOID_MODELS = frozenset(
@@ -49,8 +52,9 @@ SIGMOID_MODELS = frozenset(
     )
 )
 SOFTMAX_MODELS = frozenset(("detr", "table-transformer", "yolos"))
-"""Model types of transformers whose scores are a softmax with a last class «nothing»; the others'
-are a sigmoid per label.
+"""Model types of transformers whose scores are a softmax with a last class «nothing».
+
+The scores of all other types are a sigmoid per label.
 """
 
 _MOST_LABELS = 100_000
@@ -67,7 +71,7 @@ class Checkpoint:
         fingerprint: SHA-256 (hex) over weights, configuration, label table, preprocessing and
             `ENGINE_VERSION`.
         table: Its labels.
-        preprocessing: How frames become its input.
+        preprocessing: The steps from frames to its input.
         softmax: Whether scores are a softmax with a last class «nothing».
     """
 
@@ -90,7 +94,7 @@ def open_checkpoint(source: str) -> Checkpoint:
         DetectorError: Code `checkpoint_not_found`, `unsafe_weights`, `unknown_architecture`,
             `unknown_signature`, `bad_checkpoint`, `bad_preprocessing`, `bad_label_table` or
             `no_usable_label`.
-        Unavailable: The model hub did not answer (code `model_hub_unavailable`).
+        Unavailable: The model hub did not respond (code `model_hub_unavailable`).
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -99,7 +103,7 @@ def open_checkpoint(source: str) -> Checkpoint:
         if path.suffix == ".onnx":
             return _open_onnx(path)
         raise DetectorError(
-            f"'{path.name}' is no checkpoint; give an .onnx file or a folder with config.json.",
+            f"'{path.name}' is not a checkpoint. Give an .onnx file or a folder with config.json.",
             code="checkpoint_not_found",
         )
     if path.suffix == ".onnx" or not _HUB_ID.fullmatch(source):
@@ -116,7 +120,9 @@ def _open_folder(folder: Path) -> Checkpoint:
     if len(exports) == 1:
         return _open_onnx(exports[0])
     problem = (
-        "several .onnx files; name one" if exports else "neither config.json nor an .onnx file"
+        "several .onnx files. Give the path of one"
+        if exports
+        else "neither config.json nor an .onnx file"
     )
     raise DetectorError(f"The folder '{folder.name}' holds {problem}.", code="checkpoint_not_found")
 
@@ -125,7 +131,8 @@ def _open_transformers(folder: Path) -> Checkpoint:
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise DetectorError(
-            f"The checkpoint '{folder.name}' has no .safetensors weights; other formats can run code when they are read. Convert it.",
+            f"The checkpoint '{folder.name}' has no .safetensors weights. Other formats can run"
+            " code when they are read. Convert the weights.",
             code="unsafe_weights",
         )
     config = read_config(folder)
@@ -133,7 +140,7 @@ def _open_transformers(folder: Path) -> Checkpoint:
     if "auto_map" in config or kind not in SIGMOID_MODELS | SOFTMAX_MODELS:
         known = ", ".join(sorted(SIGMOID_MODELS | SOFTMAX_MODELS))
         raise DetectorError(
-            f"'{folder.name}' is a model of type '{kind}'; Muster runs {known}.",
+            f"'{folder.name}' is a model of type '{kind}'. Muster runs {known}.",
             code="unknown_architecture",
         )
     softmax = kind in SOFTMAX_MODELS or config.get("use_focal_loss") is False
@@ -155,8 +162,8 @@ def _open_transformers(folder: Path) -> Checkpoint:
 
 def _open_onnx(path: Path) -> Checkpoint:
     folder = path.parent
-    # Only a folder of its own can describe the file: beside several exports, a configuration would
-    # be anybody's.
+    # Only a folder with one export describes that export. Beside several exports, a configuration
+    # would be ambiguous.
     own = folder if len(list(folder.glob("*.onnx"))) == 1 else None
     described = own is not None and (own / CONFIG_FILE).is_file()
     preprocessing = (
@@ -181,13 +188,13 @@ def onnx_input_hw(path: Path) -> tuple[int, int]:
     """Return height and width of an export's `images`; 640 where the export leaves them open.
 
     Raises:
-        DetectorError: It is no ONNX file (code `bad_checkpoint`) or has no such input
+        DetectorError: It is not an ONNX file (code `bad_checkpoint`), or it has no such input
             (`unknown_signature`).
     """
     try:
         model = load_openvino().Core().read_model(path)
     except RuntimeError as error:
-        message = f"'{path.name}' cannot be read as ONNX; export it again."
+        message = f"'{path.name}' cannot be read as ONNX. Export it again."
         raise DetectorError(message, code="bad_checkpoint", reason=str(error)[:500]) from error
     check_signature(model, path.name)
     shape = model.input("images").get_partial_shape()
@@ -201,7 +208,7 @@ def check_signature(model: Any, name: str) -> None:
     """Check that a network read by OpenVINO has the signature of RT-DETR, D-FINE and DEIM exports.
 
     Raises:
-        DetectorError: It has not (code `unknown_signature`).
+        DetectorError: It has another signature (code `unknown_signature`).
     """
     inputs = {next(iter(port.get_names()), ""): port.get_partial_shape() for port in model.inputs}
     outputs = {name for port in model.outputs for name in port.get_names()}
@@ -213,8 +220,10 @@ def check_signature(model: Any, name: str) -> None:
     ):
         return
     raise DetectorError(
-        f"'{name}' takes ({', '.join(sorted(inputs))}) and gives ({', '.join(sorted(outputs))}); Muster runs exports that take "
-        "images and orig_target_sizes and give labels, boxes and scores, as RT-DETR, D-FINE and DEIM write them.",
+        f"The inputs of '{name}' are ({', '.join(sorted(inputs))}) and its outputs"
+        f" ({', '.join(sorted(outputs))}). Muster runs exports with inputs images and"
+        " orig_target_sizes and outputs labels, boxes and scores, as RT-DETR, D-FINE and DEIM"
+        " write them.",
         code="unknown_signature",
     )
 
@@ -223,7 +232,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return a checkpoint's `config.json`.
 
     Raises:
-        DetectorError: It is no readable JSON object (code `bad_checkpoint`).
+        DetectorError: It is not a readable JSON object (code `bad_checkpoint`).
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -254,8 +263,9 @@ def _label_names(config: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
 
 
 def _names_of_table(folder: Path, default: tuple[str, ...]) -> tuple[str, ...]:
-    """An export has no names: where its own table numbers the labels, those numbers are their
-    names.
+    """Return the labels of an export, which has no names of its own.
+
+    Where the label table numbers the labels, those numbers are their names.
     """
     try:
         labels = json.loads((folder / TABLE_FILE).read_text(encoding="utf-8"))["labels"]
@@ -276,7 +286,7 @@ def _fingerprint(files: list[Path], table: LabelTable, preprocessing: Preprocess
                 )
     total.update(json.dumps([table.names, table.labels], sort_keys=True).encode())
     if preprocessing.multiple != 1 or not preprocessing.widens:
-        # Before these rules, such a checkpoint was given other tensors.
+        # Earlier releases gave such a checkpoint other tensors.
         total.update(f"multiple {preprocessing.multiple}, widens {preprocessing.widens}".encode())
     return total.hexdigest()
 
@@ -290,7 +300,7 @@ def _from_hub(model_id: str) -> Path:
         RepositoryNotFoundError,
     )
 
-    # Requests then tell the hub neither what else is installed nor what started the program.
+    # Requests to the hub then reveal neither the installed packages nor the program.
     constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
         return Path(snapshot_download(model_id, allow_patterns=["*.json", "*.safetensors"]))
@@ -299,7 +309,10 @@ def _from_hub(model_id: str) -> Path:
         raise DetectorError(message, code="checkpoint_not_found") from error
     except LocalEntryNotFoundError as error:
         if constants.HF_HUB_OFFLINE:
-            message = f"'{model_id}' is neither a folder nor a model downloaded before, and downloads are switched off."
+            message = (
+                f"'{model_id}' is neither a folder nor a downloaded model, and downloads are"
+                " switched off."
+            )
             raise DetectorError(message, code="checkpoint_not_found") from error
         raise Unavailable(
             f"The model hub could not be reached for '{model_id}'.", code="model_hub_unavailable"

@@ -1,6 +1,4 @@
-"""What device `auto` means on a CPU: OpenVINO, and torch for a checkpoint that OpenVINO cannot take
-over.
-"""
+"""The runtime of device `auto` on a CPU: OpenVINO, or torch if OpenVINO refuses the checkpoint."""
 
 from __future__ import annotations
 
@@ -22,8 +20,8 @@ logger = logging.getLogger(__name__)
 class FallbackRuntime(Runtime):
     """OpenVINO until it refuses the checkpoint, torch from then on.
 
-    A network whose input follows the frame's size is converted at the first frame, so that OpenVINO
-    may refuse as late as that.
+    A network whose input size follows the frame is converted at the first frame. OpenVINO may
+    therefore refuse as late as that.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, cache_dir: Path, threads: int | None) -> None:
@@ -65,8 +63,9 @@ class FallbackRuntime(Runtime):
         self.batch_size, self.concurrency = runtime.batch_size, runtime.concurrency
 
     def _torch_after(self, error: DetectorError) -> Runtime:
-        """Return torch's runtime if the error says that OpenVINO refuses the checkpoint; else raise
-        the error.
+        """Return torch's runtime if the error states that OpenVINO refuses the checkpoint.
+
+        Otherwise raise the error.
         """
         if error.code != REFUSED:
             raise error
@@ -75,7 +74,7 @@ class FallbackRuntime(Runtime):
         runtime = open_torch(self._checkpoint, device="cpu", threads=self._threads)
         name = self._checkpoint.path.name
         logger.warning(
-            f"OpenVINO cannot take over the detector '{name}'; torch runs it instead, which is slower.",
+            f"OpenVINO cannot run the detector '{name}'. Torch runs it instead, which is slower.",
             extra={
                 "action": "detector_fell_back",
                 "checkpoint": name,

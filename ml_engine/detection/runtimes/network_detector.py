@@ -1,4 +1,4 @@
-"""The detector: frames to tiles, batches, network, boxes. What runs the network is a `Runtime`."""
+"""The detector: frames to tiles, batches, network and boxes. A `Runtime` runs the network."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ Outputs = tuple[npt.NDArray[np.generic], ...]
 
 
 class Runtime(ABC):
-    """Runs one network. Thread-safe.
+    """The runtime of one network. Thread-safe.
 
     Attributes:
-        name: `torch` or `openvino`. device: Such as `cpu` or `cuda:0`. precision: Such as `f32`.
-        batch_size: Pictures per call, always exactly this many.
-        concurrency: Calls that usefully run at once.
+        name: `torch` or `openvino`.
+        device: Such as `cpu` or `cuda:0`.
+        precision: Such as `f32`.
+        batch_size: Images per call, always exactly this many.
+        concurrency: Calls that usefully run at the same time.
     """
 
     name: str
@@ -47,12 +49,12 @@ class Runtime(ABC):
 
         Args:
             pixels: (batch_size, 3, h, w) float32.
-            mask: (h, w) int64, 1 where the frame lies; None where nothing was padded.
-            resolution_wh: Of the frames, px: what an export scales its boxes to.
+            mask: (h, w) int64, 1 inside the frame; None without padding.
+            resolution_wh: Size of the frames, px, to which an export scales its boxes.
 
         Returns:
-            (batch_size, ...) arrays: logits, cxcywh boxes and, where there is one, the decoder's
-            last hidden state of a transformers model; labels, xyxy boxes and scores of an export.
+            (batch_size, ...) arrays. A transformers model gives logits, cxcywh boxes and, if it has
+            one, the decoder's last hidden state. An export gives labels, xyxy boxes and scores.
 
         Raises:
             DetectorError: The network failed.
@@ -60,11 +62,11 @@ class Runtime(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what it holds. Closing twice is harmless."""
+        """Release its resources. Closing twice is harmless."""
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -130,7 +132,7 @@ class NetworkDetector(Detector):
         height, width = frames_bgr[0].shape[:2]
         if any(frame.shape != (height, width, 3) for frame in frames_bgr):
             raise DetectorError(
-                "Frames of different size or colours were given at once; give those of one video.",
+                "The frames differ in size or colours. Give frames of one video.",
                 code="inference_failed",
             )
         slices = tiling.plan_tiles((width, height), tiles, self.info.input_hw)

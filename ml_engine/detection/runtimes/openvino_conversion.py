@@ -1,4 +1,4 @@
-"""Converts transformers checkpoints for OpenVINO, once per machine: the result is kept on disk."""
+"""Conversion of transformers checkpoints for OpenVINO, once per machine; the results are stored."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ from ml_engine.detection.runtimes.checkpoint import Checkpoint
 from ml_engine.detection.runtimes.openvino_package import load_openvino
 
 _FORMAT = "2"
-"""Raised whenever the outputs of a converted network change: networks converted before are left
-aside then.
-"""
+"""Version of the outputs of converted networks. Networks of another version are not used."""
 _TOOLS = ("openvino", "timm", "torch", "transformers")
 REFUSED = "conversion_failed"
-"""Code of the error of a checkpoint that OpenVINO cannot take over, though it runs with torch."""
+"""Error code of a checkpoint that OpenVINO cannot run although torch can."""
 SAY_EVERY_S = 15.0
 
 logger = logging.getLogger(__name__)
@@ -40,24 +38,24 @@ def converted_network(
     input_hw: tuple[int, int],
     heed_notes: bool,
 ) -> Path:
-    """Return a checkpoint's network in OpenVINO's format, converted now if it was not before.
+    """Return a checkpoint's network in OpenVINO's format; convert it if that was not done before.
 
-    Several processes may do so at once: each writes a folder of its own, and the first one renamed
-    into place serves all.
+    Several processes may do so at the same time. Each writes its own folder, and the first folder
+    that is renamed into place serves all.
 
     Args:
         checkpoint: A transformers checkpoint.
         cache_dir: Folder of converted networks; made if missing.
-        batch_size, input_hw: Shape of the input, which is fixed: tracing would freeze it anyway,
-            and OpenVINO is faster with it.
-        heed_notes: Do not try again what failed before with the same weights and versions.
+        batch_size, input_hw: Shape of the input. It is fixed, because tracing would freeze it
+            anyway and OpenVINO is faster with it.
+        heed_notes: Do not retry a conversion that failed before with the same weights and versions.
 
     Returns:
-        Path of the `.xml`; the network takes pixels (and, for padded input, the mask), and gives
+        Path of the `.xml`. The network takes pixels (and, for padded input, the mask), and gives
         logits, boxes and the decoder's last hidden state.
 
     Raises:
-        DetectorError: The network cannot be loaded or run (code `bad_checkpoint`) or not be
+        DetectorError: The network cannot be loaded or run (code `bad_checkpoint`), or not be
             converted (`REFUSED`).
         StorageFull: The cache folder cannot be written.
     """
@@ -80,9 +78,10 @@ def converted_network(
 
 
 def refusal(checkpoint: Checkpoint, reason: str, *, remembered: bool = False) -> DetectorError:
-    """Return the error that says that OpenVINO cannot take over a checkpoint."""
+    """Return the error of a checkpoint that OpenVINO cannot run."""
     return DetectorError(
-        f"OpenVINO cannot take over the checkpoint '{checkpoint.path.name}' ({reason[:200]}); use device auto, torch or cuda.",
+        f"OpenVINO cannot run the checkpoint '{checkpoint.path.name}' ({reason[:200]})."
+        " Use device auto, torch or cuda.",
         code=REFUSED,
         reason=reason,
         remembered=remembered,
@@ -90,10 +89,11 @@ def refusal(checkpoint: Checkpoint, reason: str, *, remembered: bool = False) ->
 
 
 def note_refusal(target: Path, reason: str) -> None:
-    """Remember beside a converted network's folder why OpenVINO cannot take it over, so that the
-    next start need not try for a minute.
+    """Store, beside a converted network's folder, why OpenVINO cannot run the network.
+
+    The next start then does not retry, which would take a minute.
     """
-    # Without the note the next start tries again, no more.
+    # A missing note is harmless: the next start retries.
     with suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = target.with_name(f".note-{os.getpid()}-{threading.get_ident()}")
@@ -102,7 +102,7 @@ def note_refusal(target: Path, reason: str) -> None:
 
 
 def forget_refusal(target: Path) -> None:
-    """Remove a note that turned out to hold no longer."""
+    """Remove a note that is no longer true."""
     with suppress(OSError):
         _note(target).unlink(missing_ok=True)
 
@@ -114,13 +114,13 @@ def _note(target: Path) -> Path:
 def _noted(target: Path) -> str | None:
     try:
         return str(json.loads(_note(target).read_text(encoding="utf-8"))["reason"])
-    except (OSError, ValueError, KeyError, TypeError):  # no note, or one cut off: tried again
+    except (OSError, ValueError, KeyError, TypeError):  # no note, or an incomplete one: retry
         return None
 
 
 @contextmanager
 def _saying_so(name: str) -> Iterator[None]:
-    """Log that a conversion begins, how long it has taken so far, and that it is done."""
+    """Log the start, the progress and the end of a conversion."""
     started, done = time.monotonic(), threading.Event()
 
     def seconds() -> float:
@@ -128,14 +128,15 @@ def _saying_so(name: str) -> Iterator[None]:
 
     def repeat() -> None:
         while not done.wait(SAY_EVERY_S):
-            said = f"Still converting '{name}' for OpenVINO, {seconds():.0f} s so far."
+            said = f"'{name}' is still being converted for OpenVINO, {seconds():.0f} s so far."
             logger.info(
                 said,
                 extra={"action": "detector_converting", "checkpoint": name, "seconds": seconds()},
             )
 
     logger.info(
-        f"Converting '{name}' for OpenVINO: once per machine and input size, up to a few minutes.",
+        f"Converting '{name}' for OpenVINO. This takes up to a few minutes, once per machine"
+        " and input size.",
         extra={"action": "detector_converting", "checkpoint": name, "seconds": 0.0},
     )
     voice = threading.Thread(target=repeat, name="conversion", daemon=True)
@@ -145,7 +146,7 @@ def _saying_so(name: str) -> Iterator[None]:
     finally:
         done.set()
         voice.join()
-    said = f"Converted '{name}' for OpenVINO in {seconds():.0f} s; the result is kept."
+    said = f"Converted '{name}' for OpenVINO in {seconds():.0f} s. The result is stored."
     logger.info(
         said, extra={"action": "detector_converted", "checkpoint": name, "seconds": seconds()}
     )
@@ -154,7 +155,8 @@ def _saying_so(name: str) -> Iterator[None]:
 def _key(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]) -> str:
     versions = [f"{tool} {importlib.metadata.version(tool)}" for tool in _TOOLS]
     facts = "\n".join([_FORMAT, checkpoint.fingerprint, *versions])
-    return f"{hashlib.sha256(facts.encode()).hexdigest()[:24]}-{batch_size}x{input_hw[0]}x{input_hw[1]}"
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:24]
+    return f"{digest}-{batch_size}x{input_hw[0]}x{input_hw[1]}"
 
 
 def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]) -> Any:
@@ -171,7 +173,7 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
     network = plain_network(checkpoint.path)
     example = example_inputs(checkpoint, batch_size, input_hw)
     fix_positions = _remember_positions(network)
-    # What does not run at all is the checkpoint's fault, which no other device makes good.
+    # A network that does not run at all is the checkpoint's fault. No other device would run it.
     try_out(network, example, checkpoint.path)
     fix_positions()
     try:
@@ -184,10 +186,9 @@ def _convert(checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int])
 
 
 def _remember_positions(network: Any) -> Callable[[], None]:
-    """Take note of the position embeddings of the next run; the returned function makes them
-    constants.
+    """Record the position embeddings of the next run; the returned function makes them constants.
 
-    They depend on the input's size alone. OpenVINO enlarges them by another bicubic filter than
+    They depend on the input's size alone. OpenVINO enlarges them with another bicubic filter than
     torch, which moves boxes by whole pixels.
     """
     modules = [
@@ -214,13 +215,14 @@ def _remember_positions(network: Any) -> Callable[[], None]:
 
 
 def store_network(model: Any, target: Path) -> None:
-    """Write a network into a folder that appears complete or not at all. Where another process was
-    first, its folder stays.
+    """Write a network into a folder that appears complete or not at all.
+
+    If another process was first, its folder stays.
 
     Raises:
-        StorageFull: There is no room for it.
-        DetectorError: The folder cannot be written to (code `cache_not_writable`): no waiting makes
-            that good.
+        StorageFull: There is no space for it.
+        DetectorError: The folder cannot be written to (code `cache_not_writable`). A retry would
+            not help.
     """
     openvino = load_openvino()
     try:
@@ -236,7 +238,7 @@ def store_network(model: Any, target: Path) -> None:
             raise _not_kept(error) from error
     except RuntimeError as error:
         raise StorageFull(
-            "Converted detectors cannot be kept; is the disk full?", code="cache_not_writable"
+            "Converted detectors cannot be stored. The disk may be full.", code="cache_not_writable"
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -244,8 +246,11 @@ def store_network(model: Any, target: Path) -> None:
 
 def _not_kept(error: OSError) -> StorageFull | DetectorError:
     if is_disk_full(error):
-        return StorageFull("Converted detectors cannot be kept: the disk is full. Make room.")
+        return StorageFull(
+            "Converted detectors cannot be stored because the disk is full. Free some space."
+        )
     return DetectorError(
-        f"Converted detectors cannot be kept: {error.strerror}. Set MUSTER_DATA_DIR to a folder of yours.",
+        f"Converted detectors cannot be stored: {error.strerror}."
+        " Set MUSTER_DATA_DIR to a writable folder.",
         code="cache_not_writable",
     )

@@ -1,5 +1,6 @@
-"""Runs networks with OpenVINO on the CPU: ONNX exports as they are, transformers checkpoints after
-conversion.
+"""The OpenVINO runtime on the CPU.
+
+ONNX exports run directly, transformers checkpoints after conversion.
 """
 
 from __future__ import annotations
@@ -18,17 +19,15 @@ from ml_engine.detection.runtimes.network_detector import Outputs, Runtime, usab
 from ml_engine.detection.runtimes.openvino_package import load_openvino
 
 BATCH_SIZE = 1
-"""One picture per call: on a CPU larger batches gain nothing, and every core works on a picture of
-its own.
-"""
+"""One image per call: on a CPU larger batches gain nothing, and every core has its own image."""
 
 
 def compile_network(model: Any, cores: int) -> Any:
     """Compile a network as `cores` streams of one thread each.
 
-    Precision is fixed to float32: left alone, OpenVINO picks bfloat16 on processors that claim it,
-    which shifts scores and on some dies with SIGILL. Pinning is off: it puts several workers of one
-    machine onto the same cores.
+    Precision is fixed to float32. By default OpenVINO chooses bfloat16 on processors that claim it,
+    which shifts scores and on some processors ends with SIGILL. Pinning is off, because it puts
+    several workers of one machine onto the same cores.
     """
     openvino = load_openvino()
     return openvino.Core().compile_model(
@@ -44,15 +43,15 @@ def compile_network(model: Any, cores: int) -> Any:
 
 
 class RequestPool:
-    """Infer requests of one compiled network, handed out to one thread at a time."""
+    """Inference requests of one compiled network, each used by one thread at a time."""
 
     def __init__(self, compiled: Any, size: int, outputs: tuple[str | int, ...]) -> None:
         self._outputs = outputs
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(size):
             request = compiled.create_infer_request()
-            # OpenVINO's Python layer builds tables at its first inference, and two first ones at
-            # once block each other for good.
+            # OpenVINO's Python layer builds tables at its first inference. Two first inferences at
+            # the same time deadlock.
             request.infer(
                 {
                     port: np.zeros(tuple(port.shape), port.get_element_type().to_dtype())
@@ -62,7 +61,7 @@ class RequestPool:
             self._free.put(request)
 
     def run(self, inputs: dict[Any, npt.NDArray[np.generic]]) -> Outputs:
-        """Run the network; waits for a free request. Returns copies of the outputs.
+        """Run the network as soon as a request is free. Return copies of the outputs.
 
         Raises:
             DetectorError: The network failed (code `inference_failed`).
@@ -99,7 +98,7 @@ class OnnxOpenVinoRuntime(Runtime):
             )
             compiled = compile_network(model, cores)
         except RuntimeError as error:
-            message = f"OpenVINO cannot run '{path.name}'; export it again."
+            message = f"OpenVINO cannot run '{path.name}'. Export it again."
             raise DetectorError(message, code="bad_checkpoint", reason=str(error)[:500]) from error
         self.concurrency = cores
         self._pool = RequestPool(compiled, cores, ("labels", "boxes", "scores"))
@@ -189,10 +188,10 @@ def open_openvino(
     """Open a checkpoint with OpenVINO.
 
     Args:
-        checkpoint: What to run.
+        checkpoint: The checkpoint to run.
         cache_dir: Folder of converted networks.
         threads: Cores to use; default: those that this process may use.
-        heed_notes: Do not try again a conversion that failed before.
+        heed_notes: Do not retry a conversion that failed before.
 
     Raises:
         DetectorError: The network cannot be read, converted or compiled.

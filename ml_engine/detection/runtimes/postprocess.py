@@ -1,4 +1,4 @@
-"""From a network's outputs to boxes with a score for every column."""
+"""Post-processing: from a network's outputs to boxes with a score for every column."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ import numpy.typing as npt
 from ml_engine.arrays import SCORE_COLUMNS, Detections
 
 NOISE = 0.01
-"""Boxes whose best column scores less are dropped at once: they are far under the log's floor and
-slow everything after.
+"""Boxes whose best column scores less are dropped. They are far below the log's least score and
+would slow later steps.
 """
 
 EMBEDDING_SIZE = 32
-"""Numbers kept of a query's hidden state, of 96 to 256. Sixteen-bit and as they are, those would
-make up nine tenths of the detection log. A projection onto random orthogonal directions keeps
-angles to about 1 / sqrt(32) (Johnson and Lindenstrauss 1984) and needs no training, so that it is
-the same for every checkpoint, worker and day.
+"""Numbers stored of a query's hidden state, which has 96 to 256.
+
+The whole state, in 16 bits, would take nine tenths of the detection log. A projection onto random
+orthogonal directions preserves angles to about 1 / sqrt(32) (Johnson and Lindenstrauss 1984). It
+needs no training, so it is the same for every checkpoint, worker and day.
 """
 _PROJECTION_SEED = 20240
 
 
 def projection(size: int) -> npt.NDArray[np.float32]:
-    """Return (size, at most 32) float32 orthonormal columns, the same for the same size; the
-    identity where there is nothing to reduce.
+    """Return (size, at most 32) float32 orthonormal columns, the same for the same size.
+
+    A size of at most 32 needs no reduction and gives the identity.
     """
     if size <= EMBEDDING_SIZE:
         return np.eye(size, dtype=np.float32)
     directions, triangle = np.linalg.qr(
         np.random.default_rng(_PROJECTION_SEED).normal(size=(size, EMBEDDING_SIZE))
     )
-    # The sign of a column is up to the library that factors.
+    # The factorisation leaves the sign of a column open.
     return (directions * np.sign(np.diag(triangle))).astype(np.float32)
 
 
 class QueryDecoder:
-    """Reads logits and relative boxes of a transformers model.
+    """Decodes logits and relative boxes of a transformers model.
 
-    As its `post_process_object_detection` does, but with the scores of all labels: a column's score
-    is that of its best label.
+    It differs from `post_process_object_detection` in using the scores of all labels: a column's
+    score is that of its best label.
 
     Args:
         membership: (labels, 4) bool, as `LabelTable.membership` gives it.
@@ -66,12 +68,12 @@ class QueryDecoder:
         Args:
             logits: (queries, labels or more) float32.
             boxes_cxcywh: (queries, 4) float32, relative to the frame.
-            resolution_wh: Of the frame, px.
-            hidden: (queries, d) float32, the decoder's last hidden state; None where the network
-                does not give it.
+            resolution_wh: Size of the frame, px.
+            hidden: (queries, d) float32, the decoder's last hidden state; None if the network does
+                not give it.
 
         Returns:
-            Boxes; with `hidden`, their embeddings too: float16 of length 1, at most
+            Boxes. With `hidden`, also their embeddings: float16 of length 1, at most
             `EMBEDDING_SIZE` numbers each.
         """
         values = logits
@@ -103,11 +105,11 @@ class QueryDecoder:
 
 
 class ExportDecoder:
-    """Reads `labels`, `boxes` and `scores` of an ONNX export with the RT-DETR signature.
+    """Decodes `labels`, `boxes` and `scores` of an ONNX export with the RT-DETR signature.
 
-    Such an export ranks all pairs of query and label and gives the first few hundred, so that one
-    query may appear in several rows with the very same box and different labels; these are one box
-    again here.
+    Such an export ranks all pairs of query and label and gives the first few hundred. One query may
+    therefore appear in several rows with the same box and different labels. This decoder joins them
+    to one box.
 
     Args:
         membership: (labels, 4) bool, as `LabelTable.membership` gives it.
@@ -126,8 +128,10 @@ class ExportDecoder:
         """Decode one frame.
 
         Args:
-            labels: (rows,) int64. boxes_xyxy: (rows, 4) float32, px. scores: (rows,) float32.
-            resolution_wh: Of the frame, px.
+            labels: (rows,) int64.
+            boxes_xyxy: (rows, 4) float32, px.
+            scores: (rows,) float32.
+            resolution_wh: Size of the frame, px.
         """
         known = (labels >= 0) & (labels < len(self._membership)) & (scores >= NOISE)
         labels, boxes_xyxy, scores = labels[known], boxes_xyxy[known], scores[known]
@@ -147,8 +151,9 @@ def _sigmoid(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _ordered(
     xyxy: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], resolution_wh: tuple[int, int]
 ) -> tuple[Detections, npt.NDArray[np.intp]]:
-    """Clip to the frame, drop noise and what is no number, and order by the best score; ties by
-    position, never by the network's order.
+    """Clip to the frame, drop noise and values that are not numbers, and order by the best score.
+
+    Ties are ordered by position, never by the network's order.
 
     Returns:
         The boxes, and the row that each came from.

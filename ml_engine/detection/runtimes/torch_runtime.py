@@ -1,4 +1,4 @@
-"""Runs transformers checkpoints with torch, on CUDA or on the CPU, and loads them for conversion."""
+"""The torch runtime of transformers checkpoints, on CUDA or CPU, and their loading."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ _MOST_CUDA_THREADS = 8
 
 
 _UNFIT = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError)
-"""What a network of transformers raises where its configuration does not fit together, or not its
-input.
-"""
+"""Exceptions of a transformers network whose configuration or input does not fit."""
 
 LOADING = threading.RLock()
-"""Held while transformers loads or torch traces: both change state of the whole process (default
-device, warnings), and two loads at once leave weights out.
+"""Held while transformers loads or torch traces. Both change state of the whole process (default
+device, warnings), and two concurrent loads leave weights out.
 """
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' advice (no torchvision, loading bars) out of a worker's log while a
-    checkpoint loads; errors still raise.
+    """Silence transformers' messages (no torchvision, progress bars) while a checkpoint loads.
+
+    Errors still raise.
     """
     from transformers.utils import logging as chatter
 
@@ -58,12 +57,11 @@ def quiet() -> Iterator[None]:
 def load_network(folder: Path) -> Any:
     """Load a transformers checkpoint's network, in evaluation mode, float32, on the CPU.
 
-    Only the folder is read: nothing is downloaded, no code of the checkpoint's is run, and weights
-    are read from safetensors alone.
+    Only files of the folder are read. Nothing is downloaded, no code of the checkpoint runs, and
+    weights are read from safetensors only.
 
     Raises:
-        DetectorError: It cannot be loaded, or weights that it needs are missing (code
-            `bad_checkpoint`).
+        DetectorError: It cannot be loaded, or required weights are missing (code `bad_checkpoint`).
     """
     import torch
     from safetensors import SafetensorError
@@ -95,8 +93,8 @@ def load_network(folder: Path) -> Any:
         raise _unusable(
             folder, f"transformers cannot load it ({type(error).__name__}: {str(error)[:300]})"
         ) from error
-    # transformers fills up missing weights with random numbers and says so in a log; such a
-    # detector would find nonsense.
+    # transformers fills missing weights with random numbers and only logs it. Such a detector would
+    # return nonsense.
     missing = sorted(report["missing_keys"]) + sorted(
         str(entry) for entry in report.get("mismatched_keys", ())
     )
@@ -106,12 +104,11 @@ def load_network(folder: Path) -> Any:
 
 
 def own_settings(folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's `config.json` in a form that describes the whole network, its backbone
-    included.
+    """Return a checkpoint's `config.json` with a complete description of its backbone.
 
-    Left as they are, files of the first DETRs send transformers to the hub: `backbone_kwargs` make
-    it ask whether the backbone's name is a repository, and `use_pretrained_backbone` means weights
-    that the checkpoint's own replace anyway.
+    The original files of the first DETRs make transformers contact the hub. With `backbone_kwargs`
+    it asks whether the backbone's name is a repository. `use_pretrained_backbone` downloads weights
+    that the checkpoint's own weights replace anyway.
 
     Raises:
         DetectorError: The backbone is described in another repository only (code `bad_checkpoint`).
@@ -124,7 +121,7 @@ def own_settings(folder: Path) -> dict[str, Any]:
     if not settings.get("use_timm_backbone", True):
         raise _unusable(
             folder,
-            f"its backbone '{name}' lies in another repository; save it with `backbone_config` instead",
+            f"its backbone '{name}' is in another repository; save it with `backbone_config`",
         )
     if extra:
         settings["backbone_config"] = {
@@ -138,13 +135,10 @@ def own_settings(folder: Path) -> dict[str, Any]:
 
 
 def plain_outputs(result: Any) -> tuple[Any, ...]:
-    """Return logits, boxes and, where the network gives it, the decoder's last hidden state of each
-    query, of a model's answer.
-    """
+    """Return logits, boxes and, if it exists, the decoder's last hidden state."""
     hidden = getattr(result, "last_hidden_state", None)
     queries = result.logits.shape[:2]
-    # YOLOS has no decoder: its last hidden state is of all patches of the picture, with the queries
-    # last.
+    # YOLOS has no decoder. Its last hidden state covers all patches of the image, then the queries.
     if hidden is not None and hidden.ndim == 3 and hidden.shape[1] > queries[1]:
         hidden = hidden[:, -queries[1] :]
     if hidden is None or hidden.shape[:2] != queries:
@@ -153,8 +147,9 @@ def plain_outputs(result: Any) -> tuple[Any, ...]:
 
 
 def plain_network(folder: Path) -> Any:
-    """Load a checkpoint's network so that it takes and gives plain tensors: pixels and, for padded
-    input, the mask; `plain_outputs`.
+    """Load a checkpoint's network with plain tensors as input and output.
+
+    Input is pixels and, if padded, the mask; output is that of `plain_outputs`.
 
     Raises:
         DetectorError: As for `load_network`.
@@ -178,8 +173,9 @@ def plain_network(folder: Path) -> Any:
 def example_inputs(
     checkpoint: Checkpoint, batch_size: int, input_hw: tuple[int, int]
 ) -> list[torch.Tensor]:
-    """Return inputs of a shape, on the CPU: noise rather than zeros, so that a network that
-    branches on its input goes the usual way.
+    """Return inputs of a shape, on the CPU.
+
+    They are noise, not zeros, so that a network that branches on its input takes the usual branch.
     """
     import torch
 
@@ -209,7 +205,7 @@ def try_out(network: Any, inputs: Sequence[Any], folder: Path) -> None:
         problem = f"its network does not run on input of {width} x {height} px ({str(error)[:200]})"
         raise _unusable(
             folder,
-            f"{problem}; see that `size` in {CONFIG_FILE} and the sizes in config.json fit together",
+            f"{problem}; check that `size` in {CONFIG_FILE} matches the sizes in config.json",
         ) from error
 
 
@@ -224,7 +220,7 @@ class TorchRuntime(Runtime):
         cores = threads or usable_cores()
         self._cuda = device == "cuda"
         self.device = "cuda:0" if self._cuda else "cpu"
-        # On a GPU several threads prepare pictures while one of them runs the network; on the CPU
+        # On a GPU, several threads prepare frames while one of them runs the network. On the CPU
         # torch itself uses all cores.
         self.batch_size = CUDA_BATCH_SIZE if self._cuda else 1
         self.concurrency = max(2, min(_MOST_CUDA_THREADS, cores)) if self._cuda else 1
@@ -262,8 +258,14 @@ class TorchRuntime(Runtime):
         except torch.cuda.OutOfMemoryError as error:
             raise _no_memory() from error
         except _UNFIT as error:
-            size = f"{resolution_wh[0]} x {resolution_wh[1]} px, input {pixels.shape[3]} x {pixels.shape[2]}"
-            message = f"torch could not run the network on a frame of {size} ({str(error)[:200]}); see that {CONFIG_FILE} fits the network."
+            size = (
+                f"{resolution_wh[0]} x {resolution_wh[1]} px,"
+                f" input {pixels.shape[3]} x {pixels.shape[2]}"
+            )
+            message = (
+                f"torch could not run the network on a frame of {size} ({str(error)[:200]})."
+                f" Check that {CONFIG_FILE} matches the network."
+            )
             raise DetectorError(
                 message, code="inference_failed", reason=str(error)[:500]
             ) from error
@@ -285,7 +287,10 @@ class TorchRuntime(Runtime):
 
     @contextmanager
     def _full_precision(self) -> Iterator[None]:
-        """TF32, cuDNN's default for convolutions, moves scores by more than OpenVINO's differ."""
+        """Switch off TF32, cuDNN's default for convolutions.
+
+        It moves scores by more than OpenVINO's differ.
+        """
         import torch
 
         if not self._cuda:
@@ -299,10 +304,10 @@ def open_torch(checkpoint: Checkpoint, *, device: str, threads: int | None) -> R
     """Open a transformers checkpoint with torch.
 
     Args:
-        checkpoint: What to run.
+        checkpoint: The checkpoint to run.
         device: `cuda` or `cpu`.
         threads: CPU threads to use; default: one per core that this process may use. On the CPU
-            this sets torch's own, process-wide.
+            this sets torch's own number for the whole process.
 
     Raises:
         DetectorError: The checkpoint cannot be loaded.
@@ -312,7 +317,7 @@ def open_torch(checkpoint: Checkpoint, *, device: str, threads: int | None) -> R
 
 def _no_memory() -> DetectorError:
     return DetectorError(
-        "The GPU has too little memory for this detector; use device openvino.",
+        "The GPU has too little memory for this detector. Use device openvino.",
         code="inference_failed",
     )
 

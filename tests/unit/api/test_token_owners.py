@@ -85,7 +85,7 @@ def test_the_command_makes_none_either(
     monkeypatch.chdir(tmp_path)
     assert command.main(["create", "--owner", "OIDC:rancher", *first], clock=lambda: NOW) == 2
     shown = capsys.readouterr()
-    assert shown.out == "" and "cannot begin with 'oidc:'" in shown.err
+    assert shown.out == "" and "must not begin with 'oidc:'" in shown.err
 
 
 async def test_a_key_of_before_with_such_an_owner_opens_nothing_and_the_log_says_which(

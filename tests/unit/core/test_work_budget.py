@@ -97,9 +97,10 @@ async def test_a_job_over_its_budget_fails_at_once_and_is_told_what_fits(
     job = await stand.job()
     assert (job.state, job.error and job.error.code) == ("failed", "work_over_budget")
     sentence = job.error.message if job.error else ""
-    assert "8995 inferences" in sentence and "35 frames" in sentence
-    assert "257 inferences per frame" in sentence
-    assert "may use 700. To fit, use tiles '4x4'" in sentence
+    assert (
+        "8995 detector runs" in sentence and "35 frames" in sentence and "257 per frame" in sentence
+    )
+    assert "the limit per job is 700: with tiles '4x4' it fits" in sentence
     assert stand.engine.segments == []
     await retry(stand.ports, stand.dispatcher, stand.timer.now, "job1", owner=None)
     await stand.drain(stand.worker(max_work=35 * 20))
@@ -182,7 +183,7 @@ async def test_a_job_that_fits_into_no_day_fails_at_once(stand: WorkerStand) -> 
     await stand.drain(stand.worker(quota_day_work=34))
     job = await stand.job()
     assert (job.state, job.error and job.error.code) == ("failed", "quota_work")
-    assert job.error and "35 inferences" in job.error.message and "34" in job.error.message
+    assert job.error and "35 detector runs" in job.error.message and "34" in job.error.message
     assert await counted(stand) == 0
 
 

@@ -136,6 +136,7 @@ def test_a_class_that_may_be_there_has_a_heading_and_one_that_is_not_has_none() 
             3,
             "30 pictures for 28 counted: 2 of them probably show an animal twice, 3 uncertain",
         ),
+        (28, 28, 27, 0, "28 pictures for 27 counted: 1 of them probably shows an animal twice"),
         (26, 26, 28, 0, "26 pictures for 28 counted: 2 more are estimated"),
         (1200, 1000, 1200, 0, "1000 of 1200 pictures"),
     ],

@@ -86,7 +86,7 @@ def test_a_border_without_pictures_keeps_its_reason_and_a_broken_picture_is_name
     assert concat([first, read_log(write_log(records(5)))]).motion_reasons[5] == "first_frame"
     other_size = read_log(write_log(records(5), first_grey_png=b"x", resolution_wh=(48, 64)))
     assert concat([first, other_size]).motion_reasons[5] == "cut"
-    with pytest.raises(PermanentError, match="picture") as caught:
+    with pytest.raises(PermanentError, match="not a PNG") as caught:
         concat(
             [
                 first,
