@@ -179,8 +179,8 @@ class AnalysisSettings(_Record):
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
     only: FourLegged | None = Field(
         None,
-        description="Count every four-legged animal as this class, and birds too: many detectors report "
-        "cattle as birds when they see them from above.",
+        description="Count every four-legged animal as this class, and birds too: many detectors "
+        "report cattle as birds when they see them from above.",
     )
     population: Literal["open", "closed"] = Field(
         "open",
@@ -189,8 +189,8 @@ class AnalysisSettings(_Record):
     )
     expected: dict[MusterClass, HowMany] | HowMany | None = Field(
         None,
-        description="Expected number of animals, one number or one per class: adds “43 of 44 seen” to "
-        "the reasons.",
+        description="Expected number of animals, one number or one per class: adds “43 of 44 seen” "
+        "to the reasons.",
     )
     counted: tuple[CountedFrame, ...] = Field(
         (),
