@@ -1,4 +1,6 @@
-"""Which IP addresses belong to the public internet: only those are asked on behalf of somebody else."""
+"""Which IP addresses belong to the public internet: only those are asked on behalf of somebody
+else.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 @functools.lru_cache(maxsize=4096)
 def client_group(host: str | None) -> str:
-    """Return under which name a client is counted: its address, or the /64 of an IPv6 one, which a single subscriber is given.
+    """Return under which name a client is counted: its address, or the /64 of an IPv6 one, which a
+    single subscriber is given.
 
     Args:
         host: The address as a socket tells it; None for a Unix socket.
@@ -50,7 +53,8 @@ def client_group(host: str | None) -> str:
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Return whether an address belongs to the public internet.
 
-    An IPv6 address that stands for an IPv4 one (mapped, NAT64) is judged as that. Tunnels (6to4, Teredo, ISATAP) are refused whatever
+    An IPv6 address that stands for an IPv4 one (mapped, NAT64) is judged as that. Tunnels (6to4,
+    Teredo, ISATAP) are refused whatever
     they lead to: nobody serves anything behind one, and each can name a private address.
     """
     if isinstance(address, IPv6Address):

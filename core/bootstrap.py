@@ -37,7 +37,8 @@ def make_ports(config: PortsConfig) -> Ports:
         config: Storage, database and queues.
 
     Returns:
-        Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite where not.
+        Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite
+        where not.
     """
     where = config.storage
     storage = _Storage(
@@ -65,7 +66,8 @@ class Stores(TypedDict):
 
 def make_stores(config: DatabaseSection) -> Stores:
     """Build the adapters of the database."""
-    # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on MongoDB no file.
+    # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on
+    # MongoDB no file.
     if config.mongo_uri:
         from core.adapters import mongo
 
@@ -118,7 +120,8 @@ def start_tracing(traces: TraceSection, *, service: str, instance: str) -> Stop:
 
 
 async def open_ports(ports: Ports) -> None:
-    """Create tables, indexes, containers and queues, and make sure that they belong together. Idempotent.
+    """Create tables, indexes, containers and queues, and make sure that they belong together.
+    Idempotent.
 
     Raises:
         Unavailable: A service does not answer.
@@ -129,7 +132,8 @@ async def open_ports(ports: Ports) -> None:
 
 
 async def open_unchecked(ports: Ports) -> None:
-    """Open the ports as `open_ports` does, whomever the storage belongs to: for commands that tell and change that.
+    """Open the ports as `open_ports` does, whomever the storage belongs to: for commands that tell
+    and change that.
 
     Raises:
         Unavailable: A service does not answer.

@@ -1,4 +1,6 @@
-"""The part of its environment that a process hands to a child: what the child's list names, without the parent's secrets."""
+"""The part of its environment that a process hands to a child: what the child's list names, without
+the parent's secrets.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ def inherited(names: Iterable[str], environment: Mapping[str, str] | None = None
         environment: The parent's; default: this process's.
 
     Returns:
-        The variables with these names, the search paths among them without parts that depend on the current folder.
+        The variables with these names, the search paths among them without parts that depend on the
+        current folder.
     """
     given = os.environ if environment is None else environment
     patterns = tuple(names)
@@ -34,5 +37,7 @@ def inherited(names: Iterable[str], environment: Mapping[str, str] | None = None
 
 
 def absolute_parts(search_path: str) -> str:
-    """Return a search path without empty and relative parts: both mean a folder that depends on where a process runs."""
+    """Return a search path without empty and relative parts: both mean a folder that depends on
+    where a process runs.
+    """
     return os.pathsep.join(part for part in search_path.split(os.pathsep) if os.path.isabs(part))

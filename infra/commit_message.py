@@ -1,4 +1,5 @@
-"""`python -m infra.commit_message FILE`: refuse a commit message whose subject is too long, or not set apart from the body.
+"""`python -m infra.commit_message FILE`: refuse a commit message whose subject is too long, or not
+set apart from the body.
 
 pre-commit calls it before each commit.
 """
@@ -13,7 +14,9 @@ SCISSORS = "# ------------------------ >8 ------------------------"
 
 
 def faults(message: str) -> list[str]:
-    """Return what is wrong with a message as git's editor leaves it, as sentences that say what to do."""
+    """Return what is wrong with a message as git's editor leaves it, as sentences that say what to
+    do.
+    """
     kept = message.partition(SCISSORS)[0]
     lines = [line.rstrip() for line in kept.splitlines() if not line.startswith("#")]
     while lines and not lines[0]:

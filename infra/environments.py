@@ -1,4 +1,7 @@
-"""What each program that `infra` starts inherits of the environment, and why. All else stays behind, secrets above all."""
+"""What each program that `infra` starts inherits of the environment, and why.
+
+All else stays behind, secrets above all.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,9 @@ def _settings() -> tuple[str, ...]:
 
 
 def of_azurite() -> dict[str, str]:
-    """Return what Azurite inherits: no setting of Muster or of Node, and no account but that of its data folder."""
+    """Return what Azurite inherits: no setting of Muster or of Node, and no account but that of its
+    data folder.
+    """
     return inherited(_ANY)
 
 

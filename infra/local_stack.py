@@ -1,4 +1,6 @@
-"""Azurite, the API and a worker as child processes of one runner, on loopback, with data that survives a restart."""
+"""Azurite, the API and a worker as child processes of one runner, on loopback, with data that
+survives a restart.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ _ENDPOINT_PORT = re.compile(r"(?:Blob|Queue)Endpoint=http://127\.0\.0\.1:([0-9]{
 
 
 class LocalStack:
-    """The parts that `make run` starts, in order: Azurite, API, worker. Stopped in the order API, worker, Azurite.
+    """The parts that `make run` starts, in order: Azurite, API, worker. Stopped in the order API,
+    worker, Azurite.
 
     Args:
         data_dir: Holds Azurite's data, the SQLite file, caches, logs and pid files.
@@ -41,7 +44,8 @@ class LocalStack:
         self._lock_file: IO[str] | None = None
 
     def prepare(self, *, with_api: bool = True) -> list[str]:
-        """Check what can be checked beforehand and stop leftovers of a crash; return what was stopped.
+        """Check what can be checked beforehand and stop leftovers of a crash; return what was
+        stopped.
 
         Args:
             with_api: Whether the API is to be started, so that its port must be free.
@@ -77,7 +81,9 @@ class LocalStack:
             )
 
     def _close_to_others(self) -> None:
-        """Let nobody else read what lies in the data folder, also what earlier releases made: only the parts that are Muster's own."""
+        """Let nobody else read what lies in the data folder, also what earlier releases made: only
+        the parts that are Muster's own.
+        """
         for name in ("azurite", "cache", "run"):
             folder = self.data_dir / name
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -102,7 +108,8 @@ class LocalStack:
         """
         azurite = self.start_azurite()
         shared = {
-            # Its own storage, whatever an `.env` file names: an empty variable counts as none and comes before the file's.
+            # Its own storage, whatever an `.env` file names: an empty variable counts as none and
+            # comes before the file's.
             "AZURE_STORAGE_CONNECTION_STRING": "",
             "AZURE_STORAGE_ACCOUNT_URL": "",
             "AZURE_STORAGE_CONNECTION_STRING_FILE": str(azurite.connection_file),
@@ -132,7 +139,8 @@ class LocalStack:
         self.api.wait_ready(self._api_ready, timeout_s=60)
 
     def start_azurite(self) -> AzuriteServer:
-        """Start Azurite alone and return it: on the ports of its last start, else on the usual ones, else on any, as far as they are free.
+        """Start Azurite alone and return it: on the ports of its last start, else on the usual
+        ones, else on any, as far as they are free.
 
         Raises:
             StartError: It does not start; with the end of its log.
@@ -149,7 +157,8 @@ class LocalStack:
         return self.azurite
 
     def _azurite_ports(self) -> tuple[int, ...]:
-        # Parts that were started by hand read the connection string once, and links for uploads were given out: both know the last ports.
+        # Parts that were started by hand read the connection string once, and links for uploads
+        # were given out: both know the last ports.
         file = self.data_dir / OWN_CONNECTION_FILE
         text = file.read_text(errors="replace") if file.exists() else ""
         last = tuple(int(port) for port in _ENDPOINT_PORT.findall(text) if int(port) < 2**16)
@@ -180,7 +189,10 @@ class LocalStack:
         return [part for part in self._parts() if not part.alive]
 
     def rotate_logs(self) -> None:
-        """Keep the logs of all parts from filling the disk. Called again and again while they run."""
+        """Keep the logs of all parts from filling the disk.
+
+        Called again and again while they run.
+        """
         for part in self._parts():
             part.rotate_log()
 
@@ -189,7 +201,10 @@ class LocalStack:
         return [part for part in parts if part is not None]
 
     def stop(self) -> None:
-        """Stop API, worker, then Azurite, and let another runner have the data folder. Idempotent."""
+        """Stop API, worker, then Azurite, and let another runner have the data folder.
+
+        Idempotent.
+        """
         for part in (self.api, self.worker):
             if part is not None:
                 part.stop()

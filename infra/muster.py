@@ -77,6 +77,12 @@ COMMANDS: dict[str, dict[str, Command]] = {
         ),
     },
     "Operate the service": {
+        "config": Command(
+            "infra.config_command",
+            "show every setting, its value and where it comes from",
+            ("dotenv", "pydantic", "rich"),
+            "api",
+        ),
         "keys": Command(
             "api.keys_command", "make, list and revoke API keys", (*_STORES, "rich"), "api"
         ),

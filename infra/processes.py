@@ -1,4 +1,6 @@
-"""Start child processes, know when they are ready, find and stop those that an earlier run left behind."""
+"""Start child processes, know when they are ready, find and stop those that an earlier run left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,8 @@ class Child:
         name: What a person calls it, such as `worker`.
         argv: Command and arguments.
         run_dir: Folder of the pid and log files.
-        env: The child's whole environment; default: an empty one. `infra.environments` says what a program inherits.
+        env: The child's whole environment; default: an empty one. `infra.environments` says what a
+            program inherits.
         cwd: Working directory.
     """
 
@@ -97,7 +100,9 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process in a session of its own, so that a Ctrl-C on the terminal reaches only the parent."""
+        """Start the process in a session of its own, so that a Ctrl-C on the terminal reaches only
+        the parent.
+        """
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         if self.log_path.exists():
             self.log_path.replace(self._older_log)
@@ -115,7 +120,10 @@ class Child:
         self._pid_path.write_text(f"{self.process.pid} {_start_ticks(self.process.pid)}\n")
 
     def rotate_log(self, largest_bytes: int = LARGEST_LOG_BYTES) -> None:
-        """Move what the log holds to `<name>.log.1` once it is too large. The process goes on writing to the same file."""
+        """Move what the log holds to `<name>.log.1` once it is too large.
+
+        The process goes on writing to the same file.
+        """
         try:
             if self.log_path.stat().st_size <= largest_bytes:
                 return
@@ -184,7 +192,9 @@ class Child:
             self.process.wait()
 
     def stop_leftover(self, *, timeout_s: float = 15) -> bool:
-        """Stop the process that an earlier run left behind, if its pid file names one that still runs; return whether there was one."""
+        """Stop the process that an earlier run left behind, if its pid file names one that still
+        runs; return whether there was one.
+        """
         recorded = _read_pid_file(self._pid_path)
         if recorded is None:
             return False

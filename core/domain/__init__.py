@@ -1,1 +1,4 @@
-"""What Muster talks about: jobs, messages, settings of an analysis, results. Standard library and pydantic only."""
+"""What Muster talks about: jobs, messages, settings of an analysis, results.
+
+Standard library and pydantic only.
+"""

@@ -1,4 +1,7 @@
-"""Who may ask for what: keys, tickets, and the caller that they stand for. Secrets are made and compared here, and kept nowhere."""
+"""Who may ask for what: keys, tickets, and the caller that they stand for.
+
+Secrets are made and compared here, and kept nowhere.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,18 @@ from core.domain.clock import UtcDatetime
 from core.domain.names import COMPOSED
 
 Scope = Literal["submit", "read", "admin"]
-"""`submit`: send, change and delete one's own; `read`: look at one's own; `admin`: both, on everybody's, and keys."""
+"""`submit`: send, change and delete one's own; `read`: look at one's own; `admin`: both, on
+everybody's, and keys.
+"""
 
 SCOPES: tuple[Scope, ...] = ("submit", "read", "admin")
 LOCAL_OWNER = "local"
 """Owner of what is asked for without a key, on the machine itself."""
 
 TOKEN_OWNER_PREFIX = "oidc:"
-"""Begins the owner of whoever comes with an identity provider's token, so that no such name is that of a key's owner by accident."""
+"""Begins the owner of whoever comes with an identity provider's token, so that no such name is that
+of a key's owner by accident.
+"""
 
 SECRET_BYTES = 32
 _KEY = re.compile(r"muster_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
@@ -37,7 +44,9 @@ OwnerName = Annotated[
 
 
 _LOOKALIKES = str.maketrans("οоօ0ıіιl1|ӏԁժсϲςᴄː꞉∶׃", "oooo" + "iiiiiii" + "dd" + "cccc" + "::::")
-"""Letters of other alphabets, and digits, that look like one of `oidc:`, after case and composition were taken away."""
+"""Letters of other alphabets, and digits, that look like one of `oidc:`, after case and composition
+were taken away.
+"""
 
 
 def is_token_owner(owner: str) -> bool:
@@ -48,8 +57,8 @@ def is_token_owner(owner: str) -> bool:
 def resembles_token_owner(owner: str) -> bool:
     """Return whether an owner is one that a token stands for, or that a person would take for one.
 
-    Case, spaces, accents and invisible characters make no difference, nor do wide and mathematical letters, nor letters of other alphabets
-    of the same shape.
+    Case, spaces, accents and invisible characters make no difference, nor do wide and mathematical
+    letters, nor letters of other alphabets of the same shape.
     """
     seen = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", owner).casefold())
     shape = "".join(
@@ -69,10 +78,13 @@ class Caller(_Record):
 
     Attributes:
         scopes: What they may do.
-        credential: What limits are counted by: `key:…`, `token:…`, or null for the machine's own user.
+        credential: What limits are counted by: `key:…`, `token:…`, or null for the machine's own
+            user.
         key_id: Id of the key, where it is one.
-        job_id: The only job that they may ask for; null means any of theirs. A ticket's holder has one.
-        ends_at_utc: When the key or token ends that was sent, or with which the ticket was made; null: it has no end.
+        job_id: The only job that they may ask for; null means any of theirs. A ticket's holder has
+            one.
+        ends_at_utc: When the key or token ends that was sent, or with which the ticket was made;
+            null: it has no end.
     """
 
     owner: str
@@ -101,8 +113,9 @@ class ApiKey(_Record):
 
     Attributes:
         id: 16 hexadecimal digits; part of the key, and no secret.
-        digest: SHA-256 of the whole key, as 64 hexadecimal digits. A fast hash is right here: slow ones make guessing of short passwords
-            dear, and nobody guesses 256 random bits. It costs a microsecond a request.
+        digest: SHA-256 of the whole key, as 64 hexadecimal digits. A fast hash is right here: slow
+            ones make guessing of short passwords dear, and nobody guesses 256 random bits. It costs
+            a microsecond a request.
         label: What a person calls it.
         last_used_at_utc: To the minute.
     """
@@ -131,7 +144,8 @@ class Ticket(_Record):
         job_id: The only job that it is good for.
         key_id: The key that it was made with, if any: it dies with it.
         credential: As `Caller`.
-        ends_at_utc: As `Caller`: what the ticket opens ends with the key or token that the ticket was made with.
+        ends_at_utc: As `Caller`: what the ticket opens ends with the key or token that the ticket
+            was made with.
     """
 
     digest: str
@@ -177,6 +191,8 @@ def digest_of(secret: str) -> str:
 
 
 def matches(secret: str, digest: str | None) -> bool:
-    """Compare a secret with a stored digest, in the same time wherever they differ, and also where there is none to compare with."""
+    """Compare a secret with a stored digest, in the same time wherever they differ, and also where
+    there is none to compare with.
+    """
     known = digest if digest is not None else "0" * 64
     return hmac.compare_digest(digest_of(secret), known) and digest is not None

@@ -1,4 +1,7 @@
-"""The settings of an analysis: the same keys in a file, in the API and in results.json. An unknown key is refused."""
+"""The settings of an analysis: the same keys in a file, in the API and in results.json.
+
+An unknown key is refused.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,11 @@ class _Record(BaseModel):
 
 
 class Line(_Record):
-    """A directed line in display pixels. `in` is crossing it from its left-hand side to its right-hand side.
+    """A directed line in display pixels. `in` is crossing it from its left-hand side to its
+    right-hand side.
 
-    For the default line, which runs from the left border to the right border at mid-height, with y pointing down, `in` is moving
-    down the picture.
+    For the default line, which runs from the left border to the right border at mid-height, with y
+    pointing down, `in` is moving down the picture.
     """
 
     name: Name
@@ -63,7 +67,8 @@ class Line(_Record):
 class Zone(_Record):
     """A polygon in display pixels.
 
-    `mode` `count` reports who is in it; `include` counts nothing outside all such zones; `exclude` counts nothing inside it.
+    `mode` `count` reports who is in it; `include` counts nothing outside all such zones; `exclude`
+    counts nothing inside it.
     """
 
     name: Name
@@ -74,7 +79,8 @@ class Zone(_Record):
 class CalibrationSettings(_Record):
     """Correspondences between a camera's picture and the ground.
 
-    `image_points` in display pixels, `ground_points` in metres (x, y) or, for `wgs84`, degrees (longitude, latitude).
+    `image_points` in display pixels, `ground_points` in metres (x, y) or, for `wgs84`, degrees
+    (longitude, latitude).
     """
 
     image_points: Points = Field(min_length=4, max_length=10_000)
@@ -97,7 +103,8 @@ class CalibrationSettings(_Record):
 class FlightSettings(_Record):
     """What a person knows of a flight that its telemetry does not tell. Every key is optional.
 
-    Deviations are standard deviations: two thirds of all errors are smaller. They make the error radius of every position on the map.
+    Deviations are standard deviations: two thirds of all errors are smaller. They make the error
+    radius of every position on the map.
     """
 
     nadir: bool = Field(
@@ -148,7 +155,9 @@ class FlightSettings(_Record):
 
 
 class CountedFrame(_Record):
-    """What a person counted in one frame: it corrects `peak` and `mean`, and narrows the interval of `unique`."""
+    """What a person counted in one frame: it corrects `peak` and `mean`, and narrows the interval
+    of `unique`.
+    """
 
     frame: FrameNumber = Field(description="Index over all files of the recording.")
     counts: dict[MusterClass, HowMany] = Field(min_length=1)
@@ -255,7 +264,9 @@ class AnalysisSettings(_Record):
         return self
 
     def detection_key_fields(self) -> dict[str, str | float | None]:
-        """Return the settings on which a detection log depends; a recount must leave them as they are."""
+        """Return the settings on which a detection log depends; a recount must leave them as they
+        are.
+        """
         return {"detector": self.detector, "detect_fps": self.detect_fps, "tiles": self.tiles}
 
 
@@ -270,7 +281,8 @@ def parse_settings(data: Any) -> AnalysisSettings:
 
     Raises:
         InvalidInput: It holds too many values (code `too_many_values`).
-        InvalidSettings: With every fault named, up to a hundred, in `details["errors"]` as `{"field", "problem"}`.
+        InvalidSettings: With every fault named, up to a hundred, in `details["errors"]` as
+            `{"field", "problem"}`.
     """
     check_bulk(data)
     try:
@@ -287,5 +299,6 @@ def parse_settings(data: Any) -> AnalysisSettings:
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    # Where several types are allowed, the names of the tried ones stand within: `expected.dict[…].bison`.
+    # Where several types are allowed, the names of the tried ones stand within:
+    # `expected.dict[…].bison`.
     return ".".join(str(part) for part in location if "[" not in str(part)) or "settings"

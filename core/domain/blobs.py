@@ -1,4 +1,7 @@
-"""Names of blobs. All of them are made here, by the server; no part of a user's file name ever enters one."""
+"""Names of blobs.
+
+All of them are made here, by the server; no part of a user's file name ever enters one.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ def job_prefix(job_id: str) -> str:
 
 
 def job_of_folder(folder: str) -> str | None:
-    """Return the id of the job whose folder this is, such as `jobs/…/`; None for a folder that is not one of Muster's."""
+    """Return the id of the job whose folder this is, such as `jobs/…/`; None for a folder that is
+    not one of Muster's.
+    """
     job_id = folder.removeprefix(JOBS_PREFIX).removesuffix("/")
     return job_id if _ID.fullmatch(job_id) else None
 
@@ -44,22 +49,30 @@ def source_blob(job_id: str, index: int) -> str:
 
 
 def telemetry_blob(job_id: str, index: int) -> str:
-    """Name of the job's telemetry file number `index`, in the order in which they came, in the input container."""
+    """Name of the job's telemetry file number `index`, in the order in which they came, in the
+    input container.
+    """
     return f"{job_prefix(job_id)}telemetry/{index:03d}.srt"
 
 
 def track_blob(job_id: str, file_index: int) -> str:
-    """Name of the telemetry that was found within the job's source file of this number, in the input container."""
+    """Name of the telemetry that was found within the job's source file of this number, in the
+    input container.
+    """
     return f"{job_prefix(job_id)}telemetry/track-{file_index:03d}.srt"
 
 
 def submitting_blob(job_id: str) -> str:
-    """Name of the marker of a submission that is not finished, in the input container: what allows to delete its blobs."""
+    """Name of the marker of a submission that is not finished, in the input container: what allows
+    to delete its blobs.
+    """
     return f"{job_prefix(job_id)}submitting"
 
 
 def submission_blob(job_id: str) -> str:
-    """Name of the copy of the job's record as it was accepted, in the output container: what a lost record is made again from."""
+    """Name of the copy of the job's record as it was accepted, in the output container: what a lost
+    record is made again from.
+    """
     return f"{job_prefix(job_id)}submission.json"
 
 
@@ -69,7 +82,9 @@ def source_prefix(job_id: str) -> str:
 
 
 def uploads_of(owner: str) -> str:
-    """Prefix of one owner's direct uploads, in the input container: another owner's upload has another name, and so is not there."""
+    """Prefix of one owner's direct uploads, in the input container: another owner's upload has
+    another name, and so is not there.
+    """
     return f"{UPLOADS_PREFIX}{hashlib.sha256(owner.encode()).hexdigest()[:32]}/"
 
 
@@ -79,7 +94,8 @@ def upload_blob(upload_id: str, *, owner: str) -> str:
 
 
 def link_blob(upload: str) -> str:
-    """Name of the marker of an upload link, beside the blob that is uploaded with it: what allows to delete that one.
+    """Name of the marker of an upload link, beside the blob that is uploaded with it: what allows
+    to delete that one.
 
     Args:
         upload: Name of the staging blob.
@@ -110,7 +126,8 @@ def attempt_revisions(attempt: int) -> str:
 def new_revision(attempt: int) -> str:
     """Return a name of a revision that no other one has, such as `r0002-5f0c9a1e`.
 
-    Of several workers at the same attempt each writes a revision of its own; one of them is published, and nobody ever writes to it again.
+    Of several workers at the same attempt each writes a revision of its own; one of them is
+    published, and nobody ever writes to it again.
     """
     return f"{attempt_revisions(attempt)}{uuid.uuid4().hex[:8]}"
 

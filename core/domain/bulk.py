@@ -1,6 +1,7 @@
 """How many values a document that a stranger sent may hold, before models look at each of them.
 
-A model that refuses a document names every fault. Of two million faults that takes half a minute and gigabytes.
+A model that refuses a document names every fault. Of two million faults that takes half a minute
+and gigabytes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ MOST_FAULTS = 100
 
 
 def check_bulk_of(text: bytes) -> None:
-    """Refuse JSON that holds so many values, before it is read: a million empty lists take seconds. Raises as `check_bulk`."""
+    """Refuse JSON that holds so many values, before it is read: a million empty lists take seconds.
+
+    Raises as `check_bulk`.
+    """
     if sum(map(text.count, (b",", b"[", b"{"))) > 3 * MOST_VALUES:
         raise _too_many()
 
@@ -33,7 +37,8 @@ def _too_many() -> InvalidInput:
 
 
 def check_bulk(data: Any) -> None:
-    """Refuse a document with more values than anything has that Muster takes. Its own time is bounded.
+    """Refuse a document with more values than anything has that Muster takes. Its own time is
+    bounded.
 
     Args:
         data: What JSON gave.

@@ -16,7 +16,10 @@ NAME_PATTERN = r"^\w([\w .()+-]*[\w)])?$"
 
 
 CalibrationName = Annotated[str, COMPOSED, Field(min_length=1, max_length=80, pattern=NAME_PATTERN)]
-"""Letters and digits of any script, and within them `_ . ( ) + -` and spaces: it stands in a URL's path."""
+"""Letters and digits of any script, and within them `_ .
+
+( ) + -` and spaces: it stands in a URL's path.
+"""
 
 
 class StoredCalibration(BaseModel):
@@ -24,7 +27,8 @@ class StoredCalibration(BaseModel):
 
     Attributes:
         name: Unique for its owner.
-        camera: Name of the camera that it belongs to, as jobs name it in their settings; for listings only.
+        camera: Name of the camera that it belongs to, as jobs name it in their settings; for
+            listings only.
         points: The correspondences; its own `name` is this one.
         updated_at_utc: When it was last replaced.
     """

@@ -1,4 +1,7 @@
-"""The classes that are counted. Without pydantic, so that a command's usage can name them at once."""
+"""The classes that are counted.
+
+Without pydantic, so that a command's usage can name them at once.
+"""
 
 from __future__ import annotations
 

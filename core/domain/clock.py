@@ -21,7 +21,8 @@ def as_utc(value: datetime) -> datetime:
     """Return an aware time in UTC, cut to milliseconds.
 
     Raises:
-        ValueError: The time is naive, so the moment is unknown, or its offset leads out of the years 1 to 9999.
+        ValueError: The time is naive, so the moment is unknown, or its offset leads out of the
+            years 1 to 9999.
     """
     if value.tzinfo is None:
         raise ValueError("a time needs its offset from UTC, such as 2026-06-01T09:30:00Z")

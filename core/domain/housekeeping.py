@@ -1,4 +1,6 @@
-"""What the operator set for everything that is put right by itself: lost messages, orphaned blobs, what was kept long enough."""
+"""What the operator set for everything that is put right by itself: lost messages, orphaned blobs,
+what was kept long enough.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class HousekeepingRules:
         least_age: Blobs that changed since are left alone.
         upload_life: How long a direct-upload link works.
         keep: How long videos are kept; None: for good.
-        expiring_results: Which results are deleted with the videos: those that may show persons, or all.
+        expiring_results: Which results are deleted with the videos: those that may show persons, or
+            all.
         read_life: How long superseded results stay for those who are reading them.
     """
 

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.domain.clock import UtcDatetime
 
 MARK_BLOB = "muster-identity.json"
-"""Name of the blob that carries a container's mark. It lies outside the folders of jobs and uploads."""
+"""Name of the blob that carries a container's mark.
+
+It lies outside the folders of jobs and uploads.
+"""
 
 
 class _Record(BaseModel):
@@ -23,7 +26,8 @@ class StorageMark(_Record):
     Attributes:
         identity: The identity's id.
         marked_at_utc: When the mark was written.
-        database: The database of that moment, in words without secrets: for the person who reads a refusal.
+        database: The database of that moment, in words without secrets: for the person who reads a
+            refusal.
     """
 
     identity: str = Field(min_length=1, max_length=64)
@@ -50,8 +54,10 @@ class StorageIdentity(_Record):
         id: Random, 32 hexadecimal digits.
         marked_at_utc: When the database got it.
         database: The database, in words without secrets.
-        former: Ids under which marks, markers and messages of this storage were written before the database took it over.
-        names: Containers and queues of this database's own, by the name that is configured; empty where the configured ones are used.
+        former: Ids under which marks, markers and messages of this storage were written before the
+            database took it over.
+        names: Containers and queues of this database's own, by the name that is configured; empty
+            where the configured ones are used.
     """
 
     id: str = Field(min_length=1, max_length=64)
@@ -77,8 +83,9 @@ class Tombstone(_Record):
 
     Attributes:
         job_id: The job.
-        reason: `deleted`: all of the job, on request. `refused`: all of a submission that was recorded and then not accepted. `purged`: all
-            blobs of an unknown job, on the operator's word. `expired`: what the job's record says in `expired`; the record stays.
+        reason: `deleted`: all of the job, on request. `refused`: all of a submission that was
+            recorded and then not accepted. `purged`: all blobs of an unknown job, on the operator's
+            word. `expired`: what the job's record says in `expired`; the record stays.
         written_at_utc: When the deletion was announced.
         done_at_utc: When it was complete; null while it may not be.
     """
@@ -90,7 +97,10 @@ class Tombstone(_Record):
 
     @property
     def key(self) -> str:
-        """What it is kept under: the job's id where all of the job goes. A job that has expired can still be deleted."""
+        """What it is kept under: the job's id where all of the job goes.
+
+        A job that has expired can still be deleted.
+        """
         return f"{self.job_id}/expired" if self.reason == "expired" else self.job_id
 
 

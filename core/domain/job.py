@@ -20,7 +20,8 @@ Expirable = Literal["sources", "results"]
 
 
 class _Record(BaseModel):
-    # Beside a newer release, and after it, its fields are passed over: stores change named fields only, so none gets lost.
+    # Beside a newer release, and after it, its fields are passed over: stores change named fields
+    # only, so none gets lost.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -37,12 +38,14 @@ class TelemetryRemark(_Record):
 
 
 class TelemetryFile(_Record):
-    """What a drone wrote down while it filmed a file: an `.SRT` that was sent beside it, or the subtitle track within it.
+    """What a drone wrote down while it filmed a file: an `.SRT` that was sent beside it, or the
+    subtitle track within it.
 
     Attributes:
         source: Where it came from.
         name: What the user called the file; shown, never used as a path.
-        blob: Where it lies as an `.SRT`, in the input container; null where the track cannot be used, and `warnings` say why.
+        blob: Where it lies as an `.SRT`, in the input container; null where the track cannot be
+            used, and `warnings` say why.
         etag: Pins the content of the blob.
         dialect: Which of the drones' ways of writing it is; `core.telemetry` lists them.
         samples: How many records it has.
@@ -63,7 +66,8 @@ class TelemetryFile(_Record):
 class SourceFile(_Record):
     """One video file of the recording, as it lies in blob storage.
 
-    `name` is what the user called it: shown, never used as a path. `etag` pins the content: reads carry `If-Match`.
+    `name` is what the user called it: shown, never used as a path. `etag` pins the content: reads
+    carry `If-Match`.
     """
 
     name: str
@@ -74,7 +78,9 @@ class SourceFile(_Record):
 
 
 class VideoFacts(_Record):
-    """What planning found out about the recording; sizes are those of the picture as displayed, after rotation."""
+    """What planning found out about the recording; sizes are those of the picture as displayed,
+    after rotation.
+    """
 
     frames: int = Field(ge=1)
     fps: float
@@ -84,15 +90,18 @@ class VideoFacts(_Record):
 
 
 class Segment(_Record):
-    """A contiguous run of frames of one file, from a keyframe on: the unit of detection, checkpoint and parallelism.
+    """A contiguous run of frames of one file, from a keyframe on: the unit of detection, checkpoint
+    and parallelism.
 
     Attributes:
         index: Position among all segments of the job, from 0.
         file_index: Which of the job's files.
-        first_frame: Index of the first frame over all files, in presentation order, discard packets left out.
+        first_frame: Index of the first frame over all files, in presentation order, discard packets
+            left out.
         frames: How many frames.
         file_first_frame: Index of the first frame within its file.
-        seek_pts: Timestamp, in the stream's time base, of the keyframe to seek to; null for the file's start.
+        seek_pts: Timestamp, in the stream's time base, of the keyframe to seek to; null for the
+            file's start.
     """
 
     index: int = Field(ge=0)
@@ -106,8 +115,8 @@ class Segment(_Record):
 class Plan(_Record):
     """How a job's recording is cut, and under which name its detection log lies.
 
-    `log_key` hashes what the log depends on: weights, preprocessing, precision, tiles, floor, bounds, detect_fps.
-    `file_starts_s` says when each file begins in the recording.
+    `log_key` hashes what the log depends on: weights, preprocessing, precision, tiles, floor,
+    bounds, detect_fps. `file_starts_s` says when each file begins in the recording.
     """
 
     video: VideoFacts
@@ -128,7 +137,8 @@ class Failure(_Record):
 
 
 class Waiting(_Record):
-    """Why a job cannot go on at present: a code for programs, a sentence for people, and since when, over all tries.
+    """Why a job cannot go on at present: a code for programs, a sentence for people, and since
+    when, over all tries.
 
     Attributes:
         until_utc: When it is tried again; null where that is done all the time.
@@ -144,18 +154,26 @@ class Job(_Record):
     """One request to analyse one recording. Immutable: stores return a new one after each change.
 
     Attributes:
-        attempt: Number of the present attempt, from 1; recount and retry start the next one. Writes of older ones are refused.
+        attempt: Number of the present attempt, from 1; recount and retry start the next one. Writes
+            of older ones are refused.
         done_segments: Indices of the segments whose log blob exists; progress is read from it.
-        sent_until: Segments below this index were handed out; null where all were, as by releases that knew no turns.
-        result_revision: The published revision, or null while there is none; survives a failed recount.
+        sent_until: Segments below this index were handed out; null where all were, as by releases
+            that knew no turns.
+        result_revision: The published revision, or null while there is none; survives a failed
+            recount.
         staged_revision: While rendering, the revision that is assembled and not published yet.
         counts: Counts of the published revision by class, as in results.json; null before.
-        waiting: What the present attempt waits for, such as room on a disk; null while it goes on, and once it has ended.
-        step_failures: Per step key, transient failures of this attempt. step_starts: starts that have not ended (killed workers).
-        expired: What was, or is being, deleted because it was kept long enough. expired_at_utc: when that was done; null while it is not.
-        request_hash: Fingerprint of the submission, compared when its idempotency key is used again.
+        waiting: What the present attempt waits for, such as room on a disk; null while it goes on,
+            and once it has ended.
+        step_failures: Per step key, transient failures of this attempt. step_starts: starts that
+            have not ended (killed workers).
+        expired: What was, or is being, deleted because it was kept long enough. expired_at_utc:
+            when that was done; null while it is not.
+        request_hash: Fingerprint of the submission, compared when its idempotency key is used
+            again.
         webhook: Where to tell that an attempt has completed or failed, if anywhere.
-        traceparent: W3C trace context of the submission: recounts and messages that are sent again belong to the same trace.
+        traceparent: W3C trace context of the submission: recounts and messages that are sent again
+            belong to the same trace.
     """
 
     id: str

@@ -15,7 +15,9 @@ from core.errors import MalformedRequest
 Step = Literal["plan", "detect", "assemble", "render", "notify"]
 
 UNKNOWN_MESSAGE = "unknown_message"
-"""Code of the error of a message that a newer Muster may have sent: it must not be given up at once."""
+"""Code of the error of a message that a newer Muster may have sent: it must not be given up at
+once.
+"""
 
 
 class JobMessage(BaseModel):
@@ -28,7 +30,8 @@ class JobMessage(BaseModel):
         step: What to do. `notify` tells a webhook that the attempt has ended.
         segment: Index of the segment, for `detect` only.
         traceparent: W3C trace context of the submission, if any.
-        nudge: Of `notify`: which of the event's messages this is; an older one than the event's last is dropped.
+        nudge: Of `notify`: which of the event's messages this is; an older one than the event's
+            last is dropped.
         identity: Id of the storage whose job it is; null in messages of releases that knew none.
     """
 
@@ -57,8 +60,9 @@ class JobMessage(BaseModel):
         """Parse a message body: JSON, or JSON in base64, as other tools put a message back.
 
         Raises:
-            MalformedRequest: The body is no message of Muster's (code `undecodable_message`), or one of a version or a step that this
-                release does not know (code `unknown_message`; `details` has its `identity`).
+            MalformedRequest: The body is no message of Muster's (code `undecodable_message`), or
+                one of a version or a step that this release does not know (code `unknown_message`;
+                `details` has its `identity`).
         """
         values = _json_object(body)
         if _is_newer(values):

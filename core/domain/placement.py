@@ -1,4 +1,6 @@
-"""Whether lines and zones lie in the picture: known once the recording's size is, in planning and in a recount."""
+"""Whether lines and zones lie in the picture: known once the recording's size is, in planning and
+in a recount.
+"""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class Hold(BaseModel):
         day: The UTC day whose quota it belongs to.
         amount: Bytes, or looks at pictures.
         until_utc: From then on it holds nothing.
-        kind: `upload`: a submission whose bytes are coming in. `link`, `open_link`: a link for a direct upload of declared or unknown size.
-            `work`: a job that is being planned.
+        kind: `upload`: a submission whose bytes are coming in. `link`, `open_link`: a link for a
+            direct upload of declared or unknown size. `work`: a job that is being planned.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,5 +41,8 @@ class Hold(BaseModel):
 
 
 def work_account(owner: str) -> str:
-    """Return the account in which an owner's work is counted. No owner has such a name: names have no slash."""
+    """Return the account in which an owner's work is counted.
+
+    No owner has such a name: names have no slash.
+    """
     return f"work/{owner}"

@@ -13,7 +13,10 @@ class _Record(BaseModel):
 
 
 class ClassStatistics(_Record):
-    """Figures of one class in one job. `detections`: boxes over the threshold, all frames; `avg_confidence`: their mean score."""
+    """Figures of one class in one job.
+
+    `detections`: boxes over the threshold, all frames; `avg_confidence`: their mean score.
+    """
 
     unique: int
     low: int = Field(description=INTERVAL_NOTE)
@@ -25,7 +28,10 @@ class ClassStatistics(_Record):
 
 
 class JobStatistics(_Record):
-    """Statistics of one job's published revision. `timestamp_utc`: when the recording began, or when it was submitted if unknown."""
+    """Statistics of one job's published revision.
+
+    `timestamp_utc`: when the recording began, or when it was submitted if unknown.
+    """
 
     job_id: str
     attempt: int = Field(ge=1)
@@ -42,7 +48,9 @@ class JobStatistics(_Record):
 
 
 class TimeBucket(_Record):
-    """One bucket of a time series of one class: jobs in it, sum and mean of `unique`, highest `peak`."""
+    """One bucket of a time series of one class: jobs in it, sum and mean of `unique`, highest
+    `peak`.
+    """
 
     start_utc: UtcDatetime
     jobs: int

@@ -1,4 +1,6 @@
-"""Webhooks: an address that a submission names, and the event that is sent there when an attempt of the job has ended."""
+"""Webhooks: an address that a submission names, and the event that is sent there when an attempt of
+the job has ended.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ MAX_URL_LENGTH = 2000
 EventState = Literal["expected", "due", "delivered", "given_up"]
 OPEN: tuple[EventState, ...] = ("expected", "due")
 UNREACHED = ("name_not_found", "address_not_public", "no_connection")
-"""Codes of tries that connected to no public address. The operator's log tells them apart; a submitter sees one code for all of them."""
+"""Codes of tries that connected to no public address.
+
+The operator's log tells them apart; a submitter sees one code for all of them.
+"""
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
@@ -47,13 +52,15 @@ class WebhookEvent(BaseModel):
 
     Attributes:
         id: Stable: the same event, however often it is delivered, has the same one.
-        state: `expected` until the attempt ends; `due` while it is to be delivered; `delivered`; `given_up`.
+        state: `expected` until the attempt ends; `due` while it is to be delivered; `delivered`;
+            `given_up`.
         version: Counts the writes; a write names the one that it read.
         body: What is sent, made once; null while `expected`.
         not_before_utc: When the next try is due; null before the first one and at the end.
         next_look_at_utc: When the sweeper looks after it; null at the end.
         resent: How many messages the sweeper has sent since the last try.
-        nudges: How many messages the sweeper has sent in all: messages that tell of fewer are obsolete.
+        nudges: How many messages the sweeper has sent in all: messages that tell of fewer are
+            obsolete.
         last_status: HTTP status of the last answer; null where there was none.
         last_error: Code of what went wrong at the last try.
         traceparent: Trace of the job.
@@ -125,10 +132,12 @@ def event_body(job: Job) -> str:
 
 
 def check_webhook_url(url: str, rules: WebhookRules) -> str:
-    """Return a webhook's address if it can be one. Whether it is a public one is seen when its name is resolved, at each delivery.
+    """Return a webhook's address if it can be one. Whether it is a public one is seen when its name
+    is resolved, at each delivery.
 
     Raises:
-        InvalidInput: It is none (code `bad_webhook`), or the operator set no secret (code `webhooks_off`).
+        InvalidInput: It is none (code `bad_webhook`), or the operator set no secret (code
+            `webhooks_off`).
     """
     if rules.secret is None:
         raise webhooks_off()
@@ -170,7 +179,9 @@ def webhooks_off() -> InvalidInput:
 
 
 def is_host(host: str) -> bool:
-    """Return whether this is a DNS name or an IP address in its usual form: none of those that only a C library takes for one."""
+    """Return whether this is a DNS name or an IP address in its usual form: none of those that only
+    a C library takes for one.
+    """
     try:
         return "%" not in host and bool(ipaddress.ip_address(host))
     except ValueError:

@@ -15,8 +15,8 @@ MAX_TILES = 16
 def looks_left(plan: Plan, done: tuple[int, ...], settings: AnalysisSettings, slices: int) -> int:
     """Return how many looks the segments of a plan that are not done need.
 
-    A frame in which is detected costs as many looks as it has slices: the whole picture, and each tile. Any other costs one, because it is
-    decoded all the same.
+    A frame in which is detected costs as many looks as it has slices: the whole picture, and each
+    tile. Any other costs one, because it is decoded all the same.
 
     Args:
         plan: How the recording is cut.
@@ -66,7 +66,9 @@ def check_work(
 
 
 def fitting_tiles(frames: int, limit: int) -> str | None:
-    """Return the finest square tiling with which so many frames fit into a limit of looks; None where not even whole frames do."""
+    """Return the finest square tiling with which so many frames fit into a limit of looks; None
+    where not even whole frames do.
+    """
     per_frame = limit // frames
     side = min(MAX_TILES, math.isqrt(max(0, per_frame - 1)))
     if side >= 2:

@@ -23,20 +23,23 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 # Libraries that tell of every request at INFO.
 _CHATTY = ("azure", "aiosqlite", "httpx", "pymongo", "urllib3")
 _SERVER = "uvicorn"
-# What JSON leaves as it is, and a terminal or a reader of lines obeys: DEL and C1 controls, line and paragraph separators, what changes
-# the direction of text or has no width, and halves of pairs, which cannot be written at all.
+# What JSON leaves as it is, and a terminal or a reader of lines obeys: DEL and C1 controls, line
+# and paragraph separators, what changes the direction of text or has no width, and halves of pairs,
+# which cannot be written at all.
 _UNSEEN = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as `{"at", "level", "logger", "message", "action", …, "trace_id", "error"}`; what `extra` holds becomes keys.
+    """Formats a record as `{"at", "level", "logger", "message", "action", …, "trace_id", "error"}`;
+    what `extra` holds becomes keys.
 
     What a library writes has the action `library`, what the HTTP server writes has `server`.
 
     Args:
-        secrets: Texts that must not appear; see `core.observability.redaction` for what is hidden besides.
+        secrets: Texts that must not appear; see `core.observability.redaction` for what is hidden
+            besides.
         fields: Keys that every line carries, such as the worker's id.
     """
 
@@ -81,7 +84,8 @@ def _numbered(match: re.Match[str]) -> str:
 def configure_logging(
     level: str, *, stream: TextIO | None = None, secrets: Iterable[str] = (), **fields: Any
 ) -> None:
-    """Send all logs of this process to one stream as JSON lines, also those of an HTTP server that had set up its own.
+    """Send all logs of this process to one stream as JSON lines, also those of an HTTP server that
+    had set up its own.
 
     Args:
         level: Name of the least level shown, such as `INFO`.

@@ -1,4 +1,6 @@
-"""Keep secrets out of what is written down: those that this process was configured with, and what looks like one."""
+"""Keep secrets out of what is written down: those that this process was configured with, and what
+looks like one.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""One trace from upload to result: spans by name, and the trace context that travels with jobs and messages.
+"""One trace from upload to result: spans by name, and the trace context that travels with jobs and
+messages.
 
-Only OpenTelemetry's API is used here, which does nothing until `core.observability.tracing_export` gives it an exporter. The context is
-handed on either way, so that a trace which a client began does not end where this process records nothing.
+Only OpenTelemetry's API is used here, which does nothing until `core.observability.tracing_export`
+gives it an exporter. The context is handed on either way, so that a trace which a client began does
+not end where this process records nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 OWN = "muster.span"
-"""Attribute of every span that is made here: what libraries record by themselves is kept only as a part of one."""
+"""Attribute of every span that is made here: what libraries record by themselves is kept only as a
+part of one.
+"""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _KINDS = {
@@ -40,9 +44,11 @@ def span(
         name: A constant: what differs from one to the next is an attribute.
         parent: W3C `traceparent` to go on with; default: the span around this one, if any.
         kind: Its role.
-        **attributes: Facts about it, never a secret; None is left out. Names get the prefix `muster.`.
+        **attributes: Facts about it, never a secret; None is left out. Names get the prefix
+            `muster.`.
 
-    Of an error, only its code or type is recorded: sentences and stack traces may quote what a user sent.
+    Of an error, only its code or type is recorded: sentences and stack traces may quote what a user
+    sent.
     """
     context = TraceContextTextMapPropagator().extract({"traceparent": parent}) if parent else None
     facts = {f"muster.{key}": value for key, value in attributes.items() if value is not None}

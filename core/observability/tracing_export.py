@@ -22,7 +22,9 @@ LAST_S = 3.0
 
 
 class OwnRoots(Sampler):
-    """Begins a trace only with a span of Muster's own: an SDK's polls, sweeps and health checks begin none. An idle process is silent."""
+    """Begins a trace only with a span of Muster's own: an SDK's polls, sweeps and health checks
+    begin none. An idle process is silent.
+    """
 
     def should_sample(
         self,
@@ -58,12 +60,14 @@ def provider_of(exporter: SpanExporter, *, service: str, instance: str) -> Trace
 
 
 def start_export(endpoint: str, *, service: str, instance: str) -> Callable[[], None]:
-    """Record spans from now on and send them. Headers, time-outs and batches follow OpenTelemetry's own variables.
+    """Record spans from now on and send them. Headers, time-outs and batches follow OpenTelemetry's
+    own variables.
 
     Returns:
         A function that sends what is left, for a few seconds at most.
     """
-    # The exporter adds the path only to an endpoint that it reads by itself, and it does not know `.env` files.
+    # The exporter adds the path only to an endpoint that it reads by itself, and it does not know
+    # `.env` files.
     provider = provider_of(
         OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces"),
         service=service,

@@ -1,9 +1,11 @@
 """What the outside must do for Muster: promises, not how they are kept.
 
-All ports are async. One event-loop thread drives them: the API awaits them, a worker drives them from its one loop, lease renewal
-included, while the engine works in other threads. None of them is safe to call from a second thread or a second loop. No call blocks the
-loop. Every port raises `core.errors` only: `Unavailable` when the service does not answer, whatever else each method names.
-Every adapter has `open()` (creates containers, queues, tables, indexes; idempotent) and `close()` (idempotent).
+All ports are async. One event-loop thread drives them: the API awaits them, a worker drives them
+from its one loop, lease renewal included, while the engine works in other threads. None of them is
+safe to call from a second thread or a second loop. No call blocks the loop. Every port raises
+`core.errors` only: `Unavailable` when the service does not answer, whatever else each method names.
+Every adapter has `open()` (creates containers, queues, tables, indexes; idempotent) and `close()`
+(idempotent).
 """
 
 from __future__ import annotations
@@ -48,7 +50,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """All ports of one process. `sources` is the input container, `results` the output container."""
+    """All ports of one process.
+
+    `sources` is the input container, `results` the output container.
+    """
 
     sources: BlobStore
     results: BlobStore

@@ -9,7 +9,10 @@ from core.ports.base import Page, Port
 
 
 class CalibrationStore(Port):
-    """Calibrations by owner and name. Every change is one atomic write; what comes back shares nothing with the store."""
+    """Calibrations by owner and name.
+
+    Every change is one atomic write; what comes back shares nothing with the store.
+    """
 
     @abstractmethod
     async def add(self, calibration: StoredCalibration) -> StoredCalibration:
@@ -21,7 +24,8 @@ class CalibrationStore(Port):
 
     @abstractmethod
     async def put(self, calibration: StoredCalibration) -> StoredCalibration:
-        """Write a calibration in place of the owner's one of this name, whose `created_at_utc` it keeps; insert it if there is none.
+        """Write a calibration in place of the owner's one of this name, whose `created_at_utc` it
+        keeps; insert it if there is none.
 
         Returns:
             The calibration as it is now. Of several written at once the last one stays.
@@ -39,7 +43,8 @@ class CalibrationStore(Port):
     async def list_page(
         self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None
     ) -> Page[StoredCalibration]:
-        """List an owner's calibrations, all or one camera's, newest first (by `created_at_utc`, then key), `limit` (1 to 200) a page.
+        """List an owner's calibrations, all or one camera's, newest first (by `created_at_utc`,
+        then key), `limit` (1 to 200) a page.
 
         Raises:
             MalformedRequest: The cursor is not one of ours (code `bad_cursor`).

@@ -99,11 +99,15 @@ class JobTurn:
 
 
 class JobStore(Port):
-    """Jobs and their fences. Every change is one atomic update; changed jobs are returned as they are after the change."""
+    """Jobs and their fences.
+
+    Every change is one atomic update; changed jobs are returned as they are after the change.
+    """
 
     @abstractmethod
     async def add(self, job: Job) -> Job:
-        """Insert a job. With an idempotency key that the same owner used before, insert nothing and return the job of then.
+        """Insert a job. With an idempotency key that the same owner used before, insert nothing and
+        return the job of then.
 
         Raises:
             Conflict: The id exists (code `job_exists`).
@@ -111,7 +115,8 @@ class JobStore(Port):
 
     @abstractmethod
     async def get(self, job_id: str, *, owner: str | None = None) -> Job:
-        """Read a job, or, with an owner, one of theirs: another owner's is looked for, and missing, like one that is not there.
+        """Read a job, or, with an owner, one of theirs: another owner's is looked for, and missing,
+        like one that is not there.
 
         Raises:
             NotFound: There is none (code `job_not_found`).
@@ -129,7 +134,8 @@ class JobStore(Port):
     async def list_page(
         self, where: JobFilter, *, limit: int, cursor: str | None = None
     ) -> Page[Job]:
-        """List jobs, newest first (by `created_at_utc`, then id, both descending), `limit` (1 to 200) a page.
+        """List jobs, newest first (by `created_at_utc`, then id, both descending), `limit` (1 to
+        200) a page.
 
         Raises:
             MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
@@ -147,8 +153,9 @@ class JobStore(Port):
     ) -> Job:
         """Set fields of a job, if its attempt is `attempt` and its state one of `expected`.
 
-        `changes` maps names of `Job` fields to new values (pydantic models or plain values). `updated_at_utc` and `heartbeat_at_utc`
-        become `at`; with a terminal state, `waiting` becomes null. Repeating a change is harmless.
+        `changes` maps names of `Job` fields to new values (pydantic models or plain values).
+        `updated_at_utc` and `heartbeat_at_utc` become `at`; with a terminal state, `waiting`
+        becomes null. Repeating a change is harmless.
 
         Raises:
             FenceLost: Attempt or state differ; `details` has `state` and `attempt` as they are.
@@ -165,10 +172,11 @@ class JobStore(Port):
         state: JobState,
         at: datetime,
     ) -> Job:
-        """Start the next attempt of a job whose present one has ended: attempt + 1, `state`, new settings; no error, failures, waiting.
+        """Start the next attempt of a job whose present one has ended: attempt + 1, `state`, new
+        settings; no error, failures, waiting.
 
-        Plan, done segments, the published revision and what has expired stay; `expired_at_utc` becomes null, because there will be
-        results to look at again.
+        Plan, done segments, the published revision and what has expired stay; `expired_at_utc`
+        becomes null, because there will be results to look at again.
 
         Raises:
             FenceLost: The job is still active, or its attempt is not `expected_attempt`.
@@ -179,7 +187,10 @@ class JobStore(Port):
     async def mark_segment_done(
         self, job_id: str, *, attempt: int, segment: int, at: datetime
     ) -> Job:
-        """Add a segment to the job's done set (a set: repeating is harmless). Raises as `update` does, for any active state."""
+        """Add a segment to the job's done set (a set: repeating is harmless).
+
+        Raises as `update` does, for any active state.
+        """
 
     @abstractmethod
     async def turns(self, owner: str) -> list[JobTurn]:
@@ -187,7 +198,8 @@ class JobStore(Port):
 
     @abstractmethod
     async def hand_out(self, job_id: str, *, attempt: int, most: int) -> list[int]:
-        """Hand out the next segments of a job that are not done, at most so many, in one atomic step. No segment is handed out twice.
+        """Hand out the next segments of a job that are not done, at most so many, in one atomic
+        step. No segment is handed out twice.
 
         Nothing is handed out where `sent_until` is null.
 
@@ -209,19 +221,24 @@ class JobStore(Port):
 
     @abstractmethod
     async def step_started(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> int:
-        """Count a start of a step that has not ended yet; return how many such starts there are, this one included. Raises as `touch`."""
+        """Count a start of a step that has not ended yet; return how many such starts there are,
+        this one included. Raises as `touch`.
+        """
 
     @abstractmethod
     async def step_ended(
         self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime
     ) -> int:
-        """Forget a step's starts; count a failure if `failed`, else forget its failures; return the failures now. Raises as `touch`."""
+        """Forget a step's starts; count a failure if `failed`, else forget its failures; return the
+        failures now. Raises as `touch`.
+        """
 
     @abstractmethod
     async def step_released(
         self, job_id: str, *, attempt: int, step_key: str, at: datetime
     ) -> None:
-        """Take back one start of a step, which ended for a reason that is not the step's: an outage, a shutdown. Failures stay.
+        """Take back one start of a step, which ended for a reason that is not the step's: an
+        outage, a shutdown. Failures stay.
 
         Where there is no start, nothing is taken back. Raises as `touch`.
         """
@@ -240,7 +257,9 @@ class JobStore(Port):
 
     @abstractmethod
     async def count_unexpired(self, *, created_before: datetime | None = None) -> int:
-        """Return how many ended jobs have a null `expired_at_utc`: all of them, or those from before that time."""
+        """Return how many ended jobs have a null `expired_at_utc`: all of them, or those from
+        before that time.
+        """
 
     @abstractmethod
     async def delete(self, job_id: str) -> bool:

@@ -14,7 +14,10 @@ KEEP_USAGE_DAYS = 35
 
 
 class KeyStore(Port):
-    """What decides who comes in. It holds digests, never secrets. Every change is one atomic write."""
+    """What decides who comes in.
+
+    It holds digests, never secrets. Every change is one atomic write.
+    """
 
     @abstractmethod
     async def add(self, key: ApiKey) -> ApiKey:
@@ -32,7 +35,8 @@ class KeyStore(Port):
     async def list_page(
         self, *, owner: str | None = None, limit: int, cursor: str | None = None
     ) -> Page[ApiKey]:
-        """List keys, all or one owner's, newest first (by `created_at_utc`, then id), `limit` (1 to 200) a page.
+        """List keys, all or one owner's, newest first (by `created_at_utc`, then id), `limit` (1 to
+        200) a page.
 
         Raises:
             MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
@@ -40,7 +44,10 @@ class KeyStore(Port):
 
     @abstractmethod
     async def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
-        """Revoke a key and return it; one that is revoked keeps its time. None if there is none. Idempotent; cannot be undone."""
+        """Revoke a key and return it; one that is revoked keeps its time.
+
+        None if there is none. Idempotent; cannot be undone.
+        """
 
     @abstractmethod
     async def used(self, key_id: str, *, at: datetime) -> None:
@@ -52,7 +59,10 @@ class KeyStore(Port):
 
     @abstractmethod
     async def take_ticket(self, digest: str, *, at: datetime) -> Ticket | None:
-        """Take a ticket away and return it if it is still good. Of any number of callers at once, in any process, one gets it."""
+        """Take a ticket away and return it if it is still good.
+
+        Of any number of callers at once, in any process, one gets it.
+        """
 
     @abstractmethod
     async def spend(
@@ -64,7 +74,8 @@ class KeyStore(Port):
         limit_bytes: int,
         at: datetime | None = None,
     ) -> bool:
-        """Add to what an owner used on a day unless the sum would pass the limit, in one atomic step; return whether it was added.
+        """Add to what an owner used on a day unless the sum would pass the limit, in one atomic
+        step; return whether it was added.
 
         Args:
             owner: Whose quota, or another account, such as `work_account`.
@@ -80,7 +91,9 @@ class KeyStore(Port):
 
     @abstractmethod
     async def spent(self, owner: str, *, day: date, at: datetime | None = None) -> int:
-        """Return what an owner used on a day, with what is held; holds that expired by `at` are left out."""
+        """Return what an owner used on a day, with what is held; holds that expired by `at` are
+        left out.
+        """
 
     @abstractmethod
     async def hold(
@@ -92,9 +105,11 @@ class KeyStore(Port):
         limit_bytes: int | None,
         most_links: int | None = None,
     ) -> Refusal | None:
-        """Hold an amount of the hold's day unless a limit would be passed, in one atomic step. What expired by `at` is dropped first.
+        """Hold an amount of the hold's day unless a limit would be passed, in one atomic step. What
+        expired by `at` is dropped first.
 
-        Idempotent: a hold of this id on this day gets the larger of both amounts, and the new time; it never shrinks.
+        Idempotent: a hold of this id on this day gets the larger of both amounts, and the new time;
+        it never shrinks.
 
         Args:
             owner: As `spend`.
@@ -111,12 +126,16 @@ class KeyStore(Port):
     async def settle(
         self, owner: str, hold_id: str, *, day: date, size_bytes: int, limit_bytes: int | None
     ) -> bool | None:
-        """End a hold and count in its place what was used, in one atomic step; 0 gives the hold back.
+        """End a hold and count in its place what was used, in one atomic step; 0 gives the hold
+        back.
 
         Returns:
-            True: done. False: the difference would pass the limit, and nothing was changed. None: no such hold, as after it was settled.
+            True: done. False: the difference would pass the limit, and nothing was changed. None:
+            no such hold, as after it was settled.
         """
 
     @abstractmethod
     async def holds(self, owner: str, *, since: date, at: datetime) -> list[Hold]:
-        """Return the holds of the days from `since` on that have not expired by `at`, those that end first at the front."""
+        """Return the holds of the days from `since` on that have not expired by `at`, those that
+        end first at the front.
+        """

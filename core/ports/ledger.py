@@ -1,4 +1,6 @@
-"""What the database knows of the storage beside it: whose it is, what is to be deleted, what sweepers have noted."""
+"""What the database knows of the storage beside it: whose it is, what is to be deleted, what
+sweepers have noted.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,17 @@ from core.ports.base import Port
 
 
 class StorageLedger(Port):
-    """The identity that database and storage share, tombstones, and notes. Every change is one atomic write."""
+    """The identity that database and storage share, tombstones, and notes.
+
+    Every change is one atomic write.
+    """
 
     @abstractmethod
     def describe(self) -> str:
-        """Return what database this is, for a person: kind and place, no secrets. Needs no connection."""
+        """Return what database this is, for a person: kind and place, no secrets.
+
+        Needs no connection.
+        """
 
     @abstractmethod
     async def identity(self) -> StorageIdentity | None:
@@ -24,7 +32,8 @@ class StorageLedger(Port):
 
     @abstractmethod
     async def look(self) -> StorageIdentity | None:
-        """Return the database's identity without `open`: neither a file, table or index is made, nor anything changed.
+        """Return the database's identity without `open`: neither a file, table or index is made,
+        nor anything changed.
 
         Returns:
             The identity; None where it has none, and where there is no database yet.
@@ -35,7 +44,10 @@ class StorageLedger(Port):
 
     @abstractmethod
     async def claim(self, identity: StorageIdentity) -> StorageIdentity:
-        """Give the database an identity if it has none; return the one that it has. Of several at once, one stays."""
+        """Give the database an identity if it has none; return the one that it has.
+
+        Of several at once, one stays.
+        """
 
     @abstractmethod
     async def replace(self, identity: StorageIdentity) -> None:
@@ -43,11 +55,15 @@ class StorageLedger(Port):
 
     @abstractmethod
     async def bury(self, tombstone: Tombstone) -> Tombstone:
-        """Record a tombstone and return it; one of the same key that is not finished stays and is returned. Idempotent."""
+        """Record a tombstone and return it; one of the same key that is not finished stays and is
+        returned. Idempotent.
+        """
 
     @abstractmethod
     async def tombstones(self, job_ids: Collection[str]) -> dict[str, Tombstone]:
-        """Return the tombstones of those of the jobs of which everything goes or is gone, by job id."""
+        """Return the tombstones of those of the jobs of which everything goes or is gone, by job
+        id.
+        """
 
     @abstractmethod
     async def unfinished(self, *, limit: int) -> list[Tombstone]:
@@ -55,7 +71,10 @@ class StorageLedger(Port):
 
     @abstractmethod
     async def finish(self, tombstone: Tombstone, *, at: datetime) -> None:
-        """Note that a deletion is complete. Idempotent: the first time stays. Without such a tombstone, nothing happens."""
+        """Note that a deletion is complete.
+
+        Idempotent: the first time stays. Without such a tombstone, nothing happens.
+        """
 
     @abstractmethod
     async def forget(self, *, finished_before: datetime) -> int:

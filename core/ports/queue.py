@@ -11,7 +11,10 @@ from core.ports.base import Port
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A received message that is ours until `visible_at_utc`. `receipt` is the newest pop receipt: the only valid one."""
+    """A received message that is ours until `visible_at_utc`.
+
+    `receipt` is the newest pop receipt: the only valid one.
+    """
 
     message_id: str
     receipt: str
@@ -27,8 +30,8 @@ class QueueDepth:
 
     Attributes:
         messages: Approximate number of messages, leased and delayed ones included.
-        oldest_at_utc: When the oldest of those messages was sent that anybody could receive now; None where there is none, or where the
-            service does not tell this process.
+        oldest_at_utc: When the oldest of those messages was sent that anybody could receive now;
+            None where there is none, or where the service does not tell this process.
         poisoned: Approximate number of messages in the poison queue.
     """
 
@@ -38,7 +41,8 @@ class QueueDepth:
 
 
 class JobQueue(Port):
-    """At-least-once delivery. Messages never expire. The body goes through unchanged, byte for byte (UTF-8 text, at most 48 KiB).
+    """At-least-once delivery. Messages never expire. The body goes through unchanged, byte for byte
+    (UTF-8 text, at most 48 KiB).
 
     Attributes:
         name: The queue's. It may be set before `open`, not afterwards.
@@ -48,22 +52,29 @@ class JobQueue(Port):
 
     @abstractmethod
     async def connect(self) -> None:
-        """Make ready to read without creating anything; where the queue is missing, reading raises `Unavailable` (`storage_not_ready`).
+        """Make ready to read without creating anything; where the queue is missing, reading raises
+        `Unavailable` (`storage_not_ready`).
 
         Idempotent; `open` does the same and creates both queues.
         """
 
     @abstractmethod
     async def mark(self) -> str | None:
-        """Return the identity that the queue carries; None where it carries none, or where the service does not tell this process."""
+        """Return the identity that the queue carries; None where it carries none, or where the
+        service does not tell this process.
+        """
 
     @abstractmethod
     async def set_mark(self, identity: str) -> None:
-        """Let the queue carry this identity. Idempotent. Nothing happens where the service does not let this process do so."""
+        """Let the queue carry this identity.
+
+        Idempotent. Nothing happens where the service does not let this process do so.
+        """
 
     @abstractmethod
     async def send(self, body: bytes, *, delay: timedelta = timedelta(0)) -> None:
-        """Add a message, visible after `delay`. Not idempotent: a lost response may mean two messages.
+        """Add a message, visible after `delay`. Not idempotent: a lost response may mean two
+        messages.
 
         Raises:
             InvalidInput: The body is over 48 KiB or not UTF-8 text.
@@ -99,7 +110,8 @@ class JobQueue(Port):
 
     @abstractmethod
     async def poison(self, lease: Lease, *, reason: str) -> None:
-        """Copy the original body and the reason to `<queue>-poison`, then delete. A crash in between leaves both: nothing is lost.
+        """Copy the original body and the reason to `<queue>-poison`, then delete. A crash in
+        between leaves both: nothing is lost.
 
         Raises:
             LeaseLost: Somebody else has the message.

@@ -16,7 +16,10 @@ Bucket = Literal["hour", "day", "week", "month"]
 
 @dataclass(frozen=True, slots=True)
 class StatsFilter:
-    """Which statistics: all conditions must hold; None means any. Times compare `timestamp_utc`: from inclusive, until exclusive."""
+    """Which statistics: all conditions must hold; None means any.
+
+    Times compare `timestamp_utc`: from inclusive, until exclusive.
+    """
 
     muster_class: str | None = None
     camera: str | None = None
@@ -30,7 +33,9 @@ class StatsStore(Port):
 
     @abstractmethod
     async def put(self, record: JobStatistics) -> None:
-        """Write the statistics of a job, in place of those of an earlier or the same attempt; a record of an older attempt is ignored."""
+        """Write the statistics of a job, in place of those of an earlier or the same attempt; a
+        record of an older attempt is ignored.
+        """
 
     @abstractmethod
     async def get(self, job_id: str) -> JobStatistics | None:
@@ -44,7 +49,8 @@ class StatsStore(Port):
     async def list_page(
         self, where: StatsFilter, *, limit: int, cursor: str | None = None
     ) -> Page[JobStatistics]:
-        """List records, newest first (by `timestamp_utc`, then job id, both descending), `limit` (1 to 200) a page.
+        """List records, newest first (by `timestamp_utc`, then job id, both descending), `limit` (1
+        to 200) a page.
 
         Raises:
             MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
@@ -52,7 +58,9 @@ class StatsStore(Port):
 
     @abstractmethod
     def stream(self, where: StatsFilter) -> AsyncGenerator[JobStatistics]:
-        """Yield all records, newest first, in batches from the server: memory stays flat whatever their number."""
+        """Yield all records, newest first, in batches from the server: memory stays flat whatever
+        their number.
+        """
 
     @abstractmethod
     async def timeseries(

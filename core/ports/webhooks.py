@@ -26,11 +26,17 @@ class WebhookAnswer:
 
 
 class WebhookStore(Port):
-    """Events by id. Every change is one atomic write; what comes back shares nothing with the store."""
+    """Events by id.
+
+    Every change is one atomic write; what comes back shares nothing with the store.
+    """
 
     @abstractmethod
     async def add(self, event: WebhookEvent) -> WebhookEvent:
-        """Insert an event, unless there is one of this id; return the one that is there. Idempotent."""
+        """Insert an event, unless there is one of this id; return the one that is there.
+
+        Idempotent.
+        """
 
     @abstractmethod
     async def get(self, event_id: str) -> WebhookEvent | None:
@@ -41,7 +47,8 @@ class WebhookStore(Port):
         """Write an event in place of the version that it was read as, its `version`.
 
         Returns:
-            The event with its new version, or None if somebody else wrote it since, or it was deleted: nothing was written then.
+            The event with its new version, or None if somebody else wrote it since, or it was
+            deleted: nothing was written then.
         """
 
     @abstractmethod
@@ -50,7 +57,9 @@ class WebhookStore(Port):
 
     @abstractmethod
     async def waiting(self, *, before: datetime, limit: int) -> list[WebhookEvent]:
-        """Return open events whose `next_look_at_utc` lies before a time, those first that wait longest, then by id."""
+        """Return open events whose `next_look_at_utc` lies before a time, those first that wait
+        longest, then by id.
+        """
 
     @abstractmethod
     async def delete_job(self, job_id: str) -> int:
@@ -66,8 +75,9 @@ class WebhookSender(ABC):
     ) -> WebhookAnswer:
         """POST a body to an address.
 
-        The name is resolved once; only public addresses are asked; no redirect is followed, no proxy used, little of the answer read.
-        Where no public address took a connection, the error is one of `core.domain.webhook.UNREACHED`, and the try takes all of
+        The name is resolved once; only public addresses are asked; no redirect is followed, no
+        proxy used, little of the answer read. Where no public address took a connection, the error
+        is one of `core.domain.webhook.UNREACHED`, and the try takes all of
         `timeout_s`: neither time nor outcome tells the submitter which case it was.
 
         Args:

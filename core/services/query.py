@@ -1,4 +1,6 @@
-"""Read what is known about jobs: how far they are, what they published, their tracks frame by frame."""
+"""Read what is known about jobs: how far they are, what they published, their tracks frame by
+frame.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ _REMEMBERED_JOBS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job's present step is. `fraction` is 0 to 1 of that step; `seconds_left` is null until a rate was seen."""
+    """How far a job's present step is.
+
+    `fraction` is 0 to 1 of that step; `seconds_left` is null until a rate was seen.
+    """
 
     step: str
     frames_done: int
@@ -54,7 +59,9 @@ class TrackFrame(TypedDict):
 
 
 class ProgressMeter:
-    """Estimates time left from how fast frames were done between the first look at a step and the present one."""
+    """Estimates time left from how fast frames were done between the first look at a step and the
+    present one.
+    """
 
     def __init__(self) -> None:
         self._first: OrderedDict[tuple[str, int, str], tuple[datetime, int]] = OrderedDict()
@@ -109,7 +116,8 @@ def artifact_blob(job: Job, name: str) -> str:
     """Return the blob of one published file.
 
     Raises:
-        NotFound: There is no file of that name (code `unknown_artifact`), or this job made none (`artifact_not_made`).
+        NotFound: There is no file of that name (code `unknown_artifact`), or this job made none
+            (`artifact_not_made`).
         Conflict: Nothing is published yet (code `not_ready`).
     """
     if name not in ARTIFACTS:
@@ -136,12 +144,13 @@ async def artifact_infos(ports: Ports, job: Job) -> list[tuple[str, BlobInfo]]:
 
 
 async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[TrackFrame]:
-    """Yield a published job's tracks frame by frame, from `tracks.csv` as it is read: memory does not grow with the video.
+    """Yield a published job's tracks frame by frame, from `tracks.csv` as it is read: memory does
+    not grow with the video.
 
     Yields:
-        {frame, time_s, tracks: [{track_id, class, score, xyxy (px), interpolated, ground ([x, y] or null),
-        ground_error_m (radius that holds it with 90 % probability if the assumed errors hold, or null)}]}.
-        Frames without tracks are left out.
+        {frame, time_s, tracks: [{track_id, class, score, xyxy (px), interpolated, ground ([x, y] or
+        null), ground_error_m (radius that holds it with 90 % probability if the assumed errors
+        hold, or null)}]}. Frames without tracks are left out.
 
     Raises:
         NotFound, Conflict: As `artifact_blob`.

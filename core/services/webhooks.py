@@ -1,8 +1,10 @@
-"""Tell webhooks that a job has completed or failed: at least once, each time under the same id, without ever holding up the job.
+"""Tell webhooks that a job has completed or failed: at least once, each time under the same id,
+without ever holding up the job.
 
-Three things make that safe, whoever dies when. The attempt's first step writes down that an event is expected. Whoever ends the attempt
-writes the event with what is to be sent, and sends a `notify` message. The sweeper sends that message again for every event whose time
-has come and went, and makes the event of an attempt that has ended without one.
+Three things make that safe, whoever dies when. The attempt's first step writes down that an event
+is expected. Whoever ends the attempt writes the event with what is to be sent, and sends a `notify`
+message. The sweeper sends that message again for every event whose time has come and went, and
+makes the event of an attempt that has ended without one.
 """
 
 from __future__ import annotations
@@ -30,22 +32,28 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
 LONGEST_IN_QUEUE_S = 300.0
-"""Until a later try than this, no message waits in the queue: the sweeper sends one when it is time."""
+"""Until a later try than this, no message waits in the queue: the sweeper sends one when it is
+time.
+"""
 LOOK_AGAIN = timedelta(minutes=10)
 """How often the sweeper asks whether an attempt has ended that somebody wants to be told of."""
 LATE = timedelta(minutes=1)
-"""How long after its time a try counts as forgotten; doubled with each message that the sweeper sends for it, up to an hour."""
+"""How long after its time a try counts as forgotten; doubled with each message that the sweeper
+sends for it, up to an hour.
+"""
 SIGNATURE = "Muster-Signature"
 _LOCAL_DOMAINS = ("localhost", "localdomain", "local", "internal", "home.arpa")
 """What no public name ends with (RFC 6761, 6762, 8375; ICANN's choice of `internal`)."""
 
 
 def requested_webhook(url: str, rules: WebhookRules) -> str:
-    """Return a webhook's address as a submission may name it. No name is looked up, so the answer is the same whether there is one.
+    """Return a webhook's address as a submission may name it. No name is looked up, so the answer
+    is the same whether there is one.
 
     Raises:
-        InvalidInput: It is no address that can be asked (code `bad_webhook`), it is an address or a name of a private network
-            (code `webhook_not_public`), or the operator set no secret (code `webhooks_off`).
+        InvalidInput: It is no address that can be asked (code `bad_webhook`), it is an address or a
+            name of a private network (code `webhook_not_public`), or the operator set no secret
+            (code `webhooks_off`).
     """
     host = (urlsplit(check_webhook_url(url, rules)).hostname or "").rstrip(".")
     literal = parse_address(host)
@@ -61,7 +69,8 @@ def requested_webhook(url: str, rules: WebhookRules) -> str:
 
 
 def owner_secret(secret: str, owner: str) -> str:
-    """Return the secret with which an owner's events are signed: nobody can forge another's events with their own.
+    """Return the secret with which an owner's events are signed: nobody can forge another's events
+    with their own.
 
     Args:
         secret: The operator's.
@@ -74,7 +83,8 @@ def owner_secret(secret: str, owner: str) -> str:
 
 
 def signature(secret: str, body: bytes, *, at: datetime) -> str:
-    """Return the value of the signature's header: `t=<seconds since 1970>,v1=<HMAC-SHA256 of "<t>.<body>", hexadecimal>`.
+    """Return the value of the signature's header: `t=<seconds since 1970>,v1=<HMAC-SHA256 of
+    "<t>.<body>", hexadecimal>`.
 
     Args:
         secret: The owner's.
@@ -134,13 +144,15 @@ class Webhooks:
         await self._ports.webhooks.add(event)
 
     async def announce(self, job: Job) -> bool:
-        """Make the event of an attempt that has completed or failed, and ask for its delivery. Idempotent; of other jobs, nothing.
+        """Make the event of an attempt that has completed or failed, and ask for its delivery.
+        Idempotent; of other jobs, nothing.
 
         Args:
             job: As it is at its end.
 
         Returns:
-            Whether the event is made or was before; where not, because store or queue is away, the sweeper does it.
+            Whether the event is made or was before; where not, because store or queue is away, the
+            sweeper does it.
         """
         if job.webhook is None or job.state not in ("completed", "failed"):
             return True
@@ -171,7 +183,8 @@ class Webhooks:
         return True
 
     async def to_deliver(self, message: JobMessage) -> WebhookEvent | None:
-        """Return the event that a `notify` message is about, or None where it is settled or the sweeper has sent a newer message.
+        """Return the event that a `notify` message is about, or None where it is settled or the
+        sweeper has sent a newer message.
 
         Raises:
             Unavailable: The store does not answer.
@@ -187,7 +200,8 @@ class Webhooks:
         return event
 
     async def postpone(self, event: WebhookEvent, delay: timedelta) -> None:
-        """Note that an event's message waits in the queue for so long, so that the sweeper sends no other one.
+        """Note that an event's message waits in the queue for so long, so that the sweeper sends no
+        other one.
 
         Raises:
             Unavailable: The store does not answer.
@@ -200,10 +214,12 @@ class Webhooks:
         """Make one try to deliver the event that a `notify` message is about.
 
         Returns:
-            Seconds after which the message should come again, or None where there is nothing more to do with it.
+            Seconds after which the message should come again, or None where there is nothing more
+            to do with it.
 
         Raises:
-            Unavailable: The store does not answer; the event may have been delivered all the same, and will be again.
+            Unavailable: The store does not answer; the event may have been delivered all the same,
+                and will be again.
         """
         event = await self.to_deliver(message)
         if event is None:
@@ -211,8 +227,8 @@ class Webhooks:
         now = self._clock()
         if event.not_before_utc is not None and event.not_before_utc > now:
             return _in_queue((event.not_before_utc - now).total_seconds())
-        # Taken before it is tried: a second message about the same event waits for the outcome of this try, and if this worker is
-        # killed, the try is made again.
+        # Taken before it is tried: a second message about the same event waits for the outcome of
+        # this try, and if this worker is killed, the try is made again.
         over_at = now + self._try_time()
         taken = {"tries": event.tries + 1, "resent": 0, "last_try_at_utc": now}
         taken |= {"not_before_utc": over_at, "next_look_at_utc": over_at + LATE}
@@ -223,7 +239,8 @@ class Webhooks:
         return await self._note(event, answer)
 
     async def sweep(self, *, limit: int = 100) -> int:
-        """Find events that nobody delivers and attempts that ended without one; return how many messages were sent.
+        """Find events that nobody delivers and attempts that ended without one; return how many
+        messages were sent.
 
         Raises:
             Unavailable: Store or queue does not answer.
@@ -231,7 +248,8 @@ class Webhooks:
         now, sent = self._clock(), 0
         for event in await self._ports.webhooks.waiting(before=now, limit=limit):
             if event.state == "due":
-                # The time first: of several sweepers at once only one goes on. Each time later: while no worker runs, few messages pile up.
+                # The time first: of several sweepers at once only one goes on. Each time later:
+                # while no worker runs, few messages pile up.
                 next_look = now + LATE * 2 ** min(event.resent, 6)
                 changes = {
                     "next_look_at_utc": next_look,
@@ -255,7 +273,9 @@ class Webhooks:
         return sent
 
     def secret_of(self, owner: str) -> str | None:
-        """Return the secret with which this owner's events are signed, or None where there are no webhooks."""
+        """Return the secret with which this owner's events are signed, or None where there are no
+        webhooks.
+        """
         return None if self._rules.secret is None else owner_secret(self._rules.secret, owner)
 
     async def _look(self, event: WebhookEvent, now: datetime) -> int:

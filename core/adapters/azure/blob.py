@@ -45,7 +45,8 @@ from core.errors import InvalidInput, NotFound, PreconditionFailed, Unavailable
 from core.ports import BlobInfo, BlobStore, Page
 
 _READ_TIMEOUT_S = 20
-# One request for small blobs. The transport wants larger bodies as a buffer, which the SDK's single put does not pass on.
+# One request for small blobs. The transport wants larger bodies as a buffer, which the SDK's single
+# put does not pass on.
 _SINGLE_PUT_BYTES = 2**20
 _DELETES_AT_ONCE = 8
 _WRITE_TRIES = 4
@@ -136,10 +137,12 @@ class AzureBlobStore(BlobStore):
         Raises:
             InvalidInput: The name cannot be one (code `bad_blob_name`).
             PreconditionFailed: `only_new` and the blob exists.
-            Unavailable: Storage does not answer, or somebody else wrote the same blob meanwhile (code `concurrent_write`).
+            Unavailable: Storage does not answer, or somebody else wrote the same blob meanwhile
+                (code `concurrent_write`).
         """
         blob = self._target(name)
-        # Found again in the blob's metadata, it tells our own write, repeated by the SDK after a lost response, from another's.
+        # Found again in the blob's metadata, it tells our own write, repeated by the SDK after a
+        # lost response, from another's.
         write_id = uuid.uuid4().hex
         options: WriteOptions = {"content_settings": ContentSettings(content_type=content_type)}
         if only_new:
@@ -212,7 +215,8 @@ class AzureBlobStore(BlobStore):
         """Delete a blob or its staged blocks."""
         if await self._delete(name):
             return
-        # Blocks can only be replaced: by an empty blob, unless somebody commits them first. That one is deleted.
+        # Blocks can only be replaced: by an empty blob, unless somebody commits them first. That
+        # one is deleted.
         blob = self._existing(name)
         with (
             mapped(f"discarding the blocks of '{name}'"),
@@ -265,7 +269,9 @@ class AzureBlobStore(BlobStore):
     async def stream(
         self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None
     ) -> AsyncGenerator[bytes]:
-        """Read a range in pieces of at most 4 MiB, the next one fetched meanwhile; an overwritten blob raises `PreconditionFailed`."""
+        """Read a range in pieces of at most 4 MiB, the next one fetched meanwhile; an overwritten
+        blob raises `PreconditionFailed`.
+        """
         async with aclosing(
             read_pieces(
                 self._existing(name), offset=offset, length=length, if_match=if_match, ahead=1
@@ -361,7 +367,8 @@ class AzureBlobStore(BlobStore):
         return self._client.get_blob_client(name)
 
     def _existing(self, name: str) -> BlobClient:
-        # Such a name would be read as another one's: URLs fold `..`, the emulator folds backslashes.
+        # Such a name would be read as another one's: URLs fold `..`, the emulator folds
+        # backslashes.
         if not is_usable(name):
             raise missing(name)
         return self._client.get_blob_client(name)
@@ -386,7 +393,9 @@ class AzureBlobStore(BlobStore):
 
 
 async def _undisturbed(write: Callable[[], Awaitable[BlobInfo]]) -> BlobInfo:
-    """Write again where another writer's commit discarded our blocks: a redelivered message makes two workers write one blob."""
+    """Write again where another writer's commit discarded our blocks: a redelivered message makes
+    two workers write one blob.
+    """
     for _ in range(_WRITE_TRIES - 1):
         try:
             return await write()

@@ -32,8 +32,9 @@ class ClientOptions(TypedDict):
 def client_options(*, read_timeout_s: float) -> ClientOptions:
     """Return options for a client of either SDK package.
 
-    Two quick retries bridge a lost connection or a restart. A service that is away for longer is reported within seconds, and one that
-    takes a request but does not answer after a single time-out: callers have their own back-off, and a person waits for the answer.
+    Two quick retries bridge a lost connection or a restart. A service that is away for longer is
+    reported within seconds, and one that takes a request but does not answer after a single
+    time-out: callers have their own back-off, and a person waits for the answer.
 
     Args:
         read_timeout_s: Longest silence of the service within a response.
@@ -53,7 +54,10 @@ def client_options(*, read_timeout_s: float) -> ClientOptions:
 
 
 def trace_requests() -> None:
-    """Make the SDK's requests spans. Its own choice of what to record of an address leaves out the values of a signature."""
+    """Make the SDK's requests spans.
+
+    Its own choice of what to record of an address leaves out the values of a signature.
+    """
     settings.tracing_enabled = True
 
 
@@ -79,7 +83,10 @@ def service_url(account_url: str, service: str) -> str:
 
 
 def account_of(url: str) -> str:
-    """Return the account's name, the first label of its host. The SDK finds it only in the domains of Azure's public clouds."""
+    """Return the account's name, the first label of its host.
+
+    The SDK finds it only in the domains of Azure's public clouds.
+    """
     return (urlsplit(url).hostname or "").partition(".")[0]
 
 
@@ -89,7 +96,9 @@ def managed_identity() -> DefaultAzureCredential:
 
 
 def bad_connection_string(error: ValueError) -> InvalidInput:
-    """Return the error for a connection string that the SDK cannot read; the string itself is a secret and is not repeated."""
+    """Return the error for a connection string that the SDK cannot read; the string itself is a
+    secret and is not repeated.
+    """
     return InvalidInput(
         f"AZURE_STORAGE_CONNECTION_STRING cannot be read: {error}", code="bad_storage_connection"
     )

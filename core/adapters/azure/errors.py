@@ -22,7 +22,9 @@ from core.errors import (
 )
 
 CONCURRENT_WRITE = "concurrent_write"
-"""Code of `Unavailable` when another writer of the same blob committed in between and so discarded our blocks."""
+"""Code of `Unavailable` when another writer of the same blob committed in between and so discarded
+our blocks.
+"""
 
 _Make = Callable[[str, int | None], MusterError]
 
@@ -156,7 +158,8 @@ def map_error(error: AzureError, doing: str) -> MusterError:
         doing: What was being done, such as "reading the blob 'x'"; part of the sentence.
 
     Returns:
-        The error to raise in its place. What is not known is transient: work must not be given up for a reason that nobody foresaw.
+        The error to raise in its place. What is not known is transient: work must not be given up
+        for a reason that nobody foresaw.
     """
     status = getattr(error, "status_code", None)
     make = _BY_CODE.get(error_code(error))
@@ -169,7 +172,8 @@ def map_error(error: AzureError, doing: str) -> MusterError:
 
 @contextmanager
 def mapped(doing: str) -> Iterator[None]:
-    """Map what the SDK and its transport raise inside. Nothing that a caller passed in may run inside: its errors are its own.
+    """Map what the SDK and its transport raise inside. Nothing that a caller passed in may run
+    inside: its errors are its own.
 
     Args:
         doing: As in `map_error`.

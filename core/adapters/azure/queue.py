@@ -31,9 +31,11 @@ _MAX_MESSAGE_BYTES = 64 * 1024
 _READ_TIMEOUT_S = 10
 _POISONING = timedelta(seconds=60)
 _NEVER = -1
-# Released messages come behind younger ones: the oldest is among the first, but not always the first.
+# Released messages come behind younger ones: the oldest is among the first, but not always the
+# first.
 _PEEKED = 32
-# The identity may send but not create or look: then the queue was made by whoever deployed, and the refusal is an answer.
+# The identity may send but not create or look: then the queue was made by whoever deployed, and the
+# refusal is an answer.
 _MARK = "muster_identity"
 _NOT_OUR_ROLE = ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions")
 
@@ -41,7 +43,8 @@ _NOT_OUR_ROLE = ("AuthorizationPermissionMismatch", "InsufficientAccountPermissi
 class AzureJobQueue(JobQueue):
     """One queue and its poison queue, `<queue>-poison`.
 
-    Bodies are the messages' text as it is, without base64: what cannot be understood can then still be received, and moved away.
+    Bodies are the messages' text as it is, without base64: what cannot be understood can then still
+    be received, and moved away.
 
     Args:
         queue: Its name, also the attribute `name`; `open` creates both.
@@ -127,7 +130,8 @@ class AzureJobQueue(JobQueue):
         """Add a message that never expires.
 
         Raises:
-            InvalidInput: The body is over 48 KiB (code `message_too_long`), or not text (code `message_not_text`).
+            InvalidInput: The body is over 48 KiB (code `message_too_long`), or not text (code
+                `message_not_text`).
             Unavailable: The service does not answer; the message may be in the queue all the same.
         """
         text = _checked(body)
@@ -163,7 +167,11 @@ class AzureJobQueue(JobQueue):
         )
 
     async def complete(self, lease: Lease) -> None:
-        """Delete the message. Azure answers 404 both when it is gone and when somebody else has it: there, both are success."""
+        """Delete the message.
+
+        Azure answers 404 both when it is gone and when somebody else has it: there, both are
+        success.
+        """
         with mapped(f"deleting from the queue '{self.name}'"):
             try:
                 await self._client.delete_message(lease.message_id, lease.receipt)
@@ -176,13 +184,15 @@ class AzureJobQueue(JobQueue):
         await self._update(lease, _seconds(delay), f"releasing to the queue '{self.name}'")
 
     async def poison(self, lease: Lease, *, reason: str) -> None:
-        """Copy the message to the poison queue as JSON `{body, reason, message_id, delivery_count, poisoned_at_utc}`, then delete it.
+        """Copy the message to the poison queue as JSON `{body, reason, message_id, delivery_count,
+        poisoned_at_utc}`, then delete it.
 
         Raises:
             LeaseLost: Somebody else has the message, or it is gone; nothing was copied.
             Unavailable: The service does not answer.
         """
-        # The renewal is the proof that the message is still ours, and keeps it so until it is deleted.
+        # The renewal is the proof that the message is still ours, and keeps it so until it is
+        # deleted.
         owned = await self.renew(lease, visibility=_POISONING)
         for text in poison_texts(lease, reason=reason, at=self._clock()):
             with mapped(f"sending to the queue '{self.name}-poison'"):
@@ -190,7 +200,9 @@ class AzureJobQueue(JobQueue):
         await self.complete(owned)
 
     async def depth(self) -> QueueDepth:
-        """Return the service's estimates, and the age of the oldest of the messages that come first."""
+        """Return the service's estimates, and the age of the oldest of the messages that come
+        first.
+        """
         with mapped(f"asking for the queue '{self.name}'"):
             properties = await self._client.get_queue_properties()
             poison = await self._poison_client.get_queue_properties()
@@ -267,7 +279,8 @@ def _told(value: T | None, what: str) -> T:
 
 
 def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
-    """Yield what goes to the poison queue: one JSON object, or several with `part` and `parts` where one would be over 64 KiB.
+    """Yield what goes to the poison queue: one JSON object, or several with `part` and `parts`
+    where one would be over 64 KiB.
 
     Args:
         lease: The message.
@@ -294,7 +307,8 @@ def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
 
 
 def _json(value: dict[str, object]) -> str:
-    # The wire format is XML, which has no place for two of the code points that JSON can leave as they are.
+    # The wire format is XML, which has no place for two of the code points that JSON can leave as
+    # they are.
     return (
         json.dumps(value, ensure_ascii=False)
         .replace("\ufffe", "\\ufffe")

@@ -43,7 +43,9 @@ class WriteOptions(TypedDict, total=False):
 async def regroup(
     chunks: AsyncIterator[bytes], block_bytes: int = BLOCK_BYTES
 ) -> AsyncGenerator[io.BytesIO]:
-    """Yield a stream of any chunk sizes as buffers of `block_bytes`, the last one shorter, none of them empty, each at its start."""
+    """Yield a stream of any chunk sizes as buffers of `block_bytes`, the last one shorter, none of
+    them empty, each at its start.
+    """
     # The buffer itself is handed on as the request's body: every byte is copied once.
     buffer = io.BytesIO()
     async for chunk in chunks:
@@ -67,13 +69,15 @@ def size_of(block: io.BytesIO) -> int:
 async def stage_blocks(
     blob: BlobClient, blocks: AsyncIterator[io.BytesIO]
 ) -> tuple[list[BlobBlock], int]:
-    """Stage blocks, at most four at once; when this returns, all can be committed. If `blocks` raises, so does this.
+    """Stage blocks, at most four at once; when this returns, all can be committed. If `blocks`
+    raises, so does this.
 
     Whatever happens, no request is under way when this ends.
 
     Args:
         blob: Where to.
-        blocks: Buffers of at most 4 MiB; memory stays within those in flight, one that waits, and what `blocks` holds.
+        blocks: Buffers of at most 4 MiB; memory stays within those in flight, one that waits, and
+            what `blocks` holds.
 
     Returns:
         The blocks in order, and their bytes in total.
@@ -82,7 +86,8 @@ async def stage_blocks(
         Unavailable: Storage does not answer.
         PermanentError: There are more blocks than a blob can have (code `too_many_blocks`).
     """
-    # Ids of one length, whoever writes: the service refuses a blob whose blocks have ids of different lengths.
+    # Ids of one length, whoever writes: the service refuses a blob whose blocks have ids of
+    # different lengths.
     upload = uuid.uuid4().hex
     staged: list[BlobBlock] = []
     running: set[asyncio.Task[None]] = set()
@@ -149,7 +154,8 @@ async def read_pieces(
         offset: First byte. At or after the end, nothing is yielded.
         length: Bytes, or None for all that follow.
         if_match: ETag that the blob must have, without quotes.
-        ahead: How many pieces to fetch while the caller is busy with one, at least 1; memory stays within that many and one more.
+        ahead: How many pieces to fetch while the caller is busy with one, at least 1; memory stays
+            within that many and one more.
 
     Raises:
         NotFound: There is no such blob, whatever `if_match`, or it was deleted meanwhile.
@@ -165,7 +171,8 @@ async def read_pieces(
 
     def fetch_next() -> None:
         if (start := next(starts, None)) is not None:
-            # Held to the first piece's version: a reader sees a whole blob or an error, never a mixture.
+            # Held to the first piece's version: a reader sees a whole blob or an error, never a
+            # mixture.
             coming.append(
                 asyncio.create_task(_fetch(blob, start, min(BLOCK_BYTES, end - start), first.etag))
             )
@@ -189,7 +196,9 @@ async def read_pieces(
 async def _first_piece(
     blob: BlobClient, offset: int, length: int | None, if_match: str | None
 ) -> _Piece | None:
-    """Return the first piece, or None if the range is empty but the blob is the one that was asked for."""
+    """Return the first piece, or None if the range is empty but the blob is the one that was asked
+    for.
+    """
     if length is None or length > 0:
         try:
             return await _fetch(blob, offset, min(BLOCK_BYTES, length or BLOCK_BYTES), if_match)
@@ -206,7 +215,9 @@ async def _first_piece(
 
 @asynccontextmanager
 async def _reading(blob: BlobClient) -> AsyncIterator[None]:
-    """Map errors; ask again where a condition failed: with `If-Match`, a missing blob gets the same response as a changed one."""
+    """Map errors; ask again where a condition failed: with `If-Match`, a missing blob gets the same
+    response as a changed one.
+    """
     doing = f"reading the blob '{blob.blob_name}'"
     try:
         with mapped(doing):
@@ -247,7 +258,10 @@ def condition(if_match: str | None) -> IfMatch:
 
 
 async def write_file(path: Path, pieces: AsyncGenerator[bytes]) -> None:
-    """Write pieces to a file off the event loop; it appears under its name when it is whole. Errors leave nothing behind."""
+    """Write pieces to a file off the event loop; it appears under its name when it is whole.
+
+    Errors leave nothing behind.
+    """
     part = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.part")
     try:
         with await asyncio.to_thread(part.open, "xb") as file:
@@ -272,7 +286,10 @@ async def followed_by(
 
 
 async def delete_any(blob: BlobClient) -> bool:
-    """Delete a blob and its snapshots; return whether it was there. A lease is broken: a holder of a write link may have taken one."""
+    """Delete a blob and its snapshots; return whether it was there.
+
+    A lease is broken: a holder of a write link may have taken one.
+    """
     try:
         with mapped(f"deleting the blob '{blob.blob_name}'"):
             await blob.delete_blob(delete_snapshots="include")

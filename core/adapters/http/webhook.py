@@ -1,4 +1,6 @@
-"""Deliver webhooks over HTTP: to public addresses only, each resolved once and connected to as it was checked."""
+"""Deliver webhooks over HTTP: to public addresses only, each resolved once and connected to as it
+was checked.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +46,12 @@ async def resolve(host: str, port: int) -> list[Address]:
 class HttpWebhookSender(WebhookSender):
     """Sends each event over a connection of its own.
 
-    A try that connects to no public address takes the whole time that it has, whatever the reason: how long a try took must not tell
-    which names a private network has.
+    A try that connects to no public address takes the whole time that it has, whatever the reason:
+    how long a try took must not tell which names a private network has.
 
-    A name that has any address which is not public is refused as a whole, and what is connected to is an address, never the name: however
-    a name server answers a second question, it is not asked one.
+    A name that has any address which is not public is refused as a whole, and what is connected to
+    is an address, never the name: however a name server answers a second question, it is not asked
+    one.
 
     Args:
         resolver: Finds the addresses of a host.
@@ -108,7 +111,8 @@ class HttpWebhookSender(WebhookSender):
         answer = WebhookAnswer(None, "no_connection")
         for address in addresses[:MAX_ADDRESSES]:
             answer = await self._post(url, address, port, host, body, headers, connected)
-            # Only where no connection was made is it certain that the next address would not be a second delivery.
+            # Only where no connection was made is it certain that the next address would not be a
+            # second delivery.
             if answer.error != "no_connection":
                 return answer
         return answer
@@ -156,7 +160,8 @@ class HttpWebhookSender(WebhookSender):
                     server_hostname=host if parts.scheme == "https" else None,
                 ) as answer,
             ):
-                # Read, so that a receiver sees its answer taken; what it says is nobody's business here.
+                # Read, so that a receiver sees its answer taken; what it says is nobody's business
+                # here.
                 await answer.content.read(MAX_ANSWER_BYTES)
                 return _judged(answer.status)
         except aiohttp.ClientConnectorCertificateError:

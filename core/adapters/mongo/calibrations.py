@@ -25,7 +25,8 @@ _INDEXES = [
 
 
 class MongoCalibrationStore(MongoStore, CalibrationStore):
-    """Keeps each calibration as one document of the collection `calibrations`, its points as one text: they are read whole or not at all.
+    """Keeps each calibration as one document of the collection `calibrations`, its points as one
+    text: they are read whole or not at all.
 
     Args:
         connection: The connection; it may be shared with other stores.

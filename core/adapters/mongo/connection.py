@@ -1,4 +1,6 @@
-"""One connection pool to a MongoDB or Azure DocumentDB, and how JSON values become its documents and back."""
+"""One connection pool to a MongoDB or Azure DocumentDB, and how JSON values become its documents
+and back.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from core.adapters.shared.listing import Span, bound_ms, from_ms
 from core.errors import Unavailable
 
 Document = dict[str, Any]
-# A single server acknowledges by default what a crash may still lose: with the journal an accepted job outlives it.
+# A single server acknowledges by default what a crash may still lose: with the journal an accepted
+# job outlives it.
 _DEFAULTS: dict[str, Any] = {
     "serverSelectionTimeoutMS": 3000,
     "connectTimeoutMS": 10_000,
@@ -29,10 +32,12 @@ _ESCAPED = re.compile(r"%([0-9A-F]{2})")
 
 
 class MongoConnection:
-    """A client that several stores of one process share. It lives from the first `open` to the last `close`.
+    """A client that several stores of one process share. It lives from the first `open` to the last
+    `close`.
 
     Args:
-        uri: `mongodb://` or `mongodb+srv://`. It may set `serverSelectionTimeoutMS`, `connectTimeoutMS`, `socketTimeoutMS` by itself.
+        uri: `mongodb://` or `mongodb+srv://`. It may set `serverSelectionTimeoutMS`,
+            `connectTimeoutMS`, `socketTimeoutMS` by itself.
         database: Name of the database.
     """
 
@@ -147,7 +152,9 @@ def bound(time: datetime) -> datetime:
 
 
 def escaped_key(key: str) -> str:
-    """Return a key that means nothing special in a document: dots and dollars do, and labels of checkpoints may have them."""
+    """Return a key that means nothing special in a document: dots and dollars do, and labels of
+    checkpoints may have them.
+    """
     return _RESERVED.sub(lambda match: f"%{ord(match[0]):02X}", key)
 
 

@@ -21,7 +21,8 @@ def mapped_but(*kept: type[PyMongoError]) -> Iterator[None]:
     Raises:
         Unavailable: The server does not answer, answers with an error, or refuses the credentials.
         StorageFull: The server's disk is full.
-        InvalidInput: The record is larger than the server takes (code `record_too_large`), or holds what it cannot store.
+        InvalidInput: The record is larger than the server takes (code `record_too_large`), or holds
+            what it cannot store.
     """
     try:
         yield
@@ -30,7 +31,8 @@ def mapped_but(*kept: type[PyMongoError]) -> Iterator[None]:
     except (PyMongoError, BSONError) as error:
         raise map_error(error) from error
     except RuntimeError as error:
-        # Many that wait for a server at once: PyMongo's asynchronous lock then says "cannot wait on un-acquired lock".
+        # Many that wait for a server at once: PyMongo's asynchronous lock then says "cannot wait on
+        # un-acquired lock".
         if not _is_raised_by_pymongo(error):
             raise
         raise Unavailable(

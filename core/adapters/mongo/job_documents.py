@@ -25,7 +25,8 @@ _BOOKKEEPING = ("active", "submission")
 TURN_FIELDS = ("plan.segments.index", "done_segments", "sent_until")
 CAMERA = "settings.camera"
 JOB_INDEXES = (
-    # Sparse: jobs without an idempotency key lack the field. A compound index would leave out only what lacks all its fields.
+    # Sparse: jobs without an idempotency key lack the field. A compound index would leave out only
+    # what lacks all its fields.
     IndexModel([("submission", ASCENDING)], unique=True, sparse=True),
     IndexModel([("active", ASCENDING), ("heartbeat_at_utc", ASCENDING), ("_id", ASCENDING)]),
     IndexModel(

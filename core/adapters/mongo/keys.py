@@ -116,7 +116,8 @@ class MongoKeyStore(MongoStore, KeyStore):
             {"_id": _usage_id(owner, day), "bytes": {"$lte": room}},
             self._change(day, size_bytes),
         )
-        # Where there is no record yet, one is inserted; where there is one that leaves no room, the insertion fails on its id.
+        # Where there is no record yet, one is inserted; where there is one that leaves no room, the
+        # insertion fails on its id.
         try:
             with mapped_but(DuplicateKeyError):
                 await self._usage.find_one_and_update(query, change, upsert=True)
@@ -168,7 +169,8 @@ class MongoKeyStore(MongoStore, KeyStore):
                 return "amount"
             if is_new_link and most_links is not None and links >= most_links:
                 return "links"
-            # What was read decides only together with these conditions, also where there was no record: one may have been inserted since.
+            # What was read decides only together with these conditions, also where there was no
+            # record: one may have been inserted since.
             query: Document = {"_id": _usage_id(owner, hold.day), **_unchanged(hold.id, known)}
             if limit_bytes is not None and more > 0:
                 query["bytes"] = {"$lte": limit_bytes - more}
@@ -251,7 +253,9 @@ class MongoKeyStore(MongoStore, KeyStore):
     async def _drop(
         self, owner: str, hold: Hold, *, counted: int = 0, room: int | None = None
     ) -> bool:
-        """Take away a hold as it was read, and count something in its place; return whether it was still so."""
+        """Take away a hold as it was read, and count something in its place; return whether it was
+        still so.
+        """
         query: Document = {"_id": _usage_id(owner, hold.day), **_unchanged(hold.id, hold)}
         if room is not None:
             query["bytes"] = {"$lte": room}

@@ -33,7 +33,10 @@ _STATS_INDEXES = [
     for others in ((), ("owner",), ("camera",), ("owner", "camera"))
 ]
 _MONDAY = datetime(1, 1, 1, tzinfo=UTC)
-"""The first Monday there is. Counted from here no time is negative: how servers round negative numbers differs."""
+"""The first Monday there is.
+
+Counted from here no time is negative: how servers round negative numbers differs.
+"""
 _LENGTH_MS: dict[Bucket, int] = {"hour": 3_600_000, "day": 86_400_000, "week": 7 * 86_400_000}
 
 
@@ -53,7 +56,8 @@ class MongoStatsStore(MongoStore, StatsStore):
             with mapped_but(DuplicateKeyError):
                 await self._stats.replace_one(query, document, upsert=True)
         except DuplicateKeyError:
-            # Either a newer attempt's record is there, or another process inserted one at this very moment, which may be older.
+            # Either a newer attempt's record is there, or another process inserted one at this very
+            # moment, which may be older.
             with mapped():
                 await self._stats.replace_one(query, document)
 
@@ -98,7 +102,8 @@ class MongoStatsStore(MongoStore, StatsStore):
                             span = span._replace(before=_position(record))
                 return
             except CursorNotFound:
-                # Servers drop cursors that rest for ten minutes, and a client may read as slowly as that: go on behind the last record.
+                # Servers drop cursors that rest for ten minutes, and a client may read as slowly as
+                # that: go on behind the last record.
                 continue
 
     async def timeseries(

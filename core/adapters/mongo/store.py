@@ -1,4 +1,6 @@
-"""What all stores on MongoDB have in common: the connection that they share, and the indexes that they need."""
+"""What all stores on MongoDB have in common: the connection that they share, and the indexes that
+they need.
+"""
 
 from __future__ import annotations
 

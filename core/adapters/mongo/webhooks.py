@@ -21,7 +21,8 @@ _INDEXES = [
 
 
 class MongoWebhookStore(MongoStore, WebhookStore):
-    """Keeps each event as one document of the collection `webhook_events`: what is asked for as fields, the rest as one text.
+    """Keeps each event as one document of the collection `webhook_events`: what is asked for as
+    fields, the rest as one text.
 
     Args:
         connection: The connection; it may be shared with other stores.

@@ -1,4 +1,6 @@
-"""What the job stores share: which changes are allowed, and how jobs and workers' reports become plain JSON values and back."""
+"""What the job stores share: which changes are allowed, and how jobs and workers' reports become
+plain JSON values and back.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,12 @@ def plain(job: Job) -> JsonObject:
 
 
 def checked_changes(changes: Mapping[str, object]) -> JsonObject:
-    """Check the changes of an update and return them as JSON values. An attempt that ends waits for nothing: `waiting` becomes null.
+    """Check the changes of an update and return them as JSON values. An attempt that ends waits for
+    nothing: `waiting` becomes null.
 
     Raises:
-        InvalidInput: A field that an update may not set, or a value that it cannot have (code `invalid_change`).
+        InvalidInput: A field that an update may not set, or a value that it cannot have (code
+            `invalid_change`).
     """
     wrong = sorted(name for name in changes if name in _FIXED or name not in Job.model_fields)
     if wrong:

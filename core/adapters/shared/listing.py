@@ -1,4 +1,6 @@
-"""What the listings of every store share: times as integers, cursors, sizes of pages, bounds of buckets."""
+"""What the listings of every store share: times as integers, cursors, sizes of pages, bounds of
+buckets.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def from_ms(milliseconds: int) -> datetime:
 
 
 def bound_ms(time: datetime) -> int:
-    """Return an aware time rounded up: as a bound, `>=` and `<` then say of stored whole milliseconds what they say of the time itself."""
+    """Return an aware time rounded up: as a bound, `>=` and `<` then say of stored whole
+    milliseconds what they say of the time itself.
+    """
     return -((_EPOCH - time) // _MILLISECOND)
 
 
@@ -38,14 +42,19 @@ MAX_MS = to_ms(datetime.max.replace(tzinfo=UTC))
 
 
 class Position(NamedTuple):
-    """A place in a listing that goes from new to old. Ids are never empty, so (time, "") lies behind every item of that time."""
+    """A place in a listing that goes from new to old.
+
+    Ids are never empty, so (time, "") lies behind every item of that time.
+    """
 
     time_ms: int
     id: str
 
 
 class Span(NamedTuple):
-    """The part of a listing that is asked for: from `since_ms` (inclusive) up to `before` (exclusive)."""
+    """The part of a listing that is asked for: from `since_ms` (inclusive) up to `before`
+    (exclusive).
+    """
 
     since_ms: int
     before: Position

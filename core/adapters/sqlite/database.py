@@ -1,4 +1,6 @@
-"""One SQLite file, used from one thread of its own; several processes may use the same file at once."""
+"""One SQLite file, used from one thread of its own; several processes may use the same file at
+once.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,15 @@ _REASONS = {
 class SqliteDatabase:
     """A database file that several stores of one process share.
 
-    Every transaction is one function that runs on the database's own thread, so the event loop never waits for the disk. The thread and
-    its connection live from the first `open` to the last `close`.
+    Every transaction is one function that runs on the database's own thread, so the event loop
+    never waits for the disk. The thread and its connection live from the first `open` to the last
+    `close`.
 
     Args:
-        path: The file; it and its folder are created when missing. On a local disk: WAL needs shared memory.
-        busy_timeout_s: How long to wait for other processes' writes before the database counts as unavailable.
+        path: The file; it and its folder are created when missing. On a local disk: WAL needs
+            shared memory.
+        busy_timeout_s: How long to wait for other processes' writes before the database counts as
+            unavailable.
     """
 
     def __init__(self, path: Path, *, busy_timeout_s: float = 5.0) -> None:
@@ -83,10 +88,12 @@ class SqliteDatabase:
             thread.shutdown(wait=False)
 
     async def look(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Run a function that reads on the file as it is, though it is not open; nothing is made or changed.
+        """Run a function that reads on the file as it is, though it is not open; nothing is made or
+        changed.
 
         Returns:
-            What the function returns; None where there is no file, or none of the tables that it asks for.
+            What the function returns; None where there is no file, or none of the tables that it
+            asks for.
 
         Raises:
             Unavailable: The file cannot be read.
@@ -122,7 +129,8 @@ class SqliteDatabase:
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function in a write transaction, all of it or nothing. Raises as `read` does."""
-        # A deferred transaction that reads first and then writes fails at once when another process wrote in between, whatever the timeout.
+        # A deferred transaction that reads first and then writes fails at once when another process
+        # wrote in between, whatever the timeout.
         return await self._run("BEGIN IMMEDIATE", work)
 
     async def _run(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -141,7 +149,8 @@ class SqliteDatabase:
                 result = work(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                # Some errors have rolled back by themselves, and a broken disk refuses even that: the first error is the one to tell.
+                # Some errors have rolled back by themselves, and a broken disk refuses even that:
+                # the first error is the one to tell.
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
@@ -172,7 +181,8 @@ class SqliteDatabase:
         return connection
 
     def _retry_while_locked(self, action: Callable[[], object]) -> None:
-        # SQLite does not wait for locks when it turns WAL on, which every process tries that opens a new file.
+        # SQLite does not wait for locks when it turns WAL on, which every process tries that opens
+        # a new file.
         deadline = time.monotonic() + self._busy_timeout_s
         while True:
             try:

@@ -80,7 +80,8 @@ def newest(
     connection: sqlite3.Connection, where: JobFilter, span: listing.Span, limit: int
 ) -> Iterator[Job]:
     """Yield the jobs of a filter, newest first, each state's at most `limit`."""
-    # One walk for each state, merged: an index on (state, time) holds the jobs of one state in order, not those of several.
+    # One walk for each state, merged: an index on (state, time) holds the jobs of one state in
+    # order, not those of several.
     states: list[JobState | None] = [*sorted(set(where.states))] or [None]
     walks = [_walk(connection, where, state, span, limit) for state in states]
     return heapq.merge(*walks, key=position_of, reverse=True)

@@ -1,9 +1,12 @@
-"""Tables and indexes of the SQLite stores. Times are milliseconds since 1970 (`_ms`), documents are JSON.
+"""Tables and indexes of the SQLite stores. Times are milliseconds since 1970 (`_ms`), documents are
+JSON.
 
-Every listing is a walk along one index: each combination of filters that a listing knows has an index that ends in (time, id). A job's plan
-and documents lie apart from its row, because SQLite rewrites whole rows and heartbeats are frequent.
+Every listing is a walk along one index: each combination of filters that a listing knows has an
+index that ends in (time, id). A job's plan and documents lie apart from its row, because SQLite
+rewrites whole rows and heartbeats are frequent.
 
-A file knows how many of `VERSIONS` it has; those that are missing are applied when it is opened. What was released is never changed.
+A file knows how many of `VERSIONS` it has; those that are missing are applied when it is opened.
+What was released is never changed.
 """
 
 from __future__ import annotations

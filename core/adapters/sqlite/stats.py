@@ -52,7 +52,8 @@ class SqliteStatsStore(SqliteStore, StatsStore):
         return Page(records, listing.encode_cursor(_position(records[-1])) if more else None)
 
     async def stream(self, where: StatsFilter) -> AsyncGenerator[JobStatistics]:
-        # Each batch is a transaction of its own: a slow reader would otherwise keep the write-ahead log from being emptied.
+        # Each batch is a transaction of its own: a slow reader would otherwise keep the write-ahead
+        # log from being emptied.
         span = listing.span(since=where.from_utc, until=where.until_utc)
         while True:
             records = await self._newest(where, span, _BATCH)
@@ -90,7 +91,8 @@ class SqliteStatsStore(SqliteStore, StatsStore):
             f"{table}.time_ms >= ?",
             f"({table}.time_ms, {table}.job_id) < (?, ?)",
         ]
-        # The walk along the index is the outer loop; only CROSS JOIN forbids SQLite to turn the loops around.
+        # The walk along the index is the outer loop; only CROSS JOIN forbids SQLite to turn the
+        # loops around.
         source = (
             table
             if table == "stats"
@@ -158,7 +160,8 @@ def _buckets(
     since_ms: int,
 ) -> tuple[list[TimeBucket], int | None]:
     """Return some buckets from `since_ms` on, and where to go on, or None at the end."""
-    # GROUP BY would sort all rows first. A seek for the next record and a sum over its bucket's stretch of the index sort nothing.
+    # GROUP BY would sort all rows first. A seek for the next record and a sum over its bucket's
+    # stretch of the index sort nothing.
     given = {"class": muster_class, "owner": where.owner, "camera": where.camera}
     equal = {name: value for name, value in given.items() if value is not None}
     also = "" if where.muster_class in (None, muster_class) else _ALSO

@@ -1,4 +1,7 @@
-"""Keys and tickets: make them, look them up, end them. Every credential that opens nothing is refused in the same words."""
+"""Keys and tickets: make them, look them up, end them.
+
+Every credential that opens nothing is refused in the same words.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ _PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made. `secret` is shown once and kept nowhere; `repr` leaves it out, so that no log line can hold it."""
+    """A key that was just made.
+
+    `secret` is shown once and kept nowhere; `repr` leaves it out, so that no log line can hold it.
+    """
 
     key: ApiKey
     secret: str
@@ -96,7 +102,10 @@ class Keys:
     async def create_first(
         self, *, owner: str, scopes: Iterable[Scope], label: str = ""
     ) -> NewKey | None:
-        """Make a key unless there is one that opens something; return it, or None. Raises as `create`."""
+        """Make a key unless there is one that opens something; return it, or None.
+
+        Raises as `create`.
+        """
         now, cursor = self._clock(), None
         while True:
             page = await self._store.list_page(limit=_PAGE, cursor=cursor)
@@ -129,10 +138,12 @@ class Keys:
     async def check(self, secret: str) -> Caller:
         """Return who comes with a key.
 
-        Asks the store each time, so that a revoked key opens nothing from that moment on, in whichever process.
+        Asks the store each time, so that a revoked key opens nothing from that moment on, in
+        whichever process.
 
         Raises:
-            Unauthenticated: The key opens nothing (code `invalid_credentials`); whether there ever was such a key is not told.
+            Unauthenticated: The key opens nothing (code `invalid_credentials`); whether there ever
+                was such a key is not told.
         """
         key_id = access.key_id_of(secret)
         key = await self._store.get(key_id) if key_id is not None else None
@@ -177,8 +188,8 @@ class Keys:
         """Use a ticket up and return whom it lets in, for its one job.
 
         Raises:
-            Unauthenticated: It is none, was used, has expired, or the key or token that it was made with is no longer good
-                (code `invalid_credentials`).
+            Unauthenticated: It is none, was used, has expired, or the key or token that it was made
+                with is no longer good (code `invalid_credentials`).
         """
         now = self._clock()
         ticket = (
@@ -203,16 +214,19 @@ class Keys:
         return caller
 
     async def check_again(self, caller: Caller) -> None:
-        """Return if the caller's key or token is still good: asked at every beat of a connection that stays open.
+        """Return if the caller's key or token is still good: asked at every beat of a connection
+        that stays open.
 
         Raises:
-            Unauthenticated: The token has ended (code `token_expired`), or the key (`key_expired`), or the key was revoked (`key_revoked`).
+            Unauthenticated: The token has ended (code `token_expired`), or the key (`key_expired`),
+                or the key was revoked (`key_revoked`).
         """
         self.check_end(caller)
         await self.check_revoked(caller)
 
     async def check_revoked(self, caller: Caller) -> None:
-        """Return if the caller's key was not revoked; one that has expired meanwhile may finish what it began.
+        """Return if the caller's key was not revoked; one that has expired meanwhile may finish
+        what it began.
 
         Raises:
             Unauthenticated: It was (code `key_revoked`).
@@ -226,7 +240,8 @@ class Keys:
             )
 
     def check_end(self, caller: Caller) -> None:
-        """Return if the caller's key or token has not come to its own end; revocation is not asked for.
+        """Return if the caller's key or token has not come to its own end; revocation is not asked
+        for.
 
         Raises:
             Unauthenticated: It has (code `token_expired` or `key_expired`).

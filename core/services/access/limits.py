@@ -27,5 +27,7 @@ class Limits:
 
 
 def detector_names(configured: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of all detectors that jobs may ask for: the bundled ones, then those that the operator configured."""
+    """Return the names of all detectors that jobs may ask for: the bundled ones, then those that
+    the operator configured.
+    """
     return tuple(dict.fromkeys((*BUNDLED_DETECTORS, *configured)))

@@ -1,6 +1,7 @@
 """How many bodies one owner, and one address, may be sending at a time. Kept in the process.
 
-A client that stands must not hold a place: where all places are taken, the body that has stood longest is cut off for the new one.
+A client that stands must not hold a place: where all places are taken, the body that has stood
+longest is cut off for the new one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How much one owner may submit: bytes in a day, jobs at a time. The machine's own user has no such limits."""
+"""How much one owner may submit: bytes in a day, jobs at a time.
+
+The machine's own user has no such limits.
+"""
 
 from __future__ import annotations
 
@@ -70,14 +73,16 @@ class Admission:
 
 
 class Quotas:
-    """The use case. Bytes are counted atomically in the store, over all processes. Jobs are counted one submission of an owner after the
-    other within a process; of several processes, each may let one too many in at the same moment.
+    """The use case. Bytes are counted atomically in the store, over all processes. Jobs are counted
+    one submission of an owner after the other within a process; of several processes, each may let
+    one too many in at the same moment.
 
     Args:
         jobs: Where jobs are counted.
         keys: Where usage is kept.
         clock: Tells the time.
-        day_bytes: Most bytes an owner may submit in a day (UTC), held ones included; 0 means no limit.
+        day_bytes: Most bytes an owner may submit in a day (UTC), held ones included; 0 means no
+            limit.
         active_jobs: Most jobs of an owner that have not ended; 0 means no limit.
         links: Most links for direct uploads of an owner that are alive; 0 means no limit.
     """
@@ -132,15 +137,19 @@ class Quotas:
 
         Args:
             owner: Who submits.
-            declared_bytes: What the request declares; 0: nothing. Then bytes are held as they come in.
-            slack_bytes: How much of that may be no file's. Where less than this is missing, what is left is held.
-            name: Submissions of one name share what they hold, because only one of them becomes a job; empty: no other has it.
+            declared_bytes: What the request declares; 0: nothing. Then bytes are held as they come
+                in.
+            slack_bytes: How much of that may be no file's. Where less than this is missing, what is
+                left is held.
+            name: Submissions of one name share what they hold, because only one of them becomes a
+                job; empty: no other has it.
 
         Returns:
             The room; None means any.
 
         Raises:
-            Throttled: Too many jobs have not ended (code `quota_jobs`), or the day's bytes do not suffice (`quota_bytes`).
+            Throttled: Too many jobs have not ended (code `quota_jobs`), or the day's bytes do not
+                suffice (`quota_bytes`).
         """
         await self.check_jobs(owner)
         if owner == LOCAL_OWNER or not self._day_bytes:
@@ -160,7 +169,8 @@ class Quotas:
         until: datetime,
         staged: Staged,
     ) -> Hold | None:
-        """Hold room for what will be put through a link: the declared size, or else a link's share of the day, as far as there is room.
+        """Hold room for what will be put through a link: the declared size, or else a link's share
+        of the day, as far as there is room.
 
         Args:
             owner: Who asks.
@@ -174,8 +184,8 @@ class Quotas:
             What is held; None where the owner has no quota.
 
         Raises:
-            Throttled: Too many jobs have not ended (code `quota_jobs`), too many links are alive (`quota_links`), or the day's bytes do not
-                suffice (`quota_bytes`).
+            Throttled: Too many jobs have not ended (code `quota_jobs`), too many links are alive
+                (`quota_links`), or the day's bytes do not suffice (`quota_bytes`).
         """
         await self.check_jobs(owner)
         if owner == LOCAL_OWNER or not (self._links or self._day_bytes):
@@ -184,7 +194,8 @@ class Quotas:
         alive = [hold for hold in await self.links(owner, life=until - now) if hold.is_link]
         if self._links and len(alive) >= self._links:
             raise _no_links(self._links, alive, now)
-        # What was put is counted as held while its link is alive; only more than that, or what outlives its link, comes on top.
+        # What was put is counted as held while its link is alive; only more than that, or what
+        # outlives its link, comes on top.
         held = {hold.id: hold.amount for hold in alive}
         limit = self._day_bytes - sum(
             max(0, size - held.get(upload_id, 0)) for upload_id, size in staged.items()
@@ -223,7 +234,9 @@ class Quotas:
         return max(1, min(self._share(largest), left)) if self._day_bytes else 0
 
     def _share(self, largest: int) -> int:
-        """Return what a link without a declared size holds, so that as many as are allowed find room; what is put beyond is counted."""
+        """Return what a link without a declared size holds, so that as many as are allowed find
+        room; what is put beyond is counted.
+        """
         return (
             min(largest, max(OPEN_LINK_BYTES, self._day_bytes // self._links))
             if self._links
@@ -253,7 +266,8 @@ class Quotas:
     async def room_of_uploads(
         self, owner: str, upload_ids: Collection[str], *, life: timedelta
     ) -> LinkRoom | None:
-        """Return the room for a job that is made of finished uploads: what their links hold, and what is left for the day.
+        """Return the room for a job that is made of finished uploads: what their links hold, and
+        what is left for the day.
 
         Raises:
             Throttled: Too many jobs have not ended (code `quota_jobs`).
@@ -276,7 +290,9 @@ class Quotas:
 
     @asynccontextmanager
     async def admitting(self, owner: str) -> AsyncGenerator[Admission]:
-        """Let one submission of an owner in after the other; what is raised inside takes back what was counted."""
+        """Let one submission of an owner in after the other; what is raised inside takes back what
+        was counted.
+        """
         lock = self._admitting.setdefault(owner, asyncio.Lock())
         async with lock:
             admission = Admission(self, owner)
@@ -288,7 +304,8 @@ class Quotas:
 
     @asynccontextmanager
     async def attempting(self, owner: str) -> AsyncGenerator[None]:
-        """Let a job of an owner that has ended become active again, one after the other; its bytes are counted already.
+        """Let a job of an owner that has ended become active again, one after the other; its bytes
+        are counted already.
 
         Raises:
             Throttled: Too many jobs have not ended (code `quota_jobs`).

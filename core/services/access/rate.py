@@ -1,4 +1,7 @@
-"""How fast one caller may ask: a token bucket each. Kept in the process: with N processes behind one address it is N times as much."""
+"""How fast one caller may ask: a token bucket each.
+
+Kept in the process: with N processes behind one address it is N times as much.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,8 @@ class RateLimiter:
         """Count one request of a caller.
 
         Raises:
-            Throttled: Too fast (code `rate_limited`); its `retry_after_s` says when the next one is let through.
+            Throttled: Too fast (code `rate_limited`); its `retry_after_s` says when the next one is
+                let through.
         """
         if self._per_s <= 0:
             return

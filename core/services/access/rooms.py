@@ -1,4 +1,6 @@
-"""Room for the bytes of one submission: held in the store as they are declared or come in, and checked as they come in."""
+"""Room for the bytes of one submission: held in the store as they are declared or come in, and
+checked as they come in.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from core.ports import KeyStore
 logger = logging.getLogger(__name__)
 
 HOLD_LIFE = timedelta(minutes=15)
-"""How long a submission holds its bytes without a sign of life: so long may the quota of an owner miss what an API that died had held."""
+"""How long a submission holds its bytes without a sign of life: so long may the quota of an owner
+miss what an API that died had held.
+"""
 RENEW_EVERY = timedelta(minutes=5)
 STEP_BYTES = 64 * 2**20
 """What a submission of unknown size holds at a time, beyond what has come in."""
@@ -39,7 +43,10 @@ class Room(Protocol):
         """Return what is to be counted: bytes, and the hold that they take the place of."""
 
     async def end(self) -> None:
-        """Give back what is held for a submission that ended without being counted. Raises nothing. Idempotent."""
+        """Give back what is held for a submission that ended without being counted.
+
+        Raises nothing. Idempotent.
+        """
 
 
 class UploadRoom:
@@ -64,7 +71,10 @@ class UploadRoom:
         self._hold = self._of(0)
 
     async def begin(self, declared_bytes: int, slack_bytes: int) -> None:
-        """Hold what is declared, or all that is left where less than the slack is missing. Raises as `check`."""
+        """Hold what is declared, or all that is left where less than the slack is missing.
+
+        Raises as `check`.
+        """
         least = max(1, declared_bytes - slack_bytes)
         if not await self._reach(max(least, declared_bytes), least):
             raise await no_bytes_of(
@@ -77,7 +87,10 @@ class UploadRoom:
             )
 
     async def check(self, size_bytes: int) -> None:
-        """Hold more where more comes in than is held; say at times that the submission lives. Raises as `Room.check`."""
+        """Hold more where more comes in than is held; say at times that the submission lives.
+
+        Raises as `Room.check`.
+        """
         now = self._clock()
         if size_bytes > self._hold.amount:
             if not await self._reach(size_bytes + STEP_BYTES, size_bytes):
@@ -151,7 +164,9 @@ class LinkRoom:
         self._sizes: dict[str, int] = {}
 
     def declared(self, upload_id: str) -> int | None:
-        """Return the size that a link was asked for; None where it was for any, or is no longer alive."""
+        """Return the size that a link was asked for; None where it was for any, or is no longer
+        alive.
+        """
         hold = self._holds.get(upload_id)
         return hold.amount if hold is not None and hold.kind == "link" else None
 
@@ -186,7 +201,8 @@ async def end_hold(keys: KeyStore, owner: str, hold_id: str, day: date) -> None:
 async def no_bytes_of(
     keys: KeyStore, owner: str, size_bytes: int, *, day_bytes: int, now: datetime, without: str = ""
 ) -> Throttled:
-    """Return the error of a submission for which the day has too few bytes left; it says when enough of what is held ends.
+    """Return the error of a submission for which the day has too few bytes left; it says when
+    enough of what is held ends.
 
     Args:
         keys: Where bytes are held.

@@ -1,4 +1,6 @@
-"""How much work one owner's jobs may be in a day: counted in the store when a job is planned, so that retries count once."""
+"""How much work one owner's jobs may be in a day: counted in the store when a job is planned, so
+that retries count once.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ CODE = "quota_work"
 
 
 async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_work: int) -> None:
-    """Count a job's work for the present day (UTC). Idempotent: of one job on one day, the largest number counts.
+    """Count a job's work for the present day (UTC). Idempotent: of one job on one day, the largest
+    number counts.
 
     Args:
         keys: Where it is counted.
@@ -40,7 +43,8 @@ async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_
         )
     now = clock()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    # Held to the end of the day and never settled: a worker that ends between counting and planning has counted it once all the same.
+    # Held to the end of the day and never settled: a worker that ends between counting and planning
+    # has counted it once all the same.
     hold = Hold(id=job.id, day=now.date(), amount=looks, until_utc=midnight, kind="work")
     if await keys.hold(work_account(job.owner), hold, at=now, limit_bytes=day_work) is not None:
         raise Throttled(

@@ -1,9 +1,11 @@
-"""How many wrong keys one address may try. The counts are kept in the process; N processes behind one address allow N times as many.
+"""How many wrong keys one address may try. The counts are kept in the process; N processes behind
+one address allow N times as many.
 
-All callers behind a proxy or a router share one address, so an address over its limit is not shut out. A credential that was right lately
-passes without a question. A credential that this process does not recognise is refused before the store is asked.
-The price: at an address over its limit, a right key that this process has not seen within `RECOGNISED_S` waits until the address has
-tokens again. Other addresses do not notice.
+All callers behind a proxy or a router share one address, so an address over its limit is not shut
+out. A credential that was right lately passes without a question. A credential that this process
+does not recognise is refused before the store is asked.
+The price: at an address over its limit, a right key that this process has not seen within
+`RECOGNISED_S` waits until the address has tokens again. Other addresses do not notice.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ class _Bucket:
 
 
 class WrongKeys:
-    """Counts per address. Both tables are bounded: the entry that was used longest ago goes first. Not thread-safe; nothing blocks.
+    """Counts per address. Both tables are bounded: the entry that was used longest ago goes first.
+    Not thread-safe; nothing blocks.
 
     Args:
         per_minute: Wrong credentials a minute from one address; 0 means no limit.
@@ -47,7 +50,8 @@ class WrongKeys:
         self._right: OrderedDict[str, float] = OrderedDict()
 
     def take(self, address: str) -> None:
-        """Count one credential that is not recognised, before it is looked up. Right ones are given back.
+        """Count one credential that is not recognised, before it is looked up. Right ones are given
+        back.
 
         Raises:
             Throttled: The address has tried too many (code `too_many_wrong_keys`).
@@ -83,7 +87,10 @@ class WrongKeys:
             bucket.tokens = min(self._most, bucket.tokens + 1)
 
     def recognises(self, digest: str) -> bool:
-        """Return whether a credential was right lately. It is looked up all the same, so that a revoked key opens nothing."""
+        """Return whether a credential was right lately.
+
+        It is looked up all the same, so that a revoked key opens nothing.
+        """
         seen_s = self._right.get(digest)
         return seen_s is not None and self._monotonic() - seen_s <= RECOGNISED_S
 

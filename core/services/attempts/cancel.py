@@ -45,7 +45,8 @@ async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) 
                 "job cancelled",
                 extra={"action": "job_cancelled", "job_id": job_id, "attempt": job.attempt},
             )
-            # An API that died while it accepted the job has left it, and no first step will come to delete it.
+            # An API that died while it accepted the job has left it, and no first step will come to
+            # delete it.
             await erase_marker(ports.sources, job_id)
             await Turns(ports, Dispatcher(ports), clock).try_to_go_on(job.owner)
             return job

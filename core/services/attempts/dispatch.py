@@ -8,7 +8,8 @@ from core.ports import Ports
 
 
 class Dispatcher:
-    """Sends messages: `detect` to the queue that GPU workers serve, all other steps to the other one.
+    """Sends messages: `detect` to the queue that GPU workers serve, all other steps to the other
+    one.
 
     Args:
         ports: Where the queues are, and whose they are.
@@ -22,7 +23,8 @@ class Dispatcher:
         """Send one message, which then carries the identity of this storage.
 
         Raises:
-            Unavailable: Queue or database does not answer; the message may have been sent all the same.
+            Unavailable: Queue or database does not answer; the message may have been sent all the
+                same.
         """
         queue = self._ports.detect_queue if message.step == "detect" else self._ports.queue
         identity = await self.identity()
@@ -30,7 +32,8 @@ class Dispatcher:
         await queue.send(message.model_copy(update={"identity": own}).to_bytes())
 
     async def identity(self) -> StorageIdentity | None:
-        """Return the identity of this storage. It is remembered: no process outlives a change of it by intention.
+        """Return the identity of this storage. It is remembered: no process outlives a change of it
+        by intention.
 
         Raises:
             Unavailable: The database does not answer.

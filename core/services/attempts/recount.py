@@ -32,10 +32,12 @@ _BEGINNING: dict[bool, tuple[JobState, Step]] = {
 
 
 def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
-    """Return the settings of a recount: those given replace the job's, key by key; null means the default.
+    """Return the settings of a recount: those given replace the job's, key by key; null means the
+    default.
 
     Raises:
-        InvalidSettings: They make no sense, or change what was detected (code `recount_changes_detection`).
+        InvalidSettings: They make no sense, or change what was detected (code
+            `recount_changes_detection`).
         InvalidCalibration: The correspondences fix no homography.
     """
     if given is not None and not isinstance(given, dict):
@@ -74,11 +76,14 @@ async def recount(
 
     Raises:
         NotFound: No such job.
-        Conflict: It is still active (code `job_active`), or its detections are not complete (`no_detection_log`).
+        Conflict: It is still active (code `job_active`), or its detections are not complete
+            (`no_detection_log`).
         Expired: What it needs was deleted after the time for which it is kept.
         Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
-        InvalidSettings, InvalidCalibration: As `merged_settings`; no calibration of that name (code `unknown_calibration`).
-        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
+        InvalidSettings, InvalidCalibration: As `merged_settings`; no calibration of that name (code
+            `unknown_calibration`).
+        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes
+            it.
     """
     job = await job_of(ports, job_id, owner=owner)
     if not job.is_terminal:
@@ -95,7 +100,8 @@ async def recount(
     if job.plan is not None:
         check_settings(settings, job.plan.video)
     require_stored(job, sources=settings.render or recovered)
-    # A record that was made again from its blobs has no plan; planning finds the detections under the log's name.
+    # A record that was made again from its blobs has no plan; planning finds the detections under
+    # the log's name.
     state, step = _BEGINNING[recovered]
     begun = await start_attempt(
         ports, dispatcher, clock, job, settings=settings, state=state, step=step, quotas=quotas

@@ -1,4 +1,6 @@
-"""Try a failed or cancelled job again, from what is stored: segments that were detected stay detected."""
+"""Try a failed or cancelled job again, from what is stored: segments that were detected stay
+detected.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ async def retry(
 ) -> Job:
     """Start the next attempt of a job that failed or was cancelled, with the settings it has.
 
-    Where all detections are stored, it begins with `assemble`; else with `plan`, which finds those that there are under the log's name.
+    Where all detections are stored, it begins with `assemble`; else with `plan`, which finds those
+    that there are under the log's name.
 
     Returns:
         The job in its new attempt.
@@ -38,7 +41,8 @@ async def retry(
         Conflict: It is still active (code `job_active`), or it has completed (`job_completed`).
         Expired: What the attempt would need has been deleted.
         Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
-        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
+        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes
+            it.
     """
     job = await job_of(ports, job_id, owner=owner)
     if not job.is_terminal:

@@ -1,4 +1,6 @@
-"""Start the next attempt of a job whose present one has ended: what recount and retry have in common."""
+"""Start the next attempt of a job whose present one has ended: what recount and retry have in
+common.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ async def start_attempt(
     Raises:
         Conflict: Somebody else started one first (code `job_active`).
         Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
-        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes it.
+        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes
+            it.
     """
     # The attempt that ended must be told of before the next one takes its place.
     await Webhooks(ports, dispatcher, WebhookRules(), clock).announce(job)

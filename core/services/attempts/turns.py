@@ -1,12 +1,14 @@
-"""Fair order between owners: of each owner only so much is in the queues at a time, so that the work of others waits behind little.
+"""Fair order between owners: of each owner only so much is in the queues at a time, so that the
+work of others waits behind little.
 
-Queues are served in order. An owner's segments are handed out a few at a time, oldest job first, and of an owner's jobs a few are worked on
-at a time; the others are parked: they have no message until one of them ends. A job that is detected already, such as a recount, waits only
-for others that are past detection: these take minutes, a long recording takes hours. How many is twice the number of workers, so that an
-owner who is alone keeps all of them busy.
+Queues are served in order. An owner's segments are handed out a few at a time, oldest job first,
+and of an owner's jobs a few are worked on at a time; the others are parked: they have no message
+until one of them ends. A job that is detected already, such as a recount, waits only
+for others that are past detection: these take minutes, a long recording takes hours. How many is
+twice the number of workers, so that an owner who is alone keeps all of them busy.
 
-Numbers are read and then acted on: several processes at once may each let one more through. What is lost where a process ends between
-two requests is found by the sweeper, as any lost message.
+Numbers are read and then acted on: several processes at once may each let one more through. What is
+lost where a process ends between two requests is found by the sweeper, as any lost message.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class Turns:
         self._counted_at = clock() - _COUNTED_FOR
 
     async def begins(self, job: Job) -> bool:
-        """Let a job that is about to be planned or assembled begin, or park it, where as many of its owner's jobs are worked on as may be.
+        """Let a job that is about to be planned or assembled begin, or park it, where as many of
+        its owner's jobs are worked on as may be.
 
         Args:
             job: `queued` or `assembling`.
@@ -95,17 +98,20 @@ class Turns:
     async def go_on(
         self, owner: str, *, traceparents: Mapping[str, str | None] | None = None
     ) -> int:
-        """Send what is an owner's turn now: segments of planned jobs, and the next parked jobs. May be called at any time.
+        """Send what is an owner's turn now: segments of planned jobs, and the next parked jobs. May
+        be called at any time.
 
         Args:
             owner: Of whose work a part has ended.
-            traceparents: W3C trace contexts to hand on, by job id; default: those of the jobs' submissions.
+            traceparents: W3C trace contexts to hand on, by job id; default: those of the jobs'
+                submissions.
 
         Returns:
             How many messages were sent.
 
         Raises:
-            Unavailable: Store or queue does not answer; the next call, or the sweeper, sends what this one has not.
+            Unavailable: Store or queue does not answer; the next call, or the sweeper, sends what
+                this one has not.
         """
         turns, width, sent = await self._ports.jobs.turns(owner), await self._wide(), 0
         given = traceparents or {}

@@ -1,4 +1,6 @@
-"""Delete a job with everything that it owns: announced by a tombstone first, so that another process can finish what one has begun."""
+"""Delete a job with everything that it owns: announced by a tombstone first, so that another
+process can finish what one has begun.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,16 @@ from core.services.submission.submit import job_of
 logger = logging.getLogger(__name__)
 
 KEEP_TOMBSTONES = timedelta(days=90)
-"""How long a tombstone outlives its deletion: messages of the job, and what a worker wrote late, are recognised by it."""
+"""How long a tombstone outlives its deletion: messages of the job, and what a worker wrote late,
+are recognised by it.
+"""
 
 
 async def delete(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) -> None:
     """Delete a job's blobs, statistics and record; an active job is cancelled first.
 
-    The tombstone is written first. Whatever fails afterwards, the same request or the sweeper goes on where it stopped.
+    The tombstone is written first. Whatever fails afterwards, the same request or the sweeper goes
+    on where it stopped.
 
     Raises:
         NotFound: No such job.
@@ -45,7 +50,8 @@ async def delete(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) 
 
 
 async def finish_deletions(ports: Ports, clock: Clock, *, limit: int = 100) -> int:
-    """Finish deletions that were announced and not completed, and forget those that were completed long ago. Idempotent.
+    """Finish deletions that were announced and not completed, and forget those that were completed
+    long ago. Idempotent.
 
     Args:
         ports: Where jobs and blobs are.
@@ -75,7 +81,8 @@ async def finish_deletions(ports: Ports, clock: Clock, *, limit: int = 100) -> i
                 extra={"action": "delete_refused", "job_id": tombstone.job_id, "code": error.code},
             )
             errors.append(error)
-    # The earlier of two clocks: what a process whose own is ahead forgot, `recover` would bring back.
+    # The earlier of two clocks: what a process whose own is ahead forgot, `recover` would bring
+    # back.
     now = min(clock(), await ports.sources.now())
     await ports.ledger.forget(finished_before=now - KEEP_TOMBSTONES)
     if errors:

@@ -1,4 +1,6 @@
-"""Hold the first expiry under a new retention value that would delete much at once: a typing error must not cost a herd's films."""
+"""Hold the first expiry under a new retention value that would delete much at once: a typing error
+must not cost a herd's films.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,8 @@ class ExpiryBrake:
         kept = await self._ports.jobs.count_unexpired()
         if due <= MUCH_JOBS or due <= MUCH_FRACTION * kept:
             return False
-        # By the clock of storage, which all processes share: one whose own is a day ahead must not end the wait that another has begun.
+        # By the clock of storage, which all processes share: one whose own is a day ahead must not
+        # end the wait that another has begun.
         now = await self._ports.sources.now()
         since = (
             datetime.fromisoformat(str(note["since_utc"]))

@@ -1,4 +1,6 @@
-"""Everything that is put right by itself, once in a while: lost messages, webhooks, orphaned blobs, what was kept long enough."""
+"""Everything that is put right by itself, once in a while: lost messages, webhooks, orphaned blobs,
+what was kept long enough.
+"""
 
 from __future__ import annotations
 
@@ -91,13 +93,15 @@ class Housekeeping:
             everything: Do not stop before all of it is done.
 
         Raises:
-            MusterError: The first error of any part; the other parts were done all the same. `ForeignStorage`: another database has
-                taken the storage over, and nothing was deleted.
+            MusterError: The first error of any part; the other parts were done all the same.
+                `ForeignStorage`: another database has taken the storage over, and nothing was
+                deleted.
         """
         report, errors = Report(), []
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "messages": lambda: self._resend(report),
-            # Before anything is deleted: a stack that runs on after `adopt` elsewhere has no say any more.
+            # Before anything is deleted: a stack that runs on after `adopt` elsewhere has no say
+            # any more.
             "marks": lambda: require_no_takeover(self._ports),
             "deletions": lambda: self._finish(report, everything),
             "orphans": lambda: self._clear(report, everything),
@@ -141,7 +145,8 @@ class Housekeeping:
 
     async def _expire(self, report: Report, everything: bool) -> None:
         keep = self._rules.keep
-        # By the clock of storage: a process whose own is behind would find nothing due, and let a new value pass for an old one.
+        # By the clock of storage: a process whose own is behind would find nothing due, and let a
+        # new value pass for an old one.
         due_before = None if keep is None else await self._ports.sources.now() - keep
         report.held = not await self._brake.allows(due_before=due_before, confirmed=self._confirmed)
         if self._retention is None:

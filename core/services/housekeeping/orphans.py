@@ -1,8 +1,11 @@
-"""Clear what no job needs: what a submission that died has left, uploads that were never used, superseded results.
+"""Clear what no job needs: what a submission that died has left, uploads that were never used,
+superseded results.
 
-A blob is deleted only on the word of this installation: a tombstone in the database, or a marker that the unfinished submission or the
-upload link has left itself and that carries this storage's identity. A record that is missing allows nothing; such blobs are counted and
-reported. What a marker allows to delete must also be old by the storage's own clock, so that neither a slow submission nor a wrong clock
+A blob is deleted only on the word of this installation: a tombstone in the database, or a marker
+that the unfinished submission or the upload link has left itself and that carries this storage's
+identity. A record that is missing allows nothing; such blobs are counted and reported. What a
+marker allows to delete must also be old by the storage's own clock, so that neither a slow
+submission nor a wrong clock
 costs anything. Several of these at once do no harm: deleting twice is deleting.
 """
 
@@ -69,7 +72,8 @@ class _Published:
 
     Attributes:
         attempt: That made it: results of earlier ones may have been published before it.
-        is_gone: Storage has none of its files, as after a database was set back. What is left may be all that there is.
+        is_gone: Storage has none of its files, as after a database was set back. What is left may
+            be all that there is.
         is_new: Downloads of the results before it may still run.
     """
 
@@ -84,7 +88,8 @@ class Orphans:
     Args:
         ports: Where blobs and jobs are.
         clock: Tells the time of the job store.
-        least_age: What has changed since is not deleted; several times as long as submissions take from one sign of life to the next.
+        least_age: What has changed since is not deleted; several times as long as submissions take
+            from one sign of life to the next.
         upload_life: How long a direct-upload link works.
         reported_age: What has changed since is not counted as unclaimed; None: as `least_age`.
         dry_run: Delete nothing; what would be deleted is counted all the same.
@@ -152,7 +157,9 @@ class Orphans:
         self._ended("uploads")
 
     async def _clear_link(self, store: BlobStore, link: str) -> None:
-        """Delete the marker of a dead link with which nothing was uploaded, or whose upload became a job."""
+        """Delete the marker of a dead link with which nothing was uploaded, or whose upload became
+        a job.
+        """
         upload = link.removesuffix(LINK_SUFFIX)
         beside = await store.page(upload, limit=2)
         if upload not in [info.name for info in beside.items] and await self._allows(store, link):
@@ -257,7 +264,9 @@ class Orphans:
         return mark is not None and own is not None and own.owns(mark.identity)
 
     async def _was_recorded(self, job_id: str) -> bool:
-        """Return whether a submission got as far as its job: then its record was lost, and a marker that was left allows nothing."""
+        """Return whether a submission got as far as its job: then its record was lost, and a marker
+        that was left allows nothing.
+        """
         try:
             await self._ports.results.info(submission_blob(job_id))
         except NotFound:
@@ -265,9 +274,11 @@ class Orphans:
         return True
 
     async def _clear_revisions(self, job_id: str, outline: JobOutline, before: datetime) -> int:
-        """Delete the revisions of attempts that have ended, all but the published one: no fence lets anybody publish them any more.
+        """Delete the revisions of attempts that have ended, all but the published one: no fence
+        lets anybody publish them any more.
 
-        The job's record says which one is published. Downloads of the one before may run on for `read_life`.
+        The job's record says which one is published. Downloads of the one before may run on for
+        `read_life`.
         """
         store, gone, settled = (
             self._ports.results,
@@ -331,7 +342,8 @@ class Orphans:
             self._ports.results, result_blob(job_id, outline.result_revision, "")
         )
         now = await self._ports.results.now()
-        # The record's time is a worker's, that of the files is storage's: by the earlier clock, the later of both must be long ago.
+        # The record's time is a worker's, that of the files is storage's: by the earlier clock, the
+        # later of both must be long ago.
         at = max([outline.updated_at_utc, *(info.modified_at_utc for info in infos)])
         is_new = min(now, self._clock()) - at < self._read_life
         return _Published(

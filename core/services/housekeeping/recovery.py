@@ -1,4 +1,6 @@
-"""Make records again of jobs whose blobs are there and whose record is lost, as after a database was set back to a backup."""
+"""Make records again of jobs whose blobs are there and whose record is lost, as after a database
+was set back to a backup.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,14 @@ RECOVERED = "recovered"
 
 
 async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Job]:
-    """Make records again. Blobs are read and never changed. Idempotent: a job that has a record, or a tombstone, is left alone.
+    """Make records again. Blobs are read and never changed. Idempotent: a job that has a record, or
+    a tombstone, is left alone.
 
-    A job with a whole revision of results is completed again, with the newest one. Any other is `failed` with the code `recovered`, for
-    retry to begin: what it was doing when its record was lost is not known. Owner, settings and names come from the copy that was stored
-    when the job was accepted; jobs of releases before that have the owner `local` and the settings of their results.
+    A job with a whole revision of results is completed again, with the newest one. Any other is
+    `failed` with the code `recovered`, for
+    retry to begin: what it was doing when its record was lost is not known. Owner, settings and
+    names come from the copy that was stored when the job was accepted; jobs of releases before that
+    have the owner `local` and the settings of their results.
 
     Args:
         ports: Open.
@@ -59,7 +64,8 @@ async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Jo
         if job is None:
             continue
         if not made:
-            # Jobs come back that may be older than the retention: its value counts as a new one, so that many of them do not go at once.
+            # Jobs come back that may be older than the retention: its value counts as a new one, so
+            # that many of them do not go at once.
             await ports.ledger.write_note(RETENTION_NOTE, {})
         recorded = await _record(ports, job)
         if recorded is not None:
@@ -74,7 +80,8 @@ async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Jo
 async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | None:
     """Let a completed job whose published results are gone show the newest ones that are there.
 
-    A database that was set back to a backup names a revision that a recount since has replaced. Blobs are read and never changed.
+    A database that was set back to a backup names a revision that a recount since has replaced.
+    Blobs are read and never changed.
 
     Returns:
         The job in an attempt of its own; None where no results of it can be read.
@@ -90,7 +97,8 @@ async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | Non
             continue
         settings, fields = found
         del fields["attempt"]
-        # Should this process end here, the sweeper sends the message with which the attempt is counted as any other.
+        # Should this process end here, the sweeper sends the message with which the attempt is
+        # counted as any other.
         state: JobState = "queued" if job.plan is None else "assembling"
         begun = await ports.jobs.begin_attempt(
             job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock()
@@ -108,7 +116,9 @@ async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | Non
 
 
 async def _record(ports: Ports, job: Job) -> Job | None:
-    """Record a job; return None where another process did, or where the same request has made another job since."""
+    """Record a job; return None where another process did, or where the same request has made
+    another job since.
+    """
     try:
         stored = await ports.jobs.add(job)
         if stored.id != job.id and stored.request_hash != job.request_hash:
@@ -154,7 +164,8 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
             settings, fields = completed
             return Job.model_validate({**values, **fields, "settings": settings})
     if revisions:
-        # Shown as the results of an earlier attempt: otherwise the sweeper would delete them as superseded.
+        # Shown as the results of an earlier attempt: otherwise the sweeper would delete them as
+        # superseded.
         values |= _shown(job_id, revisions[0], results)
     return Job.model_validate(
         {**values, "state": "failed", "completed_at_utc": now, "error": _lost()}
@@ -201,7 +212,9 @@ def _shown(job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, obj
 
 
 def _whole_revisions(job_id: str, results: list[BlobInfo]) -> list[str]:
-    """Return the revisions with all their files, newest first: `run.json` is the last that is written before a revision is published."""
+    """Return the revisions with all their files, newest first: `run.json` is the last that is
+    written before a revision is published.
+    """
     prefix, ends = results_prefix(job_id), {}
     for info in results:
         revision, _, name = info.name.removeprefix(prefix).partition("/")
@@ -226,7 +239,8 @@ def _files(job_id: str, sources: list[BlobInfo], copy: Job | None) -> tuple[Sour
             else (SourceFile(name="video-1", blob=source_blob(job_id, 0), size_bytes=0, etag=""),)
         )
     if copy:
-        # One that is gone stays in the list: a part of a recording must not be counted as if it were all of it.
+        # One that is gone stays in the list: a part of a recording must not be counted as if it
+        # were all of it.
         here = {info.name: {"size_bytes": info.size_bytes, "etag": info.etag} for info in sources}
         return tuple(file.model_copy(update=here.get(file.blob, {})) for file in copy.files)
     return tuple(

@@ -1,4 +1,7 @@
-"""Delete what has been kept long enough: videos, and results that show persons. A job's record and counts stay and say so."""
+"""Delete what has been kept long enough: videos, and results that show persons.
+
+A job's record and counts stay and say so.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ class Retention:
         self._results = results
 
     async def run(self, *, limit: int = 100) -> int:
-        """Let expire what is due, oldest first. Idempotent: what was begun and not ended is found again.
+        """Let expire what is due, oldest first. Idempotent: what was begun and not ended is found
+        again.
 
         Args:
             limit: Most jobs.
@@ -71,7 +75,8 @@ class Retention:
     async def _expire(self, job: Job) -> bool:
         both = self._results == "all" or may_show_persons(job)
         expired: tuple[Expirable, ...] = ("sources", "results") if both else ("sources",)
-        # Said first, so that nobody is promised what is going; the tombstone lets any later sweep finish what this one has begun.
+        # Said first, so that nobody is promised what is going; the tombstone lets any later sweep
+        # finish what this one has begun.
         changes = {"expired": expired, "artifacts": ()} if both else {"expired": expired}
         await self._ports.jobs.update(
             job.id, attempt=job.attempt, expected=TERMINAL, at=self._clock(), changes=changes
@@ -86,7 +91,8 @@ async def carry_out_expiry(ports: Ports, clock: Clock, tombstone: Tombstone) -> 
     """Delete what a job's record says has expired, and note that it is done. Idempotent.
 
     Returns:
-        Whether it is done. A job that is counted again meanwhile is left for later: no results may be deleted that are being written.
+        Whether it is done. A job that is counted again meanwhile is left for later: no results may
+        be deleted that are being written.
 
     Raises:
         Unavailable: Storage or database does not answer.
@@ -119,7 +125,9 @@ async def carry_out_expiry(ports: Ports, clock: Clock, tombstone: Tombstone) -> 
 
 
 def may_show_persons(job: Job) -> bool:
-    """Whether persons were counted in a job's results, or nobody can tell, because they were not looked for or nothing was counted."""
+    """Whether persons were counted in a job's results, or nobody can tell, because they were not
+    looked for or nothing was counted.
+    """
     if job.counts is None or "person" not in job.settings.classes:
         return True
     person = job.counts.get("person")

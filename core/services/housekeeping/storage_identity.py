@@ -1,7 +1,9 @@
-"""Keep storage and database together: both carry one identity, and a process that finds two does not start.
+"""Keep storage and database together: both carry one identity, and a process that finds two does
+not start.
 
-The database is marked first, then the containers in a fixed order, each only if it has no mark, then the queues. Of two databases that meet
-on an unmarked storage, one gets the first container, and the other one is refused before it has marked anything.
+The database is marked first, then the containers in a fixed order, each only if it has no mark,
+then the queues. Of two databases that meet on an unmarked storage, one gets the first container,
+and the other one is refused before it has marked anything.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ logger = logging.getLogger(__name__)
 Mark = TypeVar("Mark")
 
 SAMPLED_FOLDERS = 20
-"""Job folders that are looked up to tell whether an unmarked storage and an unmarked database belong together."""
+"""Job folders that are looked up to tell whether an unmarked storage and an unmarked database
+belong together.
+"""
 
 _COMMANDS = (
     "If MONGO_URI, MUSTER_DATA_DIR or the storage's settings are wrong here, correct them. If this database is to take this storage over, "
@@ -31,7 +35,10 @@ _COMMANDS = (
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The marks that containers and queues carry, by their names; None where one carries none. `missing`: those that are not there."""
+    """The marks that containers and queues carry, by their names; None where one carries none.
+
+    `missing`: those that are not there.
+    """
 
     containers: Mapping[str, StorageMark | None]
     queues: Mapping[str, str | None]
@@ -81,7 +88,8 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
         The identity that they share.
 
     Raises:
-        ForeignStorage: They do not belong together, or it is unknown (codes `foreign_storage`, `storage_unmarked`, `storage_unclear`).
+        ForeignStorage: They do not belong together, or it is unknown (codes `foreign_storage`,
+            `storage_unmarked`, `storage_unclear`).
         Unavailable: A service does not answer.
     """
     marks, own = await _own_marks(ports)
@@ -103,7 +111,8 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
 
 
 async def require_no_takeover(ports: Ports) -> None:
-    """Make sure that no other database has taken the storage over since this process started. Marks nothing.
+    """Make sure that no other database has taken the storage over since this process started. Marks
+    nothing.
 
     Raises:
         ForeignStorage: One has; nothing there is this process's to delete any more.
@@ -125,7 +134,8 @@ async def read_marks(ports: Ports) -> Marks:
 
 
 async def look_at_marks(ports: Ports) -> Marks:
-    """Return what containers and queues carry that are connected and perhaps not there; nothing is made.
+    """Return what containers and queues carry that are connected and perhaps not there; nothing is
+    made.
 
     Raises:
         Unavailable: A service does not answer.
@@ -195,10 +205,12 @@ async def _mark_of(store: BlobStore) -> StorageMark | None:
 
 
 async def _require_together(ports: Ports) -> None:
-    """Tell whether an unmarked database and an unmarked storage belong together, as every installation made before marks does.
+    """Tell whether an unmarked database and an unmarked storage belong together, as every
+    installation made before marks does.
 
     Raises:
-        ForeignStorage: Both are used, and none of the sampled job folders has its record (code `storage_unclear`).
+        ForeignStorage: Both are used, and none of the sampled job folders has its record (code
+            `storage_unclear`).
     """
     has_jobs = bool((await ports.jobs.list_page(JobFilter(), limit=1)).items)
     if not has_jobs or not await is_used(ports):
@@ -227,7 +239,8 @@ async def _complete_marks(ports: Ports, marks: Marks, own: StorageIdentity) -> N
         if present is None:
             await _mark(ports, store, own)
         elif present.identity != own.id:
-            # A takeover that died: with the mark of before, the database of before could start, too.
+            # A takeover that died: with the mark of before, the database of before could start,
+            # too.
             await store.put(MARK_BLOB, own.mark.to_bytes(), content_type="application/json")
     for queue in (ports.queue, ports.detect_queue):
         if marks.queues[queue.name] != own.id:

@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 
 _DETECT = "-detect"
 _LONGEST_NAME = 32
-"""Characters of a configured name that stay in one of a database's own: names of containers and queues have at most 63."""
+"""Characters of a configured name that stay in one of a database's own: names of containers and
+queues have at most 63.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ async def state_of_storage(ports: Ports) -> StorageState:
 
 
 async def look(ports: Ports) -> StorageState:
-    """Return what database and storage carry, of ports that are not open: nothing is made or changed anywhere.
+    """Return what database and storage carry, of ports that are not open: nothing is made or
+    changed anywhere.
 
     Raises:
         Unavailable: A service does not answer.
@@ -71,7 +74,8 @@ async def look(ports: Ports) -> StorageState:
 async def adopt(ports: Ports, clock: Clock) -> StorageIdentity:
     """Let this database take the storage over, whatever either carried. Idempotent.
 
-    Both get a new identity, so that the database that had the storage before is refused at its next start. What the storage holds under the
+    Both get a new identity, so that the database that had the storage before is refused at its next
+    start. What the storage holds under the
     identities of before stays valid: markers, messages.
 
     Returns:
@@ -91,7 +95,8 @@ async def adopt(ports: Ports, clock: Clock) -> StorageIdentity:
             former=tuple(dict.fromkeys(former)),
             names={} if own is None else own.names,
         )
-        # The database first: where the marks cannot be written, it owns the old ones, and the next start or try goes on.
+        # The database first: where the marks cannot be written, it owns the old ones, and the next
+        # start or try goes on.
         await ports.ledger.replace(own)
     await write_marks(ports, own)
     logger.warning(
@@ -102,7 +107,8 @@ async def adopt(ports: Ports, clock: Clock) -> StorageIdentity:
 
 
 async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
-    """Give this database containers and queues of its own. They are made and marked when the ports are opened next.
+    """Give this database containers and queues of its own. They are made and marked when the ports
+    are opened next.
 
     Args:
         ports: Open, with the configured names.

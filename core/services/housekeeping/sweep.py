@@ -1,6 +1,8 @@
-"""Find jobs that nobody has touched for long and send the message of their present step again. Never fails a job.
+"""Find jobs that nobody has touched for long and send the message of their present step again.
+Never fails a job.
 
-A message lost on the way is replaced so. Where it was not lost, there are two of it, which every step can stand.
+A message lost on the way is replaced so. Where it was not lost, there are two of it, which every
+step can stand.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ class Sweeper:
             How many jobs got messages.
 
         Raises:
-            Unavailable: Store or queue does not answer; a job that was being looked at is found again three timeouts later.
+            Unavailable: Store or queue does not answer; a job that was being looked at is found
+                again three timeouts later.
         """
         resent, silence = 0, SILENT_TIMEOUTS * visibility
         owners: set[str] = set()
@@ -67,7 +70,8 @@ class Sweeper:
             heartbeat_before=self._clock() - silence, limit=limit
         ):
             try:
-                # The heartbeat first: of two sweepers at once, or of one that runs again soon, only one finds the job.
+                # The heartbeat first: of two sweepers at once, or of one that runs again soon, only
+                # one finds the job.
                 job = await self._ports.jobs.touch(
                     stalled.id, attempt=stalled.attempt, at=self._clock()
                 )
@@ -121,7 +125,8 @@ class Sweeper:
 
 
 def _is_due(job: Job, now: datetime, silence: timedelta) -> bool:
-    """Whether to send now: where jobs may simply be waiting for their turn, only after one, two, four, eight … times the silence.
+    """Whether to send now: where jobs may simply be waiting for their turn, only after one, two,
+    four, eight … times the silence.
 
     Else a long queue would grow by every job in it at each sweep.
     """
@@ -136,7 +141,9 @@ def _is_due(job: Job, now: datetime, silence: timedelta) -> bool:
 
 
 def _has_no_message(job: Job) -> bool:
-    """Whether it may be its owner's turn, of which the process that should have handed it out did not live to tell."""
+    """Whether it may be its owner's turn, of which the process that should have handed it out did
+    not live to tell.
+    """
     return _is_parked(job) or (
         job.state == "detecting" and not job.is_detected and not job.handed_out
     )

@@ -1,4 +1,7 @@
-"""Blobs of which this database knows nothing: no record, tombstone or marker. They are counted and reported, never deleted unasked."""
+"""Blobs of which this database knows nothing: no record, tombstone or marker.
+
+They are counted and reported, never deleted unasked.
+"""
 
 from __future__ import annotations
 
@@ -100,12 +103,15 @@ class Tally:
 
 
 async def noted_unclaimed(ledger: StorageLedger) -> JsonObject:
-    """Return what the last complete walk found: `folders`, `blobs`, `bytes`, `oldest_at_utc`, `counted_at_utc`; empty before the first."""
+    """Return what the last complete walk found: `folders`, `blobs`, `bytes`, `oldest_at_utc`,
+    `counted_at_utc`; empty before the first.
+    """
     return await ledger.note(NOTE) or {}
 
 
 async def purge_unclaimed(ports: Ports, clock: Clock, found: Iterable[Unclaimed]) -> None:
-    """Delete unclaimed blobs, on the operator's word. Each job gets a tombstone first, so that the sweeper finishes what was begun.
+    """Delete unclaimed blobs, on the operator's word. Each job gets a tombstone first, so that the
+    sweeper finishes what was begun.
 
     Raises:
         Unavailable: A service does not answer; what is left is found again.

@@ -64,7 +64,8 @@ async def add(
         owner: Whose it is.
 
     Raises:
-        InvalidCalibration: Keys or values are wrong (code `invalid_calibration`), or the points fix no homography (code says why).
+        InvalidCalibration: Keys or values are wrong (code `invalid_calibration`), or the points fix
+            no homography (code says why).
         Conflict: The name is taken (code `calibration_exists`).
     """
     fitted = await fit(_checked(given, clock, owner))
@@ -83,7 +84,8 @@ async def add(
 async def replace(
     store: CalibrationStore, clock: Clock, given: Mapping[str, object], *, owner: str
 ) -> tuple[Fitted, bool]:
-    """Store a calibration in place of the one of its name, if there is one. Jobs that were made with that one keep its points.
+    """Store a calibration in place of the one of its name, if there is one. Jobs that were made
+    with that one keep its points.
 
     Returns:
         The calibration, and whether it is new.
@@ -120,7 +122,8 @@ async def delete(store: CalibrationStore, name: str, *, owner: str) -> None:
 
 
 async def with_stored_calibration(data: Any, store: CalibrationStore, *, owner: str) -> Any:
-    """Put the points of a stored calibration in place of its name in settings that came from a person.
+    """Put the points of a stored calibration in place of its name in settings that came from a
+    person.
 
     Args:
         data: What JSON gave; only a mapping whose `calibration` is text is changed.

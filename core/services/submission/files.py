@@ -1,4 +1,6 @@
-"""One request's files on their way into storage: named, sniffed, counted, hashed where that is of use."""
+"""One request's files on their way into storage: named, sniffed, counted, hashed where that is of
+use.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ MAX_NAME_LENGTH = 200
 
 
 def display_name(name: str | None, index: int, *, kind: str = "video") -> str:
-    """Return a file name that is safe to show: its last component, without control or direction-changing characters, capped.
+    """Return a file name that is safe to show: its last component, without control or
+    direction-changing characters, capped.
 
     Args:
         name: What the client sent; may be a path of any system, or nothing.
@@ -82,7 +85,8 @@ class Submission:
             TooLarge: The submission passes the operator's limit.
         """
         index = self._next_index()
-        # Hashing costs as much as all the rest of an upload, so only where an answer can depend on it.
+        # Hashing costs as much as all the rest of an upload, so only where an answer can depend on
+        # it.
         digest = hashlib.sha256() if self.idempotency_key else None
         checked = self._checked(display_name(name, index), chunks, digest)
         async with aclosing(checked):
@@ -111,7 +115,8 @@ class Submission:
 
         Raises:
             NotFound: There is no such blob.
-            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`; it is larger than was declared (code `larger_than_declared`).
+            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`; it is larger than was
+                declared (code `larger_than_declared`).
             PreconditionFailed: Somebody wrote the blob between the check and the copy.
         """
         index = self._next_index()
@@ -174,7 +179,8 @@ class Submission:
         """Return the job that this submission asks for.
 
         Raises:
-            InvalidInput: No file was added (code `missing_file`), or telemetry that is nobody's (`telemetry_unmatched`).
+            InvalidInput: No file was added (code `missing_file`), or telemetry that is nobody's
+                (`telemetry_unmatched`).
         """
         if not self._files:
             raise InvalidInput(
@@ -281,7 +287,8 @@ def check_size(size_bytes: int, limit_bytes: int) -> None:
 def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
     """Return the fingerprint by which two requests with one idempotency key are compared.
 
-    A calibration with a name counts by that: a stored one may be replaced between a request and its repetition.
+    A calibration with a name counts by that: a stored one may be replaced between a request and its
+    repetition.
     """
     plain = settings.model_dump(mode="json")
     if settings.calibration is not None and settings.calibration.name is not None:

@@ -1,7 +1,8 @@
-"""The marker of a submission that is not finished: it lets the sweeper delete the submission's blobs, and keeps it from doing so early.
+"""The marker of a submission that is not finished: it lets the sweeper delete the submission's
+blobs, and keeps it from doing so early.
 
-The marker is written beside the first block and is there before anything is committed. A slow submission writes it again and again; what
-shows no sign of life for long is dead.
+The marker is written beside the first block and is there before anything is committed. A slow
+submission writes it again and again; what shows no sign of life for long is dead.
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ from core.ports import BlobStore
 logger = logging.getLogger(__name__)
 
 ALIVE_EVERY = timedelta(minutes=5)
-"""How often a submission that is still being written says so. What shows no sign for several times as long is given up by the sweeper."""
+"""How often a submission that is still being written says so.
+
+What shows no sign for several times as long is given up by the sweeper.
+"""
 
 
 class SubmissionLife:
-    """Keeps the marker of one submission, from its first block until the context is left, or until `stop`.
+    """Keeps the marker of one submission, from its first block until the context is left, or until
+    `stop`.
 
     Args:
         sources: Where the submission's blobs are.
         job_id: The id that its job will have.
-        identity: The storage's: a marker of another one allows nothing. None where the storage has none.
+        identity: The storage's: a marker of another one allows nothing. None where the storage has
+            none.
         clock: Tells the time.
         every: How often to write.
     """
@@ -78,28 +84,36 @@ class SubmissionLife:
         """
         self.begin()
         assert self._first is not None
-        # Shielded: a request that is cancelled must not stop a write of which nobody then knows whether it was done.
+        # Shielded: a request that is cancelled must not stop a write of which nobody then knows
+        # whether it was done.
         await asyncio.shield(self._first)
 
     async def stop(self) -> None:
-        """Write no more: a marker written after the submission was cleared away would be all that is left of it. Idempotent."""
+        """Write no more: a marker written after the submission was cleared away would be all that
+        is left of it. Idempotent.
+        """
         if self._again is not None:
             self._again.cancel()
         tasks = {task for task in (self._first, self._again) if task is not None}
         if tasks:
             done, _ = await asyncio.wait(tasks)
             for task in done:
-                # Looked at and not raised: a submission that needed the marker has been told by `marked`.
+                # Looked at and not raised: a submission that needed the marker has been told by
+                # `marked`.
                 task.cancelled() or task.exception()
 
     async def erase(self) -> None:
-        """Delete the marker, if one was written: the record of the job stands. Raises nothing; the first step deletes it, too."""
+        """Delete the marker, if one was written: the record of the job stands.
+
+        Raises nothing; the first step deletes it, too.
+        """
         await self.stop()
         if self._first is not None:
             await erase_marker(self._sources, self._job_id)
 
     async def require(self, files: tuple[SourceFile, ...]) -> None:
-        """Make sure that the sweeper has not taken a submission for dead, which it may where this process stood still for long.
+        """Make sure that the sweeper has not taken a submission for dead, which it may where this
+        process stood still for long.
 
         Raises:
             Unavailable: It has: the blobs are gone (code `submission_expired`).
@@ -135,7 +149,10 @@ class SubmissionLife:
 
 
 async def erase_marker(sources: BlobStore, job_id: str) -> None:
-    """Delete the marker of a submission whose job is recorded. Raises nothing; the first step deletes it, too. Idempotent."""
+    """Delete the marker of a submission whose job is recorded.
+
+    Raises nothing; the first step deletes it, too. Idempotent.
+    """
     try:
         await sources.delete(submitting_blob(job_id))
     except MusterError as error:

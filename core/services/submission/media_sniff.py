@@ -1,4 +1,7 @@
-"""Tell a video container by the first bytes of a file. Names and declared types of uploads prove nothing and are not looked at."""
+"""Tell a video container by the first bytes of a file.
+
+Names and declared types of uploads prove nothing and are not looked at.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ Container = Literal["mp4", "matroska", "avi", "mpeg-ts", "m2ts", "mpeg-ps"]
 SNIFF_BYTES = 1024
 """How much of a file's start `sniff` wants; a shorter file is judged by what there is."""
 
-# ISO BMFF and QuickTime: a box is 4 bytes of size, 4 of type. QuickTime files from before `ftyp` begin with one of the others.
+# ISO BMFF and QuickTime: a box is 4 bytes of size, 4 of type. QuickTime files from before `ftyp`
+# begin with one of the others.
 _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 _TS_SYNC = 0x47
 
@@ -44,6 +48,7 @@ def sniff(head: bytes) -> Container:
 
 
 def _is_transport_stream(head: bytes, *, packet_bytes: int, offset: int) -> bool:
-    # One 0x47 is the letter G: only its coming back at every packet's start tells a stream from text.
+    # One 0x47 is the letter G: only its coming back at every packet's start tells a stream from
+    # text.
     syncs = head[offset::packet_bytes]
     return len(syncs) >= 2 and all(byte == _TS_SYNC for byte in syncs)

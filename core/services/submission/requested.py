@@ -1,4 +1,6 @@
-"""Settings as a person sends them: completed and checked as far as that is possible without the video."""
+"""Settings as a person sends them: completed and checked as far as that is possible without the
+video.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +40,12 @@ def check_requested_settings(data: Any, limits: Limits) -> AnalysisSettings:
         The settings.
 
     Raises:
-        InvalidSettings: They contradict themselves, or name a detector that is not configured (code `unknown_detector`).
+        InvalidSettings: They contradict themselves, or name a detector that is not configured (code
+            `unknown_detector`).
         InvalidCalibration: The correspondences fix no homography.
     """
-    # Before the general check: a path or hub id is to be told what it is, not that a pattern does not match.
+    # Before the general check: a path or hub id is to be told what it is, not that a pattern does
+    # not match.
     asked = data.get("detector") if isinstance(data, dict) else None
     known = limits.detectors
     if isinstance(asked, str) and asked not in known:

@@ -1,7 +1,10 @@
-"""Accept a recording: `202` means that its bytes are committed, the job is recorded and its first message is sent.
+"""Accept a recording: `202` means that its bytes are committed, the job is recorded and its first
+message is sent.
 
-A submission is an async context: leaving it without an accepted job, for whatever reason, deletes everything that it wrote. Where that
-cannot be done, or where the process dies before, the sweeper finishes it: a recorded job is worked on, other blobs are deleted.
+A submission is an async context: leaving it without an accepted job, for whatever reason, deletes
+everything that it wrote. Where that
+cannot be done, or where the process dies before, the sweeper finishes it: a recorded job is worked
+on, other blobs are deleted.
 """
 
 from __future__ import annotations
@@ -34,12 +37,17 @@ logger = logging.getLogger(__name__)
 _PAGE = 500
 
 UNSENT_AFTER = timedelta(seconds=2)
-"""How long a recorded job may wait for its first message before a repetition of the request sends it, too."""
+"""How long a recorded job may wait for its first message before a repetition of the request sends
+it, too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An accepted submission. `replayed`: its idempotency key was used before, and this is the job of then."""
+    """An accepted submission.
+
+    `replayed`: its idempotency key was used before, and this is the job of then.
+    """
 
     job: Job
     replayed: bool
@@ -87,7 +95,8 @@ class Submissions:
         slack_bytes: int = 0,
         uploads: Collection[str] | None = None,
     ) -> AsyncGenerator[Submission]:
-        """Begin a submission, once storage and database are known to answer. Its bytes are held until it is left.
+        """Begin a submission, once storage and database are known to answer. Its bytes are held
+        until it is left.
 
         Args:
             owner: Who submits.
@@ -121,7 +130,8 @@ class Submissions:
             if submission.accepted:
                 await life.erase()
             else:
-                # Shielded: a client that goes away cancels the request, not the cleaning up after it.
+                # Shielded: a client that goes away cancels the request, not the cleaning up after
+                # it.
                 await asyncio.shield(asyncio.ensure_future(self._leave(submission)))
 
     async def _room(
@@ -141,7 +151,8 @@ class Submissions:
                 owner, declared_bytes=declared_bytes, slack_bytes=slack_bytes, name=key or ""
             )
         except Throttled:
-            # The same request may have made its job since it was looked for, and used what this one asks for.
+            # The same request may have made its job since it was looked for, and used what this one
+            # asks for.
             if await self._earlier(submission) is None:
                 raise
             return None
@@ -157,7 +168,8 @@ class Submissions:
             traceparent: W3C trace context to hand on, if any.
 
         Raises:
-            InvalidInput: No file (code `missing_file`), or the idempotency key stands for another request (`idempotency_key_reused`).
+            InvalidInput: No file (code `missing_file`), or the idempotency key stands for another
+                request (`idempotency_key_reused`).
             Unavailable: Nothing was accepted.
             Throttled: The owner's quota is used up.
         """
@@ -168,7 +180,8 @@ class Submissions:
             stored = await self._earlier(submission)
             if stored is None:
                 await admission.spend(submission.size_bytes, submission.room)
-                # Before it is: of a request to the store that fails, nobody knows whether it did something.
+                # Before it is: of a request to the store that fails, nobody knows whether it did
+                # something.
                 submission.recorded = True
                 stored = await self._ports.jobs.add(job)
                 if stored.id != job.id:
@@ -199,13 +212,15 @@ class Submissions:
 
         Raises:
             InvalidInput: The earlier request was another one (code `idempotency_key_reused`).
-            Unavailable: The queue does not answer, and the earlier request may have died before it sent the first message.
+            Unavailable: The queue does not answer, and the earlier request may have died before it
+                sent the first message.
         """
         if earlier.request_hash != fingerprint:
             raise idempotency_key_reused()
         untouched = earlier.state == "queued" and earlier.heartbeat_at_utc == earlier.created_at_utc
         if untouched and self._clock() - earlier.created_at_utc >= UNSENT_AFTER:
-            # A message too many does no harm, one too few is an accepted job that waits for the sweeper.
+            # A message too many does no harm, one too few is an accepted job that waits for the
+            # sweeper.
             again = JobMessage(
                 job_id=earlier.id,
                 attempt=earlier.attempt,
@@ -224,7 +239,9 @@ class Submissions:
         return None if key is None else await self._ports.jobs.find_by_key(submission.owner, key)
 
     async def retry_cleaning(self) -> int:
-        """Try again to delete what could not be deleted; return how many submissions are still left over."""
+        """Try again to delete what could not be deleted; return how many submissions are still left
+        over.
+        """
         for job_id in sorted(self._doubtful):
             await self._settle_doubt(job_id)
         for job_id in sorted(self._unfinished):
@@ -235,7 +252,8 @@ class Submissions:
         if submission.room is not None:
             await submission.room.end()
         if submission.recorded and submission.idempotency_key is not None:
-            # The same request may have been answered with this job already, or will be: a record that there is stays.
+            # The same request may have been answered with this job already, or will be: a record
+            # that there is stays.
             self._doubtful.add(submission.job_id)
             logger.warning(
                 "recorded, but not accepted",
@@ -247,7 +265,9 @@ class Submissions:
             await self._undo(submission.job_id)
 
     async def _settle_doubt(self, job_id: str) -> None:
-        """Keep a job that was recorded, whose first message somebody else will send if it was not sent; delete blobs without a job."""
+        """Keep a job that was recorded, whose first message somebody else will send if it was not
+        sent; delete blobs without a job.
+        """
         try:
             if not await self._ports.jobs.outlines([job_id]):
                 self._unfinished.add(job_id)
@@ -259,9 +279,11 @@ class Submissions:
         tombstone = Tombstone(job_id=job_id, reason="refused", written_at_utc=self._clock())
         try:
             if job_id in self._recorded:
-                # Its first message may have been sent: by the tombstone a worker knows that there is nothing to wait for.
+                # Its first message may have been sent: by the tombstone a worker knows that there
+                # is nothing to wait for.
                 await self._ports.ledger.bury(tombstone)
-            # The record first: while one may exist, its blobs stay, because a worker may be told to use them.
+            # The record first: while one may exist, its blobs stay, because a worker may be told to
+            # use them.
             await self._ports.jobs.delete(job_id)
             await clear_submission(self._ports.sources, job_id)
             if job_id in self._recorded:
@@ -279,7 +301,8 @@ class Submissions:
 
 
 async def clear_submission(sources: BlobStore, job_id: str) -> int:
-    """Delete the blobs of a submission that has no job, the marker last: while it is there, the sweeper can finish this. Idempotent.
+    """Delete the blobs of a submission that has no job, the marker last: while it is there, the
+    sweeper can finish this. Idempotent.
 
     Returns:
         How many blobs were there, those with staged blocks only included.
@@ -306,6 +329,7 @@ async def job_of(ports: Ports, job_id: str, *, owner: str | None) -> Job:
     """Read a job that this owner may see; None stands for whoever may see everybody's.
 
     Raises:
-        NotFound: There is none, or it is another owner's: the store looks for both in the same way (code `job_not_found`).
+        NotFound: There is none, or it is another owner's: the store looks for both in the same way
+            (code `job_not_found`).
     """
     return await ports.jobs.get(job_id, owner=owner)

@@ -1,4 +1,6 @@
-"""A drone's telemetry beside the videos of a recording: read once to be sure of it, described on the job, given to the right file."""
+"""A drone's telemetry beside the videos of a recording: read once to be sure of it, described on
+the job, given to the right file.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ MEDIA_TYPE = "application/x-subrip"
 async def collected(name: str, chunks: AsyncIterator[bytes]) -> bytes:
     """Return a telemetry file that arrives in pieces.
 
-    What has arrived waits in a temporary file without a name: many clients may send slowly at a time.
+    What has arrived waits in a temporary file without a name: many clients may send slowly at a
+    time.
 
     Raises:
         TooLarge: It is over `MAX_TELEMETRY_BYTES` (code `telemetry_too_large`).
@@ -68,7 +71,8 @@ def check_telemetry_size(name: str, size_bytes: int) -> None:
 
 
 async def read(data: bytes) -> Telemetry:
-    """Read telemetry, away from the event loop. The thread ends soon after the caller has stopped waiting.
+    """Read telemetry, away from the event loop. The thread ends soon after the caller has stopped
+    waiting.
 
     Raises:
         InvalidTelemetry: It tells nothing; the code says why.
@@ -119,7 +123,8 @@ def unusable(name: str, error: PermanentError) -> TelemetryFile:
 def paired(
     files: Sequence[SourceFile], telemetry: Sequence[TelemetryFile]
 ) -> tuple[SourceFile, ...]:
-    """Give each telemetry file to its video: that of the same name but for the ending; the rest in order, if there is one for each.
+    """Give each telemetry file to its video: that of the same name but for the ending; the rest in
+    order, if there is one for each.
 
     Args:
         files: The recording's videos, in order.

@@ -1,4 +1,6 @@
-"""Direct uploads: a link with which a client puts one file into blob storage, past the API; a job is made of it afterwards."""
+"""Direct uploads: a link with which a client puts one file into blob storage, past the API; a job
+is made of it afterwards.
+"""
 
 from __future__ import annotations
 
@@ -94,12 +96,13 @@ class Uploads:
 
         Args:
             owner: Who asks.
-            size_bytes: The file's size, if known: too much is refused now and not after an hour's upload.
+            size_bytes: The file's size, if known: too much is refused now and not after an hour's
+                upload.
 
         Raises:
             TooLarge: It is over the operator's limit.
-            Throttled: With what lies unused and what other links hold, it passes the owner's quota (codes `quota_bytes`, `quota_jobs`,
-                `quota_uploads`, `quota_links`).
+            Throttled: With what lies unused and what other links hold, it passes the owner's quota
+                (codes `quota_bytes`, `quota_jobs`, `quota_uploads`, `quota_links`).
             Unavailable: Storage does not answer.
         """
         if size_bytes is not None:
@@ -112,7 +115,8 @@ class Uploads:
             return await self._link(owner, upload_id, valid_for, expires_at_utc)
         except BaseException:
             if hold is not None:
-                # Shielded: a client that goes away cancels the request, not the cleaning up after it.
+                # Shielded: a client that goes away cancels the request, not the cleaning up after
+                # it.
                 await asyncio.shield(asyncio.ensure_future(self._quotas.end_hold(owner, hold)))
             raise
 
@@ -121,7 +125,8 @@ class Uploads:
     ) -> UploadLink:
         blob, identity = upload_blob(upload_id, owner=owner), await self._ports.ledger.identity()
         if identity is not None:
-            # Before the link is given out: without its marker, what is put there would never be cleared.
+            # Before the link is given out: without its marker, what is put there would never be
+            # cleared.
             await self._ports.sources.put(link_blob(blob), identity.mark.to_bytes())
         url = await self._ports.sources.upload_url(blob, valid_for=valid_for)
         return UploadLink(upload_id, url, "PUT", {"x-ms-blob-type": "BlockBlob"}, expires_at_utc)
@@ -152,10 +157,12 @@ class Uploads:
 
         Raises:
             InvalidInput: No or doubled upload ids, or names that are not one for each.
-            NotFound: Nothing was uploaded under an id, or a job was made of it already (code `upload_not_found`).
+            NotFound: Nothing was uploaded under an id, or a job was made of it already (code
+                `upload_not_found`).
             Conflict: A file was written again while the job was made (code `upload_changed`).
             Throttled: It passes the owner's quota (codes `quota_bytes`, `quota_jobs`).
-            UnsupportedMedia, InvalidTelemetry, TooLarge, Unavailable: As for a file sent to the API.
+            UnsupportedMedia, InvalidTelemetry, TooLarge, Unavailable: As for a file sent to the
+                API.
         """
         _check_request(upload_ids, names, telemetry)
         shown = [display_name(name, i) for i, name in enumerate(names or [""] * len(upload_ids))]
@@ -253,7 +260,8 @@ class Uploads:
     async def _clear(self, upload_ids: Sequence[str], owner: str) -> None:
         try:
             for upload_id in upload_ids:
-                # The marker stays as long as the link works: what a client puts there once more is cleared by it.
+                # The marker stays as long as the link works: what a client puts there once more is
+                # cleared by it.
                 await self._ports.sources.delete(upload_blob(upload_id, owner=owner))
         except MusterError as error:
             # The job has its own copy and is accepted; the sweeper clears what stays behind.
