@@ -309,7 +309,7 @@ def _check_fit(matrix: Array, weight: Array, residuals_m: Array, ground: Array, 
 
 
 def _distinct(points: Array, tolerance: float) -> int:
-    """Return the number of points, where points closer than a tolerance are one; at most 4."""
+    """Count points, up to 4; points closer than a tolerance count as one."""
     left, count = points, 0
     while len(left) and count < 4:
         left = left[np.hypot(*(left - left[0]).T) > tolerance]

@@ -23,8 +23,8 @@ the ninth is not the only solution.
 """
 CANDIDATES = 500
 MARK_PX = 2.0
-"""Standard deviation of the points that people mark. The residuals of four pairs contain no
-evidence about it; those of twenty pairs outweigh it.
+"""Standard deviation of the points that people mark. Four pairs fit exactly and do not correct it.
+The residuals of twenty pairs outweigh it.
 """
 MARK_WEIGHT = 4.0
 """Number of residuals that `MARK_PX` is worth."""
@@ -50,8 +50,8 @@ def fit(image: Array, ground: Array) -> tuple[Array, Array]:
     from_image, from_ground = normaliser(image), normaliser(ground)
     a, b = _apply(from_image, image), _apply(from_ground, ground)
     equations = _equations(a, b)
-    # Without the square matrix of all equations, which takes gigabytes for ten thousand pairs. Only
-    # fewer than nine equations need it.
+    # The fit avoids the square matrix of all equations, which takes gigabytes for ten thousand
+    # pairs. Only fewer than nine equations need it.
     singular, rows = np.linalg.svd(equations, full_matrices=len(equations) < 9)[1:]
     matrix = rows[-1].reshape(3, 3)
     undetermined = InvalidCalibration(

@@ -35,12 +35,12 @@ from ml_engine.tracking.stitching import regrouped, weighed_links
 from ml_engine.tracking.tracklets import Tracklets, describe
 
 MOST_PAIRS = 300_000
-"""Most pairs of tracklets. With more pairs, the time for which an animal may be away is reduced, so
-that memory stays bounded.
+"""Maximum number of pairs of tracklets. With more pairs, the time for which an animal may be away
+is reduced, so that memory stays bounded.
 """
 LEAST_TIME_S = 10.0
 GONE_S = 2.5
-"""An animal lost at the border and found there after this time had left the frame."""
+"""An animal lost at the border and found there after this time has left the frame in between."""
 OVERLAP_S = 0.3
 """Time for which a tracker may continue an empty track after the animal has a new one."""
 TRAVEL_SHARE = 0.3

@@ -21,7 +21,9 @@ USUAL_SIZE_PERCENTILE = 80
 shows two animals.
 """
 BORDER_SHARE = 0.01
-"""A box within this share of the frame's side of its border may show only a part of the animal."""
+"""A box closer to the frame's border than this share of the frame's side may show only a part of
+the animal.
+"""
 BORDER_FACTOR = 0.25
 """Factor on the quality of a box at the border."""
 CANDIDATES = 24

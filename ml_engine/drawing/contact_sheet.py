@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 MOST_SHOWN = 1000
-"""Most animals on the sheet. Phones do not open larger images, and people do not read them.
-Uncertain animals are first, then the others in order.
+"""Maximum number of animals on the sheet. Phones do not open larger images, and people do not read
+them. Uncertain animals are first, then the others in order.
 """
 NARROWEST_PX, CELL_WIDTH_PX = 1440, 150
 """Least width of the sheet and of a picture in it. The sheet gets wider before its pictures get

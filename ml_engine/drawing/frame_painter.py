@@ -37,8 +37,8 @@ _CHUNK_ROWS = 65_536
 TRACE_S = 1.5
 """Length in time of the path that is drawn behind an animal."""
 NAMED_UP_TO = 12
-"""Most animals in a frame whose labels name the class. With more animals labels are numbers only,
-because longer labels hide the herd. The colour shows the class.
+"""Maximum number of animals in a frame whose labels name the class. With more animals, labels are
+numbers only, because longer labels hide the herd. The colour shows the class.
 """
 
 

@@ -1,6 +1,6 @@
 """The detection stage: from a segment of video to its detection log.
 
-One thread decodes, as many as the detector can use detect, and the caller's thread orders the
+One thread decodes, `detector.concurrency` threads detect, and the caller's thread orders the
 results. Bounded queues between them keep memory constant for segments of any length, and keep all
 cores busy.
 """

@@ -20,7 +20,7 @@ SIDE_DEG = 17.0
 """Views with a smaller pitch than this count as from the side, degrees."""
 
 CLEAR_PX = 24.0
-"""Least width and height of a part of an animal that shows what it is, px."""
+"""Least width and height of a visible part from which an animal is recognisable, px."""
 
 BODY_M = 2.4
 """Body length for which the size of animals in the image is planned, m."""

@@ -18,8 +18,8 @@ from ml_engine.synthetic.stand import Stand, project
 CELL_M = 0.11
 """Resolution at which a body shades itself, m."""
 MOST_SAMPLES = {2.0: 40_000, 1.0: 90_000, 0.5: 250_000}
-"""Most samples of a body, by resolution. A body that would need more gets the next coarser
-resolution, and is enlarged before it is coloured.
+"""Maximum number of samples of a body, by resolution. A body that would need more gets the next
+coarser resolution, and is enlarged before it is coloured.
 """
 SPACING = 1.15
 """Largest distance between samples, in pixels of the raster."""

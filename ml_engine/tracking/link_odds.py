@@ -83,8 +83,8 @@ def possible_links(
     square of the number of tracklets. Pairs are therefore weighed in chunks, and pairs that no
     position could make likely enough are skipped.
     """
-    nobody, nothing = np.zeros(0, np.intp), np.zeros(0)
-    found = [Links(nobody, nobody, nothing, nothing, nothing, np.zeros(0, bool))]
+    no_rows, no_values = np.zeros(0, np.intp), np.zeros(0)
+    found = [Links(no_rows, no_rows, no_values, no_values, no_values, np.zeros(0, bool))]
     if len(tracklets):
         ends = _Ends.of(tracklets, view, model)
         if view.camera.still:
@@ -192,7 +192,7 @@ def _weighed(
 
 
 def _gap_density(gap_s: Array, away_s: Array, step_s: float, model: LinkModel) -> Array:
-    """Return the log density (n,), per second, of gaps out of view for `away_s` (n,) of them."""
+    """Return the log density (n,) of gaps, per second; `away_s` (n,) of each was out of view."""
     hidden: Array = (
         np.log1p(-model.soon)
         - (gap_s - away_s) / model.hidden_s
@@ -215,7 +215,7 @@ def _movement_odds(
     model: LinkModel,
     ends: _Ends,
 ) -> Array:
-    """Return the log-odds (n,) of moving from one to the other, with the herd and on its own."""
+    """Return the log-odds (n,) of the animal's movement in each gap, on top of the herd's."""
     end, begin, herd = tracklets.end, tracklets.begin, view.herd
     size = np.sqrt(end.size[before] * begin.size[after])[:, None]
     begin_s, end_s = end.time_s[before], begin.time_s[after]
@@ -262,7 +262,7 @@ def _movement_odds(
 
 
 def _size_odds(resized: Array, gap_s: Array, least: Array, model: LinkModel) -> Array:
-    """Return the log-odds (n,) of changes (n, 2) of log size; `least` (n,): least deviation."""
+    """Return the log-odds (n,) of changes (n, 2) of log size, with deviations from `least` up."""
     sigma = np.minimum(
         np.sqrt(2 * model.resize**2 + (model.resize_s * gap_s) ** 2), model.resize_most
     )
@@ -371,14 +371,14 @@ def _at_once(tracklets: Tracklets, view: View) -> float:
 
 
 def pairs_within(end_s: Array, begin_s: Array, longest_s: float) -> tuple[Index, Index]:
-    """Return all pairs, by their first, whose second begins up to `longest_s` after its end."""
+    """Return all pairs whose second begins after the first ended, by at most `longest_s`."""
     parts = [(np.zeros(0, np.intp), np.zeros(0, np.intp)), *pair_parts(end_s, begin_s, longest_s)]
     before, after = (np.concatenate(column) for column in zip(*parts, strict=True))
     return before, after
 
 
 def pair_parts(end_s: Array, begin_s: Array, longest_s: float) -> Iterator[tuple[Index, Index]]:
-    """Yield the pairs of `pairs_within` in chunks."""
+    """Yield the pairs of `pairs_within`, in order of the first, in chunks."""
     order = np.argsort(begin_s, kind="stable")
     low = np.searchsorted(begin_s[order], end_s + 1e-9, side="left")
     high = np.searchsorted(begin_s[order], end_s + longest_s, side="right")

@@ -89,8 +89,8 @@ def stitch(boxes: Boxes, view: View, options: StitchOptions, looks: Looks | None
         last_of = last_of[tails[np.argsort(merged[tails])]]
         chain = merged[chain]
         current = regrouped(boxes, chain)
-    nobody, nothing = np.zeros(0, np.intp), np.zeros(0)
-    found = found or [Joins(nobody, nobody, nothing, nothing, nothing, np.zeros(0, bool))]
+    no_rows, no_values = np.zeros(0, np.intp), np.zeros(0)
+    found = found or [Joins(no_rows, no_rows, no_values, no_values, no_values, np.zeros(0, bool))]
     return Joins(
         *(np.concatenate([getattr(one, name) for one in found]) for name in Joins.__slots__)
     )
