@@ -29,8 +29,7 @@ UNMEASURED = StitchOptions(
 )
 ADRIFT = StitchOptions(model=UNMEASURED_LINKS, rounds_s=(0.6, ADRIFT_S), least_log_odds=0.5)
 BASE = TrackerOptions(lost_s=0.9, high_overlap=0.42, low_overlap=0.5, rival=0.79)
-"""Options for a tracker that prefers a broken track to a swapped one, because breaks can be joined.
-"""
+"""Options of a tracker that prefers a broken track to a swapped one, as breaks can be joined."""
 
 
 @dataclass(frozen=True, slots=True)
