@@ -173,8 +173,8 @@ MUTANTS = (
     Mutant(
         "a full disk counts as a death",
         "worker/step_ends.py",
-        "        await self.take_back_start(message)\n        # As long again",
-        "        # As long again",
+        "        await self.take_back_start(message)\n        # The delay is about",
+        "        # The delay is about",
         f"{_FULL_DISK}::test_a_full_disk_is_waited_for_and_no_failure",
     ),
     Mutant(
