@@ -9,7 +9,7 @@ from core.child_environment import inherited
 from core.config.processes import variables_read_by
 
 _ANY = {
-    "PATH": "programs that it starts itself",
+    "PATH": "programs that the child itself starts",
     "LD_LIBRARY_PATH": "shared libraries of Python and Node installations outside the system's",
     "DYLD_LIBRARY_PATH": "the same on macOS",
     "HOME": "caches and files of settings",
@@ -31,7 +31,7 @@ _NETWORK = {
     "SSL_CERT_DIR": "the same",
 }
 _NPM = {
-    "npm_config_*": "a registry of the user's own, and the way there",
+    "npm_config_*": "the user's own registry, and access to it",
     "NPM_CONFIG_*": "the same",
     "NODE_EXTRA_CA_CERTS": "certificates for Node",
 }
@@ -46,9 +46,9 @@ _WORKER = {
     "HF_*": "detectors that are named by their hub id, including private ones",
     "HUGGINGFACE_*": "the same",
     "TRANSFORMERS_*": "the same",
-    "CUDA_*": "which GPU it may use",
+    "CUDA_*": "the GPU that it may use",
     "NVIDIA_*": "the same",
-    "OMP_*": "how many threads it may use",
+    "OMP_*": "the number of threads that it may use",
     "MKL_*": "the same",
     "OPENBLAS_*": "the same",
 }
@@ -94,7 +94,7 @@ def of_worker() -> dict[str, str]:
 
 def of_mongo_test_server() -> dict[str, str]:
     """Return the environment of the tests' database server."""
-    return inherited({**_ANY, "JAVA_HOME": "which Java runs it"})
+    return inherited({**_ANY, "JAVA_HOME": "the Java installation"})
 
 
 def of_maven() -> dict[str, str]:
@@ -103,7 +103,7 @@ def of_maven() -> dict[str, str]:
         {
             **_ANY,
             **_NETWORK,
-            "JAVA_HOME": "which Java runs it",
-            "MAVEN_*": "a repository of the user's own, and the way there",
+            "JAVA_HOME": "the Java installation",
+            "MAVEN_*": "the user's own repository, and access to it",
         }
     )

@@ -223,7 +223,10 @@ class AnalysisSettings(_Record):
         "animals listed in `animals.csv` count as crossing.",
     )
     zones: tuple[Zone, ...] = Field(
-        (), max_length=50, description="Polygons to count in, to keep to, or to leave out."
+        (),
+        max_length=50,
+        description="Polygons in which animals are counted, or to which the "
+        "count is limited, or which are left out.",
     )
     calibration: CalibrationSettings | None = Field(
         None,

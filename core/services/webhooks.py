@@ -1,10 +1,11 @@
-"""Tell webhooks that a job has completed or failed: at least once, each time under the same id,
-without ever holding up the job.
+"""Webhooks, which report that a job has completed or failed.
 
-Three things make that safe, whoever dies when. The attempt's first step writes down that an event
-is expected. Whoever ends the attempt writes the event with what is to be sent, and sends a `notify`
-message. The sweeper sends that message again for every event whose time has come and went, and
-makes the event of an attempt that has ended without one.
+Each event is delivered at least once, each time under the same id. Webhooks never hold up the job.
+
+Three things make this safe when processes die. The attempt's first step records that an event is
+expected. The process that ends the attempt stores the event with its body, and sends a `notify`
+message. The sweeper sends that message again for every event that is overdue, and makes the event
+of an attempt that has ended without one.
 """
 
 from __future__ import annotations
@@ -32,26 +33,29 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
 LONGEST_IN_QUEUE_S = 300.0
-"""Until a later try than this, no message waits in the queue: the sweeper sends one when it is
-time.
+"""Longest time for which a message waits in the queue, in seconds.
+
+If the next try is due later, no message waits; the sweeper sends one when the try is due.
 """
 LOOK_AGAIN = timedelta(minutes=10)
-"""How often the sweeper asks whether an attempt has ended that somebody wants to be told of."""
+"""How often the sweeper checks whether an attempt with an expected event has ended."""
 LATE = timedelta(minutes=1)
-"""How long after its time a try counts as forgotten; doubled with each message that the sweeper
-sends for it, up to an hour.
+"""How long after its due time a try counts as lost.
+
+The time doubles with each message that the sweeper sends for the event, up to an hour.
 """
 SIGNATURE = "Muster-Signature"
 _LOCAL_DOMAINS = ("localhost", "localdomain", "local", "internal", "home.arpa")
-"""What no public name ends with (RFC 6761, 6762, 8375; ICANN's choice of `internal`)."""
+"""Domain endings of names that are not public (RFC 6761, 6762, 8375; ICANN reserved `internal`)."""
 
 
 def requested_webhook(url: str, rules: WebhookRules) -> str:
-    """Return a webhook's address as a submission may name it. No name is looked up, so the answer
-    is the same whether there is one.
+    """Return the checked URL of a webhook that a submission names.
+
+    No name is resolved, so the result does not disclose whether a host exists.
 
     Raises:
-        InvalidInput: It is no address that can be asked (code `bad_webhook`), it is an address or a
+        InvalidInput: The text is not a usable URL (code `bad_webhook`), its host is an address or a
             name of a private network (code `webhook_not_public`), or the operator set no secret
             (code `webhooks_off`).
     """
@@ -69,12 +73,13 @@ def requested_webhook(url: str, rules: WebhookRules) -> str:
 
 
 def owner_secret(secret: str, owner: str) -> str:
-    """Return the secret with which an owner's events are signed: nobody can forge another's events
-    with their own.
+    """Return the secret with which an owner's events are signed.
+
+    Owners have different secrets, so that no owner can forge the events of another.
 
     Args:
-        secret: The operator's.
-        owner: Whose jobs.
+        secret: The operator's secret.
+        owner: The owner of the jobs.
 
     Returns:
         64 hexadecimal digits.
@@ -83,13 +88,14 @@ def owner_secret(secret: str, owner: str) -> str:
 
 
 def signature(secret: str, body: bytes, *, at: datetime) -> str:
-    """Return the value of the signature's header: `t=<seconds since 1970>,v1=<HMAC-SHA256 of
-    "<t>.<body>", hexadecimal>`.
+    """Return the value of the signature header.
+
+    The value is `t=<seconds since 1970>,v1=<HMAC-SHA256 of "<t>.<body>", hexadecimal>`.
 
     Args:
-        secret: The owner's.
-        body: As it is sent.
-        at: When it is sent; receivers refuse old ones.
+        secret: The owner's secret.
+        body: The body as it is sent.
+        at: The time of sending; receivers refuse old signatures.
     """
     moment = int(at.timestamp())
     digest = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
@@ -97,14 +103,14 @@ def signature(secret: str, body: bytes, *, at: datetime) -> str:
 
 
 class Webhooks:
-    """The use case.
+    """The use cases around webhooks.
 
     Args:
-        ports: Where events and jobs are.
+        ports: The ports of the process.
         dispatcher: Sends `notify` messages.
-        rules: What the operator set.
-        clock: Tells the time.
-        random_fraction: Spreads the tries.
+        rules: The operator's rules.
+        clock: Returns the current time.
+        random_fraction: Returns a random number from 0 to 1, which spreads the tries in time.
     """
 
     def __init__(
@@ -123,10 +129,10 @@ class Webhooks:
         self._random = random_fraction
 
     async def expect(self, job: Job) -> None:
-        """Write down that the end of this attempt is to be told. Idempotent.
+        """Record that an event is expected at the end of this attempt. Idempotent.
 
         Raises:
-            Unavailable: The store does not answer.
+            Unavailable: The store does not respond.
         """
         if job.webhook is None:
             return
@@ -144,15 +150,16 @@ class Webhooks:
         await self._ports.webhooks.add(event)
 
     async def announce(self, job: Job) -> bool:
-        """Make the event of an attempt that has completed or failed, and ask for its delivery.
-        Idempotent; of other jobs, nothing.
+        """Make the event of an attempt that has completed or failed, and request its delivery.
+
+        Idempotent. Does nothing for other jobs.
 
         Args:
-            job: As it is at its end.
+            job: The job at its end.
 
         Returns:
-            Whether the event is made or was before; where not, because store or queue is away, the
-            sweeper does it.
+            Whether the event exists now. If the store or the queue does not respond, it does not;
+            the sweeper then makes it.
         """
         if job.webhook is None or job.state not in ("completed", "failed"):
             return True
@@ -174,7 +181,7 @@ class Webhooks:
                 if event is not None:
                     await self._send_message(event)
         except MusterError as error:
-            # The job has ended all the same.
+            # The job has ended regardless.
             logger.warning(
                 "webhook left to the sweeper",
                 extra={"action": "webhook_left", "job_id": job.id, "code": error.code},
@@ -183,11 +190,12 @@ class Webhooks:
         return True
 
     async def to_deliver(self, message: JobMessage) -> WebhookEvent | None:
-        """Return the event that a `notify` message is about, or None where it is settled or the
-        sweeper has sent a newer message.
+        """Return the event that a `notify` message is about.
+
+        None means that the event is settled, or that the sweeper has sent a newer message.
 
         Raises:
-            Unavailable: The store does not answer.
+            Unavailable: The store does not respond.
         """
         event = await self._ports.webhooks.get(event_id(message.job_id, message.attempt))
         if (
@@ -200,26 +208,27 @@ class Webhooks:
         return event
 
     async def postpone(self, event: WebhookEvent, delay: timedelta) -> None:
-        """Note that an event's message waits in the queue for so long, so that the sweeper sends no
-        other one.
+        """Record that an event's message waits in the queue.
+
+        The sweeper then sends no second message.
 
         Raises:
-            Unavailable: The store does not answer.
+            Unavailable: The store does not respond.
         """
         await self._ports.webhooks.replace(
             event.model_copy(update={"next_look_at_utc": self._clock() + delay + LATE})
         )
 
     async def deliver(self, message: JobMessage, sender: WebhookSender) -> float | None:
-        """Make one try to deliver the event that a `notify` message is about.
+        """Try once to deliver the event that a `notify` message is about.
 
         Returns:
-            Seconds after which the message should come again, or None where there is nothing more
-            to do with it.
+            Seconds after which the message should be received again. None: the message is no longer
+            needed.
 
         Raises:
-            Unavailable: The store does not answer; the event may have been delivered all the same,
-                and will be again.
+            Unavailable: The store does not respond. The event may have been delivered, and will be
+                delivered again.
         """
         event = await self.to_deliver(message)
         if event is None:
@@ -227,8 +236,8 @@ class Webhooks:
         now = self._clock()
         if event.not_before_utc is not None and event.not_before_utc > now:
             return _in_queue((event.not_before_utc - now).total_seconds())
-        # Taken before it is tried: a second message about the same event waits for the outcome of
-        # this try, and if this worker is killed, the try is made again.
+        # The event is marked before the try. A second message about the same event then waits for
+        # the outcome of this try. If this worker is killed, the try is repeated.
         over_at = now + self._try_time()
         taken = {"tries": event.tries + 1, "resent": 0, "last_try_at_utc": now}
         taken |= {"not_before_utc": over_at, "next_look_at_utc": over_at + LATE}
@@ -239,17 +248,16 @@ class Webhooks:
         return await self._note(event, answer)
 
     async def sweep(self, *, limit: int = 100) -> int:
-        """Find events that nobody delivers and attempts that ended without one; return how many
-        messages were sent.
+        """Find undelivered events and ended attempts without an event; return the messages sent.
 
         Raises:
-            Unavailable: Store or queue does not answer.
+            Unavailable: The store or the queue does not respond.
         """
         now, sent = self._clock(), 0
         for event in await self._ports.webhooks.waiting(before=now, limit=limit):
             if event.state == "due":
-                # The time first: of several sweepers at once only one goes on. Each time later:
-                # while no worker runs, few messages pile up.
+                # The time is moved first, so that only one of several sweepers continues. The delay
+                # grows with each message, so that few messages pile up while no worker runs.
                 next_look = now + LATE * 2 ** min(event.resent, 6)
                 changes = {
                     "next_look_at_utc": next_look,
@@ -261,7 +269,7 @@ class Webhooks:
                     await self._send_message(moved)
                     sent += 1
                     logger.info(
-                        "webhook found undelivered",
+                        "found an undelivered webhook",
                         extra={
                             "action": "webhook_found",
                             "event_id": event.id,
@@ -273,13 +281,11 @@ class Webhooks:
         return sent
 
     def secret_of(self, owner: str) -> str | None:
-        """Return the secret with which this owner's events are signed, or None where there are no
-        webhooks.
-        """
+        """Return the secret with which this owner's events are signed; None if webhooks are off."""
         return None if self._rules.secret is None else owner_secret(self._rules.secret, owner)
 
     async def _look(self, event: WebhookEvent, now: datetime) -> int:
-        """See whether an expected event has happened; return how many messages were sent."""
+        """Check whether an expected event has happened; return the number of messages sent."""
         try:
             job = await self._ports.jobs.get(event.job_id)
         except NotFound:
@@ -287,7 +293,7 @@ class Webhooks:
             return 0
         if job.attempt == event.attempt and job.state in ("completed", "failed"):
             logger.info(
-                "end of a job found untold",
+                "a job had ended without its webhook event",
                 extra={"action": "webhook_found", "event_id": event.id, "tries": 0},
             )
             return int(await self.announce(job))
@@ -318,7 +324,7 @@ class Webhooks:
         return await sender.send(event.url, body, headers, timeout_s=self._rules.timeout_s)
 
     async def _note(self, event: WebhookEvent, answer: WebhookAnswer) -> float | None:
-        """Write down how a try went; return when to try again, if at all."""
+        """Record the result of a try; return the seconds until the next one, if any."""
         now = self._clock()
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(event.tries - 1, 30)) * (
             1 - self._random() / 4
@@ -366,7 +372,7 @@ class Webhooks:
         )
 
     def _try_time(self) -> timedelta:
-        """How long a try takes at most, with what surrounds it."""
+        """Return the longest time that a try may take, including its overhead."""
         return timedelta(seconds=self._rules.timeout_s + 5)
 
 

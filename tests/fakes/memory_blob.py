@@ -190,7 +190,7 @@ class MemoryBlobStore(BlobStore):
         """Delete the blobs under a prefix."""
         if not prefix:
             raise InvalidInput(
-                "An empty prefix would delete every blob; name the prefix to delete.",
+                "An empty prefix would delete every blob. Name the prefix to delete.",
                 code="empty_prefix",
             )
         await self._answer()
@@ -210,12 +210,12 @@ class MemoryBlobStore(BlobStore):
         # Gives other tasks their turn, as a request does, so that races show.
         await asyncio.sleep(0)
         if self.away:
-            raise Unavailable("Storage did not answer. Try again in a few seconds.")
+            raise Unavailable("Storage did not respond. Try again in a few seconds.")
 
     def _commit(self, name: str, data: bytes, *, content_type: str, only_new: bool) -> BlobInfo:
         if only_new and name in self._blobs:
             raise PreconditionFailed(
-                f"A blob named '{name}' exists already; nothing was written.", code="blob_exists"
+                f"A blob named '{name}' exists already. Nothing was written.", code="blob_exists"
             )
         info = BlobInfo(
             name=name,
@@ -243,10 +243,10 @@ def _check_name(name: str) -> None:
         or "\\" in name
         or any(part in ("", ".", "..") for part in name.split("/"))
     ):
-        raise InvalidInput(f"'{name[:100]}' cannot name a blob.", code="bad_blob_name")
+        raise InvalidInput(f"'{name[:100]}' is not a valid blob name.", code="bad_blob_name")
 
 
 def _changed(name: str) -> PreconditionFailed:
     return PreconditionFailed(
-        f"The blob '{name}' has changed since; read its present state and decide again."
+        f"The blob '{name}' has changed in the meantime. Read its current state and try again."
     )

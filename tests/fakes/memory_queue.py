@@ -174,7 +174,7 @@ class MemoryJobQueue(JobQueue):
         message = self._messages.get(lease.message_id)
         if message is None or message.receipt != lease.receipt:
             raise LeaseLost(
-                "The message was taken by somebody else, or is gone: stop, and publish nothing."
+                "Another worker has taken the message, or it no longer exists. Stop, and publish nothing."
             )
         return message
 

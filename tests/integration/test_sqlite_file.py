@@ -140,7 +140,7 @@ async def test_a_full_disk_is_said_and_half_done_is_undone(tmp_path: Path) -> No
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "muster.sqlite3"
     path.write_bytes(b"These are not the records that you look for. " * 200)
-    with pytest.raises(Unavailable, match="no SQLite database"):
+    with pytest.raises(Unavailable, match="not an SQLite database"):
         await opened(path)
 
 

@@ -105,7 +105,7 @@ class AzureBlobStore(BlobStore):
 
     async def ping(self) -> None:
         """Read the container's properties."""
-        with mapped(f"asking for the container '{self.name}'"):
+        with mapped(f"checking the container '{self.name}'"):
             await self._client.get_container_properties(read_timeout=azure_connection.PING_S)
 
     async def put(
@@ -244,7 +244,7 @@ class AzureBlobStore(BlobStore):
 
     async def info(self, name: str) -> BlobInfo:
         """Describe a blob."""
-        with mapped(f"asking for the blob '{name}'"):
+        with mapped(f"reading the properties of the blob '{name}'"):
             return blob_info(await self._existing(name).get_blob_properties())
 
     async def get(self, name: str, *, if_match: str | None = None) -> bytes:
@@ -278,7 +278,7 @@ class AzureBlobStore(BlobStore):
         pieces = read_pieces(
             self._existing(name), offset=0, length=None, if_match=if_match, ahead=3
         )
-        with disk_full_mapped(f"fetching the blob '{name}'"):
+        with disk_full_mapped(f"downloading the blob '{name}'"):
             await write_file(path, pieces)
 
     async def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
@@ -310,7 +310,7 @@ class AzureBlobStore(BlobStore):
     async def now(self) -> datetime:
         """Return the date in the service's response."""
         told: list[str] = []
-        with mapped(f"asking for the container '{self.name}'"):
+        with mapped(f"checking the container '{self.name}'"):
             await self._client.get_container_properties(
                 raw_response_hook=lambda answer: told.append(answer.http_response.headers["Date"])
             )
@@ -368,7 +368,7 @@ class AzureBlobStore(BlobStore):
     ) -> BlobInfo:
         """Return the blob if this write created it; otherwise raise the error of the write."""
         try:
-            with mapped(f"asking for the blob '{name}'"):
+            with mapped(f"reading the properties of the blob '{name}'"):
                 properties = await self._existing(name).get_blob_properties()
         except NotFound:
             raise error from None

@@ -122,7 +122,7 @@ class AzureJobQueue(JobQueue):
 
     async def ping(self) -> None:
         """Read the queue's properties."""
-        with mapped(f"asking for the queue '{self.name}'"):
+        with mapped(f"checking the queue '{self.name}'"):
             try:
                 await self._client.get_queue_properties(read_timeout=azure_connection.PING_S)
             except HttpResponseError as error:
@@ -205,7 +205,7 @@ class AzureJobQueue(JobQueue):
 
     async def depth(self) -> QueueDepth:
         """Return the service's estimates, and the age of the oldest of the first messages."""
-        with mapped(f"asking for the queue '{self.name}'"):
+        with mapped(f"checking the queue '{self.name}'"):
             properties = await self._client.get_queue_properties()
             poison = await self._poison_client.get_queue_properties()
             try:
@@ -225,7 +225,7 @@ class AzureJobQueue(JobQueue):
         )
 
     async def _metadata(self) -> dict[str, str]:
-        with mapped(f"asking for the queue '{self.name}'"):
+        with mapped(f"checking the queue '{self.name}'"):
             try:
                 properties = await self._client.get_queue_properties()
             except HttpResponseError as error:

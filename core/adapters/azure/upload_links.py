@@ -69,7 +69,7 @@ class UploadLinks:
         if self._delegation is None or self._delegation_until < until:
             good_until = until + timedelta(hours=1)
             start = datetime.now(UTC) - _SAS_BACKDATE
-            with mapped("asking for a key to sign links with"):
+            with mapped("requesting a key to sign links with"):
                 self._delegation = await service.get_user_delegation_key(start, good_until)
             self._delegation_until = good_until
         return self._delegation

@@ -37,7 +37,7 @@ def mapped_but(*kept: type[PyMongoError]) -> Iterator[None]:
         if not _is_raised_by_pymongo(error):
             raise
         raise Unavailable(
-            "MongoDB does not answer as it should. Check MONGO_URI and the server.",
+            "MongoDB does not respond as expected. Check MONGO_URI and the server.",
             code="database_unavailable",
             cause=str(error),
         ) from error
@@ -81,7 +81,7 @@ def map_error(error: PyMongoError | BSONError) -> MusterError:
         )
         return StorageFull(sentence, disk_of="database")
     return Unavailable(
-        "MongoDB does not answer as it should. Check MONGO_URI and the server.",
+        "MongoDB does not respond as expected. Check MONGO_URI and the server.",
         code="database_unavailable",
         cause=str(error),
     )

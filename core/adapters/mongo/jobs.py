@@ -81,8 +81,8 @@ class MongoJobStore(MongoStore, JobStore):
                     raise job_exists(job.id) from error
                 # The conflicting job has been deleted in the meantime.
         raise Unavailable(
-            f"Job {job.id} could not be recorded, because a conflicting job kept appearing. "
-            "Try again.",
+            f"Job {job.id} could not be recorded, because a job with the same id or idempotency "
+            "key was added and deleted repeatedly. Try again.",
             code="database_unavailable",
         )
 

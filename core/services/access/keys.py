@@ -324,7 +324,9 @@ def _made(
 
 def _told(field: str, message: str) -> str:
     if field == "owner":
-        return "1 to 200 letters, digits, spaces and . : @ + | - _, the first a letter, digit or _"
+        return (
+            "1 to 200 letters, digits, spaces and . : @ + | - _, starting with a letter, digit or _"
+        )
     if field == "scopes":
         return f"at least one of {', '.join(access.SCOPES)}"
     return message.removeprefix("Value error, ")

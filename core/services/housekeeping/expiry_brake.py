@@ -108,7 +108,7 @@ class ExpiryBrake:
         # The earlier value remains accepted, so that an operator can return to it without delay.
         await self._ports.ledger.write_note(NOTE, {"accepted": note.get("accepted"), **waiting})
         logger.warning(
-            "expiry waits: %s",
+            "the expiry is held: %s",
             held.sentence,
             extra={"action": "expiry_held", "due": due, "kept": kept},
         )

@@ -144,7 +144,7 @@ async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
     own = own.model_copy(update={"names": {name: _own_name(name, own.id) for name in names}})
     await ports.ledger.replace(own)
     logger.warning(
-        "this database has containers of its own",
+        "this database now has its own containers",
         extra={"action": "storage_separated", "names": own.names},
     )
     return own

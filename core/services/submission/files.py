@@ -31,8 +31,8 @@ MAX_NAME_LENGTH = 200
 def display_name(name: str | None, index: int, *, kind: str = "video") -> str:
     """Return a file name that is safe to display.
 
-    The result is the last component of the name, limited in length and without characters that
-    control the terminal or change the text direction.
+    The result is the last component of the name, limited in length, without control characters
+    and without characters that change the text direction.
 
     Args:
         name: The name that the client sent; may be a path of any system, or None.

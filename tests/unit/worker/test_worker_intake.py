@@ -131,7 +131,7 @@ async def test_what_a_newer_worker_may_understand_is_kept_for_a_day(
     assert (given > 1000, queue_of(stand).poisoned) == (True, [])
     await deliver_for(stand, 0.3 * 3600)
     (poisoned,) = queue_of(stand).poisoned
-    assert "which this release does not know" in poisoned.reason
+    assert "which this release does not support" in poisoned.reason
 
 
 @pytest.mark.parametrize(
