@@ -1,4 +1,7 @@
-"""Who is calling, and may they? `api/gate.py` asks for every request before any route sees it; routes ask here for the caller."""
+"""Who is calling, and may they?
+
+`api/gate.py` asks for every request before any route sees it; routes ask here for the caller.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ if TYPE_CHECKING:
     from api.oidc import TokenVerifier
 
 OPEN_PATHS = ("/health/live", "/health/ready")
-"""What a platform's probes ask without a key, under whatever name: they tell whether the process serves, and nothing else."""
+"""What a platform's probes ask without a key, under whatever name: they tell whether the process
+serves, and nothing else.
+"""
 
 KEYS_PATH = "/api/v1/keys"
 _TICKETS_PATH = "/api/v1/tickets"
@@ -78,7 +83,8 @@ class Access:
         config: What the operator allows.
         keys: Looks keys and tickets up.
         ready: Raises while the store of keys is not open.
-        share: Most requests and WebSockets of one owner that are open at a time; the machine's own user may have any number.
+        share: Most requests and WebSockets of one owner that are open at a time; the machine's own
+            user may have any number.
     """
 
     def __init__(
@@ -96,7 +102,10 @@ class Access:
         self._tokens = _verifier(config)
 
     def check_door(self, connection: Connection) -> None:
-        """Check under which name the API was reached, and whose page asks. Raises as `Door.check` does."""
+        """Check under which name the API was reached, and whose page asks.
+
+        Raises as `Door.check` does.
+        """
         if not is_open(connection):
             self._door.check(connection)
 
@@ -105,7 +114,8 @@ class Access:
         """Count a request, or a WebSocket, of an owner until it ends; keys of one owner share.
 
         Raises:
-            ShareUsed: So many of them are open that others would find no place (code `too_many_open_requests`).
+            ShareUsed: So many of them are open that others would find no place (code
+                `too_many_open_requests`).
         """
         if caller.owner != LOCAL_OWNER and self._open[caller.owner] >= self._share:
             raise ShareUsed(self._share)
@@ -118,12 +128,15 @@ class Access:
                 del self._open[caller.owner]
 
     async def identify(self, connection: Connection) -> Caller:
-        """Return who asks, with a key, a token or a ticket; or the machine's own user, where none is needed.
+        """Return who asks, with a key, a token or a ticket; or the machine's own user, where none
+        is needed.
 
         Raises:
             Unauthenticated: Nobody, or nobody known.
-            Forbidden: They may not do such a thing (code `missing_scope`), or it came under a foreign name (`foreign_host`).
-            Throttled: Too fast (code `rate_limited`), or too many wrong keys came from this address (`too_many_wrong_keys`).
+            Forbidden: They may not do such a thing (code `missing_scope`), or it came under a
+                foreign name (`foreign_host`).
+            Throttled: Too fast (code `rate_limited`), or too many wrong keys came from this address
+                (`too_many_wrong_keys`).
             Unavailable: It cannot be found out at present.
         """
         caller = await self._who(connection)
@@ -158,7 +171,9 @@ class Access:
     async def _looked_up(
         self, connection: Connection, credential: str, check: Callable[[str], Awaitable[Caller]]
     ) -> Caller:
-        """Ask a check about a credential, unless its address is over the limit of `core.services.access.wrong_keys`."""
+        """Ask a check about a credential, unless its address is over the limit of
+        `core.services.access.wrong_keys`.
+        """
         digest = digest_of(credential)
         recognised = self._wrong_keys.recognises(digest)
         client = connection.get("client")
@@ -191,7 +206,9 @@ class Access:
         raise refused()
 
     def expect(self, ticket: str) -> None:
-        """Recognise a ticket that this process has just made, however many wrong keys come from the address that will bring it."""
+        """Recognise a ticket that this process has just made, however many wrong keys come from the
+        address that will bring it.
+        """
         self._wrong_keys.remember(digest_of(ticket))
 
     def _local(self, connection: Connection) -> Caller:
@@ -213,7 +230,10 @@ def is_open(connection: Connection) -> bool:
 
 
 def needed_scope(connection: Connection) -> Scope | None:
-    """Return what a caller must be allowed. New routes are covered without saying so: looking needs `read`, all else `submit`."""
+    """Return what a caller must be allowed.
+
+    New routes are covered without saying so: looking needs `read`, all else `submit`.
+    """
     path = route_path(connection)
     if path in (KEYS_PATH, _FIGURES_PATH) or path.startswith(KEYS_PATH + "/"):
         return "admin"
@@ -224,7 +244,9 @@ def needed_scope(connection: Connection) -> Scope | None:
 
 
 def _sees_figures(caller: Caller, connection: Connection) -> bool:
-    """Return whether these are the figures of all owners' work, asked for by the machine's own user."""
+    """Return whether these are the figures of all owners' work, asked for by the machine's own
+    user.
+    """
     return (
         caller.credential is None
         and connection["type"] == "http"
@@ -269,7 +291,9 @@ def _credential(headers: Headers) -> str | None:
 
 
 def _take_ticket_out(connection: Connection) -> str | None:
-    """Return the ticket in the address, and remove it there: servers log addresses when they accept a WebSocket."""
+    """Return the ticket in the address, and remove it there: servers log addresses when they accept
+    a WebSocket.
+    """
     query = connection.get("query_string", b"")
     tickets = parse_qs(query.decode("latin-1")).get("ticket")
     if not tickets:
@@ -305,7 +329,8 @@ async def choose_owner(
     caller: CallerDep,
     owner: Annotated[str | None, Query(max_length=300, description=_OWNER_HELP)] = None,
 ) -> str | None:
-    """Return whose things a listing shows: the caller's own; for an admin everybody's (None), or those of the owner asked for.
+    """Return whose things a listing shows: the caller's own; for an admin everybody's (None), or
+    those of the owner asked for.
 
     Raises:
         Forbidden: Others' were asked for (code `missing_scope`), whether there are such or not.

@@ -97,7 +97,8 @@ def create_app(
 
     Args:
         config: Configuration; read from the environment at the start where not given.
-        ports: Open ports, used as they are and not closed; made and opened from the configuration where not given.
+        ports: Open ports, used as they are and not closed; made and opened from the configuration
+            where not given.
         clock: Tells the time.
         on_config: Called with the configuration at the start, before anything else is done.
     """
@@ -111,7 +112,8 @@ def create_app(
         redirect_slashes=False,
         docs_url=None,  # its own pages load their scripts from a CDN; `reference` serves them from files
         redoc_url=None,
-        # Its own records whole query strings and exceptions; what is worth a span is one where it happens.
+        # Its own records whole query strings and exceptions; what is worth a span is one where it
+        # happens.
         telemetry={
             "tracing": False,
             "metrics": False,

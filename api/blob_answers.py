@@ -1,4 +1,6 @@
-"""Answer a request with a blob: conditional requests and single ranges of RFC 9110, bytes passed on as they come."""
+"""Answer a request with a blob: conditional requests and single ranges of RFC 9110, bytes passed on
+as they come.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
         size_bytes: Size of the whole.
 
     Returns:
-        None where all is to be sent: no header, another unit, several ranges, or one that cannot be read, as RFC 9110 allows.
+        None where all is to be sent: no header, another unit, several ranges, or one that cannot be
+        read, as RFC 9110 allows.
 
     Raises:
         HttpError: 416: the range lies outside.
@@ -57,7 +60,10 @@ def range_not_satisfiable(size_bytes: int) -> HttpError:
 
 
 def _number(digits: str) -> int:
-    """Return a number of bytes. What has more digits than any size is that large; Python reads at most 4300 of them."""
+    """Return a number of bytes.
+
+    What has more digits than any size is that large; Python reads at most 4300 of them.
+    """
     return int(digits) if len(digits) <= 18 else 10**18
 
 
@@ -76,7 +82,8 @@ async def blob_answer(
         "ETag": etag,
         "Last-Modified": format_datetime(info.modified_at_utc.replace(microsecond=0), usegmt=True),
         "Accept-Ranges": "bytes",
-        # A revision's files never change, but the address shows the newest revision: ask each time, and be told 304.
+        # A revision's files never change, but the address shows the newest revision: ask each time,
+        # and be told 304.
         "Cache-Control": "private, no-cache",
         "Content-Disposition": f'inline; filename="{filename}"',
     }
@@ -95,7 +102,8 @@ async def blob_answer(
     if request.method == "HEAD" or length == 0:
         return Response(status_code=status, headers=headers, media_type=media_type)
     pieces = _pieces(blobs, info, offset, length)
-    # The first piece decides whether this is an answer or an error: read it while the status can still be chosen.
+    # The first piece decides whether this is an answer or an error: read it while the status can
+    # still be chosen.
     first = await anext(pieces)
     return StreamingResponse(_with_first(first, pieces), status, headers, media_type)
 

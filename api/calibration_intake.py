@@ -1,4 +1,6 @@
-"""Turn a request that brings a calibration into its keys: JSON, a form with a file, or the file alone."""
+"""Turn a request that brings a calibration into its keys: JSON, a form with a file, or the file
+alone.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from core.domain.analysis import Point
 from core.errors import InvalidInput, TooLarge
 
 LABELS = ("name", "camera", "unit")
-"""What a form may say beside the file, and an address may say as parameters: it goes before what the file says."""
+"""What a form may say beside the file, and an address may say as parameters: it goes before what
+the file says.
+"""
 
 _LONGEST_LABEL = 1000
 
@@ -68,14 +72,16 @@ BODY_SCHEMA: dict[str, object] = {
 
 
 async def read_calibration(request: Request, *, name: str | None = None) -> dict[str, object]:
-    """Return what a request says of a calibration: `name`, `camera`, `image_points`, `ground_points`, `unit`, as far as given.
+    """Return what a request says of a calibration: `name`, `camera`, `image_points`,
+    `ground_points`, `unit`, as far as given.
 
     Args:
         request: Its body is read; the server has limited its size.
         name: What the address says; the body may say the same or nothing.
 
     Raises:
-        InvalidInput: A part that is not known or doubled, or a body that names another calibration than the address (`name_differs`).
+        InvalidInput: A part that is not known or doubled, or a body that names another calibration
+            than the address (`name_differs`).
         InvalidCalibration: The file cannot be read (code `bad_calibration_file`).
         MalformedRequest: No JSON, no multipart.
         TooLarge: A label is too long (code `too_large`).

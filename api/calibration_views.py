@@ -38,7 +38,10 @@ class CalibrationPage(BaseModel):
 
 
 class Horizon(BaseModel):
-    """Where the ground ends in the picture. A pixel has a ground position only where a·x + b·y + c > `least`."""
+    """Where the ground ends in the picture.
+
+    A pixel has a ground position only where a·x + b·y + c > `least`.
+    """
 
     coefficients: tuple[float, float, float] = Field(
         description="a, b, c of the line a·x + b·y + c = 0, px, that is the horizon."
@@ -133,7 +136,9 @@ def _fit(homography: Homography, image_points: tuple[Point, ...]) -> FitView:
 def _line(
     coefficients: tuple[float, float, float], points: tuple[Point, ...]
 ) -> tuple[Point, Point] | None:
-    """Return two points of a line, as far apart as the given points are along it; None where it lies a thousand pictures away."""
+    """Return two points of a line, as far apart as the given points are along it; None where it
+    lies a thousand pictures away.
+    """
     a, b, c = coefficients
     xs, ys = [x for x, _ in points], [y for _, y in points]
     extent = max(max(xs) - min(xs), max(ys) - min(ys))

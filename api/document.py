@@ -1,6 +1,7 @@
 """The OpenAPI document: operation ids, tags, and an example of every error of every operation.
 
-The examples are the errors that the code raises, so their codes and sentences are those of real responses.
+The examples are the errors that the code raises, so their codes and sentences are those of real
+responses.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def documented(*refusals: Refusal) -> dict[int | str, dict[str, object]]:
 
 
 def document(schema: dict[str, Any]) -> dict[str, Any]:
-    """Complete FastAPI's document: errors with examples, models of raw bodies, ways to authenticate."""
+    """Complete FastAPI's document: errors with examples, models of raw bodies, ways to
+    authenticate.
+    """
     paths: dict[str, dict[str, _Operation]] = schema["paths"]
     for path, methods in paths.items():
         for method, operation in methods.items():

@@ -71,7 +71,10 @@ class Door:
 
 
 def arrived_on_loopback(connection: Connection) -> bool:
-    """Return whether the connection came in at a loopback address. What the process was told to bind says nothing about that."""
+    """Return whether the connection came in at a loopback address.
+
+    What the process was told to bind says nothing about that.
+    """
     server = connection.get("server")
     address = _address(server[0]) if server else None
     return address is not None and address.is_loopback

@@ -14,7 +14,8 @@ _LONGEST_S = 1.0
 async def drain(body: AsyncIterator[bytes]) -> None:
     """Read a body to its end and drop it, if it is small and comes soon.
 
-    Many clients read no answer before they have sent everything: so they learn why they were refused.
+    Many clients read no answer before they have sent everything: so they learn why they were
+    refused.
 
     Args:
         body: The rest of a request's body, in pieces of any size.

@@ -1,4 +1,6 @@
-"""Requests whose length can be read in two ways are refused: a proxy before this server might read another one. Plain ASGI."""
+"""Requests whose length can be read in two ways are refused: a proxy before this server might read
+another one. Plain ASGI.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from api import problems
 class Framing:
     """Refuses bodies whose end two programs may see in different places, and closes the connection.
 
-    The HTTP parser refuses most of them before. It reads several codings, or a length beside a coding, as the standard says, and leaves
-    both headers to be seen here; which parser a server has depends on its installation.
+    The HTTP parser refuses most of them before. It reads several codings, or a length beside a
+    coding, as the standard says, and leaves both headers to be seen here; which parser a server has
+    depends on its installation.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -60,7 +60,8 @@ class Door:
 
 
 class Cors:
-    """Tells browsers which other origins' pages may read the answers: none, unless the operator configured some.
+    """Tells browsers which other origins' pages may read the answers: none, unless the operator
+    configured some.
 
     No cookies are involved, so none are allowed: a page that may ask sends its key itself.
     """

@@ -1,4 +1,7 @@
-"""Turn an upload request into a submission, byte by byte as it arrives. `/api/v1/jobs` and `/submit-job` share it."""
+"""Turn an upload request into a submission, byte by byte as it arrives.
+
+`/api/v1/jobs` and `/submit-job` share it.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,8 @@ async def accept_request(request: Request, services: Services, caller: Caller) -
 
     Raises:
         UnsupportedMedia: Neither of these, or no video.
-        MalformedRequest, InvalidInput, TooLarge, NotFound, Conflict, Unavailable: As the use cases say.
+        MalformedRequest, InvalidInput, TooLarge, NotFound, Conflict, Unavailable: As the use cases
+            say.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":

@@ -26,7 +26,9 @@ _PAGE = 200
 
 
 def main(arguments: Sequence[str] | None = None, *, clock: Clock = utc_now) -> int:
-    """Run one command; return its exit status: 0, 1 (it failed, with a sentence) or 2 (wrong usage)."""
+    """Run one command; return its exit status: 0, 1 (it failed, with a sentence) or 2 (wrong
+    usage).
+    """
     keep_files_private()
     asked = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -142,7 +144,8 @@ async def _create(keys: Keys, asked: argparse.Namespace, clock: Clock) -> int:
 
 
 def _write_private(path: Path, secret: str) -> None:
-    # Always a new file: the permissions of an existing file, or a link in its place, may be another user's.
+    # Always a new file: the permissions of an existing file, or a link in its place, may be another
+    # user's.
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secret + "\n")

@@ -1,4 +1,7 @@
-"""`uvicorn api.main:app --port 8000`. Loading this module begins a server's process: JSON lines as logs, private files."""
+"""`uvicorn api.main:app --port 8000`.
+
+Loading this module begins a server's process: JSON lines as logs, private files.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from core.private_files import keep_files_private
 
 
 def begin(config: ApiConfig) -> None:
-    """Go on with the level that the operator chose, without the secrets that the process was given, if there is a storage.
+    """Go on with the level that the operator chose, without the secrets that the process was given,
+    if there is a storage.
 
     Raises:
         InvalidInput: No storage is configured (code `no_storage`).

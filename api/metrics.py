@@ -1,4 +1,6 @@
-"""Figures for Prometheus, in a registry of each application's own: two applications in one process do not mix."""
+"""Figures for Prometheus, in a registry of each application's own: two applications in one process
+do not mix.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,10 @@ class Metrics:
         }
 
     async def render(self) -> bytes:
-        """Return all figures in Prometheus' text format. What does not answer is left out, not reported as empty."""
+        """Return all figures in Prometheus' text format.
+
+        What does not answer is left out, not reported as empty.
+        """
         await self._ask_store()
         for name, queue in (("main", self._ports.queue), ("detect", self._ports.detect_queue)):
             try:

@@ -1,4 +1,7 @@
-"""What surrounds every request: headers that browsers obey, a limit on small bodies, figures. Plain ASGI, so that bodies stay streams."""
+"""What surrounds every request: headers that browsers obey, a limit on small bodies, figures.
+
+Plain ASGI, so that bodies stay streams.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-    # Answers depend on who asks, and some hold secrets; files of results say for themselves how long they may be kept.
+    # Answers depend on who asks, and some hold secrets; files of results say for themselves how
+    # long they may be kept.
     "Cache-Control": "no-store",
 }
 _DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -55,7 +59,9 @@ class SecurityHeaders:
 
 
 class Faults:
-    """Answers what no handler knows with 500, inside the other layers: such an answer too has their headers and is counted."""
+    """Answers what no handler knows with 500, inside the other layers: such an answer too has their
+    headers and is counted.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -165,7 +171,9 @@ def _may_be_long(path: str) -> bool:
 
 
 class Figures:
-    """Counts requests and their time, by route and not by address: job ids would make a series each."""
+    """Counts requests and their time, by route and not by address: job ids would make a series
+    each.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

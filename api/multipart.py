@@ -1,4 +1,6 @@
-"""Read a multipart body as it arrives: parts are handed out in order, their bytes in the pieces that the network gave. Nothing is kept."""
+"""Read a multipart body as it arrives: parts are handed out in order, their bytes in the pieces
+that the network gave. Nothing is kept.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ _MAX_EPILOGUE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a form. `chunks` must be read to its end before the next part is asked for; what is left of it is skipped."""
+    """One part of a form.
+
+    `chunks` must be read to its end before the next part is asked for; what is left of it is
+    skipped.
+    """
 
     name: str
     filename: str | None
@@ -65,7 +71,8 @@ class MultipartReader:
         """Yield the parts in order.
 
         Raises:
-            MalformedRequest: The body is not multipart (code `malformed_multipart`), or ends too early (`body_cut_off`).
+            MalformedRequest: The body is not multipart (code `malformed_multipart`), or ends too
+                early (`body_cut_off`).
         """
         while (event := await self._next()) is not None:
             if event[0] != "begin":

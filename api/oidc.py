@@ -1,4 +1,6 @@
-"""Tokens of an OpenID Connect issuer, such as Entra ID: checked against the keys that it publishes, read with PyJWT."""
+"""Tokens of an OpenID Connect issuer, such as Entra ID: checked against the keys that it publishes,
+read with PyJWT.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ ALGORITHMS = ("RS256", "ES256")
 LEEWAY_S = 60
 KEYS_FRESH_S = 3600.0
 KEYS_ASKED_EVERY_S = 30.0
-"""How soon the issuer is asked again for a key that it did not have: a stranger's tokens must not make us ask at every request."""
+"""How soon the issuer is asked again for a key that it did not have: a stranger's tokens must not
+make us ask at every request.
+"""
 
 _FETCH_S = 5.0
 _MAX_BYTES = 2**20
@@ -39,7 +43,8 @@ class TokenVerifier:
     """Says whom a token stands for.
 
     Args:
-        issuer: As the issuer names itself in `iss`; `/.well-known/openid-configuration` lies below it.
+        issuer: As the issuer names itself in `iss`; `/.well-known/openid-configuration` lies below
+            it.
         audience: What `aud` must hold.
         scopes: What each role or scope in a token allows; others allow nothing.
         owner_claim: The claim that says whose jobs are meant.
@@ -73,7 +78,8 @@ class TokenVerifier:
         """Return the caller of a token, whose scopes may be none.
 
         Raises:
-            Unauthenticated: It is none of this issuer's, not for this audience, not valid now, or signed otherwise (`invalid_credentials`).
+            Unauthenticated: It is none of this issuer's, not for this audience, not valid now, or
+                signed otherwise (`invalid_credentials`).
             Unavailable: The issuer does not tell its keys (code `issuer_unavailable`).
         """
         if len(token) > _MAX_TOKEN_CHARS:
@@ -96,7 +102,8 @@ class TokenVerifier:
                 options={"require": ["exp", "iss", "aud"]},
             )
         except (jwt.PyJWTError, ValueError, ArithmeticError, RecursionError) as error:
-            # The reason goes to the log, by its kind alone: messages of the library may quote the token's claims.
+            # The reason goes to the log, by its kind alone: messages of the library may quote the
+            # token's claims.
             logger.info(
                 "a token was refused",
                 extra={"action": "token_refused", "reason": type(error).__name__},
@@ -184,7 +191,8 @@ def _moment(seconds: Any) -> datetime:
 
 
 def _roles(claims: Mapping[str, Any]) -> Iterable[str]:
-    # Entra ID: `roles` for applications and app roles, `scp` for what a person let an application do. Others: `scope`.
+    # Entra ID: `roles` for applications and app roles, `scp` for what a person let an application
+    # do. Others: `scope`.
     for name in ("roles", "scp", "scope"):
         value = claims.get(name)
         if isinstance(value, str):

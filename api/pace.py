@@ -1,6 +1,8 @@
-"""The pace of bodies: one that stands or trickles is answered with 408, and holds no place that another one needs.
+"""The pace of bodies: one that stands or trickles is answered with 408, and holds no place that
+another one needs.
 
-Only the time in which the application waits for the client counts. A slow storage is not the client's fault.
+Only the time in which the application waits for the client counts. A slow storage is not the
+client's fault.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from core.errors import Throttled
 from core.services.access.open_bodies import OpenBodies, OpenBody
 
 WINDOW_S = 60.0
-"""Over how much waiting a rate is averaged: a satellite link that stalls for half a minute keeps its upload."""
+"""Over how much waiting a rate is averaged: a satellite link that stalls for half a minute keeps
+its upload.
+"""
 
 _LOOK_S = 0.1
 _FREE_S = 1.0
@@ -26,7 +30,10 @@ _FREE_S = 1.0
 
 
 class Slow(problems.HttpError):
-    """A body that is too slow. An `HTTPException`: FastAPI passes no other kind on from where it reads a body."""
+    """A body that is too slow.
+
+    An `HTTPException`: FastAPI passes no other kind on from where it reads a body.
+    """
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(
@@ -128,7 +135,8 @@ class PacedBody:
         return message
 
     async def _wait(self, began_s: float) -> Message:
-        # As `asyncio.timeout`, but with one timer for the whole body: one for each message would cost as much as the limit itself.
+        # As `asyncio.timeout`, but with one timer for the whole body: one for each message would
+        # cost as much as the limit itself.
         task = asyncio.current_task()
         assert task is not None
         if self._timer is None:

@@ -1,4 +1,7 @@
-"""Error responses: problem details (RFC 9457) with a stable code. Errors become statuses here only."""
+"""Error responses: problem details (RFC 9457) with a stable code.
+
+Errors become statuses here only.
+"""
 
 from __future__ import annotations
 

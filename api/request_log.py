@@ -1,4 +1,6 @@
-"""One line in the log for each request, without what stands behind the question mark of its address."""
+"""One line in the log for each request, without what stands behind the question mark of its
+address.
+"""
 
 from __future__ import annotations
 

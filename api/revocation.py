@@ -1,4 +1,7 @@
-"""Long answers end when the key is revoked that asked for them. Plain ASGI, so that bodies stay streams."""
+"""Long answers end when the key is revoked that asked for them.
+
+Plain ASGI, so that bodies stay streams.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ class _Cut(Exception):
 class Revocation:
     """Cuts answers that are still being sent when their caller's key is revoked.
 
-    A key or token that comes to its own end lets an answer finish: the answer holds what the caller was shown to be allowed when it began,
-    and its next part (`Range`) is a request of its own.
+    A key or token that comes to its own end lets an answer finish: the answer holds what the caller
+    was shown to be allowed when it began, and its next part (`Range`) is a request of its own.
 
     Args:
         app: What is surrounded.
@@ -72,7 +75,8 @@ class Revocation:
         except Exception:
             if not cut:
                 raise
-            # The server closes the connection of an answer without an end, so the client sees that it is not whole.
+            # The server closes the connection of an answer without an end, so the client sees that
+            # it is not whole.
             logger.info(
                 "an answer was cut",
                 extra={"action": "answer_cut", "key_id": caller.key_id, "path": scope["path"]},

@@ -15,7 +15,10 @@ _GRACE_S = 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status. A failed start leaves through `SystemExit`."""
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    A failed start leaves through `SystemExit`.
+    """
     asked = _parser().parse_args(argv)
     uvicorn.run(
         "api.main:app",

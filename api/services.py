@@ -100,7 +100,9 @@ class Services:
         self.readiness = Readiness(ports, lambda: self.opened)
 
     def note(self, error: MusterError) -> None:
-        """Take note of an error that a request ran into: a full disk is shown by `/health` for a while."""
+        """Take note of an error that a request ran into: a full disk is shown by `/health` for a
+        while.
+        """
         if isinstance(error, StorageFull):
             self._full_disk = (self.clock(), error)
 
@@ -117,7 +119,10 @@ class Services:
 
     @property
     def refusal(self) -> Unavailable | None:
-        """Why nothing is served, where storage and database do not belong together. Callers are not told whose either is."""
+        """Why nothing is served, where storage and database do not belong together.
+
+        Callers are not told whose either is.
+        """
         if self._refusal is None:
             return None
         return Unavailable(
@@ -154,7 +159,9 @@ class Services:
     async def keep_open(
         self, *, first_s: float = 0.25, longest_s: float = 10.0, cleaning_s: float = 10.0
     ) -> None:
-        """Open the ports, trying again as long as it takes; afterwards keep in order what they hold. Ends by being cancelled."""
+        """Open the ports, trying again as long as it takes; afterwards keep in order what they
+        hold. Ends by being cancelled.
+        """
         pause_s = first_s
         while not self.opened:
             from core.bootstrap import (  # brings the SDKs of every adapter: not for a process that was given its ports
@@ -171,7 +178,8 @@ class Services:
                     )
                 self._refusal = error
                 self._decided.set()
-                # `separate` may give other names meanwhile: a connection that stays goes to the queues of before.
+                # `separate` may give other names meanwhile: a connection that stays goes to the
+                # queues of before.
                 await close_ports(self.ports)
                 await asyncio.sleep(longest_s)
             except MusterError as error:
@@ -204,7 +212,8 @@ class Services:
                 # It has said so, and goes on next time.
                 continue
             except Exception:
-                # Not foreseen. An API that went on without its sweeper would leave accepted jobs lying.
+                # Not foreseen. An API that went on without its sweeper would leave accepted jobs
+                # lying.
                 logger.exception("sweeping broke", extra={"action": "sweep_broken"})
 
 

@@ -1,4 +1,6 @@
-"""Settings as listings and status events show them: everything but the long lists, of which there may be a megabyte in one job."""
+"""Settings as listings and status events show them: everything but the long lists, of which there
+may be a megabyte in one job.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +59,12 @@ class ListedZone(BaseModel):
 
 
 class ListedSettings(AnalysisSettings):
-    """Settings without points of the calibration, outlines of zones, and frames counted by hand: a look at the job shows those."""
+    """Settings without points of the calibration, outlines of zones, and frames counted by hand: a
+    look at the job shows those.
+    """
 
-    # A view that is only ever written as JSON: no code takes it for settings that can be counted with.
+    # A view that is only ever written as JSON: no code takes it for settings that can be counted
+    # with.
     calibration: ListedCalibration | None = Field(
         None, description="Which one, without its points."
     )  # type: ignore[assignment]

@@ -76,7 +76,10 @@ class ProgressView(BaseModel):
 
 
 class Totals(BaseModel):
-    """CattleCounter's result: crossings of all lines, all classes together. `total_count` is both directions."""
+    """CattleCounter's result: crossings of all lines, all classes together.
+
+    `total_count` is both directions.
+    """
 
     total_in: int
     total_out: int
@@ -229,7 +232,9 @@ class StatsPage(BaseModel):
 
 
 class TimeSeries(BaseModel):
-    """Buckets of one class, oldest first; empty ones are left out; weeks begin on Monday; all in UTC."""
+    """Buckets of one class, oldest first; empty ones are left out; weeks begin on Monday; all in
+    UTC.
+    """
 
     muster_class: str = Field(serialization_alias="class")
     bucket: str
@@ -263,7 +268,10 @@ class HealthProblem(BaseModel):
 
 
 class Health(BaseModel):
-    """How the system is. `gpu_available`, `device` and `models_loaded` are what workers reported in the last minutes."""
+    """How the system is.
+
+    `gpu_available`, `device` and `models_loaded` are what workers reported in the last minutes.
+    """
 
     status: str = Field(
         examples=["healthy"],
@@ -297,7 +305,9 @@ def job_view(
     statistics: JobStatistics | None = None,
     events: Sequence[WebhookEvent] | None = None,
 ) -> JobView:
-    """Return a job as the API shows it; with its statistics, where they were read, its totals too; with its webhook's events likewise."""
+    """Return a job as the API shows it; with its statistics, where they were read, its totals too;
+    with its webhook's events likewise.
+    """
     return JobView(settings=job.settings, **_fields(job, services, statistics, events))
 
 

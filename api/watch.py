@@ -1,4 +1,6 @@
-"""Follow jobs as they change: the store is polled while somebody watches, once for all who watch the same job."""
+"""Follow jobs as they change: the store is polled while somebody watches, once for all who watch
+the same job.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 class _Watched:
-    """One job that somebody watches: its newest version, how many versions there were, and who polls."""
+    """One job that somebody watches: its newest version, how many versions there were, and who
+    polls.
+    """
 
     def __init__(self) -> None:
         self.job: Job | None = None
@@ -58,7 +62,9 @@ class JobWatchers:
         return tuple(self._watched)
 
     async def changes(self, job_id: str) -> AsyncGenerator[Job]:
-        """Yield the job as it is, then after each change; a slow reader misses versions, never the newest. Ends when the job is deleted."""
+        """Yield the job as it is, then after each change; a slow reader misses versions, never the
+        newest. Ends when the job is deleted.
+        """
         watched = self._watched.get(job_id)
         if watched is None:
             watched = self._watched[job_id] = _Watched()

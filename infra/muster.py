@@ -40,7 +40,8 @@ class Command:
         needs: Modules of other packages without which it does not work.
         extra: The extra that installs them; empty: the package without extras does.
         function: Name of the function.
-        is_shared: Whether the function takes the command's name as first argument, because it serves several commands.
+        is_shared: Whether the function takes the command's name as first argument, because it
+            serves several commands.
     """
 
     module: str

@@ -1,1 +1,1 @@
-"""The consumer: receive, handle, settle. Imports core and ml_engine."""
+"""The worker: receives messages, runs the steps of jobs and settles the messages."""

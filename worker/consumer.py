@@ -1,4 +1,7 @@
-"""Receives messages from the queues that this worker serves. One lane a queue: a plan or a recount does not wait for a long segment."""
+"""The consumer, which receives messages from the queues that this worker serves.
+
+Each queue has a lane of its own, so that a plan or a recount does not wait for a long segment.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from worker.timing import Timer
 logger = logging.getLogger(__name__)
 
 ACTIVE_FOR_S = 10.0
-"""After work, a new message is noticed at once for so long."""
+"""How long after work the queues are polled at short intervals."""
 ACTIVE_POLL_S = 0.1
 IDLE_POLL_S = 0.55
 """Least time between two requests of an idle worker, over all its queues."""
@@ -25,7 +28,10 @@ LONGEST_PAUSE_S = 15.0
 
 
 class Pace:
-    """How long to wait between two looks at a queue. Work in one lane makes all lanes look often."""
+    """The polling interval.
+
+    Work in one lane makes all lanes poll often.
+    """
 
     def __init__(self, lanes: int, timer: Timer) -> None:
         self._lanes = lanes
@@ -34,7 +40,7 @@ class Pace:
         self._worked_at = timer.monotonic()
 
     def worked(self) -> None:
-        """Note that there was work."""
+        """Record that there was work."""
         was_idle = self.is_idle
         self._worked_at = self._timer.monotonic()
         if was_idle:
@@ -47,12 +53,12 @@ class Pace:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there was no work lately."""
+        """Whether there was no work recently."""
         return self._timer.monotonic() - self._worked_at >= ACTIVE_FOR_S
 
     async def pause(self) -> None:
-        """Wait until the next look."""
-        # Idle workers must not all look at once.
+        """Wait until the next poll."""
+        # The random factor keeps idle workers from polling at the same moment.
         seconds = (
             self._lanes * IDLE_POLL_S * random.uniform(1.0, 1.2) if self.is_idle else ACTIVE_POLL_S
         )
@@ -60,14 +66,14 @@ class Pace:
 
 
 class Consumer:
-    """Runs until told to stop.
+    """The receiver of one worker. It runs until `stop` is called.
 
     Args:
-        queues: By name, those that this worker serves.
+        queues: The queues that this worker serves, by name.
         processor: Processes a message.
         visibility: Visibility timeout of a received message.
-        grace_s: What running steps may still take after `stop`.
-        timer: Tells the time.
+        grace_s: How long running steps may continue after `stop`.
+        timer: The clock.
     """
 
     def __init__(
@@ -88,13 +94,19 @@ class Consumer:
         self.stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Receive nothing more; let running steps end, as far as they can in time. Returns at once."""
+        """Stop receiving. Let running steps finish if they can within the grace period.
+
+        Returns at once.
+        """
         self.stopping.set()
         self._pace.nudge()
         self._processor.stop_all(unless_done_within_s=self._grace_s)
 
     async def run(self) -> None:
-        """Receive and process until `stop`, and until the steps running then have ended or been released."""
+        """Receive and process messages until `stop`.
+
+        Returns once the running steps have ended or were released.
+        """
         lanes = [
             asyncio.create_task(self._lane(name, queue), name=f"lane-{name}")
             for name, queue in self._queues.items()
@@ -126,7 +138,8 @@ class Consumer:
                 await self._timer.wait(self.stopping, back_off_s(tries, longest_s=LONGEST_PAUSE_S))
                 tries += 1
             except Exception:
-                # Not foreseen; the message comes back by itself. A worker that ended would help nobody.
+                # Unforeseen. The message becomes visible again when its lease ends. A worker that
+                # exited here would stop all other work, too.
                 logger.exception(
                     "a message could not be processed",
                     extra={"action": "lane_broken", "queue": name},

@@ -1,4 +1,7 @@
-"""Deliver webhooks beside the steps: a receiver that is slow or away holds up no lane, and so no job."""
+"""Webhook deliveries, which run beside the steps.
+
+A slow or unreachable receiver therefore blocks neither a lane nor a job.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +26,21 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 8
 OWNER_AT_ONCE = 2
-"""So many of them may be one owner's: receivers of theirs that hang leave places to others."""
+"""Most deliveries of one owner at a time. Receivers that hang leave slots to other owners."""
 BUSY_S = 2.0
 LONGEST_BUSY_S = 60.0
-"""How long a message waits when so many deliveries are under way already: twice as long with each time, up to this."""
+"""How long a message waits when too many deliveries are in progress. The delay doubles with each
+delivery of the message, up to the longest.
+"""
 LEAVING_S = 0.5
-"""What a delivery under way may still take when the worker is told to stop."""
+"""How long a running delivery may continue after the worker is told to stop."""
 
 
 class CountedSender(WebhookSender):
-    """Counts how tries go.
+    """A webhook sender that counts the tries.
 
     Args:
-        sender: Makes them.
+        sender: Sends the request.
         tries: Counter by outcome.
     """
 
@@ -52,10 +57,10 @@ class CountedSender(WebhookSender):
 
 
 class Deliveries:
-    """The deliveries that one worker has under way.
+    """The deliveries in progress in one worker.
 
     Args:
-        tools: What the worker works with.
+        tools: The tools of this worker.
     """
 
     def __init__(self, tools: Tools) -> None:
@@ -68,7 +73,11 @@ class Deliveries:
         self._owners: dict[asyncio.Task[None], str] = {}
 
     async def take(self, queue: JobQueue, lease: Lease, message: JobMessage) -> None:
-        """Begin to deliver what a `notify` message is about; settle the message when that is done, or now if too many are under way."""
+        """Start the delivery that a `notify` message asks for.
+
+        The message is settled when the delivery ends. It is released at once if too many deliveries
+        are in progress.
+        """
         try:
             event = await self._webhooks.to_deliver(message)
             if event is None:
@@ -104,20 +113,23 @@ class Deliveries:
         task.add_done_callback(self._done)
 
     async def expect(self, job: Job) -> None:
-        """Note that somebody wants to be told how this attempt ends. Raises `Unavailable`."""
+        """Record that a webhook was requested for this attempt. Raises `Unavailable`."""
         await self._webhooks.expect(job)
 
     async def announce(self, job: Job) -> None:
-        """Ask for the event of an attempt that has ended to be delivered, if somebody wants it. Raises nothing."""
+        """Request delivery of the event of an attempt that has ended, if a webhook was requested.
+
+        Raises nothing.
+        """
         await self._webhooks.announce(job)
 
     async def idle(self) -> None:
-        """Return when nothing is under way."""
+        """Return when no delivery is in progress."""
         while self._running:
             await asyncio.wait(list(self._running))
 
     async def close(self) -> None:
-        """Give back what does not end at once."""
+        """Stop all deliveries, and release the messages of those that do not end at once."""
         if self._running:
             await asyncio.wait(list(self._running), timeout=LEAVING_S)
         for stop in self._running.values():
@@ -161,5 +173,5 @@ class Deliveries:
         return (
             COMPLETE
             if again_s is None
-            else Settlement("release", "the webhook is tried again", again_s)
+            else Settlement("release", "the webhook will be retried", again_s)
         )

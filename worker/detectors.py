@@ -1,4 +1,4 @@
-"""The detectors of one worker: names to checkpoints, each loaded once, when first needed."""
+"""The detectors of one worker. Each checkpoint is loaded once, when it is first needed."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _BUNDLED = "pasture"
 
 @dataclass(frozen=True, slots=True)
 class DetectorSource:
-    """A detector that was asked for: the name to record, and the hub id, folder or .onnx file."""
+    """A requested detector: the name to record, and its hub id, folder or .onnx file."""
 
     name: str
     source: str
 
 
 class Detectors:
-    """Loads and keeps detectors. Its methods block; they may be called from several threads.
+    """A cache of loaded detectors. Its methods block. They may be called from several threads.
 
     Args:
-        engine: Loads them.
-        config: Says which names there are, and what runs them.
+        engine: Loads the detectors.
+        config: The configured names, and the device that runs them.
     """
 
     def __init__(self, engine: Engine, config: DetectorSection) -> None:
@@ -45,10 +45,12 @@ class Detectors:
         self._loaded: dict[str, Detector] = {}
 
     def resolve(self, name: str | None) -> DetectorSource:
-        """Return what a job's setting `detector` stands for; None and `default` are the operator's default.
+        """Return the detector that a job's setting `detector` selects.
+
+        None and `default` select the operator's default.
 
         Raises:
-            InvalidSettings: No such name is configured here (code `unknown_detector`).
+            InvalidSettings: The name is not configured here (code `unknown_detector`).
         """
         if name in self._config.detectors:
             return DetectorSource(str(name), self._config.detectors[str(name)])
@@ -57,15 +59,16 @@ class Detectors:
         if name in (None, "default", _BUNDLED):
             return DetectorSource(_BUNDLED, str(self._engine.bundled_checkpoint()))
         raise InvalidSettings(
-            f"No detector '{name}' is configured on this worker; the operator must set MUSTER_DETECTORS.",
+            f"No detector '{name}' is configured on this worker; the operator must set "
+            "MUSTER_DETECTORS.",
             code="unknown_detector",
         )
 
     def describe(self, name: str | None) -> DetectorInfo:
-        """Return what the detector of a name is, without loading anything.
+        """Return the description of the detector of a name, without loading it.
 
         Raises:
-            InvalidSettings, DetectorError: As `resolve` and the engine say.
+            InvalidSettings, DetectorError: As raised by `resolve` and the engine.
         """
         wanted = self.resolve(name)
         return self._engine.describe_detector(
@@ -77,10 +80,12 @@ class Detectors:
 
         Args:
             name: The job's setting.
-            planned: The plan's `detector`: what is stored under the log's name must come from that one.
+            planned: The plan's `detector`. All detections stored under the log's name must come
+                from this detector.
 
         Raises:
-            DetectorError: It cannot be loaded, or is not the one that was planned with (code `detector_changed`).
+            DetectorError: The detector cannot be loaded, or differs from the planned one (code
+                `detector_changed`).
         """
         wanted = self.resolve(name)
         with self._lock:
@@ -102,13 +107,14 @@ class Detectors:
                 logger.info("detector loaded", extra=extra)
         if detector.info.fingerprint != planned.get("fingerprint"):
             raise DetectorError(
-                f"The detector '{wanted.name}' of this worker is not the one that the job was planned with; submit the video again.",
+                f"The detector '{wanted.name}' of this worker is not the one that the job "
+                "was planned with; submit the video again.",
                 code="detector_changed",
             )
         return detector
 
     def loaded(self) -> dict[str, str]:
-        """Return the names of the detectors in memory, each with its runtime and device, such as `openvino:cpu`."""
+        """Return runtime and device of each loaded detector, such as `openvino:cpu`, by name."""
         return {
             detector.info.name: f"{detector.info.runtime}:{detector.info.device}"
             for detector in list(self._loaded.values())

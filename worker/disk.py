@@ -1,4 +1,4 @@
-"""A full disk: told as such wherever a step writes, in the job that waits for room, and in the worker's reports."""
+"""Full disks: detected wherever a step writes, and reported by the job and the worker."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from core.domain.worker_problem import WorkerProblem
 from core.errors import StorageFull, is_disk_full
 
 REPORTED_FOR = timedelta(minutes=5)
-"""A worker that has met no full disk for so long reports none; a step that waits for room is tried at least once a minute."""
+"""How long after the last full disk the worker reports the problem. A step that waits for room is
+tried at least once a minute.
+"""
 
 
 @contextmanager
 def full_disk_told() -> Iterator[None]:
-    """Map a full disk to `StorageFull`; other errors of the file system pass through.
+    """Map a full disk to `StorageFull`. Pass other errors of the file system through.
 
     Raises:
-        StorageFull: There is no room.
+        StorageFull: The disk is full.
     """
     try:
         yield
@@ -34,19 +36,20 @@ def full_disk_told() -> Iterator[None]:
 
 
 def require_room(folder: Path, size_bytes: int, *, given_back: int = 0) -> None:
-    """Refuse to begin with a file that cannot fit.
+    """Refuse a file that cannot fit before any of it is written.
 
     Args:
-        folder: Where it is to be.
-        size_bytes: Of the file.
-        given_back: Bytes in the folder that can be made free for it.
+        folder: The folder of the file.
+        size_bytes: The size of the file.
+        given_back: Bytes in the folder that can be freed for the file.
 
     Raises:
         StorageFull: The folder's disk has too few free bytes.
     """
     if shutil.disk_usage(folder).free + given_back < size_bytes:
         raise StorageFull(
-            f"The worker's disk is full: a file needs {math.ceil(size_bytes / 2**20)} MiB. Make room."
+            f"The worker's disk is full: a file needs {math.ceil(size_bytes / 2**20)} "
+            "MiB. Make room."
         )
 
 
@@ -66,13 +69,13 @@ class FullDisk:
         before: Waiting | None,
         patience: timedelta,
     ) -> Waiting:
-        """Take note of a full disk.
+        """Record a full disk.
 
         Args:
-            error: What a step ran into.
-            folder: Under which the worker writes.
-            at: Now.
-            before: What the job waits for already; since when is kept over all tries.
+            error: The error that the step raised.
+            folder: The folder under which the worker writes.
+            at: The current time.
+            before: What the job already waits for. Its start time is retained over all tries.
             patience: How long a job waits.
 
         Returns:
@@ -89,16 +92,22 @@ class FullDisk:
         self._problem = problem
         since = before.since_utc if before is not None else at
         until = f"{since + patience:%Y-%m-%d %H:%M} UTC"
-        promise = f"Once that is put right, the job goes on by itself within a minute; it is given up at {until}."
+        promise = (
+            "Once there is room, the job resumes automatically within a minute. "
+            f"Otherwise it fails at {until}."
+        )
         return Waiting(
             code=error.code, message=f"{error.message}{where} {promise}", since_utc=since
         )
 
     def forget(self) -> None:
-        """Take note that there is room again."""
+        """Record that the disk has room again."""
         self._met_at = None
 
     def problems(self, now: datetime) -> list[WorkerProblem]:
-        """Return what the worker's report says: {code, message, folder, free_bytes}, the last two where the disk is the worker's own."""
+        """Return the problem for the worker's report: {code, message, folder, free_bytes}.
+
+        The last two fields are present only where the disk is the worker's own.
+        """
         is_recent = self._met_at is not None and now - self._met_at <= REPORTED_FOR
         return [self._problem] if is_recent and self._problem is not None else []

@@ -1,4 +1,7 @@
-"""The functions of the engine that the worker calls. Tests pass quick ones with the same signatures."""
+"""The functions of the engine that the worker calls.
+
+Tests pass fast substitutes with the same signatures.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """The engine's functions under their own names; `ml_engine` describes them.
+    """The engine's functions under their own names. `ml_engine` describes them.
 
-    All block and run in threads, except `decoding_problems`.
+    All functions block and run in threads, except `decoding_problems`.
     """
 
     def probe(self, path: Path, *, should_stop: Callable[[], bool]) -> VideoIndex: ...
@@ -102,7 +105,7 @@ class Engine(Protocol):
 
 
 def decoder_limits(config: VideoSection) -> DecoderLimits:
-    """Return what decoding a video may take."""
+    """Return the resource limits of the decoder process."""
     from ml_engine.video.sandbox.decoder import DecoderLimits
 
     return DecoderLimits(
@@ -114,10 +117,10 @@ def decoder_limits(config: VideoSection) -> DecoderLimits:
 
 
 def real_engine(limits: DecoderLimits) -> Engine:
-    """Return the engine itself. Its modules load their heavy libraries only where they use them.
+    """Return the real engine. Its modules import heavy libraries only where they use them.
 
     Args:
-        limits: What decoding a video may take.
+        limits: The resource limits of the decoder process.
     """
     from ml_engine.video.sandbox.decoder import ConfinedDecoder
     from worker.real_engine import RealEngine

@@ -1,4 +1,4 @@
-"""From a received message's body to a step of ours, or to the settlement of what is none."""
+"""The intake: a received message's body becomes a step, or a settlement if it is not ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from worker.step import Tools
 logger = logging.getLogger(__name__)
 
 KEEP_UNKNOWN = timedelta(hours=24)
-"""How long a message that a newer worker may understand is left in the queue: a rolling upgrade has old workers beside new ones."""
+"""How long a message that only a newer worker may understand remains in the queue. During a rolling
+upgrade, old workers run beside new ones.
+"""
 LONGEST_DELAY_S = 60.0
 
 
@@ -23,11 +25,12 @@ async def read_message(tools: Tools, lease: Lease) -> JobMessage | Settlement:
     """Read a message.
 
     Args:
-        tools: What the worker works with.
-        lease: The message.
+        tools: The tools of this worker.
+        lease: The lease on the message.
 
     Returns:
-        The message if it is one of this storage's; else how to settle it. Nothing is counted against its job.
+        The message if it belongs to this storage, else its settlement. An unreadable message is
+        never counted against its job.
     """
     try:
         own = await tools.dispatcher.identity()
@@ -55,12 +58,14 @@ def _unknown(
     tools.metrics.poisoned.labels("unknown").inc()
     return Settlement(
         "poison",
-        f"{error.message} None took it within {KEEP_UNKNOWN.total_seconds() / 3600:.0f} hours.",
+        f"{error.message} No worker accepted it within "
+        f"{KEEP_UNKNOWN.total_seconds() / 3600:.0f} hours.",
     )
 
 
 def _foreign(tools: Tools, lease: Lease) -> Settlement:
-    # Another installation shares this queue, though none should: its message is neither ours to do nor ours to give up.
+    # Another installation shares this queue, although it should not. Its message is neither ours to
+    # process nor ours to poison.
     tools.metrics.set_aside.labels("foreign").inc()
     logger.warning(
         "a message of another installation is in this queue",

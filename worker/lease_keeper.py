@@ -1,4 +1,4 @@
-"""Keeps a lease alive while a step works, and notices when the work is no longer wanted."""
+"""The lease keeper, which renews a lease while a step runs."""
 
 from __future__ import annotations
 
@@ -16,29 +16,35 @@ from worker.timing import Timer
 logger = logging.getLogger(__name__)
 
 LAST_BEAT_S = 0.5
-"""How long leaving waits for a heartbeat under way: a store that does not answer must not delay the settling."""
+"""How long leaving waits for a running heartbeat. A store that does not respond must not delay the
+settlement.
+"""
 
 
 class LeaseKeeper:
-    """Renews at a third of the visibility timeout, from entering the context until leaving it.
+    """A context that renews a lease at a third of the visibility timeout.
 
-    Renewals wait for nothing but the queue: the engine works in other threads, and heartbeats are a task of their own, so that neither a
-    long computation nor a slow database costs a lease. When the time that was granted last is over without a new grant, the lease counts
-    as lost, also while a renewal is still without an answer.
+    Renewals wait only for the queue. The engine works in other threads, and heartbeats are a
+    separate task, so neither a long computation nor a slow database costs a lease. The lease counts
+    as lost when the last granted time is over without a new grant, even while a renewal is still
+    without a response.
 
-    Leaving waits for a renewal under way: a cancelled one would leave nobody knowing the valid receipt.
+    Leaving the context waits for a running renewal. If the renewal were cancelled, the valid
+    receipt would be unknown.
 
     Args:
-        queue: Where the lease is from.
-        lease: As received.
+        queue: The queue of the lease.
+        lease: The lease as received.
         visibility: How long each renewal lasts.
-        stop: Set with `lease_lost` or `queue_away` when the message is no longer ours; is told when the lease ends.
-        timer: Tells the time.
-        on_beat: Awaited every `beat_s`; what it raises is logged.
-        beat_s: At most a third of the visibility timeout, which is the default.
+        stop: Set with `lease_lost` or `queue_away` when the message is no longer ours. Its
+            `ends_at_s` is updated with each renewal.
+        timer: The clock.
+        on_beat: Awaited every `beat_s`. Its exceptions are logged.
+        beat_s: Time between heartbeats, at most a third of the visibility timeout, which is the
+            default.
 
     Attributes:
-        lease: With the newest receipt: the only one that may be settled.
+        lease: The lease with its newest receipt, the only one that may be settled.
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class LeaseKeeper:
         self._ends_at_s = 0.0
 
     async def __aenter__(self) -> LeaseKeeper:
-        # The queue counts from the moment at which it was asked, not from that at which its answer came.
+        # The queue counts from the moment of the request, not from that of its response.
         self._granted_until(
             self._timer.monotonic()
             + (self.lease.visible_at_utc - self._timer.now()).total_seconds()
@@ -100,7 +106,7 @@ class LeaseKeeper:
         try:
             await self._renew_until_left()
         except Exception:
-            # Without renewals the lease is as good as lost, whatever the reason.
+            # Without renewals the lease will be lost, whatever the reason.
             logger.exception("the lease keeper broke", extra={"action": "lease_keeper_broken"})
             self._stop.set("lease_lost")
 
@@ -114,7 +120,7 @@ class LeaseKeeper:
             try:
                 lease = await self._renew()
             except LeaseLost:
-                self._lost("lease_lost", "somebody else has the message")
+                self._lost("lease_lost", "another worker has the message")
                 return
             except Unavailable:
                 renew_at = asked_at + third_s / 4
@@ -124,20 +130,21 @@ class LeaseKeeper:
                     self._granted_until(asked_at + self._visibility_s)
                     renew_at = asked_at + third_s
             if self._timer.monotonic() >= self._ends_at_s:
-                self._lost("queue_away", "the queue did not answer until the lease ended")
+                self._lost("queue_away", "the queue did not respond until the lease ended")
                 return
 
     async def _renew(self) -> Lease | None:
-        """Ask for more time; return None if no answer came before the present time was over.
+        """Renew the lease. Return None if no response came before the lease ended.
 
         Raises:
-            LeaseLost, Unavailable: As the queue says.
+            LeaseLost, Unavailable: As raised by the queue.
         """
         answered = asyncio.Event()
         asking = asyncio.ensure_future(self._queue.renew(self.lease, visibility=self._visibility))
         asking.add_done_callback(lambda _: answered.set())
         try:
-            # A lease that has ended may still be ours, if nobody has taken the message yet: one answer is waited for at least so long.
+            # A lease that has ended may still be ours if no other worker has received the message
+            # yet. Each renewal therefore waits at least a third of the visibility timeout.
             if await self._timer.wait(
                 answered, max(self._visibility_s / 3, self._ends_at_s - self._timer.monotonic())
             ):
@@ -158,7 +165,7 @@ class LeaseKeeper:
                     extra={"action": "heartbeat_failed", "code": error.code},
                 )
             except Exception:
-                # Not foreseen. Work goes on without being seen; only the lease may end it.
+                # Unforeseen. The step continues without heartbeats. Only the lease may end it.
                 logger.exception("no heartbeat", extra={"action": "heartbeat_failed"})
 
     def _lost(self, reason: StopReason, why: str) -> None:

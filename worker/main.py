@@ -1,4 +1,4 @@
-"""`python -m worker.main`: take messages from the queues until told to stop."""
+"""`python -m worker.main`: run a worker until it is told to stop."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ ENGINE_THREADS = 8
 
 
 def queues_of(ports: Ports, serves: str) -> dict[str, JobQueue]:
-    """Return the queues that a worker serves, by name: `all`, `detect` (machines with a GPU) or `cpu` (the rest)."""
+    """Return the queues that a worker serves, by name.
+
+    `serves` is `all`, `detect` (machines with a GPU) or `cpu` (the other steps).
+    """
     queues = {"cpu": ports.queue, "detect": ports.detect_queue}
     return queues if serves == "all" else {serves: queues[serves]}
 
@@ -62,7 +65,7 @@ async def serve(
     reached: Callable[[str], None] = nothing_happens,
     sender: WebhookSender | None = None,
 ) -> None:
-    """Work until SIGTERM or SIGINT; a second one ends the process at once.
+    """Work until SIGTERM or SIGINT. A second signal ends the process at once.
 
     Args:
         config: The process's configuration.
@@ -117,7 +120,7 @@ async def serve(
 
 
 async def _make_presence(tools: Tools, queues: tuple[str, ...]) -> Presence:
-    """Find out which device detects, log that the worker is ready, and return what reports it."""
+    """Determine the device that detects, log that the worker is ready, and return its reporter."""
     device, gpu = await asyncio.to_thread(
         planned_device, tools.config.detectors.device, serves_detection="detect" in queues
     )
@@ -129,7 +132,10 @@ def _make_scratch(config: WorkerSection) -> Scratch:
     try:
         return Scratch(config.data_dir / "cache" / "scratch")
     except OSError as error:
-        sentence = f"The data folder {config.data_dir} cannot be used ({error.strerror}). Set MUSTER_DATA_DIR to another."
+        sentence = (
+            f"The data folder {config.data_dir} cannot be used ({error.strerror}). Set "
+            "MUSTER_DATA_DIR to another."
+        )
         raise InvalidInput(sentence, code="data_dir_unusable") from error
 
 
@@ -168,7 +174,7 @@ def _make_tools(
 
 
 async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -> bool:
-    """Open the ports, however long that takes; return False if told to stop before.
+    """Open the ports, however long that takes. Return False if told to stop before they are open.
 
     Raises:
         ForeignStorage: Storage and database do not belong together.
@@ -181,7 +187,8 @@ async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -
         except Stopped:
             return False
         except ForeignStorage:
-            # No waiting puts that right: the operator has to say whose the storage is.
+            # Waiting does not resolve this. The operator has to decide which database owns the
+            # storage.
             raise
         except MusterError as error:
             logger.warning(
@@ -193,7 +200,10 @@ async def _open_patiently(ports: Ports, stopping: asyncio.Event, timer: Timer) -
 
 
 async def _sweep_regularly(tools: Tools, stopping: asyncio.Event) -> None:
-    """Look for silent jobs once a visibility timeout, not at the same moment as all other workers."""
+    """Look for silent jobs about once per visibility timeout.
+
+    The interval is random, so that workers do not sweep at the same moment.
+    """
     sweeper = Sweeper(tools.ports, tools.dispatcher, tools.timer.now)
     visibility_s = tools.config.queues.visibility_s
     while not await tools.timer.wait(stopping, visibility_s * random.uniform(0.75, 1.25)):
@@ -204,12 +214,16 @@ async def _sweep_regularly(tools: Tools, stopping: asyncio.Event) -> None:
                 "not swept: %s", error.message, extra={"action": "sweep_failed", "code": error.code}
             )
         except Exception:
-            # Not foreseen, such as one record that cannot be read: all workers would end of it, and with them the work on all other jobs.
+            # Unforeseen, such as an unreadable record. If it were raised, it would end all workers
+            # and with them the work on all other jobs.
             logger.exception("sweeping broke", extra={"action": "sweep_broken"})
 
 
 def read_config(kind: type[C]) -> C | None:
-    """Return a process's configuration, or None after a sentence on standard error says why not."""
+    """Return a process's configuration, or None if it is invalid.
+
+    The faults are printed to standard error.
+    """
     try:
         config = kind.read()
         config.storage.require()
@@ -230,7 +244,7 @@ def main(
     reached: Callable[[str], None] = nothing_happens,
     sender: WebhookSender | None = None,
 ) -> int:
-    """Run a worker; return the exit status. `reached`: see `Tools`; `sender`: see `serve`."""
+    """Run a worker and return the exit status. `reached`: see `Tools`; `sender`: see `serve`."""
     keep_files_private()
     parser = argparse.ArgumentParser(
         prog=program_name("python -m worker.main"),
@@ -265,7 +279,7 @@ def main(
 
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run a worker as all that the process does, and end the process."""
+    """Run a worker as the whole process, and exit."""
     status = main(argv)
     logging.shutdown()
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What a worker counts, for Prometheus, and each step as a span of its job's trace."""
+"""The Prometheus metrics of a worker, and a trace span for each step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STAGE_BUCKETS = (0.01, 0.05, 0.2, 1, 5, 20, 60, 300, 1800)
 
 
 class WorkerMetrics:
-    """Counters of one worker, in a registry of its own."""
+    """The metrics of one worker, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -35,7 +35,7 @@ class WorkerMetrics:
         histogram = partial(Histogram, registry=self.registry)
         self.steps = counter(
             "muster_worker_steps",
-            "Messages by step and by how they were settled.",
+            "Messages by step and settlement.",
             ("step", "outcome"),
         )
         self.step_seconds = histogram(
@@ -50,9 +50,7 @@ class WorkerMetrics:
             ("stage",),
             buckets=_STAGE_BUCKETS,
         )
-        self.frames = counter(
-            "muster_worker_frames", "Frames that were detected or rendered.", ("step",)
-        )
+        self.frames = counter("muster_worker_frames", "Frames detected or rendered.", ("step",))
         self.frames_per_second = gauge(
             "muster_worker_frames_per_second",
             "Frames per second of the last step of its kind that ended.",
@@ -64,29 +62,29 @@ class WorkerMetrics:
             ("step",),
         )
         self.lease_losses = counter(
-            "muster_worker_lease_losses", "Messages that were lost while they were worked on."
+            "muster_worker_lease_losses", "Messages whose lease was lost while they were processed."
         )
         self.full_disks = counter(
             "muster_worker_full_disks",
-            "Steps that wait for room on a full disk, each try.",
+            "Tries of steps that wait for room on a full disk.",
             ("step",),
         )
         self.poisoned = counter(
-            "muster_worker_messages_poisoned", "Messages that were given up.", ("step",)
+            "muster_worker_messages_poisoned", "Messages moved to the poison queue.", ("step",)
         )
         self.set_aside = counter(
             "muster_worker_messages_set_aside",
-            "Messages that were given back unread: of a newer release, or of another installation.",
+            "Messages released unprocessed: from a newer release, or from another installation.",
             ("kind",),
         )
         self.webhooks = counter(
             "muster_worker_webhook_tries",
-            "Tries to deliver a webhook, by how they went.",
+            "Webhook delivery tries by outcome.",
             ("outcome",),
         )
 
     def serve(self, host: str, port: int) -> int:
-        """Show the figures at `/metrics` until the process ends; return the port.
+        """Serve the metrics at `/metrics` until the process ends. Return the port.
 
         Raises:
             InvalidInput: The port cannot be listened on (code `metrics_port_unusable`).
@@ -94,16 +92,19 @@ class WorkerMetrics:
         try:
             bound = serve_metrics(self.registry, host, port)
         except OSError as error:
-            sentence = f"Figures cannot be shown on {host}:{port} ({error.strerror}). Set MUSTER_METRICS_PORT to a free port, or unset it."
+            sentence = (
+                f"Metrics cannot be served on {host}:{port} ({error.strerror}). Set "
+                "MUSTER_METRICS_PORT to a free port, or unset it."
+            )
             raise InvalidInput(sentence, code="metrics_port_unusable") from error
         logger.info(
-            "figures are shown", extra={"action": "metrics_served", "host": host, "port": bound}
+            "metrics are served", extra={"action": "metrics_served", "host": host, "port": bound}
         )
         return bound
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure one call of the engine, and make it a span."""
+        """Measure one call of the engine, and record it as a span."""
         began_s = time.perf_counter()
         try:
             with span(f"engine {name}"):
@@ -113,7 +114,7 @@ class WorkerMetrics:
 
 
 class Observation:
-    """What became of one message; filled while it is processed."""
+    """The outcome of one message, filled in while it is processed."""
 
     def __init__(self) -> None:
         self.outcome = "broken"
@@ -121,7 +122,7 @@ class Observation:
         self.frames = 0
 
     def settled(self, how: Settlement, *, is_lost: bool, frames: int) -> None:
-        """Take note of how a message is settled, and of the frames that were done."""
+        """Record how a message is settled, and how many frames were processed."""
         self.outcome, self.is_lost, self.frames = "lost" if is_lost else how.kind, is_lost, frames
 
 
@@ -129,7 +130,7 @@ class Observation:
 def observed(
     metrics: WorkerMetrics, message: JobMessage, *, delivery_count: int
 ) -> Iterator[Observation]:
-    """Count what happens to a message inside, and make it a span of the trace that the message carries."""
+    """Count the outcome of a message, and record its processing as a span of its trace."""
     seen, began_s = Observation(), time.perf_counter()
     if delivery_count > 1:
         metrics.redeliveries.labels(message.step).inc()

@@ -1,4 +1,4 @@
-"""The HTTP server that shows a worker's figures to Prometheus, without looking up any name."""
+"""The HTTP server of a worker's Prometheus metrics, which makes no name look-ups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _MetricsServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        # Without HTTPServer's own method, which asks the name server what the address is called.
+        # HTTPServer's own `server_bind` would ask the name server for the name of the address.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
         self.setup_environ()
@@ -44,7 +44,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _for_this_machine(app: WSGIApplication) -> WSGIApplication:
-    """Return an application that answers under the machine's own names alone: a page whose name is bound anew to it has another."""
+    """Return an application that accepts only requests to a loopback name.
+
+    This blocks DNS rebinding: a web page whose name was rebound to this machine sends its own name.
+    """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -53,27 +56,25 @@ def _for_this_machine(app: WSGIApplication) -> WSGIApplication:
             name = None
         if name is None or not _is_loopback(name):
             start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-            return [
-                b"This port answers under the names of this machine alone: localhost, or a loopback address.\n"
-            ]
+            return [b"This port accepts only requests to localhost or to a loopback address.\n"]
         return app(environ, start_response)
 
     return answer
 
 
 def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> int:
-    """Answer `/metrics` in a thread until the process ends; return the port.
+    """Serve `/metrics` in a thread until the process ends. Return the port.
 
-    No key is asked for. On a loopback address only requests under a name of loopback are answered; on another address the network decides
-    who reaches the port.
+    No key is required. On a loopback address, only requests to a loopback name are accepted. On any
+    other address, the network decides which clients reach the port.
 
     Args:
-        registry: What to show.
+        registry: The metrics.
         host: Address to listen on.
-        port: Port to listen on; 0: any free one.
+        port: Port to listen on; 0: any free port.
 
     Raises:
-        OSError: It cannot be listened on.
+        OSError: The port cannot be listened on.
     """
     server = (_MetricsServerV6 if ":" in host else _MetricsServer)((host, port), _SilentHandler)
     app: WSGIApplication = make_wsgi_app(registry)

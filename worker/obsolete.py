@@ -1,4 +1,4 @@
-"""Messages without a step to do: their job has ended, has moved on, or is not known."""
+"""Obsolete messages, whose job has ended, has moved on, or is unknown."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from worker.stop import StopFlag
 logger = logging.getLogger(__name__)
 
 MOST_EARLY_DELIVERIES = 20
-"""Deliveries after which a message is given up whose attempt the store does not know.
+"""Deliveries after which a message of an unknown attempt is poisoned.
 
-A store that was set back to a backup never will.
+A store that was restored from a backup will never know the attempt.
 """
 
 
 class ObsoleteMessages:
-    """Tells how such messages are settled.
+    """The settlement of obsolete messages.
 
     Args:
-        tools: What the steps work with.
-        patience: Waits out outages.
+        tools: The tools of this worker.
+        patience: Retries requests during outages.
         deliveries: Announce jobs that have ended.
     """
 
@@ -39,14 +39,16 @@ class ObsoleteMessages:
         self._deliveries = deliveries
 
     async def of_ended(self, message: JobMessage, job: Job, stop: StopFlag) -> Settlement:
-        """Settle a message whose job, or attempt, has ended already."""
+        """Settle a message whose job, or attempt, has already ended."""
         if job.state == "completed" and job.attempt == message.attempt:
             await self._patience.ask(lambda: ensure_statistics(self._tools.ports, job), stop)
         if job.attempt == message.attempt:
             await self._deliveries.announce(job)
         if self._gave_up(message, job):
-            # Whoever gave the step up ended before its message was in the poison queue.
-            return Settlement("poison", job.error.message if job.error else "the step was given up")
+            # The worker that failed the step ended before it moved the message to the poison queue.
+            return Settlement(
+                "poison", job.error.message if job.error else ("the step has failed too often")
+            )
         logger.info(
             "nothing to do",
             extra=facts("message_obsolete", message, state=job.state, job_attempt=job.attempt),
@@ -54,15 +56,22 @@ class ObsoleteMessages:
         return COMPLETE
 
     def too_early(self, deliveries: int) -> Settlement:
-        """A message of an attempt that the store does not know, or not yet. Its job, of which another attempt is known, stays as it is."""
-        # Deliveries are all there is to count by: the store notes nothing for an attempt that it does not know.
+        """Settle a message of an attempt that the store does not know, or not yet.
+
+        Its job is not changed, because the job is in another attempt.
+        """
+        # Only the deliveries can be counted, because the store records nothing for an unknown
+        # attempt.
         if deliveries < MOST_EARLY_DELIVERIES:
             return Settlement(
                 "release",
                 "a message of an attempt that the store does not know yet",
                 self._patience.delay_s(deliveries),
             )
-        sentence = f"The store of jobs does not know this attempt, not even after {deliveries} deliveries; was it set back to a backup?"
+        sentence = (
+            f"The store of jobs does not know this attempt after {deliveries} deliveries. Was "
+            "it restored from a backup?"
+        )
         return Settlement("poison", sentence)
 
     def _gave_up(self, message: JobMessage, job: Job) -> bool:
@@ -80,7 +89,7 @@ class ObsoleteMessages:
     async def of_error(
         self, message: JobMessage, error: MusterError, deliveries: int
     ) -> Settlement:
-        """Settle a message whose job has moved on or is gone."""
+        """Settle a message whose job has moved on or no longer exists."""
         if error.code == "job_not_found":
             try:
                 return await self._without_job(message, deliveries)
@@ -94,10 +103,13 @@ class ObsoleteMessages:
         return COMPLETE
 
     async def _without_job(self, message: JobMessage, deliveries: int) -> Settlement:
-        """Settle a message without a job: obsolete where the job was deleted; else the database is perhaps not the right one."""
+        """Settle a message without a job.
+
+        The message is obsolete if the job was deleted. Otherwise the database may be the wrong one.
+        """
         ports = self._tools.ports
         if await ports.ledger.tombstones([message.job_id]):
-            # What a worker wrote while the job was being deleted.
+            # Blobs that a worker wrote while the job was being deleted.
             await delete_owned(ports, message.job_id)
             logger.info(
                 "the job was deleted", extra=facts("message_obsolete", message, code="job_deleted")
@@ -111,7 +123,9 @@ class ObsoleteMessages:
             )
         self._tools.metrics.poisoned.labels("unknown_job").inc()
         sentence = (
-            f"The database has no job {message.job_id} and no record that it was deleted, not even after {deliveries} deliveries. Was the "
-            "database set back to a backup? `python -m worker.storage recover` makes records of jobs whose files are there."
+            f"The database has no job {message.job_id} and no record of its deletion "
+            f"after {deliveries} deliveries. Was the database restored from a backup? "
+            "`python -m worker.storage recover` recreates the records of jobs whose "
+            "files exist."
         )
         return Settlement("poison", sentence)

@@ -1,4 +1,4 @@
-"""Requests to store and queue that wait out an outage, and how long a message is released for."""
+"""Requests that are retried during an outage, and the delays of released messages."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ LONGEST_DELAY_S = 60.0
 
 
 class Patience:
-    """Asks again while a service is away.
+    """The retries of requests while a service is unavailable.
 
     Args:
-        tools: The timer, and how long a message stays invisible.
+        tools: The clock, and the visibility timeout of messages.
     """
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
     async def ask(self, request: Callable[[], Awaitable[T]], stop: StopFlag) -> T:
-        """Await a request to store or queue, again while it is away or has no room.
+        """Await a request to store or queue. Retry it while the service is unavailable or full.
 
         Raises:
             Stopped: The step was stopped while waiting.
@@ -47,9 +47,10 @@ class Patience:
             stop.check()
 
     def delay_s(self, tries: int) -> float:
-        """Return for how long to release a message after so many failed tries.
+        """Return how long to release a message for after `tries` failed tries.
 
-        Not longer than the sweeper's patience: it would take a waiting message for a lost one.
+        The delay never exceeds the visibility timeout. Otherwise the sweeper would take the message
+        for a lost one.
         """
         longest_s = min(LONGEST_DELAY_S, max(1.0, self._tools.config.queues.visibility_s))
         return back_off_s(tries, longest_s=longest_s)

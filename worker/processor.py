@@ -1,4 +1,4 @@
-"""From a received message to its settlement: fences, failures, outages."""
+"""The processor, which takes a message from receipt to settlement through failures and outages."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RENDER_BEAT_S = 1.0
-"""How often the number of rendered frames is written down."""
+"""How often the number of rendered frames is recorded."""
 
 
 class Processor:
-    """Processes messages, each from receipt to settlement.
+    """The processing of messages.
 
     Args:
-        tools: What the steps work with.
+        tools: The tools of this worker.
 
     Attributes:
-        deliveries: Of webhooks, beside the steps.
+        deliveries: Deliveries of webhooks, which run beside the steps.
     """
 
     def __init__(self, tools: Tools) -> None:
@@ -62,7 +62,7 @@ class Processor:
         self._obsolete = ObsoleteMessages(tools, self._patience, self.deliveries)
 
     async def process(self, queue: JobQueue, lease: Lease) -> None:
-        """Do what a message asks for and settle it. Raises no `MusterError`."""
+        """Run the step that a message asks for, and settle the message. Raises no `MusterError`."""
         message = await read_message(self._tools, lease)
         if isinstance(message, Settlement):
             await settle(queue, lease, message, self._tools.timer)
@@ -96,7 +96,7 @@ class Processor:
             seen.settled(how, is_lost=stop.is_lost, frames=step.progress.done if step else 0)
             if stop.is_lost:
                 logger.warning(
-                    "left alone: the lease was lost", extra=facts("work_abandoned", message)
+                    "abandoned: the lease was lost", extra=facts("work_abandoned", message)
                 )
                 how = Settlement("nothing", "lease lost")
             await settle(queue, keeper.lease, how, self._tools.timer)
@@ -104,7 +104,10 @@ class Processor:
             del self._running[stop]
 
     def stop_all(self, *, unless_done_within_s: float | None = None) -> None:
-        """Ask running steps to stop: all of them, or those that cannot be expected to end within the given time."""
+        """Ask running steps to stop.
+
+        Steps that are expected to end within the given time are left to run. None stops all steps.
+        """
         for stop, step in self._running.items():
             if (
                 unless_done_within_s is None
@@ -114,7 +117,7 @@ class Processor:
                 stop.set("shutdown")
 
     async def _beat(self, message: JobMessage, stop: StopFlag) -> None:
-        """Say that the step lives, and notice when the job does not want it any more."""
+        """Record a heartbeat of the step. Stop the step if its job no longer needs it."""
         step = self._running.get(stop)
         frames = step.progress.done if step is not None and message.step == "render" else None
         try:
@@ -127,12 +130,12 @@ class Processor:
         except (FenceLost, NotFound):
             stop.set("job_ended")
             return
-        # Completed is what this very step may have made it, with the statistics still to be written.
+        # This very step may have completed the job and still have to write the statistics.
         if job.is_terminal and job.state != "completed":
             stop.set("job_ended")
 
     async def _handle(self, message: JobMessage, stop: StopFlag, *, deliveries: int) -> Settlement:
-        """Return how to settle. Whatever goes wrong becomes a settlement."""
+        """Return the settlement of a message. Every error becomes a settlement."""
         try:
             return await self._decide(message, stop, deliveries=deliveries)
         except Stopped:
@@ -164,10 +167,13 @@ class Processor:
                 job.id, attempt=job.attempt, step_key=message.step_key, at=self._tools.timer.now()
             )
 
-        # A start whose answer was lost is counted, too, and nobody died of it.
+        # A start whose response was lost is recorded but is not a worker death.
         deaths = await self._patience.ask(start, stop) - asked
         if deaths >= self._tools.config.worker.max_deaths:
-            sentence = f"The step {message.step_key} was given up: {deaths} workers ended while doing it. Perhaps it needs more memory."
+            sentence = (
+                f"The step {message.step_key} failed: {deaths} workers ended while running "
+                "it. It may need more memory."
+            )
             await self._ends.fail(
                 message, Failure(code="workers_died", message=sentence, step=message.step), stop
             )
@@ -179,7 +185,7 @@ class Processor:
         return await self._run(step)
 
     async def _go_on(self, step: Step) -> Settlement:
-        """Hand out what follows; where that fails, the message is given back to be tried again."""
+        """Send the messages that follow. If that fails, release this message for a retry."""
         if step.message.step in ("plan", "detect") or step.job.is_terminal:
             try:
                 await self._tools.turns.go_on(
@@ -191,7 +197,7 @@ class Processor:
         return COMPLETE
 
     async def _run(self, step: Step) -> Settlement:
-        """Run a step's handler; count how it ended."""
+        """Run a step's handler and record how it ended."""
         message, stop, waited = step.message, step.stop, step.job.waiting is not None
         try:
             await self._through_outages(step)
@@ -231,7 +237,7 @@ class Processor:
         return COMPLETE
 
     async def _through_outages(self, step: Step) -> None:
-        """Run the handler, again and again while storage or database is away, for up to about a visibility timeout."""
+        """Run the handler. Retry for about a visibility timeout while a service is unavailable."""
         timer = self._tools.timer
         give_up_at = timer.monotonic() + self._tools.config.queues.visibility_s
         tries = 0
@@ -253,9 +259,9 @@ class Processor:
             tries += 1
 
     async def _begin_again(self, step: Step) -> bool:
-        """Read the job anew after an outage; return whether there is still something to do."""
+        """Read the job again after an outage. Return whether work remains."""
         step.job = await self._tools.ports.jobs.get(step.message.job_id)
-        # What the interrupted try may have done, a killed worker might have done as well.
+        # The interrupted try may have had any of the effects that a killed worker could have had.
         step.redelivered = True
         if step.job.attempt != step.message.attempt:
             raise FenceLost(

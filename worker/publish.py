@@ -1,4 +1,4 @@
-"""Publish a revision: one fenced update shows it, then the statistics follow."""
+"""The publication of a revision: one fenced update shows it, then the statistics follow."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 
 async def publish(step: Step, revision: str) -> None:
-    """Make a revision of this attempt the one that readers see: → completed, then its statistics.
+    """Complete the job with this revision as the one that readers see, then write its statistics.
 
     Args:
-        step: Assembling or rendering.
-        revision: With all its files; nothing is written to it from here on.
+        step: The assemble or render step.
+        revision: The complete revision. No file of it is written from here on.
 
     Raises:
-        FenceLost: Another attempt has begun, or this one has ended; nothing was shown.
+        FenceLost: Another attempt has begun, or this one has ended. Nothing was published.
         PermanentError: The revision's files are gone (code `results_missing`).
     """
     job, store = step.job, step.tools.ports.results
@@ -49,7 +49,10 @@ async def publish(step: Step, revision: str) -> None:
 
 
 async def discard(step: Step, revision: str) -> None:
-    """Delete a revision that this step has written and that nobody will ask for, because somebody else was quicker."""
+    """Delete a revision of this step if the job does not refer to it.
+
+    This happens when another worker was faster.
+    """
     ports = step.tools.ports
     try:
         job = await ports.jobs.get(step.job.id)
@@ -60,7 +63,10 @@ async def discard(step: Step, revision: str) -> None:
 
 
 async def _remove_unpublished(step: Step, published: str) -> None:
-    """Delete what workers that ended on the way have left of this attempt: one revision of an attempt is published, the others never."""
+    """Delete the unpublished revisions that ended workers left behind in this attempt.
+
+    Only one revision of an attempt is ever published.
+    """
     store = step.tools.ports.results
     written = store.list_blobs(
         result_blob(step.job.id, attempt_revisions(step.message.attempt), "").removesuffix("/")
@@ -70,7 +76,7 @@ async def _remove_unpublished(step: Step, published: str) -> None:
 
 
 async def ensure_statistics(ports: Ports, job: Job) -> None:
-    """Write the statistics of a completed job, if whoever completed it ended before it did so."""
+    """Write the statistics of a completed job if the worker that completed it did not."""
     stored = await ports.stats.get(job.id)
     if job.result_revision is None or (stored is not None and stored.attempt >= job.attempt):
         return
@@ -85,7 +91,7 @@ async def ensure_statistics(ports: Ports, job: Job) -> None:
 
 
 async def write_statistics(ports: Ports, job: Job, figures: Figures) -> None:
-    """Write the statistics of a completed job, and take them back if the job was deleted meanwhile."""
+    """Write the statistics of a completed job. Delete them if the job was deleted meanwhile."""
     await ports.stats.put(statistics_of(job, figures))
     try:
         await ports.jobs.get(job.id)
@@ -97,8 +103,8 @@ def statistics_of(job: Job, figures: Figures) -> JobStatistics:
     """Return the record of a job's published revision.
 
     Args:
-        job: Completed.
-        figures: Of its `results.json`.
+        job: A completed job.
+        figures: The contents of its `results.json`.
     """
     passed = [passed for line in figures.lines for passed in line.counts.values()]
     return JobStatistics(

@@ -25,14 +25,15 @@ from ml_engine.video.timeline import times_s
 
 
 class RealEngine:
-    """The engine, as `worker.engine.Engine` describes it.
+    """The real engine, as `worker.engine.Engine` describes it.
 
     Args:
         decoder: Decodes all videos.
     """
 
     def __init__(self, decoder: ConfinedDecoder) -> None:
-        # Local functions: a stage's metric is labelled with the function's own name.
+        # These are local functions because a stage's metric is labelled with the function's own
+        # name.
         def detect_segment(
             path: Path,
             index: VideoIndex,

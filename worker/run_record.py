@@ -1,4 +1,7 @@
-"""`run.json`: how long each step took, where, with which versions. The only result file that may differ between two runs."""
+"""`run.json`: the duration, host and versions of each step.
+
+It is the only result file that may differ between two runs.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _PACKAGES = (
 
 
 class SegmentNote(TypedDict):
-    """How a segment's log was made."""
+    """The circumstances in which a segment's log was made."""
 
     segment: int
     frames: int
@@ -41,7 +44,7 @@ class SegmentNote(TypedDict):
 
 
 class StepRecord(TypedDict, total=False):
-    """How long a step took, and where."""
+    """The duration and worker of a step."""
 
     seconds: float
     worker: str
@@ -49,7 +52,7 @@ class StepRecord(TypedDict, total=False):
 
 
 class RunRecord(TypedDict, total=False):
-    """What `run.json` holds."""
+    """The contents of `run.json`."""
 
     job_id: Required[str]
     attempt: Required[int]
@@ -62,14 +65,18 @@ class RunRecord(TypedDict, total=False):
 
 
 async def write_segment_note(step: Step, plan: Plan, segment: Segment, seconds: float) -> None:
-    """Store how a segment's log was made, beside the log: times, hosts and runtimes must not be in the log itself."""
+    """Store the circumstances of a segment's detection beside its log.
+
+    The log itself must not contain times, hosts or runtimes.
+    """
     note: SegmentNote = {
         "segment": segment.index,
         "frames": segment.frames,
         "attempt": step.message.attempt,
         "worker": step.tools.worker_id,
         "host": platform.node(),
-        # The plan cannot know it: other workers have other devices, and OpenVINO may refuse a checkpoint.
+        # The plan cannot know the runtime. Other workers have other devices, and OpenVINO may
+        # refuse a checkpoint.
         "runtime": step.tools.detectors.loaded().get(str(plan.detector.get("name"))),
         "seconds": round(seconds, 3),
     }
@@ -84,11 +91,12 @@ def _note_blob(job_id: str, log_key: str, segment: int) -> str:
 
 
 async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> RunRecord:
-    """Return the record as it is after `assemble`.
+    """Return the record after `assemble`.
 
     Returns:
-        {job_id, attempt, versions, hosts, detector, segments: [notes of the detections, each with the attempt in which it was made],
-        steps: {detect, assemble}}; seconds of `detect` are those of all segments together.
+        {job_id, attempt, versions, hosts, detector, segments, steps: {detect, assemble}}.
+        `segments` are the notes of the detections, each with the attempt in which it was made. The
+        seconds of `detect` are the sum over all segments.
     """
     store = step.tools.ports.results
     prefix = log_blob(step.job.id, plan.log_key, 0).rpartition("/")[0] + "/"
@@ -118,7 +126,7 @@ async def new_run_record(step: Step, plan: Plan, assemble_seconds: float) -> Run
 
 
 async def write_run_record(step: Step, revision: str, record: RunRecord) -> None:
-    """Store the record with the revision's other files, once."""
+    """Store the record once, with the revision's other files."""
     data = json.dumps(record, indent=2).encode()
     await put_once(
         step.tools.ports.results,
@@ -129,7 +137,7 @@ async def write_run_record(step: Step, revision: str, record: RunRecord) -> None
 
 
 async def keep_for_render(step: Step, plan: Plan, revision: str, record: RunRecord) -> None:
-    """Store the record as it is after `assemble` where nobody looks for results: whoever renders the revision completes it."""
+    """Store the record after `assemble` outside the results. The render step completes it."""
     name = assembly_blob(step.job.id, plan.log_key, revision)
     await step.tools.ports.results.put(
         name, json.dumps(record).encode(), content_type="application/json"
@@ -137,7 +145,7 @@ async def keep_for_render(step: Step, plan: Plan, revision: str, record: RunReco
 
 
 async def kept_for_render(step: Step, plan: Plan, revision: str) -> RunRecord:
-    """Return what `assemble` stored; with no more than the job's id and attempt if it is not there."""
+    """Return the record that `assemble` stored, or one with only the job's id and attempt."""
     try:
         data = await step.tools.ports.results.get(
             assembly_blob(step.job.id, plan.log_key, revision)

@@ -1,4 +1,7 @@
-"""Temporary files of one worker process, under the data folder; what a killed one left behind is removed by the next."""
+"""Temporary files of one worker process, in a folder under the data folder.
+
+The next worker to start removes the files that a killed worker left behind.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class Scratch:
-    """A folder of this process's own. While the process lives it holds a lock, by which others see that the folder is in use.
+    """A folder for this process alone. The process locks it, so that others see that it is in use.
 
     Args:
-        base: Folder of all such folders; made if missing.
+        base: Parent of all such folders; created if missing.
     """
 
     def __init__(self, base: Path) -> None:
@@ -28,12 +31,12 @@ class Scratch:
         unlocked = base / f"{name}.new"
         self._lock = os.open(unlocked, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        # Under the name that others look at only once it is locked.
+        # Other workers look only at `*.lock`, so the file gets this name once it is locked.
         unlocked.rename(self._lock_path)
         self.path.mkdir()
 
     def new_path(self) -> Path:
-        """Return a path in the folder that nothing has yet."""
+        """Return a path in the folder that does not exist yet."""
         return self.path / uuid.uuid4().hex
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""What a worker says of itself: the API's health page knows devices and checkpoints from here only."""
+"""The worker's reports about itself.
+
+They are the API's only source for the devices and checkpoints on its health page.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,13 @@ REPORT_EVERY_S = 20.0
 
 
 class Presence:
-    """Reports every 20 s.
+    """Reports of this worker, sent every 20 s.
 
     Args:
-        tools: What the worker works with.
-        device: What it will detect on, such as `openvino:cpu`; `none` where it serves no detection.
-        gpu_available: Whether that is a GPU.
+        tools: The tools of this worker.
+        device: The device that will detect, such as `openvino:cpu`; `none` if the worker does not
+            serve detection.
+        gpu_available: Whether the device is a GPU.
         serves: Names of the queues.
     """
 
@@ -36,7 +40,7 @@ class Presence:
         self._serves = serves
 
     def report(self) -> WorkerReport:
-        """Return the present report."""
+        """Return the current report."""
         loaded = self._tools.detectors.loaded()
         problems: list[WorkerProblem] = [
             *self._tools.full_disk.problems(self._tools.timer.now()),
@@ -66,11 +70,13 @@ class Presence:
 
 
 def planned_device(device: str, *, serves_detection: bool) -> tuple[str, bool]:
-    """Return what detectors will run on and whether that is a GPU, before any is loaded. May import torch where there is a GPU.
+    """Return the device that detectors will run on and whether it is a GPU, before any is loaded.
+
+    May import torch where there is a GPU.
 
     Args:
-        device: The configuration's.
-        serves_detection: Whether this worker detects at all.
+        device: The configured device.
+        serves_detection: Whether this worker serves detection.
     """
     if not serves_detection:
         return "none", False

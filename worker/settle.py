@@ -1,4 +1,4 @@
-"""Settle a lease: complete, release or poison, exactly one of them, or nothing when the lease is lost."""
+"""The settlement of a lease: complete, release or poison, or nothing if the lease is lost."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How to settle.
+    """The way to settle a message.
 
     Attributes:
-        kind: `complete`: done, or nothing to do. `release`: visible again after `delay_s`. `poison`: given up. `nothing`: not ours.
-        reason: Why, for the log and the poison queue.
+        kind: `complete`: done, or nothing to do. `release`: visible again after `delay_s`.
+            `poison`: moved to the poison queue. `nothing`: the message is not ours.
+        reason: The reason, for the log and the poison queue.
+        delay_s: How long a released message is invisible.
     """
 
     kind: Literal["complete", "release", "poison", "nothing"]
@@ -37,7 +39,7 @@ COMPLETE = Settlement("complete")
 
 
 def after_stop(reason: StopReason | None) -> Settlement:
-    """Return how a message is settled whose step was stopped."""
+    """Return the settlement of a message whose step was stopped."""
     if reason == "shutdown":
         return Settlement("release", "this worker is shutting down")
     if reason == "job_ended":
@@ -46,25 +48,29 @@ def after_stop(reason: StopReason | None) -> Settlement:
 
 
 def describe(error: Exception) -> tuple[str, str]:
-    """Return the code and the sentence with which an error is counted as a failure of its step."""
+    """Return the code and the sentence under which an error counts as a failure of its step."""
     if isinstance(error, MusterError):
         return error.code, error.message
     if isinstance(error, MemoryError):
         return "out_of_memory", "The worker has too little memory for this step."
-    return "internal_error", "Something unforeseen happened in the worker; its log has the details."
+    return "internal_error", "An unexpected error occurred in the worker. Its log has the details."
 
 
 def back_off_s(
     tries: int, *, longest_s: float, random_fraction: Callable[[], float] = random.random
 ) -> float:
-    """Return how long to wait after so many failed tries: 2ⁿ s, at most `longest_s`, less up to half of it at random."""
+    """Return the delay after `tries` failed tries: 2ⁿ s, at most `longest_s`.
+
+    Up to half of the delay is subtracted at random.
+    """
     return min(longest_s, 2.0 ** min(tries, 30)) * (1 - random_fraction() / 2)
 
 
 async def settle(queue: JobQueue, lease: Lease, how: Settlement, timer: Timer) -> None:
-    """Settle a lease, trying again while the queue is away and the lease may still be ours.
+    """Settle a lease. Retry while the queue is unavailable and the lease may still be ours.
 
-    Never raises a `MusterError`: where nothing helps, the message becomes visible again, which every step can stand.
+    Raises no `MusterError`. If no try succeeds, the message becomes visible again, which every step
+    tolerates.
     """
     if how.kind == "nothing":
         return
@@ -96,7 +102,7 @@ async def settle(queue: JobQueue, lease: Lease, how: Settlement, timer: Timer) -
             break
     if how.kind == "poison":
         logger.error(
-            "message given up: %s", how.reason, extra={"action": "message_poisoned", **extra}
+            "message poisoned: %s", how.reason, extra={"action": "message_poisoned", **extra}
         )
     elif how.kind == "release":
         logger.info(

@@ -1,7 +1,8 @@
-"""Source videos on the local disk, so that a recording is fetched once and not once a segment.
+"""Source videos on the local disk, so that a recording is fetched once and not once per segment.
 
-A file's name hashes blob and ETag: other content is another file. Several processes share the folder. Who uses a file holds a shared
-lock on it; who makes room removes only files on which nobody does.
+A file's name is a hash of blob and ETag, so different content has a different name. Several
+processes share the folder. A process that uses a file holds a shared lock on it. A process that
+makes room removes only files that are not locked.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ _KEPT_INDEXES = 64
 
 
 class Probe(Protocol):
-    """Indexes a video file; `worker.engine.Engine.probe`."""
+    """The indexer of video files, `worker.engine.Engine.probe`."""
 
     def __call__(self, path: Path, *, should_stop: Callable[[], bool]) -> VideoIndex: ...
 
 
 class SourceCache:
-    """Fetches and keeps source files, the least recently used ones going first.
+    """A cache of source files that evicts the least recently used files first.
 
     Args:
-        store: Where the sources are.
-        folder: Where to keep them; made if missing. On the same file system as `scratch`.
-        scratch: For files that are not whole yet.
-        limit_bytes: Most bytes to keep. What is in use stays even beyond it.
-        probe: The engine's; asked with the path and `should_stop`.
+        store: The store of the sources.
+        folder: The cache folder; created if missing. On the same file system as `scratch`.
+        scratch: Holds files that are not complete yet.
+        limit_bytes: Most bytes to retain. Files in use are retained even beyond the limit.
+        probe: The engine's `probe`, called with the path and `should_stop`.
     """
 
     def __init__(
@@ -77,14 +78,15 @@ class SourceCache:
     async def open(
         self, files: Sequence[SourceFile], *, stop: StopFlag
     ) -> AsyncGenerator[list[tuple[Path, VideoIndex]]]:
-        """Yield path and probe index of each file; the files stay until the context is left.
+        """Yield path and index of each file. The files are retained until the context is left.
 
         Raises:
-            Stopped: `stop` was set before all files were there.
-            VideoError: A source is gone (code `source_missing`), or is not the one of the submission (`source_changed`); or from `probe`.
-            UnsupportedMedia: From `probe`.
-            StorageFull: No room on the disk.
-            Unavailable: Storage does not answer.
+            Stopped: `stop` was set before all files were fetched.
+            VideoError: A source is gone (code `source_missing`), or differs from the submitted file
+                (`source_changed`). Also raised by `probe`.
+            UnsupportedMedia: Raised by `probe`.
+            StorageFull: The disk is full.
+            Unavailable: Storage does not respond.
         """
         async with AsyncExitStack() as stack:
             paths = [await stack.enter_async_context(self._file(file, stop)) for file in files]
@@ -121,7 +123,7 @@ class SourceCache:
         return self._indexes[key]
 
     async def _fetch(self, file: SourceFile, path: Path) -> None:
-        """Fetch a file, unless another process has just done so."""
+        """Fetch a file, unless another process has just fetched it."""
         lock = os.open(
             self._folder / f"download-{int(path.stem[:4], 16) % _DOWNLOAD_LOCKS}.lock",
             os.O_RDWR | os.O_CREAT,
@@ -129,7 +131,8 @@ class SourceCache:
         )
         try:
             give_up_at = time.monotonic() + LOCK_PATIENCE_S
-            # A process that stands still keeps its lock: fetching a file twice is better than waiting for it for good.
+            # A process that hangs retains its lock. Fetching a file twice is better than waiting
+            # for that process forever.
             while not _locked(lock) and time.monotonic() < give_up_at:  # noqa: ASYNC110  the other process can set no event of ours
                 await asyncio.sleep(_LOCK_POLL_S)
             if not _is_whole(path, file.size_bytes):
@@ -138,7 +141,8 @@ class SourceCache:
             os.close(lock)
 
     async def _download(self, file: SourceFile, path: Path) -> None:
-        # What would not fit even so takes no other job's files away, again and again while it waits.
+        # A file that would not fit even into an empty cache must not evict the files of other jobs.
+        # Its job waits and tries again repeatedly.
         require_room(self._folder, file.size_bytes, given_back=self._kept_bytes())
         await asyncio.to_thread(self._make_room, file.size_bytes)
         partial = self._scratch.new_path()
@@ -147,12 +151,12 @@ class SourceCache:
             try:
                 await self._get(file, partial)
             except StorageFull:
-                # Other programs fill this disk: give back all that can be given.
+                # Other programs fill this disk, so evict every file that is not in use.
                 await asyncio.to_thread(self._make_room, self._limit_bytes)
                 await self._get(file, partial)
             if partial.stat().st_size != file.size_bytes:
                 raise PreconditionFailed(
-                    "The stored video is not as long as the one that was submitted."
+                    "The stored video does not have the length of the submitted one."
                 )
             os.replace(partial, path)
         finally:
@@ -166,7 +170,8 @@ class SourceCache:
         logger.info("source fetched", extra=extra)
 
     async def _get(self, file: SourceFile, partial: Path) -> None:
-        # A job may wait for room all day: a part of the file is not fetched each minute.
+        # A job may wait for room all day. This check avoids fetching a part of the file each
+        # minute.
         require_room(self._folder, file.size_bytes)
         await self._store.get_file(file.blob, partial, if_match=file.etag)
 
@@ -219,14 +224,17 @@ def _locked(descriptor: int) -> bool:
 
 
 def _hold(path: Path, size_bytes: int) -> int | None:
-    """Lock a file against eviction and mark it as used; return the descriptor that holds the lock, or None if it is not there whole."""
+    """Lock a file against eviction, mark it as used and return the descriptor that holds the lock.
+
+    Return None if the file is missing or incomplete.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        # It may have been removed between opening and locking.
+        # The file may have been removed between opening and locking.
         same = os.stat(path).st_ino == os.fstat(descriptor).st_ino
         if same and os.fstat(descriptor).st_size == size_bytes:
             os.utime(path)

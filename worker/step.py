@@ -1,4 +1,4 @@
-"""One step of one job, as the handlers see it: what to do, with which tools, and whether to go on."""
+"""One step of one job, as the handlers see it: message, job, tools and stop flag."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ P = ParamSpec("P")
 
 LOG_EVERY_S = 1.0
 ABANDON_AFTER_S = 0.5
-"""How long a stopped step waits for the engine's thread to notice."""
+"""How long to wait for the engine's thread after the step was stopped."""
 
 
 def nothing_happens(point: str) -> None:
-    """Stand for the hook that tests use to kill a worker at a named point."""
+    """Do nothing. Tests pass a hook instead that kills a worker at a named point."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What all steps of one worker share.
+    """The tools that all steps of one worker share.
 
     Attributes:
-        executor: Runs the engine's functions, away from the event loop.
+        executor: Runs the engine's functions outside the event loop.
         sender: Delivers webhooks.
-        metrics: What this worker counts.
-        full_disk: The last one that its steps met.
-        turns: Hands out what is an owner's turn.
-        reached: Called at named points of the steps; tests end the process there.
+        metrics: The metrics of this worker.
+        full_disk: The last full disk that a step met.
+        turns: Sends the segments and jobs whose turn it is.
+        reached: Called at named points of the steps. Tests end the process there.
     """
 
     worker_id: str
@@ -76,7 +76,7 @@ class Tools:
 
 
 class StepProgress:
-    """How far a step is. Written by an engine thread, read by the event loop."""
+    """The progress of a step. It is written by an engine thread and read by the event loop."""
 
     def __init__(self, total: int | None = None) -> None:
         self.done = 0
@@ -85,7 +85,7 @@ class StepProgress:
         self._logged = self._began
 
     def advance(self, done: int) -> bool:
-        """Take note; return whether it is time for a line in the log."""
+        """Record progress. Return whether a line in the log is due."""
         self.done = done
         now = time.monotonic()
         if now - self._logged < LOG_EVERY_S:
@@ -94,7 +94,7 @@ class StepProgress:
         return True
 
     def seconds_left(self) -> float | None:
-        """Return an estimate, or None where there is nothing to estimate from."""
+        """Return an estimate of the time left, or None if there is no basis for one."""
         if not self.total or not self.done:
             return None
         return (self.total - self.done) * (time.monotonic() - self._began) / self.done
@@ -104,11 +104,12 @@ class Step:
     """One delivery of one message.
 
     Attributes:
-        message: What to do.
+        message: The message of the step.
         job: The job as it was when the step began.
-        redelivered: The message was delivered before: whoever had it may have ended after any of this step's effects.
+        redelivered: Whether the message was delivered before. An earlier worker may have ended
+            after any effect of this step.
         stop: Set when the work is no longer wanted.
-        progress: How far the engine is.
+        progress: The progress of the engine.
     """
 
     def __init__(
@@ -122,16 +123,19 @@ class Step:
         self.progress = StepProgress()
 
     def may_end_within(self, seconds: float) -> bool:
-        """Whether the step may be expected to end so soon. One that goes by frames and has done none yet loses nothing by stopping."""
+        """Whether the step can be expected to end within the given time.
+
+        A step that has not processed any of its frames yet loses nothing by stopping.
+        """
         left_s = self.progress.seconds_left()
         return self.message.step in ("plan", "assemble") if left_s is None else left_s <= seconds
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T:
-        """Run a blocking function of the engine away from the event loop.
+        """Run a blocking function of the engine outside the event loop.
 
         Raises:
-            Stopped: The step was stopped before or while it ran.
-            StorageFull: The function ran out of disk.
+            Stopped: The step was stopped before or while the function ran.
+            StorageFull: The disk became full while the function ran.
         """
         named = function.func if isinstance(function, functools.partial) else function
         with self.tools.metrics.stage(named.__qualname__.rpartition("<locals>.")[2]):
@@ -144,9 +148,11 @@ class Step:
         try:
             await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
-                # It asks for the flag at its next batch; a lease is not kept from others for a slow one.
+                # The engine checks the flag at its next batch. A slow batch must not hold the lease
+                # back from other workers.
                 await asyncio.wait((running,), timeout=ABANDON_AFTER_S)
-            # What a stopped step has made must not be used: the lease may be somebody else's by now.
+            # The results of a stopped step must not be used, because another worker may hold the
+            # lease by now.
             self.stop.check()
             with full_disk_told():
                 return running.result()
@@ -157,7 +163,7 @@ class Step:
     async def gather(
         self, work: Iterable[Callable[[], Awaitable[T]]], *, at_once: int = 8
     ) -> list[T]:
-        """Await several requests, `at_once` at a time; return their results in order."""
+        """Run several requests, `at_once` at a time. Return their results in order."""
         gate = asyncio.Semaphore(at_once)
 
         async def one(make: Callable[[], Awaitable[T]]) -> T:
@@ -177,7 +183,7 @@ class Step:
         """Change the job under its fence.
 
         Raises:
-            FenceLost: Another attempt has begun, or the state is none of `expected`.
+            FenceLost: Another attempt has begun, or the state is not one of `expected`.
             Stopped: The step was stopped.
         """
         self.stop.check()
@@ -191,7 +197,7 @@ class Step:
         return self.job
 
     async def confirm(self) -> None:
-        """Make sure, before anything is written, that the work is still wanted.
+        """Check that the work is still wanted before anything is written.
 
         Raises:
             FenceLost: Another attempt has begun, or this one has ended.
@@ -229,7 +235,7 @@ class Step:
         )
 
     def expect(self, frames: int) -> Callable[[int], None]:
-        """Begin to measure progress over so many frames; return the function that the engine reports to."""
+        """Start to measure progress over `frames` frames. Return the engine's progress callback."""
         progress = self.progress = StepProgress(frames)
 
         def report(done: int) -> None:
@@ -246,13 +252,13 @@ class Step:
 
 
 def _forget(future: asyncio.Future[Any]) -> None:
-    """Take note of how an abandoned call ended, so that nobody is told that nobody did."""
+    """Retrieve an abandoned call's exception, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()
 
 
 def facts(action: str, message: JobMessage, **more: object) -> dict[str, object]:
-    """Return what log lines tell of a step's message."""
+    """Return the log fields that describe a step's message."""
     return {
         "action": action,
         "job_id": message.job_id,

@@ -1,4 +1,4 @@
-"""The ends of a step in the record of its job: done, failed, waiting, or as if it had not begun."""
+"""The ends of a step: its outcome, written to the job's record, and its settlement."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 class StepEnds:
-    """Writes down how steps end, and tells how their messages are settled.
+    """Records of how steps end, and the settlements of their messages.
 
     Args:
-        tools: What the steps work with.
-        patience: Waits out outages.
+        tools: The tools of this worker.
+        patience: Retries requests during outages.
         deliveries: Announce jobs that have failed.
     """
 
@@ -35,7 +35,10 @@ class StepEnds:
         self._deliveries = deliveries
 
     async def wait_for_room(self, step: Step, error: StorageFull) -> Settlement:
-        """Let a job wait for room on a disk, which is no failure of the step; fail it when it has waited for too long."""
+        """Let a job wait for room on a disk. Fail the job when it has waited for too long.
+
+        A full disk does not count as a failure of the step.
+        """
         message, before, now = step.message, step.job.waiting, self._tools.timer.now()
         patience = timedelta(seconds=self._tools.config.worker.disk_patience_s)
         folder = self._tools.scratch.path.parents[1]
@@ -51,7 +54,10 @@ class StepEnds:
         waited_s = max(0.0, (now - waiting.since_utc).total_seconds())
         if waited_s >= self._tools.config.worker.disk_patience_s:
             hours = self._tools.config.worker.disk_patience_s / 3600
-            sentence = f"{error.message} The job waited for {hours:g} h. When there is room, POST /api/v1/jobs/{message.job_id}/retry."
+            sentence = (
+                f"{error.message} The job waited for {hours:g} h. When there is room, POST "
+                f"/api/v1/jobs/{message.job_id}/retry."
+            )
             await self.fail(
                 message, Failure(code=error.code, message=sentence, step=message.step), step.stop
             )
@@ -59,13 +65,17 @@ class StepEnds:
         if waiting != before:
             await self._patience.ask(lambda: self._set_waiting(message, waiting), step.stop)
         await self.take_back_start(message)
-        # As long again as it has waited: the longer, the more slowly.
+        # The delay is about the time that the job has already waited, so the tries become less
+        # frequent.
         return Settlement(
             "release", waiting.message, self._patience.delay_s(int(math.log2(1 + waited_s)))
         )
 
     async def wait_for_day(self, step: Step, error: Throttled) -> Settlement:
-        """Let a job wait for its owner's next day, without a message in the queue: the sweeper sends one when it is time."""
+        """Let a job wait for its owner's next day.
+
+        The queue holds no message meanwhile. The sweeper sends one when the day begins.
+        """
         waiting = waiting_for_day(error, step.job, now=self._tools.timer.now())
         await self._patience.ask(
             lambda: step.update(("planning",), {"state": "queued", "waiting": waiting}), step.stop
@@ -74,7 +84,7 @@ class StepEnds:
         return COMPLETE
 
     async def forget_waiting(self, message: JobMessage) -> None:
-        """Note that the job waits for nothing any more."""
+        """Record that the job no longer waits."""
         await self._noting(message, self._set_waiting(message, None))
 
     def _set_waiting(self, message: JobMessage, waiting: Waiting | None) -> Awaitable[Job]:
@@ -89,7 +99,7 @@ class StepEnds:
     async def count_failure(
         self, message: JobMessage, error: Exception, stop: StopFlag
     ) -> Settlement:
-        """Count a failure of a step, to be tried again; fail the job after too many."""
+        """Count a failure of a step that will be retried. Fail the job after too many failures."""
         code, sentence = describe(error)
         known = isinstance(error, MusterError)
         logger.warning(
@@ -120,7 +130,7 @@ class StepEnds:
         return Settlement("poison", f"{sentence} ({code}; tried {failures} times)")
 
     async def fail(self, message: JobMessage, failure: Failure, stop: StopFlag) -> None:
-        """End the attempt; what readers see of earlier attempts stays."""
+        """End the attempt as failed. Readers still see the results of earlier attempts."""
         now = self._tools.timer.now()
         changes = {"state": "failed", "error": failure, "completed_at_utc": now}
         try:
@@ -145,7 +155,7 @@ class StepEnds:
         )
 
     async def forget_starts(self, message: JobMessage) -> None:
-        """Note that a step has succeeded: earlier starts and failures no longer count."""
+        """Record that a step has succeeded, so that earlier starts and failures no longer count."""
         jobs, now = self._tools.ports.jobs, self._tools.timer.now()
         await self._noting(
             message,
@@ -159,7 +169,10 @@ class StepEnds:
         )
 
     async def take_back_start(self, message: JobMessage) -> None:
-        """Count neither a death nor a failure: outages and shutdowns are not the step's fault. What was counted before stays."""
+        """Remove a step's start from the count of deaths, without counting a failure.
+
+        Outages and shutdowns are not the step's fault. Earlier starts and failures still count.
+        """
         jobs, now = self._tools.ports.jobs, self._tools.timer.now()
         await self._noting(
             message,
@@ -169,11 +182,14 @@ class StepEnds:
         )
 
     async def _noting(self, message: JobMessage, request: Awaitable[object]) -> None:
-        """Note how a start has ended. Where the store cannot be told, the start counts as a death at most."""
+        """Record how a start has ended.
+
+        If the store cannot be reached, the start counts as a death at most.
+        """
         try:
             await request
         except MusterError as error:
             logger.info(
-                "the end of a step was not noted",
+                "the end of a step was not recorded",
                 extra=facts("step_end_not_noted", message, code=error.code),
             )

@@ -1,4 +1,4 @@
-"""Why a step must not go on, and how the engine's threads learn of it."""
+"""The stop flag, which tells the engine's threads that a step must end, and why."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ from core.errors import Stopped
 
 T = TypeVar("T")
 StopReason = Literal["lease_lost", "queue_away", "job_ended", "shutdown"]
-"""`queue_away`: the lease ended because nobody could ask for more time, not because somebody else has the message."""
+"""`queue_away`: the lease ended because the queue did not respond to a renewal, not because another
+worker received the message.
+"""
 _LOST = ("lease_lost", "queue_away")
 
 
 class StopFlag:
-    """Set once, by the event loop; read from any thread. The first reason stays, but a lost lease overrides the others.
+    """A flag that the event loop sets once and any thread reads.
 
-    It knows when the lease ends, and stops the step then by itself: an event loop that stood still, a stopped process or a machine that
-    slept can renew nothing and so notices nothing.
+    The first reason is retained, except that a lost lease replaces the other reasons. The flag
+    knows when the lease ends and stops the step at that time without the event loop. A stalled
+    event loop, a stopped process and a machine that slept can neither renew a lease nor notice its
+    end.
 
     Args:
-        monotonic: Tells the time by which `ends_at_s` is meant. Called from any thread.
+        monotonic: The clock of `ends_at_s`. Called from any thread.
 
     Attributes:
-        ends_at_s: When the lease ends; None: not known.
-        is_unanswered: Whether more time was asked for while there was some left, and the queue has not answered.
+        ends_at_s: The time at which the lease ends; None: not known.
+        is_unanswered: Whether a renewal was requested before the lease ended, and the queue has not
+            responded yet.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -44,29 +49,30 @@ class StopFlag:
 
     @property
     def reason(self) -> StopReason | None:
-        """Why to stop; None: there is no reason."""
+        """The reason to stop; None: no reason."""
         if self._reason not in _LOST and self._is_over():
-            # The engine's thread may see the lease end before whoever renews it does: both are to find the same reason.
+            # The engine's thread may see the end of the lease before the lease keeper does. Both
+            # must find the same reason.
             return "queue_away" if self.is_unanswered else "lease_lost"
         return self._reason
 
     @property
     def is_lost(self) -> bool:
-        """Whether the lease is no longer ours, or may no longer be."""
+        """Whether the lease is no longer ours, or may no longer be ours."""
         return self.reason in _LOST
 
     def is_set(self) -> bool:
-        """Whether to stop. May be called from any thread: the engine's `should_stop`."""
+        """Whether to stop. May be called from any thread. It is the engine's `should_stop`."""
         return self.event.is_set() or self._is_over()
 
     def _is_over(self) -> bool:
         return self.ends_at_s is not None and self._monotonic() >= self.ends_at_s
 
     def check(self) -> None:
-        """Return if the step may go on.
+        """Return if the step may continue.
 
         Raises:
-            Stopped: It may not.
+            Stopped: The step must stop.
         """
         if (reason := self.reason) is not None:
             self.set(reason)
@@ -74,19 +80,19 @@ class StopFlag:
             raise Stopped
 
     async def unless_set(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await work that can be given up at any point, such as a download.
+        """Await work that can be cancelled at any point, such as a download.
 
         Raises:
-            Stopped: The flag was set before the work was done; the work was cancelled.
+            Stopped: The flag was set before the work was done. The work was cancelled.
         """
         return await unless(self.event, work)
 
 
 async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
-    """Await work that can be given up at any point.
+    """Await work that can be cancelled at any point.
 
     Raises:
-        Stopped: The event was set before the work was done; the work was cancelled.
+        Stopped: The event was set before the work was done. The work was cancelled.
     """
     task = asyncio.ensure_future(work)
     waiting = asyncio.ensure_future(event.wait())

@@ -1,4 +1,4 @@
-"""`python -m worker.storage`: which database owns the storage, and how an operator changes that."""
+"""`python -m worker.storage`: show and change which database owns the storage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Lines = list[str]
 
 
 async def show(ports: Ports) -> Lines:
-    """Return what database and storage carry. Makes and changes nothing."""
+    """Return the identities of database and storage. Creates and changes nothing."""
     state = await storage_takeover.look(ports)
     carried = "none" if state.identity is None else state.identity.id
     lines = [f"Database: {ports.ledger.describe()}", f"  identity: {carried}"]
@@ -52,13 +52,14 @@ async def show(ports: Ports) -> Lines:
     if not state.belongs:
         return [
             *lines,
-            "They do not belong together. `adopt` lets this database take the storage over, `separate` gives it one of its own.",
+            "They do not belong together. `adopt` lets this database take over the "
+            "storage, `separate` gives it containers and queues of its own.",
         ]
     return [
         *lines,
         "They belong together."
         if state.marks.found
-        else "Nothing is marked yet; the first process that starts does that.",
+        else "Nothing is marked yet. The first process that starts marks database and storage.",
     ]
 
 
@@ -67,60 +68,64 @@ def _unmarked(state: storage_takeover.StorageState, name: str) -> str:
 
 
 async def adopt(ports: Ports, rules: HousekeepingRules) -> Lines:
-    """Let this database take the storage over; return what it does not know there."""
+    """Let this database take over the storage. Return the jobs there that it does not know."""
     await open_unchecked(ports)
     identity = await storage_takeover.adopt(ports, utc_now)
     found = await find_unclaimed(ports, rules)
     return [
-        f"This database ({ports.ledger.describe()}) has the storage now, as {identity.id}. "
-        "A database that had it before is refused at its next start: "
-        "stop everything that uses that one.",
+        f"This database ({ports.ledger.describe()}) now owns the storage, as "
+        f"{identity.id}. A database that owned it before is refused at its next start. "
+        "Stop all processes that use the former database.",
         *unclaimed_lines(found, utc_now()),
     ]
 
 
 async def separate(ports: Ports) -> Lines:
-    """Give this database containers and queues of its own; return their names."""
+    """Give this database its own containers and queues. Return their names."""
     await open_unchecked(ports)
     has_jobs = bool((await ports.jobs.list_page(JobFilter(), limit=1)).items)
     identity = await storage_takeover.separate(ports, utc_now)
     await close_ports(ports)
     await open_ports(ports)
     lines = [
-        f"This database ({ports.ledger.describe()}) has containers and queues of its own; it keeps their names, no setting changes:"
+        f"This database ({ports.ledger.describe()}) now has its own containers and "
+        "queues. It stores their names, so no setting changes:"
     ]
     lines += [f"  {configured} → {own}" for configured, own in identity.names.items()]
     return (
-        [*lines, "Its jobs of before have their files in the containers of before."]
+        [*lines, "The files of its earlier jobs remain in the former containers."]
         if has_jobs
         else lines
     )
 
 
 async def recover_all(ports: Ports, *, begin: bool, rules: HousekeepingRules) -> Lines:
-    """Make records again of unclaimed jobs; return which."""
+    """Recreate the records of unclaimed jobs. Return one line per job."""
     await open_ports(ports)
     ids = {item.name for item in await find_unclaimed(ports, rules) if item.place != "uploads"}
     jobs = await recover(ports, utc_now, sorted(ids))
     lines = [
-        f"  {job.id}  {await _outcome(ports, job, begin)}, owner {job.owner}, {', '.join(file.name for file in job.files)}"
+        (
+            f"  {job.id}  {await _outcome(ports, job, begin)}, owner {job.owner}, "
+            f"{', '.join(file.name for file in job.files)}"
+        )
         for job in jobs
     ]
     mended = await _mend_results(ports)
     left = len(ids) - len(jobs)
     return [
-        *(
-            ["Records that were made again:", *lines]
-            if lines
-            else ["There is no job whose record can be made again."]
-        ),
+        *(["Recreated records:", *lines] if lines else ["No job record can be recreated."]),
         *([f"Jobs without videos and results, or submitted again since: {left}."] if left else []),
         *mended,
     ]
 
 
 async def _mend_results(ports: Ports) -> Lines:
-    """See to results and statistics of completed jobs: a record of before may name a revision that is gone, a message be used up."""
+    """Repair results and statistics of completed jobs.
+
+    A restored record may name a revision that is gone, and the message that would write the
+    statistics may no longer exist.
+    """
     lines: Lines = []
     cursor: str | None = None
     while True:
@@ -141,22 +146,27 @@ async def _mend(ports: Ports, job: Job) -> Lines:
         if not await _has_results(ports, job):
             shown = await show_newest_results(ports, utc_now, job)
             if shown is None:
-                return [f"The results of job {job.id} are gone; a recount makes them again."]
+                return [
+                    f"The results of job {job.id} are gone. Recount the job to create them again."
+                ]
             lines, job = (
                 [
-                    f"Job {job.id} shows its newest results again: the ones that its record named are gone."
+                    f"Job {job.id} shows its newest results again. The results that its "
+                    "record named are gone."
                 ],
                 shown,
             )
         await ensure_statistics(ports, job)
     except FenceLost:
-        # Counted again meanwhile: then it has results soon.
+        # The job was recounted meanwhile, so it will have results soon.
         return lines
     except (ValueError, KeyError, TypeError, AttributeError):
-        # Of a release of before, or damaged. It must not keep the other jobs from being helped.
+        # The results are damaged or from an earlier release. They must not prevent the repair of
+        # other jobs.
         return [
             *lines,
-            f"The results of job {job.id} make no statistics; a recount makes them again.",
+            f"The results of job {job.id} yield no statistics. Recount the job to create "
+            "them again.",
         ]
     return lines
 
@@ -177,25 +187,29 @@ async def _outcome(ports: Ports, job: Job, begin: bool) -> str:
     try:
         await retry(ports, Dispatcher(ports), utc_now, job.id, owner=None)
     except (Conflict, PermanentError) as error:
-        # What one job lacks must not keep the others from being begun.
-        return f"without results, not begun: {error.message}"
-    return "without results, begun again"
+        # A job that cannot start must not prevent the start of the others.
+        return f"without results, not started: {error.message}"
+    return "without results, started again"
 
 
 async def purge(
     ports: Ports, rules: HousekeepingRules, *, ask: Callable[[str], str] | None
 ) -> Lines:
-    """Delete unclaimed blobs after showing them and asking; `ask` None: the operator has said yes."""
+    """Delete unclaimed blobs after listing them and asking for confirmation.
+
+    `ask` None: delete without asking.
+    """
     await open_ports(ports)
     everything = await find_unclaimed(ports, rules)
     before = await ports.sources.now() - rules.least_age
-    # All of a job goes: one of which a part is young, in either container, is perhaps another database's that works on it.
+    # A job is deleted only as a whole. If a part of it is young, in either container, another
+    # database may be working on it.
     young = {item.name for item in everything if item.newest_at_utc >= before}
     found = [item for item in everything if item.name not in young]
     if not found:
-        # Younger ones may be there: what lists them does not delete them.
+        # Younger blobs may exist. They are listed as unclaimed but not deleted.
         return [
-            "There is nothing to delete: of what nothing explains, all has changed in the last "
+            "There is nothing to delete. Every unclaimed blob has changed in the last "
             f"{rules.least_age.total_seconds() / 60:g} minutes."
         ]
     print("\n".join(unclaimed_lines(found, utc_now())))
@@ -206,7 +220,7 @@ async def purge(
     total = sum(item.size_bytes for item in found)
     if (
         ask is not None
-        and ask(f"Delete {total} bytes for good, {newest} to {oldest} old? Type yes: ").strip()
+        and ask(f"Permanently delete {total} bytes, {newest} to {oldest} old? Type yes:").strip()
         != "yes"
     ):
         return ["Nothing was deleted."]
@@ -217,7 +231,7 @@ async def purge(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program_name("python -m worker.storage"),
-        description="Show which database owns the storage, hand it over, and repair what lies there.",
+        description="Show which database owns the storage, transfer it, and repair the storage.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
@@ -232,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
         help="give this database its own containers and queues in this storage account",
     )
     command = commands.add_parser(
-        "recover", help="make job records again where the files exist and the record is lost"
+        "recover", help="recreate job records where the files exist and the record is lost"
     )
     command.add_argument("--begin", action="store_true", help="also start the jobs without results")
     command = commands.add_parser(
@@ -258,7 +272,7 @@ async def _run(arguments: argparse.Namespace, config: CommandConfig) -> Lines:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit status."""
+    """Run the command and return the exit status."""
     keep_files_private()
     arguments = _parser().parse_args(argv)
     config = read_config(CommandConfig)
@@ -273,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except EOFError:
         print(
-            "The question cannot be asked here (no input). Add --yes to delete without asking.",
+            "The confirmation needs an interactive terminal. Add --yes to delete without asking.",
             file=sys.stderr,
         )
         return 1

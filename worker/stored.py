@@ -1,4 +1,4 @@
-"""Blobs that a step needs and that are gone: the job fails at once, and says which they are and what to do."""
+"""Blobs that a step needs. If one is gone, the job fails at once and tells the user what to do."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from core.ports import BlobStore
 
 @contextmanager
 def source_told(name: str) -> Iterator[None]:
-    """Say of a file of the submission that it is gone, or is another one.
+    """Map errors of storage to refusals that name the submitted file.
 
     Args:
-        name: What the user called the file.
+        name: The user's name of the file.
 
     Raises:
-        VideoError: It is not in storage (code `source_missing`), or not as it was submitted (`source_changed`).
+        VideoError: The file is not in storage (code `source_missing`), or differs from the
+            submitted file (`source_changed`).
     """
     try:
         yield
@@ -36,17 +37,20 @@ async def read_result(store: BlobStore, name: str) -> bytes:
     """Return a file that an earlier step of the attempt has written.
 
     Raises:
-        PermanentError: It is not in storage (code `results_missing`).
+        PermanentError: The file is not in storage (code `results_missing`).
     """
     try:
         return await store.get(name)
     except NotFound as error:
-        sentence = f"'{name.rpartition('/')[2]}' of this attempt is no longer in storage. Retry the job: it counts again."
+        sentence = (
+            f"'{name.rpartition('/')[2]}' of this attempt is no longer in storage. Retry the "
+            "job to count it again."
+        )
         raise PermanentError(sentence, code="results_missing") from error
 
 
 async def read_if_stored(store: BlobStore, name: str) -> bytes | None:
-    """Return a blob's content, or None if there is none."""
+    """Return a blob's content, or None if the blob does not exist."""
     try:
         return await store.get(name)
     except NotFound:

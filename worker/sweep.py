@@ -1,7 +1,7 @@
-"""`python -m worker.sweep`: the API's housekeeping, done once and completely.
+"""`python -m worker.sweep`: one complete run of the API's housekeeping.
 
-It sends lost messages again, finishes deletions, deletes orphaned blobs and expires jobs. It is for
-deployments whose API does not run all the time, and for operators who do not want to wait.
+The run resends lost messages, finishes deletions, deletes orphaned blobs and expires jobs. It is
+for deployments whose API does not run all the time, and for operators who do not want to wait.
 """
 
 from __future__ import annotations
@@ -30,29 +30,34 @@ from core.services.housekeeping.unclaimed import Unclaimed
 from worker.main import read_config
 
 ANY_AGE = timedelta(days=-1)
-"""All that is there is reported, blobs of this second included: storage tells whole seconds. A submission in progress has its marker."""
+"""An age that reports all blobs, including those of the current second. Storage has a resolution of
+one second.
+
+A submission in progress is excluded by its marker.
+"""
 
 DESCRIPTION = (
-    "Sends lost messages again, finishes deletions, deletes orphaned blobs and expires jobs "
+    "Resends lost messages, finishes deletions, deletes orphaned blobs and expires jobs "
     "past their retention: once, completely."
 )
 
 
 async def sweep(ports: Ports, rules: HousekeepingRules, *, confirmed: bool = False) -> list[str]:
-    """Sweep once; return what was done, in lines for a person.
+    """Sweep once. Return a report in lines for a person.
 
     Raises:
-        MusterError: A part could not be done, such as while storage or database is away; the others were.
+        MusterError: A part failed, for example while storage or database is unavailable. The other
+            parts were completed.
     """
     housekeeping = Housekeeping(ports, Dispatcher(ports), utc_now, rules, confirmed=confirmed)
     report = await housekeeping.run(everything=True)
     lines = [
         f"Jobs whose message was sent again: {report.resent}",
-        f"Deletions that were announced earlier and finished now: {report.finished}",
-        f"Blobs of submissions that were never finished that were deleted: {report.orphans}",
-        f"Unclaimed uploads that were deleted: {report.uploads}",
-        f"Blobs of superseded results that were deleted: {report.unpublished}",
-        f"Late blobs of deleted jobs that were deleted: {report.buried}",
+        f"Announced deletions that were finished now: {report.finished}",
+        f"Deleted blobs of submissions that were never finished: {report.orphans}",
+        f"Deleted unclaimed uploads: {report.uploads}",
+        f"Deleted blobs of superseded results: {report.unpublished}",
+        f"Deleted late blobs of deleted jobs: {report.buried}",
         f"Jobs that expired: {report.expired}",
     ]
     lines += [finding.message for finding in await find(ports)]
@@ -60,10 +65,12 @@ async def sweep(ports: Ports, rules: HousekeepingRules, *, confirmed: bool = Fal
 
 
 async def dry_run(ports: Ports, rules: HousekeepingRules) -> list[str]:
-    """Return what a sweep would delete, and which blobs nothing explains, in lines for a person. Changes nothing.
+    """Return what a sweep would delete and which blobs are unclaimed, in lines for a person.
+
+    Changes nothing.
 
     Raises:
-        MusterError: Storage or database does not answer.
+        MusterError: Storage or database does not respond.
     """
     found: list[Unclaimed] = []
     cleared = await _look(ports, rules, found, reported_age=ANY_AGE)
@@ -73,9 +80,11 @@ async def dry_run(ports: Ports, rules: HousekeepingRules) -> list[str]:
         else await ports.jobs.count_unexpired(created_before=utc_now() - rules.keep)
     )
     lines = [
-        f"Would be deleted: {cleared.orphans} blobs of submissions that were never finished, {cleared.uploads} unclaimed uploads, "
-        f"{cleared.unpublished} blobs of superseded results, {cleared.buried} late blobs of deleted jobs.",
-        f"Announced deletions that are not finished: {len(await ports.ledger.unfinished(limit=1000))}. Jobs that are due to expire: {due}.",
+        f"Would be deleted: {cleared.orphans} blobs of submissions that were never "
+        f"finished, {cleared.uploads} unclaimed uploads, {cleared.unpublished} blobs of "
+        f"superseded results, {cleared.buried} late blobs of deleted jobs.",
+        "Announced deletions that are not finished: "
+        f"{len(await ports.ledger.unfinished(limit=1000))}. Jobs due to expire: {due}.",
     ]
     return [*lines, *unclaimed_lines(oldest_first(found), utc_now())]
 
@@ -83,12 +92,13 @@ async def dry_run(ports: Ports, rules: HousekeepingRules) -> list[str]:
 async def find_unclaimed(
     ports: Ports, rules: HousekeepingRules, *, reported_age: timedelta | None = ANY_AGE
 ) -> list[Unclaimed]:
-    """Return everything that no record, tombstone or marker explains, oldest first. Changes nothing.
+    """Return all blobs without a record, tombstone or marker, oldest first. Changes nothing.
 
     Args:
-        ports: Open.
-        rules: What the operator set.
-        reported_age: How long it must not have changed; None: as long as a sweep waits before it deletes something.
+        ports: Open ports.
+        rules: The operator's rules.
+        reported_age: Least time since the last change; None: as long as a sweep waits before it
+            deletes a blob.
     """
     found: list[Unclaimed] = []
     await _look(ports, rules, found, reported_age=reported_age)
@@ -115,29 +125,34 @@ async def _look(
 
 
 def oldest_first(found: Sequence[Unclaimed]) -> list[Unclaimed]:
-    """Return what is unclaimed in the order in which it was written."""
+    """Return unclaimed folders and uploads in the order in which they were written."""
     return sorted(found, key=lambda item: item.oldest_at_utc)
 
 
 def unclaimed_lines(found: Sequence[Unclaimed], now: datetime) -> list[str]:
-    """Return a line for each folder or upload that is unclaimed, and their sum."""
+    """Return a line for each unclaimed folder or upload, and their sum."""
     if not found:
-        return ["Every blob of a job or an upload is explained by this database."]
+        return ["All blobs of jobs and uploads belong to records of this database."]
     total = sum(item.size_bytes for item in found)
     lines = [
-        f"  {item.place:<8} {item.name}  {item.blobs} blobs, {item.size_bytes} bytes, {age(item.newest_at_utc, now)} old"
+        (
+            f'" {item.place:<8} {item.name} {item.blobs} blobs, {item.size_bytes} bytes, '
+            f'{age(item.newest_at_utc, now)} old"'
+        )
         for item in found
     ]
     return [
-        "No record, tombstone or marker of this database explains these; nothing deletes them by itself:",
+        "These blobs are unclaimed: this database has no record, tombstone or marker for "
+        "them. They are never deleted automatically:",
         *lines,
-        f"In all: {len(found)} folders and uploads, {sum(item.blobs for item in found)} blobs, {total} bytes. `python -m worker.storage "
-        "recover` makes records of jobs again, `python -m worker.storage purge` deletes them.",
+        f"In all: {len(found)} folders and uploads, {sum(item.blobs for item in found)} "
+        f"blobs, {total} bytes. `python -m worker.storage recover` recreates records of "
+        "jobs, `python -m worker.storage purge` deletes the blobs.",
     ]
 
 
 def age(at: datetime, now: datetime) -> str:
-    """Return how long ago something was, in words."""
+    """Return the time since `at` in words."""
     hours = max(0.0, (now - at).total_seconds() / 3600)
     return f"{hours:.0f} hours" if hours < 72 else f"{hours / 24:.0f} days"
 
@@ -156,7 +171,7 @@ async def _run(config: CommandConfig, *, is_dry: bool, confirmed: bool) -> list[
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit status."""
+    """Run the command and return the exit status."""
     keep_files_private()
     parser = argparse.ArgumentParser(
         prog=program_name("python -m worker.sweep"), description=DESCRIPTION

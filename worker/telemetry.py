@@ -1,4 +1,4 @@
-"""A drone's telemetry in the worker: tracks within videos are found when a job is planned, and all of it is read when it is assembled."""
+"""Drone telemetry: found within videos by the plan step, and read by the assemble step."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from worker.write_once import put_once
 logger = logging.getLogger(__name__)
 
 _OTHER_SUBTITLES = ("telemetry_empty", "telemetry_not_srt", "telemetry_not_dji")
-"""What speaks of a track that was never meant to be telemetry."""
+"""Codes of errors that mean that a subtitle track was never meant to be telemetry."""
 
 
 async def with_tracks(step: Step, paths: Sequence[Path]) -> tuple[SourceFile, ...]:
-    """Look for telemetry within the videos of a job beside which none was sent, and store what is found.
+    """Look for telemetry within the videos of a job that came without an .SRT, and store it.
 
     Args:
-        step: Planning.
+        step: The plan step.
         paths: The job's videos on this disk, in order.
 
     Returns:
-        The job's files. A track that cannot be used is told there, with the reason.
+        The job's files. A track that cannot be used is reported in its file, with the reason.
 
     Raises:
-        Stopped, TransientError: The step cannot go on; a bad track is no reason.
+        Stopped, TransientError: The step cannot continue. A bad track raises nothing.
     """
     found = []
     for number, (file, path) in enumerate(zip(step.job.files, paths, strict=True)):
@@ -57,7 +57,7 @@ async def _track(step: Step, number: int, file: SourceFile, path: Path) -> Telem
     except (MusterError, Stopped, MemoryError):
         raise
     except Exception:
-        # A video is worth counting without its subtitles, whatever is the matter with them.
+        # A video is worth counting without its subtitles, whatever is wrong with them.
         logger.exception(
             "a subtitle track could not be read",
             extra={"action": "track_unreadable", "job_id": step.job.id, "file": number},
@@ -70,7 +70,8 @@ async def _track(step: Step, number: int, file: SourceFile, path: Path) -> Telem
         )
     step.stop.check()
     store, name = step.tools.ports.sources, track_blob(step.job.id, number)
-    # Another delivery of this step may have stored it already: the same bytes, whose ETag the job may name by now.
+    # Another delivery of this step may have stored the same bytes already, and the job may refer to
+    # their ETag.
     info = await put_once(store, name, data, content_type=files.MEDIA_TYPE) or await store.info(
         name
     )
@@ -85,10 +86,13 @@ async def _track(step: Step, number: int, file: SourceFile, path: Path) -> Telem
 
 
 async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
-    """Return the telemetry of all files of a job, its times those of the recording; None where there is nothing to say.
+    """Return the telemetry of all files of a job, on the recording's timeline.
+
+    The result is None if there is neither telemetry nor a remark about it.
 
     Raises:
-        VideoError: A file is gone (code `source_missing`), or is not the one of the submission (`source_changed`).
+        VideoError: A file is gone (code `source_missing`), or differs from the submitted one
+            (`source_changed`).
     """
     given = [
         (number, file.telemetry)
@@ -105,7 +109,10 @@ async def read_telemetry(step: Step, plan: Plan) -> Telemetry | None:
 
 
 def _check(step: Step) -> Callable[[], None]:
-    """Return what ends the reading when the step is stopped. Called in the engine's thread: it only reads the flag."""
+    """Return the function that ends the parsing when the step is stopped.
+
+    It is called in the engine's thread and only reads the flag.
+    """
 
     def check() -> None:
         if step.stop.is_set():
@@ -120,7 +127,7 @@ async def _stored(step: Step, file: TelemetryFile) -> bytes:
 
 
 def _left_out(job: Job) -> tuple[Remark, ...]:
-    """Return what was said of tracks that cannot be used."""
+    """Return the remarks about tracks that cannot be used."""
     unusable = [
         file.telemetry
         for file in job.files

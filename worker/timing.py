@@ -1,4 +1,4 @@
-"""Time as the worker sees it: tests put a clock of their own in its place, so that nothing in them sleeps."""
+"""The worker's clock, which tests replace so that they never sleep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import datetime
 
 from core.domain.clock import utc_now
 
-# The usual clock stands still while the machine sleeps; the leases of a laptop whose lid was closed have ended all the same.
+# The usual monotonic clock stops while the machine sleeps, but the leases of a laptop whose lid was
+# closed end nevertheless.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -16,15 +17,18 @@ class Timer:
     """The real time."""
 
     def now(self) -> datetime:
-        """Return the present moment, aware UTC: what is written down."""
+        """Return the current time, aware UTC, for records."""
         return utc_now()
 
     def monotonic(self) -> float:
-        """Return seconds that never jump: what spans are measured with. A machine's sleep counts where the system can tell."""
+        """Return seconds that never jump, to measure durations.
+
+        A machine's sleep counts where the system can measure it.
+        """
         return time.clock_gettime(_CLOCK)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
-        """Wait for an event, but no longer than `seconds`; return whether it is set."""
+        """Wait for an event for at most `seconds`. Return whether the event is set."""
         if not event.is_set():
             try:
                 async with asyncio.timeout(max(0.0, seconds)):

@@ -1,4 +1,4 @@
-"""What a job waits for that is over its owner's work of the day."""
+"""The waiting of a job whose owner has used up the day's work."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 
 
 def waiting_for_day(error: Throttled, job: Job, *, now: datetime) -> Waiting:
-    """Return what a job waits for, and log it.
+    """Return the record of a job's waiting, and log it.
 
     Args:
-        error: Why it cannot begin, and how long.
-        job: Since when it waits is kept over all tries.
-        now: The present time.
+        error: The reason, and how long to wait.
+        job: The job. The start of its waiting is retained over all tries.
+        now: The current time.
     """
     extra = {
         "action": "quota_used_up",

@@ -1,4 +1,8 @@
-"""Ends a process whose event loop stands still: its leases end by themselves, but nobody would start it again while it seems alive."""
+"""The watchdog, which ends a process whose event loop stalls.
+
+The leases of such a process end automatically, but the process would not be restarted while it
+seems alive.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,9 @@ VISIBILITIES = 3
 async def watch(stopping: asyncio.Event, timer: Timer, *, visibility_s: float) -> None:
     """Reset an alarm regularly until told to stop.
 
-    The alarm runs in a thread without Python in it, so that it also rings when libraries block each other while one of them holds
-    the interpreter's lock. It then writes what every thread was doing to standard error and ends the process with status 1.
+    The alarm runs in a thread without Python, so it also fires when libraries block each other
+    while one of them holds the interpreter's lock. It writes the stack of every thread to standard
+    error and ends the process with status 1.
     """
     limit_s = max(LEAST_S, VISIBILITIES * visibility_s)
     try:

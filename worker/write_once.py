@@ -1,7 +1,8 @@
-"""Blobs that are written once: who comes second, with the same content, finds them and leaves them as they are.
+"""Blobs that are written once. A second writer leaves the existing blob unchanged.
 
-A worker that stood still, or has lost its lease without knowing, may write long after somebody else has published. Its writes change
-nothing then, and whoever reads a large blob in pieces meanwhile reads on.
+A worker that stalled, or that has lost its lease without noticing, may write long after another
+worker has published. Its writes change nothing then. A reader that reads a large blob in pieces is
+not disturbed.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from core.ports import BlobInfo, BlobStore
 async def put_once(
     store: BlobStore, name: str, data: bytes, *, content_type: str
 ) -> BlobInfo | None:
-    """Write a blob unless it is there; return what this call wrote, None where the blob was there.
+    """Write a blob unless it exists. Return the new blob's info, or None if the blob existed.
 
     Raises:
-        Unavailable: Storage does not answer.
+        Unavailable: Storage does not respond.
     """
     try:
         return await store.put(name, data, content_type=content_type, only_new=True)
@@ -29,7 +30,7 @@ async def put_once(
 async def put_file_once(
     store: BlobStore, name: str, path: Path, *, content_type: str
 ) -> BlobInfo | None:
-    """Write a blob from a local file unless it is there. Returns and raises as `put_once`."""
+    """Write a blob from a local file unless it exists. Returns and raises as `put_once`."""
     try:
         return await store.put_file(name, path, content_type=content_type, only_new=True)
     except PreconditionFailed:

@@ -1,4 +1,4 @@
-"""Answers that come from the port itself: problem details, though no application has seen the request."""
+"""Responses of the port itself: problem details for requests that no application has seen."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ RETRY_AFTER_S = "5"
 
 
 def raw_problem(status: int, code: str, detail: str) -> bytes:
-    """Return a whole answer with problem details, after which the connection ends."""
+    """Return a complete response with problem details, after which the connection ends."""
     answer = problems.problem("/", status, code, detail)
     head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {answer.media_type}\r\ncontent-length: {len(answer.body)}\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        f"content-type: {answer.media_type}\r\ncontent-length: {len(answer.body)}\r\n"
         "cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
     )
     return head.encode("ascii") + bytes(answer.body)
 
 
 async def too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tell a client beyond the limit of connections to retry."""
+    """Send a client over the limit of connections a response that asks for a retry."""
     answer = problems.problem(
         scope["path"],
         503,

@@ -1,4 +1,4 @@
-"""One connection: stands between the socket's transport and the server's protocol, and passes on what keeps within the limits."""
+"""The guarded connection, which passes data between transport and protocol within the limits."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from api.port.transport import GuardedTransport
 
 
 class GuardedConnection(asyncio.Protocol):
-    """A protocol around the server's. Runs in the loop's thread; nothing blocks.
+    """A protocol around the server's protocol. It runs in the loop's thread and never blocks.
 
     Args:
-        limits: What holds for all connections, and where they are counted.
+        limits: The limits and counters that all connections share.
         inner: The server's protocol, not connected yet.
     """
 
@@ -49,10 +49,10 @@ class GuardedConnection(asyncio.Protocol):
         self._tunnelled = TunnelledBytes(self._now())
         self._reader = Reader(limits.idle_s, limits.least_bytes_per_s, limits.window_s)
 
-    # What the socket's transport calls
+    # Called by the socket's transport
 
     def connection_made(self, transport: Any) -> None:
-        """Take a place, or end the connection."""
+        """Take a slot, or end the connection."""
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self.address = self._limits.group(peer)
@@ -66,7 +66,7 @@ class GuardedConnection(asyncio.Protocol):
         self.inner.connection_made(self._guarded)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what the phase lets through."""
+        """Pass on what the current phase allows."""
         while data and not self._transport.is_closing():
             if self.phase is Phase.HEAD:
                 data = self._take_head(data)
@@ -88,7 +88,10 @@ class GuardedConnection(asyncio.Protocol):
         return None if self._detached else self.inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back, once no request is worked on, and let go of the server's protocol: rings wait for the garbage collector."""
+        """Release the slot once no request is running, and drop the server's protocol.
+
+        Dropping it breaks a reference cycle, which would otherwise wait for the garbage collector.
+        """
         self._lost_at_s = self._now()
         if not self._active and self._heads == self._begun:
             self._limits.places.leave(self)
@@ -101,19 +104,19 @@ class GuardedConnection(asyncio.Protocol):
         self._guarded = None
 
     def pause_writing(self) -> None:
-        """Tell the server."""
+        """Notify the server."""
         if not self._detached:
             self.inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Tell the server."""
+        """Notify the server."""
         if not self._detached:
             self.inner.resume_writing()
 
-    # What the server calls, by way of its transport
+    # Called by the server, through its transport
 
     def tunnel(self, inner: Any) -> None:
-        """Go on with another protocol: the server has upgraded the connection."""
+        """Switch to another protocol after the server has upgraded the connection."""
         self.inner = inner
         self._attach(inner)
         self.phase = Phase.TUNNEL
@@ -121,7 +124,10 @@ class GuardedConnection(asyncio.Protocol):
         self._release()
 
     def close(self) -> None:
-        """Close after what was written; let the client finish a body that is not read, so that it reads its answer."""
+        """Close the connection after the pending writes.
+
+        A client that is still sending a body may finish it, so that the client reads the response.
+        """
         if self.phase is Phase.LINGER or self._transport.is_closing():
             return
         if self.phase is Phase.CHUNKED or (self.phase is Phase.BODY and self._body_left):
@@ -131,50 +137,54 @@ class GuardedConnection(asyncio.Protocol):
             self._transport.close()
 
     def reading_resumed(self) -> None:
-        """Pass on what was held while the server wanted no more."""
+        """Pass on what was held while the server had paused reading."""
         if self._held and self.phase is not Phase.BUSY:
             self._limits.call_soon(self._release)
 
-    # What the list of places, and the clock, call
+    # Called by the list of places and by the clock
 
     @property
     def is_over(self) -> bool:
-        """Whether the connection has been answered for good."""
+        """Whether the connection has had its final response."""
         return self.phase is Phase.LINGER
 
     @property
     def worth(self) -> Worth:
-        """What would be lost with the connection. One that is lost keeps its place for its request, which goes on."""
+        """What would be lost with the connection.
+
+        A lost connection keeps its slot for its request, which continues.
+        """
         if self._lost_at_s is not None:
             return Worth.WORK
         if self._reader.behind_since_s is not None and self._is_known:
             return Worth.STANDING
         if self._active:
-            # Without a caller a request is being refused, or its body drained: that costs an attacker no key.
+            # Without a caller, a request is being refused or its body is being drained. Such a
+            # request costs an attacker no key.
             return Worth.WORK if self._is_known else Worth.REQUEST
         return Worth.REQUEST if self.phase is Phase.TUNNEL else Worth.NOTHING
 
     @property
     def stands_since_s(self) -> float:
-        """Since when a client whose worth is `STANDING` reads too little."""
+        """The time since which a client whose worth is `STANDING` has read too little."""
         return self._reader.behind_since_s or 0.0
 
     @property
     def _is_known(self) -> bool:
-        # An answer that the application has finished is read by the one who asked for it.
+        # The caller of a finished request is still the one that reads its response.
         return is_known(self._scope) if self._active else self._was_known
 
     def shed(self) -> None:
-        """End the connection for another one."""
+        """End the connection in favour of another one."""
         self._limits.note("shed", self.address)
         self._limits.places.leave(self)
         self._transport.abort()
 
     def check(self, now_s: float) -> None:
-        """End the connection if it has been waited for too long. Called about once a second."""
+        """End the connection if it has exceeded a time limit. Called about once a second."""
         if self._lost_at_s is not None:
             if not self._active and now_s - self._lost_at_s > 1:
-                self._limits.places.leave(self)  # its request was none
+                self._limits.places.leave(self)  # the server saw no request
         elif self._ends_at_s is not None and now_s > self._ends_at_s:
             self._transport.abort()
         elif self._reader.is_slow(
@@ -189,15 +199,10 @@ class GuardedConnection(asyncio.Protocol):
             if self.phase is Phase.TUNNEL:
                 self._transport.abort()
             else:
-                self._answer(
-                    408,
-                    "head_too_slow",
-                    f"The headers did not arrive within {self._limits.head_s:g} s. Send the request again.",
-                )
+                limit = f"within {self._limits.head_s:g} s. Send the request again."
+                self._answer(408, "head_too_slow", f"The headers did not arrive {limit}")
         elif self._waits_since_s is None and now_s - self._idle_since_s > self._limits.kept_alive_s:
             self._transport.close()
-
-    # Phases
 
     def _take_head(self, data: bytes) -> bytes:
         if self._waits_since_s is None:
@@ -225,9 +230,7 @@ class GuardedConnection(asyncio.Protocol):
         return data[end:]
 
     def _take_body(self, data: bytes) -> bytes:
-        taken = len(data)
-        if taken > self._body_left:
-            taken = self._body_left
+        taken = min(len(data), self._body_left)
         self._body_left -= taken
         if not self._body_left:
             self.phase = Phase.BUSY
@@ -269,8 +272,6 @@ class GuardedConnection(asyncio.Protocol):
         if not self._held and not self.is_over:
             self._guarded.hold_reading(False)
 
-    # Requests
-
     def _attach(self, inner: Any) -> None:
         inner.app = self._wrapped(inner.app)
 
@@ -298,7 +299,8 @@ class GuardedConnection(asyncio.Protocol):
             else:
                 await app(scope, receive, send)
         except (OSError, WebSocketDisconnect):
-            # A client that leaves during its handshake is no fault of the application, and worth no traceback.
+            # A client that leaves during its handshake is no fault of the application. It needs no
+            # traceback.
             if self._lost_at_s is None:
                 raise
         finally:
@@ -308,13 +310,13 @@ class GuardedConnection(asyncio.Protocol):
     async def _serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self._requests += 1
         if self._requests > self._heads:
-            # Requests behind a chunked body in the same packet: no client sends such.
+            # The requests follow a chunked body in the same packet. Normal clients never send that.
             self._limits.note("pipelined", self.address)
             self._transport.abort()
             return
         if self._lost_at_s is not None and scope["method"] in ("GET", "HEAD", "OPTIONS"):
             self._limits.places.leave(self)
-            return  # no client reads the answer
+            return  # no client reads the response
         self._begin(scope)
         chunked = self.phase is Phase.CHUNKED
         ended = False
@@ -332,7 +334,7 @@ class GuardedConnection(asyncio.Protocol):
                 Phase.BODY,
                 Phase.CHUNKED,
             ):
-                # The rest of the body would be taken for the next request's head.
+                # The rest of the body would be taken for the head of the next request.
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
             if (
@@ -381,10 +383,8 @@ class GuardedConnection(asyncio.Protocol):
         if self.phase is Phase.CHUNKED:
             self.phase = Phase.BUSY
 
-    # Ends
-
     def _answer(self, status: int, code: str, detail: str) -> None:
-        # The server has begun no answer in these phases.
+        # The server has not started a response in these phases.
         self._transport.write(raw_problem(status, code, detail))
         self._linger(self._limits.refused_linger_s)
 

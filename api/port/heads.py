@@ -1,6 +1,7 @@
-"""Where the headers of a request end, and how its body is framed. Only for counting: the server's own parser decides what a request means.
+"""The head of a request: where its headers end, and how its body is framed.
 
-A wrong guess delays the connection until its time-out. It lets nothing through.
+The result serves only to count. The server's own parser decides what a request means. A wrong
+result delays the connection until its time-out. It never lets a request through.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ MOST_HEADERS = 200
 
 
 def has_short_lines(data: bytes) -> bool:
-    """Return whether bytes of a chunked body are likely to hold many lines, which make parsing slow."""
-    # A sample: counting all would cost more than parsing.
+    """Return whether bytes of a chunked body probably hold many lines, which are slow to parse."""
+    # Only a sample is counted, because counting all lines would cost more than parsing them.
     start = random.randrange(max(1, len(data) - _SAMPLE_BYTES))
     sample = data[start : start + _SAMPLE_BYTES] + data[-_SAMPLE_BYTES:]
     return sample.count(b"\n") * _LINE_BYTES > len(sample)
 
 
 class Head:
-    """The bytes of one request from its first line to the blank one. What was looked at is not looked at again."""
+    """The bytes of one request from its first line to the blank line.
+
+    Bytes that were scanned are not scanned again.
+    """
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -34,14 +38,14 @@ class Head:
         return len(self._bytes)
 
     def take(self, data: bytes) -> int | None:
-        """Add what arrived.
+        """Add received bytes.
 
         Returns:
-            How many of these bytes belong to the head, where it ends in them; None where it does not end.
+            The number of these bytes that belong to the head, if the head ends in them; else None.
         """
         start = 0
         if not self._bytes:
-            # Blank lines before a request are no end of one.
+            # Blank lines before a request do not end its head.
             start = len(data) - len(data.lstrip(b"\r\n"))
         before = len(self._bytes)
         self._bytes += data[start:]
@@ -53,15 +57,15 @@ class Head:
 
     @property
     def lines(self) -> int:
-        """Lines so far."""
+        """The number of lines so far."""
         return self._bytes.count(b"\n")
 
     def body_bytes(self) -> int | None:
-        """Return how long the body is that follows; None where it comes in chunks."""
+        """Return the length of the body that follows; None: the body is chunked."""
         length = 0
         for name, value in _FRAMING.findall(self._bytes):
             if name.lower() == b"transfer-encoding":
                 return None
-            # No body has so many bytes that 19 digits are needed; the parser refuses what is no number.
+            # No body needs a length of 19 digits. The parser refuses a length that is not a number.
             length = int(value) if value.strip().isdigit() and len(value) <= 18 else 0
         return length

@@ -1,4 +1,4 @@
-"""What holds for all connections of a port, and what is told of those that it ends."""
+"""The limits that all connections of a port share, and the log of the connections that they end."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from core.config.port import PortSection
 logger = logging.getLogger(__name__)
 
 TOLD_EVERY_S = 60.0
-"""How often the log tells of one reason: an attack must not fill the disk."""
+"""How often the log reports one reason. An attack must not fill the disk."""
 
 _DESCRIPTORS = 65_536
 
 
 class Limits:
-    """The limits, the places, and the notes of one port.
+    """The limits, places and counters of one port.
 
     Args:
-        config: What the operator allows.
-        metrics: Where ended connections are counted.
-        loop: Whose clock and queue are used.
+        config: The operator's settings.
+        metrics: Counts the ended connections.
+        loop: The loop whose clock and queue are used.
         total: Most connections.
     """
 
     window_s = 60.0
     kept_alive_s = 120.0
-    """Longest silence between two requests: beyond what servers allow by themselves, so that theirs holds."""
+    """Longest silence between two requests. It exceeds the servers' own limits, so that those
+    apply.
+    """
     linger_s = 10.0
-    """How long a client may go on sending a body that was answered already."""
+    """How long a client may continue to send a body that already has its response."""
     refused_linger_s = 2.0
     open_paths = OPEN_PATHS
 
@@ -54,11 +56,11 @@ class Limits:
         self._told: dict[str, tuple[float, int]] = {}
 
     def group(self, peer: Any) -> str:
-        """Return under which name a peer is counted."""
+        """Return the name under which a peer is counted."""
         return client_group(str(peer[0]) if isinstance(peer, tuple) and peer else None)
 
     def note(self, reason: str, address: str) -> None:
-        """Count a connection that was ended; tell the log now and then."""
+        """Count a connection that was ended. Log the reason from time to time."""
         self._metrics.ended.labels(reason).inc()
         now_s = self.now()
         told_s, untold = self._told.get(reason, (now_s - TOLD_EVERY_S, 0))
@@ -75,7 +77,7 @@ class Limits:
         self._told[reason] = (told_s, untold)
 
     def check(self) -> None:
-        """Look at every connection once."""
+        """Check every connection once."""
         now_s = self.now()
         for connection in self.places.all():
             connection.check(now_s)
@@ -83,7 +85,10 @@ class Limits:
 
 
 class Seldom(logging.Filter):
-    """Lets one in a while of the server's lines about unreadable requests through: each costs a client one packet."""
+    """A log filter for the server's lines about unreadable requests.
+
+    It passes one line per interval, because each line costs a client only one packet.
+    """
 
     texts = ("Invalid HTTP request received.", "Unsupported upgrade request.")
 
@@ -104,7 +109,7 @@ class Seldom(logging.Filter):
 
 
 def raise_descriptors() -> int:
-    """Let this process open as many descriptors as the system allows, within reason; return how many that are."""
+    """Raise the limit of open descriptors as far as is allowed and sensible, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

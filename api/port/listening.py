@@ -1,4 +1,7 @@
-"""Put the guard in front of every server that the running loop opens. See the package's head for why it is done here."""
+"""The installation of the guard in front of every server that the running loop opens.
+
+The package's docstring gives the reasons for this design.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ _OPENERS = ("create_server", "create_unix_server")
 
 @contextmanager
 def guarded_port(config: PortSection, metrics: Metrics) -> Iterator[Limits]:
-    """Guard the connections of the servers that the running loop opens from now on, until the context is left.
+    """Guard the connections of all servers that the running loop opens within the context.
 
     Args:
-        config: What the operator allows.
-        metrics: Where ended connections are counted.
+        config: The operator's settings.
+        metrics: Counts the ended connections.
     """
     loop = asyncio.get_running_loop()
     descriptors = raise_descriptors()
@@ -50,14 +53,16 @@ def guarded_factory(factory: Callable[[], Any], limits: Limits) -> Callable[[], 
     """Return a factory that puts a guard around each of the server's protocols.
 
     Raises:
-        RuntimeError: By the returned factory: the server's protocols have no `app` to be wrapped.
+        RuntimeError: Raised by the returned factory if the server's protocols have no `app` to
+            wrap.
     """
 
     def make() -> Any:
         inner = factory()
         if not callable(getattr(inner, "app", None)):
             raise RuntimeError(
-                f"{type(inner).__name__} has no app: the limits of the port do not fit this version of {_SERVER}."
+                f"{type(inner).__name__} has no app: the limits of the port do not fit "
+                f"this version of {_SERVER}."
             )
         return GuardedConnection(limits, inner)
 
@@ -69,12 +74,13 @@ def _guarding(opener: Callable[..., Any], limits: Limits, descriptors: int) -> C
         if not (getattr(factory, "__module__", None) or "").startswith(_SERVER):
             return await opener(factory, *args, **kwargs)
         guarded = guarded_factory(factory, limits)
-        guarded()  # A server that cannot be guarded does not open.
+        guarded()  # A server that cannot be guarded must not open.
         if kwargs.get("backlog"):
-            # Who comes waits behind the whole backlog, and asyncio accepts all of it before any connection can be ended.
+            # A new client waits behind the whole backlog, and asyncio accepts all of the backlog
+            # before any connection can be ended.
             kwargs["backlog"] = min(kwargs["backlog"], _MOST_WAITING, max(16, descriptors // 8))
         if kwargs.get("ssl") is not None:
-            # Until TLS is agreed upon, the connection is not the guard's.
+            # The guard gets the connection only after the TLS handshake.
             kwargs.setdefault("ssl_handshake_timeout", limits.head_s)
         return await opener(guarded, *args, **kwargs)
 

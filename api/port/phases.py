@@ -2,11 +2,12 @@
 
 A connection is in one of these phases:
 
-    HEAD ──▶ BODY or CHUNKED ──▶ BUSY ──▶ HEAD …   requests, one after the other: what a client
-                                                   sends ahead of time is held
+    HEAD ──▶ BODY or CHUNKED ──▶ BUSY ──▶ HEAD …   one request after the other; bytes that a client
+                                                   sends early are held
     TUNNEL                                         a WebSocket: everything is passed on
-    LINGER                                         answered for good, or lost: what still comes is
-                                                   dropped, so that the client reads the answer
+    LINGER                                         after the final response, or lost: received bytes
+                                                   are dropped, so that the client can read the
+                                                   response
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ from __future__ import annotations
 import enum
 
 SLICE_BYTES = 16 * 1024
-"""A chunked body is parsed in such pieces where its lines are short.
+"""The size of the pieces in which a chunked body with short lines is parsed.
 
-Thousands of requests, or of chunks, could be in one packet.
+One packet could otherwise hold thousands of requests or chunks.
 """
 _BUFFERED_BYTES = 512 * 1024
 """What the server reads ahead of an application: 64 KiB and one packet.
 
-More is no body but chunk extensions, trailers or tiny chunks.
+Anything beyond is not body but chunk extensions, trailers or tiny chunks.
 """
 
 _TUNNEL_BYTES, _TUNNEL_BYTES_PER_S = 64 * 1024, 1024
-"""What a WebSocket's client may send: answers to pings. Nothing of Muster reads messages."""
+"""Most bytes from a WebSocket's client, which only needs to reply to pings. Muster reads no
+messages.
+"""
 
 
 class Phase(enum.Enum):
-    """See the module's head."""
+    """The phases that the module's docstring shows."""
 
     HEAD = enum.auto()
     BODY = enum.auto()
@@ -40,10 +43,10 @@ class Phase(enum.Enum):
 
 
 class ChunkedBody:
-    """Bytes of one chunked body: what the client sent, and what the application read of it.
+    """The bytes of one chunked body: sent by the client, and read by the application.
 
     Args:
-        spare_bytes: How much more than the body may be sent, besides a fourth of the body.
+        spare_bytes: How many bytes beyond the body and a quarter of it may be sent.
     """
 
     def __init__(self, spare_bytes: int) -> None:
@@ -61,7 +64,7 @@ class ChunkedBody:
 
     @property
     def is_excessive(self) -> bool:
-        """Whether far more was sent than there is of a body."""
+        """Whether the client sent far more bytes than the body has."""
         overhead = self._sent - self._body - self._body // 4
         return (
             overhead > _BUFFERED_BYTES + self._spare_bytes
@@ -70,7 +73,7 @@ class ChunkedBody:
 
 
 class TunnelledBytes:
-    """Bytes that a WebSocket's client sent.
+    """The bytes that a WebSocket's client sent.
 
     Args:
         opened_s: When the WebSocket was opened.
@@ -81,6 +84,6 @@ class TunnelledBytes:
         self._sent = 0
 
     def allows(self, size: int, now_s: float) -> bool:
-        """Count bytes; return whether the client may have sent as many until now."""
+        """Count bytes. Return whether the client is still within its allowance."""
         self._sent += size
         return self._sent <= _TUNNEL_BYTES + _TUNNEL_BYTES_PER_S * (now_s - self._opened_s)

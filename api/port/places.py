@@ -1,4 +1,7 @@
-"""Who has a place: connections in all and by address, and which one goes when there are too many."""
+"""Places: the slots of connections, in total and by address.
+
+When the slots run out, a connection is chosen and ended.
+"""
 
 from __future__ import annotations
 
@@ -7,58 +10,64 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 SPARE = 32
-"""Places beyond a limit, in which a probe of `/health` is answered and everything else is told to come again."""
+"""Spare slots beyond a limit. In them, `/health` gets a response and all other requests are refused
+with a hint to retry.
+"""
 
 
 class Worth(enum.IntEnum):
-    """What is lost with a connection that is ended."""
+    """What is lost when a connection is ended."""
 
     NOTHING = 0
-    """It waits for headers or for another request, or it was answered for good."""
+    """The connection waits for headers or for another request, or has had its final response."""
     REQUEST = 1
-    """A request whose caller is not known: it is just being looked at, or refused."""
+    """A request without a recognised caller. It is being checked or refused."""
     STANDING = 2
-    """An answer for a known caller who reads too little of it, such as a player that was paused."""
+    """A response to a known caller that reads too little of it, such as a paused player."""
     WORK = 3
     """A request of a known caller."""
 
 
 def is_known(scope: Mapping[str, Any] | None) -> bool:
-    """Return whether the caller of a request was recognised; the machine's own user counts."""
+    """Return whether the caller of a request is known. The machine's own user counts as known."""
     return scope is not None and "caller" in scope.get("state", ())
 
 
 class Holder(Protocol):
-    """A connection, as places know it."""
+    """A connection, as `Places` sees it."""
 
     address: str
     is_spare: bool
 
     @property
     def worth(self) -> Worth:
-        """What would be lost with it."""
+        """What would be lost with the connection."""
 
     @property
     def stands_since_s(self) -> float:
-        """Since when its client reads too little, where its worth is `STANDING`."""
+        """The time since which the client has read too little, if the worth is `STANDING`."""
 
     def shed(self) -> None:
-        """End the connection, at once."""
+        """End the connection at once."""
 
     def check(self, now_s: float) -> None:
-        """End the connection if it has been waited for too long."""
+        """End the connection if it has exceeded a time limit."""
 
 
 class Places:
-    """Counts connections. Not thread-safe; nothing blocks.
+    """The count of connections. Not thread-safe; never blocks.
 
-    A new connection over a limit takes the place of the oldest one that has not finished its headers: of its own address where that has too
-    many, of the address with the most where all together have. Where all have, the oldest one goes whose caller is not known, and then the
-    one whose known caller has read too little for the longest time. So a client that sends its request gets in, however many stand.
+    When a limit is reached, one connection is ended for the new one. If the new connection's address
+    is at its limit, the ended connection is of that address. If the total is at its limit, it is of
+    the address with the most connections. The first choice is the oldest connection that has no
+    request. The second is the oldest one without a known caller. The third is the one
+    whose known caller has read too little for the longest time; it may be of any address if the
+    total is at its limit. A client that sends its request is therefore admitted, however many
+    connections are idle.
 
     Args:
         total: Most connections.
-        per_address: Most connections of one address; 0 means no limit of its own.
+        per_address: Most connections of one address; 0: no separate limit.
     """
 
     def __init__(self, *, total: int, per_address: int) -> None:
@@ -71,7 +80,11 @@ class Places:
         return self._count
 
     def admit(self, holder: Holder) -> bool:
-        """Give a place to a new connection, at another one's cost if need be; return whether there was one."""
+        """Give a new connection a slot, and end another connection if needed.
+
+        Returns:
+            Whether there was a slot.
+        """
         own = self._by_address.get(holder.address, {})
         freed = True
         if len(own) >= self._per_address:
@@ -89,14 +102,14 @@ class Places:
         return True
 
     def has_room(self, address: str) -> bool:
-        """Return whether an address, and all together, are within their limits."""
+        """Return whether an address and the total are within their limits."""
         return (
             len(self._by_address.get(address, ())) <= self._per_address
             and self._count <= self._total
         )
 
     def leave(self, holder: Holder) -> None:
-        """Take the place back. Idempotent."""
+        """Release the slot. Idempotent."""
         own = self._by_address.get(holder.address, {})
         if holder in own:
             del own[holder]

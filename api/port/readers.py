@@ -1,4 +1,4 @@
-"""Whether a client reads what was written to it."""
+"""Readers: whether a client reads what was written to it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import struct
 import termios
 
 PATIENCE_S = 900.0
-"""How long a known caller may read nothing: a player that was paused, or a proxy that stores an answer before it passes it on."""
+"""How long a known caller may read nothing, such as a paused player or a proxy that stores a
+response before it passes it on.
+"""
 
 
 def unread_bytes(transport: asyncio.WriteTransport) -> int:
-    """Return how many written bytes the client has not confirmed; 0 where the system has taken all of them.
+    """Return how many written bytes the client has not confirmed; 0: the system has sent all.
 
-    The system's own buffer counts, too, as far as it tells: it takes the next bytes only when a third of it, which may be more than a
-    slow line brings in a minute, is free again.
+    The system's own buffer is included where its size is known. The system accepts more bytes only
+    when a third of the buffer is free. A slow line may need more than a minute for a third of the
+    buffer.
     """
     waiting = transport.get_write_buffer_size()
     socket = transport.get_extra_info("socket") if waiting else None
@@ -29,7 +32,7 @@ def unread_bytes(transport: asyncio.WriteTransport) -> int:
 
 
 class _Watch:
-    """Looks at one client's reading by one measure: the longest pause, and the fewest bytes of each window."""
+    """One measure of a client's reading: the longest pause, and the fewest bytes per window."""
 
     def __init__(
         self, idle_s: float, least_bytes: float, window_s: float, now_s: float, read_bytes: int
@@ -54,12 +57,13 @@ class _Watch:
 
 
 class Reader:
-    """Follows how many bytes one client has taken, as far as the operating system tells.
+    """The record of how many bytes one client has taken, as far as the operating system reports it.
 
     Args:
         idle_s: Longest time without a byte taken.
         least_bytes_per_s: Least average rate.
-        window_s: Over which time it is averaged. A known caller may take the bytes of one window in `PATIENCE_S`.
+        window_s: Time over which the rate is averaged. A known caller may take `PATIENCE_S` for the
+            bytes of one window.
     """
 
     def __init__(self, idle_s: float, least_bytes_per_s: float, window_s: float) -> None:
@@ -68,16 +72,18 @@ class Reader:
         self._window_s = window_s
         self._watches: tuple[_Watch, _Watch] | None = None
         self.behind_since_s: float | None = None
-        """Since when the client has been slower than a client without a key may be; None: it is not."""
+        """The time since which the client has been slower than a client without a key may be; None:
+        it is not slower.
+        """
 
     def is_slow(self, now_s: float, sent_bytes: int, waiting_bytes: int, *, is_known: bool) -> bool:
-        """Return whether the client is too slow; called about once a second.
+        """Return whether the client is too slow. Called about once a second.
 
         Args:
-            now_s: The time.
-            sent_bytes: All that was written to it.
-            waiting_bytes: As `unread_bytes` returned.
-            is_known: Whether it may stand for `PATIENCE_S`.
+            now_s: The current time.
+            sent_bytes: All bytes written to the client.
+            waiting_bytes: As returned by `unread_bytes`.
+            is_known: Whether the client may pause for `PATIENCE_S`.
         """
         if not waiting_bytes:
             self._watches = self.behind_since_s = None

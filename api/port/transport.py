@@ -1,4 +1,4 @@
-"""The transport that the server's protocol sees: the socket's, but for what the guard has a say in."""
+"""The transport that the server's protocol sees, which the guard controls."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any, Protocol
 
 
 class Guard(Protocol):
-    """What a transport needs of the connection's guard; `guard.GuardedConnection` is one."""
+    """What a transport needs from its guard. `guard.GuardedConnection` implements it."""
 
     sent_bytes: int
     inner: Any
 
     @property
     def is_over(self) -> bool:
-        """Whether the connection has been answered for good."""
+        """Whether the connection has had its final response."""
 
     def reading_resumed(self) -> None:
-        """Learn that the server takes more."""
+        """Called when the server accepts data again."""
 
     def close(self) -> None:
         """End the connection."""
 
     def tunnel(self, protocol: Any) -> None:
-        """Hand the connection to another protocol, such as a WebSocket's."""
+        """Pass the connection to another protocol, such as a WebSocket's."""
 
 
 class GuardedTransport(asyncio.Transport):
-    """Counts what is written, and pauses reading while either side wants that.
+    """A transport that counts written bytes, and pauses reading while either side requires it.
 
     Args:
-        guard: Whose it is.
-        transport: The socket's, or TLS's.
+        guard: The guard of the connection.
+        transport: The transport of the socket, or of TLS.
     """
 
     def __init__(self, guard: Guard, transport: Any) -> None:
@@ -40,46 +40,46 @@ class GuardedTransport(asyncio.Transport):
         self._guard = guard
         self._transport = transport
         self.is_paused = False
-        """Whether the server wants no more."""
+        """Whether the server has paused reading."""
         self._is_held = False
 
     def write(self, data: Any) -> None:
-        """Pass on, unless the connection has been answered for good."""
+        """Write data, unless the connection has had its final response."""
         if not self._guard.is_over:
             self._guard.sent_bytes += len(data)
             self._transport.write(data)
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
-        """As `write`."""
+        """Write data as `write` does."""
         self.write(b"".join(list_of_data))
 
     def pause_reading(self) -> None:
-        """Read no more for now."""
+        """Pause reading for the server."""
         self.is_paused = True
         self._set_reading()
 
     def resume_reading(self) -> None:
-        """Go on, with what the guard holds first."""
+        """Resume reading. Data that the guard holds is passed on first."""
         self.is_paused = False
         self._guard.reading_resumed()
         self._set_reading()
 
     def hold_reading(self, held: bool) -> None:
-        """Read no more as long as the guard holds bytes."""
+        """Pause reading as long as the guard holds bytes."""
         self._is_held = held
         self._set_reading()
 
     def release_all(self) -> None:
-        """Read on, whatever was wanted: it will be dropped."""
+        """Resume reading regardless of pauses. The data will be dropped."""
         self.is_paused = self._is_held = False
         self._set_reading()
 
     def close(self) -> None:
-        """Close, in the guard's way."""
+        """Close the connection through the guard."""
         self._guard.close()
 
     def set_protocol(self, protocol: Any) -> None:
-        """Hand over to a protocol behind the guard."""
+        """Pass the connection to a protocol behind the guard."""
         self._guard.tunnel(protocol)
 
     def get_protocol(self) -> Any:
@@ -87,11 +87,11 @@ class GuardedTransport(asyncio.Transport):
         return self._guard.inner
 
     def is_closing(self) -> bool:
-        """Return whether nothing can be written any more."""
+        """Return whether the connection is closing, so that nothing can be written."""
         return self._guard.is_over or self._transport.is_closing()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close the connection at once."""
         self._transport.abort()
 
     def is_reading(self) -> bool:
@@ -99,28 +99,28 @@ class GuardedTransport(asyncio.Transport):
         return not (self.is_paused or self._is_held)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the socket's transport says."""
+        """Return the value of the socket's transport."""
         return self._transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:
-        """Return what the socket's transport says."""
+        """Return the value of the socket's transport."""
         return int(self._transport.get_write_buffer_size())
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return what the socket's transport says."""
+        """Return the value of the socket's transport."""
         low, high = self._transport.get_write_buffer_limits()
         return (low, high)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Pass on."""
+        """Set the limits of the socket's transport."""
         self._transport.set_write_buffer_limits(high, low)
 
     def can_write_eof(self) -> bool:
-        """Return what the socket's transport says."""
+        """Return the value of the socket's transport."""
         return bool(self._transport.can_write_eof())
 
     def write_eof(self) -> None:
-        """Pass on."""
+        """Write the end of file to the socket's transport."""
         self._transport.write_eof()
 
     def _set_reading(self) -> None:

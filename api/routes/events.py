@@ -25,7 +25,9 @@ TRY_AGAIN_LATER = 1013
 NORMAL = 1000
 CREDENTIAL_ENDED = 4401
 BEAT_S = 5.0
-"""How often an open WebSocket's key is looked up again: so long can one stay open after the key was revoked."""
+"""How often an open WebSocket's key is looked up again: so long can one stay open after the key was
+revoked.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,21 @@ class Close:
 
 @router.websocket("/ws/jobs/{job_id}")
 async def job_events(socket: WebSocket, job_id: str, caller: CallerDep) -> None:
-    """Sends `{type: "status", payload: job}`, the job as listings show it, now and after each change; when the job has completed,
-    `{type: "tracks", payload: frame}` for each frame with tracks; then closes with 1000. Closes with 4404 for an unknown job, 1013 while
-    storage or database is away, and 4401 when the key or token has ended that opened it, or that made its ticket: its reason is
-    `token_expired` or `key_expired` at that moment, or `key_revoked` within five seconds.
+    """Sends `{type: "status", payload: job}`, the job as listings show it, now and after each
+    change; when the job has completed, `{type: "tracks", payload: frame}` for each frame with
+    tracks; then closes with 1000. Closes with 4404 for an unknown job, 1013 while
+    storage or database is away, and 4401 when the key or token has ended that opened it, or that
+    made its ticket: its reason is `token_expired` or `key_expired` at that moment, or `key_revoked`
+    within five seconds.
 
-    Where a key is needed, browsers first get a ticket from `POST /api/v1/tickets`; other clients may send the key as a header.
+    Where a key is needed, browsers first get a ticket from `POST /api/v1/tickets`; other clients
+    may send the key as a header.
     """
     services = services_of(socket)
     await socket.accept()
     try:
-        # A token is taken until a minute after its end, because clocks differ; a WebSocket ends with it.
+        # A token is taken until a minute after its end, because clocks differ; a WebSocket ends
+        # with it.
         services.keys.check_end(caller)
     except Unauthenticated as error:
         await socket.close(CREDENTIAL_ENDED, error.code)
@@ -105,7 +111,9 @@ async def _send_status(socket: WebSocket, services: Services, job: Job) -> None:
 async def until_refused(
     services: Services, caller: Caller, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 ) -> Close:
-    """Return how to close once the caller's key or token is no longer good: at its own end, or at most `BEAT_S` after a revocation."""
+    """Return how to close once the caller's key or token is no longer good: at its own end, or at
+    most `BEAT_S` after a revocation.
+    """
     while True:
         ends = caller.ends_at_utc
         left_s = BEAT_S if ends is None else (ends - services.clock()).total_seconds()

@@ -1,4 +1,7 @@
-"""Liveness, readiness, health and metrics. They respond during outages of storage or database too."""
+"""Liveness, readiness, health and metrics.
+
+They respond during outages of storage or database too.
+"""
 
 from __future__ import annotations
 

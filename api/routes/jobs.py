@@ -135,8 +135,8 @@ async def list_jobs(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> JobPage:
-    """Returns a page of jobs, newest first, without the points of calibrations, the outlines of zones
-    and the frames counted by hand."""
+    """Returns a page of jobs, newest first, without the points of calibrations, the outlines of
+    zones and the frames counted by hand."""
     where = JobFilter(
         states=tuple(state or ()),
         camera=camera,

@@ -1,4 +1,6 @@
-"""The pages `/docs` and `/redoc`, from files that come with the API: they load nothing from anywhere else."""
+"""The pages `/docs` and `/redoc`, from files that come with the API: they load nothing from
+anywhere else.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,11 @@ _ASSETS = {
 }
 _POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'none';"
 _POLICIES = {
-    # Icons are data in the style sheet; a picture that a request was answered with is shown from a blob.
+    # Icons are data in the style sheet; a picture that a request was answered with is shown from a
+    # blob.
     "swagger-ui": f"{_POLICY} style-src 'self'; img-src 'self' data: blob:",
-    # Redoc makes its style sheet in the browser: an empty one, which it fills by script, and one of fixed text. Its search is a worker.
+    # Redoc makes its style sheet in the browser: an empty one, which it fills by script, and one of
+    # fixed text. Its search is a worker.
     "redoc": f"{_POLICY} style-src 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src data:; worker-src blob:",
 }

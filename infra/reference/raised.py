@@ -17,7 +17,9 @@ EXPANDED = {"{…}_outside_frame": ("line_outside_frame", "zone_outside_frame")}
 REPORTS = ("Failure", "Waiting", "HealthProblem", "Finding")
 """Records that carry a code of their own: a failed job, a waiting job, a problem in `/health`."""
 PORT_ANSWERS = ("problem", "raw_problem")
-"""Functions of `api` that answer a problem: (place, status, code, sentence) or (status, code, sentence)."""
+"""Functions of `api` that answer a problem: (place, status, code, sentence) or (status, code,
+sentence).
+"""
 
 
 @dataclass(frozen=True, slots=True)

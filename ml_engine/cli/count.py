@@ -1,4 +1,7 @@
-"""`count`: the whole path in one process, no services: probe, plan, detect, assemble, render."""
+"""`count`: the whole analysis in one process, without services.
+
+Its steps are probe, plan, detect, assemble and render.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,10 @@ PACKAGES = ("numpy", "scipy", "av", "openvino", "torch", "transformers")
 
 @dataclass(frozen=True, slots=True)
 class CountRequest:
-    """What to count, where results go. `detector`: path or hub id; None for the bundled checkpoint.
-    `telemetry`: none to look for it.
+    """The input and output of a count.
+
+    `detector` is a path or hub id; None for the bundled checkpoint. With no files in `telemetry`,
+    the command looks for them.
     """
 
     videos: tuple[Path, ...]
@@ -51,7 +56,7 @@ def count_videos(request: CountRequest) -> int:
         0.
 
     Raises:
-        MusterError: What is wrong with video, settings, calibration or detector.
+        MusterError: Video, settings, calibration or detector cannot be used.
         OSError: Results cannot be written.
     """
     from core.domain.placement import check_settings
@@ -63,7 +68,7 @@ def count_videos(request: CountRequest) -> int:
     started = time.perf_counter()
     for path in request.videos:
         if not path.is_file():
-            raise InvalidInput(f"There is no video file {path}.", code="video_not_found")
+            raise InvalidInput(f"The video file {path} does not exist.", code="video_not_found")
     source, name = _detector_source(request)
     decoder = ConfinedDecoder()
     indexes = [decoder.probe(path) for path in request.videos]
@@ -103,21 +108,21 @@ def count_videos(request: CountRequest) -> int:
 
 
 def _detector_source(request: CountRequest) -> tuple[str, str]:
-    """Return where the checkpoint lies, and the name under which results show it."""
+    """Return the path of the checkpoint, and the name under which results show it."""
     from ml_engine.detection.loading import bundled_checkpoint
 
     if request.detector is not None:
         return request.detector, request.settings.detector or Path(request.detector).name
     if request.settings.detector is not None:
         raise InvalidSettings(
-            f"The settings ask for the detector '{request.settings.detector}', which only a server's operator can name; "
-            "say where it is with --detector.",
+            f"The settings name the detector '{request.settings.detector}', which only a service"
+            " knows. Give its path with --detector.",
             code="unknown_detector",
         )
     bundled = bundled_checkpoint()
     if not bundled.is_dir():
         raise DetectorError(
-            "The bundled checkpoint is not here; name one with --detector.",
+            "The bundled checkpoint is missing. Give one with --detector.",
             code="detector_not_found",
         )
     return str(bundled), bundled.name
@@ -185,7 +190,7 @@ def _render(
 
 
 def _write_run(out_dir: Path, seconds: dict[str, float]) -> None:
-    """Write what differs from run to run: timings, host, versions."""
+    """Write the facts that differ from run to run: timings, host, versions."""
     run = {
         "seconds": {step: round(taken, 3) for step, taken in seconds.items()},
         "host": platform.node(),

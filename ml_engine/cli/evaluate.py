@@ -58,15 +58,15 @@ SHOWN = {
         *("median_error_animals", "p90_error_animals", "peak_median_error"),
     ),
 }
-"""Which figures the terminal shows, where not all."""
+"""The figures that the terminal shows, for kinds with more figures than that."""
 CONDITIONS = {
     "mot": INTERVAL_NOTE,
-    "simulator": "coverage: how often low to high holds the truth of these simulated scenes and their simulated detector; "
-    "real footage was not measured.",
+    "simulator": "coverage: share of simulated scenes, with a simulated detector, whose true count"
+    " is within low to high. It was not measured on real footage.",
 }
-"""What the terminal says under figures that hold on a condition only."""
+"""Conditions under which figures hold, printed below them."""
 SCENES_A_PROCESS = 30
-"""Fewer are done before another process has started."""
+"""Least number of scenes for which a further process is started."""
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -76,12 +76,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
         0.
 
     Raises:
-        MusterError: What is wrong with the input, in a sentence.
+        MusterError: The input cannot be used.
         OSError: A file cannot be opened or written.
     """
     if arguments.json is not None and not arguments.json.parent.is_dir():
         raise InvalidInput(
-            f"There is no folder {arguments.json.parent} to write {arguments.json.name} to.",
+            f"The folder {arguments.json.parent} for {arguments.json.name} does not exist.",
             code="no_such_folder",
         )
     report = KINDS[arguments.kind](arguments)
@@ -100,7 +100,7 @@ def _detections(arguments: argparse.Namespace) -> Report:
     settings = read_settings(None, only=arguments.only)
     truth = read_annotated(arguments.annotations, arguments.images, settings)
     if not truth:
-        raise InvalidInput(f"{arguments.annotations} names no picture.", code="bad_annotations")
+        raise InvalidInput(f"{arguments.annotations} lists no pictures.", code="bad_annotations")
     return _with_detector(
         arguments,
         len(truth),
@@ -184,8 +184,9 @@ def _with_detector(
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Return a name for each folder: its last part, or as much of its path as tells it from the
-    others.
+    """Return a name for each folder.
+
+    It is the last part of the path, or as many parts as distinguish it from the others.
     """
     parts = [folder.resolve().parts for folder in folders]
     for depth in range(1, max(map(len, parts)) + 1):

@@ -1,4 +1,7 @@
-"""The arguments of `evaluate`. The modules that do the work are loaded after they are checked."""
+"""The arguments of `evaluate`.
+
+The modules that do the work are loaded after the arguments are checked.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +169,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Imported late: usage errors and --help need not wait for NumPy and SciPy.
+    # Imported late, so that usage errors and --help do not wait for NumPy and SciPy.
     from ml_engine.cli.evaluate import evaluate
 
     return evaluate(arguments)

@@ -33,20 +33,21 @@ QUALITY = 80
 
 
 def draw_gallery(detector: Detector, folder: Path, count: int, columns: int) -> Image:
-    """Detect in annotated pictures and lay them side by side: found in green, false in red, missed
-    in yellow.
+    """Detect in annotated pictures and lay them side by side.
+
+    Correct boxes are green, false ones red, missed ones yellow.
 
     Args:
-        detector: Its thresholds say what is found.
+        detector: The detector; its thresholds decide which boxes count.
         folder: COCO JSON or YOLO labels, as `train` takes them.
-        count: How many pictures, taken evenly from the folder.
-        columns: How many beside each other.
+        count: Number of pictures, taken evenly from the folder.
+        columns: Pictures in a row.
 
     Returns:
         (h, w, 3) uint8 BGR.
 
     Raises:
-        InvalidInput: The folder holds no annotated pictures, or one cannot be read.
+        InvalidInput: The folder has no annotated pictures, or one cannot be read.
     """
     from ml_engine.training.finish import detect_photos
 
@@ -63,7 +64,7 @@ def draw_gallery(detector: Detector, folder: Path, count: int, columns: int) -> 
 
 
 def side_by_side(pictures: Sequence[Image], columns: int) -> Image:
-    """Lay pictures of up to `CELL_PX` out in rows, each in the middle of its cell, on white."""
+    """Lay pictures of up to `CELL_PX` out in rows, centred in their cells, on white."""
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     step = CELL_PX + GAP_PX
@@ -82,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(
         prog=program_name("python -m ml_engine.cli.gallery"),
-        description="Draw what a detector finds in annotated pictures: found in green, false in red, missed in yellow.",
+        description="Draw a detector's boxes into annotated pictures: correct boxes in green,"
+        " false ones in red, missed ones in yellow.",
     )
     parser.add_argument(
         "--data",

@@ -1,4 +1,7 @@
-"""The command line of the engine. Exit status 0: done; 1: failed, with a sentence; 2: wrong usage."""
+"""The command line of the engine.
+
+Exit status 0: done; 1: failed, with a sentence; 2: wrong usage.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; default: those of the process.
 
     Returns:
-        The exit status. Wrong usage leaves through `SystemExit(2)`, as argparse does.
+        The exit status. Wrong usage raises `SystemExit(2)`, as argparse does.
     """
     keep_freed_memory()
     arguments = build_parser().parse_args(argv)
@@ -44,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _failed(
             arguments,
-            f"This is a fault in Muster ({type(error).__name__}: {error}). --verbose shows the traceback.",
+            f"This is an error in Muster ({type(error).__name__}: {error})."
+            " --verbose shows the traceback.",
             error,
         )
 
@@ -97,7 +101,8 @@ def _add_count(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--calibration",
         type=Path,
         metavar="FILE",
-        help="points in the picture and on the ground: JSON, or .npz with image_points and map_points",
+        help="points in the picture and on the ground: JSON,"
+        " or .npz with image_points and map_points",
     )
     count.add_argument(
         "--telemetry",
@@ -122,7 +127,7 @@ def _add_count(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _count(arguments: argparse.Namespace) -> int:
-    # Imported late: usage errors and --help need not wait for NumPy and PyAV.
+    # Imported late, so that usage errors and --help do not wait for NumPy and PyAV.
     from ml_engine.cli.count import CountRequest, count_videos
     from ml_engine.cli.settings import read_settings
 

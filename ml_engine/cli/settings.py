@@ -1,5 +1,6 @@
-"""Settings of an analysis from files: JSON as the API takes them, calibrations as JSON or NumPy's
-.npz.
+"""Settings of an analysis from files.
+
+Settings are JSON as for the API. Calibrations are JSON or NumPy's .npz.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ def read_settings(
     only: str | None = None,
     render: bool | None = None,
 ) -> AnalysisSettings:
-    """Read settings from a file and change them by what was said on the command line.
+    """Read settings from a file and apply the options of the command line.
 
     Args:
         path: JSON file of settings; None for all defaults.
-        calibration: File of correspondences, in place of those in the settings.
-        only, render: In place of the settings' where not None.
+        calibration: File of correspondences that replaces those in the settings.
+        only, render: Replace those of the settings unless None.
 
     Raises:
-        InvalidSettings: Unreadable, unknown keys, bad values.
-        InvalidCalibration: The correspondences cannot be read, or fix no homography.
+        InvalidSettings: The file is unreadable, or has unknown keys or bad values.
+        InvalidCalibration: The correspondences cannot be read, or do not determine a homography.
         OSError: A file cannot be opened.
     """
     data: dict[str, object] = {}
@@ -49,11 +50,12 @@ def read_settings(
 
 
 def read_calibration(path: Path, *, camera: object = None) -> dict[str, object]:
-    """Read correspondences from a file as `core.geometry.calibration_files` knows them; `camera`
-    names one where the file has several.
+    """Read correspondences from a file in a format of `core.geometry.calibration_files`.
+
+    `camera` names a camera if the file has several.
 
     Raises:
-        InvalidCalibration: It is none of these (code `bad_calibration_file`), or names several
+        InvalidCalibration: The file has another format (code `bad_calibration_file`), or several
             cameras (`calibration_camera_unknown`).
         OSError: It cannot be opened.
     """
@@ -61,7 +63,7 @@ def read_calibration(path: Path, *, camera: object = None) -> dict[str, object]:
         data = read_file(
             file.read(NPZ_LIMIT_BYTES + 1), camera=camera if isinstance(camera, str) else None
         )
-    # It says whose the file is, which the settings say themselves.
+    # The file names its camera; the settings name it themselves.
     data.pop("camera", None)
     return data
 

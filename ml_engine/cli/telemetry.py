@@ -1,5 +1,6 @@
-"""The telemetry of a recording on this machine: files that were named, else those beside the
-videos, else tracks within them.
+"""The telemetry of a recording on this machine.
+
+It is in files that the user names, else in files beside the videos, else in tracks of the videos.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NO_TELEMETRY = ("telemetry_not_dji", "telemetry_not_srt", "telemetry_empty")
-"""What is said of subtitles that were never meant to be telemetry."""
+"""Codes of subtitles that are not telemetry at all."""
 
 
 def recording_telemetry(
@@ -30,22 +31,21 @@ def recording_telemetry(
 ) -> Telemetry | None:
     """Read the telemetry of a recording.
 
-    What was found without being asked for, and cannot be used, costs nothing but a warning.
+    Telemetry that the user did not name and that cannot be used only causes a warning.
 
     Args:
         videos: The recording's files, in order.
-        starts_s: When each begins in the recording.
+        starts_s: Start of each file in the recording.
         given: Files of telemetry: one for each video in the same order, or named as their videos;
             empty to look for them.
-        decoder: Reads tracks within the videos.
+        decoder: Decoder of tracks in the videos.
 
     Returns:
-        Times from the start of the recording; None where there is none.
+        Times from the start of the recording; None without telemetry.
 
     Raises:
-        InvalidTelemetry: A file that was named tells nothing, or it cannot be told which video it
-            belongs to.
-        OSError: A file that was named cannot be opened.
+        InvalidTelemetry: A named file has no telemetry, or its video is ambiguous.
+        OSError: A named file cannot be opened.
     """
     named = _paired(videos, given) if given else {}
     parts, begins, remarks = [], [], []
@@ -62,7 +62,7 @@ def recording_telemetry(
             if given:
                 raise
             remarks.append(
-                Remark(error.code, f"The telemetry of {video.name} was left out: {error.message}")
+                Remark(error.code, f"The telemetry of {video.name} is not used: {error.message}")
             )
             continue
         if found is not None:
@@ -84,7 +84,8 @@ def _paired(videos: Sequence[Path], given: Sequence[Path]) -> dict[int, Path]:
     }
     if len(paired) != len(given):
         raise InvalidTelemetry(
-            "It cannot be told which video the telemetry belongs to: name it as its video is named, or give one for each, in order.",
+            "The telemetry cannot be assigned to a video."
+            " Name it like its video, or give one file for each video, in order.",
             code="telemetry_unmatched",
         )
     return paired
@@ -96,13 +97,13 @@ def _named(path: Path) -> Telemetry:
 
 
 def _found(video: Path, decoder: ConfinedDecoder) -> Telemetry | None:
-    """Return what lies beside a video or within it."""
+    """Return the telemetry beside a video or in it."""
     beside = sorted(
         path
         for path in video.parent.iterdir()
         if path.stem == video.stem and path.suffix.casefold() == ".srt"
     )
-    where = beside[0].name if beside else f"a track within {video.name}"
+    where = beside[0].name if beside else f"a track in {video.name}"
     data = beside[0].read_bytes() if beside else decoder.read_telemetry_track(video)
     if data is None:
         return None

@@ -1,8 +1,8 @@
-"""Measuring of a checkpoint: the score from which detections count, and the smallest animal it
-sees.
+"""Measurement of a checkpoint's thresholds, and of the smallest animal that it finds.
 
-python -m ml_engine.cli.thresholds --images DIR --annotations COCO.json [--detector PATH_OR_HUB_ID]
-[--only bison|cattle] [--write] python -m ml_engine.cli.thresholds --rendered 160 [--write]
+python -m ml_engine.cli.thresholds --images DIR --annotations COCO.json
+    [--detector PATH_OR_HUB_ID] [--only bison|cattle] [--write]
+python -m ml_engine.cli.thresholds --rendered 160 [--write]
 """
 
 from __future__ import annotations
@@ -33,15 +33,14 @@ if TYPE_CHECKING:
 
 
 def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: float | None) -> Path:
-    """Write what was measured into the table beside a checkpoint's weights; what else is in it
-    stays.
+    """Write the figures into the table beside a checkpoint's weights; its other entries remain.
 
     Returns:
         The file.
 
     Raises:
-        DetectorError: There is no such table (code `bad_label_table`): what the labels mean must be
-            said first.
+        DetectorError: There is no such table (code `bad_label_table`). The labels must be mapped
+            first.
     """
     path = folder / TABLE_FILE
     try:
@@ -51,7 +50,7 @@ def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: floa
             **{name: round(value, 3) for name, value in thresholds.items()},
         }
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        message = f"'{folder.name}' has no usable {TABLE_FILE}; write one with its labels first."
+        message = f"'{folder.name}' has no usable {TABLE_FILE}. Write one with its labels first."
         raise DetectorError(message, code="bad_label_table") from error
     if smallest_px is not None:
         table["smallest_px"] = round(smallest_px, 1)
@@ -60,7 +59,7 @@ def write_measured(folder: Path, thresholds: dict[str, float], smallest_px: floa
 
 
 def rendered_samples(detector: Detector, scenes: int) -> list[Sample]:
-    """Detect in rendered pastures that no training has seen."""
+    """Detect in rendered pastures that were in no training."""
     from ml_engine.detection.duplicates import remove_duplicates
     from ml_engine.synthetic.examples import render_example
     from ml_engine.training.train_bundled import VALIDATION_SEED
@@ -77,12 +76,13 @@ def rendered_samples(detector: Detector, scenes: int) -> list[Sample]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, and write where asked to."""
+    """Measure, print, and write if requested."""
     from ml_engine.evaluation.run_detector import open_detector
 
     parser = argparse.ArgumentParser(
         prog=program_name("python -m ml_engine.cli.thresholds"),
-        description="Measure the score from which a detector's detections count, and the smallest animal it sees.",
+        description="Measure the score from which a detector's detections count,"
+        " and the smallest animal that it finds.",
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures")
     parser.add_argument(
@@ -129,23 +129,23 @@ def _tell(detector: Detector, samples: list[Sample], options: argparse.Namespace
     measured = measure_thresholds(samples)
     for name, one in measured.items():
         print(
-            f"{name:8} threshold {one.score:.3f} ({one.lowest:.2f} to {one.highest:.2f} as good)  F1 {one.f1:.3f}  "
-            f"precision {one.precision:.3f}  recall {one.recall:.3f}  boxes {one.boxes}"
+            f"{name:8} threshold {one.score:.3f} ({one.lowest:.2f} to {one.highest:.2f} as good)"
+            f"  F1 {one.f1:.3f}  precision {one.precision:.3f}"
+            f"  recall {one.recall:.3f}  boxes {one.boxes}"
         )
     scores = {name: one.score for name, one in measured.items()}
     smallest_px = measure_smallest_px(samples, scores, detector.info.input_hw)
     print(
-        f"finds half as many as of large ones from {smallest_px:.1f} px on"
+        f"animals of {smallest_px:.1f} px are found half as often as large ones"
         if smallest_px
-        else "too few boxes to say which are too small"
+        else "too few boxes to measure which animals are too small"
     )
     if options.write:
         from ml_engine.detection.loading import bundled_checkpoint
 
         folder = Path(options.detector) if options.detector else bundled_checkpoint()
-        print(
-            f"written to {write_measured(folder if folder.is_dir() else folder.parent, scores, smallest_px)}"
-        )
+        folder = folder if folder.is_dir() else folder.parent
+        print(f"written to {write_measured(folder, scores, smallest_px)}")
     return 0
 
 

@@ -1,4 +1,7 @@
-"""The arguments of `train`. The modules that do the work are loaded after they are checked."""
+"""The arguments of `train`.
+
+The modules that do the work are loaded after the arguments are checked.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser(
         "train",
         help="fine-tune a detector on annotated pictures",
-        description="Fine-tune a detector on a folder of pictures with boxes: COCO JSON or YOLO labels. "
-        "An interrupted run continues when the command is repeated.",
+        description="Fine-tune a detector on a folder of pictures with boxes: COCO JSON or YOLO"
+        " labels. An interrupted run continues when the command is repeated.",
     )
     _add_files(parser)
     _add_length(parser)
@@ -82,7 +85,8 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         "--rehearsal",
         type=int,
         default=1,
-        help="rendered scenes in a step, so that other classes are not forgotten (default: %(default)s)",
+        help="rendered scenes in a step, so that other classes are not forgotten"
+        " (default: %(default)s)",
     )
     parser.add_argument(
         "--rate", type=float, default=3e-4, help="learning rate (default: %(default)s)"
@@ -92,7 +96,8 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     )
     add_device(
         parser,
-        "what runs the detector while it is measured; training itself takes CUDA with auto and cuda, else torch on the CPU",
+        "what runs the detector while it is measured; training itself uses CUDA with auto and cuda,"
+        " else torch on the CPU",
     )
     parser.add_argument(
         "--threads", type=int, default=0, help="CPU threads (default: one per core)"

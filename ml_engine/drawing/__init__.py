@@ -1,1 +1,1 @@
-"""Pictures for people: annotated frames and the contact sheet."""
+"""Images for people: annotated frames and the contact sheet."""

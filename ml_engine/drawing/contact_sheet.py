@@ -1,4 +1,4 @@
-"""One picture of everyone counted, so that a person can check the number in a minute."""
+"""The contact sheet: one image of all counted animals, for a quick check of the count."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ if TYPE_CHECKING:
 
 
 MOST_SHOWN = 1000
-"""More would be nothing that a phone opens, nor that anybody looks through. Everyone uncertain
-comes first, then the first of the rest.
+"""Most animals on the sheet. Phones do not open larger images, and people do not read them.
+Uncertain animals are first, then the others in order.
 """
 NARROWEST_PX, CELL_WIDTH_PX = 1440, 150
-"""Least width of the sheet and of a picture in it: the sheet gets wider before its pictures get
-smaller than that.
+"""Least width of the sheet and of a picture in it. The sheet gets wider before its pictures get
+narrower than that.
 """
 FEWEST_COLUMNS, MOST_COLUMNS = 4, 16
 TALLEST = 1.5
-"""Height to width that the pictures may take before there are more columns."""
+"""Ratio of height to width of all pictures above which a column is added."""
 JPEG_QUALITY = 86
 
 
 class _Layout(NamedTuple):
-    """Sizes in px. `columns` is how many pictures there are in a row, `whole_wh` the size of the
-    frame that is shown whole.
+    """Sizes in px.
+
+    `columns` is the number of pictures in a row, `whole_wh` the size of the whole frame.
     """
 
     columns: int
@@ -55,7 +56,7 @@ class _Layout(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """One class: heading, line under it, and who is shown."""
+    """One class: its heading, the line below it, and the animals shown."""
 
     muster_class: str
     heading: str
@@ -64,19 +65,21 @@ class _Section:
 
 
 class ContactSheet:
-    """Collects pictures while a video is decoded once, then puts the sheet together. Same input,
-    same bytes.
+    """Collects pictures while a video is decoded once, then makes the sheet.
 
-    The condition of the ranges on top, then a section per class: the count as heading, one picture
-    per animal; at last, if there are several in it, a frame as a whole, in which everyone counted
-    has its number, so that one sees who was not. In memory are one small picture per animal, at
-    most `MOST_SHOWN`, and that frame.
+    At the top is the condition of the ranges. Each class has a section with its count as heading
+    and one picture per animal. A whole frame with several animals, if there is one, follows at the
+    end. In it every counted animal has its number, so that animals that were not counted can be
+    seen.
+
+    The same input gives the same bytes. Memory holds one small picture per animal, at most
+    `MOST_SHOWN`, and the whole frame.
 
     Args:
-        animals: Everyone counted.
+        animals: All counted animals.
         counts: Counts by class; the headings show `unique`, `low` and `high`.
-        tracks: Rows in order of frame, then track id: who is where in the whole frame.
-        whole_frame: Its index: best one with many animals in it.
+        tracks: Rows in order of frame, then track id, for the positions in the whole frame.
+        whole_frame: Index of the whole frame, ideally one with many animals.
         video: Size and length of the recording.
     """
 
@@ -101,8 +104,9 @@ class ContactSheet:
         self._whole = np.full((*self._layout.whole_wh[::-1], 3), EMPTY_RGB, np.uint8)
 
     def take(self, frame: int, image_bgr: Image | None) -> None:
-        """Look at a frame before anything is drawn into it; what is needed of it is copied. None:
-        it could not be read.
+        """Copy the needed parts of a frame, before anything is drawn into it.
+
+        None: the frame could not be decoded.
         """
         if image_bgr is None:
             return
@@ -178,7 +182,7 @@ def _colour(muster_class: str) -> tuple[int, int, int]:
 
 
 def _present(animals: Sequence[Animal], tracks: TrackTable, frame: int) -> list[tuple[Animal, Box]]:
-    """Return who of the animals is in a frame, and where."""
+    """Return the animals in a frame, with their boxes."""
     known = {animal.track_id: animal for animal in animals}
     begin, end = np.searchsorted(tracks.frame, [frame, frame + 1])
     rows = range(int(begin), int(end))
@@ -190,7 +194,7 @@ def _present(animals: Sequence[Animal], tracks: TrackTable, frame: int) -> list[
 
 
 def _sections(animals: Sequence[Animal], counts: Mapping[str, ClassCounts]) -> list[_Section]:
-    """Return a section for every class that was counted and is, or may be, there."""
+    """Return a section for every class that was counted and has, or may have, animals."""
     first = sorted(range(len(animals)), key=lambda i: (not animals[i].uncertain, i))[:MOST_SHOWN]
     chosen = {animals[i].track_id for i in first}
     sections = []
@@ -210,7 +214,7 @@ def _sections(animals: Sequence[Animal], counts: Mapping[str, ClassCounts]) -> l
 
 
 def _note(tracked: int, shown: int, counted: int, uncertain: int) -> str:
-    """Return how the pictures compare with the count."""
+    """Return how the number of pictures relates to the count."""
     parts = [_pictures(shown) if shown == tracked else f"{shown} of {_pictures(tracked)}"]
     if tracked > counted:
         more = tracked - counted
@@ -228,7 +232,7 @@ def _pictures(number: int) -> str:
 
 
 def _aspect(shown: Sequence[Animal]) -> float:
-    """Return width to height of the pictures: what suits most of the boxes."""
+    """Return the width to height of the pictures that suits most of the boxes."""
     ratios = [
         (a.best_xyxy[2] - a.best_xyxy[0]) / max(a.best_xyxy[3] - a.best_xyxy[1], 1e-6)
         for a in shown
@@ -240,8 +244,9 @@ def _aspect(shown: Sequence[Animal]) -> float:
 def _layout(
     sections: Sequence[_Section], aspect: float, video: VideoFacts, *, whole: bool
 ) -> _Layout:
-    """Return as few columns as keep the sheet from getting too tall, and room for a whole frame if
-    there is one.
+    """Return the fewest columns that keep the sheet from getting too tall.
+
+    The layout has space for a whole frame if `whole`.
     """
     for columns in range(FEWEST_COLUMNS, MOST_COLUMNS + 1):
         width = max(NARROWEST_PX, columns * (CELL_WIDTH_PX + GAP_PX) + GAP_PX)
@@ -264,7 +269,7 @@ def _layout(
     )
     if not whole:
         return layout._replace(height=height)
-    # A frame that stands upright is not shown higher than another would be wide.
+    # An upright frame is not shown higher than a level one would be wide.
     scale = (width - 2 * GAP_PX) / max(video.width_px, video.height_px)
     whole_wh = (max(1, round(video.width_px * scale)), max(1, round(video.height_px * scale)))
     return layout._replace(whole_wh=whole_wh, height=height + heading + whole_wh[1] + GAP_PX)

@@ -1,4 +1,4 @@
-"""What the contact sheet shows besides its pictures: headings, numbers, times, bars, reasons."""
+"""Cells of the contact sheet: headings, numbers, times, bars and reasons around the pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GROUND_RGB, INK_RGB, FAINT_INK_RGB, DARK_RGB = (
     (60, 60, 60),
 )
 DOUBT_RGB = (255, 196, 0)
-"""Marks whoever is uncertain; no class has this colour."""
+"""Colour of uncertain animals, which no class has."""
 LEGEND = (
     "Bar: when the animal was visible; animals whose bars overlap were visible together.   "
     "#: track number in annotated.mp4 and tracks.csv.   ?: uncertain, please check."
@@ -35,7 +35,7 @@ _BOLD = 0.6
 
 
 class Cell(NamedTuple):
-    """Place of a picture and size of the text under it, px."""
+    """Position of a picture and size of the text below it, px."""
 
     x: int
     y: int
@@ -45,17 +45,17 @@ class Cell(NamedTuple):
 
 
 def caption_height(text: int) -> int:
-    """Return the height of bar and time under a picture, px."""
+    """Return the height of bar and time below a picture, px."""
     return text + BAR_PX + 10
 
 
 def reason_height(text: int) -> int:
-    """Return the height of a reason under a picture, px."""
+    """Return the height of a reason below a picture, px."""
     return REASON_LINES * round(text * 1.1)
 
 
 def paint_line(draw: ImageDraw.ImageDraw, line: str, width: int, y: int) -> int:
-    """Paint a line over the whole sheet, from `y` on; return where it ends."""
+    """Paint a line over the whole sheet, starting at `y`; return where it ends."""
     draw.text((GAP_PX + 2, y), fitted(line, width - 2 * GAP_PX, 22), INK_RGB, font(22))
     return y + NOTE_PX
 
@@ -63,7 +63,7 @@ def paint_line(draw: ImageDraw.ImageDraw, line: str, width: int, y: int) -> int:
 def paint_heading(
     draw: ImageDraw.ImageDraw, title: str, note: str, colour: Colour, width: int, y: int
 ) -> int:
-    """Paint a title on a bar and a line under it, from `y` on; return where they end."""
+    """Paint a title on a bar and a line below it, starting at `y`; return where they end."""
     draw.rectangle((GAP_PX, y, width - GAP_PX - 1, y + HEADING_PX - 1), fill=colour)
     draw.text(
         (GAP_PX + 12, y + HEADING_PX // 2),
@@ -91,14 +91,14 @@ def paint_cell(
     *,
     pictured: bool,
 ) -> None:
-    """Paint number, bar, time, track and reason of an animal, over and under its picture.
+    """Paint number, bar, time, track and reason of an animal over and below its picture.
 
     Args:
-        draw: Of the sheet.
-        animal: Whose.
-        cell: Where the picture is.
-        colour: Of its class.
-        duration_s: Of the recording: the length of the bar.
+        draw: The sheet.
+        animal: The animal.
+        cell: Position of the picture.
+        colour: Colour of its class.
+        duration_s: Length of the recording, which is the length of the bar.
         pictured: Whether the video gave a picture.
     """
     x, y, width, height, text = cell
@@ -139,12 +139,12 @@ def _label(animal: Animal) -> str:
 
 
 def number_size(animal: Animal, size: int) -> tuple[int, int]:
-    """Return width and height of an animal's number with its box, px, for a size of font."""
+    """Return width and height of an animal's number with its box, px, for a font size."""
     return math.ceil(font(size).getlength(_label(animal))) + size // 2 + 2, round(size * 1.18)
 
 
 def _shared_px(a: Box, b: Box) -> float:
-    """Return the area that two boxes (x, y, width, height) share."""
+    """Return the area, px, that two boxes (x, y, width, height) share."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(width, 0) * max(height, 0)
@@ -157,8 +157,9 @@ def paint_number(
     colour: Colour,
     size: int,
 ) -> None:
-    """Paint an animal's number in a box with its upper left corner at `corner`; with a question
-    mark where it is uncertain.
+    """Paint an animal's number in a box with its upper left corner at `corner`.
+
+    The number of an uncertain animal has a question mark.
     """
     label, (width, height) = _label(animal), number_size(animal, size)
     x, y = math.floor(corner[0]), math.floor(corner[1])
@@ -180,10 +181,11 @@ def paint_numbers(
     """Paint boxes and numbers into a whole frame.
 
     Args:
-        draw: Of the sheet.
-        present: Who is there, the box in px of the video, the colour of the class.
-        frame: Where the frame is on the sheet, px.
-        scale: Of the frame on the sheet to the video.
+        draw: The sheet.
+        present: The animals in the frame, their boxes in px of the video, the colours of their
+            classes.
+        frame: Position of the frame on the sheet, px.
+        scale: Scale of the frame on the sheet relative to the video.
     """
     left, top, right, bottom = frame
     size = 22 if len(present) <= 40 else 16 if len(present) <= 120 else 12
@@ -229,7 +231,7 @@ def _dashed_border(
 
 
 def clock(time_s: float) -> str:
-    """Return a time as `m:ss.t`, from an hour on as `h:mm:ss`."""
+    """Return a time as `m:ss.t`, or as `h:mm:ss` if it is an hour or more."""
     tenths = round(time_s * 10)
     minutes, rest = divmod(tenths, 600)
     if minutes >= 60:
@@ -239,14 +241,14 @@ def clock(time_s: float) -> str:
 
 @functools.cache
 def font(size: int) -> Any:
-    """Return Pillow's own font: the same on every machine. It has no dashes and no ellipsis."""
+    """Return Pillow's own font, the same on every machine. It has no dashes and no ellipsis."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)
 
 
 def fitted(text: str, width: int, size: int) -> str:
-    """Return a text shortened to a width, px."""
+    """Return a text shortened to a width in px."""
     if font(size).getlength(text) <= width:
         return text
     while text and font(size).getlength(text + "...") > width:
@@ -255,7 +257,7 @@ def fitted(text: str, width: int, size: int) -> str:
 
 
 def wrapped(text: str, width: int, size: int) -> list[str]:
-    """Return a text as at most `REASON_LINES` lines of a width, px."""
+    """Return a text as at most `REASON_LINES` lines of a width in px."""
     lines: list[str] = []
     words = text.split()
     while words and len(lines) < REASON_LINES - 1:

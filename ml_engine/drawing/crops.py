@@ -1,4 +1,4 @@
-"""Cut animals out of frames, with some of their surroundings."""
+"""Crops of animals, with some of their surroundings."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from ml_engine.arrays import Image
 Box = tuple[float, float, float, float]
 
 MARGIN_SHARE = 0.45
-"""What is shown around a box on each side, as a share of its own side."""
+"""Margin around a box on each side, as a share of that side."""
 LEAST_REGION_PX = 48
-"""Smaller pieces of the video would only be enlarged into mush."""
+"""Least side of a crop. Smaller crops would only be enlarged to a blur."""
 DIMMED = 0.6
-"""Brightness of what lies outside the animal's box."""
+"""Brightness outside the animal's box."""
 EMPTY_RGB = (215, 215, 212)
-"""What is shown where the frame ends."""
+"""Colour outside the frame."""
 _THICK_FROM_PX = 160
 
 
 def crop_region(
     xyxy: Box, resolution_wh: tuple[int, int], aspect: float
 ) -> tuple[int, int, int, int]:
-    """Return which part of a frame shows a box with some of its surroundings.
+    """Return the part of a frame that shows a box with some of its surroundings.
 
     Args:
         xyxy: The box, px.
-        resolution_wh: Of the frame, px.
+        resolution_wh: Size of the frame, px.
         aspect: Width to height that the part should have.
 
     Returns:
-        Whole px xyxy inside the frame, at least 1 px wide and high. It has that aspect, with less
-        margin where the frame is too small for more, unless the box alone does not fit into the
-        frame with it.
+        Whole px xyxy inside the frame, at least 1 px wide and high, with that aspect. A frame that
+        is too small reduces the margin. A box that does not fit into the frame with that aspect
+        changes the aspect.
     """
     x1, y1, x2, y2 = xyxy
     needed = max(y2 - y1, (x2 - x1) / aspect)
@@ -59,11 +59,11 @@ def picture_of(
     Args:
         image_bgr: (h, w, 3) uint8; not changed.
         xyxy: Its box, px.
-        size_wh: Of the result, px.
-        colour_rgb: Of the thin line around the box.
+        size_wh: Size of the result, px.
+        colour_rgb: Colour of the thin line around the box.
 
     Returns:
-        (height, width, 3) uint8 RGB; what lies outside the box is dimmed.
+        (height, width, 3) uint8 RGB, dimmed outside the box.
     """
     width, height = size_wh
     left, top, right, bottom = crop_region(
@@ -97,7 +97,7 @@ def picture_of(
 
 
 def resized_rgb(image_bgr: Image, size_wh: tuple[int, int]) -> Image:
-    """Return a picture in another size and order of colours, in memory of its own."""
+    """Return an image in another size and order of colours, in its own memory."""
     smaller = size_wh[0] * size_wh[1] < image_bgr.shape[0] * image_bgr.shape[1]
     image = cv2.resize(
         image_bgr, size_wh, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC

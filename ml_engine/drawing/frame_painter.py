@@ -1,6 +1,4 @@
-"""Draw tracks, lines, zones and running counts into a frame, with `supervision`'s annotators and
-drawing functions.
-"""
+"""The frame painter: tracks, lines, zones and running counts, drawn with `supervision`."""
 
 from __future__ import annotations
 
@@ -34,19 +32,20 @@ _DARK = sv.Color(30, 30, 30)
 _UNREADABLE_GREY = 96
 _PANEL_OPACITY = 0.7
 _FAR_PX = 30_000
-"""Points further out would overflow OpenCV's fixed-point drawing."""
+"""Points farther away would overflow OpenCV's fixed-point drawing."""
 _CHUNK_ROWS = 65_536
 TRACE_S = 1.5
-"""How much of its way is drawn behind an animal."""
+"""Length in time of the path that is drawn behind an animal."""
 NAMED_UP_TO = 12
-"""With more animals than this in one frame, labels give the number alone: the colour tells the
-class, and longer labels hide the herd.
+"""Most animals in a frame whose labels name the class. With more animals labels are numbers only,
+because longer labels hide the herd. The colour shows the class.
 """
 
 
 class _Style(NamedTuple):
-    """Sizes that follow from the picture's: `thickness` px, `text_scale` of OpenCV's font,
-    `text_thickness`, `padding` around text px.
+    """Sizes that follow from the frame's.
+
+    `thickness` in px, `text_scale` of OpenCV's font, `text_thickness`, `padding` around text in px.
     """
 
     thickness: int
@@ -56,8 +55,7 @@ class _Style(NamedTuple):
 
 
 class FramePainter:
-    """Draws into the frames of one recording. Not for several threads at once; frames may come in
-    any order.
+    """Draws into the frames of one recording, in any order. Not thread-safe.
 
     Args:
         tracks: Rows in order of frame, then track id.
@@ -109,16 +107,14 @@ class FramePainter:
             text_thickness=style.text_thickness,
             text_padding=style.padding,
         )
-        # Its length is in frames and 0 is without end: the window is cut in seconds before, which
-        # is right at any rate and at gaps.
+        # The annotator's length is in frames, and 0 means unlimited. The window is cut in seconds
+        # before, which is right at any rate and across gaps.
         self._traces = sv.TraceAnnotator(
             palette, position=sv.Position.BOTTOM_CENTER, trace_length=0, thickness=style.thickness
         )
 
     def best_frame(self) -> int:
-        """Return the first frame with the most animals that were really seen (persons, where there
-        are no animals).
-        """
+        """Return the first frame with the most detected animals (without animals: persons)."""
         person = CLASSES.index("person")
         animals = np.delete(self._certain, person, axis=0).sum(axis=0)
         return int((animals if animals.any() else self._certain[person]).argmax())
@@ -128,11 +124,11 @@ class FramePainter:
 
         Args:
             image_bgr: (height, width, 3) uint8, changed in place; None: the frame could not be
-                read.
+                decoded.
             frame: Its index over all files of the recording.
 
         Returns:
-            The same picture, or a grey one that says `unreadable`.
+            The same image, or a grey one with the text `unreadable`.
         """
         if image_bgr is None:
             width, height = self._video.width_px, self._video.height_px
@@ -181,14 +177,14 @@ class FramePainter:
             passed_in, passed_out = self._passed[line.name][frame].tolist()
             name = f"{line.name}: in {passed_in}, out {passed_out}"
             middle, inwards = _middle_and_inwards(line)
-            # Beside the line, whichever way it runs:
+            # Beside the line, in any direction:
             away = np.abs(inwards) @ self._size_px(name) / 2 + self._style.thickness
             self._text(image_bgr, name, middle - inwards * away, LINE_COLOUR, _DARK)
 
     def _paint_tracks(self, image_bgr: Image, frame: int, rows: slice) -> None:
         tracks = self._tracks
         guessed = tracks.interpolated[rows]
-        # Annotators cut decimals off.
+        # Annotators truncate decimals.
         xyxy = np.clip(tracks.xyxy[rows], -_FAR_PX, _FAR_PX).round()
         class_id, track_id = (
             tracks.class_index[rows] + len(CLASSES) * guessed,
@@ -213,9 +209,9 @@ class FramePainter:
     ) -> None:
         first = int(np.searchsorted(self._times_s, self._times_s[frame] - TRACE_S))
         past = slice(int(self._offsets[first]), int(self._offsets[frame]))
-        # The annotator remembers what it was shown. Its memory is filled anew from the table, so
-        # that a frame looks the same whichever frames were painted before it, and nothing is
-        # forgotten or kept too long.
+        # The annotator has a memory of earlier frames. It is filled again from the table, so that a
+        # frame looks the same whichever frames were painted before, and its paths have the right
+        # length.
         trace = self._traces.trace
         trace.reset()
         trace.frame_id = self._tracks.frame[past].astype(np.intp)
@@ -246,8 +242,8 @@ class FramePainter:
         )
         texts = texts or [f"#{number}" for number in ids]
         # The annotator's own `smart_position` takes longer than all else together, and its labels
-        # jump about: only what would lie outside the picture is moved, by moving the box that the
-        # label is put upon.
+        # jump about. Here only labels outside the frame are moved, by moving the box to which the
+        # label belongs.
         size = np.array([self._size_px(max(texts, key=len))])
         corner = np.clip(
             boxes.xyxy[:, :2],
@@ -261,14 +257,14 @@ class FramePainter:
         )
 
     def _paint_panel(self, image_bgr: Image, frame: int) -> None:
-        """Time and counts, which no annotator shows: rows in the upper left corner."""
+        """Paint time and counts, which no annotator shows, as rows in the upper left corner."""
         height = self._size_px("0")[1]
         rows = [(self._time(frame), sv.Color.WHITE)]
         for name in self._classes:
             kind = CLASSES.index(name)
             text = f"{name} {self._visible[kind, frame]} (of {self._seen[kind, frame]} so far)"
             rows.append((text, _paler(CLASS_COLOURS[name])))
-        # With an opacity, what is given is copied: not the whole picture.
+        # With an opacity, the annotator copies its input, so it gets only this part of the frame.
         ground = image_bgr[: height * len(rows), : self._panel_px]
         sv.draw_filled_rectangle(
             ground, sv.Rect(0, 0, ground.shape[1], ground.shape[0]), _DARK, _PANEL_OPACITY
@@ -283,9 +279,8 @@ class FramePainter:
         texts = [self._time(self._video.frames - 1)]
         for name in self._classes:
             kind = CLASSES.index(name)
-            texts.append(
-                f"{name} {self._visible[kind].max(initial=0)} (of {self._seen[kind].max(initial=0)} so far)"
-            )
+            visible, seen = self._visible[kind].max(initial=0), self._seen[kind].max(initial=0)
+            texts.append(f"{name} {visible} (of {seen} so far)")
         return max(self._size_px(text)[0] for text in texts)
 
     def _time(self, frame: int) -> str:
@@ -307,7 +302,7 @@ class FramePainter:
         ground: sv.Color | None,
         ink: sv.Color = sv.Color.WHITE,
     ) -> None:
-        """Write a text around a place, moved so that it lies inside the picture."""
+        """Write a text around a position, moved so that it is inside the frame."""
         (width, height), (right, bottom) = self._size_px(text), image_bgr.shape[1::-1]
         place = sv.Point(
             max(width / 2, min(middle[0], right - width / 2)),
@@ -326,11 +321,10 @@ class FramePainter:
 def _counts(
     tracks: TrackTable, frames: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return, each (classes, frames): boxes in each frame, different tracks up to each frame, and
-    boxes that were really seen.
+    """Return the boxes, the distinct tracks so far and the detected boxes of each frame.
 
-    Done some rows at a time: whole columns in 64 bits would be most of what rendering a long
-    recording needs.
+    Each is (classes, frames). They are counted in chunks, because whole columns in 64 bits would
+    take most of the memory that rendering a long recording needs.
     """
     visible, certain = (np.zeros((len(CLASSES), frames), np.int32) for _ in range(2))
     first = np.full(int(tracks.track_id.max(initial=0)) + 1, frames, np.int32)
@@ -351,7 +345,7 @@ def _counts(
 def _passed_until(
     found: Sequence[Crossing], lines: Sequence[Line], frames: int
 ) -> dict[str, npt.NDArray[np.int32]]:
-    """Return per line (frames, 2): how many passed it up to each frame, in and out."""
+    """Return per line (frames, 2) the number of crossings up to each frame, in and out."""
     passed = {line.name: np.zeros((frames, 2), np.int32) for line in lines}
     for crossing in found:
         passed[crossing.line][crossing.frame, 0 if crossing.direction == "in" else 1] += 1
@@ -359,8 +353,9 @@ def _passed_until(
 
 
 def _middle_and_inwards(line: Line) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return a line's middle, and a unit vector to its `in` side: the right-hand one, with y
-    pointing down.
+    """Return a line's middle, and a unit vector to its `in` side.
+
+    The `in` side is on the right, with y pointing down.
     """
     start, end = np.array(line.start), np.array(line.end)
     along = (end - start) / np.hypot(*(end - start))

@@ -1,1 +1,1 @@
-"""The files of a result."""
+"""The result files."""

@@ -1,5 +1,6 @@
-"""The JSON Schema of `results.json`, generated from the typed results: `python -m
-ml_engine.results.schema`.
+"""The JSON Schema of `results.json`, generated from the typed results.
+
+python -m ml_engine.results.schema
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ SCHEMA_PATH = Path(__file__).with_name("results.schema.json")
 
 
 def schema_text() -> str:
-    """Return the schema as the committed file holds it."""
+    """Return the schema in the form of the committed file."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:muster:results:{RESULTS_VERSION}",

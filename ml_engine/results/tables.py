@@ -1,6 +1,4 @@
-"""Tracks and counts as files that other tools read. Bytes in, bytes out: the same table gives the
-same bytes.
-"""
+"""Tracks and counts as files for other tools. The same table gives the same bytes."""
 
 from __future__ import annotations
 
@@ -40,8 +38,9 @@ _CSV_TYPES = {
 
 
 def tracks_csv(tracks: TrackTable, times_s: npt.NDArray[np.float64]) -> bytes:
-    """Write the table of tracks: one row a box, in order of frame, then track id; no ground
-    position is an empty cell.
+    """Write the table of tracks, one row per box, in order of frame, then track id.
+
+    A missing ground position is an empty cell.
 
     Args:
         tracks: n boxes.
@@ -71,7 +70,7 @@ def _tracks_table(tracks: TrackTable, times_s: npt.NDArray[np.float64], rows: sl
 
 
 def read_tracks_csv(data: bytes) -> TrackTable:
-    """Read what `tracks_csv` wrote.
+    """Read a file that `tracks_csv` wrote.
 
     Raises:
         InvalidInput: It is not such a file (code `bad_tracks_csv`).
@@ -87,13 +86,13 @@ def read_tracks_csv(data: bytes) -> TrackTable:
         ground=np.zeros((rows, 2)),
         ground_error_m=np.zeros(rows),
     )
-    # Some rows at a time, in one thread: a whole table beside the file and the columns would be
-    # most of what rendering needs.
+    # In chunks and one thread: a whole table beside the file and the columns would take most of the
+    # memory that rendering needs.
     convert = pa_csv.ConvertOptions(column_types=_CSV_TYPES, include_columns=list(_CSV_TYPES))
     read = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
     filled = 0
     try:
-        # The stubs leave out that Arrow's own files can be read.
+        # The type stubs do not know that Arrow's own files can be read.
         for batch in pa_csv.open_csv(
             pa.BufferReader(data),  # type: ignore[arg-type]
             read_options=read,
@@ -103,11 +102,11 @@ def read_tracks_csv(data: bytes) -> TrackTable:
             filled += len(batch)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise InvalidInput(
-            f"This is not a tracks.csv of Muster's: {error}.", code="bad_tracks_csv"
+            f"This is not a tracks.csv of Muster: {error}.", code="bad_tracks_csv"
         ) from error
     if filled != rows:
         raise InvalidInput(
-            "This tracks.csv ends in the middle of a row or has empty ones.", code="bad_tracks_csv"
+            "This tracks.csv ends in the middle of a row or has empty rows.", code="bad_tracks_csv"
         )
     return table
 
@@ -116,7 +115,7 @@ def _fill(table: TrackTable, rows: slice, batch: pa.RecordBatch) -> None:
     names = pa_compute.index_in(batch["class"], value_set=pa.array(CLASSES))
     if names.null_count:
         raise InvalidInput(
-            "This tracks.csv has a class that Muster does not know.", code="bad_tracks_csv"
+            "This tracks.csv has a class that is unknown to Muster.", code="bad_tracks_csv"
         )
     column = {
         name: batch[name].to_numpy(zero_copy_only=False) for name in _CSV_TYPES if name != "class"
@@ -134,8 +133,9 @@ def _fill(table: TrackTable, rows: slice, batch: pa.RecordBatch) -> None:
 
 
 def tracks_mot(tracks: TrackTable) -> bytes:
-    """Write the tracks in MOTChallenge's format: frame from 1, id, left, top, width, height, score,
-    three times -1.
+    """Write the tracks in MOTChallenge's format.
+
+    Columns are frame from 1, id, left, top, width, height, score, three times -1.
     """
     return _csv((_mot_table(tracks, rows) for rows in _chunks(len(tracks))), header=False)
 
@@ -164,10 +164,10 @@ def timeline_csv(
     status: npt.NDArray[np.uint8],
     visible: Mapping[MusterClass, npt.NDArray[np.int64]],
 ) -> bytes:
-    """Write how many of each class are visible in every frame.
+    """Write the number of visible animals of each class in every frame.
 
-    A cell is empty in a frame that could not be read, and for a class that was not counted; 0 means
-    that none was visible.
+    A cell is empty in a frame that could not be decoded, and for a class that was not counted. 0
+    means that no animal was visible.
 
     Args:
         frames, times_s, status: (n,) as in a detection log.
@@ -195,9 +195,7 @@ def results_json(results: Results) -> bytes:
 
 
 def _chunks(rows: int) -> list[slice]:
-    """Return slices over all rows, at least one: what is written is all that a long recording keeps
-    in memory.
-    """
+    """Return slices over all rows, at least one, so that a long recording needs little memory."""
     return [slice(start, start + _CHUNK_ROWS) for start in range(0, max(rows, 1), _CHUNK_ROWS)]
 
 

@@ -1,1 +1,1 @@
-"""The renderer: pastures, animals and camera damage, as pictures with truth."""
+"""The renderer: images of pastures, animals and camera damage, with exact labels."""

@@ -1,4 +1,4 @@
-"""What cattle and bison have in common: legs, tails, horns, ears, and heads that turn."""
+"""Anatomy shared by cattle and bison: legs, tails, horns, ears, and heads that turn."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ HORN: Colour = (0.4, 0.5, 0.55)
 
 
 def turned(parts: list[Part], pivot_x_m: float, reach_m: float, angle_rad: float) -> list[Part]:
-    """Bend parts to the left about the vertical through (`pivot_x_m`, 0): fully beyond `reach_m`
-    ahead of it, less before.
+    """Bend parts to the left about the vertical through (`pivot_x_m`, 0).
+
+    They bend fully beyond `reach_m` ahead of it, and less before.
     """
     out = []
     for part in parts:
@@ -40,8 +41,9 @@ def front_leg(
     hair: float,
     skirt: float,
 ) -> Part:
-    """Return a front leg from the shoulder to the hoof; `skirt` thickens it with the long hair of a
-    bison above the knee.
+    """Return a front leg from the shoulder to the hoof.
+
+    `skirt` thickens it above the knee with the long hair of a bison.
     """
     knee = top * 0.53
     bend = max(swing, 0) * 0.25
@@ -104,8 +106,9 @@ def four_legs(
     hair: float,
     skirt: float = 0.0,
 ) -> list[Part]:
-    """Return four legs at one moment of a walk; colours are of the front legs, the hind ones and
-    below the knee.
+    """Return four legs at one moment of a walk.
+
+    Colours are those of the front legs, of the hind legs and below the knee.
     """
     parts = []
     for side in (-1, 1):
@@ -127,8 +130,9 @@ def folded_legs(
     colours: tuple[Colour, ...],
     hair: float,
 ) -> list[Part]:
-    """Return the legs of an animal that lies on its chest: the forelegs folded under, one hind leg
-    out to the side.
+    """Return the legs of an animal that lies on its chest.
+
+    The forelegs are folded under the chest; one hind leg is out to the side.
     """
     parts = []
     for side in (-1, 1):
@@ -216,8 +220,9 @@ def horns(
     dark: bool,
     tip: float = 1.0,
 ) -> list[Part]:
-    """Return two horns that leave the skull sideways and curve up; `out` is how far they stay
-    level, 0 to 1, `tip` how far they turn in.
+    """Return two horns that leave the skull sideways and curve up.
+
+    `out` is how far they stay level, 0 to 1; `tip` is how far they turn in.
     """
     x, y, z = poll
     root_colour, tip_colour = (
@@ -252,5 +257,5 @@ def horns(
 
 
 def is_down(pose: Pose) -> bool:
-    """Whether the head is at the ground."""
+    """Return whether the head is at the ground."""
     return pose == "grazing"

@@ -1,5 +1,6 @@
-"""The body of an American bison, by measure: m at adult size, x ahead, z up. A bull's hump is 1.8 m
-high, its head hangs low.
+"""The body of an American bison, in m at adult size, x ahead, z up.
+
+A bull's hump is 1.8 m high, and its head hangs low.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ NOSE: Colour = (0.02, 0.02, 0.024)
 
 Point = tuple[float, float, float]
 Way = tuple[float, float]
-"""Ahead and up, along a head."""
+"""Direction ahead and up, along a head."""
 Spot = tuple[float, ...]
-"""Place and half widths of a ring of a tube."""
+"""Position and half widths of a ring of a tube."""
 
 
 def _mix(a: Colour, b: Colour, share: float) -> Colour:
@@ -68,7 +69,7 @@ def _trunk(look: Look, lying: bool) -> list[Part]:
 
 
 def _carriage(look: Look, pose: Pose, phase_rad: float) -> tuple[Point, Way, list[Spot]]:
-    """Return where the head begins, which way it points, and the spots of the neck behind it."""
+    """Return where the head begins, its direction, and the spots of the neck behind it."""
     if is_down(pose):
         poll = (1.16, 0.0, 0.8)
         neck: list[Spot] = [

@@ -12,12 +12,12 @@ __all__ = ["Look", "Pose", "body_parts", "random_look"]
 
 
 def body_parts(look: Look, pose: Pose, phase_rad: float, walking: bool) -> list[Part]:
-    """Return an individual's body as it stands at one moment of its gait.
+    """Return an individual's body at one moment of its gait.
 
     Args:
         look: The individual.
-        pose: A person always stands.
-        phase_rad: Where in its step it is; one step pair is 2 pi.
+        pose: Its pose; a person always stands.
+        phase_rad: Phase of its gait; one pair of steps is 2 pi.
         walking: Whether the legs swing.
     """
     builders = {"bison": bison_parts, "cattle": cattle_parts, "person": person_parts}

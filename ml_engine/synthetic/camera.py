@@ -1,5 +1,6 @@
-"""A pinhole camera above flat ground. World axes: X right, Y away, Z up, metres; the camera stands
-at X = Y = 0 plus its offset.
+"""A pinhole camera above flat ground.
+
+World axes are X right, Y away, Z up, in metres. The camera is at X = Y = 0 plus its offset.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from ml_engine.arrays import Array
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Where the camera is and what its pixels are.
+    """The position of a camera and the geometry of its pixels.
 
     Attributes:
-        width: Picture width, px.
-        height: Picture height, px.
+        width: Image width, px.
+        height: Image height, px.
         height_m: Height of the lens above the ground, m.
-        pitch_deg: Degrees below the horizon: 0 looks level, 90 straight down.
-        focal_x_px: Focal length along x, px. It may differ from y: a 16:9 picture squeezed into a
-            square input does so.
+        pitch_deg: Degrees below the horizon: 0 is level, 90 straight down.
+        focal_x_px: Focal length along x, px. It may differ from y, as in a 16:9 image squeezed into
+            a square input.
         focal_y_px: Focal length along y, px.
         x_m: Offset to the right, m.
         y_m: Offset away, m.
@@ -43,9 +44,7 @@ class Camera:
     roll_deg: float = 0.0
 
     def rotation(self) -> Array:
-        """Return the (3, 3) matrix whose rows are the camera's right, down and forward axes in
-        world coordinates.
-        """
+        """The (3, 3) matrix with the camera's right, down and forward axes in the world as rows."""
         pitch, yaw, roll = radians(self.pitch_deg), radians(self.yaw_deg), radians(self.roll_deg)
         base = np.array([[1, 0, 0], [0, -sin(pitch), -cos(pitch)], [0, cos(pitch), -sin(pitch)]])
         turn = np.array([[cos(yaw), sin(yaw), 0], [-sin(yaw), cos(yaw), 0], [0, 0, 1]])
@@ -54,12 +53,13 @@ class Camera:
         return axes
 
     def position(self) -> Array:
-        """Return the lens in world coordinates, (3,) m."""
+        """The position of the lens in world coordinates, (3,) m."""
         return np.array([self.x_m, self.y_m, self.height_m])
 
     def project(self, points_m: Array) -> tuple[Array, Array]:
-        """Project (n, 3) world points. Return (n, 2) px and (n,) depth along the axis in m; a depth
-        <= 0 is behind the lens.
+        """Project (n, 3) world points to (n, 2) px and (n,) depth along the axis in m.
+
+        A point with a depth <= 0 is behind the lens.
         """
         seen = (np.atleast_2d(points_m) - self.position()) @ self.rotation().T
         depth = seen[:, 2]

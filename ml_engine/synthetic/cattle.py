@@ -1,4 +1,4 @@
-"""The body of a cow, bull or calf, by measure: m at adult size, x ahead, z up."""
+"""The body of a cow, bull or calf, in m at adult size, x ahead, z up."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PINK: Colour = (0.32, 0.36, 0.52)
 
 Point = tuple[float, float, float]
 Way = tuple[float, float]
-"""Ahead and up, along a head."""
+"""Direction ahead and up, along a head."""
 Spot = tuple[float, ...]
-"""Place and half widths of a ring of a tube."""
+"""Position and half widths of a ring of a tube."""
 
 
 def _trunk(look: Look, lying: bool) -> list[Part]:
@@ -62,7 +62,7 @@ def _trunk(look: Look, lying: bool) -> list[Part]:
 
 
 def _carriage(look: Look, pose: Pose, phase_rad: float) -> tuple[Point, Way, list[Spot]]:
-    """Return where the head begins, which way it points, and the spots of the neck behind it."""
+    """Return where the head begins, its direction, and the spots of the neck behind it."""
     if is_down(pose):
         neck: list[Spot] = [
             (0.5, 0, 1.1, 0.18, 0.3, 0.3),

@@ -1,4 +1,4 @@
-"""What a lens, a sensor, a picture editor and a codec do to a picture."""
+"""The effects of lenses, sensors, image editors and codecs on an image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from ml_engine.arrays import Image
 
 
 def tones(rng: np.random.Generator, mean: float, good: bool) -> Image:
-    """Return a (1, 256, 3) look-up table: exposure, gamma, white balance and a contrast curve;
-    cameras expose for the `mean` (0-1).
+    """Return a (1, 256, 3) look-up table: exposure, gamma, white balance and a contrast curve.
+
+    Cameras expose for the `mean` (0-1).
     """
     level = np.linspace(0, 1, 256)[:, None]
     gamma = np.exp(rng.normal(-0.4, 0.2))
@@ -37,16 +38,15 @@ def _colour(picture: Image, rng: np.random.Generator, good: bool) -> Image:
             np.repeat(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[..., None], 3, axis=2)
         )
     amount = float(rng.uniform(0.9, 1.4) if good else rng.uniform(0.6, 1.3))
-    # Saturation as one matrix on the channels: away from, or towards, the brightness that is seen.
+    # Saturation is one matrix on the channels. It moves colours away from, or towards, their
+    # brightness.
     grey = np.array([0.114, 0.587, 0.299])
     matrix = np.eye(3) * amount + (1 - amount) * np.tile(grey, (3, 1))
     return np.asarray(cv2.transform(picture, matrix), np.uint8)
 
 
 def equalised(picture: Image, rng: np.random.Generator) -> Image:
-    """Return a harsh greyscale version with local contrast equalised, as survey software makes
-    them.
-    """
+    """Return a harsh greyscale image with equalised contrast, as survey software makes it."""
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     tiles = int(rng.integers(3, 13))
     out = cv2.createCLAHE(float(rng.uniform(2, 9)), (tiles, tiles)).apply(grey)
@@ -102,8 +102,8 @@ def _noisy(picture: Image, rng: np.random.Generator) -> Image:
     height, width = picture.shape[:2]
     strength = float(rng.uniform(0.5, 7) if rng.random() < 0.85 else rng.uniform(7, 20))
     gain = strength / 74
-    # A quarter as much noise as pixels, laid four times: drawing it all would take longer than the
-    # rest.
+    # Noise for a quarter of the pixels, used four times. Sampling all of it would take longer than
+    # the rest.
     one = rng.integers(0, 256, (height // 2 + 64, width // 2 + 64, 3), np.uint8)
     grain = cv2.addWeighted(one, gain, one, 0, 128 - gain * 128)
     if rng.random() < 0.4:
@@ -130,19 +130,19 @@ def _coded(picture: Image, quality: int) -> Image:
 
 
 def _smeared(picture: Image, rng: np.random.Generator) -> Image:
-    """Return what H.264 makes of low contrast at a low rate: texture gone, edges kept, coarse
-    blocks.
+    """Return the effect of H.264 at a low rate on low contrast.
+
+    Texture is lost, edges stay, and blocks are coarse.
     """
     smooth = cv2.bilateralFilter(picture, 5, float(rng.uniform(15, 45)), 3)
     return _coded(np.asarray(smooth, np.uint8), int(rng.integers(25, 60)))
 
 
 def degrade(picture: Image, rng: np.random.Generator) -> Image:
-    """Return a copy of (h, w, 3) uint8 as a camera would give it: half of them good ones in good
-    light, half with haze, blur and noise.
+    """Return a copy of (h, w, 3) uint8 as a camera would record it.
 
-    Exposure, colours and contrast vary in all; some are greyscale, equalised, sharpened or damaged
-    by codecs.
+    Half of the copies are of good cameras in good light, half have haze, blur and noise. Exposure,
+    colours and contrast vary in all. Some are greyscale, equalised, sharpened or damaged by codecs.
     """
     good = bool(rng.random() < 0.5)
     work = np.asarray(

@@ -1,4 +1,4 @@
-"""Rendered scenes as training examples, and as a folder with COCO's annotations."""
+"""Rendered scenes as training examples, and as a folder with COCO annotations."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from ml_engine.synthetic.scene import Picture
 
 
 def render_example(seed: int, width: int = 416, height: int = 416) -> Example:
-    """Render the scene of a seed, with a camera's and codec's damage, as a training example."""
+    """Render the scene of a seed, with the damage of camera and codec, as a training example."""
     picture = render_scene(random_scene(seed, width, height))
     return Example(degrade(picture.bgr, np.random.default_rng([seed, 1])), *boxes_of(picture))
 
 
 def boxes_of(picture: Picture) -> tuple[Floats32, Ints]:
-    """Return (n, 4) xyxy px and (n,) classes of the animals to be found: around what is seen of
-    each, as people box photographs.
+    """Return (n, 4) xyxy px and (n,) classes of the animals to be found.
+
+    Boxes are around the visible part of each animal, as in annotated photographs.
     """
     labels = [
         x
@@ -38,8 +39,9 @@ def boxes_of(picture: Picture) -> tuple[Floats32, Ints]:
 
 
 def write_folder(folder: Path, count: int, seed: int, width: int, height: int) -> Path:
-    """Render `count` scenes into `folder`/images and describe them in
-    `folder`/annotations.coco.json, whose path is returned.
+    """Render `count` scenes into `folder`/images and describe them in COCO's format.
+
+    Return the path of the description, `folder`/annotations.coco.json.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     images: list[dict[str, object]] = []

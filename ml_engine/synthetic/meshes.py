@@ -1,8 +1,7 @@
-"""Bodies made of tubes: a row of rings along a curved axis, from which a mesh, its normals and its
-silhouette follow for any view.
+"""Bodies made of tubes: rings along a curved axis, from which a mesh and its normals follow.
 
-A tube is what anatomists and basket makers use: the outline of a trunk, a leg or a horn is a list
-of sections. Between the sections given, a Catmull-Rom spline (Catmull and Rom 1974) is laid.
+The outline of a trunk, a leg or a horn is a list of sections. A Catmull-Rom spline (Catmull and Rom
+1974) connects the sections.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ Colour = tuple[float, float, float]
 Point = tuple[float, float, float]
 
 SQUARE = -1.0
-"""The taper of what is square."""
+"""The taper of a square tube."""
 
 RINGS, AROUND = 21, 17
-"""Rings of a tube, and vertices of a ring, of which the last repeats the first."""
+"""Rings of a tube, and vertices of a ring. The last vertex repeats the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,12 @@ class Part:
 
     Attributes:
         sections: (n, 7) per section the centre x, y, z, half width to either side, height above and
-            below the centre, all in m, and how much narrower it is above than below (0: not; -1: it
-            is square, and straight between sections).
+            below the centre, all in m, and the taper: how much narrower it is above than below (0:
+            not; -1: square, and straight between sections).
         colours: (n, 2, 3) BGR in [0, 1] under full light: of a section's lowest and of its highest
             point.
         patterned: Whether the coat's pattern shows on it.
-        hair: Roughness of what covers it, 1 being a woolly bison's.
+        hair: Roughness of its surface; 1 is that of a woolly bison.
     """
 
     sections: Array
@@ -46,7 +45,7 @@ class Part:
     hair: float = 0.3
 
     def moved(self, x_m: float, y_m: float, z_m: float) -> Part:
-        """Return the part elsewhere."""
+        """Return the part at another position."""
         sections = self.sections.copy()
         sections[:, :3] += (x_m, y_m, z_m)
         return replace(self, sections=sections)
@@ -86,11 +85,11 @@ def tube(
     """Return a tube through sections.
 
     Args:
-        sections: Per section x, y, z, half width, height above, height below, m; with five numbers
-            it is as high below as above, with four it is round.
+        sections: Per section x, y, z, half width, height above, height below, m. With five numbers
+            the heights above and below are equal; with four the section is round.
         colour: One colour, or (sections, 3), or (sections, 2, 3) of its lowest and highest points.
         patterned: Whether the coat's pattern shows on it.
-        hair: Roughness of what covers it.
+        hair: Roughness of its surface.
         taper: How much narrower it is above than below.
     """
     table = np.array([_full(s, taper) for s in sections])
@@ -134,7 +133,7 @@ def _ball() -> Array:
 def blob(
     centre: Point, semi_m: Point, colour: Colour, patterned: bool = True, hair: float = 0.3
 ) -> Part:
-    """Return an ellipsoid whose axes lie along the body's."""
+    """Return an ellipsoid whose axes are parallel to the body's."""
     ball = _ball()
     sections = np.zeros((len(ball), 7))
     sections[:, :3] = centre
@@ -193,8 +192,9 @@ def _cross(a: Floats32, b: Floats32) -> Floats32:
 
 
 def _steps(values: Floats32) -> Floats32:
-    """Return differences along axis 1, central within and one-sided at the ends (twice what they
-    are by step).
+    """Return differences along axis 1, central inside and one-sided at the ends.
+
+    They are twice the difference per step.
     """
     out = np.empty_like(values)
     out[:, 1:-1] = values[:, 2:] - values[:, :-2]
@@ -203,8 +203,9 @@ def _steps(values: Floats32) -> Floats32:
 
 
 def _frames(centre: Floats32) -> tuple[Floats32, Floats32, Floats32]:
-    """Return per ring the unit vectors along the tube, to its left and up. Tubes that stand upright
-    take the body's left for theirs.
+    """Return per ring the unit vectors along the tube, to its left and up.
+
+    For upright tubes, left is the body's left.
     """
     along = _unit(_steps(centre) + np.float32(1e-9))
     upright = np.abs(_unit(centre[:, -1] - centre[:, 0] + np.float32(1e-9)))[:, None, 2] > 0.8
@@ -219,8 +220,9 @@ def _frames(centre: Floats32) -> tuple[Floats32, Floats32, Floats32]:
 
 
 def _rings(parts: list[Part], thinner: int) -> tuple[Floats32, Floats32]:
-    """Return (P, R, 7) rings and (P, R, 2, 3) colours; parts with equally many sections go through
-    their spline together.
+    """Return (P, R, 7) rings and (P, R, 2, 3) colours.
+
+    Parts with the same number of sections share one spline computation.
     """
     count = len(range(0, RINGS, thinner))
     out = np.empty((len(parts), count, 13), np.float32)
@@ -239,8 +241,9 @@ def _rings(parts: list[Part], thinner: int) -> tuple[Floats32, Floats32]:
 
 
 def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
-    """Return the surface of a body; `thinner` 2 keeps every other ring and vertex, which is enough
-    for a small one.
+    """Return the surface of a body.
+
+    `thinner` 2 uses every other ring and vertex, which is enough for a small body.
     """
     rings, tones = _rings(parts, thinner)
     centre = rings[..., :3]
@@ -275,8 +278,6 @@ def make_mesh(parts: list[Part], thinner: int = 1) -> Mesh:
 
 
 def heading_matrix(heading_rad: float, scale: float) -> Array:
-    """Return the (3, 3) map from a body's frame to world offsets: turned about the vertical and
-    scaled.
-    """
+    """Return the (3, 3) map from a body's frame to world offsets: a turn and a scale."""
     c, s = cos(heading_rad) * scale, sin(heading_rad) * scale
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, scale]])

@@ -1,4 +1,4 @@
-"""Noise that repeats without a seam."""
+"""Noise textures that repeat without a seam."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ BANK_PX = 512
 def tileable_noise(
     rng: np.random.Generator, size: int, octaves: tuple[tuple[int, float], ...]
 ) -> Floats32:
-    """Return (size, size) float32 noise of zero mean and unit deviation that repeats without a
-    seam.
+    """Return (size, size) float32 noise of zero mean and unit deviation, without a seam.
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         size: Side, px.
         octaves: Pairs of (cells along a side, weight).
     """
@@ -52,9 +51,10 @@ def _wrapped_blur(image: Floats32, sigma_x: float, sigma_y: float) -> Floats32:
 
 @lru_cache(maxsize=1)
 def bank() -> dict[str, Floats32]:
-    """Return textures that everything samples at its own place, scale and turn: drawing new ones
-    for every scene would take longer than the scene. All (`BANK_PX`, `BANK_PX`) float32 of zero
-    mean and unit deviation, the same in every process.
+    """Return the shared textures: (`BANK_PX`, `BANK_PX`) float32 of zero mean and unit deviation.
+
+    They are the same in every process. Every surface samples them at its own position, scale and
+    turn, because new textures for every scene would take longer than the scene.
 
     `smooth` has clouds of many sizes, `grit` grains and clods, `strands` hair along the rows,
     `curls` wool, `blotches` large soft spots.
@@ -77,8 +77,9 @@ def bank() -> dict[str, Floats32]:
 
 
 def sample(name: str, u: Floats32, v: Floats32) -> Floats32:
-    """Return a texture of `bank` at positions given in repeats, which wrap; any shape (a flat one
-    of any length).
+    """Return a texture of `bank` at positions in units of its repeat, which wrap.
+
+    Positions have any shape; the result of flat ones is flat.
     """
     texture = bank()[name]
     x, y = ((a - np.floor(a)).astype(np.float32) * np.float32(BANK_PX) for a in (u, v))

@@ -1,4 +1,4 @@
-"""What stands in a pasture and is no animal: the detector must leave it alone."""
+"""Objects in a pasture that are not animals, which the detector must ignore."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ml_engine.synthetic.shading import Coat, make_coat
 Thing = tuple[list[Part], Coat]
 
 LEAVES = 3.5
-"""Roughness of leaves, hair being 1 at most."""
+"""Roughness of leaves; hair has at most 1."""
 
 
 def _jitter(rng: np.random.Generator, colour: Colour, amount: float = 0.2) -> Colour:
@@ -42,7 +42,7 @@ def _clump(
             size * rng.uniform(0.8, 1.2),
             size * rng.uniform(0.6, 1.0),
         )
-        # Leaves stand out of the outline as long hair does, only farther.
+        # Leaves stick out of the outline as long hair does, but farther.
         parts.append(
             blob(
                 (reach * np.cos(angle), reach * np.sin(angle), z),
@@ -84,7 +84,10 @@ def tree(rng: np.random.Generator) -> Thing:
 
 
 def rock(rng: np.random.Generator) -> Thing:
-    """Return one rock or a few: grey, pale, brown or nearly black, sometimes as large as an animal."""
+    """Return one rock or a few, in grey, pale, brown or nearly black.
+
+    Some are as large as an animal.
+    """
     colour = [
         (0.4, 0.42, 0.42),
         (0.6, 0.62, 0.63),
@@ -109,8 +112,9 @@ def rock(rng: np.random.Generator) -> Thing:
 
 
 def bale(rng: np.random.Generator) -> Thing:
-    """Return a bale, round or square, of straw or wrapped in white, black or green film; sometimes
-    a stack.
+    """Return a bale, round or square, of straw or wrapped in white, black or green film.
+
+    Sometimes it is a stack.
     """
     colour = [
         (0.25, 0.48, 0.6),
@@ -314,7 +318,7 @@ def building(rng: np.random.Generator) -> Thing:
 
 
 def sheep(rng: np.random.Generator) -> Thing:
-    """Return a sheep: small, woolly and not to be counted."""
+    """Return a sheep: small, woolly, and of no counted class."""
     wool = _jitter(
         rng,
         [(0.55, 0.62, 0.66), (0.7, 0.74, 0.76), (0.12, 0.14, 0.17)][
@@ -373,7 +377,7 @@ THINGS: dict[str, tuple[Callable[[np.random.Generator], Thing], float]] = {
 
 
 def random_thing(rng: np.random.Generator) -> Thing:
-    """Draw something that is no animal: its body and coat."""
+    """Sample an object that is not an animal: its body and coat."""
     names = list(THINGS)
     name = names[int(rng.choice(len(names), p=[THINGS[n][1] for n in names]))]
     return THINGS[name][0](rng)

@@ -1,4 +1,4 @@
-"""The body of a person, by measure: m at 1.75 m height, x ahead, z up."""
+"""The body of a person, in m at a height of 1.75 m, x ahead, z up."""
 
 from __future__ import annotations
 
@@ -146,8 +146,9 @@ def _arm(look: Look, side: int, swing: float) -> list[Part]:
 
 
 def person_parts(look: Look, pose: str, phase_rad: float, stride_m: float) -> list[Part]:
-    """Return the body of a person at one moment of the gait; a person stands or walks, whatever the
-    pose.
+    """Return the body of a person at one moment of the gait.
+
+    A person stands or walks, whatever the pose.
     """
     swing = stride_m * 0.7 * sin(phase_rad)
     parts = _torso(look) + _head(look)

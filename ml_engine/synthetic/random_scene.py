@@ -1,4 +1,4 @@
-"""Random scenes: which camera, which light, who is there and where."""
+"""Random scenes: camera, light, animals and their positions."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from ml_engine.synthetic.shading import Light
 from ml_engine.synthetic.terrain import make_terrain
 
 SIDE_DEG = 17.0
-"""Views pitched less than this count as from the side, degrees."""
+"""Views with a smaller pitch than this count as from the side, degrees."""
 
 CLEAR_PX = 24.0
-"""A piece of an animal that is so wide and high shows what it is, px."""
+"""Least width and height of a part of an animal that shows what it is, px."""
 
 BODY_M = 2.4
-"""Length from which the size of animals in the picture is planned, m."""
+"""Body length for which the size of animals in the image is planned, m."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which scenes are drawn.
+    """The distribution of scenes.
 
     Attributes:
         nadir: Share of views straight or nearly straight down.
         oblique: Share of views at a slant; the rest is from the side.
         herds: Shares of scenes with mostly bison, mostly cattle, both, and mostly persons.
         empty: Share of scenes without animals.
-        huddled: Share of scenes in which most animals stand close beside another one, as herds do.
-        aerial_px: Least and greatest length of an animal seen by a drone, as shares of the
-            picture's side.
+        huddled: Share of scenes in which most animals stand close to another one, as in herds.
+        aerial_px: Least and greatest length of an animal seen by a drone, as shares of the image's
+            side.
         side_px: The same for views from the side.
         ground: A name in `terrain.PALETTES`, or None for any.
     """
@@ -56,8 +56,9 @@ USUAL = Recipe()
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """Draw sun or cloud: an overcast sky gives a faint soft shadow underneath, a low sun a long
-    hard one.
+    """Sample sun or cloud.
+
+    An overcast sky gives a faint soft shadow underneath, a low sun a long hard one.
     """
     around = rng.uniform(0, 2 * pi)
     if rng.random() < 0.35:
@@ -90,8 +91,9 @@ def _between(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
 def random_camera(
     rng: np.random.Generator, width: int, height: int, recipe: Recipe = USUAL
 ) -> Camera:
-    """Draw a camera: a drone looking down or ahead, or someone standing at the fence. The picture
-    may be squeezed into its frame.
+    """Sample a camera: a drone that looks down or ahead, or a person at the fence.
+
+    The image may be squeezed into its frame.
     """
     return _aimed_camera(rng, width, height, recipe)[0]
 
@@ -99,8 +101,9 @@ def random_camera(
 def _aimed_camera(
     rng: np.random.Generator, width: int, height: int, recipe: Recipe
 ) -> tuple[Camera, float]:
-    """Draw a camera and the length, as a share of the picture's side, that animals have at which it
-    is aimed.
+    """Sample a camera, and the length of animals for which it is aimed.
+
+    The length is a share of the image's side.
     """
     aspect = float(rng.choice([16 / 9, 4 / 3, 1.0, 9 / 16], p=[0.42, 0.22, 0.28, 0.08]))
     kind = rng.random()
@@ -126,7 +129,7 @@ def _aimed_camera(
     distance = max(focal * BODY_M / (_between(rng, recipe.side_px) * size), 3.0)
     lens = float(rng.uniform(0.7, 2.2) if rng.random() < 0.7 else rng.uniform(2.2, 8))
     lens = min(lens, 0.28 * distance)
-    # Where in the picture the animals' middle comes, as the tangent of the angle to the optical
+    # Position in the image of the middle of the animals, as the tangent of the angle to the optical
     # axis.
     aside = float(rng.uniform(-0.22, 0.27)) * height / focal_y
     pitch = degrees(atan2(lens - 0.8, distance)) - degrees(np.arctan(aside))
@@ -137,8 +140,9 @@ def _aimed_camera(
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """Where bodies may stand: a range of the picture's columns (fractions) and of lengths (shares
-    of the picture's side).
+    """The range of positions of bodies.
+
+    It is a range of the image's columns (fractions) and of lengths (shares of the image's side).
     """
 
     columns: tuple[float, float]
@@ -152,7 +156,7 @@ def _spot(rng: np.random.Generator, camera: Camera, where: _Where) -> tuple[floa
     for _ in range(12):
         u = rng.uniform(*where.columns) * camera.width
         if camera.pitch_deg < SIDE_DEG:
-            # Rows of a level view are crowded near the horizon: the distance is drawn instead.
+            # Rows of a level view are crowded near the horizon, so the distance is sampled instead.
             distance_m = focal * BODY_M / (_between(rng, (where.least, where.most)) * size)
             drop = np.arcsin(min(camera.height_m / max(distance_m, 0.1), 0.9))
             v = camera.height / 2 + camera.focal_y_px * tan(drop - radians(camera.pitch_deg))
@@ -167,7 +171,7 @@ def _spot(rng: np.random.Generator, camera: Camera, where: _Where) -> tuple[floa
 
 
 def _around(rng: np.random.Generator, camera: Camera, recipe: Recipe, length: float) -> _Where:
-    """Return where a herd stands; `length` is what the camera is aimed at."""
+    """Return the positions of a herd; the camera is aimed at animals of length `length`."""
     if camera.pitch_deg >= SIDE_DEG:
         return _Where((-0.06, 1.06), 0.022, 0.8)
     nearest = max(camera.height_m * 2.0, 2.5)
@@ -191,9 +195,7 @@ def _wanted(rng: np.random.Generator, recipe: Recipe, side: bool, huddled: bool)
 
 
 def _beside(rng: np.random.Generator, actor: Actor) -> tuple[float, float] | None:
-    """Draw a spot where one that keeps close to an actor may stand, not much nearer to the camera;
-    None: there is none.
-    """
+    """Sample a position close to an actor, not much nearer to the camera; None if there is none."""
     around, reach = rng.uniform(0, 2 * pi), rng.uniform(0.8, 2.6)
     x, y = actor.x_m + reach * cos(around), actor.y_m + reach * sin(around)
     return (float(x), float(y)) if np.hypot(x, y) > 0.8 * np.hypot(actor.x_m, actor.y_m) else None
@@ -249,7 +251,10 @@ def _herd(
 
 
 def _clearance(parts: list[Part], scale: float) -> float:
-    """Return how far from a thing's middle an animal can stand, m: crowns may be above its head."""
+    """Return how far from an object's middle an animal can stand, m.
+
+    Crowns of trees may be above its head.
+    """
     low = [p.sections for p in parts if float((p.sections[:, 2] - p.sections[:, 5]).min()) < 1.2]
     reach = max((float((np.hypot(s[:, 0], s[:, 1]) + s[:, 3]).max()) for s in low), default=0.0)
     return reach * scale + 1.0
@@ -258,7 +263,7 @@ def _clearance(parts: list[Part], scale: float) -> float:
 def random_things(
     rng: np.random.Generator, camera: Camera, count: int, actors: list[Actor]
 ) -> list[Thing]:
-    """Strew things over what the camera sees, not upon the animals."""
+    """Scatter objects over the ground in view, but not onto the animals."""
     things = []
     for _ in range(count):
         spot = _spot(rng, camera, _Where((-0.06, 1.06), 0.02, 0.4))
@@ -277,13 +282,13 @@ def random_things(
 
 
 def random_scene(seed: int, width: int = 416, height: int = 416, recipe: Recipe = USUAL) -> Scene:
-    """Draw a whole scene from a seed.
+    """Sample a whole scene from a seed.
 
     Args:
         seed: The same seed gives the same scene.
-        width: Picture width, px.
-        height: Picture height, px.
-        recipe: Which scenes are drawn.
+        width: Image width, px.
+        height: Image height, px.
+        recipe: The distribution of scenes.
     """
     rng = np.random.default_rng(seed)
     terrain = make_terrain(rng, recipe.ground)
@@ -301,14 +306,15 @@ def random_scene(seed: int, width: int = 416, height: int = 416, recipe: Recipe 
 def labels_for_training(
     picture: Picture, least_px: float = 5.0, least_visible: float = 0.3
 ) -> list[Label]:
-    """Return the animals that a detector can be asked to find: large enough, and not mostly hidden
-    or outside.
+    """Return the animals that a detector can be expected to find.
+
+    These are large enough, and neither mostly hidden nor mostly outside.
 
     Args:
         picture: With its labels.
         least_px: Least width and height of the box.
-        least_visible: Least fraction that is seen; half of that is enough where what is seen is 24
-            px wide and high.
+        least_visible: Least fraction that is visible. Half of it is enough if the visible part is
+            24 px wide and high.
     """
     kept = []
     for x in picture.labels:

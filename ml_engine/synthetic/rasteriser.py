@@ -1,5 +1,6 @@
-"""What a camera sees of a body: the surface is sampled more densely than the picture has pixels,
-and the nearest sample wins.
+"""The rasteriser, which finds the visible surface of a body.
+
+It samples the surface more densely than the image has pixels. The nearest sample wins.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from ml_engine.synthetic.camera import Camera
 from ml_engine.synthetic.stand import Stand, project
 
 CELL_M = 0.11
-"""Grain at which a body shades itself, m."""
+"""Resolution at which a body shades itself, m."""
 MOST_SAMPLES = {2.0: 40_000, 1.0: 90_000, 0.5: 250_000}
-"""How many samples a body may take at most at a resolution; one that would take more gets the next
-coarser one, and is enlarged before it is coloured.
+"""Most samples of a body, by resolution. A body that would need more gets the next coarser
+resolution, and is enlarged before it is coloured.
 """
 SPACING = 1.15
 """Largest distance between samples, in pixels of the raster."""
@@ -26,19 +27,20 @@ SPACING = 1.15
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What is seen of a body, on a patch of the picture.
+    """The visible surface of a body, on a rectangular patch of the image.
 
     Attributes:
-        left: Picture column of the patch's first column, px.
-        top: Picture row of its first row, px.
-        finer: Raster pixels per picture pixel along each side, 1 or 2.
-        shape_hw: Of the raster.
-        where: (n,) int32 flat raster index of every pixel that shows the body; below, one row each.
+        left: Image column of the patch's first column, px.
+        top: Image row of its first row, px.
+        finer: Raster pixels per image pixel along each side, 1 or 2.
+        shape_hw: Size of the raster.
+        where: (n,) int32 flat raster index of every pixel that shows the body. The arrays below
+            have one row for each.
         normal: (n, 3) float32 normals, in the body's frame.
         body_m: (n, 3) float32 position in the body's frame, m.
         colour_bgr: (n, 3) float32.
         lit: (n,) float32: 1 in the sun, 0 in the body's own shadow.
-        open: (n,) float32: how much of the sky is seen.
+        open: (n,) float32: share of the sky that is visible from the surface.
         patterned: (n,) float32.
         hair: (n,) float32.
     """
@@ -58,8 +60,9 @@ class Surface:
 
 
 def _own_shade(vertices: Floats32, direction: Floats32, soft_m: float) -> Floats32:
-    """Return (P, R, C): 1 where nothing of the body lies towards `direction`, 0 where much does.
-    All in the body's frame.
+    """Return (P, R, C): 1 where nothing of the body is towards `direction`, 0 where much is.
+
+    All values are in the body's frame.
     """
     coarse = vertices[:, ::2, ::2]
     points = coarse.reshape(-1, 3)
@@ -90,7 +93,7 @@ class _Samples:
 
     Attributes:
         values: (n, 4) float32: column, row, depth, height above the ground.
-        starts: (P + 1,) where each part begins.
+        starts: (P + 1,) index at which each part begins.
         down: (P,) samples per ring.
         across: (P,) samples per vertex of a ring.
         shape: P, R, C of the mesh.
@@ -105,8 +108,9 @@ class _Samples:
     def places(
         self, index: npt.NDArray[np.int32]
     ) -> tuple[Floats32, Floats32, npt.NDArray[np.int64]]:
-        """Return where samples lie in the mesh laid out as (P * R, C): columns, rows, and the parts
-        they belong to.
+        """Return the positions of samples in the mesh, laid out as (P * R, C).
+
+        These are columns, rows, and the parts to which the samples belong.
         """
         part = np.searchsorted(self.starts, index, side="right") - 1
         rest = index - self.starts[part]
@@ -120,8 +124,9 @@ class _Samples:
 
 
 def _finer(steps: tuple[Floats32, Floats32], vertices: int) -> float:
-    """Return how many raster pixels a picture pixel should get: small bodies need smooth edges,
-    huge ones would take too long.
+    """Return the number of raster pixels for an image pixel.
+
+    Small bodies need smooth edges; huge bodies would take too long.
     """
     for finer in (2.0, 1.0, 0.5):
         down, across = (np.clip(np.ceil(s * (finer / SPACING)), 1, 64) for s in steps)
@@ -131,11 +136,12 @@ def _finer(steps: tuple[Floats32, Floats32], vertices: int) -> float:
 
 
 def _steps(pixels: Floats32) -> tuple[Floats32, Floats32]:
-    """Return per part the longest step between rings and between the vertices of a ring, px, of (P,
-    R, C, 2).
+    """Return the longest step, px, of each part of (P, R, C, 2).
+
+    One step is between rings, the other between the vertices of a ring.
     """
-    # Steps count as on a chessboard walked by a rook: samples a pixel apart along both diagonals
-    # would leave every other pixel empty.
+    # Steps are city-block distances. Samples one pixel apart along both diagonals would leave every
+    # other pixel empty.
     down = np.abs(pixels[:, 1:] - pixels[:, :-1]).sum(axis=3).max(axis=(1, 2))
     across = np.abs(pixels[:, :, 1:] - pixels[:, :, :-1]).sum(axis=3).max(axis=(1, 2))
     return down, across
@@ -173,19 +179,19 @@ def see(
     rough_px: float = 0.0,
     smooth_px: float = 0.0,
 ) -> Surface | None:
-    """See a body.
+    """Return the visible surface of a body.
 
     Args:
-        camera: Who looks.
-        body: Who is seen.
-        sun: (3,) unit vector towards the sun; None where no light is wanted.
+        camera: The camera.
+        body: The body.
+        sun: (3,) unit vector towards the sun; None without light.
         hidden_below_m: Height of grass or snow in which the body stands, m.
-        rough_px: How far hairs stand out of the outline, px.
-        smooth_px: Over how far limbs flow into the trunk: their shading is blended, their outline
-            is not.
+        rough_px: How far hairs stick out of the outline, px.
+        smooth_px: Distance over which limbs blend into the trunk. Only their shading is blended,
+            not their outline.
 
     Returns:
-        None where nothing of it can be seen.
+        The surface; None if no part of the body is visible.
     """
     vertices = body.mesh.vertices
     shape = vertices.shape[:3]
@@ -223,8 +229,9 @@ def see(
 
 
 def _enlarged(surface: Surface, rough_px: float) -> Surface:
-    """Bring a coarse raster to the picture's resolution: the shape is known well enough there, the
-    hair on it is not.
+    """Bring a coarse raster to the image's resolution.
+
+    The shape is smooth enough to be enlarged. The hair is added at the finer resolution.
     """
     height, width = surface.shape_hw
     image = np.zeros((height * width, 14), np.float32)
@@ -235,7 +242,7 @@ def _enlarged(surface: Surface, rough_px: float) -> Surface:
     )
     size = (round(width / surface.finer), round(height / surface.finer))
     planes = image.reshape(height, width, 14)
-    # Blurred first, or the steps of the coarse outline would show.
+    # Blurred first, because the steps of the coarse outline would show otherwise.
     fours = [cv2.blur(np.ascontiguousarray(planes[..., i : i + 4]), (3, 3)) for i in (0, 4, 8, 12)]
     whole = [cv2.resize(four, size, interpolation=cv2.INTER_LINEAR) for four in fours]
     share = whole[0][..., 0].reshape(-1)
@@ -278,7 +285,7 @@ def _blended(
 def _shown(
     body: Stand, sun: Array | None, samples: _Samples, index: npt.NDArray[np.int32]
 ) -> tuple[Floats32, ...]:
-    """Return what `Surface` tells of the samples that are seen, in its order."""
+    """Return the fields of `Surface`, in its order, for the samples that are visible."""
     u, v, part = samples.places(index)
     shape, mesh = samples.shape, body.mesh
     if sun is None or len(index) < 250:
@@ -307,9 +314,9 @@ def _shown(
 def _nearest(
     samples: Floats32, shape_hw: tuple[int, int], hidden_below_m: float, rough_px: float
 ) -> npt.NDArray[np.int32]:
-    """Return (h * w,) the index of the nearest sample that falls on each pixel, -1 where none does."""
+    """Return (h * w,) the index of the nearest sample on each pixel; -1 without a sample."""
     height, width = shape_hw
-    # What faces away lies under the ground here, and so does what the grass hides.
+    # Samples that face away, or that the grass hides, have a position below the ground here.
     kept = np.flatnonzero(samples[:, 3] > (-50 if hidden_below_m <= 0 else 0)).astype(np.int32)
     if len(kept) < len(samples):
         samples = samples[kept]
@@ -342,7 +349,7 @@ def _fluff(
     shape_hw: tuple[int, int],
     rough_px: float,
 ) -> None:
-    """Let hairs stand out of the outline: samples that are shaken show where nothing else does."""
+    """Let hairs stick out of the outline: shaken samples show where no other sample is."""
     some = slice(None, None, 1 if len(kept) < 4000 else 3)
     shake = np.random.default_rng(len(kept)).standard_normal(
         (2, len(kept[some])), np.float32
@@ -357,8 +364,9 @@ def _fluff(
 
 
 def blade_heights(flat: npt.NDArray[np.int32], height_m: float) -> Floats32:
-    """Return how high the grass stands in front of raster pixels, m: another height in every
-    column, and a little in every pixel.
+    """Return the height of the grass in front of raster pixels, m.
+
+    It differs by column, and a little by pixel.
     """
     mixed = (flat * np.int32(-1640531527)) >> 16
     return (

@@ -1,4 +1,4 @@
-"""The drawing of a scene: ground, shadows, bodies from far to near, and the labels they give."""
+"""The rendering of a scene: ground, shadows, bodies from far to near, and their labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ml_engine.synthetic.shading import Coat, shade
 from ml_engine.synthetic.stand import Stand, ground_shadow
 
 BACKDROP_GAIN = 0.75
-"""Brightness of photographs against rendered country, whose tones `degrade` raises."""
+"""Brightness of photographs relative to rendered country, whose tones `degrade` raises."""
 
 HAIR_M = 0.035
-"""How far the longest hair stands out of the outline, m."""
+"""How far the longest hair sticks out of the outline, m."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _overlap(
 
 
 def _resized(raster: npt.NDArray[np.float32], finer: float) -> npt.NDArray[np.float32]:
-    """Bring a raster to the picture's pixels, with soft edges."""
+    """Bring a raster to the image's pixels, with soft edges."""
     if finer > 1:
         return np.asarray(
             cv2.resize(raster, None, fx=1 / finer, fy=1 / finer, interpolation=cv2.INTER_AREA),
@@ -124,8 +124,9 @@ def _colours(scene: Scene, body: _Body, surface: Surface) -> npt.NDArray[np.floa
 def _draw(
     scene: Scene, body: _Body, canvas: npt.NDArray[np.float32] | None, owner: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.bool_], int, int] | None:
-    """Draw a body into `owner` and, unless that is None, `canvas`; return its outline and where
-    that begins, None when far outside.
+    """Draw a body into `owner` and, unless that is None, into `canvas`.
+
+    Return its outline and where that begins; None if it is far outside.
     """
     camera = scene.camera
     pixel = camera.project(body.stand.origin[None])[0][0]
@@ -167,8 +168,9 @@ def _draw(
 
 
 def _cropped(surface: Surface, rows: slice, columns: slice) -> Surface:
-    """Return only what lies in those rows and columns of the raster: what is outside the picture
-    need not be coloured.
+    """Return the part of a surface in those rows and columns of the raster.
+
+    Pixels outside the image need not be coloured.
     """
     width = surface.shape_hw[1]
     shape_hw = (rows.stop - rows.start, columns.stop - columns.start)
@@ -223,8 +225,9 @@ def _label(
 
 
 def _shadows(scene: Scene, bodies: list[_Body]) -> npt.NDArray[np.float32]:
-    """Return (h, w) in [0, 1]: the light that bodies take from the ground, from the sun and, right
-    below them, from the sky.
+    """Return the share of light (h, w), in [0, 1], that bodies take from the ground.
+
+    They take light of the sun and, right below them, of the sky.
     """
     camera, light = scene.camera, scene.light
     cast, contact = (np.zeros((camera.height, camera.width), np.uint8) for _ in range(2))
@@ -286,12 +289,12 @@ def _compose(
 
 
 def render_scene(scene: Scene, backdrop: npt.NDArray[np.uint8] | None = None) -> Picture:
-    """Draw a scene. The same scene gives the same bytes.
+    """Render a scene. The same scene gives the same bytes.
 
     Args:
-        scene: What to draw.
-        backdrop: (h, w, 3) a photograph without animals and persons to lay under them instead of
-            the rendered country; any size.
+        scene: The scene.
+        backdrop: (h, w, 3) a photograph without animals and persons, of any size, as background in
+            place of the rendered country.
     """
     bodies = _bodies(scene)
     canvas = _ground(scene, bodies, backdrop)
@@ -302,5 +305,5 @@ def render_scene(scene: Scene, backdrop: npt.NDArray[np.uint8] | None = None) ->
 
 
 def label_scene(scene: Scene) -> tuple[Label, ...]:
-    """Return the labels that `render_scene` gives, without painting anything."""
+    """Return the labels that `render_scene` gives, without rendering an image."""
     return _compose(scene, _bodies(scene), None)[0]

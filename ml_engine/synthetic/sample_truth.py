@@ -1,4 +1,4 @@
-"""What a perfect counter says of a rendered film."""
+"""The exact counts of a rendered video."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from core.domain.classes import CLASSES
 from ml_engine.synthetic.scene import Label
 
 SHORTEST_S = 0.5
-"""An animal, or a number of animals at once, counts when it lasts this long."""
+"""Least time for which an animal, or a number of animals at one time, must be visible to count."""
 BAND_PX = 3.0
-"""So near to a line an animal is still on the side that it came from: its step moves the lower edge
-of its box up and down.
+"""Half width of the band about a line that is on neither side. Steps move the lower edge of an
+animal's box up and down.
 """
 
 
@@ -28,13 +28,13 @@ def counts(frames: list[list[Label]], fps: float) -> dict[str, dict[str, int]]:
     """Count per class.
 
     Args:
-        frames: The labels of every frame; one counts where at least half of its box is inside the
-            picture.
+        frames: The labels of every frame. An animal counts if at least half of its box is inside
+            the image.
         fps: Frames per second.
 
     Returns:
-        Per class `unique`, how many were visible for `SHORTEST_S` without a break, and `peak`, the
-        most at once for as long.
+        Per class `unique`, the number that was visible for `SHORTEST_S` without a break, and
+        `peak`, the largest number at one time for as long.
     """
     least = ceil(SHORTEST_S * fps)
     out: dict[str, dict[str, int]] = {}
@@ -58,8 +58,9 @@ def counts(frames: list[list[Label]], fps: float) -> dict[str, dict[str, int]]:
 
 
 def crossings(frames: list[list[Label]], line_y_px: float) -> dict[str, dict[str, int]]:
-    """Count crossings of a level line by the bottom-centre of boxes: `in` is downwards in the
-    picture, `out` upwards.
+    """Count crossings of a level line by the bottom-centre of boxes.
+
+    `in` is downwards in the image, `out` upwards.
     """
     out: dict[str, dict[str, int]] = {species: {"in": 0, "out": 0} for species in CLASSES}
     for species, places in foot_rows(frames).values():
@@ -69,16 +70,18 @@ def crossings(frames: list[list[Label]], line_y_px: float) -> dict[str, dict[str
 
 
 def turns(rows: list[float], line_y_px: float) -> list[bool]:
-    """Return for every change of side, in order, whether it led below the line; `BAND_PX` about the
-    line is neither side.
+    """Return for every change of side, in order, whether it led below the line.
+
+    `BAND_PX` about the line is neither side.
     """
     sides = [y > line_y_px for y in rows if abs(y - line_y_px) > BAND_PX]
     return [after for before, after in zip(sides, sides[1:], strict=False) if before != after]
 
 
 def foot_rows(frames: list[list[Label]]) -> dict[int, tuple[str, list[float]]]:
-    """Return per identity its class and, over the frames in which at least half of it is inside,
-    the lower edge of its box, px.
+    """Return per identity its class and the lower edges of its boxes, px.
+
+    Only frames in which at least half of the box is inside the image are included.
     """
     rows: dict[int, tuple[str, list[float]]] = defaultdict(lambda: ("", []))
     for labels in frames:

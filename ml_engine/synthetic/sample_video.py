@@ -1,4 +1,4 @@
-"""The sample video: a herd under a hovering drone, with the counts that are right.
+"""The sample video: a herd under a hovering drone, with its exact counts.
 
 python -m ml_engine.synthetic.sample_video --out ml_engine/samples
 """
@@ -31,9 +31,9 @@ from ml_engine.synthetic.terrain import make_terrain
 
 WIDTH, HEIGHT, FPS, FRAMES, SEED = 960, 540, 25, 350, 1
 EXPOSURE_SEED = 5
-"""Of the tones that a camera gives the film: rendered light is darker than any camera leaves it."""
+"""Seed of the camera's tones. Rendered light is darker than any camera records it."""
 CLEAR_PX = 60
-"""An animal that crosses the line ends at least so far beyond it; one that does not stays at least
+"""An animal that crosses the line ends at least this far beyond it. Other animals stay at least
 `NEAR_PX` away.
 """
 NEAR_PX = 14
@@ -41,7 +41,7 @@ NEAR_PX = 14
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What one animal does in the film: where it is, in pixels of the unmoved camera, and when."""
+    """The movement of one animal: times, and positions in pixels of the unmoved camera."""
 
     species: MusterClass
     way_px: tuple[tuple[float, float], ...]
@@ -93,7 +93,7 @@ def _ground(camera: Camera, points: tuple[tuple[float, float], ...]) -> npt.NDAr
 
 
 def sample_sequence(seed: int = SEED) -> Sequence:
-    """Return the film. The seed decides how the animals and the country look; the roles are fixed."""
+    """Return the video of a seed, which decides the appearance only; the roles are fixed."""
     rng = np.random.default_rng(seed)
     camera = _camera()
     walkers = []
@@ -126,8 +126,9 @@ def sample_sequence(seed: int = SEED) -> Sequence:
 
 
 def check(frames: list[list[Label]]) -> None:
-    """Raise `InvalidInput` where the film is not one that can be counted without doubt: a near
-    crossing, a return, a hidden animal.
+    """Raise `InvalidInput` unless the video can be counted without doubt.
+
+    Near crossings, returns and hidden animals are refused.
     """
     line = HEIGHT / 2
     for identity, (species, rows) in foot_rows(frames).items():
@@ -162,13 +163,13 @@ def check(frames: list[list[Label]]) -> None:
         )
         if hidden < 0.8:
             raise InvalidInput(
-                f"{species} {identity} is hidden too far ({hidden:.2f} left).",
+                f"Too much of {species} {identity} is hidden ({hidden:.2f} left).",
                 code="sample_unclear",
             )
 
 
 def write_video(sequence: Sequence, path: Path, crf: int) -> None:
-    """Render and encode a film as H.264 in MP4. One thread: the same bytes each time."""
+    """Render and encode a video as H.264 in MP4; one thread always gives the same bytes."""
     import av
 
     first = render_scene(sequence.scene(0)).bgr
@@ -199,7 +200,7 @@ def write_video(sequence: Sequence, path: Path, crf: int) -> None:
 
 
 def truth_record(frames: list[list[Label]], seed: int) -> dict[str, object]:
-    """Return what `pasture.truth.json` says."""
+    """Return the content of `pasture.truth.json`."""
     return {
         "frames": len(frames),
         "fps": FPS,
@@ -212,7 +213,7 @@ def truth_record(frames: list[list[Label]], seed: int) -> dict[str, object]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the sample and its truth."""
+    """Write the sample video and its exact counts."""
     parser = argparse.ArgumentParser(
         prog="python -m ml_engine.synthetic.sample_video", description=__doc__.split("\n")[0]
     )

@@ -1,4 +1,4 @@
-"""A scene and its picture: country, light, animals, things, and the exact box of each animal."""
+"""A scene and its image: country, light, animals, objects, and the exact box of each animal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ml_engine.synthetic.shading import Coat, Light
 from ml_engine.synthetic.terrain import Terrain
 
 GROUND, THING = -1, -2
-"""Owners of pixels that no animal has."""
+"""Owners of pixels that do not belong to an animal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Actor:
         look: The individual.
         x_m: World position, m.
         y_m: World position, m.
-        heading_rad: Where it faces; 0 is along X, counter-clockwise.
-        pose: What it does.
-        phase_rad: Where in its gait it is.
+        heading_rad: Direction that it faces; 0 is along X, counter-clockwise.
+        pose: Its pose.
+        phase_rad: Phase of its gait.
         walking: Whether its legs swing.
     """
 
@@ -45,8 +45,9 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """Something that stands in the scene and is no animal; of a `ghost` only the shadow is drawn,
-    as of a tree beside the picture.
+    """An object in the scene that is not an animal.
+
+    Of a `ghost` only the shadow is drawn, as of a tree outside the image.
     """
 
     parts: list[Part]
@@ -60,15 +61,15 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that is seen at one moment.
+    """All that is visible at one moment.
 
     Attributes:
-        camera: Who looks.
+        camera: The camera.
         terrain: The country.
         light: Sun and sky.
         actors: Animals and persons.
-        things: What stands there and is no animal.
-        blur_px: Blur of the country, px: a long lens that is focused on the animals.
+        things: Objects that are not animals.
+        blur_px: Blur of the country, px, as of a long lens that is focused on the animals.
         haze: Share of the light that the air scatters over 100 m.
     """
 
@@ -83,17 +84,17 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The truth about one animal in one picture.
+    """The label of one animal in one image.
 
     Attributes:
-        identity: Of the actor.
+        identity: Identity of the actor.
         species: Its class.
-        xyxy: Box of the animal's outline, px, clipped to the picture; what other bodies hide of it
-            is included.
+        xyxy: Box of the animal's outline, px, clipped to the image. It includes parts that other
+            bodies hide.
         full_xyxy: The same, not clipped.
-        visible: Fraction of the outline's pixels that are inside the picture and hidden by nothing.
-        seen_xyxy: Box of just those pixels, px; that of the outline where there are none.
-        ground_m: Where it stands, world X and Y, m.
+        visible: Fraction of the outline's pixels that are inside the image and not hidden.
+        seen_xyxy: Box of just those pixels, px; the box of the outline if there are none.
+        ground_m: Its position, world X and Y, m.
     """
 
     identity: int
@@ -106,7 +107,7 @@ class Label:
 
     @property
     def inside(self) -> float:
-        """Fraction of the whole box's area that is inside the picture."""
+        """Fraction of the whole box's area that is inside the image."""
         whole = (self.full_xyxy[2] - self.full_xyxy[0]) * (self.full_xyxy[3] - self.full_xyxy[1])
         kept = max(self.xyxy[2] - self.xyxy[0], 0.0) * max(self.xyxy[3] - self.xyxy[1], 0.0)
         return kept / max(whole, 1e-9)
@@ -118,8 +119,8 @@ class Picture:
 
     Attributes:
         bgr: (h, w, 3) uint8.
-        labels: Animals of which at least one pixel is inside the picture.
-        owner: (h, w) int32: whose pixel it is, an identity, `GROUND` or `THING`.
+        labels: Animals of which at least one pixel is inside the image.
+        owner: (h, w) int32: the owner of each pixel, which is an identity, `GROUND` or `THING`.
     """
 
     bgr: npt.NDArray[np.uint8]

@@ -16,23 +16,23 @@ from ml_engine.synthetic.shading import Light
 from ml_engine.synthetic.terrain import Terrain
 
 CYCLE_M = {"bison": 1.04, "cattle": 1.04, "person": 0.73}
-"""Ground covered in one cycle of the gait at adult size, m: four times the swing of a foot, so that
-feet do not slide.
+"""Ground covered in one cycle of the gait at adult size, m. It is four times the swing of a foot,
+so that feet do not slide.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Walker:
-    """An animal's way through a sequence.
+    """An animal's path through a sequence.
 
     Attributes:
         identity: The same in every frame.
         look: The individual.
-        times_s: (n,) ascending; before the first and after the last it stands still, facing as it
-            goes.
+        times_s: (n,) ascending. Before the first and after the last time the animal stands still
+            and faces its direction of movement.
         places_m: (n, 2) world positions at those times.
-        heading_rad: Where one that never walks faces.
-        pose: What one that never walks does.
+        heading_rad: Direction that an animal faces that never walks.
+        pose: Pose of an animal that never walks.
     """
 
     identity: int
@@ -88,7 +88,7 @@ class Walker:
 
 @dataclass(frozen=True, slots=True)
 class Sway:
-    """How a hovering drone moves: two slow swings about its place."""
+    """The movement of a hovering drone: two slow swings about its position."""
 
     x_m: float = 0.0
     y_m: float = 0.0
@@ -96,7 +96,7 @@ class Sway:
     period_s: float = 9.0
 
     def move(self, camera: Camera, time_s: float) -> Camera:
-        """Return the camera where it is at one moment."""
+        """Return the camera at its position at one moment."""
         a, b = (
             sin(2 * pi * time_s / self.period_s),
             sin(2 * pi * time_s / (self.period_s * 1.37) + 1),
@@ -111,7 +111,7 @@ class Sway:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """A film to be rendered frame by frame."""
+    """A video to be rendered frame by frame."""
 
     camera: Camera
     sway: Sway
@@ -134,8 +134,9 @@ class Sequence:
 def random_sequence(
     seed: int, frames: int, fps: int = 25, width: int = 960, height: int = 540
 ) -> Sequence:
-    """Draw a film from a seed: the animals of `random_scene`, the walking ones straight on at their
-    own pace.
+    """Sample a video from a seed, with the animals of `random_scene`.
+
+    Walking animals go straight on at their own pace.
     """
     scene = random_scene(seed, width, height)
     rng = np.random.default_rng([seed, 2])

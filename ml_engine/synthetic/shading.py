@@ -1,4 +1,4 @@
-"""Coats: patterns that stick to the body, and light on them."""
+"""Coats: patterns that are fixed to the body, and the light on them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from ml_engine.synthetic.rasteriser import Surface
 
 @dataclass(frozen=True, slots=True)
 class Coat:
-    """How the patterned parts of a body are coloured.
+    """The colours of the patterned parts of a body.
 
     Attributes:
         second_bgr: Colour of the patches.
-        level: Where the pattern begins, in deviations of the noise; above 3 there are no patches.
-        offset: (4,) where in the textures the body lies, in repeats.
+        level: Level of the noise, in deviations, at which patches begin; above 3 there are no
+            patches.
+        offset: (4,) offset of the body in the textures, in repeats.
         patch_m: Size of the pattern's repeat, m.
         belly: Whether patches gather on the belly.
         fur: Strength of hair, leaves or grain.
-        frost: How much white lies on what faces up.
+        frost: Share of white on upward surfaces.
         gloss: Brightness of highlights.
         speckle: Share of the ground colour that breaks through in small spots.
         dirt_bgr: Colour of mud on the legs and belly.
-        dirt: How high mud reaches, m.
+        dirt: Height up to which there is mud, m.
     """
 
     second_bgr: Colour
@@ -77,9 +78,9 @@ class Light:
 
     Attributes:
         sun: (3,) unit vector towards the sun.
-        ambient: Brightness of what the sun does not reach.
+        ambient: Brightness outside the sun.
         direct: Brightness that full sun adds.
-        shadow: How much of the ground's brightness a cast shadow takes, 0 to 1.
+        shadow: Share of the ground's brightness that a cast shadow takes, 0 to 1.
         softness_px: Blur of cast shadows, px.
         tint_bgr: Colour of the light.
     """
@@ -94,7 +95,8 @@ class Light:
 
 def _patches(surface: Surface, coat: Coat) -> Floats32:
     body = surface.body_m
-    # The two flanks of an animal are not mirror images: the width moves the place in the texture.
+    # The two flanks of an animal are not mirror images, so the width moves the position in the
+    # texture.
     u = (
         body[:, 0] / coat.patch_m
         + body[:, 1] * np.float32(0.55 / coat.patch_m)
@@ -115,9 +117,7 @@ def _patches(surface: Surface, coat: Coat) -> Floats32:
 
 
 def _hair(surface: Surface, coat: Coat) -> Floats32:
-    """Return (n,) relief of the coat: long strands that hang where it is thin, curls where it is
-    thick.
-    """
+    """Return (n,) relief of the coat: hanging strands where it is thin, curls elsewhere."""
     body = surface.body_m
     u = body[:, 2] * np.float32(0.9) + body[:, 0] * np.float32(0.35) + np.float32(coat.offset[2])
     v = (body[:, 0] + body[:, 1]) * np.float32(1.7) + np.float32(coat.offset[3])
@@ -138,7 +138,7 @@ def _hair(surface: Surface, coat: Coat) -> Floats32:
 def _highlights(
     surface: Surface, coat: Coat, light: Light, relief: Floats32, half: Floats32
 ) -> Floats32 | np.float32:
-    """Return what the sun's reflection adds; `half` (3,) points between sun and lens."""
+    """Return the brightness of the sun's reflection; `half` (3,) is between sun and lens."""
     if not coat.gloss:
         return np.float32(0)
     half = half / np.linalg.norm(half)
@@ -150,7 +150,7 @@ def _highlights(
 
 
 def _frost(coat: Coat, up: Floats32, relief: Floats32) -> Floats32 | np.float32:
-    """Return the share of white that lies on what faces up."""
+    """Return the share of white on upward surfaces."""
     if not coat.frost:
         return np.float32(0)
     white: Floats32 = np.minimum(
@@ -172,17 +172,17 @@ def shade(
     """Colour a surface.
 
     Args:
-        surface: What is seen.
+        surface: The visible surface.
         coat: Its coat.
-        light: Of the scene.
+        light: The light of the scene.
         sun: (3,) float32 unit vector towards the sun, in the body's frame.
         towards: (3,) float32 unit vector from the body to the lens, in the body's frame.
-        bounce: Brightness that the ground throws back.
+        bounce: Brightness that the ground reflects.
 
     Returns:
         (n, 3) float32 BGR, 1.0 being white in full light.
     """
-    # Colour by colour: arrays with three in a row are slow to combine with those that have one.
+    # One colour at a time: arrays with three columns are slow to combine with arrays that have one.
     colours = [np.ascontiguousarray(surface.colour_bgr[:, c]) for c in range(3)]
     if coat.level <= 3:
         share = _patches(surface, coat)

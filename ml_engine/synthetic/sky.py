@@ -14,14 +14,14 @@ from ml_engine.synthetic.noise import bank, sample
 
 @dataclass(frozen=True, slots=True)
 class Sky:
-    """What is above the horizon.
+    """The view above the horizon.
 
     Attributes:
         zenith: (3,) BGR overhead.
         horizon: (3,) BGR of sky and haze near the ground.
         clouds: Share of the sky that is cloudy, 0 to 1.
-        offset: (2,) where in the cloud texture.
-        ridges: Per row of hills or trees, from far to near: height in picture heights, roughness,
+        offset: (2,) offset in the cloud texture.
+        ridges: Per row of hills or trees, from far to near: height in image heights, roughness,
             BGR, row of the texture.
         reach_m: Distance at which the air hides the ground, m.
     """
@@ -36,8 +36,9 @@ class Sky:
     def paint(
         self, ground: Floats32, sky: npt.NDArray[np.bool_], camera: Camera, level: float
     ) -> Floats32:
-        """Return `ground` (h, w, 3) with sky, divided by `level`, in the pixels of `sky` (h, w),
-        and hills standing on the horizon.
+        """Return `ground` (h, w, 3) with the sky in the pixels of `sky` (h, w).
+
+        The sky is divided by `level`. Hills stand on the horizon.
         """
         line = sky.sum(axis=0).astype(np.float32)[None, :]
         height, width = int(line.max()), sky.shape[1]
@@ -65,8 +66,9 @@ class Sky:
         return ground
 
     def _stand(self, out: Floats32, above: Floats32, picture_height: int) -> None:
-        """Put the hills and trees in front of the sky `out`; `above` (h, w) is the height over the
-        horizon in picture heights.
+        """Put the hills and trees in front of the sky `out`.
+
+        `above` (h, w) is the height above the horizon in image heights.
         """
         height, width = above.shape
         across = np.arange(width, dtype=np.float32) / np.float32(picture_height)
@@ -90,7 +92,7 @@ class Sky:
 
 
 def make_sky(rng: np.random.Generator, palette: npt.NDArray[np.float32]) -> Sky:
-    """Draw a sky that goes with the country's colours."""
+    """Sample a sky that matches the country's colours."""
     grey = rng.random() < 0.35
     blue = rng.random()
     zenith = np.array([0.95 - 0.25 * blue, 0.72 - 0.3 * blue, 0.5 - 0.36 * blue]) * rng.uniform(

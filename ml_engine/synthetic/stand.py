@@ -1,4 +1,4 @@
-"""A body where it stands: its place before a camera, and its shadow on the ground."""
+"""A body at a position: its projection into a camera, and its shadow on the ground."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ml_engine.synthetic.meshes import Mesh
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """A body where it stands.
+    """A body at a position.
 
     Attributes:
         mesh: Its surface.
         to_world: (3, 3) body frame to world offsets: a turn about the vertical, and one scale for
-            all.
+            all axes.
         origin: (3,) m.
     """
 
@@ -30,16 +30,16 @@ class Stand:
 
     @property
     def scale(self) -> float:
-        """Size against the mesh's."""
+        """Size relative to the mesh's."""
         return float(self.to_world[2, 2])
 
     def turned_back(self, direction: Array) -> Floats32:
-        """Return a world direction (3,) as the body sees it."""
+        """Return a world direction (3,) in the body's frame."""
         return (self.to_world.T @ direction / self.scale).astype(np.float32)
 
 
 def project(camera: Camera, to_world: Array, origin: Array, points: Floats32) -> Floats32:
-    """Return (n, 3): column and row, px, and depth, m, of points (n, 3) given in a body's frame."""
+    """Return (n, 3) column, row, px, and depth, m, of points (n, 3) in a body's frame."""
     turn = camera.rotation()
     seen = points @ (turn @ to_world).T.astype(np.float32) + (
         turn @ (origin - camera.position())
@@ -61,12 +61,12 @@ def ground_shadow(
     """Draw a body's shadow into `mask` (h, w, uint8; 255 where shaded).
 
     Args:
-        camera: Who looks.
-        body: What casts the shadow.
+        camera: The camera.
+        body: The body that casts the shadow.
         sun: (3,) unit vector towards the sun.
-        mask: Drawn into.
-        level_m: Height of what the shadow falls on: the tips of the grass.
-        roughly: Draw one outline around the whole body: enough for what is blurred anyway.
+        mask: The mask to draw into.
+        level_m: Height of the surface on which the shadow falls: the tips of the grass.
+        roughly: Draw one outline around the whole body, which is enough for a blurred shadow.
     """
     vertices = body.mesh.vertices[:, ::4, ::4] if roughly else body.mesh.vertices[:, :, ::2]
     world = vertices.reshape(-1, 3) @ body.to_world.T.astype(np.float32)
@@ -85,8 +85,8 @@ def ground_shadow(
         cv2.fillConvexPoly(mask, cv2.convexHull(points.reshape(-1, 1, 2)), 255, shift=4)
         return
     size = float((high - low).max())
-    # Curved parts are drawn piece by piece, each piece as the hull of its points: the smaller the
-    # shadow, the fewer.
+    # Curved parts are drawn in pieces, each as the hull of its points. A smaller shadow has fewer
+    # pieces.
     rings = points.shape[1]
     step = rings if size < 60 else rings // 2 if size < 160 else max(rings // 5, 2)
     for part in points:

@@ -1,6 +1,4 @@
-"""Ground: layers of noise that belong to places in the world, so that they stay put when the camera
-moves.
-"""
+"""Ground: layers of noise at fixed world positions, which stay when the camera moves."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ SHARES: dict[str, float] = {
     "concrete": 0.02,
     "snow": 0.1,
 }
-"""How often each ground is drawn."""
+"""Share of each ground in the scenes."""
 
 GRAIN_FADES_M = 120.0
 """Distance at which the finest grain is half as strong, m."""
@@ -97,18 +95,18 @@ class Terrain:
     Attributes:
         layers: Coarse and fine octaves of the ground; the last has grains of `repeat_m` times two
             pixels.
-        patches: Where the second ground shows.
-        hue: Where the third tone shows.
+        patches: Noise of the second ground.
+        hue: Noise of the third tone.
         palette: (2, 3) dark and light BGR of the first ground.
         second: (2, 3) of the second.
         third_bgr: (3,) of dry or fresh spots.
         level: Value of `patches` above which the second ground shows.
-        contrast: How rough the ground looks.
-        edge: Normal x, y and offset of a field's border beyond which the second ground lies, or
-            None.
+        contrast: Roughness of the ground.
+        edge: Normal x, y and offset of a field's border, beyond which the ground is the second one,
+            or None.
         rows: Direction x, y, spacing m and strength of furrows or mowing lines, or None.
         strips: Tracks and roads.
-        sky: What is above the horizon.
+        sky: The view above the horizon.
         is_snow: Whether the first ground is snow.
         cover_m: Height of the grass or snow in which everything stands, m.
     """
@@ -129,12 +127,10 @@ class Terrain:
     cover_m: float = 0.0
 
     def paint(self, camera: Camera, level: float = 1.0) -> Floats32:
-        """Return the empty country as the camera sees it: (h, w, 3) float32 BGR, 1.0 being white in
-        full light.
+        """Return the empty country in view: (h, w, 3) float32 BGR, 1.0 being white in full light.
 
-        The sky is divided by `level`, the brightness with which the caller lights the whole: no sun
-        makes it brighter. All but the finest octave is worked out at half the resolution: light
-        behind a lens is no sharper.
+        The sky is divided by `level`, the caller's brightness of the whole: no sun lights the sky.
+        All but the finest octave is computed at half the resolution, as sharp as behind a lens.
         """
         half = replace(
             camera,
@@ -203,8 +199,9 @@ class Terrain:
         sky: Bools,
         camera: Camera,
     ) -> Floats32:
-        """Lay detail as fine as the pixels over the ground, at any distance: its scale follows that
-        of the pixels by powers of 2.
+        """Add detail as fine as the pixels to the ground, at any distance.
+
+        Its scale follows that of the pixels by powers of 2.
         """
         layer = self.layers[-1]
         low, high = float(footprint.min()), float(footprint.max())
@@ -212,7 +209,7 @@ class Terrain:
         scale = np.exp2(np.round(np.log2(size_m * np.float32(layer.repeat_m)))) * np.float32(
             BANK_PX
         )
-        # Far away, grain that fine runs together.
+        # Such fine grain merges far away.
         far = footprint * np.float32(
             (camera.focal_x_px * camera.focal_y_px) ** 0.5 / 2 / GRAIN_FADES_M
         )
@@ -326,7 +323,7 @@ def _strips(rng: np.random.Generator, tone: npt.NDArray[np.float32]) -> tuple[St
 
 
 def _octaves(rng: np.random.Generator, kind: str) -> tuple[Layer, ...]:
-    """Draw the layers of a ground, coarse to fine; the last is its grain."""
+    """Sample the layers of a ground, coarse to fine; the last is its grain."""
     layers: tuple[Layer, ...] = (
         _layer(rng, "smooth", float(rng.uniform(60, 200)), 0.2),
         _layer(rng, "smooth", float(rng.uniform(9, 30)), float(rng.uniform(0.08, 0.2))),
@@ -348,7 +345,7 @@ def _octaves(rng: np.random.Generator, kind: str) -> tuple[Layer, ...]:
 
 
 def _rows(rng: np.random.Generator, kind: str) -> tuple[float, float, float, float] | None:
-    """Draw furrows or mowing lines, or none."""
+    """Sample furrows or mowing lines, or none."""
     turn = rng.uniform(0, 2 * np.pi)
     if rng.random() >= 0.22 or kind in ("concrete", "snow"):
         return None
@@ -361,10 +358,10 @@ def _rows(rng: np.random.Generator, kind: str) -> tuple[float, float, float, flo
 
 
 def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 512) -> Terrain:
-    """Draw a piece of country.
+    """Sample a piece of country.
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         kind: A name in `PALETTES`, or None for any.
         size: Has no effect any more; textures come from one bank.
     """
@@ -390,7 +387,7 @@ def make_terrain(rng: np.random.Generator, kind: str | None = None, size: int = 
         else None
     )
     rows = _rows(rng, kind)
-    # Dry and fresh spots are warmer or cooler, lighter or darker; grass is never purple.
+    # Dry and fresh spots are warmer or cooler, and lighter or darker. Grass is never purple.
     warm = rng.normal(0, 0.02 if snow else 0.22)
     hue = np.exp([-warm, rng.normal(0, 0.03), warm]) * np.exp(rng.normal(0, 0.2))
     third = np.clip(palette.mean(axis=0) * hue, 0, 1).astype(np.float32)

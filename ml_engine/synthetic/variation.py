@@ -1,4 +1,4 @@
-"""What makes one individual different from the next: breed, age, colours, clothes."""
+"""Differences between individuals: breed, age, colours, clothes."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class Look:
 
     Attributes:
         species: Class of the individual.
-        scale: Size against an adult's.
+        scale: Size relative to an adult's.
         colours: Species-specific colours: bison (mane, cape, rear); cattle (body, face, legs);
             person (top, trousers, skin, hair).
         coat: Pattern of the patterned parts.
         horns: Whether it has horns (a person: whether it wears a hat).
         width: Sideways stoutness, 1 being usual.
-        youth: 0 grown up to 1 new-born: longer legs, thinner body, larger head.
+        youth: 0 adult to 1 new-born: longer legs, thinner body, larger head.
         horn_m: Length of a horn at adult size, m.
         shag: Length of the hair, 0 short to 1 a bison's or a Highland cow's.
-        hump: Height of the hump against a bison bull's.
+        hump: Height of the hump relative to a bison bull's.
         udder: Whether a cow gives milk.
         blaze: Whether the face is white in front.
-        turn_rad: How far the head looks to the left.
-        lift: How high the head is carried, -1 low to 1 high.
+        turn_rad: Turn of the head to the left.
+        lift: Height of the head, -1 low to 1 high.
         dress: A person's clothes: `trousers`, `shorts`, `coat`, `skirt`.
-        arms: What a person's arms do: `hang`, `hips`, `raised`, `carry`, `front`.
+        arms: Position of a person's arms: `hang`, `hips`, `raised`, `carry`, `front`.
         extra_bgr: Colour of a person's hat, bag or vest.
         bag: Whether a person carries a rucksack.
         vest: Whether a person wears a vest of the extra colour.
@@ -83,7 +83,7 @@ BREEDS: dict[str, float] = {
     "brahman": 0.05,
     "swiss_brown": 0.05,
 }
-"""Share of each breed in a herd of all."""
+"""Share of each breed in a herd of all breeds."""
 
 
 def vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
@@ -260,7 +260,7 @@ def _person(rng: np.random.Generator) -> Look:
 
 
 def random_look(rng: np.random.Generator, species: MusterClass, snow: bool = False) -> Look:
-    """Draw an individual."""
+    """Sample an individual."""
     if species == "person":
         return _person(rng)
     young = rng.random() < 0.18

@@ -1,5 +1,6 @@
-"""Train the bundled detector: a small COCO checkpoint, fine-tuned on rendered pastures with
-photographs mixed in.
+"""The training of the bundled detector.
+
+A small COCO checkpoint is fine-tuned on rendered pastures, mixed with photographs.
 
 python -m ml_engine.training.train_bundled --base COCO_CHECKPOINT --side COCO_PHOTOGRAPHS --out
 ml_engine/checkpoints/pasture --state FILE
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 VALIDATION_SEED = 500_000
-"""Rendered scenes from here on measure; training scenes have seeds from 1 000 000 on."""
+"""First seed of the scenes that measure; training scenes have seeds from 1 000 000 on."""
 
 SIDE_NAMES = {"cow": "cattle", "person": "person"}
 NOT_LEARNED = frozenset({"bear", "elephant"})
-"""Pictures of these are left out: a COCO model calls bison so, and learning that they are
+"""Labels whose photographs are left out. A COCO model labels bison so. Training on them as
 background would unlearn bison.
 """
 LIVING = frozenset(
@@ -63,24 +64,21 @@ LIVING = frozenset(
         "teddy bear",
     )
 )
-"""A photograph of any of these is no backdrop to put animals on."""
+"""Labels of living beings. A photograph with one of them cannot be a backdrop for animals."""
 LIKE_CATTLE = LIVING - {"person", "cow", "bear", "elephant", "teddy bear"}
 
 SIDE_VIEWS = Recipe(nadir=0.05, oblique=0.15, herds=(0.46, 0.34, 0.12, 0.08))
-"""Scenes from the side, with much bison: real bison are known from photographs from the side, and
-from those only.
-"""
+"""Scenes from the side, with many bison. The only photographs of real bison are from the side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Photographs that the training may use, each a folder or None.
+    """Photographs for the training, each a folder or None.
 
     Attributes:
-        side: A part of COCO: `train/`, `train.coco.json`, and the same for `val` where there is
-            one.
-        aerial: Pictures from above: `images/`, `annotations.coco.json` with the `clip` of each.
-        clips: Which clips of `aerial` train; None: all.
+        side: A part of COCO: `train/`, `train.coco.json`, and optionally the same for `val`.
+        aerial: Photographs from above: `images/`, `annotations.coco.json` with the `clip` of each.
+        clips: The clips of `aerial` used in training; None: all.
     """
 
     side: Path | None
@@ -115,8 +113,10 @@ def side_photos(folder: Path) -> tuple[Photos, tuple[Path, ...]]:
 
 
 def _weight(names: frozenset[str]) -> float:
-    """Return how often a photograph is shown: cows are few, and animals that are not cattle teach
-    what cattle are.
+    """Return how often a photograph is shown.
+
+    Cows are few, so they are shown more often. So are other animals, which teach what cattle are
+    not.
     """
     if "cow" in names:
         return 24.0
@@ -124,7 +124,7 @@ def _weight(names: frozenset[str]) -> float:
 
 
 def aerial_photos(folder: Path, clips: frozenset[str] | None) -> Photos:
-    """Return pictures from above as a source of crops at the scale of tiles."""
+    """Return photographs from above as a source of crops at the scale of tiles."""
     photos = read_photos(
         folder / "images", folder / "annotations.coco.json", {"cattle": "cattle"}, only=clips
     )
@@ -134,7 +134,7 @@ def aerial_photos(folder: Path, clips: frozenset[str] | None) -> Photos:
 
 
 def make_mix(data: Data, size: int, seed: int, scenes: Path) -> Mix:
-    """Say what batches of eight are made of; what is missing is made up for with rendered scenes."""
+    """Return the composition of batches of eight. Rendered scenes replace missing photographs."""
     first = TRAINING_SEEDS * (seed + 1)
     photos: list[tuple[Source, int]] = []
     backdrops: tuple[Path, ...] = ()
@@ -188,7 +188,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
         "--state",
         type=Path,
         metavar="FILE",
-        help="file that keeps the state of the run, so that an interrupted run continues",
+        help="file for the state of the run, from which an interrupted run continues",
     )
     return parser.parse_args(argv)
 
@@ -212,7 +212,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         "--scenes",
         type=Path,
         default=Path("build/scenes"),
-        help="folder that keeps rendered scenes (default: %(default)s)",
+        help="folder in which rendered scenes are stored (default: %(default)s)",
     )
     parser.add_argument(
         "--scenes-seed",
@@ -241,7 +241,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def data_of(options: argparse.Namespace) -> Data:
-    """Return the photographs that are there."""
+    """Return the photographs that exist."""
     side = options.side if (options.side / "train.coco.json").is_file() else None
     aerial = (
         options.aerial
@@ -255,13 +255,13 @@ def data_of(options: argparse.Namespace) -> Data:
 
 
 def measure_rendered(model: PreTrainedModel, scenes: int, size: int) -> dict[str, Curve]:
-    """Return figures on rendered scenes that no training has seen."""
+    """Return figures on rendered scenes that were in no training."""
     truth = [render_example(VALIDATION_SEED + i, size, size) for i in range(scenes)]
     return curves(detect(model, [e.bgr for e in truth], size), truth)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train, write, load what was written, measure it, and write thresholds and model card."""
+    """Train, load the written checkpoint, measure it, and write thresholds and model card."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from ml_engine.progress import progress
 
@@ -314,7 +314,8 @@ def main(argv: list[str] | None = None) -> int:
     write_card(options.out, facts, figures)
     for name, f in figures.items():
         print(
-            f"{name:8} AP50 {f.ap50:.3f}  threshold {f.threshold:.3f}  precision {f.precision:.3f}  recall {f.recall:.3f}"
+            f"{name:8} AP50 {f.ap50:.3f}  threshold {f.threshold:.3f}"
+            f"  precision {f.precision:.3f}  recall {f.recall:.3f}"
         )
     return 0
 

@@ -62,7 +62,7 @@ def test_a_video_that_does_not_fit_waits_for_room_and_is_then_counted(stack: Sta
         None,
         "storage_full",
     )
-    assert "the job goes on by itself" in waiting["waiting"]["message"]
+    assert "the job resumes automatically" in waiting["waiting"]["message"]
     _wait_for(lambda: bool(stack.client.get("/health").json()["problems"]), stack)
     health = stack.client.get("/health").json()
     assert (health["status"], [problem["code"] for problem in health["problems"]]) == (

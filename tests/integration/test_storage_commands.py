@@ -28,11 +28,11 @@ SETTINGS = {
 }
 SWEPT = [
     "Jobs whose message was sent again: 0",
-    "Deletions that were announced earlier and finished now: 0",
-    "Blobs of submissions that were never finished that were deleted: 0",
-    "Unclaimed uploads that were deleted: 0",
-    "Blobs of superseded results that were deleted: 0",
-    "Late blobs of deleted jobs that were deleted: 0",
+    "Announced deletions that were finished now: 0",
+    "Deleted blobs of submissions that were never finished: 0",
+    "Deleted unclaimed uploads: 0",
+    "Deleted blobs of superseded results: 0",
+    "Deleted late blobs of deleted jobs: 0",
 ]
 
 
@@ -80,7 +80,7 @@ def test_show_says_what_belongs_together_and_changes_nothing(stack: Stack) -> No
             database,
             "  identity: none",
             *places,
-            "Nothing is marked yet; the first process that starts does that.",
+            "Nothing is marked yet. The first process that starts marks database and storage.",
         ]
 
     for _ in range(2):
@@ -110,7 +110,8 @@ def test_show_says_what_belongs_together_and_changes_nothing(stack: Stack) -> No
     lines = told(stack, "worker.storage", "show")
     assert lines[1] == "  identity: none"
     assert lines[-1] == (
-        "They do not belong together. `adopt` lets this database take the storage over, `separate` gives it one of its own."
+        "They do not belong together. `adopt` lets this database take over the storage, "
+        "`separate` gives it containers and queues of its own."
     )
     assert stack.run("worker.sweep").returncode == 1
     assert told(stack, "worker.storage", "adopt")[0].startswith(
@@ -119,7 +120,7 @@ def test_show_says_what_belongs_together_and_changes_nothing(stack: Stack) -> No
     assert told(stack, "worker.storage", "show")[-1] == "They belong together."
     assert (
         told(stack, "worker.sweep", "--dry-run")[-1]
-        == "Every blob of a job or an upload is explained by this database."
+        == "All blobs of jobs and uploads belong to records of this database."
     )
 
 
@@ -157,26 +158,27 @@ def test_purge_deletes_what_it_has_shown_and_only_after_a_yes(stack: Stack) -> N
     stack.with_ports(lambda ports: _fill(ports, unknown, live, known))
     before = blobs(stack)
     shown = [
-        "No record, tombstone or marker of this database explains these; nothing deletes them by itself:",
+        "These blobs are unclaimed: this database has no record, tombstone or marker for them. "
+        "They are never deleted automatically:",
         f"  sources  {unknown}  1 blobs, 100 bytes, 0 hours old",
         f"  results  {unknown}  1 blobs, 100 bytes, 0 hours old",
-        "In all: 2 folders and uploads, 2 blobs, 200 bytes. `python -m worker.storage recover` makes records of jobs again, "
-        "`python -m worker.storage purge` deletes them.",
+        "In all: 2 folders and uploads, 2 blobs, 200 bytes. `python -m worker.storage recover` "
+        "recreates records of jobs, `python -m worker.storage purge` deletes the blobs.",
     ]
-    question = "Delete 200 bytes for good, 0 hours to 0 hours old? Type yes: "
+    question = "Permanently delete 200 bytes, 0 hours to 0 hours old? Type yes: "
     dry = told(stack, "worker.sweep", "--dry-run")
     assert sorted(dry[2:]) == sorted(shown)
     # Nothing is told by the sweep of what it would report after an hour, and nothing is deleted.
     assert told(stack, "worker.sweep") == [*SWEPT, "Jobs that expired: 0"]
 
-    young = "There is nothing to delete: of what nothing explains, all has changed in the last 60 minutes."
+    young = "There is nothing to delete. Every unclaimed blob has changed in the last 60 minutes."
     assert told(stack, "worker.storage", "purge", "--yes") == [young]
 
     alone = stack.run("tests.support.aged_storage", "worker.storage", "purge")
     assert alone.returncode == 1
     assert (
         alone.stderr.splitlines()[-1]
-        == "The question cannot be asked here (no input). Add --yes to delete without asking."
+        == "The confirmation needs an interactive terminal. Add --yes to delete without asking."
     )
     assert sorted(alone.stdout.splitlines()) == sorted([*shown, question])
     assert (
@@ -193,7 +195,7 @@ def test_purge_deletes_what_it_has_shown_and_only_after_a_yes(stack: Stack) -> N
     lines = told(stack, "tests.support.aged_storage", "worker.sweep")
     assert lines == [
         *SWEPT[:2],
-        "Blobs of submissions that were never finished that were deleted: 2",
+        "Deleted blobs of submissions that were never finished: 2",
         *SWEPT[3:],
         "Jobs that expired: 0",
     ]
@@ -220,9 +222,7 @@ def test_a_new_retention_waits_for_a_yes(stack: Stack) -> None:
     stack.with_ports(fill)
     stack.env["MUSTER_RETENTION_DAYS"] = "2"
     lines = told(stack, "worker.sweep", "--dry-run")
-    assert (
-        lines[1] == "Announced deletions that are not finished: 0. Jobs that are due to expire: 21."
-    )
+    assert lines[1] == "Announced deletions that are not finished: 0. Jobs due to expire: 21."
     lines = told(stack, "worker.sweep")
     assert lines[:-1] == [*SWEPT, "Jobs that expired: 0"]
     assert lines[-1].startswith(
@@ -287,7 +287,7 @@ def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack
         (place, job_id) for place in ("sources", "results") for job_id in (done, waiting)
     )
     assert told(stack, "worker.storage", "recover") == [
-        "Records that were made again:",
+        "Recreated records:",
         *sorted(
             [
                 f"  {done}  completed, with its results, owner local, herd.mp4",
@@ -296,9 +296,7 @@ def test_jobs_come_back_after_the_database_was_set_back_to_a_backup(stack: Stack
         ),
     ]
     assert blobs(stack) == stored
-    assert told(stack, "worker.storage", "recover") == [
-        "There is no job whose record can be made again."
-    ]
+    assert told(stack, "worker.storage", "recover") == ["No job record can be recreated."]
     job = stack.job(done)
     assert (job["state"], job["settings"]["camera"], job["files"][0]["name"]) == (
         "completed",

@@ -303,7 +303,7 @@ async def test_a_worker_waits_for_storage_that_is_away_and_can_be_stopped_meanwh
 @pytest.mark.parametrize(
     ("env", "status", "said"),
     [
-        ({"MUSTER_VISIBILITY_S": "0"}, 2, "visibility_s"),
+        ({"MUSTER_VISIBILITY_S": "0"}, 2, "MUSTER_VISIBILITY_S is '0'"),
         ({"MUSTER_DATA_DIR": "/dev/null/data"}, 1, "Set MUSTER_DATA_DIR to another"),
     ],
 )

@@ -173,8 +173,8 @@ MUTANTS = (
     Mutant(
         "a full disk counts as a death",
         "worker/step_ends.py",
-        "        await self.take_back_start(message)\n        # As long again",
-        "        # As long again",
+        "        await self.take_back_start(message)\n        # The delay is about",
+        "        # The delay is about",
         f"{_FULL_DISK}::test_a_full_disk_is_waited_for_and_no_failure",
     ),
     Mutant(
@@ -308,8 +308,8 @@ MUTANTS = (
     Mutant(
         "storage that does not answer is a permanent failure",
         "core/adapters/azure/errors.py",
-        '    return Unavailable(f"Storage did not answer while {doing}. Try again in a few seconds.")\n',
-        '    return PermanentError(f"Storage did not answer while {doing}. Try again in a few seconds.", code="storage_away")\n',
+        '    return Unavailable(f"Storage did not respond while {doing}. Try again in a few seconds.")\n',
+        '    return PermanentError(f"Storage did not respond while {doing}. Try again in a few seconds.", code="storage_away")\n',
         "tests/integration/test_promise_outages.py::test_promise_storage_that_is_unreachable_delays_everything_and_loses_nothing",
     ),
     Mutant(

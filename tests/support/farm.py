@@ -50,7 +50,6 @@ class Farm:
             "MUSTER_SEGMENT_FRAMES": str(SEGMENT_FRAMES),
         }
         config = ports_config(
-            _env_file=None,
             storage_connection=azurite.connection_string,
             input_container=self.env["BLOB_CONTAINER_INPUT"],
             output_container=self.env["BLOB_CONTAINER_OUTPUT"],

@@ -1,4 +1,7 @@
-"""The four steps, each one use case from top to bottom. Every step may run any number of times, also twice at once."""
+"""The four steps of a job, each a use case in a module of its own.
+
+Every step may run any number of times, also twice at the same time.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assemble: all logs in, tracks, counts and files out, under a revision that nobody sees yet."""
+"""Assemble: turns all logs into tracks, counts and files, under a revision not yet published."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 async def assemble(step: Step) -> None:
-    """assembling → rendering and a `render` message, or → completed where no video is wanted."""
+    """Move the job to rendering and send `render`, or to completed if no video is wanted."""
     job, plan = step.job, step.job.plan
     if job.state == "rendering" and step.redelivered:
-        # Whoever had this message may have ended after moving the job on and before asking for the next step.
+        # The worker that had this message before may have moved the job on and ended before it sent
+        # the next step.
         await step.send("render")
     if job.state != "assembling":
         return
@@ -48,7 +49,10 @@ async def assemble(step: Step) -> None:
 async def _stage(
     step: Step, plan: Plan, revision: str, assembled: Assembled, seconds: float
 ) -> None:
-    """Write a revision of this worker's own; then → rendering, or → completed where no video is wanted."""
+    """Write a revision of this worker, then move the job on.
+
+    The job moves to rendering, or to completed if no video is wanted.
+    """
     job, store = step.job, step.tools.ports.results
     await step.gather(
         partial(store.put, result_blob(job.id, revision, name), data, content_type=ARTIFACTS[name])
@@ -92,11 +96,11 @@ async def _assemble(step: Step, plan: Plan) -> Assembled:
 
 
 async def _forget_missing(step: Step, plan: Plan, missing: set[int]) -> None:
-    """Note that detections are gone, so that a retry detects them again; then fail."""
+    """Record that detections are gone, so that a retry detects them again. Then fail."""
     left = tuple(segment for segment in step.job.done_segments if segment not in missing)
     await step.update(("assembling",), {"done_segments": left})
     sentence = (
-        f"The detections of {len(missing)} of {len(plan.segments)} segments "
-        "are no longer in storage. Retry the job: it detects them again."
+        f"The detections of {len(missing)} of {len(plan.segments)} segments are no longer "
+        "in storage. Retry the job to detect them again."
     )
     raise PermanentError(sentence, code="log_missing", segments=sorted(missing))

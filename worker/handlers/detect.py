@@ -1,4 +1,7 @@
-"""Detect: one segment in, its log stored. Who stores or finds the last one asks for `assemble`."""
+"""Detect: turns a segment into a stored log.
+
+The worker that stores or finds the last log sends `assemble`.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,14 @@ from worker.write_once import put_once
 
 
 async def detect(step: Step) -> None:
-    """A log for the segment, the segment in the done set; after the last one detecting → assembling and an `assemble` message."""
+    """Store the segment's log and mark the segment as done.
+
+    After the last segment, the job moves from detecting to assembling and `assemble` is sent.
+    """
     job, plan = step.job, step.job.plan
     if job.state == "assembling" and step.redelivered:
-        # Whoever had this message may have ended after moving the job on and before asking for the next step.
+        # The worker that had this message before may have moved the job on and ended before it sent
+        # the next step.
         await step.send("assemble")
     if (
         job.state != "detecting"
@@ -29,12 +36,13 @@ async def detect(step: Step) -> None:
         return
     segment = plan.segments[step.message.segment]
     if step.redelivered and segment.index in job.done_segments:
-        # Whoever had this message may have ended after handing out segments and before sending their messages.
+        # The worker that had this message before may have assigned segments and ended before it
+        # sent their messages.
         for index in job.handed_out:
             await step.send("detect", index)
     name = log_blob(job.id, plan.log_key, segment.index)
     if await _exists(step, name):
-        step.log("segment_found", "the segment's log is there already", segment=segment.index)
+        step.log("segment_found", "the segment's log already exists", segment=segment.index)
     else:
         began = time.monotonic()
         data = await _detect(step, plan, segment)
@@ -73,7 +81,7 @@ async def _detect(step: Step, plan: Plan, segment: Segment) -> bytes:
     detector = await step.in_thread(
         step.tools.detectors.get, settings.detector, planned=plan.detector
     )
-    # A frame's time needs the lengths of the files before its own.
+    # A frame's time depends on the lengths of the earlier files.
     async with step.tools.sources.open(
         step.job.files[: segment.file_index + 1], stop=step.stop
     ) as sources:

@@ -1,4 +1,4 @@
-"""The passage from detecting to assembling, taken by whoever finds the last log."""
+"""The transition from detecting to assembling, by the worker that finds the last log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ def all_detected(job: Job) -> bool:
 
 
 async def start_assembling(step: Step, job: Job) -> None:
-    """Move a fully detected job on and ask for `assemble`, unless somebody else has moved it.
+    """Move a fully detected job on and send `assemble`, unless another worker has moved it.
 
-    That one still holds its own message; should it die before it has sent `assemble`, the redelivered message sends it.
+    The other worker still holds its own message. If that worker ends before it has sent `assemble`,
+    the redelivered message sends it.
     """
     try:
         await step.update(("detecting",), {"state": "assembling"})
     except FenceLost:
-        step.log("assembling_already", "somebody else moved the job on", state=job.state)
+        step.log("assembling_already", "another worker moved the job on", state=job.state)
         return
     step.tools.reached("assembling_not_sent")
     await step.send("assemble")

@@ -1,4 +1,7 @@
-"""Plan: look at the recording and cut it into segments, which are then handed out (`core/services/attempts/turns.py`)."""
+"""Plan: indexes the recording and cuts it into segments.
+
+`core/services/attempts/turns.py` then sends the segments.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,22 @@ from worker.telemetry import with_tracks
 
 
 async def plan(step: Step) -> None:
-    """queued → planning → detecting. Redelivered in `detecting`, it sends again what was handed out and is missing."""
+    """Move the job from queued through planning to detecting.
+
+    When redelivered in `detecting`, resend the messages of assigned segments without a log.
+    """
     job = step.job
     if (
         job.waiting is not None
         and job.waiting.until_utc is not None
         and step.tools.timer.now() < job.waiting.until_utc
     ):
-        # A message too many: the sweeper sends another one when it is time.
+        # The message is superfluous. The sweeper sends another one when the waiting ends.
         return
     if job.state in ("queued", "planning"):
         await step.update(("queued", "planning"), {"state": "planning"})
-        # The record stands, whatever becomes of it: the marker of an unfinished submission has served its turn.
+        # The record exists, whatever becomes of the job. The marker of an unfinished submission is
+        # no longer needed.
         await step.tools.ports.sources.delete(submitting_blob(job.id))
         made, files = await _make_plan(step)
         done = await _stored_segments(step, made)
@@ -58,7 +65,7 @@ async def plan(step: Step) -> None:
 
 
 async def _make_plan(step: Step) -> tuple[Plan, tuple[SourceFile, ...]]:
-    """Return the plan, and the job's files with the telemetry that lies within them."""
+    """Return the plan, and the job's files with the telemetry found within them."""
     engine, settings = step.tools.engine, step.job.settings
     async with step.tools.sources.open(step.job.files, stop=step.stop) as sources:
         indexes = [index for _, index in sources]
@@ -83,11 +90,11 @@ async def _make_plan(step: Step) -> tuple[Plan, tuple[SourceFile, ...]]:
 
 
 async def _count_work(step: Step, made: Plan, done: tuple[int, ...]) -> None:
-    """Count what is left to detect.
+    """Count the work that is left to detect.
 
     Raises:
-        InvalidSettings: It is more than a job may be (code `work_over_budget`).
-        Throttled, PermanentError: It is more than the owner's day has room for (code `quota_work`).
+        InvalidSettings: The work exceeds the limit per job (code `work_over_budget`).
+        Throttled, PermanentError: The work exceeds the rest of the owner's day (code `quota_work`).
     """
     tools, video, settings = step.tools, made.video, step.job.settings
     slices = len(
@@ -111,7 +118,7 @@ def _input_hw(made: Plan) -> tuple[int, int]:
 
 
 async def _stored_segments(step: Step, made: Plan) -> tuple[int, ...]:
-    """Return the segments whose log is there: an earlier attempt may have had the same plan."""
+    """Return the segments whose log exists. An earlier attempt may have had the same plan."""
     names = {
         log_blob(step.job.id, made.log_key, segment.index): segment.index
         for segment in made.segments
@@ -142,6 +149,7 @@ async def _ask_for_missing(step: Step, job: Job) -> None:
     if job.is_detected:
         await start_assembling(step, job)
     elif step.redelivered:
-        # Whoever had this message may have ended after handing out segments and before sending their messages.
+        # The worker that had this message before may have assigned segments and ended before it
+        # sent their messages.
         for segment in job.handed_out:
             await step.send("detect", segment)

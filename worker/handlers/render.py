@@ -1,4 +1,4 @@
-"""Render: sources and tracks in, the annotated video and the contact sheet out; then everything of the revision is published at once."""
+"""Render: makes the annotated video and the contact sheet, then publishes the revision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.write_once import put_file_once
 
 
 async def render(step: Step) -> None:
-    """rendering → completed."""
+    """Render the staged revision and publish it. The job moves from rendering to completed."""
     job, plan, revision = step.job, step.job.plan, step.job.staged_revision
     if job.state != "rendering":
         return
@@ -68,7 +68,7 @@ async def _render(step: Step, plan: Plan, revision: str, out_dir: Path) -> None:
         )
     await step.confirm()
     for path in files:
-        # A long upload may be given up, too.
+        # A long upload is cancelled when the step is stopped, too.
         await step.stop.unless_set(
             put_file_once(
                 store,

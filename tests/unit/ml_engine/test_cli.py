@@ -220,7 +220,7 @@ def test_telemetry_that_tells_nothing(
         )
         == 1
     )
-    assert "no subtitle file" in capsys.readouterr().err
+    assert "not a subtitle file" in capsys.readouterr().err
     assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "a")]) == 0
     results = json.loads((tmp_path / "a" / "results.json").read_text())
     assert "telemetry_not_srt" in {warning["code"] for warning in results["warnings"]}
@@ -254,9 +254,8 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_missing_video_is_1(
     engine: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert failure(["count", str(tmp_path / "no.mp4")], capsys).startswith(
-        "Error: There is no video file"
-    )
+    said = failure(["count", str(tmp_path / "no.mp4")], capsys)
+    assert said.startswith("Error: The video file") and said.endswith("does not exist.")
 
 
 def test_an_unreadable_video_is_1(

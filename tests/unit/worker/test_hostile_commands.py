@@ -79,7 +79,7 @@ async def test_a_job_that_cannot_be_begun_stops_no_other(stand: WorkerStand) -> 
     assert [line.split()[0] for line in lines if line.startswith("  ")] == [
         key(number) for number in range(1, 5)
     ]
-    assert "not begun" in lines[1] and "begun again" in lines[2]
+    assert "not started" in lines[1] and "started again" in lines[2]
     sent = [JobMessage.from_bytes(body).job_id for body in stand.ports.queue.bodies()]
     assert sent == [key(2), key(4)]
 

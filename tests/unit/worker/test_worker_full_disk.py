@@ -86,7 +86,10 @@ async def test_a_full_disk_is_waited_for_and_no_failure(stand: WorkerStand, step
     assert job.waiting.message.startswith(
         f"The worker's disk is full. Make room. The worker writes under {stand.base} on "
     )
-    promise = "Once that is put right, the job goes on by itself within a minute; it is given up at 2026-06-02 12:00 UTC."
+    promise = (
+        "Once there is room, the job resumes automatically within a minute. "
+        "Otherwise it fails at 2026-06-02 12:00 UTC."
+    )
     assert job.waiting.message.endswith(promise)
     stand.engine.hooks.clear()
     stand.timer.advance(LONGEST_DELAY_S)
@@ -199,7 +202,7 @@ async def test_a_full_disk_of_the_database_is_waited_for_and_nothing_is_done_twi
     job = await stand.job()
     assert (job.state, job.step_failures, job.step_starts) == ("detecting", {}, {})
     assert job.waiting is not None and job.waiting.message.startswith(
-        "The disk of the database is full. Once that is put right"
+        "The disk of the database is full. Once there is room"
     )
     stand.timer.advance(LONGEST_DELAY_S)
     await stand.drain(worker)

@@ -91,7 +91,10 @@ async def test_detections_that_are_gone_are_told_and_a_retry_detects_them_again(
     for segment in (1, 3):
         await stand.ports.results.delete(log_blob("job1", plan.log_key, segment))
     await worker.process(queue, lease)
-    sentence = "The detections of 2 of 4 segments are no longer in storage. Retry the job: it detects them again."
+    sentence = (
+        "The detections of 2 of 4 segments are no longer in storage. "
+        "Retry the job to detect them again."
+    )
     assert await failed(stand) == ("log_missing", sentence, "assemble")
     assert ((await stand.job()).done_segments, (await stand.job()).is_detected) == ((0, 2), False)
     job = await try_again(stand)
@@ -135,7 +138,7 @@ async def test_results_lost_before_rendering_are_told_and_a_retry_counts_again(
         result_blob("job1", str((await stand.job()).staged_revision), name)
     )
     await worker.process(queue, lease)
-    sentence = f"'{name}' of this attempt is no longer in storage. Retry the job: it counts again."
+    sentence = f"'{name}' of this attempt is no longer in storage. Retry the job to count it again."
     assert await failed(stand) == ("results_missing", sentence, "render")
     job = await try_again(stand)
     assert (job.state, sorted(stand.engine.segments)) == ("completed", [0, 1, 2, 3])
