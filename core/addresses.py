@@ -54,8 +54,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Return whether an address belongs to the public internet.
 
     An IPv6 address that represents an IPv4 address (mapped, NAT64) is judged by the latter. Tunnels
-    (6to4, Teredo, ISATAP) are always refused: no service is expected behind one, and a tunnel address
-    can contain a private one.
+    (6to4, Teredo, ISATAP) are always refused: no service is expected behind one, and a tunnel
+    address can contain a private one.
     """
     if isinstance(address, IPv6Address):
         inner = _inner(address)

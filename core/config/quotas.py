@@ -38,7 +38,10 @@ class QuotaSection(Section):
 
 
 class WorkSection(Section):
-    """How much work one job, and one owner in a day, may cause. See `docs/explanation/quotas.md`."""
+    """How much work one job, and one owner in a day, may cause.
+
+    See `docs/explanation/quotas.md`.
+    """
 
     title: ClassVar[str] = "Quotas"
 
