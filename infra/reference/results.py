@@ -19,23 +19,28 @@ FILES: dict[str, str] = {
     "tracks.csv": "one row per track and frame: box (px), class, score, whether the box was "
     "interpolated, position on the ground, and the radius (m) that holds the animal with 90 % "
     "probability if the assumed errors hold",
-    "tracks.mot.txt": "the same in MOTChallenge's layout",
+    "tracks.mot.txt": "the boxes of `tracks.csv` in MOTChallenge's layout",
     "tracks.geojson": "for QGIS or geojson.io, with telemetry or a calibration in WGS84: the drone's "
     "path, the ground that it saw, the gaps between its passes, and the paths of the animals",
-    "timeline.csv": "per frame the number of each class; `status` tells an empty frame (`detected`) "
-    "from one that was skipped and one that could not be read",
+    "timeline.csv": "per frame the number of each class; `status` distinguishes a frame without animals "
+    "(`detected`) from a skipped and an unreadable frame",
     "animals.csv": "one row per counted animal: number, track, first and last time, best view, and "
     "whether and why it is uncertain",
     "contact_sheet.jpg": "one numbered picture per counted animal, uncertain ones marked; with "
     "`render` only",
     "annotated.mp4": "H.264 with boxes and tracks; plays and seeks in any browser; with `render` only",
-    "preview.jpg": "one picture of it; with `render` only",
+    "preview.jpg": "one picture of the annotated video; with `render` only",
     "run.json": "timings, hosts, versions: the only file that differs between two runs of the same "
     "input",
 }
 
-_INTRO = """A job has these files (`GET /api/v1/jobs/{id}/artifacts/{name}`, with `Range`); `count` writes
-the same ones into its folder. Lengths and places in pictures are pixels of the displayed picture."""
+_INTRO = """A job has these files (`GET /api/v1/jobs/{id}/artifacts/{name}`, with `Range`). `count` writes
+the same files into its folder. Lengths and positions in pictures are pixels of the displayed picture."""
+
+_VERSIONS = """`GET /api/v1/jobs/{id}/results` returns the file as it was published. The file of a job that ended
+under an older release therefore has version 1.x: reasons are strings, and warnings have `message`
+in place of `text`. A recount of the job writes version 2.0. The `counts` of the job itself
+(`GET /api/v1/jobs/{id}`) always have reasons with `code` and `text`."""
 
 
 def page() -> str:
@@ -53,6 +58,7 @@ def page() -> str:
         files,
         "## results.json",
         f"{schema.get('description', '')} The schema is `ml_engine/results/results.schema.json`.",
+        _VERSIONS,
         "`[]` stands for an entry of a list, `{class}` for `bison`, `cattle` or `person`.",
         table(("key", "type", "meaning"), rows),
         "## Codes of reasons",

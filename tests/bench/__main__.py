@@ -24,7 +24,7 @@ BENCHMARKS = {
     "upload": "Upload through the API against the raw SDK",
     "port": "What the limits of the port cost",
     "recount": "Recount",
-    "idle": "Noticing messages, and asking for none",
+    "idle": "Delay until a worker notices a message, and polling of empty queues",
     "worker": "The whole path of a worker",
     "memory": "A worker's memory",
 }
@@ -57,12 +57,10 @@ def _write(sections: dict[str, list[Figure]]) -> None:
     """Replace the sections measured now, and keep the others."""
     old = _old_sections()
     machine = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Python {platform.python_version()}"
-    stamp = f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}, a shared machine: compare ratios, not times."
+    stamp = f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}. Other processes used the machine, so compare ratios, not times."
     for name, figures in sections.items():
         old[name] = f"{stamp} Command: `make bench ARGS={name}`\n\n{markdown_table(figures)}\n"
-    parts = [
-        "# Benchmark results\n\n`make bench` measures all of this again and writes this file.\n"
-    ]
+    parts = ["# Benchmark results\n\n`make bench` repeats all measurements and writes this file.\n"]
     parts += [f"## {title}\n\n{old[name]}" for name, title in BENCHMARKS.items() if name in old]
     RESULTS.write_text("\n".join(parts))
 

@@ -79,8 +79,10 @@ def _tracking(
     )
     number = len(sequences)
     rows = [Figure(f"Muster, mean of {number} sequences", _percentages(mine))]
-    rows += [Figure(f"{name}, treated alike", _percentages(one)) for name, one in fair.items()]
-    rows += [Figure(f"{name}, as it comes", _percentages(raw[name])) for name in BESIDE]
+    rows += [
+        Figure(f"{name}, same post-processing", _percentages(one)) for name, one in fair.items()
+    ]
+    rows += [Figure(f"{name}, unmodified", _percentages(raw[name])) for name in BESIDE]
     for name, by in AHEAD.items():
         best = max(one[name] for one in fair.values())
         rows.append(
@@ -92,13 +94,13 @@ def _tracking(
             )
         )
     rows.append(Figure("Muster, ids", _fates(mine)))
-    rows += [Figure(f"{name}, ids, treated alike", _fates(fair[name])) for name in BESIDE]
-    rows += [Figure(f"{name}, ids, as it comes", _fates(raw[name])) for name in BESIDE]
+    rows += [Figure(f"{name}, ids, same post-processing", _fates(fair[name])) for name in BESIDE]
+    rows += [Figure(f"{name}, ids, unmodified", _fates(raw[name])) for name in BESIDE]
     theirs = fair["ByteTrack"]
     wrong, most = mine["split"] + mine["ghost"], (theirs["split"] + theirs["ghost"]) / 2
     rows.append(
         Figure(
-            "Muster's split + ghost, over ByteTrack's treated alike",
+            "Muster's split + ghost, over ByteTrack's with the same post-processing",
             f"{wrong:g} / {2 * most:g}",
             "≤ half",
             wrong <= most,
@@ -107,9 +109,9 @@ def _tracking(
     missed = f"{mine['missed']:g}, {theirs['missed']:g}, {raw['ByteTrack']['missed']:g}"
     rows.append(
         Figure(
-            "missed: Muster, ByteTrack treated, as it comes",
+            "missed: Muster, ByteTrack post-processed, ByteTrack unmodified",
             missed,
-            "≤ treated",
+            "≤ post-processed",
             mine["missed"] <= theirs["missed"],
         )
     )

@@ -143,7 +143,7 @@ def _starting(clip: Path) -> Figure:
         [1000 * seconds(lambda: confined.read_telemetry_track(clip)) for _ in range(7)]
     )
     return Figure(
-        "a process started, asked for a subtitle track and ended, median of 7",
+        "starting a process, reading a subtitle track and ending the process, median of 7",
         f"{np.median(taken_ms):.0f} ms",
     )
 

@@ -103,7 +103,7 @@ def _flights(*, show: bool) -> list[Figure]:
             0.85 <= held <= 0.95,
         ),
         Figure(
-            "median radius by median error",
+            "median radius over median error",
             f"{ratio:.2f} ({np.median(radii):.2f} m / {np.median(errors):.2f} m)",
             "≤ 2",
             ratio <= 2,

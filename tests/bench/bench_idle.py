@@ -98,7 +98,7 @@ async def _watch(azurite: AzuriteServer, base: Path, times: int) -> list[Figure]
     median_ms, worst_ms = statistics.median(noticed_s) * 1000, max(noticed_s) * 1000
     return [
         Figure(
-            f"worker with work lately notices a message, worst of {times}",
+            f"recently active worker notices a message, worst of {times}",
             f"{worst_ms:.0f} ms",
             "≤ 200 ms",
             worst_ms <= 200,
@@ -106,7 +106,7 @@ async def _watch(azurite: AzuriteServer, base: Path, times: int) -> list[Figure]
         Figure("the same, median", f"{median_ms:.0f} ms"),
         Figure(
             "worker idle for over 10 s: requests to the queues",
-            f"{per_s:.2f} a second",
+            f"{per_s:.2f} per second",
             "≤ 2",
             per_s <= 2,
         ),

@@ -94,7 +94,7 @@ def _measure(
         ),
         (f"{polls} polls on one connection", 2 * pairs, lambda port: _poll(port, polls)),
         (
-            f"{polls} polls, each on a connection of its own",
+            f"{polls} polls, each on its own connection",
             2 * pairs,
             lambda port: _poll_afresh(port, polls),
         ),
@@ -106,10 +106,10 @@ def _measure(
             found = {first: first.timed(work), second: second.timed(work)}
             speed.append(found[bare][0] / found[guarded][0])
             cpu.append(found[bare][1] / found[guarded][1])
-        figures.append(ratio_figure(f"{what}: speed with the limits over without", speed))
+        figures.append(ratio_figure(f"{what}: speed with the limits over speed without", speed))
         figures.append(
             ratio_figure(
-                "… work for the same CPU time of the server, with the limits over without",
+                "… work per CPU second of the server, with the limits over without",
                 cpu,
                 at_least=AT_LEAST,
             )
@@ -130,10 +130,10 @@ def _under_attack(port: int) -> list[Figure]:
         upload_s = time.perf_counter() - began_s
     median_s = statistics.median(answers_s)
     figure = f"median {median_s * 1000:.0f} ms, longest {max(answers_s) * 1000:.0f} ms"
-    what = "20 answers of `/health/live` while 1100 connections and 100 uploads stand"
+    what = "20 responses of `/health/live` with 1100 idle connections and 100 stalled uploads"
     return [
         Figure(what, figure, "≤ 500 ms", median_s <= 0.5),
-        Figure("an upload of 8 MiB meanwhile", f"{upload_s:.2f} s"),
+        Figure("an upload of 8 MiB at the same time", f"{upload_s:.2f} s"),
     ]
 
 
