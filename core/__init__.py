@@ -1,1 +1,1 @@
-"""Shared and light: domain types, ports, use cases, adapters, settings. No torch, no OpenCV."""
+"""Shared code without torch or OpenCV: domain types, ports, use cases, adapters, settings."""

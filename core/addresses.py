@@ -1,6 +1,4 @@
-"""Which IP addresses belong to the public internet: only those are asked on behalf of somebody
-else.
-"""
+"""Checks of IP addresses. Muster contacts only public addresses on behalf of a caller."""
 
 from __future__ import annotations
 
@@ -8,21 +6,21 @@ import functools
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-# Answers on every machine in Azure, with its secrets, though its range is a public one.
+# Responds on every machine in Azure with that machine's secrets, though its range is public.
 _HOST_SERVICES = frozenset({IPv4Address("168.63.129.16")})
 # The last 32 bits are an IPv4 address.
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Beside what the standard library says, whose lists differ from one release to the next.
+# Added to the standard library's lists, which differ between releases.
 _NEVER_V4 = (
     IPv4Network("0.0.0.0/8"),
-    IPv4Network("100.64.0.0/10"),  # carriers' own
-    IPv4Network("192.0.0.0/24"),  # protocols; a cloud's metadata
+    IPv4Network("100.64.0.0/10"),  # shared by carriers
+    IPv4Network("192.0.0.0/24"),  # protocols; metadata service of a cloud
     IPv4Network("192.88.99.0/24"),  # 6to4 relays
     IPv4Network("198.18.0.0/15"),  # benchmarks
 )
 _UNICAST_V6 = IPv6Network("2000::/3")
 _NEVER_V6 = (
-    IPv6Network("2001::/23"),  # protocols, Teredo among them
+    IPv6Network("2001::/23"),  # protocols, including Teredo
     IPv6Network("2001:db8::/32"),  # documentation
     IPv6Network("2002::/16"),  # 6to4
     IPv6Network("3fff::/20"),  # documentation
@@ -32,11 +30,13 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 @functools.lru_cache(maxsize=4096)
 def client_group(host: str | None) -> str:
-    """Return under which name a client is counted: its address, or the /64 of an IPv6 one, which a
-    single subscriber is given.
+    """Return the name under which a client is counted.
+
+    The name is the client's IPv4 address, or the /64 network of its IPv6 address, which one
+    subscriber gets.
 
     Args:
-        host: The address as a socket tells it; None for a Unix socket.
+        host: The address as reported by a socket; None for a Unix socket.
     """
     try:
         address = ipaddress.ip_address((host or "").partition("%")[0])
@@ -53,9 +53,9 @@ def client_group(host: str | None) -> str:
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Return whether an address belongs to the public internet.
 
-    An IPv6 address that stands for an IPv4 one (mapped, NAT64) is judged as that. Tunnels (6to4,
-    Teredo, ISATAP) are refused whatever
-    they lead to: nobody serves anything behind one, and each can name a private address.
+    An IPv6 address that represents an IPv4 address (mapped, NAT64) is judged by the latter. Tunnels
+    (6to4, Teredo, ISATAP) are always refused: no service is expected behind one, and a tunnel
+    address can contain a private one.
     """
     if isinstance(address, IPv6Address):
         inner = _inner(address)
@@ -90,7 +90,7 @@ def _inner(address: IPv6Address) -> IPv4Address | None:
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Return the IP address that a text is in its usual form, or None."""
+    """Return the IP address that a text represents in its usual form, or None."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:

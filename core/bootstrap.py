@@ -1,4 +1,4 @@
-"""The one composition root: configuration in, ports out. Nothing else imports adapters."""
+"""The composition root: it turns a configuration into ports. No other module imports adapters."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class _Storage(TypedDict):
 
 
 def make_ports(config: PortsConfig) -> Ports:
-    """Build the adapters that a configuration asks for. Connects to nothing; `open_ports` does.
+    """Build the adapters of a configuration. Connects to nothing; `open_ports` does.
 
     Args:
         config: Storage, database and queues.
 
     Returns:
-        Azure Storage (or Azurite) for blobs and queues; MongoDB where `MONGO_URI` is set, SQLite
-        where not.
+        Azure Storage (or Azurite) for blobs and queues; MongoDB if `MONGO_URI` is set, otherwise
+        SQLite.
     """
     where = config.storage
     storage = _Storage(
@@ -54,7 +54,7 @@ def make_ports(config: PortsConfig) -> Ports:
 
 
 class Stores(TypedDict):
-    """The adapters of the database, by the names that `Ports` gives them."""
+    """The adapters of the database, with the same names as in `Ports`."""
 
     jobs: JobStore
     stats: StatsStore
@@ -66,8 +66,7 @@ class Stores(TypedDict):
 
 def make_stores(config: DatabaseSection) -> Stores:
     """Build the adapters of the database."""
-    # Each driver is imported only where it is used: a worker on SQLite needs no pymongo, one on
-    # MongoDB no file.
+    # Each driver is imported only where it is used: a worker on SQLite does not need pymongo.
     if config.mongo_uri:
         from core.adapters import mongo
 
@@ -94,37 +93,40 @@ def make_stores(config: DatabaseSection) -> Stores:
 
 
 def make_sender() -> WebhookSender:
-    """Return what delivers webhooks, to public addresses only."""
-    from core.adapters.http.webhook import HttpWebhookSender  # an HTTP client: only for workers
+    """Return the sender of webhooks, which contacts public addresses only."""
+    from core.adapters.http.webhook import (
+        HttpWebhookSender,
+    )  # Imports an HTTP client, which only workers need.
 
     return HttpWebhookSender()
 
 
 def start_tracing(traces: TraceSection, *, service: str, instance: str) -> Stop:
-    """Record spans from now on where an OTLP endpoint is configured; load nothing where none is.
+    """Record spans from now on if an OTLP endpoint is configured; otherwise load nothing.
 
     Args:
-        traces: Where spans are sent.
-        service: What this process is, such as `muster-worker`.
-        instance: Which one.
+        traces: The endpoint for spans.
+        service: The kind of this process, such as `muster-worker`.
+        instance: The id of this process.
 
     Returns:
-        A function to be called at the end.
+        A function to call at the end of the process.
     """
     if not traces.otlp_endpoint:
         return lambda: None
-    from core.observability.tracing_export import start_export  # the SDK and the exporter
+    from core.observability.tracing_export import start_export  # Imports the SDK and the exporter.
 
     trace_requests()
     return start_export(traces.otlp_endpoint, service=service, instance=instance)
 
 
 async def open_ports(ports: Ports) -> None:
-    """Create tables, indexes, containers and queues, and make sure that they belong together.
+    """Create tables, indexes, containers and queues, and check that they belong together.
+
     Idempotent.
 
     Raises:
-        Unavailable: A service does not answer.
+        Unavailable: A service does not respond.
         ForeignStorage: Storage and database do not belong together.
     """
     await open_unchecked(ports)
@@ -132,21 +134,22 @@ async def open_ports(ports: Ports) -> None:
 
 
 async def open_unchecked(ports: Ports) -> None:
-    """Open the ports as `open_ports` does, whomever the storage belongs to: for commands that tell
-    and change that.
+    """Open the ports as `open_ports` does, without checking that they belong together.
+
+    Commands that report or change the storage's identity use it.
 
     Raises:
-        Unavailable: A service does not answer.
+        Unavailable: A service does not respond.
     """
     for port in ports.database:
         await port.open()
-    # A database may have containers and queues of its own.
+    # A database may have its own containers and queues.
     await use_own_names(ports)
     for port in ports.storage:
         await port.open()
 
 
 async def close_ports(ports: Ports) -> None:
-    """Let go of all connections. Idempotent."""
+    """Close all connections. Idempotent."""
     for port in ports.all():
         await port.close()

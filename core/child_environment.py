@@ -1,6 +1,4 @@
-"""The part of its environment that a process hands to a child: what the child's list names, without
-the parent's secrets.
-"""
+"""The environment that a process passes to a child: listed variables, without other secrets."""
 
 from __future__ import annotations
 
@@ -9,19 +7,19 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 _PATHS = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH")
-"""Lists of folders that are searched for code."""
+"""Search paths for code: lists of folders."""
 
 
 def inherited(names: Iterable[str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables that a child inherits.
 
     Args:
-        names: Names, or patterns such as `LC_*`. Case counts.
-        environment: The parent's; default: this process's.
+        names: Names, or patterns such as `LC_*`; case-sensitive.
+        environment: The parent's environment; default: this process's.
 
     Returns:
-        The variables with these names, the search paths among them without parts that depend on the
-        current folder.
+        The variables with these names. Parts of search paths that depend on the current folder are
+        left out.
     """
     given = os.environ if environment is None else environment
     patterns = tuple(names)
@@ -37,7 +35,5 @@ def inherited(names: Iterable[str], environment: Mapping[str, str] | None = None
 
 
 def absolute_parts(search_path: str) -> str:
-    """Return a search path without empty and relative parts: both mean a folder that depends on
-    where a process runs.
-    """
+    """Return a search path without empty and relative parts, which depend on the current folder."""
     return os.pathsep.join(part for part in search_path.split(os.pathsep) if os.path.isabs(part))

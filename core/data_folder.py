@@ -1,7 +1,4 @@
-"""The folder in which this user's programs keep data.
-
-The command line of the engine and the services agree on it here.
-"""
+"""The data folder of the current user, which the command line and the services share."""
 
 from __future__ import annotations
 
@@ -10,15 +7,14 @@ from pathlib import Path
 
 
 def default_data_dir() -> Path:
-    """Return the folder under which this user's programs keep data, such as
-    `~/.local/share/muster`.
-    """
+    """Return the default data folder of the current user, such as `~/.local/share/muster`."""
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(base) / "muster"
 
 
 def data_dir() -> Path:
-    """Return the folder that `MUSTER_DATA_DIR` names in the environment, or the default: for
-    programs that read no configuration.
+    """Return the data folder named by `MUSTER_DATA_DIR` in the environment, or the default.
+
+    For programs that read no configuration.
     """
     return Path(os.environ.get("MUSTER_DATA_DIR") or default_data_dir())

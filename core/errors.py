@@ -14,18 +14,18 @@
     │   ├── DetectorError       a checkpoint that cannot be loaded or run (the job fails)
     │   ├── NotFound            no such job, blob, artefact, upload (404)
     │   │   └── Expired             retention has deleted it (410)
-    │   ├── ForeignStorage      storage and database do not belong together: the process does not start
+    │   ├── ForeignStorage      storage and database do not match: the process does not start
     │   ├── Unauthenticated     the caller is unknown (401)
     │   ├── Forbidden           the caller lacks a permission (403)
     │   └── Conflict            the state does not allow it (409)
     │       ├── FenceLost           an older attempt wrote: refused
     │       └── PreconditionFailed  a blob has another ETag than expected
-    ├── TransientError          another try may succeed: 503 + Retry-After, or released with back-off
+    ├── TransientError          a retry may succeed: 503 + Retry-After, or released with back-off
     │   ├── Unavailable         storage, queue or database did not respond
     │   ├── StorageFull         no room left on a disk that Muster writes to
     │   ├── Unconfined          this machine cannot confine the decoder; another worker may
     │   └── Throttled           the caller exceeds a rate or quota (429)
-    └── LeaseLost               another worker has the message: stop, publish and acknowledge nothing
+    └── LeaseLost               another worker has the message: stop, publish nothing
 
 `Stopped` is not an error: work that was asked to stop ends with it.
 
@@ -45,7 +45,7 @@ class MusterError(Exception):
 
     Args:
         message: One sentence for people: what is wrong and what to do.
-        code: Stable identifier for programs; the class's own where not given.
+        code: Stable identifier for programs; default: the class's own.
         details: Further JSON-compatible facts, such as the limit that was exceeded.
     """
 
@@ -73,7 +73,7 @@ class InvalidInput(PermanentError):
 class InvalidConfiguration(InvalidInput):
     """Environment variables, or an `.env` file, that the process cannot use.
 
-    `details["faults"]` holds each refusal by itself, where values were refused.
+    `details["faults"]` lists the refused values, one fault each.
     """
 
     default_code = "invalid_configuration"
@@ -164,7 +164,7 @@ class Conflict(PermanentError):
 
 
 class FenceLost(Conflict):
-    """A write carried an older attempt than the store knows, or the job has left the expected state."""
+    """A write has an older attempt than the store, or the job has left the expected state."""
 
     default_code = "fence_lost"
 
@@ -204,7 +204,7 @@ class Throttled(TransientError):
     """The caller exceeds a rate limit or a quota.
 
     Args:
-        retry_after_s: When a retry can succeed.
+        retry_after_s: Seconds after which a retry can succeed.
     """
 
     default_code = "throttled"
@@ -217,7 +217,7 @@ class Throttled(TransientError):
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether a write failed for lack of room: on the disk, in the user's quota, or by file size."""
+    """Return whether a write failed for lack of space: disk, user's quota, or file size."""
     return error.errno in _FULL
 
 
@@ -228,4 +228,4 @@ class LeaseLost(MusterError):
 
 
 class Stopped(Exception):
-    """`should_stop` returned True: the work ended before it was complete. Its output is discarded."""
+    """`should_stop` returned true, so the work ended early. Its output is discarded."""

@@ -1,6 +1,4 @@
-"""Files under the data folder are readable only by the user who runs Muster: customers' films lie
-among them.
-"""
+"""Private files: only the user who runs Muster may read the data folder, which holds videos."""
 
 from __future__ import annotations
 
@@ -10,8 +8,8 @@ UMASK = 0o077
 
 
 def keep_files_private() -> None:
-    """Let files and folders that this process and its children make be read by their owner only.
+    """Make new files and folders of this process and its children readable by their owner only.
 
-    For the whole process: call it first.
+    It affects the whole process, so it must be called first.
     """
     os.umask(UMASK)

@@ -1,11 +1,11 @@
-"""The name under which a command was called, for its help: `muster keys` or `python -m api.keys`."""
+"""The name of a command in its help: `muster keys` or `python -m api.keys`."""
 
 from __future__ import annotations
 
 import sys
 
 CALLERS = ("muster", "python -m infra.muster")
-"""How the command of all commands is called."""
+"""Names of the command that dispatches to all commands."""
 
 
 def program_name(by_itself: str) -> str:
@@ -14,7 +14,7 @@ def program_name(by_itself: str) -> str:
     Args:
         by_itself: The name without `muster`, such as `python -m api.keys`.
     """
-    # `infra.muster` leaves the words that the user typed there.
+    # `infra.muster` sets it to the words that the user typed.
     typed = sys.argv[0]
     is_known = typed in CALLERS or typed.startswith(tuple(f"{name} " for name in CALLERS))
     return typed if is_known else by_itself

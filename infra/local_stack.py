@@ -1,5 +1,6 @@
-"""Azurite, the API and a worker as child processes of one runner, on loopback, with data that
-survives a restart.
+"""The local stack: Azurite, the API and a worker as child processes of one runner, on loopback.
+
+Its data survive a restart.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ _ENDPOINT_PORT = re.compile(r"(?:Blob|Queue)Endpoint=http://127\.0\.0\.1:([0-9]{
 
 
 class LocalStack:
-    """The parts that `make run` starts, in order: Azurite, API, worker. Stopped in the order API,
-    worker, Azurite.
+    """The parts that `make run` starts, in order: Azurite, API, worker.
+
+    They are stopped in the order API, worker, Azurite.
 
     Args:
         data_dir: Holds Azurite's data, the SQLite file, caches, logs and pid files.
-        port: Where the API listens, on 127.0.0.1.
+        port: The API's port on 127.0.0.1.
     """
 
     def __init__(self, data_dir: Path, *, port: int) -> None:
@@ -44,11 +46,10 @@ class LocalStack:
         self._lock_file: IO[str] | None = None
 
     def prepare(self, *, with_api: bool = True) -> list[str]:
-        """Check what can be checked beforehand and stop leftovers of a crash; return what was
-        stopped.
+        """Check the preconditions and stop processes that a crash left behind; return their names.
 
         Args:
-            with_api: Whether the API is to be started, so that its port must be free.
+            with_api: Whether the API will be started, so that its port must be free.
 
         Raises:
             StartError: Another runner uses this data folder, the port is busy, or the disk is full.
@@ -61,7 +62,8 @@ class LocalStack:
                 stopped.append(name)
         if with_api and not port_is_free(self.port):
             raise StartError(
-                f"Port {self.port} is in use by another program. Stop it, or choose another port: set MUSTER_PORT={self.port + 1}"
+                f"Port {self.port} is in use by another program. Stop it, or choose another port: "
+                f"set MUSTER_PORT={self.port + 1}"
             )
         return stopped
 
@@ -71,19 +73,19 @@ class LocalStack:
             self._close_to_others()
         except OSError as error:
             raise StartError(
-                f"The data folder {self.data_dir} cannot be made ({error.strerror}). Set MUSTER_DATA_DIR to another."
+                f"The data folder {self.data_dir} cannot be created ({error.strerror}). Set "
+                "MUSTER_DATA_DIR to another folder."
             ) from error
         free_mib = shutil.disk_usage(self.data_dir).free // 2**20
         if free_mib < LEAST_FREE_MIB:
             raise StartError(
-                f"Too little disk: {free_mib} MiB are free under {self.data_dir}, {LEAST_FREE_MIB} MiB are needed. "
-                "Make room, or set MUSTER_DATA_DIR to a folder on another disk."
+                f"Too little disk space: {free_mib} MiB are free under {self.data_dir}, "
+                f"{LEAST_FREE_MIB} MiB are needed. Make room, or set MUSTER_DATA_DIR to a folder "
+                "on another disk."
             )
 
     def _close_to_others(self) -> None:
-        """Let nobody else read what lies in the data folder, also what earlier releases made: only
-        the parts that are Muster's own.
-        """
+        """Make Muster's parts of the data folder private, also those of earlier releases."""
         for name in ("azurite", "cache", "run"):
             folder = self.data_dir / name
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -97,19 +99,20 @@ class LocalStack:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StartError(
-                f"Muster runs already with the data folder {self.data_dir}. Stop it there with Ctrl-C first."
+                f"Muster already runs with the data folder {self.data_dir}. Stop it with Ctrl-C "
+                "first."
             ) from error
 
     def start(self) -> None:
         """Start everything and return when the API is ready.
 
         Raises:
-            StartError: A part does not start; with the end of its log.
+            StartError: A part did not start; with the end of its log.
         """
         azurite = self.start_azurite()
         shared = {
-            # Its own storage, whatever an `.env` file names: an empty variable counts as none and
-            # comes before the file's.
+            # The stack uses its own storage, whatever an `.env` file names. An empty variable
+            # overrides the file's and counts as not set.
             "AZURE_STORAGE_CONNECTION_STRING": "",
             "AZURE_STORAGE_ACCOUNT_URL": "",
             "AZURE_STORAGE_CONNECTION_STRING_FILE": str(azurite.connection_file),
@@ -139,11 +142,12 @@ class LocalStack:
         self.api.wait_ready(self._api_ready, timeout_s=60)
 
     def start_azurite(self) -> AzuriteServer:
-        """Start Azurite alone and return it: on the ports of its last start, else on the usual
-        ones, else on any, as far as they are free.
+        """Start Azurite alone and return it.
+
+        It uses the ports of its last start, or else the usual ones, or else any free ones.
 
         Raises:
-            StartError: It does not start; with the end of its log.
+            StartError: Azurite did not start; with the end of its log.
         """
         ports = self._azurite_ports()
         self.azurite = AzuriteServer(
@@ -157,8 +161,8 @@ class LocalStack:
         return self.azurite
 
     def _azurite_ports(self) -> tuple[int, ...]:
-        # Parts that were started by hand read the connection string once, and links for uploads
-        # were given out: both know the last ports.
+        # The last ports are preferred. Parts that were started by hand have read the connection
+        # string once, and upload links that were issued contain the ports.
         file = self.data_dir / OWN_CONNECTION_FILE
         text = file.read_text(errors="replace") if file.exists() else ""
         last = tuple(int(port) for port in _ENDPOINT_PORT.findall(text) if int(port) < 2**16)
@@ -167,7 +171,7 @@ class LocalStack:
         return AZURITE_PORTS if all(map(port_is_free, AZURITE_PORTS)) else tuple(free_ports(3))
 
     def start_worker(self) -> None:
-        """Start the worker, also after it ended by itself."""
+        """Start the worker, also after it ended unexpectedly."""
         argv = [sys.executable, "-m", "worker.main"]
         self.worker = Child(
             "worker", argv, run_dir=self.run_dir, env=self._worker_env, cwd=REPOSITORY
@@ -185,13 +189,13 @@ class LocalStack:
             return False
 
     def ended(self) -> list[Child]:
-        """Return the parts that have ended by themselves."""
+        """Return the parts that have ended unexpectedly."""
         return [part for part in self._parts() if not part.alive]
 
     def rotate_logs(self) -> None:
         """Keep the logs of all parts from filling the disk.
 
-        Called again and again while they run.
+        Called periodically while they run.
         """
         for part in self._parts():
             part.rotate_log()
@@ -201,7 +205,7 @@ class LocalStack:
         return [part for part in parts if part is not None]
 
     def stop(self) -> None:
-        """Stop API, worker, then Azurite, and let another runner have the data folder.
+        """Stop API, worker, then Azurite, and release the data folder for another runner.
 
         Idempotent.
         """

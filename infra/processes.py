@@ -1,6 +1,4 @@
-"""Start child processes, know when they are ready, find and stop those that an earlier run left
-behind.
-"""
+"""Child processes: start, readiness, and the removal of those that an earlier run left behind."""
 
 from __future__ import annotations
 
@@ -18,16 +16,16 @@ from pathlib import Path
 from core.private_files import UMASK
 
 LARGEST_LOG_BYTES = 32 * 2**20
-"""Of each process; as much again is kept of before."""
+"""Largest size of a process's log; as much again is kept of its previous log."""
 
 
 class StartError(Exception):
-    """A service did not start; the message tells a person why and what to do."""
+    """A service did not start. The message states the reason and what to do."""
 
 
 @contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Let one process at a time, of all that name this file, do what follows; the others wait."""
+    """Hold a lock on a file, so that one process at a time runs the code inside; others wait."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -49,7 +47,7 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return TCP ports on loopback that nobody listens on at the moment."""
+    """Return TCP ports on loopback that are currently free."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
@@ -61,7 +59,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def accepts_connections(port: int, host: str = "127.0.0.1") -> bool:
-    """Return whether somebody listens on the port."""
+    """Return whether a server listens on the port."""
     try:
         with socket.create_connection((host, port), timeout=0.5):
             return True
@@ -73,10 +71,10 @@ class Child:
     """One child process with a log file and a pid file.
 
     Args:
-        name: What a person calls it, such as `worker`.
+        name: The name in messages, such as `worker`.
         argv: Command and arguments.
         run_dir: Folder of the pid and log files.
-        env: The child's whole environment; default: an empty one. `infra.environments` says what a
+        env: The child's whole environment; default: empty. `infra.environments` lists what each
             program inherits.
         cwd: Working directory.
     """
@@ -100,9 +98,7 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process in a session of its own, so that a Ctrl-C on the terminal reaches only
-        the parent.
-        """
+        """Start the process in a new session, which Ctrl-C on the terminal does not reach."""
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         if self.log_path.exists():
             self.log_path.replace(self._older_log)
@@ -120,22 +116,22 @@ class Child:
         self._pid_path.write_text(f"{self.process.pid} {_start_ticks(self.process.pid)}\n")
 
     def rotate_log(self, largest_bytes: int = LARGEST_LOG_BYTES) -> None:
-        """Move what the log holds to `<name>.log.1` once it is too large.
+        """Move the contents of the log to `<name>.log.1` once it is too large.
 
-        The process goes on writing to the same file.
+        The process continues to write to the same file.
         """
         try:
             if self.log_path.stat().st_size <= largest_bytes:
                 return
             shutil.copyfile(self.log_path, self._older_log)
-            # The process appends: after this it writes at the beginning.
+            # The process opened the file in append mode, so it now writes at the beginning.
             os.truncate(self.log_path, 0)
         except OSError:
-            # A full disk must not end the runner; the next look tries again.
+            # A full disk must not end the runner; the next call tries again.
             return
 
     def wait_ready(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
-        """Return when `ready` says so.
+        """Wait until `ready` returns true.
 
         Raises:
             StartError: The process ended or was not ready in time; with the end of its log.
@@ -148,7 +144,8 @@ class Child:
                 )
             if time.monotonic() > deadline:
                 raise StartError(
-                    f"The {self.name} was not ready after {timeout_s:.0f} s. The end of {self.log_path}:\n{self.log_tail()}"
+                    f"The {self.name} was not ready after {timeout_s:.0f} s. The end of "
+                    f"{self.log_path}:\n{self.log_tail()}"
                 )
             time.sleep(0.05)
 
@@ -160,10 +157,10 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Number of the process that was started last.
+        """The id of the process that was started last.
 
         Raises:
-            StartError: None was started.
+            StartError: No process was started.
         """
         if self.process is None:
             raise StartError(f"The {self.name} was not started.")
@@ -175,7 +172,7 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def stop(self, *, timeout_s: float = 15) -> None:
-        """End the process with SIGTERM, after `timeout_s` with SIGKILL. Idempotent."""
+        """Stop the process with SIGTERM, after `timeout_s` with SIGKILL. Idempotent."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
@@ -186,14 +183,15 @@ class Child:
         self._pid_path.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """End the process with SIGKILL and wait for it."""
+        """Kill the process with SIGKILL and wait for it."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def stop_leftover(self, *, timeout_s: float = 15) -> bool:
-        """Stop the process that an earlier run left behind, if its pid file names one that still
-        runs; return whether there was one.
+        """Stop the process of an earlier run; return whether there was one.
+
+        The pid file names the process. Nothing is stopped if that process no longer runs.
         """
         recorded = _read_pid_file(self._pid_path)
         if recorded is None:
@@ -228,7 +226,8 @@ def _read_pid_file(path: Path) -> tuple[int, str] | None:
 
 
 def _start_ticks(pid: int) -> str:
-    # A pid alone may since belong to another program: pid and start time together name one process.
+    # The pid alone may meanwhile belong to another program. Pid and start time together identify
+    # one process.
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

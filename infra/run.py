@@ -1,4 +1,4 @@
-"""`make run`: the whole of Muster on one machine, with the sample video counted, until Ctrl-C."""
+"""`make run`: all of Muster on one machine, with the sample video counted, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
     argparse.ArgumentParser(
         prog=program_name("python -m infra.run"),
-        description="Start Azurite, the API and a worker on this machine, count the sample video, and serve until "
-        "Ctrl-C. MUSTER_PORT (8000) is the port, MUSTER_DATA_DIR the data folder.",
+        description="Start Azurite, the API and a worker on this machine, count the sample video, "
+        "and serve until Ctrl-C. MUSTER_PORT (8000) is the port, MUSTER_DATA_DIR the data folder.",
     ).parse_args(argv)
     console = Console(soft_wrap=True)
     try:
@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with httpx.Client(base_url=stack.url, timeout=30) as client:
             _show_sample(client, console)
         console.print(
-            f"\nServing on {stack.url} (documentation: {stack.url}/docs). Data and logs: {folder}\nCtrl-C stops everything."
+            f"\nServing on {stack.url} (documentation: {stack.url}/docs). Data and logs: "
+            f"{folder}\nCtrl-C stops everything."
         )
         return _serve(stack, console)
     except StartError as error:
@@ -84,12 +85,13 @@ def _serve(stack: LocalStack, console: Console) -> int:
         for part in stack.ended():
             if part is stack.worker:
                 console.print(
-                    "The worker ended by itself; starting another one. Its job goes on where it stopped."
+                    "The worker ended unexpectedly. Starting another one, which continues its job."
                 )
                 stack.start_worker()
             else:
                 console.print(
-                    f"The {part.name} ended by itself. The end of {part.log_path}:\n{part.log_tail()}",
+                    f"The {part.name} ended unexpectedly. The end of "
+                    f"{part.log_path}:\n{part.log_tail()}",
                     style="red",
                     markup=False,
                 )
@@ -99,7 +101,7 @@ def _serve(stack: LocalStack, console: Console) -> int:
 def _show_sample(client: httpx.Client, console: Console) -> None:
     listed = client.get("/api/v1/jobs", params={"limit": 5}).raise_for_status().json()["items"]
     if listed:
-        console.print("Jobs of before (nothing is submitted again):")
+        console.print("Earlier jobs (nothing is submitted again):")
         for job in listed:
             console.print(
                 f"  {job['id']}  {job['state']}  {', '.join(f['name'] for f in job['files'])}",
@@ -178,7 +180,7 @@ def _follow(client: httpx.Client, job_id: str) -> _Job:
 
 def _table(counts: Mapping[str, ClassCounts]) -> Table:
     truth = json.loads(TRUTH.read_text())["counts"]
-    table = Table(title="Counts of the sample video, beside the truth that it was rendered from")
+    table = Table(title="Counts of the sample video, and the true numbers")
     for heading in ("class", "unique", "truth", "low–high", "peak", "truth", "mean per frame"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for name, count in counts.items():

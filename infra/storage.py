@@ -23,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
     argparse.ArgumentParser(
         prog=program_name("python -m infra.storage"),
-        description="Run Azurite, the storage for one machine, until Ctrl-C. An API and workers with the same "
-        "data folder (MUSTER_DATA_DIR) find it by themselves.",
+        description="Run Azurite, the storage for one machine, until Ctrl-C. An API and workers "
+        "with the same data folder (MUSTER_DATA_DIR) find it automatically.",
     ).parse_args(argv)
     try:
         stack = LocalStack(read(DataSection).data_dir, port=0)
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack.prepare(with_api=False)
         stack.start_azurite()
         print(
-            f"Azurite runs on the data folder {stack.data_dir}. API and workers find it there: set no connection string.",
+            f"Azurite runs on the data folder {stack.data_dir}. API and workers find it there, so "
+            "no connection string is needed.",
             flush=True,
         )
         assert (
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         stack.azurite.child.process.wait()
         print(
-            f"Azurite ended by itself. The end of {stack.azurite.child.log_path}:\n{stack.azurite.child.log_tail()}",
+            "Azurite ended unexpectedly. The end of "
+            f"{stack.azurite.child.log_path}:\n{stack.azurite.child.log_tail()}",
             file=sys.stderr,
         )
         return 1

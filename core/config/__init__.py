@@ -1,5 +1,5 @@
 """Configuration of each process, in frozen sections by concern.
 
-`variables` declares, `sources` looks values up, `reading` builds sections, and `processes` says which
-process reads which section.
+`variables` declares, `sources` looks values up, `reading` builds sections, and `processes` says
+which process reads which section.
 """

@@ -75,7 +75,8 @@ class AccessSection(Section):
         for name in value:
             if "/" in name or name == "*" or "*" in name.removeprefix("*."):
                 raise ValueError(
-                    f"'{name}' in MUSTER_ALLOWED_HOSTS is no host name; write muster.example.org or *.example.org"
+                    f"'{name}' in MUSTER_ALLOWED_HOSTS is not a host name; "
+                    "write muster.example.org or *.example.org"
                 )
         return value
 
@@ -91,7 +92,8 @@ class AccessSection(Section):
                 or "*" in origin
             ):
                 raise ValueError(
-                    f"'{origin}' in MUSTER_ALLOWED_ORIGINS is no origin; write https://app.example.org, one for each"
+                    f"'{origin}' in MUSTER_ALLOWED_ORIGINS is not an origin; "
+                    "write https://app.example.org, one for each"
                 )
         return value
 
@@ -101,7 +103,8 @@ class AccessSection(Section):
             return self
         if not self.oidc_audience:
             raise ValueError(
-                "MUSTER_OIDC_ISSUER needs MUSTER_OIDC_AUDIENCE, too: else tokens for other applications would be taken"
+                "MUSTER_OIDC_ISSUER needs MUSTER_OIDC_AUDIENCE, too: without it, tokens for "
+                "other applications would be accepted"
             )
         parts = urlsplit(self.oidc_issuer)
         if parts.scheme != "https" and not (

@@ -38,19 +38,22 @@ class QuotaSection(Section):
 
 
 class WorkSection(Section):
-    """How much work one job, and one owner in a day, may cause. See `docs/explanation/quotas.md`."""
+    """How much work one job, and one owner in a day, may cause.
+
+    See `docs/explanation/quotas.md`.
+    """
 
     title: ClassVar[str] = "Quotas"
 
     max_work: int = variable(
         10_000_000,
         "Most work in one job: frames times the slices that tiles make. 0: no limit.",
-        unit="looks at pictures",
+        unit="detector runs",
         ge=0,
     )
     quota_day_work: int = variable(
         50_000_000,
         "Work of one owner in a day (UTC). Further work waits for the next day. 0: no limit.",
-        unit="looks at pictures",
+        unit="detector runs",
         ge=0,
     )

@@ -23,19 +23,22 @@ OWN_CONNECTION_FILE = Path("azurite") / "connection-string"
 
 NO_STORAGE = "no_storage"
 NO_STORAGE_SENTENCE = (
-    "No storage is configured. Start Azurite first with `python -m infra.storage` and the same MUSTER_DATA_DIR, or set "
-    "AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT_URL."
+    "No storage is configured. Start Azurite first with `python -m infra.storage` and the same "
+    "MUSTER_DATA_DIR, or set AZURE_STORAGE_CONNECTION_STRING or AZURE_STORAGE_ACCOUNT_URL."
 )
 
 _PUBLISHED_ACCOUNT = "devstoreaccount1"
-# SHA-256 of the key: the same key is printed in the documentation of every emulator of Azure Storage.
+# SHA-256 of the key: the same key is printed in the documentation of every emulator of Azure
+# Storage.
 _PUBLISHED_KEY_DIGEST = "cb4de97f405a7e4686710db86f345ac95acb27c33192e82caafa9c197f2019e5"
 _REFUSAL = (
-    "the storage connection uses the development account, whose key is published: any program and any web page on this machine could "
-    "read, change and delete all videos. Leave AZURE_STORAGE_CONNECTION_STRING unset and start Azurite with "
-    "`python -m infra.storage` (or everything with `make run`, `docker compose up`): it gives the data folder an account of its own "
-    "and moves its data there. An Azurite of your own takes an account from its variable AZURITE_ACCOUNTS. For data that may be lost and "
-    "seen by anyone, set MUSTER_ALLOW_PUBLISHED_STORAGE_KEY=true"
+    "the storage connection uses the development account, whose key is published: any program and "
+    "any web page on this machine could read, change and delete all videos. Leave "
+    "AZURE_STORAGE_CONNECTION_STRING unset and start Azurite with `python -m infra.storage` (or "
+    "everything with `make run`, `docker compose up`): it gives the data folder an account of its "
+    "own and moves its data there. An Azurite of your own takes an account from its variable "
+    "AZURITE_ACCOUNTS. For data that may be lost and seen by anyone, set "
+    "MUSTER_ALLOW_PUBLISHED_STORAGE_KEY=true"
 )
 
 
@@ -118,7 +121,8 @@ def resolve_connection(
     Args:
         given: The string itself; blank: none.
         file: The file that the operator named.
-        own: The file of the data folder's own Azurite, used where the operator named nothing; it may be absent. None: not used.
+        own: The file of the data folder's own Azurite, used where the operator named nothing; it
+            may be absent. None: not used.
         allow_published: Whether the published key may be used.
 
     Returns:
@@ -131,7 +135,8 @@ def resolve_connection(
     connection = given.strip()
     if connection and file is not None:
         raise ValueError(
-            "AZURE_STORAGE_CONNECTION_STRING and AZURE_STORAGE_CONNECTION_STRING_FILE are both set; keep one of them"
+            "AZURE_STORAGE_CONNECTION_STRING and AZURE_STORAGE_CONNECTION_STRING_FILE "
+            "are both set; keep one of them"
         )
     named = file or own
     if not connection and named is not None:
@@ -151,7 +156,9 @@ def resolve_connection(
 
 
 def uses_published_key(connection: str) -> bool:
-    """Return whether a connection string means the development account or holds its key, however it is written."""
+    """Return whether a connection string means the development account or holds its key, however it
+    is written.
+    """
     parts = [
         (name.strip(" \"'").lower(), value.strip(" \"'"))
         for name, _, value in (part.partition("=") for part in connection.split(";"))
@@ -166,7 +173,8 @@ def uses_published_key(connection: str) -> bool:
 
 
 def _is_published(key: str) -> bool:
-    # The SDK skips characters that are not of base64 and ignores what follows the padding, so that many texts are one key.
+    # The SDK skips characters that are not of base64 and ignores what follows the padding, so that
+    # many texts are one key.
     for text in (key, key.translate(str.maketrans("-_", "+/"))):
         for padding in ("", "=", "=="):
             try:

@@ -1,4 +1,4 @@
-"""Declarations of environment variables: name, type, default, unit, meaning, and whether it is secret.
+"""Declarations of environment variables: name, type, default, unit, meaning, secret or not.
 
 Everything that lists variables is derived from these declarations: what a process reads, the
 reference page, `muster config`, and the environment of child processes.
@@ -61,7 +61,7 @@ def variable(
     """Return the declaration of one variable, as the default of a section's field.
 
     Args:
-        default: The value where the variable is not set; a function makes it anew each time.
+        default: The value where the variable is not set; a function makes a new value each time.
         meaning: Plain sentences for an operator.
         names: Names of the environment variable, the preferred one first. By default the field's
             name in upper case after `MUSTER_`.

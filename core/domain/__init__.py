@@ -1,4 +1,4 @@
-"""What Muster talks about: jobs, messages, settings of an analysis, results.
+"""The domain: jobs, messages, settings of an analysis, results.
 
-Standard library and pydantic only.
+Uses the standard library and pydantic only.
 """

@@ -1,6 +1,6 @@
-"""Who may ask for what: keys, tickets, and the caller that they stand for.
+"""Access control: keys, tickets, and the callers that they represent.
 
-Secrets are made and compared here, and kept nowhere.
+Secrets are generated and compared here, and are never stored.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from core.domain.clock import UtcDatetime
 from core.domain.names import COMPOSED
 
 Scope = Literal["submit", "read", "admin"]
-"""`submit`: send, change and delete one's own; `read`: look at one's own; `admin`: both, on
-everybody's, and keys.
+"""`submit`: create, change and delete the owner's jobs. `read`: read them. `admin`: both, for the
+jobs of all owners, and manage keys.
 """
 
 SCOPES: tuple[Scope, ...] = ("submit", "read", "admin")
 LOCAL_OWNER = "local"
-"""Owner of what is asked for without a key, on the machine itself."""
+"""Owner of jobs that are submitted without a key, on the machine itself."""
 
 TOKEN_OWNER_PREFIX = "oidc:"
-"""Begins the owner of whoever comes with an identity provider's token, so that no such name is that
-of a key's owner by accident.
+"""Prefix of the owner of a caller with an identity provider's token.
+
+The prefix prevents such an owner from being the owner of a key by accident.
 """
 
 SECRET_BYTES = 32
@@ -40,25 +41,26 @@ _KEY_ANYWHERE = re.compile(r"muster_[0-9a-f]{16}_[A-Za-z0-9_-]{43}")
 OwnerName = Annotated[
     str, COMPOSED, Field(min_length=1, max_length=200, pattern=r"^\w[\w .:@+|-]*$")
 ]
-"""Letters and digits of any script, and within them `. : @ + | -` and spaces."""
+"""Letters and digits of any script, and `. : @ + | -` and spaces after the first character."""
 
 
 _LOOKALIKES = str.maketrans("οоօ0ıіιl1|ӏԁժсϲςᴄː꞉∶׃", "oooo" + "iiiiiii" + "dd" + "cccc" + "::::")
-"""Letters of other alphabets, and digits, that look like one of `oidc:`, after case and composition
-were taken away.
+"""Letters of other alphabets, and digits, that look like a character of `oidc:`.
+
+They are compared after case and composition were normalised.
 """
 
 
 def is_token_owner(owner: str) -> bool:
-    """Return whether an owner is one that a token stands for."""
+    """Return whether an owner is a token's owner."""
     return owner.startswith(TOKEN_OWNER_PREFIX)
 
 
 def resembles_token_owner(owner: str) -> bool:
-    """Return whether an owner is one that a token stands for, or that a person would take for one.
+    """Return whether an owner is a token's owner, or looks like one.
 
-    Case, spaces, accents and invisible characters make no difference, nor do wide and mathematical
-    letters, nor letters of other alphabets of the same shape.
+    Case, spaces, accents and invisible characters make no difference. Wide and mathematical
+    letters, and letters of other alphabets with the same shape, are treated as equal.
     """
     seen = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", owner).casefold())
     shape = "".join(
@@ -74,17 +76,17 @@ class _Record(BaseModel):
 
 
 class Caller(_Record):
-    """Somebody whose jobs are theirs alone.
+    """A caller, who has access to the jobs of one owner.
 
     Attributes:
-        scopes: What they may do.
-        credential: What limits are counted by: `key:…`, `token:…`, or null for the machine's own
-            user.
-        key_id: Id of the key, where it is one.
-        job_id: The only job that they may ask for; null means any of theirs. A ticket's holder has
-            one.
-        ends_at_utc: When the key or token ends that was sent, or with which the ticket was made;
-            null: it has no end.
+        scopes: The actions that the caller is allowed.
+        credential: The name under which limits are counted: `key:…`, `token:…`, or null for the
+            local user of the machine.
+        key_id: Id of the key, if the credential is one.
+        job_id: The only job that the caller may access; null means any of the owner's jobs. It is
+            set for the holder of a ticket.
+        ends_at_utc: Expiry of the key or token that was sent, or with which the ticket was created;
+            null: it never expires.
     """
 
     owner: str
@@ -96,28 +98,28 @@ class Caller(_Record):
 
     @property
     def sees(self) -> str | None:
-        """The owner whose things they may see and change; null: everybody's."""
+        """The owner whose data the caller may see and change; null: all owners."""
         return None if "admin" in self.scopes else self.owner
 
     def may(self, scope: Scope) -> bool:
-        """Return whether they have a scope; `admin` has all."""
+        """Return whether the caller has a scope; `admin` includes all scopes."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 LOCAL_CALLER = Caller(owner=LOCAL_OWNER, scopes=frozenset({"submit", "read"}))
-"""The machine's own user: their own jobs, and nobody's keys."""
+"""The local user of the machine, who has access to that user's own jobs and to no keys."""
 
 
 class ApiKey(_Record):
-    """A key as it is stored: its digest, never the key.
+    """A key as it is stored. Its digest is stored, never the key.
 
     Attributes:
-        id: 16 hexadecimal digits; part of the key, and no secret.
-        digest: SHA-256 of the whole key, as 64 hexadecimal digits. A fast hash is right here: slow
-            ones make guessing of short passwords dear, and nobody guesses 256 random bits. It costs
-            a microsecond a request.
-        label: What a person calls it.
-        last_used_at_utc: To the minute.
+        id: 16 hexadecimal digits; part of the key, and not secret.
+        digest: SHA-256 of the whole key, as 64 hexadecimal digits. A fast hash is sufficient: slow
+            hashes protect short passwords from guessing, whereas 256 random bits cannot be guessed.
+            The hash takes a microsecond per request.
+        label: The operator's name for the key.
+        last_used_at_utc: Resolution: one minute.
     """
 
     id: str
@@ -131,21 +133,22 @@ class ApiKey(_Record):
     last_used_at_utc: UtcDatetime | None = None
 
     def is_usable(self, now: UtcDatetime) -> bool:
-        """Return whether it opens anything at this moment."""
+        """Return whether the key is valid at this moment."""
         return self.revoked_at_utc is None and (
             self.expires_at_utc is None or now < self.expires_at_utc
         )
 
 
 class Ticket(_Record):
-    """What lets one WebSocket in, once. Stored by its digest, as keys are.
+    """A ticket, which admits one WebSocket once. Its digest is stored, as for keys.
 
     Attributes:
-        job_id: The only job that it is good for.
-        key_id: The key that it was made with, if any: it dies with it.
+        job_id: The only job that it is valid for.
+        key_id: The key that it was created with, if any. The ticket becomes invalid together with
+            the key.
         credential: As `Caller`.
-        ends_at_utc: As `Caller`: what the ticket opens ends with the key or token that the ticket
-            was made with.
+        ends_at_utc: As `Caller`. The WebSocket ends when the key or token expires with which the
+            ticket was created.
     """
 
     digest: str
@@ -170,29 +173,27 @@ def new_ticket() -> str:
 
 
 def key_id_of(secret: str) -> str | None:
-    """Return the id within what may be a key; None where it is none by its form."""
+    """Return the id within the text of a key; None if the text does not have a key's form."""
     match = _KEY.fullmatch(secret)
     return match[1] if match else None
 
 
 def is_ticket(secret: str) -> bool:
-    """Return whether this is a ticket by its form."""
+    """Return whether this has the form of a ticket."""
     return _TICKET.fullmatch(secret) is not None
 
 
 def holds_key(text: str) -> bool:
-    """Return whether a key stands anywhere in a text, such as a URL, where none belongs."""
+    """Return whether a text, such as a URL, contains a key where none belongs."""
     return _KEY_ANYWHERE.search(text) is not None
 
 
 def digest_of(secret: str) -> str:
-    """Return what is stored of a secret: SHA-256 as 64 hexadecimal digits."""
+    """Return the stored digest of a secret: SHA-256 as 64 hexadecimal digits."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def matches(secret: str, digest: str | None) -> bool:
-    """Compare a secret with a stored digest, in the same time wherever they differ, and also where
-    there is none to compare with.
-    """
+    """Compare a secret with a stored digest in constant time, also when no digest is stored."""
     known = digest if digest is not None else "0" * 64
     return hmac.compare_digest(digest_of(secret), known) and digest is not None

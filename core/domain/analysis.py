@@ -1,4 +1,4 @@
-"""The settings of an analysis: the same keys in a file, in the API and in results.json.
+"""The settings of an analysis. Their keys are the same in a file, in the API and in results.json.
 
 An unknown key is refused.
 """
@@ -27,7 +27,7 @@ from core.domain.names import CLEANED_IF_TYPED, TYPED, whole_number
 from core.errors import InvalidSettings
 
 MOST_FRAMES = 2**53 - 1
-"""Beyond it neither every database nor every reader of JSON holds a whole number."""
+"""The largest whole number that all databases and all readers of JSON can represent."""
 SCORE_FLOOR = 0.05
 """Detections below this score are not in a detection log, so no threshold can be lower."""
 
@@ -35,7 +35,7 @@ FrameNumber = Annotated[int, *whole_number(0, MOST_FRAMES)]
 HowMany = Annotated[int, *whole_number(0, 1_000_000)]
 Point = tuple[float, float]
 Points = Annotated[tuple[Point, ...], FailFast()]
-"""Of many bad ones the first is named: each costs time and memory."""
+"""Validation stops at the first invalid point, because each error costs time and memory."""
 Name = Annotated[
     str, CLEANED_IF_TYPED, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$")
 ]
@@ -46,11 +46,12 @@ class _Record(BaseModel):
 
 
 class Line(_Record):
-    """A directed line in display pixels. `in` is crossing it from its left-hand side to its
-    right-hand side.
+    """A directed line in display pixels.
 
-    For the default line, which runs from the left border to the right border at mid-height, with y
-    pointing down, `in` is moving down the picture.
+    An animal that crosses the line from its left-hand side to its right-hand side counts as `in`.
+
+    The default line runs from the left border to the right border at mid-height, with y pointing
+    down; there, `in` is moving down the picture.
     """
 
     name: Name
@@ -67,8 +68,8 @@ class Line(_Record):
 class Zone(_Record):
     """A polygon in display pixels.
 
-    `mode` `count` reports who is in it; `include` counts nothing outside all such zones; `exclude`
-    counts nothing inside it.
+    With `mode` `count`, the animals in the zone are reported. With `include`, animals outside all
+    such zones are not counted. With `exclude`, animals inside the zone are not counted.
     """
 
     name: Name
@@ -79,8 +80,8 @@ class Zone(_Record):
 class CalibrationSettings(_Record):
     """Correspondences between a camera's picture and the ground.
 
-    `image_points` in display pixels, `ground_points` in metres (x, y) or, for `wgs84`, degrees
-    (longitude, latitude).
+    `image_points` are in display pixels. `ground_points` are in metres (x, y) or, for `wgs84`, in
+    degrees (longitude, latitude).
     """
 
     image_points: Points = Field(min_length=4, max_length=10_000)
@@ -88,75 +89,84 @@ class CalibrationSettings(_Record):
     unit: Literal["m", "wgs84"] = "m"
     name: Name | None = Field(
         None,
-        description="What it is called; the server writes here which stored calibration was asked for.",
+        description="Name of the calibration. The server writes the name of the stored calibration "
+        "here.",
     )
 
     @model_validator(mode="after")
     def _same_length(self) -> CalibrationSettings:
         if len(self.image_points) != len(self.ground_points):
             raise ValueError(
-                f"{len(self.image_points)} image_points but {len(self.ground_points)} ground_points; they are pairs"
+                f"{len(self.image_points)} image_points but {len(self.ground_points)} "
+                "ground_points; give one ground point per image point"
             )
         return self
 
 
 class FlightSettings(_Record):
-    """What a person knows of a flight that its telemetry does not tell. Every key is optional.
+    """Facts about a flight that its telemetry does not contain. Every key is optional.
 
-    Deviations are standard deviations: two thirds of all errors are smaller. They make the error
-    radius of every position on the map.
+    Deviations are standard deviations: two thirds of all errors are smaller. The error radius of
+    every position on the map is computed from them.
     """
 
     nadir: bool = Field(
         False,
-        description="The camera looked straight down wherever the telemetry does not say where it looked.",
+        description="The camera looked straight down wherever the telemetry lacks its direction.",
     )
     heading_deg: Annotated[float, Field(ge=-360, le=360)] | Literal["course"] | None = Field(
         None,
-        description="Where the top of the picture points, degrees clockwise from north, wherever the telemetry does not say; "
-        "`course`: where the drone flies.",
+        description="Direction of the top of the picture, degrees clockwise from north, wherever "
+        "the telemetry lacks it; `course`: the direction of flight.",
     )
     height_m: Annotated[float, Field(gt=0, le=6000)] | None = Field(
-        None, description="Height above the ground, metres, wherever the telemetry does not say."
+        None, description="Height above the ground, metres, wherever the telemetry lacks it."
     )
     hfov_deg: Annotated[float, Field(gt=1, lt=170)] | None = Field(
         None,
-        description="Angle of view along the longer side of the picture, degrees; in place of the telemetry's focal length.",
+        description="Angle of view along the longer side of the picture, degrees; replaces the "
+        "telemetry's focal length.",
     )
     focal_length_mm: Annotated[float, Field(gt=0, le=2000)] | None = Field(
         None,
-        description="Focal length, in place of the telemetry's; with `sensor_width_mm` the real one, else as on 35 mm film.",
+        description="Focal length, mm; replaces the telemetry's. With `sensor_width_mm` the real "
+        "focal length, otherwise the 35 mm equivalent.",
     )
     sensor_width_mm: Annotated[float, Field(gt=0, le=100)] | None = Field(
-        None, description="Width of the sensor that films, millimetres."
+        None, description="Width of the camera's sensor, millimetres."
     )
     position_deviation_m: Annotated[float, Field(gt=0, le=1000)] | None = Field(
-        None, description="Of the drone's position, each way; default 1.5, with RTK 0.2."
+        None,
+        description="Deviation of the drone's position along each axis; default 1.5, with RTK 0.2.",
     )
     height_deviation_m: Annotated[float, Field(gt=0, le=1000)] | None = Field(
         None,
-        description="Of the height above the ground where the animals stand, so hills included; default 1.5.",
+        description="Deviation of the height above the ground at the animals, including hills; "
+        "default 1.5.",
     )
     heading_deviation_deg: Annotated[float, Field(gt=0, le=180)] | None = Field(
-        None, description="Of the camera's heading; default 2."
+        None, description="Deviation of the camera's heading; default 2."
     )
     tilt_deviation_deg: Annotated[float, Field(gt=0, le=90)] | None = Field(
         None,
-        description="Of the camera's pitch and roll; default 0.5, where `nadir` is stated 1.5.",
+        description="Deviation of the camera's pitch and roll; default 0.5, with `nadir` 1.5.",
     )
 
     @model_validator(mode="after")
     def _one_angle_of_view(self) -> FlightSettings:
         if self.hfov_deg is not None and self.focal_length_mm is not None:
-            raise ValueError("hfov_deg and focal_length_mm say the same thing; give one of them")
+            raise ValueError(
+                "hfov_deg and focal_length_mm specify the same thing; give one of them"
+            )
         if self.sensor_width_mm is not None and self.focal_length_mm is None:
-            raise ValueError("sensor_width_mm means nothing without focal_length_mm")
+            raise ValueError("sensor_width_mm requires focal_length_mm")
         return self
 
 
 class CountedFrame(_Record):
-    """What a person counted in one frame: it corrects `peak` and `mean`, and narrows the interval
-    of `unique`.
+    """A person's count of one frame.
+
+    It corrects `peak` and `mean`, and narrows the interval of `unique`.
     """
 
     frame: FrameNumber = Field(description="Index over all files of the recording.")
@@ -164,13 +174,13 @@ class CountedFrame(_Record):
 
 
 class AnalysisSettings(_Record):
-    """What to count and how. Every key is optional."""
+    """The settings of an analysis: what is counted, and how. Every key is optional."""
 
     classes: tuple[MusterClass, ...] = Field(CLASSES, min_length=1, description="Classes to count.")
     only: FourLegged | None = Field(
         None,
-        description="Read every four-legged animal as this class, birds too: most detectors call "
-        "cattle that from above.",
+        description="Count every four-legged animal as this class, and birds too: many detectors "
+        "report cattle as birds when they see them from above.",
     )
     population: Literal["open", "closed"] = Field(
         "open",
@@ -179,8 +189,8 @@ class AnalysisSettings(_Record):
     )
     expected: dict[MusterClass, HowMany] | HowMany | None = Field(
         None,
-        description="How many there should be, a number or one per class: adds “43 of 44 seen” to "
-        "the reasons.",
+        description="Expected number of animals, one number or one per class: adds “43 of 44 seen” "
+        "to the reasons.",
     )
     counted: tuple[CountedFrame, ...] = Field(
         (),
@@ -190,18 +200,21 @@ class AnalysisSettings(_Record):
     )
     detector: Name | None = Field(
         None,
-        description="Name of a detector that the operator configured; default: the configured default.",
+        description="Name of a detector that the operator configured; default: the configured "
+        "default.",
     )
     thresholds: dict[MusterClass, Annotated[float, Field(ge=SCORE_FLOOR, lt=1)]] | None = Field(
         None,
-        description="Score from which a detection counts, per class; default: the checkpoint's own.",
+        description="Score from which a detection counts, per class; default: the checkpoint's "
+        "own.",
     )
     detect_fps: Annotated[float, Field(gt=0, le=240)] | None = Field(
-        None, description="Detect on this many frames a second; default: all."
+        None, description="Detect on this many frames per second; default: all."
     )
     tiles: str = Field(
         "off",
-        description="Cut large pictures for small animals: `off`, `auto`, or rows×columns such as `2x3`.",
+        description="Cut large pictures for small animals: `off`, `auto`, or rows×columns such as "
+        "`2x3`.",
     )
     lines: tuple[Line, ...] | None = Field(
         None,
@@ -214,16 +227,17 @@ class AnalysisSettings(_Record):
     )
     calibration: CalibrationSettings | None = Field(
         None,
-        description="Where pixels lie on the ground; in a request to a server also the name of a calibration that is stored there.",
+        description="Positions of pixels on the ground. A request to a server may give the name of "
+        "a stored calibration instead.",
     )
     flight: FlightSettings | None = Field(
-        None, description="What is known of a drone's flight beside its telemetry."
+        None, description="Facts about a drone's flight that its telemetry lacks."
     )
     camera: Name | None = Field(
-        None, description="Name of the camera or flight: statistics can be asked for by it."
+        None, description="Name of the camera or flight, by which statistics can be filtered."
     )
     recorded_at_utc: UtcDatetime | None = Field(
-        None, description="When the recording began; default: when it was uploaded."
+        None, description="Start of the recording; default: the time of the upload."
     )
     render: bool = Field(
         True,
@@ -239,14 +253,15 @@ class AnalysisSettings(_Record):
             return value
         if match and 1 <= int(match[1]) <= 16 and 1 <= int(match[2]) <= 16:
             return f"{int(match[1])}x{int(match[2])}"
-        raise ValueError("tiles is 'off', 'auto' or rows x columns up to 16, such as '2x3'")
+        raise ValueError("tiles must be 'off', 'auto' or rows x columns up to 16, such as '2x3'")
 
     @field_validator("calibration", mode="before")
     @classmethod
     def _calibration(cls, value: Any) -> Any:
         if isinstance(value, str):
             raise ValueError(
-                "only a server knows calibrations by name; give image_points and ground_points"
+                "only a server can look up a calibration by name; give image_points and "
+                "ground_points"
             )
         return value
 
@@ -260,29 +275,27 @@ class AnalysisSettings(_Record):
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes names one class twice")
         if self.only is not None and self.only not in self.classes:
-            raise ValueError(f"only is '{self.only}', which classes leaves out")
+            raise ValueError(f"only is '{self.only}', which classes does not contain")
         return self
 
     def detection_key_fields(self) -> dict[str, str | float | None]:
-        """Return the settings on which a detection log depends; a recount must leave them as they
-        are.
-        """
+        """Return the settings on which a detection log depends; a recount must not change them."""
         return {"detector": self.detector, "detect_fps": self.detect_fps, "tiles": self.tiles}
 
 
 def parse_settings(data: Any) -> AnalysisSettings:
-    """Check settings that came from a person.
+    """Check the settings of a request or a file.
 
     Args:
-        data: What JSON gave: a mapping, or None for all defaults.
+        data: The parsed JSON: a mapping, or None for all defaults.
 
     Returns:
         The settings.
 
     Raises:
-        InvalidInput: It holds too many values (code `too_many_values`).
-        InvalidSettings: With every fault named, up to a hundred, in `details["errors"]` as
-            `{"field", "problem"}`.
+        InvalidInput: The data has too many values (code `too_many_values`).
+        InvalidSettings: The settings are not valid. `details["errors"]` lists up to a hundred
+            faults as `{"field", "problem"}`.
     """
     check_bulk(data)
     try:
@@ -299,6 +312,6 @@ def parse_settings(data: Any) -> AnalysisSettings:
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    # Where several types are allowed, the names of the tried ones stand within:
+    # Where several types are allowed, the location contains the names of the types that were tried:
     # `expected.dict[…].bison`.
     return ".".join(str(part) for part in location if "[" not in str(part)) or "settings"

@@ -1,7 +1,7 @@
-"""How many values a document that a stranger sent may hold, before models look at each of them.
+"""Limits on the number of values in a client's document, checked before models validate it.
 
-A model that refuses a document names every fault. Of two million faults that takes half a minute
-and gigabytes.
+A model that refuses a document reports every fault. For two million faults that takes half a minute
+and gigabytes of memory.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any
 from core.errors import InvalidInput
 
 MOST_ITEMS = 10_000
-"""In one list: as many as a calibration has points."""
+"""Most items in one list: the number of points that a calibration may have."""
 MOST_KEYS = 200
-"""In one mapping."""
+"""Most keys in one mapping."""
 MOST_VALUES = 120_000
-"""In all: the largest calibration, zones and counted frames together have 100 000."""
+"""Most values in all. The largest calibration, zones and counted frames together have 100 000."""
 MOST_FAULTS = 100
-"""How many faults an answer names."""
+"""Most faults that a response lists."""
 
 
 def check_bulk_of(text: bytes) -> None:
-    """Refuse JSON that holds so many values, before it is read: a million empty lists take seconds.
+    """Refuse JSON with too many values before it is parsed: a million empty lists take seconds.
 
     Raises as `check_bulk`.
     """
@@ -31,20 +31,22 @@ def check_bulk_of(text: bytes) -> None:
 
 def _too_many() -> InvalidInput:
     return InvalidInput(
-        f"Too many values: at most {MOST_ITEMS} in a list, {MOST_KEYS} in an object and {MOST_VALUES} in all.",
+        f"Too many values: at most {MOST_ITEMS} in a list, {MOST_KEYS} in an object and "
+        f"{MOST_VALUES} in all.",
         code="too_many_values",
     )
 
 
 def check_bulk(data: Any) -> None:
-    """Refuse a document with more values than anything has that Muster takes. Its own time is
-    bounded.
+    """Refuse a document with more values than any valid document has.
+
+    The time of the check itself is bounded.
 
     Args:
-        data: What JSON gave.
+        data: The parsed JSON.
 
     Raises:
-        InvalidInput: It has too many (code `too_many_values`).
+        InvalidInput: The document has too many values (code `too_many_values`).
     """
     left, level = MOST_VALUES, [data]
     while level:

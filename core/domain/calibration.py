@@ -1,4 +1,4 @@
-"""A calibration that is kept under a name, so that jobs of one camera need not repeat its points."""
+"""Stored calibrations, whose names jobs of one camera use instead of repeating the points."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NAME_PATTERN = r"^\w([\w .()+-]*[\w)])?$"
 
 
 CalibrationName = Annotated[str, COMPOSED, Field(min_length=1, max_length=80, pattern=NAME_PATTERN)]
-"""Letters and digits of any script, and within them `_ .
+"""Letters and digits of any script, and `_ . ( ) + -` and spaces between them.
 
-( ) + -` and spaces: it stands in a URL's path.
+The name is part of a URL's path.
 """
 
 
@@ -27,10 +27,10 @@ class StoredCalibration(BaseModel):
 
     Attributes:
         name: Unique for its owner.
-        camera: Name of the camera that it belongs to, as jobs name it in their settings; for
-            listings only.
-        points: The correspondences; its own `name` is this one.
-        updated_at_utc: When it was last replaced.
+        camera: Name of the camera that it belongs to, as in the settings of jobs; used for listings
+            only.
+        points: The correspondences; their own `name` is the same as this one.
+        updated_at_utc: Time of the last replacement.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,10 +44,10 @@ class StoredCalibration(BaseModel):
 
     @property
     def key(self) -> str:
-        """What tells it from all others in a store: 32 hexadecimal digits."""
+        """The key of this calibration in a store: 32 hexadecimal digits."""
         return calibration_key(self.name, owner=self.owner)
 
 
 def calibration_key(name: str, *, owner: str) -> str:
-    """Return the key of an owner's calibration of this name, whether or not there is one."""
+    """Return the key of an owner's calibration of this name, whether or not it exists."""
     return hashlib.sha256(json.dumps([owner, composed(name)]).encode()).hexdigest()[:32]

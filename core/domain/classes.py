@@ -1,6 +1,6 @@
 """The classes that are counted.
 
-Without pydantic, so that a command's usage can name them at once.
+The module does without pydantic, so that a command's usage text can list the classes at once.
 """
 
 from __future__ import annotations
@@ -11,4 +11,4 @@ FourLegged = Literal["bison", "cattle"]
 MusterClass = Literal["bison", "cattle", "person"]
 FOUR_LEGGED: tuple[FourLegged, ...] = get_args(FourLegged)
 CLASSES: tuple[MusterClass, ...] = get_args(MusterClass)
-"""In the order of all columns, tables and files."""
+"""The classes in the order of all columns, tables and files."""

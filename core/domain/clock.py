@@ -1,4 +1,4 @@
-"""Aware UTC times, and nothing else."""
+"""Times with a time zone, in UTC."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Return the present moment, aware, in UTC, cut to milliseconds (what every store can hold)."""
+    """Return the current time in UTC, truncated to milliseconds, as every store can hold it."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def as_utc(value: datetime) -> datetime:
-    """Return an aware time in UTC, cut to milliseconds.
+    """Return an aware time in UTC, truncated to milliseconds.
 
     Raises:
-        ValueError: The time is naive, so the moment is unknown, or its offset leads out of the
+        ValueError: The time is naive, so its meaning is unknown, or its offset leads outside the
             years 1 to 9999.
     """
     if value.tzinfo is None:
@@ -29,7 +29,7 @@ def as_utc(value: datetime) -> datetime:
     try:
         value = value.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("a time lies in the years 1 to 9999, in UTC too") from error
+        raise ValueError("a time must be in the years 1 to 9999, also in UTC") from error
     return value.replace(microsecond=value.microsecond // 1000 * 1000)
 
 

@@ -1,6 +1,4 @@
-"""What the operator set for everything that is put right by itself: lost messages, orphaned blobs,
-what was kept long enough.
-"""
+"""The operator's rules for housekeeping: lost messages, orphaned blobs and expired files."""
 
 from __future__ import annotations
 
@@ -9,22 +7,22 @@ from datetime import timedelta
 from typing import Literal
 
 READ_LIFE = timedelta(hours=2)
-"""How long a download of results may take after the next results were published."""
+"""How long a download of results may continue after newer results were published."""
 ExpiringResults = Literal["persons", "all"]
 
 
 @dataclass(frozen=True, slots=True)
 class HousekeepingRules:
-    """What the operator set.
+    """The operator's rules.
 
     Attributes:
         visibility: Visibility timeout of the workers' leases.
-        least_age: Blobs that changed since are left alone.
-        upload_life: How long a direct-upload link works.
-        keep: How long videos are kept; None: for good.
-        expiring_results: Which results are deleted with the videos: those that may show persons, or
-            all.
-        read_life: How long superseded results stay for those who are reading them.
+        least_age: Blobs that changed more recently are not deleted.
+        upload_life: How long a direct-upload link is valid.
+        keep: How long videos are retained; None: forever.
+        expiring_results: Which results are deleted together with the videos: those that may show
+            persons, or all.
+        read_life: How long superseded results are retained for clients that are reading them.
     """
 
     visibility: timedelta
@@ -36,7 +34,7 @@ class HousekeepingRules:
 
     @property
     def retention(self) -> str:
-        """The retention as a text: another value is another text."""
+        """The retention as text; a different value gives a different text."""
         return (
             "off"
             if self.keep is None

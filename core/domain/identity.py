@@ -1,4 +1,4 @@
-"""Which database a storage belongs to, and which jobs' blobs may be deleted."""
+"""The identity that links a storage to its database, and the tombstones of deleted jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.domain.clock import UtcDatetime
 MARK_BLOB = "muster-identity.json"
 """Name of the blob that carries a container's mark.
 
-It lies outside the folders of jobs and uploads.
+It is outside the folders of jobs and uploads.
 """
 
 
@@ -21,12 +21,12 @@ class _Record(BaseModel):
 
 
 class StorageMark(_Record):
-    """What a container carries, and what every marker in it repeats: whose it is.
+    """The mark of a container, which names its owner. Every marker in the container repeats it.
 
     Attributes:
         identity: The identity's id.
         marked_at_utc: When the mark was written.
-        database: The database of that moment, in words without secrets: for the person who reads a
+        database: Description of the database at that time, without secrets, for the reader of a
             refusal.
     """
 
@@ -40,7 +40,7 @@ class StorageMark(_Record):
 
     @classmethod
     def from_bytes(cls, body: bytes) -> StorageMark | None:
-        """Parse a mark; None where the bytes are no mark."""
+        """Parse a mark; return None if the bytes are not a mark."""
         try:
             return cls.model_validate_json(body)
         except ValidationError:
@@ -53,11 +53,11 @@ class StorageIdentity(_Record):
     Attributes:
         id: Random, 32 hexadecimal digits.
         marked_at_utc: When the database got it.
-        database: The database, in words without secrets.
+        database: Description of the database, without secrets.
         former: Ids under which marks, markers and messages of this storage were written before the
-            database took it over.
-        names: Containers and queues of this database's own, by the name that is configured; empty
-            where the configured ones are used.
+            database took the storage over.
+        names: The database's own containers and queues, by the configured name; empty if the
+            configured names are used.
     """
 
     id: str = Field(min_length=1, max_length=64)
@@ -79,15 +79,16 @@ class StorageIdentity(_Record):
 
 
 class Tombstone(_Record):
-    """The record that blobs of a job are to be deleted, written before the first of them is.
+    """The record that blobs of a job will be deleted. It is written before the first deletion.
 
     Attributes:
         job_id: The job.
-        reason: `deleted`: all of the job, on request. `refused`: all of a submission that was
-            recorded and then not accepted. `purged`: all blobs of an unknown job, on the operator's
-            word. `expired`: what the job's record says in `expired`; the record stays.
+        reason: `deleted`: everything of the job, on request. `refused`: everything of a submission
+            that was recorded but not accepted. `purged`: all blobs of an unknown job, on the
+            operator's request. `expired`: the files that the job's record lists in `expired`; the
+            record remains.
         written_at_utc: When the deletion was announced.
-        done_at_utc: When it was complete; null while it may not be.
+        done_at_utc: When the deletion was complete; null until then.
     """
 
     job_id: str
@@ -97,13 +98,13 @@ class Tombstone(_Record):
 
     @property
     def key(self) -> str:
-        """What it is kept under: the job's id where all of the job goes.
+        """The key of the tombstone: the job's id if the whole job is deleted.
 
-        A job that has expired can still be deleted.
+        An expiry has another key, so that an expired job can still be deleted.
         """
         return f"{self.job_id}/expired" if self.reason == "expired" else self.job_id
 
 
 def new_identity() -> str:
-    """Return an id that no other identity has."""
+    """Return a new unique id."""
     return uuid.uuid4().hex

@@ -1,6 +1,4 @@
-"""The range of a count: what `low` and `high` say, and the sentence beside them wherever a person
-sees them.
-"""
+"""The range of a count: the meaning of `low` and `high`, and the sentence that explains them."""
 
 from __future__ import annotations
 
@@ -8,7 +6,10 @@ from typing import Literal
 
 IntervalBasis = Literal["detected"]
 INTERVAL_BASIS: IntervalBasis = "detected"
-"""Value of `interval_basis`: the range weighs what the detector reported, and knows nothing of what
-it missed.
+"""Value of `interval_basis`: the range is computed from the detections, and does not include
+animals that the detector missed.
 """
-INTERVAL_NOTE = "low to high: range of what was detected. Animals that the detector missed are not in this range."
+INTERVAL_NOTE = (
+    "low to high: range of what was detected. "
+    "Animals that the detector missed are not in this range."
+)

@@ -1,4 +1,4 @@
-"""A job: one request to analyse one recording, and everything the store remembers about it."""
+"""A job: one request to analyse one recording, and its stored state."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ Expirable = Literal["sources", "results"]
 
 
 class _Record(BaseModel):
-    # Beside a newer release, and after it, its fields are passed over: stores change named fields
-    # only, so none gets lost.
+    # Unknown fields of a newer release are ignored. Stores change named fields only, so none is
+    # lost.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 def new_job_id() -> str:
-    """Return an id that no other job has: 32 hexadecimal digits."""
+    """Return a new unique id: 32 hexadecimal digits."""
     return uuid.uuid4().hex
 
 
 class TelemetryRemark(_Record):
-    """Something that a person should know of telemetry: a code for programs, a sentence for people."""
+    """A remark about telemetry: a code for programs, a sentence for people."""
 
     code: str
     message: str
 
 
 class TelemetryFile(_Record):
-    """What a drone wrote down while it filmed a file: an `.SRT` that was sent beside it, or the
-    subtitle track within it.
+    """A drone's telemetry for one video file.
+
+    It is an `.SRT` file that was sent beside the video, or the subtitle track within the video.
 
     Attributes:
-        source: Where it came from.
-        name: What the user called the file; shown, never used as a path.
-        blob: Where it lies as an `.SRT`, in the input container; null where the track cannot be
-            used, and `warnings` say why.
+        source: Its origin.
+        name: The user's name for the file; displayed, never used as a path.
+        blob: Blob name of the `.SRT` in the input container. Null if the track cannot be used;
+            `warnings` then states the reason.
         etag: Pins the content of the blob.
-        dialect: Which of the drones' ways of writing it is; `core.telemetry` lists them.
-        samples: How many records it has.
+        dialect: The dialect of the file; `core.telemetry` lists the dialects.
+        samples: Number of records.
     """
 
     source: Literal["uploaded", "embedded"]
@@ -64,10 +65,10 @@ class TelemetryFile(_Record):
 
 
 class SourceFile(_Record):
-    """One video file of the recording, as it lies in blob storage.
+    """One video file of the recording in blob storage.
 
-    `name` is what the user called it: shown, never used as a path. `etag` pins the content: reads
-    carry `If-Match`.
+    `name` is the user's name for it: displayed, never used as a path. `etag` pins the content:
+    reads carry `If-Match`.
     """
 
     name: str
@@ -78,8 +79,9 @@ class SourceFile(_Record):
 
 
 class VideoFacts(_Record):
-    """What planning found out about the recording; sizes are those of the picture as displayed,
-    after rotation.
+    """The facts about the recording that planning determined.
+
+    Sizes are those of the picture as displayed, after rotation.
     """
 
     frames: int = Field(ge=1)
@@ -90,15 +92,16 @@ class VideoFacts(_Record):
 
 
 class Segment(_Record):
-    """A contiguous run of frames of one file, from a keyframe on: the unit of detection, checkpoint
-    and parallelism.
+    """A contiguous run of frames of one file, starting at a keyframe.
+
+    It is the unit of detection, checkpoint and parallelism.
 
     Attributes:
         index: Position among all segments of the job, from 0.
-        file_index: Which of the job's files.
-        first_frame: Index of the first frame over all files, in presentation order, discard packets
-            left out.
-        frames: How many frames.
+        file_index: Index of the file within the job.
+        first_frame: Index of the first frame over all files, in presentation order, without discard
+            packets.
+        frames: Number of frames.
         file_first_frame: Index of the first frame within its file.
         seek_pts: Timestamp, in the stream's time base, of the keyframe to seek to; null for the
             file's start.
@@ -113,10 +116,11 @@ class Segment(_Record):
 
 
 class Plan(_Record):
-    """How a job's recording is cut, and under which name its detection log lies.
+    """The segments of a job's recording, and the key of its detection log.
 
-    `log_key` hashes what the log depends on: weights, preprocessing, precision, tiles, floor,
-    bounds, detect_fps. `file_starts_s` says when each file begins in the recording.
+    `log_key` hashes everything that the log depends on: weights, preprocessing, precision, tiles,
+    floor, bounds, detect_fps. `file_starts_s` lists the start of each file within the recording, in
+    seconds.
     """
 
     video: VideoFacts
@@ -124,12 +128,13 @@ class Plan(_Record):
     log_key: str
     file_starts_s: tuple[float, ...] = ()
     detector: dict[str, object] = Field(
-        description="Name, checkpoint fingerprint, runtime, precision, thresholds: the detector as used."
+        description="The detector as used: name, checkpoint fingerprint, runtime, precision, "
+        "thresholds."
     )
 
 
 class Failure(_Record):
-    """Why a job failed: a code for programs, a sentence for people, the step in which it happened."""
+    """The reason for a failure: code, sentence for people, and the step in which it happened."""
 
     code: str
     message: str
@@ -137,11 +142,10 @@ class Failure(_Record):
 
 
 class Waiting(_Record):
-    """Why a job cannot go on at present: a code for programs, a sentence for people, and since
-    when, over all tries.
+    """The reason for which a job waits, and since when over all tries.
 
     Attributes:
-        until_utc: When it is tried again; null where that is done all the time.
+        until_utc: Time of the next try; null if it is retried continuously.
     """
 
     code: str
@@ -154,26 +158,26 @@ class Job(_Record):
     """One request to analyse one recording. Immutable: stores return a new one after each change.
 
     Attributes:
-        attempt: Number of the present attempt, from 1; recount and retry start the next one. Writes
-            of older ones are refused.
-        done_segments: Indices of the segments whose log blob exists; progress is read from it.
-        sent_until: Segments below this index were handed out; null where all were, as by releases
-            that knew no turns.
-        result_revision: The published revision, or null while there is none; survives a failed
+        attempt: Number of the current attempt, from 1. Recount and retry start the next one. Writes
+            of older attempts are refused.
+        done_segments: Indices of the segments whose log blob exists; progress is computed from it.
+        sent_until: Segments below this index were sent to workers. Null if all were, as by releases
+            before turns existed.
+        result_revision: The published revision; null until one is published. It survives a failed
             recount.
         staged_revision: While rendering, the revision that is assembled and not published yet.
-        counts: Counts of the published revision by class, as in results.json; null before.
-        waiting: What the present attempt waits for, such as room on a disk; null while it goes on,
-            and once it has ended.
-        step_failures: Per step key, transient failures of this attempt. step_starts: starts that
-            have not ended (killed workers).
-        expired: What was, or is being, deleted because it was kept long enough. expired_at_utc:
-            when that was done; null while it is not.
+        counts: Counts of the published revision by class, as in results.json; null until then.
+        waiting: What the current attempt waits for, such as space on a disk. Null while it runs and
+            once it has ended.
+        step_failures: Transient failures of this attempt per step key.
+        step_starts: Starts per step key that have not ended, as when a worker was killed.
+        expired: What was, or is being, deleted at the end of its retention.
+        expired_at_utc: When that deletion was done; null until then.
         request_hash: Fingerprint of the submission, compared when its idempotency key is used
             again.
-        webhook: Where to tell that an attempt has completed or failed, if anywhere.
-        traceparent: W3C trace context of the submission: recounts and messages that are sent again
-            belong to the same trace.
+        webhook: URL to which the end of an attempt is reported, if any.
+        traceparent: W3C trace context of the submission. Recounts and repeated messages belong to
+            the same trace.
     """
 
     id: str
@@ -207,7 +211,7 @@ class Job(_Record):
 
     @property
     def frames_done(self) -> int:
-        """Frames whose detections are stored."""
+        """Number of frames whose detections are stored."""
         if self.plan is None:
             return 0
         done = set(self.done_segments)
@@ -215,7 +219,7 @@ class Job(_Record):
 
     @property
     def handed_out(self) -> tuple[int, ...]:
-        """Segments that were handed out and are not done, ascending."""
+        """Segments that were sent to workers and are not done, ascending."""
         if self.plan is None:
             return ()
         left = {segment.index for segment in self.plan.segments} - set(self.done_segments)
@@ -230,5 +234,5 @@ class Job(_Record):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the present attempt has ended."""
+        """Whether the current attempt has ended."""
         return self.state in TERMINAL

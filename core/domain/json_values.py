@@ -1,4 +1,4 @@
-"""JSON whose content the code that carries it does not know."""
+"""JSON whose content is opaque to the code that passes it on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The message that travels through the queue: which step of which attempt of which job."""
+"""The queue message, which names a step of an attempt of a job."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from core.errors import MalformedRequest
 Step = Literal["plan", "detect", "assemble", "render", "notify"]
 
 UNKNOWN_MESSAGE = "unknown_message"
-"""Code of the error of a message that a newer Muster may have sent: it must not be given up at
-once.
-"""
+"""Error code of a message that a newer Muster may have sent. It must not be discarded at once."""
 
 
 class JobMessage(BaseModel):
@@ -26,13 +24,14 @@ class JobMessage(BaseModel):
     Attributes:
         v: Version of this format.
         job_id: The job.
-        attempt: The job's attempt that asked for the step; a step of an older attempt is dropped.
-        step: What to do. `notify` tells a webhook that the attempt has ended.
+        attempt: The job's attempt that requested the step; a step of an older attempt is dropped.
+        step: The step. `notify` reports the end of the attempt to a webhook.
         segment: Index of the segment, for `detect` only.
         traceparent: W3C trace context of the submission, if any.
-        nudge: Of `notify`: which of the event's messages this is; an older one than the event's
-            last is dropped.
-        identity: Id of the storage whose job it is; null in messages of releases that knew none.
+        nudge: For `notify`: the number of this message among those of the event. A message with a
+            number below the event's is dropped.
+        identity: Id of the storage that the job belongs to; null in messages of releases before
+            identities.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -48,7 +47,7 @@ class JobMessage(BaseModel):
 
     @property
     def step_key(self) -> str:
-        """Name under which failures of this step are counted, such as `detect:3`."""
+        """Key under which failures of this step are counted, such as `detect:3`."""
         return self.step if self.segment is None else f"{self.step}:{self.segment}"
 
     def to_bytes(self) -> bytes:
@@ -57,18 +56,18 @@ class JobMessage(BaseModel):
 
     @classmethod
     def from_bytes(cls, body: bytes) -> JobMessage:
-        """Parse a message body: JSON, or JSON in base64, as other tools put a message back.
+        """Parse a message body: JSON, or base64 of JSON, which other tools write.
 
         Raises:
-            MalformedRequest: The body is no message of Muster's (code `undecodable_message`), or
-                one of a version or a step that this release does not know (code `unknown_message`;
+            MalformedRequest: The body is not a message of Muster's (code `undecodable_message`), or
+                has a version or a step that this release does not support (code `unknown_message`;
                 `details` has its `identity`).
         """
         values = _json_object(body)
         if _is_newer(values):
             raise MalformedRequest(
-                f"This message has version {values.get('v', 1)!r} and step {values['step']!r}, which this release does not know; "
-                "a newer worker may.",
+                f"This message has version {values.get('v', 1)!r} and step {values['step']!r}, "
+                "which this release does not support. A newer worker may support them.",
                 code=UNKNOWN_MESSAGE,
                 identity=values.get("identity"),
             )
@@ -79,7 +78,7 @@ class JobMessage(BaseModel):
             where = ".".join(map(str, fault["loc"]))
             raise _undecodable(f"{where}: {fault['msg']}" if where else fault["msg"]) from error
         if message.step == "detect" and message.segment is None:
-            raise _undecodable("a detect message names its segment")
+            raise _undecodable("a detect message must name its segment")
         return message
 
 
@@ -91,7 +90,7 @@ def _json_object(body: bytes) -> JsonObject:
             continue
         if isinstance(values, dict):
             return values
-    raise _undecodable("it is no JSON object, also when it is read as base64")
+    raise _undecodable("it is not a JSON object, even when it is decoded as base64")
 
 
 def _from_base64(body: bytes) -> bytes:

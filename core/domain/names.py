@@ -1,6 +1,6 @@
-"""Names and numbers that people type: cleaned and limited when they are typed.
+"""Names and numbers of requests, which are normalised and limited when they are validated.
 
-What is stored is read as it is.
+Stored values are read without changes.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSc
 
 
 def composed(value: Any) -> Any:
-    """Return a text in Unicode's composed form (NFC): one name that is typed on two systems must
-    not become two. Others as they are.
+    """Return a text in Unicode's composed form (NFC), and other values unchanged.
+
+    A name that is typed on two systems must not become two names.
     """
     return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode's categories of controls, of what changes the direction or has no width, of halves of
-pairs, and of line breaks.
+"""Unicode categories: controls, characters that change the direction or have no width, surrogates,
+and line breaks.
 """
 
 
 def visible(text: str) -> str:
-    """Return a text in composed form without invisible characters: two names that look the same
-    must be the same.
+    """Return a text in composed form without invisible characters.
+
+    Two names that look the same must be the same.
     """
     return unicodedata.normalize(
         "NFC", "".join(c for c in text if unicodedata.category(c) not in _UNSEEN)
@@ -34,8 +36,9 @@ def visible(text: str) -> str:
 
 
 def cleaned(value: Any) -> Any:
-    """Return a name that a person types as it is kept; one with C0 controls as it is, which its
-    pattern then refuses.
+    """Return the stored form of a name that a person typed.
+
+    A name with C0 controls is returned unchanged, so that its pattern refuses it.
     """
     return visible(value) if isinstance(value, str) and not any(c < " " for c in value) else value
 
@@ -45,18 +48,18 @@ def _cleaned_if_typed(value: Any, info: ValidationInfo) -> Any:
 
 
 TYPED = {"typed": True}
-"""Context of a validation of what a person sends.
+"""Context for the validation of requests and settings files.
 
-What is stored is not cleaned: a record of before must stay readable.
+Stored values are not cleaned, because records of older releases must remain readable.
 """
 CLEANED_IF_TYPED = BeforeValidator(_cleaned_if_typed)
 CLEANED = BeforeValidator(cleaned)
 
 
 def whole_number(least: int, most: int) -> tuple[AfterValidator, WithJsonSchema]:
-    """Return what limits a whole number that a person types.
+    """Return the annotations that limit a whole number in a request.
 
-    A stored one of a release without the limit stays readable.
+    Stored numbers of releases without the limit remain readable.
     """
 
     def check(value: int, info: ValidationInfo) -> int:
@@ -70,4 +73,4 @@ def whole_number(least: int, most: int) -> tuple[AfterValidator, WithJsonSchema]
 
 
 COMPOSED = BeforeValidator(composed)
-"""What makes a field of a record composed before it is checked."""
+"""Converts a field of a record to the composed form before it is validated."""

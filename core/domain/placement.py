@@ -1,5 +1,6 @@
-"""Whether lines and zones lie in the picture: known once the recording's size is, in planning and
-in a recount.
+"""Checks that lines and zones are within the picture.
+
+They need the recording's size, so they run in planning and in a recount.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from core.errors import InvalidSettings
 
 
 def check_settings(settings: AnalysisSettings, video: VideoFacts) -> None:
-    """Refuse lines and zones that do not lie in the picture.
+    """Refuse lines and zones that are not within the picture.
 
     Args:
         settings: The settings of the analysis.
@@ -27,7 +28,8 @@ def check_settings(settings: AnalysisSettings, video: VideoFacts) -> None:
         _check_inside("zone", zone.name, zone.polygon, video)
         if _area_px(zone.polygon) < 1:
             raise InvalidSettings(
-                f"Zone '{zone.name}' has no area: its corners lie on one line. Name the corners in order.",
+                f"Zone '{zone.name}' has no area: its corners lie on one line. Name the corners in "
+                "order.",
                 code="zone_without_area",
                 zone=zone.name,
             )
@@ -37,8 +39,8 @@ def _check_inside(kind: str, name: str, points: Sequence[Point], video: VideoFac
     for x, y in points:
         if not (0 <= x <= video.width_px and 0 <= y <= video.height_px):
             raise InvalidSettings(
-                f"The {kind} '{name}' has a point at ({x:g}, {y:g}), outside the picture of {video.width_px}x{video.height_px} px. "
-                "Use pixels of the displayed picture.",
+                f"The {kind} '{name}' has a point at ({x:g}, {y:g}), outside the picture of "
+                f"{video.width_px}x{video.height_px} px. Use pixels of the displayed picture.",
                 code=f"{kind}_outside_frame",
                 name=name,
                 point=[x, y],
@@ -48,7 +50,7 @@ def _check_inside(kind: str, name: str, points: Sequence[Point], video: VideoFac
 
 
 def _area_px(polygon: Sequence[Point]) -> float:
-    """Area by the shoelace formula, px²."""
+    """Return the area by the shoelace formula, px²."""
     following = [*polygon[1:], polygon[0]]
     return (
         abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(polygon, following, strict=True)))

@@ -1,4 +1,4 @@
-"""What an owner has used and what is held for work that is not finished."""
+"""Holds: the part of an owner's quota that is reserved for unfinished work."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Hold(BaseModel):
     """An amount of a day's quota that is held until it is settled or expires.
 
     Attributes:
-        id: What it is held for, such as an upload's id: 1 to 64 letters and digits.
+        id: The id of what it is held for, such as an upload: 1 to 64 letters and digits.
         day: The UTC day whose quota it belongs to.
-        amount: Bytes, or looks at pictures.
-        until_utc: From then on it holds nothing.
-        kind: `upload`: a submission whose bytes are coming in. `link`, `open_link`: a link for a
-            direct upload of declared or unknown size. `work`: a job that is being planned.
+        amount: Bytes, or detector runs.
+        until_utc: The time at which it expires.
+        kind: `upload`: a submission whose bytes are arriving. `link`, `open_link`: a direct-upload
+            link of declared or unknown size. `work`: a job that is being planned.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,13 +36,13 @@ class Hold(BaseModel):
 
     @property
     def is_link(self) -> bool:
-        """Whether it is that of a link for a direct upload."""
+        """Whether the hold is that of a direct-upload link."""
         return self.kind in LINKS
 
 
 def work_account(owner: str) -> str:
     """Return the account in which an owner's work is counted.
 
-    No owner has such a name: names have no slash.
+    No owner has such a name, because names contain no slash.
     """
     return f"work/{owner}"

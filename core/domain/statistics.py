@@ -1,4 +1,4 @@
-"""Statistics of finished jobs, one record per job: what the stats endpoints serve."""
+"""Statistics of finished jobs, one record per job. The statistics endpoints return them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ClassStatistics(_Record):
 class JobStatistics(_Record):
     """Statistics of one job's published revision.
 
-    `timestamp_utc`: when the recording began, or when it was submitted if unknown.
+    `timestamp_utc` is the start of the recording, or of the submission if that is unknown.
     """
 
     job_id: str
@@ -48,8 +48,9 @@ class JobStatistics(_Record):
 
 
 class TimeBucket(_Record):
-    """One bucket of a time series of one class: jobs in it, sum and mean of `unique`, highest
-    `peak`.
+    """One bucket of a time series of one class.
+
+    It holds the number of jobs, sum and mean of `unique`, and the highest `peak`.
     """
 
     start_utc: UtcDatetime

@@ -1,4 +1,7 @@
-"""The largest video that is taken in. Standard library only: the process that decodes loads it."""
+"""Limits of an accepted video.
+
+Uses the standard library only, because the confined process that decodes imports it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class VideoLimits:
-    """The largest video that is taken in. The defaults are those of the settings, too.
+    """Limits of an accepted video. The defaults are also those of the settings.
 
     Attributes:
         frames: Most frames in a file.
         pixels: Most pixels in a picture, before and after rotation.
-        duration_s: Longest file.
+        duration_s: Longest duration of a file.
         fps: Highest average frame rate.
         streams: Most tracks in a file: video, sound, subtitles, data.
     """

@@ -1,6 +1,4 @@
-"""Webhooks: an address that a submission names, and the event that is sent there when an attempt of
-the job has ended.
-"""
+"""Webhooks: a URL that a submission names, to which the end of each attempt is reported."""
 
 from __future__ import annotations
 
@@ -22,9 +20,9 @@ MAX_URL_LENGTH = 2000
 EventState = Literal["expected", "due", "delivered", "given_up"]
 OPEN: tuple[EventState, ...] = ("expected", "due")
 UNREACHED = ("name_not_found", "address_not_public", "no_connection")
-"""Codes of tries that connected to no public address.
+"""Codes of tries that did not connect to a public address.
 
-The operator's log tells them apart; a submitter sees one code for all of them.
+The operator's log distinguishes them; a submitter sees the same code for all of them.
 """
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
@@ -32,13 +30,14 @@ _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 @dataclass(frozen=True, slots=True)
 class WebhookRules:
-    """What the operator set.
+    """The operator's rules for webhooks.
 
     Attributes:
-        secret: The operator's secret, from which each owner's own is derived; None: no webhooks.
-        allow_http: Whether addresses without TLS are taken.
-        give_up_after: How long after its event a delivery is tried.
-        timeout_s: How long one try may take, from resolving the name to the end of the answer.
+        secret: The operator's secret, from which each owner's secret is derived; None: webhooks are
+            off.
+        allow_http: Whether URLs without TLS are accepted.
+        give_up_after: How long after its event a delivery is retried.
+        timeout_s: Longest duration of one try, from resolving the name to the end of the response.
     """
 
     secret: str | None = field(default=None, repr=False)
@@ -48,21 +47,21 @@ class WebhookRules:
 
 
 class WebhookEvent(BaseModel):
-    """That an attempt of a job ended, and what became of telling so.
+    """The event that an attempt of a job ended, and the state of its delivery.
 
     Attributes:
-        id: Stable: the same event, however often it is delivered, has the same one.
-        state: `expected` until the attempt ends; `due` while it is to be delivered; `delivered`;
+        id: Stable: every delivery of the event has the same id.
+        state: `expected` until the attempt ends; `due` until it is delivered; `delivered`;
             `given_up`.
-        version: Counts the writes; a write names the one that it read.
-        body: What is sent, made once; null while `expected`.
+        version: Counts the writes. A write names the version that it read.
+        body: The body of the request, made once; null while `expected`.
         not_before_utc: When the next try is due; null before the first one and at the end.
-        next_look_at_utc: When the sweeper looks after it; null at the end.
-        resent: How many messages the sweeper has sent since the last try.
-        nudges: How many messages the sweeper has sent in all: messages that tell of fewer are
-            obsolete.
-        last_status: HTTP status of the last answer; null where there was none.
-        last_error: Code of what went wrong at the last try.
+        next_look_at_utc: When the sweeper checks it next; null at the end.
+        resent: Number of messages that the sweeper has sent since the last try.
+        nudges: Number of messages that the sweeper has sent in all. Messages with a lower number
+            are obsolete.
+        last_status: HTTP status of the last response; null without one.
+        last_error: Error code of the last try.
         traceparent: Trace of the job.
     """
 
@@ -92,20 +91,20 @@ class WebhookEvent(BaseModel):
 
     @property
     def is_open(self) -> bool:
-        """Whether something is still to be done about it."""
+        """Whether the event still needs work."""
         return self.state in OPEN
 
 
 def event_id(job_id: str, attempt: int) -> str:
-    """Return the id of the event that an attempt's end is."""
+    """Return the id of the event for the end of an attempt."""
     return f"{job_id}-{attempt}"
 
 
 def event_body(job: Job) -> str:
-    """Return what is sent when a job has completed or failed: one small JSON object.
+    """Return the body that reports a completed or failed job: one small JSON object.
 
     Args:
-        job: At the end of its attempt.
+        job: The job at the end of its attempt.
     """
     values: dict[str, object] = {
         "event": job.state,
@@ -132,11 +131,12 @@ def event_body(job: Job) -> str:
 
 
 def check_webhook_url(url: str, rules: WebhookRules) -> str:
-    """Return a webhook's address if it can be one. Whether it is a public one is seen when its name
-    is resolved, at each delivery.
+    """Return a webhook's URL if its form is valid.
+
+    Each delivery resolves the name and checks that its address is public.
 
     Raises:
-        InvalidInput: It is none (code `bad_webhook`), or the operator set no secret (code
+        InvalidInput: The URL is not valid (code `bad_webhook`), or the operator set no secret (code
             `webhooks_off`).
     """
     if rules.secret is None:
@@ -147,18 +147,19 @@ def check_webhook_url(url: str, rules: WebhookRules) -> str:
         or any(ord(c) <= 0x20 or ord(c) == 0x7F for c in url)
     ):
         raise _bad(
-            f"a webhook is an https address of at most {MAX_URL_LENGTH} characters, without spaces"
+            f"a webhook is an https URL of at most {MAX_URL_LENGTH} ASCII characters, without "
+            "spaces"
         )
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise _bad("this cannot be read as an address") from error
+        raise _bad("this is not a valid URL") from error
     if parts.scheme not in (("https", "http") if rules.allow_http else ("https",)):
-        raise _bad("a webhook's address begins with https://")
-    # Read differently by different programs: what was checked might not be what is asked.
+        raise _bad("a webhook's URL must begin with https://")
+    # Programs parse these parts differently, so the checked host might not be the contacted one.
     if "@" in parts.netloc or "\\" in url or "#" in url:
-        raise _bad("a webhook's address has no user name, password, fragment or backslash")
+        raise _bad("a webhook's URL must not contain a user name, password, fragment or backslash")
     in_brackets = "[" in parts.netloc
     if (
         port == 0
@@ -171,7 +172,7 @@ def check_webhook_url(url: str, rules: WebhookRules) -> str:
 
 
 def webhooks_off() -> InvalidInput:
-    """The error of a request for webhooks where the operator set no secret."""
+    """Return the error for a webhook where the operator set no secret."""
     return InvalidInput(
         "Webhooks are off: the operator has not set MUSTER_WEBHOOK_SECRET.",
         code="webhooks_off",
@@ -179,8 +180,9 @@ def webhooks_off() -> InvalidInput:
 
 
 def is_host(host: str) -> bool:
-    """Return whether this is a DNS name or an IP address in its usual form: none of those that only
-    a C library takes for one.
+    """Return whether this is a DNS name or an IP address in its usual form.
+
+    Forms that only a C library accepts as an address are refused.
     """
     try:
         return "%" not in host and bool(ipaddress.ip_address(host))
@@ -196,7 +198,7 @@ def is_host(host: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """Return an address without its query, which may hold a secret of the receiver's."""
+    """Return a URL without its query, which may contain a secret of the receiver."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
 

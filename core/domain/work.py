@@ -1,4 +1,4 @@
-"""How much work a recording is: looks at pictures, counted before the first one is made."""
+"""The work of a recording, counted in detector runs before the first one is run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from core.domain.job import Plan, VideoFacts
 from core.errors import InvalidSettings
 
 MAX_TILES = 16
-"""Most rows and columns that `tiles` takes."""
+"""Most rows and most columns of `tiles`."""
 
 
 def looks_left(plan: Plan, done: tuple[int, ...], settings: AnalysisSettings, slices: int) -> int:
-    """Return how many looks the segments of a plan that are not done need.
+    """Return the detector runs that the unfinished segments of a plan need.
 
-    A frame in which is detected costs as many looks as it has slices: the whole picture, and each
-    tile. Any other costs one, because it is decoded all the same.
+    A frame on which Muster detects costs one detector run per slice; slices are the whole picture
+    and each tile. Any other frame counts as one detector run, because it is decoded.
 
     Args:
-        plan: How the recording is cut.
+        plan: The segments of the recording.
         done: Segments whose detections are stored.
-        settings: `detect_fps` matters here.
-        slices: What the network gets of each frame.
+        settings: Only `detect_fps` is used.
+        slices: Slices of each frame that the network receives.
     """
     finished = set(done)
     frames = sum(segment.frames for segment in plan.segments if segment.index not in finished)
@@ -35,15 +35,16 @@ def looks_left(plan: Plan, done: tuple[int, ...], settings: AnalysisSettings, sl
 def check_work(
     looks: int, limit: int, *, video: VideoFacts, settings: AnalysisSettings, slices: int
 ) -> None:
-    """Refuse a job that is more work than one may be.
+    """Refuse a job that needs more work than a job may use.
 
     Args:
-        looks: As `looks_left` returned.
-        limit: Most looks; 0: any.
-        video, settings, slices: For the sentence.
+        looks: The result of `looks_left`.
+        limit: Most detector runs; 0: unlimited.
+        video, settings, slices: Used in the message.
 
     Raises:
-        InvalidSettings: It is more (code `work_over_budget`); the sentence says which settings fit.
+        InvalidSettings: The work exceeds the limit (code `work_over_budget`); the message states
+            which settings fit.
     """
     if not limit or looks <= limit:
         return
@@ -54,8 +55,9 @@ def check_work(
         else f"with tiles '{tiles}' it fits; or lower detect_fps"
     )
     raise InvalidSettings(
-        f"The job needs {looks} detector runs ({video.frames} frames of {video.width_px}x{video.height_px} px, tiles '{settings.tiles}': "
-        f"{slices} per frame), but the limit per job is {limit}: {way}.",
+        f"The job needs {looks} detector runs ({video.frames} frames of "
+        f"{video.width_px}x{video.height_px} px, tiles '{settings.tiles}': {slices} per frame), "
+        f"but the limit per job is {limit}: {way}.",
         code="work_over_budget",
         frames=video.frames,
         slices=slices,
@@ -66,8 +68,9 @@ def check_work(
 
 
 def fitting_tiles(frames: int, limit: int) -> str | None:
-    """Return the finest square tiling with which so many frames fit into a limit of looks; None
-    where not even whole frames do.
+    """Return the finest square tiling with which the frames fit into a limit of detector runs.
+
+    Return None if not even whole frames fit.
     """
     per_frame = limit // frames
     side = min(MAX_TILES, math.isqrt(max(0, per_frame - 1)))

@@ -1,4 +1,4 @@
-"""A problem of a worker's machine, as the worker reports it and `/health` shows it."""
+"""A problem of a worker's machine, which the worker reports and `/health` shows."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import NotRequired, TypedDict
 
 
 class WorkerProblem(TypedDict):
-    """A problem that an operator should solve.
+    """A problem that the operator should solve.
 
     Attributes:
         code: For programs.
         message: A sentence for people.
         degrades: Whether it impedes work; absent: it does.
-        folder: Where the disk is full.
-        free_bytes: How much is free there.
+        folder: The folder whose disk is full.
+        free_bytes: Free bytes on that disk.
     """
 
     code: str

@@ -1,1 +1,1 @@
-"""Calibrations, homographies and geodesy."""
+"""Geometry: calibrations, homographies and geodesy."""

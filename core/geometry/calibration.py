@@ -1,8 +1,7 @@
-"""From points that a person marked to a map from picture to ground: a homography, fitted, checked,
-refused where it means nothing.
+"""Calibrations: homographies from image to ground, fitted to points that a person marked.
 
-NumPy only, and pyproj for degrees, so that the API can refuse a degenerate calibration at
-submission.
+Calibrations without a meaningful homography are refused. The module loads only NumPy, and pyproj
+for degrees, so that the API can refuse a degenerate calibration at submission.
 """
 
 from __future__ import annotations
@@ -24,24 +23,22 @@ from core.geometry.geodesy import LocalPlane
 Array = npt.NDArray[np.float64]
 
 FARTHEST = 10.0
-"""Points that lie more than this many times as far off as the farthest calibrated one have no
-ground position.
-"""
+"""Points farther away than this multiple of the farthest calibrated one have no position."""
 LEAST_SPREAD = 0.02
-"""Points that lie closer to one line than this fraction of their extent fix no plane."""
+"""Points closer to one line than this fraction of their extent do not determine a plane."""
 LARGEST_RESIDUAL = 0.1
 """Pairs that disagree by more than this fraction of the ground's extent (root mean square) do not
 belong together.
 """
 PAIRS_FOR_CONSENSUS = 6
-"""Of fewer pairs none can be told to be the wrong one: any four fit exactly."""
+"""Least number of pairs of which wrong ones can be found. Any four pairs fit exactly."""
 NPZ_LIMIT_BYTES = 4 * 2**20
 _NPY_HEADER_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Homography:
-    """A checked map from picture to ground.
+    """A checked map from image to ground.
 
     Attributes:
         matrix: (3, 3) float64, display pixels to metres: on the ground's own axes or, for `wgs84`,
@@ -50,8 +47,7 @@ class Homography:
         hull: (k, 2) px, corners of the convex hull of the marked pixels.
         unit: `m` or `wgs84`.
         origin: Longitude and latitude, degrees, of the metric plane's origin; None for `m`.
-        residuals_m: (n,) distance in metres between where a pair's pixel falls and its ground
-            point.
+        residuals_m: (n,) distance in metres between a pair's projected pixel and its ground point.
         inliers: (n,) bool: the pairs that were used; the others contradict them.
         least_weight: Third homogeneous coordinate below which a pixel is too near the horizon, or
             beyond it.
@@ -67,26 +63,28 @@ class Homography:
     least_weight: float
 
     def to_ground(self, points_px: Array) -> Array:
-        """Project pixels (n, 2) to the ground (n, 2), metres or degrees (longitude, latitude); NaN
-        near and beyond the horizon.
+        """Project pixels (n, 2) to the ground (n, 2), metres or degrees (longitude, latitude).
+
+        The result is NaN near and beyond the horizon.
         """
         ground = self.to_metres(points_px)
         return ground if self.origin is None else LocalPlane(*self.origin).to_degrees(ground)
 
     def to_metres(self, points_px: Array) -> Array:
-        """Project pixels (n, 2) to metres (n, 2) on the plane's axes; NaN near and beyond the
-        horizon.
+        """Project pixels (n, 2) to metres (n, 2) on the plane's axes.
+
+        The result is NaN near and beyond the horizon.
         """
         place, _, weight = homography.project(self.matrix, np.asarray(points_px, np.float64))
         return np.where((weight > self.least_weight)[:, None], place, np.nan)
 
     def error_radius_m(self, points_px: Array, deviation_px: Array) -> Array:
-        """Return the radii (n,) of the circles on the ground that hold what stands at pixels with
-        90 % probability.
+        """Return the radii (n,) of the circles that hold a ground point with 90 % probability.
 
-        They follow from how exactly the pixel is known, through the local magnification, and from
-        how exactly the pairs fix the homography, which grows away from them; beyond their hull once
-        more, as a lens bends there in a way that no pair has told.
+        They follow from the uncertainty of the pixel, through the local magnification, and from the
+        uncertainty of the homography, which grows with the distance from the pairs. Beyond the
+        pairs' hull a further term is added for the distortion of the lens, which no pair measures
+        there.
 
         Args:
             points_px: (n, 2).
@@ -108,21 +106,21 @@ class Homography:
 
 
 def fit_homography(calibration: CalibrationSettings) -> Homography:
-    """Fit a homography to correspondences and check that it means something.
+    """Fit a homography to correspondences and check that it is meaningful.
 
-    From six pairs on, pairs that contradict the others are found by random sample consensus and
-    left out.
+    With six pairs or more, pairs that contradict the others are found by random sample consensus
+    and left out.
 
     Args:
         calibration: At least four pairs.
 
     Returns:
-        The homography; its third coordinate is positive where the calibrated points lie.
+        The homography; its third coordinate is positive at the calibrated points.
 
     Raises:
-        InvalidCalibration: The pairs fix no homography; the code says why: `calibration_identity`,
+        InvalidCalibration: The pairs do not determine a homography. Code `calibration_identity`,
             `calibration_duplicates`, `calibration_collinear`, `calibration_ill_conditioned`,
-            `calibration_mirrored`, `calibration_inconsistent`.
+            `calibration_mirrored` or `calibration_inconsistent`.
     """
     image = np.array(calibration.image_points, np.float64)
     given = np.array(calibration.ground_points, np.float64)
@@ -137,7 +135,7 @@ def fit_homography(calibration: CalibrationSettings) -> Homography:
         inliers = homography.consistent_pairs(image, ground)
         if inliers.sum() <= 4:
             raise InvalidCalibration(
-                "No five of the pairs agree; check which point is which.",
+                "No five of the pairs agree. Check which point is which.",
                 code="calibration_inconsistent",
             )
         _check_points(image[inliers], given[inliers], ground[inliers])
@@ -147,7 +145,7 @@ def fit_homography(calibration: CalibrationSettings) -> Homography:
         matrix, weight = -matrix, -weight
     residuals_m = homography.residuals(matrix, image, ground)
     _check_fit(matrix, weight, residuals_m[inliers], ground[inliers], calibration.unit)
-    # Of a plane seen in perspective the weight is the inverse of the distance along the view.
+    # For a plane seen in perspective, the weight is the inverse of the distance along the view.
     least_weight = float(weight.min()) / FARTHEST
     origin = None if plane is None else (plane.longitude, plane.latitude)
     return Homography(
@@ -163,21 +161,25 @@ def fit_homography(calibration: CalibrationSettings) -> Homography:
 
 
 def check_calibration(calibration: CalibrationSettings | None) -> None:
-    """Refuse a calibration that fixes no homography. Raises as `fit_homography` does; None passes."""
+    """Refuse a calibration that determines no homography; None passes.
+
+    Raises as `fit_homography` does.
+    """
     if calibration is not None:
         fit_homography(calibration)
 
 
 def read_npz(data: bytes) -> dict[str, list[list[float]]]:
-    """Read correspondences from NumPy's archive format, keys `image_points` and `map_points`, each
-    (n, 2).
+    """Read correspondences from NumPy's archive format.
+
+    The keys are `image_points` and `map_points`, each (n, 2).
 
     Returns:
         `image_points` and `ground_points` as `CalibrationSettings` takes them.
 
     Raises:
-        InvalidCalibration: It is too large, or not such an archive; pickled content is never loaded
-            (code `bad_calibration_file`).
+        InvalidCalibration: It is too large, or not such an archive (code `bad_calibration_file`).
+            Pickled content is never loaded.
     """
     if len(data) > NPZ_LIMIT_BYTES:
         raise InvalidCalibration(
@@ -195,8 +197,7 @@ def read_npz(data: bytes) -> dict[str, list[list[float]]]:
             "A calibration .npz has the arrays image_points and map_points.",
             code="bad_calibration_file",
         ) from error
-    # `zipfile` raises NotImplementedError and RuntimeError for packings and encryption that it does
-    # not know.
+    # `zipfile` raises NotImplementedError and RuntimeError for unknown compression and encryption.
     except (
         ValueError,
         TypeError,
@@ -211,7 +212,7 @@ def read_npz(data: bytes) -> dict[str, list[list[float]]]:
         ) from error
     except BadZipFile as error:
         raise InvalidCalibration(
-            "This is not an .npz: it is no zip archive.", code="bad_calibration_file"
+            "This is not an .npz, because it is not a zip archive.", code="bad_calibration_file"
         ) from error
     for key, array in points.items():
         if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
@@ -225,8 +226,9 @@ def read_npz(data: bytes) -> dict[str, list[list[float]]]:
 
 
 def _points(archive: np.lib.npyio.NpzFile, key: str) -> Array:
-    """Return an array of an archive. What its header claims is looked at first: NumPy makes room
-    for it before it reads.
+    """Return an array of an archive.
+
+    The size in its header is checked first, because NumPy allocates memory for it before it reads.
     """
     members = archive.zip
     if members is None or f"{key}.npy" not in members.namelist():
@@ -250,10 +252,11 @@ def _points(archive: np.lib.npyio.NpzFile, key: str) -> Array:
 
 
 def _check_points(image: Array, given: Array, ground: Array) -> None:
-    """Refuse sets that cannot fix a plane, before anything is fitted."""
+    """Refuse sets that cannot determine a plane, before a fit."""
     if np.allclose(image, given, rtol=0, atol=1e-6 * max(1.0, float(np.abs(image).max()))):
         raise InvalidCalibration(
-            "The ground points are the image points themselves; give where these pixels lie on the ground.",
+            "The ground points are the same as the image points."
+            " Give the positions of these pixels on the ground.",
             code="calibration_identity",
         )
     for name, points in (("image", image), ("ground", ground)):
@@ -261,49 +264,52 @@ def _check_points(image: Array, given: Array, ground: Array) -> None:
         different = _distinct(points, 1e-4 * extent)
         if extent == 0 or different < 4:
             raise InvalidCalibration(
-                f"Only {different} different {name} points; a homography needs at least 4.",
+                f"There are only {different} different {name} points."
+                " A homography needs at least 4.",
                 code="calibration_duplicates",
             )
         spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
         if spread[1] < LEAST_SPREAD * spread[0]:
             raise InvalidCalibration(
-                f"The {name} points lie on one line; spread them over the ground in both directions.",
+                f"The {name} points are on one line."
+                " Spread them over the ground in both directions.",
                 code="calibration_collinear",
             )
         if len(points) == 4 and _three_on_a_line(points):
             raise InvalidCalibration(
-                f"Three of the four {name} points lie on one line; move one of them or add more.",
+                f"Three of the four {name} points are on one line. Move one of them or add more.",
                 code="calibration_collinear",
             )
 
 
 def _check_fit(matrix: Array, weight: Array, residuals_m: Array, ground: Array, unit: str) -> None:
-    """Refuse a homography that is fitted but makes no sense."""
+    """Refuse a fitted homography that is not meaningful."""
     if (weight <= 0).any():
         raise InvalidCalibration(
-            "No view of a flat ground fits these pairs: some would lie behind the horizon; check which point is which.",
+            "No view of a flat ground fits these pairs, because some would be behind the horizon."
+            " Check which point is which.",
             code="calibration_inconsistent",
         )
     extent_m = float(np.ptp(ground, axis=0).max())
     rms_m = float(np.sqrt((residuals_m**2).mean()))
     if rms_m > LARGEST_RESIDUAL * extent_m:
         raise InvalidCalibration(
-            f"The pairs contradict each other: {rms_m:.3g} off on a ground of {extent_m:.3g}; check which point is which.",
+            f"The pairs contradict each other: {rms_m:.3g} off on a ground of {extent_m:.3g}."
+            " Check which point is which.",
             code="calibration_inconsistent",
         )
-    # Rows count downwards and north is up, so a map of degrees seen from above turns the other way
-    # round than the picture.
+    # Rows count downwards and north is up. A map of degrees seen from above therefore has the
+    # opposite orientation of the image.
     if unit == "wgs84" and np.linalg.det(matrix) > 0:
         raise InvalidCalibration(
-            "The ground is mirrored; are longitude and latitude swapped? Points are (longitude, latitude).",
+            "The ground is mirrored. Longitude and latitude may be swapped."
+            " Give points as (longitude, latitude).",
             code="calibration_mirrored",
         )
 
 
 def _distinct(points: Array, tolerance: float) -> int:
-    """Return how many points there are when those closer than a tolerance are one; 4 stands for
-    that many or more.
-    """
+    """Return the number of points, where points closer than a tolerance are one; at most 4."""
     left, count = points, 0
     while len(left) and count < 4:
         left = left[np.hypot(*(left - left[0]).T) > tolerance]
@@ -325,11 +331,12 @@ def _plane(degrees: Array) -> LocalPlane:
     """Return the plane in the middle of points (n, 2) in degrees.
 
     Raises:
-        InvalidCalibration: Some are no longitude and latitude (code `calibration_not_degrees`).
+        InvalidCalibration: Some are not longitude and latitude (code `calibration_not_degrees`).
     """
     if (np.abs(degrees[:, 0]) > 180).any() or (np.abs(degrees[:, 1]) > 85).any():
         raise InvalidCalibration(
-            "With unit wgs84 ground points are (longitude, latitude) in degrees, latitudes up to 85.",
+            "With unit wgs84 ground points are (longitude, latitude) in degrees,"
+            " with latitudes up to 85.",
             code="calibration_not_degrees",
         )
     return LocalPlane.around(degrees)

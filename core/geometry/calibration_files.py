@@ -1,6 +1,4 @@
-"""Calibrations as files: Muster's own JSON, NumPy's `.npz`, and the JSON in which SpotOn keeps the
-cameras of a place.
-"""
+"""Calibration files: Muster's own JSON, NumPy's `.npz`, and SpotOn's JSON of cameras."""
 
 from __future__ import annotations
 
@@ -12,22 +10,22 @@ from core.geometry.calibration import NPZ_LIMIT_BYTES, read_npz
 
 
 def read_file(data: bytes, *, camera: str | None = None) -> dict[str, object]:
-    """Read a calibration file, told by its content and never by its name.
+    """Read a calibration file, whose format follows from its content and not from its name.
 
     Args:
         data: `.npz` with the arrays `image_points` and `map_points`; or JSON, an object with
             `image_points`, `ground_points` (or `map_points`) and optionally `unit`, `name`,
             `camera`; or SpotOn's JSON, an object with `cameras`, each with `id`, `source_points`
             (px) and `destination_points` (pixels of a map), and `ground_plane.pixels_per_meter`.
-        camera: Which camera of SpotOn's file; needed where it has several.
+        camera: The camera of SpotOn's file; required if the file has several.
 
     Returns:
-        What the file says, under the keys of `CalibrationSettings`; values are not checked yet,
-        other keys are left as they are.
+        The content of the file under the keys of `CalibrationSettings`. Values are not checked yet;
+        other keys are not changed.
 
     Raises:
-        InvalidCalibration: It is too large or none of these (code `bad_calibration_file`), or it
-            has several cameras and none of them is `camera` (`calibration_camera_unknown`).
+        InvalidCalibration: It is too large or has another format (code `bad_calibration_file`), or
+            `camera` is not one of its several cameras (`calibration_camera_unknown`).
     """
     if data.startswith(b"PK"):
         return {**read_npz(data)}
@@ -60,7 +58,7 @@ def _camera_of(given: dict[str, Any], camera: str | None) -> dict[str, object]:
         ids = ", ".join(list(cameras)[:20])
         if camera not in cameras and len(cameras) != 1:
             raise InvalidCalibration(
-                f"This file has the cameras {ids}; say with 'camera' which one is meant.",
+                f"This file has the cameras {ids}. Choose one with 'camera'.",
                 code="calibration_camera_unknown",
             )
         chosen = str(camera) if camera in cameras else next(iter(cameras))
@@ -76,6 +74,7 @@ def _camera_of(given: dict[str, Any], camera: str | None) -> dict[str, object]:
         }
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise InvalidCalibration(
-            "A file of cameras has ground_plane.pixels_per_meter and, for each camera, id, source_points and destination_points.",
+            "A file of cameras has ground_plane.pixels_per_meter and, for each camera,"
+            " id, source_points and destination_points.",
             code="bad_calibration_file",
         ) from error

@@ -1,6 +1,4 @@
-"""A flat metric plane that touches the WGS84 ellipsoid: where metres are needed, and back to
-degrees. The projection is pyproj's.
-"""
+"""A flat metric plane that touches the WGS84 ellipsoid, by pyproj's projection."""
 
 from __future__ import annotations
 
@@ -15,12 +13,13 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class LocalPlane:
-    """Metres east and north of a place: the azimuthal equidistant projection, true to a millimetre
-    within some kilometres.
+    """Metres east and north of an origin, by the azimuthal equidistant projection.
+
+    It is exact to a millimetre within some kilometres.
 
     Attributes:
-        longitude: Of the plane's origin, degrees.
-        latitude: Of the plane's origin, degrees.
+        longitude: Longitude of the plane's origin, degrees.
+        latitude: Latitude of the plane's origin, degrees.
     """
 
     longitude: float
@@ -28,8 +27,9 @@ class LocalPlane:
 
     @classmethod
     def around(cls, degrees: Array) -> LocalPlane:
-        """Return the plane in the middle of points (n, 2), longitude and latitude, NaN left out;
-        also across the 180th meridian.
+        """Return the plane in the middle of points (n, 2), longitude and latitude.
+
+        NaN is left out. The points may be on both sides of the 180th meridian.
         """
         known = np.asarray(degrees, np.float64)
         known = known[np.isfinite(known).all(axis=1)]
@@ -37,13 +37,14 @@ class LocalPlane:
         return cls(float(_wrapped(longitude)), float(known[:, 1].mean()))
 
     def to_metres(self, degrees: Array) -> Array:
-        """Return metres (n, 2) east and north of points (n, 2) in degrees, longitude and latitude;
+        """Return metres (n, 2) east and north of points (n, 2), longitude and latitude in degrees.
+
         NaN stays NaN.
         """
         return self._through(degrees, inverse=False)
 
     def to_degrees(self, metres: Array) -> Array:
-        """Return longitude and latitude (n, 2), degrees, of points (n, 2) in metres; NaN stays NaN."""
+        """Return longitude and latitude (n, 2), degrees, of points (n, 2) in metres, with NaN."""
         return self._through(metres, inverse=True)
 
     def _through(self, points: Array, *, inverse: bool) -> Array:
@@ -55,13 +56,13 @@ class LocalPlane:
         return result
 
     def _projection(self) -> Any:
-        # Loaded late: most analyses need no map. Made anew: such objects must not be shared between
-        # threads.
+        # Loaded late, because most analyses need no map. Created for each call, because such
+        # objects must not be shared between threads.
         from pyproj import Proj
 
         return Proj(proj="aeqd", lon_0=self.longitude, lat_0=self.latitude, ellps="WGS84")
 
 
 def _wrapped(degrees: Array) -> Array:
-    """Return angles as -180 (not included) to 180."""
+    """Return angles from -180 (not included) to 180."""
     return 180 - (180 - degrees) % 360

@@ -1,9 +1,8 @@
-"""The numbers behind a calibration: fitting a homography to pairs, finding those that agree, and
-how far off it may be.
+"""The numerics of a calibration: the fit of a homography, its consistent pairs and its errors.
 
-Pairs are normalised first: both sets of points to mean 0 and mean distance sqrt 2. There a mark in
-the picture and a mark on the ground are taken to be equally exact: a pair's error has the
-covariance `s² (1 + G Gᵀ)`, `G` being the local magnification from picture to ground.
+Pairs are normalised first: both sets of points to mean 0 and mean distance sqrt 2. In these units,
+marks in the image and on the ground are assumed to be equally exact. A pair's error has the
+covariance `s² (1 + G Gᵀ)`, `G` being the local magnification from image to ground.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from core.errors import InvalidCalibration
 Array = npt.NDArray[np.float64]
 
 LEAST_SINGULAR = 1e-3
-"""Least eighth singular value of the normalised equations, as a fraction of the first: below it the
-ninth is not the only solution.
+"""Least eighth singular value of the normalised equations, as a fraction of the first. Below it,
+the ninth is not the only solution.
 """
 CANDIDATES = 500
 MARK_PX = 2.0
-"""How exactly people mark points, as a standard deviation; what four pairs say of it is nothing,
-what twenty say outweighs it.
+"""Standard deviation of the points that people mark. The residuals of four pairs contain no
+evidence about it; those of twenty pairs outweigh it.
 """
 MARK_WEIGHT = 4.0
-"""How many residuals `MARK_PX` is worth."""
+"""Number of residuals that `MARK_PX` is worth."""
 
 
 def fit(image: Array, ground: Array) -> tuple[Array, Array]:
-    """Fit a homography to pairs: direct linear transformation, then damped Gauss-Newton steps on
-    the whitened distances.
+    """Fit a homography to pairs.
 
-    Source: Hartley and Zisserman, "Multiple View Geometry", chapter 4.
+    The method is a direct linear transformation, then damped Gauss-Newton steps on the whitened
+    distances. Source: Hartley and Zisserman, "Multiple View Geometry", chapter 4.
 
     Args:
         image: (n, 2) px, n ≥ 4.
@@ -51,12 +50,13 @@ def fit(image: Array, ground: Array) -> tuple[Array, Array]:
     from_image, from_ground = normaliser(image), normaliser(ground)
     a, b = _apply(from_image, image), _apply(from_ground, ground)
     equations = _equations(a, b)
-    # Without the square matrix of all equations, which of ten thousand pairs takes gigabytes; fewer
-    # than nine equations need it.
+    # Without the square matrix of all equations, which takes gigabytes for ten thousand pairs. Only
+    # fewer than nine equations need it.
     singular, rows = np.linalg.svd(equations, full_matrices=len(equations) < 9)[1:]
     matrix = rows[-1].reshape(3, 3)
     undetermined = InvalidCalibration(
-        "These pairs leave the homography open: nearly all lie on one line or in one place; spread them over the ground.",
+        "These pairs do not determine a homography, because nearly all are on one line or in one"
+        " place. Spread them over the ground.",
         code="calibration_ill_conditioned",
     )
     if singular[7] < LEAST_SINGULAR * singular[0] or abs(np.linalg.det(matrix)) < 1e-6:
@@ -74,9 +74,7 @@ def fit(image: Array, ground: Array) -> tuple[Array, Array]:
 
 
 def residuals(matrix: Array, image: Array, ground: Array) -> Array:
-    """Return the distances on the ground (n,) between where pixels (n, 2) fall and their points (n,
-    2).
-    """
+    """Return the distances on the ground (n,) between projected pixels (n, 2) and points (n, 2)."""
     place, _, _ = project(matrix, image)
     distances: Array = np.hypot(*(place - ground).T)
     return distances
@@ -93,8 +91,10 @@ def surprises(matrix: Array, image: Array, ground: Array) -> Array:
 
 
 def project(matrix: Array, points: Array) -> tuple[Array, Array, Array]:
-    """Return places (n, 2), local magnification (n, 2, 2) and third coordinate (n,) of points (n,
-    2) under a homography (3, 3).
+    """Return positions, local magnification and third coordinate of points under a homography.
+
+    Points and positions are (n, 2), magnifications (n, 2, 2), third coordinates (n,), the
+    homography is (3, 3).
     """
     homogeneous = points @ matrix[:, :2].T + matrix[:, 2]
     weight = homogeneous[:, 2]
@@ -105,8 +105,9 @@ def project(matrix: Array, points: Array) -> tuple[Array, Array, Array]:
 
 
 def element_jacobian(points: Array, place: Array, weight: Array) -> Array:
-    """Return the derivative (n, 2, 9) of places (n, 2) by the elements of the homography that maps
-    points (n, 2) there.
+    """Return the derivative (n, 2, 9) of positions (n, 2) by the elements of the homography.
+
+    The homography maps points (n, 2) to these positions.
     """
     point = np.column_stack([points, np.ones(len(points))]) / weight[:, None]
     zeros = np.zeros_like(point)
@@ -116,8 +117,9 @@ def element_jacobian(points: Array, place: Array, weight: Array) -> Array:
 
 
 def place_covariance(points: Array, place: Array, weight: Array, covariance: Array) -> Array:
-    """Return the covariance (n, 2, 2) of places by that of the homography's elements (9, 9): `J C
-    Jᵀ` with `element_jacobian`'s `J`.
+    """Return the covariance (n, 2, 2) of positions from that of the homography's elements (9, 9).
+
+    It is `J C Jᵀ` with `element_jacobian`'s `J`.
     """
     point = np.column_stack([points, np.ones(len(points))]) / weight[:, None]
     u, v = place.T
@@ -138,9 +140,9 @@ def consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
     """Return the pairs (n,) that one homography explains, n ≥ 6.
 
     Random sample consensus (Fischler and Bolles 1981): homographies through four pairs, all
-    quadruples of a small set, else a fixed draw. No threshold need be known: the candidate wins
-    under which the worst of the better half of the pairs is best (least median of squares,
-    Rousseeuw 1984, with the quantile that stands most wrong pairs).
+    quadruples of a small set, else a fixed sample. It needs no threshold. The best candidate has
+    the smallest error of the worst pair in the better half of the pairs (least median of squares,
+    Rousseeuw 1984, with the quantile that tolerates most wrong pairs).
     """
     count = len(image)
     from_image, from_ground = normaliser(image), normaliser(ground)
@@ -153,7 +155,7 @@ def consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
             [generator.choice(count, 4, replace=False) for _ in range(CANDIDATES)]
         )
     matrices = np.linalg.svd(_equations(a[quadruples], b[quadruples]))[2][:, -1].reshape(-1, 3, 3)
-    # A thousand pairs tell which candidate is best; all ten thousand would take seconds.
+    # A thousand pairs decide which candidate is best. All ten thousand would take seconds.
     sample = slice(None, None, 1 + count // 1000)
     squares = _squares(matrices, a[sample], b[sample])
     covered = (squares.shape[1] + 5) // 2
@@ -166,19 +168,19 @@ def consistent_pairs(image: Array, ground: Array) -> npt.NDArray[np.bool_]:
 
 
 def slip(image: Array) -> float:
-    """Return the whitened distance from which a pair of a set (n, 2) px may be wrong; below it a
-    person's hand has merely trembled.
+    """Return the whitened distance above which a pair of a set (n, 2) px may be wrong.
+
+    Smaller distances are the inaccuracy of a person's hand.
     """
     return 3 * MARK_PX * float(normaliser(image)[0, 0])
 
 
 def radius_90(covariance: Array) -> Array:
-    """Return the radii (n,) of the circles that hold 90 % of normal distributions with covariances
-    (n, 2, 2).
+    """Return the radii (n,) of the circles that hold 90 % of normal distributions.
 
-    The squared distance is a sum of two chi-squares; its quantile is that of the gamma distribution
-    with the same mean and variance, by Wilson and Hilferty's cube root. Right to 2 % for every
-    shape.
+    Their covariances are (n, 2, 2). The squared distance is a sum of two chi-squares. Its quantile
+    is approximated by that of the gamma distribution with the same mean and variance, by Wilson and
+    Hilferty's cube root. The error is at most 2 % for every shape.
     """
     trace = covariance[:, 0, 0] + covariance[:, 1, 1]
     squares = (covariance**2).sum(axis=(1, 2))
@@ -189,8 +191,9 @@ def radius_90(covariance: Array) -> Array:
 
 
 def hull(points: Array) -> Array:
-    """Return the corners (k, 2) of the convex hull, anticlockwise where y points up (Andrew's
-    monotone chain).
+    """Return the corners (k, 2) of the convex hull by Andrew's monotone chain.
+
+    They are anticlockwise where y points up.
     """
     ordered = np.unique(points, axis=0)
     if len(ordered) < 3:
@@ -208,8 +211,9 @@ def hull(points: Array) -> Array:
 
 
 def beyond_hull(corners: Array, points: Array) -> Array:
-    """Return how far points (n, 2) lie outside a hull (k, 2), as a fraction of its extent; 0
-    inside.
+    """Return the distance of points (n, 2) from a hull (k, 2), as a fraction of its extent.
+
+    It is 0 inside.
     """
     edges = np.roll(corners, -1, axis=0) - corners
     outward = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.hypot(*edges.T)[:, None]
@@ -244,8 +248,9 @@ def _equations(image: Array, ground: Array) -> Array:
 
 
 def _squares(matrices: Array, image: Array, ground: Array) -> Array:
-    """Return squared whitened distances (m, n) of normalised pairs (n, 2) under homographies (m, 3,
-    3).
+    """Return squared whitened distances (m, n) of normalised pairs (n, 2).
+
+    The homographies are (m, 3, 3).
     """
     point = np.column_stack([image, np.ones(len(image))])
     projected = point @ np.swapaxes(matrices, -1, -2)
@@ -256,8 +261,8 @@ def _squares(matrices: Array, image: Array, ground: Array) -> Array:
     vx, vy = (h[:, 1, 0] - v * h[:, 2, 0]) / weight, (h[:, 1, 1] - v * h[:, 2, 1]) / weight
     p, q, r = 1 + ux**2 + uy**2, ux * vx + uy * vy, 1 + vx**2 + vy**2
     du, dv = u - ground[:, 0], v - ground[:, 1]
-    # The determinant as a sum of squares: of a degenerate candidate p r and q² are huge and nearly
-    # equal.
+    # The determinant is computed as a sum of squares. For a degenerate candidate, p r and q² are
+    # huge and nearly equal.
     determinant = p + r - 1 + (ux * vy - uy * vx) ** 2
     return np.maximum(r * du**2 - 2 * q * du * dv + p * dv**2, 0) / determinant
 
@@ -302,11 +307,11 @@ def _covariance(matrix: Array, image: Array, ground: Array, mark: float) -> Arra
     """Return the (9, 9) covariance of the elements of a fitted homography of normalised pairs.
 
     Args:
-        mark: How exactly points are marked, normalised units, before the residuals have their say.
+        mark: Standard deviation of marks, normalised units, before the residuals are considered.
     """
     jacobian, error = _whitened(matrix, image, ground)
     variance = (MARK_WEIGHT * mark**2 + float(error @ error)) / (MARK_WEIGHT + len(error) - 8)
-    # The ninth direction is the matrix's scale, which moves nothing.
+    # The ninth direction is the matrix's scale, which has no effect.
     covariance: Array = variance * np.linalg.pinv(
         jacobian.T @ jacobian, rcond=1e-10, hermitian=True
     ).astype(np.float64, copy=False)

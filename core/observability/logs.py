@@ -1,4 +1,4 @@
-"""Logs as JSON, one object a line, each with a stable `action`, none with a secret."""
+"""Logs as JSON without secrets: one object per line, each with a stable `action`."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from typing import Any, TextIO
 from core.observability.redaction import Redactor
 from core.observability.tracing import trace_id
 
-# What every log record has by itself; the rest came from `extra`.
+# The attributes that every log record has. The others came from `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
     "taskName",
     "color_message",
 }
-# Libraries that tell of every request at INFO.
+# Libraries that log every request at INFO.
 _CHATTY = ("azure", "aiosqlite", "httpx", "pymongo", "urllib3")
 _SERVER = "uvicorn"
-# What JSON leaves as it is, and a terminal or a reader of lines obeys: DEL and C1 controls, line
-# and paragraph separators, what changes the direction of text or has no width, and halves of pairs,
-# which cannot be written at all.
+# Characters that JSON leaves unescaped but that a terminal or a line reader interprets: DEL and C1
+# controls, line and paragraph separators, characters that change the direction of text or have no
+# width. Surrogates are included, because they cannot be written at all.
 _UNSEEN = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as `{"at", "level", "logger", "message", "action", …, "trace_id", "error"}`;
-    what `extra` holds becomes keys.
+    """Formats a record as one JSON object.
 
-    What a library writes has the action `library`, what the HTTP server writes has `server`.
+    The object is `{"at", "level", "logger", "message", "action", …, "trace_id", "error"}`; the
+    items of `extra` become keys. Records of libraries have the action `library`, those of the HTTP
+    server `server`.
 
     Args:
-        secrets: Texts that must not appear; see `core.observability.redaction` for what is hidden
-            besides.
+        secrets: Texts that must not appear; `core.observability.redaction` lists what else is
+            hidden.
         fields: Keys that every line carries, such as the worker's id.
     """
 
@@ -71,7 +72,7 @@ class JsonFormatter(logging.Formatter):
             line["trace_id"] = trace
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        # Within JSON such characters stand in texts only, where their number means the same.
+        # In JSON, such characters occur in strings only, where an escape has the same meaning.
         return _UNSEEN.sub(
             _numbered, self._redact(json.dumps(line, default=str, ensure_ascii=False))
         )
@@ -84,12 +85,11 @@ def _numbered(match: re.Match[str]) -> str:
 def configure_logging(
     level: str, *, stream: TextIO | None = None, secrets: Iterable[str] = (), **fields: Any
 ) -> None:
-    """Send all logs of this process to one stream as JSON lines, also those of an HTTP server that
-    had set up its own.
+    """Send all logs of this process to one stream as JSON lines, including the HTTP server's.
 
     Args:
-        level: Name of the least level shown, such as `INFO`.
-        stream: Where to; default: standard output.
+        level: Name of the lowest level shown, such as `INFO`.
+        stream: The target; default: standard output.
         secrets: Texts that must not appear.
         fields: Keys that every line carries.
     """
@@ -103,7 +103,7 @@ def configure_logging(
     for name in (_SERVER, f"{_SERVER}.error"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    # Requests are logged by the API itself, without what stands behind the question mark.
+    # The API itself logs requests, without the query of their URL.
     access = logging.getLogger(f"{_SERVER}.access")
     access.handlers.clear()
     access.propagate = False
@@ -113,7 +113,7 @@ def configure_logging(
 
 
 class _NoConnections(logging.Filter):
-    """Drops the HTTP server's lines about WebSockets, which hold whole addresses."""
+    """Drops the HTTP server's lines about WebSockets, which contain complete URLs."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return '"WebSocket' not in str(record.msg)

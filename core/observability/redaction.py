@@ -1,6 +1,4 @@
-"""Keep secrets out of what is written down: those that this process was configured with, and what
-looks like one.
-"""
+"""Redaction of secrets in logs: those that this process was configured with, and similar texts."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from core.config.webhooks import WebhookSection
 
 HIDDEN = "***"
 
-# Prefix, secret: only the second is replaced.
+# Each pattern matches a prefix and a secret; only the secret is replaced.
 _PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -29,7 +27,7 @@ _PATTERNS = tuple(
     )
 )
 _LEAST_LENGTH = 8
-"""What is shorter would hide words, and guards nothing."""
+"""Shorter texts are not redacted, because that would hide ordinary words and protect nothing."""
 
 
 def secrets_of(
@@ -48,7 +46,7 @@ def secrets_of(
         try:
             found.append(urlsplit(database.mongo_uri).password or "")
         except ValueError:
-            # It is not a URI; then the whole of it is what must not be shown.
+            # The value is not a URI, so all of it is hidden.
             found.append(database.mongo_uri)
     if webhooks is not None and webhooks.webhook_secret is not None:
         found.append(webhooks.webhook_secret.get_secret_value())
@@ -63,7 +61,7 @@ class Redactor:
     """Replaces secrets in texts. Thread-safe.
 
     Args:
-        secrets: Known ones; they are found also where JSON or an address writes them differently.
+        secrets: Known secrets; their forms in JSON and in URLs are found, too.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -72,7 +70,7 @@ class Redactor:
             for secret in secrets
             for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""))
         }
-        # The longest first: one may be a part of another.
+        # The longest comes first, because one may be a part of another.
         self._known = sorted(written, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:

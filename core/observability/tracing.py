@@ -1,9 +1,8 @@
-"""One trace from upload to result: spans by name, and the trace context that travels with jobs and
-messages.
+"""Tracing: one trace from upload to result, whose context travels with jobs and messages.
 
-Only OpenTelemetry's API is used here, which does nothing until `core.observability.tracing_export`
-gives it an exporter. The context is handed on either way, so that a trace which a client began does
-not end where this process records nothing.
+Only OpenTelemetry's API is used here. It records nothing until `core.observability.tracing_export`
+gives it an exporter. The context is passed on in either case, so that a client's trace does not end
+at a process that records nothing.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 OWN = "muster.span"
-"""Attribute of every span that is made here: what libraries record by themselves is kept only as a
-part of one.
+"""Attribute of every span that is created here.
+
+Spans of libraries are exported only as a part of such a span.
 """
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -38,17 +38,17 @@ Attribute = str | int | float | bool
 def span(
     name: str, *, parent: str | None = None, kind: Kind = "internal", **attributes: Attribute | None
 ) -> Iterator[None]:
-    """Record what happens inside as a span; tasks that are begun inside belong to it.
+    """Record the code inside as a span; tasks that start inside belong to it.
 
     Args:
-        name: A constant: what differs from one to the next is an attribute.
-        parent: W3C `traceparent` to go on with; default: the span around this one, if any.
-        kind: Its role.
-        **attributes: Facts about it, never a secret; None is left out. Names get the prefix
+        name: A constant. Values that vary are attributes.
+        parent: W3C `traceparent` to continue; default: the enclosing span, if any.
+        kind: The role of the span.
+        **attributes: Facts about the span, never a secret; None is left out. Names get the prefix
             `muster.`.
 
-    Of an error, only its code or type is recorded: sentences and stack traces may quote what a user
-    sent.
+    For an error, only its code or type is recorded, because sentences and stack traces may quote
+    what a user sent.
     """
     context = TraceContextTextMapPropagator().extract({"traceparent": parent}) if parent else None
     facts = {f"muster.{key}": value for key, value in attributes.items() if value is not None}
@@ -72,29 +72,29 @@ def span(
 
 
 def note(**attributes: Attribute) -> None:
-    """Add facts to the present span."""
+    """Add facts to the current span."""
     trace.get_current_span().set_attributes(
         {f"muster.{key}": value for key, value in attributes.items()}
     )
 
 
 def traceparent() -> str | None:
-    """Return the present trace context in W3C's form, or None where there is none."""
+    """Return the current trace context in W3C's form, or None without one."""
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
     return carrier.get("traceparent")
 
 
 def trace_id() -> str | None:
-    """Return the present trace's id, 32 hexadecimal digits, or None where nothing is recorded."""
+    """Return the current trace's id, 32 hexadecimal digits, or None if nothing is recorded."""
     context = trace.get_current_span().get_span_context()
     return f"{context.trace_id:032x}" if context.is_valid and context.trace_flags.sampled else None
 
 
 def valid_traceparent(text: str | None) -> str | None:
-    """Return what a client sent as its trace context, if it is one."""
+    """Return the trace context that a client sent, if it is valid."""
     return text if text and _TRACEPARENT.fullmatch(text) else None
 
 
 Stop = Callable[[], None]
-"""Sends what is left and ends the recording; takes a few seconds at most."""
+"""Sends the remaining spans and ends the recording; takes a few seconds at most."""

@@ -1,4 +1,4 @@
-"""Send spans to an OTLP receiver. Loaded only where one is configured."""
+"""The export of spans to an OTLP receiver. Loaded only if one is configured."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from opentelemetry.util.types import Attributes
 from core.observability.tracing import OWN
 
 LAST_S = 3.0
-"""How long the end of a process waits for a receiver that does not answer."""
+"""Seconds for which the end of a process waits for a receiver that does not respond."""
 
 
 class OwnRoots(Sampler):
-    """Begins a trace only with a span of Muster's own: an SDK's polls, sweeps and health checks
-    begin none. An idle process is silent.
+    """Starts a trace only with a span of Muster's own.
+
+    An SDK's polls, sweeps and health checks start none, so an idle process sends nothing.
     """
 
     def should_sample(
@@ -48,7 +49,7 @@ class OwnRoots(Sampler):
 
 
 def provider_of(exporter: SpanExporter, *, service: str, instance: str) -> TracerProvider:
-    """Return a provider that sends spans in batches, from a thread of its own."""
+    """Return a provider that sends spans in batches from a separate thread."""
     resource = Resource.create(
         {"service.name": service, "service.namespace": "muster", "service.instance.id": instance}
     )
@@ -60,13 +61,14 @@ def provider_of(exporter: SpanExporter, *, service: str, instance: str) -> Trace
 
 
 def start_export(endpoint: str, *, service: str, instance: str) -> Callable[[], None]:
-    """Record spans from now on and send them. Headers, time-outs and batches follow OpenTelemetry's
-    own variables.
+    """Record and send spans from now on.
+
+    Headers, time-outs and batches follow OpenTelemetry's own variables.
 
     Returns:
-        A function that sends what is left, for a few seconds at most.
+        A function that sends the remaining spans, for a few seconds at most.
     """
-    # The exporter adds the path only to an endpoint that it reads by itself, and it does not know
+    # The exporter adds the path only to an endpoint that it reads itself, and it does not read
     # `.env` files.
     provider = provider_of(
         OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces"),
@@ -76,7 +78,8 @@ def start_export(endpoint: str, *, service: str, instance: str) -> Callable[[], 
     trace.set_tracer_provider(provider)
 
     def stop() -> None:
-        # Not longer: a collector that is away must not keep a worker from being stopped.
+        # The wait is short, so that an unreachable collector does not prevent a worker from
+        # stopping.
         ending = threading.Thread(target=provider.shutdown, name="last-spans", daemon=True)
         ending.start()
         ending.join(LAST_S)

@@ -1,11 +1,11 @@
-"""What the outside must do for Muster: promises, not how they are kept.
+"""Ports: the promises of the outside services, without the way in which adapters keep them.
 
-All ports are async. One event-loop thread drives them: the API awaits them, a worker drives them
-from its one loop, lease renewal included, while the engine works in other threads. None of them is
-safe to call from a second thread or a second loop. No call blocks the loop. Every port raises
-`core.errors` only: `Unavailable` when the service does not answer, whatever else each method names.
-Every adapter has `open()` (creates containers, queues, tables, indexes; idempotent) and `close()`
-(idempotent).
+All ports are async. One event-loop thread drives them. The API awaits them. A worker drives them,
+including lease renewal, from its one loop while the engine runs in other threads. No port is safe
+to call from a second thread or a second loop. No call blocks the loop. Every port raises
+`core.errors` only: `Unavailable` when the service does not respond, and the errors that each method
+names. Every adapter has `open()` (creates containers, queues, tables, indexes; idempotent) and
+`close()` (idempotent).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Ports:
 
     @property
     def database(self) -> tuple[Port, ...]:
-        """The stores of one database."""
+        """The stores that share one database."""
         return (self.ledger, self.jobs, self.stats, self.webhooks, self.calibrations, self.keys)
 
     def all(self) -> tuple[Port, ...]:

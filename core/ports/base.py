@@ -1,4 +1,4 @@
-"""What all ports have in common, and pages of their listings."""
+"""The base of all ports, and the pages of their listings."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ T = TypeVar("T")
 
 
 class Port(ABC):
-    """What all ports have in common."""
+    """The methods that all ports share."""
 
     @abstractmethod
     async def open(self) -> None:
-        """Create what must exist. Idempotent; may be called by several processes at once."""
+        """Create what must exist. Idempotent; several processes may call it at once."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of connections. Idempotent."""
+        """Close connections. Idempotent."""
 
     @abstractmethod
     async def ping(self) -> None:
-        """Return when the service answers.
+        """Return when the service responds.
 
         Raises:
-            Unavailable: It does not.
+            Unavailable: The service does not respond.
         """
 
 

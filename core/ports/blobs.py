@@ -1,4 +1,4 @@
-"""Named byte strings."""
+"""The port of blobs: named byte strings."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class BlobStore(Port):
     """Named byte strings in one container. Writes are atomic: a reader sees a whole blob or none.
 
     Attributes:
-        name: The container's. It may be set before `open`, not afterwards.
+        name: The name of the container. It may be set before `open`, not afterwards.
     """
 
     name: str
 
     @abstractmethod
     async def connect(self) -> None:
-        """Make ready to read without creating anything; where the container is missing, reading
-        raises `Unavailable` (`storage_not_ready`).
+        """Prepare to read without creating anything.
 
-        Idempotent; `open` does the same and creates the container.
+        If the container is missing, reading raises `Unavailable` (`storage_not_ready`). Idempotent;
+        `open` does the same and creates the container.
         """
 
     @abstractmethod
@@ -54,7 +54,7 @@ class BlobStore(Port):
         """Write a blob from memory. Idempotent.
 
         Raises:
-            PreconditionFailed: `only_new` and the blob exists.
+            PreconditionFailed: `only_new` is set and the blob exists.
         """
 
     @abstractmethod
@@ -66,14 +66,16 @@ class BlobStore(Port):
         content_type: str = "application/octet-stream",
         only_new: bool = False,
     ) -> BlobInfo:
-        """Write a blob from a stream of any chunk sizes, as staged blocks, several at once; it
-        appears when the last one is committed.
+        """Write a blob from a stream with chunks of any size.
+
+        The blob is written as staged blocks, several at a time, and appears when the last one is
+        committed.
 
         Memory stays within a few blocks of 4 MiB. If `chunks` raises, nothing is committed and the
         exception passes through.
 
         Raises:
-            PreconditionFailed: `only_new` and the blob exists.
+            PreconditionFailed: `only_new` is set and the blob exists.
         """
 
     @abstractmethod
@@ -92,7 +94,7 @@ class BlobStore(Port):
         """Describe a blob.
 
         Raises:
-            NotFound: There is none (code `blob_not_found`).
+            NotFound: The blob does not exist (code `blob_not_found`).
         """
 
     @abstractmethod
@@ -100,8 +102,8 @@ class BlobStore(Port):
         """Read a whole blob.
 
         Raises:
-            NotFound: There is none.
-            PreconditionFailed: Its ETag is not `if_match`.
+            NotFound: The blob does not exist.
+            PreconditionFailed: The blob's ETag is not `if_match`.
         """
 
     @abstractmethod
@@ -115,67 +117,61 @@ class BlobStore(Port):
 
     @abstractmethod
     async def get_file(self, name: str, path: Path, *, if_match: str | None = None) -> None:
-        """Read a blob into a local file, which appears when it is whole.
+        """Read a blob into a local file, which appears when it is complete.
 
         Raises as `get` does, and `StorageFull`.
         """
 
     @abstractmethod
     async def copy(self, source: str, target: str, *, if_match: str | None = None) -> BlobInfo:
-        """Copy within the container, on the server's side; returns when the copy is whole.
+        """Copy within the container, on the server; return when the copy is complete.
 
         Idempotent. Raises as `get` does.
         """
 
     @abstractmethod
     def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
-        """Yield the blobs whose names begin with `prefix`, in order of name, uncommitted ones left
-        out.
-        """
+        """Yield the committed blobs whose names begin with `prefix`, in order of name."""
 
     @abstractmethod
     async def page(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[BlobInfo]:
-        """Return up to about `limit` blobs whose names begin with `prefix`, in order of name, those
-        with staged blocks only included.
+        """Return about `limit` blobs whose names begin with `prefix`, in order of name.
 
-        A page may be empty without being the last one. A cursor serves the same prefix only.
+        Blobs with staged blocks only are included. A page may be empty without being the last one.
+        A cursor is valid for the same prefix only.
         """
 
     @abstractmethod
     async def folders(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[str]:
-        """Return, in order, what blobs' names begin with: `prefix`, then up to the next slash and
-        including it.
+        """Return the folders below `prefix`, in order of name.
 
-        Blobs with staged blocks only count. A folder with many blobs may be on two pages. Cursors
-        as for `page`.
+        A folder is the beginning of a blob's name: `prefix`, then everything up to and including
+        the next slash. Blobs with staged blocks only count. A folder with many blobs may be on two
+        pages. Cursors as for `page`.
         """
 
     @abstractmethod
     async def now(self) -> datetime:
-        """Return the time by the clock that `modified_at_utc` is read from: ages that are reckoned
-        with it know no skew.
-        """
+        """Return the time by the clock that sets `modified_at_utc`, so that ages have no skew."""
 
     @abstractmethod
     async def purge(self, name: str) -> None:
-        """Delete a blob, or the staged blocks of one that was never committed; nothing being there
-        is success. Idempotent.
+        """Delete a blob, or the staged blocks of one that was never committed. Idempotent.
 
-        A blob that is committed between the two may stay.
+        A missing blob is success. A blob that is committed during the call may remain.
         """
 
     @abstractmethod
     async def delete(self, name: str) -> None:
-        """Delete a blob; none being there is success. Idempotent."""
+        """Delete a blob; a missing blob is success. Idempotent."""
 
     @abstractmethod
     async def delete_prefix(self, prefix: str) -> int:
-        """Delete all blobs whose names begin with `prefix`, which must not be empty; return how
-        many. Idempotent.
+        """Delete all blobs whose names begin with `prefix`; return their number. Idempotent.
+
+        `prefix` must not be empty.
         """
 
     @abstractmethod
     async def upload_url(self, name: str, *, valid_for: timedelta) -> str:
-        """Return a URL with which anybody may create and write this one blob, and nothing else, for
-        that long.
-        """
+        """Return a URL whose holder may create and write only this blob for `valid_for`."""

@@ -1,4 +1,4 @@
-"""Calibrations that jobs ask for by name."""
+"""The port of named calibrations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.ports.base import Page, Port
 class CalibrationStore(Port):
     """Calibrations by owner and name.
 
-    Every change is one atomic write; what comes back shares nothing with the store.
+    Every change is one atomic write. Returned objects share no state with the store.
     """
 
     @abstractmethod
@@ -19,16 +19,17 @@ class CalibrationStore(Port):
         """Insert a calibration and return it.
 
         Raises:
-            Conflict: The owner has one of this name (code `calibration_exists`).
+            Conflict: The owner has a calibration of this name (code `calibration_exists`).
         """
 
     @abstractmethod
     async def put(self, calibration: StoredCalibration) -> StoredCalibration:
-        """Write a calibration in place of the owner's one of this name, whose `created_at_utc` it
-        keeps; insert it if there is none.
+        """Replace the owner's calibration of this name, or insert it if there is none.
+
+        The stored `created_at_utc` of a replaced calibration remains.
 
         Returns:
-            The calibration as it is now. Of several written at once the last one stays.
+            The calibration as it is now. Of several concurrent writes the last one remains.
         """
 
     @abstractmethod
@@ -36,20 +37,21 @@ class CalibrationStore(Port):
         """Read a calibration.
 
         Raises:
-            NotFound: The owner has none of this name (code `calibration_not_found`).
+            NotFound: The owner has no calibration of this name (code `calibration_not_found`).
         """
 
     @abstractmethod
     async def list_page(
         self, *, owner: str, camera: str | None = None, limit: int, cursor: str | None = None
     ) -> Page[StoredCalibration]:
-        """List an owner's calibrations, all or one camera's, newest first (by `created_at_utc`,
-        then key), `limit` (1 to 200) a page.
+        """List an owner's calibrations, all or one camera's, `limit` (1 to 200) per page.
+
+        The newest come first (by `created_at_utc`, then key).
 
         Raises:
-            MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
+            MalformedRequest: The cursor is not from this listing (code `bad_cursor`).
         """
 
     @abstractmethod
     async def delete(self, name: str, *, owner: str) -> bool:
-        """Delete a calibration; return whether there was one. Idempotent."""
+        """Delete a calibration; return whether it existed. Idempotent."""

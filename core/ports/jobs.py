@@ -1,4 +1,4 @@
-"""Jobs, their fences, and what workers report."""
+"""The port of jobs, their fences, and the workers' reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.ports.base import Page, Port
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list: all conditions must hold; None and empty mean any.
+    """The conditions of a listing of jobs. All must hold; None and empty mean any.
 
     Times compare `created_at_utc`: from inclusive, until exclusive.
     """
@@ -29,7 +29,7 @@ class JobFilter:
 
 
 class WorkerDetail(TypedDict, total=False):
-    """Further facts of a worker's report."""
+    """Further details of a worker's report."""
 
     host: str
     pid: int
@@ -38,7 +38,7 @@ class WorkerDetail(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What a worker says of itself with its heartbeat: the API knows no GPU."""
+    """A worker's report about itself, sent with its heartbeat. The API itself sees no GPU."""
 
     worker_id: str
     at_utc: datetime
@@ -51,7 +51,7 @@ class WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class JobOutline:
-    """As much of a job as tells which of its blobs are of use. Fields as in `Job`."""
+    """The part of a job that determines which of its blobs are needed. Fields as in `Job`."""
 
     state: JobState
     attempt: int
@@ -60,18 +60,18 @@ class JobOutline:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the present attempt has ended."""
+        """Whether the current attempt has ended."""
         return self.state in TERMINAL
 
 
 @dataclass(frozen=True, slots=True)
 class JobTurn:
-    """As much of an active job as tells what is its owner's turn. Fields as in `Job`.
+    """The part of an active job that determines what is its owner's turn. Fields as in `Job`.
 
     Attributes:
-        waiting: Code of what it waits for, if for anything.
-        handed_out: Segments that were handed out and are not done.
-        has_more: It is detecting, and has segments that were not handed out.
+        waiting: Code of the reason for which it waits; None if it does not wait.
+        handed_out: Segments that were sent to workers and are not done.
+        has_more: Whether it is detecting, and has segments that were not sent yet.
     """
 
     id: str
@@ -84,30 +84,31 @@ class JobTurn:
 
     @property
     def is_begun(self) -> bool:
-        """Whether it is worked on: past `queued`, and not parked before a later step."""
+        """Whether it is being processed: past `queued`, and not parked before a later step."""
         return self.state != "queued" and self.waiting != "turn"
 
     @property
     def is_counting(self) -> bool:
-        """Whether it is worked on and past detection."""
+        """Whether it is being processed and past detection."""
         return self.state in ("assembling", "rendering") and self.waiting != "turn"
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether it is queued with a message on its way."""
+        """Whether it is queued and its message has been sent."""
         return self.state == "queued" and self.waiting is None
 
 
 class JobStore(Port):
     """Jobs and their fences.
 
-    Every change is one atomic update; changed jobs are returned as they are after the change.
+    Every change is one atomic update. Changed jobs are returned in their state after the change.
     """
 
     @abstractmethod
     async def add(self, job: Job) -> Job:
-        """Insert a job. With an idempotency key that the same owner used before, insert nothing and
-        return the job of then.
+        """Insert a job, unless the same owner used its idempotency key before.
+
+        In that case the earlier job is returned.
 
         Raises:
             Conflict: The id exists (code `job_exists`).
@@ -115,16 +116,17 @@ class JobStore(Port):
 
     @abstractmethod
     async def get(self, job_id: str, *, owner: str | None = None) -> Job:
-        """Read a job, or, with an owner, one of theirs: another owner's is looked for, and missing,
-        like one that is not there.
+        """Read a job; with an owner, only a job of this owner.
+
+        The job of another owner is looked up, and reported missing, like one that does not exist.
 
         Raises:
-            NotFound: There is none (code `job_not_found`).
+            NotFound: The job does not exist (code `job_not_found`).
         """
 
     @abstractmethod
     async def count_active(self, owner: str) -> int:
-        """Return how many jobs of an owner have not ended."""
+        """Return the number of an owner's jobs that have not ended."""
 
     @abstractmethod
     async def find_by_key(self, owner: str, idempotency_key: str) -> Job | None:
@@ -134,11 +136,12 @@ class JobStore(Port):
     async def list_page(
         self, where: JobFilter, *, limit: int, cursor: str | None = None
     ) -> Page[Job]:
-        """List jobs, newest first (by `created_at_utc`, then id, both descending), `limit` (1 to
-        200) a page.
+        """List jobs, newest first, `limit` (1 to 200) per page.
+
+        The order is by `created_at_utc`, then id, both descending.
 
         Raises:
-            MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
+            MalformedRequest: The cursor is not from this listing (code `bad_cursor`).
         """
 
     @abstractmethod
@@ -158,8 +161,8 @@ class JobStore(Port):
         becomes null. Repeating a change is harmless.
 
         Raises:
-            FenceLost: Attempt or state differ; `details` has `state` and `attempt` as they are.
-            NotFound: There is no such job.
+            FenceLost: Attempt or state differ; `details` has the current `state` and `attempt`.
+            NotFound: The job does not exist.
         """
 
     @abstractmethod
@@ -172,22 +175,22 @@ class JobStore(Port):
         state: JobState,
         at: datetime,
     ) -> Job:
-        """Start the next attempt of a job whose present one has ended: attempt + 1, `state`, new
-        settings; no error, failures, waiting.
+        """Start the next attempt of a job whose current one has ended.
 
-        Plan, done segments, the published revision and what has expired stay; `expired_at_utc`
-        becomes null, because there will be results to look at again.
+        The attempt is incremented, and `state` and `settings` are set. Error, failures and waiting
+        are cleared. Plan, done segments, the published revision and `expired` remain.
+        `expired_at_utc` becomes null, because retention must examine the new results.
 
         Raises:
             FenceLost: The job is still active, or its attempt is not `expected_attempt`.
-            NotFound: There is no such job.
+            NotFound: The job does not exist.
         """
 
     @abstractmethod
     async def mark_segment_done(
         self, job_id: str, *, attempt: int, segment: int, at: datetime
     ) -> Job:
-        """Add a segment to the job's done set (a set: repeating is harmless).
+        """Add a segment to the job's set of done segments. Repeating is harmless.
 
         Raises as `update` does, for any active state.
         """
@@ -198,76 +201,79 @@ class JobStore(Port):
 
     @abstractmethod
     async def hand_out(self, job_id: str, *, attempt: int, most: int) -> list[int]:
-        """Hand out the next segments of a job that are not done, at most so many, in one atomic
-        step. No segment is handed out twice.
+        """Assign the next segments of a job that are not done, at most `most`, in one atomic step.
 
-        Nothing is handed out where `sent_until` is null.
+        No segment is assigned twice. Nothing is assigned where `sent_until` is null.
 
         Raises:
             FenceLost: The attempt differs, or the job is not `detecting`.
-            NotFound: There is no such job.
+            NotFound: The job does not exist.
         """
 
     @abstractmethod
     async def touch(
         self, job_id: str, *, attempt: int, at: datetime, rendered_frames: int | None = None
     ) -> Job:
-        """Record a heartbeat, and progress of rendering; return the job, so that a cancel is seen.
+        """Record a heartbeat, and the progress of rendering.
+
+        The job is returned so that the caller notices a cancellation.
 
         Raises:
             FenceLost: The attempt differs; the state may be any.
-            NotFound: There is no such job.
+            NotFound: The job does not exist.
         """
 
     @abstractmethod
     async def step_started(self, job_id: str, *, attempt: int, step_key: str, at: datetime) -> int:
-        """Count a start of a step that has not ended yet; return how many such starts there are,
-        this one included. Raises as `touch`.
+        """Count a start of a step; return the number of starts that have not ended, including this.
+
+        Raises as `touch`.
         """
 
     @abstractmethod
     async def step_ended(
         self, job_id: str, *, attempt: int, step_key: str, failed: bool, at: datetime
     ) -> int:
-        """Forget a step's starts; count a failure if `failed`, else forget its failures; return the
-        failures now. Raises as `touch`.
+        """Clear a step's starts; return the number of its failures.
+
+        With `failed`, the failures are incremented, otherwise they are cleared. Raises as `touch`.
         """
 
     @abstractmethod
     async def step_released(
         self, job_id: str, *, attempt: int, step_key: str, at: datetime
     ) -> None:
-        """Take back one start of a step, which ended for a reason that is not the step's: an
-        outage, a shutdown. Failures stay.
+        """Subtract one start of a step that ended for an external reason: an outage, a shutdown.
 
-        Where there is no start, nothing is taken back. Raises as `touch`.
+        Failures remain. Without a start, nothing is subtracted. Raises as `touch`.
         """
 
     @abstractmethod
     async def stalled(self, *, heartbeat_before: datetime, limit: int) -> list[Job]:
-        """Return active jobs without a heartbeat since then, those waiting longest first."""
+        """Return active jobs without a heartbeat since then, those silent for longest first."""
 
     @abstractmethod
     async def outlines(self, job_ids: Collection[str]) -> dict[str, JobOutline]:
-        """Return the outlines of those of the jobs that there are, by id."""
+        """Return the outlines of the jobs that exist, by id."""
 
     @abstractmethod
     async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
-        """Return ended jobs from before that time whose `expired_at_utc` is null, oldest first."""
+        """Return older ended jobs whose `expired_at_utc` is null, oldest first."""
 
     @abstractmethod
     async def count_unexpired(self, *, created_before: datetime | None = None) -> int:
-        """Return how many ended jobs have a null `expired_at_utc`: all of them, or those from
-        before that time.
+        """Return the number of ended jobs whose `expired_at_utc` is null.
+
+        `created_before` limits the jobs to those created before that time.
         """
 
     @abstractmethod
     async def delete(self, job_id: str) -> bool:
-        """Delete a job's record; return whether there was one. Idempotent."""
+        """Delete a job's record; return whether it existed. Idempotent."""
 
     @abstractmethod
     async def report_worker(self, report: WorkerReport) -> None:
-        """Record a worker's heartbeat, in place of its last one."""
+        """Record a worker's heartbeat; it replaces the last one."""
 
     @abstractmethod
     async def workers(self, *, since: datetime) -> list[WorkerReport]:

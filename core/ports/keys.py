@@ -1,4 +1,4 @@
-"""Keys, tickets, and what owners have used of their quota and hold of it."""
+"""The port of keys, tickets, and the owners' usage and holds of their quotas."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from core.domain.quota import Hold, Refusal
 from core.ports.base import Page, Port
 
 KEEP_USAGE_DAYS = 35
-"""Usage of days this long ago may be dropped."""
+"""Usage of days that are longer ago than this may be dropped."""
 
 
 class KeyStore(Port):
-    """What decides who comes in.
+    """Keys, tickets and quotas.
 
-    It holds digests, never secrets. Every change is one atomic write.
+    The store holds digests, never secrets. Every change is one atomic write.
     """
 
     @abstractmethod
@@ -29,29 +29,30 @@ class KeyStore(Port):
 
     @abstractmethod
     async def get(self, key_id: str) -> ApiKey | None:
-        """Return a key, revoked and expired ones too, if there is one of this id."""
+        """Return a key, also if it is revoked or expired; None if the id does not exist."""
 
     @abstractmethod
     async def list_page(
         self, *, owner: str | None = None, limit: int, cursor: str | None = None
     ) -> Page[ApiKey]:
-        """List keys, all or one owner's, newest first (by `created_at_utc`, then id), `limit` (1 to
-        200) a page.
+        """List keys, all or one owner's, newest first, `limit` (1 to 200) per page.
+
+        The order is by `created_at_utc`, then id.
 
         Raises:
-            MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
+            MalformedRequest: The cursor is not from this listing (code `bad_cursor`).
         """
 
     @abstractmethod
     async def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
-        """Revoke a key and return it; one that is revoked keeps its time.
+        """Revoke a key and return it. A key that was revoked before retains its time.
 
-        None if there is none. Idempotent; cannot be undone.
+        Return None if the key does not exist. Idempotent; cannot be undone.
         """
 
     @abstractmethod
     async def used(self, key_id: str, *, at: datetime) -> None:
-        """Record when a key was used last. Idempotent; a key that is not there is ignored."""
+        """Record the last use of a key. Idempotent; an unknown key is ignored."""
 
     @abstractmethod
     async def add_ticket(self, ticket: Ticket, *, at: datetime) -> None:
@@ -59,9 +60,9 @@ class KeyStore(Port):
 
     @abstractmethod
     async def take_ticket(self, digest: str, *, at: datetime) -> Ticket | None:
-        """Take a ticket away and return it if it is still good.
+        """Remove a ticket and return it if it is still valid.
 
-        Of any number of callers at once, in any process, one gets it.
+        Of any number of concurrent callers, in any process, one receives it.
         """
 
     @abstractmethod
@@ -74,25 +75,28 @@ class KeyStore(Port):
         limit_bytes: int,
         at: datetime | None = None,
     ) -> bool:
-        """Add to what an owner used on a day unless the sum would pass the limit, in one atomic
-        step; return whether it was added.
+        """Add to an owner's usage of a day, unless the sum would exceed the limit.
+
+        The step is atomic. Return whether the amount was added.
 
         Args:
-            owner: Whose quota, or another account, such as `work_account`.
-            day: In UTC.
+            owner: The owner, or another account, such as `work_account`.
+            day: The day in UTC.
             size_bytes: 0 or more. Not idempotent: a repeated call counts twice.
-            limit_bytes: The most for the day, with what is held.
-            at: Now: holds that expired by then are dropped first. None: all count.
+            limit_bytes: Most bytes for the day, including held bytes.
+            at: The current time. Holds that expired by then are dropped first. None: all holds
+                count.
         """
 
     @abstractmethod
     async def give_back(self, owner: str, *, day: date, size_bytes: int) -> None:
-        """Take back what `spend` added. Not idempotent."""
+        """Subtract what `spend` added. Not idempotent."""
 
     @abstractmethod
     async def spent(self, owner: str, *, day: date, at: datetime | None = None) -> int:
-        """Return what an owner used on a day, with what is held; holds that expired by `at` are
-        left out.
+        """Return an owner's usage of a day, including holds.
+
+        Holds that expired by `at` are left out.
         """
 
     @abstractmethod
@@ -105,37 +109,39 @@ class KeyStore(Port):
         limit_bytes: int | None,
         most_links: int | None = None,
     ) -> Refusal | None:
-        """Hold an amount of the hold's day unless a limit would be passed, in one atomic step. What
-        expired by `at` is dropped first.
+        """Hold an amount of the hold's day, unless a limit would be exceeded.
 
-        Idempotent: a hold of this id on this day gets the larger of both amounts, and the new time;
-        it never shrinks.
+        The step is atomic. Holds that expired by `at` are dropped first.
+
+        Idempotent: an existing hold of this id on this day gets the larger of both amounts, and the
+        new time. A hold never shrinks.
 
         Args:
-            owner: As `spend`.
-            hold: What to hold.
-            at: Now.
-            limit_bytes: The most for the day, used and held together; None: any.
-            most_links: The most holds of links on the day; None: any.
+            owner: As for `spend`.
+            hold: The hold.
+            at: The current time.
+            limit_bytes: Most bytes for the day, used and held together; None: unlimited.
+            most_links: Most holds of links on the day; None: unlimited.
 
         Returns:
-            None where it is held; else which limit would be passed, and nothing was changed.
+            None if the amount is held. Otherwise the limit that would be exceeded; nothing was
+            changed.
         """
 
     @abstractmethod
     async def settle(
         self, owner: str, hold_id: str, *, day: date, size_bytes: int, limit_bytes: int | None
     ) -> bool | None:
-        """End a hold and count in its place what was used, in one atomic step; 0 gives the hold
-        back.
+        """End a hold and count the used bytes in its place, in one atomic step; 0 only ends it.
 
         Returns:
-            True: done. False: the difference would pass the limit, and nothing was changed. None:
-            no such hold, as after it was settled.
+            True: done. False: the difference would exceed the limit, and nothing was changed. None:
+            there is no such hold, for example because it was settled before.
         """
 
     @abstractmethod
     async def holds(self, owner: str, *, since: date, at: datetime) -> list[Hold]:
-        """Return the holds of the days from `since` on that have not expired by `at`, those that
-        end first at the front.
+        """Return the holds of the days from `since` on that have not expired by `at`.
+
+        The first to expire come first.
         """

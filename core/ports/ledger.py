@@ -1,5 +1,6 @@
-"""What the database knows of the storage beside it: whose it is, what is to be deleted, what
-sweepers have noted.
+"""The port of the ledger: the database's notes about the storage beside it.
+
+The ledger holds the identity of the storage, the tombstones, and the notes of the sweepers.
 """
 
 from __future__ import annotations
@@ -21,49 +22,49 @@ class StorageLedger(Port):
 
     @abstractmethod
     def describe(self) -> str:
-        """Return what database this is, for a person: kind and place, no secrets.
+        """Return a description of the database for the operator: kind and location, no secrets.
 
         Needs no connection.
         """
 
     @abstractmethod
     async def identity(self) -> StorageIdentity | None:
-        """Return the database's identity; None before it has one."""
+        """Return the database's identity; None if it has none yet."""
 
     @abstractmethod
     async def look(self) -> StorageIdentity | None:
-        """Return the database's identity without `open`: neither a file, table or index is made,
-        nor anything changed.
+        """Return the database's identity without `open`.
+
+        No file, table or index is created, and nothing is changed.
 
         Returns:
-            The identity; None where it has none, and where there is no database yet.
+            The identity; None if the database has none, or does not exist yet.
 
         Raises:
-            Unavailable: The database is there and cannot be read.
+            Unavailable: The database exists and cannot be read.
         """
 
     @abstractmethod
     async def claim(self, identity: StorageIdentity) -> StorageIdentity:
-        """Give the database an identity if it has none; return the one that it has.
+        """Give the database an identity if it has none; return its identity.
 
-        Of several at once, one stays.
+        Of several concurrent calls, one wins.
         """
 
     @abstractmethod
     async def replace(self, identity: StorageIdentity) -> None:
-        """Give the database this identity in place of the one that it has, if any. Idempotent."""
+        """Set the database's identity, and replace any earlier one. Idempotent."""
 
     @abstractmethod
     async def bury(self, tombstone: Tombstone) -> Tombstone:
-        """Record a tombstone and return it; one of the same key that is not finished stays and is
-        returned. Idempotent.
+        """Record a tombstone and return it. Idempotent.
+
+        An unfinished tombstone of the same key remains and is returned.
         """
 
     @abstractmethod
     async def tombstones(self, job_ids: Collection[str]) -> dict[str, Tombstone]:
-        """Return the tombstones of those of the jobs of which everything goes or is gone, by job
-        id.
-        """
+        """Return the tombstones of jobs that are, or will be, deleted completely, by job id."""
 
     @abstractmethod
     async def unfinished(self, *, limit: int) -> list[Tombstone]:
@@ -71,19 +72,19 @@ class StorageLedger(Port):
 
     @abstractmethod
     async def finish(self, tombstone: Tombstone, *, at: datetime) -> None:
-        """Note that a deletion is complete.
+        """Record that a deletion is complete.
 
-        Idempotent: the first time stays. Without such a tombstone, nothing happens.
+        Idempotent: the first time remains. Without such a tombstone, nothing happens.
         """
 
     @abstractmethod
     async def forget(self, *, finished_before: datetime) -> int:
-        """Drop tombstones whose deletion was complete before that time; return how many."""
+        """Drop tombstones whose deletion was complete before that time; return their number."""
 
     @abstractmethod
     async def note(self, name: str) -> JsonObject | None:
-        """Return a note, JSON values by key; None where there is none."""
+        """Return a note, JSON values by key; None if it does not exist."""
 
     @abstractmethod
     async def write_note(self, name: str, value: JsonObject) -> None:
-        """Write a note in place of the one of that name. Of several at once, the last stays."""
+        """Write a note; replace one of the same name. Of concurrent writes, the last remains."""

@@ -1,4 +1,4 @@
-"""Statistics of finished jobs."""
+"""The port of statistics of finished jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Bucket = Literal["hour", "day", "week", "month"]
 
 @dataclass(frozen=True, slots=True)
 class StatsFilter:
-    """Which statistics: all conditions must hold; None means any.
+    """The conditions of a query of statistics. All must hold; None means any.
 
     Times compare `timestamp_utc`: from inclusive, until exclusive.
     """
@@ -29,12 +29,13 @@ class StatsFilter:
 
 
 class StatsStore(Port):
-    """Statistics, one record a job: writing the same record again changes nothing."""
+    """Statistics, one record per job. Writing the same record again changes nothing."""
 
     @abstractmethod
     async def put(self, record: JobStatistics) -> None:
-        """Write the statistics of a job, in place of those of an earlier or the same attempt; a
-        record of an older attempt is ignored.
+        """Write the statistics of a job, in place of those of an earlier or the same attempt.
+
+        A record of an older attempt is ignored.
         """
 
     @abstractmethod
@@ -49,25 +50,27 @@ class StatsStore(Port):
     async def list_page(
         self, where: StatsFilter, *, limit: int, cursor: str | None = None
     ) -> Page[JobStatistics]:
-        """List records, newest first (by `timestamp_utc`, then job id, both descending), `limit` (1
-        to 200) a page.
+        """List records, newest first, `limit` (1 to 200) per page.
+
+        The order is by `timestamp_utc`, then job id, both descending.
 
         Raises:
-            MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
+            MalformedRequest: The cursor is not from this listing (code `bad_cursor`).
         """
 
     @abstractmethod
     def stream(self, where: StatsFilter) -> AsyncGenerator[JobStatistics]:
-        """Yield all records, newest first, in batches from the server: memory stays flat whatever
-        their number.
+        """Yield all records, newest first, in batches from the server.
+
+        Memory does not grow with their number.
         """
 
     @abstractmethod
     async def timeseries(
         self, where: StatsFilter, *, muster_class: str, bucket: Bucket
     ) -> list[TimeBucket]:
-        """Return non-empty buckets of one class, oldest first; weeks begin on Monday; all in UTC."""
+        """Return non-empty buckets of one class, oldest first. Weeks begin on Monday, in UTC."""
 
     @abstractmethod
     async def delete(self, job_id: str) -> None:
-        """Delete a job's record; none being there is success. Idempotent."""
+        """Delete a job's record; a missing record is success. Idempotent."""

@@ -1,4 +1,4 @@
-"""Events that webhooks are told of, and who tells them."""
+"""The ports of webhooks: the store of events, and the sender."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from core.ports.base import Port
 
 @dataclass(frozen=True, slots=True)
 class WebhookAnswer:
-    """How a try to deliver went.
+    """The result of a try to deliver an event.
 
     Attributes:
-        status: HTTP status of the answer; None where there was none.
-        error: Stable code of what went wrong; None where the receiver took the event (2xx).
-        is_final: Another try is of no use.
+        status: HTTP status of the response; None without a response.
+        error: Stable code of the failure; None if the receiver accepted the event (2xx).
+        is_final: Whether another try is useless.
     """
 
     status: int | None
@@ -28,27 +28,27 @@ class WebhookAnswer:
 class WebhookStore(Port):
     """Events by id.
 
-    Every change is one atomic write; what comes back shares nothing with the store.
+    Every change is one atomic write. Returned objects share no state with the store.
     """
 
     @abstractmethod
     async def add(self, event: WebhookEvent) -> WebhookEvent:
-        """Insert an event, unless there is one of this id; return the one that is there.
+        """Insert an event unless its id exists; return the stored one.
 
         Idempotent.
         """
 
     @abstractmethod
     async def get(self, event_id: str) -> WebhookEvent | None:
-        """Read an event, if there is one."""
+        """Read an event; None if it does not exist."""
 
     @abstractmethod
     async def replace(self, event: WebhookEvent) -> WebhookEvent | None:
-        """Write an event in place of the version that it was read as, its `version`.
+        """Replace the version of an event that was read, `version`, by this one.
 
         Returns:
-            The event with its new version, or None if somebody else wrote it since, or it was
-            deleted: nothing was written then.
+            The event with its new version. None if another process changed or deleted the event
+            since it was read; nothing was written then.
         """
 
     @abstractmethod
@@ -57,32 +57,34 @@ class WebhookStore(Port):
 
     @abstractmethod
     async def waiting(self, *, before: datetime, limit: int) -> list[WebhookEvent]:
-        """Return open events whose `next_look_at_utc` lies before a time, those first that wait
-        longest, then by id.
+        """Return open events whose `next_look_at_utc` is before a time.
+
+        Those that have waited longest come first, then by id.
         """
 
     @abstractmethod
     async def delete_job(self, job_id: str) -> int:
-        """Delete a job's events; return how many. Idempotent."""
+        """Delete a job's events; return their number. Idempotent."""
 
 
 class WebhookSender(ABC):
-    """Makes one try to deliver one event. Never raises for what a receiver or a network does."""
+    """Tries once to deliver one event. Errors of receivers and networks raise nothing."""
 
     @abstractmethod
     async def send(
         self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float
     ) -> WebhookAnswer:
-        """POST a body to an address.
+        """POST a body to a URL.
 
-        The name is resolved once; only public addresses are asked; no redirect is followed, no
-        proxy used, little of the answer read. Where no public address took a connection, the error
-        is one of `core.domain.webhook.UNREACHED`, and the try takes all of
-        `timeout_s`: neither time nor outcome tells the submitter which case it was.
+        The name is resolved once. Only public addresses are contacted. Redirects are not followed,
+        proxies not used, and little of the response is read. If no public address accepts a
+        connection, the error is one of `core.domain.webhook.UNREACHED`, and the try takes all of
+        `timeout_s`. Neither the duration nor the result then discloses to the submitter which case
+        it was.
 
         Args:
             url: Checked by `check_webhook_url`.
             body: JSON.
-            headers: To be sent with it.
-            timeout_s: Longest duration of everything together.
+            headers: Headers to send.
+            timeout_s: Longest total duration.
         """

@@ -1,1 +1,1 @@
-"""Use cases. They name ports only; bootstrap hands them the adapters."""
+"""Use cases. They know ports only; bootstrap passes in the adapters."""

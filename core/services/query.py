@@ -1,6 +1,4 @@
-"""Read what is known about jobs: how far they are, what they published, their tracks frame by
-frame.
-"""
+"""Queries about jobs: progress, published files, and tracks frame by frame."""
 
 from __future__ import annotations
 
@@ -23,9 +21,10 @@ _REMEMBERED_JOBS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job's present step is.
+    """The progress of a job's current step.
 
-    `fraction` is 0 to 1 of that step; `seconds_left` is null until a rate was seen.
+    `fraction` is the part of that step that is done, 0 to 1. `seconds_left` is null until a rate is
+    known.
     """
 
     step: str
@@ -59,15 +58,16 @@ class TrackFrame(TypedDict):
 
 
 class ProgressMeter:
-    """Estimates time left from how fast frames were done between the first look at a step and the
-    present one.
+    """Estimates the remaining time of a step.
+
+    The rate is the frames done between the first reading of the step and the current one.
     """
 
     def __init__(self) -> None:
         self._first: OrderedDict[tuple[str, int, str], tuple[datetime, int]] = OrderedDict()
 
     def progress(self, job: Job, now: datetime) -> Progress:
-        """Return the progress of a job as it is now."""
+        """Return the current progress of a job."""
         total = job.plan.video.frames if job.plan else None
         done = job.rendered_frames if job.state == "rendering" else job.frames_done
         if job.state == "completed":
@@ -90,7 +90,8 @@ class ProgressMeter:
         if done > first_done and elapsed_s > 0:
             return round((total - done) * elapsed_s / (done - first_done), 1)
         if job.state == "detecting" and job.attempt == 1 and done > 0:
-            # First look at it: the time since submission, waiting included, is an upper estimate.
+            # At the first reading the rate counts from the submission. This includes waiting, so
+            # the remaining time is an upper estimate.
             return round((total - done) * (now - job.created_at_utc).total_seconds() / done, 1)
         return None
 
@@ -100,8 +101,8 @@ def published_revision(job: Job) -> str:
 
     Raises:
         Conflict: Nothing is published yet (code `not_ready`).
-        Expired: It was deleted, because it had been kept as long as the operator allows.
-        NotFound: Nothing will be: the job ended before (code `no_results`).
+        Expired: The results were deleted at the end of their retention.
+        NotFound: Nothing will be published, because the job ended before (code `no_results`).
     """
     if "results" in job.expired:
         raise results_expired()
@@ -113,7 +114,7 @@ def published_revision(job: Job) -> str:
 
 
 def artifact_blob(job: Job, name: str) -> str:
-    """Return the blob of one published file.
+    """Return the blob name of one published file.
 
     Raises:
         NotFound: There is no file of that name (code `unknown_artifact`), or this job made none
@@ -132,7 +133,7 @@ def artifact_blob(job: Job, name: str) -> str:
 
 
 async def artifact_infos(ports: Ports, job: Job) -> list[tuple[str, BlobInfo]]:
-    """Return the published files, in the order of `ARTIFACTS`, with what storage says of them.
+    """Return the published files in the order of `ARTIFACTS`, with what storage reports about them.
 
     Raises:
         NotFound, Conflict: As `published_revision`.
@@ -144,13 +145,14 @@ async def artifact_infos(ports: Ports, job: Job) -> list[tuple[str, BlobInfo]]:
 
 
 async def track_frames(ports: Ports, job: Job) -> AsyncGenerator[TrackFrame]:
-    """Yield a published job's tracks frame by frame, from `tracks.csv` as it is read: memory does
-    not grow with the video.
+    """Yield a published job's tracks frame by frame.
+
+    `tracks.csv` is streamed, so memory does not grow with the video.
 
     Yields:
         {frame, time_s, tracks: [{track_id, class, score, xyxy (px), interpolated, ground ([x, y] or
-        null), ground_error_m (radius that holds it with 90 % probability if the assumed errors
-        hold, or null)}]}. Frames without tracks are left out.
+        null), ground_error_m (the radius that contains the animal with 90 % probability if the
+        assumed errors hold, or null)}]}. Frames without tracks are left out.
 
     Raises:
         NotFound, Conflict: As `artifact_blob`.
@@ -190,7 +192,7 @@ def _track(row: dict[str, str]) -> TrackBox:
         "xyxy": [float(row[key]) for key in ("x1", "y1", "x2", "y2")],
         "interpolated": row["interpolated"].lower() in ("1", "true"),
         "ground": ground,
-        # Results of before it was measured have no such column.
+        # Older results, made before the error was measured, lack this column.
         "ground_error_m": float(row["ground_error_m"]) if row.get("ground_error_m") else None,
     }
 

@@ -1,8 +1,7 @@
-"""What a drone wrote down while it filmed: DJI's `.SRT` subtitles, in every dialect that is known,
-as aligned arrays.
+"""Telemetry of drones: DJI's `.SRT` subtitles, in all known dialects, as aligned arrays.
 
-Standard library and NumPy only: the API refuses a bad file at submission, the engine reads the same
-record.
+The package uses the standard library and NumPy only. The API refuses a bad file at submission, and
+the engine reads the same record.
 """
 
 from core.telemetry.record import COLUMNS, LONGEST_GAP_S, Remark, Telemetry, joined

@@ -1,4 +1,4 @@
-"""What one cue of DJI's subtitles says: one reader for all dialects, which tells them apart."""
+"""The content of one cue of DJI's subtitles, read in any dialect."""
 
 from __future__ import annotations
 
@@ -52,8 +52,10 @@ _BRACKET_KEYS = {
 
 
 class Cue:
-    """What one cue says, as written: `values` by column, `pair` of coordinates in unknown order,
-    `home`.
+    """The content of one cue, as written.
+
+    `values` are by column, `pair` holds coordinates in unknown order, `home` is the take-off
+    position.
     """
 
     __slots__ = ("decimals", "home", "pair", "style", "values")
@@ -64,8 +66,8 @@ class Cue:
         self.home: tuple[float, float, float] | None = None
         self.decimals = 0
         self.style = "camera-only"
-        # Only closed brackets: a file cut off in the middle of a number must not give a position
-        # with half its digits.
+        # Only closed brackets are read. A file cut off in the middle of a number must not give a
+        # position with half its digits.
         keys = self._read_brackets(text)
         if not keys:
             self._read_plain(text)
@@ -99,7 +101,7 @@ class Cue:
         if place:
             self.pair = (float(place[2]), float(place[3]))
             self.decimals = max(_decimals(place[2]), _decimals(place[3]))
-            # A whole number in third place counts satellites.
+            # A whole number in third place is the number of satellites.
             if place[4] and "." in place[4]:
                 self.values["altitude_m"] = float(place[4])
         if home:
@@ -132,8 +134,9 @@ def _decimals(number: str) -> int:
 
 
 def _scaled(column: str, number: str) -> float:
-    """Return a bracketed value; whole numbers stand for hundredths (fnum 280), tenths (focal_len
-    240), ten-thousandths (dzoom 10000).
+    """Return a bracketed value, with whole numbers scaled.
+
+    They are hundredths (fnum 280), tenths (focal_len 240) or ten-thousandths (dzoom 10000).
     """
     value = float(number)
     divisor: Callable[[float], float] = {

@@ -11,8 +11,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 LONGEST_GAP_S = 3.0
-"""Between records farther apart than this nothing is interpolated; nor farther than this before the
-first or after the last.
+"""Longest gap between records that is interpolated. Values also end this long before the first
+record and after the last.
 """
 COLUMNS = (
     "latitude",
@@ -31,9 +31,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something that a person should know of a file that was read nevertheless. `code` is stable,
-    `message` a sentence.
-    """
+    """A remark on a file that could be read. `code` is stable, `message` a sentence."""
 
     code: str
     message: str
@@ -41,23 +39,24 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """Where a drone was and where its camera looked. n records; NaN where a value is absent.
+    """The positions of a drone and the attitudes of its camera. n records; NaN without a value.
 
     Attributes:
         time_s: (n,) float64, ascending, seconds from the start of the clip.
         latitude, longitude: (n,) degrees, WGS84.
-        height_m: (n,) above the place of take-off.
-        altitude_m: (n,) above sea level as the drone tells it; tens of metres off in many models.
+        height_m: (n,) above the take-off position.
+        altitude_m: (n,) above sea level as the drone reports it; tens of metres off in many models.
         yaw_deg: (n,) the camera's heading, degrees clockwise from north, -180 to 180.
-        pitch_deg: (n,) 0 looks level, -90 straight down.
+        pitch_deg: (n,) 0 is level, -90 straight down.
         roll_deg: (n,) clockwise as seen from behind the camera.
-        focal_length_mm: (n,) as on 35 mm film (36 mm wide). zoom: (n,) digital. f_number: (n,).
+        focal_length_mm: (n,) as on 35 mm film (36 mm wide).
+        zoom: (n,) digital.
+        f_number: (n,).
         dialect: `bracket`, `bracket-altitude`, `bracket-attitude`, `camera-only`, `mavic-pro`,
             `phantom`, `comma`, `p4-rtk`, `matrice` or `avata`.
-        coordinate_step_deg: The smallest step that the file's coordinates can take: 1e-4 degrees
-            are 11 m.
-        home: Longitude and latitude of the place of take-off, where the file names it.
-        warnings: What a person should know.
+        coordinate_step_deg: The smallest step of the file's coordinates: 1e-4 degrees are 11 m.
+        home: Longitude and latitude of the take-off position, if the file has it.
+        warnings: Remarks for the user.
     """
 
     time_s: Array
@@ -81,7 +80,7 @@ class Telemetry:
 
     @classmethod
     def nothing(cls, warnings: tuple[Remark, ...]) -> Telemetry:
-        """Return telemetry without records, which says why there are none."""
+        """Return telemetry without records; `warnings` give the reason."""
         none = np.zeros(0)
         return cls.of_columns(
             none,
@@ -103,7 +102,7 @@ class Telemetry:
         home: tuple[float, float] | None,
         warnings: tuple[Remark, ...],
     ) -> Telemetry:
-        """Return telemetry whose arrays are given by their names; `columns` has all of `COLUMNS`."""
+        """Return telemetry from arrays by their names; `columns` has all of `COLUMNS`."""
         return cls(
             time_s=time_s,
             latitude=columns["latitude"],
@@ -129,12 +128,13 @@ class Telemetry:
 
     @property
     def has_attitude(self) -> bool:
-        """Whether any record says where the camera looked."""
+        """Whether any record has the camera's attitude."""
         return bool((np.isfinite(self.yaw_deg) & np.isfinite(self.pitch_deg)).any())
 
     def at(self, times_s: Array) -> Telemetry:
-        """Return the values at other times (k,), seconds: linear, angles the short way round, NaN
-        in gaps over `LONGEST_GAP_S`.
+        """Return the values at other times (k,), seconds, by linear interpolation.
+
+        Angles take the shorter way round. Values are NaN in gaps over `LONGEST_GAP_S`.
         """
         times = np.asarray(times_s, np.float64)
         values = {
@@ -155,8 +155,8 @@ def joined(parts: Sequence[Telemetry], starts_s: Sequence[float]) -> Telemetry:
 
     Args:
         parts: At least one.
-        starts_s: When each file begins in the recording, ascending. Records that reach beyond the
-            next file's start are cut.
+        starts_s: Start of each file in the recording, ascending. Records beyond the next file's
+            start are cut.
     """
     ends_s = [*list(starts_s)[1:], np.inf]
     kept = [
@@ -185,7 +185,7 @@ def joined(parts: Sequence[Telemetry], starts_s: Sequence[float]) -> Telemetry:
 
 
 def wrapped(degrees: Array) -> Array:
-    """Return angles as -180 (not included) to 180."""
+    """Return angles from -180 (not included) to 180."""
     return 180 - (180 - degrees) % 360
 
 

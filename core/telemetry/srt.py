@@ -1,5 +1,6 @@
-"""From a file of subtitles to telemetry: what cannot be is left out and told, what tells nothing is
-refused.
+"""The reader of subtitle files with telemetry.
+
+Impossible values are left out and reported. Files without telemetry are refused.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from core.telemetry.record import COLUMNS, Remark, Telemetry, wrapped
 Array = npt.NDArray[np.float64]
 
 LIMIT_BYTES = 64 * 2**20
-"""An hour at 60 frames a second with 300 bytes each."""
+"""Size of an hour of telemetry at 60 cues per second with 300 bytes each."""
 LIMIT_CUES = 500_000
 LONGEST_CUE = 4000
-"""Characters of a cue that are looked at: drones write some hundreds, a hostile file millions."""
+"""Characters of a cue that are read. Drones write some hundreds, a hostile file millions."""
 BUDGET_S = 5.0
 BUDGET_S_PER_MIB = 3.0
-"""Processor time that reading may take. Files of drones take 0.3 to 0.5 s a MiB on a small machine.
+"""Processor time that reading may take. Files of drones take 0.3 to 0.5 s per MiB on a small
+machine.
 """
 FARTHEST_DEG = 0.5
-"""No drone flies farther than this from the middle of its own flight: such a position is a fault of
-the receiver.
+"""Largest distance of a position from the middle of the flight. Drones do not fly farther, so a
+position beyond it is a receiver error.
 """
 RANGES = {
     "latitude": (-90.0, 90.0),
@@ -49,11 +51,11 @@ _TIMING = re.compile(
     r"(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s{0,8}-->\s{0,8}\d{1,3}:\d{1,2}:\d{1,2}[,.]\d{1,3}"
 )
 _AROUND = 32
-"""Characters before and after an arrow that `_TIMING` may take."""
+"""Characters before and after an arrow that `_TIMING` may match."""
 
 
 def _go_on() -> None:
-    """Stand for a check that never ends the reading."""
+    """Do nothing: a check that never ends the reading."""
 
 
 def parse_srt(
@@ -64,21 +66,20 @@ def parse_srt(
 ) -> Telemetry:
     """Read DJI's telemetry from a subtitle file.
 
-    Broken cues are left out and told in `warnings`; so are values out of range and positions
-    without a fix.
+    Broken cues, values out of range and positions without a fix are left out and reported in
+    `warnings`.
 
     Args:
         data: The file's bytes: UTF-8 with or without a byte-order mark, or UTF-16 with one.
-        check: Called between cues; what it raises ends the reading.
-        clock: Tells the seconds that reading has taken; default: this thread's time on the
-            processor.
+        check: Called between cues; an exception of it ends the reading.
+        clock: Returns the seconds that reading has taken; default: this thread's processor time.
 
     Returns:
         At least one record.
 
     Raises:
-        InvalidTelemetry: Codes `telemetry_too_large`, `telemetry_empty`, `telemetry_not_srt` (no
-            cue at all), `telemetry_not_dji` (none of the cues holds anything that a drone writes),
+        InvalidTelemetry: Codes `telemetry_too_large`, `telemetry_empty`, `telemetry_not_srt`
+            (without any cue), `telemetry_not_dji` (no cue has values of a drone),
             `telemetry_too_slow` (it takes longer than a file of its size may).
     """
     if len(data) > LIMIT_BYTES:
@@ -91,17 +92,18 @@ def parse_srt(
     text = data.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip("\0 \n\t\ufeff"):
         raise InvalidTelemetry(
-            "The telemetry file is empty; copy it from the drone's card again.",
+            "The telemetry file is empty. Copy it from the drone's card again.",
             code="telemetry_empty",
         )
     spend = _budget(len(data), check, clock)
-    # One more than is allowed: a hostile file has millions.
+    # One more than allowed, since a hostile file may have millions.
     timings = list(islice(_timings(text, spend), LIMIT_CUES + 1))
     if len(timings) > LIMIT_CUES:
         raise _too_many()
     if not timings:
         raise InvalidTelemetry(
-            "This is no subtitle file: it has no line like 00:00:00,000 --> 00:00:00,033; give the .SRT that lies beside the video.",
+            "This is not a subtitle file, because it has no line like"
+            " 00:00:00,000 --> 00:00:00,033. Give the .SRT file beside the video.",
             code="telemetry_not_srt",
         )
     return from_cues(_texts(text, timings, spend))
@@ -110,8 +112,9 @@ def parse_srt(
 def _budget(
     size_bytes: int, check: Callable[[], None], clock: Callable[[], float]
 ) -> Callable[[], None]:
-    """Return what is called between the parts of the work: it raises once a file of this size has
-    taken too long.
+    """Return a function to call between the parts of the work.
+
+    It raises as soon as a file of this size has taken too long.
     """
     most_s = BUDGET_S + BUDGET_S_PER_MIB * size_bytes / 2**20
     began_s = clock()
@@ -120,7 +123,8 @@ def _budget(
         check()
         if clock() - began_s > most_s:
             raise InvalidTelemetry(
-                f"Reading the telemetry file takes over {most_s:.0f} s; send the .SRT as the drone wrote it.",
+                f"Reading the telemetry file takes over {most_s:.0f} s."
+                " Send the .SRT as the drone wrote it.",
                 code="telemetry_too_slow",
             )
 
@@ -128,8 +132,9 @@ def _budget(
 
 
 def _timings(text: str, spend: Callable[[], None]) -> Iterator[re.Match[str]]:
-    """Yield the lines that say when a cue begins, found by their arrows: no single search holds the
-    interpreter for long.
+    """Yield the lines with the start of a cue, found by their arrows.
+
+    No single search holds the interpreter for long.
     """
     end, arrow = 0, text.find(_ARROW)
     while arrow >= 0:
@@ -153,10 +158,10 @@ def _texts(
 
 
 def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
-    """Read DJI's telemetry from cues, such as those of a subtitle track within a video.
+    """Read DJI's telemetry from cues, such as those of a subtitle track in a video.
 
     Args:
-        cues: When each begins, seconds from the start of the clip, and its text.
+        cues: Start of each, seconds from the start of the clip, and its text.
 
     Raises:
         InvalidTelemetry: As `parse_srt`.
@@ -175,7 +180,8 @@ def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
             raise _too_many()
     if not times:
         raise InvalidTelemetry(
-            "These subtitles hold no drone telemetry: neither position nor height nor camera values; give the .SRT that the drone wrote.",
+            "These subtitles have no drone telemetry: neither position nor height nor camera"
+            " values. Give the .SRT that the drone wrote.",
             code="telemetry_not_dji",
         )
     remarks = (
@@ -203,7 +209,7 @@ def from_cues(cues: Iterable[tuple[float, str]]) -> Telemetry:
 
 
 LATITUDE_FIRST = {"avata", "matrice"}
-"""Dialects of bare pairs that name the latitude first; all others begin with the longitude."""
+"""Dialects of bare pairs with the latitude first. All others have the longitude first."""
 
 
 def _place_pairs(
@@ -213,8 +219,9 @@ def _place_pairs(
     style: str,
     remarks: list[Remark],
 ) -> tuple[float, float] | None:
-    """Fill in latitude and longitude where the file has bare pairs; return the place of take-off as
-    (longitude, latitude).
+    """Fill in latitude and longitude where the file has bare pairs.
+
+    Return the take-off position as (longitude, latitude).
     """
     pairs = np.array([row.pair or (np.nan, np.nan) for row in rows])
     known = np.isfinite(pairs[:, 0])
@@ -224,7 +231,7 @@ def _place_pairs(
         return None
     latitude_first = style in LATITUDE_FIRST
     everything = np.concatenate([pairs[known], home])
-    # A single wild value must not turn the whole flight round: most of them decide.
+    # The majority decides. A single wrong value must not swap the coordinates of the whole flight.
     too_large = (np.abs(everything) > 90).mean(axis=0) > 0.5
     if too_large[0] != too_large[1]:
         latitude_first = bool(too_large[1])
@@ -234,14 +241,16 @@ def _place_pairs(
         remarks.append(
             Remark(
                 "telemetry_longitude_first",
-                "This drone writes longitude before latitude; the coordinates were read in that order.",
+                "This drone writes longitude before latitude;"
+                " the coordinates were read in that order.",
             )
         )
     elif style not in LATITUDE_FIRST:
         remarks.append(
             Remark(
                 "telemetry_latitude_first",
-                "The coordinates are valid only with the latitude first, so they were read in that order.",
+                "The coordinates are valid only with the latitude first,"
+                " so they were read in that order.",
             )
         )
     if not len(home) or not home[0].any():
@@ -258,9 +267,7 @@ def _take_home_altitude(
     homes: Sequence[tuple[float, float, float] | None],
     remarks: list[Remark],
 ) -> None:
-    """Without an altitude of its own, one follows from that of the place of take-off and the height
-    above it.
-    """
+    """Derive a missing altitude from the take-off altitude and the height above it."""
     ground = np.array([home[2] if home else np.nan for home in homes])
     missing = (
         np.isnan(columns["altitude_m"]) & np.isfinite(ground) & np.isfinite(columns["height_m"])
@@ -278,8 +285,9 @@ def _take_home_altitude(
 
 
 def _within_ranges(columns: dict[str, Array], remarks: list[Remark]) -> dict[str, Array]:
-    """Return the columns without values that cannot be, positions without a fix, and positions far
-    from all others.
+    """Return the columns without impossible values and wrong positions.
+
+    Wrong positions are those without a fix, and those far from all others.
     """
     result, dropped = {}, 0
     for name, (low, high) in RANGES.items():
@@ -294,12 +302,13 @@ def _within_ranges(columns: dict[str, Array], remarks: list[Remark]) -> dict[str
         remarks.append(
             Remark(
                 "telemetry_no_fix",
-                f"{int(unfixed.sum())} positions are 0, 0: the drone had no satellites yet.",
+                f"{int(unfixed.sum())} positions are 0, 0,"
+                " because the drone had no satellites yet.",
             )
         )
     known = np.isfinite(latitude) & np.isfinite(longitude) & ~unfixed
     if known.any():
-        # Differences from one of them: a flight may cross the 180th meridian.
+        # Differences from one of them, because a flight may cross the 180th meridian.
         east = wrapped(longitude - longitude[known][0])
         away = np.maximum(
             np.abs(latitude - np.median(latitude[known])), np.abs(east - np.median(east[known]))
@@ -322,13 +331,14 @@ def _within_ranges(columns: dict[str, Array], remarks: list[Remark]) -> dict[str
 
 
 def _ascending(times_s: Array, remarks: list[Remark]) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Return the times in order, each once, and the rows that they are of."""
+    """Return the times in order, each once, and their rows."""
     sorted_s, order = np.unique(times_s, return_index=True)
     if len(order) < len(times_s) or (np.diff(order) < 0).any():
         remarks.append(
             Remark(
                 "telemetry_cues_unordered",
-                "Cues were out of order or repeated; they were put in order, the first of equals kept.",
+                "Cues were out of order or repeated."
+                " They were sorted; of repeated cues, the first was used.",
             )
         )
     return sorted_s, order
@@ -339,20 +349,27 @@ def _remark_absences(columns: dict[str, Array], style: str, remarks: list[Remark
         remarks.append(
             Remark(
                 "telemetry_no_position",
-                "The telemetry has no position, so there is no flight path and no animal on the map.",
+                "The telemetry has no position,"
+                " so there is no flight path and no animal on the map.",
             )
         )
     if np.isnan(columns["height_m"]).all():
-        text = "The telemetry does not tell the height above the ground; state height_m in the settings' flight to place animals."
+        text = (
+            "The telemetry does not state the height above the ground."
+            " Set height_m in the settings' flight to place animals."
+        )
         remarks.append(Remark("telemetry_no_height", text))
     if (np.isnan(columns["yaw_deg"]) | np.isnan(columns["pitch_deg"])).all():
-        text = "The telemetry does not tell where the camera looked; state nadir and heading_deg in the settings' flight to place animals."
+        text = (
+            "The telemetry does not state where the camera looked."
+            " Set nadir and heading_deg in the settings' flight to place animals."
+        )
         remarks.append(Remark("telemetry_no_attitude", text))
     if style == "bracket-altitude":
         remarks.append(
             Remark(
                 "telemetry_altitude_kind",
-                "The file does not say above what its altitude is; it was read as above sea level.",
+                "The file does not define its altitude. It was read as above sea level.",
             )
         )
 

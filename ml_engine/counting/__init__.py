@@ -1,1 +1,1 @@
-"""Numbers of animals, their bounds and reasons, lines and zones."""
+"""Counting: numbers of animals, their bounds and reasons, lines and zones."""

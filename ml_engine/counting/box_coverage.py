@@ -1,7 +1,9 @@
-"""Which boxes lie mostly inside another one, and which span others: an animal behind another, the same one twice, two in one box.
+"""Coverage of boxes: boxes mostly inside another one, and boxes that span several others.
 
-A second box on an animal is a part of it: it lies wholly in the first one, and the detector is far less sure of it. Of an animal that
-stands behind another a piece looks out, and the detector is about as sure of it as of the one in front.
+These are occluded animals, second boxes on one animal, and two animals in one box. A second box on
+an animal is a part of it. It is wholly inside the first box, and its score is much lower. A part of
+an occluded animal is visible outside the box of the animal in front, and its score is about as high
+as that of the animal in front.
 """
 
 from __future__ import annotations
@@ -15,19 +17,23 @@ from ml_engine.arrays import Array, Index
 from ml_engine.boxes import areas, intersections
 
 COVERED_SHARE = 0.6
-"""Share of a box that must lie inside another one at least as large."""
+"""Share of a box that must be inside another one at least as large."""
 WHOLLY_SHARE = 0.9
-"""Who lies inside another one by this share looks out of it nowhere."""
+"""A box with at least this share inside another one does not show outside it."""
 WHOLLY_WEIGHT = 0.68
-"""How much of a sign that is; the rest is being fainter."""
+"""Weight of being wholly inside; the rest is the weight of a lower score."""
 FAINTER, FAR_FAINTER = 0.1, 0.6
-"""Logarithms of how many times stronger the one is that covers it: up to the first a box is not fainter, from the second on wholly so."""
+"""Logarithms of the ratio of the covering box's score to the covered one's. Up to the first value a
+box does not count as fainter, from the second on it counts fully.
+"""
 CROWDED_SHARE = 0.3
 INSIDE_SHARE = 0.85
-"""Share of a smaller box that must lie inside one that spans it."""
+"""Share of a smaller box that must be inside a box that spans it."""
 SMALLER = 0.8
 SPANNED = 0.75
-"""A box spans others when at least two lie in it, each smaller than `SMALLER` of its area, whose common outline overlaps it by this IoU."""
+"""A box spans others if it contains at least two boxes, each smaller than `SMALLER` of its area,
+and their common outline overlaps it by this IoU.
+"""
 LOOKS_PER_S = 5.0
 _CHUNK_PAIRS = 400_000
 
@@ -38,17 +44,19 @@ def coverage(
     strength: npt.NDArray[np.floating],
     times_s: Array,
 ) -> tuple[Array, Array, Array]:
-    """Tell which boxes look like a second one on the animal of another, which are around several, and which are crowded.
+    """Return which boxes look like a second box on another's animal, span several, or are crowded.
 
-    Only boxes at least as large cover, and none that is itself a box around several.
+    Only boxes at least as large can cover, and not boxes that span others themselves.
 
     Args:
-        frame_row: (n,) row of each box's frame. xyxy: (n, 4) px. strength: (n,) score as a multiple of the threshold.
-        times_s: Of the frames; about `LOOKS_PER_S` frames a second are looked at.
+        frame_row: (n,) row of each box's frame.
+        xyxy: (n, 4) px.
+        strength: (n,) score as a multiple of the threshold.
+        times_s: Times of the frames; about `LOOKS_PER_S` frames per second are examined.
 
     Returns:
-        Covered (n,) float64 in [0, 1]: how much a box looks like a second one. Spanning and crowded (n,) float64: 1 for yes, 0 for no. All
-        NaN in frames that were not looked at.
+        Covered (n,) float64 in [0, 1]: how much a box looks like a second one. Spanning and crowded
+        (n,) float64: 1 for yes, 0 for no. All are NaN in frames that were not examined.
     """
     covered, spanning, crowded = (np.full(len(xyxy), np.nan) for _ in range(3))
     sure = np.log(np.maximum(strength, 1e-3))
@@ -75,7 +83,7 @@ def coverage(
 
 
 def _spans(xyxy: Array, inner: Index, outer: Index) -> npt.NDArray[np.bool_]:
-    """Tell which boxes (k, 4) span others, given which lie in which."""
+    """Return which boxes (k, 4) span others; `inner` and `outer` are pairs of contained boxes."""
     outline = np.concatenate(
         [np.full((len(xyxy), 2), np.inf), np.full((len(xyxy), 2), -np.inf)], axis=1
     )
@@ -93,7 +101,10 @@ def _spans(xyxy: Array, inner: Index, outer: Index) -> npt.NDArray[np.bool_]:
 def _pairs(
     frame_row: npt.NDArray[np.int64], times_s: Array
 ) -> Iterator[tuple[Index, Index, Index]]:
-    """Yield, some frames at a time, the boxes of the frames looked at, and all pairs of different boxes of a frame among them."""
+    """Yield the boxes of the frames examined, and all pairs of different boxes of a frame.
+
+    Frames are processed in chunks.
+    """
     if not len(times_s):
         return
     looks = np.unique(
@@ -115,7 +126,7 @@ def _pairs(
 
 
 def _counting(number: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return 0 … n - 1, n times, for every n."""
+    """Return 0 … n - 1 for every n of `number`, joined."""
     repeated = np.repeat(number, number)
     ends = np.cumsum(repeated)
     return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - repeated, repeated)

@@ -19,9 +19,11 @@ from ml_engine.counting.visibility import Presence
 from ml_engine.counting.zones import counted_places
 
 LIKELY = 0.5
-"""A track with at least this probability counts as an animal and has a picture on the contact sheet."""
+"""A track with at least this probability counts as an animal and has a picture on the contact
+sheet.
+"""
 MATTERS = 0.05
-"""A smaller share of the samples does not move the bounds."""
+"""A share of the samples below this does not move the bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,10 @@ class Detected:
 
 
 def counted_classes(settings: AnalysisSettings) -> tuple[MusterClass, ...]:
-    """Return the classes that results report: those asked for; with `only`, the other four-legged class is read as that one."""
+    """Return the classes that results report.
+
+    These are the requested classes. With `only`, the other four-legged class counts as that class.
+    """
     other = {"bison": "cattle", "cattle": "bison"}.get(settings.only or "")
     return tuple(name for name in CLASSES if name in settings.classes and name != other)
 
@@ -50,16 +55,18 @@ def count(
     """Count each class.
 
     Args:
-        tracks: All tracks of the classes asked for.
-        visible: (n,) rows of tracks long enough, without occluded ones: the animals visible at the same time.
+        tracks: All tracks of the requested classes.
+        visible: (n,) rows of tracks long enough, without occluded ones: the animals visible at the
+            same time.
         guess: The samples of how tracks may belong to animals.
         log: The detection log.
-        presence: The time of each frame, and how long is long enough.
+        presence: The time of each frame, and the time that is long enough.
         detected: The boxes of each class.
         settings: With `expected` and `counted`.
 
     Returns:
-        The counts. `unique`, `low` and `high` are never below `peak`, because those animals were visible together.
+        The counts. `unique`, `low` and `high` are never below `peak`, because those animals were
+        visible together.
     """
     unreadable = int((log.status == 2).sum())
     result: Counts = {}
@@ -113,7 +120,7 @@ def detections(
 
 
 def visible_tracks(tracks: TrackTable, visible: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Tell which rows (n,) belong to a track with some visible row."""
+    """Return which rows (n,) belong to a track with a visible row."""
     return np.isin(tracks.track_id, np.unique(tracks.track_id[visible]))
 
 
@@ -127,7 +134,8 @@ def corrected(
 ) -> tuple[int, float]:
     """Return peak and mean, corrected by the frames that a person counted.
 
-    Both grow or shrink as the person's numbers to those seen in the same frames; the peak is at least what the person saw.
+    Both are scaled by the ratio of the person's numbers to the detected ones in the same frames.
+    The peak is at least the person's number.
     """
     pairs = []
     for frame in settings.counted:
@@ -144,7 +152,7 @@ def corrected(
 def _reasons(
     guess: Estimate, index: int, short: int, open_bounds: bool, unreadable: int
 ) -> list[Note]:
-    """Return what makes the count of a class uncertain."""
+    """Return the reasons why the count of a class is uncertain."""
     if not len(guess.evidence.boxes):
         return []
     draws = guess.draws
@@ -185,7 +193,7 @@ def _reasons(
 
 
 def _held_against(name: MusterClass, unique: int, settings: AnalysisSettings) -> list[Note]:
-    """Return the number beside the one that the settings expect."""
+    """Return the note that compares the count with the number that the settings expect."""
     expected = (
         settings.expected.get(name) if isinstance(settings.expected, dict) else settings.expected
     )

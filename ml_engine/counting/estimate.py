@@ -1,4 +1,7 @@
-"""From who is who to how many: what speaks for each stretch of track, and which stretches may be the same animal."""
+"""The estimate of how many animals there were, from tracklets.
+
+It collects the evidence for each tracklet, and the pairs of tracklets that may be the same animal.
+"""
 
 from __future__ import annotations
 
@@ -32,30 +35,40 @@ from ml_engine.tracking.stitching import regrouped, weighed_links
 from ml_engine.tracking.tracklets import Tracklets, describe
 
 MOST_PAIRS = 300_000
-"""With more pairs of stretches than this the time for which an animal may be away is cut, so that memory stays bounded."""
+"""Most pairs of tracklets. With more pairs, the time for which an animal may be away is reduced, so
+that memory stays bounded.
+"""
 LEAST_TIME_S = 10.0
 GONE_S = 2.5
-"""Who was lost at the border and found there this much later had left the picture."""
+"""An animal lost at the border and found there after this time had left the frame."""
 OVERLAP_S = 0.3
-"""A tracker may hold on to nothing for so long when an animal is found anew."""
+"""Time for which a tracker may continue an empty track after the animal has a new one."""
 TRAVEL_SHARE = 0.3
-"""A camera whose middle moves by more than this share of the picture looks at different places."""
+"""A camera whose centre moves by more than this share of the frame shows different places."""
 LEAST_VOTE = 0.01
-"""A class that the detector does not see at all has this score: one box alone must not settle what an animal is."""
+"""Least score of a class. A class that the detector does not see at all has this score, so that one
+box cannot decide the class of an animal.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnModel:
-    """What is assumed of links and returns beyond `LinkModel`; fitted on simulated scenes.
+    """Assumptions about links and returns beyond `LinkModel`, fitted on simulated scenes.
 
     Attributes:
-        link_bias, link_scale: What makes probabilities of log-odds: constant and factor. inside_bias: the constant for those that are found
-            inside the picture: hardly anybody comes from nowhere.
-        turned_bias: The constant where the camera looked elsewhere in between. left_bias: where it looked on: who leaves may be replaced.
-        open_odds: Log-odds that one who comes had been there, where nothing tells; adrift_odds: the same where the camera moved and nobody
-            measured how: it loses those who stay. closed_odds: where nobody joins; closed_inside: the same for those who are lost or found
-            inside the picture.
-        swift: Sizes a second that no animal exceeds. border: Width of the border over which animals leave and come, in sides of a box.
+        link_bias, link_scale: Constant and factor that turn log-odds of links into probabilities.
+        inside_bias: The constant for tracklets that start inside the frame, where new animals are
+            rare.
+        turned_bias: The constant if the camera turned away in between.
+        left_bias: The constant if the camera kept its view. An animal that leaves may be replaced
+            by another.
+        open_odds: Log-odds that an arriving animal was there before, without other evidence.
+        adrift_odds: The same where the camera moved and its motion was not measured. Such a camera
+            loses animals that stay.
+        closed_odds: The same where the herd is closed.
+        closed_inside: The same where, in addition, the animal is lost or found inside the frame.
+        swift: Sizes per second that no animal exceeds.
+        border: Width of the border over which animals leave and arrive, in sides of a box.
     """
 
     link_bias: float = 2.0
@@ -79,13 +92,15 @@ def evidence_of(
     strength: npt.NDArray[np.float32],
     counts: npt.NDArray[np.bool_] | None = None,
 ) -> Evidence:
-    """Sum up what speaks for each stretch, or each track.
+    """Collect the evidence for each tracklet, or for each track.
 
     Args:
-        log: The detection log. found: Who is who in it.
-        group: (b,) stretch or track from 0 of every box of `found.boxes`.
-        scores: (m, c) per class. strength: (m,) score as a multiple of the threshold.
-        counts: (b,) bool, boxes that lie where animals count; None: all.
+        log: The detection log.
+        found: The identity of every box of the log.
+        group: (b,) tracklet or track, from 0, of every box of `found.boxes`.
+        scores: (m, c) per class.
+        strength: (m,) score as a multiple of the threshold.
+        counts: (b,) bool, boxes in places where animals count; None: all.
     """
     number = int(group.max(initial=-1)) + 1
     chosen = np.ones(len(group), bool) if counts is None else counts
@@ -137,7 +152,8 @@ def candidates_of(
     looks = found.looks and found.looks.grouped(found.chains())
     links = weighed_links(ends, found.view, link, min(longest_s, found.longest_s), least, looks)
     turned = links.away_s > links.gap_s / 2
-    # Who stands at the border comes and goes by half a step: only after a while has it left.
+    # An animal at the border appears and disappears with every half step. Only after a while has it
+    # left.
     left = np.where(links.left, np.clip((links.gap_s - 0.5) / (GONE_S - 0.5), 0, 1), 0.0)
     inside = ~over_border(ends.begin, found.view.resolution_wh, model.border, -1)[links.after]
     bias = np.where(turned, model.turned_bias, np.where(inside, model.inside_bias, model.link_bias))
@@ -158,7 +174,7 @@ def _longest_s(ends: Tracklets) -> float:
 def _returns(
     ends: Tracklets, found: Identities, model: ReturnModel, closed: bool, longest_s: float
 ) -> tuple[Index, Index, Array]:
-    """Return who may have come back, whatever the way: pairs and log-odds."""
+    """Return pairs of tracklets of animals that may have come back by any path, with log-odds."""
     end, begin, view = ends.end, ends.begin, found.view
     before, after = pairs_within(end.time_s - OVERLAP_S, begin.time_s, longest_s)
     later = (end.time_s[after] > end.time_s[before]) & (begin.time_s[after] > begin.time_s[before])
@@ -175,7 +191,8 @@ def _returns(
     )
     near = np.ones(len(gap_s), bool)
     if found.measured:
-        # Where the camera's path is known, what it turned away from is found at its place, or not at all.
+        # Where the camera's path is known, an animal outside its view is found at its position or
+        # not at all.
         near = ~same | ((away <= 1 + model.swift * np.maximum(gap_s, 0)) & (not _travels(found)))
     possible = near & (border | ~same | closed | found.adrift)
     before, after, sure = before[possible], after[possible], (border | ~same)[possible]
@@ -190,17 +207,20 @@ def _returns(
 
 
 def _travels(found: Identities) -> bool:
-    """Tell whether the camera looked at different places, and not only trembled or turned a little."""
+    """Return whether the camera showed different places, and did not only tremble or turn."""
     return bool((_extent(found) > TRAVEL_SHARE).any())
 
 
 def _flies_strips(found: Identities) -> bool:
-    """Tell whether the camera went along and across, as in strips beside each other: it passes the same herd more than once."""
+    """Return whether the camera moved along and across, as in parallel strips.
+
+    Such a camera passes the same herd more than once.
+    """
     return bool((_extent(found) > TRAVEL_SHARE).all())
 
 
 def _extent(found: Identities) -> Array:
-    """Return (2,) how far apart the places are that the middle of the picture showed, as shares of its width and height."""
+    """Return the extent (2,) of the camera's centre, as shares of the frame's width and height."""
     camera, (width, height) = found.view.camera, found.view.resolution_wh
     rows = np.arange(len(camera.stretch))
     if not len(rows):
@@ -213,9 +233,10 @@ def _extent(found: Identities) -> Array:
 def _merged(
     links: Links, odds: Array, before: Index, after: Index, back: Array, closed: bool
 ) -> Candidates:
-    """Put links and returns together; a pair that may go on as it went needs no return, unless that is hopeless.
+    """Join links and returns.
 
-    Where nobody joins, it is a return all the same if that is more probable.
+    A pair with a link needs no return, unless the link is very unlikely. In a closed herd the more
+    probable of the two is used.
     """
     hopeful = odds > NEGLIGIBLE
     links, odds = (
@@ -249,14 +270,16 @@ def _merged(
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What may have been.
+    """The estimate for a recording.
 
     Attributes:
-        evidence: For each stretch. draws: Ways in which it may have been.
-        track_real: (tracks + 1,) probability that a track is an animal, by the number of `Identities.ids`; 0 for none.
-        class_margin: (tracks + 1,) by how much the mean log-score of a track's class exceeds the next one's.
-        returns: (r,) stretches whose animal may have been there before, and left in between.
-        weight: (d,) how much each draw counts.
+        evidence: Evidence for each tracklet.
+        draws: Samples of how tracklets may belong to animals.
+        track_real: (tracks + 1,) probability that a track is an animal, by the number of
+            `Identities.ids`; 0 for none.
+        class_margin: (tracks + 1,) mean log-score of a track's class minus that of the next class.
+        returns: (r,) tracklets whose animal may have been there before, and left in between.
+        weight: (d,) weight of each sample.
     """
 
     evidence: Evidence
@@ -267,7 +290,7 @@ class Estimate:
     weight: Array
 
     def unique(self, class_index: int) -> tuple[int, int, int]:
-        """Return the 5th, 50th and 95th percentile of how many different ones there were."""
+        """Return the 5th, 50th and 95th percentile of the number of different animals."""
         low, middle, high = quantiles(
             self.draws.unique()[:, class_index], self.weight, (0.05, 0.5, 0.95)
         )
@@ -281,12 +304,14 @@ def estimate(
     sure: npt.NDArray[np.float32],
     settings: AnalysisSettings,
 ) -> Estimate:
-    """Estimate how many there were.
+    """Estimate the number of animals.
 
     Args:
-        log: The detection log. found: Who is who in it.
-        scores: (m, 3) per class of `CLASSES`. sure: (m,) score as a multiple of the threshold.
-        settings: `population`, `zones` and `counted` matter.
+        log: The detection log.
+        found: The identity of every box of the log.
+        scores: (m, 3) per class of `CLASSES`.
+        sure: (m,) score as a multiple of the threshold.
+        settings: With `population`, `zones` and `counted`.
     """
     link, model = found.links, ReturnModel()
     population = PopulationModel() if found.measured else UNMEASURED_POPULATION
@@ -318,7 +343,7 @@ def _weight(
     settings: AnalysisSettings,
     model: PopulationModel,
 ) -> Array:
-    """Return how much each draw counts, given the frames that a person counted."""
+    """Return the weight of each sample, given the frames that a person counted."""
     stated = []
     for frame in settings.counted:
         row = frame.frame - int(log.frames[0]) if len(log.frames) else -1

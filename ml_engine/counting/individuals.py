@@ -1,4 +1,4 @@
-"""Who was counted, one record each: when it was there, how surely it was seen, and where in the video it is seen best."""
+"""The counted animals, one record each: time, score, and the frame that shows each best."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from ml_engine.arrays import TrackTable
 from ml_engine.boxes import areas, intersections
 
 USUAL_SIZE_PERCENTILE = 80
-"""A box larger than this percentile of its track's gains nothing by it: the largest of all is often two animals in one box."""
+"""A box larger than this percentile of its track's boxes gains no quality. The largest box often
+shows two animals.
+"""
 BORDER_SHARE = 0.01
-"""A box this near to the picture's border, as a share of the picture's side, shows perhaps a part of the animal."""
+"""A box within this share of the frame's side of its border may show only a part of the animal."""
 BORDER_FACTOR = 0.25
-"""What quality a box at the border keeps."""
+"""Factor on the quality of a box at the border."""
 CANDIDATES = 24
-"""How many views of a track are compared in full: the best of as many stretches of equal length."""
+"""Views of a track that are compared in full: the best of as many parts of equal length."""
 
 _CSV_COLUMNS = (
     "class",
@@ -52,16 +54,17 @@ class Animal:
 
     Attributes:
         muster_class: Of `CLASSES`.
-        number: From 1 in its class, in order of first sight; those first seen in one frame from left to right.
+        number: From 1 in its class, in order of first appearance; from left to right within a
+            frame.
         track_id: As in `tracks.csv` and in the annotated video.
-        first_frame, last_frame: Where its track begins and ends; over all files of the recording.
+        first_frame, last_frame: First and last frame of its track, over all files of the recording.
         first_time_s, last_time_s: The same in seconds from the recording's start.
-        boxes: In how many frames it was really seen, gaps left out.
-        mean_score: Of these, for its class.
-        best_frame, best_time_s: Where it is seen best.
-        best_xyxy: Its box there, px of the displayed picture.
-        uncertain: Whether somebody should look at it.
-        reason: Why, in words; empty where it is certain.
+        boxes: Number of frames in which it was detected, without gaps.
+        mean_score: Mean score of these boxes, for its class.
+        best_frame, best_time_s: The frame that shows it best.
+        best_xyxy: Its box there, px of the displayed frame.
+        uncertain: Whether a person should check it.
+        reason: The reason in words; empty if it is certain.
     """
 
     muster_class: str
@@ -87,14 +90,15 @@ def animals(
     video: VideoFacts,
     uncertain: Mapping[int, str],
 ) -> list[Animal]:
-    """Describe everyone who was counted.
+    """Describe all counted animals.
 
-    The best view is the box with the greatest quality among those that are not interpolated: the square root of its area (at most the
-    track's usual size) x its score x the share of it that no other box covers, squared; a quarter of that at the picture's border.
+    The best view is the box with the greatest quality among those that are not interpolated.
+    Quality is the square root of its area (at most the track's usual size) x its score x the square
+    of the share that no other box covers. At the frame's border it is a quarter of that.
 
     Args:
         tracks: n boxes.
-        counted: (n,) whose tracks were counted. A track without a box that was really seen is left out.
+        counted: (n,) rows of counted tracks. A track without a detected box is left out.
         times_s: (n,) seconds from the recording's start, of every box.
         video: Its width and height.
         uncertain: Reason in words, by track id.
@@ -132,9 +136,9 @@ def animals(
 def _seen_tracks(
     tracks: TrackTable, rows: npt.NDArray[np.intp]
 ) -> list[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Return the tracks among rows that were really seen: id, rows, and rows not interpolated.
+    """Return the tracks among rows that were detected: id, rows, and rows not interpolated.
 
-    In order of class, then of first frame, then from left to right.
+    They are in order of class, then of first frame, then from left to right.
     """
     rows = rows[np.argsort(tracks.track_id[rows], kind="stable")]
     ids, begins = np.unique(tracks.track_id[rows], return_index=True)
@@ -167,7 +171,7 @@ def _best_view(tracks: TrackTable, rows: npt.NDArray[np.intp], video: VideoFacts
 
 
 def _covered_share(tracks: TrackTable, row: int) -> float:
-    """Return how much of a box the boxes of others in its frame cover: the largest single share."""
+    """Return the largest share of a box that one other box of its frame covers."""
     begin, end = np.searchsorted(tracks.frame, [tracks.frame[row], tracks.frame[row] + 1])
     boxes = tracks.xyxy[begin:end].astype(np.float64)
     mine = tracks.xyxy[row].astype(np.float64)
@@ -206,7 +210,7 @@ def animals_csv(found: Sequence[Animal]) -> bytes:
 
 
 def read_animals_csv(data: bytes) -> list[Animal]:
-    """Read what `animals_csv` wrote.
+    """Read a file that `animals_csv` wrote.
 
     Raises:
         InvalidInput: It is not such a file (code `bad_animals_csv`).
@@ -214,17 +218,17 @@ def read_animals_csv(data: bytes) -> list[Animal]:
     try:
         rows = csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True)
         if tuple(rows.fieldnames or ()) != _CSV_COLUMNS:
-            raise ValueError("its columns are others")
+            raise ValueError("its columns differ")
         return [_animal(row) for row in rows]
     except (ValueError, TypeError, csv.Error) as error:
         raise InvalidInput(
-            f"This is not an animals.csv of Muster's: {error}.", code="bad_animals_csv"
+            f"This is not an animals.csv of Muster: {error}.", code="bad_animals_csv"
         ) from error
 
 
 def _animal(row: Mapping[str, str]) -> Animal:
     if row["class"] not in CLASSES:
-        raise ValueError(f"it has the class '{row['class']}'")
+        raise ValueError(f"it has the unknown class '{row['class']}'")
     x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
     return Animal(
         muster_class=row["class"],

@@ -18,14 +18,20 @@ from ml_engine.boxes import foot_points
 from ml_engine.counting.visibility import long_enough
 
 DEAD_BAND = 0.1
-"""An animal is on a side of the line when its foot point is this fraction of its height away from it: boxes tremble."""
+"""Distance of a foot point from the line, as a fraction of the animal's height, at which it is on a
+side. Boxes tremble.
+"""
 
 _CHUNK_ROWS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """One animal passed one line. `frame`: the first one on the new side. `direction`: as `core.domain.analysis.Line` defines it."""
+    """One crossing of a line by an animal.
+
+    `frame` is the first one on the new side. `direction` is as defined by
+    `core.domain.analysis.Line`.
+    """
 
     frame: int
     track_id: int
@@ -35,7 +41,10 @@ class Crossing:
 
 
 def lines_of(settings: AnalysisSettings, video: VideoFacts) -> tuple[Line, ...]:
-    """Return the counting lines: those of the settings, or by default `middle`, from left to right at mid-height: down is `in`."""
+    """Return the counting lines of the settings.
+
+    The default is `middle`, from left to right at mid-height. Down is `in`.
+    """
     if settings.lines is not None:
         return settings.lines
     middle = video.height_px / 2
@@ -48,19 +57,20 @@ def crossings(
     settings: AnalysisSettings,
     video: VideoFacts,
 ) -> list[Crossing]:
-    """Find who passed which line.
+    """Find the crossings of the counting lines.
 
-    A foot point must leave a dead band around the line on the other side, so an animal that dithers on the line passes once or not at
-    all. One that passes and comes back has not passed: the pair cancels. Only what crosses between the ends of the line counts.
+    A foot point must leave a dead band around the line on the other side, so an animal that
+    hesitates on the line crosses once or not at all. An animal that crosses and comes back has not
+    crossed: the pair cancels. Only crossings between the ends of the line count.
 
     Args:
-        tracks: Who may pass: those who are animals more likely than not. Those too short to be counted are left out here.
-        times_s: (n,) time of every frame of the recording; passings are ordered by it.
+        tracks: Tracks that are probably animals. Tracks too short to be counted are left out here.
+        times_s: (n,) time of every frame of the recording; crossings are ordered by it.
         settings: With lines, or null for the default one.
         video: Size and rate of the recording.
 
     Returns:
-        Passings in order of time, then line, then track.
+        Crossings in order of time, then line, then track.
     """
     lines = lines_of(settings, video)
     found = []
@@ -114,7 +124,10 @@ def crossing_records(
 def _rows_by_track(
     track_id: npt.NDArray[np.int32], counted: npt.NDArray[np.bool_]
 ) -> Iterator[npt.NDArray[np.intp]]:
-    """Yield the counted rows in order of track, then frame, whole tracks at a time, so that a long recording needs no more memory."""
+    """Yield the counted rows in order of track, then frame.
+
+    Whole tracks are yielded at a time, so a long recording needs no more memory.
+    """
     rows_until = np.bincount(track_id).cumsum()
     group_of = (rows_until // _CHUNK_ROWS).astype(np.int32)
     group = np.where(counted, group_of[track_id], -1)
@@ -129,12 +142,13 @@ def _passings(
     heights: npt.NDArray[np.float64],
     line: Line,
 ) -> list[tuple[int, Literal["in", "out"]]]:
-    """Return row and direction of what passed a line for good; rows in order of track, then frame."""
+    """Return row and direction of the lasting crossings; rows in order of track, then frame."""
     start = np.array(line.start)
     along = np.array(line.end) - start
     length = float(np.hypot(*along))
     from_start = points - start
-    # With y pointing down, a positive cross product means the right-hand side of somebody who walks from start to end.
+    # With y pointing down, a positive cross product means the right-hand side as seen walking from
+    # start to end.
     distance = (along[0] * from_start[:, 1] - along[1] * from_start[:, 0]) / length
     place = (from_start @ along) / length**2
     side = np.where(np.abs(distance) > DEAD_BAND * heights, np.sign(distance), 0).astype(np.int8)
@@ -162,6 +176,6 @@ def _passings(
 
 
 def _crossing_row(distance: npt.NDArray[np.float64], before: int, after: int) -> int:
-    """Return the first row of the stay on the new side that lasts until `after`."""
+    """Return the first row on the new side, where the track stays until `after`."""
     old = np.flatnonzero(np.sign(distance[before:after]) != np.sign(distance[after]))
     return int(before + old[-1] + 1)

@@ -1,8 +1,10 @@
-"""How many different ones there were: many ways in which it may have been, each drawn as often as it is probable.
+"""Samples of how tracklets may belong to animals, each as frequent as it is probable.
 
-A way says which stretches of tracks belong to the same animal, and which of the animals that come out are real. Links are drawn as
-matchings: each stretch has at most one successor and one predecessor. Every animal is kept with the probability that one so long, so clear
-and so free of others is no mistake of the detector. Then those that had left the picture may turn out to be those that come later.
+A sample states which tracklets belong to the same animal, and which of the resulting animals are
+real. Links are sampled as matchings: each tracklet has at most one successor and one predecessor.
+Every animal is kept with the probability that it is not a false detection, which follows from its
+length, scores and coverage. Then some animals that left the frame are identified with animals that
+arrive later.
 """
 
 from __future__ import annotations
@@ -19,26 +21,29 @@ from ml_engine.tracking.matching import best_matching
 DRAWS = 80
 SUMS = ("boxes", "looked", "strength", "covered", "spanning")
 MOST_ODDS = 4.0
-"""No score proves more than this: detectors take stones for animals with conviction."""
+"""Greatest log-odds from scores. Detectors mistake stones for animals with high scores."""
 USUAL_SPAN_S = 0.5
 USUAL_HITS = 0.8
 LEAST_HITS = 0.25
-"""Fewer hits say no more: the camera may have looked elsewhere for most of the time."""
+"""Least share of hits that is evidence. Below it, the camera may have shown other places most of
+the time.
+"""
 MOST_SPAN_S = 6.0
 ROUNDING = 0.18
 LEAST_DRAWS = 8
 NEGLIGIBLE = -6.0
-"""Links of smaller log-odds are left out."""
+"""Links with smaller log-odds are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Links that may be. n links.
+    """Possible links. n links.
 
     Attributes:
-        before, after: (n,) stretches of track, `before` ends before `after` begins.
-        log_odds: (n,). returns: (n,) bool: the animal had left, so that it may as well have been another. certain: (n,) bool: it cannot
-            have been, as nobody joins.
+        before, after: (n,) tracklets, `before` ends before `after` begins.
+        log_odds: (n,).
+        returns: (n,) bool: the animal had left, so it may also have been another one.
+        certain: (n,) bool: it cannot have been another one, because the herd is closed.
     """
 
     before: Index
@@ -50,15 +55,18 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What speaks for k stretches of track being animals.
+    """The evidence that k tracklets are animals.
 
     Attributes:
         begin_s, end_s: (k,) time of the first and the last box.
-        boxes: (k,) how many, a float. looked: (k,) frames looked at between them.
+        boxes: (k,) number of boxes, a float.
+        looked: (k,) frames given to the detector between them.
         strength: (k,) sum of the boxes' scores as multiples of the threshold.
-        covered: (k,) sum over boxes of how much each looks like a second one on the animal of another track. spanning: (k,) of whether it
-            spans several others. crowded: (k,) of whether another track's box covers a part of it.
-        votes: (k, c) sum of log-scores a class.
+        covered: (k,) sum over boxes of how much each looks like a second one on the animal of
+            another track.
+        spanning: (k,) number of boxes that span several others.
+        crowded: (k,) number of boxes of which another track's box covers a part.
+        votes: (k, c) sum of log-scores per class.
     """
 
     begin_s: Array
@@ -74,24 +82,33 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class PopulationModel:
-    """What is assumed of detectors and herds; fitted on simulated scenes.
+    """Assumptions about detectors and herds, fitted on simulated scenes.
 
     Attributes:
-        real_bias: Log-odds of a chain being an animal; and per e-fold of the time in which it was found (`real_span`), per e-fold of its
-            mean strength over `usual_strength` (`real_strength`), for looking like a second box on another animal and for spanning others
-            all the time (`real_covered`, `real_spanning`), per share of the frames in which it was found (`real_hits`).
-        needed_s: Time between the first and the last box of an animal that is just visible for long enough: the detector misses some at
-            either end. blur_s: how exactly that is known.
-        scenario: Standard deviation of the log-odds of all returns together: nobody knows whether what left came back.
-        unseen: Share of the animals that were never detected for long enough; `unseen_crowded` more where all are crowded, growing with the
-            square of how many are: some stand behind others all the time; `unseen_strips` more where the camera flew in strips, and passed
-            most of them once.
-        spread: Standard deviation of the share by which all is wrong in ways not foreseen; with it go, as the root of a sum of squares,
-            `spread_crowded` times the square of the share that is crowded, and `spread_brief` over the mean time in s for which an animal
-            was found, if that is more than 1 s.
-        spread_strips: Goes with `spread` in the same way over strips: who is who from one to the next is right or wrong for many animals
-            alike.
-        stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the count is added.
+        real_bias: Log-odds of a chain being an animal.
+        real_span: Added per e-fold of the time in which it was found.
+        real_strength: Added per e-fold of its mean strength over `usual_strength`.
+        real_covered, real_spanning: Added for looking like a second box on another animal, and for
+            spanning others, all the time.
+        real_hits: Added per share of the frames in which it was found.
+        needed_s: Time between the first and the last box of an animal that is just visible for long
+            enough. The detector misses some boxes at either end.
+        blur_s: Uncertainty of that time.
+        scenario: Standard deviation of the log-odds of all returns together. Whether animals that
+            left came back is unknown.
+        unseen: Share of the animals that were never detected for long enough.
+        unseen_crowded: Added where all animals are crowded, growing with the square of their share,
+            because some are occluded all the time.
+        unseen_strips: Added where the camera flew in strips, and passed most animals once.
+        spread: Standard deviation of the relative error from unforeseen causes.
+        spread_crowded: Times the square of the share that is crowded; added to `spread` as the root
+            of a sum of squares.
+        spread_brief: Over the mean time in s for which an animal was found, if that is more than 1
+            s; added in the same way.
+        spread_strips: Added in the same way over strips. Identities from one strip to the next are
+            right or wrong for many animals together.
+        stated: Standard deviation of a person's count in a frame, in animals; `stated_share` of the
+            count is added.
     """
 
     real_bias: float = -1.6
@@ -115,7 +132,7 @@ class PopulationModel:
     stated_share: float = 0.02
 
     def over_strips(self) -> PopulationModel:
-        """Return what is assumed where the camera flew in strips."""
+        """Return the assumptions for a camera that flew in strips."""
         return replace(
             self,
             unseen=self.unseen + self.unseen_strips,
@@ -124,17 +141,18 @@ class PopulationModel:
 
 
 UNMEASURED_POPULATION = PopulationModel(unseen=0.02, spread=0.025, spread_brief=0.23)
-"""Where nobody measured the camera's motion: less is sure."""
+"""Assumptions where the camera's motion was not measured, with more uncertainty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Ways in which it may have been: d draws of k stretches and c classes.
+    """Samples of how tracklets may belong to animals: d samples of k tracklets and c classes.
 
     Attributes:
-        root: (d, k) first stretch of the chain that each belongs to.
-        kept: (d, k) bool, at the root: whether the chain is an animal. best: (d, k) int, at the root: its class.
-        more: (d,) factor for the animals that were not seen at all.
+        root: (d, k) first tracklet of the chain that each belongs to.
+        kept: (d, k) bool, at the root: whether the chain is an animal.
+        best: (d, k) int, at the root: its class.
+        more: (d,) factor for animals that were not detected at all.
         noise: (d, c) in [-`ROUNDING`, `ROUNDING`], by which numbers are rounded up or down.
     """
 
@@ -145,11 +163,11 @@ class Draws:
     noise: Array
 
     def unique(self) -> npt.NDArray[np.int64]:
-        """Return (d, c) how many different animals there are in each."""
+        """Return (d, c) the number of different animals in each sample."""
         return np.rint(self._tally(self.kept) * self.more[:, None] + self.noise).astype(np.int64)
 
     def at(self, evidence: Evidence, time_s: float) -> Array:
-        """Return (d, c) how many are there at a time."""
+        """Return (d, c) the number of animals in view at a time."""
         there = (evidence.begin_s <= time_s) & (evidence.end_s >= time_s)
         present = np.zeros(self.root.shape, bool)
         draw, stretch = np.nonzero(np.broadcast_to(there, self.root.shape))
@@ -166,7 +184,7 @@ class Draws:
 def draw(
     evidence: Evidence, candidates: Candidates, model: PopulationModel, draws: int = DRAWS
 ) -> Draws:
-    """Draw ways in which it may have been; the same for the same input."""
+    """Sample how tracklets may belong to animals; the same input gives the same samples."""
     generator = np.random.Generator(np.random.PCG64(20))
     before_of = matchings(len(evidence.boxes), candidates, model, draws, generator)
     root = roots(before_of)
@@ -183,14 +201,20 @@ def draw(
 
 
 def chain_sums(root: Index, evidence: Evidence) -> dict[str, Array]:
-    """Return (d, k) what speaks for each chain, at its root: sums, and the time from its first to its last box as `span_s`."""
+    """Return (d, k) the evidence for each chain, at its root.
+
+    It consists of sums, and of the time from its first to its last box as `span_s`.
+    """
     total = {name: _summed(root, getattr(evidence, name)) for name in SUMS}
     total["span_s"] = _summed(root, evidence.end_s - evidence.begin_s)
     return total
 
 
 def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
-    """Return the probability that a chain is an animal, visible for long enough; sums as from `chain_sums`."""
+    """Return the probability that a chain is an animal, visible for long enough.
+
+    `total` is from `chain_sums`.
+    """
     boxes = np.maximum(total["boxes"], 1)
     hits = np.maximum(boxes / np.maximum(total["looked"], 1), LEAST_HITS)
     odds = (
@@ -212,7 +236,10 @@ def probability_real(total: dict[str, Array], model: PopulationModel) -> Array:
 def _unforeseen(
     root: Index, kept: npt.NDArray[np.bool_], evidence: Evidence, model: PopulationModel
 ) -> tuple[Array, Array]:
-    """Return for every draw (d,) which share of the animals nobody saw, and the standard deviation of the share by which all is wrong."""
+    """Return the share of animals that were not detected, and the relative error, per sample (d,).
+
+    The relative error is a standard deviation.
+    """
     mine = (np.take_along_axis(kept, root, axis=1) & (evidence.boxes > 0)).astype(np.float64)
     boxes, crowded, found_s = (
         mine
@@ -234,14 +261,17 @@ def weights(
     stated: Sequence[tuple[float, int, int]],
     model: PopulationModel,
 ) -> Array:
-    """Return (d,) how much each draw counts, given what a person counted: time in seconds, class, number."""
+    """Return the weight of each sample (d,), given the counts of a person.
+
+    `stated` holds time in seconds, class and number.
+    """
     miss = np.zeros(len(draws.more))
     for time_s, index, number in stated:
         miss += (
             (draws.at(evidence, time_s)[:, index] - number)
             / (model.stated + model.stated_share * number)
         ) ** 2
-    # Where no draw fits, those that fit best still decide, but never fewer than a handful.
+    # If no sample fits, the best ones decide, but never fewer than `LEAST_DRAWS`.
     heat = 1.0
     while True:
         weight = np.exp(-0.5 * (miss - miss.min()) / heat)
@@ -272,10 +302,11 @@ def matchings(
     draws: int,
     generator: np.random.Generator,
 ) -> Index:
-    """Draw which stretch goes on as which, returns left out: (draws, count) the predecessor of every stretch, -1 for none.
+    """Sample the predecessor of every tracklet without returns: (draws, count), -1 for none.
 
-    Each draw is the best matching under log-odds to which Gumbel noise was added (perturb and maximise: G. Papandreou and A. Yuille,
-    2011): a stretch with one candidate gets it with just its probability, and conflicts are settled for all at once.
+    Each sample is the best matching under log-odds with added Gumbel noise (perturb and maximise:
+    G. Papandreou and A. Yuille, 2011). A tracklet with one candidate is linked with exactly its
+    probability, and all conflicts are settled together.
     """
     before_of = np.full((draws, count), -1, np.intp)
     rows = np.flatnonzero((candidates.log_odds > NEGLIGIBLE) & ~candidates.returns)
@@ -296,7 +327,10 @@ def _came_back(
     model: PopulationModel,
     generator: np.random.Generator,
 ) -> Index:
-    """Return the roots after some animals were taken for others that had been there before; mistakes take no part in that."""
+    """Return the roots after some animals were identified with earlier ones.
+
+    False detections take no part in that.
+    """
     draws, count = root.shape
     rows = np.flatnonzero(
         candidates.returns & (candidates.log_odds + 2.5 * model.scenario > NEGLIGIBLE)
@@ -323,7 +357,7 @@ def _came_back(
 
 
 def roots(before_of: Index) -> Index:
-    """Return (draws, count) the first stretch of the chain of each, by pointer jumping."""
+    """Return (draws, count) the first tracklet of each one's chain, by pointer jumping."""
     root = np.where(before_of < 0, np.arange(before_of.shape[1]), before_of)
     while True:
         further = np.take_along_axis(root, root, axis=1)
@@ -333,7 +367,7 @@ def roots(before_of: Index) -> Index:
 
 
 def _summed(root: Index, values: Array) -> Array:
-    """Return (draws, count) the sums of values (count,) over chains, at their roots; 0 elsewhere."""
+    """Return (draws, count) the sums of values (count,) over chains, at their roots; else 0."""
     draws, count = root.shape
     flat = (root + np.arange(draws)[:, None] * count).ravel()
     sums = np.bincount(flat, np.broadcast_to(values, (draws, count)).ravel(), draws * count).astype(
@@ -347,7 +381,10 @@ def _sigmoid(odds: Array) -> Array:
 
 
 def _normal_quantiles(count: int) -> Array:
-    """Return evenly spaced quantiles of the normal distribution: fewer draws are needed than with random ones."""
+    """Return evenly spaced quantiles of the normal distribution.
+
+    They need fewer samples than random values.
+    """
     from scipy.special import ndtri
 
     return ndtri((np.arange(count) + 0.5) / count)

@@ -1,4 +1,4 @@
-"""Whether the animals are too small for the detector: then many were missed, and the count is too low."""
+"""The warning about animals that are too small for the detector, so that the count is too low."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def size_px(
     tiles: str,
     input_hw: tuple[int, int],
 ) -> npt.NDArray[np.float64]:
-    """Return how large the network saw the boxes of some rows: (k,) square root of the area, px of its input.
+    """Return the size of boxes in the network's input: (k,) square root of the area, px.
 
     Args:
         tracks: n boxes.
         rows: (n,) bool, k of them set.
         video: Its width and height.
-        tiles: The setting: in tiles everything is seen larger.
-        input_hw: Of the network, px; a network that keeps the aspect ratio sees nearly this many.
+        tiles: The setting; in tiles all animals are larger.
+        input_hw: Size of the network's input, px. If the network keeps the aspect ratio, this is
+            approximate.
     """
     x1, y1, x2, y2 = plan_tiles((video.width_px, video.height_px), tiles, input_hw)[-1].tolist()
     boxes = tracks.xyxy[rows].astype(np.float64)
@@ -50,18 +51,20 @@ def small_animals(
     tiles: str,
     classes: tuple[MusterClass, ...],
 ) -> list[Note]:
-    """Warn of classes whose boxes are mostly smaller than what the detector finds half as often as large ones.
+    """Warn of classes whose boxes are mostly smaller than `smallest_px` of the detector.
 
-    Those found are the larger ones of those there, so their median is above the median of all. Still it tells: with COCO-pretrained DEIMv2
-    Femto (27 px) the median found was 21 and 27 px on two sets of drone photos where it finds 2 % and 18 % of the cattle, and 32, 85 and
-    126 px on a herd and on photos where it finds most.
+    Animals of that size are found half as often as large ones. The median of the animals found is
+    above the median of all, because larger animals are found more often. It still shows the
+    problem. With COCO-pretrained DEIMv2 Femto (27 px) the median found was 21 and 27 px on two sets
+    of drone photos, of whose cattle it finds 2 % and 18 %. It was 32, 85 and 126 px on a herd and
+    on photos of which it finds most.
 
     Args:
-        tracks: Their boxes, really seen or not.
+        tracks: Their boxes, detected or interpolated.
         detector: As recorded in the plan; without `smallest_px` and `input_hw` there is no warning.
         video: Its width and height.
         tiles: The setting.
-        classes: Those that are counted.
+        classes: The counted classes.
 
     Returns:
         A warning for each such class.
@@ -81,9 +84,9 @@ def small_animals(
         middle = float(np.median(sizes)) if len(sizes) else smallest_px
         if middle < smallest_px:
             text = (
-                f"{_capital(name)}: half of the animals found are smaller than {middle:.0f} px in the"
-                f" detector's input ({hw[1]} x {hw[0]} px). The detector misses most animals smaller"
-                f" than {smallest_px:.0f} px, so there are probably more."
+                f"{_capital(name)}: half of the animals found are smaller than {middle:.0f} px in"
+                f" the detector's input ({hw[1]} x {hw[0]} px). The detector misses most animals"
+                f" smaller than {smallest_px:.0f} px, so there are probably more."
                 f" {_advice(tiles, smallest_px / middle)}"
             )
             warnings.append(warning(CODE, text))
@@ -91,7 +94,7 @@ def small_animals(
 
 
 def _advice(tiles: str, missing: float) -> str:
-    """Return what to do about it, where animals should be `missing` times as large."""
+    """Return advice for animals that should be `missing` times as large."""
     if tiles != "off":
         return "Set tiles to more rows and columns, fly lower or zoom in."
     side = min(6, max(2, math.ceil(1.5 * missing)))

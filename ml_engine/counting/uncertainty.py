@@ -13,7 +13,9 @@ from ml_engine.tracking.identities import Identities
 SURE = 0.9
 """A track or join with a lower probability is marked as uncertain."""
 LEAST_MARGIN = 0.1
-"""A track's class is uncertain where its boxes speak for it by less than this, mean log-score over the next class's."""
+"""Least margin of a track's class over the next one, in mean log-score. Below it the class is
+uncertain.
+"""
 
 
 def join_probability(found: Identities) -> npt.NDArray[np.float64]:
@@ -59,7 +61,7 @@ def join_records(
 
 
 def doubts_of(found: Identities, guess: Estimate, numbers: npt.NDArray[np.int32]) -> dict[int, str]:
-    """Return the doubts about the tracks that a person should check, by their number in the results."""
+    """Return the doubts about tracks that a person should check, by their number in the results."""
     doubts: dict[int, list[str]] = {}
     for place, number in enumerate(numbers.tolist()):
         found_of = doubts.setdefault(place + 1, [])

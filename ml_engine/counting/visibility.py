@@ -1,4 +1,4 @@
-"""Who is visible when: what counts, zones and the timeline have in common."""
+"""Visibility of animals over time, for counts, zones and the timeline."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from core.domain.job import VideoFacts
 from ml_engine.arrays import TrackTable
 
 NEEDED_S = 0.5
-"""Visible for less than this, nobody is counted: a flicker of the detector and an animal look the same then."""
+"""Least time for which a counted animal is visible. A shorter track may be flicker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """The recording's frames, and how long is long enough.
+    """The recording's frames, and the time that is long enough.
 
     Attributes:
-        first_frame: Index of the log's first frame. frames: How many. tracks: Highest track id.
+        first_frame: Index of the log's first frame.
+        frames: Number of frames.
+        tracks: Highest track id.
         looked_at: (n,) bool: detected, not skipped and not unreadable.
-        frame_s: Length of a frame. step_s: time between frames looked at: one more row of a track says that it was there that long.
-        needed_s: How long an animal must be visible: `NEEDED_S`, or the whole recording where that is shorter.
+        frame_s: Length of a frame.
+        step_s: Time between frames given to the detector. Each row of a track stands for this time.
+        needed_s: Time for which an animal must be visible: `NEEDED_S`, or the whole recording if
+            that is shorter.
     """
 
     first_frame: int
@@ -55,21 +59,24 @@ class Presence:
         )
 
     def seconds(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Return for how long a track was visible that has so many rows, gaps closed."""
+        """Return the time for which a track with this many rows was visible, gaps closed."""
         return (rows - 1).astype(np.float64) * self.frame_s + self.step_s
 
     def class_of_track(self, tracks: TrackTable) -> npt.NDArray[np.int8]:
-        """Return the class index of every track id, -1 where there is no such track: (highest id + 1,)."""
+        """Return the class index of every track id: (highest id + 1,); -1 without a track."""
         result = np.full(self.tracks + 1, -1, np.int8)
         result[tracks.track_id] = tracks.class_index
         return result
 
     def per_frame(self, tracks: TrackTable, rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Return how many of the chosen rows lie in each frame: (frames,)."""
+        """Return the number of chosen rows in each frame: (frames,)."""
         return np.bincount(tracks.frame[rows] - self.first_frame, minlength=self.frames)
 
     def peak(self, series: npt.NDArray[np.int64]) -> int:
-        """Return the greatest k such that at least k were there in every readable frame of some window of `needed_s`."""
+        """Return the peak: the greatest number that was visible throughout some time of `needed_s`.
+
+        Frames that could not be decoded are left out.
+        """
         seen = series[self.looked_at]
         if not len(seen):
             return 0
@@ -77,12 +84,12 @@ class Presence:
         return int(np.lib.stride_tricks.sliding_window_view(seen, window).min(axis=1).max())
 
     def mean(self, series: npt.NDArray[np.int64]) -> float:
-        """Return the mean over the frames looked at."""
+        """Return the mean over the frames given to the detector."""
         return round(float(series[self.looked_at].mean()), 3) if self.looked_at.any() else 0.0
 
 
 def frame_times(video: VideoFacts, settings: AnalysisSettings) -> tuple[float, float, float]:
-    """Return the length of a frame, the time between frames looked at, and how long an animal must be visible, in seconds."""
+    """Return three times in seconds: a frame, a step of detection, and the least visible time."""
     frame_s = 1 / video.fps if video.fps > 0 else 1.0
     step_s = max(frame_s, 1 / settings.detect_fps) if settings.detect_fps else frame_s
     return frame_s, step_s, min(NEEDED_S, max(video.frames * frame_s, frame_s))
@@ -91,7 +98,7 @@ def frame_times(video: VideoFacts, settings: AnalysisSettings) -> tuple[float, f
 def long_enough(
     tracks: TrackTable, video: VideoFacts, settings: AnalysisSettings
 ) -> npt.NDArray[np.bool_]:
-    """Tell which rows (n,) belong to a track that is visible long enough to be counted."""
+    """Return which rows (n,) belong to a track that is visible long enough to be counted."""
     frame_s, step_s, needed_s = frame_times(video, settings)
     rows = np.bincount(tracks.track_id)
     return ((rows - 1) * frame_s + step_s >= needed_s - 1e-9)[tracks.track_id]

@@ -1,4 +1,4 @@
-"""Zones, polygons on the picture: the animals in each, their visits, and how long they stay."""
+"""Zones: polygons on the frame, the animals in each, their visits and their durations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ml_engine.counting.visibility import Presence
 
 
 def inside(points: npt.NDArray[np.float64], polygon: tuple[Point, ...]) -> npt.NDArray[np.bool_]:
-    """Tell which points (n, 2) lie in a polygon (even-odd rule: where it crosses itself, the inner part is outside)."""
+    """Return which points (n, 2) are in a polygon.
+
+    By the even-odd rule, the inner part of a polygon that crosses itself is outside.
+    """
     result = np.zeros(len(points), bool)
     x, y = points[:, 0], points[:, 1]
     for (x1, y1), (x2, y2) in zip(polygon, polygon[1:] + polygon[:1], strict=True):
@@ -26,7 +29,10 @@ def inside(points: npt.NDArray[np.float64], polygon: tuple[Point, ...]) -> npt.N
 def counted_places(
     points: npt.NDArray[np.float64], zones: tuple[Zone, ...]
 ) -> npt.NDArray[np.bool_]:
-    """Tell which points (n, 2) count: inside some `include` zone, if there are any, and inside no `exclude` zone."""
+    """Return which points (n, 2) count.
+
+    They are inside some `include` zone, if there are any, and in no `exclude` zone.
+    """
     included = [zone for zone in zones if zone.mode == "include"]
     result = np.full(len(points), not included)
     for zone in included:
@@ -44,7 +50,7 @@ def zone_figures(
 
     Args:
         tracks: The tracks that count.
-        presence: The time of each frame, and how long is long enough.
+        presence: The time of each frame, and the time that is long enough.
         settings: With the zones.
         classes: Classes to report.
     """
@@ -91,7 +97,10 @@ def _counts(
 def _visits(
     track_id: npt.NDArray[np.int32], within: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return per visit its track, its rows, and whether the track was seen outside just before; input in order of track, then frame."""
+    """Return per visit its track, its rows, and whether the track was outside just before.
+
+    Input is in order of track, then frame.
+    """
     if not len(track_id):
         return track_id, np.zeros(0, np.int64), within
     new_track = np.concatenate([[True], track_id[1:] != track_id[:-1]])

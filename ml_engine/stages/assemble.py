@@ -1,4 +1,7 @@
-"""The stage after detection: from the detection log to tracks, counts and files. A pure function: the same input gives the same bytes."""
+"""The stage after detection: from the detection log to tracks, counts and files.
+
+It is a pure function: the same input gives the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ from ml_engine.tracking.identities import Identities, identify
 GLIMPSE_S = 0.3
 """Shorter tracks are not reported."""
 LOWEST_SCORE = 0.1
-"""ByteTrack's: a box below it does not even continue a track."""
+"""ByteTrack's least score: a box below it does not even continue a track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Assembled:
     """Tracks, counts and files of a recording.
 
     Attributes:
-        files: Name to bytes: `results.json`, `tracks.csv`, `tracks.mot.txt`, `tracks.geojson`, `timeline.csv`, `animals.csv`.
+        files: Name to bytes: `results.json`, `tracks.csv`, `tracks.mot.txt`, `tracks.geojson`,
+            `timeline.csv`, `animals.csv`.
         results: The content of `results.json`.
         tracks: The tracks, exactly as `tracks.csv` gives them back.
         animals: The counted animals, exactly as `animals.csv` gives them back.
@@ -61,7 +65,7 @@ class Assembled:
 
 @dataclass(frozen=True, slots=True)
 class _Tracked:
-    """The tracks to report, n boxes, and what led to them.
+    """The tracks to report, n boxes, and the data that they come from.
 
     Attributes:
         found: The identity of every box of the log.
@@ -83,7 +87,7 @@ class _Tracked:
     visible: npt.NDArray[np.bool_]
 
     def likely(self, guess: Estimate) -> npt.NDArray[np.bool_]:
-        """Tell which rows (n,) belong to tracks that are probably animals."""
+        """Return which rows (n,) belong to tracks that are probably animals."""
         real: npt.NDArray[np.bool_] = guess.track_real[self.numbers] >= LIKELY
         return self.counted & real[self.tracks.track_id - 1]
 
@@ -96,17 +100,17 @@ def assemble(
     detector: Mapping[str, object],
     telemetry: Telemetry | None = None,
 ) -> Assembled:
-    """Track and count what was detected.
+    """Track and count the detections.
 
     Args:
         log: All frames of the recording.
-        settings: What to count and how.
+        settings: Settings of the analysis.
         video: Size and rate of the recording.
-        detector: The detector as recorded in the plan; its `thresholds` hold where the settings give none.
-        telemetry: Of the drone, times from the start of the recording; its remarks become warnings of the results.
+        detector: The detector as recorded in the plan, with default `thresholds`.
+        telemetry: Times count from the start of the recording; remarks become warnings.
 
     Raises:
-        InvalidCalibration: The calibration fixes no homography.
+        InvalidCalibration: The calibration does not determine a homography.
     """
     classes, used = counted_classes(settings), _used(detector, settings)
     ground = Ground.of(settings, telemetry, log.times_s, video)
@@ -153,7 +157,7 @@ def assemble(
 def _timeline(
     log: DetectionLog, found: _Tracked, presence: Presence, classes: tuple[MusterClass, ...]
 ) -> bytes:
-    """Return the file that tells how many animals are visible in every frame."""
+    """Return the file with the number of visible animals in every frame."""
     tracks = found.tracks
     per_frame = {
         name: presence.per_frame(
@@ -203,7 +207,7 @@ def _tracked(
 def _track_files(
     tracks: TrackTable, times_s: npt.NDArray[np.float64], ground: Ground
 ) -> dict[str, bytes]:
-    """Return the files that list boxes or places of tracks; `times_s` (n,) of every box."""
+    """Return the files of boxes or positions of tracks; `times_s` (n,) of every box."""
     return {
         "tracks.csv": result_files.tracks_csv(tracks, times_s),
         "tracks.mot.txt": result_files.tracks_mot(tracks),
@@ -212,13 +216,19 @@ def _track_files(
 
 
 def _faint(ids: npt.NDArray[np.int32], strength: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Tell for every track number which ones stay below the threshold on average: mostly parts of animals, and stones."""
+    """Return, for every track number, whether its mean score is below the threshold.
+
+    Such tracks are mostly parts of animals, and stones.
+    """
     boxes = np.bincount(ids)
     return np.bincount(ids, strength, len(boxes)) < boxes
 
 
 def _hidden(tracks: TrackTable, thresholds: Mapping[str, float]) -> npt.NDArray[np.bool_]:
-    """Tell which rows are hidden behind another animal: those that the detector did not see, or hardly."""
+    """Return which rows are hidden behind another animal.
+
+    The detector did not detect these, or only with a low score.
+    """
     limit = np.array([thresholds[name] for name in CLASSES], np.float32)[tracks.class_index]
     return track_table.hidden(tracks, tracks.interpolated | (tracks.score < limit))
 
@@ -226,7 +236,10 @@ def _hidden(tracks: TrackTable, thresholds: Mapping[str, float]) -> npt.NDArray[
 def _glimpses(
     tracks: TrackTable, video: VideoFacts, settings: AnalysisSettings
 ) -> npt.NDArray[np.bool_]:
-    """Tell which rows belong to a track of so short a time that it is mostly a mistake; the count weighs it all the same."""
+    """Return which rows belong to tracks that are so short that most are false detections.
+
+    The count weighs them all the same.
+    """
     frame_s, step_s, needed_s = frame_times(video, settings)
     rows = np.bincount(tracks.track_id)
     return ((rows - 1) * frame_s + step_s < min(GLIMPSE_S, needed_s) - 1e-9)[tracks.track_id]
@@ -235,7 +248,7 @@ def _glimpses(
 def _asked_for(
     tracks: TrackTable, settings: AnalysisSettings, classes: tuple[str, ...]
 ) -> npt.NDArray[np.bool_]:
-    """Tell which rows are of a class that was asked for, in a place that counts."""
+    """Return which rows are of a requested class, in a place that counts."""
     wanted = np.isin(tracks.class_index, [CLASSES.index(name) for name in classes])
     if any(zone.mode != "count" for zone in settings.zones):
         wanted &= counted_places(foot_points(tracks.xyxy), settings.zones)
@@ -261,7 +274,10 @@ def _warnings(
     found = [*ground.warnings(tracks), *small]
     unreadable = int((log.status == 2).sum())
     if unreadable:
-        text = f"{unreadable} of {len(log.frames)} frames could not be decoded; animals in them are estimated."
+        text = (
+            f"{unreadable} of {len(log.frames)} frames could not be decoded;"
+            " animals in them are estimated."
+        )
         found.append(warning("unreadable_frames", text))
     if not len(tracks):
         text = (

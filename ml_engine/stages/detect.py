@@ -1,7 +1,8 @@
-"""The first stage: a segment of video in, its detection log out.
+"""The detection stage: from a segment of video to its detection log.
 
-One thread decodes, as many as the detector can use detect, and the caller's puts things in order. Between them are bounded queues, so that
-memory stays the same however long the segment is, and no core waits while there is work.
+One thread decodes, as many as the detector can use detect, and the caller's thread orders the
+results. Bounded queues between them keep memory constant for segments of any length, and keep all
+cores busy.
 """
 
 from __future__ import annotations
@@ -35,20 +36,22 @@ _TICK = 1e-6
 def choose_frames(
     times_s: npt.NDArray[np.float64], detect_fps: float | None, previous_s: float | None
 ) -> npt.NDArray[np.bool_]:
-    """Choose the frames to detect in: the first one in each interval of 1 / detect_fps seconds, counted from the recording's start.
+    """Choose the frames to detect in: the first one in each interval of 1 / detect_fps seconds.
+
+    Intervals are counted from the recording's start.
 
     Args:
         times_s: (n,) seconds from the start of the recording, ascending.
-        detect_fps: Frames a second; None: all.
+        detect_fps: Frames per second; None: all.
         previous_s: Time of the frame before the first of these; None at the start of the recording.
 
     Returns:
-        (n,) bool; the same for a frame whatever segment it lies in.
+        (n,) bool; the same for a frame in any segment.
     """
     if detect_fps is None:
         return np.ones(len(times_s), np.bool_)
     before = -math.inf if previous_s is None else previous_s
-    # A tick that falls onto a frame must not depend on the last bit of its time.
+    # The interval of a frame at its boundary must not depend on the last bit of its time.
     ticks = np.floor(np.concatenate([[before], times_s]) * detect_fps + _TICK)
     return ticks[1:] > ticks[:-1]
 
@@ -66,19 +69,19 @@ def detect_segment(
     """Detect in all frames of a segment.
 
     Args:
-        path, index: The segment's file and what `probe` found out about it.
-        segment: Which frames.
-        detector: Used from `detector.concurrency` threads at once.
+        path, index: The segment's file and its index from `probe`.
+        segment: The frames.
+        detector: Called from `detector.concurrency` threads at the same time.
         frame_times_s: (segment.frames,) seconds from the start of the recording.
-        run: Of its settings, `tiles` and `detect_fps` matter here. Progress is never told twice with the same number; whether to stop is
-            asked at least once per batch.
-        decoder: Decodes the video; default: one with the usual limits.
+        run: Its settings `tiles` and `detect_fps` apply. Progress is never reported twice with the
+            same number; `should_stop` is called at least once per batch.
+        decoder: Decoder of the video; default: one with the usual limits.
 
     Returns:
         The detection log as Parquet; the same bytes for the same input.
 
     Raises:
-        Stopped: `run.should_stop` said so.
+        Stopped: `run.should_stop` returned true.
         DetectorError, VideoError: From the detector and the decoder.
     """
     from ml_engine.video.sandbox.decoder import ConfinedDecoder
@@ -131,11 +134,12 @@ def detect_frames(
     """Detect in frames that are already being decoded: `detect_segment` without the file.
 
     Args:
-        frames: One uint8 (h, w, 3) per frame in order, None where unreadable; drawn from another thread.
+        frames: One uint8 (h, w, 3) per frame in order, None where unreadable; read from another
+            thread.
         first_frame: Index of the first one over all files.
-        chosen: (n,) bool, which to detect in. The others are `skipped`.
+        chosen: (n,) bool, the frames to detect in. The others are `skipped`.
         detector, frame_times_s, run: As for `detect_segment`.
-        halt: Set when no more frames are wanted, so that a waiting thread gives up.
+        halt: Set when no more frames are wanted, so that a waiting thread ends.
     """
     pictures = _Pictures()
     found: list[tuple[FrameStatus, Detections]] = []
@@ -177,11 +181,14 @@ def detect_frames(
 
 
 class _Pictures:
-    """Measures the camera's motion as frames pass, detected in or not, and keeps small grey pictures of the first and last readable one.
+    """Measures the camera's motion while frames pass, and stores small grey images of two frames.
+
+    The two frames are the first and the last readable one. Skipped frames are included.
 
     Attributes:
         motions: Per frame its motion, or None and the reason.
-        first_png: The first readable frame. resolution_wh: Of the frames, px. Both None until one came.
+        first_png: The first readable frame; None before it.
+        resolution_wh: Size of the frames, px; None before the first readable one.
     """
 
     def __init__(self) -> None:

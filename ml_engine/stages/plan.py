@@ -1,4 +1,4 @@
-"""How a recording is cut into segments that are detected independently of one another."""
+"""The plan: segments of a recording, which are detected independently of one another."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from core.errors import VideoError
 from ml_engine.video.index import VideoIndex
 
 RATE_TOLERANCE = 0.02
-"""Files of one recording may differ this much in average frame rate: phones vary it."""
+"""Tolerated difference in average frame rate between files of one recording, because phones vary
+it.
+"""
 
 REGULAR_FACTOR = 4
-"""A file is cut only if its keyframes allow every segment to be at most this many times the least length."""
+"""A file is cut only if its keyframes allow segments up to this multiple of the least length."""
 
 
 def plan_segments(
@@ -22,8 +24,9 @@ def plan_segments(
 ) -> tuple[VideoFacts, tuple[Segment, ...]]:
     """Cut a recording into segments that are detected independently of one another.
 
-    Segments lie within one file, begin at a safe keyframe and have at least `min_frames` frames, unless the file itself is shorter. A
-    file whose keyframes are too far apart for that (`REGULAR_FACTOR`) is one segment.
+    A segment is within one file, starts at a safe keyframe and has at least `min_frames` frames,
+    unless the file itself is shorter. A file whose keyframes are too far apart for that
+    (`REGULAR_FACTOR`) is one segment.
 
     Args:
         indexes: The recording's files, in order.
@@ -74,15 +77,17 @@ def _check_same(indexes: Sequence[VideoIndex]) -> None:
     for number, other in enumerate(indexes[1:], start=2):
         if (other.width_px, other.height_px) != (first.width_px, first.height_px):
             raise VideoError(
-                f"File {number} has pictures of {other.width_px}x{other.height_px} px, the first of {first.width_px}x{first.height_px}: "
-                "they are not parts of one recording. Submit them as separate jobs.",
+                f"File {number} has frames of {other.width_px}x{other.height_px} px, the first file"
+                f" of {first.width_px}x{first.height_px} px. They are not parts of one recording."
+                " Submit them as separate jobs.",
                 code="files_differ",
                 file=number,
             )
         if abs(other.fps - first.fps) > RATE_TOLERANCE * first.fps:
             raise VideoError(
-                f"File {number} has {float(other.fps):.2f} frames a second, the first {float(first.fps):.2f}: they are not parts of one "
-                "recording. Submit them as separate jobs.",
+                f"File {number} has {float(other.fps):.2f} frames per second, the first file"
+                f" {float(first.fps):.2f}. They are not parts of one recording."
+                " Submit them as separate jobs.",
                 code="files_differ",
                 file=number,
             )

@@ -1,4 +1,4 @@
-"""Make the annotated video: decode again, draw, encode; the three at the same time."""
+"""The rendering stage, which decodes, draws and encodes the annotated video at the same time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ml_engine.drawing.frame_painter import FramePainter
 
 ENCODER_THREADS = 4
-"""Fixed, whatever the machine: the number is part of what determines the bytes."""
+"""The same on every machine, because the number of threads affects the bytes."""
 
 _QUEUED_FRAMES = 6
 _WAIT_S = 0.1
@@ -38,23 +38,23 @@ def render(
     run: Run,
     decoder: ConfinedDecoder | None = None,
 ) -> tuple[Path, Path, Path]:
-    """Write `annotated.mp4`, `preview.jpg`, the frame with the most animals, and `contact_sheet.jpg`. Same input, same bytes.
+    """Write the annotated video, the preview and the contact sheet. Same input, same bytes.
 
     Args:
-        recording: What to draw into.
-        findings: What to draw. Each of the animals has one picture on the contact sheet; the counts are its headings.
+        recording: The recording to draw into.
+        findings: What to draw. Each animal has one picture on the contact sheet.
         out_dir: Existing folder.
-        run: Of its settings, lines, zones and classes matter here. Progress is the number of frames encoded, told twice a second or so, and
-            at the end; whether to stop is asked as often.
-        decoder: Decodes the videos; default: one with the usual limits.
+        run: Its settings of lines, zones and classes apply. Progress is the number of frames
+            encoded, reported about twice a second and at the end; `should_stop` is called as often.
+        decoder: Decoder of the videos; default: one with the usual limits.
 
     Returns:
-        Paths of the video, the preview and the contact sheet.
+        Paths of video, preview (the frame with the most animals) and contact sheet.
 
     Raises:
-        Stopped: `run.should_stop` said yes; no file is left behind.
+        Stopped: `run.should_stop` returned true; no file is left behind.
         VideoError: A file can no longer be opened.
-        StorageFull: No room for the files.
+        StorageFull: There is no space for the files.
     """
     from ml_engine.drawing.contact_sheet import ContactSheet
     from ml_engine.drawing.frame_painter import FramePainter
@@ -93,7 +93,7 @@ def render(
 
 
 class _Pictures:
-    """What is made of single frames as they pass: the preview and the contact sheet."""
+    """The preview and the contact sheet, which are made of single frames as they pass."""
 
     def __init__(self, painter: FramePainter, sheet: ContactSheet) -> None:
         self._painter, self._sheet = painter, sheet
@@ -101,7 +101,7 @@ class _Pictures:
         self._preview = b""
 
     def painted(self, frame: int, image_bgr: Image | None) -> Image:
-        """Return a frame with everything drawn into it, which is done in place."""
+        """Return a frame with everything drawn into it, in place."""
         self._sheet.take(frame, image_bgr)
         painted = self._painter.paint(image_bgr, frame)
         if frame == self._best:
@@ -140,19 +140,21 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         if is_disk_full(error):
-            raise StorageFull("No room left on the disk for the pictures. Make room.") from error
+            raise StorageFull(
+                "There is no space left on the disk for the images. Free some space."
+            ) from error
         raise
 
 
 class _Report:
-    """Tells how far the work is and asks whether to go on, at most every half second and at least every second."""
+    """Reports progress and checks for a stop, between every half second and every second."""
 
     def __init__(self, progress: Callable[[], None], should_stop: Callable[[], bool]) -> None:
         self._progress, self._should_stop = progress, should_stop
         self._next_s = 0.0
 
     def now_and_then(self) -> None:
-        """Report where it is time to. Raises `Stopped` where asked to stop."""
+        """Report progress if it is due. Raise `Stopped` if requested."""
         now_s = time.monotonic()
         if now_s < self._next_s:
             return
@@ -163,7 +165,10 @@ class _Report:
 
 
 class _Worker:
-    """A thread with a bounded queue. Leaving the block ends the thread; its error is raised where the queue is used."""
+    """A thread with a bounded queue.
+
+    Leaving the block ends the thread. Its error is raised where the queue is used.
+    """
 
     def __init__(self, report: _Report) -> None:
         self._report = report
@@ -190,7 +195,7 @@ class _Worker:
             self._done.set()
 
     def _work(self) -> None:
-        """What the thread does."""
+        """Do the work of the thread."""
 
     def _check(self) -> None:
         if self._error is not None:
@@ -199,11 +204,11 @@ class _Worker:
 
 
 class _Source(_Worker):
-    """Runs a generator ahead of its consumer, in a thread of its own.
+    """Runs a generator ahead of its consumer, in its own thread.
 
     Args:
-        make: Makes it; given a function that says whether nothing more is wanted.
-        report: Whom to tell.
+        make: Returns the generator. Its argument is a function that returns whether to stop.
+        report: Reports the progress.
     """
 
     def __init__(
@@ -241,7 +246,7 @@ class _Source(_Worker):
 
 
 class _Stage(_Worker):
-    """Consumes items in order, in a thread of its own."""
+    """Consumes items in order, in its own thread."""
 
     def __init__(self, consume: Callable[[tuple[int, Image]], None], report: _Report) -> None:
         super().__init__(report)
@@ -249,7 +254,7 @@ class _Stage(_Worker):
         self._last = threading.Event()
 
     def put(self, item: tuple[int, Image]) -> None:
-        """Hand over an item; waits while the queue is full."""
+        """Put an item into the queue; wait while the queue is full."""
         while True:
             self._check()
             try:

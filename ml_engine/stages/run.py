@@ -1,4 +1,4 @@
-"""What stages are given: the run that they are a part of, the recording, and what was found in it."""
+"""The input of a stage: the run that it is a part of, the recording, and the findings."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class Run:
     """The run that a stage is a part of.
 
     Attributes:
-        settings: Of the analysis.
+        settings: Settings of the analysis.
         progress: Called in the caller's thread with the number of frames done, which only grows.
-        should_stop: Asked in the caller's thread, again and again while the stage works. Yes ends the stage with `Stopped`.
+        should_stop: Called in the caller's thread, repeatedly while the stage works. True ends the
+            stage with `Stopped`.
     """
 
     settings: AnalysisSettings
@@ -50,11 +51,11 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found in a recording.
+    """The findings in a recording.
 
     Attributes:
         tracks: Every box of every track.
-        animals: Those that were counted.
+        animals: The counted animals.
         counts: Counts by class.
     """
 

@@ -261,10 +261,7 @@ def measure_rendered(model: PreTrainedModel, scenes: int, size: int) -> dict[str
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train and write the checkpoint, measure it, and write thresholds and model card.
-
-    The written checkpoint is loaded again to be measured.
-    """
+    """Train, load the written checkpoint, measure it, and write thresholds and model card."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from ml_engine.progress import progress
 

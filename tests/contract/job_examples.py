@@ -93,7 +93,7 @@ TELEMETRY = TelemetryFile(
     warnings=(
         TelemetryRemark(
             code="telemetry_no_fix",
-            message="17 positions are 0, 0: the drone had no satellites yet.",
+            message="17 positions are 0, 0, because the drone had no satellites yet.",
         ),
     ),
 )

@@ -285,7 +285,9 @@ def test_frame_that_the_network_cannot_take_is_named(
 
 
 def test_the_table_of_detectors_lists_exactly_these() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "detectors.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "explanation" / "detector.md").read_text(
+        encoding="utf-8"
+    )
     rows = [
         line.strip("| ").split(" | ")
         for line in text.splitlines()

@@ -106,7 +106,7 @@ def test_parts_started_by_hand_find_the_azurite_of_their_data_folder(
             second = subprocess.run(
                 argv, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60
             )
-            assert second.returncode == 1 and "runs already with the data folder" in second.stderr
+            assert second.returncode == 1 and "already runs with the data folder" in second.stderr
             config = ports_config(data_dir=data_dir)
             assert re.search("AccountName=muster[0-9a-f]{18};", config.storage.storage_connection)
             assert asyncio.run(write(config, b"film")) == 4

@@ -126,7 +126,7 @@ STORAGE = (
     Mutant(
         "a blob is committed before its marker is there",
         "core/services/submission/files.py",
-        "        # The stream's end is what the blob is committed at.\n        await self._marked()\n",
+        "        # The blob is committed when the stream ends.\n        await self._marked()\n",
         "",
         f"{_SUBMISSIONS}::test_without_a_marker_nothing_is_committed",
     ),
@@ -257,8 +257,8 @@ STORAGE = (
     Mutant(
         "a part of a recording is recovered as all of it",
         "core/services/housekeeping/recovery.py",
-        "    if copy:\n        # One",
-        "    if False:\n        # One",
+        "    if copy:\n        # A missing",
+        "    if False:\n        # A missing",
         f"{_RECOVERY}::test_a_recording_of_which_a_file_is_gone_is_not_counted_as_a_whole_one",
     ),
     Mutant(

@@ -308,8 +308,8 @@ MUTANTS = (
     Mutant(
         "storage that does not answer is a permanent failure",
         "core/adapters/azure/errors.py",
-        '    return Unavailable(f"Storage did not answer while {doing}. Try again in a few seconds.")\n',
-        '    return PermanentError(f"Storage did not answer while {doing}. Try again in a few seconds.", code="storage_away")\n',
+        '    return Unavailable(f"Storage did not respond while {doing}. Try again in a few seconds.")\n',
+        '    return PermanentError(f"Storage did not respond while {doing}. Try again in a few seconds.", code="storage_away")\n',
         "tests/integration/test_promise_outages.py::test_promise_storage_that_is_unreachable_delays_everything_and_loses_nothing",
     ),
     Mutant(

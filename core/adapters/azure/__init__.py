@@ -1,1 +1,1 @@
-"""Azure Blob and Queue Storage, or Azurite."""
+"""Adapters for Azure Blob and Queue Storage, or Azurite."""

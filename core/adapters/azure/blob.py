@@ -45,8 +45,8 @@ from core.errors import InvalidInput, NotFound, PreconditionFailed, Unavailable
 from core.ports import BlobInfo, BlobStore, Page
 
 _READ_TIMEOUT_S = 20
-# One request for small blobs. The transport wants larger bodies as a buffer, which the SDK's single
-# put does not pass on.
+# Small blobs are written in one request. For larger bodies the transport needs a buffer, which the
+# SDK's single put does not pass on.
 _SINGLE_PUT_BYTES = 2**20
 _DELETES_AT_ONCE = 8
 _WRITE_TRIES = 4
@@ -58,8 +58,9 @@ class AzureBlobStore(BlobStore):
     """One container.
 
     Args:
-        container: Its name, also the attribute `name`; `open` creates it.
-        connection_string: One with an account key. Ignored where `account_url` is given.
+        container: The name of the container, also the attribute `name`; `open` creates it.
+        connection_string: A connection string with an account key. Ignored if `account_url` is
+            given.
         account_url: `https://<account>.blob.core.windows.net`: use the process's managed identity.
     """
 
@@ -73,14 +74,12 @@ class AzureBlobStore(BlobStore):
         self._credential: DefaultAzureCredential | None = None
         self._links = UploadLinks(by_identity=account_url is not None)
 
-    # ------------------------------------------------------------ life
-
     async def open(self) -> None:
         """Connect, and create the container.
 
         Raises:
-            InvalidInput: The connection string or account address is not one.
-            Unavailable: Storage does not answer.
+            InvalidInput: The connection string or account URL is not valid.
+            Unavailable: Storage does not respond.
         """
         await self.connect()
         with mapped(f"creating the container '{self.name}'"):
@@ -91,7 +90,7 @@ class AzureBlobStore(BlobStore):
                     raise
 
     async def connect(self) -> None:
-        """Connect; sends nothing. Raises `InvalidInput` as `open` does."""
+        """Connect without sending anything. Raises `InvalidInput` as `open` does."""
         if self._service is None:
             self._service = self._connect()
 
@@ -105,11 +104,9 @@ class AzureBlobStore(BlobStore):
             await credential.close()
 
     async def ping(self) -> None:
-        """Ask for the container's properties."""
+        """Read the container's properties."""
         with mapped(f"asking for the container '{self.name}'"):
             await self._client.get_container_properties(read_timeout=azure_connection.PING_S)
-
-    # ------------------------------------------------------------ writing
 
     async def put(
         self,
@@ -135,14 +132,14 @@ class AzureBlobStore(BlobStore):
         """Write a blob from a stream: blocks of 4 MiB, four staged at once, one commit at the end.
 
         Raises:
-            InvalidInput: The name cannot be one (code `bad_blob_name`).
-            PreconditionFailed: `only_new` and the blob exists.
-            Unavailable: Storage does not answer, or somebody else wrote the same blob meanwhile
-                (code `concurrent_write`).
+            InvalidInput: The name is not a valid blob name (code `bad_blob_name`).
+            PreconditionFailed: `only_new` is set and the blob exists.
+            Unavailable: Storage does not respond, or another writer wrote the same blob in the
+                meantime (code `concurrent_write`).
         """
         blob = self._target(name)
-        # Found again in the blob's metadata, it tells our own write, repeated by the SDK after a
-        # lost response, from another's.
+        # The id is stored in the blob's metadata. It distinguishes our own write, which the SDK
+        # repeats after a lost response, from another writer's.
         write_id = uuid.uuid4().hex
         options: WriteOptions = {"content_settings": ContentSettings(content_type=content_type)}
         if only_new:
@@ -153,7 +150,7 @@ class AzureBlobStore(BlobStore):
         async with aclosing(regroup(chunks)) as blocks:
             head = [await anext(blocks, None) or io.BytesIO()]
             if size_of(head[0]) <= _SINGLE_PUT_BYTES:
-                # A block that is not full is the last one: the stream has ended.
+                # Only the last block of a stream is not full.
                 data = head[0].getvalue()
                 size, written = (
                     len(data),
@@ -196,27 +193,24 @@ class AzureBlobStore(BlobStore):
         return await _undisturbed(write)
 
     async def copy(self, source: str, target: str, *, if_match: str | None = None) -> BlobInfo:
-        """Copy within the container, on the server's side.
+        """Copy within the container, on the server.
 
-        Raises:
-            NotFound: There is no source.
-            PreconditionFailed: Its ETag is not `if_match`.
-            Unavailable: Storage does not answer, or the copy did not end.
+        Raises as the port does, and `Unavailable` if the copy did not end.
         """
         blob, origin = self._target(target), self._existing(source)
         doing = f"copying the blob '{source}'"
         return blob_info(await copy_blob(origin, blob, doing=doing, if_match=if_match))
 
     async def delete(self, name: str) -> None:
-        """Delete a blob and its snapshots, if it is there."""
+        """Delete a blob and its snapshots, if it exists."""
         await self._delete(name)
 
     async def purge(self, name: str) -> None:
         """Delete a blob or its staged blocks."""
         if await self._delete(name):
             return
-        # Blocks can only be replaced: by an empty blob, unless somebody commits them first. That
-        # one is deleted.
+        # Staged blocks cannot be deleted, only replaced by an empty blob, unless another writer
+        # commits them first. The empty blob is then deleted.
         blob = self._existing(name)
         with (
             mapped(f"discarding the blocks of '{name}'"),
@@ -230,11 +224,11 @@ class AzureBlobStore(BlobStore):
 
         Raises:
             InvalidInput: The prefix is empty (code `empty_prefix`).
-            Unavailable: Storage does not answer; some may be deleted.
+            Unavailable: Storage does not respond; some blobs may be deleted.
         """
         if not prefix:
             raise InvalidInput(
-                "An empty prefix would delete every blob; name the prefix to delete.",
+                "An empty prefix would delete every blob. Name the prefix to delete.",
                 code="empty_prefix",
             )
         names = [info.name async for info in self.list_blobs(prefix)]
@@ -247,8 +241,6 @@ class AzureBlobStore(BlobStore):
                     raise result
                 gone += result
         return gone
-
-    # ------------------------------------------------------------ reading
 
     async def info(self, name: str) -> BlobInfo:
         """Describe a blob."""
@@ -269,8 +261,9 @@ class AzureBlobStore(BlobStore):
     async def stream(
         self, name: str, *, offset: int = 0, length: int | None = None, if_match: str | None = None
     ) -> AsyncGenerator[bytes]:
-        """Read a range in pieces of at most 4 MiB, the next one fetched meanwhile; an overwritten
-        blob raises `PreconditionFailed`.
+        """Read a range in pieces of at most 4 MiB, and prefetch the next piece.
+
+        Raises `PreconditionFailed` if the blob is overwritten.
         """
         async with aclosing(
             read_pieces(
@@ -281,7 +274,7 @@ class AzureBlobStore(BlobStore):
                 yield piece
 
     async def get_file(self, name: str, path: Path, *, if_match: str | None = None) -> None:
-        """Read a blob into a local file, which appears when it is whole."""
+        """Read a blob into a local file, which appears when it is complete."""
         pieces = read_pieces(
             self._existing(name), offset=0, length=None, if_match=if_match, ahead=3
         )
@@ -289,7 +282,7 @@ class AzureBlobStore(BlobStore):
             await write_file(path, pieces)
 
     async def list_blobs(self, prefix: str) -> AsyncGenerator[BlobInfo]:
-        """Yield committed blobs in order of name, a page at a time."""
+        """Yield committed blobs in order of name, page by page."""
         pages = self._client.list_blobs(name_starts_with=prefix)
         while True:
             with mapped(f"listing the blobs under '{prefix}'"):
@@ -299,7 +292,7 @@ class AzureBlobStore(BlobStore):
             yield blob_info(properties)
 
     async def page(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[BlobInfo]:
-        """Return a page of blobs, those included of which only blocks are there."""
+        """Return a page of blobs, including those with staged blocks only."""
         listed = self._client.list_blobs(
             name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED
         )
@@ -307,7 +300,7 @@ class AzureBlobStore(BlobStore):
         return Page([blob_info(item) for item in items], after)
 
     async def folders(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page[str]:
-        """Return a page of what comes before the next slash."""
+        """Return a page of folders: names up to the next slash."""
         walked = self._client.walk_blobs(
             name_starts_with=prefix, results_per_page=limit, include=_UNCOMMITTED, delimiter="/"
         )
@@ -315,7 +308,7 @@ class AzureBlobStore(BlobStore):
         return Page([item.name for item in items if isinstance(item, BlobPrefix)], after)
 
     async def now(self) -> datetime:
-        """Return what the service writes into its answers as their date."""
+        """Return the date in the service's response."""
         told: list[str] = []
         with mapped(f"asking for the container '{self.name}'"):
             await self._client.get_container_properties(
@@ -323,22 +316,19 @@ class AzureBlobStore(BlobStore):
             )
         return parsedate_to_datetime(told[-1]).astimezone(UTC)
 
-    # ------------------------------------------------------------ links
-
     async def upload_url(self, name: str, *, valid_for: timedelta) -> str:
         """Return a SAS link that may create and write one blob.
 
-        With it, the blob can be overwritten until the link expires: compare ETags.
+        The blob can be overwritten through the link until it expires, so callers must compare
+        ETags.
 
         Raises:
-            PermanentError: The connection string has no account key to sign with
-                (code `upload_links_unavailable`).
-            Unavailable: Storage gave no key to sign with.
+            PermanentError: The connection string has no account key to sign with (code
+                `upload_links_unavailable`).
+            Unavailable: Storage provided no key to sign with.
         """
         blob = self._target(name)
         return await self._links.sign(self._service_client, blob, valid_for=valid_for)
-
-    # ------------------------------------------------------------ inside
 
     @property
     def _client(self) -> ContainerClient:
@@ -363,12 +353,12 @@ class AzureBlobStore(BlobStore):
 
     def _target(self, name: str) -> BlobClient:
         if not is_usable(name):
-            raise InvalidInput(f"'{name[:100]}' cannot name a blob.", code="bad_blob_name")
+            raise InvalidInput(f"'{name[:100]}' is not a valid blob name.", code="bad_blob_name")
         return self._client.get_blob_client(name)
 
     def _existing(self, name: str) -> BlobClient:
-        # Such a name would be read as another one's: URLs fold `..`, the emulator folds
-        # backslashes.
+        # Such a name would be read as the name of another blob: URLs resolve `..`, and the emulator
+        # converts backslashes.
         if not is_usable(name):
             raise missing(name)
         return self._client.get_blob_client(name)
@@ -376,7 +366,7 @@ class AzureBlobStore(BlobStore):
     async def _ours(
         self, name: str, write_id: str, error: PreconditionFailed | Unavailable
     ) -> BlobInfo:
-        """Return the blob if this very write made it; raise what the write ran into if not."""
+        """Return the blob if this write created it; otherwise raise the error of the write."""
         try:
             with mapped(f"asking for the blob '{name}'"):
                 properties = await self._existing(name).get_blob_properties()
@@ -385,7 +375,7 @@ class AzureBlobStore(BlobStore):
         if (properties.metadata or {}).get(_WRITE_ID) == write_id:
             return blob_info(properties)
         raise PreconditionFailed(
-            f"A blob named '{name}' exists already; nothing was written.", code="blob_exists"
+            f"A blob named '{name}' exists already. Nothing was written.", code="blob_exists"
         ) from error
 
     async def _delete(self, name: str) -> bool:
@@ -393,8 +383,9 @@ class AzureBlobStore(BlobStore):
 
 
 async def _undisturbed(write: Callable[[], Awaitable[BlobInfo]]) -> BlobInfo:
-    """Write again where another writer's commit discarded our blocks: a redelivered message makes
-    two workers write one blob.
+    """Repeat a write whose blocks were discarded by another writer's commit.
+
+    A redelivered message makes two workers write the same blob.
     """
     for _ in range(_WRITE_TRIES - 1):
         try:

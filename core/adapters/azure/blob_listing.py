@@ -1,4 +1,4 @@
-"""Blobs as the service lists them: their names, their properties, a page of them."""
+"""The service's listings of blobs: names, properties and pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NEVER_OLD = datetime.max.replace(tzinfo=UTC)
 
 
 def is_usable(name: str) -> bool:
-    """Return whether a blob can have this name, and no other blob's name reads as it."""
+    """Return whether this is a valid blob name that cannot be read as the name of another blob."""
     return (
         0 < len(name) <= 1024
         and "\\" not in name
@@ -24,14 +24,14 @@ def is_usable(name: str) -> bool:
 
 
 def blob_info(properties: BlobProperties) -> BlobInfo:
-    """Return what the port tells of a blob."""
+    """Return the port's description of a blob."""
     return BlobInfo(
         name=properties.name,
         size_bytes=properties.size,
         etag=(properties.etag or "").strip('"'),
         content_type=properties.content_settings.content_type or "application/octet-stream",
-        # A service need not tell the age of staged blocks. What has none is never old, and the
-        # service drops it after a week.
+        # The service may not report the age of staged blocks. Blocks without an age never count as
+        # old; the service drops them after a week.
         modified_at_utc=properties.last_modified.astimezone(UTC)
         if properties.last_modified
         else _NEVER_OLD,

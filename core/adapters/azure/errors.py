@@ -1,4 +1,4 @@
-"""The one place where errors of the Azure SDK become Muster's."""
+"""The mapping of the Azure SDK's errors to Muster's. No other module maps them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,13 @@ from core.errors import (
 )
 
 CONCURRENT_WRITE = "concurrent_write"
-"""Code of `Unavailable` when another writer of the same blob committed in between and so discarded
-our blocks.
-"""
+"""Code of `Unavailable` when another writer committed the same blob and so discarded our blocks."""
 
 _Make = Callable[[str, int | None], MusterError]
 
 
 def _away(doing: str, status: int | None) -> MusterError:
-    return Unavailable(f"Storage did not answer while {doing}. Try again in a few seconds.")
+    return Unavailable(f"Storage did not respond while {doing}. Try again in a few seconds.")
 
 
 def _setting_up(doing: str, status: int | None) -> MusterError:
@@ -42,38 +40,40 @@ def _setting_up(doing: str, status: int | None) -> MusterError:
 
 def _denied(doing: str, status: int | None) -> MusterError:
     return Unavailable(
-        f"Storage refused our credentials while {doing}. The operator must check the connection string or the roles of the identity.",
+        f"Storage refused our credentials while {doing}. The operator must check the connection "
+        "string or the roles of the identity.",
         code="storage_access_denied",
     )
 
 
 def _missing(doing: str, status: int | None) -> MusterError:
-    return NotFound(f"There is no such blob (while {doing}).", code="blob_not_found")
+    return NotFound(f"The blob does not exist (while {doing}).", code="blob_not_found")
 
 
 def _exists(doing: str, status: int | None) -> MusterError:
     return PreconditionFailed(
-        f"A blob of that name exists already (while {doing}); nothing was written.",
+        f"A blob of that name exists already (while {doing}). Nothing was written.",
         code="blob_exists",
     )
 
 
 def _changed(doing: str, status: int | None) -> MusterError:
     return PreconditionFailed(
-        f"The blob has changed since (while {doing}); read its present state and decide again."
+        f"The blob has changed in the meantime (while {doing}). Read its current state and try "
+        "again."
     )
 
 
 def _outrun(doing: str, status: int | None) -> MusterError:
     return Unavailable(
-        f"Somebody else wrote the same blob while {doing}. Try again in a few seconds.",
+        f"Another writer wrote the same blob while {doing}. Try again in a few seconds.",
         code=CONCURRENT_WRITE,
     )
 
 
 def _lost(doing: str, status: int | None) -> MusterError:
     return LeaseLost(
-        "The message was taken by somebody else, or is gone: stop, and publish nothing."
+        "Another worker has taken the message, or it no longer exists. Stop, and publish nothing."
     )
 
 
@@ -86,16 +86,18 @@ def _by_status(doing: str, status: int | None) -> MusterError:
         return _missing(doing, status)
     if status == 409:
         return Conflict(
-            f"The blob's present state does not allow it (while {doing}).", code="storage_conflict"
+            f"The blob's current state does not permit this (while {doing}).",
+            code="storage_conflict",
         )
     if status in (304, 412):
         return _changed(doing, status)
     if status == 413:
-        return TooLarge(f"Storage takes no request as large as the one sent while {doing}.")
+        return TooLarge(f"Storage refused a request as too large while {doing}.")
     return PermanentError(f"Storage refused the request while {doing}.", code="storage_refused")
 
 
-# The service's own code says more than the SDK's class or the status: 409 alone has five meanings.
+# The service's own code is more precise than the SDK's class or the status: 409 alone has five
+# meanings.
 _BY_CODE: dict[str, _Make] = {
     "BlobNotFound": _missing,
     "CannotVerifyCopySource": _by_status,
@@ -117,7 +119,7 @@ _BY_CODE: dict[str, _Make] = {
     "SnapshotsPresent": _by_status,
 }
 
-# By name, because two of these classes exist once in each SDK package, in private modules.
+# Compared by name, because two of these classes exist once in each SDK package, in private modules.
 BY_CLASS: dict[str, _Make] = {
     "AzureError": _away,
     "ServiceRequestError": _away,
@@ -145,21 +147,21 @@ BY_CLASS: dict[str, _Make] = {
 
 
 def error_code(error: AzureError) -> str:
-    """Return the service's code, such as `BlobNotFound`; empty where there is none."""
+    """Return the service's code, such as `BlobNotFound`; empty if there is none."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
 
 
 def map_error(error: AzureError, doing: str) -> MusterError:
-    """Return Muster's error for one of the SDK's.
+    """Return Muster's error for an error of the SDK.
 
     Args:
-        error: What the SDK raised.
-        doing: What was being done, such as "reading the blob 'x'"; part of the sentence.
+        error: The SDK's error.
+        doing: The operation, such as "reading the blob 'x'"; part of the sentence.
 
     Returns:
-        The error to raise in its place. What is not known is transient: work must not be given up
-        for a reason that nobody foresaw.
+        The error to raise instead. An unknown error is transient, because work must not be
+        abandoned for an unforeseen reason.
     """
     status = getattr(error, "status_code", None)
     make = _BY_CODE.get(error_code(error))
@@ -172,8 +174,9 @@ def map_error(error: AzureError, doing: str) -> MusterError:
 
 @contextmanager
 def mapped(doing: str) -> Iterator[None]:
-    """Map what the SDK and its transport raise inside. Nothing that a caller passed in may run
-    inside: its errors are its own.
+    """Map errors that the SDK and its transport raise inside.
+
+    No code that a caller passed in may run inside, because its errors must not be mapped.
 
     Args:
         doing: As in `map_error`.
@@ -183,7 +186,7 @@ def mapped(doing: str) -> Iterator[None]:
     except AzureError as error:
         raise map_error(error, doing) from error
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-        # The transport lets some through while a body is being read.
+        # The transport passes some errors through while a body is being read.
         raise _away(doing, None) from error
 
 

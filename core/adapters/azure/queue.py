@@ -31,11 +31,11 @@ _MAX_MESSAGE_BYTES = 64 * 1024
 _READ_TIMEOUT_S = 10
 _POISONING = timedelta(seconds=60)
 _NEVER = -1
-# Released messages come behind younger ones: the oldest is among the first, but not always the
-# first.
+# Released messages are behind younger ones. The oldest message is among the first, but not always
+# the first.
 _PEEKED = 32
-# The identity may send but not create or look: then the queue was made by whoever deployed, and the
-# refusal is an answer.
+# The identity may be permitted to send but not to create or read. The queue was then created by the
+# deployment, and this refusal proves that the service responds.
 _MARK = "muster_identity"
 _NOT_OUR_ROLE = ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions")
 
@@ -43,14 +43,17 @@ _NOT_OUR_ROLE = ("AuthorizationPermissionMismatch", "InsufficientAccountPermissi
 class AzureJobQueue(JobQueue):
     """One queue and its poison queue, `<queue>-poison`.
 
-    Bodies are the messages' text as it is, without base64: what cannot be understood can then still
-    be received, and moved away.
+    Bodies are sent as text without base64. A body that cannot be decoded can then still be received
+    and moved away.
 
     Args:
-        queue: Its name, also the attribute `name`; `open` creates both.
-        connection_string: One with an account key. Ignored where `account_url` is given.
-        account_url: `https://<account>.blob.core.windows.net` (or `.queue.`): use the process's managed identity.
-        clock: Tells when a lease ends. The service's clock may differ from ours, a span does not.
+        queue: The name of the queue, also the attribute `name`; `open` creates both queues.
+        connection_string: A connection string with an account key. Ignored if `account_url` is
+            given.
+        account_url: `https://<account>.blob.core.windows.net` (or `.queue.`): use the process's
+            managed identity.
+        clock: Returns the time for the end of a lease. The service's clock may differ from ours,
+            but durations are the same.
     """
 
     def __init__(
@@ -73,8 +76,8 @@ class AzureJobQueue(JobQueue):
         """Connect, and create both queues.
 
         Raises:
-            InvalidInput: The connection string or account address is not one.
-            Unavailable: The service does not answer.
+            InvalidInput: The connection string or account URL is not valid.
+            Unavailable: The service does not respond.
         """
         await self.connect()
         for client in (self._client, self._poison_client):
@@ -86,7 +89,7 @@ class AzureJobQueue(JobQueue):
                         raise
 
     async def connect(self) -> None:
-        """Connect; sends nothing. Raises `InvalidInput` as `open` does."""
+        """Connect without sending anything. Raises `InvalidInput` as `open` does."""
         if self._queue is None or self._poison_queue is None:
             self._queue, self._poison_queue = (
                 self._connect(self.name),
@@ -108,7 +111,7 @@ class AzureJobQueue(JobQueue):
         return (await self._metadata()).get(_MARK)
 
     async def set_mark(self, identity: str) -> None:
-        """Write the identity into the queue's metadata; other entries stay."""
+        """Write the identity into the queue's metadata; other entries remain."""
         metadata = await self._metadata() | {_MARK: identity}
         with mapped(f"marking the queue '{self.name}'"):
             try:
@@ -118,7 +121,7 @@ class AzureJobQueue(JobQueue):
                     raise
 
     async def ping(self) -> None:
-        """Ask for the queue's properties."""
+        """Read the queue's properties."""
         with mapped(f"asking for the queue '{self.name}'"):
             try:
                 await self._client.get_queue_properties(read_timeout=azure_connection.PING_S)
@@ -132,7 +135,7 @@ class AzureJobQueue(JobQueue):
         Raises:
             InvalidInput: The body is over 48 KiB (code `message_too_long`), or not text (code
                 `message_not_text`).
-            Unavailable: The service does not answer; the message may be in the queue all the same.
+            Unavailable: The service does not respond; the message may be in the queue nevertheless.
         """
         text = _checked(body)
         with mapped(f"sending to the queue '{self.name}'"):
@@ -141,11 +144,11 @@ class AzureJobQueue(JobQueue):
             )
 
     async def receive(self, *, visibility: timedelta) -> Lease | None:
-        """Lease one message for `visibility`, rounded up to whole seconds, or return None at once."""
+        """Lease one message for `visibility` in whole seconds (rounded up), or return None."""
         seconds = max(1, _seconds(visibility))
         asked_at_utc = self._clock()
         with mapped(f"receiving from the queue '{self.name}'"):
-            # No span for each of a day's empty polls.
+            # Without a span, because a day has many empty polls.
             message = await self._client.receive_message(
                 visibility_timeout=seconds, tracing_options={"enabled": False}
             )
@@ -161,7 +164,7 @@ class AzureJobQueue(JobQueue):
         )
 
     async def renew(self, lease: Lease, *, visibility: timedelta) -> Lease:
-        """Stay the owner for `visibility` from now, rounded up to whole seconds."""
+        """Renew the lease for `visibility` from now, rounded up to whole seconds."""
         return await self._update(
             lease, _seconds(visibility), f"renewing a lease in the queue '{self.name}'"
         )
@@ -169,8 +172,8 @@ class AzureJobQueue(JobQueue):
     async def complete(self, lease: Lease) -> None:
         """Delete the message.
 
-        Azure answers 404 both when it is gone and when somebody else has it: there, both are
-        success.
+        Azure responds with 404 both when the message no longer exists and when another worker has
+        it. Both count as success there.
         """
         with mapped(f"deleting from the queue '{self.name}'"):
             try:
@@ -180,19 +183,20 @@ class AzureJobQueue(JobQueue):
                     raise
 
     async def release(self, lease: Lease, *, delay: timedelta = timedelta(0)) -> None:
-        """Give the message back."""
+        """Release the message."""
         await self._update(lease, _seconds(delay), f"releasing to the queue '{self.name}'")
 
     async def poison(self, lease: Lease, *, reason: str) -> None:
-        """Copy the message to the poison queue as JSON `{body, reason, message_id, delivery_count,
-        poisoned_at_utc}`, then delete it.
+        """Copy the message to the poison queue, then delete it.
+
+        The copy is the JSON `{body, reason, message_id, delivery_count, poisoned_at_utc}`.
 
         Raises:
-            LeaseLost: Somebody else has the message, or it is gone; nothing was copied.
-            Unavailable: The service does not answer.
+            LeaseLost: Another worker has the message, or it no longer exists; nothing was copied.
+            Unavailable: The service does not respond.
         """
-        # The renewal is the proof that the message is still ours, and keeps it so until it is
-        # deleted.
+        # The renewal proves that this process still has the message, and keeps the lease until the
+        # message is deleted.
         owned = await self.renew(lease, visibility=_POISONING)
         for text in poison_texts(lease, reason=reason, at=self._clock()):
             with mapped(f"sending to the queue '{self.name}-poison'"):
@@ -200,9 +204,7 @@ class AzureJobQueue(JobQueue):
         await self.complete(owned)
 
     async def depth(self) -> QueueDepth:
-        """Return the service's estimates, and the age of the oldest of the messages that come
-        first.
-        """
+        """Return the service's estimates, and the age of the oldest of the first messages."""
         with mapped(f"asking for the queue '{self.name}'"):
             properties = await self._client.get_queue_properties()
             poison = await self._poison_client.get_queue_properties()
@@ -272,20 +274,21 @@ class AzureJobQueue(JobQueue):
 
 
 def _told(value: T | None, what: str) -> T:
-    """Return what the service says of every message that it hands out."""
+    """Return a value that the service must report for every message."""
     if value is None:
-        raise Unavailable(f"The queue handed out a message without its {what}.")
+        raise Unavailable(f"The queue returned a message without its {what}.")
     return value
 
 
 def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
-    """Yield what goes to the poison queue: one JSON object, or several with `part` and `parts`
-    where one would be over 64 KiB.
+    """Yield the texts for the poison queue.
+
+    They are one JSON object, or several with `part` and `parts` if one would be over 64 KiB.
 
     Args:
         lease: The message.
-        reason: Why it is given up; cut to 1,000 characters.
-        at: When.
+        reason: The reason for which it is abandoned; truncated to 1,000 characters.
+        at: The current time.
     """
     body = lease.body.decode(errors="replace")
     reason = reason[:1000]
@@ -299,7 +302,7 @@ def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
     if len(whole.encode()) <= _MAX_MESSAGE_BYTES:
         yield whole
         return
-    # A character takes at most 6 bytes in JSON; 4 KiB are more than the facts can take.
+    # A character takes at most 6 bytes in JSON. The other fields take less than 4 KiB.
     step = (_MAX_MESSAGE_BYTES - 4 * 1024 - 6 * len(reason)) // 6
     parts = [body[start : start + step] for start in range(0, len(body), step)]
     for number, part in enumerate(parts, start=1):
@@ -307,8 +310,8 @@ def poison_texts(lease: Lease, *, reason: str, at: datetime) -> Iterator[str]:
 
 
 def _json(value: dict[str, object]) -> str:
-    # The wire format is XML, which has no place for two of the code points that JSON can leave as
-    # they are.
+    # The wire format is XML, which cannot represent two of the code points that JSON does not
+    # escape.
     return (
         json.dumps(value, ensure_ascii=False)
         .replace("\ufffe", "\\ufffe")
@@ -320,7 +323,7 @@ def _checked(body: bytes) -> str:
     """Return a body as text that the wire format, XML, carries unchanged."""
     if len(body) > MAX_BODY_BYTES:
         raise InvalidInput(
-            f"A message may have {MAX_BODY_BYTES} bytes, this one has {len(body)}.",
+            f"A message may have at most {MAX_BODY_BYTES} bytes, this one has {len(body)}.",
             code="message_too_long",
         )
     try:

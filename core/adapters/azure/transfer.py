@@ -1,6 +1,6 @@
-"""Moving bytes: a stream up as blocks, a blob down as ranges, a copy within the service.
+"""Transfers of bytes: uploads as blocks, downloads as ranges, and copies on the server.
 
-Several blocks or ranges move at once, with bounded memory.
+Several blocks or ranges are transferred at once, with bounded memory.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ class WriteOptions(TypedDict, total=False):
 async def regroup(
     chunks: AsyncIterator[bytes], block_bytes: int = BLOCK_BYTES
 ) -> AsyncGenerator[io.BytesIO]:
-    """Yield a stream of any chunk sizes as buffers of `block_bytes`, the last one shorter, none of
-    them empty, each at its start.
+    """Yield a stream with chunks of any size as buffers of `block_bytes`.
+
+    The last buffer may be shorter. No buffer is empty, and each is positioned at its start.
     """
-    # The buffer itself is handed on as the request's body: every byte is copied once.
+    # The buffer itself becomes the body of the request, so that every byte is copied once only.
     buffer = io.BytesIO()
     async for chunk in chunks:
         rest = memoryview(chunk)
@@ -62,32 +63,31 @@ async def regroup(
 
 
 def size_of(block: io.BytesIO) -> int:
-    """Return the bytes in a buffer."""
+    """Return the number of bytes in a buffer."""
     return block.getbuffer().nbytes
 
 
 async def stage_blocks(
     blob: BlobClient, blocks: AsyncIterator[io.BytesIO]
 ) -> tuple[list[BlobBlock], int]:
-    """Stage blocks, at most four at once; when this returns, all can be committed. If `blocks`
-    raises, so does this.
+    """Stage blocks, at most four at once; on return, all of them can be committed.
 
-    Whatever happens, no request is under way when this ends.
+    If `blocks` raises, so does this function. In every case, no request is in flight when it ends.
 
     Args:
-        blob: Where to.
-        blocks: Buffers of at most 4 MiB; memory stays within those in flight, one that waits, and
-            what `blocks` holds.
+        blob: The target.
+        blocks: Buffers of at most 4 MiB. Memory is limited to those in flight, one that waits, and
+            those that `blocks` holds.
 
     Returns:
-        The blocks in order, and their bytes in total.
+        The blocks in order, and their total number of bytes.
 
     Raises:
-        Unavailable: Storage does not answer.
+        Unavailable: Storage does not respond.
         PermanentError: There are more blocks than a blob can have (code `too_many_blocks`).
     """
-    # Ids of one length, whoever writes: the service refuses a blob whose blocks have ids of
-    # different lengths.
+    # All writers use ids of the same length, because the service refuses a blob whose block ids
+    # differ in length.
     upload = uuid.uuid4().hex
     staged: list[BlobBlock] = []
     running: set[asyncio.Task[None]] = set()
@@ -96,7 +96,7 @@ async def stage_blocks(
         async for block in blocks:
             if len(staged) == _MOST_BLOCKS:
                 raise PermanentError(
-                    f"A blob can have {_MOST_BLOCKS * BLOCK_BYTES} bytes at most; split the file.",
+                    f"A blob can have at most {_MOST_BLOCKS * BLOCK_BYTES} bytes. Split the file.",
                     code="too_many_blocks",
                 )
             running = await _below(_STAGED_AT_ONCE, running)
@@ -113,7 +113,7 @@ async def stage_blocks(
 
 
 async def _below(count: int, running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-    """Wait until fewer than `count` tasks run; raise what one of them raised."""
+    """Wait until fewer than `count` tasks run; raise the error of a task that failed."""
     pending = {task for task in running if not task.done()}
     done = running - pending
     while len(pending) >= count:
@@ -131,7 +131,7 @@ async def _stage(blob: BlobClient, block_id: str, block: io.BytesIO) -> None:
 
 
 async def file_chunks(path: Path) -> AsyncGenerator[bytes]:
-    """Yield a file in blocks, read off the event loop."""
+    """Yield a file in blocks, read outside the event loop."""
     with await asyncio.to_thread(path.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, BLOCK_BYTES):
             yield chunk
@@ -147,20 +147,21 @@ class _Piece:
 async def read_pieces(
     blob: BlobClient, *, offset: int, length: int | None, if_match: str | None, ahead: int
 ) -> AsyncGenerator[bytes]:
-    """Yield a range of a blob in pieces of at most 4 MiB, all of the same version of it.
+    """Yield a range of a blob in pieces of at most 4 MiB, all from the same version of it.
 
     Args:
-        blob: Where from.
+        blob: The source.
         offset: First byte. At or after the end, nothing is yielded.
-        length: Bytes, or None for all that follow.
+        length: Number of bytes, or None for all that follow.
         if_match: ETag that the blob must have, without quotes.
-        ahead: How many pieces to fetch while the caller is busy with one, at least 1; memory stays
-            within that many and one more.
+        ahead: Number of pieces to prefetch while the caller processes one, at least 1. Memory is
+            limited to that number and one more.
 
     Raises:
-        NotFound: There is no such blob, whatever `if_match`, or it was deleted meanwhile.
-        PreconditionFailed: Its ETag is not `if_match`, or it was overwritten meanwhile.
-        Unavailable: Storage does not answer.
+        NotFound: The blob does not exist, whatever `if_match`, or was deleted in the meantime.
+        PreconditionFailed: The blob's ETag is not `if_match`, or it was overwritten in the
+            meantime.
+        Unavailable: Storage does not respond.
     """
     first = await _first_piece(blob, offset, length, if_match)
     if first is None or not first.data:
@@ -171,8 +172,8 @@ async def read_pieces(
 
     def fetch_next() -> None:
         if (start := next(starts, None)) is not None:
-            # Held to the first piece's version: a reader sees a whole blob or an error, never a
-            # mixture.
+            # All pieces must be of the first piece's version. A reader gets a whole blob or an
+            # error, never a mixture.
             coming.append(
                 asyncio.create_task(_fetch(blob, start, min(BLOCK_BYTES, end - start), first.etag))
             )
@@ -196,8 +197,9 @@ async def read_pieces(
 async def _first_piece(
     blob: BlobClient, offset: int, length: int | None, if_match: str | None
 ) -> _Piece | None:
-    """Return the first piece, or None if the range is empty but the blob is the one that was asked
-    for.
+    """Return the first piece.
+
+    Return None if the range is empty but the blob has the requested version.
     """
     if length is None or length > 0:
         try:
@@ -215,8 +217,9 @@ async def _first_piece(
 
 @asynccontextmanager
 async def _reading(blob: BlobClient) -> AsyncIterator[None]:
-    """Map errors; ask again where a condition failed: with `If-Match`, a missing blob gets the same
-    response as a changed one.
+    """Map errors; check for a missing blob where a condition failed.
+
+    With `If-Match`, the service responds in the same way for a missing blob as for a changed one.
     """
     doing = f"reading the blob '{blob.blob_name}'"
     try:
@@ -258,9 +261,9 @@ def condition(if_match: str | None) -> IfMatch:
 
 
 async def write_file(path: Path, pieces: AsyncGenerator[bytes]) -> None:
-    """Write pieces to a file off the event loop; it appears under its name when it is whole.
+    """Write pieces to a file outside the event loop; it gets its name when it is complete.
 
-    Errors leave nothing behind.
+    Errors leave no files behind.
     """
     part = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.part")
     try:
@@ -278,7 +281,7 @@ async def followed_by(
     head: list[io.BytesIO], rest: AsyncIterator[io.BytesIO]
 ) -> AsyncIterator[io.BytesIO]:
     """Yield the buffers of a list, then those that follow."""
-    # Popped, so that the block's memory is free when it is staged.
+    # Removed from the list, so that the block's memory is freed once it is staged.
     while head:
         yield head.pop(0)
     async for block in rest:
@@ -286,9 +289,9 @@ async def followed_by(
 
 
 async def delete_any(blob: BlobClient) -> bool:
-    """Delete a blob and its snapshots; return whether it was there.
+    """Delete a blob and its snapshots; return whether it existed.
 
-    A lease is broken: a holder of a write link may have taken one.
+    A lease is broken first, because the holder of a write link may have acquired one.
     """
     try:
         with mapped(f"deleting the blob '{blob.blob_name}'"):
@@ -296,7 +299,7 @@ async def delete_any(blob: BlobClient) -> bool:
     except NotFound:
         return False
     except PreconditionFailed:
-        # No condition was set, so it is leased.
+        # No condition was set, so the failure means that the blob is leased.
         with (
             mapped(f"deleting the leased blob '{blob.blob_name}'"),
             suppress(ResourceNotFoundError),
@@ -307,25 +310,25 @@ async def delete_any(blob: BlobClient) -> bool:
 
 
 def missing(name: str) -> NotFound:
-    """Return the error for a blob that is not there."""
+    """Return the error for a blob that does not exist."""
     return NotFound(f"There is no blob named '{name[:200]}'.", code="blob_not_found")
 
 
 async def copy_blob(
     source: BlobClient, target: BlobClient, *, doing: str, if_match: str | None = None
 ) -> BlobProperties:
-    """Copy on the server's side, and return the properties of the copy.
+    """Copy on the server, and return the properties of the copy.
 
     Args:
-        source: What to copy.
-        target: Where to.
-        doing: What errors call it.
+        source: The blob to copy.
+        target: The new blob.
+        doing: The operation, as named in errors.
         if_match: ETag that the source must have, if any.
 
     Raises:
-        NotFound: There is no source.
-        PreconditionFailed: Its ETag is not `if_match`.
-        Unavailable: Storage does not answer, or the copy did not end (code `copy_unfinished`).
+        NotFound: The source does not exist.
+        PreconditionFailed: The source's ETag is not `if_match`.
+        Unavailable: Storage does not respond, or the copy did not end (code `copy_unfinished`).
     """
     with mapped(doing):
         answer = await target.start_copy_from_url(

@@ -20,7 +20,7 @@ class UploadLinks:
     """Signs links.
 
     Args:
-        by_identity: Sign as the process's managed identity; else with the account key.
+        by_identity: Sign as the process's managed identity; otherwise with the account key.
     """
 
     def __init__(self, *, by_identity: bool) -> None:
@@ -35,7 +35,7 @@ class UploadLinks:
 
         Raises:
             PermanentError: There is no account key to sign with (code `upload_links_unavailable`).
-            Unavailable: Storage gave no key to sign with.
+            Unavailable: Storage provided no key to sign with.
         """
         now = datetime.now(UTC)
         if self._by_identity:
@@ -45,14 +45,15 @@ class UploadLinks:
             delegated, account_key = None, getattr(service.credential, "account_key", None)
         if not (delegated or account_key):
             raise PermanentError(
-                "Direct uploads need a connection string with an account key, or AZURE_STORAGE_ACCOUNT_URL.",
+                "Direct uploads need a connection string with an account key, or "
+                "AZURE_STORAGE_ACCOUNT_URL.",
                 code="upload_links_unavailable",
             )
         sas = generate_blob_sas(
             account_name=blob.account_name or account_of(blob.url),
             container_name=blob.container_name,
             blob_name=blob.blob_name,
-            # `create` alone allows no blocks, and large files need blocks.
+            # `create` alone permits no blocks, and large files need blocks.
             permission=BlobSasPermissions(create=True, write=True),
             start=now - _SAS_BACKDATE,
             expiry=now + valid_for,

@@ -1,1 +1,1 @@
-"""Requests to other people's servers."""
+"""Adapters for requests to servers that do not belong to this installation."""

@@ -1,5 +1,6 @@
-"""Deliver webhooks over HTTP: to public addresses only, each resolved once and connected to as it
-was checked.
+"""Delivery of webhooks over HTTP, to public addresses only.
+
+Each name is resolved once, and the connection is made to the address that was checked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ async def resolve(host: str, port: int) -> list[Address]:
     """Return the addresses of a host as the system resolves it, in its order of preference.
 
     Raises:
-        OSError: It has none.
+        OSError: The host has no address.
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [parse_address(str(entry[4][0])) for entry in found]
@@ -44,21 +45,21 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 
 class HttpWebhookSender(WebhookSender):
-    """Sends each event over a connection of its own.
+    """Sends each event over a separate connection.
 
-    A try that connects to no public address takes the whole time that it has, whatever the reason:
-    how long a try took must not tell which names a private network has.
+    A try that connects to no public address takes its whole time limit, whatever the reason. The
+    duration of a try must not disclose which names exist in a private network.
 
-    A name that has any address which is not public is refused as a whole, and what is connected to
-    is an address, never the name: however a name server answers a second question, it is not asked
-    one.
+    A name is refused if any of its addresses is not public. The connection is made to a checked
+    address, never to the name, so that a name server cannot return a different address the second
+    time.
 
     Args:
-        resolver: Finds the addresses of a host.
-        policy: Says which of them may be asked.
-        tls: How receivers prove who they are; default: the system's certificate authorities.
-        monotonic: Tells seconds that never go back.
-        sleep: Waits; tests give their own.
+        resolver: Returns the addresses of a host.
+        policy: Decides which of them may be contacted.
+        tls: Verifies the identity of receivers; default: the system's certificate authorities.
+        monotonic: Returns the seconds of a monotonic clock.
+        sleep: Waits; tests pass their own.
     """
 
     def __init__(
@@ -111,8 +112,8 @@ class HttpWebhookSender(WebhookSender):
         answer = WebhookAnswer(None, "no_connection")
         for address in addresses[:MAX_ADDRESSES]:
             answer = await self._post(url, address, port, host, body, headers, connected)
-            # Only where no connection was made is it certain that the next address would not be a
-            # second delivery.
+            # Only if no connection was made is it certain that trying the next address does not
+            # deliver the event a second time.
             if answer.error != "no_connection":
                 return answer
         return answer
@@ -160,8 +161,8 @@ class HttpWebhookSender(WebhookSender):
                     server_hostname=host if parts.scheme == "https" else None,
                 ) as answer,
             ):
-                # Read, so that a receiver sees its answer taken; what it says is nobody's business
-                # here.
+                # The response is read so that the receiver sees it accepted. Its content is
+                # ignored.
                 await answer.content.read(MAX_ANSWER_BYTES)
                 return _judged(answer.status)
         except aiohttp.ClientConnectorCertificateError:

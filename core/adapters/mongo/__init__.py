@@ -1,4 +1,4 @@
-"""The stores on MongoDB or Azure DocumentDB: what production uses."""
+"""Stores on MongoDB or Azure DocumentDB, for production."""
 
 from __future__ import annotations
 

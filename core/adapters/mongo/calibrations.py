@@ -25,8 +25,9 @@ _INDEXES = [
 
 
 class MongoCalibrationStore(MongoStore, CalibrationStore):
-    """Keeps each calibration as one document of the collection `calibrations`, its points as one
-    text: they are read whole or not at all.
+    """Stores each calibration as one document of the collection `calibrations`.
+
+    The points are one text, because they are read completely or not at all.
 
     Args:
         connection: The connection; it may be shared with other stores.
@@ -53,7 +54,7 @@ class MongoCalibrationStore(MongoStore, CalibrationStore):
                     query, change, upsert=True, return_document=True
                 )
         except DuplicateKeyError:
-            # Another process inserted it at this very moment: now there is one to change.
+            # Another process inserted it in between, so now there is a document to change.
             with mapped():
                 stored = await self._calibrations.find_one_and_update(
                     query, change, upsert=True, return_document=True

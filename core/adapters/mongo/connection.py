@@ -1,6 +1,4 @@
-"""One connection pool to a MongoDB or Azure DocumentDB, and how JSON values become its documents
-and back.
-"""
+"""A connection pool to MongoDB or Azure DocumentDB, and the conversion of JSON to documents."""
 
 from __future__ import annotations
 
@@ -19,8 +17,8 @@ from core.adapters.shared.listing import Span, bound_ms, from_ms
 from core.errors import Unavailable
 
 Document = dict[str, Any]
-# A single server acknowledges by default what a crash may still lose: with the journal an accepted
-# job outlives it.
+# By default, a single server acknowledges writes that a crash may lose. With the journal, an
+# accepted job survives a crash.
 _DEFAULTS: dict[str, Any] = {
     "serverSelectionTimeoutMS": 3000,
     "connectTimeoutMS": 10_000,
@@ -32,12 +30,13 @@ _ESCAPED = re.compile(r"%([0-9A-F]{2})")
 
 
 class MongoConnection:
-    """A client that several stores of one process share. It lives from the first `open` to the last
-    `close`.
+    """A client that several stores of one process share.
+
+    It exists from the first `open` to the last `close`.
 
     Args:
         uri: `mongodb://` or `mongodb+srv://`. It may set `serverSelectionTimeoutMS`,
-            `connectTimeoutMS`, `socketTimeoutMS` by itself.
+            `connectTimeoutMS` and `socketTimeoutMS`.
         database: Name of the database.
     """
 
@@ -49,10 +48,10 @@ class MongoConnection:
         self._opening = asyncio.Lock()
 
     async def open(self, user: object) -> None:
-        """Make ready for a user, such as a store. Idempotent for each user. Sends nothing yet.
+        """Register a user, such as a store. Idempotent for each user. Sends nothing yet.
 
         Raises:
-            Unavailable: The URI cannot be used, or its host name not be resolved.
+            Unavailable: The URI is not valid, or its host name cannot be resolved.
         """
         async with self._opening:
             if self._client is None:
@@ -67,14 +66,14 @@ class MongoConnection:
                         self._uri,
                         tz_aware=True,
                         appname="muster",
-                        # A fence read from a secondary would be an old one.
+                        # A fence that is read from a secondary could be outdated.
                         readPreference="primary",
                         **defaults,
                     )
             self._users.add(id(user))
 
     async def close(self, user: object) -> None:
-        """Let a user go; the last one closes the connections. Idempotent."""
+        """Unregister a user; the last one closes the connections. Idempotent."""
         async with self._opening:
             self._users.discard(id(user))
             if self._users or self._client is None:
@@ -84,14 +83,14 @@ class MongoConnection:
                 await client.close()
 
     def describe(self) -> str:
-        """Return hosts and database for a person, without credentials."""
+        """Return hosts and database for the operator, without credentials."""
         return f"MongoDB {urlsplit(self._uri).netloc.rpartition('@')[2]}, database {self._database}"
 
     async def ping(self) -> None:
-        """Return when the server answers.
+        """Return when the server responds.
 
         Raises:
-            Unavailable: It does not.
+            Unavailable: The server does not respond.
         """
         with mapped():
             await self._opened().admin.command("ping")
@@ -108,7 +107,7 @@ class MongoConnection:
         """Create indexes that are missing. Idempotent.
 
         Raises:
-            Unavailable: The server does not answer.
+            Unavailable: The server does not respond.
         """
         with mapped():
             await self.collection(collection).create_indexes(list(indexes))
@@ -127,14 +126,15 @@ def newest_first(*equal: str, time: str) -> IndexModel:
 
 
 def within(span: Span, *, time: str) -> Document:
-    """Return the condition that a document lies in a span of a listing.
+    """Return the condition that a document is within a span of a listing.
 
-    The bound on the time alone says nothing new, but a server finds the place in its index with it.
+    The bound on the time alone is redundant, but with it the server finds the position in its
+    index.
     """
     before = span.before
     condition: Document = {"$gte": from_ms(span.since_ms)}
     if not before.id:
-        # (time, "") lies behind every document of that time.
+        # (time, "") sorts after every document of that time.
         try:
             return {time: {**condition, "$lt": from_ms(before.time_ms)}}
         except OverflowError:
@@ -147,13 +147,14 @@ def within(span: Span, *, time: str) -> Document:
 
 
 def bound(time: datetime) -> datetime:
-    """Return a time as a bound in whole milliseconds, which is what a document holds."""
+    """Return a time as a bound in whole milliseconds, the resolution of a document."""
     return from_ms(bound_ms(time))
 
 
 def escaped_key(key: str) -> str:
-    """Return a key that means nothing special in a document: dots and dollars do, and labels of
-    checkpoints may have them.
+    """Return a key without special meaning in a document.
+
+    Dots and dollars have a special meaning, and labels of checkpoints may contain them.
     """
     return _RESERVED.sub(lambda match: f"%{ord(match[0]):02X}", key)
 

@@ -1,4 +1,4 @@
-"""The one place where errors of PyMongo become Muster's."""
+"""The mapping of PyMongo's errors to Muster's. No other module maps them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from pymongo.errors import DocumentTooLarge, InvalidOperation, PyMongoError
 from core.errors import InvalidInput, MusterError, StorageFull, Unavailable
 
 _NO_SPACE = 14031
-"""OutOfDiskSpace. Only some server versions say it; the others stop answering."""
+"""OutOfDiskSpace. Only some server versions report it; the others stop responding."""
 
 
 @contextmanager
 def mapped_but(*kept: type[PyMongoError]) -> Iterator[None]:
-    """Raise Muster's errors in place of PyMongo's, those left out that the caller answers itself.
+    """Raise Muster's errors in place of PyMongo's, except those that the caller handles itself.
 
     Raises:
-        Unavailable: The server does not answer, answers with an error, or refuses the credentials.
+        Unavailable: The server does not respond, responds with an error, or refuses the
+            credentials.
         StorageFull: The server's disk is full.
-        InvalidInput: The record is larger than the server takes (code `record_too_large`), or holds
-            what it cannot store.
+        InvalidInput: The record is larger than the server accepts (code `record_too_large`), or has
+            a value that it cannot store.
     """
     try:
         yield
@@ -31,8 +32,8 @@ def mapped_but(*kept: type[PyMongoError]) -> Iterator[None]:
     except (PyMongoError, BSONError) as error:
         raise map_error(error) from error
     except RuntimeError as error:
-        # Many that wait for a server at once: PyMongo's asynchronous lock then says "cannot wait on
-        # un-acquired lock".
+        # When many tasks wait for a server at once, PyMongo's asynchronous lock raises "cannot wait
+        # on un-acquired lock".
         if not _is_raised_by_pymongo(error):
             raise
         raise Unavailable(
@@ -43,7 +44,7 @@ def mapped_but(*kept: type[PyMongoError]) -> Iterator[None]:
 
 
 def mapped() -> AbstractContextManager[None]:
-    """Raise Muster's errors in place of all of PyMongo's; those of `mapped_but`."""
+    """Raise Muster's errors in place of all of PyMongo's. Raises as `mapped_but`."""
     return mapped_but()
 
 
@@ -58,8 +59,8 @@ def _is_raised_by_pymongo(error: BaseException) -> bool:
 
 
 def map_error(error: PyMongoError | BSONError) -> MusterError:
-    """Return the error of Muster's that says the same."""
-    # The subclass comes first: a document that is too large counts as invalid with PyMongo.
+    """Return Muster's error for an error of PyMongo."""
+    # The subclass is checked first, because PyMongo counts a document that is too large as invalid.
     if isinstance(error, DocumentTooLarge):
         return InvalidInput(
             "This record is larger than the database stores (16 MB). Split the recording.",
@@ -74,7 +75,10 @@ def map_error(error: PyMongoError | BSONError) -> MusterError:
             "The connection to MongoDB is not open.", code="database_unavailable", cause=str(error)
         )
     if getattr(error, "code", None) == _NO_SPACE:
-        sentence = "The disk of the MongoDB server is full. Make room; requests are refused, and jobs wait, until then."
+        sentence = (
+            "The disk of the MongoDB server is full. Make room. "
+            "Until then, requests are refused and jobs wait."
+        )
         return StorageFull(sentence, disk_of="database")
     return Unavailable(
         "MongoDB does not answer as it should. Check MONGO_URI and the server.",

@@ -1,4 +1,4 @@
-"""Jobs as documents of MongoDB: their fields, their indexes, and the way there and back."""
+"""Jobs as documents of MongoDB: fields, indexes and conversions."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _BOOKKEEPING = ("active", "submission")
 TURN_FIELDS = ("plan.segments.index", "done_segments", "sent_until")
 CAMERA = "settings.camera"
 JOB_INDEXES = (
-    # Sparse: jobs without an idempotency key lack the field. A compound index would leave out only
-    # what lacks all its fields.
+    # Sparse, because jobs without an idempotency key lack the field. A compound index would leave
+    # out only documents that lack all of its fields.
     IndexModel([("submission", ASCENDING)], unique=True, sparse=True),
     IndexModel([("active", ASCENDING), ("heartbeat_at_utc", ASCENDING), ("_id", ASCENDING)]),
     IndexModel(
@@ -54,7 +54,7 @@ JOB_INDEXES = (
 
 
 def segments_handed_out(document: Document) -> tuple[int, list[int], int | None]:
-    """Return how many segments a job has, those that are done, and `sent_until`."""
+    """Return the number of a job's segments, those that are done, and `sent_until`."""
     plan = document.get("plan") or {}
     return (
         len(plan.get("segments", ())),
@@ -64,12 +64,12 @@ def segments_handed_out(document: Document) -> tuple[int, list[int], int | None]
 
 
 def position_of(job: Job) -> listing.Position:
-    """Return where a job is in a listing, newest first."""
+    """Return the position of a job in a listing, newest first."""
     return listing.Position(listing.to_ms(job.created_at_utc), job.id)
 
 
 def submission_key(owner: str, idempotency_key: str) -> str:
-    """Return the one value that jobs of the same owner and idempotency key share."""
+    """Return the value that jobs with the same owner and idempotency key share."""
     return hashlib.sha256(json.dumps([owner, idempotency_key]).encode()).hexdigest()
 
 

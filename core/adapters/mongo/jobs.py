@@ -52,7 +52,7 @@ _TRIES = 50
 
 
 class MongoJobStore(MongoStore, JobStore):
-    """Keeps each job as one document of the collection `jobs`, and workers' reports in `workers`.
+    """Stores each job as one document of the collection `jobs`, and workers' reports in `workers`.
 
     Args:
         connection: The connection; it may be shared with other stores.
@@ -79,9 +79,10 @@ class MongoJobStore(MongoStore, JobStore):
                     taken = await self._jobs.find_one({"_id": job.id}, {"_id": 1})
                 if taken is not None:
                     raise job_exists(job.id) from error
-                # What was in the way has been deleted meanwhile.
+                # The conflicting job has been deleted in the meantime.
         raise Unavailable(
-            f"Job {job.id} could not be recorded: others delete it as fast as it is added.",
+            f"Job {job.id} could not be recorded, because a conflicting job kept appearing. "
+            "Try again.",
             code="database_unavailable",
         )
 
@@ -224,7 +225,8 @@ class MongoJobStore(MongoStore, JobStore):
             if changed.matched_count:
                 return handed
         raise Unavailable(
-            f"Segments of job {job_id} could not be handed out: others do so all the time.",
+            f"Segments of job {job_id} could not be assigned, because other processes kept "
+            "assigning them. Try again.",
             code="database_unavailable",
         )
 
@@ -295,7 +297,7 @@ class MongoJobStore(MongoStore, JobStore):
             }
 
     async def unexpired(self, *, created_before: datetime, limit: int) -> list[Job]:
-        # Null is also what a job has that was recorded before anything could expire.
+        # Jobs that were recorded before expiry existed have null, too.
         query = {
             "active": False,
             "expired_at_utc": None,
@@ -347,7 +349,7 @@ class MongoJobStore(MongoStore, JobStore):
     async def _fenced(
         self, job_id: str, attempt: int, states: tuple[JobState, ...] | None, change: Document
     ) -> Job:
-        """Change a job in one atomic operation if its fence allows it."""
+        """Change a job in one atomic operation if its fence permits it."""
         query: Document = {"_id": job_id, "attempt": attempt}
         if states is not None:
             query["state"] = {"$in": list(states)}

@@ -26,7 +26,7 @@ _KEY_INDEXES = [newest_first(*equal, time="created_at_utc") for equal in ((), ("
 
 
 class MongoKeyStore(MongoStore, KeyStore):
-    """Keeps keys, tickets and usage in the collections `api_keys`, `tickets` and `usage`.
+    """Stores keys, tickets and usage in the collections `api_keys`, `tickets` and `usage`.
 
     Args:
         connection: The connection; it may be shared with other stores.
@@ -116,15 +116,15 @@ class MongoKeyStore(MongoStore, KeyStore):
             {"_id": _usage_id(owner, day), "bytes": {"$lte": room}},
             self._change(day, size_bytes),
         )
-        # Where there is no record yet, one is inserted; where there is one that leaves no room, the
-        # insertion fails on its id.
+        # If there is no record yet, one is inserted. If a record leaves no room, the insertion
+        # fails because the id exists.
         try:
             with mapped_but(DuplicateKeyError):
                 await self._usage.find_one_and_update(query, change, upsert=True)
             return True
         except DuplicateKeyError:
             with mapped():
-                # It may also have been inserted at this very moment, with room left.
+                # A record with room left may also have been inserted in between.
                 done = await self._usage.find_one_and_update(
                     query, change, return_document=ReturnDocument.AFTER
                 )
@@ -169,8 +169,8 @@ class MongoKeyStore(MongoStore, KeyStore):
                 return "amount"
             if is_new_link and most_links is not None and links >= most_links:
                 return "links"
-            # What was read decides only together with these conditions, also where there was no
-            # record: one may have been inserted since.
+            # The values that were read are valid only under these conditions. They also cover a
+            # missing record, because one may have been inserted since.
             query: Document = {"_id": _usage_id(owner, hold.day), **_unchanged(hold.id, known)}
             if limit_bytes is not None and more > 0:
                 query["bytes"] = {"$lte": limit_bytes - more}
@@ -214,7 +214,7 @@ class MongoKeyStore(MongoStore, KeyStore):
         raise _too_busy()
 
     async def holds(self, owner: str, *, since: date, at: datetime) -> list[Hold]:
-        # Ids begin with the day: those of one owner from a day on are few, and found one by one.
+        # Ids begin with the day. An owner's ids from a given day on are few, and each is looked up.
         last = at.date() + timedelta(days=1)
         days = [since + timedelta(days=number) for number in range(max(0, (last - since).days) + 1)]
         with mapped():
@@ -236,7 +236,7 @@ class MongoKeyStore(MongoStore, KeyStore):
             )
 
     async def _current(self, owner: str, day: date, at: datetime | None) -> Document | None:
-        """Return the record of a day without the holds that have expired, which are dropped."""
+        """Return the record of a day without expired holds, which are dropped."""
         while True:
             with mapped():
                 document = await self._usage.find_one({"_id": _usage_id(owner, day)})
@@ -253,8 +253,9 @@ class MongoKeyStore(MongoStore, KeyStore):
     async def _drop(
         self, owner: str, hold: Hold, *, counted: int = 0, room: int | None = None
     ) -> bool:
-        """Take away a hold as it was read, and count something in its place; return whether it was
-        still so.
+        """Remove a hold that is unchanged since it was read, and count something in its place.
+
+        Return whether the hold was unchanged.
         """
         query: Document = {"_id": _usage_id(owner, hold.day), **_unchanged(hold.id, hold)}
         if room is not None:
@@ -299,7 +300,7 @@ def _holds(document: Document) -> dict[str, Hold]:
 
 
 def _unchanged(hold_id: str, known: Hold | None) -> Document:
-    """Return the condition that a hold is as it was read."""
+    """Return the condition that a hold is unchanged since it was read."""
     if known is None:
         return {f"holds.{hold_id}": {"$exists": False}}
     return {
@@ -310,6 +311,7 @@ def _unchanged(hold_id: str, known: Hold | None) -> Document:
 
 def _too_busy() -> Unavailable:
     return Unavailable(
-        "The quota could not be counted: too many requests of one owner at once.",
+        "The quota could not be counted, because the owner sends too many requests at once. "
+        "Try again.",
         code="database_unavailable",
     )

@@ -1,4 +1,4 @@
-"""What a MongoDB or Azure DocumentDB knows of the storage beside it."""
+"""The ledger in MongoDB or Azure DocumentDB: the database's notes about the storage beside it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _THE_IDENTITY = "storage"
 
 
 class MongoStorageLedger(MongoStore, StorageLedger):
-    """Keeps the identity and notes as JSON texts, tombstones as one document each.
+    """Stores the identity and the notes as JSON texts, and each tombstone as one document.
 
     Args:
         connection: The connection; it may be shared with other stores.
@@ -100,7 +100,7 @@ class MongoStorageLedger(MongoStore, StorageLedger):
 
     async def forget(self, *, finished_before: datetime) -> int:
         with mapped():
-            # `$lt` compares values of one type only: null is never before a time.
+            # `$lt` compares values of one type only, so null is never before a time.
             return (
                 await self._tombstones.delete_many({"done_at_utc": {"$lt": bound(finished_before)}})
             ).deleted_count

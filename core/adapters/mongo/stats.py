@@ -33,15 +33,15 @@ _STATS_INDEXES = [
     for others in ((), ("owner",), ("camera",), ("owner", "camera"))
 ]
 _MONDAY = datetime(1, 1, 1, tzinfo=UTC)
-"""The first Monday there is.
+"""The first Monday of the calendar.
 
-Counted from here no time is negative: how servers round negative numbers differs.
+Times are counted from it so that none is negative: servers round negative numbers differently.
 """
 _LENGTH_MS: dict[Bucket, int] = {"hour": 3_600_000, "day": 86_400_000, "week": 7 * 86_400_000}
 
 
 class MongoStatsStore(MongoStore, StatsStore):
-    """Keeps each record as one document of the collection `stats`.
+    """Stores each record as one document of the collection `stats`.
 
     Args:
         connection: The connection; it may be shared with other stores.
@@ -56,8 +56,8 @@ class MongoStatsStore(MongoStore, StatsStore):
             with mapped_but(DuplicateKeyError):
                 await self._stats.replace_one(query, document, upsert=True)
         except DuplicateKeyError:
-            # Either a newer attempt's record is there, or another process inserted one at this very
-            # moment, which may be older.
+            # Either there is a record of a newer attempt, or another process inserted one in
+            # between, which may be older.
             with mapped():
                 await self._stats.replace_one(query, document)
 
@@ -102,8 +102,8 @@ class MongoStatsStore(MongoStore, StatsStore):
                             span = span._replace(before=_position(record))
                 return
             except CursorNotFound:
-                # Servers drop cursors that rest for ten minutes, and a client may read as slowly as
-                # that: go on behind the last record.
+                # Servers drop cursors that are idle for ten minutes, and a client may read that
+                # slowly. The listing then continues after the last record.
                 continue
 
     async def timeseries(
@@ -160,8 +160,11 @@ def _record(document: Document) -> JobStatistics:
 
 
 def _start_expression(bucket: Bucket) -> Document:
-    """Return the expression of a record's bucket: a date, or for months text such as `2026-06`."""
-    # $dateTrunc would do it alone, but not every server that speaks the protocol has it.
+    """Return the expression for the start of a record's bucket.
+
+    The value is a date, or for months text such as `2026-06`.
+    """
+    # $dateTrunc would suffice, but not every server that speaks the protocol supports it.
     if bucket == "month":
         return {"$dateToString": {"format": "%Y-%m", "date": "$timestamp_utc"}}
     into_it = {"$mod": [{"$subtract": ["$timestamp_utc", _MONDAY]}, _LENGTH_MS[bucket]]}

@@ -1,6 +1,4 @@
-"""What all stores on MongoDB have in common: the connection that they share, and the indexes that
-they need.
-"""
+"""The base of all stores on MongoDB: the shared connection, and the indexes."""
 
 from __future__ import annotations
 
@@ -14,13 +12,13 @@ from core.ports import Port
 
 
 class MongoStore(Port):
-    """Opens, closes and asks the connection.
+    """Opens, closes and pings the connection.
 
     Args:
         connection: The connection; it may be shared with other stores.
 
     Attributes:
-        INDEXES: Of each collection that needs some; made when the store is opened.
+        INDEXES: The indexes by collection; created when the store is opened.
     """
 
     INDEXES: ClassVar[Mapping[str, Sequence[IndexModel]]] = {}

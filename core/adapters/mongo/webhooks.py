@@ -1,4 +1,4 @@
-"""Events of webhooks in MongoDB or Azure DocumentDB."""
+"""Webhook events in MongoDB or Azure DocumentDB."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ _INDEXES = [
 
 
 class MongoWebhookStore(MongoStore, WebhookStore):
-    """Keeps each event as one document of the collection `webhook_events`: what is asked for as
-    fields, the rest as one text.
+    """Stores each event as one document of the collection `webhook_events`.
+
+    Queried values are fields; the rest is one text.
 
     Args:
         connection: The connection; it may be shared with other stores.

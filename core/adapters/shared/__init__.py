@@ -1,1 +1,1 @@
-"""What the stores of several databases have in common."""
+"""Code that the stores of several databases share."""

@@ -1,6 +1,4 @@
-"""What the job stores share: which changes are allowed, and how jobs and workers' reports become
-plain JSON values and back.
-"""
+"""Code that the job stores share: permitted changes, and conversions to and from JSON values."""
 
 from __future__ import annotations
 
@@ -19,7 +17,9 @@ from core.errors import Conflict, FenceLost, InvalidInput
 from core.ports import JobTurn, WorkerReport
 
 KEEP_REPORTS = timedelta(days=7)
-"""Reports this much older than a new one are dropped: every restart of a worker leaves one behind."""
+"""Reports that are older than a new one by this time are dropped. Every restart of a worker leaves
+one behind.
+"""
 
 _FIXED = {
     "id",
@@ -39,11 +39,12 @@ def plain(job: Job) -> JsonObject:
 
 
 def checked_changes(changes: Mapping[str, object]) -> JsonObject:
-    """Check the changes of an update and return them as JSON values. An attempt that ends waits for
-    nothing: `waiting` becomes null.
+    """Check the changes of an update and return them as JSON values.
+
+    With a terminal state, `waiting` becomes null.
 
     Raises:
-        InvalidInput: A field that an update may not set, or a value that it cannot have (code
+        InvalidInput: An update may not set the field, or the value is not valid (code
             `invalid_change`).
     """
     wrong = sorted(name for name in changes if name in _FIXED or name not in Job.model_fields)
@@ -73,12 +74,12 @@ def checked_changes(changes: Mapping[str, object]) -> JsonObject:
 
 
 def job_exists(job_id: str) -> Conflict:
-    """The error of an id that is taken."""
+    """Return the error for an id that is taken."""
     return Conflict(f"Job {job_id} already exists.", code="job_exists")
 
 
 def fence_lost(job_id: str, *, state: str, attempt: int) -> FenceLost:
-    """The error of a write that came too late."""
+    """Return the error for a write that came too late."""
     return FenceLost(
         f"Job {job_id} has moved on to {state}, attempt {attempt}. This change came too late.",
         state=state,
@@ -87,14 +88,14 @@ def fence_lost(job_id: str, *, state: str, attempt: int) -> FenceLost:
 
 
 def report_to_plain(report: WorkerReport) -> dict[str, object]:
-    """Return a report as JSON values, its time left out."""
+    """Return a report as JSON values without its time."""
     values = dataclasses.asdict(report)
     del values["at_utc"]
     return values
 
 
 def report_from_plain(values: dict[str, Any], *, at: datetime) -> WorkerReport:
-    """Read a report."""
+    """Return the report of JSON values."""
     lists = {name: tuple(values[name]) for name in ("models_loaded", "serves")}
     return WorkerReport(**{**values, **lists}, at_utc=at)
 
@@ -111,8 +112,8 @@ def turn_of(
     """Return a job's turn.
 
     Args:
-        segments: How many there are.
-        done: Those that are done.
+        segments: Number of segments.
+        done: The segments that are done.
         sent_until: As in `Job`.
         state, waiting, fields: As in `JobTurn`.
     """
@@ -132,7 +133,7 @@ def turn_of(
 def next_segments(
     segments: int, done: Collection[int], sent_until: int | None, most: int
 ) -> list[int]:
-    """Return the segments that are to be handed out next."""
+    """Return the segments to assign next."""
     if sent_until is None:
         return []
     known = set(done)

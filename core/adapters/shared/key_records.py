@@ -1,4 +1,4 @@
-"""What the key stores share: their errors."""
+"""Errors that the key stores share."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from core.errors import Conflict
 
 
 def key_exists(key_id: str) -> Conflict:
-    """The error of an id that is taken."""
-    return Conflict(f"There is a key {key_id} already.", code="key_exists")
+    """Return the error for an id that is taken."""
+    return Conflict(f"Key {key_id} already exists.", code="key_exists")

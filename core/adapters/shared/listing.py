@@ -1,5 +1,6 @@
-"""What the listings of every store share: times as integers, cursors, sizes of pages, bounds of
-buckets.
+"""Code that the listings of all stores share.
+
+It covers times as integers, cursors, page sizes and the bounds of buckets.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ def to_ms(time: datetime) -> int:
 
 
 def from_ms(milliseconds: int) -> datetime:
-    """Return the time, aware, in UTC."""
+    """Return the time in UTC of milliseconds since 1970."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def bound_ms(time: datetime) -> int:
-    """Return an aware time rounded up: as a bound, `>=` and `<` then say of stored whole
-    milliseconds what they say of the time itself.
+    """Return an aware time in milliseconds, rounded up.
+
+    As a bound, `>=` and `<` then give the same result for stored whole milliseconds as the time
+    itself would.
     """
     return -((_EPOCH - time) // _MILLISECOND)
 
@@ -42,9 +45,9 @@ MAX_MS = to_ms(datetime.max.replace(tzinfo=UTC))
 
 
 class Position(NamedTuple):
-    """A place in a listing that goes from new to old.
+    """A position in a listing that goes from new to old.
 
-    Ids are never empty, so (time, "") lies behind every item of that time.
+    Ids are never empty, so (time, "") comes after every item of that time.
     """
 
     time_ms: int
@@ -52,19 +55,17 @@ class Position(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The part of a listing that is asked for: from `since_ms` (inclusive) up to `before`
-    (exclusive).
-    """
+    """The requested part of a listing: from `since_ms` (inclusive) up to `before` (exclusive)."""
 
     since_ms: int
     before: Position
 
 
 def span(*, since: datetime | None, until: datetime | None, cursor: str | None = None) -> Span:
-    """Unite a filter's times with a cursor.
+    """Combine a filter's times with a cursor.
 
     Raises:
-        MalformedRequest: The cursor is not one of ours (code `bad_cursor`).
+        MalformedRequest: The cursor is not from a listing (code `bad_cursor`).
     """
     before = Position(MAX_MS + 1, "") if until is None else Position(bound_ms(until), "")
     if cursor is not None:
@@ -73,16 +74,16 @@ def span(*, since: datetime | None, until: datetime | None, cursor: str | None =
 
 
 def encode_cursor(last: Position) -> str:
-    """Return the cursor that continues behind `last`: opaque, safe in a URL."""
+    """Return the cursor that continues after `last`: opaque, safe in a URL."""
     text = json.dumps([last.time_ms, last.id], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> Position:
-    """Read a cursor.
+    """Return the position of a cursor.
 
     Raises:
-        MalformedRequest: It is not one of ours (code `bad_cursor`).
+        MalformedRequest: The cursor is not from a listing (code `bad_cursor`).
     """
     try:
         text = base64.b64decode(
@@ -99,7 +100,7 @@ def decode_cursor(cursor: str) -> Position:
 
 
 def check_limit(limit: int) -> None:
-    """Refuse sizes of pages that no listing gives.
+    """Refuse page sizes that no listing supports.
 
     Raises:
         InvalidInput: The size is not 1 to 200 (code `bad_limit`).
@@ -109,7 +110,7 @@ def check_limit(limit: int) -> None:
 
 
 def bucket_start(time: datetime, bucket: Bucket) -> datetime:
-    """Return when the bucket begins in which an aware UTC time lies. Weeks begin on Monday."""
+    """Return the start of the bucket that contains an aware UTC time. Weeks begin on Monday."""
     hour = time.replace(minute=0, second=0, microsecond=0)
     day = hour.replace(hour=0)
     match bucket:
@@ -124,7 +125,7 @@ def bucket_start(time: datetime, bucket: Bucket) -> datetime:
 
 
 def bucket_end(start: datetime, bucket: Bucket) -> datetime:
-    """Return when the bucket that begins at `start` ends, which is when the next one begins."""
+    """Return the end of the bucket that begins at `start`, which is the start of the next one."""
     match bucket:
         case "hour":
             return start + timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""The stores on SQLite: what a laptop uses."""
+"""Stores on SQLite, for a single machine."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from core.ports import CalibrationStore, Page
 
 
 class SqliteCalibrationStore(SqliteStore, CalibrationStore):
-    """Keeps each calibration as one row of an SQLite file.
+    """Stores each calibration as one row of an SQLite file.
 
     Args:
         database: The file; it may be shared with other stores.

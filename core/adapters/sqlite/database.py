@@ -1,6 +1,4 @@
-"""One SQLite file, used from one thread of its own; several processes may use the same file at
-once.
-"""
+"""An SQLite file with a thread of its own. Several processes may use the same file at once."""
 
 from __future__ import annotations
 
@@ -21,13 +19,13 @@ from core.errors import MusterError, PermanentError, StorageFull, Unavailable
 
 T = TypeVar("T")
 _PRIMARY_CODE = 0xFF
-# A quota or a limit on the size of files says so where a full disk says FULL: no room either way.
+# SQLite reports this code instead of FULL when a quota or a limit on the file size is reached.
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked",
     sqlite3.SQLITE_LOCKED: "another process keeps it locked",
     sqlite3.SQLITE_CORRUPT: "it is damaged; restore it from a backup or move it away",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database; move it away",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite database; move it away",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the folder and its permissions",
     sqlite3.SQLITE_READONLY: "it cannot be written to; check its permissions",
     sqlite3.SQLITE_PERM: "its permissions forbid it",
@@ -39,12 +37,12 @@ class SqliteDatabase:
     """A database file that several stores of one process share.
 
     Every transaction is one function that runs on the database's own thread, so the event loop
-    never waits for the disk. The thread and its connection live from the first `open` to the last
+    never waits for the disk. The thread and its connection exist from the first `open` to the last
     `close`.
 
     Args:
-        path: The file; it and its folder are created when missing. On a local disk: WAL needs
-            shared memory.
+        path: The file. It and its folder are created if missing. It must be on a local disk,
+            because WAL needs shared memory.
         busy_timeout_s: How long to wait for other processes' writes before the database counts as
             unavailable.
     """
@@ -58,11 +56,11 @@ class SqliteDatabase:
         self._opening = asyncio.Lock()
 
     async def open(self, user: object) -> None:
-        """Make ready for a user, such as a store. Idempotent for each user.
+        """Register a user, such as a store. Idempotent for each user.
 
         Raises:
             Unavailable: The file cannot be used.
-            StorageFull: No room to create it.
+            StorageFull: There is no space to create the file.
             PermanentError: A newer Muster wrote the file (code `database_newer`).
         """
         async with self._opening:
@@ -77,7 +75,7 @@ class SqliteDatabase:
             self._users.add(id(user))
 
     async def close(self, user: object) -> None:
-        """Let a user go; the last one closes the file. Idempotent."""
+        """Unregister a user; the last one closes the file. Idempotent."""
         async with self._opening:
             self._users.discard(id(user))
             if self._users or self._thread is None or self._connection is None:
@@ -88,12 +86,12 @@ class SqliteDatabase:
             thread.shutdown(wait=False)
 
     async def look(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Run a function that reads on the file as it is, though it is not open; nothing is made or
-        changed.
+        """Run a function that reads the file without opening the database.
+
+        Nothing is created or changed.
 
         Returns:
-            What the function returns; None where there is no file, or none of the tables that it
-            asks for.
+            The result of the function; None if the file does not exist or has no tables.
 
         Raises:
             Unavailable: The file cannot be read.
@@ -119,7 +117,7 @@ class SqliteDatabase:
             raise self._mapped(error) from error
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function in a read transaction: it sees one state of the database.
+        """Run a function in a read transaction, in which it sees one state of the database.
 
         Raises:
             Unavailable: The database is locked for too long, damaged or not open.
@@ -149,8 +147,8 @@ class SqliteDatabase:
                 result = work(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                # Some errors have rolled back by themselves, and a broken disk refuses even that:
-                # the first error is the one to tell.
+                # After some errors SQLite has rolled back already, and on a broken disk the
+                # rollback fails, too. The first error is the one to report.
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
@@ -168,7 +166,7 @@ class SqliteDatabase:
             self._retry_while_locked(
                 functools.partial(connection.execute, "PRAGMA journal_mode = WAL")
             )
-            # An accepted job must outlive a power cut, not only a crash of this process.
+            # An accepted job must survive a power failure, not only a crash of this process.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 67108864")
             self._create_schema(connection)
@@ -181,8 +179,8 @@ class SqliteDatabase:
         return connection
 
     def _retry_while_locked(self, action: Callable[[], object]) -> None:
-        # SQLite does not wait for locks when it turns WAL on, which every process tries that opens
-        # a new file.
+        # SQLite does not wait for locks when it turns WAL on, and every process that opens a new
+        # file tries to do so.
         deadline = time.monotonic() + self._busy_timeout_s
         while True:
             try:
@@ -202,7 +200,8 @@ class SqliteDatabase:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > len(VERSIONS):
                 raise PermanentError(
-                    f"A newer Muster wrote the database {self.path}. Update this one, or give it another data folder.",
+                    f"A newer Muster wrote the database {self.path}. Update this one, or set "
+                    "MUSTER_DATA_DIR to another folder.",
                     code="database_newer",
                 )
             if version < len(VERSIONS):
@@ -234,5 +233,8 @@ class SqliteDatabase:
         )
 
     def _full(self) -> StorageFull:
-        sentence = f"The disk that holds {self.path} is full. Make room; requests are refused, and jobs wait, until then."
+        sentence = (
+            f"The disk that holds {self.path} is full. Make room. "
+            "Until then, requests are refused and jobs wait."
+        )
         return StorageFull(sentence, disk_of="database")

@@ -1,4 +1,4 @@
-"""Jobs as rows of SQLite: one row of `jobs`, a document, a plan and the segments that are done."""
+"""Jobs as rows of SQLite: a row of `jobs`, a document, a plan, and the segments that are done."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ _ROW_ONLY = {
     "done_segments",
     *(f"{name}_at_utc" for name in _TIMES),
 }
-# Only where they are asked for: the plan of a long recording is large.
+# Read only where needed, because the plan of a long recording is large.
 SEGMENTS = "CASE state WHEN 'detecting' THEN (SELECT json_array_length(plan, '$.segments') FROM job_plans WHERE job_plans.job_id = id) END"
 DONE = "CASE state WHEN 'detecting' THEN (SELECT json_group_array(segment) FROM done_segments WHERE done_segments.job_id = id) END"
-# LEFT JOINs fix the order of the tables: the walk along an index of `jobs` is the outer loop.
+# LEFT JOINs fix the order of the tables, so that the walk along an index of `jobs` is the outer
+# loop.
 SELECT = f"""SELECT {", ".join(f"jobs.{name}" for name in _COLUMNS)}, {", ".join(f"{name}_ms" for name in _TIMES)},
     step_starts, step_failures, document, plan, (SELECT json_group_array(segment) FROM done_segments WHERE job_id = jobs.id)
     FROM jobs LEFT JOIN job_documents ON job_documents.job_id = jobs.id LEFT JOIN job_plans ON job_plans.job_id = jobs.id"""
 
 
 def position_of(job: Job) -> listing.Position:
-    """Return where a job is in a listing, newest first."""
+    """Return the position of a job in a listing, newest first."""
     return listing.Position(listing.to_ms(job.created_at_utc), job.id)
 
 
@@ -60,7 +61,7 @@ def job_of(row: tuple[Any, ...]) -> Job:
 
 
 def load(connection: sqlite3.Connection, job_id: str, owner: str | None = None) -> Job:
-    """Return a job. Raises `NotFound` where there is none, or it is another owner's."""
+    """Return a job. Raises `NotFound` if it does not exist or belongs to another owner."""
     condition, values = ("", (job_id,)) if owner is None else (" AND owner = ?", (job_id, owner))
     row = connection.execute(f"{SELECT} WHERE jobs.id = ?{condition}", values).fetchone()
     if row is None:
@@ -69,7 +70,7 @@ def load(connection: sqlite3.Connection, job_id: str, owner: str | None = None) 
 
 
 def find_by_key(connection: sqlite3.Connection, owner: str, idempotency_key: str) -> Job | None:
-    """Return the job of an idempotency key, if there is one."""
+    """Return the job with an idempotency key, if there is one."""
     row = connection.execute(
         f"{SELECT} WHERE owner = ? AND idempotency_key = ?", (owner, idempotency_key)
     ).fetchone()
@@ -79,9 +80,9 @@ def find_by_key(connection: sqlite3.Connection, owner: str, idempotency_key: str
 def newest(
     connection: sqlite3.Connection, where: JobFilter, span: listing.Span, limit: int
 ) -> Iterator[Job]:
-    """Yield the jobs of a filter, newest first, each state's at most `limit`."""
-    # One walk for each state, merged: an index on (state, time) holds the jobs of one state in
-    # order, not those of several.
+    """Yield the jobs that match a filter, newest first; at most `limit` per state."""
+    # One walk per state, merged: an index on (state, time) has the jobs of one state in order, but
+    # not those of several.
     states: list[JobState | None] = [*sorted(set(where.states))] or [None]
     walks = [_walk(connection, where, state, span, limit) for state in states]
     return heapq.merge(*walks, key=position_of, reverse=True)
@@ -109,7 +110,7 @@ def _walk(
 
 
 def add(connection: sqlite3.Connection, job: Job) -> Job:
-    """Record a job, or return the one that its idempotency key made before."""
+    """Record a job, or return the job that its idempotency key made before."""
     if job.idempotency_key is not None:
         known = find_by_key(connection, job.owner, job.idempotency_key)
         if known is not None:
@@ -148,7 +149,7 @@ def check_fence(
 def touch(
     connection: sqlite3.Connection, job_id: str, at: datetime, *, everything: bool = False
 ) -> None:
-    """Note the heartbeat, and with `everything` also that the job changed."""
+    """Record the heartbeat, and with `everything` also that the job changed."""
     at_ms = listing.to_ms(at)
     connection.execute("UPDATE jobs SET heartbeat_ms = ? WHERE id = ?", (at_ms, job_id))
     if everything:
@@ -156,7 +157,7 @@ def touch(
 
 
 def steps_of(connection: sqlite3.Connection, job_id: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Return how often each step was started, and how often it failed."""
+    """Return the numbers of starts and of failures by step."""
     starts, failures = connection.execute(
         "SELECT step_starts, step_failures FROM jobs WHERE id = ?", (job_id,)
     ).fetchone()
@@ -164,7 +165,7 @@ def steps_of(connection: sqlite3.Connection, job_id: str) -> tuple[dict[str, int
 
 
 def write_fields(connection: sqlite3.Connection, job_id: str, values: Mapping[str, object]) -> None:
-    """Write fields, given as JSON values, to wherever they are kept."""
+    """Write fields, given as JSON values, to the tables that store them."""
     columns: dict[str, object] = {
         name: json.dumps(values[name])
         for name in ("step_starts", "step_failures")

@@ -27,7 +27,7 @@ _IDS_AT_ONCE = 500
 
 
 class SqliteJobStore(SqliteStore, JobStore):
-    """Keeps jobs in tables of an SQLite file.
+    """Stores jobs in tables of an SQLite file.
 
     Args:
         database: The file; it may be shared with other stores.
@@ -44,7 +44,7 @@ class SqliteJobStore(SqliteStore, JobStore):
         )
 
     async def count_active(self, owner: str) -> int:
-        # By state, not by `active`: there is an index on (owner, state).
+        # Filters by state, not by `active`, because there is an index on (owner, state).
         query = f"SELECT COUNT(*) FROM jobs WHERE owner = ? AND state IN ({', '.join('?' * len(ACTIVE))})"
         return await self._database.read(
             lambda connection: connection.execute(query, (owner, *ACTIVE)).fetchone()[0]

@@ -21,7 +21,7 @@ _SELECT = f"SELECT id, digest, owner, scopes, label, {', '.join(f'{name}_ms' for
 
 
 class SqliteKeyStore(SqliteStore, KeyStore):
-    """Keeps keys, tickets and usage in tables of an SQLite file.
+    """Stores keys, tickets and usage in tables of an SQLite file.
 
     Args:
         database: The file; it may be shared with other stores.

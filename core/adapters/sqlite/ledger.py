@@ -1,4 +1,4 @@
-"""What an SQLite file knows of the storage beside it."""
+"""The ledger in SQLite: the database's notes about the storage beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IDS_AT_ONCE = 500
 
 
 class SqliteStorageLedger(SqliteStore, StorageLedger):
-    """Keeps the identity as one row, tombstones as one row each, notes as JSON.
+    """Stores the identity and each tombstone as one row, and the notes as JSON.
 
     Args:
         database: The file; it may be shared with other stores.

@@ -1,12 +1,13 @@
-"""Tables and indexes of the SQLite stores. Times are milliseconds since 1970 (`_ms`), documents are
-JSON.
+"""Tables and indexes of the SQLite stores.
 
-Every listing is a walk along one index: each combination of filters that a listing knows has an
-index that ends in (time, id). A job's plan and documents lie apart from its row, because SQLite
-rewrites whole rows and heartbeats are frequent.
+Times are milliseconds since 1970 (`_ms`), documents are JSON.
 
-A file knows how many of `VERSIONS` it has; those that are missing are applied when it is opened.
-What was released is never changed.
+Every listing is a walk along one index. Each combination of filters that a listing supports has an
+index that ends in (time, id). A job's plan and documents are in other tables than its row, because
+SQLite rewrites whole rows and heartbeats are frequent.
+
+A file records the number of `VERSIONS` that were applied. Missing ones are applied when it is
+opened. Released versions never change.
 """
 
 from __future__ import annotations
@@ -106,4 +107,4 @@ _HOLDS = (
 )
 
 VERSIONS = (_JOBS + _STATS, _CALIBRATIONS, _ACCESS, _WEBHOOKS, _RETENTION, _LEDGER, _HOLDS)
-"""The statements that lead from each version to the next."""
+"""The statements that upgrade each version to the next."""

@@ -17,7 +17,7 @@ _BUCKETS_AT_ONCE = 200
 
 
 class SqliteStatsStore(SqliteStore, StatsStore):
-    """Keeps statistics in tables of an SQLite file: one row a job, and one for each of its classes.
+    """Stores statistics in tables of an SQLite file: a row per job, and a row per class of a job.
 
     Args:
         database: The file; it may be shared with other stores.
@@ -52,8 +52,8 @@ class SqliteStatsStore(SqliteStore, StatsStore):
         return Page(records, listing.encode_cursor(_position(records[-1])) if more else None)
 
     async def stream(self, where: StatsFilter) -> AsyncGenerator[JobStatistics]:
-        # Each batch is a transaction of its own: a slow reader would otherwise keep the write-ahead
-        # log from being emptied.
+        # Each batch is one transaction. Otherwise a slow reader would prevent the write-ahead log
+        # from being emptied.
         span = listing.span(since=where.from_utc, until=where.until_utc)
         while True:
             records = await self._newest(where, span, _BATCH)
@@ -69,7 +69,7 @@ class SqliteStatsStore(SqliteStore, StatsStore):
         series: list[TimeBucket] = []
         since: int | None = listing.span(since=where.from_utc, until=where.until_utc).since_ms
         while since is not None:
-            # In portions: other callers share the database's thread.
+            # In batches, because other callers share the database's thread.
             portion, since = await self._database.read(
                 partial(
                     _buckets, where=where, muster_class=muster_class, bucket=bucket, since_ms=since
@@ -91,8 +91,8 @@ class SqliteStatsStore(SqliteStore, StatsStore):
             f"{table}.time_ms >= ?",
             f"({table}.time_ms, {table}.job_id) < (?, ?)",
         ]
-        # The walk along the index is the outer loop; only CROSS JOIN forbids SQLite to turn the
-        # loops around.
+        # The walk along the index is the outer loop. Only CROSS JOIN prevents SQLite from
+        # reordering the loops.
         source = (
             table
             if table == "stats"
@@ -159,9 +159,9 @@ def _buckets(
     bucket: Bucket,
     since_ms: int,
 ) -> tuple[list[TimeBucket], int | None]:
-    """Return some buckets from `since_ms` on, and where to go on, or None at the end."""
-    # GROUP BY would sort all rows first. A seek for the next record and a sum over its bucket's
-    # stretch of the index sort nothing.
+    """Return some buckets from `since_ms` on, and where to continue, or None at the end."""
+    # GROUP BY would sort all rows first. A seek for the next record, and a sum over its bucket's
+    # range of the index, need no sorting.
     given = {"class": muster_class, "owner": where.owner, "camera": where.camera}
     equal = {name: value for name, value in given.items() if value is not None}
     also = "" if where.muster_class in (None, muster_class) else _ALSO

@@ -1,4 +1,4 @@
-"""What all stores in an SQLite file have in common: the file that they share."""
+"""The base of all stores in an SQLite file, which share the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.ports import Port
 
 
 class SqliteStore(Port):
-    """Opens, closes and asks the file.
+    """Opens, closes and pings the file.
 
     Args:
         database: The file; it may be shared with other stores.

@@ -12,7 +12,7 @@ from core.ports import WebhookStore
 
 
 class SqliteWebhookStore(SqliteStore, WebhookStore):
-    """Keeps each event as one row of an SQLite file.
+    """Stores each event as one row of an SQLite file.
 
     Args:
         database: The file; it may be shared with other stores.

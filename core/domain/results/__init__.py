@@ -1,4 +1,4 @@
-"""Typed results of an analysis: what the engine writes, the worker publishes and the API documents."""
+"""Typed results of an analysis, shared by the engine, the worker and the API."""
 
 from core.domain.results.counts import ClassCounts as ClassCounts
 from core.domain.results.counts import Counts as Counts

@@ -1,4 +1,4 @@
-"""The count of one class: how many, within which range, and what makes it uncertain."""
+"""The count of one class: the number, its range, and the reasons for the range."""
 
 from __future__ import annotations
 
@@ -51,4 +51,4 @@ class ClassCounts(Part):
 
 
 Counts = dict[ClassName, ClassCounts]
-"""The counts of a recording by class; classes that were not asked for are absent."""
+"""The counts of a recording by class; classes that were not requested are absent."""

@@ -10,8 +10,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from core.domain.results.part import Part
 
 OTHER = "other"
-"""Code of a note that this table does not list: from a later release, or a sentence of an unknown
-older one.
+"""Code of a note that this table does not list.
+
+Such a note is from a later release, or an unknown sentence of an older one.
 """
 
 REASONS: Mapping[str, str] = {
@@ -32,11 +33,13 @@ WARNINGS: Mapping[str, str] = {
     "beyond_horizon": "Some boxes have no ground position.",
     "flight_without_telemetry": "The settings describe a flight, but there is no telemetry.",
     "flight_focal_length_guessed": "The telemetry has no focal length. A usual one was assumed.",
-    "telemetry_altitude_kind": "The telemetry does not define its altitude. It was read as above sea level.",
+    "telemetry_altitude_kind": "The telemetry does not define its altitude."
+    " It was read as above sea level.",
     "telemetry_cues_skipped": "Some telemetry records were unreadable and left out.",
     "telemetry_cues_unordered": "The telemetry records were not in order. They were sorted.",
     "telemetry_empty": "The telemetry holds nothing.",
-    "telemetry_home_altitude": "Altitudes were derived from the take-off altitude and the height above it.",
+    "telemetry_home_altitude": "Altitudes were derived from the take-off altitude"
+    " and the height above it.",
     "telemetry_latitude_first": "The coordinates were read with the latitude first.",
     "telemetry_longitude_first": "The coordinates were read with the longitude first.",
     "telemetry_no_attitude": "The telemetry does not state where the camera looked.",
@@ -45,7 +48,8 @@ WARNINGS: Mapping[str, str] = {
     "telemetry_no_position": "The telemetry has no position.",
     "telemetry_not_dji": "The telemetry is in no known DJI format.",
     "telemetry_not_srt": "The telemetry is not an SRT file.",
-    "telemetry_other_length": "Telemetry and recording differ in length. They may not belong together.",
+    "telemetry_other_length": "Telemetry and recording differ in length."
+    " They may not belong together.",
     "telemetry_out_of_range": "Some telemetry values are impossible and were left out.",
     "telemetry_too_large": "The telemetry is too large and was left out.",
     "telemetry_too_slow": "Reading the telemetry took too long, so it was left out.",
@@ -61,7 +65,7 @@ _PREFIXES = {
     "short tracks": "short_tracks",
     "unreadable frames": "unreadable_frames",
 }
-"""How reasons of results 1.x begin, and their codes."""
+"""Prefixes of reasons in results 1.x, and their codes."""
 
 
 class Note(Part):
@@ -80,15 +84,16 @@ class Note(Part):
     @model_validator(mode="before")
     @classmethod
     def _of_results_1(cls, value: Any) -> Any:
-        """Warnings of results 1.x call their text `message`."""
+        """Accept warnings of results 1.x, which call their text `message`."""
         if isinstance(value, dict) and "text" not in value and "message" in value:
             return {"code": value.get("code", OTHER), "text": value["message"]}
         return value
 
 
 def reason_of_text(value: Any) -> Any:
-    """Turn a reason of results 1.x, which is a string, into code and text. Return other values as
-    they are.
+    """Turn a reason of results 1.x, which is a string, into code and text.
+
+    Other values are returned unchanged.
     """
     if not isinstance(value, str):
         return value
@@ -124,7 +129,9 @@ def reason(code: str, text: str) -> Note:
 
 
 def warning(code: str, text: str) -> Note:
-    """Return a warning. A code that `WARNINGS` does not list becomes `OTHER`: some come from errors
-    of telemetry tracks.
+    """Return a warning.
+
+    A code that `WARNINGS` does not list becomes `OTHER`. Such codes are from errors of telemetry
+    tracks.
     """
     return Note(code=code if code in WARNINGS else OTHER, text=text)

@@ -27,8 +27,9 @@ class Part(BaseModel):
 
 
 ClassName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(CLASSES)})]
-"""Key of a mapping by class. The schema names the classes; reading accepts classes that a later
-release adds.
+"""Key of a mapping by class.
+
+The schema names the classes. Reading also accepts classes that a later release adds.
 """
 Whole = Annotated[int, Field(ge=0)]
 FromZero = Annotated[float, Field(ge=0)]

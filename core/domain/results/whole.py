@@ -1,4 +1,4 @@
-"""The results of an analysis as a whole: what `results.json` holds."""
+"""The results of an analysis as a whole, which `results.json` holds."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who may ask for how much."""
+"""Access control: keys, rate limits and quotas."""

@@ -1,6 +1,6 @@
-"""Keys and tickets: make them, look them up, end them.
+"""Keys and tickets: use cases that create, check and revoke them.
 
-Every credential that opens nothing is refused in the same words.
+Every invalid credential is refused in the same words.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ logger = logging.getLogger(__name__)
 
 TICKET_LIFE = timedelta(seconds=45)
 USE_NOTED_EVERY = timedelta(minutes=1)
-"""How exactly the last use of a key is remembered: each request would else be a write."""
+"""The resolution of a key's recorded last use; else each request would write to the store."""
 
 _PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made.
+    """A new key.
 
-    `secret` is shown once and kept nowhere; `repr` leaves it out, so that no log line can hold it.
+    `secret` is shown once and is not stored. `repr` leaves it out, so that it cannot reach a log
+    line.
     """
 
     key: ApiKey
@@ -44,7 +45,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class NewTicket:
-    """A ticket that was just made, good for one WebSocket of one job."""
+    """A new ticket, valid for one WebSocket of one job."""
 
     secret: str
     job_id: str
@@ -55,11 +56,11 @@ class NewTicket:
 
 
 class Keys:
-    """The use case.
+    """The use cases around keys and tickets.
 
     Args:
-        store: Where digests are kept.
-        clock: Tells the time.
+        store: The store of the digests.
+        clock: Returns the current time.
     """
 
     def __init__(self, store: KeyStore, clock: Clock) -> None:
@@ -74,16 +75,16 @@ class Keys:
         label: str = "",
         expires_at_utc: datetime | None = None,
     ) -> NewKey:
-        """Make a key.
+        """Create a key.
 
         Args:
-            owner: Whose jobs it opens.
+            owner: The owner of the jobs that the key gives access to.
             scopes: At least one.
-            label: What a person calls it.
-            expires_at_utc: When it ends by itself, if it does.
+            label: The operator's name for the key.
+            expires_at_utc: The time at which the key expires; None: never.
 
         Raises:
-            InvalidInput: Any of these cannot be (code `invalid_key`).
+            InvalidInput: One of the arguments is not valid (code `invalid_key`).
         """
         made = _made(owner, scopes, label, self._clock(), expires_at_utc)
         key = made.key
@@ -102,7 +103,7 @@ class Keys:
     async def create_first(
         self, *, owner: str, scopes: Iterable[Scope], label: str = ""
     ) -> NewKey | None:
-        """Make a key unless there is one that opens something; return it, or None.
+        """Create a key unless a valid one exists. Return the new key, or None.
 
         Raises as `create`.
         """
@@ -122,10 +123,10 @@ class Keys:
         return await self._store.list_page(owner=owner, limit=limit, cursor=cursor)
 
     async def revoke(self, key_id: str) -> ApiKey:
-        """End a key at once, for every process. Idempotent.
+        """Revoke a key, at once for every process. Idempotent.
 
         Raises:
-            NotFound: There is none of this id (code `key_not_found`).
+            NotFound: No key has this id (code `key_not_found`).
         """
         key = await self._store.revoke(key_id, at=self._clock())
         if key is None:
@@ -136,25 +137,26 @@ class Keys:
         return key
 
     async def check(self, secret: str) -> Caller:
-        """Return who comes with a key.
+        """Return the caller that a key belongs to.
 
-        Asks the store each time, so that a revoked key opens nothing from that moment on, in
-        whichever process.
+        The store is asked each time. A revoked key is therefore refused immediately by every
+        process.
 
         Raises:
-            Unauthenticated: The key opens nothing (code `invalid_credentials`); whether there ever
-                was such a key is not told.
+            Unauthenticated: The key is not valid (code `invalid_credentials`). The error does not
+                disclose whether the key ever existed.
         """
         key_id = access.key_id_of(secret)
         key = await self._store.get(key_id) if key_id is not None else None
         now = self._clock()
-        # Compared also where there is no key, so that the answer takes as long.
+        # Digests are compared also when the key is unknown, so that the response takes equally
+        # long.
         known = access.matches(secret, key.digest if key is not None else None)
         if key is None or not known or not key.is_usable(now):
             raise refused()
         if access.is_token_owner(key.owner):
             logger.warning(
-                "a key of a token's owner was refused: revoke it, and make one of another owner",
+                "a key of a token's owner was refused: revoke it and create one for another owner",
                 extra={"action": "key_owner_reserved", "key_id": key.id},
             )
             raise refused()
@@ -168,7 +170,10 @@ class Keys:
         )
 
     async def make_ticket(self, caller: Caller, job_id: str) -> NewTicket:
-        """Make a ticket for one WebSocket of one job, which the caller must have been found to see."""
+        """Create a ticket for one WebSocket of one job that the caller may see.
+
+        The caller's permission must be checked before.
+        """
         now = self._clock()
         secret = access.new_ticket()
         ticket = Ticket(
@@ -185,11 +190,11 @@ class Keys:
         return NewTicket(secret, job_id, ticket.expires_at_utc)
 
     async def redeem(self, secret: str) -> Caller:
-        """Use a ticket up and return whom it lets in, for its one job.
+        """Use up a ticket and return its caller, who may see the one job of the ticket.
 
         Raises:
-            Unauthenticated: It is none, was used, has expired, or the key or token that it was made
-                with is no longer good (code `invalid_credentials`).
+            Unauthenticated: The ticket is unknown, used or expired, or the key or token that
+                created it is no longer valid (code `invalid_credentials`).
         """
         now = self._clock()
         ticket = (
@@ -214,22 +219,22 @@ class Keys:
         return caller
 
     async def check_again(self, caller: Caller) -> None:
-        """Return if the caller's key or token is still good: asked at every beat of a connection
-        that stays open.
+        """Check that the caller's key or token is still valid.
+
+        Open connections call this at every heartbeat.
 
         Raises:
-            Unauthenticated: The token has ended (code `token_expired`), or the key (`key_expired`),
-                or the key was revoked (`key_revoked`).
+            Unauthenticated: The token has expired (code `token_expired`), the key has expired
+                (`key_expired`) or was revoked (`key_revoked`).
         """
         self.check_end(caller)
         await self.check_revoked(caller)
 
     async def check_revoked(self, caller: Caller) -> None:
-        """Return if the caller's key was not revoked; one that has expired meanwhile may finish
-        what it began.
+        """Check that the caller's key was not revoked. A request may finish after its key expires.
 
         Raises:
-            Unauthenticated: It was (code `key_revoked`).
+            Unauthenticated: The key was revoked (code `key_revoked`).
         """
         if caller.key_id is None:
             return
@@ -240,11 +245,10 @@ class Keys:
             )
 
     def check_end(self, caller: Caller) -> None:
-        """Return if the caller's key or token has not come to its own end; revocation is not asked
-        for.
+        """Check that the caller's key or token has not expired. Revocation is not checked.
 
         Raises:
-            Unauthenticated: It has (code `token_expired` or `key_expired`).
+            Unauthenticated: The key or token has expired (code `key_expired` or `token_expired`).
         """
         if caller.ends_at_utc is None or self._clock() < caller.ends_at_utc:
             return
@@ -263,15 +267,15 @@ class Keys:
         try:
             await self._store.used(key.id, at=now)
         except MusterError as error:
-            # A full disk takes no note, and is no reason to keep the key's owner out.
+            # A full disk cannot record the use, but must not lock out the key's owner.
             logger.warning(
-                "a key's use was not noted",
+                "a key's last use was not recorded",
                 extra={"action": "key_use_not_noted", "key_id": key.id, "code": error.code},
             )
 
 
 def refused() -> Unauthenticated:
-    """The error of every credential that opens nothing, whatever the reason."""
+    """Return the error for every invalid credential, whatever the reason."""
     return Unauthenticated(
         "Invalid key, token or ticket: it may be mistyped, already used, expired or revoked. "
         "Ask the operator for a new key.",
@@ -282,7 +286,7 @@ def refused() -> Unauthenticated:
 def _made(
     owner: str, scopes: Iterable[Scope], label: str, now: datetime, expires_at_utc: datetime | None
 ) -> NewKey:
-    """Return a key that is not stored yet. Raises as `Keys.create` does."""
+    """Return a new key that is not stored yet. Raises as `Keys.create` does."""
     if access.resembles_token_owner(owner):
         raise InvalidInput(
             f"A key's owner must not begin with '{access.TOKEN_OWNER_PREFIX}' or look like it: "

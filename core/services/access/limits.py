@@ -1,4 +1,4 @@
-"""What an operator allows in requests: the use cases know this, and not where it was configured."""
+"""Limits of requests. The use cases know the limits, but not how they were configured."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ BUNDLED_DETECTORS = ("default", "pasture")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a request may ask for.
+    """The limits of one request.
 
     Attributes:
         max_upload_bytes: Most bytes of video in one job.
         max_files: Most video files in one job.
-        upload_minutes: How long a direct-upload link works.
-        detectors: Names by which a job may ask for a detector.
+        upload_minutes: Minutes for which a direct-upload link is valid.
+        detectors: Names by which a job may select a detector.
     """
 
     max_upload_bytes: int
@@ -27,7 +27,8 @@ class Limits:
 
 
 def detector_names(configured: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of all detectors that jobs may ask for: the bundled ones, then those that
-    the operator configured.
+    """Return the names of all detectors that jobs may select.
+
+    The bundled detectors come first, then those that the operator configured.
     """
     return tuple(dict.fromkeys((*BUNDLED_DETECTORS, *configured)))

@@ -1,7 +1,7 @@
-"""How many bodies one owner, and one address, may be sending at a time. Kept in the process.
+"""Open bodies: a limit on the bodies that one owner, or one IP address, sends at a time.
 
-A client that stands must not hold a place: where all places are taken, the body that has stood
-longest is cut off for the new one.
+The counts are stored in the process. A stalled client must not occupy a slot. When all slots are
+taken, the body that has stalled longest is cut off to make room for the new one.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Callable
 from core.errors import Throttled
 
 STANDS_S = 3.0
-"""How long no byte has come from a client that loses its place to another one."""
+"""Seconds without a byte after which a client may lose its slot to another one."""
 
 _RETRY_S = 5.0
 
 
 class OpenBody:
-    """One place.
+    """One slot.
 
     Args:
-        names: Owner and address, as they are counted.
-        cut_off: Ends the waiting for this body; called from another task.
+        names: The owner and the IP address, under which the body is counted.
+        cut_off: Ends the wait for this body; called from another task.
     """
 
     def __init__(self, names: tuple[str, ...], cut_off: Callable[[], None]) -> None:
@@ -32,11 +32,11 @@ class OpenBody:
 
 
 class OpenBodies:
-    """The places. Not thread-safe; nothing blocks.
+    """The slots. Not thread-safe; nothing blocks.
 
     Args:
         limit: Most open bodies under one name; 0 means no limit.
-        monotonic: Tells seconds that never go back.
+        monotonic: Returns the seconds of a monotonic clock.
     """
 
     def __init__(self, limit: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -48,10 +48,11 @@ class OpenBodies:
         return len({body for bodies in self._open.values() for body in bodies})
 
     def enter(self, body: OpenBody) -> None:
-        """Take a place under each of the body's names.
+        """Take a slot under each of the body's names.
 
         Raises:
-            Throttled: All are taken, by bodies that move (code `too_many_open_submissions`).
+            Throttled: All slots are taken by bodies that are not stalled (code
+                `too_many_open_submissions`).
         """
         for name in body.names:
             if self._limit and len(self._open.get(name, ())) >= self._limit:
@@ -60,7 +61,7 @@ class OpenBodies:
             self._open.setdefault(name, {})[body] = None
 
     def leave(self, body: OpenBody) -> None:
-        """Give the place back. Idempotent."""
+        """Release the slot. Idempotent."""
         for name in body.names:
             bodies = self._open.get(name, {})
             bodies.pop(body, None)

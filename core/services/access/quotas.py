@@ -1,6 +1,6 @@
-"""How much one owner may submit: bytes in a day, jobs at a time.
+"""Quotas of one owner: bytes per day, and jobs and upload links at a time.
 
-The machine's own user has no such limits.
+The local user of the machine has no quota.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ logger = logging.getLogger(__name__)
 
 JOBS_RETRY_S = 30.0
 OPEN_LINK_BYTES = 64 * 2**20
-"""Least that a link without a declared size holds, where there is room."""
+"""Least bytes to hold for a link without a declared size, where the day's quota allows it."""
 _TRIES = 20
 
 Staged = Mapping[str, int]
-"""Bytes of finished uploads of which no job was made yet, by upload id."""
+"""Bytes of finished uploads that no job uses yet, by upload id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an owner uses, and may use: null means no limit."""
+    """What an owner uses, and the owner's limits; a limit of null means unlimited."""
 
     bytes_today: int
     day_bytes: int | None
@@ -53,10 +53,10 @@ class Admission:
         self._counted: list[tuple[int, date]] = []
 
     async def spend(self, size_bytes: int, room: Room | None = None) -> None:
-        """Count the submission, and end what its room holds.
+        """Count the submission, and release what its room holds.
 
         Raises:
-            Throttled: It passes a quota; nothing was counted.
+            Throttled: The submission exceeds a quota; nothing was counted.
         """
         for part_bytes, hold in (
             room.parts(size_bytes) if room is not None else ((size_bytes, None),)
@@ -66,25 +66,27 @@ class Admission:
                 self._counted.append((part_bytes, day))
 
     async def take_back(self) -> None:
-        """Count it no more: it made no job. Idempotent."""
+        """Subtract the submission again, because it made no job. Idempotent."""
         counted, self._counted = self._counted, []
         for size_bytes, day in counted:
             await self._quotas.give_back(self._owner, size_bytes, day)
 
 
 class Quotas:
-    """The use case. Bytes are counted atomically in the store, over all processes. Jobs are counted
-    one submission of an owner after the other within a process; of several processes, each may let
-    one too many in at the same moment.
+    """The use cases around quotas.
+
+    Bytes are counted atomically in the store, over all processes. Jobs are counted within a
+    process, one submission of an owner at a time. Of several processes, each may admit one job too
+    many at the same moment.
 
     Args:
-        jobs: Where jobs are counted.
-        keys: Where usage is kept.
-        clock: Tells the time.
-        day_bytes: Most bytes an owner may submit in a day (UTC), held ones included; 0 means no
-            limit.
+        jobs: The store in which jobs are counted.
+        keys: The store of the usage.
+        clock: Returns the current time.
+        day_bytes: Most bytes that an owner may submit per day (UTC), including held bytes; 0 means
+            no limit.
         active_jobs: Most jobs of an owner that have not ended; 0 means no limit.
-        links: Most links for direct uploads of an owner that are alive; 0 means no limit.
+        links: Most active direct-upload links of an owner; 0 means no limit.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class Quotas:
         )
 
     async def usage(self, owner: str) -> Usage:
-        """Return what an owner uses at this moment."""
+        """Return the current usage of an owner."""
         limited = owner != LOCAL_OWNER
         return Usage(
             bytes_today=await self._keys.spent(owner, day=self._clock().date(), at=self._clock()),
@@ -118,7 +120,7 @@ class Quotas:
         )
 
     async def check_jobs(self, owner: str) -> None:
-        """Refuse a submission where too many jobs have not ended.
+        """Refuse a submission when too many jobs of the owner have not ended.
 
         Raises:
             Throttled: Code `quota_jobs`.
@@ -133,23 +135,23 @@ class Quotas:
     async def reserve(
         self, owner: str, *, declared_bytes: int = 0, slack_bytes: int = 0, name: str = ""
     ) -> UploadRoom | None:
-        """Hold room for a submission whose bytes are about to come in, before they do.
+        """Hold room for a submission before its bytes arrive.
 
         Args:
-            owner: Who submits.
-            declared_bytes: What the request declares; 0: nothing. Then bytes are held as they come
-                in.
-            slack_bytes: How much of that may be no file's. Where less than this is missing, what is
-                left is held.
-            name: Submissions of one name share what they hold, because only one of them becomes a
-                job; empty: no other has it.
+            owner: The owner of the submission.
+            declared_bytes: The size that the request declares. 0: none, and bytes are held as they
+                arrive.
+            slack_bytes: The part of `declared_bytes` that may not belong to a file. When the quota
+                falls short by less than this, all remaining bytes are held.
+            name: Submissions of the same name share what they hold, because only one of them
+                becomes a job. Empty: the submission shares with no other.
 
         Returns:
-            The room; None means any.
+            The room; None means unlimited.
 
         Raises:
-            Throttled: Too many jobs have not ended (code `quota_jobs`), or the day's bytes do not
-                suffice (`quota_bytes`).
+            Throttled: Too many jobs have not ended (code `quota_jobs`), or the remaining bytes of
+                the day do not suffice (`quota_bytes`).
         """
         await self.check_jobs(owner)
         if owner == LOCAL_OWNER or not self._day_bytes:
@@ -169,23 +171,22 @@ class Quotas:
         until: datetime,
         staged: Staged,
     ) -> Hold | None:
-        """Hold room for what will be put through a link: the declared size, or else a link's share
-        of the day, as far as there is room.
+        """Hold the declared size of a link, or without one a share of the day's quota.
 
         Args:
-            owner: Who asks.
+            owner: The owner of the link.
             hold_id: The upload's id.
             size_bytes: The declared size, if any.
-            largest: Bytes that a job may have.
-            until: When the link ends.
-            staged: Bytes of finished uploads of the owner, by upload id.
+            largest: Most bytes of one job.
+            until: Expiry of the link.
+            staged: Bytes of the owner's finished uploads, by upload id.
 
         Returns:
-            What is held; None where the owner has no quota.
+            The hold; None if the owner has no quota.
 
         Raises:
-            Throttled: Too many jobs have not ended (code `quota_jobs`), too many links are alive
-                (`quota_links`), or the day's bytes do not suffice (`quota_bytes`).
+            Throttled: Too many jobs have not ended (code `quota_jobs`), too many links are active
+                (`quota_links`), or the remaining bytes of the day do not suffice (`quota_bytes`).
         """
         await self.check_jobs(owner)
         if owner == LOCAL_OWNER or not (self._links or self._day_bytes):
@@ -194,8 +195,8 @@ class Quotas:
         alive = [hold for hold in await self.links(owner, life=until - now) if hold.is_link]
         if self._links and len(alive) >= self._links:
             raise _no_links(self._links, alive, now)
-        # What was put is counted as held while its link is alive; only more than that, or what
-        # outlives its link, comes on top.
+        # While its link is active, an upload is covered by the link's hold. Only bytes beyond the
+        # hold, or bytes that outlast their link, are added.
         held = {hold.id: hold.amount for hold in alive}
         limit = self._day_bytes - sum(
             max(0, size - held.get(upload_id, 0)) for upload_id, size in staged.items()
@@ -215,27 +216,29 @@ class Quotas:
                 raise _no_links(self._links, await self.links(owner, life=until - now), now)
             if size_bytes is not None or left < 1:
                 break
-        # What was put beyond what is held is missing, too.
+        # Uploaded bytes beyond the holds are missing, too.
         beyond = self._day_bytes - limit
         raise await no_bytes_of(
             self._keys, owner, (size_bytes or 1) + beyond, day_bytes=self._day_bytes, now=now
         )
 
     async def _left(self, owner: str, limit_bytes: int, now: datetime) -> int:
-        """Return how much of the day's bytes is neither used nor held; 0 where there is no limit."""
+        """Return the day's bytes that are neither used nor held; 0 where there is no limit."""
         if not self._day_bytes:
             return 0
         return limit_bytes - await self._keys.spent(owner, day=now.date(), at=now)
 
     def _link_bytes(self, size_bytes: int | None, largest: int, left: int) -> int:
-        """Return what a link holds: its declared size, else its share of the bytes that are left."""
+        """Return the bytes that a link holds: its declared size, or else its share of the rest."""
         if size_bytes is not None:
             return size_bytes
         return max(1, min(self._share(largest), left)) if self._day_bytes else 0
 
     def _share(self, largest: int) -> int:
-        """Return what a link without a declared size holds, so that as many as are allowed find
-        room; what is put beyond is counted.
+        """Return the bytes that a link without a declared size holds.
+
+        The share leaves room for as many links as are allowed. Bytes beyond it are counted when
+        they are uploaded.
         """
         return (
             min(largest, max(OPEN_LINK_BYTES, self._day_bytes // self._links))
@@ -244,11 +247,11 @@ class Quotas:
         )
 
     async def links(self, owner: str, *, life: timedelta) -> list[Hold]:
-        """Return the holds of an owner's links that are alive, those that end first at the front.
+        """Return the holds of an owner's active links, the first to expire first.
 
         Args:
-            owner: Whose.
-            life: How long a link works.
+            owner: The owner of the links.
+            life: The time for which a link is valid.
         """
         if owner == LOCAL_OWNER:
             return []
@@ -260,14 +263,15 @@ class Quotas:
         ]
 
     async def end_hold(self, owner: str, hold: Hold) -> None:
-        """Give back what is held. Raises nothing: else it expires by itself. Idempotent."""
+        """Release a hold. Idempotent. Raises nothing: a hold that stays expires automatically."""
         await end_hold(self._keys, owner, hold.id, hold.day)
 
     async def room_of_uploads(
         self, owner: str, upload_ids: Collection[str], *, life: timedelta
     ) -> LinkRoom | None:
-        """Return the room for a job that is made of finished uploads: what their links hold, and
-        what is left for the day.
+        """Return the room of a job that is made of finished uploads.
+
+        The room is what the uploads' links hold plus what remains of the day.
 
         Raises:
             Throttled: Too many jobs have not ended (code `quota_jobs`).
@@ -290,8 +294,9 @@ class Quotas:
 
     @asynccontextmanager
     async def admitting(self, owner: str) -> AsyncGenerator[Admission]:
-        """Let one submission of an owner in after the other; what is raised inside takes back what
-        was counted.
+        """Admit the submissions of an owner one at a time.
+
+        An exception inside the context subtracts what was counted.
         """
         lock = self._admitting.setdefault(owner, asyncio.Lock())
         async with lock:
@@ -304,8 +309,9 @@ class Quotas:
 
     @asynccontextmanager
     async def attempting(self, owner: str) -> AsyncGenerator[None]:
-        """Let a job of an owner that has ended become active again, one after the other; its bytes
-        are counted already.
+        """Let an ended job of an owner become active again, one job at a time.
+
+        The bytes of the job are counted already.
 
         Raises:
             Throttled: Too many jobs have not ended (code `quota_jobs`).
@@ -318,10 +324,10 @@ class Quotas:
             yield
 
     async def spend(self, owner: str, size_bytes: int, *, hold: Hold | None = None) -> date | None:
-        """Count a submission, in place of what is held for it.
+        """Count a submission in place of its hold.
 
         Returns:
-            The day for which it was counted; None where nothing is.
+            The day on which it was counted; None if nothing is counted.
 
         Raises:
             Throttled: As `reserve`; nothing was counted.
@@ -348,12 +354,12 @@ class Quotas:
         return day
 
     async def give_back(self, owner: str, size_bytes: int, day: date) -> None:
-        """Take back what was counted for a submission that made no job."""
+        """Subtract what was counted for a submission that made no job."""
         try:
             await self._keys.give_back(owner, day=day, size_bytes=size_bytes)
         except MusterError as error:
             logger.warning(
-                "bytes stay counted for a day",
+                "bytes remain counted for a day",
                 extra={"action": "quota_not_returned", "owner": owner, "code": error.code},
             )
 
@@ -361,8 +367,8 @@ class Quotas:
 def _no_links(most: int, alive: Sequence[Hold], now: datetime) -> Throttled:
     first = min((hold.until_utc for hold in alive), default=now)
     return Throttled(
-        f"{most} of your upload links are open, which is your quota. Submit jobs with their uploads, "
-        f"or wait until the oldest expires at {first:%H:%M:%S} UTC.",
+        f"{most} of your upload links are open, which is your quota. Submit jobs with their "
+        f"uploads, or wait until the oldest expires at {first:%H:%M:%S} UTC.",
         code="quota_links",
         retry_after_s=max(1.0, (first - now).total_seconds()),
         limit=most,

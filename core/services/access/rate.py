@@ -1,6 +1,6 @@
-"""How fast one caller may ask: a token bucket each.
+"""The rate limit of one caller, as a token bucket.
 
-Kept in the process: with N processes behind one address it is N times as much.
+The buckets are stored in the process. N processes behind one URL allow N times the rate.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class _Bucket:
 
 
 class RateLimiter:
-    """Lets each caller ask `burst` times at once and `per_s` times a second on average.
+    """Lets each caller send `burst` requests at once and `per_s` requests per second on average.
 
     Args:
-        per_s: Requests a second; 0 means no limit.
+        per_s: Requests per second; 0 means no limit.
         burst: Requests at once.
-        monotonic: Tells seconds that never go back.
+        monotonic: Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class RateLimiter:
         """Count one request of a caller.
 
         Raises:
-            Throttled: Too fast (code `rate_limited`); its `retry_after_s` says when the next one is
-                let through.
+            Throttled: The caller is over the rate (code `rate_limited`); `retry_after_s` states
+                when the next request is allowed.
         """
         if self._per_s <= 0:
             return
@@ -64,7 +64,7 @@ class RateLimiter:
     def _forget_idle(self, now_s: float) -> None:
         if len(self._buckets) < _REMEMBERED:
             return
-        # A full bucket is as good as none.
+        # A full bucket is the same as no bucket.
         self._buckets = {
             name: bucket
             for name, bucket in self._buckets.items()

@@ -1,5 +1,6 @@
-"""Room for the bytes of one submission: held in the store as they are declared or come in, and
-checked as they come in.
+"""Room for the bytes of one submission.
+
+The store holds the bytes as they are declared or arrive. Arriving bytes are checked against it.
 """
 
 from __future__ import annotations
@@ -17,47 +18,48 @@ from core.ports import KeyStore
 logger = logging.getLogger(__name__)
 
 HOLD_LIFE = timedelta(minutes=15)
-"""How long a submission holds its bytes without a sign of life: so long may the quota of an owner
-miss what an API that died had held.
+"""How long a submission holds its bytes without a renewal.
+
+If an API process dies, its owner's quota lacks the held bytes for at most this time.
 """
 RENEW_EVERY = timedelta(minutes=5)
 STEP_BYTES = 64 * 2**20
-"""What a submission of unknown size holds at a time, beyond what has come in."""
+"""Bytes that a submission of unknown size holds at a time, beyond those that have arrived."""
 _TRIES = 20
 
 
 class Room(Protocol):
-    """What a submission may hold."""
+    """The bytes that one submission may hold."""
 
     async def check(self, size_bytes: int) -> None:
-        """Refuse more than there is room for.
+        """Refuse more bytes than there is room for.
 
         Args:
-            size_bytes: All bytes of the submission that have come in.
+            size_bytes: All bytes of the submission that have arrived.
 
         Raises:
-            Throttled: It is more (code `quota_bytes`).
+            Throttled: The bytes exceed the room (code `quota_bytes`).
         """
 
     def parts(self, size_bytes: int) -> Iterable[tuple[int, Hold | None]]:
-        """Return what is to be counted: bytes, and the hold that they take the place of."""
+        """Return what is to be counted: bytes, and the hold that they replace."""
 
     async def end(self) -> None:
-        """Give back what is held for a submission that ended without being counted.
+        """Release what is held for a submission that ended without being counted.
 
         Raises nothing. Idempotent.
         """
 
 
 class UploadRoom:
-    """Room of a submission whose bytes are coming in.
+    """The room of a submission whose bytes are arriving.
 
     Args:
-        keys: Where it is held.
-        owner: Whose quota.
-        hold_id: Name of the hold.
-        clock: Tells the time.
-        day_bytes: The most for a day.
+        keys: The store of the hold.
+        owner: The owner whose quota is used.
+        hold_id: The name of the hold.
+        clock: Returns the current time.
+        day_bytes: Most bytes per day.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class UploadRoom:
         self._hold = self._of(0)
 
     async def begin(self, declared_bytes: int, slack_bytes: int) -> None:
-        """Hold what is declared, or all that is left where less than the slack is missing.
+        """Hold the declared bytes, or all that remain when they fall short by less than the slack.
 
         Raises as `check`.
         """
@@ -87,7 +89,7 @@ class UploadRoom:
             )
 
     async def check(self, size_bytes: int) -> None:
-        """Hold more where more comes in than is held; say at times that the submission lives.
+        """Hold more when more bytes arrive than are held, and renew the hold at intervals.
 
         Raises as `Room.check`.
         """
@@ -109,7 +111,7 @@ class UploadRoom:
         await end_hold(self._keys, self._owner, self._hold_id, self._hold.day)
 
     async def _reach(self, wanted: int, least: int) -> bool:
-        """Hold `wanted` bytes, or else as many as there are, at least `least`."""
+        """Hold `wanted` bytes, or else as many as remain, but at least `least`."""
         for _ in range(_TRIES):
             now, hold = self._clock(), self._of(wanted, day=self._hold.day)
             if (
@@ -145,13 +147,13 @@ class UploadRoom:
 
 
 class LinkRoom:
-    """Room of a submission that is made of finished uploads.
+    """The room of a submission that is made of finished uploads.
 
     Args:
-        holds: Of their links that are alive, by upload id.
-        left: Bytes that are left for the day, those that the links hold included; None: any.
-        day_bytes: The most for a day.
-        now: When this was read.
+        holds: The holds of their active links, by upload id.
+        left: Bytes that remain for the day, including those that the links hold; None: unlimited.
+        day_bytes: Most bytes per day.
+        now: The time at which these values were read.
     """
 
     def __init__(
@@ -164,14 +166,15 @@ class LinkRoom:
         self._sizes: dict[str, int] = {}
 
     def declared(self, upload_id: str) -> int | None:
-        """Return the size that a link was asked for; None where it was for any, or is no longer
-        alive.
+        """Return the size that a link was requested for.
+
+        None means that the link was for any size, or is no longer active.
         """
         hold = self._holds.get(upload_id)
         return hold.amount if hold is not None and hold.kind == "link" else None
 
     def add(self, upload_id: str, size_bytes: int) -> None:
-        """Take note of an upload that is part of the submission."""
+        """Record an upload that is part of the submission."""
         self._sizes[upload_id] = size_bytes
 
     async def check(self, size_bytes: int) -> None:
@@ -180,20 +183,20 @@ class LinkRoom:
             raise no_bytes(self._day_bytes, self._now)
 
     def parts(self, size_bytes: int) -> Iterable[tuple[int, Hold | None]]:
-        """Return a part for each upload."""
+        """Return one part per upload."""
         return [(size, self._holds.get(upload_id)) for upload_id, size in self._sizes.items()]
 
     async def end(self) -> None:
-        """Nothing: a link stays alive when no job could be made."""
+        """Do nothing: a link stays active when no job could be made."""
 
 
 async def end_hold(keys: KeyStore, owner: str, hold_id: str, day: date) -> None:
-    """Give back what is held. Raises nothing: else it expires by itself. Idempotent."""
+    """Release a hold. Idempotent. Raises nothing: a hold that stays expires automatically."""
     try:
         await keys.settle(owner, hold_id, day=day, size_bytes=0, limit_bytes=None)
     except MusterError as error:
         logger.warning(
-            "bytes stay held for a while",
+            "bytes remain held until their hold expires",
             extra={"action": "hold_not_ended", "owner": owner, "code": error.code},
         )
 
@@ -201,16 +204,17 @@ async def end_hold(keys: KeyStore, owner: str, hold_id: str, day: date) -> None:
 async def no_bytes_of(
     keys: KeyStore, owner: str, size_bytes: int, *, day_bytes: int, now: datetime, without: str = ""
 ) -> Throttled:
-    """Return the error of a submission for which the day has too few bytes left; it says when
-    enough of what is held ends.
+    """Return the error for a submission that exceeds the remaining bytes of the day.
+
+    The error states when enough of the held bytes are released.
 
     Args:
-        keys: Where bytes are held.
-        owner: Whose.
-        size_bytes: How many are needed.
-        day_bytes: The most for the day.
-        now: The time.
-        without: A hold of the submission itself.
+        keys: The store of the held bytes.
+        owner: The owner of the submission.
+        size_bytes: The bytes that are needed.
+        day_bytes: Most bytes per day.
+        now: The current time.
+        without: The name of the submission's own hold, which is left out.
     """
     missing = await keys.spent(owner, day=now.date(), at=now) + size_bytes - day_bytes
     for hold in await keys.holds(owner, since=now.date(), at=now):
@@ -221,16 +225,16 @@ async def no_bytes_of(
 
 
 def no_bytes(day_bytes: int, now: datetime, *, until: datetime | None = None) -> Throttled:
-    """The error of a submission for which the day has too few bytes left.
+    """Return the error for a submission that exceeds the remaining bytes of the day.
 
     Args:
-        day_bytes: The most for the day.
-        now: The time.
-        until: When held bytes end that make room; None: none do.
+        day_bytes: Most bytes per day.
+        now: The current time.
+        until: The time at which held bytes are released; None: no held bytes would suffice.
     """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     first = min(until or midnight, midnight)
-    freed = f"; bytes that are held end at {first:%H:%M:%S} UTC" if first < midnight else ""
+    freed = f"; held bytes are released at {first:%H:%M:%S} UTC" if first < midnight else ""
     return Throttled(
         f"This exceeds your daily quota of {day_bytes} bytes. "
         f"The next day begins at midnight UTC{freed}.",

@@ -1,5 +1,6 @@
-"""How much work one owner's jobs may be in a day: counted in the store when a job is planned, so
-that retries count once.
+"""The work quota: how much work the jobs of one owner may cause per day.
+
+The work is counted in the store when a job is planned, so that retries count once.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ CODE = "quota_work"
 
 
 async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_work: int) -> None:
-    """Count a job's work for the present day (UTC). Idempotent: of one job on one day, the largest
-    number counts.
+    """Count a job's work for the current day (UTC).
+
+    Idempotent: for one job on one day, the largest number counts.
 
     Args:
-        keys: Where it is counted.
-        clock: Tells the time.
-        job: Whose work.
-        looks: What is left to do.
-        day_work: Most looks of an owner in a day; 0: any. The machine's own user has no such limit.
+        keys: The store of the count.
+        clock: Returns the current time.
+        job: The job whose work is counted.
+        looks: The detector runs that remain to be done.
+        day_work: Most detector runs of an owner per day; 0: unlimited. The local user of the
+            machine has no limit.
 
     Raises:
-        Throttled: The day has no room for it; the next one may (code `quota_work`).
-        PermanentError: No day has (code `quota_work`).
+        Throttled: The rest of the day has no room for the work, a later day may (code
+            `quota_work`).
+        PermanentError: The work exceeds the limit of a whole day (code `quota_work`).
     """
     if job.owner == LOCAL_OWNER or not day_work or not looks:
         return
@@ -43,13 +47,13 @@ async def count_work(keys: KeyStore, clock: Clock, job: Job, looks: int, *, day_
         )
     now = clock()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    # Held to the end of the day and never settled: a worker that ends between counting and planning
-    # has counted it once all the same.
+    # The hold lasts to the end of the day and is never settled. If the worker ends between counting
+    # and planning, the work is still counted once.
     hold = Hold(id=job.id, day=now.date(), amount=looks, until_utc=midnight, kind="work")
     if await keys.hold(work_account(job.owner), hold, at=now, limit_bytes=day_work) is not None:
         raise Throttled(
-            f"Your daily quota of {day_work} detector runs has too few left; this job needs {looks}. "
-            f"It starts automatically after {midnight:%Y-%m-%d %H:%M} UTC.",
+            f"Your daily quota of {day_work} detector runs has too few left; this job needs "
+            f"{looks}. It starts automatically after {midnight:%Y-%m-%d %H:%M} UTC.",
             code=CODE,
             retry_after_s=(midnight - now).total_seconds(),
             looks=looks,

@@ -1,11 +1,13 @@
-"""How many wrong keys one address may try. The counts are kept in the process; N processes behind
-one address allow N times as many.
+"""The limit on wrong keys from one IP address.
 
-All callers behind a proxy or a router share one address, so an address over its limit is not shut
-out. A credential that was right lately passes without a question. A credential that this process
-does not recognise is refused before the store is asked.
-The price: at an address over its limit, a right key that this process has not seen within
-`RECOGNISED_S` waits until the address has tokens again. Other addresses do not notice.
+The counts are stored in the process. N processes behind one URL allow N times as many.
+
+All callers behind a proxy or a router share one IP address, so an address over its limit is not
+locked out. A credential that was valid recently passes without being counted. A credential that
+this process does not recognise is refused before the store is asked.
+
+The price is paid at an address over its limit: a valid key that this process has not seen within
+`RECOGNISED_S` waits until the address has tokens again. Other addresses are not affected.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from core.errors import Throttled
 
 RECOGNISED_S = 24 * 3600.0
-"""How long a right credential is recognised after its last use."""
+"""Seconds for which a valid credential is recognised after its last use."""
 
 _ADDRESSES = 10_000
 _CREDENTIALS = 10_000
@@ -32,12 +34,14 @@ class _Bucket:
 
 
 class WrongKeys:
-    """Counts per address. Both tables are bounded: the entry that was used longest ago goes first.
-    Not thread-safe; nothing blocks.
+    """Counts per IP address.
+
+    Both tables are bounded: the least recently used entry is dropped first. Not thread-safe;
+    nothing blocks.
 
     Args:
-        per_minute: Wrong credentials a minute from one address; 0 means no limit.
-        monotonic: Tells seconds that never go back.
+        per_minute: Wrong credentials per minute from one IP address; 0 means no limit.
+        monotonic: Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -50,11 +54,12 @@ class WrongKeys:
         self._right: OrderedDict[str, float] = OrderedDict()
 
     def take(self, address: str) -> None:
-        """Count one credential that is not recognised, before it is looked up. Right ones are given
-        back.
+        """Count one unrecognised credential before it is looked up.
+
+        The count of a valid credential is subtracted again (`give_back`).
 
         Raises:
-            Throttled: The address has tried too many (code `too_many_wrong_keys`).
+            Throttled: The address has tried too many wrong keys (code `too_many_wrong_keys`).
         """
         if self._per_minute <= 0:
             return
@@ -81,26 +86,26 @@ class WrongKeys:
         bucket.tokens -= 1
 
     def give_back(self, address: str) -> None:
-        """Count a credential no more: it was right, or the store could not tell."""
+        """Subtract one count, because the credential was valid or the store could not be asked."""
         bucket = self._buckets.get(address)
         if bucket is not None:
             bucket.tokens = min(self._most, bucket.tokens + 1)
 
     def recognises(self, digest: str) -> bool:
-        """Return whether a credential was right lately.
+        """Return whether a credential was valid recently.
 
-        It is looked up all the same, so that a revoked key opens nothing.
+        The credential is looked up even so, so that a revoked key is refused.
         """
         seen_s = self._right.get(digest)
         return seen_s is not None and self._monotonic() - seen_s <= RECOGNISED_S
 
     def remember(self, digest: str) -> None:
-        """Take note that a credential is right. Idempotent."""
+        """Record that a credential is valid. Idempotent."""
         self._right[digest] = self._monotonic()
         self._right.move_to_end(digest)
         if len(self._right) > _CREDENTIALS:
             self._right.popitem(last=False)
 
     def forget(self, digest: str) -> None:
-        """Take note that a credential is right no more. Idempotent."""
+        """Record that a credential is no longer valid. Idempotent."""
         self._right.pop(digest, None)

@@ -1,1 +1,1 @@
-"""Use cases that start, end and send the steps of an attempt."""
+"""Use cases that start, end and dispatch the steps of an attempt."""

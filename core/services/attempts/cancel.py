@@ -1,4 +1,4 @@
-"""Stop a job. A worker sees it at its next heartbeat and publishes nothing more."""
+"""Cancellation of a job. A worker sees it at its next heartbeat and then publishes nothing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 
 
 async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) -> Job:
-    """Cancel a job that has not ended; one that is cancelled already stays so.
+    """Cancel a job that has not ended. A job that is cancelled already stays cancelled.
 
     Returns:
         The job as it is now.
 
     Raises:
-        NotFound: No such job.
-        Conflict: It has completed or failed (code `job_ended`).
+        NotFound: The job does not exist.
+        Conflict: The job has completed or failed (code `job_ended`).
     """
     job = await job_of(ports, job_id, owner=owner)
     while not job.is_terminal:
@@ -38,15 +38,15 @@ async def cancel(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) 
                 changes={"state": "cancelled"},
             )
         except FenceLost:
-            # It ended, or the next attempt began, since it was read.
+            # The job ended, or its next attempt began, after it was read.
             job = await job_of(ports, job_id, owner=owner)
         else:
             logger.info(
                 "job cancelled",
                 extra={"action": "job_cancelled", "job_id": job_id, "attempt": job.attempt},
             )
-            # An API that died while it accepted the job has left it, and no first step will come to
-            # delete it.
+            # An API process that died while it accepted the job has left the marker, and no first
+            # step will run that would delete it.
             await erase_marker(ports.sources, job_id)
             await Turns(ports, Dispatcher(ports), clock).try_to_go_on(job.owner)
             return job

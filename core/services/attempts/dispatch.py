@@ -1,4 +1,4 @@
-"""Which queue a step's message goes to, and whose message it is."""
+"""The dispatcher, which sends each step's message to the right queue."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from core.ports import Ports
 
 
 class Dispatcher:
-    """Sends messages: `detect` to the queue that GPU workers serve, all other steps to the other
-    one.
+    """Sends `detect` messages to the queue of the GPU workers, all others to the other queue.
 
     Args:
-        ports: Where the queues are, and whose they are.
+        ports: The queues, and the ledger with the identity of this storage.
     """
 
     def __init__(self, ports: Ports) -> None:
@@ -20,11 +19,10 @@ class Dispatcher:
         self._identity: StorageIdentity | None = None
 
     async def send(self, message: JobMessage) -> None:
-        """Send one message, which then carries the identity of this storage.
+        """Send one message, to which the identity of this storage is added.
 
         Raises:
-            Unavailable: Queue or database does not answer; the message may have been sent all the
-                same.
+            Unavailable: The queue or the database does not respond; the message may have been sent.
         """
         queue = self._ports.detect_queue if message.step == "detect" else self._ports.queue
         identity = await self.identity()
@@ -32,11 +30,12 @@ class Dispatcher:
         await queue.send(message.model_copy(update={"identity": own}).to_bytes())
 
     async def identity(self) -> StorageIdentity | None:
-        """Return the identity of this storage. It is remembered: no process outlives a change of it
-        by intention.
+        """Return the identity of this storage.
+
+        The identity is remembered, because processes are restarted when it changes.
 
         Raises:
-            Unavailable: The database does not answer.
+            Unavailable: The database does not respond.
         """
         if self._identity is None:
             self._identity = await self._ports.ledger.identity()

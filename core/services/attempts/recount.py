@@ -1,4 +1,4 @@
-"""Count again with other settings: only `assemble` runs, on the detections that are stored."""
+"""Recounts with other settings. Only `assemble` runs, on the detections that are stored."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ _BEGINNING: dict[bool, tuple[JobState, Step]] = {
 
 
 def merged_settings(job: Job, given: Any, limits: Limits) -> AnalysisSettings:
-    """Return the settings of a recount: those given replace the job's, key by key; null means the
-    default.
+    """Return the settings of a recount.
+
+    The given settings replace the job's, key by key; null means the default.
 
     Raises:
-        InvalidSettings: They make no sense, or change what was detected (code
+        InvalidSettings: The settings are not valid, or would change the detections (code
             `recount_changes_detection`).
-        InvalidCalibration: The correspondences fix no homography.
+        InvalidCalibration: No homography can be fitted to the correspondences.
     """
     if given is not None and not isinstance(given, dict):
         raise InvalidSettings('settings must be a JSON object, such as {"lines": []}.')
@@ -75,14 +76,14 @@ async def recount(
         The job in its new attempt.
 
     Raises:
-        NotFound: No such job.
-        Conflict: It is still active (code `job_active`), or its detections are not complete
+        NotFound: The job does not exist.
+        Conflict: The job is still active (code `job_active`), or its detections are not complete
             (`no_detection_log`).
-        Expired: What it needs was deleted after the time for which it is kept.
-        Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
-        InvalidSettings, InvalidCalibration: As `merged_settings`; no calibration of that name (code
-            `unknown_calibration`).
-        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes
+        Expired: Files that the recount needs were deleted at the end of their retention.
+        Throttled: Too many jobs of the owner have not ended (code `quota_jobs`).
+        InvalidSettings, InvalidCalibration: As `merged_settings`; or there is no calibration of the
+            given name (code `unknown_calibration`).
+        Unavailable: The attempt was not started, or was undone, or the sweeper will finish starting
             it.
     """
     job = await job_of(ports, job_id, owner=owner)
@@ -100,8 +101,8 @@ async def recount(
     if job.plan is not None:
         check_settings(settings, job.plan.video)
     require_stored(job, sources=settings.render or recovered)
-    # A record that was made again from its blobs has no plan; planning finds the detections under
-    # the log's name.
+    # A record that was rebuilt from the job's blobs has no plan. Planning finds the detections
+    # under the name of their log.
     state, step = _BEGINNING[recovered]
     begun = await start_attempt(
         ports, dispatcher, clock, job, settings=settings, state=state, step=step, quotas=quotas

@@ -1,6 +1,4 @@
-"""Try a failed or cancelled job again, from what is stored: segments that were detected stay
-detected.
-"""
+"""Retries of a failed or cancelled job. Segments that were detected are not detected again."""
 
 from __future__ import annotations
 
@@ -28,20 +26,20 @@ async def retry(
     owner: str | None,
     quotas: Quotas | None = None,
 ) -> Job:
-    """Start the next attempt of a job that failed or was cancelled, with the settings it has.
+    """Start the next attempt of a failed or cancelled job, with the same settings.
 
-    Where all detections are stored, it begins with `assemble`; else with `plan`, which finds those
-    that there are under the log's name.
+    The attempt begins with `assemble` when all detections are stored. Otherwise it begins with
+    `plan`, which finds the stored detections under the name of their log.
 
     Returns:
         The job in its new attempt.
 
     Raises:
-        NotFound: No such job.
-        Conflict: It is still active (code `job_active`), or it has completed (`job_completed`).
-        Expired: What the attempt would need has been deleted.
-        Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
-        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes
+        NotFound: The job does not exist.
+        Conflict: The job is still active (code `job_active`), or has completed (`job_completed`).
+        Expired: Files that the attempt needs have been deleted.
+        Throttled: Too many jobs of the owner have not ended (code `quota_jobs`).
+        Unavailable: The attempt was not started, or was undone, or the sweeper will finish starting
             it.
     """
     job = await job_of(ports, job_id, owner=owner)
@@ -62,14 +60,14 @@ async def retry(
 
 
 def require_stored(job: Job, *, sources: bool) -> None:
-    """Refuse an attempt that would need what has expired.
+    """Refuse an attempt that needs expired files.
 
     Args:
-        job: Which.
-        sources: Whether the attempt needs the videos: to detect, or to render.
+        job: The job.
+        sources: Whether the attempt needs the videos, to detect or to render.
 
     Raises:
-        Expired: It has.
+        Expired: The files have expired.
     """
     if "results" in job.expired:
         raise all_expired()

@@ -1,6 +1,4 @@
-"""Start the next attempt of a job whose present one has ended: what recount and retry have in
-common.
-"""
+"""The start of a job's next attempt, which recount and retry share."""
 
 from __future__ import annotations
 
@@ -37,25 +35,26 @@ async def start_attempt(
     """Start the next attempt in `state` and send the message of `step`.
 
     Args:
-        ports: Where the job is.
+        ports: The ports of the process.
         dispatcher: Sends the message.
-        clock: Tells the time.
-        job: As it was read: its attempt is the fence.
-        settings: Of the new attempt.
-        state: In which it begins.
-        step: What is to be done first.
-        quotas: Those of the job's owner hold; None: an operator on the server's own machine asks.
+        clock: Returns the current time.
+        job: The job as it was read; its attempt is the fence.
+        settings: The settings of the new attempt.
+        state: The first state of the new attempt.
+        step: The first step of the new attempt.
+        quotas: The quotas of the job's owner. None: an operator on the server itself starts the
+            attempt.
 
     Returns:
         The job in its new attempt.
 
     Raises:
-        Conflict: Somebody else started one first (code `job_active`).
-        Throttled: Too many jobs of its owner have not ended (code `quota_jobs`).
-        Unavailable: Nothing was begun, or what was begun was taken back, or the sweeper finishes
+        Conflict: Another caller started an attempt first (code `job_active`).
+        Throttled: Too many jobs of the owner have not ended (code `quota_jobs`).
+        Unavailable: The attempt was not started, or was undone, or the sweeper will finish starting
             it.
     """
-    # The attempt that ended must be told of before the next one takes its place.
+    # The webhook event of the ended attempt must be made before the next attempt replaces it.
     await Webhooks(ports, dispatcher, WebhookRules(), clock).announce(job)
     try:
         async with nullcontext() if quotas is None else quotas.attempting(job.owner):
@@ -65,7 +64,7 @@ async def start_attempt(
     except FenceLost as error:
         raise job_active(job.state) from error
     try:
-        # The submission's trace goes on: everything about a job is found under one.
+        # The submission's trace continues, so that one trace holds everything about the job.
         with span(
             "next attempt",
             parent=job.traceparent,
@@ -97,8 +96,8 @@ async def _take_back(ports: Ports, clock: Clock, before: Job, begun: Job) -> Non
             begun.id, attempt=begun.attempt, expected=(begun.state,), at=clock(), changes=changes
         )
     except MusterError as error:
-        # The attempt stands then, and the sweeper sends its message.
+        # The attempt then remains, and the sweeper sends its message.
         logger.warning(
-            "attempt not taken back",
+            "the new attempt could not be undone",
             extra={"action": "attempt_left", "job_id": begun.id, "code": error.code},
         )

@@ -1,14 +1,17 @@
-"""Fair order between owners: of each owner only so much is in the queues at a time, so that the
-work of others waits behind little.
+"""Fair order between owners.
 
-Queues are served in order. An owner's segments are handed out a few at a time, oldest job first,
-and of an owner's jobs a few are worked on at a time; the others are parked: they have no message
-until one of them ends. A job that is detected already, such as a recount, waits only
-for others that are past detection: these take minutes, a long recording takes hours. How many is
-twice the number of workers, so that an owner who is alone keeps all of them busy.
+Queues are served in order. Only a limited part of each owner's work is in the queues at a time, so
+that the work of other owners waits behind little.
 
-Numbers are read and then acted on: several processes at once may each let one more through. What is
-lost where a process ends between two requests is found by the sweeper, as any lost message.
+An owner's segments are sent a few at a time, oldest job first. A few of an owner's jobs are
+processed at a time. The others are parked: they have no message until one of the first ends. A job
+that is detected already, such as a recount, waits only for other jobs that are past detection.
+Those take minutes, whereas a long recording takes hours. The limit is twice the number of workers,
+so that an owner who is alone keeps all workers busy.
+
+The counts are read first and acted on later, so each of several processes may let one job or
+segment too many through at the same moment. When a process ends between two requests, the sweeper
+finds the message that was not sent, as it finds any lost message.
 """
 
 from __future__ import annotations
@@ -28,22 +31,25 @@ from core.services.attempts.dispatch import Dispatcher
 logger = logging.getLogger(__name__)
 
 PARKED = "turn"
-"""Code of what a parked job waits for."""
+"""Code of the reason for which a parked job waits."""
 LEAST_WIDTH = 4
-"""Segments, and jobs, of an owner in the queues, however few workers there are."""
+"""Least limit of segments, and of jobs, of an owner in the queues, however few the workers."""
 _ALIVE = timedelta(minutes=1)
 _COUNTED_FOR = timedelta(seconds=15)
-_SENTENCE = "As many of your jobs are worked on as there is room for; this one begins by itself when another has ended."
+_SENTENCE = (
+    "As many of your jobs are running as are allowed. "
+    "This one begins automatically when another has ended."
+)
 _STEP_OF: dict[str, Step] = {"queued": "plan", "assembling": "assemble"}
 
 
 class Turns:
-    """The use case. One per process; any number of processes at once.
+    """The use cases around turns. One object per process; any number of processes may run at once.
 
     Args:
-        ports: Where jobs are.
-        dispatcher: Sends messages.
-        clock: Tells the time.
+        ports: The ports of the process.
+        dispatcher: Sends the messages.
+        clock: Returns the current time.
     """
 
     def __init__(self, ports: Ports, dispatcher: Dispatcher, clock: Clock) -> None:
@@ -54,18 +60,19 @@ class Turns:
         self._counted_at = clock() - _COUNTED_FOR
 
     async def begins(self, job: Job) -> bool:
-        """Let a job that is about to be planned or assembled begin, or park it, where as many of
-        its owner's jobs are worked on as may be.
+        """Let a job begin to be planned or assembled, or park it.
+
+        The job is parked when as many of its owner's jobs are being processed as are allowed.
 
         Args:
-            job: `queued` or `assembling`.
+            job: A job that is `queued` or `assembling`.
 
         Returns:
-            Whether it begins. One that does not needs its message no more.
+            Whether the job begins. The message of a parked job is no longer needed.
 
         Raises:
-            FenceLost, NotFound: It is no longer in that state.
-            Unavailable: The store or the queue does not answer.
+            FenceLost, NotFound: The job is no longer in that state.
+            Unavailable: The store or the queue does not respond.
         """
         step = _STEP_OF.get(job.state)
         if step is None:
@@ -79,7 +86,8 @@ class Turns:
                 await self._wait_for(job.id, job.attempt, job.state, None)
             return True
         if not _is_parked(job.waiting):
-            # Once: by the time of its last change the sweeper knows how long it has been waiting.
+            # Written once only: from the time of the last change the sweeper knows how long the job
+            # has waited.
             waiting = Waiting(code=PARKED, message=_SENTENCE, since_utc=self._clock())
             await self._wait_for(job.id, job.attempt, job.state, waiting)
         logger.info(
@@ -91,27 +99,28 @@ class Turns:
                 "state": job.state,
             },
         )
-        # The others may have ended while this one was being parked.
+        # The other jobs may have ended while this one was being parked.
         await self.go_on(job.owner)
         return False
 
     async def go_on(
         self, owner: str, *, traceparents: Mapping[str, str | None] | None = None
     ) -> int:
-        """Send what is an owner's turn now: segments of planned jobs, and the next parked jobs. May
-        be called at any time.
+        """Send the messages that are an owner's turn now.
+
+        They are segments of planned jobs, and the next parked jobs. This may be called at any time.
 
         Args:
-            owner: Of whose work a part has ended.
-            traceparents: W3C trace contexts to hand on, by job id; default: those of the jobs'
+            owner: The owner, part of whose work has ended.
+            traceparents: W3C trace contexts to pass on, by job id; default: those of the jobs'
                 submissions.
 
         Returns:
-            How many messages were sent.
+            The number of messages sent.
 
         Raises:
-            Unavailable: Store or queue does not answer; the next call, or the sweeper, sends what
-                this one has not.
+            Unavailable: The store or the queue does not respond. The next call, or the sweeper,
+                sends the messages that are missing.
         """
         turns, width, sent = await self._ports.jobs.turns(owner), await self._wide(), 0
         given = traceparents or {}
@@ -142,12 +151,15 @@ class Turns:
         return sent
 
     async def try_to_go_on(self, owner: str) -> None:
-        """As `go_on`, but leave to the sweeper what cannot be done now. Raises no `MusterError`."""
+        """Call `go_on`, but leave to the sweeper what cannot be done now.
+
+        Raises no `MusterError`.
+        """
         try:
             await self.go_on(owner)
         except MusterError as error:
             logger.warning(
-                "not handed out: %s",
+                "messages not sent: %s",
                 error.message,
                 extra={"action": "turn_failed", "code": error.code},
             )

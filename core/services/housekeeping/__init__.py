@@ -1,1 +1,1 @@
-"""What is cleared, kept and found again."""
+"""Housekeeping: retention, deletion, recovery, and checks of the storage."""

@@ -1,5 +1,6 @@
-"""Delete a job with everything that it owns: announced by a tombstone first, so that another
-process can finish what one has begun.
+"""Deletion of a job and everything that it owns.
+
+A tombstone is written first, so that another process can finish a deletion that was interrupted.
 """
 
 from __future__ import annotations
@@ -19,20 +20,21 @@ from core.services.submission.submit import job_of
 logger = logging.getLogger(__name__)
 
 KEEP_TOMBSTONES = timedelta(days=90)
-"""How long a tombstone outlives its deletion: messages of the job, and what a worker wrote late,
-are recognised by it.
+"""How long a tombstone is retained after its deletion was completed.
+
+Late messages of the job, and late writes of a worker, are recognised by the tombstone.
 """
 
 
 async def delete(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) -> None:
-    """Delete a job's blobs, statistics and record; an active job is cancelled first.
+    """Delete a job's blobs, statistics and record. An active job is cancelled first.
 
-    The tombstone is written first. Whatever fails afterwards, the same request or the sweeper goes
-    on where it stopped.
+    The tombstone is written first. If a later part fails, the same request or the sweeper continues
+    where it stopped.
 
     Raises:
-        NotFound: No such job.
-        Unavailable: A service does not answer; ask again.
+        NotFound: The job does not exist.
+        Unavailable: A service does not respond; repeat the request.
     """
     job = await job_of(ports, job_id, owner=owner)
     tombstone = await ports.ledger.bury(
@@ -43,27 +45,26 @@ async def delete(ports: Ports, clock: Clock, job_id: str, *, owner: str | None) 
             await cancel(ports, clock, job_id, owner=owner)
         except (Conflict, NotFound):
             logger.info(
-                "job ended while it was to be deleted",
+                "job ended before it could be cancelled for its deletion",
                 extra={"action": "job_ended_before_delete", "job_id": job_id},
             )
     await _carry_out(ports, clock, tombstone)
 
 
 async def finish_deletions(ports: Ports, clock: Clock, *, limit: int = 100) -> int:
-    """Finish deletions that were announced and not completed, and forget those that were completed
-    long ago. Idempotent.
+    """Finish deletions that were interrupted, and remove old tombstones. Idempotent.
 
     Args:
-        ports: Where jobs and blobs are.
-        clock: Tells the time.
+        ports: The ports of the process.
+        clock: Returns the current time.
         limit: Most deletions.
 
     Returns:
-        How many were finished.
+        The number of deletions that were finished.
 
     Raises:
-        Unavailable: A service does not answer; the next run goes on.
-        PermanentError: Storage refuses to delete something; all others were done.
+        Unavailable: A service does not respond; the next run continues.
+        PermanentError: Storage refuses to delete a blob; all other deletions were done.
     """
     finished, errors = 0, []
     for tombstone in await ports.ledger.unfinished(limit=limit):
@@ -74,15 +75,15 @@ async def finish_deletions(ports: Ports, clock: Clock, *, limit: int = 100) -> i
                 await _carry_out(ports, clock, tombstone)
                 finished += 1
         except PermanentError as error:
-            # For example, a blob under a lease: it must not block the other jobs.
+            # A blob under a lease, for example, must not block the other jobs.
             logger.warning(
                 "not deleted: %s",
                 error.message,
                 extra={"action": "delete_refused", "job_id": tombstone.job_id, "code": error.code},
             )
             errors.append(error)
-    # The earlier of two clocks: what a process whose own is ahead forgot, `recover` would bring
-    # back.
+    # The earlier of two clocks is used. If a process with a fast clock removed a tombstone too
+    # early, `recover` would restore the job.
     now = min(clock(), await ports.sources.now())
     await ports.ledger.forget(finished_before=now - KEEP_TOMBSTONES)
     if errors:
@@ -94,7 +95,7 @@ async def delete_owned(ports: Ports, job_id: str) -> None:
     """Delete blobs and statistics of a job that has a tombstone. Idempotent.
 
     Raises:
-        Unavailable: A service does not answer.
+        Unavailable: A service does not respond.
     """
     await ports.results.delete_prefix(job_prefix(job_id))
     await ports.sources.delete_prefix(job_prefix(job_id))
@@ -106,7 +107,7 @@ async def _carry_out(ports: Ports, clock: Clock, tombstone: Tombstone) -> None:
     job_id = tombstone.job_id
     await delete_owned(ports, job_id)
     await ports.jobs.delete(job_id)
-    # Again: what a worker wrote between the first pass and the loss of its fence.
+    # The second pass deletes what a worker wrote between the first pass and the loss of its fence.
     await delete_owned(ports, job_id)
     await ports.ledger.finish(tombstone, at=clock())
     logger.info(

@@ -1,5 +1,7 @@
-"""Hold the first expiry under a new retention value that would delete much at once: a typing error
-must not cost a herd's films.
+"""The expiry brake, which holds the first expiry under a new retention value.
+
+It acts if the expiry would delete much at once, so that a typing error does not delete a herd's
+videos.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ WAIT = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class HeldExpiry:
-    """An expiry that waits.
+    """An expiry that is held.
 
     Attributes:
-        due: How many jobs it would delete videos of.
-        kept: How many jobs have not expired, those included.
-        goes_on_at_utc: When it goes on by itself, if the value is the same then.
+        due: Number of jobs whose videos it would delete.
+        kept: Number of jobs that have not expired, including those that are due.
+        goes_on_at_utc: The time at which it continues automatically if the value has not changed by
+            then.
     """
 
     due: int
@@ -36,11 +39,12 @@ class HeldExpiry:
 
     @property
     def sentence(self) -> str:
-        """What it is, and what to do."""
+        """The description of the held expiry, and what the operator can do."""
         return (
-            f"The retention (MUSTER_RETENTION_DAYS, MUSTER_RETENTION_RESULTS) is new and would delete the videos of {self.due} of "
-            f"{self.kept} jobs at once. Nothing is deleted before {self.goes_on_at_utc:%Y-%m-%d %H:%M} UTC: correct the value until then, "
-            "or run `python -m worker.sweep --yes` to go on now."
+            f"The retention (MUSTER_RETENTION_DAYS, MUSTER_RETENTION_RESULTS) is new and would "
+            f"delete the videos of {self.due} of {self.kept} jobs at once. Nothing is deleted "
+            f"before {self.goes_on_at_utc:%Y-%m-%d %H:%M} UTC. Correct the value before then, "
+            "or run `python -m worker.sweep --yes` to delete now."
         )
 
 
@@ -48,8 +52,8 @@ class ExpiryBrake:
     """The brake of one retention value.
 
     Args:
-        ports: Where jobs and notes are.
-        value: The retention that is configured; another text is another value.
+        ports: The ports of the process.
+        value: The configured retention as text; a different text is a different value.
     """
 
     def __init__(self, ports: Ports, value: str) -> None:
@@ -57,14 +61,14 @@ class ExpiryBrake:
         self._value = value
 
     async def allows(self, *, due_before: datetime | None, confirmed: bool = False) -> bool:
-        """Return whether jobs may expire; where not, that is logged and noted for `held_expiry`.
+        """Return whether jobs may expire. A held expiry is logged, and recorded for `held_expiry`.
 
         Args:
-            due_before: Jobs from before that time would expire; None: none would.
-            confirmed: The operator has said yes.
+            due_before: Jobs submitted before this time would expire; None: no job would.
+            confirmed: Whether the operator has confirmed the expiry.
 
         Raises:
-            Unavailable: Storage or database does not answer.
+            Unavailable: Storage or database does not respond.
         """
         note = await self._ports.ledger.note(NOTE) or {}
         if note == {"accepted": self._value}:
@@ -84,8 +88,8 @@ class ExpiryBrake:
         kept = await self._ports.jobs.count_unexpired()
         if due <= MUCH_JOBS or due <= MUCH_FRACTION * kept:
             return False
-        # By the clock of storage, which all processes share: one whose own is a day ahead must not
-        # end the wait that another has begun.
+        # All processes share the clock of storage. A process whose own clock is a day fast must not
+        # end the wait that another process has begun.
         now = await self._ports.sources.now()
         since = (
             datetime.fromisoformat(str(note["since_utc"]))
@@ -101,7 +105,7 @@ class ExpiryBrake:
             "due": due,
             "kept": kept,
         }
-        # The value before stays accepted: going back to it costs nothing.
+        # The earlier value remains accepted, so that an operator can return to it without delay.
         await self._ports.ledger.write_note(NOTE, {"accepted": note.get("accepted"), **waiting})
         logger.warning(
             "expiry waits: %s",
@@ -112,10 +116,10 @@ class ExpiryBrake:
 
 
 async def held_expiry(ports: Ports) -> HeldExpiry | None:
-    """Return the expiry that waits, if one does.
+    """Return the expiry that is held, if any.
 
     Raises:
-        Unavailable: The database does not answer.
+        Unavailable: The database does not respond.
     """
     note = await ports.ledger.note(NOTE) or {}
     if "waiting" not in note:

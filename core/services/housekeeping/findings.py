@@ -1,4 +1,4 @@
-"""What sweepers have found that is for the operator to decide."""
+"""Findings of the sweepers that the operator must decide about."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from core.services.housekeeping.unclaimed import noted_unclaimed
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A code for programs, a sentence for the operator."""
+    """A finding: a code for programs, and a sentence for the operator."""
 
     code: str
     message: str
 
 
 async def find(ports: Ports) -> list[Finding]:
-    """Return what was found: `unclaimed_blobs`, `expiry_held`.
+    """Return the findings: `unclaimed_blobs`, `expiry_held`.
 
     Raises:
-        Unavailable: The database does not answer.
+        Unavailable: The database does not respond.
     """
     findings = []
     unclaimed = await noted_unclaimed(ports.ledger)
@@ -29,7 +29,8 @@ async def find(ports: Ports) -> list[Finding]:
         findings.append(
             Finding(
                 "unclaimed_blobs",
-                f"Nothing in the database explains {unclaimed['blobs']} blobs ({unclaimed['bytes']} bytes) in storage. They are kept; "
+                f"The database has no record of {unclaimed['blobs']} blobs "
+                f"({unclaimed['bytes']} bytes) in storage. They are kept. "
                 "`python -m worker.sweep --dry-run` lists them.",
             )
         )

@@ -1,6 +1,4 @@
-"""Everything that is put right by itself, once in a while: lost messages, webhooks, orphaned blobs,
-what was kept long enough.
-"""
+"""The periodic housekeeping: lost messages, webhooks, orphaned blobs and expired files."""
 
 from __future__ import annotations
 
@@ -26,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """What one run did.
+    """The results of one run.
 
     Attributes:
         resent: Jobs whose message was sent again.
-        finished: Deletions that were announced earlier and finished now.
+        finished: Interrupted deletions that were finished.
         orphans, uploads, unpublished, buried: Blobs that were deleted; see `Cleared`.
         expired: Jobs that expired.
-        held: Whether an expiry waits for the operator's word, or for a day.
+        held: Whether an expiry waits for the operator's confirmation, or for a day.
     """
 
     resent: int = 0
@@ -47,14 +45,14 @@ class Report:
 
 
 class Housekeeping:
-    """The use case. Any number of processes may run it at once.
+    """The use case. Any number of processes may run it at the same time.
 
     Args:
-        ports: What is to be kept in order.
+        ports: The ports of the process.
         dispatcher: Sends messages.
-        clock: Tells the time.
-        rules: What the operator configured.
-        confirmed: The operator has said that everything that is due may expire.
+        clock: Returns the current time.
+        rules: The operator's rules.
+        confirmed: Whether the operator has confirmed that everything that is due may expire.
     """
 
     def __init__(
@@ -87,21 +85,21 @@ class Housekeeping:
         self._brake = ExpiryBrake(ports, rules.retention)
 
     async def run(self, *, everything: bool = False) -> Report:
-        """Do a bounded piece of work: the next run goes on where this one stopped.
+        """Do a bounded amount of work. The next run continues where this one stopped.
 
         Args:
-            everything: Do not stop before all of it is done.
+            everything: Continue until all work is done.
 
         Raises:
-            MusterError: The first error of any part; the other parts were done all the same.
+            MusterError: The first error of any part; the other parts were done regardless.
                 `ForeignStorage`: another database has taken the storage over, and nothing was
                 deleted.
         """
         report, errors = Report(), []
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "messages": lambda: self._resend(report),
-            # Before anything is deleted: a stack that runs on after `adopt` elsewhere has no say
-            # any more.
+            # Checked before anything is deleted: a stack that still runs after `adopt` elsewhere
+            # must not delete anything.
             "marks": lambda: require_no_takeover(self._ports),
             "deletions": lambda: self._finish(report, everything),
             "orphans": lambda: self._clear(report, everything),
@@ -145,8 +143,8 @@ class Housekeeping:
 
     async def _expire(self, report: Report, everything: bool) -> None:
         keep = self._rules.keep
-        # By the clock of storage: a process whose own is behind would find nothing due, and let a
-        # new value pass for an old one.
+        # The clock of storage is used. A process with a slow clock would find nothing due, and
+        # would accept a new value as an old one.
         due_before = None if keep is None else await self._ports.sources.now() - keep
         report.held = not await self._brake.allows(due_before=due_before, confirmed=self._confirmed)
         if self._retention is None:

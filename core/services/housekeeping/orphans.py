@@ -1,12 +1,13 @@
-"""Clear what no job needs: what a submission that died has left, uploads that were never used,
-superseded results.
+"""Orphans: blobs that no job needs.
 
-A blob is deleted only on the word of this installation: a tombstone in the database, or a marker
-that the unfinished submission or the upload link has left itself and that carries this storage's
-identity. A record that is missing allows nothing; such blobs are counted and reported. What a
-marker allows to delete must also be old by the storage's own clock, so that neither a slow
-submission nor a wrong clock
-costs anything. Several of these at once do no harm: deleting twice is deleting.
+They are the remains of submissions that died, uploads that were never used, and superseded results.
+
+A blob is deleted only if this installation has marked it. The mark is a tombstone in the database,
+or a marker that the unfinished submission or the upload link has written and that carries this
+storage's identity. A missing record alone permits no deletion: such blobs are counted and reported.
+Blobs that a marker permits to delete must also be old by the storage's own clock, so that slow
+submissions and wrong clocks do no harm. Several processes may run this at the same time, because
+deletions are idempotent.
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ _REMEMBERED = 100_000
 
 @dataclass(slots=True)
 class Cleared:
-    """How many blobs were deleted in one run.
+    """The number of blobs that were deleted in one run.
 
     Attributes:
-        orphans: Of submissions that died.
-        uploads: Uploads of which no job was made.
-        unpublished: Of revisions that were never published or were replaced.
-        buried: Of deleted jobs, written late.
+        orphans: Blobs of submissions that died.
+        uploads: Uploads that no job used.
+        unpublished: Blobs of revisions that were never published or were replaced.
+        buried: Late blobs of deleted jobs.
     """
 
     orphans: int = 0
@@ -71,10 +72,11 @@ class _Published:
     """The published revision of a job.
 
     Attributes:
-        attempt: That made it: results of earlier ones may have been published before it.
-        is_gone: Storage has none of its files, as after a database was set back. What is left may
-            be all that there is.
-        is_new: Downloads of the results before it may still run.
+        attempt: The attempt that made it. Results of earlier attempts may have been published
+            before.
+        is_gone: Whether storage has none of its files, as after a restore of the database. Other
+            revisions may then be the only results.
+        is_new: Whether downloads of the previous results may still run.
     """
 
     attempt: int
@@ -86,15 +88,16 @@ class Orphans:
     """The use case.
 
     Args:
-        ports: Where blobs and jobs are.
-        clock: Tells the time of the job store.
-        least_age: What has changed since is not deleted; several times as long as submissions take
-            from one sign of life to the next.
-        upload_life: How long a direct-upload link works.
-        reported_age: What has changed since is not counted as unclaimed; None: as `least_age`.
-        dry_run: Delete nothing; what would be deleted is counted all the same.
-        on_unclaimed: Called with everything that no record, tombstone or marker explains.
-        read_life: How long superseded results stay for those who are reading them.
+        ports: The ports of the process.
+        clock: Returns the current time of the job store.
+        least_age: Blobs that changed more recently are not deleted. It is several times the
+            interval at which submissions renew their marker.
+        upload_life: How long a direct-upload link is valid.
+        reported_age: Blobs that changed more recently are not counted as unclaimed; None: as
+            `least_age`.
+        dry_run: Count what would be deleted, but delete nothing.
+        on_unclaimed: Called with everything that has no record, tombstone or marker.
+        read_life: How long superseded results are retained for clients that are reading them.
     """
 
     def __init__(
@@ -121,16 +124,17 @@ class Orphans:
         self._settled: OrderedDict[str, int] = OrderedDict()
 
     async def run(self, *, pages: int | None = 20) -> Cleared:
-        """Look through the next part of both containers.
+        """Examine the next part of both containers.
 
         Args:
             pages: Most pages of 500 uploads and of 500 jobs in each container; None: all.
 
         Returns:
-            What was deleted.
+            The numbers of deleted blobs.
 
         Raises:
-            Unavailable: Storage or database does not answer; what is left is found by the next run.
+            Unavailable: Storage or database does not respond; the next run finds the remaining
+                blobs.
         """
         cleared = Cleared()
         await self._uploads(cleared, pages)
@@ -142,7 +146,8 @@ class Orphans:
 
     async def _uploads(self, cleared: Cleared, most: int | None) -> None:
         store = self._ports.sources
-        # Counted from the last write, which the link allowed: so the link is dead, too.
+        # The age counts from the last write. The link allowed that write, so by now the link has
+        # expired, too.
         before = await store.now() - self._upload_life - self._least_age
         walk = self._walks["uploads"].pages(
             lambda cursor: store.page(UPLOADS_PREFIX, limit=PAGE, cursor=cursor), most
@@ -157,9 +162,7 @@ class Orphans:
         self._ended("uploads")
 
     async def _clear_link(self, store: BlobStore, link: str) -> None:
-        """Delete the marker of a dead link with which nothing was uploaded, or whose upload became
-        a job.
-        """
+        """Delete the marker of an expired link whose upload never happened or became a job."""
         upload = link.removesuffix(LINK_SUFFIX)
         beside = await store.page(upload, limit=2)
         if upload not in [info.name for info in beside.items] and await self._allows(store, link):
@@ -171,10 +174,10 @@ class Orphans:
             self._tally.add("uploads", Unclaimed.of("uploads", info.name, [info]))
             return 0
         await self._purge(store, [info.name])
-        # Last: while it is there, a run that dies is made up for.
+        # Deleted last, because while the marker exists, a later run can finish what this one began.
         await self._purge(store, [link])
         logger.info(
-            "an upload that no job was made of was deleted",
+            "an unused upload was deleted",
             extra={"action": "upload_cleared", "blob": info.name},
         )
         return 1
@@ -217,7 +220,7 @@ class Orphans:
         for job_id in ids:
             blobs = await all_blobs(store, job_prefix(job_id))
             if job_id in buried:
-                # A worker that was slow to notice wrote them.
+                # A worker wrote them before it noticed the deletion.
                 await self._purge(store, [info.name for info in blobs])
                 cleared.buried += len(blobs)
                 logger.info(
@@ -242,7 +245,7 @@ class Orphans:
             and await self._allows(store, submitting_blob(job_id))
             and not await self._was_recorded(job_id)
         )
-        # Asked again: a submission may have ended since.
+        # Checked again, because the submission may have ended in the meantime.
         if newest >= (
             before if is_marked else before + self._least_age - self._reported_age
         ) or await self._ports.jobs.outlines([job_id]):
@@ -252,10 +255,10 @@ class Orphans:
             return
         cleared.orphans += len(blobs) if self._dry_run else await clear_submission(store, job_id)
         extra = {"action": "submission_cleared", "job_id": job_id, "blobs": len(blobs)}
-        logger.warning("blobs of a submission that was not finished were deleted", extra=extra)
+        logger.warning("blobs of an unfinished submission were deleted", extra=extra)
 
     async def _allows(self, store: BlobStore, marker: str) -> bool:
-        """Return whether a marker is there and carries this storage's identity."""
+        """Return whether a marker exists and carries this storage's identity."""
         try:
             mark = StorageMark.from_bytes(await store.get(marker))
         except NotFound:
@@ -264,8 +267,9 @@ class Orphans:
         return mark is not None and own is not None and own.owns(mark.identity)
 
     async def _was_recorded(self, job_id: str) -> bool:
-        """Return whether a submission got as far as its job: then its record was lost, and a marker
-        that was left allows nothing.
+        """Return whether a submission was recorded as a job.
+
+        If so, the job's record was lost, and a remaining marker permits no deletion.
         """
         try:
             await self._ports.results.info(submission_blob(job_id))
@@ -274,11 +278,10 @@ class Orphans:
         return True
 
     async def _clear_revisions(self, job_id: str, outline: JobOutline, before: datetime) -> int:
-        """Delete the revisions of attempts that have ended, all but the published one: no fence
-        lets anybody publish them any more.
+        """Delete the revisions of ended attempts, except the published one.
 
-        The job's record says which one is published. Downloads of the one before may run on for
-        `read_life`.
+        The fence prevents these revisions from being published later. The job's record names the
+        published revision. Downloads of the previous one may continue for `read_life`.
         """
         store, gone, settled = (
             self._ports.results,
@@ -328,22 +331,22 @@ class Orphans:
             }
             logger.info("superseded results were deleted", extra=extra)
         if settled and not self._dry_run:
-            # Nobody writes to it any more: later runs need not look again.
+            # Nothing is written to these revisions any more, so later runs skip the job.
             self._settled[job_id] = outline.attempt
             while len(self._settled) > _REMEMBERED:
                 self._settled.popitem(last=False)
         return gone
 
     async def _published(self, job_id: str, outline: JobOutline) -> _Published | None:
-        """Return what is known of the published revision; None where there is none."""
+        """Return the state of the published revision; None if nothing is published."""
         if outline.result_revision is None:
             return None
         infos = await all_blobs(
             self._ports.results, result_blob(job_id, outline.result_revision, "")
         )
         now = await self._ports.results.now()
-        # The record's time is a worker's, that of the files is storage's: by the earlier clock, the
-        # later of both must be long ago.
+        # The record's time comes from a worker's clock, that of the files from the storage's. To be
+        # safe, the later of the two times must be long past by the earlier clock.
         at = max([outline.updated_at_utc, *(info.modified_at_utc for info in infos)])
         is_new = min(now, self._clock()) - at < self._read_life
         return _Published(

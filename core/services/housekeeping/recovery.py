@@ -1,6 +1,4 @@
-"""Make records again of jobs whose blobs are there and whose record is lost, as after a database
-was set back to a backup.
-"""
+"""Recovery of lost job records from the jobs' blobs, as after a restore of the database."""
 
 from __future__ import annotations
 
@@ -32,29 +30,30 @@ from core.services.housekeeping.expiry_brake import NOTE as RETENTION_NOTE
 logger = logging.getLogger(__name__)
 
 RECOVERED = "recovered"
-"""Code of the error of a job that was recovered without results."""
+"""Error code of a job that was recovered without results."""
 
 
 async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Job]:
-    """Make records again. Blobs are read and never changed. Idempotent: a job that has a record, or
-    a tombstone, is left alone.
+    """Rebuild lost records.
 
-    A job with a whole revision of results is completed again, with the newest one. Any other is
-    `failed` with the code `recovered`, for
-    retry to begin: what it was doing when its record was lost is not known. Owner, settings and
-    names come from the copy that was stored when the job was accepted; jobs of releases before that
-    have the owner `local` and the settings of their results.
+    Blobs are read and never changed. Idempotent: a job with a record or a tombstone is skipped.
+
+    A job with a complete revision of results becomes `completed`, with the newest revision. Any
+    other job becomes `failed` with the code `recovered`, from which retry can start, because the
+    state in which its record was lost is unknown. Owner, settings and names come from the copy that
+    was stored when the job was accepted. Jobs of releases before that copy existed get the owner
+    `local` and the settings of their results.
 
     Args:
-        ports: Open.
-        clock: Tells the time.
-        job_ids: Of jobs that have blobs.
+        ports: Open ports.
+        clock: Returns the current time.
+        job_ids: Ids of jobs that have blobs.
 
     Returns:
         The jobs as they were recorded.
 
     Raises:
-        Unavailable: Storage or database does not answer.
+        Unavailable: Storage or database does not respond.
     """
     ids = list(dict.fromkeys(job_ids))
     skipped = {*await ports.jobs.outlines(ids), *await ports.ledger.tombstones(ids)}
@@ -64,8 +63,8 @@ async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Jo
         if job is None:
             continue
         if not made:
-            # Jobs come back that may be older than the retention: its value counts as a new one, so
-            # that many of them do not go at once.
+            # Recovered jobs may be older than the retention. The retention is therefore treated as
+            # a new value, so that many jobs do not expire at once.
             await ports.ledger.write_note(RETENTION_NOTE, {})
         recorded = await _record(ports, job)
         if recorded is not None:
@@ -78,17 +77,17 @@ async def recover(ports: Ports, clock: Clock, job_ids: Iterable[str]) -> list[Jo
 
 
 async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | None:
-    """Let a completed job whose published results are gone show the newest ones that are there.
+    """Publish the newest remaining results of a completed job whose published results are gone.
 
-    A database that was set back to a backup names a revision that a recount since has replaced.
+    A database that was restored from a backup names a revision that a later recount has replaced.
     Blobs are read and never changed.
 
     Returns:
-        The job in an attempt of its own; None where no results of it can be read.
+        The job in a new attempt; None if no results of it can be read.
 
     Raises:
-        FenceLost: It was counted again meanwhile.
-        Unavailable: Storage or database does not answer.
+        FenceLost: The job was counted again in the meantime.
+        Unavailable: Storage or database does not respond.
     """
     results = [info async for info in ports.results.list_blobs(job_prefix(job.id))]
     for revision in _whole_revisions(job.id, results):
@@ -97,8 +96,8 @@ async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | Non
             continue
         settings, fields = found
         del fields["attempt"]
-        # Should this process end here, the sweeper sends the message with which the attempt is
-        # counted as any other.
+        # If this process ends here, the sweeper sends the attempt's message, as for any other
+        # attempt.
         state: JobState = "queued" if job.plan is None else "assembling"
         begun = await ports.jobs.begin_attempt(
             job.id, expected_attempt=job.attempt, settings=settings, state=state, at=clock()
@@ -108,7 +107,7 @@ async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | Non
             job.id, attempt=begun.attempt, expected=(state,), at=clock(), changes=changes
         )
         logger.warning(
-            "newest results shown",
+            "newest results published",
             extra={"action": "results_shown_again", "job_id": job.id, "revision": revision},
         )
         return shown
@@ -116,27 +115,29 @@ async def show_newest_results(ports: Ports, clock: Clock, job: Job) -> Job | Non
 
 
 async def _record(ports: Ports, job: Job) -> Job | None:
-    """Record a job; return None where another process did, or where the same request has made
-    another job since.
+    """Record a job.
+
+    Return None if another process recorded it, or if the same request has made another job since.
     """
     try:
         stored = await ports.jobs.add(job)
         if stored.id != job.id and stored.request_hash != job.request_hash:
-            # Its key stands for other content by now.
+            # By now the key stands for other content.
             job = job.model_copy(update={"idempotency_key": None, "request_hash": None})
             stored = await ports.jobs.add(job)
     except Conflict:
         return None
     if stored.id != job.id:
-        # Recorded as well, it would be counted twice. Its files stay, and are reported.
+        # If this job was recorded as well, the recording would be counted twice. The job's files
+        # remain, and are reported.
         extra = {"action": "job_submitted_again", "job_id": job.id, "other": stored.id}
-        logger.warning("not recovered: the same request has made another job since", extra=extra)
+        logger.warning("not recovered: the same request has since made another job", extra=extra)
         return None
     return stored
 
 
 async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
-    """Return the job that blobs tell of; None where neither videos nor results are there."""
+    """Return the job that the blobs describe; None if there are neither videos nor results."""
     sources = [info async for info in ports.sources.list_blobs(source_prefix(job_id))]
     results = [info async for info in ports.results.list_blobs(job_prefix(job_id))]
     copy = await _copy(ports, job_id)
@@ -153,7 +154,7 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
         copy.created_at_utc if copy else min(info.modified_at_utc for info in [*sources, *results])
     )
     if copy is not None:
-        # The idempotency key too: a request that is sent again finds its job.
+        # The idempotency key is restored, too, so that a repeated request finds its job.
         kept = ("owner", "settings", "idempotency_key", "request_hash", "webhook", "traceparent")
         values |= {name: getattr(copy, name) for name in kept}
     if not sources:
@@ -164,8 +165,8 @@ async def _read(ports: Ports, job_id: str, now: datetime) -> Job | None:
             settings, fields = completed
             return Job.model_validate({**values, **fields, "settings": settings})
     if revisions:
-        # Shown as the results of an earlier attempt: otherwise the sweeper would delete them as
-        # superseded.
+        # The results are attributed to an earlier attempt. Otherwise the sweeper would delete them
+        # as superseded.
         values |= _shown(job_id, revisions[0], results)
     return Job.model_validate(
         {**values, "state": "failed", "completed_at_utc": now, "error": _lost()}
@@ -201,7 +202,7 @@ async def _completed(
 
 
 def _shown(job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, object]:
-    """Return the fields that let readers see a revision."""
+    """Return the fields through which readers find a revision."""
     names = {info.name for info in results}
     artifacts = tuple(name for name in ARTIFACTS if result_blob(job_id, revision, name) in names)
     return {
@@ -212,8 +213,9 @@ def _shown(job_id: str, revision: str, results: list[BlobInfo]) -> dict[str, obj
 
 
 def _whole_revisions(job_id: str, results: list[BlobInfo]) -> list[str]:
-    """Return the revisions with all their files, newest first: `run.json` is the last that is
-    written before a revision is published.
+    """Return the complete revisions, newest first.
+
+    `run.json` is the last file that is written before a revision is published.
     """
     prefix, ends = results_prefix(job_id), {}
     for info in results:
@@ -239,8 +241,8 @@ def _files(job_id: str, sources: list[BlobInfo], copy: Job | None) -> tuple[Sour
             else (SourceFile(name="video-1", blob=source_blob(job_id, 0), size_bytes=0, etag=""),)
         )
     if copy:
-        # One that is gone stays in the list: a part of a recording must not be counted as if it
-        # were all of it.
+        # A missing file remains in the list, because a part of a recording must not be counted as
+        # the whole.
         here = {info.name: {"size_bytes": info.size_bytes, "etag": info.etag} for info in sources}
         return tuple(file.model_copy(update=here.get(file.blob, {})) for file in copy.files)
     return tuple(
@@ -261,5 +263,6 @@ async def _copy(ports: Ports, job_id: str) -> Job | None:
 def _lost() -> Failure:
     return Failure(
         code=RECOVERED,
-        message="The job's record was lost and made again from its files, which hold no whole results; retry to count it.",
+        message="The job's record was lost and rebuilt from its files, which contain no "
+        "complete results. Retry the job to count it.",
     )

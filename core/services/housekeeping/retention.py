@@ -1,6 +1,6 @@
-"""Delete what has been kept long enough: videos, and results that show persons.
+"""Retention: the deletion of expired videos, and of expired results that show persons.
 
-A job's record and counts stay and say so.
+A job's record and counts remain, and state that the files have expired.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ class Retention:
     """The use case.
 
     Args:
-        ports: Where jobs and blobs are.
-        clock: Tells the time.
-        after: How long after its submission a job's videos are kept.
-        results: Which results are deleted with them: those that may show persons, or all.
+        ports: The ports of the process.
+        clock: Returns the current time.
+        after: How long a job's videos are retained after its submission.
+        results: Which results are deleted together with the videos: those that may show persons, or
+            all.
     """
 
     def __init__(
@@ -38,30 +39,32 @@ class Retention:
         self._results = results
 
     async def run(self, *, limit: int = 100) -> int:
-        """Let expire what is due, oldest first. Idempotent: what was begun and not ended is found
-        again.
+        """Expire what is due, oldest first.
+
+        Idempotent: an interrupted expiry is found again.
 
         Args:
             limit: Most jobs.
 
         Returns:
-            How many jobs have expired now.
+            The number of jobs that expired in this run.
 
         Raises:
-            Unavailable: Storage or database does not answer.
-            PermanentError: Storage refuses to delete something; all others were done.
+            Unavailable: Storage or database does not respond.
+            PermanentError: Storage refuses to delete a blob; all other deletions were done.
         """
         done, errors = 0, []
-        # The earlier of two clocks: one that is wrong must not cost a film.
+        # The earlier of two clocks is used, so that a wrong clock cannot delete a video.
         now = min(self._clock(), await self._ports.sources.now())
         for job in await self._ports.jobs.unexpired(created_before=now - self._after, limit=limit):
             try:
                 done += await self._expire(job)
             except (FenceLost, NotFound):
-                # Deleted meanwhile, or counted again: then it is found when that has ended.
+                # The job was deleted or counted again in the meantime. In the second case it is
+                # found again when that attempt has ended.
                 continue
             except PermanentError as error:
-                # For example, a blob under a lease: it must not block the other jobs.
+                # A blob under a lease, for example, must not block the other jobs.
                 logger.warning(
                     "not expired: %s",
                     error.message,
@@ -75,8 +78,8 @@ class Retention:
     async def _expire(self, job: Job) -> bool:
         both = self._results == "all" or may_show_persons(job)
         expired: tuple[Expirable, ...] = ("sources", "results") if both else ("sources",)
-        # Said first, so that nobody is promised what is going; the tombstone lets any later sweep
-        # finish what this one has begun.
+        # Recorded first, so that no client is promised files that are being deleted. The tombstone
+        # lets any later sweep finish an interrupted expiry.
         changes = {"expired": expired, "artifacts": ()} if both else {"expired": expired}
         await self._ports.jobs.update(
             job.id, attempt=job.attempt, expected=TERMINAL, at=self._clock(), changes=changes
@@ -88,14 +91,14 @@ class Retention:
 
 
 async def carry_out_expiry(ports: Ports, clock: Clock, tombstone: Tombstone) -> bool:
-    """Delete what a job's record says has expired, and note that it is done. Idempotent.
+    """Delete the files that a job's record declares expired, and record the completion. Idempotent.
 
     Returns:
-        Whether it is done. A job that is counted again meanwhile is left for later: no results may
-        be deleted that are being written.
+        Whether it is done. If the job is being counted again, it is left for later, because results
+        that are being written must not be deleted.
 
     Raises:
-        Unavailable: Storage or database does not answer.
+        Unavailable: Storage or database does not respond.
     """
     try:
         job = await ports.jobs.get(tombstone.job_id)
@@ -105,7 +108,7 @@ async def carry_out_expiry(ports: Ports, clock: Clock, tombstone: Tombstone) -> 
             await ports.results.delete_prefix(job_prefix(job.id))
             await ports.sources.delete_prefix(job_prefix(job.id))
         elif "sources" in job.expired:
-            # Telemetry stays: a recount needs it, and it shows nobody.
+            # Telemetry remains, because a recount needs it and it shows no persons.
             await ports.sources.delete_prefix(source_prefix(job.id))
         now = clock()
         await ports.jobs.update(
@@ -116,17 +119,19 @@ async def carry_out_expiry(ports: Ports, clock: Clock, tombstone: Tombstone) -> 
     except NotFound as error:
         if error.code != "job_not_found":
             raise
-        # Deleted meanwhile, by a tombstone of its own.
+        # The job was deleted in the meantime, with its own tombstone.
     else:
         extra = {"action": "job_expired", "job_id": job.id, "expired": list(job.expired)}
-        logger.info("deleted after the time for which it is kept", extra=extra)
+        logger.info("deleted at the end of the retention", extra=extra)
     await ports.ledger.finish(tombstone, at=clock())
     return True
 
 
 def may_show_persons(job: Job) -> bool:
-    """Whether persons were counted in a job's results, or nobody can tell, because they were not
-    looked for or nothing was counted.
+    """Return whether a job's results may show persons.
+
+    They may if persons were counted, or if it is unknown, because persons were not looked for or
+    nothing was counted.
     """
     if job.counts is None or "person" not in job.settings.classes:
         return True

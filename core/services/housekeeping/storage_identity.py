@@ -1,9 +1,10 @@
-"""Keep storage and database together: both carry one identity, and a process that finds two does
-not start.
+"""The storage identity, which keeps storage and database together.
+
+Both carry the same identity. A process that finds two different ones does not start.
 
 The database is marked first, then the containers in a fixed order, each only if it has no mark,
-then the queues. Of two databases that meet on an unmarked storage, one gets the first container,
-and the other one is refused before it has marked anything.
+then the queues. If two databases meet on an unmarked storage, one of them gets the first container.
+The other one is refused before it has marked anything.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ logger = logging.getLogger(__name__)
 Mark = TypeVar("Mark")
 
 SAMPLED_FOLDERS = 20
-"""Job folders that are looked up to tell whether an unmarked storage and an unmarked database
-belong together.
-"""
+"""Job folders that are sampled to decide whether unmarked storage and database belong together."""
 
 _COMMANDS = (
-    "If MONGO_URI, MUSTER_DATA_DIR or the storage's settings are wrong here, correct them. If this database is to take this storage over, "
-    "run `python -m worker.storage adopt`; if it is to have containers and queues of its own there, `python -m worker.storage separate`."
+    "If MONGO_URI, MUSTER_DATA_DIR or the storage's settings are wrong here, correct them. "
+    "If this database should take this storage over, run `python -m worker.storage adopt`. "
+    "If it should get its own containers and queues there, "
+    "run `python -m worker.storage separate`."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The marks that containers and queues carry, by their names; None where one carries none.
+    """The marks of containers and queues by name; None for one without a mark.
 
-    `missing`: those that are not there.
+    `missing` names those that do not exist.
     """
 
     containers: Mapping[str, StorageMark | None]
@@ -46,12 +47,14 @@ class Marks:
 
     @property
     def found(self) -> dict[str, str]:
-        """The identities of those that carry one, by name, containers first."""
+        """The identities of marked containers and queues by name, containers first."""
         marks = {name: mark.identity for name, mark in self.containers.items() if mark is not None}
         return marks | {name: mark for name, mark in self.queues.items() if mark is not None}
 
     def described(self, identity: str) -> str:
-        """Return which database wrote the marks of this identity, and when, as far as they say."""
+        """Return which database wrote the marks of this identity, and when, as far as that is
+        known.
+        """
         mark = next(
             (
                 mark
@@ -66,31 +69,31 @@ class Marks:
 
 
 async def use_own_names(ports: Ports) -> None:
-    """Name containers and queues as the database says, before they are opened. Idempotent."""
+    """Name containers and queues as the database specifies, before they are opened. Idempotent."""
     take_names(ports, await ports.ledger.identity())
 
 
 def take_names(ports: Ports, identity: StorageIdentity | None) -> None:
-    """Name containers and queues as this identity says, before they are opened. Idempotent."""
+    """Name containers and queues as this identity specifies, before they are opened. Idempotent."""
     if identity is not None:
         for place in ports.storage:
             place.name = identity.names.get(place.name, place.name)
 
 
 async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
-    """Make sure that storage and database belong together; mark what is not marked yet. Idempotent.
+    """Check that storage and database belong together; mark what has no mark yet. Idempotent.
 
     Args:
-        ports: Open.
-        clock: Tells the time.
+        ports: Open ports.
+        clock: Returns the current time.
 
     Returns:
         The identity that they share.
 
     Raises:
-        ForeignStorage: They do not belong together, or it is unknown (codes `foreign_storage`,
-            `storage_unmarked`, `storage_unclear`).
-        Unavailable: A service does not answer.
+        ForeignStorage: They do not belong together, or it is unknown whether they do (codes
+            `foreign_storage`, `storage_unmarked`, `storage_unclear`).
+        Unavailable: A service does not respond.
     """
     marks, own = await _own_marks(ports)
     if own is None:
@@ -102,8 +105,8 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
         )
     elif not marks.found and await is_used(ports):
         raise ForeignStorage(
-            f"This database ({ports.ledger.describe()}) has an identity, but the storage has no mark although "
-            f"it holds jobs. It may belong to another installation. {_COMMANDS}",
+            f"This database ({ports.ledger.describe()}) has an identity, but the storage has no "
+            f"mark although it holds jobs. It may belong to another installation. {_COMMANDS}",
             code="storage_unmarked",
         )
     await _complete_marks(ports, marks, own)
@@ -111,21 +114,23 @@ async def require_own_storage(ports: Ports, clock: Clock) -> StorageIdentity:
 
 
 async def require_no_takeover(ports: Ports) -> None:
-    """Make sure that no other database has taken the storage over since this process started. Marks
-    nothing.
+    """Check that no other database has taken the storage over since this process started.
+
+    Marks nothing.
 
     Raises:
-        ForeignStorage: One has; nothing there is this process's to delete any more.
-        Unavailable: A service does not answer.
+        ForeignStorage: Another database has taken it over, so this process must not delete
+            anything.
+        Unavailable: A service does not respond.
     """
     await _own_marks(ports)
 
 
 async def read_marks(ports: Ports) -> Marks:
-    """Return what containers and queues carry.
+    """Return the marks of containers and queues.
 
     Raises:
-        Unavailable: A service does not answer.
+        Unavailable: A service does not respond.
     """
     containers = {store.name: await _mark_of(store) for store in (ports.sources, ports.results)}
     return Marks(
@@ -134,11 +139,10 @@ async def read_marks(ports: Ports) -> Marks:
 
 
 async def look_at_marks(ports: Ports) -> Marks:
-    """Return what containers and queues carry that are connected and perhaps not there; nothing is
-    made.
+    """Return the marks of connected containers and queues, which may not exist. Creates nothing.
 
     Raises:
-        Unavailable: A service does not answer.
+        Unavailable: A service does not respond.
     """
     missing: set[str] = set()
 
@@ -178,7 +182,7 @@ async def is_used(ports: Ports) -> bool:
 
 
 async def write_marks(ports: Ports, identity: StorageIdentity) -> None:
-    """Let containers and queues carry this identity, whatever they carried before. Idempotent."""
+    """Mark containers and queues with this identity, and replace other marks. Idempotent."""
     for store in (ports.sources, ports.results):
         await store.put(MARK_BLOB, identity.mark.to_bytes(), content_type="application/json")
     for queue in (ports.queue, ports.detect_queue):
@@ -200,17 +204,18 @@ async def _mark_of(store: BlobStore) -> StorageMark | None:
         body = await store.get(MARK_BLOB)
     except NotFound:
         return None
-    # A mark that cannot be read is a mark all the same: nobody knows whose.
+    # A mark that cannot be read still counts as a mark of an unknown database.
     return StorageMark.from_bytes(body) or StorageMark(identity="unreadable")
 
 
 async def _require_together(ports: Ports) -> None:
-    """Tell whether an unmarked database and an unmarked storage belong together, as every
-    installation made before marks does.
+    """Check that an unmarked database and an unmarked storage belong together.
+
+    They do in every installation that was made before marks existed.
 
     Raises:
-        ForeignStorage: Both are used, and none of the sampled job folders has its record (code
-            `storage_unclear`).
+        ForeignStorage: Both are used, and the database has no record of any sampled job folder
+            (code `storage_unclear`).
     """
     has_jobs = bool((await ports.jobs.list_page(JobFilter(), limit=1)).items)
     if not has_jobs or not await is_used(ports):
@@ -223,8 +228,8 @@ async def _require_together(ports: Ports) -> None:
     known = await ports.jobs.outlines(ids)
     if not known:
         raise ForeignStorage(
-            f"This database ({ports.ledger.describe()}) has none of the {len(ids)} jobs in the storage. "
-            f"They seem to belong to another installation. {_COMMANDS}",
+            f"This database ({ports.ledger.describe()}) has none of the {len(ids)} jobs in the "
+            f"storage. They seem to belong to another installation. {_COMMANDS}",
             code="storage_unclear",
         )
     extra = {"action": "storage_recognised", "sampled": len(ids), "known": len(known)}
@@ -239,8 +244,8 @@ async def _complete_marks(ports: Ports, marks: Marks, own: StorageIdentity) -> N
         if present is None:
             await _mark(ports, store, own)
         elif present.identity != own.id:
-            # A takeover that died: with the mark of before, the database of before could start,
-            # too.
+            # A takeover died before it replaced this mark. With the old mark, the old database
+            # could start, too.
             await store.put(MARK_BLOB, own.mark.to_bytes(), content_type="application/json")
     for queue in (ports.queue, ports.detect_queue):
         if marks.queues[queue.name] != own.id:
@@ -269,7 +274,8 @@ async def _mark(ports: Ports, store: BlobStore, own: StorageIdentity) -> None:
 def _foreign(ports: Ports, marks: Marks, identity: str) -> ForeignStorage:
     places = ", ".join(f"'{name}'" for name, found in marks.found.items() if found == identity)
     return ForeignStorage(
-        f"This database ({ports.ledger.describe()}) and this storage do not belong together: {places or 'its places'} carry the mark of "
+        f"This database ({ports.ledger.describe()}) and this storage do not belong together: "
+        f"{places or 'its containers or queues'} carry the mark of "
         f"{marks.described(identity)}. {_COMMANDS}",
         identity=identity,
     )

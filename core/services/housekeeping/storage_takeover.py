@@ -1,4 +1,4 @@
-"""Bring storage and database together, or apart, on the operator's word."""
+"""Commands of the operator that bring storage and database together, or separate them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ logger = logging.getLogger(__name__)
 
 _DETECT = "-detect"
 _LONGEST_NAME = 32
-"""Characters of a configured name that stay in one of a database's own: names of containers and
-queues have at most 63.
+"""Characters of a configured name that remain in the name of a database's own container or queue.
+
+Names of containers and queues have at most 63 characters.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class StorageState:
-    """What database and storage carry.
+    """The identity and the marks that database and storage carry.
 
     Attributes:
-        identity: The database's; None where it has none.
-        marks: The storage's.
+        identity: The database's identity; None if it has none.
+        marks: The storage's marks.
     """
 
     identity: StorageIdentity | None
@@ -41,7 +42,7 @@ class StorageState:
 
     @property
     def belongs(self) -> bool:
-        """Whether every mark is this database's. True where nothing carries a mark."""
+        """Whether every mark is this database's. True if there are no marks."""
         return all(
             self.identity is not None and self.identity.owns(found)
             for found in self.marks.found.values()
@@ -49,20 +50,21 @@ class StorageState:
 
 
 async def state_of_storage(ports: Ports) -> StorageState:
-    """Return what database and storage carry; changes nothing.
+    """Return the identity and marks of database and storage. Changes nothing.
 
     Raises:
-        Unavailable: A service does not answer.
+        Unavailable: A service does not respond.
     """
     return StorageState(await ports.ledger.identity(), await read_marks(ports))
 
 
 async def look(ports: Ports) -> StorageState:
-    """Return what database and storage carry, of ports that are not open: nothing is made or
-    changed anywhere.
+    """Return the identity and marks of database and storage through ports that are not open.
+
+    Creates and changes nothing.
 
     Raises:
-        Unavailable: A service does not answer.
+        Unavailable: A service does not respond.
     """
     identity = await ports.ledger.look()
     take_names(ports, identity)
@@ -72,17 +74,16 @@ async def look(ports: Ports) -> StorageState:
 
 
 async def adopt(ports: Ports, clock: Clock) -> StorageIdentity:
-    """Let this database take the storage over, whatever either carried. Idempotent.
+    """Let this database take the storage over, whatever marks exist. Idempotent.
 
     Both get a new identity, so that the database that had the storage before is refused at its next
-    start. What the storage holds under the
-    identities of before stays valid: markers, messages.
+    start. Markers and messages in the storage with earlier identities remain valid.
 
     Returns:
-        The identity that they share now.
+        The identity that they now share.
 
     Raises:
-        Unavailable: A service does not answer; run it again.
+        Unavailable: A service does not respond; run the command again.
     """
     state = await state_of_storage(ports)
     own, found = state.identity, list(state.marks.found.values())
@@ -95,8 +96,8 @@ async def adopt(ports: Ports, clock: Clock) -> StorageIdentity:
             former=tuple(dict.fromkeys(former)),
             names={} if own is None else own.names,
         )
-        # The database first: where the marks cannot be written, it owns the old ones, and the next
-        # start or try goes on.
+        # The database is changed first. If the marks cannot be written, it owns the old ones, and
+        # the next start or the next try continues.
         await ports.ledger.replace(own)
     await write_marks(ports, own)
     logger.warning(
@@ -107,19 +108,20 @@ async def adopt(ports: Ports, clock: Clock) -> StorageIdentity:
 
 
 async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
-    """Give this database containers and queues of its own. They are made and marked when the ports
-    are opened next.
+    """Give this database its own containers and queues.
+
+    They are created and marked when the ports are opened next.
 
     Args:
-        ports: Open, with the configured names.
-        clock: Tells the time.
+        ports: Open ports, with the configured names.
+        clock: Returns the current time.
 
     Returns:
         The database's identity, with the names.
 
     Raises:
         Conflict: Storage and database belong together already (code `storage_is_own`).
-        Unavailable: A service does not answer.
+        Unavailable: A service does not respond.
     """
     state = await state_of_storage(ports)
     if state.belongs and state.marks.found:
@@ -131,11 +133,12 @@ async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
         id=new_identity(), marked_at_utc=clock(), database=ports.ledger.describe()
     )
     if own.names and not state.marks.found:
-        # A separation that died before its containers were marked: goes on with the same names.
+        # An earlier separation died before its containers were marked. It continues with the same
+        # names.
         return own
     configured = {own_name: name for name, own_name in own.names.items()}
     if own.names:
-        # Another database has those of before.
+        # The containers of the earlier names belong to another database.
         own = own.model_copy(update={"id": new_identity(), "former": (*own.former, own.id)})
     names = [configured.get(place.name, place.name) for place in ports.storage]
     own = own.model_copy(update={"names": {name: _own_name(name, own.id) for name in names}})
@@ -150,6 +153,7 @@ async def separate(ports: Ports, clock: Clock) -> StorageIdentity:
 def _own_name(name: str, identity: str) -> str:
     base, suffix = (name.removesuffix(_DETECT), _DETECT) if name.endswith(_DETECT) else (name, "")
     if len(base) > _LONGEST_NAME:
-        # Names that begin alike must not become one.
-        base = f"{base[: _LONGEST_NAME - 7].rstrip('-')}-{hashlib.sha256(base.encode()).hexdigest()[:6]}"
+        # Names with the same beginning must not become equal.
+        digest = hashlib.sha256(base.encode()).hexdigest()[:6]
+        base = f"{base[: _LONGEST_NAME - 7].rstrip('-')}-{digest}"
     return f"{base}-{identity[:8]}{suffix}"

@@ -1,8 +1,7 @@
-"""Find jobs that nobody has touched for long and send the message of their present step again.
-Never fails a job.
+"""The sweeper, which sends the message of a silent job's current step again. It never fails a job.
 
-A message lost on the way is replaced so. Where it was not lost, there are two of it, which every
-step can stand.
+The new message replaces one that was lost. If the message was not lost, two exist, which every step
+tolerates.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ class Sweeper:
     """The use case.
 
     Args:
-        ports: Where jobs are.
+        ports: The ports of the process.
         dispatcher: Sends messages.
-        clock: Tells the time.
+        clock: Returns the current time.
     """
 
     def __init__(self, ports: Ports, dispatcher: Dispatcher, clock: Clock) -> None:
@@ -51,18 +50,18 @@ class Sweeper:
         self._webhooks = Webhooks(ports, dispatcher, WebhookRules(), clock)
 
     async def run(self, *, visibility: timedelta, limit: int = 100) -> int:
-        """Look once.
+        """Check the silent jobs once.
 
         Args:
             visibility: Visibility timeout of the workers' leases.
-            limit: Most jobs to look at, those silent longest first.
+            limit: Most jobs to check, beginning with those silent for longest.
 
         Returns:
-            How many jobs got messages.
+            The number of jobs for which messages were sent.
 
         Raises:
-            Unavailable: Store or queue does not answer; a job that was being looked at is found
-                again three timeouts later.
+            Unavailable: The store or the queue does not respond. The job in question is found again
+                three timeouts later.
         """
         resent, silence = 0, SILENT_TIMEOUTS * visibility
         owners: set[str] = set()
@@ -70,8 +69,8 @@ class Sweeper:
             heartbeat_before=self._clock() - silence, limit=limit
         ):
             try:
-                # The heartbeat first: of two sweepers at once, or of one that runs again soon, only
-                # one finds the job.
+                # The heartbeat is written first. Of two sweepers at the same time, or two runs in
+                # short succession, only one then finds the job.
                 job = await self._ports.jobs.touch(
                     stalled.id, attempt=stalled.attempt, at=self._clock()
                 )
@@ -113,7 +112,7 @@ class Sweeper:
                 JobMessage(job_id=job.id, attempt=job.attempt, step="detect", segment=index)
                 for index in job.handed_out
             ]
-        # Whoever marked the last segment ended before it could say so.
+        # The worker that marked the last segment ended before it changed the state.
         await self._ports.jobs.update(
             job.id,
             attempt=job.attempt,
@@ -125,24 +124,25 @@ class Sweeper:
 
 
 def _is_due(job: Job, now: datetime, silence: timedelta) -> bool:
-    """Whether to send now: where jobs may simply be waiting for their turn, only after one, two,
-    four, eight … times the silence.
+    """Return whether to send the message now.
 
-    Else a long queue would grow by every job in it at each sweep.
+    Where jobs may only be waiting for their turn, messages are sent after one, two, four, eight …
+    times the silence. Otherwise each sweep would lengthen a long queue by every job in it.
     """
     if job.state not in _WAITING:
         return True
     since = job.updated_at_utc
     if job.waiting is not None and job.waiting.until_utc is not None:
-        # Nothing is in the queue until then: what counts as silence begins there.
+        # No message is in the queue until then, so the silence begins there.
         since = max(since, job.waiting.until_utc - silence)
     before, after = (max(0, (at - since) // silence) for at in (job.heartbeat_at_utc, now))
     return after.bit_length() > before.bit_length()
 
 
 def _has_no_message(job: Job) -> bool:
-    """Whether it may be its owner's turn, of which the process that should have handed it out did
-    not live to tell.
+    """Return whether it may be the turn of the job's owner.
+
+    The process that should have sent the owner's next messages may have died before it did so.
     """
     return _is_parked(job) or (
         job.state == "detecting" and not job.is_detected and not job.handed_out

@@ -1,6 +1,6 @@
-"""Blobs of which this database knows nothing: no record, tombstone or marker.
+"""Unclaimed blobs, for which this database has no record, tombstone or marker.
 
-They are counted and reported, never deleted unasked.
+They are counted and reported. They are deleted only when the operator asks for it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Unclaimed:
 
     @classmethod
     def of(cls, place: str, name: str, infos: Sequence[BlobInfo]) -> Unclaimed:
-        """Add up blobs, of which there is at least one."""
+        """Sum up blobs, of which there is at least one."""
         times = [info.modified_at_utc for info in infos]
         return cls(
             place, name, len(infos), sum(info.size_bytes for info in infos), min(times), max(times)
@@ -45,7 +45,7 @@ class Unclaimed:
 
 @dataclass(slots=True)
 class Total:
-    """How much is unclaimed in one place."""
+    """The sum of unclaimed blobs in one place."""
 
     folders: int = 0
     blobs: int = 0
@@ -53,7 +53,7 @@ class Total:
     oldest_at_utc: datetime | None = None
 
     def add(self, found: Unclaimed) -> None:
-        """Add one."""
+        """Add one folder or upload."""
         self.folders += 1
         self.blobs += found.blobs
         self.size_bytes += found.size_bytes
@@ -62,11 +62,11 @@ class Total:
 
 @dataclass(slots=True)
 class Tally:
-    """Adds up what walks find, each over as many runs as it takes.
+    """Sums up the findings of walks, each of which may take several runs.
 
     Attributes:
-        walks: Their names.
-        on_unclaimed: Told of everything that is found.
+        walks: The names of the walks.
+        on_unclaimed: Called with everything that is found.
     """
 
     walks: Collection[str]
@@ -81,11 +81,11 @@ class Tally:
             self.on_unclaimed(found)
 
     def end(self, walk: str) -> None:
-        """Note that a walk has been through."""
+        """Record that a walk has reached its end."""
         self._ended[walk] = self._counting.pop(walk, Total())
 
     async def write_down(self, ledger: StorageLedger, at: datetime) -> None:
-        """Write the sum of all walks into the ledger, once each has been through."""
+        """Write the sum of all walks into the ledger once each has reached its end."""
         if set(self._ended) == set(self.walks):
             totals = self._ended.values()
             oldest = min(
@@ -103,18 +103,20 @@ class Tally:
 
 
 async def noted_unclaimed(ledger: StorageLedger) -> JsonObject:
-    """Return what the last complete walk found: `folders`, `blobs`, `bytes`, `oldest_at_utc`,
-    `counted_at_utc`; empty before the first.
+    """Return the findings of the last complete walk; empty before the first.
+
+    The keys are `folders`, `blobs`, `bytes`, `oldest_at_utc` and `counted_at_utc`.
     """
     return await ledger.note(NOTE) or {}
 
 
 async def purge_unclaimed(ports: Ports, clock: Clock, found: Iterable[Unclaimed]) -> None:
-    """Delete unclaimed blobs, on the operator's word. Each job gets a tombstone first, so that the
-    sweeper finishes what was begun.
+    """Delete unclaimed blobs when the operator asks for it.
+
+    Each job gets a tombstone first, so that the sweeper can finish an interrupted deletion.
 
     Raises:
-        Unavailable: A service does not answer; what is left is found again.
+        Unavailable: A service does not respond; the remaining blobs are found again.
     """
     for item in found:
         if item.place == "uploads":

@@ -10,15 +10,15 @@ from core.errors import PermanentError
 from core.ports import BlobInfo, BlobStore, Page
 
 PAGE = 500
-"""Items that a page has at most."""
+"""Most items of a page."""
 
 T = TypeVar("T")
 
 
 class Walk:
-    """A walk through a listing that survives its caller.
+    """A walk through a listing that continues over several calls.
 
-    Each call reads a few pages, from where the last call stopped. At the end it starts again.
+    Each call reads a few pages, from where the last call stopped. At the end the walk restarts.
     """
 
     def __init__(self) -> None:
@@ -27,18 +27,18 @@ class Walk:
     async def pages(
         self, read: Callable[[str | None], Awaitable[Page[T]]], most: int | None
     ) -> AsyncGenerator[list[T]]:
-        """Yield the items of the next pages, at most `most`; None: all that are left."""
+        """Yield the items of the next pages, at most `most` pages; None: all that remain."""
         number = 0
         while most is None or number < most:
             number += 1
             try:
                 page = await read(self._cursor)
             except PermanentError:
-                # Perhaps the service no longer knows this place.
+                # The service may no longer know this cursor.
                 self._cursor = None
                 raise
             yield page.items
-            # Only now: a page that could not be worked off is read again.
+            # The cursor moves only now, so that a page that could not be processed is read again.
             self._cursor = page.next_cursor
             if self._cursor is None:
                 return
@@ -62,7 +62,7 @@ async def every(read: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncGenera
 
 
 async def all_blobs(store: BlobStore, prefix: str) -> list[BlobInfo]:
-    """Return the blobs under a prefix, those with staged blocks only included."""
+    """Return the blobs under a prefix, including those with staged blocks only."""
     async with aclosing(
         every(lambda cursor: store.page(prefix, limit=PAGE, cursor=cursor))
     ) as infos:

@@ -1,1 +1,1 @@
-"""Use cases that take in videos and what belongs to them."""
+"""Use cases that accept videos and the files that accompany them."""

@@ -1,4 +1,4 @@
-"""Calibrations by name: store them once fitted, and let settings ask for them."""
+"""Named calibrations, which are fitted before they are stored. Settings refer to them by name."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class _Labels(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A stored calibration and what was fitted to its points."""
+    """A stored calibration and the homography fitted to its points."""
 
     calibration: StoredCalibration
     homography: Homography
 
 
 async def fit(calibration: StoredCalibration) -> Fitted:
-    """Fit a calibration's points, away from the event loop.
+    """Fit a calibration's points outside the event loop.
 
     Raises:
-        InvalidCalibration: They fix no homography; the code says why.
+        InvalidCalibration: No homography can be fitted to the points; the code states the reason.
     """
     from core.geometry.calibration import (
         fit_homography,
-    )  # numpy's linear algebra: only where a calibration is given
+    )  # Imports NumPy's linear algebra, which is needed only where a calibration is given.
 
     return Fitted(calibration, await asyncio.to_thread(fit_homography, calibration.points))
 
@@ -58,14 +58,14 @@ async def add(
     """Store a new calibration.
 
     Args:
-        store: Where to.
-        clock: Tells the time.
+        store: The store of calibrations.
+        clock: Returns the current time.
         given: `name`, `camera` (optional), and the keys of `CalibrationSettings`.
-        owner: Whose it is.
+        owner: The owner of the calibration.
 
     Raises:
-        InvalidCalibration: Keys or values are wrong (code `invalid_calibration`), or the points fix
-            no homography (code says why).
+        InvalidCalibration: Keys or values are not valid (code `invalid_calibration`), or no
+            homography can be fitted to the points (the code states the reason).
         Conflict: The name is taken (code `calibration_exists`).
     """
     fitted = await fit(_checked(given, clock, owner))
@@ -84,8 +84,9 @@ async def add(
 async def replace(
     store: CalibrationStore, clock: Clock, given: Mapping[str, object], *, owner: str
 ) -> tuple[Fitted, bool]:
-    """Store a calibration in place of the one of its name, if there is one. Jobs that were made
-    with that one keep its points.
+    """Store a calibration, and replace one of the same name if it exists.
+
+    Jobs that were submitted with the replaced calibration retain its points.
 
     Returns:
         The calibration, and whether it is new.
@@ -112,23 +113,22 @@ async def replace(
 
 
 async def delete(store: CalibrationStore, name: str, *, owner: str) -> None:
-    """Delete a calibration. Jobs that were made with it keep its points.
+    """Delete a calibration. Jobs that were submitted with it retain its points.
 
     Raises:
-        NotFound: There is none (code `calibration_not_found`).
+        NotFound: The calibration does not exist (code `calibration_not_found`).
     """
     if not await store.delete(name, owner=owner):
         await store.get(name, owner=owner)
 
 
 async def with_stored_calibration(data: Any, store: CalibrationStore, *, owner: str) -> Any:
-    """Put the points of a stored calibration in place of its name in settings that came from a
-    person.
+    """Replace the name of a stored calibration in a caller's settings by its points.
 
     Args:
-        data: What JSON gave; only a mapping whose `calibration` is text is changed.
-        store: Where calibrations are.
-        owner: Who asks.
+        data: The parsed JSON. Only a mapping whose `calibration` is a string is changed.
+        store: The store of calibrations.
+        owner: The owner of the calibration.
 
     Raises:
         InvalidSettings: There is no calibration of that name (code `unknown_calibration`).
@@ -140,7 +140,8 @@ async def with_stored_calibration(data: Any, store: CalibrationStore, *, owner: 
         stored = await store.get(name, owner=owner)
     except NotFound as error:
         raise InvalidSettings(
-            f"Calibration '{name[:80]}' not found. GET /api/v1/calibrations lists calibrations, POST adds one.",
+            f"Calibration '{name[:80]}' not found. GET /api/v1/calibrations lists calibrations, "
+            "POST adds one.",
             code="unknown_calibration",
         ) from error
     return {**data, "calibration": stored.points.model_dump(mode="json")}
@@ -176,6 +177,7 @@ def _fault(error: Any) -> dict[str, str]:
     if field == "name" and error["type"] == "string_pattern_mismatch":
         return {
             "field": field,
-            "problem": "letters, digits, spaces and _ . ( ) + - are allowed, the first and last a letter or digit",
+            "problem": "letters, digits, spaces and _ . ( ) + - are allowed; "
+            "the first and last must be a letter or digit",
         }
     return {"field": field, "problem": error["msg"].removeprefix("Value error, ")}

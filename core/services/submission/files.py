@@ -1,5 +1,6 @@
-"""One request's files on their way into storage: named, sniffed, counted, hashed where that is of
-use.
+"""The files of one request on their way into storage.
+
+Each file is named, sniffed and counted, and hashed where the hash is used.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ MAX_NAME_LENGTH = 200
 
 
 def display_name(name: str | None, index: int, *, kind: str = "video") -> str:
-    """Return a file name that is safe to show: its last component, without control or
-    direction-changing characters, capped.
+    """Return a file name that is safe to display.
+
+    The result is the last component of the name, limited in length and without characters that
+    control the terminal or change the text direction.
 
     Args:
-        name: What the client sent; may be a path of any system, or nothing.
-        index: Position of the file in the recording, for one without a usable name.
-        kind: What to call that one.
+        name: The name that the client sent; may be a path of any system, or None.
+        index: Position of the file in the recording, used for a file without a usable name.
+        kind: The kind of file, used for a file without a usable name.
     """
     shown = visible((name or "").replace("\\", "/").rstrip("/").rpartition("/")[2])
     if shown in ("", ".", ".."):
@@ -43,16 +46,16 @@ def display_name(name: str | None, index: int, *, kind: str = "video") -> str:
 
 
 class Submission:
-    """One request's files, as they arrive.
+    """The files of one request, as they arrive.
 
     Attributes:
         job_id: The id that the job will have.
-        accepted: The job is safe: leaving the submission deletes nothing.
-        recorded: The job may have been recorded, whether the store said so or not.
+        accepted: Whether the job is safe, so that leaving the submission deletes nothing.
+        recorded: Whether the job may have been recorded, even if the store reported a failure.
         life: Marks the submission as unfinished while its files are being written.
-        webhook: Where to tell how the job ends, if anywhere.
+        webhook: The URL to which the end of the job is reported, if any.
         traceparent: W3C trace context of the request, if any.
-        room: What the owner's quota leaves for them; None: any.
+        room: The room that the owner's quota leaves for the files; None: unlimited.
     """
 
     def __init__(
@@ -77,16 +80,17 @@ class Submission:
         self._telemetry_identities: list[str] = []
 
     async def add_stream(self, name: str | None, chunks: AsyncIterator[bytes]) -> SourceFile:
-        """Write one file from a stream, as it comes; a file that is refused is not committed.
+        """Write one file from a stream as it arrives. A refused file is not committed.
 
         Raises:
-            UnsupportedMedia: Not a video by its first bytes.
-            InvalidInput: No bytes (`empty_file`), or too many files (`too_many_files`).
-            TooLarge: The submission passes the operator's limit.
+            UnsupportedMedia: The first bytes are not those of a video.
+            InvalidInput: The file is empty (`empty_file`), or there are too many files
+                (`too_many_files`).
+            TooLarge: The submission exceeds the operator's limit.
         """
         index = self._next_index()
-        # Hashing costs as much as all the rest of an upload, so only where an answer can depend on
-        # it.
+        # Hashing costs as much as the rest of an upload. It is therefore done only where a response
+        # can depend on the hash.
         digest = hashlib.sha256() if self.idempotency_key else None
         checked = self._checked(display_name(name, index), chunks, digest)
         async with aclosing(checked):
@@ -105,19 +109,19 @@ class Submission:
     async def add_blob(
         self, name: str | None, blob: str, *, identity: str, at_most: int | None = None
     ) -> SourceFile:
-        """Copy a staged blob, as it is now, to the job.
+        """Copy a staged blob to the job.
 
         Args:
-            name: What to call the file.
+            name: The name to display for the file.
             blob: Name of the staged blob.
-            identity: What tells this file from others when a request is sent again.
-            at_most: The size that was declared for it, if any.
+            identity: Text that identifies this file when the request is repeated.
+            at_most: The size that was declared for the file, if any.
 
         Raises:
-            NotFound: There is no such blob.
-            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`; it is larger than was
+            NotFound: The blob does not exist.
+            UnsupportedMedia, InvalidInput, TooLarge: As `add_stream`; or the blob is larger than
                 declared (code `larger_than_declared`).
-            PreconditionFailed: Somebody wrote the blob between the check and the copy.
+            PreconditionFailed: The blob was overwritten between the check and the copy.
         """
         index = self._next_index()
         shown = display_name(name, index)
@@ -141,12 +145,12 @@ class Submission:
         )
 
     async def add_telemetry(self, name: str | None, chunks: AsyncIterator[bytes]) -> TelemetryFile:
-        """Read one telemetry file to its end, and store it if it tells something.
+        """Read one telemetry file to its end, and store it if it can be used.
 
         Raises:
-            InvalidTelemetry: It does not; the code says why.
-            InvalidInput: Too many files (code `too_many_files`).
-            TooLarge: It, or the whole submission, passes a limit.
+            InvalidTelemetry: The file cannot be used; the code states the reason.
+            InvalidInput: There are too many files (code `too_many_files`).
+            TooLarge: The file, or the whole submission, exceeds a limit.
         """
         shown = self._next_telemetry_name(name)
         data = await telemetry.collected(shown, chunks)
@@ -158,8 +162,8 @@ class Submission:
         """Copy a staged telemetry file to the job. Arguments as `add_blob`.
 
         Raises:
-            NotFound: There is no such blob.
-            PreconditionFailed: Somebody wrote the blob between two looks at it.
+            NotFound: The blob does not exist.
+            PreconditionFailed: The blob was overwritten between two reads.
             InvalidTelemetry, InvalidInput, TooLarge: As `add_telemetry`.
         """
         shown = self._next_telemetry_name(name)
@@ -171,16 +175,16 @@ class Submission:
         )
 
     async def require_alive(self) -> None:
-        """Make sure that what was written is still there. Raises as `SubmissionLife.require`."""
+        """Check that the written files still exist. Raises as `SubmissionLife.require`."""
         if self.life is not None:
             await self.life.require(tuple(self._files))
 
     def make_job(self, settings: AnalysisSettings, now: datetime) -> Job:
-        """Return the job that this submission asks for.
+        """Return the job that this submission requests.
 
         Raises:
-            InvalidInput: No file was added (code `missing_file`), or telemetry that is nobody's
-                (`telemetry_unmatched`).
+            InvalidInput: No file was added (code `missing_file`), or a telemetry file matches no
+                video (`telemetry_unmatched`).
         """
         if not self._files:
             raise InvalidInput(
@@ -229,7 +233,7 @@ class Submission:
         if head is not None:
             sniff(head)
             yield head
-        # The stream's end is what the blob is committed at.
+        # The blob is committed when the stream ends.
         await self._marked()
 
     async def _marked(self) -> None:
@@ -257,7 +261,8 @@ class Submission:
     def _check_number(self, present: int) -> None:
         if present >= self._max_files:
             raise InvalidInput(
-                f"A job can have at most {self._max_files} files. Split the recording into several jobs.",
+                f"A job can have at most {self._max_files} files. Split the recording into several "
+                "jobs.",
                 code="too_many_files",
                 limit=self._max_files,
             )
@@ -278,7 +283,7 @@ def check_size(size_bytes: int, limit_bytes: int) -> None:
     """Refuse more bytes than the operator allows in one job.
 
     Raises:
-        TooLarge: More than `limit_bytes`.
+        TooLarge: `size_bytes` is over `limit_bytes`.
     """
     if size_bytes > limit_bytes:
         raise video_too_large(limit_bytes)
@@ -287,8 +292,8 @@ def check_size(size_bytes: int, limit_bytes: int) -> None:
 def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
     """Return the fingerprint by which two requests with one idempotency key are compared.
 
-    A calibration with a name counts by that: a stored one may be replaced between a request and its
-    repetition.
+    A named calibration is compared by its name, because a stored calibration may be replaced
+    between a request and its repetition.
     """
     plain = settings.model_dump(mode="json")
     if settings.calibration is not None and settings.calibration.name is not None:
@@ -298,20 +303,20 @@ def request_hash(settings: AnalysisSettings, identities: list[str]) -> str:
 
 
 def telemetry_identity(name: str, identity: str) -> str:
-    """Return what tells a telemetry file from others in a fingerprint."""
+    """Return the text that identifies a telemetry file in a fingerprint."""
     return f"telemetry\n{name}\n{identity}"
 
 
 def webhook_identity(url: str | None) -> list[str]:
-    """Return what a webhook adds to a fingerprint; nothing where there is none."""
+    """Return the part of a fingerprint that stands for a webhook; empty without a webhook."""
     return [] if url is None else [f"webhook\n{url}"]
 
 
 def _check_declared(name: str, size_bytes: int, declared_bytes: int | None) -> None:
     if declared_bytes is not None and size_bytes > declared_bytes:
         raise TooLarge(
-            f"The file '{name}' has {size_bytes} bytes, but its link was requested for {declared_bytes}. "
-            "Request a link with the file's size.",
+            f"The file '{name}' has {size_bytes} bytes, but its link was requested for "
+            f"{declared_bytes}. Request a link with the file's size.",
             code="larger_than_declared",
             declared_bytes=declared_bytes,
         )

@@ -1,8 +1,9 @@
-"""The marker of a submission that is not finished: it lets the sweeper delete the submission's
-blobs, and keeps it from doing so early.
+"""The marker of an unfinished submission.
 
-The marker is written beside the first block and is there before anything is committed. A slow
-submission writes it again and again; what shows no sign of life for long is dead.
+The marker lets the sweeper delete the submission's blobs, and prevents it from doing so too early.
+
+The marker is written together with the first block, and exists before anything is committed. A slow
+submission renews it periodically. A submission whose marker was not renewed for long is dead.
 """
 
 from __future__ import annotations
@@ -22,23 +23,24 @@ from core.ports import BlobStore
 logger = logging.getLogger(__name__)
 
 ALIVE_EVERY = timedelta(minutes=5)
-"""How often a submission that is still being written says so.
+"""How often the marker of a running submission is renewed.
 
-What shows no sign for several times as long is given up by the sweeper.
+The sweeper considers a submission dead when its marker was not renewed for several times as long.
 """
 
 
 class SubmissionLife:
-    """Keeps the marker of one submission, from its first block until the context is left, or until
-    `stop`.
+    """Renews the marker of one submission.
+
+    The renewal starts with the first block, and ends when the context is left or with `stop`.
 
     Args:
-        sources: Where the submission's blobs are.
-        job_id: The id that its job will have.
-        identity: The storage's: a marker of another one allows nothing. None where the storage has
-            none.
-        clock: Tells the time.
-        every: How often to write.
+        sources: The blob store of the submission.
+        job_id: The id that the job will have.
+        identity: The identity of the storage; a marker with another identity permits no deletion.
+            None if the storage has none.
+        clock: Returns the current time.
+        every: The interval between renewals.
     """
 
     def __init__(
@@ -71,26 +73,27 @@ class SubmissionLife:
         await self.stop()
 
     def begin(self) -> None:
-        """Begin to write the marker; returns at once. Idempotent."""
+        """Start to write the marker; return at once. Idempotent."""
         if self._first is None:
             self._first = asyncio.create_task(self._write(), name="submission-marker")
             self._again = asyncio.create_task(self._keep(), name="submission-life")
 
     async def marked(self) -> None:
-        """Return when the marker is there. To be awaited before anything is committed.
+        """Wait until the marker is written. Must be awaited before anything is committed.
 
         Raises:
-            Unavailable: Storage does not answer.
+            Unavailable: Storage does not respond.
         """
         self.begin()
         assert self._first is not None
-        # Shielded: a request that is cancelled must not stop a write of which nobody then knows
-        # whether it was done.
+        # Shielded, because a cancelled request must not interrupt a write. It would then be unknown
+        # whether the write was done.
         await asyncio.shield(self._first)
 
     async def stop(self) -> None:
-        """Write no more: a marker written after the submission was cleared away would be all that
-        is left of it. Idempotent.
+        """Stop writing the marker. Idempotent.
+
+        A marker that is written after the submission was cleared would become an orphan.
         """
         if self._again is not None:
             self._again.cancel()
@@ -98,25 +101,26 @@ class SubmissionLife:
         if tasks:
             done, _ = await asyncio.wait(tasks)
             for task in done:
-                # Looked at and not raised: a submission that needed the marker has been told by
-                # `marked`.
+                # The exception is retrieved but not raised, because `marked` has raised it already
+                # to a submission that needed the marker.
                 task.cancelled() or task.exception()
 
     async def erase(self) -> None:
-        """Delete the marker, if one was written: the record of the job stands.
+        """Delete the marker, if one was written, once the job is recorded.
 
-        Raises nothing; the first step deletes it, too.
+        Raises nothing, because the job's first step deletes the marker, too.
         """
         await self.stop()
         if self._first is not None:
             await erase_marker(self._sources, self._job_id)
 
     async def require(self, files: tuple[SourceFile, ...]) -> None:
-        """Make sure that the sweeper has not taken a submission for dead, which it may where this
-        process stood still for long.
+        """Check that the sweeper has not deleted the submission.
+
+        The sweeper may do so when this process was suspended for long.
 
         Raises:
-            Unavailable: It has: the blobs are gone (code `submission_expired`).
+            Unavailable: The blobs were deleted (code `submission_expired`).
         """
         if self._clock() - self._seen_at < 2 * self._every:
             return
@@ -124,7 +128,7 @@ class SubmissionLife:
             try:
                 info = await self._sources.info(file.blob)
                 if info.etag != file.etag:
-                    raise PreconditionFailed("Another blob has this name by now.")
+                    raise PreconditionFailed("Another blob has this name now.")
             except (NotFound, PreconditionFailed) as error:
                 raise Unavailable(
                     "The upload took too long, so the server dropped it. Send it again.",
@@ -142,7 +146,7 @@ class SubmissionLife:
                 await self._write()
             except MusterError as error:
                 logger.warning(
-                    "no sign of life written: %s",
+                    "the submission's marker was not renewed: %s",
                     error.message,
                     extra={"action": "submission_sign_failed", "code": error.code},
                 )
@@ -151,12 +155,12 @@ class SubmissionLife:
 async def erase_marker(sources: BlobStore, job_id: str) -> None:
     """Delete the marker of a submission whose job is recorded.
 
-    Raises nothing; the first step deletes it, too. Idempotent.
+    Raises nothing, because the job's first step deletes the marker, too. Idempotent.
     """
     try:
         await sources.delete(submitting_blob(job_id))
     except MusterError as error:
         logger.info(
-            "a submission's marker stays",
+            "a submission's marker could not be deleted",
             extra={"action": "submission_marker_left", "code": error.code},
         )

@@ -1,10 +1,11 @@
-"""Accept a recording: `202` means that its bytes are committed, the job is recorded and its first
-message is sent.
+"""Submissions: accept a recording as a job.
 
-A submission is an async context: leaving it without an accepted job, for whatever reason, deletes
-everything that it wrote. Where that
-cannot be done, or where the process dies before, the sweeper finishes it: a recorded job is worked
-on, other blobs are deleted.
+`202` means that the recording's bytes are committed, the job is recorded and its first message is
+sent.
+
+A submission is an async context. When it is left without an accepted job, for whatever reason,
+everything that it wrote is deleted. If that fails, or if the process dies before, the sweeper
+finishes it: a recorded job is processed, other blobs are deleted.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ logger = logging.getLogger(__name__)
 _PAGE = 500
 
 UNSENT_AFTER = timedelta(seconds=2)
-"""How long a recorded job may wait for its first message before a repetition of the request sends
-it, too.
+"""How long a recorded job may wait for its first message.
+
+After that, a repetition of the request sends the message, too.
 """
 
 
@@ -46,7 +48,8 @@ it, too.
 class Accepted:
     """An accepted submission.
 
-    `replayed`: its idempotency key was used before, and this is the job of then.
+    `replayed` is true if its idempotency key was used before; `job` is then the job of that
+    request.
     """
 
     job: Job
@@ -54,15 +57,15 @@ class Accepted:
 
 
 class Submissions:
-    """The use case: begin a submission, add its files, accept it.
+    """The use cases of a submission: begin it, add its files, accept it.
 
     Args:
-        ports: Where blobs and jobs go.
+        ports: The ports of the process.
         dispatcher: Sends the first message.
-        limits: What the operator allows.
-        clock: Tells the time.
-        alive_every: How often a slow submission leaves a sign of life.
-        quotas: What owners may use; none where not given.
+        limits: The operator's limits.
+        clock: Returns the current time.
+        alive_every: How often a slow submission renews its marker.
+        quotas: The quotas of owners; None: unlimited.
     """
 
     def __init__(
@@ -95,18 +98,20 @@ class Submissions:
         slack_bytes: int = 0,
         uploads: Collection[str] | None = None,
     ) -> AsyncGenerator[Submission]:
-        """Begin a submission, once storage and database are known to answer. Its bytes are held
-        until it is left.
+        """Begin a submission, once storage and database are known to respond.
+
+        The bytes of the submission are held until the context is left.
 
         Args:
-            owner: Who submits.
-            idempotency_key: Of the request, if any.
-            declared_bytes: What the request declares of its length; 0: nothing.
-            slack_bytes: How much of that may be no file's.
-            uploads: The finished uploads that it is made of; None: its files come with the request.
+            owner: The owner of the submission.
+            idempotency_key: The idempotency key of the request, if any.
+            declared_bytes: The length that the request declares; 0: none.
+            slack_bytes: The part of `declared_bytes` that may not belong to a file.
+            uploads: The finished uploads that the job is made of. None: the files arrive with the
+                request.
 
         Raises:
-            Unavailable: One of them does not; nothing was written.
+            Unavailable: Storage or database does not respond; nothing was written.
             Throttled: The owner's quota is used up (code `quota_jobs` or `quota_bytes`).
         """
         await asyncio.gather(self._ports.jobs.ping(), self._ports.queue.ping())
@@ -130,8 +135,8 @@ class Submissions:
             if submission.accepted:
                 await life.erase()
             else:
-                # Shielded: a client that goes away cancels the request, not the cleaning up after
-                # it.
+                # Shielded, because a client that disconnects cancels the request but must not
+                # cancel the cleanup.
                 await asyncio.shield(asyncio.ensure_future(self._leave(submission)))
 
     async def _room(
@@ -151,8 +156,8 @@ class Submissions:
                 owner, declared_bytes=declared_bytes, slack_bytes=slack_bytes, name=key or ""
             )
         except Throttled:
-            # The same request may have made its job since it was looked for, and used what this one
-            # asks for.
+            # The same request may have made its job since the check for an earlier job. It has then
+            # used the quota that this request lacks.
             if await self._earlier(submission) is None:
                 raise
             return None
@@ -163,25 +168,25 @@ class Submissions:
         """Record the job and send its first message.
 
         Args:
-            submission: With at least one file.
+            submission: A submission with at least one file.
             settings: Checked settings.
-            traceparent: W3C trace context to hand on, if any.
+            traceparent: W3C trace context to pass on, if any.
 
         Raises:
-            InvalidInput: No file (code `missing_file`), or the idempotency key stands for another
-                request (`idempotency_key_reused`).
+            InvalidInput: There is no file (code `missing_file`), or the idempotency key was used
+                for another request (`idempotency_key_reused`).
             Unavailable: Nothing was accepted.
             Throttled: The owner's quota is used up.
         """
         submission.traceparent = traceparent
         job = submission.make_job(settings, self._clock())
         async with self._quotas.admitting(submission.owner) as admission:
-            # The same request may have made its job by now, which uses no quota twice.
+            # The same request may have made its job in the meantime. The quota is not used twice.
             stored = await self._earlier(submission)
             if stored is None:
                 await admission.spend(submission.size_bytes, submission.room)
-                # Before it is: of a request to the store that fails, nobody knows whether it did
-                # something.
+                # Set before the job is recorded. If the request to the store fails, it is unknown
+                # whether the job was recorded.
                 submission.recorded = True
                 stored = await self._ports.jobs.add(job)
                 if stored.id != job.id:
@@ -190,12 +195,12 @@ class Submissions:
             submission.recorded = False
             return await self.replay(stored, job.request_hash)
         await submission.require_alive()
-        # A database that is lost, or set back to a backup, must not cost an accepted job.
+        # An accepted job must survive the loss of the database, or a restore from a backup.
         await self._ports.results.put(
             submission_blob(job.id), job.model_dump_json().encode(), content_type="application/json"
         )
         if submission.life is not None:
-            # The job's first step deletes the marker: none may be written after it.
+            # The job's first step deletes the marker, so no marker may be written after that step.
             await submission.life.stop()
         await self._dispatcher.send(
             JobMessage(job_id=job.id, attempt=job.attempt, step="plan", traceparent=traceparent)
@@ -208,18 +213,18 @@ class Submissions:
         return Accepted(stored, replayed=False)
 
     async def replay(self, earlier: Job, fingerprint: str | None) -> Accepted:
-        """Answer a request whose idempotency key was used before.
+        """Return the job of a request whose idempotency key was used before.
 
         Raises:
-            InvalidInput: The earlier request was another one (code `idempotency_key_reused`).
-            Unavailable: The queue does not answer, and the earlier request may have died before it
-                sent the first message.
+            InvalidInput: The earlier request was a different one (code `idempotency_key_reused`).
+            Unavailable: The queue does not respond. The process of the earlier request may have
+                died before it sent the first message.
         """
         if earlier.request_hash != fingerprint:
             raise idempotency_key_reused()
         untouched = earlier.state == "queued" and earlier.heartbeat_at_utc == earlier.created_at_utc
         if untouched and self._clock() - earlier.created_at_utc >= UNSENT_AFTER:
-            # A message too many does no harm, one too few is an accepted job that waits for the
+            # An extra message does no harm. Without any message, an accepted job waits for the
             # sweeper.
             again = JobMessage(
                 job_id=earlier.id,
@@ -239,9 +244,7 @@ class Submissions:
         return None if key is None else await self._ports.jobs.find_by_key(submission.owner, key)
 
     async def retry_cleaning(self) -> int:
-        """Try again to delete what could not be deleted; return how many submissions are still left
-        over.
-        """
+        """Retry deletions that failed before; return the number of submissions that remain."""
         for job_id in sorted(self._doubtful):
             await self._settle_doubt(job_id)
         for job_id in sorted(self._unfinished):
@@ -252,8 +255,8 @@ class Submissions:
         if submission.room is not None:
             await submission.room.end()
         if submission.recorded and submission.idempotency_key is not None:
-            # The same request may have been answered with this job already, or will be: a record
-            # that there is stays.
+            # The same request may have returned this job already, or may still do so. An existing
+            # record is therefore retained.
             self._doubtful.add(submission.job_id)
             logger.warning(
                 "recorded, but not accepted",
@@ -265,8 +268,10 @@ class Submissions:
             await self._undo(submission.job_id)
 
     async def _settle_doubt(self, job_id: str) -> None:
-        """Keep a job that was recorded, whose first message somebody else will send if it was not
-        sent; delete blobs without a job.
+        """Settle a submission of which it is unknown whether its job was recorded.
+
+        A recorded job is retained; if its first message was not sent, the sweeper sends it. Blobs
+        without a job are deleted.
         """
         try:
             if not await self._ports.jobs.outlines([job_id]):
@@ -279,11 +284,11 @@ class Submissions:
         tombstone = Tombstone(job_id=job_id, reason="refused", written_at_utc=self._clock())
         try:
             if job_id in self._recorded:
-                # Its first message may have been sent: by the tombstone a worker knows that there
-                # is nothing to wait for.
+                # The first message may have been sent. The tombstone tells the worker not to wait
+                # for the record.
                 await self._ports.ledger.bury(tombstone)
-            # The record first: while one may exist, its blobs stay, because a worker may be told to
-            # use them.
+            # The record is deleted first. While it may exist, its blobs remain, because a worker
+            # may receive a message to use them.
             await self._ports.jobs.delete(job_id)
             await clear_submission(self._ports.sources, job_id)
             if job_id in self._recorded:
@@ -301,14 +306,15 @@ class Submissions:
 
 
 async def clear_submission(sources: BlobStore, job_id: str) -> int:
-    """Delete the blobs of a submission that has no job, the marker last: while it is there, the
-    sweeper can finish this. Idempotent.
+    """Delete the blobs of a submission that has no job.
+
+    The marker is deleted last: while it exists, the sweeper can finish the deletion. Idempotent.
 
     Returns:
-        How many blobs were there, those with staged blocks only included.
+        The number of blobs that existed, including those with staged blocks only.
 
     Raises:
-        Unavailable: Storage does not answer.
+        Unavailable: Storage does not respond.
     """
     names: list[str] = []
     cursor: str | None = None
@@ -326,10 +332,10 @@ async def clear_submission(sources: BlobStore, job_id: str) -> int:
 
 
 async def job_of(ports: Ports, job_id: str, *, owner: str | None) -> Job:
-    """Read a job that this owner may see; None stands for whoever may see everybody's.
+    """Read a job that this owner may see. None stands for a caller that may see all jobs.
 
     Raises:
-        NotFound: There is none, or it is another owner's: the store looks for both in the same way
-            (code `job_not_found`).
+        NotFound: The job does not exist, or belongs to another owner; the store looks up both in
+            the same way (code `job_not_found`).
     """
     return await ports.jobs.get(job_id, owner=owner)

@@ -1,5 +1,6 @@
-"""A drone's telemetry beside the videos of a recording: read once to be sure of it, described on
-the job, given to the right file.
+"""Telemetry of a drone, submitted beside the videos of a recording.
+
+Each file is read once to validate it, summarised in the job's record, and assigned to its video.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ MEDIA_TYPE = "application/x-subrip"
 async def collected(name: str, chunks: AsyncIterator[bytes]) -> bytes:
     """Return a telemetry file that arrives in pieces.
 
-    What has arrived waits in a temporary file without a name: many clients may send slowly at a
-    time.
+    The bytes that have arrived are stored in an anonymous temporary file, because many clients may
+    send slowly at the same time.
 
     Raises:
-        TooLarge: It is over `MAX_TELEMETRY_BYTES` (code `telemetry_too_large`).
+        TooLarge: The file is over `MAX_TELEMETRY_BYTES` (code `telemetry_too_large`).
         StorageFull: The disk for temporary files is full.
     """
     size_bytes = 0
@@ -60,30 +61,36 @@ def check_telemetry_size(name: str, size_bytes: int) -> None:
     """Refuse a telemetry file that is too large.
 
     Raises:
-        TooLarge: It is over `MAX_TELEMETRY_BYTES` (code `telemetry_too_large`).
+        TooLarge: The file is over `MAX_TELEMETRY_BYTES` (code `telemetry_too_large`).
     """
     if size_bytes > MAX_TELEMETRY_BYTES:
         raise TooLarge(
-            f"The telemetry '{name}' exceeds {MAX_TELEMETRY_BYTES} bytes. Send the .SRT that the drone wrote.",
+            f"The telemetry '{name}' exceeds {MAX_TELEMETRY_BYTES} bytes. Send the .SRT that the "
+            "drone wrote.",
             code="telemetry_too_large",
             limit_bytes=MAX_TELEMETRY_BYTES,
         )
 
 
 async def read(data: bytes) -> Telemetry:
-    """Read telemetry, away from the event loop. The thread ends soon after the caller has stopped
-    waiting.
+    """Read telemetry outside the event loop.
+
+    The thread ends soon after the caller stops waiting.
 
     Raises:
-        InvalidTelemetry: It tells nothing; the code says why.
+        InvalidTelemetry: The telemetry cannot be used; the code states the reason.
     """
-    from core.telemetry import parse_srt  # numpy: only where there is telemetry
+    from core.telemetry import (
+        parse_srt,
+    )  # Imports NumPy, which is needed only where there is telemetry.
 
     unwanted = threading.Event()
 
     def check() -> None:
         if unwanted.is_set():
-            raise InvalidTelemetry("The caller of this reading is gone.", code="telemetry_unwanted")
+            raise InvalidTelemetry(
+                "The caller no longer waits for this telemetry.", code="telemetry_unwanted"
+            )
 
     try:
         return await asyncio.to_thread(parse_srt, data, check)
@@ -94,7 +101,7 @@ async def read(data: bytes) -> Telemetry:
 def described(
     source: Literal["uploaded", "embedded"], name: str, info: BlobInfo, telemetry: Telemetry
 ) -> TelemetryFile:
-    """Return what a job remembers of telemetry that was read and stored."""
+    """Return the job's record of telemetry that was read and stored."""
     return TelemetryFile(
         source=source,
         name=name,
@@ -113,7 +120,7 @@ def described(
 
 
 def unusable(name: str, error: PermanentError) -> TelemetryFile:
-    """Return what a job remembers of a track within a video that cannot be used: the reason."""
+    """Return the job's record of an unusable telemetry track within a video: the reason."""
     message = f"The telemetry within '{name}' was left out: {error.message}"
     return TelemetryFile(
         source="embedded", name=name, warnings=(TelemetryRemark(code=error.code, message=message),)
@@ -123,15 +130,17 @@ def unusable(name: str, error: PermanentError) -> TelemetryFile:
 def paired(
     files: Sequence[SourceFile], telemetry: Sequence[TelemetryFile]
 ) -> tuple[SourceFile, ...]:
-    """Give each telemetry file to its video: that of the same name but for the ending; the rest in
-    order, if there is one for each.
+    """Assign each telemetry file to its video.
+
+    A telemetry file belongs to the video of the same name without the suffix. The other telemetry
+    files are assigned in order, if there is exactly one per remaining video.
 
     Args:
         files: The recording's videos, in order.
-        telemetry: In the order in which they came.
+        telemetry: The telemetry files, in the order of their arrival.
 
     Raises:
-        InvalidInput: It cannot be told which video one belongs to (code `telemetry_unmatched`).
+        InvalidInput: The video of a telemetry file is ambiguous (code `telemetry_unmatched`).
     """
     given: dict[int, TelemetryFile] = {}
     rest: list[TelemetryFile] = []

@@ -1,5 +1,6 @@
-"""Direct uploads: a link with which a client puts one file into blob storage, past the API; a job
-is made of it afterwards.
+"""Direct uploads: a client puts one file into blob storage through a link, without the API.
+
+A job is made of the uploads afterwards.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ logger = logging.getLogger(__name__)
 
 _UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 MAX_STAGED = 1000
-"""Most finished uploads of one owner of which no job was made yet."""
+"""Most finished uploads of one owner that no job uses yet."""
 
 _STAGED_RETRY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class UploadLink:
-    """Where to put one file, and until when. `headers` must be sent with it."""
+    """The URL for one file, and its expiry. `headers` must be sent with the file."""
 
     upload_id: str
     url: str
@@ -56,25 +57,25 @@ class UploadLink:
 
 @dataclass(frozen=True, slots=True)
 class UploadedTelemetry:
-    """A finished upload that is a drone's telemetry; `name` tells which video it belongs to."""
+    """A finished upload that is a drone's telemetry; `name` identifies the video it belongs to."""
 
     upload_id: str
     name: str | None = None
 
     def shown_name(self, index: int) -> str:
-        """Return what it is called as number `index` of its kind."""
+        """Return the name to display for the file as number `index` of its kind."""
         return display_name(self.name, index, kind="telemetry")
 
 
 class Uploads:
-    """The use case: hand out links, make jobs of what was put there.
+    """The use cases around uploads: issue links, and make jobs of what was uploaded.
 
     Args:
-        ports: Where blobs and jobs are.
+        ports: The ports of the process.
         submissions: Makes the jobs.
-        limits: What the operator allows.
-        clock: Tells the time.
-        quotas: What owners may use; none where not given.
+        limits: The operator's limits.
+        clock: Returns the current time.
+        quotas: The quotas of owners; None: unlimited.
     """
 
     def __init__(
@@ -92,18 +93,18 @@ class Uploads:
         self._quotas = quotas or Quotas(ports.jobs, ports.keys, clock, day_bytes=0, active_jobs=0)
 
     async def create(self, *, owner: str, size_bytes: int | None) -> UploadLink:
-        """Make a link for one file, of which only its owner can make a job.
+        """Issue a link for one file, of which only its owner can make a job.
 
         Args:
-            owner: Who asks.
-            size_bytes: The file's size, if known: too much is refused now and not after an hour's
-                upload.
+            owner: The owner of the link.
+            size_bytes: The file's size, if known. A file that is too large is then refused now, not
+                after an hour of uploading.
 
         Raises:
-            TooLarge: It is over the operator's limit.
-            Throttled: With what lies unused and what other links hold, it passes the owner's quota
-                (codes `quota_bytes`, `quota_jobs`, `quota_uploads`, `quota_links`).
-            Unavailable: Storage does not answer.
+            TooLarge: The size is over the operator's limit.
+            Throttled: Together with unused uploads and other links, the link would exceed the
+                owner's quota (codes `quota_bytes`, `quota_jobs`, `quota_uploads`, `quota_links`).
+            Unavailable: Storage does not respond.
         """
         if size_bytes is not None:
             check_size(size_bytes, self._limits.max_upload_bytes)
@@ -115,8 +116,8 @@ class Uploads:
             return await self._link(owner, upload_id, valid_for, expires_at_utc)
         except BaseException:
             if hold is not None:
-                # Shielded: a client that goes away cancels the request, not the cleaning up after
-                # it.
+                # Shielded, because a client that disconnects cancels the request but must not
+                # cancel the cleanup.
                 await asyncio.shield(asyncio.ensure_future(self._quotas.end_hold(owner, hold)))
             raise
 
@@ -125,8 +126,8 @@ class Uploads:
     ) -> UploadLink:
         blob, identity = upload_blob(upload_id, owner=owner), await self._ports.ledger.identity()
         if identity is not None:
-            # Before the link is given out: without its marker, what is put there would never be
-            # cleared.
+            # The marker is written before the link is issued. Without it, an unused upload would
+            # never be deleted.
             await self._ports.sources.put(link_blob(blob), identity.mark.to_bytes())
         url = await self._ports.sources.upload_url(blob, valid_for=valid_for)
         return UploadLink(upload_id, url, "PUT", {"x-ms-blob-type": "BlockBlob"}, expires_at_utc)
@@ -146,29 +147,30 @@ class Uploads:
         """Make a job of finished uploads.
 
         Args:
-            upload_ids: In the recording's order.
-            names: What to call the files; empty, or one for each.
+            upload_ids: The uploads, in the order of the recording.
+            names: Names to display for the files; empty, or one per upload.
             settings: Checked settings.
-            owner: Who asks.
-            idempotency_key: Of the request, if any.
-            telemetry: Uploads that are not videos but what a drone wrote down beside them.
-            traceparent: W3C trace context to hand on, if any.
-            webhook: Where to tell how the job ends, if anywhere; checked.
+            owner: The owner of the uploads.
+            idempotency_key: The idempotency key of the request, if any.
+            telemetry: Uploads that are a drone's telemetry instead of videos.
+            traceparent: W3C trace context to pass on, if any.
+            webhook: The checked URL to which the end of the job is reported, if any.
 
         Raises:
-            InvalidInput: No or doubled upload ids, or names that are not one for each.
-            NotFound: Nothing was uploaded under an id, or a job was made of it already (code
-                `upload_not_found`).
-            Conflict: A file was written again while the job was made (code `upload_changed`).
-            Throttled: It passes the owner's quota (codes `quota_bytes`, `quota_jobs`).
+            InvalidInput: There are no upload ids, or duplicate ones, or the names are not one per
+                id.
+            NotFound: Nothing was uploaded under an id, or a job was made of the upload already
+                (code `upload_not_found`).
+            Conflict: A file was overwritten while the job was made (code `upload_changed`).
+            Throttled: The job exceeds the owner's quota (codes `quota_bytes`, `quota_jobs`).
             UnsupportedMedia, InvalidTelemetry, TooLarge, Unavailable: As for a file sent to the
                 API.
         """
         _check_request(upload_ids, names, telemetry)
         shown = [display_name(name, i) for i, name in enumerate(names or [""] * len(upload_ids))]
         fingerprint = _fingerprint(settings, upload_ids, shown, telemetry, webhook)
-        # Looked up first: the uploads of a request that succeeded are gone, and its repetition
-        # must not fail for that.
+        # Looked up first, because the uploads of a request that succeeded no longer exist. Its
+        # repetition must not fail for that reason.
         earlier = await self._earlier(owner, idempotency_key)
         if earlier is not None:
             return await self._submissions.replay(earlier, fingerprint)
@@ -183,7 +185,7 @@ class Uploads:
                     submission, settings, traceparent=traceparent
                 )
         except (NotFound, Conflict):
-            # The same request, sent at the same time, may have made its job of these very uploads.
+            # The same request, sent at the same time, may have made its job of these uploads.
             earlier = await self._earlier(owner, idempotency_key)
             if earlier is None:
                 raise
@@ -211,7 +213,8 @@ class Uploads:
         }
         if len(staged) >= MAX_STAGED:
             raise Throttled(
-                f"{len(staged)} of your uploads are unused. Submit jobs with them, or wait until they are deleted.",
+                f"{len(staged)} of your uploads are unused. Submit jobs with them, or wait until "
+                "they are deleted.",
                 code="quota_uploads",
                 retry_after_s=_STAGED_RETRY_S,
                 limit=MAX_STAGED,
@@ -260,11 +263,11 @@ class Uploads:
     async def _clear(self, upload_ids: Sequence[str], owner: str) -> None:
         try:
             for upload_id in upload_ids:
-                # The marker stays as long as the link works: what a client puts there once more is
-                # cleared by it.
+                # The marker remains as long as the link is valid. If a client uploads again through
+                # the link, the marker lets the sweeper delete that upload.
                 await self._ports.sources.delete(upload_blob(upload_id, owner=owner))
         except MusterError as error:
-            # The job has its own copy and is accepted; the sweeper clears what stays behind.
+            # The job has its own copy and is accepted. The sweeper deletes the remaining upload.
             logger.warning(
                 "a used upload could not be deleted",
                 extra={"action": "upload_left", "code": error.code},

@@ -220,7 +220,7 @@ def test_telemetry_that_tells_nothing(
         )
         == 1
     )
-    assert "no subtitle file" in capsys.readouterr().err
+    assert "not a subtitle file" in capsys.readouterr().err
     assert main(["count", str(video), "--no-render", "--out", str(tmp_path / "a")]) == 0
     results = json.loads((tmp_path / "a" / "results.json").read_text())
     assert "telemetry_not_srt" in {warning["code"] for warning in results["warnings"]}
