@@ -1,4 +1,4 @@
-"""The page on the files of a result, from their list and the schema of `results.json`."""
+"""The page on the result files, generated from their list and the schema of `results.json`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from infra.reference.markdown import code, document, table, type_of
 SCHEMA = Path(__file__).parents[2] / "ml_engine" / "results" / "results.schema.json"
 
 FILES: dict[str, str] = {
-    "results.json": "counts, lines, zones, joins of broken tracks, ground and flight, video, settings, "
-    "detector, warnings: below",
+    "results.json": "counts, lines, zones, joins of broken tracks, ground and flight, video, "
+    "settings, detector, warnings: see below",
     "tracks.csv": "one row per track and frame: box (px), class, score, whether the box was "
     "interpolated, position on the ground, and the radius (m) that holds the animal with 90 % "
     "probability if the assumed errors hold",
     "tracks.mot.txt": "the same in MOTChallenge's layout",
-    "tracks.geojson": "for QGIS or geojson.io, with telemetry or a calibration in WGS84: the drone's "
-    "path, the ground that it saw, the gaps between its passes, and the paths of the animals",
-    "timeline.csv": "per frame the number of each class; `status` tells an empty frame (`detected`) "
-    "from one that was skipped and one that could not be read",
+    "tracks.geojson": "for QGIS or geojson.io, with telemetry or a calibration in WGS84: the "
+    "drone's path, the ground that it saw, the gaps between its passes, and the paths of the animals",
+    "timeline.csv": "the number of each class per frame; `status` distinguishes an empty frame "
+    "(`detected`) from a skipped and an unreadable one",
     "animals.csv": "one row per counted animal: number, track, first and last time, best view, and "
     "whether and why it is uncertain",
     "contact_sheet.jpg": "one numbered picture per counted animal, uncertain ones marked; with "
     "`render` only",
-    "annotated.mp4": "H.264 with boxes and tracks; plays and seeks in any browser; with `render` only",
-    "preview.jpg": "one picture of it; with `render` only",
+    "annotated.mp4": "H.264 with boxes and tracks; plays and seeks in any browser; "
+    "with `render` only",
+    "preview.jpg": "one picture of the annotated video; with `render` only",
     "run.json": "timings, hosts, versions: the only file that differs between two runs of the same "
     "input",
 }
 
-_INTRO = """A job has these files (`GET /api/v1/jobs/{id}/artifacts/{name}`, with `Range`); `count` writes
-the same ones into its folder. Lengths and places in pictures are pixels of the displayed picture."""
+_INTRO = """A job has these files (`GET /api/v1/jobs/{id}/artifacts/{name}`, with `Range`);
+`count` writes the same files into its folder. Lengths and positions in pictures are pixels as
+displayed."""
 
 
 def page() -> str:
@@ -59,7 +61,7 @@ def page() -> str:
         "`reasons` of a count: why `low` and `high` differ.",
         _codes(REASONS),
         "## Codes of warnings",
-        "`warnings` of the results: what to know about them as a whole.",
+        "`warnings` of the results: remarks about the results as a whole.",
         _codes(WARNINGS),
     )
 
